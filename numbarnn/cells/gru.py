@@ -1,0 +1,49 @@
+"""The gated recurrent unit, with the reset gate after the recurrent product."""
+
+from typing import NamedTuple
+
+from numbarnn.kernels.scalar import sigmoid, tanh
+
+
+class GRU(NamedTuple):
+    """GRU as in torch, cuDNN and Keras' default (``reset_after=True``).
+
+    ::
+
+        r, z = sigmoid(W x_t + b + R h_{t-1} + b')              reset and update gate
+        n    = tanh(W x_t + b_n + r (R h_{t-1} + b'_n))         candidate
+        h_t  = (1 - z) n + z h_{t-1}
+
+    The paper applies the reset before the product, ``R (r h_{t-1})``, and its z has the opposite sense in some libraries.
+
+    References
+    ----------
+    K. Cho et al., "Learning phrase representations using RNN encoder-decoder", EMNLP 2014 (eq. 5-8, reset before the product).
+    """
+
+    gates = ("r", "z", "n")
+    planes = ("n_x", "r", "z", "n_h")
+    input_planes = {"n_x": "n", "r": "r", "z": "z"}
+    recurrent_planes = {"r": "r", "z": "z", "n_h": "n"}
+    states = ("h",)
+    saved = ("r", "z", "n", "n_h")
+    units = ()
+
+    @staticmethod
+    def forward(cell, planes, states, units):
+        n_x, r, z, n_h = planes
+        (h,) = states
+        r, z = sigmoid(r), sigmoid(z)
+        n = tanh(n_x + r * n_h)
+        return (n + z * (h - n),), (r, z, n, n_h)
+
+    @staticmethod
+    def backward(cell, saved, states, units, after, gradients):
+        r, z, n, n_h = saved
+        (h,) = states
+        (dh,) = gradients
+        one = type(h)(1)
+        dn = dh * (one - z) * (one - n * n)
+        dr = dn * n_h * r * (one - r)
+        dz = dh * (h - n) * z * (one - z)
+        return (dn, dr, dz, dn * r), (dh * z,), ()

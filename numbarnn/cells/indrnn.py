@@ -1,0 +1,44 @@
+"""The independently recurrent net: every unit remembers itself alone."""
+
+from typing import NamedTuple
+
+from numbarnn.cells.activation import activate, slope
+
+
+class IndRNN(NamedTuple):
+    """h_t = f(W x_t + b + u * h_{t-1}), u a vector: one weight a unit.
+
+    Parameters
+    ----------
+    activation : int
+        Code of f in `numbarnn.cells.activation.ACTIVATIONS`; the paper's is relu.
+
+    References
+    ----------
+    S. Li, W. Li, C. Cook, C. Zhu, Y. Gao, "Independently recurrent neural network (IndRNN)", CVPR 2018, eq. 3.
+    """
+
+    activation: int = 1
+
+    gates = ("h",)
+    planes = ("h",)
+    input_planes = {"h": "h"}
+    recurrent_planes = {}
+    states = ("h",)
+    saved = ()
+    units = ("u",)
+
+    @staticmethod
+    def forward(cell, planes, states, units):
+        (z,) = planes
+        (h,) = states
+        (u,) = units
+        return (activate(cell.activation, z + u * h),), ()
+
+    @staticmethod
+    def backward(cell, saved, states, units, after, gradients):
+        (h,) = states
+        (u,) = units
+        (dh,) = gradients
+        dz = dh * slope(cell.activation, after[0])
+        return (dz,), (dz * u,), (dz * h,)

@@ -1,0 +1,40 @@
+"""The plain recurrent net of Elman (1990)."""
+
+from typing import NamedTuple
+
+from numbarnn.cells.activation import activate, slope
+
+
+class RNN(NamedTuple):
+    """h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh).
+
+    Parameters
+    ----------
+    activation : int
+        Code of f in `numbarnn.cells.activation.ACTIVATIONS`.
+
+    References
+    ----------
+    J. L. Elman, "Finding structure in time", Cognitive Science 14 (1990) 179-211.
+    """
+
+    activation: int = 0
+
+    gates = ("h",)
+    planes = ("h",)
+    input_planes = {"h": "h"}
+    recurrent_planes = {"h": "h"}
+    states = ("h",)
+    saved = ()
+    units = ()
+
+    @staticmethod
+    def forward(cell, planes, states, units):
+        (z,) = planes
+        return (activate(cell.activation, z),), ()
+
+    @staticmethod
+    def backward(cell, saved, states, units, after, gradients):
+        (h,) = after
+        (dh,) = gradients
+        return (dh * slope(cell.activation, h),), (type(h)(0),), ()

@@ -1,0 +1,17 @@
+"""The package's own exceptions; each is also the built-in one that a caller would expect."""
+
+
+class ShapeError(ValueError):
+    """An array has the wrong rank or the wrong extent along an axis."""
+
+
+class TokenError(ValueError):
+    """A token or a label lies outside its vocabulary, or a character is unknown to a model."""
+
+
+class ModelFileError(ValueError):
+    """A file is no model of this package, or is damaged."""
+
+
+class DivergedError(ArithmeticError):
+    """Training produced a loss or a gradient that is not a finite number."""

@@ -1,0 +1,120 @@
+"""Checks of what users pass in, once, before a kernel sees it. Every error names the argument, what fits, what came, what to do."""
+
+import numpy as np
+
+from numbarnn.batch import Layout, Rows, Signal, padded, zeros
+from numbarnn.errors import ShapeError, TokenError
+
+
+def check_lengths(lengths, samples: int, steps: int) -> np.ndarray | None:
+    """Return lengths as int64 (samples,), or None.
+
+    Raises
+    ------
+    ShapeError
+        If they are not one a sample.
+    TypeError
+        If they are not integers.
+    ValueError
+        If one is negative or beyond `steps`.
+    """
+    if lengths is None:
+        return None
+    array = np.asarray(lengths)
+    if array.shape != (samples,):
+        raise ShapeError(f"lengths must have shape ({samples},), one a sample, got {array.shape}")
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"lengths must be integers, got dtype {array.dtype}")
+    array = array.astype(np.int64)
+    wrong = np.flatnonzero((array < 0) | (array > steps))
+    if wrong.size:
+        raise ValueError(f"lengths[{wrong[0]}] is {array[wrong[0]]}; x has {steps} time steps")
+    return array
+
+
+def check_tokens(array: np.ndarray, size: int, name: str = "x") -> None:
+    """Raise TokenError unless all values lie in [0, size)."""
+    if array.size == 0:
+        return
+    low, high = array.min(), array.max()
+    if low < 0 or high >= size:
+        wrong = np.argwhere((array < 0) | (array >= size))[0]
+        place = ", ".join(map(str, wrong))
+        raise TokenError(
+            f"{name}[{place}] is {array[tuple(wrong)]}; the vocabulary has {size} tokens, 0 to {size - 1}"
+        )
+
+
+def check_finite(array: np.ndarray, name: str) -> None:
+    """Raise ValueError with count and first place where an array holds NaN or infinity."""
+    if array.dtype.kind != "f":
+        return
+    finite = np.isfinite(array)
+    if not finite.all():
+        place = ", ".join(map(str, np.argwhere(~finite)[0]))
+        raise ValueError(
+            f"{name} holds {np.count_nonzero(~finite)} values that are NaN or infinite, the first at [{place}]; "
+            "fill or drop them before fitting"
+        )
+
+
+def to_rows(x, signal: Signal, lengths, dtype, name: str = "x") -> tuple[Rows, Layout]:
+    """Return a batch by rows, with its geometry.
+
+    Parameters
+    ----------
+    x : array-like
+        (samples, time steps, features) numbers, or (samples, time steps) integer tokens, as `signal` says.
+    signal : Signal
+        What the model takes.
+    lengths : array-like or None
+        Valid steps of each sample.
+    dtype : numpy.dtype
+    name : str
+        Of the argument, for messages.
+
+    Raises
+    ------
+    ShapeError, TypeError, TokenError, ValueError
+        If x or lengths do not fit.
+    """
+    array = np.asarray(x)
+    if array.dtype.kind not in ("iu" if signal.tokens else "fiub"):
+        expected = "integer tokens" if signal.tokens else "numbers"
+        raise TypeError(f"{name} must be {expected}, got dtype {array.dtype}")
+    if signal.tokens:
+        if array.ndim != 2:
+            raise ShapeError(f"{name} must have shape (samples, time steps) of tokens, got {array.shape}")
+    elif array.ndim != 3 or array.shape[2] != signal.size:
+        hint = "; add an axis: x[:, :, None]" if array.ndim == 2 and signal.size == 1 else ""
+        hint = "; add an axis: x[None]" if array.ndim == 2 and array.shape[-1] == signal.size > 1 else hint
+        raise ShapeError(
+            f"{name} must have shape (samples, time steps, features) with {signal.size} features, got {array.shape}{hint}"
+        )
+    samples, steps = array.shape[:2]
+    if samples == 0 or steps == 0:
+        raise ShapeError(f"{name} must have at least one sample and one time step, got shape {array.shape}")
+    layout = Layout.make(steps, samples, check_lengths(lengths, samples, steps))
+    if signal.tokens:
+        if layout.full:
+            check_tokens(array, signal.size, name)
+            rows = np.ascontiguousarray(array.T, np.int32).reshape(-1)
+        else:
+            running = np.arange(steps) < layout.unsort(layout.lengths)[:, None]
+            array = np.where(running, array, 0)  # padding may be anything
+            check_tokens(array, signal.size, name)
+            rows = np.ascontiguousarray(layout.sort(array).T, np.int32).reshape(-1)
+        return Rows(rows, signal.size), layout
+    values = zeros((steps * samples, padded(signal.size, dtype)), dtype)
+    values.reshape(steps, samples, -1)[:, :, : signal.size] = layout.sort(array).transpose(1, 0, 2)
+    return Rows(values, signal.size), layout
+
+
+def from_rows(rows: Rows, layout: Layout) -> np.ndarray:
+    """Return rows as a new array (samples, time steps, size) in the caller's order, zero past each length."""
+    values = rows.values.reshape(layout.steps, layout.samples, -1)[:, :, : rows.size].transpose(1, 0, 2)
+    if layout.full:
+        return np.ascontiguousarray(values)
+    values = layout.unsort(np.ascontiguousarray(values))
+    values[np.arange(layout.steps) >= layout.unsort(layout.lengths)[:, None]] = 0
+    return values

@@ -1,0 +1,298 @@
+"""Products on packed panels: packing, the one multiply under every layer, and the gradient of a product's weights."""
+
+import numpy as np
+
+from numbarnn.kernels.compile import jit
+from numbarnn.kernels.cpu.simd import PAIR, QUAD, TALLEST, panel_of, tiles
+
+# Values of k in one block: a panel's block (16 KiB on AVX2) stays in the first-level cache while all rows pass.
+BLOCK = 256
+# Rows of a large product that pass over all panels together, so that they stay in the second-level cache.
+ROWS = 120
+# A plain 0 or 1 in a call from kernel to kernel is a type of its own to Numba, and would compile the callee once more.
+ZERO, ONE = np.intp(0), np.intp(1)
+
+
+@jit
+def pack_forward(weights, places, outputs, inputs, recurrents, packed, bias, first, last):
+    """Pack the weights of z[g, j] = x . W_ih[g, j] + h . W_hh[g, j] + b[g, j] for the panels [first, last), biases added up.
+
+    weights  in, 1-D: the flat parameters
+    places   in, (planes, 4): where a plane's rows of W_ih (outputs, inputs) and W_hh (outputs, recurrents) begin in `weights`,
+             and its two biases; -1: nowhere
+    packed   out: (planes * Op / W, inputs + recurrents, W); rows of a product that a plane does not take are left as they are
+    bias     out: (planes * Op,)
+    """
+    w = panel_of(packed)
+    panels = (outputs + w - 1) // w
+    for p in range(first, last):
+        g, column = p // panels, (p % panels) * w
+        columns = min(w, outputs - column)
+        to = p * (inputs + recurrents) * w
+        if places[g, 0] >= 0:
+            _transpose(weights, places[g, 0] + column * inputs, inputs, columns, packed, to)
+        if places[g, 1] >= 0:
+            _transpose(weights, places[g, 1] + column * recurrents, recurrents, columns, packed, to + inputs * w)
+        for j in range(w):
+            total = packed.dtype.type(0)
+            for side in range(2, 4):
+                if j < columns and places[g, side] >= 0:
+                    total += weights[places[g, side] + column + j]
+            bias[p * w + j] = total
+
+
+@jit
+def _transpose(weights, at, length, columns, packed, to):
+    """Fill one panel with `columns` rows of a matrix of `length` columns, transposed."""
+    w = panel_of(packed)
+    for j in range(columns):
+        for k in range(length):
+            packed[to + k * w + j] = weights[at + j * length + k]
+    for k in range(length):
+        for j in range(columns, w):
+            packed[to + k * w + j] = 0
+
+
+@jit
+def pack_backward(weights, places, side, outputs, inputs, packed, first, last):
+    """Pack the weights of dx[c] = sum over planes and j of dz[g, j] W[g, j, c] for the panels [first, last) of c.
+
+    places : (planes, 4) as in `pack_forward`, only the planes that x enters; side : 0 for W_ih, 1 for W_hh;
+    packed : out, (Ip / W, planes * outputs, W).
+    """
+    w = panel_of(packed)
+    for p in range(first, last):
+        column = p * w
+        columns = min(w, inputs - column)
+        to = p * places.shape[0] * outputs * w
+        for g in range(places.shape[0]):
+            at = places[g, side] + column
+            for k in range(outputs):
+                for j in range(columns):
+                    packed[to + j] = weights[at + j]
+                for j in range(columns, w):
+                    packed[to + j] = 0
+                at += inputs
+                to += w
+
+
+@jit
+def multiply(
+    table, c0, c0_at, c0_row,
+    a1, a1_at, a1_row, a1_length, a1_segments, a1_stride,
+    a2, a2_at, a2_row, a2_length,
+    rows, panels,
+    b, b_at, b_next,
+    c, c_at, c_row,
+):  # fmt: skip
+    """Set C = C0 + A1 B1 + A2 B2 for `rows` rows and `panels` adjacent panels; the arguments are those of `simd.tiles`.
+
+    One panel after the other, so B is read once from front to back, and the panel's columns of C stay near while the blocks of k
+    are added up (panels inside the blocks of k: 0.62 instead of 0.72 of the FMA limit at 1280 x 4096, 32 rows).
+    The blocks depend on the extents of k alone, never on `rows`: any split of the rows gives the same bits.
+    """
+    w = panel_of(c)
+    if rows <= 0:
+        return
+    whole = a1_length * a1_segments + a2_length <= BLOCK + BLOCK // 4
+    group = a1_segments if whole else max(1, min(a1_segments, BLOCK // max(1, a1_length)))
+    cuts = 1 if whole else (a1_length + BLOCK - 1) // BLOCK
+    cuts2 = 0 if whole else (a2_length + BLOCK - 1) // BLOCK
+    p = 0
+    while p < panels:
+        wide = 1
+        if rows == 1 and p + 4 <= panels:
+            wide = 4
+        elif rows == 2 and p + 2 <= panels:
+            wide = 2
+        pb = b_at + p * b_next
+        pc = c_at + p * w
+        first = True
+        segment = 0
+        while segment < a1_segments or segment == 0:
+            n = min(group, a1_segments - segment)
+            for cut in range(cuts):
+                k0 = cut * a1_length // cuts
+                k1 = (cut + 1) * a1_length // cuts
+                _rows(
+                    table, wide, rows, c0 if first else c, c0_at + p * w if first else pc, c0_row if first else c_row,
+                    a1, a1_at + segment * a1_stride + k0, a1_row, k1 - k0, n, a1_stride,
+                    a2, a2_at, a2_row, a2_length if whole else ZERO,
+                    b, pb + (segment * a1_length + k0) * w, b_next, c, pc, c_row,
+                )  # fmt: skip
+                first = False
+            segment += max(n, 1)
+        for cut in range(cuts2):
+            k0 = cut * a2_length // cuts2
+            k1 = (cut + 1) * a2_length // cuts2
+            _rows(
+                table, wide, rows, c0 if first else c, c0_at + p * w if first else pc, c0_row if first else c_row,
+                a1, a1_at, a1_row, ZERO, ZERO, ZERO,
+                a2, a2_at + k0, a2_row, k1 - k0,
+                b, pb + (a1_segments * a1_length + k0) * w, b_next, c, pc, c_row,
+            )  # fmt: skip
+            first = False
+        p += wide
+
+
+@jit
+def _rows(
+    table, wide, rows, c0, c0_at, c0_row,
+    a1, a1_at, a1_row, a1_length, a1_segments, a1_stride,
+    a2, a2_at, a2_row, a2_length,
+    b, b_at, b_next,
+    c, c_at, c_row,
+):  # fmt: skip
+    """Multiply all rows by one block of k: tiles as tall as possible and as even as possible."""
+    count = (rows + TALLEST - 1) // TALLEST
+    height = rows // count
+    taller = rows - count * height
+    row = taller * (height + 1)
+    if taller > 0:
+        tiles(
+            table, height, taller, c0, c0_at, c0_row, a1, a1_at, a1_row, 1, a1_length, a1_segments, a1_stride,
+            a2, a2_at, a2_row, a2_length, b, b_at, b_next, c, c_at, c_row,
+        )  # fmt: skip
+    tiles(
+        table, QUAD if wide == 4 else PAIR if wide == 2 else height - 1, count - taller,
+        c0, c0_at + row * c0_row, c0_row,
+        a1, a1_at + row * a1_row, a1_row, 1, a1_length, a1_segments, a1_stride,
+        a2, a2_at + row * a2_row, a2_row, a2_length, b, b_at, b_next, c, c_at + row * c_row, c_row,
+    )  # fmt: skip
+
+
+@jit
+def _gather(a, at, row, step, panels, active, t, n, gathered, to):
+    """Copy up to BLOCK running rows of a matrix, from (t, n) on, into panels of BLOCK rows; return their number."""
+    w = panel_of(gathered)
+    k = 0
+    for q in range(panels):
+        k = 0
+        step_now, n_now = t, n
+        while k < BLOCK and step_now < active.size:
+            count = min(BLOCK - k, active[step_now] - n_now)
+            source = at + step_now * step + n_now * row + q * w
+            goal = to + (q * BLOCK + k) * w
+            for _ in range(count):
+                for j in range(w):
+                    gathered[goal + j] = a[source + j]
+                source += row
+                goal += w
+            k += max(count, 0)
+            step_now += 1
+            n_now = 0
+    return k
+
+
+@jit
+def _transposed_product(table, a, a_at, columns, k, b, b_at, c, c_at):
+    """Add A^T B for one panel of B: `columns` columns of gathered panels of A become rows of C."""
+    w = panel_of(c)
+    for q in range((columns + w - 1) // w):
+        rows = min(w, columns - q * w)
+        count = (rows + TALLEST - 1) // TALLEST
+        height = rows // count
+        taller = rows - count * height
+        at, to = a_at + q * BLOCK * w, c_at + q * w * w
+        if taller > 0:
+            tiles(table, height, taller, c, to, w, a, at, 1, w, k, 1, 0, a, 0, 0, 0, b, b_at, 0, c, to, w)
+        done = taller * (height + 1)
+        at, to = at + done, to + done * w
+        tiles(table, height - 1, count - taller, c, to, w, a, at, 1, w, k, 1, 0, a, 0, 0, 0, b, b_at, 0, c, to, w)
+
+
+@jit
+def affine(table, x, x_row, inputs, packed, bias, y, y_row, active, batch, lo, hi):
+    """Set y[t, n] = x[t, n] B + bias for the running rows with lo <= n < hi; a dense layer, forward or (bias zero) backward.
+
+    x : (T * N, x_row), in; packed : panels of B (inputs, Yp), in; bias : (Yp,), in; y : (T * N, y_row), out.
+    """
+    w = panel_of(y)
+    for t in range(active.size):
+        stop = min(active[t], hi)
+        first = lo
+        while first < stop:
+            rows = min(stop - first, ROWS)
+            row = t * batch + first
+            multiply(
+                table, bias, ZERO, ZERO, x, row * x_row, x_row, inputs, ONE, ZERO, x, ZERO, ZERO, ZERO,
+                rows, y_row // w, packed, ZERO, inputs * w, y, row * y_row, y_row,
+            )  # fmt: skip
+            first += rows
+
+
+@jit
+def weight_gradient(
+    table,
+    x, x_row, inputs, input_planes,
+    h, h_at, h_row, units, recurrent_planes,
+    d, d_plane, d_row, d_step, outputs,
+    active, batch, ones, gathered, sums,
+    gradient, places, first, last,
+):  # fmt: skip
+    """Write the gradients of the weights of one or two products, and of their biases, for the panels [first, last).
+
+    The products are ``z[t, n, g, j] = x[t, n] . W_ih[g, j] + h[t, n] . W_hh[g, j] + b[g, j]``; the gradients are the sums over all
+    running (t, n) of ``d[t, n, g, j] * x[t, n, c]`` and so on, in blocks of BLOCK rows in the order of (t, n), each block summed
+    from zero. A dense layer has one plane and no h.
+
+    table             (8,) addresses of the tiles
+    x                 in, 1-D: row (t, n) at ``(t * N + n) * x_row``, `inputs` columns (0 for tokens: see `tokens.token_gradient`)
+    input_planes      (first, last) of the planes that x enters
+    h                 in, 1-D: row (t, n) at ``h_at + (t * N + n) * h_row``, `units` columns
+    recurrent_planes  (first, last) of the planes that h enters
+    d                 in, 1-D: plane g of row (t, n) at ``g * d_plane + t * d_step + n * d_row``, `outputs` columns
+    active            (T,) running rows of each step
+    ones              (1,) a one: the bias is the weight of a constant input
+    gathered          scratch of this thread, (Cp + Hp + W) * BLOCK
+    sums              scratch shared by the threads, (panels, Cp + Hp + 1, W)
+    gradient          out, 1-D: the flat gradient of all parameters, with W_ih and W_hh as (rows, columns)
+    places            (planes, 4) where in `gradient` a plane's rows of W_ih and W_hh begin, and its two biases; -1: nowhere
+    """
+    w = panel_of(d)
+    panels = (outputs + w - 1) // w
+    x_panels, h_panels = (inputs + w - 1) // w, (units + w - 1) // w
+    h_to = x_panels * BLOCK * w
+    d_to = h_to + h_panels * BLOCK * w
+    high = (x_panels + h_panels) * w + 1
+    for i in range(first * high * w, last * high * w):
+        sums[i] = 0
+    t, n = ZERO, ZERO
+    while t < active.size:
+        k = _gather(x, ZERO, x_row, batch * x_row, x_panels, active, t, n, gathered, ZERO)
+        k = max(k, _gather(h, h_at, h_row, batch * h_row, h_panels, active, t, n, gathered, h_to))
+        for p in range(first, last):
+            g, column = p // panels, (p % panels) * w
+            k = _gather(d, g * d_plane + column, d_row, d_step, ONE, active, t, n, gathered, d_to)
+            to = p * high * w
+            if input_planes[0] <= g and g < input_planes[1]:
+                _transposed_product(table, gathered, ZERO, inputs, k, gathered, d_to, sums, to)
+            if recurrent_planes[0] <= g and g < recurrent_planes[1]:
+                _transposed_product(table, gathered, h_to, units, k, gathered, d_to, sums, to + x_panels * w * w)
+            to += (high - 1) * w
+            tiles(table, 0, 1, sums, to, w, ones, 0, 0, 0, k, 1, 0, ones, 0, 0, 0, gathered, d_to, 0, sums, to, w)
+        if k == 0:
+            break
+        while k > 0:
+            count = min(k, active[t] - n)
+            k -= count
+            n += count
+            if n == active[t]:
+                t += 1
+                n = 0
+    for p in range(first, last):
+        g, column = p // panels, (p % panels) * w
+        at = p * high * w
+        for j in range(min(w, outputs - column)):
+            row = column + j
+            if places[g, 0] >= 0:
+                for c in range(inputs):
+                    gradient[places[g, 0] + row * inputs + c] = sums[at + c * w + j]
+            if places[g, 1] >= 0:
+                for c in range(units):
+                    gradient[places[g, 1] + row * units + c] = sums[at + (x_panels * w + c) * w + j]
+            bias = sums[at + (high - 1) * w + j]
+            if places[g, 2] >= 0:
+                gradient[places[g, 2] + row] = bias
+            if places[g, 3] >= 0:
+                gradient[places[g, 3] + row] = bias

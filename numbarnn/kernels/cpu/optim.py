@@ -1,0 +1,73 @@
+"""Steps of the optimizers over the flat parameters; `first` and `last` bound the values of one thread.
+
+Hyper-parameters come in the dtype of the parameters. g is the gradient, w the weights; the equations are those of torch.
+"""
+
+import math
+
+from numbarnn.kernels.compile import jit
+
+
+@jit
+def sgd(weights, gradient, velocity, rate, momentum, decay, first, last):
+    """g += decay w;  v = momentum v + g;  w -= rate v."""
+    for i in range(first, last):
+        v = momentum * velocity[i] + (gradient[i] + decay * weights[i])
+        velocity[i] = v
+        weights[i] -= rate * v
+
+
+@jit
+def rmsprop(weights, gradient, square, rate, alpha, epsilon, decay, first, last):
+    """g += decay w;  s = alpha s + (1 - alpha) g^2;  w -= rate g / (sqrt(s) + epsilon)."""
+    rest = weights.dtype.type(1) - alpha
+    for i in range(first, last):
+        g = gradient[i] + decay * weights[i]
+        s = alpha * square[i] + rest * g * g
+        square[i] = s
+        weights[i] -= rate * g / (math.sqrt(s) + epsilon)
+
+
+@jit
+def adam(weights, gradient, mean, square, rate, beta1, beta2, epsilon, correction1, correction2, l2, decay, first, last):
+    """w *= 1 - rate decay;  g += l2 w;  m = b1 m + (1 - b1) g;  s = b2 s + (1 - b2) g^2;  w -= rate m' / (sqrt(s') + epsilon).
+
+    m' = m / (1 - b1^t) and s' = s / (1 - b2^t) are the bias-corrected moments, `correction1` and `correction2` those divisors.
+    `l2` is Adam's weight decay, `decay` AdamW's.
+    """
+    one = weights.dtype.type(1)
+    rest1, rest2 = one - beta1, one - beta2
+    keep = one - rate * decay
+    step, root = rate / correction1, math.sqrt(correction2)
+    for i in range(first, last):
+        w = weights[i] * keep
+        g = gradient[i] + l2 * w
+        m = beta1 * mean[i] + rest1 * g
+        s = beta2 * square[i] + rest2 * g * g
+        mean[i] = m
+        square[i] = s
+        weights[i] = w - step * m / (math.sqrt(s) / root + epsilon)
+
+
+@jit
+def sum_of_squares(values):
+    """Return the sum of the squares in float64."""
+    total = 0.0
+    for i in range(values.size):
+        value = float(values[i])
+        total += value * value
+    return total
+
+
+@jit
+def scale(values, factor):
+    """Multiply all values by `factor`."""
+    for i in range(values.size):
+        values[i] *= factor
+
+
+@jit
+def clamp(values, limit):
+    """Limit all values to [-limit, limit]; NaN stays NaN."""
+    for i in range(values.size):
+        values[i] = min(max(values[i], -limit), limit)

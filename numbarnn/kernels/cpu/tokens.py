@@ -1,0 +1,73 @@
+"""Token input: rows are gathered and scattered, never multiplied by one-hot vectors.
+
+A token's one-hot vector times W_ih is a column of W_ih, so a recurrent or dense layer behind `OneHot` reads one row of a table,
+and an embedding is the table itself. Indices are checked before they get here.
+"""
+
+from numbarnn.kernels.compile import jit
+from numbarnn.kernels.cpu.simd import panel_of
+
+
+@jit
+def pack_tokens(weights, places, outputs, size, bias, rows, first, last):
+    """Make the rows that tokens [first, last) add to the pre-activations: rows[v, g, j] = W_ih[g, j, v] + bias[g, j].
+
+    weights, places : as in `matmul.pack_forward`; bias : (planes * Op,), in; rows : (size, planes * Op), out.
+    """
+    planes = places.shape[0]
+    width = bias.size // planes
+    for v in range(first, last):
+        for g in range(planes):
+            for j in range(width):
+                value = bias[g * width + j]
+                if j < outputs and places[g, 0] >= 0:
+                    value += weights[places[g, 0] + j * size + v]
+                rows[v, g * width + j] = value
+
+
+@jit
+def gather(table, row, tokens, active, batch, y, y_row, columns, lo, hi):
+    """Set y[t, n, :columns] = table[tokens[t, n]] for the running rows with lo <= n < hi."""
+    for t in range(active.size):
+        for n in range(lo, min(active[t], hi)):
+            source = tokens[t * batch + n] * row
+            goal = (t * batch + n) * y_row
+            for j in range(columns):
+                y[goal + j] = table[source + j]
+
+
+@jit
+def token_gradient(tokens, size, d, d_plane, d_row, d_step, outputs, active, batch, sums, gradient, places, first, last):
+    """Write the gradient of W_ih (rows, size) under token input for the panels [first, last); see `matmul.weight_gradient`.
+
+    sums : scratch of this thread, (size, W). Rows are added in the order of (t, n).
+    """
+    w = panel_of(d)
+    panels = (outputs + w - 1) // w
+    for p in range(first, last):
+        g, column = p // panels, (p % panels) * w
+        if places[g, 0] < 0:
+            continue
+        for i in range(size * w):
+            sums[i] = 0
+        for t in range(active.size):
+            for n in range(active[t]):
+                source = g * d_plane + t * d_step + n * d_row + column
+                goal = tokens[t * batch + n] * w
+                for j in range(w):
+                    sums[goal + j] += d[source + j]
+        for j in range(min(w, outputs - column)):
+            to = places[g, 0] + (column + j) * size
+            for v in range(size):
+                gradient[to + v] = sums[v * w + j]
+
+
+@jit
+def embedding_gradient(tokens, d, d_row, columns, active, batch, gradient, at, first, last):
+    """Add the rows of d to the rows of an embedding's gradient, columns [first, last); `gradient` holds zeros there."""
+    for t in range(active.size):
+        for n in range(active[t]):
+            source = (t * batch + n) * d_row
+            goal = at + tokens[t * batch + n] * columns
+            for j in range(first, last):
+                gradient[goal + j] += d[source + j]

@@ -1,0 +1,77 @@
+"""The protocol of a layer, and the registry.
+
+Layers are immutable descriptions. They hold no weights, no state and no buffers: parameters come from `Params`, state enters and
+leaves as a value, and everything a backward pass needs goes into a tape that belongs to the call.
+"""
+
+from dataclasses import fields
+
+import numpy as np
+
+from numbarnn.batch import Call, Layout, Rows, Signal
+
+
+class Layer:
+    """A layer of a model; every method is pure.
+
+    A subclass is a frozen dataclass whose last field is ``name``, and is entered into `LAYERS` by its class name, by which saved
+    models find it.
+    """
+
+    state_names: tuple[str, ...] = ()
+
+    def output(self, signal: Signal) -> Signal:
+        """Return what the layer makes of an input signal; raise ShapeError if it cannot take it."""
+        raise NotImplementedError
+
+    def specs(self, signal: Signal) -> list:
+        """Return the layer's parameters, named without the layer's own name."""
+        return []
+
+    def pack(self, call: Call, params, prefix: str, signal: Signal, backward: bool):
+        """Return the weights as the kernels want them, with or without those of the backward pass."""
+        return None
+
+    def forward(self, call: Call, packed, x: Rows, layout: Layout, state, number: int):
+        """Return (output, its layout, final states, tape); `number` is the layer's place in the model."""
+        raise NotImplementedError
+
+    def backward(self, call: Call, packed, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int):
+        """Write the gradients of the parameters into the flat `gradient`; return (gradient of x or None, of the initial states).
+
+        layout : that of the input. dfinal : gradients of the final states, or None.
+        """
+        raise NotImplementedError
+
+    def config(self) -> dict:
+        """Return the options as JSON values; `from_config` makes the layer again."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Layer":
+        """Return the layer of a `config`."""
+        return cls(**config)
+
+
+LAYERS: dict[str, type[Layer]] = {}
+
+
+def layer(cls: type[Layer]) -> type[Layer]:
+    """Enter a layer class into `LAYERS` by its class name."""
+    LAYERS[cls.__name__] = cls
+    return cls
+
+
+def check_number(owner, name, value, low, high, *, kind=float, include_high=True):
+    """Raise TypeError or ValueError unless an option is a number of [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer) if kind is int else (int, float, np.number)):
+        raise TypeError(f"{owner}: {name} must be {'an integer' if kind is int else 'a number'}, got {value!r}")
+    if not (low <= value <= high if include_high else low <= value < high):
+        closing = "]" if include_high else ")"
+        raise ValueError(f"{owner}: {name} must be in [{low}, {high}{closing}, got {value!r}")
+
+
+def check_flag(owner, name, value):
+    """Raise TypeError unless an option is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{owner}: {name} must be True or False, got {value!r}")

@@ -1,0 +1,47 @@
+"""Dropout between layers."""
+
+from dataclasses import dataclass
+
+from numbarnn.errors import ShapeError
+from numbarnn.batch import Call, Layout, Rows, Signal
+from numbarnn.layers.base import Layer, check_number, layer
+from numbarnn.layers.recurrent import drop
+
+
+@layer
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """In training, set every feature to zero with probability `rate` and divide the others by 1 - rate; else do nothing.
+
+    Parameters
+    ----------
+    rate : float
+        In [0, 1).
+    name : str or None
+
+    References
+    ----------
+    N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15 (2014) 1929-1958.
+    """
+
+    rate: float = 0.5
+    name: str | None = None
+
+    def __post_init__(self):
+        check_number("Dropout", "rate", self.rate, 0, 1, include_high=False)
+
+    def output(self, signal: Signal) -> Signal:
+        if signal.tokens:
+            raise ShapeError(f"Dropout needs features, got {signal}; put it behind Embedding or a recurrent layer")
+        return signal
+
+    def forward(self, call: Call, packed, x: Rows, layout: Layout, state, number: int):
+        return self._apply(call, x, layout, number), layout, (), None
+
+    def backward(self, call: Call, packed, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int):
+        return (self._apply(call, dy, layout, number) if need_dx else None), ()
+
+    def _apply(self, call, x, layout, number):
+        if not (call.training and self.rate):
+            return x
+        return drop(call, x, layout, self.rate, number << 8)

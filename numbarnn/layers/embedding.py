@@ -1,0 +1,115 @@
+"""Layers for tokens: a learned vector for each, or its one-hot vector."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from numbarnn import initializers
+from numbarnn.errors import ShapeError
+from numbarnn.kernels.cpu import tokens
+from numbarnn.batch import Call, Layout, Rows, Signal, padded, zeros
+from numbarnn.layers.base import Layer, check_number, layer
+from numbarnn.params import ParamSpec
+
+
+def _check_tokens(owner, vocabulary, signal):
+    if not signal.tokens:
+        raise ShapeError(f"{owner} takes integer tokens, got {signal}; it must be the first layer of its model")
+    if signal.size != vocabulary:
+        raise ShapeError(f"{owner} has a vocabulary of {vocabulary}, its input one of {signal.size}")
+
+
+@layer
+@dataclass(frozen=True)
+class OneHot(Layer):
+    """A token as its one-hot vector (the lecture's 1-of-k code), which is never made: the next layer gathers columns instead.
+
+    Parameters
+    ----------
+    size : int
+        Size of the vocabulary.
+    name : str or None
+    """
+
+    size: int
+    name: str | None = None
+
+    def __post_init__(self):
+        check_number("OneHot", "size", self.size, 1, 2**31 - 1, kind=int)
+
+    def output(self, signal: Signal) -> Signal:
+        _check_tokens("OneHot", self.size, signal)
+        return signal
+
+    def forward(self, call: Call, packed, x: Rows, layout: Layout, state, number: int):
+        return x, layout, (), None
+
+    def backward(self, call: Call, packed, tape, dy, layout: Layout, dfinal, gradient, need_dx: bool, number: int):
+        return None, ()
+
+
+@layer
+@dataclass(frozen=True)
+class Embedding(Layer):
+    """A learned vector for every token.
+
+    Parameters
+    ----------
+    size : int
+        Size of the vocabulary.
+    features : int
+        Length of the vectors.
+    init : str
+        "normal" (standard normal, as in torch) or a scheme of `numbarnn.initializers`.
+    name : str or None
+        Prefix of the parameter's name ``weight`` (size, features).
+    """
+
+    size: int
+    features: int
+    init: str = "normal"
+    name: str | None = None
+
+    def __post_init__(self):
+        check_number("Embedding", "size", self.size, 1, 2**31 - 1, kind=int)
+        check_number("Embedding", "features", self.features, 1, 2**24, kind=int)
+        if self.init != "normal":
+            initializers.scheme(self.init, self.features)
+
+    def output(self, signal: Signal) -> Signal:
+        _check_tokens("Embedding", self.size, signal)
+        return Signal(self.features, sequence=signal.sequence)
+
+    def specs(self, signal: Signal) -> list[ParamSpec]:
+        if self.init == "normal":
+            return [ParamSpec("weight", (self.size, self.features), lambda g, shape: g.standard_normal(shape))]
+        return [ParamSpec("weight", (self.size, self.features), initializers.scheme(self.init, self.features).input)]
+
+    def pack(self, call: Call, params, prefix: str, signal: Signal, backward: bool):
+        return params[f"{prefix}weight"].reshape(-1), params.offsets[f"{prefix}weight"]
+
+    def forward(self, call: Call, packed, x: Rows, layout: Layout, state, number: int):
+        width = padded(self.features, call.dtype)
+        y = zeros((len(x.values), width), call.dtype)
+        rows = layout.flat()
+        call.over_samples(
+            rows,
+            rows.running * width,
+            lambda lo, hi: tokens.gather(
+                packed[0], self.features, x.values, rows.active, rows.samples, y.reshape(-1), width, self.features, lo, hi
+            ),
+        )
+        return Rows(y, self.features), layout, (), x if call.keep else None
+
+    def backward(self, call: Call, packed, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int):
+        at, rows = packed[1], layout.flat()
+        gradient[at : at + self.size * self.features] = 0
+        call.over(
+            self.features,
+            rows.running * self.features,
+            lambda a, b: tokens.embedding_gradient(
+                tape.values, dy.values.reshape(-1), dy.values.shape[1], self.features, rows.active, rows.samples,
+                gradient, at, a, b,
+            ),
+        )  # fmt: skip
+        return None, ()

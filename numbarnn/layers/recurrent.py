@@ -1,0 +1,565 @@
+"""Recurrent layers: stacks of one cell, in one or both directions."""
+
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+
+from numbarnn import cells, initializers
+from numbarnn.cells.activation import ACTIVATIONS
+from numbarnn.errors import ShapeError
+from numbarnn.kernels.compile import kernel_for
+from numbarnn.kernels.cpu import matmul, recurrent, tokens
+from numbarnn.kernels.cpu.dropout import dropout
+from numbarnn.kernels.cpu.simd import panel_width
+from numbarnn.batch import Call, Layout, Rows, Signal, empty, padded, zeros
+from numbarnn.layers.base import Layer, check_flag, check_number, layer
+from numbarnn.params import ParamSpec
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One cell running through the steps in one direction: layer `level` of the stack, `reverse` or not."""
+
+    level: int
+    reverse: bool
+    signal: Signal
+    column: int  # where its output begins in the layer's
+
+    @property
+    def suffix(self) -> str:
+        return f"_l{self.level}" + ("_reverse" if self.reverse else "")
+
+
+@dataclass
+class _Packed:
+    """The weights of one run as the kernels want them."""
+
+    forward: np.ndarray
+    bias: np.ndarray
+    places: np.ndarray
+    units: np.ndarray
+    unit_places: list
+    token_rows: np.ndarray
+    back_h: np.ndarray
+    back_x: np.ndarray
+
+
+@dataclass
+class _Tape:
+    """What one run keeps for its backward pass."""
+
+    x: Rows
+    states: np.ndarray
+    saved: np.ndarray
+    mask: np.ndarray
+    operand: np.ndarray
+
+
+@layer
+@dataclass(frozen=True)
+class Recurrent(Layer):
+    """A stack of recurrent layers of one cell.
+
+    `RNN`, `LSTM`, `GRU` and `IndRNN` are this layer with their cell; use `Recurrent` itself for a cell of your own.
+
+    Parameters
+    ----------
+    hidden_size : int
+        Units H of each layer and direction.
+    num_layers : int
+        Layers above each other; each reads the outputs of the one below.
+    bidirectional : bool
+        Whether a second set of weights reads the sequence from its end; outputs are concatenated to 2 H features.
+    dropout : float
+        Probability of zeroing an output on its way to the next layer of the stack, in training (none after the last).
+    recurrent_dropout : float
+        Probability of zeroing a unit of h on its way into the recurrent product, in training: one mask a sample, the same at all steps
+        (Gal & Ghahramani 2016), a new one for every chunk.
+    return_sequences : bool
+        True: outputs of all steps, (samples, time steps, features). False: the last valid output, (samples, features); of the reverse
+        direction that of step 0.
+    bias : {True, False, "single"}
+        True: two bias vectors, ``bias_ih`` and ``bias_hh``, as in torch; "single": ``bias_ih`` alone; False: none.
+    init : str
+        Scheme of `numbarnn.initializers`: "keras" (default), "torch", "orthogonal", "uniform(a)".
+    forget_bias : float or None
+        Initial bias of a gate called "f" (``bias_hh`` is zero there); None leaves it to `init`.
+    name : str or None
+        Prefix of the parameters' names; None: the class name in lower case, numbered where it repeats.
+    cell : NamedTuple
+        Record of `numbarnn.cells`, or a class of your own registered there.
+
+    Notes
+    -----
+    Parameters have torch's names and shapes: ``weight_ih_l0`` (gates * H, C), ``weight_hh_l0`` (gates * H, H), ``bias_ih_l0`` and
+    ``bias_hh_l0`` (gates * H,), ``..._l0_reverse`` for the other direction; per-unit weights are ``weight_u_l0`` (H,).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is of the wrong type or out of range.
+    """
+
+    hidden_size: int
+    num_layers: int = 1
+    bidirectional: bool = False
+    dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    return_sequences: bool = True
+    bias: bool | str = True
+    init: str = "keras"
+    forget_bias: float | None = 1.0
+    name: str | None = None
+    cell: tuple | None = field(default=None, kw_only=True)
+
+    def __post_init__(self):
+        owner = type(self).__name__
+        check_number(owner, "hidden_size", self.hidden_size, 1, 2**24, kind=int)
+        check_number(owner, "num_layers", self.num_layers, 1, 2**16, kind=int)
+        check_flag(owner, "bidirectional", self.bidirectional)
+        check_flag(owner, "return_sequences", self.return_sequences)
+        check_number(owner, "dropout", self.dropout, 0, 1, include_high=False)
+        check_number(owner, "recurrent_dropout", self.recurrent_dropout, 0, 1, include_high=False)
+        if self.bias not in (True, False, "single"):
+            raise ValueError(f"{owner}: bias must be True, False or 'single', got {self.bias!r}")
+        if self.forget_bias is not None:
+            check_number(owner, "forget_bias", self.forget_bias, -1e6, 1e6)
+        initializers.scheme(self.init, self.hidden_size)
+        if self.cell is None:
+            raise TypeError(f"{owner} needs a cell, for example cell=numbarnn.cells.LSTM()")
+        if cells.CELLS.get(type(self.cell).__name__) is not type(self.cell):
+            raise TypeError(
+                f"{owner}: {self.cell!r} is no registered cell; decorate its class with numbarnn.cells.register"
+            )
+        if self.recurrent_dropout and not self.cell.recurrent_planes:
+            raise ValueError(f"{owner}: recurrent_dropout needs a recurrent product, which this cell does not have")
+
+    # Static description
+
+    @property
+    def directions(self) -> int:
+        """Number of directions, 1 or 2."""
+        return 2 if self.bidirectional else 1
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Names of the states, in the order in which `forward` takes and returns them."""
+        return self.cell.states
+
+    def state_shape(self, samples: int) -> tuple[int, int, int]:
+        """Return the shape of each state: (num_layers * directions, samples, hidden_size), as in torch."""
+        return self.num_layers * self.directions, samples, self.hidden_size
+
+    def output(self, signal: Signal) -> Signal:
+        if not signal.sequence:
+            raise ShapeError(
+                f"{type(self).__name__} needs a sequence, got {signal}; does a layer before it have return_sequences=False?"
+            )
+        return Signal(self.hidden_size * self.directions, sequence=self.return_sequences)
+
+    def runs(self, signal: Signal) -> list[_Run]:
+        """Return the runs of the stack, in the order of the states."""
+        found = []
+        for level in range(self.num_layers):
+            below = signal if level == 0 else Signal(self.hidden_size * self.directions)
+            for direction in range(self.directions):
+                found.append(_Run(level, direction == 1, below, direction * self.hidden_size))
+        return found
+
+    def specs(self, signal: Signal) -> list[ParamSpec]:
+        cell, hidden = self.cell, self.hidden_size
+        gates = len(cell.gates)
+        scheme = initializers.scheme(self.init, hidden, gates)
+        specs = []
+        for run in self.runs(signal):
+            s = run.suffix
+            specs.append(ParamSpec(f"weight_ih{s}", (gates * hidden, run.signal.size), scheme.input))
+            if cell.recurrent_planes:
+                specs.append(ParamSpec(f"weight_hh{s}", (gates * hidden, hidden), scheme.recurrent))
+            if self.bias:
+                specs.append(ParamSpec(f"bias_ih{s}", (gates * hidden,), self._bias_init(scheme, self.forget_bias)))
+            if self.bias is True and cell.recurrent_planes:
+                rest = None if self.forget_bias is None else 0.0
+                specs.append(ParamSpec(f"bias_hh{s}", (gates * hidden,), self._bias_init(scheme, rest)))
+            specs += [ParamSpec(f"weight_{unit}{s}", (hidden,), scheme.unit) for unit in cell.units]
+        return specs
+
+    def _bias_init(self, scheme, forget):
+        if forget is None or "f" not in self.cell.gates:
+            return scheme.bias
+        first = self.cell.gates.index("f") * self.hidden_size
+
+        def init(generator, shape):
+            bias = scheme.bias(generator, shape)
+            bias[first : first + self.hidden_size] = forget
+            return bias
+
+        return init
+
+    def config(self) -> dict:
+        options = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cell"}
+        if type(self) is Recurrent:
+            options["cell"] = {"type": type(self.cell).__name__, **self.cell._asdict()}
+        return options
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Recurrent":
+        if isinstance(config.get("cell"), dict):
+            config = {**config, "cell": cells.cell_record(config["cell"])}
+        return cls(**config)
+
+    # Weights as the kernels want them
+
+    def pack(self, call: Call, params, prefix: str, signal: Signal, backward: bool) -> list[_Packed]:
+        """Return the packed weights of every run."""
+        return [self._pack_run(call, params, prefix, run, backward) for run in self.runs(signal)]
+
+    def _pack_run(self, call, params, prefix, run, backward):
+        cell, hidden, dtype = self.cell, self.hidden_size, call.dtype
+        flat, width = params.flat, padded(hidden, dtype)
+        inputs = run.signal.size
+        places = self._places(params, prefix, run)
+        products = 0 if run.signal.tokens else inputs
+        recurrents = hidden if cell.recurrent_planes else 0
+        forward = empty((len(cell.planes) * width * (products + recurrents),), dtype)
+        bias = empty((len(cell.planes) * width,), dtype)
+        panels = bias.size // panel_width(dtype)
+        own = places.copy()
+        if run.signal.tokens:
+            own[:, 0] = -1
+        call.over(
+            panels,
+            forward.size,
+            lambda a, b: matmul.pack_forward(flat, own, hidden, products, recurrents, forward, bias, a, b),
+        )
+        none = np.zeros(0, dtype)
+        token_rows = none.reshape(0, 0)
+        if run.signal.tokens:
+            token_rows = empty((inputs, bias.size), dtype)
+            call.over(
+                inputs,
+                token_rows.size,
+                lambda a, b: tokens.pack_tokens(flat, places, hidden, inputs, bias, token_rows, a, b),
+            )
+        unit_places = [params.offsets[f"{prefix}weight_{unit}{run.suffix}"] for unit in cell.units]
+        units = zeros((len(cell.units), width), dtype)
+        for row, at in zip(units, unit_places, strict=True):
+            row[:hidden] = flat[at : at + hidden]
+        back_h = back_x = none
+        if backward:
+            back_h = self._pack_back(call, flat, places[places[:, 1] >= 0], 1, hidden)
+            if not run.signal.tokens:
+                back_x = self._pack_back(call, flat, places[places[:, 0] >= 0], 0, inputs)
+        return _Packed(forward, bias, places, units, unit_places, token_rows, back_h, back_x)
+
+    def _pack_back(self, call, flat, places, side, columns):
+        packed = empty((padded(columns, call.dtype) * len(places) * self.hidden_size,), call.dtype)
+        panels = padded(columns, call.dtype) // panel_width(call.dtype)
+        call.over(
+            panels,
+            packed.size,
+            lambda a, b: matmul.pack_backward(flat, places, side, self.hidden_size, columns, packed, a, b),
+        )
+        return packed
+
+    def _places(self, params, prefix, run):
+        """Return (planes, 4): where each plane's rows of weight_ih and weight_hh and its biases begin in the flat parameters."""
+        cell, hidden = self.cell, self.hidden_size
+        places = np.full((len(cell.planes), 4), -1, np.int64)
+        products = (("ih", cell.input_planes, run.signal.size), ("hh", cell.recurrent_planes, hidden))
+        for column, (side, planes, size) in enumerate(products):
+            for plane, gate in planes.items():
+                row, first = cell.planes.index(plane), cell.gates.index(gate) * hidden
+                places[row, column] = params.offsets[f"{prefix}weight_{side}{run.suffix}"] + first * size
+                bias = f"{prefix}bias_{side}{run.suffix}"
+                if bias in params:
+                    places[row, 2 + column] = params.offsets[bias] + first
+        return places
+
+    def _ranges(self):
+        """Return the (first, last) planes that x and that h enters."""
+
+        def span(planes):
+            places = [self.cell.planes.index(plane) for plane in planes]
+            return (min(places), max(places) + 1) if places else (0, 0)
+
+        return span(self.cell.input_planes), span(self.cell.recurrent_planes)
+
+    # Passes
+
+    def forward(self, call: Call, packed, x: Rows, layout: Layout, state, number: int):
+        """Return (output, its layout, final states, tape)."""
+        final = tuple(np.empty(self.state_shape(layout.samples), call.dtype) for _ in self.cell.states)
+        signal = Signal(x.size, tokens=x.tokens)
+        tapes, outputs = [], []
+        for place, run in enumerate(self.runs(signal)):
+            if run.column == 0 and run.level > 0:
+                x = self._join(call, outputs[-self.directions :], layout)
+                x = self._drop(call, x, layout, number, run.level)
+            start = None if state is None else [s[place] for s in state]
+            h, ends, tape = self._run_forward(call, run, packed[place], x, layout, start, (number << 8) + 128 + place)
+            outputs.append(h)
+            tapes.append(tape)
+            for whole, end in zip(final, ends, strict=True):
+                whole[place] = layout.unsort(end)
+        if self.return_sequences:
+            return self._join(call, outputs[-self.directions :], layout), layout, final, tapes
+        last = zeros((layout.samples, padded(self.hidden_size * self.directions, call.dtype)), call.dtype)
+        for direction in range(self.directions):
+            column = direction * self.hidden_size
+            h = final[0][direction - self.directions]
+            last[:, column : column + self.hidden_size] = layout.sort(h)
+        return Rows(last, self.hidden_size * self.directions), layout.last(), final, tapes
+
+    def backward(self, call: Call, packed, tapes, dy, layout: Layout, dfinal, gradient, need_dx: bool, number: int):
+        """Write the gradients of the parameters into `gradient`; return (gradient of the input or None, of the initial states)."""
+        hidden = self.hidden_size
+        dstart = tuple(np.empty(self.state_shape(layout.samples), call.dtype) for _ in self.cell.states)
+        runs = self.runs(Signal(tapes[0].x.size, tokens=tapes[0].x.tokens))
+        dlast = None if self.return_sequences else dy
+        dx = dy if self.return_sequences else None
+        for level in reversed(range(self.num_layers)):
+            dy, dx = dx, None
+            if level < self.num_layers - 1:
+                dy = self._drop(call, dy, layout, number, level + 1)
+            for direction in range(self.directions):
+                place = level * self.directions + direction
+                run, tape = runs[place], tapes[place]
+                ends = zeros((len(self.cell.states), layout.samples, padded(hidden, call.dtype)), call.dtype)
+                if dfinal is not None:
+                    for s, whole in enumerate(dfinal):
+                        ends[s, :, :hidden] = layout.sort(whole[place])
+                if dlast is not None and level == self.num_layers - 1:
+                    ends[0, :, :hidden] += dlast.values[:, run.column : run.column + hidden]
+                wanted = (need_dx or level > 0) and not run.signal.tokens
+                dx = self._run_backward(call, run, packed[place], tape, dy, layout, ends, gradient, wanted, dx)
+                for whole, part in zip(dstart, ends, strict=True):
+                    whole[place] = layout.unsort(part[:, :hidden])
+        return dx, dstart
+
+    def _run_forward(self, call, run, packed, x, layout, start, stream):
+        cell, hidden, dtype = self.cell, self.hidden_size, call.dtype
+        width, steps, samples = padded(hidden, dtype), layout.steps, layout.samples
+        none = np.zeros(0, dtype)
+        first = zeros((len(cell.states), samples, width), dtype)
+        if start is not None:
+            for s, values in enumerate(start):
+                first[s, :, :hidden] = layout.sort(values)
+        final = empty(first.shape, dtype)
+        states = empty((len(cell.states), steps + 1, samples, width), dtype)
+        saved = empty((steps if call.keep else 1, len(cell.saved), samples, width), dtype)
+        planes = empty((len(cell.planes), samples, width), dtype)
+        mask, operand = none.reshape(0, 0), none.reshape(0, 0, 0)
+        if call.training and self.recurrent_dropout:
+            mask, operand = self._mask(call, layout, stream), empty((steps, samples, width), dtype)
+        units = _repeated(packed.units, samples)
+        kernel = kernel_for(recurrent.forward, cell)
+        x_planes, h_planes = self._ranges()
+        values, row = (none, 0) if x.tokens else (x.values.reshape(-1), x.values.shape[1])
+        token = x.values if x.tokens else np.zeros(0, np.int32)
+        work = layout.running * (packed.forward.size + 16 * width)
+        call.over_samples(
+            layout,
+            work,
+            lambda lo, hi: kernel(
+                cell, call.table, x_planes, h_planes, 0 if x.tokens else x.size, hidden if cell.recurrent_planes else 0,
+                run.reverse, values, row, token, packed.token_rows.reshape(-1),
+                packed.forward, packed.bias, units.reshape(-1), mask,
+                layout.lengths, layout.active, first, states, saved, planes, operand, final, lo, hi,
+            ),
+        )  # fmt: skip
+        h = states[0, :-1] if run.reverse else states[0, 1:]
+        tape = _Tape(x, states, saved, mask, operand) if call.keep else None
+        return Rows(h.reshape(steps * samples, width), hidden), final[:, :, :hidden], tape
+
+    def _run_backward(self, call, run, packed, tape, dy, layout, ends, gradient, need_dx, dx):
+        cell, hidden, dtype = self.cell, self.hidden_size, call.dtype
+        width, steps, samples = padded(hidden, dtype), layout.steps, layout.samples
+        none = np.zeros(0, dtype)
+        x_planes, h_planes = self._ranges()
+        recurrents = hidden if cell.recurrent_planes else 0
+        dplanes = empty((steps, len(cell.planes), samples, width), dtype)
+        product = empty((samples, width) if tape.mask.size else (0, 0), dtype)
+        dunits = zeros((len(cell.units), samples, width), dtype)
+        units = _repeated(packed.units, samples)
+        add = dx is not None
+        if need_dx and not add:
+            shape = (steps * samples, padded(tape.x.size, dtype))
+            dx = Rows(empty(shape, dtype) if layout.full else zeros(shape, dtype), tape.x.size)
+        dx_values, dx_row = (dx.values.reshape(-1), dx.values.shape[1]) if need_dx else (none, 0)
+        dy_values, dy_row = (none, 0) if dy is None else (dy.values.reshape(-1), dy.values.shape[1])
+        kernel = kernel_for(recurrent.backward, cell)
+        blank = np.zeros(max(width, dx_row), dtype)
+        work = layout.running * (packed.forward.size + 16 * width)
+        call.over_samples(
+            layout,
+            work,
+            lambda lo, hi: kernel(
+                cell, call.table, x_planes, h_planes, hidden, run.reverse,
+                packed.back_h, packed.back_x, units.reshape(-1), tape.mask,
+                layout.active, tape.states, tape.saved, dy_values, run.column, dy_row, blank,
+                ends, dplanes, product, dx_values, dx_row, add, dunits, lo, hi,
+            ),
+        )  # fmt: skip
+        for unit, at in enumerate(packed.unit_places):
+            gradient[at : at + hidden] = dunits[unit, :, :hidden].sum(axis=0)
+        self._weight_gradients(call, run, packed, tape, layout, dplanes, recurrents, gradient)
+        return dx
+
+    def _weight_gradients(self, call, run, packed, tape, layout, dplanes, recurrents, gradient):
+        cell, hidden, dtype = self.cell, self.hidden_size, call.dtype
+        width, samples = padded(hidden, dtype), layout.samples
+        x_planes, h_planes = self._ranges()
+        places, flat = packed.places, dplanes.reshape(-1)
+        plane, step = samples * width, len(cell.planes) * samples * width
+        lanes = panel_width(dtype)
+        panels = len(cell.planes) * width // lanes
+        x = tape.x
+        inputs = 0 if x.tokens else x.size
+        if x.tokens:
+            call.over(
+                panels,
+                layout.running * len(cell.planes) * width,
+                lambda a, b: tokens.token_gradient(
+                    x.values, x.size, flat, plane, width, step, hidden, layout.active, samples,
+                    empty((x.size * lanes,), dtype), gradient, places, a, b,
+                ),
+            )  # fmt: skip
+            places = places.copy()
+            places[:, 0] = -1
+        x_values, x_row = (np.zeros(0, dtype), 0) if x.tokens else (x.values.reshape(-1), x.values.shape[1])
+        if tape.operand.size:
+            h, h_at = tape.operand.reshape(-1), 0
+        else:
+            h, h_at = tape.states.reshape(-1), plane if run.reverse else 0
+        rows = padded(inputs, dtype) + padded(recurrents, dtype)
+        sums = empty((panels * (rows + 1) * lanes,), dtype)
+        ones = np.ones(1, dtype)
+        call.over(
+            panels,
+            layout.running * len(cell.planes) * width * (inputs + recurrents + 8),
+            lambda a, b: matmul.weight_gradient(
+                call.table, x_values, x_row, inputs, x_planes, h, h_at, width, recurrents, h_planes,
+                flat, plane, width, step, hidden, layout.active, samples, ones,
+                empty(((rows + lanes) * matmul.BLOCK,), dtype), sums, gradient, places, a, b,
+            ),
+        )  # fmt: skip
+
+    def _join(self, call, outputs, layout):
+        """Return the outputs of all directions side by side."""
+        if len(outputs) == 1:
+            return outputs[0]
+        size = self.hidden_size * len(outputs)
+        joined = zeros((len(outputs[0].values), padded(size, call.dtype)), call.dtype)
+        for direction, rows in enumerate(outputs):
+            column = direction * self.hidden_size
+            joined[:, column : column + self.hidden_size] = rows.values[:, : self.hidden_size]
+        if not layout.full and len(outputs) == 2:
+            # In the reverse direction the initial state stands in the row behind the last of each sample.
+            ended = np.flatnonzero(layout.lengths < layout.steps)
+            joined[layout.lengths[ended] * layout.samples + ended, self.hidden_size :] = 0
+        return Rows(joined, size)
+
+    def _drop(self, call, x, layout, number, level):
+        """Return x after the dropout below layer `level` of the stack; on a gradient, the gradient before it."""
+        if not (call.training and self.dropout):
+            return x
+        return drop(call, x, layout, self.dropout, (number << 8) + level)
+
+    def _mask(self, call, layout, stream):
+        ones = Rows(np.ones((layout.samples, padded(self.hidden_size, call.dtype)), call.dtype), self.hidden_size)
+        return drop(call, ones, layout.last(), self.recurrent_dropout, stream).values
+
+
+@layer
+@dataclass(frozen=True)
+class RNN(Recurrent):
+    """Plain recurrent layers (Elman 1990): h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh).
+
+    Parameters are those of `Recurrent`, without `cell`, and:
+
+    activation : {"tanh", "relu", "logistic", "identity"}
+        f; "tanh" by default.
+    """
+
+    cell: tuple = field(init=False, default=None)
+    activation: str = field(default="tanh", kw_only=True)
+
+    def __post_init__(self):
+        object.__setattr__(self, "cell", cells.RNN(_activation("RNN", self.activation)))
+        super().__post_init__()
+
+
+@layer
+@dataclass(frozen=True)
+class LSTM(Recurrent):
+    """Long short-term memory layers, as in torch and Keras; equations in `numbarnn.cells.lstm`.
+
+    Parameters are those of `Recurrent`, without `cell`. States: h and c.
+    """
+
+    cell: tuple = field(init=False, default=None)
+
+    def __post_init__(self):
+        object.__setattr__(self, "cell", cells.LSTM())
+        super().__post_init__()
+
+
+@layer
+@dataclass(frozen=True)
+class GRU(Recurrent):
+    """Gated recurrent layers with the reset after the recurrent product, as in torch and Keras; see `numbarnn.cells.gru`.
+
+    Parameters are those of `Recurrent`, without `cell`.
+    """
+
+    cell: tuple = field(init=False, default=None)
+
+    def __post_init__(self):
+        object.__setattr__(self, "cell", cells.GRU())
+        super().__post_init__()
+
+
+@layer
+@dataclass(frozen=True)
+class IndRNN(Recurrent):
+    """Independently recurrent layers (Li et al. 2018): h_t = f(W_ih x_t + b_ih + u * h_{t-1}).
+
+    Parameters are those of `Recurrent`, without `cell`, and:
+
+    activation : {"tanh", "relu", "logistic", "identity"}
+        f; "relu" by default, as in the paper.
+    """
+
+    cell: tuple = field(init=False, default=None)
+    activation: str = field(default="relu", kw_only=True)
+
+    def __post_init__(self):
+        object.__setattr__(self, "cell", cells.IndRNN(_activation("IndRNN", self.activation)))
+        super().__post_init__()
+
+
+def _activation(owner, name):
+    if name not in ACTIVATIONS:
+        raise ValueError(f"{owner}: activation must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
+    return ACTIVATIONS[name]
+
+
+def drop(call: Call, x: Rows, layout: Layout, rate: float, stream: int) -> Rows:
+    """Return x after dropout with the mask of (call.seed, call.step, stream)."""
+    y = zeros(x.values.shape, call.dtype)
+    samples = np.arange(layout.samples) if layout.order is None else layout.order
+    call.over_samples(
+        layout,
+        layout.running * x.size * 20,
+        lambda lo, hi: dropout(
+            x.values.reshape(-1), x.values.shape[1], y.reshape(-1), y.shape[1], x.size, samples, layout.active,
+            layout.samples, float(rate), call.seed, call.step, stream, lo, hi,
+        ),
+    )  # fmt: skip
+    return Rows(y, x.size)
+
+
+def _repeated(units, samples):
+    """Return per-unit weights (U, Hp) as (U, N, Hp)."""
+    return np.ascontiguousarray(np.broadcast_to(units[:, None, :], (len(units), samples, units.shape[1])))

@@ -1,0 +1,283 @@
+"""Optimizers, gradient clipping and learning-rate schedules.
+
+An optimizer is a frozen record of hyper-parameters. It holds no state: `arrays` says how many arrays of the size of the
+parameters it needs, and `update` changes parameters and arrays in place.
+"""
+
+import math
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+
+from numbarnn import parallel
+from numbarnn.kernels.cpu import optim as kernels
+
+OPTIMIZERS: dict[str, type["Optimizer"]] = {}
+
+
+def optimizer(cls: type["Optimizer"]) -> type["Optimizer"]:
+    """Enter an optimizer class into `OPTIMIZERS` by its class name in lower case."""
+    OPTIMIZERS[cls.__name__.lower()] = cls
+    return cls
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Base of the optimizers.
+
+    Attributes
+    ----------
+    learning_rate : float
+        Before the schedule's factor.
+    """
+
+    learning_rate: float
+
+    arrays = 0
+
+    def __post_init__(self):
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not math.isfinite(value):
+                raise TypeError(f"{type(self).__name__}: {f.name} must be a finite number, got {value!r}")
+            if value < 0:
+                raise ValueError(f"{type(self).__name__}: {f.name} must not be negative, got {value!r}")
+        for name in ("momentum", "alpha", "beta1", "beta2"):
+            if getattr(self, name, 0) >= 1:
+                raise ValueError(f"{type(self).__name__}: {name} must be below 1, got {getattr(self, name)!r}")
+
+    def update(self, weights, gradient, arrays, step: int, rate: float, n_threads: int = 1) -> None:
+        """Change `weights` and `arrays` in place by one step.
+
+        Parameters
+        ----------
+        weights, gradient : (n,) arrays of one float dtype
+        arrays : list of (n,) arrays, zeros before the first step
+        step : int
+            1 for the first step.
+        rate : float
+            Learning rate of this step.
+        """
+        cuts = parallel.shares(weights.size, weights.size * 4.0, n_threads)
+        parallel.run(
+            [lambda lo=lo, hi=hi: self._update(weights, gradient, arrays, step, rate, lo, hi) for lo, hi in cuts]
+        )
+
+    def _update(self, weights, gradient, arrays, step, rate, lo, hi):
+        raise NotImplementedError
+
+    def config(self) -> dict:
+        """Return the name and the hyper-parameters as JSON values."""
+        return {"type": type(self).__name__.lower(), **asdict(self)}
+
+
+@optimizer
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum, as `torch.optim.SGD`: v = momentum v + g; w -= rate v.
+
+    Parameters
+    ----------
+    learning_rate, momentum, weight_decay : float
+        weight_decay adds weight_decay * w to the gradient.
+    """
+
+    learning_rate: float = 0.01
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+    arrays = 1
+
+    def _update(self, weights, gradient, arrays, step, rate, lo, hi):
+        t = weights.dtype.type
+        kernels.sgd(weights, gradient, arrays[0], t(rate), t(self.momentum), t(self.weight_decay), lo, hi)
+
+
+@optimizer
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """RMSprop, as `torch.optim.RMSprop`: s = alpha s + (1 - alpha) g^2; w -= rate g / (sqrt(s) + epsilon).
+
+    Parameters
+    ----------
+    learning_rate, alpha, epsilon, weight_decay : float
+
+    References
+    ----------
+    T. Tieleman, G. Hinton, "Lecture 6.5 - RMSprop", Coursera: Neural Networks for Machine Learning (2012).
+    """
+
+    learning_rate: float = 0.002
+    alpha: float = 0.95
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    arrays = 1
+
+    def _update(self, weights, gradient, arrays, step, rate, lo, hi):
+        t = weights.dtype.type
+        kernels.rmsprop(
+            weights, gradient, arrays[0], t(rate), t(self.alpha), t(self.epsilon), t(self.weight_decay), lo, hi
+        )
+
+
+@optimizer
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam, as `torch.optim.Adam`; weight_decay adds weight_decay * w to the gradient (for the decoupled form see `AdamW`).
+
+    Parameters
+    ----------
+    learning_rate, beta1, beta2, epsilon, weight_decay : float
+
+    References
+    ----------
+    D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
+    """
+
+    learning_rate: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    arrays = 2
+
+    def _update(self, weights, gradient, arrays, step, rate, lo, hi):
+        self._step(weights, gradient, arrays, step, rate, self.weight_decay, 0.0, lo, hi)
+
+    def _step(self, weights, gradient, arrays, step, rate, l2, decay, lo, hi):
+        t = weights.dtype.type
+        correction1, correction2 = 1.0 - self.beta1**step, 1.0 - self.beta2**step
+        kernels.adam(
+            weights, gradient, *arrays, t(rate), t(self.beta1), t(self.beta2), t(self.epsilon),
+            t(correction1), t(correction2), t(l2), t(decay), lo, hi,
+        )  # fmt: skip
+
+
+@optimizer
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay, as `torch.optim.AdamW`: w *= 1 - rate weight_decay, then Adam's step.
+
+    Parameters
+    ----------
+    learning_rate, beta1, beta2, epsilon, weight_decay : float
+
+    References
+    ----------
+    I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2.
+    """
+
+    weight_decay: float = 0.01
+
+    def _update(self, weights, gradient, arrays, step, rate, lo, hi):
+        self._step(weights, gradient, arrays, step, rate, 0.0, self.weight_decay, lo, hi)
+
+
+def make_optimizer(value) -> Optimizer:
+    """Return an optimizer for an argument: an optimizer, or a name of `OPTIMIZERS` with its default hyper-parameters."""
+    if isinstance(value, Optimizer):
+        return value
+    if isinstance(value, str) and value.lower() in OPTIMIZERS:
+        return OPTIMIZERS[value.lower()]()
+    raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)} or an optimizer object, got {value!r}")
+
+
+def norm(gradient: np.ndarray) -> float:
+    """Return the Euclidean norm of a flat gradient, summed in float64."""
+    return math.sqrt(kernels.sum_of_squares(gradient))
+
+
+def clip_by_norm(gradient: np.ndarray, limit: float, length: float | None = None) -> None:
+    """Scale a gradient in place to a norm of at most `limit`, as `torch.nn.utils.clip_grad_norm_`.
+
+    Parameters
+    ----------
+    gradient : (n,) array
+    limit : float
+    length : float, optional
+        The norm, if it is known already.
+    """
+    length = norm(gradient) if length is None else length
+    factor = limit / (length + 1e-6)
+    if factor < 1.0:
+        kernels.scale(gradient, gradient.dtype.type(factor))
+
+
+def clip_by_value(gradient: np.ndarray, limit: float) -> None:
+    """Limit every entry of a gradient in place to [-limit, limit]."""
+    kernels.clamp(gradient, gradient.dtype.type(limit))
+
+
+SCHEDULES: dict[str, type["Schedule"]] = {}
+
+
+def schedule(cls: type["Schedule"]) -> type["Schedule"]:
+    """Enter a schedule class into `SCHEDULES` by its class name in lower case."""
+    SCHEDULES[cls.__name__.lower()] = cls
+    return cls
+
+
+@schedule
+@dataclass(frozen=True)
+class Schedule:
+    """The constant schedule, and base of the others: `factor` multiplies the optimizer's learning rate."""
+
+    def factor(self, epoch: int, step: int) -> float:
+        """Return the factor for a step.
+
+        Parameters
+        ----------
+        epoch, step : int
+            Epochs and optimizer steps done before; both 0 at the first step.
+        """
+        return 1.0
+
+
+@schedule
+@dataclass(frozen=True)
+class StepDecay(Schedule):
+    """gamma ** (epoch // every): a step down every few epochs."""
+
+    every: int
+    gamma: float = 0.1
+
+    def factor(self, epoch: int, step: int) -> float:
+        return self.gamma ** (epoch // self.every)
+
+
+@schedule
+@dataclass(frozen=True)
+class ExponentialDecay(Schedule):
+    """gamma ** max(0, epoch + 1 - after): a step down after every epoch from the `after`-th on (char-rnn: 0.97, 10)."""
+
+    gamma: float
+    after: int = 1
+
+    def factor(self, epoch: int, step: int) -> float:
+        return self.gamma ** max(0, epoch + 1 - self.after)
+
+
+@schedule
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """From 1 down to `low` along half a cosine in `steps` optimizer steps, then `low` (Loshchilov & Hutter 2017, eq. 5)."""
+
+    steps: int
+    low: float = 0.0
+
+    def factor(self, epoch: int, step: int) -> float:
+        return self.low + (1.0 - self.low) * 0.5 * (1.0 + math.cos(math.pi * min(step / self.steps, 1.0)))
+
+
+@schedule
+@dataclass(frozen=True)
+class WarmUp(Schedule):
+    """From 1 / steps up to 1 in `steps` optimizer steps, times another schedule, which counts from the start."""
+
+    steps: int
+    then: Schedule = Schedule()
+
+    def factor(self, epoch: int, step: int) -> float:
+        return min((step + 1) / self.steps, 1.0) * self.then.factor(epoch, step)

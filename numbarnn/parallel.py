@@ -1,0 +1,125 @@
+"""Threads: a pool of sleeping workers that run compiled kernels beside the calling thread.
+
+Kernels release the GIL and are compiled without ``parallel=True``, which costs half the compile time and has no threading layer that
+could abort (workqueue under concurrent callers) or die in a forked child (GNU OpenMP). Waking a worker through a lock and waiting
+for it takes 25 us (a ThreadPoolExecutor: 130 us); `shares` therefore gives small work one thread.
+
+* Several Python threads may call: whoever finds the pool taken runs its shares alone, one after the other. Results do not
+  depend on the number of threads, so this shows in time only.
+* A forked child starts with an empty pool.
+* Ctrl-C in the middle waits until the workers are done with the caller's arrays, then goes on.
+"""
+
+import contextlib
+import os
+import threading
+
+# Work that one more thread must have to be worth its waking: about 0.1 ms of one core.
+GRAIN = 4_000_000
+
+
+def default_threads() -> int:
+    """Return the number of threads used where none is given: NUMBARNN_NUM_THREADS, or the processors this process may use."""
+    setting = os.environ.get("NUMBARNN_NUM_THREADS", "")
+    if setting:
+        if not setting.isdecimal() or int(setting) < 1:
+            raise ValueError(f"NUMBARNN_NUM_THREADS must be a positive integer, got {setting!r}")
+        return int(setting)
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def check_threads(n_threads) -> int:
+    """Return a valid number of threads for an argument `n_threads`; None means `default_threads`."""
+    if n_threads is None:
+        return default_threads()
+    if isinstance(n_threads, bool) or not isinstance(n_threads, int) or n_threads < 1:
+        raise ValueError(f"n_threads must be a positive integer or None, got {n_threads!r}")
+    return n_threads
+
+
+def shares(count: int, operations: float, n_threads: int) -> list[tuple[int, int]]:
+    """Cut range(count) into one piece a thread, of even size, as many as the operations (multiply-adds) are worth."""
+    pieces = max(1, min(n_threads, count, int(operations // GRAIN)))
+    return [(i * count // pieces, (i + 1) * count // pieces) for i in range(pieces)]
+
+
+class _Worker:
+    """A thread that waits for a job, runs it, and says so. An extra `go` without a job does nothing."""
+
+    def __init__(self, number):
+        self.go, self.done = threading.Lock(), threading.Lock()
+        self.go.acquire()
+        self.done.acquire()
+        self.job = self.error = None
+        threading.Thread(target=self._loop, name=f"numbarnn-{number}", daemon=True).start()
+
+    def _loop(self):
+        while True:
+            self.go.acquire()
+            job = self.job
+            if job is None:
+                continue
+            try:
+                job()
+            except BaseException as error:
+                self.error = error
+            self.job = job = None
+            self.done.release()
+
+    def start(self):
+        with contextlib.suppress(RuntimeError):  # it goes already
+            self.go.release()
+
+    def wait(self):
+        """Wait until the job is done, whatever interrupts the waiting; return what went wrong on either side."""
+        interrupt = None
+        while True:
+            try:
+                self.done.acquire()
+                break
+            except BaseException as error:
+                interrupt = error
+        error, self.error = self.error, None
+        return interrupt or error
+
+
+_workers = []
+_busy = threading.Lock()
+
+
+def _forget():
+    global _workers, _busy
+    _workers, _busy = [], threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+def run(jobs) -> None:
+    """Call every job, the first in this thread and the others in workers, and return when all are done."""
+    if len(jobs) == 1 or not _busy.acquire(blocking=False):
+        for job in jobs:
+            job()
+        return
+    started, error = [], None
+    try:
+        while len(_workers) < len(jobs) - 1:
+            _workers.append(_Worker(len(_workers) + 1))
+        for worker, job in zip(_workers, jobs[1:], strict=False):
+            worker.job = job
+            started.append(worker)
+            worker.start()
+        jobs[0]()
+    except BaseException as problem:
+        error = problem
+        for worker in started:  # an interrupt may have come before a worker's start
+            worker.start()
+    for worker in started:
+        error = worker.wait() or error
+    _busy.release()
+    if error is not None:
+        raise error

@@ -1,0 +1,122 @@
+"""Parameters: one flat buffer with named, read-only views into it.
+
+One buffer makes an optimizer one loop, clipping one norm, and saving one write. The views cannot be written to by accident;
+`Params.writing` is the one way, and it raises the version that packed copies of the weights are compared with.
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from numbarnn.errors import ShapeError
+
+
+@dataclass(frozen=True)
+class ParamSpec:
+    """A parameter's name, shape and initialiser: ``init(generator, shape) -> array``."""
+
+    name: str
+    shape: tuple[int, ...]
+    init: object
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+
+class Params(Mapping):
+    """Named views of one flat array.
+
+    Parameters
+    ----------
+    specs : sequence of ParamSpec
+        Names must differ.
+    dtype : numpy.dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    flat : numpy.ndarray
+        All values, read-only, in the order of the specs.
+    version : int
+        Rises with every write.
+    """
+
+    def __init__(self, specs, dtype):
+        self.specs = tuple(specs)
+        names = [spec.name for spec in self.specs]
+        if len(set(names)) != len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise ValueError(f"parameters of the same name: {', '.join(twice)}; give the layers different names")
+        self._flat = np.zeros(sum(spec.size for spec in self.specs), dtype)
+        self.flat = self._flat.view()
+        self.flat.flags.writeable = False
+        self.version = 0
+        self.offsets = {}
+        at = 0
+        for spec in self.specs:
+            self.offsets[spec.name] = at
+            at += spec.size
+        self._views = self.views(self.flat)
+
+    def views(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        """Return views of another flat array of the same layout (gradients, moments) by name."""
+        at = self.offsets
+        return {s.name: flat[at[s.name] : at[s.name] + s.size].reshape(s.shape) for s in self.specs}
+
+    def initialize(self, generator: np.random.Generator) -> None:
+        """Draw every parameter from its initialiser, in the order of the specs."""
+        with self.writing() as flat:
+            for spec, view in zip(self.specs, self.views(flat).values(), strict=True):
+                view[...] = spec.init(generator, spec.shape)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[np.ndarray]:
+        """Give the writable flat array; the version rises when the block ends, however it ends."""
+        try:
+            yield self._flat
+        finally:
+            self.version += 1
+
+    def load(self, values: Mapping[str, np.ndarray]) -> None:
+        """Set every parameter from a mapping of the same names and shapes, all of them or none.
+
+        Raises
+        ------
+        KeyError
+            If a name is missing or unknown.
+        ShapeError
+            If a shape differs.
+        ValueError
+            If a value is not a finite number.
+        """
+        missing = [name for name in self if name not in values]
+        unknown = [name for name in values if name not in self._views]
+        if missing or unknown:
+            raise KeyError(
+                f"the names do not fit: missing {missing or 'none'}, unknown {unknown or 'none'}; this model has {list(self)}"
+            )
+        arrays = {name: np.asarray(values[name]) for name in self}
+        for name, array in arrays.items():
+            if array.shape != self[name].shape:
+                raise ShapeError(f"{name}: expected shape {self[name].shape}, got {array.shape}")
+            if array.dtype.kind not in "fiu":
+                raise ValueError(f"{name}: expected numbers, got dtype {array.dtype}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name}: holds {np.count_nonzero(~np.isfinite(array))} values that are not finite")
+        with self.writing() as flat:
+            for name, view in self.views(flat).items():
+                view[...] = arrays[name]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._views[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
