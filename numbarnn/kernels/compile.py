@@ -30,6 +30,9 @@ from numba.misc.appdirs import AppDirs
 # same bits as its scalar tail (with True, 476 of 4000 values differed), which thread-count invariance rests on.
 FASTMATH = frozenset({"nsz", "arcp", "contract", "afn", "reassoc"})
 
+# Functions called with the cache folder (or None) whenever a kernel is about to be compiled.
+on_compile = []
+
 PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -170,6 +173,8 @@ class KernelCache(caching.Cache):
             data = self._file(place).load(key)
             if data is not None:
                 return self._impl.rebuild(target_context, data)
+        for tell in tuple(on_compile):
+            tell(writable_directory())
         return None
 
     def _save_overload(self, sig, data):

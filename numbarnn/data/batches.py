@@ -1,0 +1,162 @@
+"""Sources of batches: anything with a method ``batches(generator)`` that yields one epoch of `Batch`.
+
+A source may also have ``__len__`` (batches an epoch) and ``items`` (samples or characters an epoch) for the progress bar, ``unit`` (their
+name), and ``check()``, which raises where its data do not fit for training.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from numbarnn import inputs
+from numbarnn.errors import ShapeError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a model sees at once.
+
+    Attributes
+    ----------
+    x, y : arrays, samples first
+    lengths : (samples,) integers or None
+    sample_weight : (samples,) or (samples, time steps) array or None
+    keep_state : bool
+        Whether the batch continues the one before, so that the final states of that one are its initial states.
+    """
+
+    x: Any
+    y: Any
+    lengths: Any = None
+    sample_weight: Any = None
+    keep_state: bool = False
+
+
+class ArraySource:
+    """Batches of samples from arrays in memory, in a new random order every epoch.
+
+    Parameters
+    ----------
+    x, y : array-like
+        Samples along the first axis.
+    lengths : (samples,) integers, optional
+    sample_weight : (samples,) or (samples, time steps) array, optional
+    batch_size : int
+    shuffle : bool
+
+    Raises
+    ------
+    ShapeError
+        If the numbers of samples differ, or there are none.
+    """
+
+    unit = "samples"
+
+    def __init__(self, x, y, *, lengths=None, sample_weight=None, batch_size: int = 32, shuffle: bool = True):
+        self.x, self.y = np.asarray(x), np.asarray(y)
+        self.lengths = None if lengths is None else np.asarray(lengths)
+        self.sample_weight = None if sample_weight is None else np.asarray(sample_weight)
+        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+            raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
+        self.batch_size, self.shuffle = int(batch_size), bool(shuffle)
+        if self.x.ndim < 2 or len(self.x) == 0:
+            raise ShapeError(f"x must have samples and time steps, got shape {self.x.shape}")
+        for name in ("y", "lengths", "sample_weight"):
+            array = getattr(self, name)
+            if array is not None and (array.ndim == 0 or len(array) != len(self.x)):
+                raise ShapeError(f"{name} must have one entry for each of {len(self.x)} samples, got shape {array.shape}")
+        self.items = len(self.x)
+
+    def __len__(self) -> int:
+        return -(-self.items // self.batch_size)
+
+    def check(self) -> None:
+        """Raise ValueError if x or y holds NaN or infinity within the valid steps."""
+        for name in ("x", "y"):
+            array = getattr(self, name)
+            if self.lengths is not None and array.dtype.kind == "f" and array.ndim >= 2:
+                running = np.arange(array.shape[1]) < self.lengths[:, None]
+                if running.shape == array.shape[:2]:
+                    array = np.where(running.reshape(running.shape + (1,) * (array.ndim - 2)), array, 0)
+            inputs.check_finite(array, name)
+
+    def split(self, fraction: float) -> tuple["ArraySource", "ArraySource"]:
+        """Return the source without its last `fraction` of samples, and those, in their order."""
+        held = max(1, int(round(self.items * fraction)))
+        if held >= self.items:
+            raise ValueError(f"a validation fraction of {fraction} leaves none of {self.items} samples to train on")
+        return self._part(slice(0, self.items - held), self.shuffle), self._part(slice(self.items - held, None), False)
+
+    def _part(self, rows, shuffle):
+        return ArraySource(
+            self.x[rows],
+            self.y[rows],
+            lengths=None if self.lengths is None else self.lengths[rows],
+            sample_weight=None if self.sample_weight is None else self.sample_weight[rows],
+            batch_size=self.batch_size,
+            shuffle=shuffle,
+        )
+
+    def batches(self, generator: np.random.Generator) -> Iterator[Batch]:
+        """Yield one epoch."""
+        order = generator.permutation(self.items) if self.shuffle else np.arange(self.items)
+        for first in range(0, self.items, self.batch_size):
+            rows = order[first : first + self.batch_size]
+            yield Batch(
+                self.x[rows],
+                self.y[rows],
+                None if self.lengths is None else self.lengths[rows],
+                None if self.sample_weight is None else self.sample_weight[rows],
+            )
+
+
+class TokenStream:
+    """One long sequence of tokens as parallel streams cut into chunks, each chunk predicting the next token of every step.
+
+    The sequence is cut into `batch_size` streams of equal length; chunk k holds tokens k * seq_length ... of every stream and
+    continues chunk k - 1, so states carry over; the state is reset where an epoch begins (char-rnn). What does not fill a
+    chunk of all streams at the end is left out. A sequence too short for one chunk gets fewer streams, then shorter ones.
+
+    Parameters
+    ----------
+    tokens : (n,) integers
+        At least 2.
+    batch_size, seq_length : int
+    whole : bool
+        Keep a last, shorter chunk (for evaluation).
+
+    Raises
+    ------
+    ShapeError
+        If there are fewer than two tokens.
+    """
+
+    unit = "characters"
+
+    def __init__(self, tokens, batch_size: int = 50, seq_length: int = 50, *, whole: bool = False):
+        tokens = np.asarray(tokens)
+        if tokens.ndim != 1 or tokens.size < 2:
+            raise ShapeError(f"tokens must be a sequence of at least 2, got shape {tokens.shape}")
+        for name, value in (("batch_size", batch_size), ("seq_length", seq_length)):
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        pairs = tokens.size - 1
+        streams = max(1, min(batch_size, pairs // seq_length))
+        steps = pairs // streams
+        self.seq_length = int(min(seq_length, steps))
+        if not whole:
+            steps -= steps % self.seq_length
+        self.x = np.ascontiguousarray(tokens[: streams * steps].reshape(streams, steps))
+        self.y = np.ascontiguousarray(tokens[1 : streams * steps + 1].reshape(streams, steps))
+        self.items = streams * steps
+
+    def __len__(self) -> int:
+        return -(-self.x.shape[1] // self.seq_length)
+
+    def batches(self, generator: np.random.Generator | None = None) -> Iterator[Batch]:
+        """Yield the chunks in order."""
+        for chunk in range(len(self)):
+            steps = slice(chunk * self.seq_length, (chunk + 1) * self.seq_length)
+            yield Batch(self.x[:, steps], self.y[:, steps], keep_state=chunk > 0)

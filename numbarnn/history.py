@@ -1,0 +1,175 @@
+"""The record of a training run, its progress on the terminal, and early stopping."""
+
+import dataclasses
+import math
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from numbarnn.kernels import compile as compilation
+
+
+class History:
+    """One record an epoch: ``epoch``, ``loss``, ``learning_rate``, ``seconds`` and, where there was validation, ``val_loss``.
+
+    Attributes
+    ----------
+    records : list of dict
+        Plain numbers.
+    stopped : str
+        Why training ended: "epochs", "early stopping", "interrupted" or "callback".
+    best : int or None
+        Place of the record with the best monitored value, where early stopping kept its weights.
+    """
+
+    def __init__(self):
+        self.records: list[dict[str, Any]] = []
+        self.stopped = "epochs"
+        self.best: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, key):
+        """Return a record by its place, or a column by its name."""
+        if isinstance(key, str):
+            return [record.get(key, math.nan) for record in self.records]
+        return self.records[key]
+
+    def to_frame(self):
+        """Return the records as a `pandas.DataFrame` indexed by epoch."""
+        import pandas as pd
+
+        return pd.DataFrame(self.records).set_index("epoch") if self.records else pd.DataFrame()
+
+    def __repr__(self) -> str:
+        last = f", last {self.records[-1]}" if self.records else ""
+        return f"<History of {len(self)} epochs, ended by {self.stopped}{last}>"
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stop when a monitored value has not improved for some epochs.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without improvement before training stops.
+    min_delta : float
+        Smallest improvement that counts.
+    monitor : str
+        Column of the history, smaller is better; "val_loss".
+    restore_best : bool
+        End with the weights of the best epoch.
+    """
+
+    patience: int = 5
+    min_delta: float = 0.0
+    monitor: str = "val_loss"
+    restore_best: bool = True
+
+    def __post_init__(self):
+        if isinstance(self.patience, bool) or not isinstance(self.patience, int) or self.patience < 1:
+            raise ValueError(f"EarlyStopping: patience must be a positive integer, got {self.patience!r}")
+
+
+class Callback:
+    """Base of callbacks; override what you need. Every method gets the trainer."""
+
+    def on_train_begin(self, trainer) -> None:
+        """Before the first batch."""
+
+    def on_batch_end(self, trainer, loss: float) -> None:
+        """After every optimizer step."""
+
+    def on_epoch_end(self, trainer, record: dict[str, Any]) -> None:
+        """After every epoch; return True to stop."""
+
+    def on_train_end(self, trainer, history: History) -> None:
+        """After the last epoch, also when interrupted."""
+
+
+class Progress:
+    """Shows how training goes: one tqdm bar on a terminal or in a notebook, plain lines elsewhere, nothing at verbose 0.
+
+    Parameters
+    ----------
+    verbose : int
+        0: silent; 1: a bar or lines.
+    total : int or None
+        Items of the whole run.
+    unit : str
+    epochs : int
+    """
+
+    LINE_EVERY = 10.0  # seconds between the plain lines inside an epoch
+
+    def __init__(self, verbose: int, total: int | None, unit: str, epochs: int):
+        self.unit, self.epochs, self.total = unit, epochs, total
+        self.bar, self.on = None, verbose > 0
+        self.done = 0
+        self.started = self.spoken = time.monotonic()
+        if not self.on:
+            return
+        compilation.on_compile.append(self._compiling)
+        if sys.stderr.isatty() or "ipykernel" in sys.modules:
+            from tqdm.auto import tqdm
+
+            short = {"characters": "char", "samples": "sample"}.get(unit, unit)
+            self.bar = tqdm(total=total, unit=short, unit_scale=True, dynamic_ncols=True, smoothing=0.05)
+
+    def _compiling(self, place):
+        self.write(f"compiling kernels for this processor; they are kept in {place} for the next time")
+        compilation.on_compile.remove(self._compiling)
+
+    def batch(self, epoch: int, items: int, loss: float) -> None:
+        """Count a batch of an epoch, counted from 0."""
+        self.done += items
+        if self.bar is not None:
+            self.bar.set_description(f"epoch {epoch + 1}/{self.epochs}", refresh=False)
+            self.bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+            self.bar.update(items)
+        elif self.on and time.monotonic() - self.spoken > self.LINE_EVERY:
+            self._line(f"epoch {epoch + 1}/{self.epochs}  loss {loss:.4f}")
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """Show the record of an epoch that ended."""
+        if not self.on:
+            return
+        text = f"epoch {record['epoch']}/{self.epochs}  loss {record['loss']:.4f}"
+        if "val_loss" in record:
+            text += f"  val_loss {record['val_loss']:.4f}"
+        if self.bar is not None:
+            self.bar.write(f"{text}  {record['seconds']:.1f} s", file=sys.stderr)
+        else:
+            self._line(text)
+
+    def _line(self, text):
+        self.spoken = time.monotonic()
+        rate = self.done / max(self.spoken - self.started, 1e-9)
+        text += f"  {rate:,.0f} {self.unit}/s"
+        if self.total and self.done < self.total:
+            text += f"  {(self.total - self.done) / max(rate, 1e-9):,.0f} s left"
+        print(text, file=sys.stderr, flush=True)
+
+    def write(self, text: str) -> None:
+        """Show a line without disturbing the bar."""
+        if self.bar is not None:
+            self.bar.write(text, file=sys.stderr)
+        elif self.on:
+            print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Leave the terminal in order."""
+        if self._compiling in compilation.on_compile:
+            compilation.on_compile.remove(self._compiling)
+        if self.bar is not None:
+            self.bar.close()
+
+
+def early_stopping(value) -> EarlyStopping | None:
+    """Return early stopping for an argument: None, a patience, or an `EarlyStopping`."""
+    if value is None or isinstance(value, EarlyStopping):
+        return value
+    return dataclasses.replace(EarlyStopping(), patience=value)

@@ -1,0 +1,109 @@
+"""Files: safetensors with a description in their metadata. Nothing that is loaded is executed.
+
+A file holds the parameters by name and, under the key ``numbarnn``, a JSON description of what they belong to, with a checksum. It is
+written beside its goal and renamed, so a full disk or a killed process leaves the old file as it was.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from numbarnn.errors import ModelFileError
+
+FORMAT = 1
+
+
+def write(path: str | os.PathLike, kind: str, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays and a description to a file.
+
+    Parameters
+    ----------
+    path : path-like
+        Replaced if it exists.
+    kind : str
+        What the file holds, for example "model".
+    description : mapping
+        JSON values.
+    arrays : mapping of str to array
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; what was there stays.
+    """
+    from safetensors.numpy import save
+
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    about = {"format": FORMAT, "kind": kind, "sha256": _checksum(arrays), **description}
+    replace(path, save(arrays, metadata={"numbarnn": json.dumps(about)}))
+
+
+def replace(path: str | os.PathLike, content: bytes) -> None:
+    """Write a file beside its goal, bring it to the disk, and rename it."""
+    path = pathlib.Path(path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files private; a saved model has the permissions of any new file.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return (description, arrays) of a file that `write` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ModelFileError
+        If it is no such file, is damaged, or comes from a later version of the format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no model file {str(path)!r}")
+    try:
+        with safe_open(path, framework="np") as file:
+            about = (file.metadata() or {}).get("numbarnn")
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except SafetensorError as error:
+        raise ModelFileError(f"{str(path)!r} is no model file, or is cut off or damaged: {error}") from None
+    try:
+        description = json.loads(about)
+        version, kind, checksum = description["format"], description["kind"], description["sha256"]
+    except (TypeError, ValueError, KeyError):
+        raise ModelFileError(f"{str(path)!r} is a safetensors file, but not one of numbarnn") from None
+    if version != FORMAT:
+        raise ModelFileError(
+            f"{str(path)!r} has format {version!r}, this version of numbarnn reads {FORMAT}; update numbarnn"
+        )
+    if checksum != _checksum(arrays):
+        raise ModelFileError(f"{str(path)!r} is damaged: the checksum of its {kind} does not fit")
+    return description, arrays
+
+
+def _checksum(arrays):
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.data if array.size else b"")
+    return digest.hexdigest()

@@ -1,0 +1,432 @@
+"""A network: layers, parameters, and the passes through them. `numbarnn.Model` adds training and files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from numbarnn import inputs, parallel
+from numbarnn.batch import Call, Layout, Rows, Signal, padded, zeros
+from numbarnn.errors import ShapeError
+from numbarnn.kernels.cpu import losses as loss_kernels
+from numbarnn.layers.base import Layer
+from numbarnn.losses import make_loss
+from numbarnn.params import Params, ParamSpec
+
+State = tuple  # one entry a recurrent layer, each a tuple of (num_layers * directions, samples, hidden_size) arrays
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Gradients of a pullback: by parameter name, of the input (None for tokens), and of the initial states."""
+
+    params: dict[str, np.ndarray]
+    x: np.ndarray | None
+    state: State
+
+
+class Network:
+    """A stack of layers with its parameters.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        From input to output. A model of tokens begins with `OneHot` or `Embedding`.
+    input_size : int, optional
+        Features C of a step; not given for models of tokens.
+    dtype : {"float32", "float64"}
+        Of parameters, states and outputs.
+    seed : int
+        Of the initial weights.
+    n_threads : int, optional
+        Threads that the model may use; None: the processors of this process. Results do not depend on it.
+
+    Attributes
+    ----------
+    params : Params
+        The parameters: one flat buffer, and read-only views by name (``layer.weight_ih_l0``).
+    layers : tuple of Layer
+    names : tuple of str
+        Name of each layer, the prefix of its parameters.
+
+    Notes
+    -----
+    A model holds no state between calls: states are arguments and results. Many threads may call `forward`, `step` and
+    `predict_proba` of one model at once, as long as none changes its parameters.
+
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        input_size: int | None = None,
+        dtype: Any = "float32",
+        seed: int = 0,
+        n_threads: int | None = None,
+    ):
+        self.layers = tuple(layers)
+        if not self.layers:
+            raise ValueError("a model needs at least one layer")
+        for place, layer in enumerate(self.layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layers[{place}] must be a numbarnn layer, got {layer!r}")
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+            raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
+        self.seed = check_seed(seed)
+        self.n_threads = parallel.check_threads(n_threads) if n_threads is not None else None
+        self.input_size = input_size
+        self.names = _names(self.layers)
+        self.signals = self._signals()
+        specs = [
+            ParamSpec(f"{name}.{spec.name}", spec.shape, spec.init)
+            for name, layer, signal in zip(self.names, self.layers, self.signals, strict=False)
+            for spec in layer.specs(signal)
+        ]
+        self.params = Params(specs, self.dtype)
+        self.params.initialize(np.random.default_rng(self.seed))
+        self._packed = {}
+
+    def _signals(self):
+        first = self.layers[0]
+        tokens = type(first).__name__ in ("OneHot", "Embedding")
+        size = self.input_size
+        if tokens:
+            if size not in (None, first.size):
+                raise ShapeError(f"input_size must be left out or {first.size}, the vocabulary of layers[0], got {size}")
+            size = first.size
+        elif size is None:
+            raise ShapeError("input_size, the number of features of a step, must be given")
+        elif isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+            raise ShapeError(f"input_size must be a positive integer, got {size!r}")
+        signals = [Signal(int(size), tokens=tokens)]
+        for layer in self.layers:
+            signals.append(layer.output(signals[-1]))
+        return signals
+
+    # Passes
+
+    def forward(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None):
+        """Run a batch through the model.
+
+        Parameters
+        ----------
+        x : array-like
+            (samples, time steps, features) numbers, or (samples, time steps) integer tokens.
+        state : tuple, optional
+            Initial states as another call returned them, or None for zeros: one entry a recurrent layer, each a tuple of arrays
+            (num_layers * directions, samples, hidden_size) in the order of the cell's states (LSTM: h, c), as in torch.
+        lengths : (samples,) integers, optional
+            Valid steps of each sample; 0 is legal. Outputs past them are zero, final states are those of the last valid step,
+            and the reverse direction starts there.
+        n_threads : int, optional
+            For this call instead of the model's.
+
+        Returns
+        -------
+        outputs : (samples, time steps, features) array, or (samples, features) after ``return_sequences=False``
+            Of a classifier, logits.
+        state : tuple
+            Final states, in the form of the argument.
+
+        Raises
+        ------
+        ShapeError, TokenError, TypeError, ValueError
+            If an argument does not fit.
+
+        Notes
+        -----
+        NaN in x spreads to the outputs that depend on it.
+        """
+        call = self._call(n_threads)
+        rows, layout = inputs.to_rows(x, self.signals[0], lengths, self.dtype)
+        rows, layout, final, _ = self._forward(call, rows, layout, self._states(state, layout.samples))
+        return self._outputs(rows, layout), final
+
+    def predict_proba(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None) -> np.ndarray:
+        """Return softmax of the outputs: the probabilities o_t = softmax(V s_t) of a classifier.
+
+        Parameters are those of `forward`; the result has the shape of its outputs, zero past each length.
+        """
+        outputs, _ = self.forward(x, state, lengths, n_threads=n_threads)
+        flat = outputs.reshape(-1, outputs.shape[-1])
+        result = np.empty_like(flat)
+        loss_kernels.softmax(flat.reshape(-1), flat.shape[1], flat.shape[1], result.reshape(-1), 0, len(flat))
+        result = result.reshape(outputs.shape)
+        if lengths is not None and result.ndim == 3:
+            result[np.arange(result.shape[1]) >= np.asarray(lengths)[:, None]] = 0
+        return result
+
+    def step(self, x_t, state: State | None = None):
+        """Run one time step.
+
+        Parameters
+        ----------
+        x_t : (samples, features) numbers or (samples,) integer tokens
+        state : tuple, optional
+            States after the step before, or None at the first step.
+
+        Returns
+        -------
+        y_t : (samples, features) array
+        state : tuple
+            States after this step.
+        """
+        x_t = np.asarray(x_t)
+        if x_t.ndim != (1 if self.signals[0].tokens else 2):
+            expected = "(samples,) tokens" if self.signals[0].tokens else f"(samples, {self.signals[0].size})"
+            raise ShapeError(f"x_t must have shape {expected}, got {x_t.shape}")
+        outputs, state = self.forward(x_t[:, None], state)
+        return (outputs[:, 0] if outputs.ndim == 3 else outputs), state
+
+    def loss_and_grad(
+        self,
+        x,
+        target,
+        loss="softmax_cross_entropy",
+        lengths=None,
+        state: State | None = None,
+        reduction: str = "mean",
+        *,
+        sample_weight=None,
+        n_threads: int | None = None,
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        """Return the loss of a batch and its gradient with respect to every parameter. Dropout does not act.
+
+        Parameters
+        ----------
+        x, lengths, state, n_threads : as in `forward`
+        target : array-like
+            As the loss wants it.
+        loss : str or Loss
+            A name of `numbarnn.losses.LOSSES` or a loss.
+        reduction : {"mean", "sum"}
+            Mean over the valid steps, or their sum.
+        sample_weight : (samples,) or (samples, time steps) array, optional
+            Weights; 0 masks.
+
+        Returns
+        -------
+        loss : float
+        gradients : dict
+            Arrays by parameter name, in the shapes of `params`.
+        """
+        call = self._call(n_threads, keep=True)
+        rows, layout = inputs.to_rows(x, self.signals[0], lengths, self.dtype)
+        value, gradient, _, _ = self.differentiate(
+            call, rows, layout, target, make_loss(loss), self._states(state, layout.samples), reduction, sample_weight
+        )
+        return value, self.params.views(gradient)
+
+    def vjp(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None):
+        """Run a batch and return a function that back-propagates any gradient of its results.
+
+        Parameters are those of `forward`.
+
+        Returns
+        -------
+        outputs, state : as `forward`
+        pullback : callable
+            ``pullback(doutputs, dstate=None) -> Gradients``: vector-Jacobian products, with doutputs in the shape of the outputs and
+            dstate in the form of the states (entries may be None).
+        """
+        call = self._call(n_threads, keep=True)
+        rows, layout = inputs.to_rows(x, self.signals[0], lengths, self.dtype)
+        out, out_layout, final, tape = self._forward(call, rows, layout, self._states(state, layout.samples))
+        outputs = self._outputs(out, out_layout)
+
+        def pullback(doutputs, dstate=None) -> Gradients:
+            doutputs = np.asarray(doutputs)
+            if doutputs.shape != outputs.shape:
+                raise ShapeError(f"doutputs must have the outputs' shape {outputs.shape}, got {doutputs.shape}")
+            dy = zeros((len(out.values), padded(out.size, self.dtype)), self.dtype)
+            by_step = doutputs.reshape(out_layout.samples, out_layout.steps, out.size)
+            dy.reshape(out_layout.steps, out_layout.samples, -1)[:, :, : out.size] = out_layout.sort(by_step).transpose(1, 0, 2)
+            gradient = np.empty(self.params.flat.size, self.dtype)
+            dfinal = None if dstate is None else self._states(dstate, layout.samples)
+            dx, dstart = self._backward(call, tape, Rows(dy, out.size), gradient, dfinal, need_dx=not rows.tokens)
+            dx = None if rows.tokens else inputs.from_rows(dx, layout)
+            return Gradients(self.params.views(gradient), dx, dstart)
+
+        return outputs, final, pullback
+
+    def differentiate(self, call, rows, layout, target, loss, state, reduction="mean", sample_weight=None):
+        """Return (loss, flat gradient, final states, weight of the rows) of a batch by rows; what training does at every step."""
+        out, out_layout, final, tape = self._forward(call, rows, layout, state)
+        value, doutputs, total = loss.value_and_gradient(call, out, target, out_layout, reduction, sample_weight)
+        gradient = np.empty(self.params.flat.size, self.dtype)
+        self._backward(call, tape, doutputs, gradient)
+        return value, gradient, final, total
+
+    def evaluate_rows(self, call, rows, layout, target, loss, state, sample_weight=None):
+        """Return (mean loss, final states, weight of the rows) of a batch by rows, without a gradient of the parameters."""
+        out, out_layout, final, _ = self._forward(call, rows, layout, state)
+        value, _, total = loss.value_and_gradient(call, out, target, out_layout, "mean", sample_weight)
+        return value, final, total
+
+    def _call(self, n_threads=None, keep=False, **options) -> Call:
+        n_threads = self.n_threads if n_threads is None else n_threads
+        return Call(self.dtype, parallel.check_threads(n_threads), keep=keep, **options)
+
+    def _forward(self, call, rows, layout, state):
+        final, tape = [], []
+        state = iter(state or ())
+        packed = self._weights(call)
+        for number, layer in enumerate(self.layers):
+            start = next(state, None) if layer.state_names else None
+            before = layout
+            rows, layout, end, kept = layer.forward(call, packed[number], rows, layout, start, number)
+            if layer.state_names:
+                final.append(end)
+            tape.append((packed[number], kept, before))
+        return rows, layout, tuple(final), tape
+
+    def _backward(self, call, tape, dy, gradient, dfinal=None, need_dx=False):
+        dfinal = list(dfinal) if dfinal is not None else []
+        dstart = []
+        learning = [bool(layer.specs(signal)) for layer, signal in zip(self.layers, self.signals, strict=False)]
+        for number in reversed(range(len(self.layers))):
+            layer, (packed, kept, layout) = self.layers[number], tape[number]
+            ends = dfinal.pop() if layer.state_names and dfinal else None
+            wanted = need_dx or any(learning[:number])
+            dy, start = layer.backward(call, packed, kept, dy, layout, ends, gradient, wanted, number)
+            if layer.state_names:
+                dstart.append(start)
+        return dy, tuple(reversed(dstart))
+
+    def _weights(self, call):
+        """Return every layer's packed weights, packed again where the parameters have changed since."""
+        key = "backward" if call.keep else "forward"
+        version = self.params.version
+        found = self._packed.get(key)
+        if found is None or found[0] != version:
+            packed = [
+                layer.pack(call, self.params, f"{name}.", signal, call.keep)
+                for layer, name, signal in zip(self.layers, self.names, self.signals, strict=False)
+            ]
+            self._packed[key] = found = (version, packed)
+        return found[1]
+
+    def _outputs(self, rows, layout):
+        values = inputs.from_rows(rows, layout)
+        return values if self.signals[-1].sequence else values[:, 0]
+
+    # States
+
+    @property
+    def recurrent_layers(self) -> list[Layer]:
+        """The layers with states, in order."""
+        return [layer for layer in self.layers if layer.state_names]
+
+    def initial_state(self, samples: int) -> State:
+        """Return zero states for a batch."""
+        return tuple(
+            tuple(np.zeros(layer.state_shape(samples), self.dtype) for _ in layer.state_names)
+            for layer in self.recurrent_layers
+        )
+
+    def _states(self, state, samples):
+        """Check states and return them in the model's dtype; None stays None, and inside stands for zeros."""
+        if state is None:
+            return None
+        layers = self.recurrent_layers
+        if not isinstance(state, (tuple, list)) or len(state) != len(layers):
+            raise ShapeError(f"state must be a tuple with one entry for each of {len(layers)} recurrent layers")
+        checked = []
+        for place, (layer, entry) in enumerate(zip(layers, state, strict=True)):
+            if isinstance(entry, np.ndarray) and len(layer.state_names) == 1 and entry.ndim == 3:
+                entry = (entry,)
+            names = ", ".join(layer.state_names)
+            if not isinstance(entry, (tuple, list)) or len(entry) != len(layer.state_names):
+                raise ShapeError(f"state[{place}] must be a tuple of the states ({names}) of {type(layer).__name__}")
+            shape = layer.state_shape(samples)
+            arrays = []
+            for name, array in zip(layer.state_names, entry, strict=True):
+                array = np.zeros(shape, self.dtype) if array is None else np.asarray(array, self.dtype)
+                if array.shape != shape:
+                    raise ShapeError(
+                        f"state[{place}], {name}: expected (num_layers * directions, samples, hidden_size) = {shape}, "
+                        f"got {array.shape}"
+                    )
+                arrays.append(array)
+            checked.append(tuple(arrays))
+        return tuple(checked)
+
+    # Parameters
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return copies of all parameters by name, in torch's names and shapes within each layer."""
+        return {name: values.copy() for name, values in self.params.items()}
+
+    def load_state_dict(self, values: Mapping[str, Any]) -> "Network":
+        """Set all parameters from a mapping of names to arrays, and return the model.
+
+        The names are those of `params`; where one layer alone has parameters, its name may be left out. From torch:
+        ``model.load_state_dict({k: v.numpy() for k, v in net.state_dict().items()})``, with the layers' `name` options set to
+        the names of the torch modules.
+
+        Raises
+        ------
+        KeyError, ShapeError, ValueError
+            If a name is missing or unknown, a shape differs or a value is not finite; nothing is changed then.
+        """
+        values = dict(values)
+        prefixes = {name.partition(".")[0] for name in self.params}
+        if len(prefixes) == 1 and values and not any("." in name for name in values):
+            (prefix,) = prefixes
+            values = {f"{prefix}.{name}": array for name, array in values.items()}
+        self.params.load(values)
+        return self
+
+    def set_flat(self, values: np.ndarray) -> None:
+        """Set all parameters from a flat array in the order of `params`."""
+        with self.params.writing() as flat:
+            flat[...] = values
+
+    def copy(self) -> "Network":
+        """Return a model with the same layers and a copy of the parameters."""
+        twin = type(self)(self.layers, self.input_size, self.dtype, self.seed, self.n_threads)
+        twin.set_flat(self.params.flat)
+        return twin
+
+    def summary(self) -> str:
+        """Return a table of the layers, their outputs and numbers of parameters."""
+        rows = [("layer", "output", "parameters")]
+        for name, layer, before, after in zip(self.names, self.layers, self.signals, self.signals[1:], strict=False):
+            count = sum(spec.size for spec in layer.specs(before))
+            rows.append((f"{name} ({type(layer).__name__})", str(after), f"{count:,}"))
+        rows.append(("total", f"input {self.signals[0]}", f"{self.params.flat.size:,}"))
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
+        rule = "-" * len(lines[0])
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+    def __repr__(self) -> str:
+        layers = ", ".join(map(repr, self.layers))
+        return f"{type(self).__name__}([{layers}], input_size={self.signals[0].size}, dtype={self.dtype.name!r})"
+
+
+def check_seed(seed) -> int:
+    """Return a seed as an int; raise ValueError unless it is one of 0 to 2**63 - 1."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be an integer from 0 to 2**63 - 1, got {seed!r}")
+    return int(seed)
+
+
+def _names(layers):
+    """Return the layers' names: their own, or the class name in lower case, numbered where it repeats."""
+    counts, names = {}, []
+    for layer in layers:
+        if layer.name is not None:
+            if not isinstance(layer.name, str) or not layer.name or "." in layer.name:
+                raise ValueError(f"a layer's name must be a non-empty string without dots, got {layer.name!r}")
+            names.append(layer.name)
+            continue
+        base = type(layer).__name__.lower()
+        counts[base] = counts.get(base, 0) + 1
+        names.append(base if counts[base] == 1 else f"{base}_{counts[base]}")
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ValueError(f"layers of the same name: {', '.join(sorted(twice))}")
+    return tuple(names)

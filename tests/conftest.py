@@ -1,0 +1,175 @@
+"""Registries as parameters, and the helpers that all tests share."""
+
+import naive
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from numbarnn import Model, Recurrent, parallel
+from numbarnn.cells import CELLS
+from numbarnn.cells.activation import ACTIVATIONS
+
+# Compilation makes single examples slow; every run draws the same examples.
+settings.register_profile("numbarnn", deadline=None, derandomize=True, database=None, max_examples=40)
+settings.load_profile("numbarnn")
+
+DTYPES = ("float32", "float64")
+# Largest deviation from the naive equations, relative to the largest value of the array.
+TOLERANCE = {"float32": 2e-6, "float64": 1e-12}
+GRADIENT_TOLERANCE = 1e-7  # analytic against central differences, float64
+
+_ACTIVATION_NAMES = {code: name for name, code in ACTIVATIONS.items()}
+
+
+def _records():
+    """Return every registered cell as {test id: record}, those with an activation once for each."""
+    found = {}
+    for name, cell in CELLS.items():
+        if "activation" in cell._fields:
+            found |= {f"{name}-{f}": cell(activation=code) for f, code in ACTIVATIONS.items()}
+        else:
+            found[name] = cell()
+    return found
+
+
+RECORDS = _records()
+
+
+def naive_options(record):
+    """Return a record's options as the naive step of its cell takes them."""
+    options = record._asdict()
+    if "activation" in options:
+        options["activation"] = _ACTIVATION_NAMES[options["activation"]]
+    return options
+
+
+def recurrent_model(record, inputs, hidden, dtype="float64", *, seed=1, n_threads=1, **options):
+    """Return a model of one recurrent layer of a cell, with biases that are not zero."""
+    layer = Recurrent(hidden, cell=record, init="torch", forget_bias=None, **options)
+    return Model([layer], input_size=inputs, dtype=dtype, seed=seed, n_threads=n_threads)
+
+
+def naive_run(model, x, state=None, lengths=None):
+    """Return outputs and final states of a `recurrent_model` by the naive equations in float64."""
+    (layer,) = model.layers
+    params = {name.partition(".")[2]: np.float64(values) for name, values in model.params.items()}
+    states = None if state is None else tuple(np.float64(s) for s in state[0])
+    return naive.stack(
+        type(layer.cell).__name__,
+        np.float64(x),
+        params,
+        layer.hidden_size,
+        layer.num_layers,
+        layer.bidirectional,
+        states,
+        lengths,
+        **naive_options(layer.cell),
+    )
+
+
+def normal(seed, *shape, dtype="float64"):
+    """Return standard normal numbers."""
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def random_state(model, samples, seed=5):
+    """Return states that are not zero, in the form that `forward` takes."""
+    generator = np.random.default_rng(seed)
+    return tuple(
+        tuple(0.5 * generator.standard_normal(array.shape).astype(model.dtype) for array in entry)
+        for entry in model.initial_state(samples)
+    )
+
+
+def relative_error(actual, expected):
+    """Return max |actual - expected| / max |expected|, absolute where all that is expected is zero."""
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    if actual.shape != expected.shape:
+        raise AssertionError(f"shapes differ: got {actual.shape}, expected {expected.shape}")
+    if actual.size == 0:
+        raise AssertionError("nothing to compare: the arrays are empty")
+    largest = np.abs(expected).max()
+    return np.abs(actual - expected).max() / (largest if largest > 0 else 1.0)
+
+
+def assert_close(actual, expected, tolerance, what="array"):
+    """Compare the largest deviation with the largest value; NaN anywhere fails."""
+    error = relative_error(actual, expected)
+    assert error <= tolerance, f"{what}: relative error {error:.3g} is above {tolerance:.3g}"
+
+
+def assert_same_bits(actual, expected, what="array"):
+    """Compare two arrays bit for bit."""
+    actual, expected = np.ascontiguousarray(actual), np.ascontiguousarray(expected)
+    assert actual.shape == expected.shape and actual.dtype == expected.dtype, what
+    if actual.tobytes() != expected.tobytes():
+        different = np.count_nonzero(actual != expected)
+        raise AssertionError(f"{what}: {different} of {actual.size} values differ")
+
+
+def flatten(state):
+    """Return all arrays of a state in one list."""
+    return [array for entry in state for array in entry]
+
+
+def check_gradients(model, x, state=None, lengths=None, tolerance=GRADIENT_TOLERANCE):
+    """Compare `Model.vjp` with central differences: every parameter, x (unless tokens) and every initial state."""
+    start = model.params.flat.copy()
+    state = random_state(model, len(x)) if state is None else state
+    outputs, final, pullback = model.vjp(x, state, lengths)
+    doutputs = normal(11, *outputs.shape)
+    dfinal = tuple(tuple(normal(12 + i, *array.shape) for i, array in enumerate(entry)) for entry in final)
+    gradients = pullback(doutputs, dfinal)
+
+    def value(x, state):
+        outputs, final = model.forward(x, state, lengths)
+        pairs = zip(flatten(final), flatten(dfinal), strict=True)
+        return (outputs * doutputs).sum() + sum((array * d).sum() for array, d in pairs)
+
+    def of_parameters(flat):
+        model.set_flat(flat)
+        return value(x, state)
+
+    expected = model.params.views(naive.central_differences(of_parameters, start))
+    model.set_flat(start)
+    for name, gradient in gradients.params.items():
+        assert_close(gradient, expected[name], tolerance, name)
+    if gradients.x is not None:
+        assert_close(gradients.x, naive.central_differences(lambda x: value(x, state), x), tolerance, "x")
+    for place, entry in enumerate(state):
+        for s, array in enumerate(entry):
+
+            def of_state(array, place=place, s=s):
+                changed = [list(entry) for entry in state]
+                changed[place][s] = array
+                return value(x, changed)
+
+            found = gradients.state[place][s]
+            assert_close(found, naive.central_differences(of_state, array), tolerance, f"state {place}, {s}")
+
+
+@pytest.fixture
+def pieces(monkeypatch):
+    """Let small work count as large, so that it is cut for threads; return a list that gets the pieces of every cut."""
+    counts, run = [], parallel.run
+
+    def recorded(jobs):
+        counts.append(len(jobs))
+        run(jobs)
+
+    monkeypatch.setattr(parallel, "GRAIN", 1)
+    monkeypatch.setattr(parallel, "run", recorded)
+    return counts
+
+
+@pytest.fixture
+def poisoned(monkeypatch):
+    """Return a function after whose call all memory that NumPy leaves uninitialised holds NaN."""
+    empty = np.empty
+
+    def filled(shape, dtype=float, *args, **kwargs):
+        array = empty(shape, dtype, *args, **kwargs)
+        array.reshape(-1).view(np.uint8)[...] = 0xFF
+        return array
+
+    return lambda: monkeypatch.setattr(np, "empty", filled)

@@ -1,0 +1,297 @@
+"""Slow, clear equations in NumPy, written from the papers; the tests judge the package against them.
+
+Nothing of the package is imported here. Functions compute in the dtype of what they are given; the tests give float64.
+
+Weights of a recurrent layer are a dict with torch's names: ``weight_ih`` (G * H, C), ``weight_hh`` (G * H, H), ``bias_ih`` and
+``bias_hh`` (G * H,), gates in torch's order, and ``weight_u`` (H,) of IndRNN. An absent bias is zero.
+States are tuples of (samples, H) arrays; the first is the output.
+"""
+
+import math
+
+import numpy as np
+
+# Scalar functions
+
+
+def tanh(x):
+    return np.tanh(x)
+
+
+def logistic(x):
+    # Written with tanh: exp(-x) would overflow for large negative x.
+    return 0.5 * (1 + np.tanh(0.5 * x))
+
+
+def relu(x):
+    return np.where(np.isnan(x), x, np.maximum(x, 0))
+
+
+def identity(x):
+    return x
+
+
+ACTIVATIONS = {"tanh": tanh, "relu": relu, "logistic": logistic, "identity": identity}
+
+
+# One step of each cell: (x, states, weights, the cell's options) -> next states
+
+
+def input_product(x, weights):
+    return x @ weights["weight_ih"].T + weights.get("bias_ih", 0)
+
+
+def recurrent_product(h, weights):
+    return h @ weights["weight_hh"].T + weights.get("bias_hh", 0)
+
+
+def rnn_step(x, states, weights, activation="tanh"):
+    """Elman (1990): h_t = f(W x_t + b + R h_{t-1} + b')."""
+    (h,) = states
+    return (ACTIVATIONS[activation](input_product(x, weights) + recurrent_product(h, weights)),)
+
+
+def lstm_step(x, states, weights):
+    """Gers, Schmidhuber & Cummins (2000), without peepholes; gates in the order i, f, g, o."""
+    h, c = states
+    i, f, g, o = np.split(input_product(x, weights) + recurrent_product(h, weights), 4, axis=-1)
+    c = logistic(f) * c + logistic(i) * np.tanh(g)
+    return logistic(o) * np.tanh(c), c
+
+
+def gru_step(x, states, weights):
+    """Cho et al. (2014) with the reset after the recurrent product; gates in the order r, z, n."""
+    (h,) = states
+    r_x, z_x, n_x = np.split(input_product(x, weights), 3, axis=-1)
+    r_h, z_h, n_h = np.split(recurrent_product(h, weights), 3, axis=-1)
+    r, z = logistic(r_x + r_h), logistic(z_x + z_h)
+    n = np.tanh(n_x + r * n_h)
+    return ((1 - z) * n + z * h,)
+
+
+def indrnn_step(x, states, weights, activation="relu"):
+    """Li et al. (2018), eq. 3: h_t = f(W x_t + b + u * h_{t-1})."""
+    (h,) = states
+    return (ACTIVATIONS[activation](input_product(x, weights) + weights["weight_u"] * h),)
+
+
+# Cell name -> (its step, number of states). The contract tests walk through the package's registry and look here.
+CELLS = {"RNN": (rnn_step, 1), "LSTM": (lstm_step, 2), "GRU": (gru_step, 1), "IndRNN": (indrnn_step, 1)}
+
+
+def cell(name):
+    """Return (step, number of states) of a cell, or say what is missing."""
+    if name not in CELLS:
+        raise KeyError(f"tests/naive.py has no equation for the cell {name!r}: add its step to CELLS")
+    return CELLS[name]
+
+
+# Sequences, stacks
+
+
+def run(step, x, weights, states, lengths=None, reverse=False, **options):
+    """Run a batch (samples, T, C), sample by sample; return outputs (samples, T, H) and the final states.
+
+    Outputs are zero past a sample's length; the reverse direction starts at its last valid step.
+    """
+    samples, steps = x.shape[:2]
+    lengths = [steps] * samples if lengths is None else lengths
+    final = tuple(np.array(state) for state in states)
+    outputs = np.zeros((samples, steps, states[0].shape[1]), x.dtype)
+    for n in range(samples):
+        now = tuple(state[n] for state in states)
+        order = range(lengths[n])
+        for t in reversed(order) if reverse else order:
+            now = step(x[n, t], now, weights, **options)
+            outputs[n, t] = now[0]
+        for whole, one in zip(final, now, strict=True):
+            whole[n] = one
+    return outputs, final
+
+
+def stack(name, x, params, hidden, num_layers=1, bidirectional=False, states=None, lengths=None, **options):
+    """Run a stack of layers; `params` has names such as ``weight_ih_l0_reverse``, states are (layers * directions, samples, H)."""
+    step, count = cell(name)
+    directions = 2 if bidirectional else 1
+    if states is None:
+        states = tuple(np.zeros((num_layers * directions, len(x), hidden), x.dtype) for _ in range(count))
+    final = tuple(np.zeros_like(state) for state in states)
+    for level in range(num_layers):
+        outputs = []
+        for direction in range(directions):
+            suffix = f"_l{level}" + ("_reverse" if direction else "")
+            weights = {key.removesuffix(suffix): value for key, value in params.items() if _suffix(key) == suffix}
+            place = level * directions + direction
+            start = tuple(state[place] for state in states)
+            y, end = run(step, x, weights, start, lengths, reverse=direction == 1, **options)
+            outputs.append(y)
+            for whole, one in zip(final, end, strict=True):
+                whole[place] = one
+        x = np.concatenate(outputs, axis=-1)
+    return x, final
+
+
+def _suffix(key):
+    return key[key.rindex("_l") :]
+
+
+def dense(x, weight, bias=0):
+    return x @ weight.T + bias
+
+
+def one_hot(tokens, size, dtype=np.float64):
+    return np.eye(size, dtype=dtype)[tokens]
+
+
+def embedding(tokens, weight):
+    return weight[tokens]
+
+
+# Losses: (value, gradient with respect to the outputs)
+
+
+def softmax(logits):
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
+
+
+def row_weights(shape, lengths=None, sample_weight=None):
+    """Return the weight of every (sample, step)."""
+    weights = np.ones(shape)
+    if lengths is not None:
+        weights[np.arange(shape[1]) >= np.asarray(lengths)[:, None]] = 0
+    if sample_weight is not None:
+        sample_weight = np.asarray(sample_weight, float)
+        weights = weights * (sample_weight if sample_weight.ndim == 2 else sample_weight[:, None])
+    return weights
+
+
+def softmax_cross_entropy(
+    logits, target, reduction="mean", class_weight=None, ignore_index=-100, lengths=None, sample_weight=None
+):
+    """-log softmax(logits)[target]; logits (samples, T, V), target (samples, T)."""
+    weights = row_weights(target.shape, lengths, sample_weight)
+    weights[target == ignore_index] = 0
+    safe = np.where(weights > 0, target, 0)
+    if class_weight is not None:
+        weights = weights * np.asarray(class_weight)[safe]
+    top = logits.max(axis=-1, keepdims=True)
+    log_sum = np.log(np.exp(logits - top).sum(axis=-1)) + top[..., 0]
+    losses = log_sum - np.take_along_axis(logits, safe[..., None], axis=-1)[..., 0]
+    scale = _scale(weights, reduction)
+    gradient = (softmax(logits) - one_hot(safe, logits.shape[-1])) * weights[..., None] * scale
+    return _total(losses, weights) * scale, np.where(weights[..., None] > 0, gradient, 0)
+
+
+def mse(outputs, target, reduction="mean", lengths=None, sample_weight=None):
+    """Mean over the features of (y - target)^2; both (samples, T, F)."""
+    weights = row_weights(outputs.shape[:2], lengths, sample_weight)
+    losses = ((outputs - target) ** 2).mean(axis=-1)
+    scale = _scale(weights, reduction)
+    gradient = 2 * (outputs - target) / outputs.shape[-1] * weights[..., None] * scale
+    return _total(losses, weights) * scale, np.where(weights[..., None] > 0, gradient, 0)
+
+
+def _scale(weights, reduction):
+    total = weights.sum()
+    return 1.0 if reduction == "sum" else 1.0 / total if total > 0 else 0.0
+
+
+def _total(losses, weights):
+    return float((np.where(weights > 0, losses, 0) * weights).sum())
+
+
+LOSSES = {"softmax_cross_entropy": softmax_cross_entropy, "mse": mse}
+
+
+# Optimizers, as torch: (weights, gradient, state, step number from 1, options) -> (weights, state)
+
+
+def sgd(w, g, state, step, learning_rate, momentum=0.0, weight_decay=0.0):
+    (v,) = state
+    g = g + weight_decay * w
+    v = momentum * v + g
+    return w - learning_rate * v, (v,)
+
+
+def rmsprop(w, g, state, step, learning_rate, alpha=0.95, epsilon=1e-8, weight_decay=0.0):
+    (s,) = state
+    g = g + weight_decay * w
+    s = alpha * s + (1 - alpha) * g * g
+    return w - learning_rate * g / (np.sqrt(s) + epsilon), (s,)
+
+
+def adam(w, g, state, step, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0):
+    """Kingma & Ba (2015), algorithm 1."""
+    m, s = state
+    g = g + weight_decay * w
+    m = beta1 * m + (1 - beta1) * g
+    s = beta2 * s + (1 - beta2) * g * g
+    m_hat, s_hat = m / (1 - beta1**step), s / (1 - beta2**step)
+    return w - learning_rate * m_hat / (np.sqrt(s_hat) + epsilon), (m, s)
+
+
+def adamw(w, g, state, step, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.01):
+    """Loshchilov & Hutter (2019), algorithm 2, with torch's decay: rate times weight_decay."""
+    w = w - learning_rate * weight_decay * w
+    return adam(w, g, state, step, learning_rate, beta1, beta2, epsilon)
+
+
+# Optimizer name -> (its step, number of arrays of state).
+OPTIMIZERS = {"sgd": (sgd, 1), "rmsprop": (rmsprop, 1), "adam": (adam, 2), "adamw": (adamw, 2)}
+
+
+def clip_by_norm(gradient, limit):
+    length = math.sqrt(sum(float(value) ** 2 for value in gradient))
+    return gradient * min(1.0, limit / (length + 1e-6))
+
+
+def clip_by_value(gradient, limit):
+    return np.where(gradient > limit, limit, np.where(gradient < -limit, -limit, gradient))
+
+
+# Random bits
+
+
+def philox(counter, key):
+    """Philox4x32-10 (Salmon et al. 2011): four 32-bit counters, two 32-bit keys, in Python's integers."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        high0, low0 = divmod(0xD2511F53 * c0, 2**32)
+        high1, low1 = divmod(0xCD9E8D57 * c2, 2**32)
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0, k1 = (k0 + 0x9E3779B9) % 2**32, (k1 + 0xBB67AE85) % 2**32
+    return c0, c1, c2, c3
+
+
+def dropout_factors(samples, steps, columns, rate, seed, step, stream):
+    """Return the factors (samples, steps, columns) of dropout: 0 with probability `rate`, else 1 / (1 - rate).
+
+    Element (n, t, j) takes word j % 4 of counter (j // 4, t, n, stream xor the high half of the seed), key (seed, step).
+    """
+    factors = np.zeros((samples, steps, columns))
+    key = (seed % 2**32, step % 2**32)
+    for n in range(samples):
+        for t in range(steps):
+            for j in range(columns):
+                word = philox((j // 4, t, n, stream ^ (seed >> 32)), key)[j % 4]
+                factors[n, t, j] = 1 / (1 - rate) if word >= int(rate * 2**32) else 0
+    return factors
+
+
+# Derivatives
+
+
+def central_differences(f, x, eps=1e-4):
+    """Return the gradient of the scalar function f at the array x, to fourth order in eps."""
+    x = np.array(x, np.float64)
+    gradient = np.zeros(x.shape)
+    for place in np.ndindex(x.shape):
+        middle, value = x[place], {}
+        for shift in (-2, -1, 1, 2):
+            x[place] = middle + shift * eps
+            value[shift] = f(x)
+        x[place] = middle
+        gradient[place] = (8 * (value[1] - value[-1]) - (value[2] - value[-2])) / (12 * eps)
+    return gradient

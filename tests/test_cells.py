@@ -1,0 +1,414 @@
+"""The contract of every registered cell: equations, gradients, lengths, chunks, directions, threads, NaN."""
+
+import re
+
+import naive
+import numpy as np
+import pytest
+from conftest import (
+    DTYPES,
+    GRADIENT_TOLERANCE,
+    RECORDS,
+    TOLERANCE,
+    assert_close,
+    assert_same_bits,
+    check_gradients,
+    flatten,
+    naive_options,
+    naive_run,
+    normal,
+    random_state,
+    recurrent_model,
+)
+
+from numbarnn import Model, Recurrent
+from numbarnn.cells import CELLS
+
+every_cell = pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
+every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+directions = pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "bidirectional"])
+RAGGED = [4, 6, 0, 1, 6]
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_naive_equation_exists(name):
+    step, states = naive.cell(name)
+    assert states == len(CELLS[name].states)
+
+
+# Equations
+
+
+@every_cell
+@every_dtype
+@directions
+@pytest.mark.parametrize("lengths", [None, RAGGED], ids=["full", "ragged"])
+def test_outputs_and_final_states(record, dtype, bidirectional, lengths):
+    model = recurrent_model(record, 5, 19, dtype, num_layers=2, bidirectional=bidirectional)
+    x, state = normal(0, 5, 6, 5, dtype=dtype), random_state(model, 5)
+    outputs, final = model.forward(x, state, lengths)
+    expected_outputs, expected_final = naive_run(model, x, state, lengths)
+    assert np.ptp(expected_outputs) > 0.1  # a comparison of constants would prove nothing
+    assert_close(outputs, expected_outputs, TOLERANCE[dtype], "outputs")
+    for name, array, expected in zip(record.states, final[0], expected_final, strict=True):
+        assert_close(array, expected, TOLERANCE[dtype], f"final {name}")
+
+
+@every_cell
+@every_dtype
+def test_every_state_at_every_step(record, dtype):
+    # The same sample cut off after 0, 1, 2 ... steps: its final states are the states of each step.
+    steps = 7
+    model = recurrent_model(record, 3, 17, dtype)
+    x = np.repeat(normal(1, 1, steps, 3, dtype=dtype), steps + 1, axis=0)
+    state = tuple(tuple(np.repeat(a[:, :1], steps + 1, axis=1) for a in entry) for entry in random_state(model, steps + 1))
+    lengths = np.arange(steps + 1)
+    _, final = model.forward(x, state, lengths)
+    _, expected = naive_run(model, x, state, lengths)
+    for name, array, e in zip(record.states, final[0], expected, strict=True):
+        assert_close(array, e, TOLERANCE[dtype], name)
+
+
+@every_cell
+@every_dtype
+@pytest.mark.parametrize("bias", [True, "single", False])
+def test_biases(record, dtype, bias):
+    model = recurrent_model(record, 4, 6, dtype, bias=bias)
+    x = normal(2, 3, 4, 4, dtype=dtype)
+    assert_close(model.forward(x)[0], naive_run(model, x)[0], TOLERANCE[dtype])
+
+
+@every_cell
+@every_dtype
+def test_everything_of_size_one(record, dtype):
+    model = recurrent_model(record, 1, 1, dtype)
+    x, state = normal(7, 1, 1, 1, dtype=dtype), random_state(model, 1, seed=8)
+    outputs, final = model.forward(x, state)
+    expected_outputs, expected_final = naive_run(model, x, state)
+    assert_close(outputs, expected_outputs, 2 * TOLERANCE[dtype])
+    for array, expected in zip(final[0], expected_final, strict=True):
+        assert_close(array, expected, 2 * TOLERANCE[dtype])
+
+
+@every_cell
+@every_dtype
+def test_wide_inputs_and_states(record, dtype):
+    # More than 320 values of k: the products are taken in blocks.
+    model = recurrent_model(record, 330, 340, dtype)
+    x = normal(9, 2, 3, 330, dtype=dtype)
+    assert_close(model.forward(x)[0], naive_run(model, x)[0], TOLERANCE[dtype])
+
+
+@every_cell
+def test_as_python_function(record):
+    """A cell's functions, called with NumPy scalars, agree with the naive step and with its own derivative."""
+    cell = type(record)
+    step, _ = naive.cell(cell.__name__)
+    generator = np.random.default_rng(3)
+    sizes = {"weight_ih": (len(cell.gates), 1), "weight_hh": (len(cell.gates), 1)}
+    sizes |= {"bias_ih": len(cell.gates), "bias_hh": len(cell.gates)} | {f"weight_{unit}": 1 for unit in cell.units}
+    for _ in range(20):
+        weights = {name: generator.standard_normal(size) for name, size in sizes.items()}
+        x, states = generator.standard_normal(), tuple(generator.standard_normal(len(cell.states)))
+        products = {
+            "input_planes": weights["weight_ih"][:, 0] * x + weights["bias_ih"],
+            "recurrent_planes": weights["weight_hh"][:, 0] * states[0] + weights["bias_hh"],
+        }
+        planes = np.zeros(len(cell.planes))
+        for side, product in products.items():
+            for plane, gate in getattr(cell, side).items():
+                planes[cell.planes.index(plane)] += product[cell.gates.index(gate)]
+        units = tuple(weights[f"weight_{unit}"][0] for unit in cell.units)
+        following, saved = cell.forward(record, tuple(planes), states, units)
+        expected = step(np.array([x]), tuple(np.array([s]) for s in states), weights, **naive_options(record))
+        assert_close(following, np.concatenate(expected), 1e-14)
+
+        # The gradient of a weighted sum of the next states, with respect to planes, states (direct paths) and units.
+        factors = tuple(generator.standard_normal(len(cell.states)))
+        results = cell.backward(record, saved, states, units, following, factors)
+        sizes_of = [len(planes), len(states), len(units)]
+
+        def value(flat, sizes_of=sizes_of, factors=factors):
+            parts = np.split(flat, np.cumsum(sizes_of)[:-1])
+            return np.dot(cell.forward(record, *map(tuple, parts))[0], factors)
+
+        numeric = naive.central_differences(value, np.concatenate([planes, states, units]))
+        assert_close(np.concatenate(results), numeric, GRADIENT_TOLERANCE)
+
+
+@every_cell
+def test_as_python_function_keeps_float32(record):
+    cell = type(record)
+
+    def numbers(names):
+        return tuple(np.float32(0.3 + 0.1 * i) for i in range(len(names)))
+
+    planes, states, units = numbers(cell.planes), numbers(cell.states), numbers(cell.units)
+    following, saved = cell.forward(record, planes, states, units)
+    results = cell.backward(record, saved, states, units, following, numbers(cell.states))
+    values = [*following, *saved, *(value for part in results for value in part)]
+    assert {type(value) for value in values} == {np.float32}
+
+
+# Gradients
+
+
+@every_cell
+@directions
+@pytest.mark.parametrize("lengths", [None, [3, 0, 4]], ids=["full", "ragged"])
+def test_gradients(record, bidirectional, lengths):
+    model = recurrent_model(record, 2, 3, bidirectional=bidirectional, seed=4)
+    check_gradients(model, normal(6, 3, 4, 2), lengths=lengths)
+
+
+@every_cell
+def test_gradients_of_a_stack(record):
+    model = recurrent_model(record, 2, 2, num_layers=3, bidirectional=True, seed=4)
+    check_gradients(model, normal(6, 2, 3, 2), lengths=[3, 1])
+
+
+@every_cell
+def test_gradients_of_size_one(record):
+    check_gradients(recurrent_model(record, 1, 1, seed=4), normal(6, 1, 1, 1))
+
+
+@every_cell
+def test_gradients_with_one_bias(record):
+    check_gradients(recurrent_model(record, 2, 3, bias="single", seed=4), normal(6, 2, 3, 2))
+
+
+@every_cell
+@every_dtype
+def test_gradients_of_many_rows(record, dtype):
+    # The weight gradients sum in blocks of 256 rows; central differences along one random direction are enough here.
+    model = recurrent_model(record, 3, 5, "float64", seed=4)
+    x = normal(6, 40, 20, 3)
+    lengths = np.random.default_rng(0).integers(0, 21, 40)
+    _, _, pullback = model.vjp(x, None, lengths)
+    doutputs = normal(7, 40, 20, 5) / 40
+    flat, direction = model.params.flat.copy(), normal(8, model.params.flat.size)
+    gradient = pullback(doutputs).params
+
+    def value(shift):
+        model.set_flat(flat + shift * direction)
+        return (model.forward(x, None, lengths)[0] * doutputs).sum()
+
+    expected = naive.central_differences(value, np.array(0.0), eps=1e-5)
+    model.set_flat(flat)
+    slope = sum((gradient[name] * part).sum() for name, part in model.params.views(direction).items())
+    assert_close(slope, expected, GRADIENT_TOLERANCE)
+    if dtype == "float32":
+        narrow = recurrent_model(record, 3, 5, "float32", seed=4)
+        narrow.load_state_dict(model.state_dict())
+        found = narrow.vjp(x, None, lengths)[2](doutputs).params
+        for name, array in found.items():
+            assert_close(array, gradient[name], 2e-5, name)
+
+
+@every_cell
+@directions
+def test_pullback_is_linear_and_repeatable(record, bidirectional):
+    model = recurrent_model(record, 3, 16, "float32", bidirectional=bidirectional)
+    outputs, final, pullback = model.vjp(normal(0, 1, 5, 3))
+    ones = np.ones_like(outputs)
+    first = pullback(ones)
+    # The results belong to the caller: changing them must not change what the pullback keeps.
+    outputs *= 0
+    for array in flatten(final):
+        array *= 0
+    again, twice = pullback(ones), pullback(2 * ones)
+    for name, array in first.params.items():
+        assert_same_bits(again.params[name], array, name)
+        assert_close(twice.params[name], 2 * array, 1e-6, name)
+    assert_same_bits(again.x, first.x)
+
+
+# Lengths, chunks, directions
+
+
+@every_cell
+@every_dtype
+@directions
+def test_length_zero(record, dtype, bidirectional):
+    model = recurrent_model(record, 3, 5, dtype, bidirectional=bidirectional)
+    x, state = normal(0, 3, 4, 3, dtype=dtype), random_state(model, 3)
+    outputs, final, pullback = model.vjp(x, state, [0, 4, 0])
+    assert not outputs[[0, 2]].any()
+    assert np.abs(outputs[1]).min(axis=1).max() > 0
+    dfinal = random_state(model, 3, seed=9)
+    gradients = pullback(np.ones_like(outputs), dfinal)
+    for start, end, dend, dstart in zip(state[0], final[0], dfinal[0], gradients.state[0], strict=True):
+        assert_same_bits(end[:, [0, 2]], start[:, [0, 2]])
+        assert_same_bits(dstart[:, [0, 2]], dend[:, [0, 2]])
+    assert not gradients.x[[0, 2]].any()
+
+
+@every_cell
+@directions
+def test_all_lengths_zero(record, bidirectional):
+    model = recurrent_model(record, 3, 5, bidirectional=bidirectional)
+    outputs, final, pullback = model.vjp(normal(0, 2, 4, 3), random_state(model, 2), [0, 0])
+    gradients = pullback(np.ones_like(outputs))
+    assert not outputs.any()
+    for name, array in gradients.params.items():
+        assert not array.any(), name
+
+
+@every_cell
+@every_dtype
+@directions
+def test_padding_may_be_anything(record, dtype, bidirectional):
+    model = recurrent_model(record, 3, 18, dtype, num_layers=2, bidirectional=bidirectional)
+    x = normal(0, 5, 6, 3, dtype=dtype)
+    padding = np.arange(6) >= np.array(RAGGED)[:, None]
+    results = []
+    for fill in (0.0, np.nan):
+        x[padding] = fill
+        outputs, final, pullback = model.vjp(x, None, RAGGED)
+        doutputs = normal(1, *outputs.shape, dtype=dtype)
+        doutputs[padding] = fill
+        gradients = pullback(doutputs)
+        results.append([outputs, *flatten(final), *gradients.params.values(), gradients.x, *flatten(gradients.state)])
+    for first, second in zip(*results, strict=True):
+        assert np.isfinite(second).all()
+        assert_same_bits(second, first)
+
+
+@every_cell
+@every_dtype
+def test_chunks_equal_the_whole(record, dtype):
+    model = recurrent_model(record, 3, 21, dtype, num_layers=2)
+    x, state = normal(0, 4, 9, 3, dtype=dtype), random_state(model, 4)
+    whole, final = model.forward(x, state)
+    parts = []
+    for lo, hi in ((0, 1), (1, 5), (5, 9)):
+        y, state = model.forward(x[:, lo:hi], state)
+        parts.append(y)
+    assert_same_bits(np.concatenate(parts, axis=1), whole)
+    for end, expected in zip(flatten(state), flatten(final), strict=True):
+        assert_same_bits(end, expected)
+
+
+@every_cell
+@every_dtype
+def test_steps_equal_the_whole(record, dtype):
+    model = recurrent_model(record, 3, 21, dtype)
+    x, state = normal(0, 2, 5, 3, dtype=dtype), None
+    whole, final = model.forward(x)
+    for t in range(5):
+        y, state = model.step(x[:, t], state)
+        assert_same_bits(y, whole[:, t])
+    for end, expected in zip(flatten(state), flatten(final), strict=True):
+        assert_same_bits(end, expected)
+
+
+@every_cell
+@every_dtype
+@pytest.mark.parametrize("lengths", [None, RAGGED], ids=["full", "ragged"])
+def test_reverse_half_is_forward_on_the_reversed_sequence(record, dtype, lengths):
+    both = recurrent_model(record, 3, 10, dtype, bidirectional=True)
+    one = recurrent_model(record, 3, 10, dtype)
+    one.load_state_dict({name: both.params[f"{name}_reverse"] for name in one.params})
+    x, state = normal(0, 5, 6, 3, dtype=dtype), random_state(both, 5)
+    outputs, final = both.forward(x, state, lengths)
+    ends = RAGGED if lengths else [6] * 5
+    turned = x.copy()
+    for n, length in enumerate(ends):
+        turned[n, :length] = x[n, :length][::-1]
+    start = (tuple(array[1:] for array in state[0]),)
+    expected, expected_final = one.forward(turned, start, lengths)
+    for n, length in enumerate(ends):
+        assert_same_bits(outputs[n, :length, 10:], expected[n, :length][::-1])
+        assert not outputs[n, length:].any()
+    for array, e in zip(final[0], expected_final[0], strict=True):
+        assert_same_bits(array[1:], e)
+
+
+# The same bits, however the work is cut
+
+
+@every_cell
+@every_dtype
+@pytest.mark.parametrize("lengths", [None, [5, 2, 0, 5, 4, 1, 3]], ids=["full", "ragged"])
+def test_threads(record, dtype, lengths, pieces):
+    results = []
+    for n_threads in (1, 2, 3, 5):
+        model = recurrent_model(
+            record, 18, 40, dtype, num_layers=2, bidirectional=True, n_threads=n_threads
+        )
+        x, state = normal(0, 7, 5, 18, dtype=dtype), random_state(model, 7)
+        pieces.clear()
+        outputs, final, pullback = model.vjp(x, state, lengths)
+        gradients = pullback(normal(1, *outputs.shape, dtype=dtype), random_state(model, 7, seed=6))
+        assert max(pieces) == n_threads
+        assert n_threads == 1 or min(pieces) > 1  # every kernel was cut
+        results.append(
+            [outputs, *flatten(final), *gradients.params.values(), gradients.x, *flatten(gradients.state)]
+        )
+    for other in results[1:]:
+        for array, expected in zip(other, results[0], strict=True):
+            assert_same_bits(array, expected)
+
+
+@every_cell
+@every_dtype
+@pytest.mark.parametrize("hidden", [5, 70])
+def test_samples_are_independent(record, dtype, hidden):
+    # 70 units are more than four panels: one and two rows have tiles of their own.
+    model = recurrent_model(record, 4, hidden, dtype, bidirectional=True)
+    samples, lengths = 14, np.array([5, 3, 5, 1, 0, 2, 5, 4, 4, 5, 3, 2, 1, 5])
+    x, state = normal(0, samples, 5, 4, dtype=dtype), random_state(model, samples)
+    dfinal = random_state(model, samples, seed=6)
+
+    def results(chosen):
+        def some(state):
+            return tuple(tuple(array[:, chosen] for array in entry) for entry in state)
+
+        outputs, final, pullback = model.vjp(x[chosen], some(state), lengths[chosen])
+        gradients = pullback(np.ones_like(outputs), some(dfinal))
+        return [outputs.swapaxes(0, 1), gradients.x.swapaxes(0, 1), *flatten(final), *flatten(gradients.state)]
+
+    together = results(np.arange(samples))
+    for chosen in ([0], [3], [4], [13], [1, 12], [9, 2, 7], np.arange(3, 12)):
+        for array, whole in zip(results(np.array(chosen)), together, strict=True):
+            assert_same_bits(array, whole[:, chosen], f"samples {chosen}")
+
+
+@every_cell
+@every_dtype
+@directions
+def test_no_uninitialised_memory(record, dtype, bidirectional, poisoned):
+    model = recurrent_model(record, 3, 18, dtype, num_layers=2, bidirectional=bidirectional)
+    x, state = normal(0, 5, 6, 3, dtype=dtype), random_state(model, 5)
+
+    def results():
+        outputs, final, pullback = model.copy().vjp(x, state, RAGGED)
+        gradients = pullback(np.ones_like(outputs))
+        return [outputs, *flatten(final), *gradients.params.values(), gradients.x, *flatten(gradients.state)]
+
+    expected = results()
+    poisoned()
+    for array, e in zip(results(), expected, strict=True):
+        assert_same_bits(array, e)
+
+
+# NaN
+
+
+@every_cell
+@every_dtype
+def test_nan_stays_in_its_sample_and_its_future(record, dtype):
+    model = recurrent_model(record, 3, 20, dtype, bidirectional=True)
+    x = normal(0, 4, 6, 3, dtype=dtype)
+    clean, clean_final = model.forward(x)
+    x[2, 3, 1] = np.nan
+    outputs, final = model.forward(x)
+    others = [0, 1, 3]
+    assert_same_bits(outputs[others], clean[others])
+    assert_same_bits(outputs[2, :3, :20], clean[2, :3, :20], "forward, before the NaN")
+    assert_same_bits(outputs[2, 4:, 20:], clean[2, 4:, 20:], "reverse, behind the NaN")
+    assert np.isnan(outputs[2, 3:, :20]).all()
+    assert np.isnan(outputs[2, :4, 20:]).all()
+    for array, expected in zip(final[0], clean_final[0], strict=True):
+        assert np.isnan(array[:, 2]).all()
+        assert_same_bits(array[:, others], expected[:, others])
