@@ -3,6 +3,9 @@
 Samples are sorted by falling length and laid out time-major here and nowhere else; kernels, layers and losses see rows.
 """
 
+import functools
+import itertools
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +19,7 @@ ALIGNMENT = 64  # bytes of a cache line: a panel's row then lies in one line (AV
 def empty(shape, dtype) -> np.ndarray:
     """Return an uninitialised C-contiguous array that begins on a cache line."""
     dtype = np.dtype(dtype)
-    count = int(np.prod(shape))
+    count = math.prod(shape)
     raw = np.empty(count * dtype.itemsize + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
@@ -27,6 +30,44 @@ def zeros(shape, dtype) -> np.ndarray:
     array = empty(shape, dtype)
     array[...] = 0
     return array
+
+
+class Arena:
+    """Memory that is handed out piece by piece and taken back all at once.
+
+    Fresh memory costs a page fault every 4 KiB, 3.6 us on a virtual machine: a sixth of a training step of a 2 x 128
+    LSTM (76 ms against 64 ms with memory that was used before). A trainer, and every thread that calls a model,
+    therefore keeps one arena. What is taken from it lives until the next `reset`.
+    """
+
+    PATIENCE = 64  # resets between two looks at whether much less memory would do
+
+    def __init__(self):
+        self.block = np.empty(0, np.uint8)
+        self.used = self.peak = self.resets = 0
+
+    def reset(self) -> None:
+        """Take everything back, and get one block as large as all that was handed out."""
+        self.peak = max(self.peak, self.used)
+        self.resets += 1
+        if self.used > self.block.size:
+            self.block = np.empty(0, np.uint8)
+            self.block = np.empty(self.used, np.uint8)
+        elif self.resets % self.PATIENCE == 0:
+            if self.peak < self.block.size // 2:
+                self.block = np.empty(self.peak, np.uint8)
+            self.peak = 0
+        self.used = 0
+
+    def empty(self, shape, dtype) -> np.ndarray:
+        """Return an uninitialised C-contiguous array that begins on a cache line."""
+        dtype = np.dtype(dtype)
+        size = math.prod(shape) * dtype.itemsize
+        start = self.used + -(self.block.ctypes.data + self.used) % ALIGNMENT
+        self.used += size + ALIGNMENT
+        if self.used > self.block.size:
+            return empty(shape, dtype)
+        return self.block[start : start + size].view(dtype).reshape(shape)
 
 
 def padded(size: int, dtype) -> int:
@@ -139,7 +180,7 @@ class Layout:
             return [(0, self.samples)]
         done = np.cumsum(self.lengths + 1)
         edges = [0, *(int(np.searchsorted(done, done[-1] * i / pieces)) for i in range(1, pieces)), self.samples]
-        return [(lo, hi) for lo, hi in zip(edges, edges[1:], strict=False) if hi > lo]
+        return [(lo, hi) for lo, hi in itertools.pairwise(edges) if hi > lo]
 
     def sort(self, array: np.ndarray, axis: int = 0) -> np.ndarray:
         """Return an array by sample in sorted order."""
@@ -168,6 +209,8 @@ class Call:
         Whether dropout acts.
     seed, step : int
         Key of the dropout masks.
+    arena : Arena
+        Memory for everything that the pass needs and does not return.
     """
 
     dtype: np.dtype
@@ -176,19 +219,35 @@ class Call:
     training: bool = False
     seed: int = 0
     step: int = 0
+    arena: Arena = field(default_factory=Arena)
     table: np.ndarray = field(init=False)
 
     def __post_init__(self):
         self.table = tile_table(self.dtype)
 
-    def over(self, count: int, operations: float, job) -> None:
-        """Run ``job(first, last)`` over range(count) in as many threads as the operations are worth."""
-        self.run([(lambda lo=lo, hi=hi: job(lo, hi)) for lo, hi in parallel.shares(count, operations, self.n_threads)])
+    def empty(self, shape) -> np.ndarray:
+        """Return an uninitialised array from the arena."""
+        return self.arena.empty(shape, self.dtype)
+
+    def zeros(self, shape) -> np.ndarray:
+        """Return an array of zeros from the arena."""
+        array = self.arena.empty(shape, self.dtype)
+        array[...] = 0
+        return array
+
+    def over(self, count: int, operations: float, job, scratch: int = 0) -> None:
+        """Run ``job(first, last)`` over range(count) in as many threads as the operations are worth.
+
+        With `scratch` it is ``job(first, last, array)``, an uninitialised array of so many numbers for each thread.
+        """
+        pieces = parallel.shares(count, operations, self.n_threads)
+        own = [(self.empty((scratch,)),) if scratch else () for _ in pieces]
+        self.run([functools.partial(job, *piece, *array) for piece, array in zip(pieces, own, strict=True)])
 
     def over_samples(self, layout: Layout, operations: float, job) -> None:
         """Run ``job(lo, hi)`` over the samples of a layout, cut by work."""
         pieces = max(1, min(self.n_threads, int(operations // parallel.GRAIN)))
-        self.run([(lambda lo=lo, hi=hi: job(lo, hi)) for lo, hi in layout.cut(pieces)])
+        self.run([functools.partial(job, *piece) for piece in layout.cut(pieces)])
 
     def run(self, jobs) -> None:
         """Run all jobs, and return when they are done."""

@@ -22,6 +22,10 @@ from numbarnn.network import check_seed
 from numbarnn.optim import ExponentialDecay, Optimizer, RMSprop, Schedule
 from numbarnn.trainer import Trainer
 
+# char-rnn's, and its decay of the learning rate.
+OPTIMIZER = RMSprop(learning_rate=2e-3, alpha=0.95, epsilon=1e-8)
+SCHEDULE = ExponentialDecay(0.97, after=10)
+
 CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU, "indrnn": IndRNN}
 
 
@@ -31,8 +35,8 @@ class Score:
 
     Attributes
     ----------
-    nats, bits : float
-        Mean negative log-likelihood of a character given all before it, in nats and in bits.
+    nats : float
+        Mean negative log-likelihood of a character given all before it.
     characters : int
         Characters predicted: all but the first.
     """
@@ -42,6 +46,7 @@ class Score:
 
     @property
     def bits(self) -> float:
+        """The same in bits."""
         return self.nats / math.log(2.0)
 
     @property
@@ -83,7 +88,8 @@ class CharLM:
 
     References
     ----------
-    A. Karpathy, "The unreasonable effectiveness of recurrent neural networks" (2015), and its program char-rnn, whose defaults these are.
+    A. Karpathy, "The unreasonable effectiveness of recurrent neural networks" (2015), and its program char-rnn, whose
+    defaults these are.
     """
 
     def __init__(
@@ -118,19 +124,20 @@ class CharLM:
         batch_size: int = 50,
         seq_length: int = 50,
         validation_fraction: float = 0.05,
-        optimizer: Optimizer | str = RMSprop(learning_rate=2e-3, alpha=0.95, epsilon=1e-8),
-        schedule: Schedule = ExponentialDecay(0.97, after=10),
+        optimizer: Optimizer | str = OPTIMIZER,
+        schedule: Schedule = SCHEDULE,
         clip_value: float | None = 5.0,
         clip_norm: float | None = None,
         stopping=None,
+        seconds: float | None = None,
         callbacks=(),
         verbose: int = 1,
     ) -> "CharLM":
         """Learn to predict the next character of a text.
 
-        The text is cut into `batch_size` streams that are read in chunks of `seq_length` characters; states carry over from chunk to
-        chunk and are reset where an epoch begins. A second call goes on with the weights learnt so far, and needs a text of the
-        same characters.
+        The text is cut into `batch_size` streams that are read in chunks of `seq_length` characters; states carry
+        over from chunk to chunk and are reset where an epoch begins. A second call goes on with the weights learnt so
+        far, and needs a text of the same characters.
 
         Parameters
         ----------
@@ -139,7 +146,7 @@ class CharLM:
         epochs, batch_size, seq_length : int
         validation_fraction : float
             Share of the text, at its end, that is held out and scored after every epoch; 0: none.
-        optimizer, schedule, clip_value, clip_norm, stopping, callbacks, verbose
+        optimizer, schedule, clip_value, clip_norm, stopping, seconds, callbacks, verbose
             As in `Model.fit`; the defaults are char-rnn's.
 
         Returns
@@ -165,7 +172,13 @@ class CharLM:
             clip_norm=clip_norm, seed=self.seed,
         )  # fmt: skip
         self.history = trainer.fit(
-            source, epochs, validation=validation, stopping=stopping, callbacks=callbacks, verbose=verbose
+            source,
+            epochs,
+            validation=validation,
+            stopping=stopping,
+            seconds=seconds,
+            callbacks=callbacks,
+            verbose=verbose,
         )
         return self
 
@@ -195,15 +208,15 @@ class CharLM:
         length : int
             Characters to write.
         prime : str
-            Text that comes before; the result does not repeat it. Without one, the first character is drawn with equal probability
-            from the vocabulary (char-rnn).
+            Text that comes before; the result does not repeat it. Without one, the first character is drawn with
+            equal probability from the vocabulary (char-rnn).
         temperature : float
             Divides the logits: below 1 safer, above 1 wilder; 0 always takes the likeliest character.
         top_k : int, optional
             Choose among the k likeliest characters.
         top_p : float, optional
-            Choose among the fewest characters that together have probability p (nucleus sampling, Holtzman et al. 2020), after
-            top_k.
+            Choose among the fewest characters that together have probability p (nucleus sampling, Holtzman et al.
+            2020), after top_k.
         stop : str, optional
             End after this text has been written.
         seed : int, optional

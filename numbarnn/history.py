@@ -80,11 +80,11 @@ class Callback:
     def on_train_begin(self, trainer) -> None:
         """Before the first batch."""
 
-    def on_batch_end(self, trainer, loss: float) -> None:
-        """After every optimizer step."""
+    def on_batch_end(self, trainer, loss: float) -> bool | None:
+        """After every batch; return True to stop."""
 
-    def on_epoch_end(self, trainer, record: dict[str, Any]) -> None:
-        """After every epoch; return True to stop."""
+    def on_epoch_end(self, trainer, record: dict[str, Any]) -> bool | None:
+        """After every epoch, also one that ended early; return True to stop."""
 
     def on_train_end(self, trainer, history: History) -> None:
         """After the last epoch, also when interrupted."""
@@ -101,14 +101,17 @@ class Progress:
         Items of the whole run.
     unit : str
     epochs : int
+    seconds : float, optional
+        Time that training may take, counted from the end of the first batch.
     """
 
     LINE_EVERY = 10.0  # seconds between the plain lines inside an epoch
 
-    def __init__(self, verbose: int, total: int | None, unit: str, epochs: int):
-        self.unit, self.epochs, self.total = unit, epochs, total
+    def __init__(self, verbose: int, total: int | None, unit: str, epochs: int, seconds: float | None = None):
+        self.unit, self.total, self.seconds = unit, None if seconds else total, seconds
+        self.of_epochs = "" if seconds else f"/{epochs}"
         self.bar, self.on = None, verbose > 0
-        self.done = 0
+        self.done = self.uncounted = 0
         self.started = self.spoken = time.monotonic()
         if not self.on:
             return
@@ -117,7 +120,7 @@ class Progress:
             from tqdm.auto import tqdm
 
             short = {"characters": "char", "samples": "sample"}.get(unit, unit)
-            self.bar = tqdm(total=total, unit=short, unit_scale=True, dynamic_ncols=True, smoothing=0.05)
+            self.bar = tqdm(total=self.total, unit=short, unit_scale=True, dynamic_ncols=True, smoothing=0.05)
 
     def _compiling(self, place):
         self.write(f"compiling kernels for this processor; they are kept in {place} for the next time")
@@ -126,18 +129,21 @@ class Progress:
     def batch(self, epoch: int, items: int, loss: float) -> None:
         """Count a batch of an epoch, counted from 0."""
         self.done += items
+        if self.done == items:  # the first batch may have compiled kernels, which says nothing of the speed
+            self.started, self.uncounted = time.monotonic(), items
         if self.bar is not None:
-            self.bar.set_description(f"epoch {epoch + 1}/{self.epochs}", refresh=False)
-            self.bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+            left = f", {self._left():.0f} s left" if self.seconds else ""
+            self.bar.set_description(f"epoch {epoch + 1}{self.of_epochs}", refresh=False)
+            self.bar.set_postfix_str(f"loss {loss:.4f}{left}", refresh=False)
             self.bar.update(items)
         elif self.on and time.monotonic() - self.spoken > self.LINE_EVERY:
-            self._line(f"epoch {epoch + 1}/{self.epochs}  loss {loss:.4f}")
+            self._line(f"epoch {epoch + 1}{self.of_epochs}  loss {loss:.4f}")
 
     def epoch(self, record: dict[str, Any]) -> None:
         """Show the record of an epoch that ended."""
         if not self.on:
             return
-        text = f"epoch {record['epoch']}/{self.epochs}  loss {record['loss']:.4f}"
+        text = f"epoch {record['epoch']}{self.of_epochs}  loss {record['loss']:.4f}"
         if "val_loss" in record:
             text += f"  val_loss {record['val_loss']:.4f}"
         if self.bar is not None:
@@ -147,11 +153,15 @@ class Progress:
 
     def _line(self, text):
         self.spoken = time.monotonic()
-        rate = self.done / max(self.spoken - self.started, 1e-9)
-        text += f"  {rate:,.0f} {self.unit}/s"
-        if self.total and self.done < self.total:
-            text += f"  {(self.total - self.done) / max(rate, 1e-9):,.0f} s left"
+        if self.done > self.uncounted:
+            rate = (self.done - self.uncounted) / max(self.spoken - self.started, 1e-9)
+            text += f"  {rate:,.0f} {self.unit}/s"
+            left = self._left() if self.seconds else (self.total - self.done) / rate if self.total else 0
+            text += f"  {left:,.0f} s left" if left > 0 else ""
         print(text, file=sys.stderr, flush=True)
+
+    def _left(self):
+        return max(self.seconds - (time.monotonic() - self.started), 0.0)
 
     def write(self, text: str) -> None:
         """Show a line without disturbing the bar."""
@@ -159,6 +169,13 @@ class Progress:
             self.bar.write(text, file=sys.stderr)
         elif self.on:
             print(text, file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """Print a text that was asked for, also where progress is silent."""
+        if self.bar is not None:
+            self.bar.write(text, file=sys.stdout)
+        else:
+            print(text, flush=True)
 
     def close(self) -> None:
         """Leave the terminal in order."""

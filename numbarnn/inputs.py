@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from numbarnn.batch import Layout, Rows, Signal, padded, zeros
+from numbarnn.batch import Call, Layout, Rows, Signal, padded
 from numbarnn.errors import ShapeError, TokenError
 
 
@@ -40,9 +40,7 @@ def check_tokens(array: np.ndarray, size: int, name: str = "x") -> None:
     if low < 0 or high >= size:
         wrong = np.argwhere((array < 0) | (array >= size))[0]
         place = ", ".join(map(str, wrong))
-        raise TokenError(
-            f"{name}[{place}] is {array[tuple(wrong)]}; the vocabulary has {size} tokens, 0 to {size - 1}"
-        )
+        raise TokenError(f"{name}[{place}] is {array[tuple(wrong)]}; the vocabulary has {size} tokens, 0 to {size - 1}")
 
 
 def check_finite(array: np.ndarray, name: str) -> None:
@@ -58,18 +56,19 @@ def check_finite(array: np.ndarray, name: str) -> None:
         )
 
 
-def to_rows(x, signal: Signal, lengths, dtype, name: str = "x") -> tuple[Rows, Layout]:
+def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Rows, Layout]:
     """Return a batch by rows, with its geometry.
 
     Parameters
     ----------
+    call : Call
+        Whose memory the rows take.
     x : array-like
         (samples, time steps, features) numbers, or (samples, time steps) integer tokens, as `signal` says.
     signal : Signal
         What the model takes.
     lengths : array-like or None
         Valid steps of each sample.
-    dtype : numpy.dtype
     name : str
         Of the argument, for messages.
 
@@ -105,7 +104,7 @@ def to_rows(x, signal: Signal, lengths, dtype, name: str = "x") -> tuple[Rows, L
             check_tokens(array, signal.size, name)
             rows = np.ascontiguousarray(layout.sort(array).T, np.int32).reshape(-1)
         return Rows(rows, signal.size), layout
-    values = zeros((steps * samples, padded(signal.size, dtype)), dtype)
+    values = call.zeros((steps * samples, padded(signal.size, call.dtype)))
     values.reshape(steps, samples, -1)[:, :, : signal.size] = layout.sort(array).transpose(1, 0, 2)
     return Rows(values, signal.size), layout
 

@@ -1,7 +1,7 @@
 """Files: safetensors with a description in their metadata. Nothing that is loaded is executed.
 
-A file holds the parameters by name and, under the key ``numbarnn``, a JSON description of what they belong to, with a checksum. It is
-written beside its goal and renamed, so a full disk or a killed process leaves the old file as it was.
+A file holds the parameters by name and, under the key ``numbarnn``, a JSON description of what they belong to, with a
+checksum. It is written beside its goal and renamed, so a full disk or a killed process leaves the old file as it was.
 """
 
 import contextlib

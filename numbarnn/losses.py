@@ -1,16 +1,16 @@
 """Losses: value and gradient with respect to a model's outputs, in one pass.
 
-A loss is a frozen record; `LOSSES` finds it by name. All take *logits* where probabilities are meant: the softmax is part of the
-loss. Rows past a sample's length never count.
+A loss is a frozen record; `LOSSES` finds it by name. All take *logits* where probabilities are meant: the softmax is
+part of the loss. Rows past a sample's length never count.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from numbarnn.batch import Call, Layout, Rows
 from numbarnn.errors import ShapeError, TokenError
 from numbarnn.kernels.cpu import losses as kernels
-from numbarnn.batch import Call, Layout, Rows, empty
 
 LOSSES: dict[str, type["Loss"]] = {}
 
@@ -49,7 +49,9 @@ class Loss:
             running *= weight.T if weight.ndim == 2 else weight
         return running.reshape(-1)
 
-    def value_and_gradient(self, call: Call, outputs: Rows, target, layout: Layout, reduction="mean", sample_weight=None):
+    def value_and_gradient(
+        self, call: Call, outputs: Rows, target, layout: Layout, reduction="mean", sample_weight=None
+    ):
         """Return (loss, gradient of the outputs as `Rows`, weight of all rows).
 
         Parameters
@@ -59,7 +61,8 @@ class Loss:
         target : array
             See the loss.
         reduction : {"mean", "sum"}
-            "mean": the weighted mean over the valid rows; "sum": the weighted sum (the lecture's E = sum over t of E_t).
+            "mean": the weighted mean over the valid rows; "sum": the weighted sum (the lecture's E = sum over t of
+            E_t).
         sample_weight : (samples,) or (samples, time steps) array, optional
             Weight of every sample or step; 0 masks it.
 
@@ -75,7 +78,7 @@ class Loss:
         count = len(outputs.values)
         total = float(weights.sum()) if weights.size else float(count)
         scale = 1.0 if reduction == "sum" else 1.0 / total if total > 0 else 0.0
-        values, gradient = np.empty(count), empty(outputs.values.shape, call.dtype)
+        values, gradient = np.empty(count), call.empty(outputs.values.shape)
         call.over(
             count,
             count * outputs.size * 12.0,
@@ -150,7 +153,9 @@ class SoftmaxCrossEntropy(Loss):
             weights[counted] *= np.asarray(self.class_weight)[rows[counted]]
         return weights
 
-    def value_and_gradient(self, call: Call, outputs: Rows, target, layout: Layout, reduction="mean", sample_weight=None):
+    def value_and_gradient(
+        self, call: Call, outputs: Rows, target, layout: Layout, reduction="mean", sample_weight=None
+    ):
         if self.class_weight is not None and len(self.class_weight) != outputs.size:
             raise ShapeError(f"class_weight must name {outputs.size} classes, got {len(self.class_weight)}")
         return super().value_and_gradient(call, outputs, target, layout, reduction, sample_weight)
@@ -161,8 +166,8 @@ class SoftmaxCrossEntropy(Loss):
 class MeanSquaredError(Loss):
     """E = mean over the features of (y - target)^2.
 
-    Targets are numbers, (samples, time steps, features) for a sequence or (samples, features) for one output a sample; the axis of
-    features may be left out where there is one.
+    Targets are numbers, (samples, time steps, features) for a sequence or (samples, features) for one output a
+    sample; the axis of features may be left out where there is one.
     """
 
     _kernel = staticmethod(kernels.mean_squared_error)

@@ -12,9 +12,34 @@ from numbarnn.trainer import Trainer, make_source
 
 
 class Model(Network):
-    __doc__ = (
-        (Network.__doc__ or "")
-        + """
+    """A stack of layers with its parameters, that trains, and is saved and loaded.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        From input to output. A model of tokens begins with `OneHot` or `Embedding`.
+    input_size : int, optional
+        Features C of a step; not given for models of tokens.
+    dtype : {"float32", "float64"}
+        Of parameters, states and outputs.
+    seed : int
+        Of the initial weights.
+    n_threads : int, optional
+        Threads that the model may use; None: the processors of this process. Results do not depend on it.
+
+    Attributes
+    ----------
+    params : Params
+        The parameters: one flat buffer, and read-only views by name (``lstm.weight_ih_l0``).
+    layers : tuple of Layer
+    names : tuple of str
+        Name of each layer, the prefix of its parameters.
+
+    Notes
+    -----
+    A model holds no state between calls: states are arguments and results. Many threads may call `forward`, `step` and
+    `predict_proba` of one model at once, as long as none changes its parameters.
+
     Examples
     --------
     >>> model = Model([LSTM(32), Dense(3)], input_size=5)
@@ -22,7 +47,6 @@ class Model(Network):
     >>> outputs.shape
     (8, 20, 3)
     """
-    )
 
     def fit(
         self,
@@ -38,6 +62,7 @@ class Model(Network):
         shuffle: bool = True,
         validation=None,
         stopping=None,
+        seconds: float | None = None,
         schedule=None,
         clip_norm: float | None = None,
         clip_value: float | None = None,
@@ -52,8 +77,8 @@ class Model(Network):
         Parameters
         ----------
         x : array-like or source
-            Samples (samples, time steps, features) or tokens (samples, time steps), with `y`; or a source of batches, which decides
-            about batches, lengths, weights and order itself (`numbarnn.data`).
+            Samples (samples, time steps, features) or tokens (samples, time steps), with `y`; or a source of batches,
+            which decides about batches, lengths, weights and order itself (`numbarnn.data`).
         y : array-like, optional
             Targets as the loss wants them.
         loss, optimizer : str or object
@@ -67,6 +92,8 @@ class Model(Network):
             Evaluated after every epoch; a fraction holds out the last samples.
         stopping : int or EarlyStopping, optional
             Patience in epochs; the weights of the best epoch are restored.
+        seconds : float, optional
+            Time that training may take.
         schedule : Schedule, optional
         clip_norm, clip_value : float, optional
         tbptt : int, optional
@@ -108,7 +135,13 @@ class Model(Network):
             n_threads=n_threads,
         )
         return trainer.fit(
-            source, epochs, validation=validation, stopping=stopping, callbacks=callbacks, verbose=verbose
+            source,
+            epochs,
+            validation=validation,
+            stopping=stopping,
+            seconds=seconds,
+            callbacks=callbacks,
+            verbose=verbose,
         )
 
     def description(self) -> dict[str, Any]:
@@ -124,8 +157,8 @@ class Model(Network):
     def save(self, path: str | os.PathLike) -> None:
         """Write the model to a safetensors file, beside the goal first and then renamed.
 
-        The file holds the parameters under their names, which `safetensors` reads in any framework, and the architecture as JSON in
-        its metadata.
+        The file holds the parameters under their names, which `safetensors` reads in any framework, and the
+        architecture as JSON in its metadata.
         """
         io.write(path, "model", self.description(), dict(self.params))
 

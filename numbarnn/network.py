@@ -1,5 +1,6 @@
 """A network: layers, parameters, and the passes through them. `numbarnn.Model` adds training and files."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from numbarnn import inputs, parallel
-from numbarnn.batch import Call, Layout, Rows, Signal, padded, zeros
+from numbarnn.batch import Arena, Call, Rows, Signal, padded
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu import losses as loss_kernels
 from numbarnn.layers.base import Layer
@@ -27,35 +28,7 @@ class Gradients:
 
 
 class Network:
-    """A stack of layers with its parameters.
-
-    Parameters
-    ----------
-    layers : sequence of Layer
-        From input to output. A model of tokens begins with `OneHot` or `Embedding`.
-    input_size : int, optional
-        Features C of a step; not given for models of tokens.
-    dtype : {"float32", "float64"}
-        Of parameters, states and outputs.
-    seed : int
-        Of the initial weights.
-    n_threads : int, optional
-        Threads that the model may use; None: the processors of this process. Results do not depend on it.
-
-    Attributes
-    ----------
-    params : Params
-        The parameters: one flat buffer, and read-only views by name (``layer.weight_ih_l0``).
-    layers : tuple of Layer
-    names : tuple of str
-        Name of each layer, the prefix of its parameters.
-
-    Notes
-    -----
-    A model holds no state between calls: states are arguments and results. Many threads may call `forward`, `step` and
-    `predict_proba` of one model at once, as long as none changes its parameters.
-
-    """
+    """Layers, their parameters, and the passes through them; documented as `numbarnn.Model`."""
 
     def __init__(
         self,
@@ -94,7 +67,9 @@ class Network:
         size = self.input_size
         if tokens:
             if size not in (None, first.size):
-                raise ShapeError(f"input_size must be left out or {first.size}, the vocabulary of layers[0], got {size}")
+                raise ShapeError(
+                    f"input_size must be left out or {first.size}, the vocabulary of layers[0], got {size}"
+                )
             size = first.size
         elif size is None:
             raise ShapeError("input_size, the number of features of a step, must be given")
@@ -115,11 +90,12 @@ class Network:
         x : array-like
             (samples, time steps, features) numbers, or (samples, time steps) integer tokens.
         state : tuple, optional
-            Initial states as another call returned them, or None for zeros: one entry a recurrent layer, each a tuple of arrays
-            (num_layers * directions, samples, hidden_size) in the order of the cell's states (LSTM: h, c), as in torch.
+            Initial states as another call returned them, or None for zeros: one entry a recurrent layer, each a tuple
+            of arrays (num_layers * directions, samples, hidden_size) in the order of the cell's states (LSTM: h, c),
+            as in torch.
         lengths : (samples,) integers, optional
-            Valid steps of each sample; 0 is legal. Outputs past them are zero, final states are those of the last valid step,
-            and the reverse direction starts there.
+            Valid steps of each sample; 0 is legal. Outputs past them are zero, final states are those of the last
+            valid step, and the reverse direction starts there.
         n_threads : int, optional
             For this call instead of the model's.
 
@@ -139,8 +115,8 @@ class Network:
         -----
         NaN in x spreads to the outputs that depend on it.
         """
-        call = self._call(n_threads)
-        rows, layout = inputs.to_rows(x, self.signals[0], lengths, self.dtype)
+        call = self._call(n_threads, arena=_arena())
+        rows, layout = inputs.to_rows(call, x, self.signals[0], lengths)
         rows, layout, final, _ = self._forward(call, rows, layout, self._states(state, layout.samples))
         return self._outputs(rows, layout), final
 
@@ -212,10 +188,12 @@ class Network:
         gradients : dict
             Arrays by parameter name, in the shapes of `params`.
         """
-        call = self._call(n_threads, keep=True)
-        rows, layout = inputs.to_rows(x, self.signals[0], lengths, self.dtype)
-        value, gradient, _, _ = self.differentiate(
-            call, rows, layout, target, make_loss(loss), self._states(state, layout.samples), reduction, sample_weight
+        call = self._call(n_threads, keep=True, arena=_arena())
+        rows, layout = inputs.to_rows(call, x, self.signals[0], lengths)
+        state = self._states(state, layout.samples)
+        gradient = np.empty(self.params.flat.size, self.dtype)
+        value, _, _ = self.differentiate(
+            call, rows, layout, target, make_loss(loss), state, gradient, reduction, sample_weight
         )
         return value, self.params.views(gradient)
 
@@ -228,21 +206,25 @@ class Network:
         -------
         outputs, state : as `forward`
         pullback : callable
-            ``pullback(doutputs, dstate=None) -> Gradients``: vector-Jacobian products, with doutputs in the shape of the outputs and
-            dstate in the form of the states (entries may be None).
+            ``pullback(doutputs, dstate=None) -> Gradients``: vector-Jacobian products, with doutputs in the shape of
+            the outputs and dstate in the form of the states (entries may be None).
         """
         call = self._call(n_threads, keep=True)
-        rows, layout = inputs.to_rows(x, self.signals[0], lengths, self.dtype)
-        out, out_layout, final, tape = self._forward(call, rows, layout, self._states(state, layout.samples))
+        rows, layout = inputs.to_rows(call, x, self.signals[0], lengths)
+        state = self._states(state, layout.samples)
+        # The tape outlives other calls, so it shares neither memory nor packed weights with them.
+        out, out_layout, final, tape = self._forward(call, rows, layout, state, self._pack(call))
         outputs = self._outputs(out, out_layout)
 
         def pullback(doutputs, dstate=None) -> Gradients:
             doutputs = np.asarray(doutputs)
             if doutputs.shape != outputs.shape:
                 raise ShapeError(f"doutputs must have the outputs' shape {outputs.shape}, got {doutputs.shape}")
-            dy = zeros((len(out.values), padded(out.size, self.dtype)), self.dtype)
+            dy = call.zeros((len(out.values), padded(out.size, self.dtype)))
             by_step = doutputs.reshape(out_layout.samples, out_layout.steps, out.size)
-            dy.reshape(out_layout.steps, out_layout.samples, -1)[:, :, : out.size] = out_layout.sort(by_step).transpose(1, 0, 2)
+            dy.reshape(out_layout.steps, out_layout.samples, -1)[:, :, : out.size] = out_layout.sort(by_step).transpose(
+                1, 0, 2
+            )
             gradient = np.empty(self.params.flat.size, self.dtype)
             dfinal = None if dstate is None else self._states(dstate, layout.samples)
             dx, dstart = self._backward(call, tape, Rows(dy, out.size), gradient, dfinal, need_dx=not rows.tokens)
@@ -251,13 +233,12 @@ class Network:
 
         return outputs, final, pullback
 
-    def differentiate(self, call, rows, layout, target, loss, state, reduction="mean", sample_weight=None):
-        """Return (loss, flat gradient, final states, weight of the rows) of a batch by rows; what training does at every step."""
+    def differentiate(self, call, rows, layout, target, loss, state, gradient, reduction="mean", sample_weight=None):
+        """Write the flat gradient of a batch by rows; return (loss, final states, weight of the rows). Training's every step."""
         out, out_layout, final, tape = self._forward(call, rows, layout, state)
         value, doutputs, total = loss.value_and_gradient(call, out, target, out_layout, reduction, sample_weight)
-        gradient = np.empty(self.params.flat.size, self.dtype)
         self._backward(call, tape, doutputs, gradient)
-        return value, gradient, final, total
+        return value, final, total
 
     def evaluate_rows(self, call, rows, layout, target, loss, state, sample_weight=None):
         """Return (mean loss, final states, weight of the rows) of a batch by rows, without a gradient of the parameters."""
@@ -269,10 +250,10 @@ class Network:
         n_threads = self.n_threads if n_threads is None else n_threads
         return Call(self.dtype, parallel.check_threads(n_threads), keep=keep, **options)
 
-    def _forward(self, call, rows, layout, state):
+    def _forward(self, call, rows, layout, state, packed=None):
         final, tape = [], []
         state = iter(state or ())
-        packed = self._weights(call)
+        packed = self._weights(call) if packed is None else packed
         for number, layer in enumerate(self.layers):
             start = next(state, None) if layer.state_names else None
             before = layout
@@ -299,14 +280,16 @@ class Network:
         """Return every layer's packed weights, packed again where the parameters have changed since."""
         key = "backward" if call.keep else "forward"
         version = self.params.version
-        found = self._packed.get(key)
-        if found is None or found[0] != version:
-            packed = [
-                layer.pack(call, self.params, f"{name}.", signal, call.keep)
-                for layer, name, signal in zip(self.layers, self.names, self.signals, strict=False)
-            ]
-            self._packed[key] = found = (version, packed)
-        return found[1]
+        known, packed = self._packed.get(key, (None, None))
+        if known != version:
+            # Training packs at every step, into the same memory; other threads may still read what inference packed.
+            packed = self._pack(call, packed if call.keep else None)
+            self._packed[key] = version, packed
+        return packed
+
+    def _pack(self, call, old=None):
+        described = zip(self.layers, self.names, self.signals, old or [None] * len(self.layers), strict=False)
+        return [layer.pack(call, self.params, f"{n}.", signal, call.keep, o) for layer, n, signal, o in described]
 
     def _outputs(self, rows, layout):
         values = inputs.from_rows(rows, layout)
@@ -363,8 +346,8 @@ class Network:
         """Set all parameters from a mapping of names to arrays, and return the model.
 
         The names are those of `params`; where one layer alone has parameters, its name may be left out. From torch:
-        ``model.load_state_dict({k: v.numpy() for k, v in net.state_dict().items()})``, with the layers' `name` options set to
-        the names of the torch modules.
+        ``model.load_state_dict({k: v.numpy() for k, v in net.state_dict().items()})``, with the layers' `name`
+        options set to the names of the torch modules.
 
         Raises
         ------
@@ -405,6 +388,17 @@ class Network:
     def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.layers))
         return f"{type(self).__name__}([{layers}], input_size={self.signals[0].size}, dtype={self.dtype.name!r})"
+
+
+_thread = threading.local()
+
+
+def _arena() -> Arena:
+    """Return this thread's arena, with everything taken back: results of calls are copies."""
+    if not hasattr(_thread, "arena"):
+        _thread.arena = Arena()
+    _thread.arena.reset()
+    return _thread.arena
 
 
 def check_seed(seed) -> int:

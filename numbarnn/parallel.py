@@ -1,8 +1,9 @@
 """Threads: a pool of sleeping workers that run compiled kernels beside the calling thread.
 
-Kernels release the GIL and are compiled without ``parallel=True``, which costs half the compile time and has no threading layer that
-could abort (workqueue under concurrent callers) or die in a forked child (GNU OpenMP). Waking a worker through a lock and waiting
-for it takes 25 us (a ThreadPoolExecutor: 130 us); `shares` therefore gives small work one thread.
+Kernels release the GIL and are compiled without ``parallel=True``, which costs half the compile time and has no
+threading layer that could abort (workqueue under concurrent callers) or die in a forked child (GNU OpenMP). Waking a
+worker through a lock and waiting for it takes 25 us (a ThreadPoolExecutor: 130 us); `shares` therefore gives small
+work one thread.
 
 * Several Python threads may call: whoever finds the pool taken runs its shares alone, one after the other. Results do not
   depend on the number of threads, so this shows in time only.

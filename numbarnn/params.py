@@ -1,7 +1,8 @@
 """Parameters: one flat buffer with named, read-only views into it.
 
-One buffer makes an optimizer one loop, clipping one norm, and saving one write. The views cannot be written to by accident;
-`Params.writing` is the one way, and it raises the version that packed copies of the weights are compared with.
+One buffer makes an optimizer one loop, clipping one norm, and saving one write. The views cannot be written to by
+accident; `Params.writing` is the one way, and it raises the version that packed copies of the weights are compared
+with.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Training: batches in, optimizer steps out. Nothing here knows a layer.
 
-What a step does follows from (seed, epoch, step) and the state of the trainer alone: the order of the samples is drawn from the seed and
-the epoch, dropout masks from the seed and the step.
+What a step does follows from (seed, epoch, step) and the state of the trainer alone: the order of the samples is
+drawn from the seed and the epoch, dropout masks from the seed and the step.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from numbarnn import inputs, parallel
-from numbarnn.batch import Call
+from numbarnn.batch import Arena, Call
 from numbarnn.data.batches import ArraySource, Batch
 from numbarnn.errors import DivergedError, ShapeError
 from numbarnn.history import Callback, EarlyStopping, History, Progress, early_stopping
@@ -41,8 +41,9 @@ class Trainer:
     clip_norm, clip_value : float, optional
         Limit of the gradient's Euclidean norm, or of its entries.
     tbptt : int, optional
-        Truncated back-propagation through time: batches are cut into chunks of so many steps; states carry over from chunk to chunk,
-        gradients do not, and every chunk is an optimizer step (Williams & Peng 1990 with k1 = k2). Needs targets for every step.
+        Truncated back-propagation through time: batches are cut into chunks of so many steps; states carry over from
+        chunk to chunk, gradients do not, and every chunk is an optimizer step (Williams & Peng 1990 with k1 = k2).
+        Needs targets for every step.
     seed : int
         Of the order of samples and of dropout.
     n_threads : int, optional
@@ -87,6 +88,8 @@ class Trainer:
         size = model.params.flat.size
         self.arrays = [np.zeros(size, model.dtype) for _ in range(self.optimizer.arrays)]
         self.state = None
+        self.arena = Arena()
+        self._progress = None
 
     # One batch
 
@@ -112,11 +115,15 @@ class Trainer:
 
     def _train_chunk(self, batch):
         model = self.model
-        call = Call(model.dtype, self.n_threads, keep=True, training=True, seed=self.seed, step=self.step)
-        rows, layout = inputs.to_rows(batch.x, model.signals[0], batch.lengths, model.dtype)
+        self.arena.reset()
+        call = Call(
+            model.dtype, self.n_threads, keep=True, training=True, seed=self.seed, step=self.step, arena=self.arena
+        )
+        rows, layout = inputs.to_rows(call, batch.x, model.signals[0], batch.lengths)
         state = self._carried(batch, layout.samples)
-        loss, gradient, final, weight = model.differentiate(
-            call, rows, layout, batch.y, self.loss, state, "mean", batch.sample_weight
+        gradient = call.empty((model.params.flat.size,))
+        loss, final, weight = model.differentiate(
+            call, rows, layout, batch.y, self.loss, state, gradient, "mean", batch.sample_weight
         )
         length = norm(gradient)
         if not (math.isfinite(loss) and math.isfinite(length)):
@@ -144,8 +151,8 @@ class Trainer:
             return None
         if self.state[0][0].shape[1] != samples:
             raise ShapeError(
-                f"a batch with keep_state has {samples} samples, the one before had {self.state[0][0].shape[1]}; states carry over only "
-                "between batches of the same samples"
+                f"a batch with keep_state has {samples} samples, the one before had {self.state[0][0].shape[1]}; states carry "
+                "over only between batches of the same samples"
             )
         return self.state
 
@@ -176,11 +183,12 @@ class Trainer:
         ----------
         source : source or (x, y) tuple
         """
-        call = Call(self.model.dtype, self.n_threads)
+        call = Call(self.model.dtype, self.n_threads, arena=self.arena)
         total = weight = 0.0
         state = None
         for batch in _batches(make_source(source, shuffle=False), np.random.default_rng(self.seed)):
-            rows, layout = inputs.to_rows(batch.x, self.model.signals[0], batch.lengths, self.model.dtype)
+            self.arena.reset()
+            rows, layout = inputs.to_rows(call, batch.x, self.model.signals[0], batch.lengths)
             start = state if batch.keep_state else None
             loss, state, count = self.model.evaluate_rows(
                 call, rows, layout, batch.y, self.loss, start, batch.sample_weight
@@ -196,6 +204,7 @@ class Trainer:
         *,
         validation=None,
         stopping: EarlyStopping | int | None = None,
+        seconds: float | None = None,
         callbacks: Iterable[Callback] = (),
         verbose: int = 1,
     ) -> History:
@@ -210,6 +219,9 @@ class Trainer:
             Evaluated after every epoch; a fraction holds out the last samples of an array source.
         stopping : EarlyStopping or int, optional
             A number is a patience.
+        seconds : float, optional
+            Training ends with the batch that uses up this time, counted from the end of the first batch (which may have compiled
+            kernels).
         callbacks : iterable of Callback
         verbose : int
             0: silent; 1: progress.
@@ -220,8 +232,8 @@ class Trainer:
 
         Notes
         -----
-        Ctrl-C ends training after the step at hand: the model is that of the last whole step, and the history says "interrupted". A
-        second Ctrl-C raises at once.
+        Ctrl-C ends training after the step at hand: the model is that of the last whole step, and the history says
+        "interrupted". A second Ctrl-C raises at once.
         """
         if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 0:
             raise ValueError(f"epochs must be a number of epochs, got {epochs!r}")
@@ -232,22 +244,21 @@ class Trainer:
         stopping = early_stopping(stopping)
         if stopping is not None and stopping.monitor == "val_loss" and validation is None:
             raise ValueError("early stopping on val_loss needs validation data")
-        callbacks = list(callbacks)
+        if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
+            raise ValueError(f"seconds must be a positive number or None, got {seconds!r}")
+        callbacks = [*callbacks, _TimeLimit(seconds)] if seconds else list(callbacks)
         history, best = History(), None
         items = getattr(source, "items", None)
         unit = getattr(source, "unit", "batches")
-        progress = Progress(verbose, items and items * epochs, unit, int(epochs))
+        self._progress = progress = Progress(verbose, items and items * epochs, unit, int(epochs), seconds)
         goal = self.epoch + epochs
         try:
             with _deferred_interrupt() as interrupted:
                 for callback in callbacks:
                     callback.on_train_begin(self)
                 while self.epoch < goal and history.stopped == "epochs":
-                    record = self._epoch(source, callbacks, progress, interrupted, goal - epochs)
-                    if record is None:
-                        history.stopped = "interrupted"
-                        break
-                    if validation is not None:
+                    record, history.stopped = self._epoch(source, callbacks, progress, interrupted, goal - epochs)
+                    if validation is not None and history.stopped != "interrupted":
                         record["val_loss"] = self.evaluate(validation)
                     history.records.append(record)
                     if stopping is not None:
@@ -257,10 +268,14 @@ class Trainer:
                         elif len(history) - 1 - best[1] >= stopping.patience:
                             history.stopped = "early stopping"
                     progress.epoch(record)
-                    if any([callback.on_epoch_end(self, record) is True for callback in callbacks]):
-                        history.stopped = "callback" if history.stopped == "epochs" else history.stopped
+                    if (
+                        _any(callback.on_epoch_end(self, record) for callback in callbacks)
+                        and history.stopped == "epochs"
+                    ):
+                        history.stopped = "callback"
         finally:
             progress.close()
+            self._progress = None
         if best is not None:
             history.best = best[1]
             if stopping.restore_best:
@@ -268,14 +283,16 @@ class Trainer:
         for callback in callbacks:
             callback.on_train_end(self, history)
         if history.stopped == "interrupted":
-            warnings.warn(f"training was interrupted after step {self.step}; the model is as of that step", stacklevel=2)
+            warnings.warn(
+                f"training was interrupted after step {self.step}; the model is as of that step", stacklevel=2
+            )
         return history
 
     def _epoch(self, source, callbacks, progress, interrupted, before):
-        """Train one epoch and return its record; None if it was interrupted."""
+        """Train one epoch; return its record, and "epochs" or what ended it early."""
         started = time.perf_counter()
         total = weight = 0.0
-        rate = self.learning_rate
+        rate, stopped = self.learning_rate, "epochs"
         generator = np.random.default_rng([self.seed, self.epoch])
         for batch in _batches(source, generator):
             loss, count = self.train_batch(batch)
@@ -283,20 +300,47 @@ class Trainer:
             weight += count
             size = np.size(batch.x) if getattr(source, "unit", "") == "characters" else len(batch.x)
             progress.batch(self.epoch - before, size, loss)
-            for callback in callbacks:
-                callback.on_batch_end(self, loss)
+            if _any(callback.on_batch_end(self, loss) for callback in callbacks):
+                stopped = "callback"
             if interrupted():
-                return None
+                stopped = "interrupted"
+            if stopped != "epochs":
+                break
         if weight == 0:
             raise ShapeError("the source gave no batches with valid steps")
-        self.epoch += 1
-        self.state = None
-        return {
-            "epoch": self.epoch,
+        record = {
+            "epoch": self.epoch + 1,
             "loss": total / weight,
             "learning_rate": rate,
             "seconds": time.perf_counter() - started,
         }
+        if stopped == "epochs":
+            self.epoch += 1
+            self.state = None
+        return record, stopped
+
+    def say(self, text: str) -> None:
+        """Print a line without disturbing the progress bar of a running `fit`; for callbacks."""
+        if self._progress is None:
+            print(text, flush=True)
+        else:
+            self._progress.say(text)
+
+
+def _any(answers):
+    """Return whether one of the callbacks, which have all been called, said True."""
+    return sum(answer is True for answer in answers) > 0
+
+
+class _TimeLimit(Callback):
+    """Ends training some seconds after the end of the first batch."""
+
+    def __init__(self, seconds):
+        self.seconds, self.end = seconds, None
+
+    def on_batch_end(self, trainer, loss):
+        self.end = time.monotonic() + self.seconds if self.end is None else self.end
+        return time.monotonic() >= self.end
 
 
 def make_source(source, y=None, **options):
@@ -318,7 +362,8 @@ def make_source(source, y=None, **options):
     if hasattr(source, "batches") or (isinstance(source, Iterable) and not isinstance(source, np.ndarray)):
         return source
     raise TypeError(
-        f"source must be arrays (x, y), or an object with batches(generator), or an iterable of batches, got {type(source).__name__}"
+        "source must be arrays (x, y), or an object with batches(generator), or an iterable of batches, got "
+        f"{type(source).__name__}"
     )
 
 

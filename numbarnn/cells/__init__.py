@@ -1,6 +1,7 @@
 """Cells: one file is one cell, an immutable record with its options and two scalar functions.
 
-A cell is a `typing.NamedTuple`. Its fields are options (numbers); its class attributes name what the driver must provide:
+A cell is a `typing.NamedTuple`. Its fields are options (numbers); its class attributes name what the driver must
+provide:
 
 ==================  ======================================================================================================
 gates               row blocks of ``weight_ih`` and ``weight_hh``, in the order of the parameters (torch's)
@@ -18,13 +19,13 @@ and two static functions of scalars, `forward` directly above `backward`:
     planes, states, units : tuples of scalars, one entry a name.
 
 ``backward(cell, saved, states, units, after, gradients) -> (dplanes, dstates, dunits)``
-    saved, states, units as above; after : the next states; gradients : dL/d(next states). dstates holds only the direct paths to
-    the previous states: what passes through the recurrent product, the driver adds.
+    saved, states, units as above; after : the next states; gradients : dL/d(next states). dstates holds only the
+    direct paths to the previous states: what passes through the recurrent product, the driver adds.
 
-They are compiled, so: no arrays, no Python objects, no names but modules' constants and functions (`tanh`, `sigmoid` from
-here), and constants in the type of an argument, ``one = type(h)(1)``, since 1.0 would turn float32 into float64.
-Called from Python, on NumPy scalars, they compute the same (`tests/` and `register` do). Values other than numbers do not fit: an
-option that changes the planes is another cell.
+They are compiled, so: no arrays, no Python objects, no names but modules' constants and functions (`tanh`, `sigmoid`
+from here), and constants in the type of an argument, ``one = type(h)(1)``, since 1.0 would turn float32 into float64.
+Called from Python, on NumPy scalars, they compute the same (`tests/` and `register` do). Values other than numbers do
+not fit: an option that changes the planes is another cell.
 """
 
 import inspect
@@ -66,7 +67,8 @@ def register(cell_class):
     Raises
     ------
     TypeError
-        If it is no NamedTuple class, or lacks a name or function, or a function takes or returns the wrong number of values.
+        If it is no NamedTuple class, or lacks a name or function, or a function takes or returns the wrong number of
+        values.
     ValueError
         If planes of one product are not adjacent, or another class has the name.
     """
@@ -141,7 +143,9 @@ def _check_results(cell_class):
         return tuple(np.float64(0.25 + 0.125 * n) for n in range(len(names)))
 
     planes, states, units = numbers(cell_class.planes), numbers(cell_class.states), numbers(cell_class.units)
-    after, saved = _tuples(f"{name}.forward", cell_class.forward(cell, planes, states, units), ("states", "saved"), cell)
+    after, saved = _tuples(
+        f"{name}.forward", cell_class.forward(cell, planes, states, units), ("states", "saved"), cell
+    )
     results = cell_class.backward(cell, saved, states, units, after, numbers(cell_class.states))
     _tuples(f"{name}.backward", results, ("planes", "states", "units"), cell)
 

@@ -14,11 +14,13 @@ class GRU(NamedTuple):
         n    = tanh(W x_t + b_n + r (R h_{t-1} + b'_n))         candidate
         h_t  = (1 - z) n + z h_{t-1}
 
-    The paper applies the reset before the product, ``R (r h_{t-1})``, and its z has the opposite sense in some libraries.
+    The paper applies the reset before the product, ``R (r h_{t-1})``, and its z has the opposite sense in some
+    libraries.
 
     References
     ----------
-    K. Cho et al., "Learning phrase representations using RNN encoder-decoder", EMNLP 2014 (eq. 5-8, reset before the product).
+    K. Cho et al., "Learning phrase representations using RNN encoder-decoder", EMNLP 2014 (eq. 5-8, reset before the
+    product).
     """
 
     gates = ("r", "z", "n")

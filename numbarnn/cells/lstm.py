@@ -17,8 +17,8 @@ class LSTM(NamedTuple):
 
     References
     ----------
-    S. Hochreiter, J. Schmidhuber, "Long short-term memory", Neural Computation 9 (1997) 1735-1780;
-    F. A. Gers, J. Schmidhuber, F. Cummins, "Learning to forget", Neural Computation 12 (2000) 2451-2471 (the forget gate).
+    S. Hochreiter, J. Schmidhuber, "Long short-term memory", Neural Computation 9 (1997) 1735-1780; F. A. Gers, J.
+    Schmidhuber, F. Cummins, "Learning to forget", Neural Computation 12 (2000) 2451-2471 (the forget gate).
     """
 
     gates = ("i", "f", "g", "o")

@@ -1,7 +1,7 @@
 """Sources of batches: anything with a method ``batches(generator)`` that yields one epoch of `Batch`.
 
-A source may also have ``__len__`` (batches an epoch) and ``items`` (samples or characters an epoch) for the progress bar, ``unit`` (their
-name), and ``check()``, which raises where its data do not fit for training.
+A source may also have ``__len__`` (batches an epoch) and ``items`` (samples or characters an epoch) for the progress
+bar, ``unit`` (their name), and ``check()``, which raises where its data do not fit for training.
 """
 
 from collections.abc import Iterator
@@ -66,7 +66,9 @@ class ArraySource:
         for name in ("y", "lengths", "sample_weight"):
             array = getattr(self, name)
             if array is not None and (array.ndim == 0 or len(array) != len(self.x)):
-                raise ShapeError(f"{name} must have one entry for each of {len(self.x)} samples, got shape {array.shape}")
+                raise ShapeError(
+                    f"{name} must have one entry for each of {len(self.x)} samples, got shape {array.shape}"
+                )
         self.items = len(self.x)
 
     def __len__(self) -> int:
@@ -84,7 +86,7 @@ class ArraySource:
 
     def split(self, fraction: float) -> tuple["ArraySource", "ArraySource"]:
         """Return the source without its last `fraction` of samples, and those, in their order."""
-        held = max(1, int(round(self.items * fraction)))
+        held = max(1, round(self.items * fraction))
         if held >= self.items:
             raise ValueError(f"a validation fraction of {fraction} leaves none of {self.items} samples to train on")
         return self._part(slice(0, self.items - held), self.shuffle), self._part(slice(self.items - held, None), False)
@@ -115,9 +117,10 @@ class ArraySource:
 class TokenStream:
     """One long sequence of tokens as parallel streams cut into chunks, each chunk predicting the next token of every step.
 
-    The sequence is cut into `batch_size` streams of equal length; chunk k holds tokens k * seq_length ... of every stream and
-    continues chunk k - 1, so states carry over; the state is reset where an epoch begins (char-rnn). What does not fill a
-    chunk of all streams at the end is left out. A sequence too short for one chunk gets fewer streams, then shorter ones.
+    The sequence is cut into `batch_size` streams of equal length; chunk k holds tokens k * seq_length ... of every
+    stream and continues chunk k - 1, so states carry over; the state is reset where an epoch begins (char-rnn). What
+    does not fill a chunk of all streams at the end is left out. A sequence too short for one chunk gets fewer
+    streams, then shorter ones.
 
     Parameters
     ----------

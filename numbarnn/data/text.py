@@ -56,7 +56,8 @@ class CharVocabulary:
         ----------
         text : str
         unknown : str
-            What to do with characters outside the vocabulary: "error", "skip", or a character of the vocabulary that replaces them.
+            What to do with characters outside the vocabulary: "error", "skip", or a character of the vocabulary that
+            replaces them.
 
         Raises
         ------

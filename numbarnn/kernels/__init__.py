@@ -15,9 +15,10 @@ V    classes: columns of a dense layer
 W    columns of one panel (`numbarnn.kernels.cpu.simd.panel_width`)
 ===  =========================================================================
 
-Kernels are time-major. A matrix of activations has one row for every (t, n), row ``t * N + n``, and its columns are padded to
-whole panels (`Cp`, `Hp`, `Vp`); what the padding holds is finite and never used. Samples are sorted by falling length, so the
-samples still running at step t are the first ``active[t]``; rows past a sample's length are zero and cost nothing.
+Kernels are time-major. A matrix of activations has one row for every (t, n), row ``t * N + n``, and its columns are
+padded to whole panels (`Cp`, `Hp`, `Vp`); what the padding holds is finite and never used. Samples are sorted by
+falling length, so the samples still running at step t are the first ``active[t]``; rows past a sample's length are
+zero and cost nothing.
 
 Arrays of a recurrent layer, and who owns them:
 
@@ -30,6 +31,7 @@ dplanes    (T, G, N, Hp)         gradients of the pre-activations, read by the w
 dstates    (S, N, Hp)            gradient of the final states on entry, of the initial states on exit
 =========  ====================  ===============================================================================
 
-Threads share a batch by rows ``lo <= n < hi`` through the whole time loop, without a barrier per step; then each thread owns
-columns of the weight gradients. No sum depends on the number of threads, so results are equal to the bit for any.
+Threads share a batch by rows ``lo <= n < hi`` through the whole time loop, without a barrier per step; then each
+thread owns columns of the weight gradients. No sum depends on the number of threads, so results are equal to the bit
+for any.
 """

@@ -162,6 +162,7 @@ class KernelCache(caching.Cache):
         return None if writable_directory() is None else os.fspath(writable_directory())
 
     def flush(self):
+        """Forget all entries in the folder that is written to."""
         if writable_directory() is not None:
             self._file(writable_directory()).flush()
 

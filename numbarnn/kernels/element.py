@@ -1,18 +1,19 @@
 """From a record to the scalar functions that are inlined into a time loop: the only clever file of the package.
 
 A cell is an immutable record (a NamedTuple) with two scalar functions, `forward` and `backward`. A driver is one loop
-that must call them for every element, at the speed of hand-written code, and be cached on disk. Of the ways to hand
-a function to a compiled loop only one is cached by Numba in the next process: let the record's *type* select the function
-(a closure factory or a jitted function passed as an argument compiles again in every process, and leaks an object file).
+that must call them for every element, at the speed of hand-written code, and be cached on disk. Of the ways to hand a
+function to a compiled loop only one is cached by Numba in the next process: let the record's *type* select the
+function (a closure factory or a jitted function passed as an argument compiles again in every process, and leaks an
+object file).
 
-So drivers call the stand-ins `cell_forward` and `cell_backward`. `numba.extending.overload` is given the record's type and
-answers with the record's own function, compiled with the driver's fast-math flags and always inlined by LLVM, so the loop vectorises
-(a test counts packed divisions). Inlined by Numba (``inline="always"``) it runs as fast, but LSTM's forward driver takes 5.9 s
-to compile instead of 2.0 s.
+So drivers call the stand-ins `cell_forward` and `cell_backward`. `numba.extending.overload` is given the record's
+type and answers with the record's own function, compiled with the driver's fast-math flags and always inlined by
+LLVM, so the loop vectorises (a test counts packed divisions). Inlined by Numba (``inline="always"``) it runs as fast,
+but LSTM's forward driver takes 5.9 s to compile instead of 2.0 s.
 
 The scalar functions take and return *tuples of scalars* and never see an array. `load` and `store` move those tuples:
-they turn (array, offset, plane stride, element) into a tuple with one scalar a plane, whose length follows from the record's
-type (``len(cell.planes)`` and so on), as straight-line loads without bounds or sign checks.
+they turn (array, offset, plane stride, element) into a tuple with one scalar a plane, whose length follows from the
+record's type (``len(cell.planes)`` and so on), as straight-line loads without bounds or sign checks.
 """
 
 from numba.core import types

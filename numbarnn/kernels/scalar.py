@@ -14,8 +14,9 @@ from numba.extending import intrinsic, overload, register_jitable
 # For helpers of cells: the function stays callable from Python, and inside a kernel LLVM inlines it always.
 inlined = register_jitable(forceinline=True)
 
-# tanh x = x p(x^2) / q(x^2) on [-8, 8], a minimax fit of our own: 6.4e-9 relative in exact arithmetic, 3.2e-7 absolute when
-# evaluated in float32 (tests/test_scalar.py walks through the interval). Beyond 8, tanh rounds to 1 within 2.3e-7.
+# tanh x = x p(x^2) / q(x^2) on [-8, 8], a minimax fit of our own: 6.4e-9 relative in exact arithmetic, 3.2e-7
+# absolute when evaluated in float32 (tests/test_scalar.py walks through the interval). Beyond 8, tanh rounds to 1
+# within 2.3e-7.
 _P = tuple(
     np.float32(p)
     for p in (
@@ -50,11 +51,7 @@ def sigmoid(x):
 def _tanh32(x):
     x = min(max(x, -_LIMIT), _LIMIT)
     u = x * x
-    return (
-        x
-        * ((((_P4 * u + _P3) * u + _P2) * u + _P1) * u + _P0)
-        / ((((_Q4 * u + _Q3) * u + _Q2) * u + _Q1) * u + _Q0)
-    )
+    return x * ((((_P4 * u + _P3) * u + _P2) * u + _P1) * u + _P0) / ((((_Q4 * u + _Q3) * u + _Q2) * u + _Q1) * u + _Q0)
 
 
 @overload(tanh, jit_options={"forceinline": True})

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn import initializers
+from numbarnn.batch import Call, Layout, Rows, Signal, empty, padded
 from numbarnn.kernels.cpu import matmul, tokens
 from numbarnn.kernels.cpu.simd import panel_width
-from numbarnn.batch import Call, Layout, Rows, Signal, empty, padded, zeros
 from numbarnn.layers.base import Layer, check_flag, check_number, layer
 from numbarnn.params import ParamSpec
 
@@ -59,13 +59,14 @@ class Dense(Layer):
         specs = [ParamSpec("weight", (self.size, signal.size), scheme.input)]
         return specs + ([ParamSpec("bias", (self.size,), scheme.bias)] if self.bias else [])
 
-    def pack(self, call: Call, params, prefix: str, signal: Signal, backward: bool) -> _Packed:
+    def pack(self, call: Call, params, prefix: str, signal: Signal, backward: bool, old=None) -> _Packed:
         dtype, flat, inputs = call.dtype, params.flat, signal.size
         width = padded(self.size, dtype)
         bias_at = params.offsets[f"{prefix}bias"] if self.bias else -1
         places = np.array([[params.offsets[f"{prefix}weight"], -1, bias_at, -1]], np.int64)
         products = 0 if signal.tokens else inputs
-        forward, bias = empty((products * width,), dtype), empty((width,), dtype)
+        forward = old.forward if old else empty((products * width,), dtype)
+        bias = old.bias if old else empty((width,), dtype)
         own = np.array([[-1, -1, bias_at, -1]], np.int64) if signal.tokens else places
         lanes = panel_width(dtype)
         call.over(
@@ -78,9 +79,11 @@ class Dense(Layer):
             rows = empty((inputs, width), dtype)
             tokens.pack_tokens(flat, places, self.size, inputs, bias, rows, 0, inputs)
             token_rows = rows.reshape(-1)
-            token_rows.flags.writeable = False  # as an embedding's, which are the parameters themselves: one compiled kernel
+            token_rows.flags.writeable = (
+                False  # as an embedding's, which are the parameters themselves: one compiled kernel
+            )
         elif backward:
-            back = empty((padded(inputs, dtype) * self.size,), dtype)
+            back = old.backward if old else empty((padded(inputs, dtype) * self.size,), dtype)
             call.over(
                 padded(inputs, dtype) // lanes,
                 back.size,
@@ -91,7 +94,7 @@ class Dense(Layer):
     def forward(self, call: Call, packed, x: Rows, layout: Layout, state, number: int):
         width = padded(self.size, call.dtype)
         shape = (len(x.values), width)
-        y = empty(shape, call.dtype) if layout.full else zeros(shape, call.dtype)
+        y = call.empty(shape) if layout.full else call.zeros(shape)
         rows = layout.flat()
         if x.tokens:
             call.over_samples(
@@ -105,7 +108,9 @@ class Dense(Layer):
             self._affine(call, x, packed.forward, packed.bias, y, rows)
         return Rows(y, self.size), layout, (), x if call.keep else None
 
-    def backward(self, call: Call, packed, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int):
+    def backward(
+        self, call: Call, packed, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int
+    ):
         dtype, x, rows = call.dtype, tape, layout.flat()
         width, lanes = padded(self.size, dtype), panel_width(dtype)
         places, inputs = packed.places, x.size
@@ -115,30 +120,32 @@ class Dense(Layer):
             call.over(
                 width // lanes,
                 rows.running * width,
-                lambda a, b: tokens.token_gradient(
+                lambda a, b, scratch: tokens.token_gradient(
                     x.values, x.size, dy.values.reshape(-1), 0, width, rows.samples * width, self.size, rows.active,
-                    rows.samples, empty((x.size * lanes,), dtype), gradient, places, a, b,
+                    rows.samples, scratch, gradient, places, a, b,
                 ),
+                scratch=x.size * lanes,
             )  # fmt: skip
             places, inputs = places.copy(), 0
             places[:, 0] = -1
         else:
             x_values, x_row = x.values.reshape(-1), x.values.shape[1]
         height = padded(inputs, dtype)
-        sums = empty((width * (height + 1),), dtype)
+        sums = call.empty((width * (height + 1),))
         call.over(
             width // lanes,
             rows.running * width * (inputs + 8),
-            lambda a, b: matmul.weight_gradient(
+            lambda a, b, scratch: matmul.weight_gradient(
                 call.table, x_values, x_row, inputs, (0, 1), none, 0, 0, 0, (0, 0),
                 dy.values.reshape(-1), 0, width, rows.samples * width, self.size, rows.active, rows.samples,
-                np.ones(1, dtype), empty(((height + lanes) * matmul.BLOCK,), dtype), sums, gradient, places, a, b,
+                np.ones(1, dtype), scratch, sums, gradient, places, a, b,
             ),
+            scratch=(height + lanes) * matmul.BLOCK,
         )  # fmt: skip
         if not need_dx or x.tokens:
             return None, ()
         shape = (len(x.values), padded(x.size, dtype))
-        dx = empty(shape, dtype) if layout.full else zeros(shape, dtype)
+        dx = call.empty(shape) if layout.full else call.zeros(shape)
         self._affine(call, Rows(dy.values, self.size), packed.backward, np.zeros(shape[1], dtype), dx, rows)
         return Rows(dx, x.size), ()
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from numbarnn.errors import ShapeError
 from numbarnn.batch import Call, Layout, Rows, Signal
+from numbarnn.errors import ShapeError
 from numbarnn.layers.base import Layer, check_number, layer
 from numbarnn.layers.recurrent import drop
 
@@ -38,7 +38,9 @@ class Dropout(Layer):
     def forward(self, call: Call, packed, x: Rows, layout: Layout, state, number: int):
         return self._apply(call, x, layout, number), layout, (), None
 
-    def backward(self, call: Call, packed, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int):
+    def backward(
+        self, call: Call, packed, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int
+    ):
         return (self._apply(call, dy, layout, number) if need_dx else None), ()
 
     def _apply(self, call, x, layout, number):

@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from numbarnn import initializers
+from numbarnn.batch import Call, Layout, Rows, Signal, padded
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu import tokens
-from numbarnn.batch import Call, Layout, Rows, Signal, padded, zeros
 from numbarnn.layers.base import Layer, check_number, layer
 from numbarnn.params import ParamSpec
 
@@ -85,23 +83,34 @@ class Embedding(Layer):
             return [ParamSpec("weight", (self.size, self.features), lambda g, shape: g.standard_normal(shape))]
         return [ParamSpec("weight", (self.size, self.features), initializers.scheme(self.init, self.features).input)]
 
-    def pack(self, call: Call, params, prefix: str, signal: Signal, backward: bool):
+    def pack(self, call: Call, params, prefix: str, signal: Signal, backward: bool, old=None):
         return params[f"{prefix}weight"].reshape(-1), params.offsets[f"{prefix}weight"]
 
     def forward(self, call: Call, packed, x: Rows, layout: Layout, state, number: int):
         width = padded(self.features, call.dtype)
-        y = zeros((len(x.values), width), call.dtype)
+        y = call.zeros((len(x.values), width))
         rows = layout.flat()
         call.over_samples(
             rows,
             rows.running * width,
             lambda lo, hi: tokens.gather(
-                packed[0], self.features, x.values, rows.active, rows.samples, y.reshape(-1), width, self.features, lo, hi
+                packed[0],
+                self.features,
+                x.values,
+                rows.active,
+                rows.samples,
+                y.reshape(-1),
+                width,
+                self.features,
+                lo,
+                hi,
             ),
         )
         return Rows(y, self.features), layout, (), x if call.keep else None
 
-    def backward(self, call: Call, packed, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int):
+    def backward(
+        self, call: Call, packed, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int
+    ):
         at, rows = packed[1], layout.flat()
         gradient[at : at + self.size * self.features] = 0
         call.over(

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from numbarnn import cells, initializers
+from numbarnn.batch import Call, Layout, Rows, Signal, empty, padded, zeros
 from numbarnn.cells.activation import ACTIVATIONS
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.compile import kernel_for
 from numbarnn.kernels.cpu import matmul, recurrent, tokens
 from numbarnn.kernels.cpu.dropout import dropout
 from numbarnn.kernels.cpu.simd import panel_width
-from numbarnn.batch import Call, Layout, Rows, Signal, empty, padded, zeros
 from numbarnn.layers.base import Layer, check_flag, check_number, layer
 from numbarnn.params import ParamSpec
 
@@ -73,11 +73,11 @@ class Recurrent(Layer):
     dropout : float
         Probability of zeroing an output on its way to the next layer of the stack, in training (none after the last).
     recurrent_dropout : float
-        Probability of zeroing a unit of h on its way into the recurrent product, in training: one mask a sample, the same at all steps
-        (Gal & Ghahramani 2016), a new one for every chunk.
+        Probability of zeroing a unit of h on its way into the recurrent product, in training: one mask a sample, the
+        same at all steps (Gal & Ghahramani 2016), a new one for every chunk.
     return_sequences : bool
-        True: outputs of all steps, (samples, time steps, features). False: the last valid output, (samples, features); of the reverse
-        direction that of step 0.
+        True: outputs of all steps, (samples, time steps, features). False: the last valid output, (samples,
+        features); of the reverse direction that of step 0.
     bias : {True, False, "single"}
         True: two bias vectors, ``bias_ih`` and ``bias_hh``, as in torch; "single": ``bias_ih`` alone; False: none.
     init : str
@@ -91,8 +91,9 @@ class Recurrent(Layer):
 
     Notes
     -----
-    Parameters have torch's names and shapes: ``weight_ih_l0`` (gates * H, C), ``weight_hh_l0`` (gates * H, H), ``bias_ih_l0`` and
-    ``bias_hh_l0`` (gates * H,), ``..._l0_reverse`` for the other direction; per-unit weights are ``weight_u_l0`` (H,).
+    Parameters have torch's names and shapes: ``weight_ih_l0`` (gates * H, C), ``weight_hh_l0`` (gates * H, H),
+    ``bias_ih_l0`` and ``bias_hh_l0`` (gates * H,), ``..._l0_reverse`` for the other direction; per-unit weights are
+    ``weight_u_l0`` (H,).
 
     Raises
     ------
@@ -210,19 +211,20 @@ class Recurrent(Layer):
 
     # Weights as the kernels want them
 
-    def pack(self, call: Call, params, prefix: str, signal: Signal, backward: bool) -> list[_Packed]:
-        """Return the packed weights of every run."""
-        return [self._pack_run(call, params, prefix, run, backward) for run in self.runs(signal)]
+    def pack(self, call: Call, params, prefix: str, signal: Signal, backward: bool, old=None) -> list[_Packed]:
+        runs = self.runs(signal)
+        old = old or [None] * len(runs)
+        return [self._pack_run(call, params, prefix, run, backward, o) for run, o in zip(runs, old, strict=True)]
 
-    def _pack_run(self, call, params, prefix, run, backward):
+    def _pack_run(self, call, params, prefix, run, backward, old):
         cell, hidden, dtype = self.cell, self.hidden_size, call.dtype
         flat, width = params.flat, padded(hidden, dtype)
         inputs = run.signal.size
         places = self._places(params, prefix, run)
         products = 0 if run.signal.tokens else inputs
         recurrents = hidden if cell.recurrent_planes else 0
-        forward = empty((len(cell.planes) * width * (products + recurrents),), dtype)
-        bias = empty((len(cell.planes) * width,), dtype)
+        forward = old.forward if old else empty((len(cell.planes) * width * (products + recurrents),), dtype)
+        bias = old.bias if old else empty((len(cell.planes) * width,), dtype)
         panels = bias.size // panel_width(dtype)
         own = places.copy()
         if run.signal.tokens:
@@ -235,7 +237,7 @@ class Recurrent(Layer):
         none = np.zeros(0, dtype)
         token_rows = none.reshape(0, 0)
         if run.signal.tokens:
-            token_rows = empty((inputs, bias.size), dtype)
+            token_rows = old.token_rows if old else empty((inputs, bias.size), dtype)
             call.over(
                 inputs,
                 token_rows.size,
@@ -247,13 +249,15 @@ class Recurrent(Layer):
             row[:hidden] = flat[at : at + hidden]
         back_h = back_x = none
         if backward:
-            back_h = self._pack_back(call, flat, places[places[:, 1] >= 0], 1, hidden)
+            back_h = self._pack_back(call, flat, places[places[:, 1] >= 0], 1, hidden, old and old.back_h)
             if not run.signal.tokens:
-                back_x = self._pack_back(call, flat, places[places[:, 0] >= 0], 0, inputs)
+                back_x = self._pack_back(call, flat, places[places[:, 0] >= 0], 0, inputs, old and old.back_x)
         return _Packed(forward, bias, places, units, unit_places, token_rows, back_h, back_x)
 
-    def _pack_back(self, call, flat, places, side, columns):
-        packed = empty((padded(columns, call.dtype) * len(places) * self.hidden_size,), call.dtype)
+    def _pack_back(self, call, flat, places, side, columns, old):
+        packed = old
+        if packed is None:
+            packed = empty((padded(columns, call.dtype) * len(places) * self.hidden_size,), call.dtype)
         panels = padded(columns, call.dtype) // panel_width(call.dtype)
         call.over(
             panels,
@@ -304,7 +308,7 @@ class Recurrent(Layer):
                 whole[place] = layout.unsort(end)
         if self.return_sequences:
             return self._join(call, outputs[-self.directions :], layout), layout, final, tapes
-        last = zeros((layout.samples, padded(self.hidden_size * self.directions, call.dtype)), call.dtype)
+        last = call.zeros((layout.samples, padded(self.hidden_size * self.directions, call.dtype)))
         for direction in range(self.directions):
             column = direction * self.hidden_size
             h = final[0][direction - self.directions]
@@ -325,7 +329,7 @@ class Recurrent(Layer):
             for direction in range(self.directions):
                 place = level * self.directions + direction
                 run, tape = runs[place], tapes[place]
-                ends = zeros((len(self.cell.states), layout.samples, padded(hidden, call.dtype)), call.dtype)
+                ends = call.zeros((len(self.cell.states), layout.samples, padded(hidden, call.dtype)))
                 if dfinal is not None:
                     for s, whole in enumerate(dfinal):
                         ends[s, :, :hidden] = layout.sort(whole[place])
@@ -341,17 +345,17 @@ class Recurrent(Layer):
         cell, hidden, dtype = self.cell, self.hidden_size, call.dtype
         width, steps, samples = padded(hidden, dtype), layout.steps, layout.samples
         none = np.zeros(0, dtype)
-        first = zeros((len(cell.states), samples, width), dtype)
+        first = call.zeros((len(cell.states), samples, width))
         if start is not None:
             for s, values in enumerate(start):
                 first[s, :, :hidden] = layout.sort(values)
-        final = empty(first.shape, dtype)
-        states = empty((len(cell.states), steps + 1, samples, width), dtype)
-        saved = empty((steps if call.keep else 1, len(cell.saved), samples, width), dtype)
-        planes = empty((len(cell.planes), samples, width), dtype)
+        final = call.empty(first.shape)
+        states = call.empty((len(cell.states), steps + 1, samples, width))
+        saved = call.empty((steps if call.keep else 1, len(cell.saved), samples, width))
+        planes = call.empty((len(cell.planes), samples, width))
         mask, operand = none.reshape(0, 0), none.reshape(0, 0, 0)
         if call.training and self.recurrent_dropout:
-            mask, operand = self._mask(call, layout, stream), empty((steps, samples, width), dtype)
+            mask, operand = self._mask(call, layout, stream), call.empty((steps, samples, width))
         units = _repeated(packed.units, samples)
         kernel = kernel_for(recurrent.forward, cell)
         x_planes, h_planes = self._ranges()
@@ -378,14 +382,14 @@ class Recurrent(Layer):
         none = np.zeros(0, dtype)
         x_planes, h_planes = self._ranges()
         recurrents = hidden if cell.recurrent_planes else 0
-        dplanes = empty((steps, len(cell.planes), samples, width), dtype)
-        product = empty((samples, width) if tape.mask.size else (0, 0), dtype)
-        dunits = zeros((len(cell.units), samples, width), dtype)
+        dplanes = call.empty((steps, len(cell.planes), samples, width))
+        product = call.empty((samples, width) if tape.mask.size else (0, 0))
+        dunits = call.zeros((len(cell.units), samples, width))
         units = _repeated(packed.units, samples)
         add = dx is not None
         if need_dx and not add:
             shape = (steps * samples, padded(tape.x.size, dtype))
-            dx = Rows(empty(shape, dtype) if layout.full else zeros(shape, dtype), tape.x.size)
+            dx = Rows(call.empty(shape) if layout.full else call.zeros(shape), tape.x.size)
         dx_values, dx_row = (dx.values.reshape(-1), dx.values.shape[1]) if need_dx else (none, 0)
         dy_values, dy_row = (none, 0) if dy is None else (dy.values.reshape(-1), dy.values.shape[1])
         kernel = kernel_for(recurrent.backward, cell)
@@ -420,10 +424,10 @@ class Recurrent(Layer):
             call.over(
                 panels,
                 layout.running * len(cell.planes) * width,
-                lambda a, b: tokens.token_gradient(
-                    x.values, x.size, flat, plane, width, step, hidden, layout.active, samples,
-                    empty((x.size * lanes,), dtype), gradient, places, a, b,
+                lambda a, b, scratch: tokens.token_gradient(
+                    x.values, x.size, flat, plane, width, step, hidden, layout.active, samples, scratch, gradient, places, a, b
                 ),
+                scratch=x.size * lanes,
             )  # fmt: skip
             places = places.copy()
             places[:, 0] = -1
@@ -433,16 +437,16 @@ class Recurrent(Layer):
         else:
             h, h_at = tape.states.reshape(-1), plane if run.reverse else 0
         rows = padded(inputs, dtype) + padded(recurrents, dtype)
-        sums = empty((panels * (rows + 1) * lanes,), dtype)
+        sums = call.empty((panels * (rows + 1) * lanes,))
         ones = np.ones(1, dtype)
         call.over(
             panels,
             layout.running * len(cell.planes) * width * (inputs + recurrents + 8),
-            lambda a, b: matmul.weight_gradient(
+            lambda a, b, scratch: matmul.weight_gradient(
                 call.table, x_values, x_row, inputs, x_planes, h, h_at, width, recurrents, h_planes,
-                flat, plane, width, step, hidden, layout.active, samples, ones,
-                empty(((rows + lanes) * matmul.BLOCK,), dtype), sums, gradient, places, a, b,
+                flat, plane, width, step, hidden, layout.active, samples, ones, scratch, sums, gradient, places, a, b,
             ),
+            scratch=(rows + lanes) * matmul.BLOCK,
         )  # fmt: skip
 
     def _join(self, call, outputs, layout):
@@ -450,7 +454,7 @@ class Recurrent(Layer):
         if len(outputs) == 1:
             return outputs[0]
         size = self.hidden_size * len(outputs)
-        joined = zeros((len(outputs[0].values), padded(size, call.dtype)), call.dtype)
+        joined = call.zeros((len(outputs[0].values), padded(size, call.dtype)))
         for direction, rows in enumerate(outputs):
             column = direction * self.hidden_size
             joined[:, column : column + self.hidden_size] = rows.values[:, : self.hidden_size]
@@ -547,7 +551,7 @@ def _activation(owner, name):
 
 def drop(call: Call, x: Rows, layout: Layout, rate: float, stream: int) -> Rows:
     """Return x after dropout with the mask of (call.seed, call.step, stream)."""
-    y = zeros(x.values.shape, call.dtype)
+    y = call.zeros(x.values.shape)
     samples = np.arange(layout.samples) if layout.order is None else layout.order
     call.over_samples(
         layout,

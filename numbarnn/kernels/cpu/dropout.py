@@ -10,7 +10,8 @@ from numbarnn.kernels.philox import philox
 def dropout(x, x_row, y, y_row, columns, sample_of, active, batch, rate, seed, step, stream, lo, hi):
     """Set y[t, n, j] = x[t, n, j] m / (1 - rate), m = 0 with probability `rate`, for running rows with lo <= n < hi.
 
-    The same call on the gradient of y gives the gradient of x. m depends on (seed, step, stream, the caller's sample, t, j) alone.
+    The same call on the gradient of y gives the gradient of x. m depends on (seed, step, stream, the caller's sample,
+    t, j) alone.
 
     x, y : 1-D, row (t, n) at ``(t * N + n) * row``, may be one array; sample_of : (N,) the caller's index of sample n.
     """

@@ -10,7 +10,8 @@ from numbarnn.kernels.scalar import exp
 def softmax_cross_entropy(logits, row, classes, targets, weights, scale, losses, dlogits, first, last):
     """Set losses[r] = -w_r log softmax(logits[r])[target_r] and dlogits[r] = scale w_r (softmax(logits[r]) - onehot(target_r)).
 
-    Rows of weight 0 are not looked at: loss and gradient are zero. Softmax is shifted by the largest logit, so nothing overflows.
+    Rows of weight 0 are not looked at: loss and gradient are zero. Softmax is shifted by the largest logit, so
+    nothing overflows.
 
     logits   in, 1-D: row r at ``r * row``, `classes` columns; dlogits : out, likewise, may be the same array; padding becomes zero
     targets  (rows,) in; weights : (rows,) float64, in, or empty for ones; losses : (rows,) float64, out

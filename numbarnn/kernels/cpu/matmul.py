@@ -67,7 +67,7 @@ def pack_backward(weights, places, side, outputs, inputs, packed, first, last):
         to = p * places.shape[0] * outputs * w
         for g in range(places.shape[0]):
             at = places[g, side] + column
-            for k in range(outputs):
+            for _ in range(outputs):
                 for j in range(columns):
                     packed[to + j] = weights[at + j]
                 for j in range(columns, w):
@@ -87,9 +87,9 @@ def multiply(
 ):  # fmt: skip
     """Set C = C0 + A1 B1 + A2 B2 for `rows` rows and `panels` adjacent panels; the arguments are those of `simd.tiles`.
 
-    One panel after the other, so B is read once from front to back, and the panel's columns of C stay near while the blocks of k
-    are added up (panels inside the blocks of k: 0.62 instead of 0.72 of the FMA limit at 1280 x 4096, 32 rows).
-    The blocks depend on the extents of k alone, never on `rows`: any split of the rows gives the same bits.
+    One panel after the other, so B is read once from front to back, and the panel's columns of C stay near while the
+    blocks of k are added up (panels inside the blocks of k: 0.62 instead of 0.72 of the FMA limit at 1280 x 4096, 32
+    rows). The blocks depend on the extents of k alone, never on `rows`: any split of the rows gives the same bits.
     """
     w = panel_of(c)
     if rows <= 0:
@@ -232,9 +232,9 @@ def weight_gradient(
 ):  # fmt: skip
     """Write the gradients of the weights of one or two products, and of their biases, for the panels [first, last).
 
-    The products are ``z[t, n, g, j] = x[t, n] . W_ih[g, j] + h[t, n] . W_hh[g, j] + b[g, j]``; the gradients are the sums over all
-    running (t, n) of ``d[t, n, g, j] * x[t, n, c]`` and so on, in blocks of BLOCK rows in the order of (t, n), each block summed
-    from zero. A dense layer has one plane and no h.
+    The products are ``z[t, n, g, j] = x[t, n] . W_ih[g, j] + h[t, n] . W_hh[g, j] + b[g, j]``; the gradients are the
+    sums over all running (t, n) of ``d[t, n, g, j] * x[t, n, c]`` and so on, in blocks of BLOCK rows in the order of
+    (t, n), each block summed from zero. A dense layer has one plane and no h.
 
     table             (8,) addresses of the tiles
     x                 in, 1-D: row (t, n) at ``(t * N + n) * x_row``, `inputs` columns (0 for tokens: see `tokens.token_gradient`)

@@ -1,6 +1,7 @@
 """Steps of the optimizers over the flat parameters; `first` and `last` bound the values of one thread.
 
-Hyper-parameters come in the dtype of the parameters. g is the gradient, w the weights; the equations are those of torch.
+Hyper-parameters come in the dtype of the parameters. g is the gradient, w the weights; the equations are those of
+torch.
 """
 
 import math
@@ -10,7 +11,7 @@ from numbarnn.kernels.compile import jit
 
 @jit
 def sgd(weights, gradient, velocity, rate, momentum, decay, first, last):
-    """g += decay w;  v = momentum v + g;  w -= rate v."""
+    """SGD: g += decay w;  v = momentum v + g;  w -= rate v."""
     for i in range(first, last):
         v = momentum * velocity[i] + (gradient[i] + decay * weights[i])
         velocity[i] = v
@@ -19,7 +20,7 @@ def sgd(weights, gradient, velocity, rate, momentum, decay, first, last):
 
 @jit
 def rmsprop(weights, gradient, square, rate, alpha, epsilon, decay, first, last):
-    """g += decay w;  s = alpha s + (1 - alpha) g^2;  w -= rate g / (sqrt(s) + epsilon)."""
+    """RMSprop: g += decay w;  s = alpha s + (1 - alpha) g^2;  w -= rate g / (sqrt(s) + epsilon)."""
     rest = weights.dtype.type(1) - alpha
     for i in range(first, last):
         g = gradient[i] + decay * weights[i]
@@ -29,11 +30,14 @@ def rmsprop(weights, gradient, square, rate, alpha, epsilon, decay, first, last)
 
 
 @jit
-def adam(weights, gradient, mean, square, rate, beta1, beta2, epsilon, correction1, correction2, l2, decay, first, last):
-    """w *= 1 - rate decay;  g += l2 w;  m = b1 m + (1 - b1) g;  s = b2 s + (1 - b2) g^2;  w -= rate m' / (sqrt(s') + epsilon).
+def adam(
+    weights, gradient, mean, square, rate, beta1, beta2, epsilon, correction1, correction2, l2, decay, first, last
+):
+    """Adam: w *= 1 - rate decay;  g += l2 w;  m = b1 m + (1 - b1) g;  s = b2 s + (1 - b2) g^2;
+    w -= rate m' / (sqrt(s') + epsilon).
 
-    m' = m / (1 - b1^t) and s' = s / (1 - b2^t) are the bias-corrected moments, `correction1` and `correction2` those divisors.
-    `l2` is Adam's weight decay, `decay` AdamW's.
+    m' = m / (1 - b1^t) and s' = s / (1 - b2^t) are the bias-corrected moments, `correction1` and `correction2` those
+    divisors. `l2` is Adam's weight decay, `decay` AdamW's.
     """
     one = weights.dtype.type(1)
     rest1, rest2 = one - beta1, one - beta2

@@ -1,8 +1,9 @@
 """The time loop of every pointwise cell, and its back-propagation through time directly below.
 
-One driver serves all cells: it makes the pre-activations of a step by products (`matmul.multiply`), then calls the cell's scalar
-function for every element of one flat loop over samples and units, which LLVM vectorises (a test counts packed divisions).
-A shard is a range of samples; it runs through all steps alone. The arrays are described in `numbarnn.kernels`.
+One driver serves all cells: it makes the pre-activations of a step by products (`matmul.multiply`), then calls the
+cell's scalar function for every element of one flat loop over samples and units, which LLVM vectorises (a test counts
+packed divisions). A shard is a range of samples; it runs through all steps alone. The arrays are described in
+`numbarnn.kernels`.
 """
 
 from numbarnn.kernels.compile import jit

@@ -18,7 +18,9 @@ def generate(
     cell, table, input_planes, recurrent_planes, hidden, recurrents, weights, places, classes,
     state, planes, logits, likely, prime, out, written, temperature, top_k, top_p, seed, position, stop,
 ):  # fmt: skip
-    """Feed the tokens of `prime`, then sample into `out[written:]` until it is full or ends with `stop`; return how far it is filled.
+    """Feed the tokens of `prime`, then sample into `out[written:]` until it is full or ends with `stop`.
+
+    Returns how far `out` is filled.
 
     The operations and their order are those of the layers' forward pass, so the logits are too.
 

@@ -1,22 +1,23 @@
 """The SIMD micro-kernel: small tiles of C = C0 + A B in vector registers, emitted as LLVM vector code.
 
-A *panel* is a slice of a matrix B, `panel_width` columns wide, stored row after row: element (k, j) lies at
-``k * width + j``. A tile is a few rows of A times one or several panels. Its accumulators are SSA values through the
-k-loop, A is broadcast element by element with two strides (so rows of A and rows of its transpose both serve), B is loaded
-two vectors at a time. The k-loop starts at zero and C0 is added at its end: long sums taken in blocks round less than one
-running sum, and a tile needs no case for the first block.
+A *panel* is a slice of a matrix B, `panel_width` columns wide, stored row after row: element (k, j) lies at ``k *
+width + j``. A tile is a few rows of A times one or several panels. Its accumulators are SSA values through the
+k-loop, A is broadcast element by element with two strides (so rows of A and rows of its transpose both serve), B is
+loaded two vectors at a time. The k-loop starts at zero and C0 is added at its end: long sums taken in blocks round
+less than one running sum, and a tile needs no case for the first block.
 
 Every element is one multiply-add after the other in ascending k, whatever the tile: one row alone, a row among six and
 any split of the rows over threads give the same bits.
 
 Vector size and fused multiply-add follow *Numba's* target features, not the host's: with a generic target
-(``NUMBA_CPU_NAME=generic``) ``llvm.fma`` becomes a library call (0.9 GF/s against 33), so there the tile multiplies and adds.
-Tiles of 4 to 6 rows by 2 vectors reach the FMA limit on AVX2 (measured: 98 to 102 GF/s, float32, one Zen 3 core);
-4 x 3 is as fast there but would pad a layer of 32 units to 48 columns. AVX-512 and NEON are compiled in the tests, and unmeasured.
+(``NUMBA_CPU_NAME=generic``) ``llvm.fma`` becomes a library call (0.9 GF/s against 33), so there the tile multiplies
+and adds. Tiles of 4 to 6 rows by 2 vectors reach the FMA limit on AVX2 (measured: 98 to 102 GF/s, float32, one Zen 3
+core); 4 x 3 is as fast there but would pad a layer of 32 units to 48 columns. AVX-512 and NEON are compiled in the
+tests, and unmeasured.
 
-The tiles are compiled once, by `fill_table`, and called through their addresses: linked into every driver they made up most
-of its compilation (LSTM forward 2.0 s instead of 0.8 s). The pointers see no bounds checks. Callers pass arrays that are
-arguments of the same call, padded to whole panels.
+The tiles are compiled once, by `fill_table`, and called through their addresses: linked into every driver they made
+up most of its compilation (LSTM forward 2.0 s instead of 0.8 s). The pointers see no bounds checks. Callers pass
+arrays that are arguments of the same call, padded to whole panels.
 """
 
 import functools
@@ -31,8 +32,8 @@ from numbarnn.kernels.compile import jit
 
 VECTORS = 2  # vectors in one row of a panel
 UNROLL = 2  # values of k a round
-# (rows, panels) of every tile. 6 x 1 fills the registers: 12 accumulators, 2 vectors of B and 1 of A are 15 of 16. One or
-# two rows would wait for their own sums, so they take several panels at a time.
+# (rows, panels) of every tile. 6 x 1 fills the registers: 12 accumulators, 2 vectors of B and 1 of A are 15 of 16.
+# One or two rows would wait for their own sums, so they take several panels at a time.
 TILES = ((1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1), (2, 2), (1, 4))
 TALLEST = 6
 PAIR, QUAD = 6, 7  # places of the wide tiles in the table; the others lie at their height - 1

@@ -1,7 +1,7 @@
 """Token input: rows are gathered and scattered, never multiplied by one-hot vectors.
 
-A token's one-hot vector times W_ih is a column of W_ih, so a recurrent or dense layer behind `OneHot` reads one row of a table,
-and an embedding is the table itself. Indices are checked before they get here.
+A token's one-hot vector times W_ih is a column of W_ih, so a recurrent or dense layer behind `OneHot` reads one row
+of a table, and an embedding is the table itself. Indices are checked before they get here.
 """
 
 from numbarnn.kernels.compile import jit
@@ -37,7 +37,9 @@ def gather(table, row, tokens, active, batch, y, y_row, columns, lo, hi):
 
 
 @jit
-def token_gradient(tokens, size, d, d_plane, d_row, d_step, outputs, active, batch, sums, gradient, places, first, last):
+def token_gradient(
+    tokens, size, d, d_plane, d_row, d_step, outputs, active, batch, sums, gradient, places, first, last
+):
     """Write the gradient of W_ih (rows, size) under token input for the panels [first, last); see `matmul.weight_gradient`.
 
     sums : scratch of this thread, (size, W). Rows are added in the order of (t, n).

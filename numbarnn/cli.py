@@ -1,0 +1,298 @@
+"""The command line: train a character model, let it write, score a text."""
+
+import argparse
+import os
+import pathlib
+import sys
+import time
+import warnings
+
+from numbarnn.__about__ import __version__
+from numbarnn.charlm import CELLS, CharLM
+from numbarnn.history import Callback
+from numbarnn.loading import load
+from numbarnn.optim import RMSprop
+
+DEMO_SECONDS = 60.0
+
+
+class _UserError(Exception):
+    """Something the user can mend; shown without a traceback."""
+
+
+def main(arguments=None) -> int:
+    """Run the command line; return the exit status: 0, 1 (the run failed), 2 (wrong arguments) or 130 (Ctrl-C)."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return 2
+    warnings.showwarning = lambda message, *_, **__: print(f"numbarnn: {message}", file=sys.stderr)
+    try:
+        return options.run(options) or 0
+    except KeyboardInterrupt:
+        print("numbarnn: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (head, less) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (_UserError, OSError, ValueError, ArithmeticError, MemoryError) as error:
+        print(f"numbarnn: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="numbarnn",
+        description="Recurrent nets compiled by Numba: train a character model, let it write, score texts.",
+    )
+    parser.add_argument("--version", action="version", version=f"numbarnn {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    demo = commands.add_parser(
+        "demo",
+        help="train on a text that every Python carries, show samples, save the model",
+        description="Train a character-level LSTM on Python's language reference for about a minute, print samples as they get "
+        "better, and save the model.",
+    )
+    demo.add_argument(
+        "--seconds", type=_positive(float), default=DEMO_SECONDS, help="training time (default: %(default)g)"
+    )
+    demo.add_argument(
+        "--output", type=pathlib.Path, default=pathlib.Path("demo.safetensors"), help="default: %(default)s"
+    )
+    demo.set_defaults(run=_demo)
+
+    train = commands.add_parser(
+        "train",
+        help="train a character model on a text file",
+        description="Train a character-level language model on a text file, with char-rnn's defaults.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    train.add_argument("file", type=pathlib.Path, metavar="FILE", help="text file")
+    train.add_argument("-o", "--output", type=pathlib.Path, help="model file (default: FILE with .safetensors)")
+    train.add_argument("--encoding", default="utf-8", help="of the text file")
+    train.add_argument("--cell", choices=sorted(CELLS), default="lstm", help="recurrent cell")
+    train.add_argument("--hidden-size", type=_positive(int), default=128, metavar="N", help="units in each layer")
+    train.add_argument("--num-layers", type=_positive(int), default=2, metavar="N", help="layers above each other")
+    train.add_argument("--dropout", type=float, default=0.0, metavar="P", help="between the layers, in training")
+    train.add_argument("--epochs", type=_positive(int), default=50, metavar="N", help="passes through the text")
+    train.add_argument("--batch-size", type=_positive(int), default=50, metavar="N", help="streams read side by side")
+    train.add_argument("--seq-length", type=_positive(int), default=50, metavar="N", help="characters in a chunk")
+    train.add_argument("--learning-rate", type=_positive(float), default=2e-3, metavar="R", help="of RMSprop")
+    train.add_argument(
+        "--validation-fraction", type=float, default=0.05, metavar="F", help="end of the text that is held out"
+    )
+    train.add_argument("--patience", type=_positive(int), metavar="N", help="stop after N epochs without improvement")
+    train.add_argument(
+        "--resume-from", type=pathlib.Path, metavar="MODEL", help="go on with the weights of a saved model"
+    )
+    train.add_argument("--seed", type=int, default=0, help="of weights and dropout")
+    train.add_argument("--threads", type=_positive(int), metavar="N", help="default: all processors")
+    train.add_argument("--quiet", action="store_true", help="no progress")
+    train.set_defaults(run=_train)
+
+    sample = commands.add_parser(
+        "sample",
+        help="let a model write",
+        description="Let a saved character model write.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    sample.add_argument("model", type=pathlib.Path, metavar="MODEL", help="file of a trained model")
+    sample.add_argument("-n", "--length", type=_positive(int), default=500, metavar="N", help="characters to write")
+    sample.add_argument("--prime", default="", metavar="TEXT", help="text to go on from")
+    sample.add_argument(
+        "--temperature", type=float, default=1.0, metavar="T", help="0: the likeliest; 1: as learnt; above: wilder"
+    )
+    sample.add_argument("--top-k", type=_positive(int), metavar="K", help="choose among the K likeliest characters")
+    sample.add_argument("--top-p", type=float, metavar="P", help="choose among the fewest with probability P together")
+    sample.add_argument("--stop", metavar="TEXT", help="end after this text")
+    sample.add_argument("--seed", type=int, help="a number writes the same text again")
+    sample.add_argument(
+        "--unknown", default="error", metavar="HOW", help="unknown characters of --prime: error, skip, or a character"
+    )
+    sample.set_defaults(run=_sample)
+
+    score = commands.add_parser(
+        "score",
+        help="say how well a model predicts a text",
+        description="Print how well a saved character model predicts a text file, in nats and bits a character.",
+    )
+    score.add_argument("model", type=pathlib.Path, metavar="MODEL")
+    score.add_argument("file", type=pathlib.Path, metavar="FILE")
+    score.add_argument("--encoding", default="utf-8", help="of the text file (default: %(default)s)")
+    score.add_argument(
+        "--unknown",
+        default="error",
+        metavar="HOW",
+        help="unknown characters: error, skip, or a character to read instead",
+    )
+    score.set_defaults(run=_score)
+
+    info = commands.add_parser("info", help="describe a model file", description="Describe a model file.")
+    info.add_argument("model", type=pathlib.Path, metavar="MODEL")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _positive(kind):
+    def convert(text):
+        value = kind(text)
+        if not value > 0:
+            raise argparse.ArgumentTypeError(f"must be positive, got {text}")
+        return value
+
+    convert.__name__ = "number" if kind is float else "integer"
+    return convert
+
+
+# Commands
+
+
+def demo_text() -> str:
+    """Return the text of the demonstration: Python's language reference, which CPython carries for ``help()``."""
+    from pydoc_data.topics import topics
+
+    return "\n".join(topics[name] for name in sorted(topics))
+
+
+def _demo(options):
+    _check_writable(options.output)
+    text = demo_text()
+    print(
+        f"The text: {len(text):,} characters of Python's language reference. The net: one LSTM layer of 192 units.",
+        flush=True,
+    )
+    lm = CharLM("lstm", 192, 1, init="keras")
+    show = _Show(lm, options.seconds)
+    lm.fit(text, 10**6, optimizer=RMSprop(learning_rate=4e-3), seconds=options.seconds, callbacks=[show])
+    lm.save(options.output)
+    lm = _load(options.output)
+    print(f"\nThe model was saved to {options.output}; read from there, it writes:\n")
+    print(_indent("The " + lm.sample(600, prime="The ", temperature=0.6, seed=2)))
+    print(f"\nLet it write on:  numbarnn sample {options.output} --prime 'The ' --temperature 0.6")
+
+
+class _Show(Callback):
+    """Prints a sample at the start and whenever a quarter of the time has passed."""
+
+    SAMPLES = 4
+
+    def __init__(self, lm, seconds):
+        self.lm, self.seconds = lm, seconds
+        self.shown, self.started = 0, None
+
+    def on_batch_end(self, trainer, loss):
+        # The clock starts behind the first batch, which compiles the kernels on an empty cache.
+        self.started = time.monotonic() if self.started is None else self.started
+        passed = time.monotonic() - self.started
+        if passed >= self.seconds * self.shown / self.SAMPLES:
+            self.show(trainer, loss, passed)
+
+    def show(self, trainer, loss, passed):
+        self.shown += 1
+        sample = "The " + self.lm.sample(160, prime="The ", temperature=0.6, seed=1)
+        trainer.say(f"\n[{passed:.0f} s, {trainer.step} steps, loss {loss:.2f}]\n{_indent(sample)}\n")
+
+
+def _train(options):
+    text = _read(options.file, options.encoding)
+    output = options.output or options.file.with_suffix(".safetensors")
+    _check_writable(output)
+    if options.resume_from:
+        lm = _load(options.resume_from)
+        lm.model.n_threads = options.threads
+    else:
+        lm = CharLM(
+            options.cell, options.hidden_size, options.num_layers, dropout=options.dropout, seed=options.seed,
+            n_threads=options.threads,
+        )  # fmt: skip
+    lm.fit(
+        text, options.epochs, batch_size=options.batch_size, seq_length=options.seq_length,
+        validation_fraction=options.validation_fraction, optimizer=RMSprop(learning_rate=options.learning_rate),
+        stopping=options.patience, verbose=0 if options.quiet else 1,
+    )  # fmt: skip
+    lm.save(output)
+    last = lm.history[-1] if len(lm.history) else None
+    loss = (
+        f"; loss {last['loss']:.4f}" + (f", held out {last['val_loss']:.4f}" if "val_loss" in last else "")
+        if last
+        else ""
+    )
+    print(f"saved {output}{loss} nats a character" if last else f"saved {output}")
+    return 130 if lm.history.stopped == "interrupted" else 0
+
+
+def _sample(options):
+    lm = _load(options.model)
+    characters = lm.stream(
+        options.length, options.prime, options.temperature, options.top_k, options.top_p, options.stop, options.seed,
+        unknown=options.unknown,
+    )  # fmt: skip
+    sys.stdout.write(options.prime)
+    for character in characters:
+        sys.stdout.write(character)
+        if sys.stdout.isatty():
+            sys.stdout.flush()
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def _score(options):
+    lm = _load(options.model)
+    score = lm.score(_read(options.file, options.encoding), unknown=options.unknown)
+    print(
+        f"{score.nats:.4f} nats a character, {score.bits:.4f} bits, perplexity {score.perplexity:.3f}, "
+        f"over {score.characters:,} characters"
+    )
+
+
+def _info(options):
+    model = load(options.model)
+    if isinstance(model, CharLM):
+        print(f"character model ({model.cell}), {len(model.vocabulary)} characters: {model.vocabulary.characters!r}")
+        model = model.model
+    print(model.summary())
+
+
+# Helpers
+
+
+def _load(path):
+    model = load(path)
+    if not isinstance(model, CharLM):
+        raise _UserError(f"{str(path)!r} holds a plain model, not a character model")
+    return model
+
+
+def _read(path, encoding):
+    try:
+        text = path.read_text(encoding)
+    except UnicodeDecodeError as error:
+        raise _UserError(
+            f"{str(path)!r} is not {encoding} text ({error.reason} at byte {error.start}); see --encoding"
+        ) from None
+    except LookupError:
+        raise _UserError(f"there is no encoding {encoding!r}") from None
+    if not text:
+        raise _UserError(f"{str(path)!r} is empty")
+    return text
+
+
+def _check_writable(path):
+    """Raise before hours of training rather than after them."""
+    if path.is_dir():
+        raise _UserError(f"{str(path)!r} is a folder")
+    if not path.parent.is_dir():
+        raise _UserError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to")
+    if not os.access(path.parent, os.W_OK):
+        raise _UserError(f"the folder {str(path.parent)!r} is not writable")
+
+
+def _indent(text):
+    return "\n".join(f"  | {line}" for line in text.splitlines())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""The same weights give torch's outputs, states and gradients; optimizers, clipping and losses follow torch's path."""
+
+import numpy as np
+import pytest
+from conftest import assert_close, normal
+
+from numbarnn import GRU, LSTM, RNN, Model
+from numbarnn.batch import Call, Signal
+from numbarnn.inputs import to_rows
+from numbarnn.losses import MeanSquaredError, SoftmaxCrossEntropy
+from numbarnn.optim import SGD, Adam, AdamW, RMSprop, clip_by_norm, clip_by_value
+
+torch = pytest.importorskip("torch", reason="torch is not installed; it is the other side of every comparison here")
+
+TOLERANCE = {"float32": (2e-6, 1e-5), "float64": (1e-12, 1e-11)}  # outputs and states, gradients
+KINDS = {
+    "RNN-tanh": (torch.nn.RNN, {"nonlinearity": "tanh"}, RNN, {"activation": "tanh"}),
+    "RNN-relu": (torch.nn.RNN, {"nonlinearity": "relu"}, RNN, {"activation": "relu"}),
+    "LSTM": (torch.nn.LSTM, {}, LSTM, {}),
+    "GRU": (torch.nn.GRU, {}, GRU, {}),
+}
+every_dtype = pytest.mark.parametrize("dtype", TOLERANCE)
+C, H, N, T = 5, 21, 6, 9
+PACKED = [9, 3, 7, 1, 9, 5]
+
+
+@pytest.fixture(autouse=True)
+def one_torch_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def leaf(array):
+    return torch.tensor(array, requires_grad=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+@pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "bidirectional"])
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no-bias"])
+@pytest.mark.parametrize("lengths", [None, PACKED], ids=["full", "packed"])
+@every_dtype
+def test_recurrent(kind, num_layers, bidirectional, bias, lengths, dtype):
+    torch_class, torch_options, layer_class, options = KINDS[kind]
+    shape = {"num_layers": num_layers, "bidirectional": bidirectional, "bias": bias}
+    torch.manual_seed(3)
+    net = torch_class(C, H, batch_first=True, dtype=getattr(torch, dtype), **shape, **torch_options)
+    model = Model([layer_class(H, **shape, **options)], input_size=C, dtype=dtype, n_threads=1)
+    model.load_state_dict({name: value.detach().numpy() for name, value in net.state_dict().items()})
+
+    directions = 2 if bidirectional else 1
+    x = leaf(normal(0, N, T, C, dtype=dtype))
+    states = [leaf(0.5 * normal(1 + s, num_layers * directions, N, H, dtype=dtype)) for s in range(2 if kind == "LSTM" else 1)]
+    start = tuple(states) if kind == "LSTM" else states[0]
+    if lengths is None:
+        y, end = net(x, start)
+    else:
+        packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        y, end = net(packed, start)
+        y, _ = torch.nn.utils.rnn.pad_packed_sequence(y, batch_first=True, total_length=T)
+    ends = end if kind == "LSTM" else (end,)
+    dy = normal(7, N, T, H * directions, dtype=dtype)
+    dends = [normal(8 + s, num_layers * directions, N, H, dtype=dtype) for s in range(len(ends))]
+    torch.autograd.backward([y, *ends], [torch.tensor(dy), *map(torch.tensor, dends)])
+
+    outputs, final, pullback = model.vjp(x.detach().numpy(), (tuple(s.detach().numpy() for s in states),), lengths)
+    gradients = pullback(dy, (tuple(dends),))
+    close, close_gradient = TOLERANCE[dtype]
+    assert_close(outputs, y.detach().numpy(), close, "outputs")
+    for array, expected in zip(final[0], ends, strict=True):
+        assert_close(array, expected.detach().numpy(), close, "final state")
+    assert_close(gradients.x, x.grad.numpy(), close_gradient, "gradient of x")
+    for array, state in zip(gradients.state[0], states, strict=True):
+        assert_close(array, state.grad.numpy(), close_gradient, "gradient of an initial state")
+    (name,) = model.names
+    expected = {f"{name}.{key}": value.grad.numpy() for key, value in net.named_parameters()}
+    assert set(gradients.params) == set(expected)
+    for key, value in expected.items():
+        assert_close(gradients.params[key], value, close_gradient, key)
+
+
+# Optimizers
+
+OPTIMIZERS = {
+    "SGD": (SGD(0.1), torch.optim.SGD, {"lr": 0.1}),
+    "SGD-momentum": (
+        SGD(0.1, momentum=0.9, weight_decay=0.03),
+        torch.optim.SGD,
+        {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.03},
+    ),
+    "RMSprop": (
+        RMSprop(0.1, alpha=0.9, epsilon=1e-6, weight_decay=0.03),
+        torch.optim.RMSprop,
+        {"lr": 0.1, "alpha": 0.9, "eps": 1e-6, "weight_decay": 0.03},
+    ),
+    "Adam": (Adam(0.1), torch.optim.Adam, {"lr": 0.1}),
+    "Adam-decay": (
+        Adam(0.1, beta1=0.8, beta2=0.95, epsilon=1e-6, weight_decay=0.03),
+        torch.optim.Adam,
+        {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.03},
+    ),
+    "AdamW": (AdamW(0.1), torch.optim.AdamW, {"lr": 0.1}),
+    "AdamW-decay": (AdamW(0.1, weight_decay=0.2), torch.optim.AdamW, {"lr": 0.1, "weight_decay": 0.2}),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@every_dtype
+def test_optimizers(name, dtype):
+    ours, torch_class, options = OPTIMIZERS[name]
+    start = 0.1 * normal(0, 50, dtype=dtype)
+    weights, arrays = start.copy(), [np.zeros_like(start) for _ in range(ours.arrays)]
+    parameter = torch.nn.Parameter(torch.tensor(start))
+    theirs = torch_class([parameter], **options)
+    for step in range(1, 8):
+        gradient = normal(step, 50, dtype=dtype)
+        parameter.grad = torch.tensor(gradient)
+        theirs.step()
+        ours.update(weights, gradient, arrays, step, ours.learning_rate)
+        # What the steps have added: an error of a step would hide beside the weights.
+        moved = parameter.detach().numpy() - start
+        assert_close(weights - start, moved, 2e-6 if dtype == "float32" else 1e-12, f"after step {step}")
+
+
+@every_dtype
+@pytest.mark.parametrize("limit", [0.5, 1e3])
+def test_clipping(dtype, limit):
+    values = normal(0, 40, dtype=dtype)
+    parameter = torch.nn.Parameter(torch.zeros(40, dtype=getattr(torch, dtype)))
+    parameter.grad = torch.tensor(values)
+    torch.nn.utils.clip_grad_norm_([parameter], limit)
+    clipped = values.copy()
+    clip_by_norm(clipped, limit)
+    assert_close(clipped, parameter.grad.numpy(), 1e-6 if dtype == "float32" else 1e-14)
+    parameter.grad = torch.tensor(values)
+    torch.nn.utils.clip_grad_value_([parameter], limit)
+    clip_by_value(values, limit)
+    assert_close(values, parameter.grad.numpy(), 0.0)
+
+
+# Losses
+
+
+def value_and_gradient(loss, logits, target, reduction):
+    """Return (value, gradient as an array of the logits' shape) of a loss of the package."""
+    rows, layout = to_rows(logits, Signal(logits.shape[2]), None, logits.dtype)
+    value, gradient, _ = loss.value_and_gradient(Call(logits.dtype), rows, target, layout, reduction)
+    by_step = gradient.values.reshape(layout.steps, layout.samples, -1)[:, :, : logits.shape[2]]
+    return value, by_step.transpose(1, 0, 2)
+
+
+@every_dtype
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
+@pytest.mark.parametrize("ignored", [False, True], ids=["all", "some-ignored"])
+def test_softmax_cross_entropy(dtype, reduction, weighted, ignored):
+    classes, ignore_index = 7, -1
+    generator = np.random.default_rng(0)
+    logits, target = 3 * normal(1, N, T, classes, dtype=dtype), generator.integers(0, classes, (N, T))
+    if ignored:
+        target[generator.random((N, T)) < 0.3] = ignore_index
+    weight = generator.uniform(0.2, 2.0, classes) if weighted else None
+    loss = SoftmaxCrossEntropy(None if weight is None else tuple(weight), ignore_index)
+    value, gradient = value_and_gradient(loss, logits, target, reduction)
+    given = leaf(logits)
+    expected = torch.nn.functional.cross_entropy(
+        given.reshape(-1, classes),
+        torch.tensor(target).reshape(-1),
+        weight=None if weight is None else torch.tensor(weight.astype(dtype)),
+        ignore_index=ignore_index,
+        reduction=reduction,
+    )
+    expected.backward()
+    close = 2e-6 if dtype == "float32" else 1e-12
+    assert_close(value, expected.item(), close, "value")
+    assert_close(gradient, given.grad.numpy(), close, "gradient")
+
+
+@every_dtype
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_mean_squared_error(dtype, reduction):
+    outputs, target = normal(1, N, T, 4, dtype=dtype), normal(2, N, T, 4, dtype=dtype)
+    value, gradient = value_and_gradient(MeanSquaredError(), outputs, target, reduction)
+    given = leaf(outputs)
+    expected = torch.nn.functional.mse_loss(given, torch.tensor(target), reduction=reduction)
+    if reduction == "sum":
+        expected = expected / 4  # the sum over steps of the mean over features
+    expected.backward()
+    close = 2e-6 if dtype == "float32" else 1e-12
+    assert_close(value, expected.item(), close, "value")
+    assert_close(gradient, given.grad.numpy(), close, "gradient")
