@@ -9,6 +9,7 @@ import warnings
 
 from numbarnn.__about__ import __version__
 from numbarnn.charlm import CELLS, CharLM
+from numbarnn.data.text import python_reference
 from numbarnn.history import Callback
 from numbarnn.loading import load
 from numbarnn.optim import RMSprop
@@ -150,16 +151,9 @@ def _positive(kind):
 # Commands
 
 
-def demo_text() -> str:
-    """Return the text of the demonstration: Python's language reference, which CPython carries for ``help()``."""
-    from pydoc_data.topics import topics
-
-    return "\n".join(topics[name] for name in sorted(topics))
-
-
 def _demo(options):
     _check_writable(options.output)
-    text = demo_text()
+    text = python_reference()
     print(
         f"The text: {len(text):,} characters of Python's language reference. The net: one LSTM layer of 192 units.",
         flush=True,
@@ -184,8 +178,9 @@ class _Show(Callback):
         self.shown, self.started = 0, None
 
     def on_batch_end(self, trainer, loss):
-        # The clock starts behind the first batch, which compiles the kernels on an empty cache.
-        self.started = time.monotonic() if self.started is None else self.started
+        if self.started is None:
+            self.show(trainer, loss, 0.0)
+            self.started = time.monotonic()  # batch and sample may have compiled kernels
         passed = time.monotonic() - self.started
         if passed >= self.seconds * self.shown / self.SAMPLES:
             self.show(trainer, loss, passed)

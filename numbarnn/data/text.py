@@ -84,12 +84,32 @@ class CharVocabulary:
         first = int(np.flatnonzero(~known)[0])
         strange = sorted({text[i] for i in np.flatnonzero(~known)})
         names = ", ".join(map(describe, strange[:5])) + (f" and {len(strange) - 5} more" if len(strange) > 5 else "")
+        count = int((~known).sum())
         raise TokenError(
-            f"the text holds {int((~known).sum())} characters outside the model's vocabulary of {len(self)}: {names}; the first "
-            f"at position {first}. Pass unknown='skip' to leave them out, or unknown=<character> to replace them"
+            f"the text holds {count} character{'s' * (count > 1)} outside the model's vocabulary of {len(self)}: {names}; "
+            f"the first at position {first}. Pass unknown='skip' to leave them out, or unknown=<character> to replace them"
         )
 
     def decode(self, tokens) -> str:
         """Return the text of a sequence of tokens."""
         codes = self._codes[np.asarray(tokens, np.int64)]
         return codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+
+
+def python_reference() -> str:
+    """Return a real text of about half a million characters that needs no download: Python's language reference.
+
+    CPython carries it for ``help()``; its length and wording depend on the version of Python.
+
+    Raises
+    ------
+    FileNotFoundError
+        If this Python was packaged without it.
+    """
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:
+        raise FileNotFoundError(
+            "this Python comes without pydoc_data, the text of help(); train on a text file instead: numbarnn train FILE"
+        ) from None
+    return "\n".join(topics[name] for name in sorted(topics))

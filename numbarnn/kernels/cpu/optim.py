@@ -33,7 +33,9 @@ def rmsprop(weights, gradient, square, rate, alpha, epsilon, decay, first, last)
 def adam(
     weights, gradient, mean, square, rate, beta1, beta2, epsilon, correction1, correction2, l2, decay, first, last
 ):
-    """Adam: w *= 1 - rate decay;  g += l2 w;  m = b1 m + (1 - b1) g;  s = b2 s + (1 - b2) g^2;
+    """Adam and AdamW.
+
+    w *= 1 - rate decay;  g += l2 w;  m = b1 m + (1 - b1) g;  s = b2 s + (1 - b2) g^2;
     w -= rate m' / (sqrt(s') + epsilon).
 
     m' = m / (1 - b1^t) and s' = s / (1 - b2^t) are the bias-corrected moments, `correction1` and `correction2` those

@@ -1,0 +1,176 @@
+"""The command line, as a user types it."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from processes import PACKAGE
+
+import numbarnn
+from numbarnn.cli import main
+
+TEXT = "the cat sat on the mat. the dog sat on the log.\n" * 20
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text(TEXT)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A file with a small trained model."""
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "text.txt").write_text(TEXT)
+    path = folder / "model.safetensors"
+    arguments = "--hidden-size 16 --num-layers 1 --epochs 3 --batch-size 4 --seq-length 20 --quiet --threads 1".split()
+    assert main(["train", str(folder / "text.txt"), "-o", str(path), *arguments]) == 0
+    return str(path)
+
+
+def test_train_writes_a_model(folder, capsys):
+    arguments = (
+        "train text.txt --cell gru --hidden-size 8 --num-layers 1 --epochs 2 --batch-size 4 --seq-length 20".split()
+    )
+    assert main(arguments) == 0
+    shown = capsys.readouterr()
+    assert re.search(r"saved text.safetensors; loss \d\.\d{4}, held out \d\.\d{4} nats a character", shown.out)
+    assert "epoch 2/2" in shown.err
+    assert numbarnn.load("text.safetensors").cell == "gru"
+    assert main([*arguments[:2], "--resume-from", "text.safetensors", "--epochs", "1", "--quiet"]) == 0
+
+
+def test_sample(model, capsys):
+    arguments = ["sample", model, "--length", "30", "--prime", "the ", "--seed", "3"]
+    assert main(arguments) == 0
+    first = capsys.readouterr().out
+    assert first.startswith("the ")
+    assert len(first) == 4 + 30 + 1
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == first
+    assert main([*arguments, "--temperature", "0", "--top-k", "2", "--top-p", "0.9", "--stop", "."]) == 0
+
+
+def test_score(model, folder, capsys):
+    assert main(["score", model, "text.txt"]) == 0
+    shown = capsys.readouterr().out
+    found = re.fullmatch(
+        r"(\d\.\d+) nats a character, (\d\.\d+) bits, perplexity \d+\.\d+, over (\d+) characters\n", shown
+    )
+    score = numbarnn.load(model).score(TEXT)
+    assert (float(found[1]), float(found[2])) == pytest.approx((score.nats, score.bits), abs=1e-4)
+    assert int(found[3]) == len(TEXT) - 1
+
+
+def test_info(model, folder, capsys):
+    assert main(["info", model]) == 0
+    shown = capsys.readouterr().out
+    assert "character model (lstm), 15 characters" in shown
+    assert "lstm (LSTM)" in shown
+    numbarnn.Model([numbarnn.GRU(3)], input_size=2).save("plain")
+    assert main(["info", "plain"]) == 0
+    assert "gru (GRU)" in capsys.readouterr().out
+
+
+def test_demo(folder, capsys):
+    assert main(["demo", "--seconds", "2", "--output", "demo.safetensors"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.count("steps, loss") >= 2
+    assert "numbarnn sample demo.safetensors" in shown.out
+    assert "epoch 1" in shown.err
+    assert numbarnn.load("demo.safetensors").sample(5, prime="The ")
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--help"], ["train", "--help"], ["sample", "--help"], ["--version"]], ids=" ".join
+)
+def test_help(arguments, capsys):
+    try:
+        status = main(arguments)
+    except SystemExit as stop:
+        status = stop.code
+    shown = capsys.readouterr().out
+    assert status == (0 if arguments else 2)
+    assert "numbarnn" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "missing.txt"], "No such file"),
+        (["train", "empty.txt"], "is empty"),
+        (["train", "latin.txt"], "is not utf-8 text"),
+        (["train", "text.txt", "--encoding", "klingon"], "no encoding 'klingon'"),
+        (["train", "text.txt", "-o", "no/model"], "no folder 'no'"),
+        (["train", "text.txt", "-o", "."], "is a folder"),
+        (["train", "text.txt", "--dropout", "1.5"], "dropout must be in"),
+        (["train", "text.txt", "--seed", "-3"], "seed must be"),
+        (["train", "text.txt", "--validation-fraction", "2"], "validation_fraction must be"),
+        (["sample", "missing.safetensors"], "no model file"),
+        (["sample", "text.txt"], "no model file, or is cut off"),
+        (["sample", "MODEL", "--prime", "Ω"], "outside the model's vocabulary"),
+        (["sample", "MODEL", "--temperature", "-1"], "temperature must be"),
+        (["score", "MODEL", "strange.txt"], "outside the model's vocabulary"),
+        (["score", "plain", "text.txt"], "not a character model"),
+        (["info", "text.txt"], "no model file, or is cut off"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes(model, folder, capsys, arguments, message):
+    (folder / "empty.txt").write_text("")
+    (folder / "latin.txt").write_bytes("für".encode("latin-1"))
+    (folder / "strange.txt").write_text("Ωmega", encoding="utf-8")
+    numbarnn.Model([numbarnn.GRU(3)], input_size=2).save("plain")
+    assert main([model if a == "MODEL" else a for a in arguments]) == 1
+    shown = capsys.readouterr()
+    assert re.search(message, shown.err), shown.err
+    assert shown.err.startswith("numbarnn: ")
+    assert "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize(
+    "arguments", ["train", "train text.txt --epochs 0", "train text.txt --cell cow", "fly", "sample m -n x"]
+)
+def test_wrong_arguments(folder, capsys, arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments.split())
+    assert stop.value.code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def run(*arguments, **options):
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "numbarnn", *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, **options,
+    )  # fmt: skip
+
+
+def test_a_reader_that_closes_the_pipe(model):
+    process = run("sample", model, "-n", "2000000")
+    assert process.stdout.read(10)
+    process.stdout.close()
+    error = process.stderr.read()
+    assert process.wait(60) == 0
+    assert error == ""
+    process.stderr.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_ctrl_c_in_training_saves_what_was_learnt(folder):
+    import signal
+
+    process = run("train", "text.txt", "--epochs", "100000", "--hidden-size", "8", "--num-layers", "1", cwd=folder)
+    while "epoch 3/" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in error
+    assert "Traceback" not in error
+    assert "saved text.safetensors" in out
+    assert numbarnn.load(folder / "text.safetensors").sample(3, prime="the")

@@ -1,0 +1,48 @@
+"""The examples do what they say."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / "examples"
+
+
+def run(name, *arguments):
+    environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent)}
+    command = [sys.executable, str(EXAMPLES / name), *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_four_letters():
+    shown = run("four_letters.py")
+    losses = [float(loss) for loss in re.findall(r"E = sum of E_t = ([\d.]+)", shown)]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 0.05 * losses[0]
+    assert "x_1 = 'm' [0 0 0 1]" in shown
+    assert shown.strip().endswith("spells 'maid'.")
+
+
+def test_custom_cell():
+    shown = run("custom_cell.py")
+    exact, difference = map(float, re.search(r"gradient (\S+), central difference (\S+)", shown).groups())
+    assert exact == pytest.approx(difference, rel=1e-6)
+    assert float(re.search(r"accuracy ([\d.]+)%", shown)[1]) > 95
+    assert len((EXAMPLES / "custom_cell.py").read_text().splitlines()) < 80
+
+
+def test_char_model(tmp_path):
+    (tmp_path / "text.txt").write_text("the cat sat on the mat. the dog sat on the log.\n" * 100)
+    shown = run("char_model.py", str(tmp_path / "text.txt"), "--epochs", "4", "--hidden-size", "24")
+    assert "it writes the same: True" in shown
+    assert float(re.search(r"([\d.]+) nats", shown)[1]) < 1.0
+
+
+def test_every_example_is_tested():
+    named = {f"test_{path.stem}" for path in EXAMPLES.glob("*.py")}
+    assert named <= set(globals())

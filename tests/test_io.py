@@ -1,0 +1,161 @@
+"""Model files: what comes back, and what damaged, foreign or unwritable ones say."""
+
+import json
+import os
+import stat
+import struct
+
+import numpy as np
+import pytest
+from conftest import assert_same_bits
+from safetensors.numpy import load_file, save_file
+
+import numbarnn
+from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Recurrent, cells, io
+from numbarnn.errors import ModelFileError
+
+MODELS = {
+    "lstm": lambda: Model([LSTM(5, 2, bidirectional=True, dropout=0.1), Dense(3)], input_size=2, seed=3),
+    "tokens": lambda: Model([OneHot(7), GRU(4, bias="single"), Dense(7)], dtype="float64"),
+    "embedding": lambda: Model([Embedding(7, 3), Dropout(0.2), RNN(4, activation="relu", name="net")], n_threads=1),
+    "own": lambda: Model([Recurrent(4, cell=cells.IndRNN(2), return_sequences=False)], input_size=1),
+    "indrnn": lambda: Model([IndRNN(3, forget_bias=None, init="torch")], input_size=1),
+}
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A small model and its file."""
+    model = MODELS["lstm"]()
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    return model, path
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_round_trip(tmp_path, name):
+    model = MODELS[name]()
+    model.save(tmp_path / "model")
+    again = numbarnn.load(tmp_path / "model")
+    assert type(again) is Model
+    assert again.layers == model.layers
+    assert (again.dtype, again.names, again.signals, again.seed) == (
+        model.dtype,
+        model.names,
+        model.signals,
+        model.seed,
+    )
+    assert_same_bits(again.params.flat, model.params.flat)
+
+
+def test_other_programs_read_the_parameters(saved):
+    model, path = saved
+    tensors = load_file(path)
+    assert set(tensors) == set(model.params)
+    assert_same_bits(tensors["lstm.weight_hh_l1_reverse"], model.params["lstm.weight_hh_l1_reverse"])
+
+
+def test_saving_replaces_and_leaves_nothing_behind(saved):
+    model, path = saved
+    with model.params.writing() as flat:
+        flat += 1
+    model.save(path)
+    assert_same_bits(numbarnn.load(path).params.flat, model.params.flat)
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX permissions")
+def test_permissions_are_those_of_a_new_file(saved):
+    other = saved[1].with_name("other")
+    other.write_text("")
+    assert stat.S_IMODE(saved[1].stat().st_mode) == stat.S_IMODE(other.stat().st_mode)
+
+
+def test_failed_save_keeps_the_old_file(saved, monkeypatch):
+    _, path = saved
+    before = path.read_bytes()
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        Model([Dense(3)], input_size=1).save(path)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Model([Dense(3)], input_size=1).save(tmp_path / "no" / "model")
+
+
+def damage(path, change):
+    path.write_bytes(change(bytearray(path.read_bytes())))
+
+
+def flip(content):
+    content[-3] ^= 0x10
+    return content
+
+
+def described(path, **changes):
+    """Write the file again with another description."""
+    tensors, (about, _) = load_file(path), io.read(path)
+    save_file(tensors, path, metadata={"numbarnn": json.dumps(about | changes)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: damage(p, lambda b: b[: len(b) // 2]), "cut off or damaged"),
+        (lambda p: damage(p, lambda b: b[:5]), "cut off or damaged"),
+        (lambda p: damage(p, lambda b: b""), "cut off or damaged"),
+        (lambda p: damage(p, lambda b: struct.pack("<Q", 2**60) + b[8:]), "cut off or damaged"),
+        (lambda p: damage(p, flip), "checksum"),
+        (lambda p: p.write_text("a text, no model"), "no model file"),
+        (lambda p: save_file({"a": np.zeros(3)}, p), "not one of numbarnn"),
+        (lambda p: save_file({"a": np.zeros(3)}, p, metadata={"numbarnn": "{}"}), "not one of numbarnn"),
+        (lambda p: save_file({"a": np.zeros(3)}, p, metadata={"numbarnn": "[1"}), "not one of numbarnn"),
+        (lambda p: described(p, format=99), "update numbarnn"),
+        (lambda p: described(p, kind="poem"), "does not know"),
+        (lambda p: described(p, layers=[{"type": "Transformer"}]), "Transformer"),
+        (lambda p: described(p, layers=[{"type": "LSTM", "colour": "red"}]), "cannot be understood"),
+        (lambda p: described(p, layers=[{"type": "Dense", "size": 3}]), "missing"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_bad_files(saved, change, message):
+    _, path = saved
+    change(path)
+    with pytest.raises((ModelFileError, KeyError), match=message):
+        numbarnn.load(path)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no model file"):
+        numbarnn.load(tmp_path / "nothing")
+
+
+def test_unregistered_cell(saved, monkeypatch):
+    _, path = saved
+    Model([Recurrent(4, cell=cells.IndRNN())], input_size=1).save(path)
+    monkeypatch.delitem(cells.CELLS, "IndRNN")
+    with pytest.raises(ValueError, match="'IndRNN' is registered"):
+        numbarnn.load(path)
+
+
+def test_kinds_do_not_mix(saved):
+    with pytest.raises(ModelFileError, match="holds a model"):
+        numbarnn.CharLM.load(saved[1])
+
+
+def test_loading_executes_nothing(saved):
+    """No pickle anywhere: the reader is safetensors and JSON."""
+    import pathlib
+
+    package = pathlib.Path(numbarnn.__file__).parent
+    users = {
+        p.name for p in package.rglob("*.py") if "import pickle" in p.read_text() or "pickle.load" in p.read_text()
+    }
+    assert users == set()

@@ -1,0 +1,416 @@
+"""Training: steps, epochs, validation, truncation, interruption, progress."""
+
+import os
+import re
+import signal
+import threading
+import warnings
+
+import naive
+import numpy as np
+import pytest
+from conftest import assert_close, assert_same_bits
+
+from numbarnn import LSTM, RNN, Dense, Model, OneHot, Trainer
+from numbarnn.data import ArraySource, Batch, TokenStream
+from numbarnn.errors import DivergedError, ShapeError
+from numbarnn.history import Callback, EarlyStopping
+from numbarnn.optim import SGD, Adam, ExponentialDecay
+
+
+def task(samples=60, steps=7, seed=0):
+    """Sums of numbers: is the sum so far positive?"""
+    x = np.random.default_rng(seed).normal(size=(samples, steps, 1))
+    return x, (x.cumsum(axis=1)[:, :, 0] > 0).astype(np.int64)
+
+
+def net(dtype="float64", **options):
+    return Model([LSTM(6, **options), Dense(2)], input_size=1, dtype=dtype, seed=1)
+
+
+def fit(model, x, y, **options):
+    return model.fit(x, y, **{"epochs": 2, "verbose": 0, **options})
+
+
+def test_learns():
+    model = net()
+    history = fit(model, *task(400), epochs=8, optimizer=Adam(learning_rate=0.02), validation=0.25)
+    assert history.stopped == "epochs"
+    assert len(history) == 8
+    assert history[-1]["val_loss"] < 0.5 * history[0]["val_loss"]
+    assert [record["epoch"] for record in history] == list(range(1, 9))
+    frame = history.to_frame()
+    assert list(frame.index) == list(range(1, 9))
+    assert {"loss", "val_loss", "learning_rate", "seconds"} <= set(frame.columns)
+
+
+def test_one_step_is_the_optimizers_step():
+    """fit does what loss_and_grad and the naive optimizer do."""
+    x, y = task(8)
+    model, twin = net(), net()
+    fit(model, x, y, epochs=1, batch_size=8, optimizer=SGD(learning_rate=0.3), shuffle=False)
+    _, gradients = twin.loss_and_grad(x, y)
+    for name, gradient in gradients.items():
+        assert_close(model.params[name], twin.params[name] - 0.3 * gradient, 1e-12, name)
+
+
+def test_same_seed_same_weights_whatever_the_threads(pieces):
+    x, y = task()
+    weights = []
+    for n_threads in (1, 2, 3):
+        model = net(dropout=0.3, num_layers=2, recurrent_dropout=0.2)
+        fit(model, x, y, seed=4, n_threads=n_threads)
+        weights.append(model.params.flat.copy())
+    assert max(pieces) == 3
+    assert_same_bits(weights[1], weights[0])
+    assert_same_bits(weights[2], weights[0])
+    other = net(dropout=0.3, num_layers=2, recurrent_dropout=0.2)
+    fit(other, x, y, seed=5)
+    assert not np.array_equal(other.params.flat, weights[0])
+
+
+def test_order_changes_with_the_epoch():
+    source = ArraySource(np.arange(20.0)[:, None], np.arange(20), batch_size=7)
+    orders = [np.concatenate([b.y for b in source.batches(np.random.default_rng([3, epoch]))]) for epoch in (0, 0, 1)]
+    assert np.array_equal(orders[0], orders[1])
+    assert not np.array_equal(orders[0], orders[2])
+    assert sorted(orders[2]) == list(range(20))
+    assert len(source) == 3
+
+
+def test_validation_fraction_holds_out_the_last():
+    x, y = task(10)
+    train, held = ArraySource(x, y, batch_size=4).split(0.3)
+    assert_same_bits(train.x, x[:7])
+    assert_same_bits(held.x, x[7:])
+    assert not held.shuffle
+
+
+def test_evaluate_is_the_mean_over_valid_steps():
+    x, y = task(9)
+    lengths = np.array([7, 0, 3, 1, 7, 2, 5, 6, 4])
+    model = net()
+    source = ArraySource(x, y, lengths=lengths, batch_size=4, shuffle=False)
+    losses = [
+        naive.softmax_cross_entropy(model.forward(x[i : i + 1, :n])[0][0], y[i, :n], reduction="sum")[0]
+        for i, n in enumerate(lengths)
+        if n
+    ]
+    assert Trainer(model).evaluate(source) == pytest.approx(sum(losses) / lengths.sum(), rel=1e-12)
+
+
+def test_dropout_acts_in_training_only():
+    x, y = task()
+    model = net(dropout=0.5, num_layers=2)
+    assert Trainer(model).evaluate((x, y)) == Trainer(model, seed=9).evaluate((x, y))
+    first = Trainer(model, optimizer=SGD(learning_rate=0.0)).train_batch(Batch(x, y))[0]
+    second = Trainer(model, optimizer=SGD(learning_rate=0.0), seed=9).train_batch(Batch(x, y))[0]
+    assert first != second
+
+
+# Truncated back-propagation through time
+
+
+def test_tbptt_is_training_on_chunks():
+    x, y = task(5, 9)
+    model, twin = net(), net()
+    fit(model, x, y, epochs=1, tbptt=4, batch_size=5, shuffle=False, optimizer=SGD(learning_rate=0.2))
+    trainer = Trainer(twin, optimizer=SGD(learning_rate=0.2))
+    for first in (0, 4, 8):
+        trainer.train_batch(Batch(x[:, first : first + 4], y[:, first : first + 4], keep_state=first > 0))
+    assert trainer.step == 3
+    assert_same_bits(model.params.flat, twin.params.flat)
+
+
+def test_tbptt_carries_the_state():
+    """With no learning, the loss in chunks is the loss of the whole; without the state it would not be."""
+    x, y = task(5, 9)
+    lengths = np.array([9, 4, 0, 6, 8])
+    model = net()
+    whole = Trainer(model).evaluate((x, y, lengths))
+    trainer = Trainer(model, optimizer=SGD(learning_rate=0.0), tbptt=4)
+    loss, weight = trainer.train_batch(Batch(x, y, lengths))
+    assert loss == pytest.approx(whole, rel=1e-12)
+    assert weight == lengths.sum()
+
+
+def test_tbptt_needs_targets_for_every_step():
+    x, y = task(5, 9)
+    model = Model([LSTM(4, return_sequences=False), Dense(2)], input_size=1)
+    with pytest.raises(ShapeError, match="tbptt needs targets for every one of 9 steps"):
+        fit(model, x, y[:, -1], tbptt=4)
+
+
+def test_token_stream_cuts_and_continues():
+    stream = TokenStream(np.arange(100), batch_size=3, seq_length=10)
+    batches = list(stream.batches())
+    assert [b.x.shape for b in batches] == [(3, 10)] * 3 == [(3, 10)] * len(stream)
+    assert [b.keep_state for b in batches] == [False, True, True]
+    assert np.array_equal(np.concatenate([b.x for b in batches], axis=1), stream.x)
+    assert all(np.array_equal(b.y, b.x + 1) for b in batches)
+    assert np.array_equal(stream.x[:, 0], [0, 30, 60])
+    assert stream.items == 90
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"), [(2, (1, 1)), (5, (1, 4)), (101, (2, 50)), (2500, (49, 50)), (2502, (50, 50))]
+)
+def test_token_stream_of_a_short_text(size, shape):
+    """A text too short for all streams gets fewer, then shorter ones."""
+    assert next(TokenStream(np.arange(size)).batches()).x.shape == shape
+
+
+def test_token_stream_of_nothing():
+    with pytest.raises(ShapeError, match="at least 2"):
+        TokenStream(np.array([3]))
+
+
+def test_state_is_reset_where_an_epoch_begins():
+    tokens = np.random.default_rng(0).integers(0, 4, 61)
+    stream = TokenStream(tokens, 2, 10)
+    model = Model([OneHot(4), RNN(5), Dense(4)])
+    trainer = Trainer(model, optimizer=SGD(learning_rate=0.0))
+    history = trainer.fit(stream, 3, verbose=0)
+    assert len({round(record["loss"], 12) for record in history}) == 1
+    assert trainer.state is None
+
+
+def test_carried_state_needs_the_same_samples():
+    x, y = task(6)
+    trainer = Trainer(net())
+    trainer.train_batch(Batch(x, y))
+    with pytest.raises(ShapeError, match="has 4 samples, the one before had 6"):
+        trainer.train_batch(Batch(x[:4], y[:4], keep_state=True))
+
+
+# Early stopping and callbacks
+
+
+class Script(Callback):
+    """Replaces the validation loss by prepared values."""
+
+    def __init__(self, values):
+        self.values, self.weights = iter(values), []
+
+    def on_epoch_end(self, trainer, record):
+        self.weights.append(trainer.model.params.flat.copy())
+
+
+def test_early_stopping_restores_the_best_weights(monkeypatch):
+    values = iter([3.0, 2.0, 2.5, 1.99, 2.2, 2.1, 0.0])
+    monkeypatch.setattr(Trainer, "evaluate", lambda self, source: next(values))
+    model, script = net(), Script([])
+    stopping = EarlyStopping(patience=3, min_delta=0.05)
+    history = fit(model, *task(), epochs=20, validation=0.2, stopping=stopping, callbacks=[script])
+    assert history.stopped == "early stopping"
+    assert history["val_loss"] == [3.0, 2.0, 2.5, 1.99, 2.2]
+    assert history.best == 1
+    assert_same_bits(model.params.flat, script.weights[1])
+    assert not np.array_equal(script.weights[1], script.weights[-1])
+
+
+def test_early_stopping_by_patience_alone(monkeypatch):
+    values = iter([1.0, 2.0, 3.0])
+    monkeypatch.setattr(Trainer, "evaluate", lambda self, source: next(values))
+    assert len(fit(net(), *task(), epochs=20, validation=0.2, stopping=2)) == 3
+
+
+def test_early_stopping_without_validation():
+    with pytest.raises(ValueError, match="needs validation data"):
+        fit(net(), *task(), stopping=2)
+
+
+def test_callbacks_see_everything_and_can_stop():
+    calls = []
+
+    class Recorder(Callback):
+        def on_train_begin(self, trainer):
+            calls.append("begin")
+
+        def on_batch_end(self, trainer, loss):
+            calls.append(trainer.step)
+            return trainer.step == 5
+
+        def on_epoch_end(self, trainer, record):
+            calls.append(f"epoch {record['epoch']}")
+
+        def on_train_end(self, trainer, history):
+            calls.append(history.stopped)
+
+    history = fit(net(), *task(60), epochs=9, batch_size=20, callbacks=[Recorder()])
+    assert calls == ["begin", 1, 2, 3, "epoch 1", 4, 5, "epoch 2", "callback"]
+    assert [record["epoch"] for record in history] == [1, 2]
+
+
+def test_time_limit(monkeypatch):
+    import numbarnn.trainer as module
+
+    clock = iter(range(1000))
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    history = fit(net(), *task(), epochs=1000, batch_size=60, seconds=5)
+    assert history.stopped == "callback"
+    assert len(history) < 10
+
+
+def test_schedule_is_followed():
+    history = fit(net(), *task(), epochs=4, optimizer=SGD(learning_rate=0.4), schedule=ExponentialDecay(0.5, after=2))
+    assert history["learning_rate"] == [0.4, 0.4, 0.2, 0.1]
+
+
+@pytest.mark.parametrize("option", ["clip_norm", "clip_value"])
+def test_clipping_limits_the_step(option):
+    x, y = task(8)
+    model, twin = net(), net()
+    fit(model, x, y, epochs=1, batch_size=8, optimizer=SGD(learning_rate=1.0), **{option: 1e-3})
+    step = twin.params.flat - model.params.flat
+    size = np.linalg.norm(step) if option == "clip_norm" else np.abs(step).max()
+    assert size == pytest.approx(1e-3, rel=1e-4)
+
+
+# What goes wrong
+
+
+def test_divergence_leaves_the_weights_of_the_step_before():
+    x, y = task()
+    model = Model([RNN(5, activation="identity", init="uniform(0.5)"), Dense(1)], input_size=1)
+    seen = []
+
+    class Keep(Callback):
+        def on_batch_end(self, trainer, loss):
+            seen.append(trainer.model.params.flat.copy())
+
+    with np.errstate(all="ignore"), pytest.raises(DivergedError, match="smaller learning rate"):
+        fit(model, x, y[:, :, None], epochs=50, loss="mse", optimizer=SGD(learning_rate=10.0), callbacks=[Keep()])
+    assert seen
+    assert_same_bits(model.params.flat, seen[-1])
+    assert np.isfinite(model.params.flat).all()
+
+
+@pytest.mark.parametrize("name", ["x", "y"])
+def test_nan_is_refused_with_count_and_place(name):
+    x, y = task()
+    model = Model([LSTM(4), Dense(1)], input_size=1)
+    data = {"x": x, "y": y[:, :, None].astype(float)}
+    data[name][3, 2, 0] = data[name][5, 0, 0] = np.nan
+    before = model.params.flat.copy()
+    with pytest.raises(
+        ValueError, match=re.escape(f"{name} holds 2 values that are NaN or infinite, the first at [3, 2, 0]")
+    ):
+        fit(model, data["x"], data["y"], loss="mse")
+    assert_same_bits(model.params.flat, before)
+
+
+def test_nan_in_the_padding_is_none():
+    x, y = task(6)
+    x[2, 4:] = np.nan
+    fit(net(), x, y, lengths=[7, 7, 4, 7, 7, 7])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"epochs": -1}, ValueError, "epochs"),
+        ({"epochs": 1.5}, ValueError, "epochs"),
+        ({"batch_size": 0}, ValueError, "batch_size"),
+        ({"clip_norm": 0}, ValueError, "clip_norm"),
+        ({"clip_value": "5"}, ValueError, "clip_value"),
+        ({"tbptt": 0}, ValueError, "tbptt"),
+        ({"seconds": 0}, ValueError, "seconds"),
+        ({"optimizer": "adagard"}, ValueError, "adagard"),
+        ({"loss": "entropy"}, ValueError, "entropy"),
+        ({"schedule": 0.5}, TypeError, "schedule"),
+        ({"validation": 1.5}, ValueError, "fraction"),
+        ({"validation": 3}, TypeError, "source"),
+        ({"stopping": 0, "validation": 0.2}, ValueError, "patience"),
+        ({"lengths": [3]}, ShapeError, "lengths must have one entry for each of 60"),
+        ({"sample_weight": np.ones(3)}, ShapeError, "sample_weight"),
+        ({"seed": -1}, ValueError, "seed"),
+        ({"n_threads": 0}, ValueError, "n_threads"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_bad_options(options, error, message):
+    with pytest.raises(error, match=message):
+        fit(net(), *task(), **options)
+
+
+def test_numbers_of_samples_must_agree():
+    x, y = task()
+    with pytest.raises(ShapeError, match="y must have one entry for each of 60 samples"):
+        fit(net(), x, y[:-1])
+
+
+def test_a_source_that_is_none():
+    with pytest.raises(TypeError, match="source must be arrays"):
+        Trainer(net()).fit(7, verbose=0)
+
+
+def test_any_iterable_of_batches_is_a_source():
+    x, y = task()
+    model, twin = net(), net()
+    Trainer(model, seed=1).fit([(x[:30], y[:30]), (x[30:], y[30:])], 2, verbose=0)
+    Trainer(twin, seed=1).fit(ArraySource(x, y, batch_size=30, shuffle=False), 2, verbose=0)
+    assert_same_bits(model.params.flat, twin.params.flat)
+
+
+# Ctrl-C
+
+
+class Interrupt(Callback):
+    """Sends Ctrl-C after some steps, and keeps what the weights are after every step."""
+
+    def __init__(self, step):
+        self.step, self.weights = step, None
+
+    def on_batch_end(self, trainer, loss):
+        if trainer.step == self.step:
+            os.kill(os.getpid(), signal.SIGINT)
+        self.weights = trainer.model.params.flat.copy()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to itself")
+@pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="needs the main thread")
+def test_ctrl_c_ends_after_the_whole_step():
+    model, interrupt = net(), Interrupt(4)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.warns(UserWarning, match="interrupted after step 4"):
+        history = fit(model, *task(60), epochs=9, batch_size=20, callbacks=[interrupt], validation=0.2)
+    assert history.stopped == "interrupted"
+    assert [record["epoch"] for record in history] == [1, 2]
+    assert_same_bits(model.params.flat, interrupt.weights)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+# Progress
+
+
+def test_plain_lines_where_there_is_no_terminal(capsys):
+    fit(net(), *task(), epochs=3, validation=0.2, verbose=1)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch")]
+    assert len(lines) == 3
+    assert re.fullmatch(r"epoch 2/3  loss \d\.\d{4}  val_loss \d\.\d{4}  [\d,]+ samples/s  \d+ s left", lines[1])
+
+
+def test_silence(capsys):
+    fit(net(), *task(), verbose=0)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_bar_on_a_terminal(capsys, monkeypatch):
+    import sys
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tqdm.auto on a missing widget library
+        fit(net(), *task(), epochs=2, verbose=1)
+    shown = capsys.readouterr().err
+    assert "epoch 2/2" in shown
+    assert "loss 0." in shown
+    assert "sample/s" in shown
+
+
+def test_history_of_no_epochs():
+    history = fit(net(), *task(), epochs=0)
+    assert len(history) == 0
+    assert history.to_frame().empty
+    assert history["loss"] == []
