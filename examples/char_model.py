@@ -13,6 +13,7 @@ import numbarnn
 
 
 def main():
+    """Do it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", nargs="?", type=pathlib.Path)
     parser.add_argument("--epochs", type=int, default=8)

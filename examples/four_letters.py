@@ -39,6 +39,7 @@ def spell(model):
 
 
 def main():
+    """Train the net and show it before and after."""
     model = numbarnn.Model(
         [numbarnn.OneHot(4), numbarnn.RNN(3, init="uniform(0.5)"), numbarnn.Dense(4, init="uniform(0.5)")], seed=1
     )

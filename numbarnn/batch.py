@@ -36,8 +36,8 @@ class Arena:
     """Memory that is handed out piece by piece and taken back all at once.
 
     Fresh memory costs a page fault every 4 KiB, 3.6 us on a virtual machine: a sixth of a training step of a 2 x 128
-    LSTM (76 ms against 64 ms with memory that was used before). A trainer, and every thread that calls a model,
-    therefore keeps one arena. What is taken from it lives until the next `reset`.
+    LSTM (76 ms against 64 ms with memory that was used before). A trainer therefore
+    keeps one arena, and models share a stock of them. What is taken from one lives until its next `reset`.
     """
 
     PATIENCE = 64  # resets between two looks at whether much less memory would do

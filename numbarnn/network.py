@@ -1,7 +1,8 @@
 """A network: layers, parameters, and the passes through them. `numbarnn.Model` adds training and files."""
 
-import threading
-from collections.abc import Mapping, Sequence
+import contextlib
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,10 +116,11 @@ class Network:
         -----
         NaN in x spreads to the outputs that depend on it.
         """
-        call = self._call(n_threads, arena=_arena())
-        rows, layout = inputs.to_rows(call, x, self.signals[0], lengths)
-        rows, layout, final, _ = self._forward(call, rows, layout, self._states(state, layout.samples))
-        return self._outputs(rows, layout), final
+        with _lent_arena() as arena:
+            call = self._call(n_threads, arena=arena)
+            rows, layout = inputs.to_rows(call, x, self.signals[0], lengths)
+            rows, layout, final, _ = self._forward(call, rows, layout, self._states(state, layout.samples))
+            return self._outputs(rows, layout), final
 
     def predict_proba(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None) -> np.ndarray:
         """Return softmax of the outputs: the probabilities o_t = softmax(V s_t) of a classifier.
@@ -188,13 +190,15 @@ class Network:
         gradients : dict
             Arrays by parameter name, in the shapes of `params`.
         """
-        call = self._call(n_threads, keep=True, arena=_arena())
-        rows, layout = inputs.to_rows(call, x, self.signals[0], lengths)
-        state = self._states(state, layout.samples)
+        loss = make_loss(loss)
         gradient = np.empty(self.params.flat.size, self.dtype)
-        value, _, _ = self.differentiate(
-            call, rows, layout, target, make_loss(loss), state, gradient, reduction, sample_weight
-        )
+        with _lent_arena() as arena:
+            call = self._call(n_threads, keep=True, arena=arena)
+            rows, layout = inputs.to_rows(call, x, self.signals[0], lengths)
+            state = self._states(state, layout.samples)
+            value, _, _ = self.differentiate(
+                call, rows, layout, target, loss, state, gradient, reduction, sample_weight
+            )
         return value, self.params.views(gradient)
 
     def vjp(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None):
@@ -209,7 +213,7 @@ class Network:
             ``pullback(doutputs, dstate=None) -> Gradients``: vector-Jacobian products, with doutputs in the shape of
             the outputs and dstate in the form of the states (entries may be None).
         """
-        call = self._call(n_threads, keep=True)
+        call = self._call(n_threads, keep=True, arena=_take_arena())
         rows, layout = inputs.to_rows(call, x, self.signals[0], lengths)
         state = self._states(state, layout.samples)
         # The tape outlives other calls, so it shares neither memory nor packed weights with them.
@@ -231,6 +235,7 @@ class Network:
             dx = None if rows.tokens else inputs.from_rows(dx, layout)
             return Gradients(self.params.views(gradient), dx, dstart)
 
+        weakref.finalize(pullback, _arenas.append, call.arena)
         return outputs, final, pullback
 
     def differentiate(self, call, rows, layout, target, loss, state, gradient, reduction="mean", sample_weight=None):
@@ -390,15 +395,28 @@ class Network:
         return f"{type(self).__name__}([{layers}], input_size={self.signals[0].size}, dtype={self.dtype.name!r})"
 
 
-_thread = threading.local()
+# Arenas that no call uses at the moment. As many exist as there were calls at one time.
+_arenas: list[Arena] = []
 
 
-def _arena() -> Arena:
-    """Return this thread's arena, with everything taken back: results of calls are copies."""
-    if not hasattr(_thread, "arena"):
-        _thread.arena = Arena()
-    _thread.arena.reset()
-    return _thread.arena
+def _take_arena() -> Arena:
+    """Return an arena with nothing in it; whoever takes it puts it back into `_arenas`."""
+    try:
+        arena = _arenas.pop()
+    except IndexError:
+        return Arena()
+    arena.reset()
+    return arena
+
+
+@contextlib.contextmanager
+def _lent_arena() -> Iterator[Arena]:
+    """Give an arena for the length of one call, whose results are copies."""
+    arena = _take_arena()
+    try:
+        yield arena
+    finally:
+        _arenas.append(arena)
 
 
 def check_seed(seed) -> int:

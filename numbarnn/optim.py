@@ -116,9 +116,8 @@ class RMSprop(Optimizer):
 
     def _update(self, weights, gradient, arrays, step, rate, lo, hi):
         t = weights.dtype.type
-        kernels.rmsprop(
-            weights, gradient, arrays[0], t(rate), t(self.alpha), t(self.epsilon), t(self.weight_decay), lo, hi
-        )
+        numbers = rate, self.alpha, 1.0 - self.alpha, self.epsilon, self.weight_decay
+        kernels.rmsprop(weights, gradient, arrays[0], *map(t, numbers), lo, hi)
 
 
 @optimizer
@@ -147,12 +146,11 @@ class Adam(Optimizer):
         self._step(weights, gradient, arrays, step, rate, self.weight_decay, 0.0, lo, hi)
 
     def _step(self, weights, gradient, arrays, step, rate, l2, decay, lo, hi):
-        t = weights.dtype.type
-        correction1, correction2 = 1.0 - self.beta1**step, 1.0 - self.beta2**step
-        kernels.adam(
-            weights, gradient, *arrays, t(rate), t(self.beta1), t(self.beta2), t(self.epsilon),
-            t(correction1), t(correction2), t(l2), t(decay), lo, hi,
+        numbers = (
+            1.0 - rate * decay, l2, self.beta1, 1.0 - self.beta1, self.beta2, 1.0 - self.beta2,
+            rate / (1.0 - self.beta1**step), math.sqrt(1.0 - self.beta2**step), self.epsilon,
         )  # fmt: skip
+        kernels.adam(weights, gradient, *arrays, *map(weights.dtype.type, numbers), lo, hi)
 
 
 @optimizer

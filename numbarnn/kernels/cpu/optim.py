@@ -19,9 +19,8 @@ def sgd(weights, gradient, velocity, rate, momentum, decay, first, last):
 
 
 @jit
-def rmsprop(weights, gradient, square, rate, alpha, epsilon, decay, first, last):
-    """RMSprop: g += decay w;  s = alpha s + (1 - alpha) g^2;  w -= rate g / (sqrt(s) + epsilon)."""
-    rest = weights.dtype.type(1) - alpha
+def rmsprop(weights, gradient, square, rate, alpha, rest, epsilon, decay, first, last):
+    """RMSprop: g += decay w;  s = alpha s + rest g^2;  w -= rate g / (sqrt(s) + epsilon), with rest = 1 - alpha."""
     for i in range(first, last):
         g = gradient[i] + decay * weights[i]
         s = alpha * square[i] + rest * g * g
@@ -30,21 +29,11 @@ def rmsprop(weights, gradient, square, rate, alpha, epsilon, decay, first, last)
 
 
 @jit
-def adam(
-    weights, gradient, mean, square, rate, beta1, beta2, epsilon, correction1, correction2, l2, decay, first, last
-):
-    """Adam and AdamW.
+def adam(weights, gradient, mean, square, keep, l2, beta1, rest1, beta2, rest2, step, root, epsilon, first, last):
+    """Adam and AdamW: w *= keep;  g += l2 w;  m = b1 m + r1 g;  s = b2 s + r2 g^2;  w -= step m / (sqrt(s) / root + epsilon).
 
-    w *= 1 - rate decay;  g += l2 w;  m = b1 m + (1 - b1) g;  s = b2 s + (1 - b2) g^2;
-    w -= rate m' / (sqrt(s') + epsilon).
-
-    m' = m / (1 - b1^t) and s' = s / (1 - b2^t) are the bias-corrected moments, `correction1` and `correction2` those
-    divisors. `l2` is Adam's weight decay, `decay` AdamW's.
+    With r = 1 - b, ``step = rate / (1 - b1^t)`` and ``root = sqrt(1 - b2^t)`` correct the bias of the moments at step t.
     """
-    one = weights.dtype.type(1)
-    rest1, rest2 = one - beta1, one - beta2
-    keep = one - rate * decay
-    step, root = rate / correction1, math.sqrt(correction2)
     for i in range(first, last):
         w = weights[i] * keep
         g = gradient[i] + l2 * w

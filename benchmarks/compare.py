@@ -1,0 +1,145 @@
+"""Compare numbarnn with the peers that are installed, in turn within one run, and write JSON and the README's tables.
+
+    python benchmarks/compare.py [--quick] [--threads 2 1] [--shakespeare FILE] [--json results.json] [--readme README.md]
+
+Each engine runs in a process of its own. A round measures the limit of the processor's multiply-adds, then every engine, one after the other;
+reported are medians over the rounds and the medians of the rounds' ratios, because the speed of a shared machine changes from
+minute to minute and a ratio taken within a second or two does not.
+"""
+
+import argparse
+import importlib.util
+import json
+import pathlib
+import platform
+import subprocess
+import sys
+
+import numpy as np
+import startup
+import tables
+from engines import operations
+
+HERE = pathlib.Path(__file__).resolve().parent
+PEERS = [name for name in ("torch",) if importlib.util.find_spec(name)]
+SIZES = [  # C, H, N, T
+    (8, 16, 32, 60),
+    (14, 32, 128, 120),
+    (32, 64, 32, 100),
+    (65, 128, 50, 50),
+    (64, 128, 1, 100),
+    (64, 256, 64, 100),
+    (64, 512, 64, 50),
+    (256, 1024, 64, 25),
+]
+
+
+class Engine:
+    """A process that measures one engine."""
+
+    def __init__(self, name, n_threads):
+        command = [sys.executable, str(HERE / "engines.py"), name, str(n_threads)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE)
+
+    def ask(self, **request):
+        """Send a request and wait for its answer."""
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError("the process of an engine ended")
+        return json.loads(line)
+
+    def close(self):
+        """End the process."""
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compare(n_threads, cells, rounds, seconds, say):
+    """Return a list of results, one for each cell, size and pass."""
+    engines = {name: Engine(name, n_threads) for name in ("numbarnn", *PEERS)}
+    limiter = Engine("numbarnn", n_threads)
+    results = []
+    for backward in (True, False):
+        for cell in cells:
+            for size in SIZES:
+                times, limits = {name: [] for name in engines}, []
+                for _ in range(rounds):
+                    limits.append(limiter.ask(what="limit", seconds=0.02))
+                    for name, engine in engines.items():
+                        times[name].append(engine.ask(what="case", case=[cell, *size, backward], seconds=seconds))
+                    limits.append(limiter.ask(what="limit", seconds=0.02))
+                results.append(_result(n_threads, cell, size, backward, times, limits))
+                say(tables.line(results[-1]))
+    for engine in (*engines.values(), limiter):
+        engine.close()
+    return results
+
+
+def _result(n_threads, cell, size, backward, times, limits):
+    own = np.array(times["numbarnn"])
+    flops = operations(cell, *size, backward)
+    limit = np.array(limits).reshape(-1, 2).mean(axis=1)
+    return {
+        "threads": n_threads,
+        "cell": cell,
+        "size": size,
+        "pass": "forward + BPTT" if backward else "forward",
+        "ms": {name: float(np.median(values)) for name, values in times.items()},
+        "ratio": {name: float(np.median(np.array(times[name]) / own)) for name in times if name != "numbarnn"},
+        "gflops": float(np.median(flops / own / 1e6)),
+        "limit": float(np.median(limit)),
+        "share": float(np.median(flops / own / 1e6 / limit)),
+    }
+
+
+def main():
+    """Measure, write, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    parser.add_argument("--threads", type=int, nargs="+", default=[2, 1])
+    parser.add_argument("--cells", nargs="+", default=["LSTM", "GRU", "RNN"])
+    parser.add_argument("--no-startup", action="store_true", help="leave the start-up figures out")
+    parser.add_argument("--shakespeare", type=pathlib.Path, metavar="FILE", help="also train char-rnn's model on this text")
+    parser.add_argument("--json", type=pathlib.Path, default=HERE / "results.json")
+    parser.add_argument("--readme", type=pathlib.Path, help="write the tables between the marks of this file")
+    options = parser.parse_args()
+    say = lambda text: print(text, flush=True)  # noqa: E731
+    results = json.loads(options.json.read_text()) if options.json.exists() else {}
+    results["machine"] = machine()
+    say(f"{results['machine']}")
+    found = []
+    for n_threads in options.threads:
+        rounds, seconds = (3, 0.05) if options.quick else (9, 0.25)
+        found += compare(n_threads, options.cells, rounds, seconds, say)
+        results["passes"] = found
+        say(tables.summary([r for r in found if r["threads"] == n_threads]))
+    if not options.no_startup:
+        results["startup"] = startup.measure(say)
+    if options.shakespeare:
+        import shakespeare
+
+        results["shakespeare"] = shakespeare.compare(options.shakespeare, PEERS, say)
+    options.json.write_text(json.dumps(results, indent=1) + "\n")
+    if options.readme:
+        tables.write(options.readme, results)
+
+
+def machine():
+    """Return what the figures were measured on."""
+    import numba
+
+    cpu = platform.processor() or platform.machine()
+    info = pathlib.Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = names[0] if names else cpu
+    versions = {"python": platform.python_version(), "numpy": np.__version__, "numba": numba.__version__}
+    for peer in PEERS:
+        versions[peer] = importlib.metadata.version(peer)
+    return {"cpu": cpu, "llvm target": numba.core.registry.cpu_target.target_context.codegen().magic_tuple()[1], **versions}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""What a user waits for: imports, the first training step with an empty and with a full cache, kernels, size of the cache."""
+
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+FIRST_STEP = """
+import time
+started = time.perf_counter()
+import numpy as np
+import numbarnn
+from numbarnn.kernels import compile as compilation
+compiled = []
+compilation.on_compile.append(compiled.append)
+model = numbarnn.Model([numbarnn.{cell}(32), numbarnn.Dense(3)], input_size=4, n_threads=1)
+x, y = np.ones((8, 20, 4)), np.zeros((8, 20), int)
+model.fit(x, y, epochs=1, verbose=0)
+print(time.perf_counter() - started, len(compiled))
+"""
+
+
+def run(code, cache):
+    """Run code in a new Python; return the numbers it prints, and the seconds it took."""
+    environment = os.environ | {"NUMBA_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)}
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    return [float(v) for v in done.stdout.split()], time.perf_counter() - started
+
+
+def measure(say):
+    """Return the start-up figures as {what: text}."""
+    figures = {}
+    with tempfile.TemporaryDirectory() as cache:
+        imports = {name: [] for name in ("numba", "numbarnn")}
+        for _ in range(7):
+            for name, times in imports.items():
+                code = f"import time; s = time.perf_counter(); import {name}; print(time.perf_counter() - s)"
+                times.append(run(code, cache)[0][0])
+        base, own = (statistics.median(times) for times in imports.values())
+        figures["`import numbarnn` (of it `import numba`)"] = f"{own:.2f} s ({base:.2f} s)"
+        for cell in ("LSTM", "GRU", "RNN"):
+            with tempfile.TemporaryDirectory() as empty:
+                (seconds, compiled), _ = run(FIRST_STEP.format(cell=cell), empty)
+                again = [run(FIRST_STEP.format(cell=cell), empty) for _ in range(3)]
+                files = [f for f in pathlib.Path(empty).rglob("*") if f.suffix == ".nbc"]
+                size = sum(f.stat().st_size for f in pathlib.Path(empty).rglob("*") if f.is_file())
+            warm, recompiled = statistics.median(a[0][0] for a in again), max(a[0][1] for a in again)
+            figures[f"{cell}, empty cache: start to the first training step"] = f"{seconds:.1f} s, {compiled:.0f} kernels compiled"
+            figures[f"{cell}, second process: start to the first training step"] = f"{warm:.2f} s, {recompiled:.0f} compiled"
+            figures[f"{cell}: kernels kept, size of the cache"] = f"{len(files)}, {size / 1e6:.1f} MB"
+    for name, value in figures.items():
+        say(f"{name}: {value}")
+    return figures

@@ -1,0 +1,94 @@
+"""Results as text and as tables of the README."""
+
+import re
+
+import numpy as np
+
+
+def line(result):
+    """Return one result as a line."""
+    size = ", ".join(map(str, result["size"]))
+    times = "  ".join(f"{name} {ms:.3g} ms" for name, ms in result["ms"].items())
+    ratios = "  ".join(f"{name} / numbarnn {ratio:.2f}" for name, ratio in result["ratio"].items())
+    return (
+        f"{result['threads']} threads  {result['cell']:4} ({size})  {result['pass']:14}  {times}  {ratios}  "
+        f"{result['gflops']:.0f} GFLOP/s = {result['share']:.0%} of {result['limit']:.0f}"
+    )
+
+
+def mean(values):
+    """Return the geometric mean."""
+    values = list(values)
+    return float(np.exp(np.mean(np.log(values)))) if values else float("nan")
+
+
+def summary(results):
+    """Return geometric means and smallest ratios by cell and pass."""
+    lines = []
+    for which in dict.fromkeys(r["pass"] for r in results):
+        for cell in dict.fromkeys(r["cell"] for r in results):
+            chosen = [r for r in results if r["pass"] == which and r["cell"] == cell]
+            for peer in chosen[0]["ratio"] if chosen else ():
+                ratios = [r["ratio"][peer] for r in chosen]
+                large = [r["ratio"][peer] for r in chosen if r["size"][1] >= 128]
+                lines.append(
+                    f"{cell:4} {which:14} against {peer}: mean {mean(ratios):.2f}, least {min(ratios):.2f}, mean for H >= 128 "
+                    f"{mean(large):.2f}"
+                )
+    return "\n".join(lines)
+
+
+def passes(results, which):
+    """Return a Markdown table of one pass, one row a size."""
+    rows = ["| C, H, N, T | threads | " + " | ".join(f"{c}: ms | torch / numbarnn" for c in ("LSTM", "GRU", "RNN")) + " |"]
+    rows.append("|---|---|" + "---|---|" * 3)
+    chosen = [r for r in results if r["pass"] == which]
+    for threads in dict.fromkeys(r["threads"] for r in chosen):
+        for size in dict.fromkeys(tuple(r["size"]) for r in chosen):
+            cells = {r["cell"]: r for r in chosen if tuple(r["size"]) == size and r["threads"] == threads}
+            values = [
+                f"{cells[c]['ms']['numbarnn']:.3g} | {cells[c]['ratio'].get('torch', float('nan')):.2f}" if c in cells else "| "
+                for c in ("LSTM", "GRU", "RNN")
+            ]
+            rows.append(f"| {', '.join(map(str, size))} | {threads} | " + " | ".join(values) + " |")
+        means = []
+        for c in ("LSTM", "GRU", "RNN"):
+            ratios = [r["ratio"]["torch"] for r in chosen if r["cell"] == c and r["threads"] == threads and "torch" in r["ratio"]]
+            means.append(f"| **{mean(ratios):.2f}**")
+        rows.append(f"| geometric mean | {threads} | " + " | ".join(means) + " |")
+    return "\n".join(rows)
+
+
+def start(results):
+    """Return a Markdown table of the start-up figures."""
+    rows = ["| start-up | |", "|---|---|"]
+    return "\n".join(rows + [f"| {name} | {value} |" for name, value in results.items()])
+
+
+def shakespeare(results):
+    """Return a Markdown table of training on Tiny Shakespeare."""
+    rows = ["| engine | seconds | nats a character, held out |", "|---|---|---|"]
+    for name, result in results["engines"].items():
+        rows.append(f"| {name} | {result['seconds']:.0f} | {result['nats']:.3f} |")
+    return "\n".join(rows)
+
+
+def write(path, results):
+    """Replace what stands between the marks ``<!-- name -->`` and ``<!-- end -->`` of a file by the tables."""
+    text = path.read_text("utf-8")
+    about = results["machine"]
+    parts = {
+        "machine": f"Measured on {about['cpu']}, " + ", ".join(f"{k} {v}" for k, v in about.items() if k not in ("cpu",)) + ".",
+        "bptt": passes(results["passes"], "forward + BPTT"),
+        "forward": passes(results["passes"], "forward"),
+    }
+    if "startup" in results:
+        parts["startup"] = start(results["startup"])
+    if "shakespeare" in results:
+        parts["shakespeare"] = shakespeare(results["shakespeare"])
+    for name, table in parts.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        if not pattern.search(text):
+            raise SystemExit(f"{path} has no marks for {name!r}")
+        text = pattern.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text)
+    path.write_text(text, "utf-8")
