@@ -32,6 +32,12 @@ def zeros(shape, dtype) -> np.ndarray:
     return array
 
 
+def _block(size: int) -> tuple[np.ndarray, int]:
+    """Return at least `size` bytes, and where the first cache line among them begins."""
+    block = np.empty(size + ALIGNMENT, np.uint8)
+    return block, -block.ctypes.data % ALIGNMENT
+
+
 class Arena:
     """Memory that is handed out piece by piece and taken back all at once.
 
@@ -43,31 +49,29 @@ class Arena:
     PATIENCE = 64  # resets between two looks at whether much less memory would do
 
     def __init__(self):
-        self.block = np.empty(0, np.uint8)
+        self.block, self.start = _block(0)
         self.used = self.peak = self.resets = 0
 
     def reset(self) -> None:
         """Take everything back, and get one block as large as all that was handed out."""
         self.peak = max(self.peak, self.used)
         self.resets += 1
-        if self.used > self.block.size:
-            self.block = np.empty(0, np.uint8)
-            self.block = np.empty(self.used, np.uint8)
+        if self.start + self.used > self.block.size:
+            self.block, self.start = _block(0)  # the old memory goes before the new comes
+            self.block, self.start = _block(self.used)
         elif self.resets % self.PATIENCE == 0:
             if self.peak < self.block.size // 2:
-                self.block = np.empty(self.peak, np.uint8)
+                self.block, self.start = _block(self.peak)
             self.peak = 0
         self.used = 0
 
     def empty(self, shape, dtype) -> np.ndarray:
         """Return an uninitialised C-contiguous array that begins on a cache line."""
-        dtype = np.dtype(dtype)
-        size = math.prod(shape) * dtype.itemsize
-        start = self.used + -(self.block.ctypes.data + self.used) % ALIGNMENT
-        self.used += size + ALIGNMENT
-        if self.used > self.block.size:
+        at = self.start + self.used
+        self.used += -(-math.prod(shape) * dtype.itemsize // ALIGNMENT) * ALIGNMENT
+        if self.start + self.used > self.block.size:
             return empty(shape, dtype)
-        return self.block[start : start + size].view(dtype).reshape(shape)
+        return np.ndarray(shape, dtype, self.block, at)
 
 
 def padded(size: int, dtype) -> int:
@@ -155,6 +159,11 @@ class Layout:
     def full(self) -> bool:
         """Whether every sample runs through all steps."""
         return self.order is None
+
+    @functools.cached_property
+    def places(self) -> np.ndarray:
+        """`order`, also where nothing was sorted."""
+        return np.arange(self.samples) if self.order is None else self.order
 
     @property
     def running(self) -> int:

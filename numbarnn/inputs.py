@@ -4,6 +4,7 @@ import numpy as np
 
 from numbarnn.batch import Call, Layout, Rows, Signal, padded
 from numbarnn.errors import ShapeError, TokenError
+from numbarnn.kernels.cpu.layout import to_sample_major, to_time_major
 
 
 def check_lengths(lengths, samples: int, steps: int) -> np.ndarray | None:
@@ -97,23 +98,35 @@ def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Ro
     if signal.tokens:
         if layout.full:
             check_tokens(array, signal.size, name)
-            rows = np.ascontiguousarray(array.T, np.int32).reshape(-1)
+            rows = np.array(array.T, np.int32, order="C").reshape(
+                -1
+            )  # a copy: the tape must not see later changes of x
         else:
             running = np.arange(steps) < layout.unsort(layout.lengths)[:, None]
             array = np.where(running, array, 0)  # padding may be anything
             check_tokens(array, signal.size, name)
-            rows = np.ascontiguousarray(layout.sort(array).T, np.int32).reshape(-1)
+            rows = np.array(layout.sort(array).T, np.int32, order="C").reshape(-1)
         return Rows(rows, signal.size), layout
-    values = call.zeros((steps * samples, padded(signal.size, call.dtype)))
-    values.reshape(steps, samples, -1)[:, :, : signal.size] = layout.sort(array).transpose(1, 0, 2)
-    return Rows(values, signal.size), layout
+    return feature_rows(call, array, layout), layout
+
+
+def feature_rows(call: Call, array: np.ndarray, layout: Layout) -> Rows:
+    """Return numbers (samples, time steps, features) by rows."""
+    size = array.shape[2]
+    values = call.empty((layout.steps * layout.samples, padded(size, call.dtype)))
+    # A read-only array would be another type, and compile the kernel once more; it is copied.
+    array = np.require(array, call.dtype, ["C", "W"])
+    to_time_major(
+        array.reshape(-1), layout.samples, layout.steps, size, layout.places, values.reshape(-1), values.shape[1]
+    )
+    return Rows(values, size)
 
 
 def from_rows(rows: Rows, layout: Layout) -> np.ndarray:
     """Return rows as a new array (samples, time steps, size) in the caller's order, zero past each length."""
-    values = rows.values.reshape(layout.steps, layout.samples, -1)[:, :, : rows.size].transpose(1, 0, 2)
-    if layout.full:
-        return np.ascontiguousarray(values)
-    values = layout.unsort(np.ascontiguousarray(values))
-    values[np.arange(layout.steps) >= layout.unsort(layout.lengths)[:, None]] = 0
-    return values
+    x = np.empty((layout.samples, layout.steps, rows.size), rows.values.dtype)
+    to_sample_major(
+        rows.values.reshape(-1), rows.values.shape[1], layout.samples, layout.steps, rows.size, layout.places,
+        layout.lengths, x.reshape(-1),
+    )  # fmt: skip
+    return x

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from numbarnn import inputs, parallel
-from numbarnn.batch import Arena, Call, Rows, Signal, padded
+from numbarnn.batch import Arena, Call, Signal
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu import losses as loss_kernels
 from numbarnn.layers.base import Layer
@@ -53,11 +53,10 @@ class Network:
         self.input_size = input_size
         self.names = _names(self.layers)
         self.signals = self._signals()
-        specs = [
-            ParamSpec(f"{name}.{spec.name}", spec.shape, spec.init)
-            for name, layer, signal in zip(self.names, self.layers, self.signals, strict=False)
-            for spec in layer.specs(signal)
-        ]
+        specs, self._learning_below = [], []
+        for name, layer, signal in zip(self.names, self.layers, self.signals, strict=False):
+            self._learning_below.append(bool(specs))
+            specs += [ParamSpec(f"{name}.{spec.name}", spec.shape, spec.init) for spec in layer.specs(signal)]
         self.params = Params(specs, self.dtype)
         self.params.initialize(np.random.default_rng(self.seed))
         self._packed = {}
@@ -79,6 +78,8 @@ class Network:
         signals = [Signal(int(size), tokens=tokens)]
         for layer in self.layers:
             signals.append(layer.output(signals[-1]))
+        if signals[-1].tokens:
+            raise ShapeError("OneHot needs a layer behind it that reads tokens: a recurrent layer or Dense")
         return signals
 
     # Passes
@@ -224,14 +225,10 @@ class Network:
             doutputs = np.asarray(doutputs)
             if doutputs.shape != outputs.shape:
                 raise ShapeError(f"doutputs must have the outputs' shape {outputs.shape}, got {doutputs.shape}")
-            dy = call.zeros((len(out.values), padded(out.size, self.dtype)))
-            by_step = doutputs.reshape(out_layout.samples, out_layout.steps, out.size)
-            dy.reshape(out_layout.steps, out_layout.samples, -1)[:, :, : out.size] = out_layout.sort(by_step).transpose(
-                1, 0, 2
-            )
+            dy = inputs.feature_rows(call, doutputs.reshape(out_layout.samples, out_layout.steps, out.size), out_layout)
             gradient = np.empty(self.params.flat.size, self.dtype)
             dfinal = None if dstate is None else self._states(dstate, layout.samples)
-            dx, dstart = self._backward(call, tape, Rows(dy, out.size), gradient, dfinal, need_dx=not rows.tokens)
+            dx, dstart = self._backward(call, tape, dy, gradient, dfinal, need_dx=not rows.tokens)
             dx = None if rows.tokens else inputs.from_rows(dx, layout)
             return Gradients(self.params.views(gradient), dx, dstart)
 
@@ -271,11 +268,10 @@ class Network:
     def _backward(self, call, tape, dy, gradient, dfinal=None, need_dx=False):
         dfinal = list(dfinal) if dfinal is not None else []
         dstart = []
-        learning = [bool(layer.specs(signal)) for layer, signal in zip(self.layers, self.signals, strict=False)]
         for number in reversed(range(len(self.layers))):
             layer, (packed, kept, layout) = self.layers[number], tape[number]
             ends = dfinal.pop() if layer.state_names and dfinal else None
-            wanted = need_dx or any(learning[:number])
+            wanted = need_dx or self._learning_below[number]
             dy, start = layer.backward(call, packed, kept, dy, layout, ends, gradient, wanted, number)
             if layer.state_names:
                 dstart.append(start)

@@ -11,8 +11,50 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic, overload, register_jitable
 
+# A sum may be taken in any order, as many terms at a time as a vector holds; nothing else may.
+unordered = register_jitable(fastmath={"reassoc", "nsz"})
 # For helpers of cells: the function stays callable from Python, and inside a kernel LLVM inlines it always.
 inlined = register_jitable(forceinline=True)
+
+
+@intrinsic
+def _fma(typingctx, x, y, z):
+    """Return x * y + z: rounded once where Numba's target fuses (elsewhere ``llvm.fma`` would be a library call)."""
+
+    def codegen(context, builder, signature, args):
+        fused = "+fma" in context.codegen().magic_tuple()[2].split(",") or "arm" in context.codegen().magic_tuple()[0]
+        return builder.fma(*args) if fused else builder.fadd(builder.fmul(args[0], args[1]), args[2])
+
+    return x(x, x, x), codegen
+
+
+def fma(x, y, z):
+    """Return x * y + z for three numbers of one type; inside a kernel fused where the processor can."""
+    return x * y + z
+
+
+@overload(fma, jit_options={"forceinline": True})
+def _overload_fma(x, y, z):
+    return lambda x, y, z: _fma(x, y, z)
+
+
+@unordered
+def total(values, at, count):
+    """Return the sum of values[at : at + count]."""
+    result = values.dtype.type(0)
+    for i in range(at, at + count):
+        result += values[i]
+    return result
+
+
+@unordered
+def total_of_squares(values, at, count):
+    """Return the sum of the squares of values[at : at + count]."""
+    result = values.dtype.type(0)
+    for i in range(at, at + count):
+        result += values[i] * values[i]
+    return result
+
 
 # tanh x = x p(x^2) / q(x^2) on [-8, 8], a minimax fit of our own: 6.4e-9 relative in exact arithmetic, 3.2e-7
 # absolute when evaluated in float32 (tests/test_scalar.py walks through the interval). Beyond 8, tanh rounds to 1
@@ -51,7 +93,9 @@ def sigmoid(x):
 def _tanh32(x):
     x = min(max(x, -_LIMIT), _LIMIT)
     u = x * x
-    return x * ((((_P4 * u + _P3) * u + _P2) * u + _P1) * u + _P0) / ((((_Q4 * u + _Q3) * u + _Q2) * u + _Q1) * u + _Q0)
+    p = fma(fma(fma(fma(_P4, u, _P3), u, _P2), u, _P1), u, _P0)
+    q = fma(fma(fma(fma(_Q4, u, _Q3), u, _Q2), u, _Q1), u, _Q0)
+    return x * p / q
 
 
 @overload(tanh, jit_options={"forceinline": True})
@@ -64,7 +108,7 @@ def _tanh(x):
 @overload(sigmoid, jit_options={"forceinline": True})
 def _sigmoid(x):
     if x == types.float32:
-        return lambda x: _HALF * tanh(_HALF * x) + _HALF
+        return lambda x: fma(_HALF, tanh(_HALF * x), _HALF)
     return lambda x: 0.5 * math.tanh(0.5 * x) + 0.5
 
 
@@ -95,9 +139,10 @@ def _power_of_two(typingctx, n):
 
 def _exp32(x):
     clipped = max(x, -_EXP_LIMIT)
-    n = np.floor(clipped * _LOG2E + _HALF)
-    r = clipped - n * _LN2_HIGH - n * _LN2_LOW
-    p = ((((((_E7 * r + _E6) * r + _E5) * r + _E4) * r + _E3) * r + _E2) * r * r) + r + _ONE
+    n = np.floor(fma(clipped, _LOG2E, _HALF))
+    r = fma(n, -_LN2_LOW, fma(n, -_LN2_HIGH, clipped))
+    p = fma(fma(fma(fma(fma(_E7, r, _E6), r, _E5), r, _E4), r, _E3), r, _E2)
+    p = fma(p, r * r, r) + _ONE
     # The conversion of NaN to an integer is undefined; p is NaN then, whatever the power.
     power = _power_of_two(np.int32(n if n < _HALF else _ONE))
     return _ZERO if x < -_EXP_LIMIT else p * power

@@ -131,16 +131,16 @@ class Dense(Layer):
         else:
             x_values, x_row = x.values.reshape(-1), x.values.shape[1]
         height = padded(inputs, dtype)
-        sums = call.empty((width * (height + 1),))
+        sums = call.empty((width * (height + matmul.CHAINS),))
         call.over(
             width // lanes,
             rows.running * width * (inputs + 8),
             lambda a, b, scratch: matmul.weight_gradient(
                 call.table, x_values, x_row, inputs, (0, 1), none, 0, 0, 0, (0, 0),
                 dy.values.reshape(-1), 0, width, rows.samples * width, self.size, rows.active, rows.samples,
-                np.ones(1, dtype), scratch, sums, gradient, places, a, b,
+                scratch, sums, gradient, places, a, b,
             ),
-            scratch=(height + lanes) * matmul.BLOCK,
+            scratch=(height + lanes) * matmul.SPAN,
         )  # fmt: skip
         if not need_dx or x.tokens:
             return None, ()

@@ -39,6 +39,7 @@ class _Packed:
     places: np.ndarray
     units: np.ndarray
     unit_places: list
+    unused: list
     token_rows: np.ndarray
     back_h: np.ndarray
     back_x: np.ndarray
@@ -121,7 +122,7 @@ class Recurrent(Layer):
         check_flag(owner, "return_sequences", self.return_sequences)
         check_number(owner, "dropout", self.dropout, 0, 1, include_high=False)
         check_number(owner, "recurrent_dropout", self.recurrent_dropout, 0, 1, include_high=False)
-        if self.bias not in (True, False, "single"):
+        if not (isinstance(self.bias, bool) or self.bias == "single"):
             raise ValueError(f"{owner}: bias must be True, False or 'single', got {self.bias!r}")
         if self.forget_bias is not None:
             check_number(owner, "forget_bias", self.forget_bias, -1e6, 1e6)
@@ -220,7 +221,7 @@ class Recurrent(Layer):
         cell, hidden, dtype = self.cell, self.hidden_size, call.dtype
         flat, width = params.flat, padded(hidden, dtype)
         inputs = run.signal.size
-        places = self._places(params, prefix, run)
+        places = old.places if old else self._places(params, prefix, run)
         products = 0 if run.signal.tokens else inputs
         recurrents = hidden if cell.recurrent_planes else 0
         forward = old.forward if old else empty((len(cell.planes) * width * (products + recurrents),), dtype)
@@ -252,7 +253,8 @@ class Recurrent(Layer):
             back_h = self._pack_back(call, flat, places[places[:, 1] >= 0], 1, hidden, old and old.back_h)
             if not run.signal.tokens:
                 back_x = self._pack_back(call, flat, places[places[:, 0] >= 0], 0, inputs, old and old.back_x)
-        return _Packed(forward, bias, places, units, unit_places, token_rows, back_h, back_x)
+        unused = old.unused if old else self._unused(params, prefix, run)
+        return _Packed(forward, bias, places, units, unit_places, unused, token_rows, back_h, back_x)
 
     def _pack_back(self, call, flat, places, side, columns, old):
         packed = old
@@ -279,6 +281,17 @@ class Recurrent(Layer):
                 if bias in params:
                     places[row, 2 + column] = params.offsets[bias] + first
         return places
+
+    def _unused(self, params, prefix, run):
+        """Return (place, size) in the flat parameters of the rows of gates that no plane takes: their gradient is zero."""
+        cell, hidden, found = self.cell, self.hidden_size, []
+        for side, planes, size in (("ih", cell.input_planes, run.signal.size), ("hh", cell.recurrent_planes, hidden)):
+            for first, gate in enumerate(cell.gates):
+                for kind, columns in (("weight", size), ("bias", 1)):
+                    name = f"{prefix}{kind}_{side}{run.suffix}"
+                    if gate not in planes.values() and name in params:
+                        found.append((params.offsets[name] + first * hidden * columns, hidden * columns))
+        return found
 
     def _ranges(self):
         """Return the (first, last) planes that x and that h enters."""
@@ -405,6 +418,8 @@ class Recurrent(Layer):
                 ends, dplanes, product, dx_values, dx_row, add, dunits, lo, hi,
             ),
         )  # fmt: skip
+        for at, size in packed.unused:
+            gradient[at : at + size] = 0
         for unit, at in enumerate(packed.unit_places):
             gradient[at : at + hidden] = dunits[unit, :, :hidden].sum(axis=0)
         self._weight_gradients(call, run, packed, tape, layout, dplanes, recurrents, gradient)
@@ -437,16 +452,15 @@ class Recurrent(Layer):
         else:
             h, h_at = tape.states.reshape(-1), plane if run.reverse else 0
         rows = padded(inputs, dtype) + padded(recurrents, dtype)
-        sums = call.empty((panels * (rows + 1) * lanes,))
-        ones = np.ones(1, dtype)
+        sums = call.empty((panels * (rows + matmul.CHAINS) * lanes,))
         call.over(
             panels,
             layout.running * len(cell.planes) * width * (inputs + recurrents + 8),
             lambda a, b, scratch: matmul.weight_gradient(
                 call.table, x_values, x_row, inputs, x_planes, h, h_at, width, recurrents, h_planes,
-                flat, plane, width, step, hidden, layout.active, samples, ones, scratch, sums, gradient, places, a, b,
+                flat, plane, width, step, hidden, layout.active, samples, scratch, sums, gradient, places, a, b,
             ),
-            scratch=(rows + lanes) * matmul.BLOCK,
+            scratch=(rows + lanes) * matmul.SPAN,
         )  # fmt: skip
 
     def _join(self, call, outputs, layout):
@@ -552,12 +566,11 @@ def _activation(owner, name):
 def drop(call: Call, x: Rows, layout: Layout, rate: float, stream: int) -> Rows:
     """Return x after dropout with the mask of (call.seed, call.step, stream)."""
     y = call.zeros(x.values.shape)
-    samples = np.arange(layout.samples) if layout.order is None else layout.order
     call.over_samples(
         layout,
         layout.running * x.size * 20,
         lambda lo, hi: dropout(
-            x.values.reshape(-1), x.values.shape[1], y.reshape(-1), y.shape[1], x.size, samples, layout.active,
+            x.values.reshape(-1), x.values.shape[1], y.reshape(-1), y.shape[1], x.size, layout.places, layout.active,
             layout.samples, float(rate), call.seed, call.step, stream, lo, hi,
         ),
     )  # fmt: skip
@@ -566,4 +579,4 @@ def drop(call: Call, x: Rows, layout: Layout, rate: float, stream: int) -> Rows:
 
 def _repeated(units, samples):
     """Return per-unit weights (U, Hp) as (U, N, Hp)."""
-    return np.ascontiguousarray(np.broadcast_to(units[:, None, :], (len(units), samples, units.shape[1])))
+    return np.repeat(units[:, None, :], samples, axis=1)  # always a copy: a view would be another type to the kernel

@@ -3,7 +3,7 @@
 import math
 
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.scalar import exp
+from numbarnn.kernels.scalar import exp, total, total_of_squares
 
 
 @jit
@@ -29,13 +29,13 @@ def softmax_cross_entropy(logits, row, classes, targets, weights, scale, losses,
         top = logits[at]
         for j in range(1, classes):
             top = max(top, logits[at + j])
-        total = zero
+        # A sum beside stores would get two bodies, by whether the arrays may overlap, that round differently
+        # (tests/test_losses_optim.py moves the arrays about); so sums stand in loops of their own, over one array.
         for j in range(classes):
-            value = exp(logits[at + j] - top)
-            dlogits[at + j] = value
-            total += value
-        losses[r] = weight * (math.log(total) + (top - goal))
-        factor = dlogits.dtype.type(scale * weight / total)
+            dlogits[at + j] = exp(logits[at + j] - top)
+        whole = total(dlogits, at, classes)
+        losses[r] = weight * (math.log(whole) + (top - goal))
+        factor = dlogits.dtype.type(scale * weight / whole)
         for j in range(classes):
             dlogits[at + j] *= factor
         dlogits[at + targets[r]] -= dlogits.dtype.type(scale * weight)
@@ -51,12 +51,9 @@ def softmax(logits, row, classes, probabilities, first, last):
         top = logits[at]
         for j in range(1, classes):
             top = max(top, logits[at + j])
-        total = logits.dtype.type(0)
         for j in range(classes):
-            value = exp(logits[at + j] - top)
-            probabilities[to + j] = value
-            total += value
-        factor = logits.dtype.type(1) / total
+            probabilities[to + j] = exp(logits[at + j] - top)
+        factor = logits.dtype.type(1) / total(probabilities, to, classes)
         for j in range(classes):
             probabilities[to + j] *= factor
 
@@ -77,11 +74,10 @@ def mean_squared_error(outputs, row, columns, targets, weights, scale, losses, d
                 doutputs[at + j] = zero
             continue
         factor = outputs.dtype.type(2.0 * scale * weight / columns)
-        total = zero
         for j in range(columns):
-            difference = outputs[at + j] - targets[r * columns + j]
-            total += difference * difference
-            doutputs[at + j] = factor * difference
-        losses[r] = weight * total / columns
+            doutputs[at + j] = outputs[at + j] - targets[r * columns + j]
+        losses[r] = weight * total_of_squares(doutputs, at, columns) / columns
+        for j in range(columns):
+            doutputs[at + j] *= factor
         for j in range(columns, row):
             doutputs[at + j] = zero

@@ -3,12 +3,28 @@
 import numpy as np
 
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.cpu.simd import PAIR, QUAD, TALLEST, panel_of, tiles
+from numbarnn.kernels.cpu.simd import (
+    PAIR,
+    QUAD,
+    TALLEST,
+    add_row,
+    copy_row,
+    lanes_of,
+    panel_of,
+    tiles,
+    transpose_rows,
+)
 
 # Values of k in one block: a panel's block (16 KiB on AVX2) stays in the first-level cache while all rows pass.
 BLOCK = 256
+# Rows (t, n) in one block of a weight gradient, where panels of two matrices share the first-level cache.
+SPAN = 128
+# Rows over which the sums for a bias are spread.
+CHAINS = 4
 # Rows of a large product that pass over all panels together, so that they stay in the second-level cache.
 ROWS = 120
+# Rows of a weight matrix that are packed together.
+BAND = 64
 # A plain 0 or 1 in a call from kernel to kernel is a type of its own to Numba, and would compile the callee once more.
 ZERO, ONE = np.intp(0), np.intp(1)
 
@@ -44,13 +60,17 @@ def pack_forward(weights, places, outputs, inputs, recurrents, packed, bias, fir
 @jit
 def _transpose(weights, at, length, columns, packed, to):
     """Fill one panel with `columns` rows of a matrix of `length` columns, transposed."""
-    w = panel_of(packed)
-    for j in range(columns):
-        for k in range(length):
-            packed[to + k * w + j] = weights[at + j * length + k]
-    for k in range(length):
+    w, lanes = panel_of(packed), lanes_of(packed)
+    k = 0
+    if columns == w:
+        while k + lanes <= length:
+            transpose_rows(weights, at + k, length, packed, to + k * w)
+            k += lanes
+    for i in range(k, length):
+        for j in range(columns):
+            packed[to + i * w + j] = weights[at + j * length + i]
         for j in range(columns, w):
-            packed[to + k * w + j] = 0
+            packed[to + i * w + j] = 0
 
 
 @jit
@@ -61,19 +81,25 @@ def pack_backward(weights, places, side, outputs, inputs, packed, first, last):
     packed : out, (Ip / W, planes * outputs, W).
     """
     w = panel_of(packed)
-    for p in range(first, last):
-        column = p * w
-        columns = min(w, inputs - column)
-        to = p * places.shape[0] * outputs * w
-        for g in range(places.shape[0]):
-            at = places[g, side] + column
-            for _ in range(outputs):
-                for j in range(columns):
-                    packed[to + j] = weights[at + j]
-                for j in range(columns, w):
-                    packed[to + j] = 0
-                at += inputs
-                to += w
+    high = places.shape[0] * outputs
+    # Some rows for all panels at a time, so that a page of memory is visited once.
+    for g in range(places.shape[0]):
+        for start in range(0, outputs, BAND):
+            stop = min(start + BAND, outputs)
+            for p in range(first, last):
+                at = places[g, side] + start * inputs + p * w
+                to = (p * high + g * outputs + start) * w
+                columns = min(w, inputs - p * w)
+                for _ in range(start, stop):
+                    if columns == w:
+                        copy_row(weights, at, packed, to)
+                    else:
+                        for j in range(columns):
+                            packed[to + j] = weights[at + j]
+                        for j in range(columns, w):
+                            packed[to + j] = 0
+                    at += inputs
+                    to += w
 
 
 @jit
@@ -163,19 +189,18 @@ def _rows(
 
 @jit
 def _gather(a, at, row, step, panels, active, t, n, gathered, to):
-    """Copy up to BLOCK running rows of a matrix, from (t, n) on, into panels of BLOCK rows; return their number."""
+    """Copy up to SPAN running rows of a matrix, from (t, n) on, into panels of SPAN rows; return their number."""
     w = panel_of(gathered)
     k = 0
     for q in range(panels):
         k = 0
         step_now, n_now = t, n
-        while k < BLOCK and step_now < active.size:
-            count = min(BLOCK - k, active[step_now] - n_now)
+        while k < SPAN and step_now < active.size:
+            count = min(SPAN - k, active[step_now] - n_now)
             source = at + step_now * step + n_now * row + q * w
-            goal = to + (q * BLOCK + k) * w
+            goal = to + (q * SPAN + k) * w
             for _ in range(count):
-                for j in range(w):
-                    gathered[goal + j] = a[source + j]
+                copy_row(a, source, gathered, goal)
                 source += row
                 goal += w
             k += max(count, 0)
@@ -193,7 +218,7 @@ def _transposed_product(table, a, a_at, columns, k, b, b_at, c, c_at):
         count = (rows + TALLEST - 1) // TALLEST
         height = rows // count
         taller = rows - count * height
-        at, to = a_at + q * BLOCK * w, c_at + q * w * w
+        at, to = a_at + q * SPAN * w, c_at + q * w * w
         if taller > 0:
             tiles(table, height, taller, c, to, w, a, at, 1, w, k, 1, 0, a, 0, 0, 0, b, b_at, 0, c, to, w)
         done = taller * (height + 1)
@@ -222,18 +247,26 @@ def affine(table, x, x_row, inputs, packed, bias, y, y_row, active, batch, lo, h
 
 
 @jit
+def _add_rows(a, at, rows, sums, to):
+    """Add the rows of a panel to CHAINS rows of sums in turn, which need not wait for each other."""
+    w = panel_of(a)
+    for i in range(rows):
+        add_row(a, at + i * w, sums, to + (i % CHAINS) * w)
+
+
+@jit
 def weight_gradient(
     table,
     x, x_row, inputs, input_planes,
     h, h_at, h_row, units, recurrent_planes,
     d, d_plane, d_row, d_step, outputs,
-    active, batch, ones, gathered, sums,
+    active, batch, gathered, sums,
     gradient, places, first, last,
 ):  # fmt: skip
     """Write the gradients of the weights of one or two products, and of their biases, for the panels [first, last).
 
     The products are ``z[t, n, g, j] = x[t, n] . W_ih[g, j] + h[t, n] . W_hh[g, j] + b[g, j]``; the gradients are the
-    sums over all running (t, n) of ``d[t, n, g, j] * x[t, n, c]`` and so on, in blocks of BLOCK rows in the order of
+    sums over all running (t, n) of ``d[t, n, g, j] * x[t, n, c]`` and so on, in blocks of SPAN rows in the order of
     (t, n), each block summed from zero. A dense layer has one plane and no h.
 
     table             (8,) addresses of the tiles
@@ -243,18 +276,17 @@ def weight_gradient(
     recurrent_planes  (first, last) of the planes that h enters
     d                 in, 1-D: plane g of row (t, n) at ``g * d_plane + t * d_step + n * d_row``, `outputs` columns
     active            (T,) running rows of each step
-    ones              (1,) a one: the bias is the weight of a constant input
-    gathered          scratch of this thread, (Cp + Hp + W) * BLOCK
-    sums              scratch shared by the threads, (panels, Cp + Hp + 1, W)
+    gathered          scratch of this thread, (Cp + Hp + W) * SPAN
+    sums              scratch shared by the threads, (panels, Cp + Hp + CHAINS, W)
     gradient          out, 1-D: the flat gradient of all parameters, with W_ih and W_hh as (rows, columns)
     places            (planes, 4) where in `gradient` a plane's rows of W_ih and W_hh begin, and its two biases; -1: nowhere
     """
     w = panel_of(d)
     panels = (outputs + w - 1) // w
     x_panels, h_panels = (inputs + w - 1) // w, (units + w - 1) // w
-    h_to = x_panels * BLOCK * w
-    d_to = h_to + h_panels * BLOCK * w
-    high = (x_panels + h_panels) * w + 1
+    h_to = x_panels * SPAN * w
+    d_to = h_to + h_panels * SPAN * w
+    high = (x_panels + h_panels) * w + CHAINS
     for i in range(first * high * w, last * high * w):
         sums[i] = 0
     t, n = ZERO, ZERO
@@ -269,8 +301,7 @@ def weight_gradient(
                 _transposed_product(table, gathered, ZERO, inputs, k, gathered, d_to, sums, to)
             if recurrent_planes[0] <= g and g < recurrent_planes[1]:
                 _transposed_product(table, gathered, h_to, units, k, gathered, d_to, sums, to + x_panels * w * w)
-            to += (high - 1) * w
-            tiles(table, 0, 1, sums, to, w, ones, 0, 0, 0, k, 1, 0, ones, 0, 0, 0, gathered, d_to, 0, sums, to, w)
+            _add_rows(gathered, d_to, k, sums, to + (high - CHAINS) * w)
         if k == 0:
             break
         while k > 0:
@@ -291,7 +322,9 @@ def weight_gradient(
             if places[g, 1] >= 0:
                 for c in range(units):
                     gradient[places[g, 1] + row * units + c] = sums[at + (x_panels * w + c) * w + j]
-            bias = sums[at + (high - 1) * w + j]
+            bias = sums[at + (high - CHAINS) * w + j]
+            for i in range(1, CHAINS):
+                bias += sums[at + (high - CHAINS + i) * w + j]
             if places[g, 2] >= 0:
                 gradient[places[g, 2] + row] = bias
             if places[g, 3] >= 0:

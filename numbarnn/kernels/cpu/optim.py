@@ -6,7 +6,10 @@ torch.
 
 import math
 
+import numpy as np
+
 from numbarnn.kernels.compile import jit
+from numbarnn.kernels.scalar import unordered
 
 
 @jit
@@ -47,9 +50,14 @@ def adam(weights, gradient, mean, square, keep, l2, beta1, rest1, beta2, rest2, 
 @jit
 def sum_of_squares(values):
     """Return the sum of the squares in float64."""
+    return _sum_of_squares(values)
+
+
+@unordered
+def _sum_of_squares(values):
     total = 0.0
     for i in range(values.size):
-        value = float(values[i])
+        value = np.float64(values[i])
         total += value * value
     return total
 

@@ -66,6 +66,106 @@ def panel_of(typingctx, array):
     return types.intp(array), codegen
 
 
+@intrinsic
+def copy_row(typingctx, a, at, b, to):
+    """Copy one row of a panel: b[to : to + W] = a[at : at + W].
+
+    A loop over W numbers would check for overlapping arrays at every row: 13 ns instead of 2.
+    """
+
+    def codegen(context, builder, signature, args):
+        row = _Row(context, builder, signature.args, args)
+        for v in range(VECTORS):
+            builder.store(row.load(row.source, v), row.place(row.goal, v), align=row.size)
+        return context.get_dummy_value()
+
+    return types.void(a, types.intp, b, types.intp), codegen
+
+
+@intrinsic
+def add_row(typingctx, a, at, b, to):
+    """Add one row of a panel: b[to : to + W] += a[at : at + W]."""
+
+    def codegen(context, builder, signature, args):
+        row = _Row(context, builder, signature.args, args)
+        for v in range(VECTORS):
+            total = builder.fadd(row.load(row.goal, v), row.load(row.source, v))
+            builder.store(total, row.place(row.goal, v), align=row.size)
+        return context.get_dummy_value()
+
+    return types.void(a, types.intp, b, types.intp), codegen
+
+
+@intrinsic
+def lanes_of(typingctx, array):
+    """Inside a kernel: numbers in one vector register, as a compile-time constant."""
+
+    def codegen(context, builder, signature, args):
+        return context.get_constant(types.intp, target()[0] * 8 // array.dtype.bitwidth)
+
+    return types.intp(array), codegen
+
+
+@intrinsic
+def transpose_rows(typingctx, a, at, row, b, to):
+    """Transpose W rows of as many numbers as a vector has: b[to + k * W + j] = a[at + j * row + k]."""
+
+    def codegen(context, builder, signature, args):
+        arrays = _Row(context, builder, (signature.args[0], None, signature.args[3], None), (*args[:2], *args[3:]))
+        lanes = arrays.lanes
+        for v in range(VECTORS):
+            first = builder.mul(args[2], INDEX(v * lanes))
+            rows = [
+                arrays.load(builder.gep(arrays.source, [builder.add(first, builder.mul(args[2], INDEX(j)))]), 0)
+                for j in range(lanes)
+            ]
+            for k, column in enumerate(_transposed(builder, rows)):
+                goal = builder.gep(arrays.goal, [INDEX(k * VECTORS * lanes)])
+                builder.store(column, arrays.place(goal, v), align=arrays.size)
+        return context.get_dummy_value()
+
+    return types.void(a, types.intp, types.intp, b, types.intp), codegen
+
+
+def _transposed(builder, rows):
+    """Return the columns of a square block of vectors, by exchanging its off-diagonal quarters, quarters of quarters ..."""
+    lanes, rows = len(rows), list(rows)
+    distance = lanes // 2
+    while distance:
+        low = [j if not j & distance else lanes + j - distance for j in range(lanes)]
+        high = [j + distance if not j & distance else lanes + j for j in range(lanes)]
+        for i in range(lanes):
+            if not i & distance:
+                a, b = rows[i], rows[i + distance]
+                rows[i] = builder.shuffle_vector(a, b, _mask(low))
+                rows[i + distance] = builder.shuffle_vector(a, b, _mask(high))
+        distance //= 2
+    return rows
+
+
+def _mask(places):
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places)
+
+
+class _Row:
+    """Vector access to two arrays, of which one is read and one written; their types and values are (a, at, b, to)."""
+
+    def __init__(self, context, builder, kinds, args):
+        self.builder = builder
+        dtype = kinds[0].dtype
+        self.size, self.lanes = dtype.bitwidth // 8, target()[0] * 8 // dtype.bitwidth
+        self.vector = ir.VectorType(_scalar(dtype), self.lanes)
+        source = context.make_array(kinds[0])(context, builder, args[0]).data
+        goal = context.make_array(kinds[2])(context, builder, args[2]).data
+        self.source, self.goal = builder.gep(source, [args[1]]), builder.gep(goal, [args[3]])
+
+    def place(self, pointer, v):
+        return self.builder.bitcast(self.builder.gep(pointer, [INDEX(v * self.lanes)]), self.vector.as_pointer())
+
+    def load(self, pointer, v):
+        return self.builder.load(self.place(pointer, v), align=self.size)
+
+
 @functools.cache
 def tile_table(dtype):
     """Return the addresses of the compiled tiles for a NumPy float dtype, in the order of `TILES`."""

@@ -5,7 +5,7 @@ of a table, and an embedding is the table itself. Indices are checked before the
 """
 
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.cpu.simd import panel_of
+from numbarnn.kernels.cpu.simd import add_row, panel_of
 
 
 @jit
@@ -56,8 +56,7 @@ def token_gradient(
             for n in range(active[t]):
                 source = g * d_plane + t * d_step + n * d_row + column
                 goal = tokens[t * batch + n] * w
-                for j in range(w):
-                    sums[goal + j] += d[source + j]
+                add_row(d, source, sums, goal)
         for j in range(min(w, outputs - column)):
             to = places[g, 0] + (column + j) * size
             for v in range(size):
