@@ -96,8 +96,10 @@ def scheme(name: str, fan: int, gates: int = 1) -> Scheme:
     match = re.fullmatch(r"uniform\(\s*([0-9.eE+-]+)\s*\)", name) if isinstance(name, str) else None
     try:
         limit = float(match.group(1))
+        if not 0 <= limit < np.inf:
+            raise ValueError
     except (AttributeError, ValueError):
         raise ValueError(
-            f"init must be 'keras', 'torch', 'orthogonal' or 'uniform(a)' with a number a, got {name!r}"
+            f"init must be 'keras', 'torch', 'orthogonal' or 'uniform(a)' with a finite number a >= 0, got {name!r}"
         ) from None
     return Scheme(*[uniform(-limit, limit)] * 4)

@@ -111,6 +111,8 @@ class SoftmaxCrossEntropy(Loss):
     _kernel = staticmethod(kernels.softmax_cross_entropy)
 
     def __post_init__(self):
+        if isinstance(self.ignore_index, bool) or not isinstance(self.ignore_index, (int, np.integer)):
+            raise TypeError(f"ignore_index must be an integer, got {self.ignore_index!r}")
         if self.class_weight is not None:
             weights = tuple(float(w) for w in self.class_weight)
             if not all(np.isfinite(w) and w >= 0 for w in weights):
@@ -138,11 +140,11 @@ class SoftmaxCrossEntropy(Loss):
                 f"target holds {', '.join(map(str, values[:5]))}{' ...' if len(values) > 5 else ''}; the model has "
                 f"{outputs.size} classes, 0 to {outputs.size - 1} (use {self.ignore_index} for positions that do not count)"
             )
-        return rows.astype(np.int32)
+        return np.where(rows == self.ignore_index, -1, rows).astype(np.int32)
 
     def weights(self, rows: np.ndarray, layout: Layout, sample_weight) -> np.ndarray:
         weights = super().weights(rows, layout, sample_weight)
-        ignored = rows == self.ignore_index
+        ignored = rows == -1
         if self.class_weight is None and not ignored.any():
             return weights
         if weights.size == 0:

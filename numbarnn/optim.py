@@ -233,6 +233,12 @@ class Schedule:
         return 1.0
 
 
+def _check_positive(owner, name):
+    value = getattr(owner, name)
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{type(owner).__name__}: {name} must be a positive integer, got {value!r}")
+
+
 @schedule
 @dataclass(frozen=True)
 class StepDecay(Schedule):
@@ -240,6 +246,9 @@ class StepDecay(Schedule):
 
     every: int
     gamma: float = 0.1
+
+    def __post_init__(self):
+        _check_positive(self, "every")
 
     def factor(self, epoch: int, step: int) -> float:
         return self.gamma ** (epoch // self.every)
@@ -265,6 +274,9 @@ class Cosine(Schedule):
     steps: int
     low: float = 0.0
 
+    def __post_init__(self):
+        _check_positive(self, "steps")
+
     def factor(self, epoch: int, step: int) -> float:
         return self.low + (1.0 - self.low) * 0.5 * (1.0 + math.cos(math.pi * min(step / self.steps, 1.0)))
 
@@ -276,6 +288,9 @@ class WarmUp(Schedule):
 
     steps: int
     then: Schedule = Schedule()
+
+    def __post_init__(self):
+        _check_positive(self, "steps")
 
     def factor(self, epoch: int, step: int) -> float:
         return min((step + 1) / self.steps, 1.0) * self.then.factor(epoch, step)

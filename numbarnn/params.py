@@ -101,14 +101,20 @@ class Params(Mapping):
             raise KeyError(
                 f"the names do not fit: missing {missing or 'none'}, unknown {unknown or 'none'}; this model has {list(self)}"
             )
-        arrays = {name: np.asarray(values[name]) for name in self}
-        for name, array in arrays.items():
+        arrays = {}
+        for name in self:
+            array = np.asarray(values[name])
             if array.shape != self[name].shape:
                 raise ShapeError(f"{name}: expected shape {self[name].shape}, got {array.shape}")
             if array.dtype.kind not in "fiu":
                 raise ValueError(f"{name}: expected numbers, got dtype {array.dtype}")
-            if not np.isfinite(array).all():
-                raise ValueError(f"{name}: holds {np.count_nonzero(~np.isfinite(array))} values that are not finite")
+            with np.errstate(over="ignore"):
+                arrays[name] = array.astype(self._flat.dtype)
+            finite = np.isfinite(arrays[name])
+            if not finite.all():
+                raise ValueError(
+                    f"{name}: holds {np.count_nonzero(~finite)} values that are not finite in {self._flat.dtype}"
+                )
         with self.writing() as flat:
             for name, view in self.views(flat).items():
                 view[...] = arrays[name]

@@ -119,6 +119,8 @@ def check(cell_class):
         ]
         if unknown:
             raise ValueError(f"{name}.{attribute} names {unknown}, which are neither its planes nor its gates")
+        if len(set(planes.values())) < len(planes):
+            raise ValueError(f"{name}.{attribute} must name every gate once, got {planes}")
         places = [cell_class.planes.index(p) for p in planes]
         if places and places != list(range(places[0], places[0] + len(places))):
             raise ValueError(f"{name}.{attribute} must name adjacent planes in their order, got {list(planes)}")
