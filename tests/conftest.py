@@ -6,6 +6,7 @@ import pytest
 from hypothesis import settings
 
 from numbarnn import Model, Recurrent, parallel
+from numbarnn.batch import Arena
 from numbarnn.cells import CELLS
 from numbarnn.cells.activation import ACTIVATIONS
 
@@ -101,7 +102,7 @@ def assert_close(actual, expected, tolerance, what="array"):
 def assert_same_bits(actual, expected, what="array"):
     """Compare two arrays bit for bit."""
     actual, expected = np.ascontiguousarray(actual), np.ascontiguousarray(expected)
-    assert actual.shape == expected.shape and actual.dtype == expected.dtype, what
+    assert (actual.shape, actual.dtype) == (expected.shape, expected.dtype), what
     if actual.tobytes() != expected.tobytes():
         different = np.count_nonzero(actual != expected)
         raise AssertionError(f"{what}: {different} of {actual.size} values differ")
@@ -164,12 +165,18 @@ def pieces(monkeypatch):
 
 @pytest.fixture
 def poisoned(monkeypatch):
-    """Return a function after whose call all memory that NumPy leaves uninitialised holds NaN."""
-    empty = np.empty
+    """Return a function after whose call all memory that NumPy and arenas leave uninitialised holds NaN."""
 
-    def filled(shape, dtype=float, *args, **kwargs):
-        array = empty(shape, dtype, *args, **kwargs)
-        array.reshape(-1).view(np.uint8)[...] = 0xFF
-        return array
+    def poisoning(empty):
+        def filled(*args, **kwargs):
+            array = empty(*args, **kwargs)
+            array.reshape(-1).view(np.uint8)[...] = 0xFF
+            return array
 
-    return lambda: monkeypatch.setattr(np, "empty", filled)
+        return filled
+
+    def poison():
+        monkeypatch.setattr(np, "empty", poisoning(np.empty))
+        monkeypatch.setattr(Arena, "empty", poisoning(Arena.empty))
+
+    return poison

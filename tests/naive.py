@@ -176,8 +176,9 @@ def softmax_cross_entropy(
     if class_weight is not None:
         weights = weights * np.asarray(class_weight)[safe]
     top = logits.max(axis=-1, keepdims=True)
-    log_sum = np.log(np.exp(logits - top).sum(axis=-1)) + top[..., 0]
-    losses = log_sum - np.take_along_axis(logits, safe[..., None], axis=-1)[..., 0]
+    chosen = np.take_along_axis(logits, safe[..., None], axis=-1)
+    # top - chosen first: beside a large top the logarithm would be rounded away.
+    losses = np.log(np.exp(logits - top).sum(axis=-1)) + (top - chosen)[..., 0]
     scale = _scale(weights, reduction)
     gradient = (softmax(logits) - one_hot(safe, logits.shape[-1])) * weights[..., None] * scale
     return _total(losses, weights) * scale, np.where(weights[..., None] > 0, gradient, 0)

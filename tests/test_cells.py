@@ -37,7 +37,7 @@ RAGGED = [4, 6, 0, 1, 6]
 
 @pytest.mark.parametrize("name", CELLS)
 def test_naive_equation_exists(name):
-    step, states = naive.cell(name)
+    _, states = naive.cell(name)
     assert states == len(CELLS[name].states)
 
 
@@ -66,7 +66,9 @@ def test_every_state_at_every_step(record, dtype):
     steps = 7
     model = recurrent_model(record, 3, 17, dtype)
     x = np.repeat(normal(1, 1, steps, 3, dtype=dtype), steps + 1, axis=0)
-    state = tuple(tuple(np.repeat(a[:, :1], steps + 1, axis=1) for a in entry) for entry in random_state(model, steps + 1))
+    state = tuple(
+        tuple(np.repeat(a[:, :1], steps + 1, axis=1) for a in entry) for entry in random_state(model, steps + 1)
+    )
     lengths = np.arange(steps + 1)
     _, final = model.forward(x, state, lengths)
     _, expected = naive_run(model, x, state, lengths)
@@ -252,7 +254,7 @@ def test_length_zero(record, dtype, bidirectional):
 @directions
 def test_all_lengths_zero(record, bidirectional):
     model = recurrent_model(record, 3, 5, bidirectional=bidirectional)
-    outputs, final, pullback = model.vjp(normal(0, 2, 4, 3), random_state(model, 2), [0, 0])
+    outputs, _, pullback = model.vjp(normal(0, 2, 4, 3), random_state(model, 2), [0, 0])
     gradients = pullback(np.ones_like(outputs))
     assert not outputs.any()
     for name, array in gradients.params.items():
@@ -340,7 +342,8 @@ def test_threads(record, dtype, hidden, lengths, pieces):
     results = []
     for n_threads in (1, 2, 3, 5):
         options = {"num_layers": 2, "bidirectional": True, "n_threads": n_threads}
-        model = recurrent_model(record, 18, hidden, dtype, **options)  # a model keeps its packed weights: a new one each time
+        # A model keeps its packed weights: a new one each time.
+        model = recurrent_model(record, 18, hidden, dtype, **options)
         x, state = normal(0, 7, 5, 18, dtype=dtype), random_state(model, 7)
         pieces.clear()
         outputs, final, pullback = model.vjp(x, state, lengths)

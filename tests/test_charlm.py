@@ -13,7 +13,7 @@ from numbarnn.data import CharVocabulary
 from numbarnn.errors import ShapeError, TokenError
 
 TEXT = "the cat sat on the mat. the dog sat on the log.\n" * 12
-UNICODE = "αβγ – naïve 😀 \U0001d11e\ud800 end. " * 20  # beyond the basic plane, and a lone surrogate
+UNICODE = "αβγ — naïve 😀 \U0001d11e\ud800 end. " * 20  # beyond the basic plane, and a lone surrogate
 
 
 def make(cell="lstm", text=TEXT, epochs=3, **options):

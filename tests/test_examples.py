@@ -37,8 +37,8 @@ def test_custom_cell():
 
 
 def test_char_model(tmp_path):
-    (tmp_path / "text.txt").write_text("the cat sat on the mat. the dog sat on the log.\n" * 100)
-    shown = run("char_model.py", str(tmp_path / "text.txt"), "--epochs", "4", "--hidden-size", "24")
+    (tmp_path / "text.txt").write_text("the cat sat on the mat. the dog sat on the log.\n" * 400)
+    shown = run("char_model.py", str(tmp_path / "text.txt"), "--epochs", "10", "--hidden-size", "24")
     assert "it writes the same: True" in shown
     assert float(re.search(r"([\d.]+) nats", shown)[1]) < 1.0
 

@@ -52,7 +52,9 @@ def test_recurrent(kind, num_layers, bidirectional, bias, lengths, dtype):
 
     directions = 2 if bidirectional else 1
     x = leaf(normal(0, N, T, C, dtype=dtype))
-    states = [leaf(0.5 * normal(1 + s, num_layers * directions, N, H, dtype=dtype)) for s in range(2 if kind == "LSTM" else 1)]
+    states = [
+        leaf(0.5 * normal(1 + s, num_layers * directions, N, H, dtype=dtype)) for s in range(2 if kind == "LSTM" else 1)
+    ]
     start = tuple(states) if kind == "LSTM" else states[0]
     if lengths is None:
         y, end = net(x, start)
@@ -145,8 +147,9 @@ def test_clipping(dtype, limit):
 
 def value_and_gradient(loss, logits, target, reduction):
     """Return (value, gradient as an array of the logits' shape) of a loss of the package."""
-    rows, layout = to_rows(logits, Signal(logits.shape[2]), None, logits.dtype)
-    value, gradient, _ = loss.value_and_gradient(Call(logits.dtype), rows, target, layout, reduction)
+    call = Call(logits.dtype)
+    rows, layout = to_rows(call, logits, Signal(logits.shape[2]), None)
+    value, gradient, _ = loss.value_and_gradient(call, rows, target, layout, reduction)
     by_step = gradient.values.reshape(layout.steps, layout.samples, -1)[:, :, : logits.shape[2]]
     return value, by_step.transpose(1, 0, 2)
 

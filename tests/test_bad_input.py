@@ -1,0 +1,555 @@
+"""What does not fit is refused, with the exception that a caller would expect and a message that says what fits."""
+
+import collections
+import types
+
+import numpy as np
+import pytest
+
+from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Recurrent, cells, initializers
+from numbarnn.cells import CELLS, register
+from numbarnn.cells.activation import ACTIVATIONS
+from numbarnn.errors import ShapeError, TokenError
+from numbarnn.losses import SoftmaxCrossEntropy, make_loss
+from numbarnn.optim import SGD, Adam, AdamW, Cosine, RMSprop, StepDecay, WarmUp, make_optimizer
+
+NAN, INF = float("nan"), float("inf")
+X = np.zeros((3, 4, 2))
+TOKENS = np.zeros((3, 4), int)
+
+
+@pytest.fixture(scope="module")
+def m():
+    """Models by kind; all take 3 samples of 4 steps."""
+
+    def make(*layers, **options):
+        return Model(layers, dtype="float64", n_threads=1, **options)
+
+    return types.SimpleNamespace(
+        lstm=make(LSTM(5), Dense(3), input_size=2),
+        gru=make(GRU(5, 2, bidirectional=True), input_size=2),
+        single=make(RNN(5), input_size=1),
+        letters=make(OneHot(6), RNN(5), Dense(6)),
+        embedded=make(Embedding(6, 2), RNN(5, return_sequences=False), Dense(6)),
+        numbers=make(RNN(5), Dense(2), input_size=2),
+    )
+
+
+def refused(name, call, error, message):
+    """One row of a table: the call gets the models `m`."""
+    return pytest.param(call, error, message, id=name)
+
+
+def check(call, error, message, *arguments):
+    with pytest.raises(error, match=message) as caught:
+        call(*arguments)
+    # The very class, or a subclass that the package made for this.
+    assert caught.type is error or caught.type.__module__.startswith("numbarnn"), caught.type
+
+
+def changed(array, place, value):
+    array = np.array(array, dtype=np.result_type(array, type(value)))
+    array[place] = value
+    return array
+
+
+# Data
+
+DATA = [
+    refused("rank-2", lambda m: m.lstm.forward(X[0]),
+        ShapeError, r"x must .* with 2 features, got \(4, 2\); add an axis: x\[None\]"),
+    refused("rank-2-one-feature", lambda m: m.single.forward(X[:, :, 0]),
+        ShapeError, r"got \(3, 4\); add an axis: x\[:, :, None\]"),
+    refused("rank-4", lambda m: m.lstm.forward(X[None]), ShapeError, r"got \(1, 3, 4, 2\)"),
+    refused("rank-0", lambda m: m.lstm.forward(1.0), ShapeError, r"got \(\)"),
+    refused("none", lambda m: m.lstm.forward(None), TypeError, "x must be numbers, got dtype object"),
+    refused("feature-count", lambda m: m.lstm.forward(X[:, :, :1]), ShapeError, r"with 2 features, got \(3, 4, 1\)"),
+    refused("no-samples", lambda m: m.lstm.forward(X[:0]), ShapeError, r"at least one sample .* got shape \(0, 4, 2\)"),
+    refused("no-steps", lambda m: m.lstm.forward(X[:, :0]), ShapeError, r"one time step, got shape \(3, 0, 2\)"),
+    refused("no-tokens", lambda m: m.letters.forward(TOKENS[:0]), ShapeError, r"at least one sample"),
+    refused("strings", lambda m: m.lstm.forward(X.astype(str)), TypeError, "x must be numbers, got dtype <U"),
+    refused("complex", lambda m: m.lstm.forward(X + 1j), TypeError, "x must be numbers, got dtype complex128"),
+    refused("objects", lambda m: m.lstm.forward(X.astype(object)), TypeError, "x must be numbers, got dtype object"),
+    refused("dates", lambda m: m.lstm.forward(X.astype("M8[s]")), TypeError, "x must be numbers, got dtype datetime64"),
+    refused("float-tokens", lambda m: m.letters.forward(TOKENS * 1.0),
+        TypeError, "x must be integer tokens, got dtype float64"),
+    refused("bool-tokens", lambda m: m.letters.forward(TOKENS > 0),
+        TypeError, "x must be integer tokens, got dtype bool"),
+    refused("token-rank-1", lambda m: m.letters.forward(TOKENS[0]),
+        ShapeError, r"\(samples, time steps\) of tokens, got \(4,\)"),
+    refused("token-rank-3", lambda m: m.embedded.forward(TOKENS[None]), ShapeError, r"got \(1, 3, 4\)"),
+    refused("negative-token", lambda m: m.letters.forward(changed(TOKENS, (1, 2), -1)),
+        TokenError, r"x\[1, 2\] is -1; the vocabulary has 6 tokens, 0 to 5"),
+    refused("token-too-large", lambda m: m.embedded.forward(changed(TOKENS, (2, 3), 6)),
+        TokenError, r"x\[2, 3\] is 6; the vocabulary has 6"),
+    refused("token-beyond-int32", lambda m: m.letters.forward(changed(TOKENS, (0, 0), 2**32)),
+        TokenError, r"x\[0, 0\] is 4294967296"),
+    refused("token-uint64", lambda m: m.letters.forward(np.full((3, 4), 2**64 - 1, np.uint64)),
+        TokenError, "is 18446744073709551615"),
+    refused("token-inside-length", lambda m: m.letters.forward(changed(TOKENS, (1, 1), 9), lengths=[4, 2, 4]),
+        TokenError, r"x\[1, 1\] is 9"),
+    refused("length-too-large", lambda m: m.lstm.forward(X, lengths=[4, 5, 1]),
+        ValueError, r"lengths\[1\] is 5; x has 4 time steps"),
+    refused("length-negative", lambda m: m.lstm.forward(X, lengths=[4, 4, -1]), ValueError, r"lengths\[2\] is -1"),
+    refused("lengths-float", lambda m: m.lstm.forward(X, lengths=[4.0, 2.0, 1.0]),
+        TypeError, "lengths must be integers, got dtype float64"),
+    refused("lengths-bool", lambda m: m.lstm.forward(X, lengths=[True, True, False]),
+        TypeError, "lengths must be integers, got dtype bool"),
+    refused("lengths-count", lambda m: m.lstm.forward(X, lengths=[4, 4]),
+        ShapeError, r"lengths must have shape \(3,\), one a sample, got \(2,\)"),
+    refused("lengths-rank", lambda m: m.lstm.forward(X, lengths=[[4, 4, 4]]), ShapeError, r"got \(1, 3\)"),
+    refused("lengths-scalar", lambda m: m.lstm.forward(X, lengths=4), ShapeError, r"got \(\)"),
+    refused("lengths-tokens", lambda m: m.letters.forward(TOKENS, lengths=[4, 5, 1]), ValueError, r"lengths\[1\] is 5"),
+    refused("step-rank", lambda m: m.lstm.step(X), ShapeError, r"x_t must have shape \(samples, 2\), got \(3, 4, 2\)"),
+    refused("step-features", lambda m: m.lstm.step(X[:, 0, :1]), ShapeError, "with 2 features"),
+    refused("step-tokens", lambda m: m.letters.step(TOKENS),
+        ShapeError, r"x_t must have shape \(samples,\) tokens, got \(3, 4\)"),
+    refused("vjp", lambda m: m.lstm.vjp(X[0]), ShapeError, "x must have shape"),
+    refused("predict_proba", lambda m: m.lstm.predict_proba(X[0]), ShapeError, "x must have shape"),
+]  # fmt: skip
+
+
+def zeros(*shape):
+    return np.zeros(shape)
+
+
+STATES = [
+    refused("array", lambda m: m.lstm.forward(X, zeros(1, 3, 5)),
+        ShapeError, "state must be a tuple with one entry for each of 1 recurrent"),
+    refused("empty", lambda m: m.lstm.forward(X, ()), ShapeError, "one entry for each of 1 recurrent"),
+    refused("too-many-layers", lambda m: m.lstm.forward(X, m.lstm.initial_state(3) * 2),
+        ShapeError, "one entry for each of 1"),
+    refused("one-of-two", lambda m: m.lstm.forward(X, ((zeros(1, 3, 5),),)),
+        ShapeError, r"state\[0\] must be a tuple of the states \(h, c\) of LSTM"),
+    refused("bare-array-of-two", lambda m: m.lstm.forward(X, (zeros(2, 3, 5),)),
+        ShapeError, r"states \(h, c\) of LSTM"),
+    refused("samples", lambda m: m.lstm.forward(X, m.lstm.initial_state(2)),
+        ShapeError, r"state\[0\], h: expected .* = \(1, 3, 5\), got \(1, 2, 5\)"),
+    refused("second-state", lambda m: m.lstm.forward(X, ((zeros(1, 3, 5), zeros(1, 3, 4)),)),
+        ShapeError, r"state\[0\], c: .* got \(1, 3, 4\)"),
+    refused("rank", lambda m: m.lstm.forward(X, ((zeros(3, 5), zeros(3, 5)),)), ShapeError, r"got \(3, 5\)"),
+    refused("directions", lambda m: m.gru.forward(X, ((zeros(2, 3, 5),),)),
+        ShapeError, r"= \(4, 3, 5\), got \(2, 3, 5\)"),
+    refused("step", lambda m: m.lstm.step(X[:, 0], m.lstm.initial_state(1)), ShapeError, r"got \(1, 1, 5\)"),
+    refused("doutputs", lambda m: m.lstm.vjp(X)[2](zeros(3, 4, 2)),
+        ShapeError, r"doutputs must have the outputs' shape \(3, 4, 3\), got \(3, 4, 2\)"),
+    refused("doutputs-last", lambda m: m.embedded.vjp(TOKENS)[2](zeros(3, 1, 6)),
+        ShapeError, r"shape \(3, 6\), got \(3, 1, 6\)"),
+    refused("dstate", lambda m: m.lstm.vjp(X)[2](zeros(3, 4, 3), m.lstm.initial_state(2)),
+        ShapeError, r"got \(1, 2, 5\)"),
+]  # fmt: skip
+
+CLASSES = np.zeros((3, 4), int)
+
+
+def learn(**options):
+    """Return a call of `loss_and_grad` with good arguments but for the options."""
+    return lambda m: m.lstm.loss_and_grad(**{"x": X, "target": CLASSES, **options})
+
+
+def regress(target):
+    return lambda m: m.numbers.loss_and_grad(X, target, "mse")
+
+
+LOSSES = [
+    refused("steps", learn(target=CLASSES[:, :3]),
+        ShapeError, r"target must have shape \(3, 4\): \(samples, time steps\), got \(3, 3\)"),
+    refused("one-hot", learn(target=zeros(3, 4, 3)), ShapeError, r"got \(3, 4, 3\)"),
+    refused("one-a-sample", learn(target=CLASSES[:, 0]), ShapeError, r"got \(3,\)"),
+    refused("none", learn(target=None), ShapeError, r"got \(\)"),
+    refused("floats", learn(target=CLASSES * 1.0), TypeError, "must be integer class numbers, got dtype float64"),
+    refused("bools", learn(target=CLASSES > 0), TypeError, "must be integer class numbers, got dtype bool"),
+    refused("too-large", learn(target=CLASSES + 3), TokenError, "target holds 3; the model has 3 classes, 0 to 2"),
+    refused("negative", learn(target=changed(CLASSES, (1, 1), -1)),
+        TokenError, "target holds -1; .*use -100 for positions that do not count"),
+    refused("beyond-int32", learn(target=changed(CLASSES, (1, 1), 2**32)), TokenError, "target holds 4294967296"),
+    refused("several", learn(target=np.arange(12).reshape(3, 4)), TokenError, r"target holds 3, 4, 5, 6, 7 \.\.\.;"),
+    refused("last", lambda m: m.embedded.loss_and_grad(TOKENS, CLASSES),
+        ShapeError, r"target must have shape \(3,\), got \(3, 4\)"),
+    refused("mse-features", regress(zeros(3, 4, 1)),
+        ShapeError, r"target must have shape \(3, 4, 2\), got \(3, 4, 1\)"),
+    refused("mse-rank", regress(zeros(3, 4)), ShapeError, r"got \(3, 4\)"),
+    refused("mse-strings", regress(np.full((3, 4, 2), "a")), TypeError, "target of mse must be numbers, got dtype <U1"),
+    refused("mse-complex", regress(np.full((3, 4, 2), 1j)),
+        TypeError, "target of mse must be numbers, got dtype complex128"),
+    refused("name", learn(loss="hinge"), ValueError, "loss must be one of softmax_cross_entropy, mse.* got 'hinge'"),
+    refused("class", learn(loss=SoftmaxCrossEntropy), ValueError, "loss must be one of .* or a loss object"),
+    refused("no-loss", lambda m: make_loss(None), ValueError, "loss must be one of .* got None"),
+    refused("reduction", learn(reduction="max"), ValueError, "reduction must be 'mean' or 'sum', got 'max'"),
+    refused("no-reduction", learn(reduction=None), ValueError, "reduction must be 'mean' or 'sum', got None"),
+    refused("weight-shape", learn(sample_weight=[1, 1]),
+        ShapeError, r"sample_weight must have shape \(3,\) or \(3, 4\), got \(2,\)"),
+    refused("weight-features", learn(sample_weight=zeros(3, 4, 1)), ShapeError, r"got \(3, 4, 1\)"),
+    refused("weight-negative", learn(sample_weight=[1, -1, 1]),
+        ValueError, "sample_weight must be finite and not negative"),
+    refused("weight-nan", learn(sample_weight=[1, NAN, 1]), ValueError, "sample_weight must be finite"),
+    refused("weight-inf", learn(sample_weight=[1, INF, 1]), ValueError, "sample_weight must be finite"),
+    refused("class-weight-count", learn(loss=SoftmaxCrossEntropy((1, 1))),
+        ShapeError, "class_weight must name 3 classes, got 2"),
+    refused("class-weight-negative", lambda m: SoftmaxCrossEntropy((1, -1, 1)),
+        ValueError, "class_weight must be finite and not negative"),
+    refused("class-weight-nan", lambda m: SoftmaxCrossEntropy((1, NAN, 1)), ValueError, "class_weight must be finite"),
+    refused("ignore-index-float", lambda m: SoftmaxCrossEntropy(ignore_index=1.5),
+        TypeError, "ignore_index must be an integer"),
+    refused("lengths", learn(lengths=[4, 4, 5]), ValueError, r"lengths\[2\] is 5"),
+    refused("state", learn(state=()), ShapeError, "state must be a tuple"),
+    refused("threads", learn(n_threads=0), ValueError, "n_threads must be a positive integer"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "error", "message"), DATA)
+def test_data(m, call, error, message):
+    check(call, error, message, m)
+
+
+@pytest.mark.parametrize(("call", "error", "message"), STATES)
+def test_states_and_gradients(m, call, error, message):
+    check(call, error, message, m)
+
+
+@pytest.mark.parametrize(("call", "error", "message"), LOSSES)
+def test_losses(m, call, error, message):
+    check(call, error, message, m)
+
+
+# Models
+
+
+def model(*layers, **options):
+    return lambda: Model(layers, **{"input_size": 2, **options})
+
+
+MODELS = [
+    refused("no-layers", model(), ValueError, "a model needs at least one layer"),
+    refused("no-layer", model(LSTM(3), 5), TypeError, r"layers\[1\] must be a numbarnn layer, got 5"),
+    refused("class", model(LSTM), TypeError, r"layers\[0\] must be a numbarnn layer"),
+    refused("no-input-size", model(LSTM(3), input_size=None), ShapeError, "input_size.* must be given"),
+    *[
+        refused(f"input-size-{n!r}", model(LSTM(3), input_size=n), ShapeError, "input_size must be a positive integer, got ")
+        for n in (0, -1, 2.5, True, "3")
+    ],
+    refused("vocabulary", model(OneHot(5), input_size=4),
+        ShapeError, "input_size must be left out or 5, the vocabulary"),
+    refused("dtype-float16", model(LSTM(3), dtype="float16"),
+        ValueError, "dtype must be float32 or float64, got 'float16'"),
+    refused("dtype-int", model(LSTM(3), dtype=int), ValueError, "dtype must be float32 or float64"),
+    refused("dtype-name", model(LSTM(3), dtype="single precision"), TypeError, "single precision"),
+    *[
+        refused(f"seed-{s!r}", model(LSTM(3), seed=s), ValueError, r"seed must be an integer from 0 to 2\*\*63 - 1, got ")
+        for s in (-1, 1.5, True, None, "1", 2**63, NAN)
+    ],
+    *[
+        refused(f"threads-{n!r}", model(LSTM(3), n_threads=n), ValueError, "n_threads must be a positive integer or None, got ")
+        for n in (0, -2, 1.5, True, "2")
+    ],
+    refused("after-last", model(LSTM(3, return_sequences=False), GRU(3)),
+        ShapeError, r"GRU needs a sequence, got \(samples, 3\); .*return_sequences=False"),
+    refused("embedding-second", model(Dense(5), Embedding(5, 2)),
+        ShapeError, "Embedding takes integer tokens.*must be the first layer"),
+    refused("one-hot-second", model(Dense(5), OneHot(5)), ShapeError, "OneHot takes integer tokens"),
+    refused("vocabularies", model(OneHot(5), Embedding(6, 2), input_size=None),
+        ShapeError, "Embedding has a vocabulary of 6, its input one of 5"),
+    refused("dropped-tokens", model(OneHot(5), Dropout(0.5), input_size=None),
+        ShapeError, "Dropout needs features, got .*tokens below 5"),
+    # Its outputs would be the tokens themselves, and no loss takes them.
+    refused("tokens-only", model(OneHot(5), input_size=None), ShapeError, "OneHot"),
+    refused("same-names", model(LSTM(3, name="a"), GRU(3, name="a")), ValueError, "layers of the same name: a"),
+    refused("name-and-number", model(Dense(3), Dense(3), Dense(3, name="dense_2")),
+        ValueError, "layers of the same name: dense_2"),
+    *[
+        refused(f"name-{n!r}", model(LSTM(3, name=n)), ValueError, "name must be a non-empty string without dots, got ")
+        for n in ("", "a.b", 5)
+    ],
+    refused("load-nan", lambda: model(Dense(1, bias=False))().load_state_dict({"weight": [[1, NAN]]}),
+        ValueError, "dense.weight: holds 1 values that are not finite"),
+    refused("load-inf", lambda: model(Dense(1, bias=False))().load_state_dict({"weight": [[1, INF]]}),
+        ValueError, "dense.weight: holds 1"),
+    refused("load-shape", lambda: model(Dense(1, bias=False))().load_state_dict({"weight": [1, 2]}),
+        ShapeError, r"dense.weight: expected shape \(1, 2\), got \(2,\)"),
+    refused("load-nothing", lambda: model(Dense(1))().load_state_dict({}),
+        KeyError, "missing .*dense.weight.*dense.bias"),
+    refused("load-unknown", lambda: model(Dense(1, bias=False))().load_state_dict({"weight": [[1, 2]], "gain": [1]}),
+        KeyError, "unknown .*dense.gain"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "error", "message"), MODELS)
+def test_models(call, error, message):
+    check(call, error, message)
+
+
+# Options of layers
+
+NO_SIZES = ((0, ValueError), (-1, ValueError), (2.5, TypeError), (True, TypeError), ("8", TypeError), (None, TypeError))
+NO_RATES = (
+    (-0.1, ValueError),
+    (1.0, ValueError),
+    (NAN, ValueError),
+    (INF, ValueError),
+    ("0.5", TypeError),
+    (None, TypeError),
+    (True, TypeError),
+)
+NO_INITS = (
+    "glorot",
+    "",
+    None,
+    5,
+    "uniform",
+    "uniform()",
+    "uniform(a)",
+    "uniform(1",
+    "uniform(+-)",
+    "uniform(-1)",
+    "uniform(1e999)",
+)
+STACKS = {
+    "RNN": RNN,
+    "LSTM": LSTM,
+    "GRU": GRU,
+    "IndRNN": IndRNN,
+    "Recurrent": lambda *args, **options: Recurrent(*args, cell=cells.LSTM(), **options),
+}
+OPTIONS = []
+for name, make in STACKS.items():
+    rows = [("hidden_size", value, error) for value, error in NO_SIZES]
+    rows += [("num_layers", value, error) for value, error in NO_SIZES]
+    rows += [(rate, value, error) for rate in ("dropout", "recurrent_dropout") for value, error in NO_RATES]
+    rows += [
+        (flag, value, TypeError) for flag in ("bidirectional", "return_sequences") for value in (1, 0, "yes", None)
+    ]
+    rows += [("bias", value, ValueError) for value in ("double", None, 2, 1)]
+    rows += [("init", value, ValueError) for value in NO_INITS]
+    rows += [("forget_bias", "1", TypeError), ("forget_bias", True, TypeError), ("forget_bias", NAN, ValueError)]
+    for option, value, error in rows:
+        options = {"hidden_size": 3, option: value}
+        OPTIONS.append(
+            refused(f"{name}-{option}-{value!r}", lambda make=make, o=options: make(**o), error, f"{option} must be ")
+        )
+for name, make, sizes in (
+    ("Dense", lambda size=3, **options: Dense(size, **options), ("size",)),
+    ("OneHot", OneHot, ("size",)),
+    ("Embedding", lambda size=3, features=2, **options: Embedding(size, features, **options), ("size", "features")),
+):
+    rows = [(size, value, error) for size in sizes for value, error in NO_SIZES]
+    rows += [("init", value, ValueError) for value in NO_INITS] if name != "OneHot" else []
+    rows += [("bias", value, TypeError) for value in (1, "single", None)] if name == "Dense" else []
+    for option, value, error in rows:
+        OPTIONS.append(
+            refused(
+                f"{name}-{option}-{value!r}",
+                lambda make=make, o={option: value}: make(**o),
+                error,
+                f"{option} must be ",
+            )
+        )
+OPTIONS += [
+    refused(f"Dropout-{rate!r}", lambda rate=rate: Dropout(rate), error, "Dropout: rate must be ")
+    for rate, error in NO_RATES
+]
+OPTIONS += [
+    refused(f"{layer.__name__}-activation-{f!r}", lambda layer=layer, f=f: layer(3, activation=f),
+        ValueError, "activation must be one of tanh, relu, logistic, identity, got ")
+    for layer in (RNN, IndRNN)
+    for f in ("sigmoid", "Tanh", None, 0)
+]  # fmt: skip
+OPTIONS += [
+    refused("no-cell", lambda: Recurrent(3), TypeError, "Recurrent needs a cell"),
+    refused("cell-class", lambda: Recurrent(3, cell=cells.LSTM), TypeError, "is no registered cell"),
+    refused("cell-name", lambda: Recurrent(3, cell="LSTM"), TypeError, "'LSTM' is no registered cell"),
+    refused("cell-not-registered", lambda: Recurrent(3, cell=good_cell()()),
+        TypeError, "is no registered cell; decorate its class"),
+    refused("no-product", lambda: IndRNN(3, recurrent_dropout=0.5),
+        ValueError, "recurrent_dropout needs a recurrent product"),
+    refused("scheme", lambda: initializers.scheme("he", 3),
+        ValueError, "init must be 'keras', 'torch', 'orthogonal' or 'uniform\\(a\\)'.* got 'he'"),
+    refused("config", lambda: cells.cell_record({"type": "Nothing"}),
+        ValueError, "no cell named 'Nothing' is registered; import the module"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "error", "message"), OPTIONS)
+def test_options(call, error, message):
+    check(call, error, message)
+
+
+# Optimizers and schedules
+
+OPTIMIZERS = [
+    refused("name", lambda: make_optimizer("lion"),
+        ValueError, "optimizer must be one of sgd, rmsprop, adam, adamw or an optimizer object, got 'lion'"),
+    refused("none", lambda: make_optimizer(None), ValueError, "optimizer must be one of .* got None"),
+    refused("class", lambda: make_optimizer(Adam), ValueError, "optimizer must be one of"),
+    *[
+        refused(f"rate-{r!r}", lambda r=r: SGD(r), TypeError, "SGD: learning_rate must be a finite number, got ")
+        for r in (NAN, INF, "0.1", None, True)
+    ],
+    refused("rate-negative", lambda: Adam(-0.1), ValueError, "Adam: learning_rate must not be negative, got -0.1"),
+    refused("decay", lambda: AdamW(weight_decay=-1), ValueError, "AdamW: weight_decay must not be negative"),
+    refused("momentum", lambda: SGD(momentum=1.0), ValueError, "SGD: momentum must be below 1, got 1.0"),
+    refused("alpha", lambda: RMSprop(alpha=1), ValueError, "RMSprop: alpha must be below 1"),
+    refused("beta1", lambda: Adam(beta1=1.0), ValueError, "Adam: beta1 must be below 1"),
+    refused("beta2", lambda: Adam(beta2=1.5), ValueError, "Adam: beta2 must be below 1"),
+    refused("epsilon", lambda: RMSprop(epsilon=-1e-8), ValueError, "RMSprop: epsilon must not be negative"),
+    # They would divide by zero at the first step.
+    refused("every", lambda: StepDecay(0), ValueError, "every must be "),
+    refused("cosine", lambda: Cosine(0), ValueError, "steps must be "),
+    refused("warm-up", lambda: WarmUp(0), ValueError, "steps must be "),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "error", "message"), OPTIMIZERS)
+def test_optimizers(call, error, message):
+    check(call, error, message)
+
+
+# Cells
+
+
+def good_cell(name="Trial", fields=(), defaults=(), without=(), **changes):
+    """Return a cell class that keeps the contract of `numbarnn.cells`, but for the changes."""
+
+    def forward(cell, planes, states, units):
+        return (planes[0] + planes[1], states[0]), (planes[0],)
+
+    def backward(cell, saved, states, units, after, gradients):
+        return (gradients[0], gradients[0]), (gradients[1], gradients[1] * 0), (gradients[0] * 0,)
+
+    attributes = {
+        "gates": ("a", "b"),
+        "planes": ("a", "b", "c"),
+        "input_planes": {"a": "a", "b": "b"},
+        "recurrent_planes": {"b": "b", "c": "a"},
+        "states": ("h", "m"),
+        "saved": ("a",),
+        "units": ("u",),
+        "forward": staticmethod(forward),
+        "backward": staticmethod(lambda *args: None),
+    }
+
+    def three(cell, saved, states, units, after, gradients):
+        (dplanes, dstates, dunits) = backward(cell, saved, states, units, after, gradients)
+        return (*dplanes, gradients[0]), dstates, dunits
+
+    attributes["backward"] = staticmethod(three)
+    attributes |= changes
+    record = collections.namedtuple(name, fields, defaults=defaults)
+    return type(name, (record,), {key: value for key, value in attributes.items() if key not in without})
+
+
+def forward_giving(result):
+    def forward(cell, planes, states, units):
+        return result
+
+    return staticmethod(forward)
+
+
+def backward_giving(result):
+    def backward(cell, saved, states, units, after, gradients):
+        return result
+
+    return staticmethod(backward)
+
+
+def enter(**changes):
+    return lambda: register(good_cell(**changes))
+
+
+REGISTRATIONS = [
+    refused("number", lambda: register(5), TypeError, "a cell must be a typing.NamedTuple class, got 5"),
+    refused("record", lambda: register(cells.LSTM()), TypeError, "a cell must be a typing.NamedTuple class"),
+    refused("class", lambda: register(dict), TypeError, "a cell must be a typing.NamedTuple class"),
+    refused("tuple", lambda: register(tuple), TypeError, "a cell must be a typing.NamedTuple class"),
+    *[
+        refused(f"no-{n}", enter(without=(n,)), TypeError, f"Trial.{n} must be a tuple of names, got None")
+        for n in ("gates", "planes", "states", "saved", "units")
+    ],
+    *[
+        refused(f"list-{n}", enter(**{n: ["a"]}), TypeError, f"Trial.{n} must be a tuple of names, got ")
+        for n in ("gates", "planes", "states", "saved", "units")
+    ],
+    *[
+        refused(f"numbers-{n}", enter(**{n: (1,)}), TypeError, f"Trial.{n} must be a tuple of names, got ")
+        for n in ("gates", "planes", "states", "saved", "units")
+    ],
+    refused("string", enter(states="h"), TypeError, "Trial.states must be a tuple of names, got 'h'"),
+    *[
+        refused(f"no-{n}", enter(without=(n,)), TypeError, f"Trial.{n} must be a dict of plane -> gate, got None")
+        for n in ("input_planes", "recurrent_planes")
+    ],
+    *[
+        refused(f"tuple-{n}", enter(**{n: ("a",)}), TypeError, f"Trial.{n} must be a dict of plane -> gate")
+        for n in ("input_planes", "recurrent_planes")
+    ],
+    refused("unknown-plane", enter(input_planes={"a": "a", "z": "b"}),
+        ValueError, r"Trial.input_planes names \['z'\], which are neither"),
+    refused("unknown-gate", enter(recurrent_planes={"b": "z"}), ValueError, r"Trial.recurrent_planes names \['z'\]"),
+    # The second plane's gradient of the gate's rows would take the place of the first's.
+    refused("gate-twice", enter(input_planes={"a": "a", "b": "a"}), ValueError, "Trial.input_planes"),
+    refused("gap", enter(input_planes={"a": "a", "c": "b"}),
+        ValueError, "Trial.input_planes must name adjacent planes in their order"),
+    refused("order", enter(recurrent_planes={"c": "a", "b": "b"}),
+        ValueError, "Trial.recurrent_planes must name adjacent planes"),
+    refused("no-state", enter(states=()), TypeError, "Trial.states is empty; a cell needs one state"),
+    *[
+        refused(f"no-{n}", enter(without=(n,)), TypeError, f"Trial.{n} must be a static function of ")
+        for n in ("forward", "backward")
+    ],
+    refused("forward-number", enter(forward=5), TypeError, "Trial.forward must be a static function"),
+    refused("forward-names", enter(forward=staticmethod(lambda self, z, h, u: None)),
+        TypeError, r"Trial.forward must be a static function of \(cell, planes, states, units\)"),
+    refused("backward-names", enter(backward=staticmethod(lambda cell, saved: None)),
+        TypeError, r"of \(cell, saved, states, units, after, gradients\)"),
+    refused("no-default", enter(fields=("rate",)), TypeError, "every option of Trial must have a default"),
+    refused("forward-none", enter(forward=forward_giving(None)),
+        TypeError, r"Trial.forward must return 2 tuples \(for states, saved\), got None"),
+    refused("forward-flat", enter(forward=forward_giving((1.0, 2.0))), TypeError, "Trial.forward must return 2 tuples"),
+    refused("forward-states", enter(forward=forward_giving(((1.0,), (1.0,)))),
+        TypeError, "Trial.forward must return 2 values for states, got 1"),
+    refused("forward-saved", enter(forward=forward_giving(((1.0, 1.0), ()))),
+        TypeError, "Trial.forward must return 1 values for saved, got 0"),
+    refused("backward-two", enter(backward=backward_giving(((), ()))),
+        TypeError, r"Trial.backward must return 3 tuples \(for planes, states, units\)"),
+    refused("backward-planes", enter(backward=backward_giving(((1.0, 1.0), (1.0, 1.0), (1.0,)))),
+        TypeError, "must return 3 values for planes, got 2"),
+    refused("backward-states", enter(backward=backward_giving(((1.0,) * 3, (1.0,), (1.0,)))),
+        TypeError, "must return 2 values for states, got 1"),
+    refused("backward-units", enter(backward=backward_giving(((1.0,) * 3, (1.0, 1.0), ()))),
+        TypeError, "must return 1 values for units, got 0"),
+    refused("name-taken", enter(name="LSTM"),
+        ValueError, r"a cell named 'LSTM' is registered already, by numbarnn\.cells\.lstm"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "error", "message"), REGISTRATIONS)
+def test_registrations(call, error, message):
+    before = dict(CELLS)
+    check(call, error, message)
+    assert before == CELLS
+
+
+def test_the_cell_that_the_table_changes_is_good():
+    cell = good_cell(fields=("rate",), defaults=(0.5,))
+    try:
+        assert register(cell) is cell
+        assert CELLS["Trial"] is cell
+        assert register(cell) is cell  # once more does no harm
+        assert cells.cell_record({"type": "Trial", "rate": 0.25}) == cell(0.25)
+    finally:
+        CELLS.pop("Trial", None)
+
+
+def test_every_activation_is_accepted():
+    for name in ACTIVATIONS:
+        assert (
+            RNN(3, activation=name).cell.activation == IndRNN(3, activation=name).cell.activation == ACTIVATIONS[name]
+        )
+
+
+def test_environment_variable(monkeypatch, m):
+    for setting in ("0", "-1", "two", "1.5"):
+        monkeypatch.setenv("NUMBARNN_NUM_THREADS", setting)
+        with pytest.raises(ValueError, match=f"NUMBARNN_NUM_THREADS must be a positive integer, got '{setting}'"):
+            Model([Dense(3)], input_size=2).forward(X)
+    monkeypatch.setenv("NUMBARNN_NUM_THREADS", "3")
+    assert Model([Dense(3)], input_size=2).forward(X)[0].shape == (3, 4, 3)

@@ -1,0 +1,465 @@
+"""Losses, optimizers, clipping and schedules against the naive equations; the registries are the lists of tests."""
+
+import itertools
+import math
+
+import naive
+import numpy as np
+import pytest
+from conftest import DTYPES, GRADIENT_TOLERANCE, assert_close, assert_same_bits, normal
+
+from numbarnn import RNN, Dense, Model
+from numbarnn.batch import Call, Signal, padded
+from numbarnn.errors import TokenError
+from numbarnn.inputs import to_rows
+from numbarnn.losses import LOSSES, MeanSquaredError, SoftmaxCrossEntropy, make_loss
+from numbarnn.optim import (
+    OPTIMIZERS,
+    SCHEDULES,
+    SGD,
+    Adam,
+    AdamW,
+    Cosine,
+    ExponentialDecay,
+    RMSprop,
+    Schedule,
+    StepDecay,
+    WarmUp,
+    clip_by_norm,
+    clip_by_value,
+    make_optimizer,
+    norm,
+)
+
+every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+every_loss = pytest.mark.parametrize("name", LOSSES)
+every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
+TOLERANCE = {"float32": 2e-6, "float64": 1e-13}
+N, T, SIZE = 5, 6, 4
+RAGGED = [6, 0, 3, 1, 6]
+
+
+def evaluate(loss, outputs, target, lengths=None, reduction="mean", sample_weight=None, n_threads=1):
+    """Return (value, gradient in the shape of the outputs, total weight)."""
+    call = Call(outputs.dtype, n_threads)
+    rows, layout = to_rows(call, outputs, Signal(outputs.shape[2]), lengths)
+    value, gradient, total = loss.value_and_gradient(call, rows, target, layout, reduction, sample_weight)
+    by_step = gradient.values.reshape(layout.steps, layout.samples, -1)
+    assert not by_step[:, :, outputs.shape[2] :].any()  # padded columns
+    return value, layout.unsort(by_step[:, :, : outputs.shape[2]].transpose(1, 0, 2)), total
+
+
+def example(name, dtype="float64", seed=0, size=SIZE):
+    """Return (outputs, target) for a loss."""
+    outputs = 2 * normal(seed, N, T, size, dtype=dtype)
+    targets = {
+        "softmax_cross_entropy": lambda: np.random.default_rng(seed).integers(0, size, (N, T)),
+        "mse": lambda: normal(seed + 1, N, T, size, dtype=dtype),
+    }
+    assert name in targets, f"add a target of {name}"
+    return outputs, targets[name]()
+
+
+def weights_of(shape, seed=3):
+    """Return weights of which some are zero."""
+    generator = np.random.default_rng(seed)
+    return generator.uniform(0.1, 2.0, shape) * (generator.random(shape) < 0.7)
+
+
+# Losses
+
+
+@every_loss
+@every_dtype
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("lengths", [None, RAGGED], ids=["full", "ragged"])
+@pytest.mark.parametrize("weight", [None, weights_of(N), weights_of((N, T))], ids=["unweighted", "samples", "steps"])
+def test_value_and_gradient(name, dtype, reduction, lengths, weight):
+    assert name in naive.LOSSES, f"tests/naive.py has no equation for the loss {name!r}"
+    outputs, target = example(name, dtype)
+    value, gradient, total = evaluate(make_loss(name), outputs, target, lengths, reduction, weight)
+    options = {"lengths": lengths, "sample_weight": weight}
+    expected, expected_gradient = naive.LOSSES[name](np.float64(outputs), target, reduction, **options)
+    assert_close(value, expected, TOLERANCE[dtype])
+    assert_close(gradient, expected_gradient, TOLERANCE[dtype])
+    assert_close(total, naive.row_weights((N, T), lengths, weight).sum(), 1e-15)
+
+
+@every_loss
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_gradient_by_central_differences(name, reduction):
+    outputs, target = example(name)
+    weight = weights_of((N, T))
+
+    def value(outputs):
+        return evaluate(make_loss(name), outputs, target, RAGGED, reduction, weight)[0]
+
+    gradient = evaluate(make_loss(name), outputs, target, RAGGED, reduction, weight)[1]
+    assert_close(gradient, naive.central_differences(value, outputs), GRADIENT_TOLERANCE)
+
+
+@every_loss
+@every_dtype
+@pytest.mark.parametrize("size", [1, 4, 33, 70])
+def test_threads(name, dtype, size, pieces):
+    outputs, target = example(name, dtype, size=size)
+    expected = evaluate(make_loss(name), outputs, target, RAGGED)
+    for n_threads in (2, 3, 5):
+        value, gradient, _ = evaluate(make_loss(name), outputs, target, RAGGED, n_threads=n_threads)
+        assert max(pieces) == n_threads
+        assert value == expected[0]
+        assert_same_bits(gradient, expected[1])
+
+
+@every_loss
+@every_dtype
+@pytest.mark.parametrize("size", [17, 33, 70])
+def test_result_does_not_depend_on_where_the_arrays_lie(name, dtype, size):
+    # Compiled loops ask at run time whether arrays may overlap, and take another body then: its sums must be the same.
+    rows, row = 30, padded(size, dtype)
+    outputs = np.zeros((rows, row), dtype)
+    outputs[:, :size], target = (array.reshape(rows, *array.shape[2:]) for array in example(name, dtype, size=size))
+    target = target.astype(np.int32) if target.dtype.kind == "i" else target
+    arrays = [outputs.reshape(-1), target.reshape(-1), np.full(rows, np.nan), np.full(rows * row, np.nan, dtype)]
+    results = set()
+    for order in itertools.permutations(range(4)):
+        for gap in (0, 64, 1024, 8192):
+            arena, at, placed = np.zeros(200_000, np.uint8), 64, {}
+            for i in order:
+                placed[i] = arena[at : at + arrays[i].nbytes].view(arrays[i].dtype)
+                placed[i][...] = arrays[i]
+                at += -(-arrays[i].nbytes // 64) * 64 + gap
+            values, goal, losses, gradient = (placed[i] for i in range(4))
+            LOSSES[name]._kernel(values, row, size, goal, np.zeros(0), 0.3, losses, gradient, 0, rows)
+            results.add(losses.tobytes() + gradient.tobytes())
+    assert len(results) == 1
+
+
+@every_loss
+def test_rows_that_do_not_count_may_hold_anything(name):
+    outputs, target = example(name)
+    padding = np.arange(T) >= np.array(RAGGED)[:, None]
+    expected = evaluate(make_loss(name), outputs, target, RAGGED)
+    outputs[padding] = np.nan
+    target[padding] = -999 if target.dtype.kind == "i" else np.nan
+    value, gradient, total = evaluate(make_loss(name), outputs, target, RAGGED)
+    assert (value, total) == (expected[0], expected[2])
+    assert_same_bits(gradient, expected[1])
+    assert not gradient[padding].any()
+
+
+@every_loss
+def test_nothing_counts(name):
+    outputs, target = example(name)
+    for lengths, weight in ((np.zeros(N, int), None), (None, np.zeros(N))):
+        value, gradient, total = evaluate(make_loss(name), outputs, target, lengths, sample_weight=weight)
+        assert (value, total) == (0.0, 0.0)
+        assert not gradient.any()
+
+
+@every_loss
+def test_through_a_model(name):
+    """`Model.loss_and_grad` is the loss of the model's outputs, and its gradient that of the parameters."""
+    model = Model([RNN(3, init="torch"), Dense(SIZE)], input_size=2, dtype="float64", n_threads=1)
+    x, (_, target) = normal(9, N, T, 2), example(name)
+    weight, start = weights_of(N), model.params.flat.copy()
+
+    def value(flat, reduction="sum"):
+        model.set_flat(flat)
+        outputs, _ = model.forward(x, lengths=RAGGED)
+        return naive.LOSSES[name](outputs, target, reduction, lengths=RAGGED, sample_weight=weight)[0]
+
+    for reduction in ("mean", "sum"):
+        found, gradients = model.loss_and_grad(x, target, name, RAGGED, reduction=reduction, sample_weight=weight)
+        assert_close(found, value(start, reduction), 1e-13)
+        expected = naive.central_differences(lambda flat, reduction=reduction: value(flat, reduction), start)
+        model.set_flat(start)
+        for key, array in model.params.views(expected).items():
+            assert_close(gradients[key], array, GRADIENT_TOLERANCE, key)
+
+
+@every_loss
+def test_one_output_a_sample(name):
+    model = Model([RNN(3, return_sequences=False), Dense(SIZE)], input_size=2, dtype="float64", n_threads=1)
+    x, (_, target) = normal(9, N, T, 2), example(name)
+    value, _ = model.loss_and_grad(x, target[:, 0], name, RAGGED)
+    outputs, _ = model.forward(x, lengths=RAGGED)
+    # A sample of length zero has an output too: what its initial state gives.
+    assert_close(value, naive.LOSSES[name](outputs[:, None], target[:, :1])[0], 1e-13)
+
+
+def test_targets_without_the_axis_of_one_feature():
+    outputs, target = normal(0, N, T, 1), normal(1, N, T, 1)
+    expected = evaluate(MeanSquaredError(), outputs, target)[0]
+    assert evaluate(MeanSquaredError(), outputs, target[:, :, 0])[0] == expected
+    last = evaluate(MeanSquaredError(), outputs[:, :1], target[:, :1])[0]
+    for short in (target[:, 0], target[:, 0, 0]):
+        assert evaluate(MeanSquaredError(), outputs[:, :1], short)[0] == last
+
+
+@every_dtype
+@pytest.mark.parametrize("size", [1e3, 1e4, 1e30])
+def test_extreme_logits(dtype, size):
+    logits = np.array([[[size, -size, 0.0], [-size, size, 0.0], [0.0, 0.0, 0.0], [size, size, size]]], dtype)
+    for target in ([[0, 1, 2, 0]], [[1, 0, 0, 2]]):
+        target = np.array(target)
+        value, gradient, _ = evaluate(SoftmaxCrossEntropy(), logits, target)
+        expected, expected_gradient = naive.softmax_cross_entropy(np.float64(logits), target)
+        assert np.isfinite(value)
+        assert np.isfinite(gradient).all()
+        assert_close(value, expected, TOLERANCE[dtype])
+        assert_close(gradient, expected_gradient, TOLERANCE[dtype])
+
+
+@every_dtype
+def test_confident_and_right(dtype):
+    # log(1 + rest) with a rest far below the rounding of 1 + rest: the loss is zero or tiny, never negative.
+    for gap in (5.0, 15.0, 30.0, 200.0):
+        logits = np.zeros((1, 1, 3), dtype)
+        logits[..., 1] = gap
+        value = evaluate(SoftmaxCrossEntropy(), logits, np.array([[1]]))[0]
+        assert value >= 0
+        assert abs(value - math.log1p(2 * math.exp(-gap))) < 4 * np.finfo(dtype).eps
+
+
+@every_dtype
+def test_logits_of_minus_infinity_have_probability_zero(dtype):
+    logits = np.array([[[0.0, -np.inf, 1.0]]], dtype)
+    value, gradient, _ = evaluate(SoftmaxCrossEntropy(), logits, np.array([[0]]))
+    expected = math.log(1 + math.e)
+    assert_close(value, expected, TOLERANCE[dtype])
+    assert gradient[0, 0, 1] == 0
+    assert_close(gradient.sum(), 0.0, 1e-6 if dtype == "float32" else 1e-15)
+
+
+@every_loss
+@every_dtype
+def test_nan_spreads(name, dtype):
+    for place in range(SIZE):
+        outputs, target = example(name, dtype)
+        outputs[2, 3, place] = np.nan
+        value, gradient, _ = evaluate(make_loss(name), outputs, target)
+        assert np.isnan(value)
+        assert np.isnan(gradient[2, 3, place])
+        assert np.isfinite(np.delete(gradient.reshape(-1, SIZE), 2 * T + 3, axis=0)).all()
+
+
+@every_dtype
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("ignore_index", [-100, -1, 2, 99, 2**40])
+@pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
+def test_ignored_targets_and_class_weights(dtype, reduction, ignore_index, weighted):
+    outputs, target = example("softmax_cross_entropy", dtype)
+    target[np.random.default_rng(5).random((N, T)) < 0.4] = ignore_index
+    weight = (0.5, 0.0, 2.0, 1.25) if weighted else None
+    loss = SoftmaxCrossEntropy(weight, ignore_index)
+    value, gradient, _ = evaluate(loss, outputs, target, RAGGED, reduction)
+    expected, expected_gradient = naive.softmax_cross_entropy(
+        np.float64(outputs), target, reduction, weight, ignore_index, RAGGED
+    )
+    assert_close(value, expected, TOLERANCE[dtype])
+    assert_close(gradient, expected_gradient, TOLERANCE[dtype])
+    assert not gradient[target == ignore_index].any()
+
+
+def test_class_weights_and_sample_weights_multiply():
+    outputs, target = example("softmax_cross_entropy")
+    weight, classes = weights_of((N, T)), (0.5, 0.25, 2.0, 1.25)
+    value, gradient, _ = evaluate(SoftmaxCrossEntropy(classes), outputs, target, sample_weight=weight)
+    expected = naive.softmax_cross_entropy(outputs, target, class_weight=classes, sample_weight=weight)
+    assert_close(value, expected[0], 1e-13)
+    assert_close(gradient, expected[1], 1e-13)
+
+
+def test_a_target_that_is_no_class_is_refused_even_where_its_weight_is_zero():
+    outputs, target = example("softmax_cross_entropy")
+    target[0, 0] = SIZE
+    with pytest.raises(TokenError, match="target holds 4; the model has 4 classes, 0 to 3"):
+        evaluate(SoftmaxCrossEntropy(), outputs, target, sample_weight=np.array([0, 1, 1, 1, 1]))
+
+
+# Optimizers
+
+VARIANTS = {
+    "sgd": [{}, {"momentum": 0.9}, {"momentum": 0.5, "weight_decay": 0.1}],
+    "rmsprop": [{}, {"alpha": 0.5, "epsilon": 0.1, "weight_decay": 0.1}],
+    "adam": [{}, {"beta1": 0.5, "beta2": 0.9, "epsilon": 0.1, "weight_decay": 0.1}, {"beta1": 0.0}],
+    "adamw": [{}, {"beta1": 0.5, "beta2": 0.9, "epsilon": 0.1, "weight_decay": 0.3}],
+}
+
+
+def naive_state(name, size):
+    return tuple(np.zeros(size) for _ in range(naive.OPTIMIZERS[name][1]))
+
+
+@every_optimizer
+@every_dtype
+def test_optimizer_equations(name, dtype):
+    assert name in naive.OPTIMIZERS, f"tests/naive.py has no equation for the optimizer {name!r}"
+    assert name in VARIANTS, f"add hyper-parameters of {name} to VARIANTS"
+    for options in VARIANTS[name]:
+        optimizer = OPTIMIZERS[name](learning_rate=0.1, **options)
+        start = (0.1 * normal(0, 60)).astype(dtype)
+        weights, arrays = start.copy(), [np.zeros_like(start) for _ in range(optimizer.arrays)]
+        expected, state = np.float64(start), naive_state(name, 60)
+        for step in range(1, 8):
+            gradient = normal(step, 60, dtype=dtype)
+            rate = 0.1 / step  # as a schedule gives it
+            optimizer.update(weights, gradient, arrays, step, rate)
+            expected, state = naive.OPTIMIZERS[name][0](expected, np.float64(gradient), state, step, rate, **options)
+            # What the steps have added: an error of a step would hide beside the weights.
+            moved = np.float64(weights) - start
+            assert_close(moved, expected - start, 2e-6 if dtype == "float32" else 1e-13, f"{options}, step {step}")
+            for array, e in zip(arrays, state, strict=True):
+                assert_close(array, e, 2e-6 if dtype == "float32" else 1e-13, f"{options}, moment at step {step}")
+
+
+@every_optimizer
+@every_dtype
+def test_optimizer_threads(name, dtype, pieces):
+    optimizer = OPTIMIZERS[name]()
+    results = []
+    for n_threads in (1, 2, 3, 5):
+        weights, gradient = normal(0, 61, dtype=dtype), normal(1, 61, dtype=dtype)
+        arrays = [np.zeros_like(weights) for _ in range(optimizer.arrays)]
+        pieces.clear()
+        for step in (1, 2):
+            optimizer.update(weights, gradient, arrays, step, 0.1, n_threads)
+        assert pieces == [n_threads] * 2
+        results.append([weights, *arrays])
+    for other in results[1:]:
+        for array, expected in zip(other, results[0], strict=True):
+            assert_same_bits(array, expected)
+
+
+@every_optimizer
+@every_dtype
+def test_optimizer_finds_the_bottom_of_a_parabola(name, dtype):
+    # w^T A w / 2 with curvatures from 1 to 10 along random directions, minimum at `goal`.
+    generator = np.random.default_rng(0)
+    q, _ = np.linalg.qr(generator.standard_normal((6, 6)))
+    a, goal = q @ np.diag(np.linspace(1, 10, 6)) @ q.T, generator.standard_normal(6)
+    options = {"weight_decay": 0.0} if name == "adamw" else {}
+    optimizer = OPTIMIZERS[name](learning_rate=0.05, **options)
+    weights = np.zeros(6, dtype)
+    arrays = [np.zeros(6, dtype) for _ in range(optimizer.arrays)]
+    schedule = Cosine(400)
+    for step in range(400):
+        gradient = (a @ (weights - goal)).astype(dtype)
+        optimizer.update(weights, gradient, arrays, step + 1, optimizer.learning_rate * schedule.factor(0, step))
+    assert_close(weights, goal, 1e-3)
+
+
+@every_optimizer
+def test_optimizers_by_name_and_config(name):
+    optimizer = make_optimizer(name)
+    assert optimizer == OPTIMIZERS[name]() == make_optimizer(name.upper()) == make_optimizer(optimizer)
+    config = optimizer.config()
+    assert OPTIMIZERS[config.pop("type")](**config) == optimizer
+
+
+@every_loss
+def test_losses_by_name(name):
+    assert make_loss(name) == LOSSES[name]() == make_loss(LOSSES[name]())
+
+
+def test_decays_differ():
+    """Adam's weight decay passes through the moments, AdamW's does not."""
+    results = []
+    for optimizer in (Adam(0.1, weight_decay=0.5), AdamW(0.1, weight_decay=0.5)):
+        weights, arrays = np.ones(3), [np.zeros(3), np.zeros(3)]
+        optimizer.update(weights, np.zeros(3), arrays, 1, 0.1)
+        results.append(weights[0])
+    assert abs(results[0] - 0.9) < 1e-7
+    assert abs(results[1] - 0.95) < 1e-15
+
+
+def test_defaults():
+    assert SGD() == SGD(0.01, 0.0, 0.0)
+    assert RMSprop() == RMSprop(0.002, 0.95, 1e-8, 0.0)
+    assert Adam() == Adam(0.001, 0.9, 0.999, 1e-8, 0.0)
+    assert AdamW() == AdamW(0.001, 0.9, 0.999, 1e-8, 0.01)
+
+
+# Clipping
+
+
+@every_dtype
+@pytest.mark.parametrize("limit", [0.1, 3.0, 1e6])
+def test_clipping(dtype, limit):
+    gradient = normal(0, 301, dtype=dtype)
+    assert_close(norm(gradient), np.linalg.norm(np.float64(gradient)), 1e-13)
+    by_norm, by_value = gradient.copy(), gradient.copy()
+    clip_by_norm(by_norm, limit)
+    clip_by_value(by_value, limit)
+    assert_close(by_norm, naive.clip_by_norm(np.float64(gradient), limit), 2e-7 if dtype == "float32" else 1e-15)
+    assert_same_bits(by_value, naive.clip_by_value(gradient, np.dtype(dtype).type(limit)))
+    known = gradient.copy()
+    clip_by_norm(known, limit, norm(gradient))
+    assert_same_bits(known, by_norm)
+
+
+@every_dtype
+def test_clipping_of_nothing_changes_nothing(dtype):
+    gradient = normal(0, 20, dtype=dtype)
+    for clip in (clip_by_norm, clip_by_value):
+        kept = gradient.copy()
+        clip(kept, 1e6)
+        assert_same_bits(kept, gradient)
+    zero = np.zeros(5, dtype)
+    clip_by_norm(zero, 1.0)
+    assert not zero.any()
+
+
+@every_dtype
+def test_clipping_by_value_keeps_nan(dtype):
+    gradient = np.array([np.nan, np.inf, -np.inf, 0.5, np.nan] * 5, dtype)
+    clip_by_value(gradient, 1.0)
+    assert np.array_equal(gradient, [np.nan, 1.0, -1.0, 0.5, np.nan] * 5, equal_nan=True)
+
+
+@every_dtype
+def test_norm_of_large_and_small_numbers(dtype):
+    # The squares of these overflow or vanish in float32; the sum is taken in float64.
+    assert_close(norm(np.array([3e20, 4e20], dtype)), 5e20, 1e-6)
+    assert_close(norm(np.array([3e-30, 4e-30], dtype)), 5e-30, 1e-6)
+
+
+# Schedules
+
+CLOSED_FORMS = {
+    "schedule": (Schedule(), lambda epoch, step: 1.0),
+    "stepdecay": (StepDecay(3, 0.5), lambda epoch, step: {0: 1.0, 1: 0.5, 2: 0.25, 3: 0.125}[epoch // 3]),
+    # char-rnn multiplies by 0.97 at the end of the tenth epoch and of every later one; epoch counts those done.
+    "exponentialdecay": (ExponentialDecay(0.97, 10), lambda epoch, step: math.prod(0.97 for e in range(10, epoch + 1))),
+    "cosine": (
+        Cosine(40, 0.1),
+        lambda epoch, step: 0.1 if step >= 40 else 0.1 + 0.9 * (1 + math.cos(math.pi * step / 40)) / 2,
+    ),
+    "warmup": (
+        WarmUp(4, StepDecay(2, 0.1)),
+        lambda epoch, step: min(1.0, (step + 1) / 4) * 0.1 ** (epoch // 2),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules(name):
+    assert name in CLOSED_FORMS, f"add the closed form of {name} to CLOSED_FORMS"
+    schedule, expected = CLOSED_FORMS[name]
+    assert type(schedule) is SCHEDULES[name]
+    for epoch in range(12):
+        for step in range(10 * epoch, 10 * epoch + 10):
+            assert abs(schedule.factor(epoch, step) - expected(epoch, step)) < 1e-15, (epoch, step)
+
+
+def test_schedules_at_their_corners():
+    assert Cosine(10).factor(0, 0) == 1.0
+    assert abs(Cosine(10).factor(0, 5) - 0.5) < 1e-15
+    assert Cosine(10).factor(0, 10) == Cosine(10).factor(9, 999) == 0.0
+    assert WarmUp(5).factor(0, 0) == 0.2
+    assert WarmUp(5).factor(0, 4) == WarmUp(5).factor(0, 100) == 1.0
+    assert ExponentialDecay(0.5).factor(0, 0) == 1.0
+    assert ExponentialDecay(0.5).factor(1, 0) == 0.5
+    assert StepDecay(2).factor(1, 0) == 1.0
+    assert StepDecay(2).factor(2, 0) == 0.1
