@@ -2,9 +2,9 @@
 
     python benchmarks/compare.py [--quick] [--threads 2 1] [--shakespeare FILE] [--json results.json] [--readme README.md]
 
-Each engine runs in a process of its own. A round measures the limit of the processor's multiply-adds, then every engine, one after the other;
-reported are medians over the rounds and the medians of the rounds' ratios, because the speed of a shared machine changes from
-minute to minute and a ratio taken within a second or two does not.
+Each engine runs in a process of its own. A round measures the limit of the processor's multiply-adds, then every
+engine, one after the other; reported are medians over the rounds and the medians of the rounds' ratios, because the
+speed of a shared machine changes from minute to minute and a ratio taken within a second or two does not.
 """
 
 import argparse
@@ -101,7 +101,9 @@ def main():
     parser.add_argument("--threads", type=int, nargs="+", default=[2, 1])
     parser.add_argument("--cells", nargs="+", default=["LSTM", "GRU", "RNN"])
     parser.add_argument("--no-startup", action="store_true", help="leave the start-up figures out")
-    parser.add_argument("--shakespeare", type=pathlib.Path, metavar="FILE", help="also train char-rnn's model on this text")
+    parser.add_argument(
+        "--shakespeare", type=pathlib.Path, metavar="FILE", help="also train char-rnn's model on this text"
+    )
     parser.add_argument("--json", type=pathlib.Path, default=HERE / "results.json")
     parser.add_argument("--readme", type=pathlib.Path, help="write the tables between the marks of this file")
     options = parser.parse_args()
@@ -133,12 +135,18 @@ def machine():
     cpu = platform.processor() or platform.machine()
     info = pathlib.Path("/proc/cpuinfo")
     if info.exists():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
         cpu = names[0] if names else cpu
     versions = {"python": platform.python_version(), "numpy": np.__version__, "numba": numba.__version__}
     for peer in PEERS:
         versions[peer] = importlib.metadata.version(peer)
-    return {"cpu": cpu, "llvm target": numba.core.registry.cpu_target.target_context.codegen().magic_tuple()[1], **versions}
+    return {
+        "cpu": cpu,
+        "llvm target": numba.core.registry.cpu_target.target_context.codegen().magic_tuple()[1],
+        **versions,
+    }
 
 
 if __name__ == "__main__":

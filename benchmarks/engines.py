@@ -15,7 +15,7 @@ GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
 
 def operations(cell, inputs, hidden, samples, steps, backward):
-    """Return the floating-point operations of the products, the one formula for all engines: 2 N T G H (C + H), times 3 with BPTT."""
+    """Return the floating-point operations of the products, by one formula: 2 N T G H (C + H), times 3 with BPTT."""
     return (3 if backward else 1) * 2.0 * samples * steps * GATES[cell] * hidden * (inputs + hidden)
 
 
@@ -23,12 +23,17 @@ def weights(cell, inputs, hidden):
     """Return the weights of a case by torch's names, the same for every engine."""
     rng, k = np.random.default_rng(0), hidden**-0.5
     rows = GATES[cell] * hidden
-    shapes = {"weight_ih_l0": (rows, inputs), "weight_hh_l0": (rows, hidden), "bias_ih_l0": (rows,), "bias_hh_l0": (rows,)}
+    shapes = {
+        "weight_ih_l0": (rows, inputs),
+        "weight_hh_l0": (rows, hidden),
+        "bias_ih_l0": (rows,),
+        "bias_hh_l0": (rows,),
+    }
     return {name: rng.uniform(-k, k, shape).astype(np.float32) for name, shape in shapes.items()}
 
 
 def numbarnn_case(n_threads, cell, inputs, hidden, samples, steps, backward):
-    """Return a function that does one pass: outputs to NumPy, or all gradients from rows, with weights packed anew as in training."""
+    """Return one pass: outputs to NumPy, or all gradients from rows, with weights packed anew as in training."""
     import numbarnn
     from numbarnn.batch import Arena, Call, Rows
     from numbarnn.inputs import to_rows

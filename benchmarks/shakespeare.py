@@ -101,7 +101,15 @@ def compare(path, peers, say, epochs=3, n_threads=2):
     """Train with every engine, in turn by epochs; return {"engines": {name: {"seconds", "nats", "curve"}}, ...}."""
     engines = {}
     for name in ("numbarnn", *peers):
-        command = [sys.executable, str(HERE / "shakespeare.py"), str(path), "--worker", name, "--threads", str(n_threads)]
+        command = [
+            sys.executable,
+            str(HERE / "shakespeare.py"),
+            str(path),
+            "--worker",
+            name,
+            "--threads",
+            str(n_threads),
+        ]
         engines[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE)
     found = {name: {"seconds": 0.0, "nats": math.nan, "curve": []} for name in engines}
     for epoch in range(epochs):

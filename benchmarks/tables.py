@@ -40,20 +40,28 @@ def summary(results):
 
 def passes(results, which):
     """Return a Markdown table of one pass, one row a size."""
-    rows = ["| C, H, N, T | threads | " + " | ".join(f"{c}: ms | torch / numbarnn" for c in ("LSTM", "GRU", "RNN")) + " |"]
+    rows = [
+        "| C, H, N, T | threads | " + " | ".join(f"{c}: ms | torch / numbarnn" for c in ("LSTM", "GRU", "RNN")) + " |"
+    ]
     rows.append("|---|---|" + "---|---|" * 3)
     chosen = [r for r in results if r["pass"] == which]
     for threads in dict.fromkeys(r["threads"] for r in chosen):
         for size in dict.fromkeys(tuple(r["size"]) for r in chosen):
             cells = {r["cell"]: r for r in chosen if tuple(r["size"]) == size and r["threads"] == threads}
             values = [
-                f"{cells[c]['ms']['numbarnn']:.3g} | {cells[c]['ratio'].get('torch', float('nan')):.2f}" if c in cells else "| "
+                f"{cells[c]['ms']['numbarnn']:.3g} | {cells[c]['ratio'].get('torch', float('nan')):.2f}"
+                if c in cells
+                else "| "
                 for c in ("LSTM", "GRU", "RNN")
             ]
             rows.append(f"| {', '.join(map(str, size))} | {threads} | " + " | ".join(values) + " |")
         means = []
         for c in ("LSTM", "GRU", "RNN"):
-            ratios = [r["ratio"]["torch"] for r in chosen if r["cell"] == c and r["threads"] == threads and "torch" in r["ratio"]]
+            ratios = [
+                r["ratio"]["torch"]
+                for r in chosen
+                if r["cell"] == c and r["threads"] == threads and "torch" in r["ratio"]
+            ]
             means.append(f"| **{mean(ratios):.2f}**")
         rows.append(f"| geometric mean | {threads} | " + " | ".join(means) + " |")
     return "\n".join(rows)
@@ -78,7 +86,9 @@ def write(path, results):
     text = path.read_text("utf-8")
     about = results["machine"]
     parts = {
-        "machine": f"Measured on {about['cpu']}, " + ", ".join(f"{k} {v}" for k, v in about.items() if k not in ("cpu",)) + ".",
+        "machine": f"Measured on {about['cpu']}, "
+        + ", ".join(f"{k} {v}" for k, v in about.items() if k not in ("cpu",))
+        + ".",
         "bptt": passes(results["passes"], "forward + BPTT"),
         "forward": passes(results["passes"], "forward"),
     }
