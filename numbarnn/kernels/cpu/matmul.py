@@ -192,7 +192,7 @@ def _rows(
 ):  # fmt: skip
     """Multiply all rows by one block of k of `side` panels: tiles as tall as possible and as even as possible."""
     w = panel_of(c)
-    tallest, paired, wide = tile_limits()
+    tallest, paired, _ = tile_limits()
     most = paired if side == 2 else tallest
     before = tallest + paired if side > 2 else tallest if side == 2 else 0  # tiles of fewer panels in the table
     count = (rows + most - 1) // most

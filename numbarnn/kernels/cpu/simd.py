@@ -65,6 +65,7 @@ class Geometry(NamedTuple):
     wide: int
 
 
+@functools.cache
 def geometry():
     """Return the `Geometry` of Numba's CPU target.
 
@@ -81,6 +82,7 @@ def tile_shapes():
     return (*((r, 1) for r in range(1, tallest + 1)), *((r, 2) for r in range(1, paired + 1)), (1, wide))
 
 
+@functools.cache
 def panel_width(dtype):
     """Return the columns of one panel for a NumPy float dtype: what the rows of every kernel's matrices are padded to."""
     return geometry().vectors * target()[0] // np.dtype(dtype).itemsize
