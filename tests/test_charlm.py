@@ -8,9 +8,9 @@ from conftest import assert_same_bits
 
 import numbarnn
 from numbarnn import CharLM
-from numbarnn.charlm import CELLS
 from numbarnn.data import CharVocabulary
 from numbarnn.errors import ShapeError, TokenError
+from numbarnn.language import CELLS
 
 TEXT = "the cat sat on the mat. the dog sat on the log.\n" * 12
 UNICODE = "αβγ — naïve 😀 \U0001d11e\ud800 end. " * 20  # beyond the basic plane, and a lone surrogate
