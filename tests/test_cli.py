@@ -115,7 +115,7 @@ def test_help(arguments, capsys):
         (["sample", "MODEL", "--prime", "Ω"], "outside the model's vocabulary"),
         (["sample", "MODEL", "--temperature", "-1"], "temperature must be"),
         (["score", "MODEL", "strange.txt"], "outside the model's vocabulary"),
-        (["score", "plain", "text.txt"], "not a character model"),
+        (["score", "plain", "text.txt"], "not a language model"),
         (["info", "text.txt"], "no model file, or is cut off"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
