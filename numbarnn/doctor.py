@@ -93,7 +93,9 @@ def text(report: dict[str, Any]) -> str:
     lines.append(f"CUDA        {report['cuda']['found']}; numbarnn computes on the CPU")
     if report["trial"] is not None:
         trial = report["trial"]
-        lines.append(f"trial       a product took {trial['seconds']:.2f} s, {trial['compiled']} kernels compiled")
+        lines.append(
+            f"trial       a product took {trial['seconds']:.2f} s; kernels compiled for it: {trial['compiled']}"
+        )
     lines += [
         "",
         *(f"{'problem' if p['serious'] else 'advice'}: {p['what']}\n    {p['do']}" for p in report["problems"]),

@@ -41,6 +41,9 @@ class Vocabulary:
     unknown: ClassVar[tuple[int, ...]] = ()
     start = ()
 
+    _advice: ClassVar[str] = ""
+    _describe = staticmethod(repr)
+
     def __len__(self) -> int:
         raise NotImplementedError
 
