@@ -81,7 +81,7 @@ def text(report: dict[str, Any]) -> str:
         f"optional    {_list(versions['optional'])}",
         f"processor   {processor['host']}; kernels are compiled for {processor['target']}: "
         f"{', '.join(processor['features']) or 'no vector features known here'}",
-        f"tile        {8 * processor['vector_bytes']}-bit vectors, {arithmetic}; up to {processor['rows']} rows by panels of "
+        f"tile        {8 * processor['vector_bytes']}-bit vectors, {arithmetic}; up to {processor['rows']} rows, panels of "
         f"{processor['panel_float32']} float32 or {processor['panel_float64']} float64",
         f"threads     {threads['used'] or '?'} used of {threads['processors']} processors; {threads['backend']}",
     ]
@@ -177,8 +177,8 @@ def _processor(problem):
         "features": [feature for feature in SHOWN if feature in chosen],
         "vector_bytes": vector,
         "fma": fused,
-        "rows": simd.TALLEST,
-        "tiles": [list(tile) for tile in simd.TILES],
+        "rows": simd.geometry().tallest,
+        "tiles": [list(tile) for tile in simd.tile_shapes()],
         "panel_float32": simd.panel_width(np.float32),
         "panel_float64": simd.panel_width(np.float64),
     }

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from numbarnn import parallel
 from numbarnn.batch import Call, padded, zeros
 from numbarnn.kernels.compile import kernel_for
 from numbarnn.kernels.cpu import sampling
@@ -99,11 +100,19 @@ class Sampler:
         x_planes, h_planes = self.layer._ranges()
         hidden, cell = self.layer.hidden_size, self.layer.cell
         kernel = kernel_for(sampling.generate, cell)
-        written = kernel(
-            cell, self.table, x_planes, h_planes, self.features, hidden, hidden if cell.recurrent_planes else 0,
-            self.weights, self.places, self.classes, self.state, self.planes, self.logits, self.likely, prime, out,
-            written, temperature, top_k, top_p, self.seed, self.position, self.stop, self.never,
-        )  # fmt: skip
+        filled = []
+
+        def job():
+            filled.append(
+                kernel(
+                    cell, self.table, x_planes, h_planes, self.features, hidden, hidden if cell.recurrent_planes else 0,
+                    self.weights, self.places, self.classes, self.state, self.planes, self.logits, self.likely, prime, out,
+                    written, temperature, top_k, top_p, self.seed, self.position, self.stop, self.never,
+                )
+            )  # fmt: skip
+
+        parallel.run([job])  # as a layer's pass, whose arithmetic this is
+        (written,) = filled
         self.position += written
         return out[:written]
 

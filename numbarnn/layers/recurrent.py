@@ -315,7 +315,9 @@ class Recurrent(Layer):
             if not call.keep and (self.return_sequences or level < self.num_layers - 1):
                 out = self._output_rows(call, layout, number, level)
             outputs = []
-            for place, run in list(enumerate(self.runs(signal)))[level * self.directions : (level + 1) * self.directions]:
+            for place, run in list(enumerate(self.runs(signal)))[
+                level * self.directions : (level + 1) * self.directions
+            ]:
                 start = None if state is None else [s[place] for s in state]
                 stream = (number << 8) + 128 + place
                 h, ends, tape = self._run_forward(call, run, packed[place], x, layout, start, stream, out)
