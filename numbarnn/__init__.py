@@ -1,7 +1,7 @@
 """numbarnn: recurrent nets (RNN, LSTM, GRU and their kin) compiled by Numba, with no deep-learning framework."""
 
 from numbarnn.__about__ import __version__
-from numbarnn.charlm import CharLM
+from numbarnn.language import CharLM, LanguageModel
 from numbarnn.layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, OneHot, Recurrent
 from numbarnn.loading import load
 from numbarnn.model import Model
@@ -16,6 +16,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "IndRNN",
+    "LanguageModel",
     "Model",
     "OneHot",
     "Recurrent",

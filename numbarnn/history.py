@@ -119,7 +119,7 @@ class Progress:
         if sys.stderr.isatty() or "ipykernel" in sys.modules:
             from tqdm.auto import tqdm
 
-            short = {"characters": "char", "samples": "sample"}.get(unit, unit)
+            short = {"characters": "char", "bytes": "B", "words": "word", "samples": "sample"}.get(unit, unit)
             self.bar = tqdm(total=self.total, unit=short, unit_scale=True, dynamic_ncols=True, smoothing=0.05)
 
     def _compiling(self, place):

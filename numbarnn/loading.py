@@ -3,15 +3,15 @@
 import os
 
 from numbarnn import io
-from numbarnn.charlm import CharLM
 from numbarnn.errors import ModelFileError
+from numbarnn.language import CharLM, LanguageModel
 from numbarnn.model import Model
 
-KINDS = {"model": Model, "charlm": CharLM}
+KINDS = {"model": Model} | {kind.KIND: kind for kind in (LanguageModel, CharLM)}
 
 
 def load(path: str | os.PathLike):
-    """Return the model of a file that a `save` method wrote: a `Model` or a `CharLM`.
+    """Return the model of a file that a `save` method wrote: a `Model`, a `LanguageModel` or a `CharLM`.
 
     Nothing in the file is executed: it is a safetensors file with a description in JSON.
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from numbarnn import inputs, parallel
 from numbarnn.batch import Arena, Call
-from numbarnn.data.batches import ArraySource, Batch
+from numbarnn.data.batches import TOKEN_UNITS, ArraySource, Batch
 from numbarnn.errors import DivergedError, ShapeError
 from numbarnn.history import Callback, EarlyStopping, History, Progress, early_stopping
 from numbarnn.losses import make_loss
@@ -298,7 +298,7 @@ class Trainer:
             loss, count = self.train_batch(batch)
             total += loss * count
             weight += count
-            size = np.size(batch.x) if getattr(source, "unit", "") == "characters" else len(batch.x)
+            size = np.size(batch.x) if getattr(source, "unit", "") in TOKEN_UNITS else len(batch.x)
             progress.batch(self.epoch - before, size, loss)
             if _any(callback.on_batch_end(self, loss) for callback in callbacks):
                 stopped = "callback"

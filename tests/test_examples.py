@@ -43,6 +43,15 @@ def test_char_model(tmp_path):
     assert float(re.search(r"([\d.]+) nats", shown)[1]) < 1.0
 
 
+def test_next_word():
+    shown = run("next_word.py", "--epochs", "3", "--characters", "200000")
+    perplexity, alone = map(float, re.search(r"perplexity ([\d.]+) \(from .* alone: ([\d.]+)\)", shown).groups())
+    assert 10 < perplexity < 0.4 * alone
+    assert re.search(r"([\d.]+)% are unknown", shown)
+    assert shown.count(" -> ") == 6
+    assert "<unk>" not in shown.partition("It writes:")[2]
+
+
 def test_every_example_is_tested():
     named = {f"test_{path.stem}" for path in EXAMPLES.glob("*.py")}
     assert named <= set(globals())

@@ -1,7 +1,7 @@
 """Sources of batches: anything with a method ``batches(generator)`` that yields one epoch of `Batch`.
 
-A source may also have ``__len__`` (batches an epoch) and ``items`` (samples or characters an epoch) for the progress
-bar, ``unit`` (their name), and ``check()``, which raises where its data do not fit for training.
+A source may also have ``__len__`` (batches an epoch) and ``items`` (samples or tokens an epoch) for the progress bar,
+``unit`` (their name; of tokens one of `TOKEN_UNITS`), and ``check()``, which raises where its data do not fit for training.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,9 @@ import numpy as np
 
 from numbarnn import inputs
 from numbarnn.errors import ShapeError
+
+# Units of sources of which a batch has one for every step of every sample, not one a sample.
+TOKEN_UNITS = ("characters", "bytes", "words")
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,8 @@ class TokenStream:
     batch_size, seq_length : int
     whole : bool
         Keep a last, shorter chunk (for evaluation).
+    unit : str
+        What the tokens are, for the progress bar: one of `TOKEN_UNITS`.
 
     Raises
     ------
@@ -136,9 +141,10 @@ class TokenStream:
         If there are fewer than two tokens.
     """
 
-    unit = "characters"
-
-    def __init__(self, tokens, batch_size: int = 50, seq_length: int = 50, *, whole: bool = False):
+    def __init__(
+        self, tokens, batch_size: int = 50, seq_length: int = 50, *, whole: bool = False, unit: str = "characters"
+    ):
+        self.unit = unit
         tokens = np.asarray(tokens)
         if tokens.ndim != 1 or tokens.size < 2:
             raise ShapeError(f"tokens must be a sequence of at least 2, got shape {tokens.shape}")
