@@ -80,7 +80,8 @@ def own(**run):
 
 
 SCENARIOS = {run.__name__: run for run in (dropout, stream, chunks, own)}
-EVERY = {"dropout": 3, "stream": 2, "chunks": 1, "own": 4}
+# A file after every chunk, also amid the batches of a step; or after some steps.
+EVERY = {"dropout": 3, "stream": 2, "chunks": "0.00001s", "own": 4}
 
 
 def outcome(name, **run):
@@ -96,7 +97,9 @@ class Moments:
 
     def __init__(self, goal):
         self.goal, self.count = goal, 0
-        io.os.fsync = lambda handle: None  # what a killed process has written is not lost; waiting for the disk would take a minute
+        io.os.fsync = lambda handle: (
+            None
+        )  # what a killed process has written is not lost; waiting for the disk would take a minute
         for owner, attribute in (
             (Trainer, "_train_chunk"),
             (optim.Optimizer, "update"),
