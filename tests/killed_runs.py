@@ -172,7 +172,7 @@ def main(folder, points, by_clock):
 
     kinds = dict.fromkeys(("resumed", "from the beginning", "after its end"), 0)
     for point in range(points):
-        name = generator.choice(list(SCENARIOS))
+        name = list(SCENARIOS)[point % len(SCENARIOS)]
         options = {"checkpoint": path, "checkpoint_every": EVERY[name], "resume": "auto"}
         clock, goal = point < by_clock, generator.randint(1, moments[name])
 
