@@ -148,7 +148,7 @@ class Checkpoint:
         there = self.path.is_file()
         if there and resume is False:
             raise FileExistsError(
-                f"{str(self.path)!r} holds a checkpoint: go on from it with resume=True (or resume='auto', which starts anew where "
+                f"{str(self.path)!r} exists already: go on from it with resume=True (or resume='auto', which starts anew where "
                 "there is none), or delete it, or pass another path"
             )
         if not there and resume is True:
@@ -169,11 +169,14 @@ class Checkpoint:
         try:
             io.write(self.path, "checkpoint", about, arrays)
         except OSError as error:
-            before = "" if self.written is None else f"; the checkpoint of step {self.written[0]} is still there"
+            before = after = ""
+            if self.written is not None:
+                before = f"; the checkpoint of step {self.written[0]} is still there"
+                after = ", then go on with resume=True"
             raise OSError(
                 error.errno,
-                f"the checkpoint of step {step} could not be written ({error.strerror or error}){before}. The model is as of step "
-                f"{step}. Make room, or choose a folder that can be written to, and go on with resume=True",
+                f"the checkpoint of step {step} could not be written ({error.strerror or error}){before}. The model is as of "
+                f"step {step}. Make room, or give a path in a folder that can be written to{after}",
                 str(self.path),
             ) from error
         self.written = step, time.monotonic()
@@ -189,8 +192,10 @@ class Checkpoint:
             If there is no file, or it is no checkpoint or is damaged.
         """
         about, arrays = io.read(self.path)
-        if about["kind"] != "checkpoint" or not isinstance(about.get("settings"), dict):
+        if about["kind"] != "checkpoint":
             raise ModelFileError(f"{str(self.path)!r} holds a {about['kind']}, not a checkpoint")
+        if not isinstance(about.get("settings"), dict):
+            raise ModelFileError(f"{str(self.path)!r} cannot be understood: it has no settings")
         saved, now = about["settings"], _plain(self.settings)
         if "data" in now and "run" not in about:
             raise CheckpointError(

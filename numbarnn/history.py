@@ -131,7 +131,7 @@ class Progress:
         """Say that the run goes on, after so many items."""
         self.done = items
         if self.bar is not None:
-            self.bar.update(items)
+            self.bar.initial = self.bar.n = items
         self.write(text)
 
     def batch(self, epoch: int, items: int, loss: float) -> None:

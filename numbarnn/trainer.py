@@ -164,9 +164,9 @@ class Trainer(Steps):
         self._progress = progress = Progress(verbose, items and items * epochs, unit, int(epochs), seconds)
         try:
             if run.items or run.pieces:
-                progress.resume(
-                    run.items, f"resumed from {file.path} in epoch {self.epoch - run.begin + 1}, after step {self.step}"
-                )
+                ended = history.stopped != "epochs" or self.epoch >= goal
+                where = "at its end" if ended else f"in epoch {self.epoch - run.begin + 1}"
+                progress.resume(run.items, f"resumed from {file.path} {where}, after step {self.step}")
             with _deferred_interrupt() as interrupted:
                 for callback in callbacks:
                     callback.on_train_begin(self)

@@ -165,6 +165,8 @@ def test_progress_says_where_the_run_goes_on(path, capsys):
     shown = capsys.readouterr().err
     assert f"resumed from {path} in epoch 2, after step 5" in shown
     assert "epoch 4/4" in shown
+    fit(net(), checkpoint=path, resume=True, verbose=1)
+    assert f"resumed from {path} at its end, after step 16" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("every", [2, np.int64(2), "0.00001s", datetime.timedelta(microseconds=1)])
@@ -326,7 +328,7 @@ def test_bad_options(path, options, error, message):
 def test_a_checkpoint_is_not_overwritten_by_a_new_run(path):
     fit(net(), checkpoint=path, epochs=1)
     content = path.read_bytes()
-    with pytest.raises(FileExistsError, match="holds a checkpoint: go on from it with resume=True"):
+    with pytest.raises(FileExistsError, match="exists already: go on from it with resume=True"):
         fit(net(), checkpoint=path)
     assert path.read_bytes() == content
 
@@ -476,7 +478,7 @@ def rewritten(path, change):
         (lambda about, arrays: arrays.pop("model.dense.bias"), "dense.bias"),
         (lambda about, arrays: about["trainer"].pop("passes"), "passes"),
         (lambda about, arrays: about["run"].update(history=3), "cannot be understood"),
-        (lambda about, arrays: about.pop("settings"), "not a checkpoint"),
+        (lambda about, arrays: about.pop("settings"), "no settings"),
         (lambda about, arrays: about.update(kind="model"), "holds a model, not a checkpoint"),
     ],
 )  # fmt: skip
@@ -506,7 +508,7 @@ def test_command_line(tmp_path, monkeypatch, capsys):
     assert main([*command, "--epochs", "3", "-o", "whole"]) == 0
     assert main([*command, "--epochs", "2", "--checkpoint", "run.ckpt"]) == 0
     assert main([*command, "--epochs", "3", "--checkpoint", "run.ckpt"]) == 1
-    assert "holds a checkpoint" in capsys.readouterr().err
+    assert "exists already: go on" in capsys.readouterr().err
     assert main([*command, "--epochs", "3", "--checkpoint", "run.ckpt", "--resume", "-o", "resumed"]) == 0
     first, second = (CharLM.load(name).model.params.flat for name in ("whole", "resumed"))
     assert_same_bits(second, first)

@@ -3,7 +3,13 @@
 import math
 
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.scalar import exp, total, total_of_squares, unordered
+from numbarnn.kernels.scalar import exp, inlined, total, total_of_squares, unordered
+
+
+@inlined
+def _clear(values, at, count):
+    for i in range(at, at + count):
+        values[i] = values.dtype.type(0)
 
 
 @jit
@@ -35,8 +41,7 @@ def softmax_cross_entropy(
             whole_weight = own + weight * spread
         if whole_weight == 0.0:
             losses[r] = 0.0
-            for j in range(row):
-                dlogits[at + j] = zero
+            _clear(dlogits, at, row)
             continue
         goal = logits[at + targets[r]]
         top = logits[at]
@@ -63,8 +68,7 @@ def softmax_cross_entropy(
                 share = class_weights[j] if class_weights.size > 0 else 1.0
                 dlogits[at + j] -= dlogits.dtype.type(scale * weight * smoothing / classes * share)
         dlogits[at + targets[r]] -= dlogits.dtype.type(scale * own)
-        for j in range(classes, row):
-            dlogits[at + j] = zero
+        _clear(dlogits, at + classes, row - classes)
 
 
 @jit
@@ -117,8 +121,7 @@ def regression(outputs, row, columns, targets, weights, scale, losses, doutputs,
         weight = weights[r] if weights.size > 0 else 1.0
         if weight == 0.0:
             losses[r] = 0.0
-            for j in range(row):
-                doutputs[at + j] = zero
+            _clear(doutputs, at, row)
             continue
         for j in range(columns):
             doutputs[at + j] = outputs[at + j] - targets[r * columns + j]
@@ -140,8 +143,7 @@ def regression(outputs, row, columns, targets, weights, scale, losses, doutputs,
         factor = outputs.dtype.type(slope)
         for j in range(columns):
             doutputs[at + j] *= factor
-        for j in range(columns, row):
-            doutputs[at + j] = zero
+        _clear(doutputs, at + columns, row - columns)
 
 
 @jit
@@ -160,8 +162,7 @@ def binary_cross_entropy(logits, row, columns, targets, weights, scale, losses, 
         weight = weights[r] if weights.size > 0 else 1.0
         if weight == 0.0:
             losses[r] = 0.0
-            for j in range(row):
-                dlogits[at + j] = zero
+            _clear(dlogits, at, row)
             continue
         for j in range(columns):
             y = logits[at + j]
@@ -186,5 +187,4 @@ def binary_cross_entropy(logits, row, columns, targets, weights, scale, losses, 
             high = one / (one + e)
             low = e * high
             dlogits[at + j] = factor * (off * (low if y < zero else high) - on * (high if y < zero else low))
-        for j in range(columns, row):
-            dlogits[at + j] = zero
+        _clear(dlogits, at + columns, row - columns)
