@@ -47,7 +47,7 @@ def dropped(x, rate, lengths=None, *, seed=0, step=0, stream=0, n_threads=1):
     """Return (samples, steps, features) after dropout."""
     call = Call(x.dtype, n_threads, training=True, seed=seed, step=step)
     rows, layout = to_rows(call, x, Signal(x.shape[2]), lengths)
-    return from_rows(drop(call, rows, layout, rate, stream), layout)
+    return from_rows(call, drop(call, rows, layout, rate, stream), layout)
 
 
 @every_dtype
@@ -109,8 +109,8 @@ def test_layer_acts_in_training_only():
         assert layer.forward(call, None, rows, layout, None, 0)[0] is rows
     call = Call(dtype, training=True)
     found = layer.forward(call, None, rows, layout, None, 2)[0]
-    x = from_rows(rows, layout)
-    assert_close(from_rows(found, layout), x * naive.dropout_factors(3, 4, 6, 0.5, 0, 0, 2 << 8), 1e-15)
+    x = from_rows(Call(dtype), rows, layout)
+    assert_close(from_rows(Call(dtype), found, layout), x * naive.dropout_factors(3, 4, 6, 0.5, 0, 0, 2 << 8), 1e-15)
     assert Dropout(0.0).forward(call, None, rows, layout, None, 0)[0] is rows
     model = Model([LSTM(3, 2, dropout=0.5, recurrent_dropout=0.5), Dropout(0.5)], input_size=2)
     plain = Model([LSTM(3, 2)], input_size=2)
@@ -130,7 +130,7 @@ def train_forward(model, x, lengths=None, **key):
     rows, layout = to_rows(call, x, model.signals[0], lengths)
     packed = layer.pack(call, model.params, f"{name}.", model.signals[0], False)
     out, layout, final, _ = layer.forward(call, packed, rows, layout, None, 0)
-    return from_rows(out, layout), final
+    return from_rows(call, out, layout), final
 
 
 def counting_model(dtype="float64", **options):

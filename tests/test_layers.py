@@ -672,4 +672,4 @@ def test_rows_and_back(given_lengths, size, dtype):
     assert not by_step[:, :, size:].any()
     expected = x.copy()
     expected[np.arange(steps) >= np.array(lengths)[:, None]] = 0
-    assert_same_bits(from_rows(rows, layout), expected)
+    assert_same_bits(from_rows(Call(np.dtype(dtype)), rows, layout), expected)

@@ -308,19 +308,24 @@ class Recurrent(Layer):
         """Return (output, its layout, final states, tape)."""
         final = tuple(np.empty(self.state_shape(layout.samples), call.dtype) for _ in self.cell.states)
         signal = Signal(x.size, tokens=x.tokens)
-        tapes, outputs = [], []
-        for place, run in enumerate(self.runs(signal)):
-            if run.column == 0 and run.level > 0:
-                x = self._join(call, outputs[-self.directions :], layout)
-                x = self._drop(call, x, layout, number, run.level)
-            start = None if state is None else [s[place] for s in state]
-            h, ends, tape = self._run_forward(call, run, packed[place], x, layout, start, (number << 8) + 128 + place)
-            outputs.append(h)
-            tapes.append(tape)
-            for whole, end in zip(final, ends, strict=True):
-                whole[place] = layout.unsort(end)
+        tapes = []
+        for level in range(self.num_layers):
+            x = self._drop(call, x, layout, number, level) if level > 0 else x
+            out = None
+            if not call.keep and (self.return_sequences or level < self.num_layers - 1):
+                out = self._output_rows(call, layout, number, level)
+            outputs = []
+            for place, run in list(enumerate(self.runs(signal)))[level * self.directions : (level + 1) * self.directions]:
+                start = None if state is None else [s[place] for s in state]
+                stream = (number << 8) + 128 + place
+                h, ends, tape = self._run_forward(call, run, packed[place], x, layout, start, stream, out)
+                outputs.append(h)
+                tapes.append(tape)
+                for whole, end in zip(final, ends, strict=True):
+                    whole[place] = layout.unsort(end)
+            x = self._join(call, outputs, layout) if call.keep else out
         if self.return_sequences:
-            return self._join(call, outputs[-self.directions :], layout), layout, final, tapes
+            return x, layout, final, tapes
         last = call.zeros((layout.samples, padded(self.hidden_size * self.directions, call.dtype)))
         for direction in range(self.directions):
             column = direction * self.hidden_size
@@ -354,7 +359,15 @@ class Recurrent(Layer):
                     whole[place] = layout.unsort(part[:, :hidden])
         return dx, dstart
 
-    def _run_forward(self, call, run, packed, x, layout, start, stream):
+    def _output_rows(self, call, layout, number, level):
+        """Return the rows that the runs of a level write their outputs to where no tape holds them."""
+        size, rows = self.hidden_size * self.directions, layout.steps * layout.samples
+        if not (call.direct and layout.full):
+            return Rows(call.empty((rows, padded(size, call.dtype))), size)
+        last = number == call.last and level == self.num_layers - 1
+        return Rows(np.empty((rows, size), call.dtype) if last else call.empty((rows, size)), size, sample_major=True)
+
+    def _run_forward(self, call, run, packed, x, layout, start, stream, out):
         cell, hidden, dtype = self.cell, self.hidden_size, call.dtype
         width, steps, samples = padded(hidden, dtype), layout.steps, layout.samples
         none = np.zeros(0, dtype)
@@ -363,7 +376,7 @@ class Recurrent(Layer):
             for s, values in enumerate(start):
                 first[s, :, :hidden] = layout.sort(values)
         final = call.empty(first.shape)
-        states = call.empty((len(cell.states), steps + 1, samples, width))
+        states = call.empty((len(cell.states), steps + 1 if call.keep else 2, samples, width))
         saved = call.empty((steps if call.keep else 1, len(cell.saved), samples, width))
         planes = call.empty((len(cell.planes), samples, width))
         mask, operand = none.reshape(0, 0), none.reshape(0, 0, 0)
@@ -372,7 +385,8 @@ class Recurrent(Layer):
         units = _repeated(packed.units, samples)
         kernel = kernel_for(recurrent.forward, cell)
         x_planes, h_planes = self._ranges()
-        values, row = (none, 0) if x.tokens else (x.values.reshape(-1), x.values.shape[1])
+        values, x_strides = (none, (0, 0)) if x.tokens else (x.values.reshape(-1), x.strides(layout))
+        out_values, out_strides = (none, (0, 0)) if out is None else (out.values.reshape(-1), out.strides(layout))
         token = x.values if x.tokens else np.zeros(0, np.int32)
         work = layout.running * (packed.forward.size + 16 * width)
         call.over_samples(
@@ -380,14 +394,17 @@ class Recurrent(Layer):
             work,
             lambda lo, hi: kernel(
                 cell, call.table, x_planes, h_planes, 0 if x.tokens else x.size, hidden if cell.recurrent_planes else 0,
-                run.reverse, values, row, token, packed.token_rows.reshape(-1),
+                run.reverse, values, *x_strides, token, packed.token_rows.reshape(-1),
                 packed.forward, packed.bias, units.reshape(-1), mask,
-                layout.lengths, layout.active, first, states, saved, planes, operand, final, lo, hi,
+                layout.lengths, layout.active, first, states, saved, planes, operand,
+                out_values, run.column, *out_strides, hidden, final, lo, hi,
             ),
         )  # fmt: skip
+        if not call.keep:
+            return None, final[:, :, :hidden], None
         h = states[0, :-1] if run.reverse else states[0, 1:]
-        tape = _Tape(x, states, saved, mask, operand) if call.keep else None
-        return Rows(h.reshape(steps * samples, width), hidden), final[:, :, :hidden], tape
+        h = Rows(h.reshape(steps * samples, width), hidden)
+        return h, final[:, :, :hidden], _Tape(x, states, saved, mask, operand)
 
     def _run_backward(self, call, run, packed, tape, dy, layout, ends, gradient, need_dx, dx):
         cell, hidden, dtype = self.cell, self.hidden_size, call.dtype
@@ -460,7 +477,7 @@ class Recurrent(Layer):
                 call.table, x_values, x_row, inputs, x_planes, h, h_at, width, recurrents, h_planes,
                 flat, plane, width, step, hidden, layout.active, samples, scratch, sums, gradient, places, a, b,
             ),
-            scratch=(rows + lanes) * matmul.SPAN,
+            scratch=(rows + 2 * lanes) * matmul.SPAN,
         )  # fmt: skip
 
     def _join(self, call, outputs, layout):

@@ -6,66 +6,78 @@ packed divisions). A shard is a range of samples; it runs through all steps alon
 `numbarnn.kernels`.
 """
 
+import numpy as np
+
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.cpu.matmul import ONE, ZERO, multiply
+from numbarnn.kernels.cpu.matmul import ONE, ZERO, add, copy, multiply
 from numbarnn.kernels.cpu.simd import panel_of
 from numbarnn.kernels.element import added, cell_backward, cell_forward, load, store
 
 
 @jit
 def forward(
-    cell, table, input_planes, recurrent_planes, inputs, hidden, reverse,
-    x, x_row, tokens, token_rows,
+    cell, table, input_planes, recurrent_planes, inputs, recurrents, reverse,
+    x, x_step, x_row, tokens, token_rows,
     packed, bias, units, mask,
-    lengths, active, start, states, saved, planes, operand, final, lo, hi,
+    lengths, active, start, states, saved, planes, operand, out, out_at, out_step, out_row, hidden, final, lo, hi,
 ):  # fmt: skip
     """Run the samples lo <= n < hi through all steps.
 
     cell                  record; selects the scalar functions
     input_planes          (first, last) of the planes that x enters; `recurrent_planes`: that h enters
-    x, x_row              in, 1-D: (T * N, x_row), the first `inputs` columns count; or else
+    inputs, recurrents    extents of the two products: C or 0, and H or 0
+    x, x_step, x_row      in, 1-D: row (t, n) at ``t * x_step + n * x_row``, `inputs` columns; or else
     tokens, token_rows    in: (T * N,) token of every row, and (C, G * Hp) the row that each adds, bias included (empty: no tokens)
-    packed                in: (G * Hp / W, inputs + H, W) panels of W_ih above W_hh
+    packed                in: (G * Hp / W, inputs + recurrents, W) panels of W_ih above W_hh
     bias                  in: (G * Hp,)
     units                 in: (U, N, Hp) per-unit weights, repeated for every sample
     mask                  in: (N, Hp) factors of h on its way into the recurrent product, or empty
     lengths, active       in: (N,) falling, and (T,) samples still running
     start, final          in and out: (S, N, Hp) states before the first and after the last step of each sample
-    states, saved         out, see `numbarnn.kernels`; saved is (1, ...) when no tape is kept
+    states, saved         out, see `numbarnn.kernels`; without a tape two slots used in turn, and one
     planes                scratch (G, N, Hp)
     operand               out: (T, N, Hp) masked h of each step, or empty
+    out                   out, 1-D: `hidden` columns of row (t, n) at ``out_at + t * out_step + n * out_row``, zero past the
+                          sample's length; or empty
     """
     w = panel_of(states)
-    steps, batch, width = states.shape[1] - 1, states.shape[2], states.shape[3]
+    steps, batch, width = active.size, states.shape[2], states.shape[3]
     plane = batch * width
     history = states.shape[1] * plane
+    kept = states.shape[1] == steps + 1
+    slots = np.intp(-1) if kept else ONE  # slot t lies at t & slots
     tape = saved.shape[1] * plane if saved.shape[0] > 1 else ZERO
     count = planes.shape[0]
     rows_of_token = count * width
     h, z, kept_values = states.reshape(-1), planes.reshape(-1), saved.reshape(-1)
     masked = operand.reshape(-1)
     first, stop = lo * width, hi * width
-    length = inputs + hidden
+    length = inputs + recurrents
 
     for n in range(lo, hi):
-        to = (lengths[n] if reverse else 0) * plane + n * width
+        to = ((lengths[n] if reverse else 0) & slots) * plane + n * width
         for s in range(start.shape[0]):
             for j in range(width):
                 h[to + s * history + j] = start[s, n, j]
 
     for i in range(steps):
         t = steps - 1 - i if reverse else i
-        before = (t + 1 if reverse else t) * plane
-        after = (t if reverse else t + 1) * plane
+        before = ((t + 1 if reverse else t) & slots) * plane
+        after = ((t if reverse else t + 1) & slots) * plane
         rows = max(min(active[t], hi) - lo, 0)
 
         # Output past a sample's length is zero. In reverse, slot `length` holds the initial state and stays.
-        ended = rows
-        if reverse:
-            ended = max(min(active[t - 1] if t > 0 else hi, hi) - lo, 0)
-        for s in range(start.shape[0]):
-            for e in range(first + ended * width, stop):
-                h[after + s * history + e] = 0
+        if kept:
+            ended = rows
+            if reverse:
+                ended = max(min(active[t - 1] if t > 0 else hi, hi) - lo, 0)
+            for s in range(start.shape[0]):
+                for e in range(first + ended * width, stop):
+                    h[after + s * history + e] = 0
+        if out.size > 0:
+            for n in range(lo + rows, hi):
+                for j in range(hidden):
+                    out[out_at + t * out_step + n * out_row + j] = 0
         if rows == 0:
             continue
 
@@ -79,31 +91,46 @@ def forward(
             for n in range(lo, lo + rows):
                 source = tokens[t * batch + n] * rows_of_token
                 for g in range(count):
-                    for j in range(width):
-                        z[g * plane + n * width + j] = token_rows[source + g * width + j]
-        for g in range(count):
-            x_length = inputs if input_planes[0] <= g and g < input_planes[1] else ZERO
-            h_length = hidden if recurrent_planes[0] <= g and g < recurrent_planes[1] else ZERO
+                    copy(token_rows, source + g * width, z, g * plane + n * width, width)
+        g = ZERO
+        while g < count:
+            has_x = input_planes[0] <= g and g < input_planes[1]
+            has_h = recurrent_planes[0] <= g and g < recurrent_planes[1]
+            # The planes of a single sample lie side by side: those of the same products are one product.
+            together = ONE
+            if batch == 1:
+                while (
+                    g + together < count
+                    and (input_planes[0] <= g + together and g + together < input_planes[1]) == has_x
+                    and (recurrent_planes[0] <= g + together and g + together < recurrent_planes[1]) == has_h
+                ):
+                    together += 1
+            x_length = inputs if has_x else ZERO
+            h_length = recurrents if has_h else ZERO
             to = g * plane + first
             from_tokens = tokens.size > 0
             multiply(
                 table, z if from_tokens else bias, to if from_tokens else g * width, width if from_tokens else ZERO,
-                x, (t * batch + lo) * x_row, x_row, x_length, ONE, ZERO,
+                x, t * x_step + lo * x_row, x_row, x_length, ONE, ZERO,
                 h_from, h_at + first, width, h_length,
-                rows, width // w,
+                rows, together * width // w,
                 packed, g * width * length + (inputs - x_length) * w, length * w,
                 z, to, width,
             )  # fmt: skip
+            g += together
         for e in range(rows * width):
             gates = load(cell, "planes", z, first, plane, e)
             previous = load(cell, "states", h, before + first, history, e)
             weights = load(cell, "units", units, first, plane, e)
-            following, kept = cell_forward(cell, gates, previous, weights)
+            following, values = cell_forward(cell, gates, previous, weights)
             store(cell, "states", h, after + first, history, e, following)
-            store(cell, "saved", kept_values, t * tape + first, plane, e, kept)
+            store(cell, "saved", kept_values, t * tape + first, plane, e, values)
+        if out.size > 0:
+            for n in range(lo, lo + rows):
+                copy(h, after + n * width, out, out_at + t * out_step + n * out_row, hidden)
 
     for n in range(lo, hi):
-        at = (0 if reverse else lengths[n]) * plane + n * width
+        at = ((0 if reverse else lengths[n]) & slots) * plane + n * width
         for s in range(start.shape[0]):
             for j in range(width):
                 final[s, n, j] = h[at + s * history + j]
@@ -148,9 +175,7 @@ def backward(
 
         if dy.size > 0:
             for n in range(lo, lo + rows):
-                source = dy_at + (t * batch + n) * dy_row
-                for j in range(hidden):
-                    dh[n * width + j] += dy[source + j]
+                add(dy, dy_at + (t * batch + n) * dy_row, dh, n * width, hidden)
         for e in range(rows * width):
             kept = load(cell, "saved", kept_values, t * tape + first, plane, e)
             previous = load(cell, "states", h, before + first, history, e)
