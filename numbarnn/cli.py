@@ -110,6 +110,10 @@ def _parser():
     train.add_argument(
         "--resume-from", type=pathlib.Path, metavar="MODEL", help="go on with the weights of a saved model"
     )
+    train.add_argument(
+        "--checkpoint", type=pathlib.Path, metavar="PATH", help="file to go on from after the run was stopped or killed"
+    )
+    train.add_argument("--resume", action="store_true", help="go on from the checkpoint, where there is one")
     train.add_argument("--seed", type=int, default=0, help="of weights and dropout")
     train.add_argument("--threads", type=_positive(int), metavar="N", help="default: all processors")
     train.add_argument("--quiet", action="store_true", help="no progress")
@@ -254,7 +258,8 @@ def _train(options):
     lm.fit(
         text, options.epochs, batch_size=options.batch_size, seq_length=options.seq_length,
         validation_fraction=options.validation_fraction, optimizer=RMSprop(learning_rate=options.learning_rate),
-        stopping=options.patience, verbose=0 if options.quiet else 1,
+        stopping=options.patience, checkpoint=options.checkpoint, resume="auto" if options.resume else False,
+        verbose=0 if options.quiet else 1,
     )  # fmt: skip
     lm.save(output)
     last = lm.history[-1] if len(lm.history) else None

@@ -190,6 +190,9 @@ class LanguageModel:
         clip_norm: float | None = None,
         stopping=None,
         seconds: float | None = None,
+        checkpoint: str | os.PathLike | None = None,
+        checkpoint_every: Any = "5min",
+        resume: bool | str = False,
         callbacks=(),
         verbose: int = 1,
     ) -> "LanguageModel":
@@ -207,7 +210,7 @@ class LanguageModel:
         epochs, batch_size, seq_length : int
         validation_fraction : float
             Share of the tokens, at the end, that is held out and scored after every epoch; 0: none.
-        optimizer, schedule, clip_value, clip_norm, stopping, seconds, callbacks, verbose
+        optimizer, schedule, clip_value, clip_norm, stopping, seconds, checkpoint, checkpoint_every, resume, callbacks, verbose
             As in `Model.fit`; the defaults are char-rnn's.
 
         Returns
@@ -238,6 +241,9 @@ class LanguageModel:
             validation=validation,
             stopping=stopping,
             seconds=seconds,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            resume=resume,
             callbacks=callbacks,
             verbose=verbose,
         )

@@ -167,20 +167,30 @@ def row_weights(shape, lengths=None, sample_weight=None):
 
 
 def softmax_cross_entropy(
-    logits, target, reduction="mean", class_weight=None, ignore_index=-100, lengths=None, sample_weight=None
+    logits,
+    target,
+    reduction="mean",
+    class_weight=None,
+    ignore_index=-100,
+    lengths=None,
+    sample_weight=None,
+    smoothing=0.0,
 ):
-    """-log softmax(logits)[target]; logits (samples, T, V), target (samples, T)."""
+    """-sum_c q_c log softmax(logits)_c, q = class_weight ((1 - smoothing) onehot(target) + smoothing / V).
+
+    logits (samples, T, V), target (samples, T); the mean divides by the summed class weights of the targets.
+    """
     weights = row_weights(target.shape, lengths, sample_weight)
     weights[target == ignore_index] = 0
-    safe = np.where(weights > 0, target, 0)
-    if class_weight is not None:
-        weights = weights * np.asarray(class_weight)[safe]
+    safe, classes = np.where(weights > 0, target, 0), logits.shape[-1]
+    class_weight = np.ones(classes) if class_weight is None else np.asarray(class_weight)
+    q = class_weight * ((1 - smoothing) * one_hot(safe, classes) + smoothing / classes)
     top = logits.max(axis=-1, keepdims=True)
-    chosen = np.take_along_axis(logits, safe[..., None], axis=-1)
-    # top - chosen first: beside a large top the logarithm would be rounded away.
-    losses = np.log(np.exp(logits - top).sum(axis=-1)) + (top - chosen)[..., 0]
-    scale = _scale(weights, reduction)
-    gradient = (softmax(logits) - one_hot(safe, logits.shape[-1])) * weights[..., None] * scale
+    # top - logits first: beside a large top the logarithm would be rounded away.
+    below = np.where(q > 0, top - logits, 0)
+    losses = q.sum(axis=-1) * np.log(np.exp(logits - top).sum(axis=-1)) + (q * below).sum(axis=-1)
+    scale = _scale(weights * class_weight[safe], reduction)
+    gradient = (softmax(logits) * q.sum(axis=-1, keepdims=True) - q) * weights[..., None] * scale
     return _total(losses, weights) * scale, np.where(weights[..., None] > 0, gradient, 0)
 
 
@@ -193,6 +203,37 @@ def mse(outputs, target, reduction="mean", lengths=None, sample_weight=None):
     return _total(losses, weights) * scale, np.where(weights[..., None] > 0, gradient, 0)
 
 
+def mae(outputs, target, reduction="mean", lengths=None, sample_weight=None):
+    """Mean over the features of |y - target|; both (samples, T, F)."""
+    weights = row_weights(outputs.shape[:2], lengths, sample_weight)
+    losses = np.abs(outputs - target).mean(axis=-1)
+    scale = _scale(weights, reduction)
+    gradient = np.sign(outputs - target) / outputs.shape[-1] * weights[..., None] * scale
+    return _total(losses, weights) * scale, np.where(weights[..., None] > 0, gradient, 0)
+
+
+def huber(outputs, target, reduction="mean", delta=1.0, lengths=None, sample_weight=None):
+    """Huber (1964): d^2 / 2 for |d| <= delta, else delta (|d| - delta / 2), d = y - target; mean over the features."""
+    weights = row_weights(outputs.shape[:2], lengths, sample_weight)
+    d = outputs - target
+    losses = np.where(np.abs(d) <= delta, d**2 / 2, delta * (np.abs(d) - delta / 2)).mean(axis=-1)
+    scale = _scale(weights, reduction)
+    gradient = np.clip(d, -delta, delta) / outputs.shape[-1] * weights[..., None] * scale
+    return _total(losses, weights) * scale, np.where(weights[..., None] > 0, gradient, 0)
+
+
+def binary_cross_entropy(logits, target, reduction="mean", pos_weight=1.0, lengths=None, sample_weight=None):
+    """-p t log s - (1 - t) log(1 - s), s the logistic function of the logits, p = pos_weight; mean over the features."""
+    weights = row_weights(logits.shape[:2], lengths, sample_weight)
+    target = np.asarray(target, float)
+    on, off = target * pos_weight, 1 - target
+    # -log s(y) = log(1 + exp(-y)), and -log(1 - s(y)) = log(1 + exp(y)).
+    terms = np.where(on > 0, on * np.logaddexp(0, -logits), 0) + np.where(off > 0, off * np.logaddexp(0, logits), 0)
+    scale = _scale(weights, reduction)
+    gradient = (off * logistic(logits) - on * logistic(-logits)) / logits.shape[-1] * weights[..., None] * scale
+    return _total(terms.mean(axis=-1), weights) * scale, np.where(weights[..., None] > 0, gradient, 0)
+
+
 def _scale(weights, reduction):
     total = weights.sum()
     return 1.0 if reduction == "sum" else 1.0 / total if total > 0 else 0.0
@@ -202,17 +243,23 @@ def _total(losses, weights):
     return float((np.where(weights > 0, losses, 0) * weights).sum())
 
 
-LOSSES = {"softmax_cross_entropy": softmax_cross_entropy, "mse": mse}
+LOSSES = {
+    "softmax_cross_entropy": softmax_cross_entropy,
+    "mse": mse,
+    "mae": mae,
+    "huber": huber,
+    "binary_cross_entropy": binary_cross_entropy,
+}
 
 
 # Optimizers, as torch: (weights, gradient, state, step number from 1, options) -> (weights, state)
 
 
-def sgd(w, g, state, step, learning_rate, momentum=0.0, weight_decay=0.0):
+def sgd(w, g, state, step, learning_rate, momentum=0.0, weight_decay=0.0, nesterov=False):
     (v,) = state
     g = g + weight_decay * w
     v = momentum * v + g
-    return w - learning_rate * v, (v,)
+    return w - learning_rate * (g + momentum * v if nesterov else v), (v,)
 
 
 def rmsprop(w, g, state, step, learning_rate, alpha=0.95, epsilon=1e-8, weight_decay=0.0):
@@ -220,6 +267,14 @@ def rmsprop(w, g, state, step, learning_rate, alpha=0.95, epsilon=1e-8, weight_d
     g = g + weight_decay * w
     s = alpha * s + (1 - alpha) * g * g
     return w - learning_rate * g / (np.sqrt(s) + epsilon), (s,)
+
+
+def adagrad(w, g, state, step, learning_rate, lr_decay=0.0, weight_decay=0.0, epsilon=1e-10):
+    """Duchi, Hazan & Singer (2011), with diagonal matrices; the sum begins with what `state` holds."""
+    (s,) = state
+    g = g + weight_decay * w
+    s = s + g * g
+    return w - learning_rate / (1 + (step - 1) * lr_decay) * g / (np.sqrt(s) + epsilon), (s,)
 
 
 def adam(w, g, state, step, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0):
@@ -239,7 +294,13 @@ def adamw(w, g, state, step, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8
 
 
 # Optimizer name -> (its step, number of arrays of state).
-OPTIMIZERS = {"sgd": (sgd, 1), "rmsprop": (rmsprop, 1), "adam": (adam, 2), "adamw": (adamw, 2)}
+OPTIMIZERS = {
+    "sgd": (sgd, 1),
+    "rmsprop": (rmsprop, 1),
+    "adagrad": (adagrad, 1),
+    "adam": (adam, 2),
+    "adamw": (adamw, 2),
+}
 
 
 def clip_by_norm(gradient, limit):

@@ -377,7 +377,7 @@ def test_options(call, error, message):
 
 OPTIMIZERS = [
     refused("name", lambda: make_optimizer("lion"),
-        ValueError, "optimizer must be one of sgd, rmsprop, adam, adamw or an optimizer object, got 'lion'"),
+        ValueError, "optimizer must be one of sgd, rmsprop, adagrad, adam, adamw or an optimizer object, got 'lion'"),
     refused("none", lambda: make_optimizer(None), ValueError, "optimizer must be one of .* got None"),
     refused("class", lambda: make_optimizer(Adam), ValueError, "optimizer must be one of"),
     *[
