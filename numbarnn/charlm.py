@@ -10,6 +10,7 @@ import numpy as np
 
 from numbarnn import io
 from numbarnn.batch import Call, padded, zeros
+from numbarnn.cells import two_phases
 from numbarnn.data.batches import TokenStream
 from numbarnn.data.text import CharVocabulary
 from numbarnn.errors import ModelFileError, ShapeError
@@ -361,6 +362,8 @@ class _Sampling:
         self.seed = lm.seed if seed is None else check_seed(seed)
         self.layer, dtype = model.layers[1], model.dtype
         layer = self.layer
+        if two_phases(layer.cell):
+            raise ValueError(f"sampling does not know cells of two phases, and {type(layer.cell).__name__} is one")
         self.call = Call(dtype, 1)
         self.weights, self.places = lm._weights()
         width = padded(layer.hidden_size, dtype)
