@@ -268,6 +268,8 @@ class Recurrent(Layer):
 
     def _pack_back(self, call, flat, places, side, columns, old):
         packed = old
+        if len(places) == 0:
+            return np.zeros(0, call.dtype)
         if packed is None:
             packed = empty((padded(columns, call.dtype) * len(places) * self.hidden_size,), call.dtype)
         panels = padded(columns, call.dtype) // panel_width(call.dtype)
