@@ -456,10 +456,14 @@ def driver_of(cell):
 
 
 @pytest.fixture(scope="module")
-def assembly():
-    """Return a function that compiles a float32 driver of a cell anew and returns its x86 code; what lies in a cache has none."""
+def x86():
     if platform.machine().lower() not in ("x86_64", "amd64"):
         pytest.skip(f"counts x86 instructions; this machine is {platform.machine()}")
+
+
+@pytest.fixture(scope="module")
+def assembly(x86):
+    """Return a function that compiles a float32 driver of a cell anew and returns its x86 code; what lies in a cache has none."""
 
     def compile_driver(cell, driver):
         model = recurrent_model(cell(), 4, 20, "float32")
@@ -501,6 +505,50 @@ def test_backward_is_vectorised(name, assembly):
     assert packed(code, "divps") >= DIVISIONS[name][1]
     # Every cell's backward step has a 1 - y or 1 - y^2, and nothing else in the driver subtracts numbers.
     assert packed(code, r"subps|fnmadd\d+ps") >= 1
+
+
+class OnlyFirst(NamedTuple):
+    """Divides and subtracts in the first phase alone."""
+
+    gates = planes = ("r", "n")
+    input_planes = {"r": "r", "n": "n"}
+    recurrent_planes = {"r": "r"}
+    inner_planes = {"n": "n"}
+    states = ("h",)
+    inner = ("rh",)
+    inner_saved = ("r",)
+    saved = units = ()
+
+    @staticmethod
+    def inner_forward(cell, planes, states, units):
+        r = sigmoid(planes[0])
+        return (r * states[0],), (r,)
+
+    @staticmethod
+    def inner_backward(cell, inner_saved, states, units, dinner):
+        (r,) = inner_saved
+        da = dinner[0] * r
+        return (da * states[0] * (type(r)(1) - r), r * type(r)(0)), (da,), ()
+
+    @staticmethod
+    def forward(cell, planes, states, units):
+        return (planes[1] + states[0],), ()
+
+    @staticmethod
+    def backward(cell, saved, states, units, after, gradients):
+        return (gradients[0] * type(gradients[0])(0), gradients[0]), gradients, ()
+
+
+def test_first_phase_is_vectorised(x86, monkeypatch):
+    monkeypatch.setitem(CELLS, "OnlyFirst", OnlyFirst)
+    register(OnlyFirst)
+    model = recurrent_model(OnlyFirst(), 4, 20, "float32")
+    outputs, _, pullback = model.vjp(normal(0, 2, 3, 4, dtype="float32"))
+    pullback(outputs)
+    for driver, instruction in ((two_phase.forward, "divps"), (two_phase.backward, r"subps|fnmadd\d+ps")):
+        twin = uncached_twin(driver)
+        (signature,) = versions(twin, OnlyFirst, "float32")
+        assert packed(twin.inspect_asm(signature), instruction) >= 1
 
 
 @every_dtype
