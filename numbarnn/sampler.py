@@ -6,6 +6,7 @@ import numpy as np
 
 from numbarnn import parallel
 from numbarnn.batch import Call, padded, zeros
+from numbarnn.cells import two_phases
 from numbarnn.kernels.compile import kernel_for
 from numbarnn.kernels.cpu import sampling
 from numbarnn.model import Model
@@ -67,6 +68,10 @@ class Sampler:
             raise ValueError(f"top_p must be in (0, 1], got {top_p!r}")
         if top_k is not None and check_count("top_k", top_k) < 1:
             raise ValueError(f"top_k must be a positive integer, got {top_k!r}")
+        if two_phases(model.layers[1].cell):
+            raise ValueError(
+                f"sampling does not know cells of two phases, and {type(model.layers[1].cell).__name__} is one"
+            )
         self.seed = check_seed(seed)
         self.layer, dtype, classes = model.layers[1], model.dtype, model.layers[2].size
         width = padded(self.layer.hidden_size, dtype)

@@ -3,7 +3,8 @@
 Nothing of the package is imported here. Functions compute in the dtype of what they are given; the tests give float64.
 
 Weights of a recurrent layer are a dict with torch's names: ``weight_ih`` (G * H, C), ``weight_hh`` (G * H, H), ``bias_ih`` and
-``bias_hh`` (G * H,), gates in torch's order, and ``weight_u`` (H,) of IndRNN. An absent bias is zero.
+``bias_hh`` (G * H,), gates in torch's order, ``weight_u`` (H,) of IndRNN, and ``weight_ci``, ``weight_cf`` and ``weight_co`` (H,)
+of peepholes. An absent bias is zero. `hold` is a dict of gate -> constant.
 States are tuples of (samples, H) arrays; the first is the output.
 """
 
@@ -51,22 +52,43 @@ def rnn_step(x, states, weights, activation="tanh"):
     return (ACTIVATIONS[activation](input_product(x, weights) + recurrent_product(h, weights)),)
 
 
-def lstm_step(x, states, weights):
+def held(hold, gate, values):
+    """Return the values of a gate, or the constant at which it is held."""
+    return np.full_like(values, hold[gate]) if hold and gate in hold else values
+
+
+def lstm_step(x, states, weights, coupled=0, hold=None):
     """Gers, Schmidhuber & Cummins (2000), without peepholes; gates in the order i, f, g, o."""
+    none = np.zeros_like(states[1][..., :1])
+    return peephole_lstm_step(
+        x, states, weights | {"weight_ci": none, "weight_cf": none, "weight_co": none}, coupled, hold
+    )
+
+
+def peephole_lstm_step(x, states, weights, coupled=0, hold=None):
+    """Gers & Schmidhuber (2000): i and f see c_{t-1}, o sees c_t; coupled: f = 1 - i (Greff et al. 2017)."""
     h, c = states
     i, f, g, o = np.split(input_product(x, weights) + recurrent_product(h, weights), 4, axis=-1)
-    c = logistic(f) * c + logistic(i) * np.tanh(g)
-    return logistic(o) * np.tanh(c), c
+    i = held(hold, "i", logistic(i + weights["weight_ci"] * c))
+    f = 1 - i if coupled else held(hold, "f", logistic(f + weights["weight_cf"] * c))
+    c = f * c + i * held(hold, "g", np.tanh(g))
+    return held(hold, "o", logistic(o + weights["weight_co"] * c)) * np.tanh(c), c
 
 
-def gru_step(x, states, weights):
-    """Cho et al. (2014) with the reset after the recurrent product; gates in the order r, z, n."""
+def gru_step(x, states, weights, hold=None, reset_after=True):
+    """Cho et al. (2014), there with the reset before the recurrent product; gates in the order r, z, n."""
     (h,) = states
     r_x, z_x, n_x = np.split(input_product(x, weights), 3, axis=-1)
     r_h, z_h, n_h = np.split(recurrent_product(h, weights), 3, axis=-1)
-    r, z = logistic(r_x + r_h), logistic(z_x + z_h)
-    n = np.tanh(n_x + r * n_h)
+    r, z = held(hold, "r", logistic(r_x + r_h)), held(hold, "z", logistic(z_x + z_h))
+    inside = r * n_h if reset_after else np.split(recurrent_product(r * h, weights), 3, axis=-1)[2]
+    n = held(hold, "n", np.tanh(n_x + inside))
     return ((1 - z) * n + z * h,)
+
+
+def reset_before_gru_step(x, states, weights, hold=None):
+    """Cho et al. (2014), eq. 5-8."""
+    return gru_step(x, states, weights, hold, reset_after=False)
 
 
 def indrnn_step(x, states, weights, activation="relu"):
@@ -76,7 +98,14 @@ def indrnn_step(x, states, weights, activation="relu"):
 
 
 # Cell name -> (its step, number of states). The contract tests walk through the package's registry and look here.
-CELLS = {"RNN": (rnn_step, 1), "LSTM": (lstm_step, 2), "GRU": (gru_step, 1), "IndRNN": (indrnn_step, 1)}
+CELLS = {
+    "RNN": (rnn_step, 1),
+    "LSTM": (lstm_step, 2),
+    "PeepholeLSTM": (peephole_lstm_step, 2),
+    "GRU": (gru_step, 1),
+    "ResetBeforeGRU": (reset_before_gru_step, 1),
+    "IndRNN": (indrnn_step, 1),
+}
 
 
 def cell(name):

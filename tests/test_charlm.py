@@ -7,7 +7,7 @@ import pytest
 from conftest import assert_same_bits
 
 import numbarnn
-from numbarnn import CharLM
+from numbarnn import GRU, CharLM
 from numbarnn.data import CharVocabulary
 from numbarnn.errors import ShapeError, TokenError
 from numbarnn.language import CELLS
@@ -77,6 +77,15 @@ def test_every_cell_learns_and_writes(cell):
     model = make(cell, epochs=6)
     assert model.history[-1]["val_loss"] < model.history[0]["val_loss"] < math.log(len(model.vocabulary))
     assert len(model.sample(40, prime="the ")) == 40
+
+
+def test_sampling_refuses_cells_of_two_phases():
+    model = CharLM("gru", 8, 1)
+    model.recurrent = GRU(8, reset_after=False)
+    model.fit(TEXT, 1, batch_size=2, seq_length=10, verbose=0)
+    with pytest.raises(ValueError, match="sampling does not know cells of two phases, and ResetBeforeGRU is one"):
+        model.sample(5)
+    assert model.score(TEXT).bits > 0
 
 
 def test_defaults_are_char_rnns():

@@ -6,11 +6,21 @@ packed divisions). A shard is a range of samples; it runs through all steps alon
 `numbarnn.kernels`.
 """
 
-import numpy as np
-
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.cpu.matmul import ONE, ZERO, add, copy, multiply
-from numbarnn.kernels.cpu.simd import panel_of
+from numbarnn.kernels.cpu.matmul import ONE, ZERO
+from numbarnn.kernels.cpu.steps import (
+    add_output_gradient,
+    add_products,
+    begin,
+    clear_ended,
+    end,
+    input_gradient,
+    mask_rows,
+    recurrent_gradient,
+    running,
+    slots_of,
+    write_output,
+)
 from numbarnn.kernels.element import added, cell_backward, cell_forward, load, store
 
 
@@ -40,100 +50,47 @@ def forward(
     out                   out, 1-D: `hidden` columns of row (t, n) at ``out_at + t * out_step + n * out_row``, zero past the
                           sample's length; or empty
     """
-    w = panel_of(states)
     steps, batch, width = active.size, states.shape[2], states.shape[3]
     plane = batch * width
     history = states.shape[1] * plane
-    kept = states.shape[1] == steps + 1
-    slots = np.intp(-1) if kept else ONE  # slot t lies at t & slots
+    slots = slots_of(states, steps)
     tape = saved.shape[1] * plane if saved.shape[0] > 1 else ZERO
-    count = planes.shape[0]
-    rows_of_token = count * width
     h, z, kept_values = states.reshape(-1), planes.reshape(-1), saved.reshape(-1)
     masked = operand.reshape(-1)
-    first, stop = lo * width, hi * width
-    length = inputs + recurrents
-
-    for n in range(lo, hi):
-        to = ((lengths[n] if reverse else 0) & slots) * plane + n * width
-        for s in range(start.shape[0]):
-            for j in range(width):
-                h[to + s * history + j] = start[s, n, j]
-
+    first = lo * width
+    begin(start, lengths, reverse, slots, h, history, plane, lo, hi)
     for i in range(steps):
         t = steps - 1 - i if reverse else i
         before = ((t + 1 if reverse else t) & slots) * plane
         after = ((t if reverse else t + 1) & slots) * plane
-        rows = max(min(active[t], hi) - lo, 0)
-
-        # Output past a sample's length is zero. In reverse, slot `length` holds the initial state and stays.
-        if kept:
-            ended = rows
-            if reverse:
-                ended = max(min(active[t - 1] if t > 0 else hi, hi) - lo, 0)
-            for s in range(start.shape[0]):
-                for e in range(first + ended * width, stop):
-                    h[after + s * history + e] = 0
-        if out.size > 0:
-            for n in range(lo + rows, hi):
-                for j in range(hidden):
-                    out[out_at + t * out_step + n * out_row + j] = 0
+        rows = running(active, t, lo, hi)
+        if slots != ONE:
+            clear_ended(active, t, reverse, h, after, history, start.shape[0], width, lo, hi)
         if rows == 0:
+            if out.size > 0:
+                write_output(h, after, width, out, out_at + t * out_step, out_row, hidden, lo, rows, hi)
             continue
 
         h_from, h_at = h, before
         if mask.size > 0:
             h_from, h_at = masked, t * plane
-            for n in range(lo, lo + rows):
-                for j in range(width):
-                    masked[t * plane + n * width + j] = h[before + n * width + j] * mask[n, j]
-        if tokens.size > 0:
-            for n in range(lo, lo + rows):
-                source = tokens[t * batch + n] * rows_of_token
-                for g in range(count):
-                    copy(token_rows, source + g * width, z, g * plane + n * width, width)
-        g = ZERO
-        while g < count:
-            has_x = input_planes[0] <= g and g < input_planes[1]
-            has_h = recurrent_planes[0] <= g and g < recurrent_planes[1]
-            # The planes of a single sample lie side by side: those of the same products are one product.
-            together = ONE
-            if batch == 1:
-                while (
-                    g + together < count
-                    and (input_planes[0] <= g + together and g + together < input_planes[1]) == has_x
-                    and (recurrent_planes[0] <= g + together and g + together < recurrent_planes[1]) == has_h
-                ):
-                    together += 1
-            x_length = inputs if has_x else ZERO
-            h_length = recurrents if has_h else ZERO
-            to = g * plane + first
-            from_tokens = tokens.size > 0
-            multiply(
-                table, z if from_tokens else bias, to if from_tokens else g * width, width if from_tokens else ZERO,
-                x, t * x_step + lo * x_row, x_row, x_length, ONE, ZERO,
-                h_from, h_at + first, width, h_length,
-                rows, together * width // w,
-                packed, g * width * length + (inputs - x_length) * w, length * w,
-                z, to, width,
-            )  # fmt: skip
-            g += together
+            mask_rows(mask, h, before, masked, h_at, lo, rows)
+        add_products(
+            table, input_planes, recurrent_planes, inputs, recurrents,
+            x, t * x_step, x_row, tokens, token_rows, packed, bias, h_from, h_at,
+            planes.shape[0], batch, width, t, z, lo, rows,
+        )  # fmt: skip
         for e in range(rows * width):
             gates = load(cell, "planes", z, first, plane, e)
             previous = load(cell, "states", h, before + first, history, e)
             weights = load(cell, "units", units, first, plane, e)
-            following, values = cell_forward(cell, gates, previous, weights)
+            following, kept = cell_forward(cell, gates, previous, weights)
             store(cell, "states", h, after + first, history, e, following)
-            store(cell, "saved", kept_values, t * tape + first, plane, e, values)
+            store(cell, "saved", kept_values, t * tape + first, plane, e, kept)
         if out.size > 0:
-            for n in range(lo, lo + rows):
-                copy(h, after + n * width, out, out_at + t * out_step + n * out_row, hidden)
+            write_output(h, after, width, out, out_at + t * out_step, out_row, hidden, lo, rows, hi)
 
-    for n in range(lo, hi):
-        at = ((0 if reverse else lengths[n]) & slots) * plane + n * width
-        for s in range(start.shape[0]):
-            for j in range(width):
-                final[s, n, j] = h[at + s * history + j]
+    end(final, lengths, reverse, slots, h, history, plane, lo, hi)
 
 
 @jit
@@ -156,26 +113,23 @@ def backward(
     dx, dx_row            out, 1-D: (T * N, dx_row), or empty; `add_to_dx`: added to what is there (the other direction's)
     dunits                in and out: (U, N, Hp) gradient of the per-unit weights, summed over the steps of each sample
     """
-    w = panel_of(states)
     steps, batch, width = states.shape[1] - 1, states.shape[2], states.shape[3]
     plane = batch * width
     history, tape, step = states.shape[1] * plane, saved.shape[1] * plane, dplanes.shape[1] * plane
     h, kept_values, dz, dh = states.reshape(-1), saved.reshape(-1), dplanes.reshape(-1), dstates.reshape(-1)
     dw, scratch = dunits.reshape(-1), product.reshape(-1)
     first = lo * width
-    x_planes, h_planes = input_planes[1] - input_planes[0], recurrent_planes[1] - recurrent_planes[0]
 
     for i in range(steps):
         t = i if reverse else steps - 1 - i
         before = (t + 1 if reverse else t) * plane
         after = (t if reverse else t + 1) * plane
-        rows = max(min(active[t], hi) - lo, 0)
+        rows = running(active, t, lo, hi)
         if rows == 0:
             continue
 
         if dy.size > 0:
-            for n in range(lo, lo + rows):
-                add(dy, dy_at + (t * batch + n) * dy_row, dh, n * width, hidden)
+            add_output_gradient(dy, dy_at, dy_row, hidden, width, t * batch, dh, lo, rows)
         for e in range(rows * width):
             kept = load(cell, "saved", kept_values, t * tape + first, plane, e)
             previous = load(cell, "states", h, before + first, history, e)
@@ -189,25 +143,12 @@ def backward(
             store(cell, "units", dw, first, plane, e, added(so_far, dweights))
 
         at = t * step + first
-        masks = mask.size > 0
-        if h_planes > 0:
-            multiply(
-                table, zeros if masks else dh, ZERO if masks else first, ZERO if masks else width,
-                dz, at + recurrent_planes[0] * plane, width, hidden, h_planes, plane,
-                dz, ZERO, ZERO, ZERO,
-                rows, width // w, packed_h, ZERO, h_planes * hidden * w,
-                scratch if masks else dh, first, width,
-            )  # fmt: skip
-        if masks:
-            for n in range(lo, lo + rows):
-                for j in range(width):
-                    dh[n * width + j] += scratch[n * width + j] * mask[n, j]
+        if recurrent_planes[1] > recurrent_planes[0]:
+            recurrent_gradient(
+                table, recurrent_planes, hidden, width, plane, dz, at, packed_h, zeros, mask, scratch, dh, lo, rows
+            )
         if dx.size > 0:
-            to = (t * batch + lo) * dx_row
-            multiply(
-                table, dx if add_to_dx else zeros, to if add_to_dx else ZERO, dx_row if add_to_dx else ZERO,
-                dz, at + input_planes[0] * plane, width, hidden, x_planes, plane,
-                dz, ZERO, ZERO, ZERO,
-                rows, dx_row // w, packed_x, ZERO, x_planes * hidden * w,
-                dx, to, dx_row,
+            input_gradient(
+                table, input_planes, hidden, width, plane, dz, at, packed_x, zeros,
+                dx, dx_row, add_to_dx, t * batch + lo, rows,
             )  # fmt: skip
