@@ -5,6 +5,7 @@ from numbarnn.charlm import CharLM
 from numbarnn.layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, OneHot, Recurrent
 from numbarnn.loading import load
 from numbarnn.model import Model
+from numbarnn.stream import step_function
 from numbarnn.trainer import Trainer
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "Trainer",
     "__version__",
     "load",
+    "step_function",
 ]
