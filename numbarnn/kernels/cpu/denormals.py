@@ -6,9 +6,9 @@ x86 (MXCSR: FTZ, DAZ) and ARM (FPCR: FZ) can take them as zero, in operands and 
 results are the same for any number of threads only if each sets it, and it must not leak into the caller's own
 arithmetic: it is set on entry and restored on exit, and all other bits of the register stay as they are.
 
-There are two entries. `numbarnn.parallel.run` calls `begin` and `end` around the jobs of the thread that calls it (its
-own workers are always in the mode); `numbarnn.kernels.cpu.step.step`, which runs inside the user's compiled code,
-calls `flush` and `restore` itself. Nested entries change nothing.
+There are two entries: `numbarnn.parallel.run` exchanges the mode around the jobs of the thread that calls it (its own
+workers are always in it), and `numbarnn.kernels.cpu.step.step`, which runs inside the user's compiled code, does so
+itself. Nested entries change nothing.
 """
 
 import llvmlite.ir as ir
@@ -19,6 +19,7 @@ from numbarnn.kernels.compile import jit
 
 FTZ_DAZ = 0x8000 | 0x0040  # bits of MXCSR: results, operands
 FZ = 1 << 24  # bit of FPCR: both
+FLUSH, KEEP = 0x7FFFFFFF, -1
 
 _WORD, _LONG = ir.IntType(32), ir.IntType(64)
 
@@ -53,49 +54,31 @@ def _sse(builder, name):
     return cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.sse.{name}")
 
 
-def write_flush(builder, bits):
-    """Emit the code of `flush`; return the value of the bits before."""
+def write_exchange(builder, bits, new):
+    """Emit the code of `exchange` for a processor's bits; return the mode before."""
     if not bits:
         return _LONG(0)
-    now = _read(builder, bits)
-    with builder.if_then(builder.icmp_unsigned("!=", builder.and_(now, _LONG(bits)), _LONG(bits))):
-        _write(builder, bits, builder.or_(now, _LONG(bits)))
-    return builder.and_(now, _LONG(bits))
-
-
-def write_restore(builder, bits, before):
-    """Emit the code of `restore`."""
-    if not bits:
-        return
-    with builder.if_then(builder.icmp_unsigned("!=", before, _LONG(bits))):
-        others = builder.and_(_read(builder, bits), _LONG(~bits & 0xFFFFFFFF))
-        _write(builder, bits, builder.or_(others, before))
-
-
-def _bits(context):
-    return bits_of(context.codegen().magic_tuple()[0])
+    register = _read(builder, bits)
+    before, wanted = builder.and_(register, _LONG(bits)), builder.and_(new, _LONG(bits))
+    keep = builder.icmp_signed("<", new, _LONG(0))
+    with builder.if_then(builder.not_(builder.or_(keep, builder.icmp_unsigned("==", before, wanted)))):
+        _write(builder, bits, builder.or_(builder.and_(register, _LONG(~bits & 0xFFFFFFFF)), wanted))
+    return before
 
 
 @intrinsic
-def flush(typingctx):
-    """Take denormals as zero in this thread from here on; return what `restore` needs."""
-    return types.int64(), lambda context, builder, signature, args: write_flush(builder, _bits(context))
-
-
-@intrinsic
-def restore(typingctx, before):
-    """Undo `flush`."""
+def exchange(typingctx, new):
+    """Set the mode of this thread, FLUSH or what an earlier call returned (KEEP: leave it), and return the mode before."""
 
     def codegen(context, builder, signature, args):
-        write_restore(builder, _bits(context), args[0])
-        return context.get_dummy_value()
+        return write_exchange(builder, bits_of(context.codegen().magic_tuple()[0]), args[0])
 
-    return types.void(types.int64), codegen
+    return types.int64(types.int64), codegen
 
 
 @intrinsic
 def apart(typingctx):
-    """Keep the function that calls this out of its callers, so that none of their arithmetic moves between `flush` and `restore`."""
+    """Keep the function that calls this out of its callers, so that none of their arithmetic moves into the mode."""
 
     def codegen(context, builder, signature, args):
         builder.function.attributes.add("noinline")
@@ -105,12 +88,6 @@ def apart(typingctx):
 
 
 @jit
-def begin():
-    """Call `flush`, from Python."""
-    return flush()
-
-
-@jit
-def end(before):
-    """Call `restore`, from Python."""
-    restore(before)
+def mode(new):
+    """Call `exchange`, from Python."""
+    return exchange(new)

@@ -24,7 +24,7 @@ from numba.core.errors import TypingError
 from numba.extending import overload
 
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.cpu.denormals import apart, flush, restore
+from numbarnn.kernels.cpu.denormals import FLUSH, apart, exchange
 from numbarnn.kernels.cpu.matmul import ONE, ZERO, multiply
 from numbarnn.kernels.cpu.simd import panel_of
 from numbarnn.kernels.element import cell_forward, load, store
@@ -127,7 +127,7 @@ def step(weights, x, state, y):
     if y.size != program[OUTPUTS]:
         raise ValueError("y has the wrong size: it must have one element for each output of the model")
     token = _take(x, program, state)
-    before = flush()
+    before = exchange(FLUSH)
     at = np.intp(FIRST)
     for _ in range(program[OPERATIONS]):
         kind = program[at]
@@ -147,7 +147,7 @@ def step(weights, x, state, y):
             for j in range(row):
                 state[goal + j] = weights.values[source + token * row + j]
             at += 3
-    restore(before)
+    exchange(before)
     for j in range(y.size):
         y[j] = state[program[OUTPUT] + j]
 
