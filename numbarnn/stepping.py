@@ -29,8 +29,8 @@ class Plan:
 
     Attributes
     ----------
-    kernel : dispatcher
-        `numbarnn.kernels.cpu.step.step`, or its twin that is not cached where a cell is the user's own.
+    step, stream_step : dispatchers
+        Of `numbarnn.kernels.cpu.step`, or their twins that are not cached where a cell is the user's own.
     weights : StepWeights
     size : int
         Length of a state.
@@ -42,7 +42,8 @@ class Plan:
         Where the states of each recurrent layer lie.
     """
 
-    kernel: object
+    step: object
+    stream_step: object
     weights: StepWeights
     size: int
     inputs: int
@@ -151,11 +152,15 @@ def make_plan(layers, signals, packed, dtype) -> Plan:
     cells = tuple(record for _, record in build.cells)
     # Another field's name is another type to Numba, so a function that was compiled with other sources does not fit.
     stamp = np.zeros(1, [(f"v{source_stamp()[:16]}", np.int8)])
-    kernel = kernels.step
-    for record in cells:
-        kernel = kernel if kernel is not kernels.step else kernel_for(kernel, record)
     weights = StepWeights(cells, program, build.values(), stamp)
-    return Plan(kernel, weights, build.size, inputs, signals[-1].size, tokens, states)
+    entries = (_entry(kernel, cells) for kernel in (kernels.step, kernels.stream_step))
+    return Plan(*entries, weights, build.size, inputs, signals[-1].size, tokens, states)
+
+
+def _entry(kernel, cells):
+    """Return a kernel, or its twin where any cell is the user's own."""
+    chosen = [kernel_for(kernel, record) for record in cells]
+    return next((twin for twin in chosen if twin is not kernel), kernel)
 
 
 def _reserve_states(build, layers):

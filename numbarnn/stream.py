@@ -2,6 +2,7 @@
 
 import numba
 import numpy as np
+from numpy import ndarray
 
 from numbarnn.errors import ShapeError, TokenError
 
@@ -29,22 +30,31 @@ class Stream:
     def __init__(self, model):
         self.model = model
         self._params, self._dtype = model.params, model.dtype
-        self._version = None
+        plan = model.step_plan()
+        self._state = plan.new_state()
+        self._x = np.zeros(0 if plan.tokens else plan.inputs, model.dtype)
+        self._y = np.zeros(plan.outputs, model.dtype)
+        self._shape = None if plan.tokens else self._x.shape
+        x = numba.types.int64 if plan.tokens else numba.types.Array(numba.from_dtype(model.dtype), 1, "A")
+        # Called without the dispatcher, which would spend more time on the types of its arguments (0.9 us) than a small net
+        # on the step; `step` sees to the types.
+        self._enter = plan.stream_step.compile(
+            (numba.typeof(plan.weights.cells), numba.types.int64, x, numba.typeof(self._y))
+        )
         self._refresh()
-        self._state = self._plan.new_state()
-        self._y = np.zeros(self._plan.outputs, model.dtype)
-        self._x = np.zeros(self._plan.inputs if not self._plan.tokens else 0, model.dtype)
-        kind = numba.types.Array(numba.from_dtype(self._dtype), 1, "A")
-        x = numba.types.int64 if self._plan.tokens else kind
-        state, y = (kind.copy(layout="C") for _ in range(2))
-        # Called without the dispatcher, which would spend more time (0.9 us) on the types of its arguments than a small
-        # net on the step; `step` sees to the types.
-        self._enter = self._plan.kernel.compile((numba.typeof(self._weights), x, state, y))
+
+    @property
+    def _plan(self):
+        return self._now[3][0]
 
     def _refresh(self):
-        self._version = self._params.version
-        self._plan = self.model.step_plan()
-        self._weights = self._plan.weights
+        """Take the weights of the parameters as they are now."""
+        version, plan = self._params.version, self.model.step_plan()
+        arrays = plan.weights.program, plan.weights.values, self._state
+        handle = np.array([number for array in arrays for number in (array.ctypes.data, array.size)], np.int64)
+        # One object, so that a step that runs in another thread keeps what it reads.
+        self._now = version, plan.weights.cells, handle.ctypes.data, (plan, handle)
+        return self._now
 
     def step(self, x_t, out: np.ndarray | None = None) -> np.ndarray:
         """Run one time step.
@@ -66,11 +76,12 @@ class Stream:
         ShapeError, TokenError, TypeError
             If an argument does not fit; the state is as before then.
         """
-        if self._version != self._params.version:
-            self._refresh()
-        if x_t.__class__ is not np.ndarray or x_t.dtype is not self._dtype or x_t.shape != self._x.shape:
+        now = self._now
+        if now[0] != self._params.version:
+            now = self._refresh()
+        if x_t.__class__ is not ndarray or x_t.dtype is not self._dtype or x_t.shape != self._shape:
             x_t = self._token(x_t) if self._plan.tokens else self._features(x_t)
-        self._enter(self._weights, x_t, self._state, self._y)
+        self._enter(now[1], now[2], x_t, self._y)
         if out is None:
             return self._y
         if not isinstance(out, np.ndarray) or out.shape != self._y.shape:
@@ -169,4 +180,4 @@ def step_function(model, state=None):
     plan = model.step_plan()
     array = plan.new_state()
     plan.write(array, model.check_state(state))
-    return plan.kernel, plan.weights, array
+    return plan.step, plan.weights, array

@@ -21,13 +21,15 @@ from typing import NamedTuple
 import numpy as np
 from numba.core import types
 from numba.core.errors import TypingError
-from numba.extending import overload
+from numba.extending import intrinsic, overload
+from numba.np.arrayobj import populate_array
 
 from numbarnn.kernels.compile import jit
 from numbarnn.kernels.cpu.denormals import FLUSH, apart, exchange
 from numbarnn.kernels.cpu.matmul import ONE, ZERO, multiply
-from numbarnn.kernels.cpu.simd import panel_of
+from numbarnn.kernels.cpu.simd import INDEX, panel_of
 from numbarnn.kernels.element import cell_forward, load, store
+from numbarnn.kernels.scalar import inlined
 
 HEADER, FIRST = 64, 72
 # Number of operations; size of the input (or of the vocabulary) and its place; the same of the output; size of the state.
@@ -126,6 +128,45 @@ def step(weights, x, state, y):
         raise ValueError("state has the wrong size: use a copy of the one that step_function returns")
     if y.size != program[OUTPUTS]:
         raise ValueError("y has the wrong size: it must have one element for each output of the model")
+    _advance(weights.cells, program, weights.values, x, state, y)
+
+
+@jit
+def stream_step(cells, handle, x, y):
+    """Run the step of a stream, from Python: `step` with as few arguments to unpack as possible (0.18 us less).
+
+    handle : address of (address, size) of the program, of the weights and of the state; their owner keeps them alive.
+    """
+    program = array_at(handle, 0, np.int64)
+    values, state = array_at(handle, 2, y.dtype), array_at(handle, 4, y.dtype)
+    _advance(cells, program, values, x, state, y)
+
+
+@intrinsic
+def array_at(typingctx, handle, place, dtype):
+    """Return the 1-D array whose address and size are the numbers `place` and `place` + 1 of those at the address `handle`."""
+    kind = types.Array(dtype.dtype, 1, "C")
+
+    def codegen(context, builder, signature, args):
+        numbers = builder.gep(builder.inttoptr(args[0], INDEX.as_pointer()), [args[1]])
+        address, size = builder.load(numbers), builder.load(builder.gep(numbers, [INDEX(1)]))
+        array, scalar = context.make_array(kind)(context, builder), context.get_data_type(kind.dtype)
+        width = context.get_constant(types.intp, kind.dtype.bitwidth // 8)
+        populate_array(
+            array,
+            data=builder.inttoptr(address, scalar.as_pointer()),
+            shape=[size],
+            strides=[width],
+            itemsize=width,
+            meminfo=None,
+        )
+        return array._getvalue()
+
+    return kind(types.intp, types.intp, dtype), codegen
+
+
+@inlined
+def _advance(cells, program, values, x, state, y):
     token = _take(x, program, state)
     before = exchange(FLUSH)
     at = np.intp(FIRST)
@@ -133,19 +174,19 @@ def step(weights, x, state, y):
         kind = program[at]
         at += 1
         if kind == CELL:
-            _cell(weights.cells, program[at], program, at, weights.values, state, token)
+            _cell(cells, program[at], program, at, values, state, token)
             at += 12 + 4 * program[at + 11]
         elif kind == AFFINE:
             multiply(
-                program, weights.values, program[at + 3], ZERO, state, program[at], ZERO, program[at + 1], ONE, ZERO,
+                program, values, program[at + 3], ZERO, state, program[at], ZERO, program[at + 1], ONE, ZERO,
                 state, ZERO, ZERO, ZERO, ONE, program[at + 5],
-                weights.values, program[at + 2], program[at + 1] * panel_of(state), state, program[at + 4], ZERO,
+                values, program[at + 2], program[at + 1] * panel_of(state), state, program[at + 4], ZERO,
             )  # fmt: skip
             at += 6
         else:
             source, row, goal = program[at], program[at + 1], program[at + 2]
             for j in range(row):
-                state[goal + j] = weights.values[source + token * row + j]
+                state[goal + j] = values[source + token * row + j]
             at += 3
     exchange(before)
     for j in range(y.size):
