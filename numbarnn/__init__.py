@@ -2,6 +2,7 @@
 
 from numbarnn.__about__ import __version__
 from numbarnn.charlm import CharLM
+from numbarnn.kernels.cpu.step import step
 from numbarnn.layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, OneHot, Recurrent
 from numbarnn.loading import load
 from numbarnn.model import Model
@@ -23,5 +24,6 @@ __all__ = [
     "Trainer",
     "__version__",
     "load",
+    "step",
     "step_function",
 ]

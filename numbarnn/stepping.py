@@ -1,12 +1,14 @@
 """A model as `numbarnn.kernels.cpu.step` runs it: one array of weights, one of state, and a program."""
 
+import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numba
 import numpy as np
 
 from numbarnn.batch import ALIGNMENT, padded, zeros
-from numbarnn.kernels.compile import kernel_for, source_stamp
+from numbarnn.kernels.compile import source_stamp
 from numbarnn.kernels.cpu import step as kernels
 from numbarnn.kernels.cpu.simd import tile_table
 from numbarnn.kernels.cpu.step import Affine, Cell, Gather, StepWeights
@@ -29,8 +31,6 @@ class Plan:
 
     Attributes
     ----------
-    step, stream_step : dispatchers
-        Of `numbarnn.kernels.cpu.step`, or their twins that are not cached where a cell is the user's own.
     weights : StepWeights
     size : int
         Length of a state.
@@ -42,14 +42,29 @@ class Plan:
         Where the states of each recurrent layer lie.
     """
 
-    step: object
-    stream_step: object
     weights: StepWeights
     size: int
     inputs: int
     outputs: int
     tokens: bool
     states: tuple[_States, ...]
+
+    @functools.cached_property
+    def enter(self):
+        """``enter(cells, handle, x, y)``: the kernel `stream_step` for x (features,) of the model's dtype, or a token.
+
+        It is called without the dispatcher, which would spend more time on the types of its arguments (0.9 us) than a
+        small net on the step; callers see to the types.
+        """
+        dtype = numba.from_dtype(self.weights.values.dtype)
+        x = numba.types.int64 if self.tokens else numba.types.Array(dtype, 1, "A")
+        cells = numba.typeof(self.weights.cells)
+        return kernels.stream_step.compile((cells, numba.types.int64, x, numba.types.Array(dtype, 1, "C")))
+
+    def handle(self, state: np.ndarray) -> np.ndarray:
+        """Return the numbers whose address `enter` takes."""
+        arrays = self.weights.program, self.weights.values, state
+        return np.array([number for array in arrays for number in (array.ctypes.data, array.size)], np.int64)
 
     def new_state(self) -> np.ndarray:
         """Return the state before the first step."""
@@ -109,6 +124,15 @@ class _Builder:
         return values
 
 
+def has_step(layers) -> bool:
+    """Return whether `make_plan` takes all layers."""
+    return not any(isinstance(layer, Recurrent) and (layer.bidirectional or _two_phases(layer)) for layer in layers)
+
+
+def _two_phases(layer):
+    return bool(getattr(layer.cell, "inner", ()))
+
+
 def make_plan(layers, signals, packed, dtype) -> Plan:
     """Return the plan of a model's layers, given their packed weights.
 
@@ -153,14 +177,7 @@ def make_plan(layers, signals, packed, dtype) -> Plan:
     # Another field's name is another type to Numba, so a function that was compiled with other sources does not fit.
     stamp = np.zeros(1, [(f"v{source_stamp()[:16]}", np.int8)])
     weights = StepWeights(cells, program, build.values(), stamp)
-    entries = (_entry(kernel, cells) for kernel in (kernels.step, kernels.stream_step))
-    return Plan(*entries, weights, build.size, inputs, signals[-1].size, tokens, states)
-
-
-def _entry(kernel, cells):
-    """Return a kernel, or its twin where any cell is the user's own."""
-    chosen = [kernel_for(kernel, record) for record in cells]
-    return next((twin for twin in chosen if twin is not kernel), kernel)
+    return Plan(weights, build.size, inputs, signals[-1].size, tokens, states)
 
 
 def _reserve_states(build, layers):
@@ -175,7 +192,7 @@ def _reserve_states(build, layers):
 
 def _add_recurrent(build, layer, signal, packed, x_at, states):
     cell, width = layer.cell, states.width
-    if getattr(cell, "inner", ()):
+    if _two_phases(layer):
         raise TypeError(f"{type(cell).__name__} has a second product within its step, which has no step function yet")
     recurrents = layer.hidden_size if cell.recurrent_planes else 0
     z_at = build.room(len(cell.planes) * width)

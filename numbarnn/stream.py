@@ -1,10 +1,10 @@
 """One sequence that arrives step by step."""
 
-import numba
 import numpy as np
 from numpy import ndarray
 
 from numbarnn.errors import ShapeError, TokenError
+from numbarnn.kernels.cpu.step import step
 
 
 class Stream:
@@ -35,12 +35,7 @@ class Stream:
         self._x = np.zeros(0 if plan.tokens else plan.inputs, model.dtype)
         self._y = np.zeros(plan.outputs, model.dtype)
         self._shape = None if plan.tokens else self._x.shape
-        x = numba.types.int64 if plan.tokens else numba.types.Array(numba.from_dtype(model.dtype), 1, "A")
-        # Called without the dispatcher, which would spend more time on the types of its arguments (0.9 us) than a small net
-        # on the step; `step` sees to the types.
-        self._enter = plan.stream_step.compile(
-            (numba.typeof(plan.weights.cells), numba.types.int64, x, numba.typeof(self._y))
-        )
+        self._enter = plan.enter
         self._refresh()
 
     @property
@@ -50,8 +45,7 @@ class Stream:
     def _refresh(self):
         """Take the weights of the parameters as they are now."""
         version, plan = self._params.version, self.model.step_plan()
-        arrays = plan.weights.program, plan.weights.values, self._state
-        handle = np.array([number for array in arrays for number in (array.ctypes.data, array.size)], np.int64)
+        handle = plan.handle(self._state)
         # One object, so that a step that runs in another thread keeps what it reads.
         self._now = version, plan.weights.cells, handle.ctypes.data, (plan, handle)
         return self._now
@@ -151,7 +145,7 @@ def step_function(model, state=None):
     step : function compiled by Numba
         ``step(weights, x, state, y)`` reads the input x, an array (features,) or an integer token, and the state, and
         writes the state after the step and the output y, an array (outputs,). It allocates nothing, and is equal to
-        `Model.forward` to the bit. It is the same function for all models (of cells that this package defines).
+        `Model.forward` to the bit. It is `numbarnn.step`, the same function for all models.
     weights : StepWeights
         A NamedTuple of arrays, read only: any number of threads may share it. It holds a copy of the parameters.
     state : (size,) array
@@ -159,8 +153,9 @@ def step_function(model, state=None):
 
     Notes
     -----
-    Make `step` a global of your module and hand `weights` and `state` over as arguments; then Numba can cache your function on
-    disk. It is compiled again after an upgrade of this package, since the type of `weights` names its sources.
+    Let your function see `step` as a global (``from numbarnn import step``) and hand `weights` and `state` over as arguments; then
+    Numba can cache your function on disk. It is compiled again after an upgrade of this package, since the type of `weights`
+    names its sources. Hand over what this function returns anew when the parameters have changed.
 
     The processor's mode for denormal numbers is as before after a step; see `numbarnn.kernels.cpu.denormals`.
 
@@ -171,13 +166,15 @@ def step_function(model, state=None):
 
     Examples
     --------
-    >>> step, weights, state = numbarnn.step_function(model)
+    >>> from numbarnn import step
     >>> @numba.njit(cache=True)
     ... def simulate(weights, x, state, y):
     ...     for t in range(len(x)):
     ...         step(weights, x[t], state, y[t])
+    >>> _, weights, state = numbarnn.step_function(model)
+    >>> simulate(weights, x, state, y)
     """
     plan = model.step_plan()
     array = plan.new_state()
     plan.write(array, model.check_state(state))
-    return plan.step, plan.weights, array
+    return step, plan.weights, array

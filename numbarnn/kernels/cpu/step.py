@@ -235,8 +235,7 @@ def _take_any(x, program, state):
     return take
 
 
-# The functions below see the cells' types. They are no kernels with a cache of their own: a record defined by a user
-# would be pickled into it.
+# The functions below see the cells' types; each pair of a stand-in and its overload is inlined into the kernel.
 
 
 def _cell(cells, number, program, at, weights, state, token):
