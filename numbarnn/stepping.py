@@ -8,10 +8,10 @@ import numba
 import numpy as np
 
 from numbarnn.batch import ALIGNMENT, padded, zeros
-from numbarnn.kernels.compile import source_stamp
 from numbarnn.kernels.cpu import step as kernels
 from numbarnn.kernels.cpu.simd import tile_table
 from numbarnn.kernels.cpu.step import Affine, Cell, Gather, StepWeights
+from numbarnn.kernels.records import pack_records
 from numbarnn.layers import Dense, Dropout, Embedding, OneHot, Recurrent
 
 
@@ -173,10 +173,7 @@ def make_plan(layers, signals, packed, dtype) -> Plan:
     program[: table.size] = table
     program[kernels.HEADER : kernels.HEADER + len(head)] = head
     program[kernels.FIRST :] = [number for operation in build.operations for number in operation]
-    cells = tuple(record for _, record in build.cells)
-    # Another field's name is another type to Numba, so a function that was compiled with other sources does not fit.
-    stamp = np.zeros(1, [(f"v{source_stamp()[:16]}", np.int8)])
-    weights = StepWeights(cells, program, build.values(), stamp)
+    weights = StepWeights(pack_records(record for _, record in build.cells), program, build.values())
     return Plan(weights, build.size, inputs, signals[-1].size, tokens, states)
 
 

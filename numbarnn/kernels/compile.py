@@ -64,14 +64,6 @@ def kernel_for(dispatcher, record):
     return dispatcher if module.partition(".")[0] == PACKAGE.name else uncached_twin(dispatcher)
 
 
-def foreign(kind):
-    """Return whether a Numba type is, or holds, a record that is not the package's own."""
-    record = getattr(kind, "instance_class", None)
-    if record is not None and record.__module__.partition(".")[0] != PACKAGE.name:
-        return True
-    return any(foreign(part) for part in getattr(kind, "types", ()))
-
-
 @functools.cache
 def source_stamp():
     """Return a hash of every Python source of the package; entries of any other hash are stale."""
@@ -176,7 +168,7 @@ class KernelCache(caching.Cache):
             self._file(writable_directory()).flush()
 
     def _load_overload(self, sig, target_context):
-        if not self._enabled or any(map(foreign, sig)):
+        if not self._enabled:
             return None
         key = self._index_key(sig, target_context.codegen())
         for place in cache_directories():
@@ -188,7 +180,7 @@ class KernelCache(caching.Cache):
         return None
 
     def _save_overload(self, sig, data):
-        if not self._enabled or any(map(foreign, sig)) or writable_directory() is None or not self._impl.check_cachable(data):
+        if not self._enabled or writable_directory() is None or not self._impl.check_cachable(data):
             return
         file = self._file(writable_directory())
         key = self._index_key(sig, data.codegen)

@@ -21,7 +21,7 @@ FTZ_DAZ = 0x8000 | 0x0040  # bits of MXCSR: results, operands
 FZ = 1 << 24  # bit of FPCR: both
 FLUSH, KEEP = 0x7FFFFFFF, -1
 
-_WORD, _LONG = ir.IntType(32), ir.IntType(64)
+_WORD, _LONG, _NOTHING, _BYTES = ir.IntType(32), ir.IntType(64), ir.VoidType(), ir.IntType(8).as_pointer()
 
 
 def bits_of(triple: str) -> int:
@@ -32,26 +32,23 @@ def bits_of(triple: str) -> int:
 
 def _read(builder, bits):
     if bits == FZ:
-        asm = ir.InlineAsm(ir.FunctionType(_LONG, []), "mrs $0, fpcr", "=r", side_effect=True)
-        return builder.call(asm, [])
+        return builder.call(_function(builder, "llvm.aarch64.get.fpcr", _LONG), [])
     place = cgutils.alloca_once(builder, _WORD)
-    builder.call(_sse(builder, "stmxcsr"), [builder.bitcast(place, ir.IntType(8).as_pointer())])
+    builder.call(_function(builder, "llvm.x86.sse.stmxcsr", _NOTHING, _BYTES), [builder.bitcast(place, _BYTES)])
     return builder.zext(builder.load(place), _LONG)
 
 
 def _write(builder, bits, value):
     if bits == FZ:
-        asm = ir.InlineAsm(ir.FunctionType(ir.VoidType(), [_LONG]), "msr fpcr, $0", "r", side_effect=True)
-        builder.call(asm, [value])
+        builder.call(_function(builder, "llvm.aarch64.set.fpcr", _NOTHING, _LONG), [value])
         return
     place = cgutils.alloca_once(builder, _WORD)
     builder.store(builder.trunc(value, _WORD), place)
-    builder.call(_sse(builder, "ldmxcsr"), [builder.bitcast(place, ir.IntType(8).as_pointer())])
+    builder.call(_function(builder, "llvm.x86.sse.ldmxcsr", _NOTHING, _BYTES), [builder.bitcast(place, _BYTES)])
 
 
-def _sse(builder, name):
-    kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()])
-    return cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.sse.{name}")
+def _function(builder, name, result, *arguments):
+    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
 
 
 def write_exchange(builder, bits, new):

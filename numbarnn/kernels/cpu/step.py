@@ -24,11 +24,12 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import populate_array
 
-from numbarnn.kernels.compile import jit
+from numbarnn.kernels.compile import KernelCache, jit
 from numbarnn.kernels.cpu.denormals import FLUSH, apart, exchange
 from numbarnn.kernels.cpu.matmul import ONE, ZERO, multiply
 from numbarnn.kernels.cpu.simd import INDEX, panel_of
 from numbarnn.kernels.element import cell_forward, load, store
+from numbarnn.kernels.records import holds_own, unpack_records
 from numbarnn.kernels.scalar import inlined
 
 HEADER, FIRST = 64, 72
@@ -83,24 +84,44 @@ class StepWeights(NamedTuple):
 
     Attributes
     ----------
-    cells : tuple
-        The records of the model's cells, each once.
+    cells : structured array
+        The records of the model's cells, each once, and the version of this package's sources; see
+        `numbarnn.kernels.records`.
     program : int64 array
         Which layers there are, and where their numbers lie.
     values : float array
         All weights.
-    stamp : structured array
-        Its dtype names the version of this package's sources, so that functions which users compiled and cached with
-        an earlier version are compiled again.
     """
 
-    cells: tuple
+    cells: np.ndarray
     program: np.ndarray
     values: np.ndarray
-    stamp: np.ndarray
 
 
-@jit
+class _StepCache(KernelCache):
+    """The cache of a kernel whose code a cell of the user's own may be part of: then nothing is kept."""
+
+    def load_overload(self, sig, target_context):
+        """Return what was kept for a signature, or None."""
+        return None if _own(sig) else super().load_overload(sig, target_context)
+
+    def save_overload(self, sig, data):
+        """Keep what was compiled."""
+        if not _own(sig):
+            super().save_overload(sig, data)
+
+
+def _own(sig):
+    return any(holds_own(part) for kind in sig for part in getattr(kind, "types", (kind,)))
+
+
+def _step_kernel(function):
+    dispatcher = jit(function)
+    dispatcher._cache = _StepCache(function)
+    return dispatcher
+
+
+@_step_kernel
 def step(weights, x, state, y):
     """Run one time step, from compiled code or from Python.
 
@@ -122,7 +143,7 @@ def step(weights, x, state, y):
         If an array has the wrong size, or the token is not in the vocabulary.
     """
     apart()
-    _check(weights, x, state)
+    state = _checked(weights, x, state)
     program = weights.program
     if state.size != program[STATE]:
         raise ValueError("state has the wrong size: use a copy of the one that step_function returns")
@@ -131,7 +152,7 @@ def step(weights, x, state, y):
     _advance(weights.cells, program, weights.values, x, state, y)
 
 
-@jit
+@_step_kernel
 def stream_step(cells, handle, x, y):
     """Run the step of a stream, from Python: `step` with as few arguments to unpack as possible (0.18 us less).
 
@@ -168,13 +189,14 @@ def array_at(typingctx, handle, place, dtype):
 @inlined
 def _advance(cells, program, values, x, state, y):
     token = _take(x, program, state)
+    records = unpack_records(cells)
     before = exchange(FLUSH)
     at = np.intp(FIRST)
     for _ in range(program[OPERATIONS]):
         kind = program[at]
         at += 1
         if kind == CELL:
-            _cell(cells, program[at], program, at, values, state, token)
+            _cell(records, program[at], program, at, values, state, token)
             at += 12 + 4 * program[at + 11]
         elif kind == AFFINE:
             multiply(
@@ -193,18 +215,21 @@ def _advance(cells, program, values, x, state, y):
         y[j] = state[program[OUTPUT] + j]
 
 
-def _check(weights, x, state):
-    """Refuse, while compiling, arrays that `step` would misread."""
+def _checked(weights, x, state):
+    """Return the state; refuse, while compiling, arrays that `step` would misread.
+
+    What follows takes the result, so that Numba cannot come to it before it has come here.
+    """
 
 
-@overload(_check)
-def _check_types(weights, x, state):
+@overload(_checked)
+def _checked_types(weights, x, state):
     dtype = weights.types[2].dtype
     if state != types.Array(dtype, 1, "C") and state != types.Array(dtype, 1, "C", aligned=False):
         raise TypingError(f"state must be a writable, C-contiguous (size,) array of {dtype}, got {state}")
     if not isinstance(x, types.Integer) and not (isinstance(x, types.Array) and x.ndim == 1):
         raise TypingError(f"x must be a (features,) array, or an integer for a model that reads tokens, got {x}")
-    return lambda weights, x, state: None
+    return lambda weights, x, state: state
 
 
 def _take(x, program, state):
