@@ -249,11 +249,11 @@ def _train(options):
         lm = _load(options.resume_from)
         lm.model.n_threads = options.threads
     else:
-        lm = LanguageModel(
-            options.cell, options.hidden_size, options.num_layers, unit=options.unit,
-            max_vocabulary=options.max_vocabulary, min_count=options.min_count, embedding_size=options.embedding_size,
-            dropout=options.dropout, seed=options.seed, n_threads=options.threads,
-        )  # fmt: skip
+        sizes = options.cell, options.hidden_size, options.num_layers
+        common = {"dropout": options.dropout, "seed": options.seed, "n_threads": options.threads}
+        own = {name: getattr(options, name) for name in ("unit", "max_vocabulary", "min_count", "embedding_size")}
+        plain = own == {"unit": "character", "max_vocabulary": None, "min_count": 1, "embedding_size": None}
+        lm = CharLM(*sizes, **common) if plain else LanguageModel(*sizes, **own, **common)
     text = _read(options.file, options.encoding, lm.unit)
     lm.fit(
         text, options.epochs, batch_size=options.batch_size, seq_length=options.seq_length,

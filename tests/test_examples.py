@@ -28,6 +28,12 @@ def test_four_letters():
     assert shown.strip().endswith("spells 'maid'.")
 
 
+def test_learned_correction():
+    shown = run("learned_correction.py")
+    alone, learned = map(float, re.findall(r"off by ([\d.]+)", shown))
+    assert learned < 0.02 < 0.5 < alone
+
+
 def test_custom_cell():
     shown = run("custom_cell.py")
     exact, difference = map(float, re.search(r"gradient (\S+), central difference (\S+)", shown).groups())
