@@ -7,18 +7,8 @@ packed divisions). A shard is a range of samples; it runs through all steps alon
 """
 
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.cpu.matmul import ZERO
-from numbarnn.kernels.cpu.steps import (
-    add_output_gradient,
-    add_products,
-    begin,
-    clear_ended,
-    end,
-    input_gradient,
-    mask_rows,
-    recurrent_gradient,
-    running,
-)
+from numbarnn.kernels.cpu.matmul import ONE, ZERO, multiply
+from numbarnn.kernels.cpu.simd import panel_of
 from numbarnn.kernels.element import added, cell_backward, cell_forward, load, store
 
 
@@ -45,32 +35,65 @@ def forward(
     planes                scratch (G, N, Hp)
     operand               out: (T, N, Hp) masked h of each step, or empty
     """
+    w = panel_of(states)
     steps, batch, width = states.shape[1] - 1, states.shape[2], states.shape[3]
     plane = batch * width
     history = states.shape[1] * plane
     tape = saved.shape[1] * plane if saved.shape[0] > 1 else ZERO
+    count = planes.shape[0]
+    rows_of_token = count * width
     h, z, kept_values = states.reshape(-1), planes.reshape(-1), saved.reshape(-1)
     masked = operand.reshape(-1)
-    first = lo * width
-    begin(start, lengths, reverse, h, history, plane, lo, hi)
+    first, stop = lo * width, hi * width
+    length = inputs + hidden
+
+    for n in range(lo, hi):
+        to = (lengths[n] if reverse else 0) * plane + n * width
+        for s in range(start.shape[0]):
+            for j in range(width):
+                h[to + s * history + j] = start[s, n, j]
+
     for i in range(steps):
         t = steps - 1 - i if reverse else i
         before = (t + 1 if reverse else t) * plane
         after = (t if reverse else t + 1) * plane
-        rows = running(active, t, lo, hi)
-        clear_ended(active, t, reverse, h, after, history, start.shape[0], width, lo, hi)
+        rows = max(min(active[t], hi) - lo, 0)
+
+        # Output past a sample's length is zero. In reverse, slot `length` holds the initial state and stays.
+        ended = rows
+        if reverse:
+            ended = max(min(active[t - 1] if t > 0 else hi, hi) - lo, 0)
+        for s in range(start.shape[0]):
+            for e in range(first + ended * width, stop):
+                h[after + s * history + e] = 0
         if rows == 0:
             continue
 
         h_from, h_at = h, before
         if mask.size > 0:
             h_from, h_at = masked, t * plane
-            mask_rows(mask, h, before, masked, h_at, lo, rows)
-        add_products(
-            table, input_planes, recurrent_planes, inputs, hidden,
-            x, x_row, tokens, token_rows, packed, bias, h_from, h_at,
-            planes.shape[0], batch, width, t, z, lo, rows,
-        )  # fmt: skip
+            for n in range(lo, lo + rows):
+                for j in range(width):
+                    masked[t * plane + n * width + j] = h[before + n * width + j] * mask[n, j]
+        if tokens.size > 0:
+            for n in range(lo, lo + rows):
+                source = tokens[t * batch + n] * rows_of_token
+                for g in range(count):
+                    for j in range(width):
+                        z[g * plane + n * width + j] = token_rows[source + g * width + j]
+        for g in range(count):
+            x_length = inputs if input_planes[0] <= g and g < input_planes[1] else ZERO
+            h_length = hidden if recurrent_planes[0] <= g and g < recurrent_planes[1] else ZERO
+            to = g * plane + first
+            from_tokens = tokens.size > 0
+            multiply(
+                table, z if from_tokens else bias, to if from_tokens else g * width, width if from_tokens else ZERO,
+                x, (t * batch + lo) * x_row, x_row, x_length, ONE, ZERO,
+                h_from, h_at + first, width, h_length,
+                rows, width // w,
+                packed, g * width * length + (inputs - x_length) * w, length * w,
+                z, to, width,
+            )  # fmt: skip
         for e in range(rows * width):
             gates = load(cell, "planes", z, first, plane, e)
             previous = load(cell, "states", h, before + first, history, e)
@@ -79,7 +102,11 @@ def forward(
             store(cell, "states", h, after + first, history, e, following)
             store(cell, "saved", kept_values, t * tape + first, plane, e, kept)
 
-    end(final, lengths, reverse, h, history, plane, lo, hi)
+    for n in range(lo, hi):
+        at = (0 if reverse else lengths[n]) * plane + n * width
+        for s in range(start.shape[0]):
+            for j in range(width):
+                final[s, n, j] = h[at + s * history + j]
 
 
 @jit
@@ -102,23 +129,28 @@ def backward(
     dx, dx_row            out, 1-D: (T * N, dx_row), or empty; `add_to_dx`: added to what is there (the other direction's)
     dunits                in and out: (U, N, Hp) gradient of the per-unit weights, summed over the steps of each sample
     """
+    w = panel_of(states)
     steps, batch, width = states.shape[1] - 1, states.shape[2], states.shape[3]
     plane = batch * width
     history, tape, step = states.shape[1] * plane, saved.shape[1] * plane, dplanes.shape[1] * plane
     h, kept_values, dz, dh = states.reshape(-1), saved.reshape(-1), dplanes.reshape(-1), dstates.reshape(-1)
     dw, scratch = dunits.reshape(-1), product.reshape(-1)
     first = lo * width
+    x_planes, h_planes = input_planes[1] - input_planes[0], recurrent_planes[1] - recurrent_planes[0]
 
     for i in range(steps):
         t = i if reverse else steps - 1 - i
         before = (t + 1 if reverse else t) * plane
         after = (t if reverse else t + 1) * plane
-        rows = running(active, t, lo, hi)
+        rows = max(min(active[t], hi) - lo, 0)
         if rows == 0:
             continue
 
         if dy.size > 0:
-            add_output_gradient(dy, dy_at, dy_row, hidden, width, t * batch, dh, lo, rows)
+            for n in range(lo, lo + rows):
+                source = dy_at + (t * batch + n) * dy_row
+                for j in range(hidden):
+                    dh[n * width + j] += dy[source + j]
         for e in range(rows * width):
             kept = load(cell, "saved", kept_values, t * tape + first, plane, e)
             previous = load(cell, "states", h, before + first, history, e)
@@ -132,12 +164,25 @@ def backward(
             store(cell, "units", dw, first, plane, e, added(so_far, dweights))
 
         at = t * step + first
-        if recurrent_planes[1] > recurrent_planes[0]:
-            recurrent_gradient(
-                table, recurrent_planes, hidden, width, plane, dz, at, packed_h, zeros, mask, scratch, dh, lo, rows
-            )
+        masks = mask.size > 0
+        if h_planes > 0:
+            multiply(
+                table, zeros if masks else dh, ZERO if masks else first, ZERO if masks else width,
+                dz, at + recurrent_planes[0] * plane, width, hidden, h_planes, plane,
+                dz, ZERO, ZERO, ZERO,
+                rows, width // w, packed_h, ZERO, h_planes * hidden * w,
+                scratch if masks else dh, first, width,
+            )  # fmt: skip
+        if masks:
+            for n in range(lo, lo + rows):
+                for j in range(width):
+                    dh[n * width + j] += scratch[n * width + j] * mask[n, j]
         if dx.size > 0:
-            input_gradient(
-                table, input_planes, hidden, width, plane, dz, at, packed_x, zeros,
-                dx, dx_row, add_to_dx, t * batch + lo, rows,
+            to = (t * batch + lo) * dx_row
+            multiply(
+                table, dx if add_to_dx else zeros, to if add_to_dx else ZERO, dx_row if add_to_dx else ZERO,
+                dz, at + input_planes[0] * plane, width, hidden, x_planes, plane,
+                dz, ZERO, ZERO, ZERO,
+                rows, dx_row // w, packed_x, ZERO, x_planes * hidden * w,
+                dx, to, dx_row,
             )  # fmt: skip
