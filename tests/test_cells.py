@@ -508,11 +508,11 @@ def test_backward_is_vectorised(name, assembly):
 
 
 class OnlyFirst(NamedTuple):
-    """Divides and subtracts in the first phase alone."""
+    """Divides and subtracts in the first phase alone, which h enters without a product."""
 
     gates = planes = ("r", "n")
     input_planes = {"r": "r", "n": "n"}
-    recurrent_planes = {"r": "r"}
+    recurrent_planes = {}
     inner_planes = {"n": "n"}
     states = ("h",)
     inner = ("rh",)
@@ -539,7 +539,7 @@ class OnlyFirst(NamedTuple):
         return (gradients[0] * type(gradients[0])(0), gradients[0]), gradients, ()
 
 
-def test_first_phase_is_vectorised(x86, monkeypatch):
+def test_first_phase_is_vectorised_and_needs_no_product(x86, monkeypatch):
     monkeypatch.setitem(CELLS, "OnlyFirst", OnlyFirst)
     register(OnlyFirst)
     model = recurrent_model(OnlyFirst(), 4, 20, "float32")
@@ -549,6 +549,8 @@ def test_first_phase_is_vectorised(x86, monkeypatch):
         twin = uncached_twin(driver)
         (signature,) = versions(twin, OnlyFirst, "float32")
         assert packed(twin.inspect_asm(signature), instruction) >= 1
+    for options in ({}, {"bidirectional": True}):
+        check_gradients(recurrent_model(OnlyFirst(), 2, 3, seed=4, **options), normal(6, 3, 4, 2), lengths=[3, 0, 4])
 
 
 @every_dtype

@@ -196,7 +196,8 @@ class Recurrent(Layer):
     def _bias_init(self, scheme, forget):
         if forget is None or "f" not in self.cell.gates:
             return scheme.bias
-        gate, forget = ("i", 0.0 - forget) if getattr(self.cell, "coupled", 0) else ("f", forget)
+        coupled = isinstance(self.cell, (cells.LSTM, cells.PeepholeLSTM)) and self.cell.coupled
+        gate, forget = ("i", 0.0 - forget) if coupled else ("f", forget)
         first = self.cell.gates.index(gate) * self.hidden_size
 
         def init(generator, shape):
@@ -509,7 +510,10 @@ class Recurrent(Layer):
         self._product_gradient(call, layout, left, right, flat, step, places, gradient)
 
     def _product_gradient(self, call, layout, left, right, dplanes, step, places, gradient):
-        """Write the gradients of the weights of two products: (values, row, columns, planes), h's with its place second."""
+        """Write the gradients of the weights of one or two products and of their biases.
+
+        left : x as (values, row, columns, planes); right : h as (values, place, row, columns, planes), as in `matmul`.
+        """
         dtype, width = call.dtype, padded(self.hidden_size, call.dtype)
         lanes = panel_width(dtype)
         panels = len(places) * width // lanes
