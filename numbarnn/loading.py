@@ -5,13 +5,14 @@ import os
 from numbarnn import io
 from numbarnn.charlm import CharLM
 from numbarnn.errors import ModelFileError
+from numbarnn.forecasting import Forecaster
 from numbarnn.model import Model
 
-KINDS = {"model": Model, "charlm": CharLM}
+KINDS = {"model": Model, "charlm": CharLM, "forecaster": Forecaster}
 
 
 def load(path: str | os.PathLike):
-    """Return the model of a file that a `save` method wrote: a `Model` or a `CharLM`.
+    """Return the model of a file that a `save` method wrote: a `Model`, a `CharLM` or a `Forecaster`.
 
     Nothing in the file is executed: it is a safetensors file with a description in JSON.
 

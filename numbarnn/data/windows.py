@@ -198,6 +198,36 @@ def _counts(bad, width, step):
     return (running[width:] - running[:-width]).reshape(-1)[: len(bad)]
 
 
+def cut_rows(rows_in_all: int, index, *, fractions=None, rows=None, dates=None) -> list[int]:
+    """Return the first row of each part after the first; arguments and errors are those of `Windows.split`."""
+    if sum(cut is not None for cut in (fractions, rows, dates)) != 1:
+        raise ValueError("give one of fractions, rows and dates")
+    if fractions is not None:
+        shares = [float(f) for f in fractions]
+        if not shares or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
+            raise ValueError(f"fractions must be positive and add up to 1, got {fractions!r}")
+        cuts = [int(rows_in_all * sum(shares[:k]) + 1e-9) for k in range(1, len(shares))]
+    elif rows is not None:
+        cuts = [int(row) for row in rows]
+    else:
+        import pandas as pd
+
+        if isinstance(index, pd.PeriodIndex):
+            cuts = [int(index.searchsorted(pd.Period(date, index.freq))) for date in dates]
+        elif isinstance(index, pd.DatetimeIndex):
+            times = [pd.Timestamp(date) for date in dates]
+            times = [t.tz_localize(index.tz) if index.tz is not None and t.tzinfo is None else t for t in times]
+            cuts = [int(index.searchsorted(t)) for t in times]
+        else:
+            raise ValueError("dates need data with a DatetimeIndex or PeriodIndex; cut by rows or fractions")
+    edges = [0, *cuts, rows_in_all]
+    if any(a >= b for a, b in itertools.pairwise(edges)):
+        raise ValueError(
+            f"the parts must have rows and be in order; they would begin at rows {edges[:-1]} of {rows_in_all}"
+        )
+    return cuts
+
+
 @dataclass(frozen=True, eq=False)
 class Windows:
     """Samples of a time series, made by `make_windows`; nothing is copied before it is asked for.
@@ -374,27 +404,12 @@ class Windows:
         ValueError
             If not exactly one way of cutting is given, cuts are not in order, or a part is left without windows.
         """
-        total = len(self.table)
         if len(self) > 1 and np.any(np.diff(self.ends) <= 0):
             raise ValueError("the windows are not in order of time; split before choosing or shuffling samples")
-        if sum(cut is not None for cut in (fractions, rows, dates)) != 1:
-            raise ValueError("give one of fractions, rows and dates")
         if straddle not in ("drop", "keep"):
             raise ValueError(f"straddle must be 'drop' or 'keep', got {straddle!r}")
-        if fractions is not None:
-            shares = [float(f) for f in fractions]
-            if not shares or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
-                raise ValueError(f"fractions must be positive and add up to 1, got {fractions!r}")
-            cuts = [int(total * sum(shares[:k]) + 1e-9) for k in range(1, len(shares))]
-        elif rows is not None:
-            cuts = [int(row) for row in rows]
-        else:
-            cuts = self._dated(dates)
-        edges = [0, *cuts, total]
-        if any(a >= b for a, b in itertools.pairwise(edges)):
-            raise ValueError(
-                f"the parts must have rows and be in order; they would begin at rows {edges[:-1]} of {total}"
-            )
+        total = len(self.table)
+        edges = [0, *cut_rows(total, self.index, fractions=fractions, rows=rows, dates=dates), total]
         parts = []
         for first, last in itertools.pairwise(edges):
             oldest = first + self.reach if straddle == "drop" else 0
@@ -407,17 +422,6 @@ class Windows:
                 )
             parts.append(part)
         return tuple(parts)
-
-    def _dated(self, dates):
-        import pandas as pd
-
-        if not isinstance(self.index, (pd.DatetimeIndex, pd.PeriodIndex)):
-            raise ValueError("dates need data with a DatetimeIndex or PeriodIndex; cut by rows or fractions")
-        if isinstance(self.index, pd.PeriodIndex):
-            return [int(self.index.searchsorted(pd.Period(date, self.index.freq))) for date in dates]
-        times = [pd.Timestamp(date) for date in dates]
-        times = [t.tz_localize(self.index.tz) if self.index.tz is not None and t.tzinfo is None else t for t in times]
-        return [int(self.index.searchsorted(time)) for time in times]
 
     def _between(self, low, high):
         """Return the windows with low <= end < high."""
