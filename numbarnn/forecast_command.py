@@ -17,8 +17,8 @@ def add_command(commands) -> None:
     parser = commands.add_parser(
         "forecast",
         help="train a forecaster on a CSV file and compare it with simple baselines",
-        description="Train a recurrent net to forecast a column of a CSV file, print its errors on the last part of the file beside those "
-        "of simple baselines on the same windows, forecast what comes after the end, and write forecasts, a picture and the model. "
+        description="Train a recurrent net to forecast a column of a CSV file, print its errors on the last part of the file "
+        "beside those of simple baselines on the same windows, forecast what comes after, write forecasts, picture and model. "
         "Without a file it runs on a synthetic hourly weather series.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -112,9 +112,10 @@ def run(options) -> int:
 
 def describe(forecaster):
     """Print what a saved forecaster does; return its model."""
+    goal, seen = (", ".join(map(str, names)) for names in (forecaster.target_names_, forecaster.feature_names_))
     print(
-        f"forecaster of {', '.join(map(str, forecaster.target_names_))} from {', '.join(map(str, forecaster.feature_names_))}: lookback "
-        f"{forecaster.lookback}, delay {forecaster.delay}, horizon {forecaster.horizon}, step {forecaster.step}"
+        f"forecaster of {goal} from {seen}: lookback {forecaster.lookback}, "
+        f"delay {forecaster.delay}, horizon {forecaster.horizon}, step {forecaster.step}"
     )
     return forecaster.model_
 

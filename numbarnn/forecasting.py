@@ -48,8 +48,7 @@ class Forecaster(Parameters):
         row that is a multiple of s rows before the one to be forecast. For series with a trend (1) or a season and a trend (its
         length).
     relative : int, optional
-        Lag s: the net sees the values, and learns the targets' change as with `difference`. For series that a net should not have to
-        learn to copy.
+        Lag s, at most `lookback`: the net sees the values, and learns the targets' change as with `difference`.
     season : int, "auto" or None
         Rows of a season, for the seasonal baseline. "auto": a day of rows more often than daily, 7 of daily ones, 12 of
         monthly ones, and so on; None: no such baseline.
@@ -560,8 +559,8 @@ class Forecaster(Parameters):
         Returns
         -------
         pandas.DataFrame
-            MAE and RMSE in the units of the target, and MASE: the MAE over that of "the same as the row before" on the training part.
-            One row for the net and each baseline; of several targets, one for each target and forecast.
+            MAE and RMSE in the units of the target, and MASE: the MAE over that of "the same as the row before" on the training
+            part. One row for the net and each baseline; of several targets, one for each target and forecast.
         """
         import pandas as pd
 
@@ -698,16 +697,12 @@ class _Source:
     def changes(self, numbers):
         """Return targets less their base, (samples, horizon, targets), in their own units."""
         owner, windows = self.owner, self.windows
-        ends = windows.ends
-        ends = ends.start + ends.step * numbers if isinstance(ends, range) else ends[numbers]
         delay, horizon, places = owner._aim
-        _, y = windows.gather(numbers)
-        y = y.reshape(len(numbers), horizon, len(places))
-        return y - owner._base(owner._raw, ends + owner._lag, delay, horizon, places)
+        y = windows.gather_y(numbers).reshape(len(numbers), horizon, len(places))
+        return y - owner._base(owner._raw, windows.chosen_ends(numbers) + owner._lag, delay, horizon, places)
 
     def gather(self, numbers):
         """Return x, and y as the net learns it, (samples, horizon * targets)."""
-        numbers = np.asarray(numbers)
         x, _ = self.windows.gather(numbers)
         y = (self.changes(numbers).reshape(len(numbers), -1) - self.owner._center) / self.owner._scale
         return x, y
@@ -750,11 +745,13 @@ class _Clock:
             if not (steps == every).all() or every == 0:
                 row = int(np.flatnonzero(steps != steps[0])[0]) + 1 if every else 1
                 raise ValueError(
-                    f"the index goes on by {steps[0]} and then, at row {row}, by {steps[row - 1]}; number the rows evenly, or use times"
+                    f"the index goes on by {steps[0]} and then, at row {row}, by {steps[row - 1]}; number the rows evenly, or "
+                    "use times"
                 )
         elif numbers.dtype.kind not in "iu":
             raise TypeError(
-                f"the index must be a DatetimeIndex, a PeriodIndex or integers, got {index.dtype}; pandas.to_datetime makes times of text"
+                f"the index must be a DatetimeIndex, a PeriodIndex or integers, got {index.dtype}; pandas.to_datetime makes times "
+                "of text"
             )
         return cls("numbers", every, None, name)
 
@@ -775,17 +772,14 @@ class _Clock:
 
         if self.kind == "numbers":
             return None
-        offset = pd.tseries.frequencies.to_offset(self.every)
-        try:
-            seconds = pd.Timedelta(offset).total_seconds()
-        except ValueError:
-            seconds = None
-        if seconds is not None and 0 < seconds < DAY:
-            return round(DAY / seconds) if DAY % seconds == 0 else None
-        if seconds == DAY:
-            return 7
         code = self.every.partition("-")[0]
-        return SEASONS.get(code)
+        if code in SEASONS:
+            return SEASONS[code]
+        try:
+            seconds = pd.Timedelta(pd.tseries.frequencies.to_offset(self.every)).total_seconds()
+        except ValueError:  # months and years have no one length
+            return None
+        return round(DAY / seconds) if 0 < seconds < DAY and DAY % seconds == 0 else None
 
     def numbers(self, index):
         """Return the labels as integers for a file."""

@@ -50,7 +50,9 @@ def plot_forecast(backtest, target=None, *, ahead=None, last=None, ax=None):
     ax.margins(x=0.01, y=0.15)
     ax.spines[["top", "right"]].set_visible(False)
     if hasattr(times, "tz"):
-        ax.figure.autofmt_xdate()
+        from matplotlib.dates import ConciseDateFormatter
+
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(ax.xaxis.get_major_locator()))
     return ax
 
 
@@ -71,6 +73,7 @@ def plot_errors_by_horizon(errors, *, ax=None):
     for name in errors.columns:
         style = {"color": "tab:orange", "linewidth": 2, "zorder": 3} if name == "net" else {"linewidth": 1.2}
         ax.plot(errors.index, errors[name], marker="o", markersize=3, label=name, **style)
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_xlabel("rows ahead")
     ax.set_ylabel("mean absolute error")
     ax.set_ylim(bottom=0)
@@ -102,6 +105,7 @@ def plot_history(history, *, ax=None):
     if history.best is not None:
         ax.axvline(epochs[history.best], color="tab:orange", linewidth=0.8, linestyle=":", label="best epoch")
     ax.set_yscale("log")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_xlabel("epoch")
     ax.set_ylabel("loss")
     ax.legend(frameon=False)

@@ -81,15 +81,16 @@ def test_ragged_and_padded_agree():
 def test_refuses():
     x, y = task(20, 5, 2)
     regressor = fitted(x, y)
+    holes = np.where(np.arange(5)[:, None] == 2, np.nan, x)
     cases = [
         (lambda: SequenceRegressor().predict(x), "not fitted yet; call fit first"),
         (lambda: regressor.predict(x[:, :, :1]), "X has 1 features, but SequenceRegressor is expecting 2 features"),
-        (lambda: regressor.predict(x[:, :, 0]), r"X is \(samples, time steps\), SequenceRegressor was fitted to \(samples, time steps, f"),
+        (lambda: regressor.predict(x[:, :, 0]), r"X is \(samples, time steps\), .* fitted to \(samples, time steps, f"),
         (lambda: fitted(x, y[:5]), "X has 20 samples, y has 5"),
         (lambda: fitted(x, np.full(20, np.nan)), "y holds 20 values that are NaN"),
-        (lambda: fitted(np.where(np.arange(5)[:, None] == 2, np.nan, x), y), r"Input X contains NaN: .* 40 values .* first at \[0, 2, 0\]"),
+        (lambda: fitted(holes, y), r"Input X contains NaN: .* 40 values .* first at \[0, 2, 0\]"),
         (lambda: fitted(np.full_like(x, np.nan), y), "sample 0 has nothing but NaN"),
-        (lambda: fitted([x[0], x[1][:, :1]], y[:2]), r"X\[1\] must be numbers of shape \(time steps, 2\) as X\[0\], got float64 \(5, 1\)"),
+        (lambda: fitted([x[0], x[1][:, :1]], y[:2]), r"X\[1\] must be numbers .* \(time steps, 2\) as X\[0\], got float64 \(5, 1"),
         (lambda: fitted([x[0], x[1][:0]], y[:2]), r"X\[1\] has no time steps"),
         (lambda: fitted([[1, 2], [3]], y[:2]), "sequences of different lengths are a list of NumPy arrays"),
         (lambda: fitted(x, y, cell="lstmm"), "cell must be one of .*lstm.*, got 'lstmm'"),
@@ -150,7 +151,7 @@ def test_warm_start_and_partial_fit_go_on():
 
 
 def test_early_stopping():
-    x, y = task(100)
+    x, _ = task(100)
     regressor = fitted(x, np.random.default_rng(0).normal(size=100), epochs=200, patience=2, learning_rate=0.05)
     assert regressor.history_.stopped == "early stopping"
     assert "val_loss" in regressor.history_[0]

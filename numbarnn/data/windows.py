@@ -435,14 +435,20 @@ class Windows:
 
     def gather(self, samples) -> tuple[np.ndarray, np.ndarray]:
         """Return copies of x and y of some samples, given by their numbers; y as losses take it, (samples, numbers)."""
-        ends = self.ends
-        at = ends.start + ends.step * np.asarray(samples) if isinstance(ends, range) else ends[samples]
-        x = self._rows()[at[:, None] + np.arange(-self.reach, 1, self.step)]
-        if self.horizon == 1:
-            y = self.target[at + self.delay]
-        else:
-            y = self.target[at[:, None] + np.arange(self.delay, self.delay + self.horizon)]
-        return x, y.reshape(len(at), -1)
+        ends = self.chosen_ends(samples)
+        return self._rows()[ends[:, None] + np.arange(-self.reach, 1, self.step)], self.gather_y(samples)
+
+    def gather_y(self, samples) -> np.ndarray:
+        """Return y of `gather` alone."""
+        ends = self.chosen_ends(samples)
+        y = self.target[ends[:, None] + np.arange(self.delay, self.delay + self.horizon)]
+        return y.reshape(len(ends), -1)
+
+    def chosen_ends(self, samples) -> np.ndarray:
+        """Return the newest rows of some samples, given by their numbers."""
+        if isinstance(self.ends, range):
+            return self.ends.start + self.ends.step * np.asarray(samples)
+        return self.ends[samples]
 
     def _rows(self):
         """Return the table with its rows in one piece each, made once (pandas keeps columns in one piece)."""
