@@ -216,7 +216,7 @@ def test_split_does_not_leak(rows, keep, **settings):
     ends = np.asarray(w.ends)
 
     def fits(first, last):
-        oldest = ends + settings["delay"] if keep else ends - w.reach
+        oldest = ends + settings["delay"] if keep else ends - w.lookback + 1
         return ((oldest >= first) & (ends + settings["delay"] + settings["horizon"] - 1 < last)).any()
 
     assume(all(fits(*part) for part in itertools.pairwise(edges)))
@@ -231,7 +231,7 @@ def test_split_does_not_leak(rows, keep, **settings):
         found |= set(np.asarray(part.ends).tolist())
     # Nothing but what straddles is left out.
     for end in set(np.asarray(w.ends).tolist()) - found:
-        oldest = end - w.reach if not keep else end + w.delay
+        oldest = end - w.lookback + 1 if not keep else end + w.delay
         newest = end + w.delay + w.horizon - 1
         assert any(oldest < cut <= newest for cut in cuts)
 

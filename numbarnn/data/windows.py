@@ -394,7 +394,7 @@ class Windows:
         dates : sequence of timestamps or strings
             First time of each part after the first.
         straddle : {"drop", "keep"}
-            "drop": a part has the windows all of whose rows, inputs and targets, lie in it. "keep": a part has the
+            "drop": a part has the windows all of whose rows, the `lookback` rows up to the newest and the targets, lie in it. "keep": a part has the
             windows all of whose targets lie in it, so that inputs may begin in the part before, as they do in use;
             no target is in two parts, and no target of one part is an input of a part before it. Windows whose
             targets lie in two parts are left out either way.
@@ -412,10 +412,10 @@ class Windows:
         edges = [0, *cut_rows(total, self.index, fractions=fractions, rows=rows, dates=dates), total]
         parts = []
         for first, last in itertools.pairwise(edges):
-            oldest = first + self.reach if straddle == "drop" else 0
+            oldest = first + self.lookback - 1 if straddle == "drop" else 0
             part = self._between(max(oldest, first - self.delay), last - self.delay - self.horizon + 1)
             if len(part) == 0:
-                need = (self.reach if straddle == "drop" else 0) + self.delay + self.horizon
+                need = (self.lookback - 1 if straddle == "drop" else 0) + self.delay + self.horizon
                 raise ValueError(
                     f"no window fits into rows {first} to {last - 1}: with straddle={straddle!r} one needs {need} rows "
                     f"there, all of them without missing values"
