@@ -38,7 +38,7 @@ def main():
     frame = readers.read_beijing(options.file)[COLUMNS]
     for name, calendar in (("without calendar", ()), ("with calendar", CALENDAR)):
         first = fitted(frame, epochs=0, calendar=calendar)
-        parts = {part: first.evaluate(part=part)["MAE"].drop("net").round(3) for part in ("validation", "test")}
+        parts = {part: first.evaluate(part=part)["MAE"].drop("net") for part in ("validation", "test")}
         print(
             f"baselines {name}, MAE in degC:",
             *(f"\n  {part:11}{dict(found)}" for part, found in parts.items()),

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numbarnn import baselines, io, metrics
 from numbarnn.contract import Parameters, not_fitted
 from numbarnn.data import tables
 from numbarnn.data.batches import Batch
+from numbarnn.data.clock import Clock
 from numbarnn.data.scaling import SequenceScaler, calendar_features
 from numbarnn.data.windows import Windows, cut_rows, make_windows
 from numbarnn.errors import ModelFileError, ShapeError
@@ -20,9 +20,6 @@ from numbarnn.network import check_seed
 from numbarnn.recipes import last_step_model, optimizer_with
 from numbarnn.trainer import Trainer
 
-# Rows of a season by how often there is a row, for `Forecaster(season="auto")`.
-SEASONS = {"h": 24, "D": 7, "B": 5, "W": 52, "M": 12, "MS": 12, "ME": 12, "Q": 4, "QS": 4, "QE": 4}
-DAY = 86400  # seconds: a row more often than hourly has a season of a day
 CHUNK = 1024
 
 
@@ -162,7 +159,7 @@ class Forecaster(Parameters):
         self.feature_names_ = list(frame.columns)
         self.target_names_ = self._target_names(target)
         self._places = [self.feature_names_.index(name) for name in self.target_names_]
-        self._clock = _Clock.of(frame.index)
+        self._clock = Clock.of(frame.index)
         raw = self._numbers(frame)
         cuts = _cuts(split, frame.index)
         self._center = self._scale = None
@@ -175,7 +172,9 @@ class Forecaster(Parameters):
         if self.recursive:
             next_row = self._windows(frame, features, 1, 1, self.feature_names_)
             learnt = dict(zip(_part_names(cuts), self._split(next_row, cuts, straddle), strict=True))
-        self._aim = self._aims(learnt["train"])
+        # What the net learns: delay, horizon, and the places of the columns.
+        everything = list(range(len(self.feature_names_)))
+        self._aim = (1, 1, everything) if self.recursive else (self.delay, self.horizon, self._places)
         sources = {name: _Source(self, part) for name, part in learnt.items()}
         self._fit_target_scale(sources["train"])
         self.model_ = last_step_model(
@@ -200,12 +199,12 @@ class Forecaster(Parameters):
         validation = sources.get("validation")
         if validation is None and self.patience is not None:
             raise ValueError("patience needs a validation part: give split three parts")
-        stopping = None if validation is None else (self.patience or max(1, self.epochs))
+        patience = max(1, self.epochs) if self.patience is None else self.patience
         self.history_: History = trainer.fit(
             sources["train"],
             self.epochs,
             validation=validation,
-            stopping=stopping,
+            stopping=None if validation is None else patience,
             callbacks=callbacks,
             verbose=verbose,
         )
@@ -292,11 +291,6 @@ class Forecaster(Parameters):
 
     def _split(self, windows, cuts, straddle):
         return windows.split(rows=[cut - self._lag for cut in cuts], straddle=straddle)
-
-    def _aims(self, windows):
-        """Return what the net learns: delay, horizon, and the places of the columns."""
-        everything = list(range(len(self.feature_names_)))
-        return (windows.delay, windows.horizon, everything if self.recursive else self._places)
 
     def _base(self, raw, ends, delay, horizon, places):
         """Return what is subtracted from the targets of windows before they are scaled, (windows, horizon, targets)."""
@@ -660,7 +654,7 @@ class Forecaster(Parameters):
             forecaster._places = [forecaster.feature_names_.index(name) for name in forecaster.target_names_]
             forecaster._mase = description["mase"]
             forecaster._aim, forecaster._season = tuple(description["aim"]), description["season"]
-            forecaster._clock = _Clock(**description["clock"])
+            forecaster._clock = Clock(**description["clock"])
             forecaster.scaler_ = SequenceScaler(forecaster.scaling)
             forecaster.scaler_.center_, forecaster.scaler_.scale_ = arrays["scaler.center"], arrays["scaler.scale"]
             forecaster.scaler_.n_features_in_ = len(forecaster.feature_names_)
@@ -711,92 +705,6 @@ class _Source:
         order, size = generator.permutation(self.items), self.owner.batch_size
         for first in range(0, self.items, size):
             yield Batch(*self.gather(order[first : first + size]))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Clock:
-    """How an index goes on: at a pandas frequency, or by numbers."""
-
-    kind: str  # "times", "periods" or "numbers"
-    every: str | int  # pandas frequency, or the distance of the numbers
-    zone: str | None = None
-    name: str | int | None = None
-
-    @classmethod
-    def of(cls, index) -> "_Clock":
-        import pandas as pd
-
-        name = index.name if isinstance(index.name, (str, int, type(None))) else str(index.name)
-        if isinstance(index, pd.PeriodIndex):
-            return cls("periods", index.freqstr, None, name)
-        if isinstance(index, pd.DatetimeIndex):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # pandas 3 warns that the answer's type will change
-                every = index.freq or (index.inferred_freq if len(index) > 2 else None)
-            if every is None:
-                every = pd.tseries.frequencies.to_offset(index[1] - index[0])
-            every = every if isinstance(every, str) else every.freqstr
-            return cls("times", every, None if index.tz is None else str(index.tz), name)
-        numbers = np.asarray(index)
-        every = 1
-        if numbers.dtype.kind in "iu" and len(numbers) > 1:
-            steps = np.diff(numbers)
-            every = int(steps[0])
-            if not (steps == every).all() or every == 0:
-                row = int(np.flatnonzero(steps != steps[0])[0]) + 1 if every else 1
-                raise ValueError(
-                    f"the index goes on by {steps[0]} and then, at row {row}, by {steps[row - 1]}; number the rows evenly, or "
-                    "use times"
-                )
-        elif numbers.dtype.kind not in "iu":
-            raise TypeError(
-                f"the index must be a DatetimeIndex, a PeriodIndex or integers, got {index.dtype}; pandas.to_datetime makes times "
-                "of text"
-            )
-        return cls("numbers", every, None, name)
-
-    def after(self, index, count):
-        """Return the `count` labels after an index."""
-        import pandas as pd
-
-        last = index[-1]
-        if self.kind == "times":
-            return pd.date_range(last, periods=count + 1, freq=self.every, name=self.name)[1:]
-        if self.kind == "periods":
-            return pd.period_range(last, periods=count + 1, freq=self.every, name=self.name)[1:]
-        return pd.Index(last + self.every * np.arange(1, count + 1), name=self.name)
-
-    def season(self):
-        """Return the rows of a season, or None where it is not known."""
-        import pandas as pd
-
-        if self.kind == "numbers":
-            return None
-        code = self.every.partition("-")[0]
-        if code in SEASONS:
-            return SEASONS[code]
-        try:
-            seconds = pd.Timedelta(pd.tseries.frequencies.to_offset(self.every)).total_seconds()
-        except ValueError:  # months and years have no one length
-            return None
-        return round(DAY / seconds) if 0 < seconds < DAY and DAY % seconds == 0 else None
-
-    def numbers(self, index):
-        """Return the labels as integers for a file."""
-        if self.kind == "times":
-            return index.as_unit("ns").asi8.astype(np.int64)
-        return np.asarray(index.asi8 if self.kind == "periods" else index, np.int64)
-
-    def index(self, numbers):
-        """Return an index of the integers of a file."""
-        import pandas as pd
-
-        if self.kind == "times":
-            index = pd.DatetimeIndex(numbers.astype("datetime64[ns]"), name=self.name)
-            return index if self.zone is None else index.tz_localize("UTC").tz_convert(self.zone)
-        if self.kind == "periods":
-            return pd.PeriodIndex.from_ordinals(numbers, freq=self.every, name=self.name)
-        return pd.Index(numbers, name=self.name)
 
 
 def _frame(data):

@@ -394,10 +394,10 @@ class Windows:
         dates : sequence of timestamps or strings
             First time of each part after the first.
         straddle : {"drop", "keep"}
-            "drop": a part has the windows all of whose rows, the `lookback` rows up to the newest and the targets, lie in it. "keep": a part has the
-            windows all of whose targets lie in it, so that inputs may begin in the part before, as they do in use;
-            no target is in two parts, and no target of one part is an input of a part before it. Windows whose
-            targets lie in two parts are left out either way.
+            "drop": a part has the windows all of whose rows, the `lookback` rows up to the newest and the targets, lie in it.
+            "keep": a part has the windows all of whose targets lie in it, so that inputs may begin in the part before, as
+            they do in use; no target is in two parts, and no target of one part is an input of a part before it. Windows
+            whose targets lie in two parts are left out either way.
 
         Raises
         ------
