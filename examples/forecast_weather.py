@@ -14,13 +14,21 @@ def main():
     """Train, compare, forecast, go on."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=int, default=3 * 8766)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--plot", metavar="FILE", help="write a picture (needs matplotlib)")
     options = parser.parse_args()
 
     frame = weather(options.hours)
     past, new = frame.iloc[:-48], frame.iloc[-48:]
-    forecaster = numbarnn.Forecaster(lookback=72, horizon=24, calendar=["hour", "dayofyear"], epochs=options.epochs)
+    forecaster = numbarnn.Forecaster(
+        lookback=72,
+        horizon=24,
+        step=3,
+        cell="gru",
+        recurrent_dropout=0.25,
+        calendar=["hour", "dayofyear"],
+        epochs=options.epochs,
+    )
     forecaster.fit(past, target="temperature")
 
     print("\nHow far off, on hours that the net has never seen (degC):")

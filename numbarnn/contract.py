@@ -1,18 +1,18 @@
 """scikit-learn's contract of parameters, for classes that must work where scikit-learn is not installed."""
 
 import inspect
+import sys
 
 
 class NotFittedError(ValueError, AttributeError):
     """Something was asked of an object before `fit`."""
 
 
-def not_fitted(owner) -> Exception:
-    """Return the error of an object that is not fitted: scikit-learn's own class where it is loaded."""
-    import sys
-
-    loaded = sys.modules.get("sklearn.exceptions")
-    error = loaded.NotFittedError if loaded else NotFittedError
+def not_fitted(owner) -> NotFittedError:
+    """Return the error of an object that is not fitted; where scikit-learn is loaded, it is one of theirs, too."""
+    error, theirs = NotFittedError, sys.modules.get("sklearn.exceptions")
+    if theirs is not None:
+        error = type("NotFittedError", (NotFittedError, theirs.NotFittedError), {"__module__": __name__})
     return error(f"this {type(owner).__name__} is not fitted yet; call fit first")
 
 

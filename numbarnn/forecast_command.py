@@ -43,14 +43,16 @@ def add_command(commands) -> None:
     parser.add_argument(
         "--relative", type=int, metavar="N", help="learn the change against N rows before, see the values"
     )
-    parser.add_argument("--calendar", default="", metavar="A,B", help="of hour, dayofweek, dayofyear, month")
+    parser.add_argument(
+        "--calendar", metavar="A,B", help="of hour, dayofweek, dayofyear, month (without a file: hour,dayofyear)"
+    )
     parser.add_argument("--missing", choices=["error", "drop", "ffill"], default="error", help="what to do with gaps")
     parser.add_argument("--recursive", action="store_true", help="forecast row after row from its own forecasts")
-    parser.add_argument("--cell", choices=list(recurrent_names()), default="lstm", help="recurrent cell")
+    parser.add_argument("--cell", choices=list(recurrent_names()), default="gru", help="recurrent cell")
     parser.add_argument("--hidden-size", type=int, default=32, metavar="N", help="units")
     parser.add_argument("--num-layers", type=int, default=1, metavar="N", help="layers above each other")
     parser.add_argument("--dropout", type=float, default=0.0, metavar="P", help="between layers")
-    parser.add_argument("--recurrent-dropout", type=float, default=0.0, metavar="P", help="on the recurrence")
+    parser.add_argument("--recurrent-dropout", type=float, default=0.25, metavar="P", help="on the recurrence")
     parser.add_argument("--epochs", type=int, default=10, metavar="N", help="passes through the training part")
     parser.add_argument("--patience", type=int, metavar="N", help="stop after N epochs without improvement")
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="windows a training step")
@@ -78,6 +80,7 @@ def run(options) -> int:
     for path in (output, picture, options.save):
         if path is not None and not path.parent.is_dir():
             raise ValueError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to")
+    calendar = ("hour,dayofyear" if options.file is None else "") if options.calendar is None else options.calendar
     target = options.target or (["temperature"] if options.file is None else None)
     for column in target or ():
         if column not in frame.columns:
@@ -86,7 +89,7 @@ def run(options) -> int:
         options.lookback, options.delay, options.horizon, options.step, options.cell, options.hidden_size, options.num_layers,
         dropout=options.dropout, recurrent_dropout=options.recurrent_dropout, recursive=options.recursive,
         difference=options.difference, relative=options.relative, season=options.season or "auto",
-        calendar=tuple(part for part in options.calendar.split(",") if part), missing=options.missing,
+        calendar=tuple(part for part in calendar.split(",") if part), missing=options.missing,
         learning_rate=options.learning_rate, epochs=options.epochs, patience=options.patience, batch_size=options.batch_size,
         seed=options.seed, n_threads=options.threads,
     )  # fmt: skip

@@ -70,8 +70,9 @@ def plot_errors_by_horizon(errors, *, ax=None):
     matplotlib.axes.Axes
     """
     ax = _axes(ax, 6.0)
+    colors = iter(("0.35", "tab:blue", "tab:green", "tab:red", "tab:purple", "tab:brown"))
     for name in errors.columns:
-        style = {"color": "tab:orange", "linewidth": 2, "zorder": 3} if name == "net" else {"linewidth": 1.2}
+        style = {"color": "tab:orange", "linewidth": 2, "zorder": 3} if name == "net" else {"color": next(colors, None)}
         ax.plot(errors.index, errors[name], marker="o", markersize=3, label=name, **style)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_xlabel("rows ahead")

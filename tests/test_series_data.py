@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from conftest import assert_close
 
+from numbarnn import contract
 from numbarnn.data import Differences, SequenceScaler, calendar_features, datasets, make_windows, readers
 from numbarnn.errors import ShapeError
 
@@ -128,8 +129,9 @@ def test_scaler_in_scikit_learn():
     assert pipe.fit(data, data["a"]).predict(data).shape == (40,)
     from sklearn.exceptions import NotFittedError
 
-    with pytest.raises(NotFittedError):
-        SequenceScaler().transform(data)
+    for kind in (NotFittedError, contract.NotFittedError):
+        with pytest.raises(kind, match="not fitted yet"):
+            SequenceScaler().transform(data)
 
 
 @pytest.mark.parametrize("lag", [1, 7])

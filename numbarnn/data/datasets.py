@@ -285,8 +285,9 @@ def weather(hours: int = 3 * 8766, *, start: str = "2021-01-01", seed: int = 0):
     * air mass :math:`a_t = 0.985\,a_{t-1} - 0.012\,(p_t - p_{t-24}) + 0.3\,e_t` degC: falling pressure brings warm air,
       rising pressure cold;
     * clouds :math:`c_t = 1 / (1 + \exp(p_t / 5 - n_t))` with n an AR(1) process of factor 0.95 and noise 0.4 e;
-    * temperature :math:`9.5 - 9.5 \cos(2\pi(d - 20)/365.25) + a_t + A\,(1 - 0.7\,c_t)\cos(2\pi(h - 15)/24) + 0.2\,e_t` with
-      the daily amplitude :math:`A = 4 - 2.5 \cos(2\pi(d - 10)/365.25)`;
+    * temperature :math:`9.5 + (9.5 + 4 (1 - 2 c_t)) S + a_t + A\,(1 - 0.7\,c_t)\cos(2\pi(h - 15)/24) + 0.2\,e_t` with summer
+      :math:`S = -\cos(2\pi(d - 20)/365.25)`, so that clear skies are warm in summer and cold in winter, and the daily amplitude
+      :math:`A = 4 - 2.5 \cos(2\pi(d - 10)/365.25)`;
     * humidity falls by 3 % a degree above the temperature without sun, and rises with clouds; wind grows with
       the change of pressure.
 
@@ -320,7 +321,8 @@ def weather(hours: int = 3 * 8766, *, start: str = "2021-01-01", seed: int = 0):
     pressure, air, sky, gusts, noise = (x[..., warm_up:] for x in (pressure, air, sky, gusts, noise))
     clouds = 1 / (1 + np.exp(pressure / 5 - sky))
     year = 2 * np.pi / 365.25
-    season = 9.5 - 9.5 * np.cos(year * (day - 20))
+    summer = -np.cos(year * (day - 20))
+    season = 9.5 + (9.5 + 4 * (1 - 2 * clouds)) * summer
     sun = (4 - 2.5 * np.cos(year * (day - 10))) * (1 - 0.7 * clouds) * np.cos(2 * np.pi * (hour - 15) / 24)
     temperature = season + air + sun + 0.2 * noise[4]
     humidity = np.clip(70 - 3 * sun + 25 * (clouds - 0.5) + 2 * noise[5], 5, 100)
