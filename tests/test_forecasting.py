@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import assert_close, assert_same_bits
+from data_files import data_file
 
 import numbarnn
 from numbarnn import Forecaster, baselines
@@ -15,7 +16,6 @@ from numbarnn.contract import NotFittedError
 from numbarnn.data import calendar_features, datasets, readers
 from numbarnn.errors import ModelFileError, ShapeError
 
-SHARED = pathlib.Path("/work/shared/data")
 FEW = {"epochs": 2, "hidden_size": 4, "seed": 1, "n_threads": 1}
 
 
@@ -379,9 +379,7 @@ def test_parameters():
 
 def test_airline_passengers():
     """The last third, one month ahead, against the passengers of a year before."""
-    path = SHARED / "classic_series" / "airline_passengers.csv"
-    if not path.exists():
-        pytest.skip("the airline file is not here")
+    path = data_file("classic_series", "airline_passengers.csv")
     series = readers.read_series(path)["Passengers"]
     f = Forecaster(12, difference=12, hidden_size=16, epochs=60, learning_rate=0.01, batch_size=16, n_threads=1)
     found = f.fit(series, split=(80, 96), straddle="keep", verbose=0).evaluate()

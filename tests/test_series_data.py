@@ -1,18 +1,16 @@
 """Scaling, differences, calendar, readers and generators of series."""
 
-import pathlib
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import assert_close
+from data_files import data_file
 
 from numbarnn import contract
 from numbarnn.data import Differences, SequenceScaler, calendar_features, datasets, make_windows, readers
 from numbarnn.errors import ShapeError
-
-SHARED = pathlib.Path("/work/shared/data")
 
 
 def frame(rows=40, seed=0):
@@ -215,9 +213,7 @@ def test_jena(tmp_path):
 
 def test_beijing_naive_forecast():
     """Temperature 24 h before: mean absolute errors of each part's own windows, and of all its rows."""
-    path = SHARED / "beijing_pm25" / "pollution.csv.gz"
-    if not path.exists():
-        pytest.skip("the Beijing file is not here")
+    path = data_file("beijing_pm25", "pollution.csv.gz")
     data = readers.read_beijing(path)
     assert len(data) == 43_824
     for lookback, published in ((120, [2.488, 2.691]), (1, [2.487, 2.679])):

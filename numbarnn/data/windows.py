@@ -14,7 +14,7 @@ Translations from other programs, with m rows in a window (`tests/test_windows.p
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -263,6 +263,7 @@ class Windows:
     feature_names: tuple
     target_names: tuple
     dropped: int = 0
+    _shared: dict = field(default_factory=dict, repr=False)  # what all parts of the windows of one table share
 
     unit = "samples"
 
@@ -452,11 +453,9 @@ class Windows:
 
     def _rows(self):
         """Return the table with its rows in one piece each, made once (pandas keeps columns in one piece)."""
-        rows = self.__dict__.get("_contiguous")
-        if rows is None:
-            rows = np.ascontiguousarray(self.table)
-            object.__setattr__(self, "_contiguous", rows)
-        return rows
+        if "rows" not in self._shared:
+            self._shared["rows"] = np.ascontiguousarray(self.table)
+        return self._shared["rows"]
 
     def source(self, batch_size: int = 32, *, shuffle: bool = True) -> "WindowSource":
         """Return a source of batches for `Model.fit` that gathers each from the table when it is needed.
