@@ -19,8 +19,8 @@ def numbarnn_run(text, n_threads):
     lm = numbarnn.CharLM("lstm", HIDDEN, LAYERS, n_threads=n_threads)
     cut = len(text) - int(len(text) * HELD)
     lm.fit(text[: 20 * BATCH * STEPS] + "".join(sorted(set(text))), 0, verbose=0)
-    optimizer = numbarnn.charlm.OPTIMIZER
-    trainer = numbarnn.Trainer(lm.model, optimizer=optimizer, schedule=numbarnn.charlm.SCHEDULE, clip_value=5.0)
+    optimizer = numbarnn.language.OPTIMIZER
+    trainer = numbarnn.Trainer(lm.model, optimizer=optimizer, schedule=numbarnn.language.SCHEDULE, clip_value=5.0)
     stream = numbarnn.data.TokenStream(lm.vocabulary.encode(text[:cut]), BATCH, STEPS)
     held = lm.vocabulary.encode(text[cut:])
     validation = numbarnn.data.TokenStream(held, 1, 1000, whole=True)

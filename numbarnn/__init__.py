@@ -3,11 +3,13 @@
 import importlib
 
 from numbarnn.__about__ import __version__
-from numbarnn.charlm import CharLM
 from numbarnn.forecasting import Forecaster
+from numbarnn.kernels.cpu.step import step
+from numbarnn.language import CharLM, LanguageModel
 from numbarnn.layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, OneHot, Recurrent
 from numbarnn.loading import load
 from numbarnn.model import Model
+from numbarnn.stream import step_function
 from numbarnn.trainer import Trainer
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "Embedding",
     "Forecaster",
     "IndRNN",
+    "LanguageModel",
     "Model",
     "OneHot",
     "Recurrent",
@@ -27,6 +30,8 @@ __all__ = [
     "Trainer",
     "__version__",
     "load",
+    "step",
+    "step_function",
 ]
 
 # Imported when they are first asked for: estimators import scikit-learn where it is installed.

@@ -7,13 +7,19 @@ work one thread.
 
 * Several Python threads may call: whoever finds the pool taken runs its shares alone, one after the other. Results do not
   depend on the number of threads, so this shows in time only.
-* A forked child starts with an empty pool.
+* A forked child starts with an empty pool. A fork waits until no other thread is compiling: the child would inherit
+  the compiler's lock without the thread that opens it, and hang where it first needs a kernel.
 * Ctrl-C in the middle waits until the workers are done with the caller's arrays, then goes on.
+* Jobs take denormal numbers as zero; the caller's mode is as before when they are done (`numbarnn.kernels.cpu.denormals`).
 """
 
 import contextlib
 import os
 import threading
+
+from numba.core.compiler_lock import global_compiler_lock
+
+from numbarnn.kernels.cpu import denormals
 
 # Work that one more thread must have to be worth its waking: about 0.1 ms of one core.
 GRAIN = 4_000_000
@@ -58,6 +64,7 @@ class _Worker:
         threading.Thread(target=self._loop, name=f"numbarnn-{number}", daemon=True).start()
 
     def _loop(self):
+        denormals.mode(denormals.FLUSH)
         while True:
             self.go.acquire()
             job = self.job
@@ -97,15 +104,30 @@ def _forget():
 
 
 if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
     os.register_at_fork(after_in_child=_forget)
 
 
 def run(jobs) -> None:
     """Call every job, the first in this thread and the others in workers, and return when all are done."""
-    if len(jobs) == 1 or not _busy.acquire(blocking=False):
-        for job in jobs:
-            job()
-        return
+    before = denormals.mode(denormals.KEEP)  # apart from setting it, which an interrupt may follow at once
+    try:
+        denormals.mode(denormals.FLUSH)
+        if len(jobs) == 1 or not _busy.acquire(blocking=False):
+            for job in jobs:
+                job()
+        else:
+            _run_together(jobs)
+    finally:
+        denormals.mode(before)
+
+
+def _run_together(jobs):
+    """Run the jobs in all threads of the pool, which is ours."""
     started, error = [], None
     try:
         while len(_workers) < len(jobs) - 1:

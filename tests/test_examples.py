@@ -28,6 +28,12 @@ def test_four_letters():
     assert shown.strip().endswith("spells 'maid'.")
 
 
+def test_learned_correction():
+    shown = run("learned_correction.py")
+    alone, learned = map(float, re.findall(r"off by ([\d.]+)", shown))
+    assert learned < 0.02 < 0.5 < alone
+
+
 def test_custom_cell():
     shown = run("custom_cell.py")
     exact, difference = map(float, re.search(r"gradient (\S+), central difference (\S+)", shown).groups())
@@ -47,6 +53,15 @@ def test_forecast_weather(tmp_path):
     shown = run("forecast_weather.py", "--hours", "1500", "--epochs", "2", cwd=tmp_path)
     assert re.search(r"\nnet +[\d.]+ +[\d.]+ +[\d.]+\n", shown)
     assert "Read from its file it says the same: True" in shown
+
+
+def test_next_word():
+    shown = run("next_word.py", "--epochs", "3", "--characters", "200000")
+    perplexity, alone = map(float, re.search(r"perplexity ([\d.]+) \(from .* alone: ([\d.]+)\)", shown).groups())
+    assert 10 < perplexity < 0.4 * alone
+    assert re.search(r"([\d.]+)% are unknown", shown)
+    assert shown.count(" -> ") == 6
+    assert "<unk>" not in shown.partition("It writes:")[2]
 
 
 def test_every_example_is_tested():

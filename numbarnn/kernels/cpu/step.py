@@ -1,0 +1,323 @@
+"""One time step of a whole model for one sample: what streams run, and what users call from their own compiled code.
+
+All weights lie in one array, all numbers that change in another, and a small *program* of integers says which layers
+there are and where their numbers lie: so a call takes few arguments, allocates nothing, and a stack of any depth is the
+same compiled code. Only the types of the cells select code.
+
+The operations of a step and their order are those of the layers' forward pass, so the results are equal to the bit.
+Adjacent planes of a cell that take the same operands are one product here: a tile of one row is fast if it is wide.
+
+``program``, int64::
+
+    [0, HEADER)       addresses of the tiles (`simd.tile_table`)
+    [HEADER, FIRST)   header: numbers at OPERATIONS ... STATE below
+    [FIRST, ...)      operations, one after the other, in the order of the fields of `Gather`, `Affine` or `Cell`
+
+Places (``..._at``) count elements of the weights (what is read only) or of the state (the rest).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba.core import types
+from numba.core.errors import TypingError
+from numba.extending import intrinsic, overload
+from numba.np.arrayobj import populate_array
+
+from numbarnn.kernels.compile import KernelCache, jit
+from numbarnn.kernels.cpu.denormals import FLUSH, apart, exchange
+from numbarnn.kernels.cpu.matmul import ONE, ZERO, multiply
+from numbarnn.kernels.cpu.simd import INDEX, panel_of
+from numbarnn.kernels.element import cell_forward, load, store
+from numbarnn.kernels.records import holds_own, unpack_records
+from numbarnn.kernels.scalar import inlined
+
+HEADER, FIRST = 64, 72
+# Number of operations; size of the input (or of the vocabulary) and its place; the same of the output; size of the state.
+OPERATIONS, INPUTS, INPUT, OUTPUTS, OUTPUT, STATE = range(HEADER, HEADER + 6)
+GATHER, AFFINE, CELL = range(3)
+
+
+class Gather(NamedTuple):
+    """y = table[token]."""
+
+    table_at: int
+    row: int
+    y_at: int
+
+
+class Affine(NamedTuple):
+    """y = x B + bias."""
+
+    x_at: int
+    inputs: int
+    panels_at: int
+    bias_at: int
+    y_at: int
+    panels: int
+
+
+class Cell(NamedTuple):
+    """One step of one recurrent layer.
+
+    ``cell`` is the place of its record among the model's; ``token_row`` the distance between the rows of two tokens at
+    ``bias_at``, 0 without tokens. After the fields come ``groups`` times four numbers: the first of some adjacent planes,
+    how many, and how many values of x and of h enter them.
+    """
+
+    cell: int
+    x_at: int
+    inputs: int
+    h_at: int
+    recurrents: int
+    width: int
+    panels_at: int
+    bias_at: int
+    token_row: int
+    units_at: int
+    z_at: int
+    groups: int
+
+
+class StepWeights(NamedTuple):
+    """What `step` reads, made by `numbarnn.step_function`; nothing in it changes.
+
+    Attributes
+    ----------
+    cells : structured array
+        The records of the model's cells, each once, and the version of this package's sources; see
+        `numbarnn.kernels.records`.
+    program : int64 array
+        Which layers there are, and where their numbers lie.
+    values : float array
+        All weights.
+    """
+
+    cells: np.ndarray
+    program: np.ndarray
+    values: np.ndarray
+
+
+class _StepCache(KernelCache):
+    """The cache of a kernel whose code a cell of the user's own may be part of: then nothing is kept."""
+
+    def load_overload(self, sig, target_context):
+        """Return what was kept for a signature, or None."""
+        return None if _own(sig) else super().load_overload(sig, target_context)
+
+    def save_overload(self, sig, data):
+        """Keep what was compiled."""
+        if not _own(sig):
+            super().save_overload(sig, data)
+
+
+def _own(sig):
+    return any(holds_own(part) for kind in sig for part in getattr(kind, "types", (kind,)))
+
+
+def _step_kernel(function):
+    dispatcher = jit(function)
+    dispatcher._cache = _StepCache(function)
+    return dispatcher
+
+
+@_step_kernel
+def step(weights, x, state, y):
+    """Run one time step, from compiled code or from Python.
+
+    Parameters
+    ----------
+    weights : StepWeights
+        From `numbarnn.step_function`.
+    x : (features,) array, or an integer
+        Input of the step; of a model that reads tokens, the token.
+    state : (size,) array
+        State before the step, replaced by that after it, and scratch memory; C-contiguous, of the model's dtype. Each
+        thread needs its own.
+    y : (outputs,) array
+        Receives the output of the step.
+
+    Raises
+    ------
+    ValueError
+        If an array has the wrong size, or the token is not in the vocabulary.
+    """
+    apart()
+    state = _checked(weights, x, state)
+    program = weights.program
+    if state.size != program[STATE]:
+        raise ValueError("state has the wrong size: use a copy of the one that step_function returns")
+    if y.size != program[OUTPUTS]:
+        raise ValueError("y has the wrong size: it must have one element for each output of the model")
+    _advance(weights.cells, program, weights.values, x, state, y)
+
+
+@_step_kernel
+def stream_step(cells, handle, x, y):
+    """Run the step of a stream, from Python: `step` with as few arguments to unpack as possible (0.18 us less).
+
+    handle : address of (address, size) of the program, of the weights and of the state; their owner keeps them alive.
+    """
+    program = array_at(handle, 0, np.int64)
+    values, state = array_at(handle, 2, y.dtype), array_at(handle, 4, y.dtype)
+    _advance(cells, program, values, x, state, y)
+
+
+@intrinsic
+def array_at(typingctx, handle, place, dtype):
+    """Return the 1-D array whose address and size are the numbers `place` and `place` + 1 of those at the address `handle`."""
+    kind = types.Array(dtype.dtype, 1, "C")
+
+    def codegen(context, builder, signature, args):
+        numbers = builder.gep(builder.inttoptr(args[0], INDEX.as_pointer()), [args[1]])
+        address, size = builder.load(numbers), builder.load(builder.gep(numbers, [INDEX(1)]))
+        array, scalar = context.make_array(kind)(context, builder), context.get_data_type(kind.dtype)
+        width = context.get_constant(types.intp, kind.dtype.bitwidth // 8)
+        populate_array(
+            array,
+            data=builder.inttoptr(address, scalar.as_pointer()),
+            shape=[size],
+            strides=[width],
+            itemsize=width,
+            meminfo=None,
+        )
+        return array._getvalue()
+
+    return kind(types.intp, types.intp, dtype), codegen
+
+
+@inlined
+def _advance(cells, program, values, x, state, y):
+    token = _take(x, program, state)
+    records = unpack_records(cells)
+    before = exchange(FLUSH)
+    at = np.intp(FIRST)
+    for _ in range(program[OPERATIONS]):
+        kind = program[at]
+        at += 1
+        if kind == CELL:
+            _cell(records, program[at], program, at, values, state, token)
+            at += 12 + 4 * program[at + 11]
+        elif kind == AFFINE:
+            multiply(
+                program, values, program[at + 3], ZERO, state, program[at], ZERO, program[at + 1], ONE, ZERO,
+                state, ZERO, ZERO, ZERO, ONE, program[at + 5],
+                values, program[at + 2], program[at + 1] * panel_of(state), state, program[at + 4], ZERO,
+            )  # fmt: skip
+            at += 6
+        else:
+            source, row, goal = program[at], program[at + 1], program[at + 2]
+            for j in range(row):
+                state[goal + j] = values[source + token * row + j]
+            at += 3
+    exchange(before)
+    for j in range(y.size):
+        y[j] = state[program[OUTPUT] + j]
+
+
+def _checked(weights, x, state):
+    """Return the state; refuse, while compiling, arrays that `step` would misread.
+
+    What follows takes the result, so that Numba cannot come to it before it has come here.
+    """
+
+
+@overload(_checked)
+def _checked_types(weights, x, state):
+    dtype = weights.types[2].dtype
+    if state != types.Array(dtype, 1, "C") and state != types.Array(dtype, 1, "C", aligned=False):
+        raise TypingError(f"state must be a writable, C-contiguous (size,) array of {dtype}, got {state}")
+    if not isinstance(x, types.Integer) and not (isinstance(x, types.Array) and x.ndim == 1):
+        raise TypingError(f"x must be a (features,) array, or an integer for a model that reads tokens, got {x}")
+    return lambda weights, x, state: state
+
+
+def _take(x, program, state):
+    """Copy the input to its place and return 0, or return the token."""
+
+
+@overload(_take)
+def _take_any(x, program, state):
+    if isinstance(x, types.Integer):
+
+        def take(x, program, state):
+            if program[INPUT] >= 0:
+                raise ValueError("x is an integer, but the model reads arrays of features")
+            if x < 0 or x >= program[INPUTS]:
+                raise ValueError("the token x is not in the model's vocabulary")
+            return np.intp(x)
+    else:
+
+        def take(x, program, state):
+            if program[INPUT] < 0:
+                raise ValueError("x is an array, but the model reads tokens: integers")
+            if x.size != program[INPUTS]:
+                raise ValueError("x has the wrong size: it must have one element for each feature")
+            for j in range(x.size):
+                state[program[INPUT] + j] = x[j]
+            return np.intp(0)
+
+    return take
+
+
+# The functions below see the cells' types; each pair of a stand-in and its overload is inlined into the kernel.
+
+
+def _cell(cells, number, program, at, weights, state, token):
+    """Run one layer of the cell `number` of a tuple of records."""
+
+
+@overload(_cell)
+def _chosen(cells, number, program, at, weights, state, token):
+    if len(cells) == 0:
+        return lambda cells, number, program, at, weights, state, token: None
+    if len(cells) == 1:
+
+        def run(cells, number, program, at, weights, state, token):
+            _layer(cells[0], program, at, weights, state, token)
+    else:
+
+        def run(cells, number, program, at, weights, state, token):
+            if number == 0:
+                _layer(cells[0], program, at, weights, state, token)
+            else:
+                _cell(cells[1:], number - 1, program, at, weights, state, token)
+
+    return run
+
+
+def _layer(cell, program, at, weights, state, token):
+    """Run one step of one recurrent layer."""
+
+
+@overload(_layer)
+def _one_layer(cell, program, at, weights, state, token):
+    def run(cell, program, at, weights, state, token):
+        w = panel_of(state)
+        x_at, inputs, h_at, recurrents = program[at + 1], program[at + 2], program[at + 3], program[at + 4]
+        width, panels_at, bias_at = program[at + 5], program[at + 6], program[at + 7]
+        units_at, z_at, groups = program[at + 9], program[at + 10], program[at + 11]
+        length = inputs + recurrents
+        bias_at += token * program[at + 8]
+        for i in range(groups):
+            group = at + 12 + 4 * i
+            plane, count, x_length, h_length = (
+                program[group],
+                program[group + 1],
+                program[group + 2],
+                program[group + 3],
+            )
+            multiply(
+                program, weights, bias_at + plane * width, ZERO, state, x_at, ZERO, x_length, ONE, ZERO,
+                state, h_at, ZERO, h_length, ONE, count * width // w,
+                weights, panels_at + plane * width * length + (inputs - x_length) * w, length * w,
+                state, z_at + plane * width, ZERO,
+            )  # fmt: skip
+        for e in range(width):
+            gates = load(cell, "planes", state, z_at, width, e)
+            previous = load(cell, "states", state, h_at, width, e)
+            own = load(cell, "units", weights, units_at, width, e)
+            following, _ = cell_forward(cell, gates, previous, own)
+            store(cell, "states", state, h_at, width, e, following)
+
+    return run

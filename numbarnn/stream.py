@@ -1,0 +1,180 @@
+"""One sequence that arrives step by step."""
+
+import numpy as np
+from numpy import ndarray
+
+from numbarnn.errors import ShapeError, TokenError
+from numbarnn.kernels.cpu.step import step
+
+
+class Stream:
+    """A model that reads one sequence step by step, and the state it is in; made by `numbarnn.Model.stream`.
+
+    The outputs are those of `Model.forward` on the whole sequence, to the bit. After ``return_sequences=False`` the
+    output of a step is that of the sequence up to there. Dropout does not act.
+
+    A step allocates nothing but a few Python objects, takes one thread, and lets others run. Threads need a stream each;
+    the streams of a model share its packed weights. Changed parameters count from the next step on.
+
+    Attributes
+    ----------
+    model : Model
+
+    Examples
+    --------
+    >>> stream = model.stream()
+    >>> for x_t in x:
+    ...     y_t = stream.step(x_t)
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self._params, self._dtype = model.params, model.dtype
+        plan = model.step_plan()
+        self._state = plan.new_state()
+        self._x = np.zeros(0 if plan.tokens else plan.inputs, model.dtype)
+        self._y = np.zeros(plan.outputs, model.dtype)
+        self._shape = None if plan.tokens else self._x.shape
+        self._enter = plan.enter
+        self._refresh()
+
+    @property
+    def _plan(self):
+        return self._now[3][0]
+
+    def _refresh(self):
+        """Take the weights of the parameters as they are now."""
+        version, plan = self._params.version, self.model.step_plan()
+        handle = plan.handle(self._state)
+        # One object, so that a step that runs in another thread keeps what it reads.
+        self._now = version, plan.weights.cells, handle.ctypes.data, (plan, handle)
+        return self._now
+
+    def step(self, x_t, out: np.ndarray | None = None) -> np.ndarray:
+        """Run one time step.
+
+        Parameters
+        ----------
+        x_t : (features,) numbers, or an integer token
+            A NumPy array of the model's dtype is read as it is, all else is converted. One feature may be a number.
+        out : (outputs,) array, optional
+            Receives the output.
+
+        Returns
+        -------
+        (outputs,) array
+            `out`, or else an array of the stream's own which the next step overwrites: copy what you keep.
+
+        Raises
+        ------
+        ShapeError, TokenError, TypeError
+            If an argument does not fit; the state is as before then.
+        """
+        now = self._now
+        if now[0] != self._params.version:
+            now = self._refresh()
+        if x_t.__class__ is not ndarray or x_t.dtype is not self._dtype or x_t.shape != self._shape:
+            x_t = self._token(x_t) if self._plan.tokens else self._features(x_t)
+        self._enter(now[1], now[2], x_t, self._y)
+        if out is None:
+            return self._y
+        if not isinstance(out, np.ndarray) or out.shape != self._y.shape:
+            expected = f"a NumPy array of shape {self._y.shape}"
+            raise ShapeError(f"out must be {expected}, got {out.shape if isinstance(out, np.ndarray) else type(out)}")
+        out[...] = self._y
+        return out
+
+    def _features(self, x_t):
+        array = np.asarray(x_t)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"x_t must be numbers, got dtype {array.dtype}")
+        if array.shape != self._x.shape and not (array.ndim == 0 and self._x.size == 1):
+            hint = "; take x_t[0]: a stream reads one sample" if array.shape == (1, *self._x.shape) else ""
+            raise ShapeError(f"x_t must have shape {self._x.shape}, one number a feature, got {array.shape}{hint}")
+        self._x[...] = array
+        return self._x
+
+    def _token(self, x_t):
+        array = np.asarray(x_t)
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"x_t must be an integer token, got {x_t!r}")
+        if array.ndim != 0:
+            hint = "; take x_t[0]: a stream reads one sample" if array.shape == (1,) else ""
+            raise ShapeError(f"x_t must be one token, got an array of shape {array.shape}{hint}")
+        token = int(array)
+        if not 0 <= token < self._plan.inputs:
+            raise TokenError(
+                f"x_t is {token}; the vocabulary has {self._plan.inputs} tokens, 0 to {self._plan.inputs - 1}"
+            )
+        return token
+
+    def snapshot(self) -> tuple:
+        """Return a copy of the state, in the form that `Model.forward` takes and returns for one sample."""
+        return self._plan.read(self._state)
+
+    def restore(self, state) -> None:
+        """Go on from a state: a `snapshot`, or what `Model.forward` returned for one sample; None is the beginning.
+
+        Raises
+        ------
+        ShapeError
+            If the state does not fit the model.
+        """
+        self._plan.write(self._state, self.model.check_state(state))
+
+    def reset(self) -> None:
+        """Go back to the beginning: all states zero."""
+        self.restore(None)
+
+    def __repr__(self) -> str:
+        return f"{self.model!r}.stream()"
+
+
+def step_function(model, state=None):
+    """Return (step, weights, state) that run one time step of a model inside compiled code of your own.
+
+    Parameters
+    ----------
+    model : Model
+        Of recurrent layers in one direction, `Dense`, `Embedding`, `OneHot`, `Dropout`.
+    state : tuple, optional
+        State to begin with, in the form of `Model.forward` for one sample; None: zeros.
+
+    Returns
+    -------
+    step : function compiled by Numba
+        ``step(weights, x, state, y)`` reads the input x, an array (features,) or an integer token, and the state, and
+        writes the state after the step and the output y, an array (outputs,). It allocates nothing, and is equal to
+        `Model.forward` to the bit. It is `numbarnn.step`, the same function for all models.
+    weights : StepWeights
+        A NamedTuple of arrays, read only: any number of threads may share it. It holds a copy of the parameters.
+    state : (size,) array
+        The state, and scratch memory. A thread needs its own: ``np.tile(state, (n, 1))`` are n of them.
+
+    Notes
+    -----
+    Let your function see `step` as a global (``from numbarnn import step``) and hand `weights` and `state` over as arguments; then
+    Numba can cache your function on disk. It is compiled again after an upgrade of this package, since the type of `weights`
+    names its sources. Hand over what this function returns anew when the parameters have changed.
+
+    The processor's mode for denormal numbers is as before after a step; see `numbarnn.kernels.cpu.denormals`.
+
+    Raises
+    ------
+    ValueError, TypeError, ShapeError
+        If a layer cannot be run step by step, or the state does not fit.
+
+    Examples
+    --------
+    >>> from numbarnn import step
+    >>> @numba.njit(cache=True)
+    ... def simulate(weights, x, state, y):
+    ...     for t in range(len(x)):
+    ...         step(weights, x[t], state, y[t])
+    >>> _, weights, state = numbarnn.step_function(model)
+    >>> simulate(weights, x, state, y)
+    """
+    plan = model.step_plan()
+    array = plan.new_state()
+    plan.write(array, model.check_state(state))
+    return step, plan.weights, array
