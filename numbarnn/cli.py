@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 
+from numbarnn import forecast_command
 from numbarnn.__about__ import __version__
 from numbarnn.data.text import python_reference
 from numbarnn.data.vocabularies import VOCABULARIES
@@ -161,6 +162,8 @@ def _parser():
     )
     score.set_defaults(run=_score)
 
+    forecast_command.add_command(commands)
+
     info = commands.add_parser("info", help="describe a model file", description="Describe a model file.")
     info.add_argument("model", type=pathlib.Path, metavar="MODEL")
     info.set_defaults(run=_info)
@@ -302,6 +305,8 @@ def _score(options):
 
 def _info(options):
     model = load(options.model)
+    if isinstance(model, forecast_command.Forecaster):
+        model = forecast_command.describe(model)
     if isinstance(model, LanguageModel):
         print(
             f"{model.unit} model ({model.cell}), {len(model.vocabulary):,} {model.vocabulary.units}{_shown(model.vocabulary)}"
