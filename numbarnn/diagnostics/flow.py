@@ -103,7 +103,7 @@ def gradient_flow(
 
         dL/ds_k = sum over t of dE_t/ds_k,     dE_t/ds_k = dE_t/ds_t  ds_t/ds_{t-1} ... ds_{k+1}/ds_k
 
-    L is the mean loss over the valid steps, as in training, and E_t what step t adds to it.
+    L is the mean loss over the valid steps, as in training, and E_t the part of it that passes through the output of step t.
 
     Parameters
     ----------

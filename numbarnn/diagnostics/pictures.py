@@ -85,7 +85,7 @@ def plot_contributions(flow, state=None, *, ax=None):
 
 
 def plot_gates(trace, names=None, *, sample=0, unit=None, labels=None, ax=None):
-    """Draw gates over a sentence or a series: their means over the units, with the band that holds eight units of ten.
+    """Draw gates over a sentence or a series: their means over the units; of one gate also the band that holds eight units of ten.
 
     Parameters
     ----------
@@ -112,12 +112,15 @@ def plot_gates(trace, names=None, *, sample=0, unit=None, labels=None, ax=None):
             ax.plot(values[:, unit], label=name, **style)
             continue
         ax.plot(values.mean(axis=1), label=name, **style)
-        low, high = np.quantile(values, (0.1, 0.9), axis=1)
-        ax.fill_between(np.arange(steps), low, high, color=style["color"], alpha=0.15, linewidth=0)
+        if len(names) == 1:
+            low, high = np.quantile(values, (0.1, 0.9), axis=1)
+            ax.fill_between(
+                np.arange(steps), low, high, color=style["color"], alpha=0.15, linewidth=0, label="80 % of the units"
+            )
     if labels is not None:
         ax.set_xticks(np.arange(steps), list(labels)[:steps], family="monospace")
     ax.set_xlabel("time step" if labels is None else "input")
-    ax.set_ylabel("value" if unit is not None else "mean and 80 % of the units")
+    ax.set_ylabel("value" if unit is not None else "mean over the units")
     ax.margins(x=0.01)
     ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=min(len(names), 4))
     return _bare(ax)
