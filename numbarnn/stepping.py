@@ -49,17 +49,14 @@ class Plan:
     tokens: bool
     states: tuple[_States, ...]
 
-    @functools.cached_property
+    @property
     def enter(self):
         """``enter(cells, handle, x, y)``: the kernel `stream_step` for x (features,) of the model's dtype, or a token.
 
         It is called without the dispatcher, which would spend more time on the types of its arguments (0.9 us) than a
         small net on the step; callers see to the types.
         """
-        dtype = numba.from_dtype(self.weights.values.dtype)
-        x = numba.types.int64 if self.tokens else numba.types.Array(dtype, 1, "A")
-        cells = numba.typeof(self.weights.cells)
-        return kernels.stream_step.compile((cells, numba.types.int64, x, numba.types.Array(dtype, 1, "C")))
+        return _enter(numba.typeof(self.weights.cells), numba.from_dtype(self.weights.values.dtype), self.tokens)
 
     def handle(self, state: np.ndarray) -> np.ndarray:
         """Return the numbers whose address `enter` takes."""
@@ -122,6 +119,12 @@ class _Builder:
         for at, part in self.parts:
             values[at : at + part.size] = part
         return values
+
+
+@functools.cache  # which has no lock that a forked child could inherit shut, as a cached property has before Python 3.12
+def _enter(cells, dtype, tokens):
+    x = numba.types.int64 if tokens else numba.types.Array(dtype, 1, "A")
+    return kernels.stream_step.compile((cells, numba.types.int64, x, numba.types.Array(dtype, 1, "C")))
 
 
 def has_step(layers) -> bool:
