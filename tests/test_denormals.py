@@ -37,7 +37,9 @@ def decaying(samples=4, n_threads=1):
     model = Model([LSTM(24), Dense(3, bias=False)], input_size=2, n_threads=n_threads)
     model.set_flat(np.zeros(model.params.flat.size, np.float32))
     model.load_state_dict({**model.state_dict(), "dense.weight": np.ones((3, 24))})
-    state = tuple(tuple(np.full(array.shape, 1e-36, np.float32) for array in entry) for entry in model.initial_state(samples))
+    state = tuple(
+        tuple(np.full(array.shape, 1e-36, np.float32) for array in entry) for entry in model.initial_state(samples)
+    )
     return model, state
 
 

@@ -46,7 +46,11 @@ def pack_records(records) -> np.ndarray:
         fields.append((f"{place} {_name(type(record))}", np.int8))
         values.append(0)
         for option, value in record._asdict().items():
-            kinds = [dtype for kind, dtype in ((bool, np.bool_), (int, np.int64), (float, np.float64)) if isinstance(value, kind)]
+            kinds = [
+                dtype
+                for kind, dtype in ((bool, np.bool_), (int, np.int64), (float, np.float64))
+                if isinstance(value, kind)
+            ]
             if not kinds:
                 raise TypeError(f"option {option} of {type(record).__name__} must be a number, got {value!r}")
             fields.append((f"{place}.{option}", kinds[0]))

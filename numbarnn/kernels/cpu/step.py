@@ -301,7 +301,12 @@ def _one_layer(cell, program, at, weights, state, token):
         bias_at += token * program[at + 8]
         for i in range(groups):
             group = at + 12 + 4 * i
-            plane, count, x_length, h_length = program[group], program[group + 1], program[group + 2], program[group + 3]
+            plane, count, x_length, h_length = (
+                program[group],
+                program[group + 1],
+                program[group + 2],
+                program[group + 3],
+            )
             multiply(
                 program, weights, bias_at + plane * width, ZERO, state, x_at, ZERO, x_length, ONE, ZERO,
                 state, h_at, ZERO, h_length, ONE, count * width // w,
