@@ -32,7 +32,7 @@ def case(cell, denormal):
         tuple((rng.uniform(0.5, 1, a.shape) * scale).astype(np.float32) for a in entry)
         for entry in model.initial_state(SAMPLES)
     )
-    outputs, final, pullback = model.vjp(x, state)
+    outputs, _, pullback = model.vjp(x, state)
     doutputs = (rng.normal(size=outputs.shape) * scale).astype(np.float32)
     return {
         "forward": lambda: model.forward(x, state),
