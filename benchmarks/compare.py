@@ -41,7 +41,7 @@ SIZES = [  # C, H, N, T
 class Engine:
     """A process that measures one engine, and is stopped while the others do.
 
-    The idle threads of ONNX Runtime and OpenVINO go on spinning: beside them torch took 496 ms for a pass of 0.4.
+    Idle threads of an engine may go on spinning for work, and would take the processors from the one that is measured.
     """
 
     def __init__(self, name, n_threads):
