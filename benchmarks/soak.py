@@ -126,8 +126,10 @@ def main():
     for what, values in memory(model, x).items():
         print(f"memory after each tenth of {what}, MB:", " ".join(f"{v:.1f}" for v in values), flush=True)
     made, wrong, forked, failed = together(calls, wanted, options.seconds, options.threads, options.children)
-    print(f"{options.threads} threads, {options.children} children at a time, {options.seconds:.0f} s:")
-    print(f"{made} calls, {wrong} of them wrong; {forked} children, {failed} of them failed or hung")
+    print(
+        f"{options.threads} threads, {options.children} children at a time, {options.seconds:.0f} s: {made} calls, "
+        f"{wrong} wrong; {forked} children, {failed} of them failed or hung"
+    )
     return 1 if wrong or failed else 0
 
 

@@ -1,5 +1,6 @@
-"""What a user waits for: imports, the first training step with an empty and with a full cache, kernels, size of the cache."""
+"""What a user waits for: imports, the first prediction and the first training step with an empty and with a full cache, kernels."""
 
+import importlib.util
 import os
 import pathlib
 import statistics
@@ -7,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import numbarnn
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -25,17 +28,69 @@ print(time.perf_counter() - started, len(compiled))
 """
 
 
-def run(code, cache):
+# From the start of the process, so the interpreter is in it.
+FIRST_PREDICTION = """
+import os, time
+import numpy as np
+import numbarnn
+from numbarnn.kernels import compile as compilation
+compiled = []
+compilation.on_compile.append(compiled.append)
+model = numbarnn.load(os.environ["MODEL"])
+model.predict_proba(np.ones((1, 50, 4), np.float32))
+print(time.time() - float(os.environ["STARTED"]), len(compiled))
+"""
+FIRST_SAMPLE = """
+import os, time
+import numbarnn
+from numbarnn.kernels import compile as compilation
+compiled = []
+compilation.on_compile.append(compiled.append)
+numbarnn.load(os.environ["MODEL"]).sample(20)
+print(time.time() - float(os.environ["STARTED"]), len(compiled))
+"""
+IMPORT_TORCH = "import os, time, torch; print(time.time() - float(os.environ['STARTED']))"
+
+
+def run(code, cache, **settings):
     """Run code in a new Python; return the numbers it prints, and the seconds it took."""
-    environment = os.environ | {"NUMBA_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"NUMBA_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)} | settings
+    environment["STARTED"] = repr(time.time())
     started = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     return [float(v) for v in done.stdout.split()], time.perf_counter() - started
 
 
+def first_use():
+    """Return what a service waits for: start to the first prediction, to the first text, and `import torch` in the same run."""
+    model = numbarnn.Model([numbarnn.LSTM(64), numbarnn.Dense(3)], input_size=4)
+    lm = numbarnn.CharLM("lstm", 64, 1).fit("the cat sat on the mat. " * 20, 0, verbose=0)
+    figures = {}
+    with tempfile.TemporaryDirectory() as folder:
+        saved = {name: f"{folder}/{name}" for name in ("prediction", "text")}
+        model.save(saved["prediction"])
+        lm.save(saved["text"])
+        code = {"prediction": FIRST_PREDICTION, "text": FIRST_SAMPLE}
+        found = {"prediction": [], "text": [], "torch": []}
+        cold = {name: run(code[name], folder, MODEL=path)[0] for name, path in saved.items()}
+        for _ in range(7):
+            for name, path in saved.items():
+                found[name].append(run(code[name], folder, MODEL=path)[0])
+            if importlib.util.find_spec("torch") is not None:
+                found["torch"].append(run(IMPORT_TORCH, folder)[0])
+    for name in saved:
+        seconds, compiled = (statistics.median(values) for values in zip(*found[name], strict=True))
+        figures[f"saved LSTM, second process: start to the first {name}"] = (
+            f"{seconds:.2f} s, {compiled:.0f} compiled (first process: {cold[name][0]:.1f} s, {cold[name][1]:.0f} compiled)"
+        )
+    if found["torch"]:
+        figures["start to the end of `import torch`"] = f"{statistics.median(t for (t,) in found['torch']):.2f} s"
+    return figures
+
+
 def measure(say):
     """Return the start-up figures as {what: text}."""
-    figures = {}
+    figures = first_use()
     with tempfile.TemporaryDirectory() as cache:
         imports = {name: [] for name in ("numba", "numbarnn")}
         for _ in range(7):
@@ -61,3 +116,7 @@ def measure(say):
     for name, value in figures.items():
         say(f"{name}: {value}")
     return figures
+
+
+if __name__ == "__main__":
+    measure(print)

@@ -1,8 +1,11 @@
 """numbarnn: recurrent nets (RNN, LSTM, GRU and their kin) compiled by Numba, with no deep-learning framework."""
 
+import importlib
+
 from numbarnn.__about__ import __version__
-from numbarnn.charlm import CharLM
+from numbarnn.forecasting import Forecaster
 from numbarnn.kernels.cpu.step import step
+from numbarnn.language import CharLM, LanguageModel
 from numbarnn.layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, OneHot, Recurrent
 from numbarnn.loading import load
 from numbarnn.model import Model
@@ -17,13 +20,25 @@ __all__ = [
     "Dense",
     "Dropout",
     "Embedding",
+    "Forecaster",
     "IndRNN",
+    "LanguageModel",
     "Model",
     "OneHot",
     "Recurrent",
+    "SequenceRegressor",
     "Trainer",
     "__version__",
     "load",
     "step",
     "step_function",
 ]
+
+# Imported when they are first asked for: estimators import scikit-learn where it is installed.
+_LATER = {"SequenceRegressor": "numbarnn.estimators"}
+
+
+def __getattr__(name):
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -112,10 +112,18 @@ class Rows:
     values : (rows, padded size) float array, or (rows,) int32 tokens
     size : int
         Columns that count, or the size of the vocabulary.
+    sample_major : bool
+        Whether the rows of a sample follow each other, as in the caller's arrays, instead of those of a step.
     """
 
     values: np.ndarray
     size: int
+    sample_major: bool = False
+
+    def strides(self, layout: "Layout") -> tuple[int, int]:
+        """Return the distances between the rows of two steps, and of two samples."""
+        width = self.values.shape[1]
+        return (width, layout.steps * width) if self.sample_major else (layout.samples * width, width)
 
     @property
     def tokens(self) -> bool:
@@ -217,6 +225,10 @@ class Call:
         Whether a backward pass follows, so that tapes are kept.
     training : bool
         Whether dropout acts.
+    direct : bool
+        Whether rows may be the caller's own arrays, sample-major: in passes that keep nothing and return outputs.
+    last : int
+        Place of the model's last layer, whose output a direct pass returns.
     seed, step : int
         Key of the dropout masks.
     arena : Arena
@@ -227,6 +239,8 @@ class Call:
     n_threads: int = 1
     keep: bool = False
     training: bool = False
+    direct: bool = False
+    last: int = -1
     seed: int = 0
     step: int = 0
     arena: Arena = field(default_factory=Arena)

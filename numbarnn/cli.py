@@ -1,16 +1,21 @@
-"""The command line: train a character model, let it write, score a text."""
+"""The command line: train a language model, let it write, score a text; look after compiled kernels."""
 
 import argparse
+import json
 import os
 import pathlib
 import sys
 import time
 import warnings
 
+from numbarnn import forecast_command
 from numbarnn.__about__ import __version__
-from numbarnn.charlm import CELLS, CharLM
 from numbarnn.data.text import python_reference
+from numbarnn.data.vocabularies import VOCABULARIES
 from numbarnn.history import Callback
+from numbarnn.kernels import compile as compilation
+from numbarnn.kernels.inventory import take_inventory
+from numbarnn.language import CELLS, CharLM, LanguageModel
 from numbarnn.loading import load
 from numbarnn.optim import RMSprop
 
@@ -46,7 +51,7 @@ def main(arguments=None) -> int:
 def _parser():
     parser = argparse.ArgumentParser(
         prog="numbarnn",
-        description="Recurrent nets compiled by Numba: train a character model, let it write, score texts.",
+        description="Recurrent nets compiled by Numba: train a language model, let it write, score texts.",
     )
     parser.add_argument("--version", action="version", version=f"numbarnn {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -67,20 +72,37 @@ def _parser():
 
     train = commands.add_parser(
         "train",
-        help="train a character model on a text file",
-        description="Train a character-level language model on a text file, with char-rnn's defaults.",
+        help="train a language model on a text file",
+        description="Train a language model of characters, bytes or words on a text file, with char-rnn's defaults.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     train.add_argument("file", type=pathlib.Path, metavar="FILE", help="text file")
     train.add_argument("-o", "--output", type=pathlib.Path, help="model file (default: FILE with .safetensors)")
     train.add_argument("--encoding", default="utf-8", help="of the text file")
+    train.add_argument(
+        "--unit", choices=list(VOCABULARIES), default="character", help="what the model reads and writes"
+    )
+    train.add_argument(
+        "--max-vocabulary", type=_positive(int), metavar="N", help="of words: know the N most frequent (default: all)"
+    )
+    train.add_argument(
+        "--min-count", type=_positive(int), default=1, metavar="N", help="of words: know those that come N times"
+    )
+    train.add_argument(
+        "--embedding-size",
+        type=_positive(int),
+        metavar="N",
+        help="learn a vector of N numbers for every token (default: one-hot)",
+    )
     train.add_argument("--cell", choices=sorted(CELLS), default="lstm", help="recurrent cell")
     train.add_argument("--hidden-size", type=_positive(int), default=128, metavar="N", help="units in each layer")
     train.add_argument("--num-layers", type=_positive(int), default=2, metavar="N", help="layers above each other")
     train.add_argument("--dropout", type=float, default=0.0, metavar="P", help="between the layers, in training")
     train.add_argument("--epochs", type=_positive(int), default=50, metavar="N", help="passes through the text")
     train.add_argument("--batch-size", type=_positive(int), default=50, metavar="N", help="streams read side by side")
-    train.add_argument("--seq-length", type=_positive(int), default=50, metavar="N", help="characters in a chunk")
+    train.add_argument(
+        "--seq-length", type=_positive(int), default=50, metavar="N", help="characters, bytes or words in a chunk"
+    )
     train.add_argument("--learning-rate", type=_positive(float), default=2e-3, metavar="R", help="of RMSprop")
     train.add_argument(
         "--validation-fraction", type=float, default=0.05, metavar="F", help="end of the text that is held out"
@@ -89,6 +111,10 @@ def _parser():
     train.add_argument(
         "--resume-from", type=pathlib.Path, metavar="MODEL", help="go on with the weights of a saved model"
     )
+    train.add_argument(
+        "--checkpoint", type=pathlib.Path, metavar="PATH", help="file to go on from after the run was stopped or killed"
+    )
+    train.add_argument("--resume", action="store_true", help="go on from the checkpoint, where there is one")
     train.add_argument("--seed", type=int, default=0, help="of weights and dropout")
     train.add_argument("--threads", type=_positive(int), metavar="N", help="default: all processors")
     train.add_argument("--quiet", action="store_true", help="no progress")
@@ -97,43 +123,71 @@ def _parser():
     sample = commands.add_parser(
         "sample",
         help="let a model write",
-        description="Let a saved character model write.",
+        description="Let a saved language model write.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     sample.add_argument("model", type=pathlib.Path, metavar="MODEL", help="file of a trained model")
-    sample.add_argument("-n", "--length", type=_positive(int), default=500, metavar="N", help="characters to write")
+    sample.add_argument(
+        "-n", "--length", type=_positive(int), default=500, metavar="N", help="characters, bytes or words to write"
+    )
     sample.add_argument("--prime", default="", metavar="TEXT", help="text to go on from")
     sample.add_argument(
         "--temperature", type=float, default=1.0, metavar="T", help="0: the likeliest; 1: as learnt; above: wilder"
     )
-    sample.add_argument("--top-k", type=_positive(int), metavar="K", help="choose among the K likeliest characters")
+    sample.add_argument("--top-k", type=_positive(int), metavar="K", help="choose among the K likeliest")
     sample.add_argument("--top-p", type=float, metavar="P", help="choose among the fewest with probability P together")
     sample.add_argument("--stop", metavar="TEXT", help="end after this text")
     sample.add_argument("--seed", type=int, help="a number writes the same text again")
     sample.add_argument(
-        "--unknown", default="error", metavar="HOW", help="unknown characters of --prime: error, skip, or a character"
+        "--unknown",
+        default="error",
+        metavar="HOW",
+        help="unknown characters or words of --prime: error, skip, or what to read",
     )
+    sample.add_argument("--allow-unknown", action="store_true", help="let a model of words write <unk>")
     sample.set_defaults(run=_sample)
 
     score = commands.add_parser(
         "score",
         help="say how well a model predicts a text",
-        description="Print how well a saved character model predicts a text file, in nats and bits a character.",
+        description="Print how well a saved language model predicts a text file, in nats and bits a character, byte or word.",
     )
     score.add_argument("model", type=pathlib.Path, metavar="MODEL")
     score.add_argument("file", type=pathlib.Path, metavar="FILE")
     score.add_argument("--encoding", default="utf-8", help="of the text file (default: %(default)s)")
     score.add_argument(
         "--unknown",
-        default="error",
         metavar="HOW",
-        help="unknown characters: error, skip, or a character to read instead",
+        help="unknown characters or words: error, skip, or what to read instead (default: error; words: <unk>)",
     )
     score.set_defaults(run=_score)
+
+    forecast_command.add_command(commands)
 
     info = commands.add_parser("info", help="describe a model file", description="Describe a model file.")
     info.add_argument("model", type=pathlib.Path, metavar="MODEL")
     info.set_defaults(run=_info)
+
+    warmup = commands.add_parser(
+        "warmup",
+        help="compile kernels ahead, for a fast first start",
+        description="Compile kernels and keep them on the disk, so that later processes start fast: all of the package, or what "
+        "one saved model needs to predict, write and score.",
+    )
+    warmup.add_argument(
+        "model", type=pathlib.Path, nargs="?", metavar="MODEL", help="file of a model (default: everything)"
+    )
+    warmup.add_argument("--dtype", choices=("float32", "float64"), help="without MODEL (default: float32)")
+    warmup.set_defaults(run=_warmup)
+
+    doctor = commands.add_parser(
+        "doctor",
+        help="look for what is wrong with this machine or installation",
+        description="Print processor, threads, caches of compiled kernels and versions, and for every problem what to do. The exit "
+        "status is 1 if something will not work.",
+    )
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    doctor.set_defaults(run=_doctor)
     return parser
 
 
@@ -192,21 +246,23 @@ class _Show(Callback):
 
 
 def _train(options):
-    text = _read(options.file, options.encoding)
     output = options.output or options.file.with_suffix(".safetensors")
     _check_writable(output)
     if options.resume_from:
         lm = _load(options.resume_from)
         lm.model.n_threads = options.threads
     else:
-        lm = CharLM(
-            options.cell, options.hidden_size, options.num_layers, dropout=options.dropout, seed=options.seed,
-            n_threads=options.threads,
-        )  # fmt: skip
+        sizes = options.cell, options.hidden_size, options.num_layers
+        common = {"dropout": options.dropout, "seed": options.seed, "n_threads": options.threads}
+        own = {name: getattr(options, name) for name in ("unit", "max_vocabulary", "min_count", "embedding_size")}
+        plain = own == {"unit": "character", "max_vocabulary": None, "min_count": 1, "embedding_size": None}
+        lm = CharLM(*sizes, **common) if plain else LanguageModel(*sizes, **own, **common)
+    text = _read(options.file, options.encoding, lm.unit)
     lm.fit(
         text, options.epochs, batch_size=options.batch_size, seq_length=options.seq_length,
         validation_fraction=options.validation_fraction, optimizer=RMSprop(learning_rate=options.learning_rate),
-        stopping=options.patience, verbose=0 if options.quiet else 1,
+        stopping=options.patience, checkpoint=options.checkpoint, resume="auto" if options.resume else False,
+        verbose=0 if options.quiet else 1,
     )  # fmt: skip
     lm.save(output)
     last = lm.history[-1] if len(lm.history) else None
@@ -215,19 +271,19 @@ def _train(options):
         if last
         else ""
     )
-    print(f"saved {output}{loss} nats a character" if last else f"saved {output}")
+    print(f"saved {output}{loss} nats a {lm.unit}" if last else f"saved {output}")
     return 130 if lm.history.stopped == "interrupted" else 0
 
 
 def _sample(options):
     lm = _load(options.model)
-    characters = lm.stream(
+    pieces = lm.stream(
         options.length, options.prime, options.temperature, options.top_k, options.top_p, options.stop, options.seed,
-        unknown=options.unknown,
+        unknown=options.unknown, allow_unknown=options.allow_unknown,
     )  # fmt: skip
     sys.stdout.write(options.prime)
-    for character in characters:
-        sys.stdout.write(character)
+    for piece in pieces:
+        sys.stdout.write(piece)
         if sys.stdout.isatty():
             sys.stdout.flush()
     sys.stdout.write("\n")
@@ -236,19 +292,62 @@ def _sample(options):
 
 def _score(options):
     lm = _load(options.model)
-    score = lm.score(_read(options.file, options.encoding), unknown=options.unknown)
+    score = lm.score(_read(options.file, options.encoding, lm.unit), unknown=options.unknown)
     print(
-        f"{score.nats:.4f} nats a character, {score.bits:.4f} bits, perplexity {score.perplexity:.3f}, "
-        f"over {score.characters:,} characters"
+        f"{score.nats:.4f} nats a {lm.unit}, {score.bits:.4f} bits, perplexity {score.perplexity:.3f}, "
+        f"over {score.tokens:,} {lm.vocabulary.units}"
     )
+    if lm.unit != "character":
+        print(f"{score.nats_per_character:.4f} nats a character, {score.bits_per_character:.4f} bits")
+    if lm.unit == "word":
+        print(f"{score.unknown_share:.2%} of the words are unknown to the model")
 
 
 def _info(options):
     model = load(options.model)
-    if isinstance(model, CharLM):
-        print(f"character model ({model.cell}), {len(model.vocabulary)} characters: {model.vocabulary.characters!r}")
+    if isinstance(model, forecast_command.Forecaster):
+        model = forecast_command.describe(model)
+    if isinstance(model, LanguageModel):
+        print(
+            f"{model.unit} model ({model.cell}), {len(model.vocabulary):,} {model.vocabulary.units}{_shown(model.vocabulary)}"
+        )
         model = model.model
     print(model.summary())
+
+
+def _warmup(options):
+    from numbarnn import warmup
+
+    if options.model is not None and options.dtype is not None:
+        raise _UserError("--dtype goes without MODEL: a saved model has its own")
+    place = compilation.writable_directory()
+    if place is None:
+        raise _UserError("there is no folder to keep compiled kernels in; set NUMBA_CACHE_DIR to a writable one")
+    started, compiled = time.perf_counter(), 0
+    model = None if options.model is None else load(options.model)
+    steps = warmup.warm_everything(options.dtype or "float32") if model is None else warmup.warm_model(model)
+    for step in steps:
+        compiled += step.compiled
+        print(f"{step.name:<32} {step.compiled:>3} compiled {step.seconds:>7.2f} s", flush=True)
+    print(f"{compiled} kernels compiled in {time.perf_counter() - started:.1f} s")
+    for path in compilation.cache_directories():
+        if kept := take_inventory(path).kernels:
+            print(f"{kept} kernels for this processor are kept in {path}")
+
+
+def _doctor(options):
+    from numbarnn import doctor
+
+    report = doctor.examine()
+    print(json.dumps(report, indent=2) if options.json else doctor.text(report))
+    return 0 if doctor.works(report) else 1
+
+
+def _shown(vocabulary):
+    """Return what `info` shows of a vocabulary."""
+    if vocabulary.unit == "word":
+        return f" with the unknown ones, first {', '.join(map(repr, vocabulary.words[:12]))}"
+    return f": {vocabulary.characters!r}" if vocabulary.unit == "character" else ""
 
 
 # Helpers
@@ -256,14 +355,15 @@ def _info(options):
 
 def _load(path):
     model = load(path)
-    if not isinstance(model, CharLM):
-        raise _UserError(f"{str(path)!r} holds a plain model, not a character model")
+    if not isinstance(model, LanguageModel):
+        raise _UserError(f"{str(path)!r} holds a plain model, not a language model")
     return model
 
 
-def _read(path, encoding):
+def _read(path, encoding, unit):
+    """Return a file's text, or its bytes for a model of bytes."""
     try:
-        text = path.read_text(encoding)
+        text = path.read_bytes() if unit == "byte" else path.read_text(encoding)
     except UnicodeDecodeError as error:
         raise _UserError(
             f"{str(path)!r} is not {encoding} text ({error.reason} at byte {error.start}); see --encoding"

@@ -15,3 +15,7 @@ class ModelFileError(ValueError):
 
 class DivergedError(ArithmeticError):
     """Training produced a loss or a gradient that is not a finite number."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint belongs to another model, other data or other settings."""

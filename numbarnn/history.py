@@ -112,6 +112,7 @@ class Progress:
         self.of_epochs = "" if seconds else f"/{epochs}"
         self.bar, self.on = None, verbose > 0
         self.done = self.uncounted = 0
+        self.counting = False
         self.started = self.spoken = time.monotonic()
         if not self.on:
             return
@@ -119,18 +120,25 @@ class Progress:
         if sys.stderr.isatty() or "ipykernel" in sys.modules:
             from tqdm.auto import tqdm
 
-            short = {"characters": "char", "samples": "sample"}.get(unit, unit)
+            short = {"characters": "char", "bytes": "B", "words": "word", "samples": "sample"}.get(unit, unit)
             self.bar = tqdm(total=self.total, unit=short, unit_scale=True, dynamic_ncols=True, smoothing=0.05)
 
     def _compiling(self, place):
         self.write(f"compiling kernels for this processor; they are kept in {place} for the next time")
         compilation.on_compile.remove(self._compiling)
 
+    def resume(self, items: int, text: str) -> None:
+        """Say that the run goes on, after so many items."""
+        self.done = items
+        if self.bar is not None:
+            self.bar.initial = self.bar.n = items
+        self.write(text)
+
     def batch(self, epoch: int, items: int, loss: float) -> None:
         """Count a batch of an epoch, counted from 0."""
         self.done += items
-        if self.done == items:  # the first batch may have compiled kernels, which says nothing of the speed
-            self.started, self.uncounted = time.monotonic(), items
+        if not self.counting:  # the first batch may have compiled kernels, which says nothing of the speed
+            self.started, self.uncounted, self.counting = time.monotonic(), self.done, True
         if self.bar is not None:
             left = f", {self._left():.0f} s left" if self.seconds else ""
             self.bar.set_description(f"epoch {epoch + 1}{self.of_epochs}", refresh=False)

@@ -6,6 +6,9 @@ from numbarnn.batch import Call, Layout, Rows, Signal, padded
 from numbarnn.errors import ShapeError, TokenError
 from numbarnn.kernels.cpu.layout import to_sample_major, to_time_major
 
+# What copying a number from array to array costs in multiply-adds, about.
+COPY = 8.0
+
 
 def check_lengths(lengths, samples: int, steps: int) -> np.ndarray | None:
     """Return lengths as int64 (samples,), or None.
@@ -107,6 +110,10 @@ def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Ro
             check_tokens(array, signal.size, name)
             rows = np.array(layout.sort(array).T, np.int32, order="C").reshape(-1)
         return Rows(rows, signal.size), layout
+    if call.direct and layout.full:
+        # A read-only array would be another type, and compile the kernel once more; it is copied.
+        rows = np.require(array, call.dtype, ["C", "W"]).reshape(samples * steps, signal.size)
+        return Rows(rows, signal.size, sample_major=True), layout
     return feature_rows(call, array, layout), layout
 
 
@@ -114,19 +121,30 @@ def feature_rows(call: Call, array: np.ndarray, layout: Layout) -> Rows:
     """Return numbers (samples, time steps, features) by rows."""
     size = array.shape[2]
     values = call.empty((layout.steps * layout.samples, padded(size, call.dtype)))
-    # A read-only array would be another type, and compile the kernel once more; it is copied.
     array = np.require(array, call.dtype, ["C", "W"])
-    to_time_major(
-        array.reshape(-1), layout.samples, layout.steps, size, layout.places, values.reshape(-1), values.shape[1]
-    )
+    call.over(
+        layout.samples,
+        values.size * COPY,
+        lambda lo, hi: to_time_major(
+            array.reshape(-1), layout.samples, layout.steps, size, layout.places, values.reshape(-1), values.shape[1],
+            lo, hi,
+        ),
+    )  # fmt: skip
     return Rows(values, size)
 
 
-def from_rows(rows: Rows, layout: Layout) -> np.ndarray:
+def from_rows(call: Call, rows: Rows, layout: Layout) -> np.ndarray:
     """Return rows as a new array (samples, time steps, size) in the caller's order, zero past each length."""
+    if rows.sample_major:
+        values = rows.values if rows.values.flags.owndata else rows.values[:, : rows.size].copy()
+        return values.reshape(layout.samples, layout.steps, rows.size)
     x = np.empty((layout.samples, layout.steps, rows.size), rows.values.dtype)
-    to_sample_major(
-        rows.values.reshape(-1), rows.values.shape[1], layout.samples, layout.steps, rows.size, layout.places,
-        layout.lengths, x.reshape(-1),
+    call.over(
+        layout.samples,
+        x.size * COPY,
+        lambda lo, hi: to_sample_major(
+            rows.values.reshape(-1), rows.values.shape[1], layout.samples, layout.steps, rows.size, layout.places,
+            layout.lengths, x.reshape(-1), lo, hi,
+        ),
     )  # fmt: skip
     return x

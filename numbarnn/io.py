@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import tempfile
 from collections.abc import Mapping
 from typing import Any
@@ -63,6 +64,15 @@ def replace(path: str | os.PathLike, content: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def remove_leftovers(path: str | os.PathLike) -> None:
+    """Remove the unfinished files of processes that were killed while they wrote to a path."""
+    path = pathlib.Path(path)
+    with contextlib.suppress(OSError):
+        for other in path.parent.iterdir():
+            if re.fullmatch(rf"\.{re.escape(path.name)}\.\w+\.tmp", other.name):
+                other.unlink()
 
 
 def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

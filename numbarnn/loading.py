@@ -3,15 +3,16 @@
 import os
 
 from numbarnn import io
-from numbarnn.charlm import CharLM
 from numbarnn.errors import ModelFileError
+from numbarnn.forecasting import Forecaster
+from numbarnn.language import CharLM, LanguageModel
 from numbarnn.model import Model
 
-KINDS = {"model": Model, "charlm": CharLM}
+KINDS = {"model": Model} | {kind.KIND: kind for kind in (LanguageModel, CharLM)} | {"forecaster": Forecaster}
 
 
 def load(path: str | os.PathLike):
-    """Return the model of a file that a `save` method wrote: a `Model` or a `CharLM`.
+    """Return what a `save` method wrote to a file: a `Model`, a `LanguageModel`, a `CharLM` or a `Forecaster`.
 
     Nothing in the file is executed: it is a safetensors file with a description in JSON.
 

@@ -4,6 +4,8 @@ A loss is a frozen record; `LOSSES` finds it by name. All take *logits* where pr
 part of the loss. Rows past a sample's length never count.
 """
 
+import functools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +18,10 @@ LOSSES: dict[str, type["Loss"]] = {}
 
 
 def loss(name: str):
-    """Return a decorator that enters a loss class into `LOSSES`."""
+    """Return a decorator that enters a loss class into `LOSSES`, and names it."""
 
     def enter(cls):
-        LOSSES[name] = cls
+        LOSSES[name], cls.name = cls, name
         return cls
 
     return enter
@@ -27,7 +29,9 @@ def loss(name: str):
 
 @dataclass(frozen=True)
 class Loss:
-    """Base of the losses."""
+    """Base of the losses. ``_kernel`` takes (outputs, row, columns, targets, weights, scale, values, gradient, first, last)."""
+
+    name = "loss"
 
     def targets(self, target, outputs: Rows, layout: Layout, dtype) -> np.ndarray:
         """Check a target and return it by rows, as the kernel wants it."""
@@ -48,6 +52,10 @@ class Loss:
             weight = layout.sort(weight)
             running *= weight.T if weight.ndim == 2 else weight
         return running.reshape(-1)
+
+    def total(self, rows: np.ndarray, weights: np.ndarray, count: int) -> float:
+        """Return what the mean divides by: the summed weights of `count` rows."""
+        return float(weights.sum()) if weights.size else float(count)
 
     def value_and_gradient(
         self, call: Call, outputs: Rows, target, layout: Layout, reduction="mean", sample_weight=None
@@ -76,7 +84,7 @@ class Loss:
         rows = self.targets(target, outputs, layout, call.dtype)
         weights = self.weights(rows, layout, sample_weight)
         count = len(outputs.values)
-        total = float(weights.sum()) if weights.size else float(count)
+        total = self.total(rows, weights, count)
         scale = 1.0 if reduction == "sum" else 1.0 / total if total > 0 else 0.0
         values, gradient = np.empty(count), call.empty(outputs.values.shape)
         call.over(
@@ -93,31 +101,46 @@ class Loss:
 @loss("softmax_cross_entropy")
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy(Loss):
-    """E = -log softmax(logits)[target], in nats.
+    """E = -sum_c q_c log softmax(logits)_c, in nats; without smoothing and class weights -log softmax(logits)[target].
+
+    q_c = (1 - label_smoothing) v_c [c = target] + label_smoothing v_c / C, with C classes of weights v; the mean divides by the
+    summed v of the targets: `torch.nn.CrossEntropyLoss`.
 
     Targets are integers, (samples, time steps) for a sequence or (samples,) for one output a sample.
 
     Parameters
     ----------
     class_weight : sequence of float, optional
-        Weight of each class; the mean divides by the summed weights, as torch does.
+        Weight v of each class.
     ignore_index : int
         A target that does not count, as in torch.
+    label_smoothing : float
+        Share of the target that is spread over all classes, in [0, 1].
+
+    References
+    ----------
+    C. Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016, section 7.
     """
 
     class_weight: tuple[float, ...] | None = None
     ignore_index: int = -100
-
-    _kernel = staticmethod(kernels.softmax_cross_entropy)
+    label_smoothing: float = 0.0
 
     def __post_init__(self):
         if isinstance(self.ignore_index, bool) or not isinstance(self.ignore_index, (int, np.integer)):
             raise TypeError(f"ignore_index must be an integer, got {self.ignore_index!r}")
         if self.class_weight is not None:
-            weights = tuple(float(w) for w in self.class_weight)
-            if not all(np.isfinite(w) and w >= 0 for w in weights):
-                raise ValueError(f"class_weight must be finite and not negative, got {self.class_weight!r}")
-            object.__setattr__(self, "class_weight", weights)
+            object.__setattr__(self, "class_weight", _not_negative("class_weight", self.class_weight))
+        if not 0 <= _number("label_smoothing", self.label_smoothing) <= 1:
+            raise ValueError(f"label_smoothing must be in [0, 1], got {self.label_smoothing!r}")
+
+    @functools.cached_property
+    def _class_weights(self):
+        return np.array(() if self.class_weight is None else self.class_weight, np.float64)
+
+    def _kernel(self, *arguments):
+        *arrays, first, last = arguments
+        kernels.softmax_cross_entropy(*arrays, self._class_weights, float(self.label_smoothing), first, last)
 
     def targets(self, target, outputs: Rows, layout: Layout, dtype) -> np.ndarray:
         target = np.asarray(target)
@@ -145,15 +168,17 @@ class SoftmaxCrossEntropy(Loss):
     def weights(self, rows: np.ndarray, layout: Layout, sample_weight) -> np.ndarray:
         weights = super().weights(rows, layout, sample_weight)
         ignored = rows == -1
-        if self.class_weight is None and not ignored.any():
-            return weights
-        if weights.size == 0:
-            weights = np.ones(len(rows))
-        weights[ignored] = 0.0
-        counted = weights > 0
-        if self.class_weight is not None:
-            weights[counted] *= np.asarray(self.class_weight)[rows[counted]]
+        if ignored.any():
+            weights = weights if weights.size else np.ones(len(rows))
+            weights[ignored] = 0.0
         return weights
+
+    def total(self, rows: np.ndarray, weights: np.ndarray, count: int) -> float:
+        if self.class_weight is None:
+            return super().total(rows, weights, count)
+        counted = weights > 0 if weights.size else slice(None)
+        own = self._class_weights[rows[counted]]
+        return float((own * weights[counted]).sum() if weights.size else own.sum())
 
     def value_and_gradient(
         self, call: Call, outputs: Rows, target, layout: Layout, reduction="mean", sample_weight=None
@@ -163,21 +188,14 @@ class SoftmaxCrossEntropy(Loss):
         return super().value_and_gradient(call, outputs, target, layout, reduction, sample_weight)
 
 
-@loss("mse")
 @dataclass(frozen=True)
-class MeanSquaredError(Loss):
-    """E = mean over the features of (y - target)^2.
-
-    Targets are numbers, (samples, time steps, features) for a sequence or (samples, features) for one output a
-    sample; the axis of features may be left out where there is one.
-    """
-
-    _kernel = staticmethod(kernels.mean_squared_error)
+class _OfNumbers(Loss):
+    """Base of the losses whose targets are numbers in the shape of the outputs."""
 
     def targets(self, target, outputs: Rows, layout: Layout, dtype) -> np.ndarray:
         target = np.asarray(target)
         if target.dtype.kind not in "fiub":
-            raise TypeError(f"target of mse must be numbers, got dtype {target.dtype}")
+            raise TypeError(f"target of {self.name} must be numbers, got dtype {target.dtype}")
         shape = (layout.samples, layout.steps, outputs.size)
         short = [shape]
         if layout.steps == 1:
@@ -188,6 +206,126 @@ class MeanSquaredError(Loss):
             raise ShapeError(f"target must have shape {' or '.join(map(str, reversed(short)))}, got {target.shape}")
         rows = layout.sort(target.reshape(shape)).transpose(1, 0, 2)
         return np.ascontiguousarray(rows, dtype).reshape(-1)
+
+
+@loss("mse")
+@dataclass(frozen=True)
+class MeanSquaredError(_OfNumbers):
+    """E = mean over the features of (y - target)^2, as `torch.nn.MSELoss`.
+
+    Targets are numbers, (samples, time steps, features) for a sequence or (samples, features) for one output a
+    sample; the axis of features may be left out where there is one.
+    """
+
+    def _kernel(self, *arguments):
+        _regression(kernels.SQUARED, 0.0, arguments)
+
+
+@loss("mae")
+@dataclass(frozen=True)
+class MeanAbsoluteError(_OfNumbers):
+    """E = mean over the features of |y - target|, with gradient 0 where they are equal: `torch.nn.L1Loss`.
+
+    Targets as in `MeanSquaredError`.
+    """
+
+    def _kernel(self, *arguments):
+        _regression(kernels.ABSOLUTE, 0.0, arguments)
+
+
+@loss("huber")
+@dataclass(frozen=True)
+class Huber(_OfNumbers):
+    """E = mean over the features of d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), with d = y - target.
+
+    `torch.nn.HuberLoss`: quadratic near zero, and errors beyond `delta` pull no harder than those at it. Targets as in
+    `MeanSquaredError`.
+
+    Parameters
+    ----------
+    delta : float
+        Positive.
+
+    References
+    ----------
+    P. J. Huber, "Robust estimation of a location parameter", Annals of Mathematical Statistics 35 (1964), 73-101.
+    """
+
+    delta: float = 1.0
+
+    def __post_init__(self):
+        if not 0 < _number("delta", self.delta) < math.inf:
+            raise ValueError(f"delta must be positive and finite, got {self.delta!r}")
+
+    def _kernel(self, *arguments):
+        _regression(kernels.HUBER, self.delta, arguments)
+
+
+def _regression(kind, delta, arguments):
+    outputs, *arrays, first, last = arguments
+    kernels.regression(outputs, *arrays, kind, outputs.dtype.type(delta), first, last)
+
+
+@loss("binary_cross_entropy")
+@dataclass(frozen=True)
+class BinaryCrossEntropy(_OfNumbers):
+    """E = mean over the features of -p t log s(y) - (1 - t) log(1 - s(y)), s(y) = 1 / (1 + exp(-y)), t = target.
+
+    The outputs y are logits, of any size: `torch.nn.BCEWithLogitsLoss`. Each feature is a question of its own (several labels
+    may be true at once); for one class of many see `SoftmaxCrossEntropy`. Targets are numbers of [0, 1] or booleans in the
+    shapes of `MeanSquaredError`.
+
+    Parameters
+    ----------
+    pos_weight : float or sequence of float, optional
+        Weight p of the positive targets, one for all features or one for each; above 1 it favours recall.
+    """
+
+    pos_weight: float | tuple[float, ...] | None = None
+
+    def __post_init__(self):
+        if self.pos_weight is not None:
+            one = np.ndim(self.pos_weight) == 0
+            weights = _not_negative("pos_weight", (self.pos_weight,) if one else self.pos_weight)
+            object.__setattr__(self, "pos_weight", weights[0] if one else weights)
+
+    def targets(self, target, outputs: Rows, layout: Layout, dtype) -> np.ndarray:
+        if isinstance(self.pos_weight, tuple) and len(self.pos_weight) != outputs.size:
+            raise ShapeError(
+                f"pos_weight must have one entry for each of {outputs.size} features, got {len(self.pos_weight)}"
+            )
+        rows = super().targets(target, outputs, layout, dtype)
+        wrong = ~((rows >= 0) & (rows <= 1)).reshape(layout.steps, layout.samples, outputs.size)
+        if not layout.full:
+            wrong &= (np.arange(layout.samples) < layout.active[:, None])[:, :, None]
+        if wrong.any():
+            value = rows.reshape(wrong.shape)[wrong][0]
+            raise ValueError(
+                f"target of binary_cross_entropy must lie in [0, 1]; {np.count_nonzero(wrong)} values do not, the first is {value}"
+            )
+        return rows
+
+    def _kernel(self, outputs, row, columns, *arguments):
+        *arrays, first, last = arguments
+        weights = np.zeros(0, outputs.dtype)
+        if self.pos_weight is not None:
+            weights = np.array(np.broadcast_to(self.pos_weight, columns), outputs.dtype)
+        kernels.binary_cross_entropy(outputs, row, columns, *arrays, weights, first, last)
+
+
+def _number(name, value):
+    """Return an option as it is; raise TypeError unless it is a number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return value
+
+
+def _not_negative(name, values):
+    """Return a sequence as a tuple of floats; raise unless they are finite numbers, none negative."""
+    numbers = tuple(float(_number(name, value)) for value in values)
+    if not all(math.isfinite(number) and number >= 0 for number in numbers):
+        raise ValueError(f"{name} must be finite and not negative, got {values!r}")
+    return numbers
 
 
 def make_loss(value) -> Loss:

@@ -4,11 +4,12 @@ import os
 from typing import Any
 
 from numbarnn import __about__, io
+from numbarnn.data.batches import make_source
 from numbarnn.errors import ModelFileError
 from numbarnn.history import History
 from numbarnn.layers import LAYERS
 from numbarnn.network import Network
-from numbarnn.trainer import Trainer, make_source
+from numbarnn.trainer import Trainer
 
 
 class Model(Network):
@@ -67,6 +68,11 @@ class Model(Network):
         clip_norm: float | None = None,
         clip_value: float | None = None,
         tbptt: int | None = None,
+        accumulate: int = 1,
+        average: Any = None,
+        checkpoint: str | os.PathLike | None = None,
+        checkpoint_every: Any = "5min",
+        resume: bool | str = False,
         callbacks=(),
         verbose: int = 1,
         seed: int = 0,
@@ -98,6 +104,19 @@ class Model(Network):
         clip_norm, clip_value : float, optional
         tbptt : int, optional
             Steps of truncated back-propagation through time.
+        accumulate : int
+            Batches whose gradients make one optimizer step, as if they were one batch.
+        average : numbarnn.average.EMA or float, optional
+            Exponential moving average of the weights, or its decay (0.999): it is what validation scores and what training
+            ends with.
+        checkpoint : path-like, optional
+            File from which the run can go on to the bit after it was stopped or killed, written at the end of every epoch and as
+            `checkpoint_every` says.
+        checkpoint_every : int, str or timedelta
+            Optimizer steps, or a time: "30s", "5min", "1h".
+        resume : bool or "auto"
+            True: go on from the checkpoint; False: start anew, where no checkpoint would be overwritten; "auto": go on where there
+            is one.
         callbacks : iterable of Callback
         verbose : int
             0: silent; 1: a progress bar, or plain lines where there is no terminal.
@@ -116,6 +135,17 @@ class Model(Network):
             If x or y holds NaN (with count and first place), and for every argument that does not fit.
         DivergedError
             If the loss becomes NaN or infinite.
+        CheckpointError, OSError
+            If the checkpoint is another run's (the message names what differs), or cannot be written; see `Trainer.fit`.
+
+        Examples
+        --------
+        >>> history = model.fit(x, y, epochs=50, validation=0.2, stopping=5)
+
+        A run that survives being killed: the same call goes on where the last checkpoint was written, and ends in the very
+        weights of a run that was never stopped.
+
+        >>> history = model.fit(x, y, epochs=50, checkpoint="run.ckpt", resume="auto")
         """
         source = x
         if y is not None:
@@ -131,6 +161,8 @@ class Model(Network):
             clip_norm=clip_norm,
             clip_value=clip_value,
             tbptt=tbptt,
+            accumulate=accumulate,
+            average=average,
             seed=seed,
             n_threads=n_threads,
         )
@@ -140,6 +172,9 @@ class Model(Network):
             validation=validation,
             stopping=stopping,
             seconds=seconds,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            resume=resume,
             callbacks=callbacks,
             verbose=verbose,
         )

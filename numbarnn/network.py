@@ -120,10 +120,10 @@ class Network:
         NaN in x spreads to the outputs that depend on it.
         """
         with _lent_arena() as arena:
-            call = self._call(n_threads, arena=arena)
+            call = self._call(n_threads, arena=arena, direct=True, last=len(self.layers) - 1)
             rows, layout = inputs.to_rows(call, x, self.signals[0], lengths)
             rows, layout, final, _ = self._forward(call, rows, layout, self._states(state, layout.samples))
-            return self._outputs(rows, layout), final
+            return self._outputs(call, rows, layout), final
 
     def predict_proba(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None) -> np.ndarray:
         """Return softmax of the outputs: the probabilities o_t = softmax(V s_t) of a classifier.
@@ -251,7 +251,7 @@ class Network:
         state = self._states(state, layout.samples)
         # The tape outlives other calls, so it shares neither memory nor packed weights with them.
         out, out_layout, final, tape = self._forward(call, rows, layout, state, self._pack(call))
-        outputs = self._outputs(out, out_layout)
+        outputs = self._outputs(call, out, out_layout)
 
         def pullback(doutputs, dstate=None) -> Gradients:
             doutputs = np.asarray(doutputs)
@@ -261,7 +261,7 @@ class Network:
             gradient = np.empty(self.params.flat.size, self.dtype)
             dfinal = None if dstate is None else self._states(dstate, layout.samples)
             dx, dstart = self._backward(call, tape, dy, gradient, dfinal, need_dx=not rows.tokens)
-            dx = None if rows.tokens else inputs.from_rows(dx, layout)
+            dx = None if rows.tokens else inputs.from_rows(call, dx, layout)
             return Gradients(self.params.views(gradient), dx, dstart)
 
         weakref.finalize(pullback, _arenas.append, call.arena)
@@ -333,8 +333,8 @@ class Network:
         described = zip(self.layers, self.names, self.signals, old or [None] * len(self.layers), strict=False)
         return [layer.pack(call, self.params, f"{n}.", signal, call.keep, o) for layer, n, signal, o in described]
 
-    def _outputs(self, rows, layout):
-        values = inputs.from_rows(rows, layout)
+    def _outputs(self, call, rows, layout):
+        values = inputs.from_rows(call, rows, layout)
         return values if self.signals[-1].sequence else values[:, 0]
 
     # States

@@ -38,6 +38,10 @@ class Optimizer:
     def __post_init__(self):
         for f in fields(self):
             value = getattr(self, f.name)
+            if isinstance(f.default, bool):
+                if not isinstance(value, bool):
+                    raise TypeError(f"{type(self).__name__}: {f.name} must be True or False, got {value!r}")
+                continue
             if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not math.isfinite(value):
                 raise TypeError(f"{type(self).__name__}: {f.name} must be a finite number, got {value!r}")
             if value < 0:
@@ -46,13 +50,18 @@ class Optimizer:
             if getattr(self, name, 0) >= 1:
                 raise ValueError(f"{type(self).__name__}: {name} must be below 1, got {getattr(self, name)!r}")
 
+    def start(self, size: int, dtype) -> list[np.ndarray]:
+        """Return the arrays as they are before the first step."""
+        return [np.zeros(size, dtype) for _ in range(self.arrays)]
+
     def update(self, weights, gradient, arrays, step: int, rate: float, n_threads: int = 1) -> None:
         """Change `weights` and `arrays` in place by one step.
 
         Parameters
         ----------
         weights, gradient : (n,) arrays of one float dtype
-        arrays : list of (n,) arrays, zeros before the first step
+        arrays : list of (n,) arrays
+            From `start`.
         step : int
             1 for the first step.
         rate : float
@@ -76,21 +85,37 @@ class Optimizer:
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum, as `torch.optim.SGD`: v = momentum v + g; w -= rate v.
 
+    With Nesterov's momentum w -= rate (g + momentum v): the gradient as if taken where the momentum leads.
+
     Parameters
     ----------
     learning_rate, momentum, weight_decay : float
         weight_decay adds weight_decay * w to the gradient.
+    nesterov : bool
+        Needs a momentum.
+
+    References
+    ----------
+    I. Sutskever, J. Martens, G. Dahl, G. Hinton, "On the importance of initialization and momentum in deep learning", ICML 2013,
+    section 2 (the form of Y. Nesterov's method that torch has).
     """
 
     learning_rate: float = 0.01
     momentum: float = 0.0
     weight_decay: float = 0.0
+    nesterov: bool = False
 
     arrays = 1
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("SGD: nesterov=True needs a momentum above 0, for example 0.9")
+
     def _update(self, weights, gradient, arrays, step, rate, lo, hi):
         t = weights.dtype.type
-        kernels.sgd(weights, gradient, arrays[0], t(rate), t(self.momentum), t(self.weight_decay), lo, hi)
+        numbers = t(rate), t(self.momentum), t(self.weight_decay), self.nesterov
+        kernels.sgd(weights, gradient, arrays[0], *numbers, lo, hi)
 
 
 @optimizer
@@ -118,6 +143,39 @@ class RMSprop(Optimizer):
         t = weights.dtype.type
         numbers = rate, self.alpha, 1.0 - self.alpha, self.epsilon, self.weight_decay
         kernels.rmsprop(weights, gradient, arrays[0], *map(t, numbers), lo, hi)
+
+
+@optimizer
+@dataclass(frozen=True)
+class Adagrad(Optimizer):
+    """Adagrad, as `torch.optim.Adagrad`: s += g^2; w -= rate / (1 + (step - 1) lr_decay) g / (sqrt(s) + epsilon).
+
+    Parameters
+    ----------
+    learning_rate, lr_decay, weight_decay, epsilon : float
+    initial_accumulator : float
+        s before the first step.
+
+    References
+    ----------
+    J. Duchi, E. Hazan, Y. Singer, "Adaptive subgradient methods for online learning and stochastic optimization", JMLR 12 (2011),
+    2121-2159.
+    """
+
+    learning_rate: float = 0.01
+    lr_decay: float = 0.0
+    weight_decay: float = 0.0
+    initial_accumulator: float = 0.0
+    epsilon: float = 1e-10
+
+    arrays = 1
+
+    def start(self, size, dtype):
+        return [np.full(size, self.initial_accumulator, dtype)]
+
+    def _update(self, weights, gradient, arrays, step, rate, lo, hi):
+        numbers = rate / (1.0 + (step - 1) * self.lr_decay), 1.0, 1.0, self.epsilon, self.weight_decay
+        kernels.rmsprop(weights, gradient, arrays[0], *map(weights.dtype.type, numbers), lo, hi)
 
 
 @optimizer

@@ -1,11 +1,13 @@
-"""Training: batches in, optimizer steps out. Nothing here knows a layer.
+"""Training: batches in, optimizer steps out, epoch by epoch.
 
-What a step does follows from (seed, epoch, step) and the state of the trainer alone: the order of the samples is
-drawn from the seed and the epoch, dropout masks from the seed and the step.
+What a step does follows from the seed and the state of the trainer alone: the order of the samples is drawn from the
+seed and the epoch, dropout masks from the seed and the number of passes. So a run can go on from a file of that state
+(`numbarnn.checkpoint`) as if it had not been stopped.
 """
 
 import contextlib
 import math
+import os
 import signal
 import threading
 import time
@@ -15,17 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn import inputs, parallel
-from numbarnn.batch import Arena, Call
-from numbarnn.data.batches import ArraySource, Batch
-from numbarnn.errors import DivergedError, ShapeError
+from numbarnn.checkpoint import Checkpoint, Run, run_of, set_state, settings_of, state_of
+from numbarnn.data.batches import TOKEN_UNITS, batches_of, checksum, with_validation
+from numbarnn.errors import CheckpointError, ShapeError
 from numbarnn.history import Callback, EarlyStopping, History, Progress, early_stopping
-from numbarnn.losses import make_loss
-from numbarnn.network import Network, check_seed
-from numbarnn.optim import Schedule, clip_by_norm, clip_by_value, make_optimizer, norm
+from numbarnn.steps import Steps
 
 
-class Trainer:
+class Trainer(Steps):
     """Trains a network.
 
     Parameters
@@ -44,6 +43,12 @@ class Trainer:
         Truncated back-propagation through time: batches are cut into chunks of so many steps; states carry over from
         chunk to chunk, gradients do not, and every chunk is an optimizer step (Williams & Peng 1990 with k1 = k2).
         Needs targets for every step.
+    accumulate : int
+        Batches (chunks under `tbptt`) whose gradients make one optimizer step: the step of the batch that they are parts of, up
+        to rounding, with every part weighted by its valid steps. What is left at the end of an epoch makes a step too.
+    average : EMA or float, optional
+        Exponential moving average of the weights (a number is its decay): validation scores the average, and training ends
+        with it in the model unless ``EMA(final=False)``.
     seed : int
         Of the order of samples and of dropout.
     n_threads : int, optional
@@ -51,151 +56,19 @@ class Trainer:
 
     Attributes
     ----------
-    epoch, step : int
-        Epochs and optimizer steps done.
+    epoch, step, passes : int
+        Epochs, optimizer steps, and batches or chunks done.
     arrays : list of arrays
         The optimizer's state.
+    average : array or None
+        The average of the weights, from the first step on.
+    pending : Accumulator
+        What `accumulate` has gathered for the next step.
     state : tuple or None
         States carried into the next batch.
     """
 
-    def __init__(
-        self,
-        model: Network,
-        loss: Any = "softmax_cross_entropy",
-        optimizer: Any = "adam",
-        *,
-        schedule: Schedule | None = None,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-        tbptt: int | None = None,
-        seed: int = 0,
-        n_threads: int | None = None,
-    ):
-        self.model, self.loss, self.optimizer = model, make_loss(loss), make_optimizer(optimizer)
-        self.schedule = Schedule() if schedule is None else schedule
-        if not isinstance(self.schedule, Schedule):
-            raise TypeError(f"schedule must be a numbarnn.optim.Schedule, got {schedule!r}")
-        for name, value in (("clip_norm", clip_norm), ("clip_value", clip_value)):
-            if value is not None and not (isinstance(value, (int, float)) and 0 < value < math.inf):
-                raise ValueError(f"{name} must be a positive number or None, got {value!r}")
-        if tbptt is not None and (isinstance(tbptt, bool) or not isinstance(tbptt, int) or tbptt < 1):
-            raise ValueError(f"tbptt must be a positive number of steps or None, got {tbptt!r}")
-        self.clip_norm, self.clip_value, self.tbptt = clip_norm, clip_value, tbptt
-        self.seed = check_seed(seed)
-        self.n_threads = parallel.check_threads(model.n_threads if n_threads is None else n_threads)
-        self.epoch = self.step = 0
-        size = model.params.flat.size
-        self.arrays = [np.zeros(size, model.dtype) for _ in range(self.optimizer.arrays)]
-        self.state = None
-        self.arena = Arena()
-        self._progress = None
-
-    # One batch
-
-    def train_batch(self, batch: Batch) -> tuple[float, float]:
-        """Do one optimizer step for a batch, or one for each of its chunks under `tbptt`.
-
-        Returns
-        -------
-        loss, weight : float
-            Mean loss over the valid steps, and their summed weight.
-
-        Raises
-        ------
-        DivergedError
-            If loss or gradient is not finite; the parameters are those of the step before.
-        """
-        total = weight = 0.0
-        for chunk in self._chunks(batch):
-            loss, count = self._train_chunk(chunk)
-            total += loss * count
-            weight += count
-        return (total / weight if weight else 0.0), weight
-
-    def _train_chunk(self, batch):
-        model = self.model
-        self.arena.reset()
-        call = Call(
-            model.dtype, self.n_threads, keep=True, training=True, seed=self.seed, step=self.step, arena=self.arena
-        )
-        rows, layout = inputs.to_rows(call, batch.x, model.signals[0], batch.lengths)
-        state = self._carried(batch, layout.samples)
-        gradient = call.empty((model.params.flat.size,))
-        loss, final, weight = model.differentiate(
-            call, rows, layout, batch.y, self.loss, state, gradient, "mean", batch.sample_weight
-        )
-        length = norm(gradient)
-        if not (math.isfinite(loss) and math.isfinite(length)):
-            raise DivergedError(
-                f"loss {loss} and gradient norm {length} at step {self.step + 1} of epoch {self.epoch + 1}: training diverged; try "
-                "a smaller learning rate, clip_norm, or scaled inputs (the weights are those before this step)"
-            )
-        if self.clip_norm is not None:
-            clip_by_norm(gradient, self.clip_norm, length)
-        if self.clip_value is not None:
-            clip_by_value(gradient, self.clip_value)
-        with model.params.writing() as flat:
-            self.optimizer.update(flat, gradient, self.arrays, self.step + 1, self.learning_rate, self.n_threads)
-        self.step += 1
-        self.state = final
-        return loss, weight
-
-    @property
-    def learning_rate(self) -> float:
-        """Learning rate of the next step."""
-        return self.optimizer.learning_rate * self.schedule.factor(self.epoch, self.step)
-
-    def _carried(self, batch, samples):
-        if not batch.keep_state or not self.state:
-            return None
-        if self.state[0][0].shape[1] != samples:
-            raise ShapeError(
-                f"a batch with keep_state has {samples} samples, the one before had {self.state[0][0].shape[1]}; states carry "
-                "over only between batches of the same samples"
-            )
-        return self.state
-
-    def _chunks(self, batch):
-        """Cut a batch along its steps under `tbptt`."""
-        steps = np.shape(batch.x)[1] if np.ndim(batch.x) > 1 else 0
-        if self.tbptt is None or steps <= self.tbptt:
-            yield batch
-            return
-        x, y, weight = np.asarray(batch.x), np.asarray(batch.y), batch.sample_weight
-        if y.ndim < 2 or y.shape[1] != steps or not self.model.signals[-1].sequence:
-            raise ShapeError(f"tbptt needs targets for every one of {steps} steps, got y of shape {y.shape}")
-        weight = None if weight is None else np.asarray(weight)
-        for first in range(0, steps, self.tbptt):
-            part = slice(first, first + self.tbptt)
-            lengths = None
-            if batch.lengths is not None:
-                lengths = np.clip(np.asarray(batch.lengths) - first, 0, min(self.tbptt, steps - first))
-            cut = weight[:, part] if weight is not None and weight.ndim == 2 else weight
-            yield Batch(x[:, part], y[:, part], lengths, cut, keep_state=batch.keep_state or first > 0)
-
-    # All batches
-
-    def evaluate(self, source) -> float:
-        """Return the mean loss over the valid steps of a source, without dropout.
-
-        Parameters
-        ----------
-        source : source or (x, y) tuple
-        """
-        call = Call(self.model.dtype, self.n_threads, arena=self.arena)
-        total = weight = 0.0
-        state = None
-        for batch in _batches(make_source(source, shuffle=False), np.random.default_rng(self.seed)):
-            self.arena.reset()
-            rows, layout = inputs.to_rows(call, batch.x, self.model.signals[0], batch.lengths)
-            start = state if batch.keep_state else None
-            loss, state, count = self.model.evaluate_rows(
-                call, rows, layout, batch.y, self.loss, start, batch.sample_weight
-            )
-            total += loss * count
-            weight += count
-        return total / weight if weight else math.nan
+    _progress = None
 
     def fit(
         self,
@@ -205,6 +78,9 @@ class Trainer:
         validation=None,
         stopping: EarlyStopping | int | None = None,
         seconds: float | None = None,
+        checkpoint: str | os.PathLike | None = None,
+        checkpoint_every: Any = "5min",
+        resume: bool | str = False,
         callbacks: Iterable[Callback] = (),
         verbose: int = 1,
     ) -> History:
@@ -222,6 +98,14 @@ class Trainer:
         seconds : float, optional
             Training ends with the batch that uses up this time, counted from the end of the first batch (which may have compiled
             kernels).
+        checkpoint : path-like, optional
+            File that holds all that training depends on: written before the first step, at the end of every epoch, in between as
+            `checkpoint_every` says, and where training is interrupted.
+        checkpoint_every : int, str or timedelta
+            Optimizer steps, or a time: "30s", "5min", "1h".
+        resume : bool or "auto"
+            True: go on from the checkpoint; False: start a new run, and refuse to overwrite a checkpoint; "auto": go on where
+            there is one.
         callbacks : iterable of Callback
         verbose : int
             0: silent; 1: progress.
@@ -230,14 +114,30 @@ class Trainer:
         -------
         History
 
+        Raises
+        ------
+        CheckpointError
+            If the checkpoint is that of another model, optimizer, other data or settings; the message names what differs.
+        FileExistsError, FileNotFoundError, ModelFileError
+            If there is a checkpoint and `resume` is False, if there is none, or if it is damaged.
+        OSError
+            If the checkpoint cannot be written (before the first step, if its folder cannot be). The last one stays, training
+            stops, and the model is as of the last step.
+
         Notes
         -----
         Ctrl-C ends training after the step at hand: the model is that of the last whole step, and the history says
         "interrupted". A second Ctrl-C raises at once.
+
+        A resumed run ends in the weights and the history (durations aside) of the run that was not stopped, to the bit, wherever
+        it was killed and whatever the number of threads. Pass what the run was begun with; `epochs` counts from its beginning,
+        and may be larger than before. `seconds` counts from the resumption, and callbacks start anew. Within an epoch, the batches
+        that were done are drawn again and left out: what a source yields must follow from its generator alone, which is
+        checked, and an iterator that can be read only once is refused.
         """
         if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 0:
             raise ValueError(f"epochs must be a number of epochs, got {epochs!r}")
-        source, validation = _with_validation(source, validation)
+        source, validation = with_validation(source, validation)
         for data in (source, validation):
             if hasattr(data, "check"):
                 data.check()
@@ -247,39 +147,58 @@ class Trainer:
         if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
             raise ValueError(f"seconds must be a positive number or None, got {seconds!r}")
         callbacks = [*callbacks, _TimeLimit(seconds)] if seconds else list(callbacks)
-        history, best = History(), None
+        file, run = None, Run(self.epoch, History())
+        if checkpoint is not None:
+            file = Checkpoint(
+                checkpoint,
+                settings_of(self, {"data": source, "validation": validation}, stopping),
+                checkpoint_every,
+            )
+            run = self._resumed(file) if file.found(resume) else run
+            self._write(file, run)  # here, not after hours, a folder that cannot be written to shows
+        elif resume is not False:
+            raise ValueError("resume needs checkpoint, the path of the file to resume from")
+        history, goal = run.history, run.begin + epochs
         items = getattr(source, "items", None)
         unit = getattr(source, "unit", "batches")
         self._progress = progress = Progress(verbose, items and items * epochs, unit, int(epochs), seconds)
-        goal = self.epoch + epochs
         try:
+            if run.items or run.pieces:
+                ended = history.stopped != "epochs" or self.epoch >= goal
+                where = "at its end" if ended else f"in epoch {self.epoch - run.begin + 1}"
+                progress.resume(run.items, f"resumed from {file.path} {where}, after step {self.step}")
             with _deferred_interrupt() as interrupted:
                 for callback in callbacks:
                     callback.on_train_begin(self)
                 while self.epoch < goal and history.stopped == "epochs":
-                    record, history.stopped = self._epoch(source, callbacks, progress, interrupted, goal - epochs)
+                    history.stopped = self._epoch(source, run, file, callbacks, progress, interrupted)
+                    record = self._record(run)
+                    if history.stopped == "epochs":
+                        self.epoch += 1
+                        self.state = None
+                        run.begin_epoch()
                     if validation is not None and history.stopped != "interrupted":
-                        record["val_loss"] = self.evaluate(validation)
+                        with self.averaged():
+                            record["val_loss"] = self.evaluate(validation)
                     history.records.append(record)
-                    if stopping is not None:
-                        value = record.get(stopping.monitor, math.nan)
-                        if best is None or value < best[0] - stopping.min_delta:
-                            best = (value, len(history) - 1, self.model.params.flat.copy())
-                        elif len(history) - 1 - best[1] >= stopping.patience:
-                            history.stopped = "early stopping"
+                    whole = history.stopped == "epochs"
+                    if stopping is not None and self._no_better(run, record, stopping) and whole:
+                        history.stopped = "early stopping"
                     progress.epoch(record)
-                    if (
-                        _any(callback.on_epoch_end(self, record) for callback in callbacks)
-                        and history.stopped == "epochs"
-                    ):
+                    ended = _any(callback.on_epoch_end(self, record) for callback in callbacks)
+                    if file is not None and whole:
+                        self._write(file, run)
+                    if ended and history.stopped == "epochs":
                         history.stopped = "callback"
         finally:
             progress.close()
             self._progress = None
-        if best is not None:
-            history.best = best[1]
-            if stopping.restore_best:
-                self.model.set_flat(best[2])
+        if run.best is not None:
+            history.best = run.best[1]
+        if run.best is not None and stopping.restore_best:
+            self.model.set_flat(run.best_weights)
+        else:
+            self.model.set_flat(self._result())
         for callback in callbacks:
             callback.on_train_end(self, history)
         if history.stopped == "interrupted":
@@ -288,36 +207,113 @@ class Trainer:
             )
         return history
 
-    def _epoch(self, source, callbacks, progress, interrupted, before):
-        """Train one epoch; return its record, and "epochs" or what ended it early."""
-        started = time.perf_counter()
-        total = weight = 0.0
-        rate, stopped = self.learning_rate, "epochs"
-        generator = np.random.default_rng([self.seed, self.epoch])
-        for batch in _batches(source, generator):
-            loss, count = self.train_batch(batch)
-            total += loss * count
-            weight += count
-            size = np.size(batch.x) if getattr(source, "unit", "") == "characters" else len(batch.x)
-            progress.batch(self.epoch - before, size, loss)
-            if _any(callback.on_batch_end(self, loss) for callback in callbacks):
-                stopped = "callback"
+    def _epoch(self, source, run, file, callbacks, progress, interrupted):
+        """Train an epoch from where `run` stands; return "epochs" or what ended it early."""
+        started, stopped = time.perf_counter() - run.seconds, "epochs"
+        if run.pieces == 0:
+            self.pending.clear()
+            run.rate = self.learning_rate
+        for chunk, batch in self._pieces(source, run, watched=file is not None):
+            loss, count = self._train_chunk(chunk)
+            run.add(loss, count)
+            if batch is not None:
+                size = np.size(batch.x) if getattr(source, "unit", "") in TOKEN_UNITS else len(batch.x)
+                loss = run.end_batch(size)
+                progress.batch(self.epoch - run.begin, size, loss)
+                if _any(callback.on_batch_end(self, loss) for callback in callbacks):
+                    stopped = "callback"
             if interrupted():
                 stopped = "interrupted"
+            run.seconds = time.perf_counter() - started
+            if file is not None and (stopped != "epochs" or file.due(self.step)):
+                self._write(file, run)
             if stopped != "epochs":
                 break
-        if weight == 0:
+        if run.weight == 0 and stopped == "epochs":
             raise ShapeError("the source gave no batches with valid steps")
-        record = {
-            "epoch": self.epoch + 1,
-            "loss": total / weight,
-            "learning_rate": rate,
-            "seconds": time.perf_counter() - started,
-        }
         if stopped == "epochs":
-            self.epoch += 1
-            self.state = None
-        return record, stopped
+            self.flush()
+        run.seconds = time.perf_counter() - started
+        return stopped
+
+    def _pieces(self, source, run, watched):
+        """Yield what is left of an epoch: (chunk, its batch where it is the last one of it, else None)."""
+        done, goal, seen = 0, run.pieces, 0
+        watched = watched and not hasattr(source, "fingerprint")
+        for batch in batches_of(source, np.random.default_rng([self.seed, self.epoch])):
+            seen = checksum(batch, seen) if watched else 0
+            chunks = list(self._chunks(batch))
+            for place, chunk in enumerate(chunks):
+                done += 1
+                if done > goal:
+                    run.seen = seen
+                    yield chunk, batch if place == len(chunks) - 1 else None
+                elif done == goal and seen != run.seen:
+                    raise CheckpointError(
+                        f"the first {goal} batches of epoch {self.epoch + 1} are not those that the run has seen; a run can be "
+                        "resumed if every epoch of the source follows from its generator alone"
+                    )
+        if done < goal:
+            raise CheckpointError(
+                f"the source ended after {done} of {goal} batches that the run has seen in this epoch"
+            )
+
+    def _record(self, run):
+        loss = run.total / run.weight if run.weight else math.nan
+        return {"epoch": self.epoch + 1, "loss": loss, "learning_rate": run.rate, "seconds": run.seconds}
+
+    def _no_better(self, run, record, stopping):
+        """Note the best weights; return whether it is time to stop."""
+        value, place = record.get(stopping.monitor, math.nan), len(run.history) - 1
+        if run.best is None or math.isnan(run.best[0]) or value < run.best[0] - stopping.min_delta:
+            run.best, run.best_weights = (value, place), self._result()
+            return False
+        return place - run.best[1] >= stopping.patience
+
+    def _result(self):
+        """Return a copy of the weights that training ends with."""
+        final = self.ema is not None and self.ema.final and self.average is not None
+        return (self.average if final else self.model.params.flat).copy()
+
+    # Files
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the trainer's state and the weights to a file, for loops of your own around `train_batch`.
+
+        `fit` writes its own checkpoints, which hold its place in the data too.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; one that was there stays.
+        """
+        Checkpoint(path, settings_of(self)).write(self.step, *state_of(self))
+
+    def restore(self, path: str | os.PathLike) -> "Trainer":
+        """Set weights and state from a file of `save` or a checkpoint of `fit`, and return the trainer.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is that of another model, optimizer or other settings; the message names what differs.
+        FileNotFoundError, ModelFileError
+            If there is no file, or it is no checkpoint or is damaged.
+        """
+        set_state(self, *Checkpoint(path, settings_of(self)).read())
+        return self
+
+    def _write(self, file, run):
+        numbers, arrays = state_of(self)
+        if run.best_weights is not None:
+            arrays["best"] = run.best_weights
+        file.write(self.step, {**numbers, "run": run.numbers()}, arrays)
+
+    def _resumed(self, file):
+        """Set the trainer from a file and return the run that it holds."""
+        numbers, arrays = file.read()
+        run = run_of(self, numbers, arrays)
+        set_state(self, numbers, arrays)
+        return run
 
     def say(self, text: str) -> None:
         """Print a line without disturbing the progress bar of a running `fit`; for callbacks."""
@@ -343,47 +339,6 @@ class _TimeLimit(Callback):
         return time.monotonic() >= self.end
 
 
-def make_source(source, y=None, **options):
-    """Return a source for arguments: a source or iterable of batches as it is, arrays or an (x, y) tuple wrapped.
-
-    Parameters
-    ----------
-    source : source, iterable, array or (x, y) tuple
-    y : array-like, optional
-        Targets, where `source` is the array x.
-    options
-        Of `ArraySource`; "shuffle" alone is ignored where nothing is wrapped.
-    """
-    if y is not None:
-        return ArraySource(source, y, **options)
-    if isinstance(source, tuple) and len(source) in (2, 3) and not isinstance(source[0], Batch):
-        names = ("x", "y", "lengths")[: len(source)]
-        return ArraySource(**dict(zip(names, source, strict=True)), **options)
-    if hasattr(source, "batches") or (isinstance(source, Iterable) and not isinstance(source, np.ndarray)):
-        return source
-    raise TypeError(
-        "source must be arrays (x, y), or an object with batches(generator), or an iterable of batches, got "
-        f"{type(source).__name__}"
-    )
-
-
-def _batches(source, generator):
-    """Iterate over one epoch of `Batch`."""
-    for batch in source.batches(generator) if hasattr(source, "batches") else source:
-        yield batch if isinstance(batch, Batch) else Batch(*batch)
-
-
-def _with_validation(source, validation):
-    source = make_source(source)
-    if isinstance(validation, float):
-        if not isinstance(source, ArraySource) or not 0 < validation < 1:
-            raise ValueError(f"a validation fraction must lie in (0, 1) and needs arrays, got {validation!r}")
-        return source.split(validation)
-    if validation is not None:
-        validation = make_source(validation, **({"shuffle": False} if isinstance(validation, tuple) else {}))
-    return source, validation
-
-
 @contextlib.contextmanager
 def _deferred_interrupt():
     """Let the first Ctrl-C only be noted; give a function that says whether there was one."""
@@ -402,6 +357,3 @@ def _deferred_interrupt():
         yield lambda: bool(seen)
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-__all__ = ["History", "Trainer", "make_source"]

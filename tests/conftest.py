@@ -9,6 +9,7 @@ from numbarnn import Model, Recurrent, parallel
 from numbarnn.batch import Arena
 from numbarnn.cells import CELLS
 from numbarnn.cells.activation import ACTIVATIONS
+from numbarnn.cells.gate import FREE
 
 # Compilation makes single examples slow; every run draws the same examples.
 settings.register_profile("numbarnn", deadline=None, derandomize=True, database=None, max_examples=40)
@@ -22,6 +23,15 @@ GRADIENT_TOLERANCE = 1e-7  # analytic against central differences, float64
 _ACTIVATION_NAMES = {code: name for name, code in ACTIVATIONS.items()}
 
 
+# Options that change the equations, to be tested like cells of their own.
+VARIANTS = {
+    "LSTM": {"coupled": {"coupled": 1}, "held": {"hold_f": 0.75, "hold_o": 0.5}},
+    "PeepholeLSTM": {"coupled": {"coupled": 1}, "held": {"hold_i": 0.5, "hold_g": -0.25}},
+    "GRU": {"held": {"hold_r": 0.25}},
+    "ResetBeforeGRU": {"held": {"hold_r": 0.25, "hold_z": 0.5}},
+}
+
+
 def _records():
     """Return every registered cell as {test id: record}, those with an activation once for each."""
     found = {}
@@ -30,6 +40,7 @@ def _records():
             found |= {f"{name}-{f}": cell(activation=code) for f, code in ACTIVATIONS.items()}
         else:
             found[name] = cell()
+        found |= {f"{name}-{variant}": cell(**options) for variant, options in VARIANTS.get(name, {}).items()}
     return found
 
 
@@ -41,6 +52,9 @@ def naive_options(record):
     options = record._asdict()
     if "activation" in options:
         options["activation"] = _ACTIVATION_NAMES[options["activation"]]
+    holds = {name: options.pop(name) for name in record._fields if name.startswith("hold_")}
+    if holds:
+        options["hold"] = {name.removeprefix("hold_"): value for name, value in holds.items() if value != FREE}
     return options
 
 

@@ -3,7 +3,8 @@
 Nothing of the package is imported here. Functions compute in the dtype of what they are given; the tests give float64.
 
 Weights of a recurrent layer are a dict with torch's names: ``weight_ih`` (G * H, C), ``weight_hh`` (G * H, H), ``bias_ih`` and
-``bias_hh`` (G * H,), gates in torch's order, and ``weight_u`` (H,) of IndRNN. An absent bias is zero.
+``bias_hh`` (G * H,), gates in torch's order, ``weight_u`` (H,) of IndRNN, and ``weight_ci``, ``weight_cf`` and ``weight_co`` (H,)
+of peepholes. An absent bias is zero. `hold` is a dict of gate -> constant.
 States are tuples of (samples, H) arrays; the first is the output.
 """
 
@@ -51,22 +52,43 @@ def rnn_step(x, states, weights, activation="tanh"):
     return (ACTIVATIONS[activation](input_product(x, weights) + recurrent_product(h, weights)),)
 
 
-def lstm_step(x, states, weights):
+def held(hold, gate, values):
+    """Return the values of a gate, or the constant at which it is held."""
+    return np.full_like(values, hold[gate]) if hold and gate in hold else values
+
+
+def lstm_step(x, states, weights, coupled=0, hold=None):
     """Gers, Schmidhuber & Cummins (2000), without peepholes; gates in the order i, f, g, o."""
+    none = np.zeros_like(states[1][..., :1])
+    return peephole_lstm_step(
+        x, states, weights | {"weight_ci": none, "weight_cf": none, "weight_co": none}, coupled, hold
+    )
+
+
+def peephole_lstm_step(x, states, weights, coupled=0, hold=None):
+    """Gers & Schmidhuber (2000): i and f see c_{t-1}, o sees c_t; coupled: f = 1 - i (Greff et al. 2017)."""
     h, c = states
     i, f, g, o = np.split(input_product(x, weights) + recurrent_product(h, weights), 4, axis=-1)
-    c = logistic(f) * c + logistic(i) * np.tanh(g)
-    return logistic(o) * np.tanh(c), c
+    i = held(hold, "i", logistic(i + weights["weight_ci"] * c))
+    f = 1 - i if coupled else held(hold, "f", logistic(f + weights["weight_cf"] * c))
+    c = f * c + i * held(hold, "g", np.tanh(g))
+    return held(hold, "o", logistic(o + weights["weight_co"] * c)) * np.tanh(c), c
 
 
-def gru_step(x, states, weights):
-    """Cho et al. (2014) with the reset after the recurrent product; gates in the order r, z, n."""
+def gru_step(x, states, weights, hold=None, reset_after=True):
+    """Cho et al. (2014), there with the reset before the recurrent product; gates in the order r, z, n."""
     (h,) = states
     r_x, z_x, n_x = np.split(input_product(x, weights), 3, axis=-1)
     r_h, z_h, n_h = np.split(recurrent_product(h, weights), 3, axis=-1)
-    r, z = logistic(r_x + r_h), logistic(z_x + z_h)
-    n = np.tanh(n_x + r * n_h)
+    r, z = held(hold, "r", logistic(r_x + r_h)), held(hold, "z", logistic(z_x + z_h))
+    inside = r * n_h if reset_after else np.split(recurrent_product(r * h, weights), 3, axis=-1)[2]
+    n = held(hold, "n", np.tanh(n_x + inside))
     return ((1 - z) * n + z * h,)
+
+
+def reset_before_gru_step(x, states, weights, hold=None):
+    """Cho et al. (2014), eq. 5-8."""
+    return gru_step(x, states, weights, hold, reset_after=False)
 
 
 def indrnn_step(x, states, weights, activation="relu"):
@@ -76,7 +98,14 @@ def indrnn_step(x, states, weights, activation="relu"):
 
 
 # Cell name -> (its step, number of states). The contract tests walk through the package's registry and look here.
-CELLS = {"RNN": (rnn_step, 1), "LSTM": (lstm_step, 2), "GRU": (gru_step, 1), "IndRNN": (indrnn_step, 1)}
+CELLS = {
+    "RNN": (rnn_step, 1),
+    "LSTM": (lstm_step, 2),
+    "PeepholeLSTM": (peephole_lstm_step, 2),
+    "GRU": (gru_step, 1),
+    "ResetBeforeGRU": (reset_before_gru_step, 1),
+    "IndRNN": (indrnn_step, 1),
+}
 
 
 def cell(name):
@@ -167,20 +196,30 @@ def row_weights(shape, lengths=None, sample_weight=None):
 
 
 def softmax_cross_entropy(
-    logits, target, reduction="mean", class_weight=None, ignore_index=-100, lengths=None, sample_weight=None
+    logits,
+    target,
+    reduction="mean",
+    class_weight=None,
+    ignore_index=-100,
+    lengths=None,
+    sample_weight=None,
+    smoothing=0.0,
 ):
-    """-log softmax(logits)[target]; logits (samples, T, V), target (samples, T)."""
+    """-sum_c q_c log softmax(logits)_c, q = class_weight ((1 - smoothing) onehot(target) + smoothing / V).
+
+    logits (samples, T, V), target (samples, T); the mean divides by the summed class weights of the targets.
+    """
     weights = row_weights(target.shape, lengths, sample_weight)
     weights[target == ignore_index] = 0
-    safe = np.where(weights > 0, target, 0)
-    if class_weight is not None:
-        weights = weights * np.asarray(class_weight)[safe]
+    safe, classes = np.where(weights > 0, target, 0), logits.shape[-1]
+    class_weight = np.ones(classes) if class_weight is None else np.asarray(class_weight)
+    q = class_weight * ((1 - smoothing) * one_hot(safe, classes) + smoothing / classes)
     top = logits.max(axis=-1, keepdims=True)
-    chosen = np.take_along_axis(logits, safe[..., None], axis=-1)
-    # top - chosen first: beside a large top the logarithm would be rounded away.
-    losses = np.log(np.exp(logits - top).sum(axis=-1)) + (top - chosen)[..., 0]
-    scale = _scale(weights, reduction)
-    gradient = (softmax(logits) - one_hot(safe, logits.shape[-1])) * weights[..., None] * scale
+    # top - logits first: beside a large top the logarithm would be rounded away.
+    below = np.where(q > 0, top - logits, 0)
+    losses = q.sum(axis=-1) * np.log(np.exp(logits - top).sum(axis=-1)) + (q * below).sum(axis=-1)
+    scale = _scale(weights * class_weight[safe], reduction)
+    gradient = (softmax(logits) * q.sum(axis=-1, keepdims=True) - q) * weights[..., None] * scale
     return _total(losses, weights) * scale, np.where(weights[..., None] > 0, gradient, 0)
 
 
@@ -193,6 +232,37 @@ def mse(outputs, target, reduction="mean", lengths=None, sample_weight=None):
     return _total(losses, weights) * scale, np.where(weights[..., None] > 0, gradient, 0)
 
 
+def mae(outputs, target, reduction="mean", lengths=None, sample_weight=None):
+    """Mean over the features of |y - target|; both (samples, T, F)."""
+    weights = row_weights(outputs.shape[:2], lengths, sample_weight)
+    losses = np.abs(outputs - target).mean(axis=-1)
+    scale = _scale(weights, reduction)
+    gradient = np.sign(outputs - target) / outputs.shape[-1] * weights[..., None] * scale
+    return _total(losses, weights) * scale, np.where(weights[..., None] > 0, gradient, 0)
+
+
+def huber(outputs, target, reduction="mean", delta=1.0, lengths=None, sample_weight=None):
+    """Huber (1964): d^2 / 2 for |d| <= delta, else delta (|d| - delta / 2), d = y - target; mean over the features."""
+    weights = row_weights(outputs.shape[:2], lengths, sample_weight)
+    d = outputs - target
+    losses = np.where(np.abs(d) <= delta, d**2 / 2, delta * (np.abs(d) - delta / 2)).mean(axis=-1)
+    scale = _scale(weights, reduction)
+    gradient = np.clip(d, -delta, delta) / outputs.shape[-1] * weights[..., None] * scale
+    return _total(losses, weights) * scale, np.where(weights[..., None] > 0, gradient, 0)
+
+
+def binary_cross_entropy(logits, target, reduction="mean", pos_weight=1.0, lengths=None, sample_weight=None):
+    """-p t log s - (1 - t) log(1 - s), s the logistic function of the logits, p = pos_weight; mean over the features."""
+    weights = row_weights(logits.shape[:2], lengths, sample_weight)
+    target = np.asarray(target, float)
+    on, off = target * pos_weight, 1 - target
+    # -log s(y) = log(1 + exp(-y)), and -log(1 - s(y)) = log(1 + exp(y)).
+    terms = np.where(on > 0, on * np.logaddexp(0, -logits), 0) + np.where(off > 0, off * np.logaddexp(0, logits), 0)
+    scale = _scale(weights, reduction)
+    gradient = (off * logistic(logits) - on * logistic(-logits)) / logits.shape[-1] * weights[..., None] * scale
+    return _total(terms.mean(axis=-1), weights) * scale, np.where(weights[..., None] > 0, gradient, 0)
+
+
 def _scale(weights, reduction):
     total = weights.sum()
     return 1.0 if reduction == "sum" else 1.0 / total if total > 0 else 0.0
@@ -202,17 +272,23 @@ def _total(losses, weights):
     return float((np.where(weights > 0, losses, 0) * weights).sum())
 
 
-LOSSES = {"softmax_cross_entropy": softmax_cross_entropy, "mse": mse}
+LOSSES = {
+    "softmax_cross_entropy": softmax_cross_entropy,
+    "mse": mse,
+    "mae": mae,
+    "huber": huber,
+    "binary_cross_entropy": binary_cross_entropy,
+}
 
 
 # Optimizers, as torch: (weights, gradient, state, step number from 1, options) -> (weights, state)
 
 
-def sgd(w, g, state, step, learning_rate, momentum=0.0, weight_decay=0.0):
+def sgd(w, g, state, step, learning_rate, momentum=0.0, weight_decay=0.0, nesterov=False):
     (v,) = state
     g = g + weight_decay * w
     v = momentum * v + g
-    return w - learning_rate * v, (v,)
+    return w - learning_rate * (g + momentum * v if nesterov else v), (v,)
 
 
 def rmsprop(w, g, state, step, learning_rate, alpha=0.95, epsilon=1e-8, weight_decay=0.0):
@@ -220,6 +296,14 @@ def rmsprop(w, g, state, step, learning_rate, alpha=0.95, epsilon=1e-8, weight_d
     g = g + weight_decay * w
     s = alpha * s + (1 - alpha) * g * g
     return w - learning_rate * g / (np.sqrt(s) + epsilon), (s,)
+
+
+def adagrad(w, g, state, step, learning_rate, lr_decay=0.0, weight_decay=0.0, epsilon=1e-10):
+    """Duchi, Hazan & Singer (2011), with diagonal matrices; the sum begins with what `state` holds."""
+    (s,) = state
+    g = g + weight_decay * w
+    s = s + g * g
+    return w - learning_rate / (1 + (step - 1) * lr_decay) * g / (np.sqrt(s) + epsilon), (s,)
 
 
 def adam(w, g, state, step, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0):
@@ -239,7 +323,13 @@ def adamw(w, g, state, step, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8
 
 
 # Optimizer name -> (its step, number of arrays of state).
-OPTIMIZERS = {"sgd": (sgd, 1), "rmsprop": (rmsprop, 1), "adam": (adam, 2), "adamw": (adamw, 2)}
+OPTIMIZERS = {
+    "sgd": (sgd, 1),
+    "rmsprop": (rmsprop, 1),
+    "adagrad": (adagrad, 1),
+    "adam": (adam, 2),
+    "adamw": (adamw, 2),
+}
 
 
 def clip_by_norm(gradient, limit):

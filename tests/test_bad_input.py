@@ -361,6 +361,31 @@ OPTIONS += [
         TypeError, "is no registered cell; decorate its class"),
     refused("no-product", lambda: IndRNN(3, recurrent_dropout=0.5),
         ValueError, "recurrent_dropout needs a recurrent product"),
+    *[
+        refused(f"{make.__name__}-hold-{hold!r}", lambda make=make, hold=hold: make(3, hold=hold), error, message)
+        for make, hold, error, message in (
+            (LSTM, "forget", TypeError, 'LSTM: hold must be a dict of gate -> number, such as {"input": 1.0}, got'),
+            (LSTM, {"reset": 1.0}, ValueError, "LSTM: hold must name gates among input, forget, candidate, output or i, f"),
+            (GRU, {"forget": 1.0}, ValueError, "GRU: hold must name gates among reset, update, candidate or r, z, n, got"),
+            (GRU, {1: 1.0}, ValueError, "GRU: hold must name gates"),
+            (LSTM, {"f": 1.0, "forget": 0.0}, ValueError, "LSTM: hold names the forget gate twice"),
+            (LSTM, {"f": 1.5}, ValueError, r"LSTM: hold\['f'\] must be in \[0, 1\], got 1.5"),
+            (LSTM, {"candidate": -1.5}, ValueError, r"LSTM: hold\['candidate'\] must be in \[-1, 1\], got -1.5"),
+            (GRU, {"reset": NAN}, ValueError, r"GRU: hold\['reset'\] must be in \[0, 1\], got nan"),
+            (GRU, {"reset": True}, TypeError, r"GRU: hold\['reset'\] must be a number, got True"),
+        )
+    ],
+    refused("coupled-held", lambda: LSTM(3, coupled=True, hold={"forget": 1.0}),
+        ValueError, "LSTM: coupled gates leave nothing to hold of the forget gate; hold the input gate at 1 - f"),
+    *[
+        refused(f"flag-{option}", lambda make=make, option=option: make(3, **{option: 1}),
+            TypeError, f"{option} must be True or False, got 1")
+        for make, option in ((LSTM, "peepholes"), (LSTM, "coupled"), (GRU, "reset_after"))
+    ],
+    refused("option-type", lambda: Recurrent(3, cell=cells.RNN(activation=1.5)),
+        TypeError, "option activation of RNN must be of its default's type, int, got 1.5"),
+    refused("option-text", lambda: Recurrent(3, cell=cells.LSTM(hold_f="open")),
+        TypeError, "option hold_f of LSTM must be of its default's type, float, got 'open'"),
     refused("scheme", lambda: initializers.scheme("he", 3),
         ValueError, "init must be 'keras', 'torch', 'orthogonal' or 'uniform\\(a\\)'.* got 'he'"),
     refused("config", lambda: cells.cell_record({"type": "Nothing"}),
@@ -377,7 +402,7 @@ def test_options(call, error, message):
 
 OPTIMIZERS = [
     refused("name", lambda: make_optimizer("lion"),
-        ValueError, "optimizer must be one of sgd, rmsprop, adam, adamw or an optimizer object, got 'lion'"),
+        ValueError, "optimizer must be one of sgd, rmsprop, adagrad, adam, adamw or an optimizer object, got 'lion'"),
     refused("none", lambda: make_optimizer(None), ValueError, "optimizer must be one of .* got None"),
     refused("class", lambda: make_optimizer(Adam), ValueError, "optimizer must be one of"),
     *[
@@ -451,8 +476,35 @@ def backward_giving(result):
     return staticmethod(backward)
 
 
+def inner_backward_giving(result):
+    def backward(cell, inner_saved, states, units, dinner):
+        return result
+
+    return staticmethod(backward)
+
+
 def enter(**changes):
     return lambda: register(good_cell(**changes))
+
+
+def enter_two_phases(**changes):
+    """Like `enter`, from a good cell whose plane c belongs to a second product."""
+
+    def inner_forward(cell, planes, states, units):
+        return (states[0],), ()
+
+    def inner_backward(cell, inner_saved, states, units, dinner):
+        return (dinner[0],) * 3, (dinner[0],) * 2, (dinner[0],)
+
+    good = {
+        "recurrent_planes": {"b": "b"},
+        "inner_planes": {"c": "a"},
+        "inner": ("s",),
+        "inner_saved": (),
+        "inner_forward": staticmethod(inner_forward),
+        "inner_backward": staticmethod(inner_backward),
+    }
+    return enter(**(good | changes))
 
 
 REGISTRATIONS = [
@@ -516,6 +568,23 @@ REGISTRATIONS = [
         TypeError, "must return 2 values for states, got 1"),
     refused("backward-units", enter(backward=backward_giving(((1.0,) * 3, (1.0, 1.0), ()))),
         TypeError, "must return 1 values for units, got 0"),
+    refused("unit-init", enter(unit_init="ones"), ValueError, "Trial.unit_init must be 'unit' or 'bias', got 'ones'"),
+    refused("inner-text", enter_two_phases(inner="s"), TypeError, "Trial.inner must be a tuple of names, got 's'"),
+    refused("inner-saved", enter_two_phases(inner_saved=None), TypeError, "Trial.inner_saved must be a tuple of names"),
+    refused("inner-two", enter_two_phases(inner=("s", "t")), ValueError, "Trial.inner must name one value"),
+    refused("no-inner-planes", enter_two_phases(inner_planes={}),
+        ValueError, "Trial.inner_planes must name planes and gates that recurrent_planes does not"),
+    refused("inner-plane-twice", enter_two_phases(recurrent_planes={"b": "b", "c": "a"}),
+        ValueError, "Trial.inner_planes must name planes and gates that recurrent_planes does not"),
+    refused("inner-gate-twice", enter_two_phases(inner_planes={"c": "b"}),
+        ValueError, "Trial.inner_planes must name planes and gates that recurrent_planes does not"),
+    refused("inner-planes-unknown", enter_two_phases(inner_planes={"d": "a"}), ValueError, "names \\['d'\\], which are neither"),
+    refused("inner-forward-names", enter_two_phases(inner_forward=staticmethod(lambda cell: None)),
+        TypeError, r"Trial.inner_forward must be a static function of \(cell, planes, states, units\)"),
+    refused("inner-forward", enter_two_phases(inner_forward=forward_giving(((1.0, 2.0), ()))),
+        TypeError, "Trial.inner_forward must return 1 values for inner, got 2"),
+    refused("inner-backward", enter_two_phases(inner_backward=inner_backward_giving(((1.0,) * 2, (1.0,) * 2, (1.0,)))),
+        TypeError, "Trial.inner_backward must return 3 values for planes, got 2"),
     refused("name-taken", enter(name="LSTM"),
         ValueError, r"a cell named 'LSTM' is registered already, by numbarnn\.cells\.lstm"),
 ]  # fmt: skip

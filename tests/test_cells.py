@@ -5,6 +5,7 @@ import re
 from typing import NamedTuple
 
 import naive
+import numba
 import numpy as np
 import pytest
 from conftest import (
@@ -12,6 +13,7 @@ from conftest import (
     GRADIENT_TOLERANCE,
     RECORDS,
     TOLERANCE,
+    VARIANTS,
     assert_close,
     assert_same_bits,
     check_gradients,
@@ -23,10 +25,10 @@ from conftest import (
     recurrent_model,
 )
 
-from numbarnn import Model, OneHot, Recurrent
-from numbarnn.cells import CELLS, register, sigmoid, tanh
+from numbarnn import GRU, LSTM, RNN, Model, OneHot, Recurrent, cells
+from numbarnn.cells import CELLS, register, sigmoid, tanh, two_phases
 from numbarnn.kernels.compile import uncached_twin
-from numbarnn.kernels.cpu import recurrent
+from numbarnn.kernels.cpu import recurrent, two_phase
 from numbarnn.kernels.cpu.simd import target
 
 every_cell = pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
@@ -117,15 +119,21 @@ def test_as_python_function(record):
     for _ in range(20):
         weights = {name: generator.standard_normal(size) for name, size in sizes.items()}
         x, states = generator.standard_normal(), tuple(generator.standard_normal(len(cell.states)))
-        products = {
-            "input_planes": weights["weight_ih"][:, 0] * x + weights["bias_ih"],
-            "recurrent_planes": weights["weight_hh"][:, 0] * states[0] + weights["bias_hh"],
-        }
         planes = np.zeros(len(cell.planes))
-        for side, product in products.items():
-            for plane, gate in getattr(cell, side).items():
-                planes[cell.planes.index(plane)] += product[cell.gates.index(gate)]
+
+        def enter(side, rows, cell=cell, planes=planes):
+            for plane, gate in side.items():
+                planes[cell.planes.index(plane)] += rows[cell.gates.index(gate)]
+
+        enter(cell.input_planes, weights["weight_ih"][:, 0] * x + weights["bias_ih"])
+        enter(cell.recurrent_planes, weights["weight_hh"][:, 0] * states[0] + weights["bias_hh"])
         units = tuple(weights[f"weight_{unit}"][0] for unit in cell.units)
+        if two_phases(cell):
+            (inner,), kept = cell.inner_forward(record, tuple(planes), states, units)
+            result = cell.inner_backward(record, kept, states, units, (1.5,))
+            arguments = planes.copy(), states, units
+            assert_derivatives(lambda *parts: 1.5 * cell.inner_forward(record, *parts)[0][0], arguments, result)
+            enter(cell.inner_planes, weights["weight_hh"][:, 0] * inner + weights["bias_hh"])
         following, saved = cell.forward(record, tuple(planes), states, units)
         expected = step(np.array([x]), tuple(np.array([s]) for s in states), weights, **naive_options(record))
         assert_close(following, np.concatenate(expected), 1e-14)
@@ -133,14 +141,18 @@ def test_as_python_function(record):
         # The gradient of a weighted sum of the next states, with respect to planes, states (direct paths) and units.
         factors = tuple(generator.standard_normal(len(cell.states)))
         results = cell.backward(record, saved, states, units, following, factors)
-        sizes_of = [len(planes), len(states), len(units)]
+        assert_derivatives(
+            lambda *parts, f=factors: np.dot(cell.forward(record, *parts)[0], f), (planes, states, units), results
+        )
 
-        def value(flat, sizes_of=sizes_of, factors=factors):
-            parts = np.split(flat, np.cumsum(sizes_of)[:-1])
-            return np.dot(cell.forward(record, *map(tuple, parts))[0], factors)
 
-        numeric = naive.central_differences(value, np.concatenate([planes, states, units]))
-        assert_close(np.concatenate(results), numeric, GRADIENT_TOLERANCE)
+def assert_derivatives(function, arguments, expected):
+    """Compare central differences of a scalar function of three tuples of numbers with what a cell returned."""
+    cuts = np.cumsum([len(part) for part in arguments])[:-1]
+    numeric = naive.central_differences(
+        lambda flat: function(*map(tuple, np.split(flat, cuts))), np.concatenate(arguments)
+    )
+    assert_close(np.concatenate(expected), numeric, GRADIENT_TOLERANCE)
 
 
 @every_cell
@@ -154,6 +166,10 @@ def test_as_python_function_keeps_float32(record):
     following, saved = cell.forward(record, planes, states, units)
     results = cell.backward(record, saved, states, units, following, numbers(cell.states))
     values = [*following, *saved, *(value for part in results for value in part)]
+    if two_phases(cell):
+        inner, kept = cell.inner_forward(record, planes, states, units)
+        results = cell.inner_backward(record, kept, states, units, inner)
+        values += [*inner, *kept, *(value for part in results for value in part)]
     assert {type(value) for value in values} == {np.float32}
 
 
@@ -424,14 +440,30 @@ def test_nan_stays_in_its_sample_and_its_future(record, dtype):
 
 # Packed divisions that the equations need: one for each tanh or logistic function. Backward takes most of them from what forward
 # saved or gave out; only LSTM computes one again, tanh(c_t).
-DIVISIONS = {"RNN": (1, 0), "LSTM": (5, 1), "GRU": (3, 0), "IndRNN": (1, 0)}
+DIVISIONS = {
+    "RNN": (1, 0),
+    "LSTM": (5, 1),
+    "PeepholeLSTM": (5, 1),
+    "GRU": (3, 0),
+    "ResetBeforeGRU": (3, 0),
+    "IndRNN": (1, 0),
+}
+
+
+def driver_of(cell):
+    """Return the module with the time loops of a cell."""
+    return two_phase if two_phases(cell) else recurrent
 
 
 @pytest.fixture(scope="module")
-def assembly():
-    """Return a function that compiles a float32 driver of a cell anew and returns its x86 code; what lies in a cache has none."""
+def x86():
     if platform.machine().lower() not in ("x86_64", "amd64"):
         pytest.skip(f"counts x86 instructions; this machine is {platform.machine()}")
+
+
+@pytest.fixture(scope="module")
+def assembly(x86):
+    """Return a function that compiles a float32 driver of a cell anew and returns its x86 code; what lies in a cache has none."""
 
     def compile_driver(cell, driver):
         model = recurrent_model(cell(), 4, 20, "float32")
@@ -447,7 +479,11 @@ def assembly():
 
 def versions(driver, cell, dtype):
     """Return the signatures that a driver was compiled for with a cell and a dtype."""
-    return [s for s in driver.signatures if s[0].instance_class is cell and dtype in str(s)]
+    # The options of the record are float64 always.
+    arrays = [{str(a.dtype) for a in s if isinstance(a, numba.types.Array)} for s in driver.signatures]
+    return [
+        s for s, found in zip(driver.signatures, arrays, strict=True) if s[0].instance_class is cell and dtype in found
+    ]
 
 
 def packed(assembly, instructions):
@@ -459,16 +495,62 @@ def packed(assembly, instructions):
 @pytest.mark.parametrize("name", CELLS)
 def test_forward_is_vectorised(name, assembly):
     assert name in DIVISIONS, f"add the packed divisions of {name} to DIVISIONS"
-    assert packed(assembly(CELLS[name], recurrent.forward), "divps") >= DIVISIONS[name][0]
+    assert packed(assembly(CELLS[name], driver_of(CELLS[name]).forward), "divps") >= DIVISIONS[name][0]
 
 
 @pytest.mark.parametrize("name", CELLS)
 def test_backward_is_vectorised(name, assembly):
     assert name in DIVISIONS, f"add the packed divisions of {name} to DIVISIONS"
-    code = assembly(CELLS[name], recurrent.backward)
+    code = assembly(CELLS[name], driver_of(CELLS[name]).backward)
     assert packed(code, "divps") >= DIVISIONS[name][1]
     # Every cell's backward step has a 1 - y or 1 - y^2, and nothing else in the driver subtracts numbers.
     assert packed(code, r"subps|fnmadd\d+ps") >= 1
+
+
+class OnlyFirst(NamedTuple):
+    """Divides and subtracts in the first phase alone, which h enters without a product."""
+
+    gates = planes = ("r", "n")
+    input_planes = {"r": "r", "n": "n"}
+    recurrent_planes = {}
+    inner_planes = {"n": "n"}
+    states = ("h",)
+    inner = ("rh",)
+    inner_saved = ("r",)
+    saved = units = ()
+
+    @staticmethod
+    def inner_forward(cell, planes, states, units):
+        r = sigmoid(planes[0])
+        return (r * states[0],), (r,)
+
+    @staticmethod
+    def inner_backward(cell, inner_saved, states, units, dinner):
+        (r,) = inner_saved
+        da = dinner[0] * r
+        return (da * states[0] * (type(r)(1) - r), r * type(r)(0)), (da,), ()
+
+    @staticmethod
+    def forward(cell, planes, states, units):
+        return (planes[1] + states[0],), ()
+
+    @staticmethod
+    def backward(cell, saved, states, units, after, gradients):
+        return (gradients[0] * type(gradients[0])(0), gradients[0]), gradients, ()
+
+
+def test_first_phase_is_vectorised_and_needs_no_product(x86, monkeypatch):
+    monkeypatch.setitem(CELLS, "OnlyFirst", OnlyFirst)
+    register(OnlyFirst)
+    model = recurrent_model(OnlyFirst(), 4, 20, "float32")
+    outputs, _, pullback = model.vjp(normal(0, 2, 3, 4, dtype="float32"))
+    pullback(outputs)
+    for driver, instruction in ((two_phase.forward, "divps"), (two_phase.backward, r"subps|fnmadd\d+ps")):
+        twin = uncached_twin(driver)
+        (signature,) = versions(twin, OnlyFirst, "float32")
+        assert packed(twin.inspect_asm(signature), instruction) >= 1
+    for options in ({}, {"bidirectional": True}):
+        check_gradients(recurrent_model(OnlyFirst(), 2, 3, seed=4, **options), normal(6, 3, 4, 2), lengths=[3, 0, 4])
 
 
 @every_dtype
@@ -480,11 +562,167 @@ def test_one_compiled_version_serves_all(name, dtype):
         model = recurrent_model(cell(), 2, 3, dtype, **options)
         outputs, _, pullback = model.vjp(normal(0, samples, 4, 2), None, [4, 3, 0][:samples])
         pullback(outputs)
-    model = Model([OneHot(5), Recurrent(3, cell=cell())], dtype=dtype, n_threads=1)
-    outputs, _, pullback = model.vjp([[1, 2], [4, 0]])
-    pullback(outputs)
-    for driver in (recurrent.forward, recurrent.backward):
+    # Options are values: none of them, given as an integer or a number, makes another version.
+    for options in ({}, *({option: 1} for option in cell._fields), *VARIANTS.get(name, {}).values()):
+        model = Model([OneHot(5), Recurrent(3, cell=cell(**options))], dtype=dtype, n_threads=1)
+        outputs, _, pullback = model.vjp([[1, 2], [4, 0]])
+        pullback(outputs)
+    for driver in (driver_of(cell).forward, driver_of(cell).backward):
         assert len(versions(driver, cell, dtype)) == 1
+
+
+# Gates held, coupled, peeping: what follows from the equations
+
+
+def outputs_of(layer, x, state=None, like=None, **changes):
+    """Return outputs and final states of one layer in float64, with the parameters of the model `like`, some changed."""
+    model = Model([layer], input_size=x.shape[2], dtype="float64", n_threads=1)
+    if like is not None:
+        own = {name.partition(".")[2]: values for name, values in like.state_dict().items()}
+        model.load_state_dict({f"{model.names[0]}.{name}": values for name, values in (own | changes).items()})
+    outputs, final = model.forward(x, state)
+    return outputs, final[0]
+
+
+def weights_of(model):
+    return {name.partition(".")[2]: values for name, values in model.state_dict().items()}
+
+
+def test_lstm_without_memory_is_a_plain_net():
+    # f = 0, i = o = 1: h = tanh(tanh(W x + R h + b)).
+    layer = LSTM(4, hold={"forget": 0.0, "input": 1.0, "output": 1.0}, init="torch")
+    model = Model([layer], input_size=3, dtype="float64")
+    x, h = normal(0, 2, 6, 3), np.zeros((2, 4))
+    w = {name: np.split(values, 4)[2] for name, values in weights_of(model).items()}
+    outputs, _ = model.forward(x)
+    for t in range(6):
+        h = np.tanh(
+            np.tanh(x[:, t] @ w["weight_ih_l0"].T + h @ w["weight_hh_l0"].T + w["bias_ih_l0"] + w["bias_hh_l0"])
+        )
+        assert_close(outputs[:, t], h, 1e-14)
+
+
+@every_dtype
+@pytest.mark.parametrize("peepholes", [False, True])
+def test_carry_is_constant_or_counts(dtype, peepholes):
+    # f = 1 and i = 0 keep the carry for ever; f = i = g = 1 count steps, f = 0.5 and i = 0 halve it. To the bit.
+    options = {"peepholes": peepholes, "init": "torch"}
+    x, start = normal(0, 2, 40, 3, dtype=dtype), np.array([[[0.5, -2.0, 0.0, 1.25]] * 2], dtype)
+
+    def carry(**hold):
+        model = Model([LSTM(4, hold=hold, **options)], input_size=3, dtype=dtype, n_threads=1)
+        return model.forward(x, ((np.zeros_like(start), start),))[1][0][1]
+
+    assert np.array_equal(carry(forget=1, input=0), start)
+    assert np.array_equal(carry(f=1.0, i=1.0, candidate=1.0), start + 40)
+    assert np.array_equal(carry(f=0.5, i=0.0), start / 2**40)
+
+
+def test_gru_with_held_gates():
+    x, start = normal(0, 2, 6, 3), normal(1, 1, 2, 4)
+    model = Model([GRU(4, init="torch")], input_size=3, dtype="float64")
+    candidate = {name: np.split(values, 3)[2] for name, values in weights_of(model).items()}
+    plain = Model([RNN(4)], input_size=3, dtype="float64")
+    plain.load_state_dict(candidate)
+    expected, _ = plain.forward(x, ((start,),))
+    for reset_after in (True, False):
+        # r = 1, z = 0: tanh(W x + R h + b). z = 1: the state stays.
+        outputs, _ = outputs_of(
+            GRU(4, reset_after=reset_after, hold={"reset": 1, "update": 0}), x, ((start,),), like=model
+        )
+        assert_close(outputs, expected, 1e-14)
+        outputs, _ = outputs_of(GRU(4, reset_after=reset_after, hold={"z": 1.0}), x, ((start,),), like=model)
+        assert_close(outputs, np.repeat(start[0][:, None], 6, axis=1), 1e-15)
+
+
+def test_placement_of_the_reset_does_not_matter_to_a_diagonal_matrix():
+    # R (r h) = r (R h), where the second bias of the candidate is zero.
+    x, start = normal(0, 3, 7, 2), ((normal(1, 1, 3, 5),),)
+    model = Model([GRU(5, bias="single")], input_size=2, dtype="float64")
+    weights = weights_of(model)
+    weights["weight_hh_l0"][10:] = np.diag(normal(2, 5))
+    after, _ = outputs_of(GRU(5, bias="single"), x, start, like=model, **weights)
+    before, _ = outputs_of(GRU(5, bias="single", reset_after=False), x, start, like=model, **weights)
+    assert_close(before, after, 1e-14)
+    weights["weight_hh_l0"][10:] = normal(2, 5, 5)
+    after, _ = outputs_of(GRU(5, bias="single"), x, start, like=model, **weights)
+    before, _ = outputs_of(GRU(5, bias="single", reset_after=False), x, start, like=model, **weights)
+    assert np.abs(after - before).max() > 0.01
+
+
+@every_dtype
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("kind", ["LSTM", "PeepholeLSTM", "GRU", "ResetBeforeGRU"])
+def test_held_gates_have_no_gradient(kind, value, dtype):
+    cell = CELLS[kind]
+    for place, gate in enumerate(cell.gates):
+        model = recurrent_model(cell(**{f"hold_{gate}": value}), 3, 5, dtype, bidirectional=True)
+        outputs, _, pullback = model.vjp(normal(0, 3, 6, 3, dtype=dtype), None, [6, 0, 4])
+        for name, array in pullback(normal(1, *outputs.shape, dtype=dtype)).params.items():
+            if f"weight_c{gate}" in name:
+                assert not array.any(), name
+            elif "weight_c" not in name:
+                rows = np.split(array, len(cell.gates))
+                assert not rows[place].any(), (gate, name)
+                # 0 and 1 cut the paths to other gates, and a reset acts through the candidate alone.
+                if value == 0.3 and gate != "n":
+                    assert all(part.any() for other, part in enumerate(rows) if other != place), (gate, name)
+
+
+@pytest.mark.parametrize("peepholes", [False, True])
+def test_coupled_gates_are_tied_weights(peepholes):
+    # 1 - sigmoid(a) = sigmoid(-a): the forget gate's weights are the input gate's with the other sign.
+    x, start = normal(0, 3, 7, 2), ((normal(1, 1, 3, 4), normal(2, 1, 3, 4)),)
+    model = Model([LSTM(4, coupled=True, peepholes=peepholes, init="uniform(0.9)")], input_size=2, dtype="float64")
+    tied = weights_of(model)
+    for name, values in tied.items():
+        if "weight_c" not in name:
+            values[4:8] = -values[:4]
+    if peepholes:
+        tied["weight_cf_l0"] = -tied["weight_ci_l0"]
+    expected, ends = outputs_of(LSTM(4, peepholes=peepholes), x, start, like=model, **tied)
+    outputs, final = model.forward(x, start)
+    assert_close(outputs, expected, 1e-14)
+    assert_close(final[0][1], ends[1], 1e-14)
+    gradients = model.vjp(x, start)[2](np.ones_like(outputs)).params
+    for name, array in gradients.items():
+        part = array if "weight_cf" in name else array[4:8] if "weight_c" not in name else np.zeros(1)
+        assert not part.any(), name
+
+
+def test_coupled_gates_begin_open_to_the_past():
+    # A bias of -1 of the input gate is one of 1 of a forget gate f = 1 - i.
+    weights = weights_of(Model([LSTM(3, coupled=True)], input_size=2))
+    assert np.array_equal(weights["bias_ih_l0"], [-1] * 3 + [0] * 9)
+    assert not weights["bias_hh_l0"].any()
+
+
+@every_dtype
+def test_closed_peepholes_are_an_lstm(dtype):
+    x = normal(0, 3, 7, 2, dtype=dtype)
+    model = Model([LSTM(4)], input_size=2, dtype=dtype, n_threads=1)
+    peeping = Model([LSTM(4, peepholes=True)], input_size=2, dtype=dtype, n_threads=1)
+    names = {f"weight_c{gate}_l0": np.zeros(4, dtype) for gate in "ifo"}
+    assert {name: values.shape for name, values in weights_of(peeping).items() if "weight_c" in name} == dict.fromkeys(
+        names, (4,)
+    )
+    assert not any(weights_of(peeping)[name].any() for name in names)  # as biases begin
+    peeping.load_state_dict(weights_of(model) | names)
+    assert_same_bits(peeping.forward(x)[0], model.forward(x)[0])
+
+
+def test_held_at_the_users_face():
+    assert LSTM(3, hold={"forget": 1, "g": np.float32(-0.5)}).hold == {"forget": 1.0, "candidate": -0.5}
+    assert LSTM(3, hold={"f": 1}).cell == LSTM(3, hold={"forget": 1.0}).cell == cells.LSTM(hold_f=1.0)
+    assert LSTM(3, hold={"input": 0.0, "output": 1.0}).cell == cells.LSTM(hold_i=0.0, hold_o=1.0)
+    assert GRU(3, hold={"reset": 1, "update": 0, "candidate": 0}).cell == cells.GRU(hold_r=1, hold_z=0, hold_n=0)
+    assert GRU(3, hold={"r": 0.5}, reset_after=False).cell == cells.ResetBeforeGRU(hold_r=0.5)
+    assert LSTM(3, peepholes=True, coupled=True).cell == cells.PeepholeLSTM(coupled=1)
+    mine = {"forget": 1.0}
+    layer = LSTM(3, hold=mine)
+    mine["forget"] = 0.0
+    assert layer.hold == {"forget": 1.0}
+    assert hash(layer) == hash(LSTM(3, hold={"f": 1.0}))
 
 
 # A cell of one's own
@@ -528,11 +766,73 @@ def leaky_step(x, states, weights, rate):
     return (1 - rate) * h + rate * a * k + weights["weight_u"] * m, rate * m + a
 
 
-@pytest.fixture
-def own_cell(monkeypatch):
-    monkeypatch.setitem(naive.CELLS, "Leaky", (leaky_step, 2))
-    yield register(Leaky)(rate=0.4)
-    del CELLS["Leaky"]
+class Delta(NamedTuple):
+    """Two phases with unit weights in both, two states, an option, and an inner value that x, h and the carry enter."""
+
+    rate: float = 0.5
+
+    gates = ("k", "v", "q")
+    planes = ("v", "k", "q")
+    input_planes = {"v": "v", "k": "k"}
+    recurrent_planes = {"v": "v", "k": "k"}
+    inner_planes = {"q": "q"}
+    states = ("h", "m")
+    inner = ("a",)
+    inner_saved = ("a", "k")
+    saved = ("q", "v")
+    units = ("u",)
+
+    @staticmethod
+    def inner_forward(cell, planes, states, units):
+        k = sigmoid(planes[1])
+        a = k * tanh(states[0] + units[0] * states[1])
+        return (a + planes[0],), (a, k)
+
+    @staticmethod
+    def inner_backward(cell, inner_saved, states, units, dinner):
+        a, k = inner_saved
+        one = type(k)(1)
+        curved = tanh(states[0] + units[0] * states[1])
+        dsum = dinner[0] * k * (one - curved * curved)
+        return (
+            (dinner[0], dinner[0] * a * (one - k), dinner[0] * type(k)(0)),
+            (dsum, dsum * units[0]),
+            (dsum * states[1],),
+        )
+
+    @staticmethod
+    def forward(cell, planes, states, units):
+        rate = type(planes[0])(cell.rate)
+        q = tanh(planes[2])
+        return (q + rate * states[1] * planes[0], q * units[0] + rate * states[0]), (q, planes[0])
+
+    @staticmethod
+    def backward(cell, saved, states, units, after, gradients):
+        q, v = saved
+        dh, dm = gradients
+        one, rate = type(q)(1), type(q)(cell.rate)
+        dv = dh * rate * states[1]
+        dq = (dh + dm * units[0]) * (one - q * q)
+        return (dv, dv * type(q)(0), dq), (dm * rate, dh * rate * v), (dm * q,)
+
+
+def delta_step(x, states, weights, rate):
+    h, m = states
+    k, v, _ = np.split(naive.input_product(x, weights) + naive.recurrent_product(h, weights), 3, axis=-1)
+    inner = naive.logistic(k) * np.tanh(h + weights["weight_u"] * m) + v
+    q = np.tanh(np.split(naive.recurrent_product(inner, weights), 3, axis=-1)[2])
+    return q + rate * m * v, q * weights["weight_u"] + rate * h
+
+
+OWN = {"Leaky": (Leaky, leaky_step, 0.4), "Delta": (Delta, delta_step, 0.3)}
+
+
+@pytest.fixture(params=OWN)
+def own_cell(request, monkeypatch):
+    cell, step, rate = OWN[request.param]
+    monkeypatch.setitem(naive.CELLS, request.param, (step, 2))
+    yield register(cell)(rate=rate)
+    del CELLS[request.param]
 
 
 @pytest.mark.parametrize("bias", [True, "single"])
@@ -545,7 +845,7 @@ def test_own_cell(own_cell, bias):
     for array, expected in zip(final[0], expected_final, strict=True):
         assert_close(array, expected, TOLERANCE["float64"])
     # Its type must not enter the index of the package's kernels, which processes without it could not read then.
-    assert not versions(recurrent.forward, Leaky, "float64")
+    assert not versions(driver_of(own_cell).forward, type(own_cell), "float64")
 
 
 def test_gradients_of_own_cell(own_cell):
@@ -561,6 +861,9 @@ def test_weights_that_no_plane_takes_have_no_gradient(own_cell, poisoned):
     pullback(np.ones_like(outputs))
     poisoned()
     gradients = pullback(np.ones_like(outputs)).params
-    # The second gate's rows of weight_hh have no influence: their gradient is zero, and not what memory held.
-    assert not gradients["recurrent.weight_hh_l0"][3:].any()
-    assert not gradients["recurrent.bias_hh_l0"][3:].any()
+    # Leaky's second gate takes nothing from h, Delta's third nothing from x: zero, and not what memory held.
+    side, rows = ("hh", slice(3, 6)) if isinstance(own_cell, Leaky) else ("ih", slice(6, 9))
+    for kind in ("weight", "bias"):
+        array = gradients[f"recurrent.{kind}_{side}_l0"]
+        assert not array[rows].any()
+        assert np.delete(array, np.r_[rows], axis=0).all()

@@ -7,10 +7,10 @@ import pytest
 from conftest import assert_same_bits
 
 import numbarnn
-from numbarnn import CharLM
-from numbarnn.charlm import CELLS
+from numbarnn import GRU, CharLM
 from numbarnn.data import CharVocabulary
 from numbarnn.errors import ShapeError, TokenError
+from numbarnn.language import CELLS
 
 TEXT = "the cat sat on the mat. the dog sat on the log.\n" * 12
 UNICODE = "αβγ — naïve 😀 \U0001d11e\ud800 end. " * 20  # beyond the basic plane, and a lone surrogate
@@ -77,6 +77,15 @@ def test_every_cell_learns_and_writes(cell):
     model = make(cell, epochs=6)
     assert model.history[-1]["val_loss"] < model.history[0]["val_loss"] < math.log(len(model.vocabulary))
     assert len(model.sample(40, prime="the ")) == 40
+
+
+def test_sampling_refuses_cells_of_two_phases():
+    model = CharLM("gru", 8, 1)
+    model.recurrent = GRU(8, reset_after=False)
+    model.fit(TEXT, 1, batch_size=2, seq_length=10, verbose=0)
+    with pytest.raises(ValueError, match="sampling does not know cells of two phases, and ResetBeforeGRU is one"):
+        model.sample(5)
+    assert model.score(TEXT).bits > 0
 
 
 def test_defaults_are_char_rnns():
@@ -312,6 +321,21 @@ def test_round_trip(tmp_path, text):
     assert again.sample(50, seed=2) == model.sample(50, seed=2)
     assert again.cell == "gru"
     again.fit(text, 1, batch_size=4, seq_length=10, verbose=0)
+
+
+def test_files_keep_their_form(tmp_path):
+    """Files of the first version name a kind, a cell, code points, a seed and the model; they must stay readable."""
+    model = make(epochs=0)
+    codes = sorted({ord(c) for c in TEXT})
+    about = {"cell": "lstm", "vocabulary": codes, "seed": 3, "model": model.model.description()}
+    numbarnn.io.write(tmp_path / "old", "charlm", about, dict(model.model.params))
+    again = numbarnn.load(tmp_path / "old")
+    assert type(again) is CharLM
+    assert again.sample(40, seed=1) == model.sample(40, seed=1)
+    model.save(tmp_path / "new")
+    description = numbarnn.io.read(tmp_path / "new")[0]
+    assert {name: description[name] for name in about} == about
+    assert set(description) == {*about, "format", "kind", "sha256"}
 
 
 def test_plain_model_is_no_character_model(tmp_path):

@@ -76,6 +76,52 @@ def test_info(model, folder, capsys):
     assert "gru (GRU)" in capsys.readouterr().out
 
 
+def train(path, text, *arguments):
+    """Train a small model of a text by the command line; return the arguments that name it."""
+    (path / "text.txt").write_bytes(text)
+    small = "--cell rnn --hidden-size 16 --num-layers 1 --epochs 2 --batch-size 4 --seq-length 20 --quiet".split()
+    assert main(["train", str(path / "text.txt"), *small, *arguments]) == 0
+    return str(path / "text.safetensors")
+
+
+def test_words(tmp_path, capsys):
+    model = train(tmp_path, TEXT.encode(), *"--unit word --max-vocabulary 8 --min-count 2 --embedding-size 5".split())
+    assert re.search(r"held out \d\.\d+ nats a word\n", capsys.readouterr().out)
+    lm = numbarnn.load(model)
+    assert (lm.unit, len(lm.vocabulary), lm.min_count, lm.embedding_size) == ("word", 10, 2, 5)
+    assert main(["info", model]) == 0
+    shown = capsys.readouterr().out
+    assert re.match(r"word model \(rnn\), 10 words with the unknown ones, first ' (sat|on|the)'", shown)
+    assert "embedding (Embedding)" in shown
+    assert main(["sample", model, "-n", "6", "--prime", "the cat", "--unknown", "<unk>", "--seed", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert len(numbarnn.data.split_words(shown[:-1])) == 2 + 6
+    assert "<unk>" not in shown
+    assert main(["sample", model, "-n", "200", "--prime", " sat", "--allow-unknown", "--temperature", "3"]) == 0
+    assert "<unk>" in capsys.readouterr().out
+    assert main(["score", model, str(tmp_path / "text.txt")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"\d\.\d+ nats a word, \d\.\d+ bits, perplexity \d+\.\d+, over 299 words", lines[0])
+    assert re.fullmatch(r"0\.\d+ nats a character, 0?\.?\d*\.?\d+ bits", lines[1])
+    assert re.fullmatch(r"\d+\.\d\d% of the words are unknown to the model", lines[2])
+    assert main(["sample", model, "--prime", "zebra"]) == 1
+    assert "1 word outside the model's vocabulary of 10: 'zebra'" in capsys.readouterr().err
+
+
+def test_bytes(tmp_path, capsys):
+    latin = "für die Käse\n".encode("latin-1") * 40
+    model = train(tmp_path, latin, "--unit", "byte")  # not UTF-8, and nobody minds
+    assert "nats a byte" in capsys.readouterr().out
+    assert main(["score", model, str(tmp_path / "text.txt")]) == 0
+    assert f"over {len(latin) - 1} bytes\n" in capsys.readouterr().out
+    assert main(["info", model]) == 0
+    assert "byte model (rnn), 256 bytes\n" in capsys.readouterr().out
+    assert main(["sample", model, "-n", "20", "--prime", "die "]) == 0
+    assert capsys.readouterr().out.startswith("die ")
+    assert main(["train", str(tmp_path / "text.txt"), "--unit", "byte", "--max-vocabulary", "9"]) == 1
+    assert "go with unit='word'" in capsys.readouterr().err
+
+
 def test_demo(folder, capsys):
     assert main(["demo", "--seconds", "2", "--output", "demo.safetensors"]) == 0
     shown = capsys.readouterr()
@@ -115,7 +161,7 @@ def test_help(arguments, capsys):
         (["sample", "MODEL", "--prime", "Ω"], "outside the model's vocabulary"),
         (["sample", "MODEL", "--temperature", "-1"], "temperature must be"),
         (["score", "MODEL", "strange.txt"], "outside the model's vocabulary"),
-        (["score", "plain", "text.txt"], "not a character model"),
+        (["score", "plain", "text.txt"], "not a language model"),
         (["info", "text.txt"], "no model file, or is cut off"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

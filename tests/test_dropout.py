@@ -4,7 +4,7 @@ import naive
 import numba
 import numpy as np
 import pytest
-from conftest import DTYPES, GRADIENT_TOLERANCE, assert_close, assert_same_bits, normal
+from conftest import DTYPES, GRADIENT_TOLERANCE, assert_close, assert_same_bits, naive_run, normal, recurrent_model
 
 from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Model, Recurrent
 from numbarnn.batch import Call, Layout, Rows, Signal, padded
@@ -47,7 +47,7 @@ def dropped(x, rate, lengths=None, *, seed=0, step=0, stream=0, n_threads=1):
     """Return (samples, steps, features) after dropout."""
     call = Call(x.dtype, n_threads, training=True, seed=seed, step=step)
     rows, layout = to_rows(call, x, Signal(x.shape[2]), lengths)
-    return from_rows(drop(call, rows, layout, rate, stream), layout)
+    return from_rows(call, drop(call, rows, layout, rate, stream), layout)
 
 
 @every_dtype
@@ -109,8 +109,8 @@ def test_layer_acts_in_training_only():
         assert layer.forward(call, None, rows, layout, None, 0)[0] is rows
     call = Call(dtype, training=True)
     found = layer.forward(call, None, rows, layout, None, 2)[0]
-    x = from_rows(rows, layout)
-    assert_close(from_rows(found, layout), x * naive.dropout_factors(3, 4, 6, 0.5, 0, 0, 2 << 8), 1e-15)
+    x = from_rows(Call(dtype), rows, layout)
+    assert_close(from_rows(Call(dtype), found, layout), x * naive.dropout_factors(3, 4, 6, 0.5, 0, 0, 2 << 8), 1e-15)
     assert Dropout(0.0).forward(call, None, rows, layout, None, 0)[0] is rows
     model = Model([LSTM(3, 2, dropout=0.5, recurrent_dropout=0.5), Dropout(0.5)], input_size=2)
     plain = Model([LSTM(3, 2)], input_size=2)
@@ -130,7 +130,7 @@ def train_forward(model, x, lengths=None, **key):
     rows, layout = to_rows(call, x, model.signals[0], lengths)
     packed = layer.pack(call, model.params, f"{name}.", model.signals[0], False)
     out, layout, final, _ = layer.forward(call, packed, rows, layout, None, 0)
-    return from_rows(out, layout), final
+    return from_rows(call, out, layout), final
 
 
 def counting_model(dtype="float64", **options):
@@ -196,6 +196,24 @@ def loss_of(model, call, x, target, lengths):
 
 
 @pytest.mark.parametrize("record", RECURRENT.values(), ids=RECURRENT)
+def test_recurrent_masks_in_the_equations(record):
+    # One mask a sample is a factor on the columns of its recurrent matrix, whatever they are multiplied with.
+    model = recurrent_model(record, 3, 6, recurrent_dropout=0.4)
+    x, lengths = normal(0, 4, 5, 3), [5, 3, 0, 4]
+    outputs, final = train_forward(model, x, lengths, seed=BIG_SEED, step=2)
+    factors = naive.dropout_factors(4, 1, 6, 0.4, BIG_SEED, 2, 128)[:, 0]
+    for n in range(4):
+        masked = model.copy()
+        masked.load_state_dict(
+            {name: w * factors[n] if "weight_hh" in name else w for name, w in model.state_dict().items()}
+        )
+        expected, ends = naive_run(masked, x[n : n + 1], lengths=lengths[n : n + 1])
+        assert_close(outputs[n], expected[0], 1e-12)
+        for array, end in zip(final, ends, strict=True):
+            assert_close(array[:, n], end[:, 0], 1e-12)
+
+
+@pytest.mark.parametrize("record", RECURRENT.values(), ids=RECURRENT)
 @pytest.mark.parametrize("lengths", [None, [3, 0, 2]], ids=["full", "ragged"])
 def test_gradients(record, lengths):
     options = {"bidirectional": True, "dropout": 0.3, "recurrent_dropout": 0.4, "cell": record, "init": "torch"}
@@ -219,9 +237,10 @@ def test_gradients(record, lengths):
 
 
 @every_dtype
+@pytest.mark.parametrize("reset_after", [True, False], ids=["after", "before"])
 @pytest.mark.parametrize("lengths", [None, [2, 5, 0, 4, 5, 1, 3]], ids=["full", "ragged"])
-def test_training_does_not_depend_on_threads(dtype, lengths, pieces):
-    options = {"bidirectional": True, "dropout": 0.3, "recurrent_dropout": 0.4}
+def test_training_does_not_depend_on_threads(dtype, lengths, reset_after, pieces):
+    options = {"bidirectional": True, "dropout": 0.3, "recurrent_dropout": 0.4, "reset_after": reset_after}
     model = Model([Dropout(0.1), GRU(33, 2, **options), Dropout(0.3), Dense(5)], input_size=4, dtype=dtype)
     x, target = normal(0, 7, 5, 4, dtype=dtype), normal(1, 7, 5, 5, dtype=dtype)
     results = []

@@ -11,10 +11,10 @@ import pytest
 EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / "examples"
 
 
-def run(name, *arguments):
+def run(name, *arguments, cwd=None):
     environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent)}
     command = [sys.executable, str(EXAMPLES / name), *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -47,6 +47,21 @@ def test_char_model(tmp_path):
     shown = run("char_model.py", str(tmp_path / "text.txt"), "--epochs", "10", "--hidden-size", "24")
     assert "it writes the same: True" in shown
     assert float(re.search(r"([\d.]+) nats", shown)[1]) < 1.0
+
+
+def test_forecast_weather(tmp_path):
+    shown = run("forecast_weather.py", "--hours", "1500", "--epochs", "2", cwd=tmp_path)
+    assert re.search(r"\nnet +[\d.]+ +[\d.]+ +[\d.]+\n", shown)
+    assert "Read from its file it says the same: True" in shown
+
+
+def test_next_word():
+    shown = run("next_word.py", "--epochs", "3", "--characters", "200000")
+    perplexity, alone = map(float, re.search(r"perplexity ([\d.]+) \(from .* alone: ([\d.]+)\)", shown).groups())
+    assert 10 < perplexity < 0.4 * alone
+    assert re.search(r"([\d.]+)% are unknown", shown)
+    assert shown.count(" -> ") == 6
+    assert "<unk>" not in shown.partition("It writes:")[2]
 
 
 def test_every_example_is_tested():

@@ -9,14 +9,24 @@ import pytest
 from conftest import DTYPES, GRADIENT_TOLERANCE, assert_close, assert_same_bits, normal
 
 from numbarnn import RNN, Dense, Model
+from numbarnn.average import EMA, Accumulator, blend
 from numbarnn.batch import Call, Signal, padded
-from numbarnn.errors import TokenError
+from numbarnn.errors import ShapeError, TokenError
 from numbarnn.inputs import to_rows
-from numbarnn.losses import LOSSES, MeanSquaredError, SoftmaxCrossEntropy, make_loss
+from numbarnn.losses import (
+    LOSSES,
+    BinaryCrossEntropy,
+    Huber,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    SoftmaxCrossEntropy,
+    make_loss,
+)
 from numbarnn.optim import (
     OPTIMIZERS,
     SCHEDULES,
     SGD,
+    Adagrad,
     Adam,
     AdamW,
     Cosine,
@@ -54,7 +64,8 @@ def example(name, dtype="float64", seed=0, size=SIZE):
     outputs = 2 * normal(seed, N, T, size, dtype=dtype)
     targets = {
         "softmax_cross_entropy": lambda: np.random.default_rng(seed).integers(0, size, (N, T)),
-        "mse": lambda: normal(seed + 1, N, T, size, dtype=dtype),
+        **dict.fromkeys(("mse", "mae", "huber"), lambda: normal(seed + 1, N, T, size, dtype=dtype)),
+        "binary_cross_entropy": lambda: np.random.default_rng(seed).random((N, T, size)).astype(dtype),
     }
     assert name in targets, f"add a target of {name}"
     return outputs, targets[name]()
@@ -85,6 +96,138 @@ def test_value_and_gradient(name, dtype, reduction, lengths, weight):
     assert_close(total, naive.row_weights((N, T), lengths, weight).sum(), 1e-15)
 
 
+# Losses with options, and those of the naive equations.
+OPTIONS = [
+    ("softmax_cross_entropy", {"label_smoothing": 0.1}, {"smoothing": 0.1}),
+    ("softmax_cross_entropy", {"label_smoothing": 1.0}, {"smoothing": 1.0}),
+    (
+        "softmax_cross_entropy",
+        {"label_smoothing": 0.3, "class_weight": (0.5, 0.0, 2.0, 1.25), "ignore_index": 1},
+        {"smoothing": 0.3, "class_weight": (0.5, 0.0, 2.0, 1.25), "ignore_index": 1},
+    ),
+    ("huber", {"delta": 0.3}, {"delta": 0.3}),
+    ("huber", {"delta": 2.5}, {"delta": 2.5}),
+    ("binary_cross_entropy", {"pos_weight": 3.0}, {"pos_weight": 3.0}),
+    ("binary_cross_entropy", {"pos_weight": (0.5, 0.0, 2.0, 7.0)}, {"pos_weight": np.array([0.5, 0.0, 2.0, 7.0])}),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "expected"), OPTIONS, ids=str)
+@every_dtype
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("lengths", [None, RAGGED], ids=["full", "ragged"])
+@pytest.mark.parametrize("weight", [None, weights_of((N, T))], ids=["unweighted", "steps"])
+def test_options(name, options, expected, dtype, reduction, lengths, weight, pieces):
+    outputs, target = example(name, dtype)
+    loss = LOSSES[name](**options)
+    value, gradient, _ = evaluate(loss, outputs, target, lengths, reduction, weight)
+    want = naive.LOSSES[name](np.float64(outputs), target, reduction, lengths=lengths, sample_weight=weight, **expected)
+    assert_close(value, want[0], TOLERANCE[dtype])
+    assert_close(gradient, want[1], TOLERANCE[dtype])
+    again, shared, _ = evaluate(loss, outputs, target, lengths, reduction, weight, n_threads=3)
+    assert max(pieces) == 3
+    assert again == value
+    assert_same_bits(shared, gradient)
+
+
+@pytest.mark.parametrize(("name", "options", "_"), OPTIONS, ids=str)
+def test_gradient_with_options_by_central_differences(name, options, _):
+    loss, (outputs, target) = LOSSES[name](**options), example(name)
+    gradient = evaluate(loss, outputs, target, RAGGED)[1]
+    expected = naive.central_differences(lambda outputs: evaluate(loss, outputs, target, RAGGED)[0], outputs)
+    assert_close(gradient, expected, GRADIENT_TOLERANCE)
+
+
+def test_defaults_are_special_cases():
+    outputs, target = example("softmax_cross_entropy")
+    equal = evaluate(SoftmaxCrossEntropy((1.0,) * SIZE), outputs, target, RAGGED)
+    plain = evaluate(SoftmaxCrossEntropy(), outputs, target, RAGGED)
+    assert_same_bits(equal[1], plain[1])
+    outputs, target = example("huber")
+    far = evaluate(Huber(1e3), outputs, target, RAGGED)
+    assert_close(far[0], evaluate(MeanSquaredError(), outputs, target, RAGGED)[0] / 2, 1e-15)
+    near = evaluate(Huber(1e-9), outputs, target, RAGGED)
+    assert_close(near[0] / 1e-9, evaluate(MeanAbsoluteError(), outputs, target, RAGGED)[0], 1e-8)
+
+
+@every_dtype
+@pytest.mark.parametrize("size", [0.0, 1e-8, 3.0, 20.0, 80.0, 88.0, 1e3, 1e30, np.inf])
+def test_extreme_logits_of_binary_cross_entropy(dtype, size):
+    logits = np.array([[[size, size, -size, -size]]], dtype)
+    target = np.array([[[1, 0, 1, 0]]])
+    if np.isinf(size):  # certain and right: no loss; the wrong ones are infinite
+        value, gradient, _ = evaluate(BinaryCrossEntropy(), logits[..., [0, 3]], target[..., [0, 3]])
+        assert value == 0.0
+        assert not gradient.any()
+        assert evaluate(BinaryCrossEntropy(), logits, target)[0] == np.inf
+        return
+    for column in range(4):  # each by itself: a small one must not hide beside a large one
+        value, gradient, _ = evaluate(
+            BinaryCrossEntropy(), logits[..., column:][..., :1], target[..., column:][..., :1]
+        )
+        exact = np.float64(logits[0, 0, column])
+        signed = -exact if target[0, 0, column] else exact
+        small = np.finfo(dtype).tiny * 2
+        assert abs(value - np.logaddexp(0, signed)) <= TOLERANCE[dtype] * np.logaddexp(0, signed) + small
+        slope = np.exp(-np.logaddexp(0, -signed))
+        assert abs(abs(float(gradient[0, 0, 0])) - slope) <= TOLERANCE[dtype] * slope + small
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01, np.nan, 2])
+def test_targets_of_binary_cross_entropy_are_probabilities(value):
+    outputs, target = example("binary_cross_entropy")
+    target[1, 2, 3] = value
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]; 1 values do not, the first is"):
+        evaluate(BinaryCrossEntropy(), outputs, target)
+    padding = [6, 2, 6, 6, 6]
+    evaluate(BinaryCrossEntropy(), outputs, target, padding)
+
+
+def test_targets_of_binary_cross_entropy_may_be_booleans():
+    outputs, target = example("binary_cross_entropy")
+    expected = evaluate(BinaryCrossEntropy(), outputs, (target > 0.5).astype(float))
+    assert evaluate(BinaryCrossEntropy(), outputs, target > 0.5)[0] == expected[0]
+
+
+@every_dtype
+def test_error_of_zero_has_gradient_zero(dtype):
+    outputs, target = example("mae", dtype)
+    target[0, 0] = outputs[0, 0]
+    for loss in (MeanAbsoluteError(), Huber()):
+        gradient = evaluate(loss, outputs, target)[1]
+        assert not gradient[0, 0].any()
+        assert gradient[1].all()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Huber(0), ValueError, "delta must be positive"),
+        (lambda: Huber("1"), TypeError, "delta must be a number"),
+        (lambda: SoftmaxCrossEntropy(label_smoothing=1.5), ValueError, "label_smoothing"),
+        (lambda: SoftmaxCrossEntropy(label_smoothing=None), TypeError, "label_smoothing"),
+        (lambda: SoftmaxCrossEntropy((1, -1)), ValueError, "class_weight"),
+        (lambda: BinaryCrossEntropy(-1), ValueError, "pos_weight"),
+        (lambda: BinaryCrossEntropy((1, np.nan)), ValueError, "pos_weight"),
+        (lambda: BinaryCrossEntropy(("a",)), TypeError, "pos_weight"),
+        (
+            lambda: evaluate(BinaryCrossEntropy((1, 2)), *example("binary_cross_entropy")),
+            ShapeError,
+            "each of 4 features",
+        ),
+        (lambda: SGD(nesterov=True), ValueError, "momentum"),
+        (lambda: SGD(momentum=0.9, nesterov=1), TypeError, "nesterov must be True or False"),
+        (lambda: Adagrad(initial_accumulator=-1), ValueError, "initial_accumulator"),
+        (lambda: EMA(1.0), ValueError, "decay"),
+        (lambda: EMA("0.9"), ValueError, "decay"),
+        (lambda: EMA(final=1), TypeError, "final"),
+    ],
+)
+def test_bad_options(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
 @every_loss
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_gradient_by_central_differences(name, reduction):
@@ -111,10 +254,11 @@ def test_threads(name, dtype, size, pieces):
         assert_same_bits(gradient, expected[1])
 
 
-@every_loss
+@pytest.mark.parametrize("loss", [*map(make_loss, LOSSES), SoftmaxCrossEntropy(label_smoothing=0.1)], ids=repr)
 @every_dtype
 @pytest.mark.parametrize("size", [17, 33, 70])
-def test_result_does_not_depend_on_where_the_arrays_lie(name, dtype, size):
+def test_result_does_not_depend_on_where_the_arrays_lie(loss, dtype, size):
+    name = loss.name
     # Compiled loops ask at run time whether arrays may overlap, and take another body then: its sums must be the same.
     rows, row = 30, padded(size, dtype)
     outputs = np.zeros((rows, row), dtype)
@@ -130,7 +274,7 @@ def test_result_does_not_depend_on_where_the_arrays_lie(name, dtype, size):
                 placed[i][...] = arrays[i]
                 at += -(-arrays[i].nbytes // 64) * 64 + gap
             values, goal, losses, gradient = (placed[i] for i in range(4))
-            LOSSES[name]._kernel(values, row, size, goal, np.zeros(0), 0.3, losses, gradient, 0, rows)
+            loss._kernel(values, row, size, goal, np.zeros(0), 0.3, losses, gradient, 0, rows)
             results.add(losses.tobytes() + gradient.tobytes())
     assert len(results) == 1
 
@@ -281,15 +425,22 @@ def test_a_target_that_is_no_class_is_refused_even_where_its_weight_is_zero():
 # Optimizers
 
 VARIANTS = {
-    "sgd": [{}, {"momentum": 0.9}, {"momentum": 0.5, "weight_decay": 0.1}],
+    "sgd": [
+        {},
+        {"momentum": 0.9},
+        {"momentum": 0.5, "weight_decay": 0.1},
+        {"momentum": 0.9, "nesterov": True},
+        {"momentum": 0.5, "weight_decay": 0.1, "nesterov": True},
+    ],
+    "adagrad": [{}, {"lr_decay": 0.3, "weight_decay": 0.1, "epsilon": 0.1}, {"initial_accumulator": 0.5}],
     "rmsprop": [{}, {"alpha": 0.5, "epsilon": 0.1, "weight_decay": 0.1}],
     "adam": [{}, {"beta1": 0.5, "beta2": 0.9, "epsilon": 0.1, "weight_decay": 0.1}, {"beta1": 0.0}],
     "adamw": [{}, {"beta1": 0.5, "beta2": 0.9, "epsilon": 0.1, "weight_decay": 0.3}],
 }
 
 
-def naive_state(name, size):
-    return tuple(np.zeros(size) for _ in range(naive.OPTIMIZERS[name][1]))
+def naive_state(name, size, initial_accumulator=0.0):
+    return tuple(np.full(size, initial_accumulator) for _ in range(naive.OPTIMIZERS[name][1]))
 
 
 @every_optimizer
@@ -300,8 +451,11 @@ def test_optimizer_equations(name, dtype):
     for options in VARIANTS[name]:
         optimizer = OPTIMIZERS[name](learning_rate=0.1, **options)
         start = (0.1 * normal(0, 60)).astype(dtype)
-        weights, arrays = start.copy(), [np.zeros_like(start) for _ in range(optimizer.arrays)]
-        expected, state = np.float64(start), naive_state(name, 60)
+        weights, arrays = start.copy(), optimizer.start(60, start.dtype)
+        assert len(arrays) == optimizer.arrays
+        begin = {k: v for k, v in options.items() if k == "initial_accumulator"}
+        expected, state = np.float64(start), naive_state(name, 60, **begin)
+        options = {k: v for k, v in options.items() if k != "initial_accumulator"}
         for step in range(1, 8):
             gradient = normal(step, 60, dtype=dtype)
             rate = 0.1 / step  # as a schedule gives it
@@ -321,7 +475,7 @@ def test_optimizer_threads(name, dtype, pieces):
     results = []
     for n_threads in (1, 2, 3, 5):
         weights, gradient = normal(0, 61, dtype=dtype), normal(1, 61, dtype=dtype)
-        arrays = [np.zeros_like(weights) for _ in range(optimizer.arrays)]
+        arrays = optimizer.start(61, weights.dtype)
         pieces.clear()
         for step in (1, 2):
             optimizer.update(weights, gradient, arrays, step, 0.1, n_threads)
@@ -339,15 +493,36 @@ def test_optimizer_finds_the_bottom_of_a_parabola(name, dtype):
     generator = np.random.default_rng(0)
     q, _ = np.linalg.qr(generator.standard_normal((6, 6)))
     a, goal = q @ np.diag(np.linspace(1, 10, 6)) @ q.T, generator.standard_normal(6)
-    options = {"weight_decay": 0.0} if name == "adamw" else {}
-    optimizer = OPTIMIZERS[name](learning_rate=0.05, **options)
-    weights = np.zeros(6, dtype)
-    arrays = [np.zeros(6, dtype) for _ in range(optimizer.arrays)]
+    options = {"adamw": {"weight_decay": 0.0}, "adagrad": {"learning_rate": 1.0}}.get(name, {})
+    optimizer = OPTIMIZERS[name](**{"learning_rate": 0.05, **options})
+    weights, arrays = np.zeros(6, dtype), optimizer.start(6, dtype)
     schedule = Cosine(400)
     for step in range(400):
         gradient = (a @ (weights - goal)).astype(dtype)
         optimizer.update(weights, gradient, arrays, step + 1, optimizer.learning_rate * schedule.factor(0, step))
     assert_close(weights, goal, 1e-3)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        SGD(2e-4, 0.95),
+        SGD(2e-4, 0.95, nesterov=True),
+        RMSprop(0.02),
+        Adagrad(0.5),
+        Adam(0.02),
+        AdamW(0.02, weight_decay=0.0),
+    ],
+    ids=repr,
+)
+def test_optimizer_follows_rosenbrocks_valley(optimizer):
+    # (1 - x)^2 + 100 (y - x^2)^2, with a curved valley from (-1, 1) to its minimum at (1, 1).
+    weights, arrays, schedule = np.array([-1.0, 1.0]), optimizer.start(2, np.float64), Cosine(6000)
+    for step in range(6000):
+        x, y = weights
+        gradient = np.array([2 * (x - 1) - 400 * x * (y - x * x), 200 * (y - x * x)])
+        optimizer.update(weights, gradient, arrays, step + 1, optimizer.learning_rate * schedule.factor(0, step))
+    assert np.abs(weights - 1).max() < 0.1  # from a distance of 2
 
 
 @every_optimizer
@@ -375,10 +550,46 @@ def test_decays_differ():
 
 
 def test_defaults():
-    assert SGD() == SGD(0.01, 0.0, 0.0)
+    assert SGD() == SGD(0.01, 0.0, 0.0, False)
+    assert Adagrad() == Adagrad(0.01, 0.0, 0.0, 0.0, 1e-10)
     assert RMSprop() == RMSprop(0.002, 0.95, 1e-8, 0.0)
     assert Adam() == Adam(0.001, 0.9, 0.999, 1e-8, 0.0)
     assert AdamW() == AdamW(0.001, 0.9, 0.999, 1e-8, 0.01)
+
+
+# Averages
+
+
+@every_dtype
+def test_blend(dtype, pieces):
+    values, others = normal(0, 61, dtype=dtype), normal(1, 61, dtype=dtype)
+    expected = 0.9 * np.float64(values) + 0.3 * np.float64(others)
+    results = []
+    for n_threads in (1, 3):
+        result = values.copy()
+        blend(result, others, 0.9, 0.3, n_threads)
+        results.append(result)
+    assert max(pieces) == 3
+    assert_close(results[0], expected, 1e-6 if dtype == "float32" else 1e-15)
+    assert_same_bits(results[1], results[0])
+
+
+@every_dtype
+def test_accumulator_is_a_weighted_mean(dtype):
+    gradients, losses, weights = normal(0, 3, 20, dtype=dtype), [0.5, 2.0, 1.0], [4.0, 0.0, 12.0]
+    pending = Accumulator()
+    for _ in range(2):  # the second time over what the first has left
+        for loss, gradient, weight in zip(losses, gradients, weights, strict=True):
+            pending.add(loss, gradient, weight)
+        assert pending.count == 3
+        loss, gradient = pending.take()
+        assert pending.count == 0
+        assert loss == pytest.approx((0.5 * 4 + 1.0 * 12) / 16)
+        assert_close(gradient, np.average(np.float64(gradients), axis=0, weights=weights), TOLERANCE[dtype])
+    pending.add(3.0, gradients[0], 0.0)
+    loss, gradient = pending.take()
+    assert loss == 0.0
+    assert not gradient.any()
 
 
 # Clipping

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numbarnn.kernels.cpu import layout, matmul, tokens
-from numbarnn.kernels.cpu.simd import TILES, VECTORS, panel_width, target, tile_table, tiles
+from numbarnn.kernels.cpu.simd import geometry, panel_width, target, tile_shapes, tile_table, tiles
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 MARGIN = 150  # values around an array: more than a row of four panels
@@ -20,12 +20,12 @@ MARGIN = 150  # values around an array: more than a row of four panels
 
 @numba.njit
 def run_tiles(
-    table, place, count, c0, c0_at, c0_row, a1, a1_at, a1_row, a1_step, a1_length, a1_segments, a1_stride,
-    a2, a2_at, a2_row, a2_length, b, b_at, b_next, c, c_at, c_row,
+    table, place, count, c0, c0_at, c0_row, c0_next, a1, a1_at, a1_row, a1_step, a1_length, a1_segments, a1_stride,
+    a2, a2_at, a2_row, a2_length, b, b_at, b_next, c, c_at, c_row, c_next,
 ):  # fmt: skip
     tiles(
-        table, place, count, c0, c0_at, c0_row, a1, a1_at, a1_row, a1_step, a1_length, a1_segments, a1_stride,
-        a2, a2_at, a2_row, a2_length, b, b_at, b_next, c, c_at, c_row,
+        table, place, count, c0, c0_at, c0_row, c0_next, a1, a1_at, a1_row, a1_step, a1_length, a1_segments, a1_stride,
+        a2, a2_at, a2_row, a2_length, b, b_at, b_next, c, c_at, c_row, c_next,
     )  # fmt: skip
 
 
@@ -69,20 +69,20 @@ def padded(size, dtype):
     return -(-size // w) * w
 
 
-def test_panel_is_two_registers():
-    assert panel_width(np.float32) * 4 == panel_width(np.float64) * 8 == VECTORS * target()[0]
+def test_panel_is_whole_registers():
+    assert panel_width(np.float32) * 4 == panel_width(np.float64) * 8 == geometry().vectors * target()[0]
 
 
 # The tiles
 
 
 @every_dtype
-@pytest.mark.parametrize("place", range(len(TILES)), ids=[f"{rows}x{panels}" for rows, panels in TILES])
+@pytest.mark.parametrize("place", range(len(tile_shapes())), ids=[f"{rows}x{panels}" for rows, panels in tile_shapes()])
 @pytest.mark.parametrize("transposed", [False, True], ids=["rows", "columns"])
 def test_tiles(dtype, place, transposed):
     generator = np.random.default_rng(place)
     table, w = tile_table(np.dtype(dtype)), panel_width(dtype)
-    rows, panels = TILES[place]
+    rows, panels = tile_shapes()[place]
     for count, k1, segments, k2 in [(1, 1, 1, 0), (1, 0, 1, 1), (1, 0, 0, 0), (2, 5, 1, 4), (3, 3, 4, 7), (0, 3, 1, 3)]:
         n, width = rows * count, panels * w
         a1, a2 = integers(generator, dtype, segments, n, k1), integers(generator, dtype, n, k2)
@@ -98,15 +98,17 @@ def test_tiles(dtype, place, transposed):
             first[s, : values.size] = values.reshape(-1)
         first = Zone(first)
         second = Zone(strided(a2.T, 3) if transposed else strided(a2, 2))
-        product, base = Zone(nan(dtype, n, width + 4)), Zone(strided(c0, 1))
+        # The panels of C lie in blocks of their own, those of C0 side by side.
+        product, base = Zone(nan(dtype, panels, n, w + 4)), Zone(strided(c0, 1))
         b = Zone(panels_of(b))
         run_tiles(
-            table, place, count, base.flat, base.at, width + 1, first.flat, first.at, row, step, k1, segments, stride,
-            second.flat, second.at, row2, k2, b.flat, b.at, (segments * k1 + k2) * w, product.flat, product.at, width + 4,
+            table, place, count, base.flat, base.at, width + 1, w, first.flat, first.at, row, step, k1, segments, stride,
+            second.flat, second.at, row2, k2, b.flat, b.at, (segments * k1 + k2) * w, product.flat, product.at, w + 4,
+            n * (w + 4),
         )  # fmt: skip
-        found = product.values.reshape(n, width + 4)
-        assert np.array_equal(found[:, :width], expected)
-        assert np.isnan(found[:, width:]).all()
+        found = product.values.reshape(panels, n, w + 4)
+        assert np.array_equal(np.concatenate(list(found[..., :w]), axis=-1), expected)
+        assert np.isnan(found[..., w:]).all()
         assert product.intact()
 
 
@@ -402,7 +404,7 @@ def check_weight_gradient(dtype, steps, batch, outputs, inputs, recurrents, take
     x, h, d = Zone(x), Zone(h), Zone(d)
     sums, gradient = Zone(nan(dtype, panels * (x_row + h_row + matmul.CHAINS) * w)), weights.gradient()
     for first, last in ((0, panels // 2), (panels // 2, panels)):
-        gathered = Zone(nan(dtype, (x_row + h_row + w) * matmul.SPAN))
+        gathered = Zone(nan(dtype, (x_row + h_row + 2 * w) * matmul.SPAN))
         matmul.weight_gradient(
             tile_table(np.dtype(dtype)), x.values, x_row, inputs, span(0),
             h.flat, h.at, h_row, recurrents, span(1),
@@ -434,24 +436,24 @@ def test_weight_gradient_of_many_rows(dtype, steps, batch):
     steps=st.integers(1, 6),
     batch=st.integers(1, 40),
     columns=st.integers(1, 40),
-    gap=st.integers(0, 9),
     seed=st.integers(0, 99),
 )
-def test_time_major_and_back(dtype, steps, batch, columns, gap, seed):
+def test_time_major_and_back(dtype, steps, batch, columns, seed):
     generator = np.random.default_rng(seed)
+    gap = padded(columns, dtype) - columns
     order, lengths = generator.permutation(batch), generator.integers(0, steps + 1, batch)
     x = integers(generator, dtype, batch, steps, columns)
     source, rows = Zone(x), Zone(nan(dtype, steps, batch, columns + gap))
-    layout.to_time_major(source.values, batch, steps, columns, order, rows.values, columns + gap)
+    layout.to_time_major(source.values, batch, steps, columns, order, rows.values, columns + gap, 0, batch)
     found = rows.values.reshape(steps, batch, columns + gap)
     assert np.array_equal(found[:, :, :columns], x[order].transpose(1, 0, 2))
-    assert not found[:, :, columns:].any()
+    assert np.isfinite(found).all()
     assert rows.intact()
     back, expected = Zone(nan(dtype, batch, steps, columns)), x.copy()
     for i in range(batch):
         found[lengths[i] :, i] = np.nan
         expected[order[i], lengths[i] :] = 0
-    layout.to_sample_major(rows.values, columns + gap, batch, steps, columns, order, lengths, back.values)
+    layout.to_sample_major(rows.values, columns + gap, batch, steps, columns, order, lengths, back.values, 0, batch)
     assert np.array_equal(back.values, expected.reshape(-1))
     assert back.intact()
 

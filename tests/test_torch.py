@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from conftest import assert_close, normal
 
-from numbarnn import GRU, LSTM, RNN, Model
+from numbarnn import GRU, LSTM, RNN, Dense, Model, Trainer
 from numbarnn.batch import Call, Signal
+from numbarnn.data import Batch
 from numbarnn.inputs import to_rows
-from numbarnn.losses import MeanSquaredError, SoftmaxCrossEntropy
-from numbarnn.optim import SGD, Adam, AdamW, RMSprop, clip_by_norm, clip_by_value
+from numbarnn.losses import BinaryCrossEntropy, Huber, MeanAbsoluteError, MeanSquaredError, SoftmaxCrossEntropy
+from numbarnn.optim import SGD, Adagrad, Adam, AdamW, RMSprop, clip_by_norm, clip_by_value
 
 torch = pytest.importorskip("torch", reason="torch is not installed; it is the other side of every comparison here")
 
@@ -97,6 +98,17 @@ OPTIMIZERS = {
         torch.optim.RMSprop,
         {"lr": 0.1, "alpha": 0.9, "eps": 1e-6, "weight_decay": 0.03},
     ),
+    "SGD-nesterov": (
+        SGD(0.1, 0.9, 0.01, nesterov=True),
+        torch.optim.SGD,
+        {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "nesterov": True},
+    ),
+    "Adagrad": (Adagrad(0.1), torch.optim.Adagrad, {"lr": 0.1}),
+    "Adagrad-options": (
+        Adagrad(0.1, lr_decay=0.1, weight_decay=0.2, initial_accumulator=0.3, epsilon=1e-3),
+        torch.optim.Adagrad,
+        {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.2, "initial_accumulator_value": 0.3, "eps": 1e-3},
+    ),
     "Adam": (Adam(0.1), torch.optim.Adam, {"lr": 0.1}),
     "Adam-decay": (
         Adam(0.1, beta1=0.8, beta2=0.95, epsilon=1e-6, weight_decay=0.03),
@@ -113,7 +125,7 @@ OPTIMIZERS = {
 def test_optimizers(name, dtype):
     ours, torch_class, options = OPTIMIZERS[name]
     start = 0.1 * normal(0, 50, dtype=dtype)
-    weights, arrays = start.copy(), [np.zeros_like(start) for _ in range(ours.arrays)]
+    weights, arrays = start.copy(), ours.start(50, start.dtype)
     parameter = torch.nn.Parameter(torch.tensor(start))
     theirs = torch_class([parameter], **options)
     for step in range(1, 8):
@@ -158,14 +170,15 @@ def value_and_gradient(loss, logits, target, reduction):
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize("ignored", [False, True], ids=["all", "some-ignored"])
-def test_softmax_cross_entropy(dtype, reduction, weighted, ignored):
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+def test_softmax_cross_entropy(dtype, reduction, weighted, ignored, smoothing):
     classes, ignore_index = 7, -1
     generator = np.random.default_rng(0)
     logits, target = 3 * normal(1, N, T, classes, dtype=dtype), generator.integers(0, classes, (N, T))
     if ignored:
         target[generator.random((N, T)) < 0.3] = ignore_index
     weight = generator.uniform(0.2, 2.0, classes) if weighted else None
-    loss = SoftmaxCrossEntropy(None if weight is None else tuple(weight), ignore_index)
+    loss = SoftmaxCrossEntropy(None if weight is None else tuple(weight), ignore_index, smoothing)
     value, gradient = value_and_gradient(loss, logits, target, reduction)
     given = leaf(logits)
     expected = torch.nn.functional.cross_entropy(
@@ -174,6 +187,7 @@ def test_softmax_cross_entropy(dtype, reduction, weighted, ignored):
         weight=None if weight is None else torch.tensor(weight.astype(dtype)),
         ignore_index=ignore_index,
         reduction=reduction,
+        label_smoothing=smoothing,
     )
     expected.backward()
     close = 2e-6 if dtype == "float32" else 1e-12
@@ -181,16 +195,53 @@ def test_softmax_cross_entropy(dtype, reduction, weighted, ignored):
     assert_close(gradient, given.grad.numpy(), close, "gradient")
 
 
+FUNCTIONAL = torch.nn.functional
+OF_NUMBERS = {
+    "mse": (MeanSquaredError(), FUNCTIONAL.mse_loss, {}),
+    "mae": (MeanAbsoluteError(), FUNCTIONAL.l1_loss, {}),
+    "huber": (Huber(), FUNCTIONAL.huber_loss, {}),
+    "huber-delta": (Huber(0.4), FUNCTIONAL.huber_loss, {"delta": 0.4}),
+    "binary": (BinaryCrossEntropy(), FUNCTIONAL.binary_cross_entropy_with_logits, {}),
+    "binary-weight": (
+        BinaryCrossEntropy((0.5, 2.0, 1.0, 0.0)),
+        FUNCTIONAL.binary_cross_entropy_with_logits,
+        {"pos_weight": (0.5, 2.0, 1.0, 0.0)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OF_NUMBERS)
 @every_dtype
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_mean_squared_error(dtype, reduction):
-    outputs, target = normal(1, N, T, 4, dtype=dtype), normal(2, N, T, 4, dtype=dtype)
-    value, gradient = value_and_gradient(MeanSquaredError(), outputs, target, reduction)
+def test_losses_of_numbers(name, dtype, reduction):
+    loss, function, options = OF_NUMBERS[name]
+    outputs, target = 3 * normal(1, N, T, 4, dtype=dtype), normal(2, N, T, 4, dtype=dtype)
+    if name.startswith("binary"):
+        target = np.random.default_rng(2).random((N, T, 4)).astype(dtype)
+    options = {k: torch.tensor(v, dtype=getattr(torch, dtype)) if k == "pos_weight" else v for k, v in options.items()}
+    value, gradient = value_and_gradient(loss, outputs, target, reduction)
     given = leaf(outputs)
-    expected = torch.nn.functional.mse_loss(given, torch.tensor(target), reduction=reduction)
+    expected = function(given, torch.tensor(target), reduction=reduction, **options)
     if reduction == "sum":
         expected = expected / 4  # the sum over steps of the mean over features
     expected.backward()
     close = 2e-6 if dtype == "float32" else 1e-12
     assert_close(value, expected.item(), close, "value")
     assert_close(gradient, given.grad.numpy(), close, "gradient")
+
+
+@every_dtype
+def test_moving_average(dtype):
+    """Our average of the weights is that of torch's `swa_utils.AveragedModel`."""
+    x, y = normal(0, 12, 5, 2), normal(1, 12, 5, 1)
+    model = Model([RNN(3), Dense(1)], input_size=2, dtype=dtype, n_threads=1)
+    weights = torch.nn.Linear(model.params.flat.size, 1, bias=False, dtype=getattr(torch, dtype))
+    theirs = torch.optim.swa_utils.AveragedModel(weights, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.8))
+    trainer = Trainer(model, "mse", SGD(0.3), average=0.8)
+    for _ in range(5):
+        trainer.train_batch(Batch(x, y))
+        with torch.no_grad():
+            weights.weight[0] = torch.tensor(model.params.flat.copy())
+        theirs.update_parameters(weights)
+    average = theirs.module.weight.detach().numpy()[0]
+    assert_close(trainer.average, average, 1e-6 if dtype == "float32" else 1e-14)

@@ -1,5 +1,7 @@
 """Training: steps, epochs, validation, truncation, interruption, progress."""
 
+import contextlib
+import itertools
 import os
 import re
 import signal
@@ -12,6 +14,7 @@ import pytest
 from conftest import assert_close, assert_same_bits
 
 from numbarnn import LSTM, RNN, Dense, Model, OneHot, Trainer
+from numbarnn.average import EMA
 from numbarnn.data import ArraySource, Batch, TokenStream
 from numbarnn.errors import DivergedError, ShapeError
 from numbarnn.history import Callback, EarlyStopping
@@ -183,6 +186,146 @@ def test_carried_state_needs_the_same_samples():
         trainer.train_batch(Batch(x[:4], y[:4], keep_state=True))
 
 
+# Accumulated gradients, averaged weights
+
+
+@pytest.mark.parametrize("accumulate", [2, 4])
+def test_accumulated_batches_are_one_batch(accumulate):
+    """Parts of different sizes and lengths give the step of the whole, weighted by their valid steps."""
+    x, y = task(16)
+    lengths = np.array([7, 0, 3, 1, 7, 2, 5, 6, 4, 1, 1, 1, 7, 7, 3, 2])
+    parts = {2: [0, 5, 16], 4: [0, 1, 2, 9, 16]}[accumulate]  # one of them has no valid step
+    model, twin = net(), net()
+    options = {"optimizer": Adam(0.05), "clip_norm": 0.02}
+    trainer, whole = Trainer(model, accumulate=accumulate, **options), Trainer(twin, **options)
+    for step in range(3):
+        batches = [Batch(x[a:b], y[a:b], lengths[a:b]) for a, b in itertools.pairwise(parts)]
+        total = sum(loss * weight for loss, weight in map(trainer.train_batch, batches))
+        loss, weight = whole.train_batch(Batch(x, y, lengths))
+        assert total == pytest.approx(loss * weight, rel=1e-12)
+        assert trainer.step == whole.step == step + 1
+        assert_close(model.params.flat, twin.params.flat, 1e-10)
+
+
+def test_what_is_left_at_the_end_of_an_epoch_makes_a_step():
+    x, y = task(50)
+    model, twin = net(), net()
+    options = {"batch_size": 10, "shuffle": False, "epochs": 1, "optimizer": SGD(0.5)}
+    steps = []
+
+    class Steps(Callback):
+        def on_batch_end(self, trainer, loss):
+            steps.append(trainer.step)
+
+        def on_epoch_end(self, trainer, record):
+            steps.append(trainer.step)
+
+    history = fit(model, x, y, accumulate=2, callbacks=[Steps()], **options)
+    assert steps == [0, 1, 1, 2, 2, 3]
+    trainer = Trainer(twin, optimizer=SGD(0.5))
+    for rows in (slice(0, 20), slice(20, 40), slice(40, 50)):
+        trainer.train_batch(Batch(x[rows], y[rows]))
+    assert_close(model.params.flat, twin.params.flat, 1e-12)
+    assert len(history) == 1
+
+
+def test_accumulated_batches_have_masks_of_their_own():
+    x, y = task(8)
+    model = net(dropout=0.5, num_layers=2)
+    trainer = Trainer(model, optimizer=SGD(0.0), accumulate=9)
+    losses = {trainer.train_batch(Batch(x, y))[0] for _ in range(3)}
+    assert len(losses) == 3
+
+
+def test_divergence_in_an_accumulated_step():
+    x, y = task(8)
+    model = Model([RNN(3), Dense(1)], input_size=1, dtype="float64")
+    before = model.params.flat.copy()
+    trainer = Trainer(model, "mse", accumulate=2)
+    with np.errstate(all="ignore"):
+        trainer.train_batch(Batch(x, y[:, :, None] + 1e200))
+        with pytest.raises(DivergedError):
+            trainer.train_batch(Batch(x, y[:, :, None]))
+    assert_same_bits(model.params.flat, before)
+    trainer.train_batch(Batch(x, y[:, :, None]))
+    trainer.train_batch(Batch(x, y[:, :, None]))
+    assert np.isfinite(model.params.flat).all()
+    assert trainer.step == 1
+
+
+@pytest.mark.parametrize("final", [True, False])
+def test_average_of_the_weights(final):
+    """The average follows its equation, is what validation scores, and is what training ends with by choice."""
+    weights, scores = [], []
+
+    class Keep(Callback):
+        def on_batch_end(self, trainer, loss):
+            weights.append(trainer.model.params.flat.copy())
+
+        def on_epoch_end(self, trainer, record):
+            assert_same_bits(trainer.model.params.flat, weights[-1])
+            scores.append(record["val_loss"])
+
+    x, y = task()
+    model = net()
+    fit(model, x, y, epochs=2, batch_size=12, average=EMA(0.7, final=final), validation=0.2, callbacks=[Keep()])
+    average = weights[0]
+    for each in weights[1:]:
+        average = 0.7 * average + 0.3 * each
+    assert len(weights) == 8
+    if final:
+        assert_close(model.params.flat, average, 1e-14)
+    else:
+        assert_same_bits(model.params.flat, weights[-1])
+    twin = net()
+    twin.set_flat(average)
+    assert scores[-1] == pytest.approx(Trainer(twin).evaluate((x[48:], y[48:])), rel=1e-12)
+
+
+def test_average_and_early_stopping_keep_the_average_of_the_best_epoch(monkeypatch):
+    averages = []
+
+    def evaluate(self, source):
+        averages.append(self.model.params.flat.copy())
+        return [3.0, 1.0, 2.0, 2.0][len(averages) - 1]
+
+    monkeypatch.setattr(Trainer, "evaluate", evaluate)
+    model = net()
+    history = fit(model, *task(), epochs=20, validation=0.2, stopping=2, average=0.8)
+    assert (len(history), history.best) == (4, 1)
+    assert_same_bits(model.params.flat, averages[1])
+
+
+def test_weights_come_back_whatever_ends_validation(monkeypatch):
+    trainer = Trainer(net(), average=0.5)
+    for _ in range(2):
+        trainer.train_batch(Batch(*task(8)))
+    weights = trainer.model.params.flat.copy()
+    assert not np.array_equal(trainer.average, weights)
+
+    def interrupted(self, source):
+        assert_same_bits(trainer.model.params.flat, trainer.average)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "evaluate", interrupted)
+    with trainer.averaged(), contextlib.suppress(KeyboardInterrupt):
+        trainer.evaluate(None)
+    assert_same_bits(trainer.model.params.flat, weights)
+    with contextlib.suppress(KeyboardInterrupt), trainer.averaged():
+        trainer.evaluate(None)
+    assert_same_bits(trainer.model.params.flat, weights)
+    plain = Trainer(net())
+    before = plain.model.params.flat.copy()
+    with plain.averaged():
+        assert_same_bits(plain.model.params.flat, before)
+
+
+def test_validation_that_is_not_a_number_is_worse_than_any_number(monkeypatch):
+    values = iter([np.nan, 2.0, np.nan, 1.0])
+    monkeypatch.setattr(Trainer, "evaluate", lambda self, source: next(values))
+    assert fit(net(), *task(), epochs=4, validation=0.2, stopping=9).best == 3
+
+
 # Early stopping and callbacks
 
 
@@ -315,6 +458,10 @@ def test_nan_in_the_padding_is_none():
         ({"clip_norm": 0}, ValueError, "clip_norm"),
         ({"clip_value": "5"}, ValueError, "clip_value"),
         ({"tbptt": 0}, ValueError, "tbptt"),
+        ({"accumulate": 0}, ValueError, "accumulate"),
+        ({"accumulate": 1.5}, ValueError, "accumulate"),
+        ({"average": 1.0}, ValueError, "decay"),
+        ({"average": "ema"}, ValueError, "decay"),
         ({"seconds": 0}, ValueError, "seconds"),
         ({"optimizer": "adagard"}, ValueError, "adagard"),
         ({"loss": "entropy"}, ValueError, "entropy"),

@@ -11,6 +11,7 @@ recurrent_planes    dict: plane -> gate whose rows of ``weight_hh`` the recurren
 states              what is carried from step to step; the first is the output, and what the recurrent product sees
 saved               values that `forward` keeps for `backward`
 units               weights a unit has of its own (IndRNN's u), each of shape (H,)
+unit_init           optional: the kind of weights that `numbarnn.initializers` draws ``units`` like; "unit" or "bias"
 ==================  ======================================================================================================
 
 and two static functions of scalars, `forward` directly above `backward`:
@@ -26,19 +27,41 @@ They are compiled, so: no arrays, no Python objects, no names but modules' const
 from here), and constants in the type of an argument, ``one = type(h)(1)``, since 1.0 would turn float32 into float64.
 Called from Python, on NumPy scalars, they compute the same (`tests/` and `register` do). Values other than numbers do
 not fit: an option that changes the planes is another cell.
+
+Two phases
+----------
+Where the recurrent product must see something other than h_{t-1}, as in the GRU with the reset before the product, a
+step has two phases: a product of h_{t-1}, then a second product of an *inner* value that is computed from the first.
+A cell that has `inner` is such a cell, and says in addition:
+
+==================  ======================================================================================================
+inner               the name of the inner value, a tuple of one
+inner_planes        dict: plane -> gate whose rows of ``weight_hh`` the second product adds to it; planes adjacent, none
+                    of them in `recurrent_planes`, nor their gates
+inner_saved         values that `inner_forward` keeps for `inner_backward`
+==================  ======================================================================================================
+
+``inner_forward(cell, planes, states, units) -> (inner, inner_saved)``
+    planes : what they hold after the first product. `forward` then sees them after the second.
+
+``inner_backward(cell, inner_saved, states, units, dinner) -> (dplanes, dstates, dunits)``
+    The driver adds what it returns to what `backward` returned.
 """
 
 import inspect
+import operator
 
 import numpy as np
 
 from numbarnn.cells.gru import GRU
+from numbarnn.cells.gru_before import ResetBeforeGRU
 from numbarnn.cells.indrnn import IndRNN
 from numbarnn.cells.lstm import LSTM
+from numbarnn.cells.peephole import PeepholeLSTM
 from numbarnn.cells.rnn import RNN
 from numbarnn.kernels.scalar import sigmoid, tanh
 
-__all__ = ["CELLS", "GRU", "LSTM", "RNN", "IndRNN", "register", "sigmoid", "tanh"]
+__all__ = ["CELLS", "GRU", "LSTM", "RNN", "IndRNN", "PeepholeLSTM", "ResetBeforeGRU", "register", "sigmoid", "tanh"]
 
 CELLS = {}
 
@@ -46,6 +69,11 @@ _NAMES = ("gates", "planes", "states", "saved", "units")
 _ARGUMENTS = {
     "forward": ("cell", "planes", "states", "units"),
     "backward": ("cell", "saved", "states", "units", "after", "gradients"),
+}
+_INNER_NAMES = ("inner", "inner_saved")
+_INNER_ARGUMENTS = {
+    "inner_forward": ("cell", "planes", "states", "units"),
+    "inner_backward": ("cell", "inner_saved", "states", "units", "dinner"),
 }
 
 
@@ -101,36 +129,92 @@ def cell_record(config: dict):
     return CELLS[name](**options)
 
 
+def two_phases(cell) -> bool:
+    """Return whether a cell has a second product, and so a driver of its own."""
+    return bool(getattr(cell, "inner", ()))
+
+
+def inner_planes(cell) -> dict:
+    """Return plane -> gate of the second product; empty where there is none."""
+    return cell.inner_planes if two_phases(cell) else {}
+
+
+def hidden_planes(cell) -> dict:
+    """Return plane -> gate of all rows of ``weight_hh`` that are used, whatever they are multiplied with."""
+    return {**cell.recurrent_planes, **inner_planes(cell)}
+
+
+def typed(record):
+    """Return a record whose options have the types of their defaults: another type would compile the drivers once more.
+
+    Raises
+    ------
+    TypeError
+        If an option is not a number, or not an integer where its default is one.
+    """
+    convert = {bool: bool, int: lambda value: int(operator.index(value)), float: float}
+    options = {}
+    for name, default in record._field_defaults.items():
+        value = getattr(record, name)
+        try:
+            options[name] = convert.get(type(default), lambda value: value)(value)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"option {name} of {type(record).__name__} must be of its default's type, "
+                f"{type(default).__name__}, got {value!r}"
+            ) from None
+    return record._replace(**options)
+
+
 def check(cell_class):
     """Raise TypeError or ValueError where a class breaks the contract of this module; see `register`."""
     name = getattr(cell_class, "__name__", repr(cell_class))
     if not (isinstance(cell_class, type) and issubclass(cell_class, tuple) and hasattr(cell_class, "_fields")):
         raise TypeError(f"a cell must be a typing.NamedTuple class, got {cell_class!r}")
-    for attribute in _NAMES:
+    two = two_phases(cell_class)
+    for attribute in (*_NAMES, *_INNER_NAMES) if two else _NAMES:
         names = getattr(cell_class, attribute, None)
         if not isinstance(names, tuple) or not all(isinstance(n, str) for n in names):
             raise TypeError(f"{name}.{attribute} must be a tuple of names, got {names!r}")
-    for attribute in ("input_planes", "recurrent_planes"):
-        planes = getattr(cell_class, attribute, None)
-        if not isinstance(planes, dict):
-            raise TypeError(f"{name}.{attribute} must be a dict of plane -> gate, got {planes!r}")
-        unknown = [p for p in planes if p not in cell_class.planes] + [
-            g for g in planes.values() if g not in cell_class.gates
-        ]
-        if unknown:
-            raise ValueError(f"{name}.{attribute} names {unknown}, which are neither its planes nor its gates")
-        if len(set(planes.values())) < len(planes):
-            raise ValueError(f"{name}.{attribute} must name every gate once, got {planes}")
-        places = [cell_class.planes.index(p) for p in planes]
-        if places and places != list(range(places[0], places[0] + len(places))):
-            raise ValueError(f"{name}.{attribute} must name adjacent planes in their order, got {list(planes)}")
+    for attribute in (
+        ("input_planes", "recurrent_planes", "inner_planes") if two else ("input_planes", "recurrent_planes")
+    ):
+        _check_planes(cell_class, attribute)
     if not cell_class.states:
         raise TypeError(f"{name}.states is empty; a cell needs one state, its output")
-    for function, arguments in _ARGUMENTS.items():
+    if two:
+        if len(cell_class.inner) != 1:
+            raise ValueError(f"{name}.inner must name one value, got {cell_class.inner}")
+        planes, inner = cell_class.recurrent_planes, cell_class.inner_planes
+        if not inner or set(planes) & set(inner) or set(planes.values()) & set(inner.values()):
+            raise ValueError(
+                f"{name}.inner_planes must name planes and gates that recurrent_planes does not, got {inner} beside {planes}"
+            )
+    if getattr(cell_class, "unit_init", "unit") not in ("unit", "bias"):
+        raise ValueError(f"{name}.unit_init must be 'unit' or 'bias', got {cell_class.unit_init!r}")
+    for function, arguments in (_ARGUMENTS | _INNER_ARGUMENTS if two else _ARGUMENTS).items():
         found = getattr(cell_class, function, None)
         if not inspect.isfunction(found) or tuple(inspect.signature(found).parameters) != arguments:
             raise TypeError(f"{name}.{function} must be a static function of ({', '.join(arguments)})")
     _check_results(cell_class)
+
+
+def _check_planes(cell_class, attribute):
+    """Raise where the planes of one product break the contract."""
+    name = cell_class.__name__
+    planes = getattr(cell_class, attribute, None)
+    if not isinstance(planes, dict):
+        raise TypeError(f"{name}.{attribute} must be a dict of plane -> gate, got {planes!r}")
+    unknown = [p for p in planes if p not in cell_class.planes] + [
+        g for g in planes.values() if g not in cell_class.gates
+    ]
+    if unknown:
+        raise ValueError(f"{name}.{attribute} names {unknown}, which are neither its planes nor its gates")
+    if len(set(planes.values())) < len(planes):
+        raise ValueError(f"{name}.{attribute} must name every gate once, got {planes}")
+    places = [cell_class.planes.index(p) for p in planes]
+    if places and places != list(range(places[0], places[0] + len(places))):
+        raise ValueError(f"{name}.{attribute} must name adjacent planes in their order, got {list(planes)}")
 
 
 def _check_results(cell_class):
@@ -148,8 +232,15 @@ def _check_results(cell_class):
     after, saved = _tuples(
         f"{name}.forward", cell_class.forward(cell, planes, states, units), ("states", "saved"), cell
     )
+    gradients = ("planes", "states", "units")
     results = cell_class.backward(cell, saved, states, units, after, numbers(cell_class.states))
-    _tuples(f"{name}.backward", results, ("planes", "states", "units"), cell)
+    _tuples(f"{name}.backward", results, gradients, cell)
+    if two_phases(cell_class):
+        inner, kept = _tuples(
+            f"{name}.inner_forward", cell_class.inner_forward(cell, planes, states, units), _INNER_NAMES, cell
+        )
+        results = cell_class.inner_backward(cell, kept, states, units, inner)
+        _tuples(f"{name}.inner_backward", results, gradients, cell)
 
 
 def _tuples(function, results, roles, cell):
@@ -161,5 +252,5 @@ def _tuples(function, results, roles, cell):
     return results
 
 
-for _cell in (RNN, LSTM, GRU, IndRNN):
+for _cell in (RNN, LSTM, PeepholeLSTM, GRU, ResetBeforeGRU, IndRNN):
     register(_cell)

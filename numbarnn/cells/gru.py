@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from numbarnn.kernels.scalar import sigmoid, tanh
+from numbarnn.cells.gate import FREE, candidate, candidate_slope, gate, gate_slope
 
 
 class GRU(NamedTuple):
@@ -14,14 +14,24 @@ class GRU(NamedTuple):
         n    = tanh(W x_t + b_n + r (R h_{t-1} + b'_n))         candidate
         h_t  = (1 - z) n + z h_{t-1}
 
-    The paper applies the reset before the product, ``R (r h_{t-1})``, and its z has the opposite sense in some
-    libraries.
+    The paper applies the reset before the product, `numbarnn.cells.ResetBeforeGRU`, and its z has the opposite sense
+    in some libraries.
+
+    Parameters
+    ----------
+    hold_r, hold_z, hold_n : float
+        A number at which r, z or n is held, whatever its pre-activation; its weights get a gradient of exactly zero.
+        `numbarnn.cells.gate.FREE`: not held.
 
     References
     ----------
     K. Cho et al., "Learning phrase representations using RNN encoder-decoder", EMNLP 2014 (eq. 5-8, reset before the
     product).
     """
+
+    hold_r: float = FREE
+    hold_z: float = FREE
+    hold_n: float = FREE
 
     gates = ("r", "z", "n")
     planes = ("n_x", "r", "z", "n_h")
@@ -35,8 +45,8 @@ class GRU(NamedTuple):
     def forward(cell, planes, states, units):
         n_x, r, z, n_h = planes
         (h,) = states
-        r, z = sigmoid(r), sigmoid(z)
-        n = tanh(n_x + r * n_h)
+        r, z = gate(cell.hold_r, r), gate(cell.hold_z, z)
+        n = candidate(cell.hold_n, n_x + r * n_h)
         return (n + z * (h - n),), (r, z, n, n_h)
 
     @staticmethod
@@ -45,7 +55,7 @@ class GRU(NamedTuple):
         (h,) = states
         (dh,) = gradients
         one = type(h)(1)
-        dn = dh * (one - z) * (one - n * n)
-        dr = dn * n_h * r * (one - r)
-        dz = dh * (h - n) * z * (one - z)
+        dn = dh * (one - z) * candidate_slope(cell.hold_n, n)
+        dr = dn * n_h * gate_slope(cell.hold_r, r)
+        dz = dh * (h - n) * gate_slope(cell.hold_z, z)
         return (dn, dr, dz, dn * r), (dh * z,), ()

@@ -2,7 +2,23 @@
 
 from typing import NamedTuple
 
-from numbarnn.kernels.scalar import sigmoid, tanh
+from numbarnn.cells.gate import FREE, candidate, candidate_slope, gate, gate_slope
+from numbarnn.kernels.scalar import fma, inlined, tanh
+
+
+@inlined
+def forget_gate(cell, i, x):
+    """Return f: of its pre-activation x, held, or 1 - i where the gates are coupled."""
+    hold = cell.hold_f if cell.coupled == 0 else 1.0
+    return fma(type(x)(-cell.coupled), i, gate(hold, x))
+
+
+@inlined
+def input_and_forget_slopes(cell, i, f, g, c, dc):
+    """Return the gradients of the pre-activations of i and f from that of the carry f c + i g."""
+    coupled = type(c)(cell.coupled)
+    alone = type(c)(1) - coupled
+    return dc * fma(-coupled, c, g) * gate_slope(cell.hold_i, i), alone * dc * c * gate_slope(cell.hold_f, f)
 
 
 class LSTM(NamedTuple):
@@ -15,11 +31,27 @@ class LSTM(NamedTuple):
         c_t     = f c_{t-1} + i g                          carry
         h_t     = o tanh(c_t)
 
+    Parameters
+    ----------
+    coupled : int
+        1: f = 1 - i, which the forget gate's weights do not enter (``input_forget`` of ONNX); 0: as above.
+    hold_i, hold_f, hold_g, hold_o : float
+        A number at which i, f, g or o is held, whatever its pre-activation; its weights get a gradient of exactly
+        zero. `numbarnn.cells.gate.FREE`: not held. f of a coupled cell is 1 - i, held or not.
+
     References
     ----------
     S. Hochreiter, J. Schmidhuber, "Long short-term memory", Neural Computation 9 (1997) 1735-1780; F. A. Gers, J.
-    Schmidhuber, F. Cummins, "Learning to forget", Neural Computation 12 (2000) 2451-2471 (the forget gate).
+    Schmidhuber, F. Cummins, "Learning to forget", Neural Computation 12 (2000) 2451-2471 (the forget gate); K. Greff,
+    R. K. Srivastava, J. Koutnik, B. R. Steunebrink, J. Schmidhuber, "LSTM: a search space odyssey", IEEE Transactions on
+    Neural Networks and Learning Systems 28 (2017) 2222-2232 (coupled gates).
     """
+
+    coupled: int = 0
+    hold_i: float = FREE
+    hold_f: float = FREE
+    hold_g: float = FREE
+    hold_o: float = FREE
 
     gates = ("i", "f", "g", "o")
     planes = ("i", "f", "g", "o")
@@ -31,7 +63,8 @@ class LSTM(NamedTuple):
 
     @staticmethod
     def forward(cell, planes, states, units):
-        i, f, g, o = sigmoid(planes[0]), sigmoid(planes[1]), tanh(planes[2]), sigmoid(planes[3])
+        i, g, o = gate(cell.hold_i, planes[0]), candidate(cell.hold_g, planes[2]), gate(cell.hold_o, planes[3])
+        f = forget_gate(cell, i, planes[1])
         c = f * states[1] + i * g
         return (o * tanh(c), c), (i, f, g, o)
 
@@ -42,8 +75,7 @@ class LSTM(NamedTuple):
         one = type(dh)(1)
         squashed = tanh(after[1])
         dc = dc + dh * o * (one - squashed * squashed)
-        di = dc * g * i * (one - i)
-        df = dc * states[1] * f * (one - f)
-        dg = dc * i * (one - g * g)
-        do = dh * squashed * o * (one - o)
+        di, df = input_and_forget_slopes(cell, i, f, g, states[1], dc)
+        dg = dc * i * candidate_slope(cell.hold_g, g)
+        do = dh * squashed * gate_slope(cell.hold_o, o)
         return (di, df, dg, do), (type(dh)(0), dc * f), ()

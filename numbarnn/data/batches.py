@@ -1,17 +1,24 @@
 """Sources of batches: anything with a method ``batches(generator)`` that yields one epoch of `Batch`.
 
-A source may also have ``__len__`` (batches an epoch) and ``items`` (samples or characters an epoch) for the progress
-bar, ``unit`` (their name), and ``check()``, which raises where its data do not fit for training.
+A source may also have ``__len__`` (batches an epoch) and ``items`` (samples or tokens an epoch) for the progress bar,
+``unit`` (their name; of tokens one of `TOKEN_UNITS`), ``check()``, which raises where its data do not fit for training,
+and ``fingerprint()``, a dict of what it yields, by which a checkpoint knows its data again. An epoch must follow from the
+generator alone: a run that goes on within an epoch draws its batches again and leaves out those that it has seen.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import hashlib
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 
 from numbarnn import inputs
 from numbarnn.errors import ShapeError
+
+# Units of sources of which a batch has one for every step of every sample, not one a sample.
+TOKEN_UNITS = ("characters", "bytes", "words")
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,11 @@ class ArraySource:
                     array = np.where(running.reshape(running.shape + (1,) * (array.ndim - 2)), array, 0)
             inputs.check_finite(array, name)
 
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what the batches follow from: shape, type and hash of the arrays, size and order of the batches."""
+        arrays = {name: digest(name, getattr(self, name)) for name in ("x", "y", "lengths", "sample_weight")}
+        return {**arrays, "batch_size": self.batch_size, "shuffle": self.shuffle}
+
     def split(self, fraction: float) -> tuple["ArraySource", "ArraySource"]:
         """Return the source without its last `fraction` of samples, and those, in their order."""
         held = max(1, round(self.items * fraction))
@@ -129,6 +141,8 @@ class TokenStream:
     batch_size, seq_length : int
     whole : bool
         Keep a last, shorter chunk (for evaluation).
+    unit : str
+        What the tokens are, for the progress bar: one of `TOKEN_UNITS`.
 
     Raises
     ------
@@ -136,9 +150,10 @@ class TokenStream:
         If there are fewer than two tokens.
     """
 
-    unit = "characters"
-
-    def __init__(self, tokens, batch_size: int = 50, seq_length: int = 50, *, whole: bool = False):
+    def __init__(
+        self, tokens, batch_size: int = 50, seq_length: int = 50, *, whole: bool = False, unit: str = "characters"
+    ):
+        self.unit = unit
         tokens = np.asarray(tokens)
         if tokens.ndim != 1 or tokens.size < 2:
             raise ShapeError(f"tokens must be a sequence of at least 2, got shape {tokens.shape}")
@@ -158,8 +173,79 @@ class TokenStream:
     def __len__(self) -> int:
         return -(-self.x.shape[1] // self.seq_length)
 
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what the chunks follow from: number and hash of the tokens, streams and steps."""
+        return {
+            "tokens": digest("tokens", self.x),
+            "last": digest("tokens", self.y[:, -1]),
+            "seq_length": self.seq_length,
+        }
+
     def batches(self, generator: np.random.Generator | None = None) -> Iterator[Batch]:
         """Yield the chunks in order."""
         for chunk in range(len(self)):
             steps = slice(chunk * self.seq_length, (chunk + 1) * self.seq_length)
             yield Batch(self.x[:, steps], self.y[:, steps], keep_state=chunk > 0)
+
+
+def digest(name: str, array: np.ndarray | None) -> str | None:
+    """Return type, shape and hash of an array; raise TypeError for Python objects."""
+    if array is None:
+        return None
+    if array.dtype.hasobject:
+        raise TypeError(f"{name} must be an array of numbers, got dtype {array.dtype}")
+    array = np.ascontiguousarray(array)
+    code = hashlib.sha256(array.reshape(-1).view(np.uint8)).hexdigest()[:16]
+    return f"{array.dtype.name} {array.shape} {code}"
+
+
+def checksum(batch: Batch, before: int) -> int:
+    """Return a checksum of a batch that continues the one of the batches before it."""
+    for value in astuple(batch)[:4]:
+        array = np.ascontiguousarray(value) if value is not None else np.zeros(0)
+        before = zlib.crc32(f"{array.dtype} {np.shape(value)}".encode(), before)
+        if not array.dtype.hasobject:  # which training refuses
+            before = zlib.crc32(array.reshape(-1).view(np.uint8), before)
+    return before
+
+
+def make_source(source, y=None, **options):
+    """Return a source for arguments: a source or iterable of batches as it is, arrays or an (x, y) tuple wrapped.
+
+    Parameters
+    ----------
+    source : source, iterable, array or (x, y) tuple
+    y : array-like, optional
+        Targets, where `source` is the array x.
+    options
+        Of `ArraySource`; "shuffle" alone is ignored where nothing is wrapped.
+    """
+    if y is not None:
+        return ArraySource(source, y, **options)
+    if isinstance(source, tuple) and len(source) in (2, 3) and not isinstance(source[0], Batch):
+        names = ("x", "y", "lengths")[: len(source)]
+        return ArraySource(**dict(zip(names, source, strict=True)), **options)
+    if hasattr(source, "batches") or (isinstance(source, Iterable) and not isinstance(source, np.ndarray)):
+        return source
+    raise TypeError(
+        "source must be arrays (x, y), or an object with batches(generator), or an iterable of batches, got "
+        f"{type(source).__name__}"
+    )
+
+
+def batches_of(source, generator: np.random.Generator) -> Iterator[Batch]:
+    """Iterate over one epoch of a source."""
+    for batch in source.batches(generator) if hasattr(source, "batches") else source:
+        yield batch if isinstance(batch, Batch) else Batch(*batch)
+
+
+def with_validation(source, validation):
+    """Return the sources of training and validation for the arguments of `fit`."""
+    source = make_source(source)
+    if isinstance(validation, float):
+        if not isinstance(source, ArraySource) or not 0 < validation < 1:
+            raise ValueError(f"a validation fraction must lie in (0, 1) and needs arrays, got {validation!r}")
+        return source.split(validation)
+    if validation is not None:
+        validation = make_source(validation, **({"shuffle": False} if isinstance(validation, tuple) else {}))
+    return source, validation

@@ -24,8 +24,10 @@ Arrays of a recurrent layer, and who owns them:
 
 =========  ====================  ===============================================================================
 states     (S, T + 1, N, Hp)     slot t holds the states before step t (forward) or after it (reverse); the output
-                                 is state 0 of slots 1..T (forward) or 0..T-1 (reverse): output and tape in one
+                                 is state 0 of slots 1..T (forward) or 0..T-1 (reverse): output and tape in one; where
+                                 no tape is kept, two slots serve all steps and the outputs are written to rows
 saved      (T or 1, K, N, Hp)    what the backward step needs; one slot, overwritten, when nothing is kept
+inner      (T or 1, N, Hp)       what the second product of a cell of two phases sees
 planes     (G, N, Hp)            pre-activations of the current step, scratch
 dplanes    (T, G, N, Hp)         gradients of the pre-activations, read by the weight gradients
 dstates    (S, N, Hp)            gradient of the final states on entry, of the initial states on exit

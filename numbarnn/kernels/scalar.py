@@ -22,7 +22,8 @@ def _fma(typingctx, x, y, z):
     """Return x * y + z: rounded once where Numba's target fuses (elsewhere ``llvm.fma`` would be a library call)."""
 
     def codegen(context, builder, signature, args):
-        fused = "+fma" in context.codegen().magic_tuple()[2].split(",") or "arm" in context.codegen().magic_tuple()[0]
+        triple, _, features = context.codegen().magic_tuple()
+        fused = triple.startswith(("aarch64", "arm64")) or "+fma" in features.split(",")
         return builder.fma(*args) if fused else builder.fadd(builder.fmul(args[0], args[1]), args[2])
 
     return x(x, x, x), codegen

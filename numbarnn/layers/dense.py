@@ -106,7 +106,7 @@ class Dense(Layer):
             )
         else:
             self._affine(call, x, packed.forward, packed.bias, y, rows)
-        return Rows(y, self.size), layout, (), x if call.keep else None
+        return Rows(y, self.size, x.sample_major), layout, (), x if call.keep else None
 
     def backward(
         self, call: Call, packed, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int
@@ -140,7 +140,7 @@ class Dense(Layer):
                 dy.values.reshape(-1), 0, width, rows.samples * width, self.size, rows.active, rows.samples,
                 scratch, sums, gradient, places, a, b,
             ),
-            scratch=(height + lanes) * matmul.SPAN,
+            scratch=(height + 2 * lanes) * matmul.SPAN,
         )  # fmt: skip
         if not need_dx or x.tokens:
             return None, ()

@@ -1,5 +1,6 @@
 """Recurrent layers: stacks of one cell, in one or both directions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -9,7 +10,7 @@ from numbarnn.batch import Call, Layout, Rows, Signal, empty, padded, zeros
 from numbarnn.cells.activation import ACTIVATIONS
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.compile import kernel_for
-from numbarnn.kernels.cpu import matmul, recurrent, tokens
+from numbarnn.kernels.cpu import matmul, recurrent, tokens, two_phase
 from numbarnn.kernels.cpu.dropout import dropout
 from numbarnn.kernels.cpu.simd import panel_width
 from numbarnn.layers.base import Layer, check_flag, check_number, layer
@@ -43,6 +44,7 @@ class _Packed:
     token_rows: np.ndarray
     back_h: np.ndarray
     back_x: np.ndarray
+    back_inner: np.ndarray
 
 
 @dataclass
@@ -54,6 +56,8 @@ class _Tape:
     saved: np.ndarray
     mask: np.ndarray
     operand: np.ndarray
+    inner: np.ndarray
+    inner_saved: np.ndarray
 
 
 @layer
@@ -84,7 +88,8 @@ class Recurrent(Layer):
     init : str
         Scheme of `numbarnn.initializers`: "keras" (default), "torch", "orthogonal", "uniform(a)".
     forget_bias : float or None
-        Initial bias of a gate called "f" (``bias_hh`` is zero there); None leaves it to `init`.
+        Initial bias of a gate called "f" (``bias_hh`` is zero there); None leaves it to `init`. Where f = 1 - i, the input
+        gate gets it with the other sign.
     name : str or None
         Prefix of the parameters' names; None: the class name in lower case, numbered where it repeats.
     cell : NamedTuple
@@ -94,7 +99,7 @@ class Recurrent(Layer):
     -----
     Parameters have torch's names and shapes: ``weight_ih_l0`` (gates * H, C), ``weight_hh_l0`` (gates * H, H),
     ``bias_ih_l0`` and ``bias_hh_l0`` (gates * H,), ``..._l0_reverse`` for the other direction; per-unit weights are
-    ``weight_u_l0`` (H,).
+    ``weight_u_l0`` (H,) of IndRNN, and ``weight_ci_l0``, ``weight_cf_l0``, ``weight_co_l0`` (H,) of an LSTM with peepholes.
 
     Raises
     ------
@@ -133,7 +138,8 @@ class Recurrent(Layer):
             raise TypeError(
                 f"{owner}: {self.cell!r} is no registered cell; decorate its class with numbarnn.cells.register"
             )
-        if self.recurrent_dropout and not self.cell.recurrent_planes:
+        object.__setattr__(self, "cell", cells.typed(self.cell))
+        if self.recurrent_dropout and not cells.hidden_planes(self.cell):
             raise ValueError(f"{owner}: recurrent_dropout needs a recurrent product, which this cell does not have")
 
     # Static description
@@ -176,20 +182,23 @@ class Recurrent(Layer):
         for run in self.runs(signal):
             s = run.suffix
             specs.append(ParamSpec(f"weight_ih{s}", (gates * hidden, run.signal.size), scheme.input))
-            if cell.recurrent_planes:
+            if cells.hidden_planes(cell):
                 specs.append(ParamSpec(f"weight_hh{s}", (gates * hidden, hidden), scheme.recurrent))
             if self.bias:
                 specs.append(ParamSpec(f"bias_ih{s}", (gates * hidden,), self._bias_init(scheme, self.forget_bias)))
-            if self.bias is True and cell.recurrent_planes:
+            if self.bias is True and cells.hidden_planes(cell):
                 rest = None if self.forget_bias is None else 0.0
                 specs.append(ParamSpec(f"bias_hh{s}", (gates * hidden,), self._bias_init(scheme, rest)))
-            specs += [ParamSpec(f"weight_{unit}{s}", (hidden,), scheme.unit) for unit in cell.units]
+            unit_init = getattr(scheme, getattr(cell, "unit_init", "unit"))
+            specs += [ParamSpec(f"weight_{unit}{s}", (hidden,), unit_init) for unit in cell.units]
         return specs
 
     def _bias_init(self, scheme, forget):
         if forget is None or "f" not in self.cell.gates:
             return scheme.bias
-        first = self.cell.gates.index("f") * self.hidden_size
+        coupled = isinstance(self.cell, (cells.LSTM, cells.PeepholeLSTM)) and self.cell.coupled
+        gate, forget = ("i", 0.0 - forget) if coupled else ("f", forget)
+        first = self.cell.gates.index(gate) * self.hidden_size
 
         def init(generator, shape):
             bias = scheme.bias(generator, shape)
@@ -223,7 +232,7 @@ class Recurrent(Layer):
         inputs = run.signal.size
         places = old.places if old else self._places(params, prefix, run)
         products = 0 if run.signal.tokens else inputs
-        recurrents = hidden if cell.recurrent_planes else 0
+        recurrents = hidden if cells.hidden_planes(cell) else 0
         forward = old.forward if old else empty((len(cell.planes) * width * (products + recurrents),), dtype)
         bias = old.bias if old else empty((len(cell.planes) * width,), dtype)
         panels = bias.size // panel_width(dtype)
@@ -248,16 +257,20 @@ class Recurrent(Layer):
         units = zeros((len(cell.units), width), dtype)
         for row, at in zip(units, unit_places, strict=True):
             row[:hidden] = flat[at : at + hidden]
-        back_h = back_x = none
+        back_h = back_x = back_inner = none
         if backward:
-            back_h = self._pack_back(call, flat, places[places[:, 1] >= 0], 1, hidden, old and old.back_h)
+            (first, last), (first_inner, last_inner) = self._ranges()[1], self._inner_range()
+            back_h = self._pack_back(call, flat, places[first:last], 1, hidden, old and old.back_h)
+            back_inner = self._pack_back(call, flat, places[first_inner:last_inner], 1, hidden, old and old.back_inner)
             if not run.signal.tokens:
                 back_x = self._pack_back(call, flat, places[places[:, 0] >= 0], 0, inputs, old and old.back_x)
         unused = old.unused if old else self._unused(params, prefix, run)
-        return _Packed(forward, bias, places, units, unit_places, unused, token_rows, back_h, back_x)
+        return _Packed(forward, bias, places, units, unit_places, unused, token_rows, back_h, back_x, back_inner)
 
     def _pack_back(self, call, flat, places, side, columns, old):
         packed = old
+        if len(places) == 0:
+            return np.zeros(0, call.dtype)
         if packed is None:
             packed = empty((padded(columns, call.dtype) * len(places) * self.hidden_size,), call.dtype)
         panels = padded(columns, call.dtype) // panel_width(call.dtype)
@@ -272,7 +285,7 @@ class Recurrent(Layer):
         """Return (planes, 4): where each plane's rows of weight_ih and weight_hh and its biases begin in the flat parameters."""
         cell, hidden = self.cell, self.hidden_size
         places = np.full((len(cell.planes), 4), -1, np.int64)
-        products = (("ih", cell.input_planes, run.signal.size), ("hh", cell.recurrent_planes, hidden))
+        products = (("ih", cell.input_planes, run.signal.size), ("hh", cells.hidden_planes(cell), hidden))
         for column, (side, planes, size) in enumerate(products):
             for plane, gate in planes.items():
                 row, first = cell.planes.index(plane), cell.gates.index(gate) * hidden
@@ -285,7 +298,10 @@ class Recurrent(Layer):
     def _unused(self, params, prefix, run):
         """Return (place, size) in the flat parameters of the rows of gates that no plane takes: their gradient is zero."""
         cell, hidden, found = self.cell, self.hidden_size, []
-        for side, planes, size in (("ih", cell.input_planes, run.signal.size), ("hh", cell.recurrent_planes, hidden)):
+        for side, planes, size in (
+            ("ih", cell.input_planes, run.signal.size),
+            ("hh", cells.hidden_planes(cell), hidden),
+        ):
             for first, gate in enumerate(cell.gates):
                 for kind, columns in (("weight", size), ("bias", 1)):
                     name = f"{prefix}{kind}_{side}{run.suffix}"
@@ -295,12 +311,20 @@ class Recurrent(Layer):
 
     def _ranges(self):
         """Return the (first, last) planes that x and that h enters."""
+        return self._span(self.cell.input_planes), self._span(self.cell.recurrent_planes)
 
-        def span(planes):
-            places = [self.cell.planes.index(plane) for plane in planes]
-            return (min(places), max(places) + 1) if places else (0, 0)
+    def _inner_range(self):
+        """Return the (first, last) planes that the second product of a cell of two phases enters."""
+        return self._span(cells.inner_planes(self.cell))
 
-        return span(self.cell.input_planes), span(self.cell.recurrent_planes)
+    def _span(self, planes):
+        places = [self.cell.planes.index(plane) for plane in planes]
+        return (min(places), max(places) + 1) if places else (0, 0)
+
+    @property
+    def _driver(self):
+        """The module with the time loops of the cell: `recurrent`, or `two_phase` with the same arguments and some behind."""
+        return two_phase if cells.two_phases(self.cell) else recurrent
 
     # Passes
 
@@ -308,19 +332,26 @@ class Recurrent(Layer):
         """Return (output, its layout, final states, tape)."""
         final = tuple(np.empty(self.state_shape(layout.samples), call.dtype) for _ in self.cell.states)
         signal = Signal(x.size, tokens=x.tokens)
-        tapes, outputs = [], []
-        for place, run in enumerate(self.runs(signal)):
-            if run.column == 0 and run.level > 0:
-                x = self._join(call, outputs[-self.directions :], layout)
-                x = self._drop(call, x, layout, number, run.level)
-            start = None if state is None else [s[place] for s in state]
-            h, ends, tape = self._run_forward(call, run, packed[place], x, layout, start, (number << 8) + 128 + place)
-            outputs.append(h)
-            tapes.append(tape)
-            for whole, end in zip(final, ends, strict=True):
-                whole[place] = layout.unsort(end)
+        tapes = []
+        for level in range(self.num_layers):
+            x = self._drop(call, x, layout, number, level) if level > 0 else x
+            out = None
+            if not call.keep and (self.return_sequences or level < self.num_layers - 1):
+                out = self._output_rows(call, layout, number, level)
+            outputs = []
+            for place, run in list(enumerate(self.runs(signal)))[
+                level * self.directions : (level + 1) * self.directions
+            ]:
+                start = None if state is None else [s[place] for s in state]
+                stream = (number << 8) + 128 + place
+                h, ends, tape = self._run_forward(call, run, packed[place], x, layout, start, stream, out)
+                outputs.append(h)
+                tapes.append(tape)
+                for whole, end in zip(final, ends, strict=True):
+                    whole[place] = layout.unsort(end)
+            x = self._join(call, outputs, layout) if call.keep else out
         if self.return_sequences:
-            return self._join(call, outputs[-self.directions :], layout), layout, final, tapes
+            return x, layout, final, tapes
         last = call.zeros((layout.samples, padded(self.hidden_size * self.directions, call.dtype)))
         for direction in range(self.directions):
             column = direction * self.hidden_size
@@ -354,7 +385,15 @@ class Recurrent(Layer):
                     whole[place] = layout.unsort(part[:, :hidden])
         return dx, dstart
 
-    def _run_forward(self, call, run, packed, x, layout, start, stream):
+    def _output_rows(self, call, layout, number, level):
+        """Return the rows that the runs of a level write their outputs to where no tape holds them."""
+        size, rows = self.hidden_size * self.directions, layout.steps * layout.samples
+        if not (call.direct and layout.full):
+            return Rows(call.empty((rows, padded(size, call.dtype))), size)
+        last = number == call.last and level == self.num_layers - 1
+        return Rows(np.empty((rows, size), call.dtype) if last else call.empty((rows, size)), size, sample_major=True)
+
+    def _run_forward(self, call, run, packed, x, layout, start, stream, out):
         cell, hidden, dtype = self.cell, self.hidden_size, call.dtype
         width, steps, samples = padded(hidden, dtype), layout.steps, layout.samples
         none = np.zeros(0, dtype)
@@ -363,38 +402,47 @@ class Recurrent(Layer):
             for s, values in enumerate(start):
                 first[s, :, :hidden] = layout.sort(values)
         final = call.empty(first.shape)
-        states = call.empty((len(cell.states), steps + 1, samples, width))
+        states = call.empty((len(cell.states), steps + 1 if call.keep else 2, samples, width))
         saved = call.empty((steps if call.keep else 1, len(cell.saved), samples, width))
         planes = call.empty((len(cell.planes), samples, width))
         mask, operand = none.reshape(0, 0), none.reshape(0, 0, 0)
         if call.training and self.recurrent_dropout:
             mask, operand = self._mask(call, layout, stream), call.empty((steps, samples, width))
         units = _repeated(packed.units, samples)
-        kernel = kernel_for(recurrent.forward, cell)
+        inner, inner_saved, second = none.reshape(0, 0, 0), none.reshape(0, 0, 0, 0), ()
+        if cells.two_phases(cell):
+            kept = steps if call.keep else 1
+            inner = call.empty((kept, samples, width))
+            inner_saved = call.empty((kept, len(cell.inner_saved), samples, width))
+            second = (self._inner_range(), inner, inner_saved)
+        kernel = kernel_for(self._driver.forward, cell)
         x_planes, h_planes = self._ranges()
-        values, row = (none, 0) if x.tokens else (x.values.reshape(-1), x.values.shape[1])
+        values, x_strides = (none, (0, 0)) if x.tokens else (x.values.reshape(-1), x.strides(layout))
+        out_values, out_strides = (none, (0, 0)) if out is None else (out.values.reshape(-1), out.strides(layout))
         token = x.values if x.tokens else np.zeros(0, np.int32)
         work = layout.running * (packed.forward.size + 16 * width)
         call.over_samples(
             layout,
             work,
             lambda lo, hi: kernel(
-                cell, call.table, x_planes, h_planes, 0 if x.tokens else x.size, hidden if cell.recurrent_planes else 0,
-                run.reverse, values, row, token, packed.token_rows.reshape(-1),
+                cell, call.table, x_planes, h_planes, 0 if x.tokens else x.size, hidden if cells.hidden_planes(cell) else 0,
+                run.reverse, values, *x_strides, token, packed.token_rows.reshape(-1),
                 packed.forward, packed.bias, units.reshape(-1), mask,
-                layout.lengths, layout.active, first, states, saved, planes, operand, final, lo, hi,
+                layout.lengths, layout.active, first, states, saved, planes, operand,
+                out_values, run.column, *out_strides, hidden, final, lo, hi, *second,
             ),
         )  # fmt: skip
+        if not call.keep:
+            return None, final[:, :, :hidden], None
         h = states[0, :-1] if run.reverse else states[0, 1:]
-        tape = _Tape(x, states, saved, mask, operand) if call.keep else None
-        return Rows(h.reshape(steps * samples, width), hidden), final[:, :, :hidden], tape
+        h = Rows(h.reshape(steps * samples, width), hidden)
+        return h, final[:, :, :hidden], _Tape(x, states, saved, mask, operand, inner, inner_saved)
 
     def _run_backward(self, call, run, packed, tape, dy, layout, ends, gradient, need_dx, dx):
         cell, hidden, dtype = self.cell, self.hidden_size, call.dtype
         width, steps, samples = padded(hidden, dtype), layout.steps, layout.samples
         none = np.zeros(0, dtype)
         x_planes, h_planes = self._ranges()
-        recurrents = hidden if cell.recurrent_planes else 0
         dplanes = call.empty((steps, len(cell.planes), samples, width))
         product = call.empty((samples, width) if tape.mask.size else (0, 0))
         dunits = call.zeros((len(cell.units), samples, width))
@@ -405,7 +453,10 @@ class Recurrent(Layer):
             dx = Rows(call.empty(shape) if layout.full else call.zeros(shape), tape.x.size)
         dx_values, dx_row = (dx.values.reshape(-1), dx.values.shape[1]) if need_dx else (none, 0)
         dy_values, dy_row = (none, 0) if dy is None else (dy.values.reshape(-1), dy.values.shape[1])
-        kernel = kernel_for(recurrent.backward, cell)
+        second = ()
+        if cells.two_phases(cell):
+            second = (self._inner_range(), packed.back_inner, tape.inner_saved, call.empty((samples, width)))
+        kernel = kernel_for(self._driver.backward, cell)
         blank = np.zeros(max(width, dx_row), dtype)
         work = layout.running * (packed.forward.size + 16 * width)
         call.over_samples(
@@ -415,52 +466,68 @@ class Recurrent(Layer):
                 cell, call.table, x_planes, h_planes, hidden, run.reverse,
                 packed.back_h, packed.back_x, units.reshape(-1), tape.mask,
                 layout.active, tape.states, tape.saved, dy_values, run.column, dy_row, blank,
-                ends, dplanes, product, dx_values, dx_row, add, dunits, lo, hi,
+                ends, dplanes, product, dx_values, dx_row, add, dunits, lo, hi, *second,
             ),
         )  # fmt: skip
         for at, size in packed.unused:
             gradient[at : at + size] = 0
         for unit, at in enumerate(packed.unit_places):
             gradient[at : at + hidden] = dunits[unit, :, :hidden].sum(axis=0)
-        self._weight_gradients(call, run, packed, tape, layout, dplanes, recurrents, gradient)
+        self._weight_gradients(call, run, packed, tape, layout, dplanes, gradient)
         return dx
 
-    def _weight_gradients(self, call, run, packed, tape, layout, dplanes, recurrents, gradient):
+    def _weight_gradients(self, call, run, packed, tape, layout, dplanes, gradient):
         cell, hidden, dtype = self.cell, self.hidden_size, call.dtype
         width, samples = padded(hidden, dtype), layout.samples
         x_planes, h_planes = self._ranges()
-        places, flat = packed.places, dplanes.reshape(-1)
+        places, flat = packed.places.copy(), dplanes.reshape(-1)
         plane, step = samples * width, len(cell.planes) * samples * width
-        lanes = panel_width(dtype)
-        panels = len(cell.planes) * width // lanes
         x = tape.x
-        inputs = 0 if x.tokens else x.size
         if x.tokens:
+            lanes = panel_width(dtype)
             call.over(
-                panels,
+                len(cell.planes) * width // lanes,
                 layout.running * len(cell.planes) * width,
                 lambda a, b, scratch: tokens.token_gradient(
                     x.values, x.size, flat, plane, width, step, hidden, layout.active, samples, scratch, gradient, places, a, b
                 ),
                 scratch=x.size * lanes,
             )  # fmt: skip
-            places = places.copy()
             places[:, 0] = -1
-        x_values, x_row = (np.zeros(0, dtype), 0) if x.tokens else (x.values.reshape(-1), x.values.shape[1])
+        none = np.zeros(0, dtype), 0, 0, (0, 0)
+        left = none if x.tokens else (x.values.reshape(-1), x.values.shape[1], x.size, x_planes)
         if tape.operand.size:
             h, h_at = tape.operand.reshape(-1), 0
         else:
             h, h_at = tape.states.reshape(-1), plane if run.reverse else 0
-        rows = padded(inputs, dtype) + padded(recurrents, dtype)
+        right = h, h_at, width, hidden if cell.recurrent_planes else 0, h_planes
+        if cells.two_phases(cell):
+            first, last = self._inner_range()
+            own = np.full((last - first, 4), -1, np.int64)
+            own[:, 1], places[first:last, 1] = places[first:last, 1], -1
+            inner = tape.inner.reshape(-1), 0, width, hidden, (0, last - first)
+            self._product_gradient(call, layout, none, inner, flat[first * plane :], step, own, gradient)
+        self._product_gradient(call, layout, left, right, flat, step, places, gradient)
+
+    def _product_gradient(self, call, layout, left, right, dplanes, step, places, gradient):
+        """Write the gradients of the weights of one or two products and of their biases.
+
+        left : x as (values, row, columns, planes); right : h as (values, place, row, columns, planes), as in `matmul`.
+        """
+        dtype, width = call.dtype, padded(self.hidden_size, call.dtype)
+        lanes = panel_width(dtype)
+        panels = len(places) * width // lanes
+        columns, recurrents = left[2], right[3]
+        rows = padded(columns, dtype) + padded(recurrents, dtype)
         sums = call.empty((panels * (rows + matmul.CHAINS) * lanes,))
         call.over(
             panels,
-            layout.running * len(cell.planes) * width * (inputs + recurrents + 8),
+            layout.running * len(places) * width * (columns + recurrents + 8),
             lambda a, b, scratch: matmul.weight_gradient(
-                call.table, x_values, x_row, inputs, x_planes, h, h_at, width, recurrents, h_planes,
-                flat, plane, width, step, hidden, layout.active, samples, scratch, sums, gradient, places, a, b,
+                call.table, *left, *right, dplanes, layout.samples * width, width, step, self.hidden_size,
+                layout.active, layout.samples, scratch, sums, gradient, places, a, b,
             ),
-            scratch=(rows + lanes) * matmul.SPAN,
+            scratch=(rows + 2 * lanes) * matmul.SPAN,
         )  # fmt: skip
 
     def _join(self, call, outputs, layout):
@@ -511,31 +578,93 @@ class RNN(Recurrent):
 @layer
 @dataclass(frozen=True)
 class LSTM(Recurrent):
-    """Long short-term memory layers, as in torch and Keras; equations in `numbarnn.cells.lstm`.
+    """Long short-term memory layers, as in torch and Keras; equations in `numbarnn.cells.LSTM`.
 
-    Parameters are those of `Recurrent`, without `cell`. States: h and c.
+    Parameters are those of `Recurrent`, without `cell`, and:
+
+    peepholes : bool
+        Whether the gates see the carry, through one weight a unit: the input and forget gate that of the step before
+        (``weight_ci_l0``, ``weight_cf_l0``), the output gate the new one (``weight_co_l0``), each of shape (H,), as in
+        ONNX (Gers & Schmidhuber 2000; `numbarnn.cells.PeepholeLSTM`). They begin like biases.
+    coupled : bool
+        Whether f = 1 - i (Greff et al. 2017; ``input_forget`` of ONNX). The forget gate's weights stay, without effect.
+    hold : dict or None
+        Gates that are held at a constant, whatever their weights, which then get a gradient of exactly zero:
+        ``{"forget": 1.0}``. Keys are "input", "forget", "output" (numbers of [0, 1]) and "candidate" ([-1, 1]), or i, f,
+        o, g.
+
+    States: h and c.
     """
 
     cell: tuple = field(init=False, default=None)
+    peepholes: bool = field(default=False, kw_only=True)
+    coupled: bool = field(default=False, kw_only=True)
+    hold: dict | None = field(default=None, kw_only=True, hash=False)
 
     def __post_init__(self):
-        object.__setattr__(self, "cell", cells.LSTM())
+        check_flag("LSTM", "peepholes", self.peepholes)
+        check_flag("LSTM", "coupled", self.coupled)
+        names = {"input": "i", "forget": "f", "candidate": "g", "output": "o"}
+        hold, options = _held("LSTM", self.hold, names)
+        if self.coupled and "hold_f" in options:
+            raise ValueError(
+                "LSTM: coupled gates leave nothing to hold of the forget gate; hold the input gate at 1 - f"
+            )
+        object.__setattr__(self, "hold", hold)
+        cell = cells.PeepholeLSTM if self.peepholes else cells.LSTM
+        object.__setattr__(self, "cell", cell(coupled=int(self.coupled), **options))
         super().__post_init__()
 
 
 @layer
 @dataclass(frozen=True)
 class GRU(Recurrent):
-    """Gated recurrent layers with the reset after the recurrent product, as in torch and Keras; see `numbarnn.cells.gru`.
+    """Gated recurrent layers; equations in `numbarnn.cells.GRU` and `numbarnn.cells.ResetBeforeGRU`.
 
-    Parameters are those of `Recurrent`, without `cell`.
+    Parameters are those of `Recurrent`, without `cell`, and:
+
+    reset_after : bool
+        True: the reset gate acts after the recurrent product, ``n = tanh(W x + b + r (R h + b'))``, as in torch and Keras
+        and as ``linear_before_reset=1`` of ONNX. False: before it, ``n = tanh(W x + b + R (r h) + b')``, as in the
+        paper (Cho et al. 2014), Keras' ``reset_after=False`` and ONNX' default.
+    hold : dict or None
+        Gates that are held at a constant, whatever their weights, which then get a gradient of exactly zero:
+        ``{"reset": 1.0}``. Keys are "reset", "update" (numbers of [0, 1]) and "candidate" ([-1, 1]), or r, z, n.
     """
 
     cell: tuple = field(init=False, default=None)
+    reset_after: bool = field(default=True, kw_only=True)
+    hold: dict | None = field(default=None, kw_only=True, hash=False)
 
     def __post_init__(self):
-        object.__setattr__(self, "cell", cells.GRU())
+        check_flag("GRU", "reset_after", self.reset_after)
+        hold, options = _held("GRU", self.hold, {"reset": "r", "update": "z", "candidate": "n"})
+        object.__setattr__(self, "hold", hold)
+        object.__setattr__(self, "cell", (cells.GRU if self.reset_after else cells.ResetBeforeGRU)(**options))
         super().__post_init__()
+
+
+def _held(owner, hold, names):
+    """Return `hold` with gates by their long names, and as options of a cell; `names` are the gates it has."""
+    if hold is None:
+        return None, {}
+    if not isinstance(hold, Mapping):
+        raise TypeError(
+            f'{owner}: hold must be a dict of gate -> number, such as {{"{next(iter(names))}": 1.0}}, got {hold!r}'
+        )
+    long = {short: name for name, short in names.items()}
+    found = {}
+    for key, value in hold.items():
+        name = long.get(key, key)
+        if name not in names:
+            raise ValueError(
+                f"{owner}: hold must name gates among {', '.join(names)} or {', '.join(long)}, got {key!r}"
+            )
+        if name in found:
+            raise ValueError(f"{owner}: hold names the {name} gate twice, got {hold!r}")
+        check_number(owner, f"hold[{key!r}]", value, -1 if name == "candidate" else 0, 1)
+        found[name] = float(value)
+    return found, {f"hold_{names[name]}": value for name, value in found.items()}
 
 
 @layer

@@ -4,13 +4,11 @@ import numpy as np
 
 from numbarnn.kernels.compile import jit
 from numbarnn.kernels.cpu.simd import (
-    PAIR,
-    QUAD,
-    TALLEST,
     add_row,
     copy_row,
     lanes_of,
     panel_of,
+    tile_limits,
     tiles,
     transpose_rows,
 )
@@ -27,6 +25,28 @@ ROWS = 120
 BAND = 64
 # A plain 0 or 1 in a call from kernel to kernel is a type of its own to Numba, and would compile the callee once more.
 ZERO, ONE = np.intp(0), np.intp(1)
+
+
+@jit
+def copy(a, at, b, to, columns):
+    """Copy part of a row: b[to : to + columns] = a[at : at + columns]."""
+    w = panel_of(a)
+    whole = columns // w * w
+    for j in range(0, whole, w):
+        copy_row(a, at + j, b, to + j)
+    for j in range(whole, columns):
+        b[to + j] = a[at + j]
+
+
+@jit
+def add(a, at, b, to, columns):
+    """Add part of a row: b[to : to + columns] += a[at : at + columns]."""
+    w = panel_of(a)
+    whole = columns // w * w
+    for j in range(0, whole, w):
+        add_row(a, at + j, b, to + j)
+    for j in range(whole, columns):
+        b[to + j] += a[at + j]
 
 
 @jit
@@ -118,6 +138,7 @@ def multiply(
     rows). The blocks depend on the extents of k alone, never on `rows`: any split of the rows gives the same bits.
     """
     w = panel_of(c)
+    tallest, paired, wide = tile_limits()
     if rows <= 0:
         return
     whole = a1_length * a1_segments + a2_length <= BLOCK + BLOCK // 4
@@ -126,11 +147,11 @@ def multiply(
     cuts2 = 0 if whole else (a2_length + BLOCK - 1) // BLOCK
     p = 0
     while p < panels:
-        wide = 1
-        if rows == 1 and p + 4 <= panels:
-            wide = 4
-        elif rows == 2 and p + 2 <= panels:
-            wide = 2
+        side = 1
+        if rows == 1 and p + wide <= panels:
+            side = wide
+        elif p + 2 <= panels and (rows <= paired or paired == tallest):
+            side = 2
         pb = b_at + p * b_next
         pc = c_at + p * w
         first = True
@@ -141,7 +162,7 @@ def multiply(
                 k0 = cut * a1_length // cuts
                 k1 = (cut + 1) * a1_length // cuts
                 _rows(
-                    table, wide, rows, c0 if first else c, c0_at + p * w if first else pc, c0_row if first else c_row,
+                    table, side, rows, c0 if first else c, c0_at + p * w if first else pc, c0_row if first else c_row,
                     a1, a1_at + segment * a1_stride + k0, a1_row, k1 - k0, n, a1_stride,
                     a2, a2_at, a2_row, a2_length if whole else ZERO,
                     b, pb + (segment * a1_length + k0) * w, b_next, c, pc, c_row,
@@ -152,38 +173,42 @@ def multiply(
             k0 = cut * a2_length // cuts2
             k1 = (cut + 1) * a2_length // cuts2
             _rows(
-                table, wide, rows, c0 if first else c, c0_at + p * w if first else pc, c0_row if first else c_row,
+                table, side, rows, c0 if first else c, c0_at + p * w if first else pc, c0_row if first else c_row,
                 a1, a1_at, a1_row, ZERO, ZERO, ZERO,
                 a2, a2_at + k0, a2_row, k1 - k0,
                 b, pb + (a1_segments * a1_length + k0) * w, b_next, c, pc, c_row,
             )  # fmt: skip
             first = False
-        p += wide
+        p += side
 
 
 @jit
 def _rows(
-    table, wide, rows, c0, c0_at, c0_row,
+    table, side, rows, c0, c0_at, c0_row,
     a1, a1_at, a1_row, a1_length, a1_segments, a1_stride,
     a2, a2_at, a2_row, a2_length,
     b, b_at, b_next,
     c, c_at, c_row,
 ):  # fmt: skip
-    """Multiply all rows by one block of k: tiles as tall as possible and as even as possible."""
-    count = (rows + TALLEST - 1) // TALLEST
+    """Multiply all rows by one block of k of `side` panels: tiles as tall as possible and as even as possible."""
+    w = panel_of(c)
+    tallest, paired, _ = tile_limits()
+    most = paired if side == 2 else tallest
+    before = tallest + paired if side > 2 else tallest if side == 2 else 0  # tiles of fewer panels in the table
+    count = (rows + most - 1) // most
     height = rows // count
     taller = rows - count * height
     row = taller * (height + 1)
     if taller > 0:
         tiles(
-            table, height, taller, c0, c0_at, c0_row, a1, a1_at, a1_row, 1, a1_length, a1_segments, a1_stride,
-            a2, a2_at, a2_row, a2_length, b, b_at, b_next, c, c_at, c_row,
+            table, before + height, taller, c0, c0_at, c0_row, w, a1, a1_at, a1_row, 1, a1_length, a1_segments, a1_stride,
+            a2, a2_at, a2_row, a2_length, b, b_at, b_next, c, c_at, c_row, w,
         )  # fmt: skip
     tiles(
-        table, QUAD if wide == 4 else PAIR if wide == 2 else height - 1, count - taller,
-        c0, c0_at + row * c0_row, c0_row,
+        table, before + height - 1, count - taller,
+        c0, c0_at + row * c0_row, c0_row, w,
         a1, a1_at + row * a1_row, a1_row, 1, a1_length, a1_segments, a1_stride,
-        a2, a2_at + row * a2_row, a2_row, a2_length, b, b_at, b_next, c, c_at + row * c_row, c_row,
+        a2, a2_at + row * a2_row, a2_row, a2_length, b, b_at, b_next, c, c_at + row * c_row, c_row, w,
     )  # fmt: skip
 
 
@@ -210,20 +235,28 @@ def _gather(a, at, row, step, panels, active, t, n, gathered, to):
 
 
 @jit
-def _transposed_product(table, a, a_at, columns, k, b, b_at, c, c_at):
-    """Add A^T B for one panel of B: `columns` columns of gathered panels of A become rows of C."""
+def _transposed_product(table, side, a, a_at, columns, k, b, b_at, c, c_at, c_next):
+    """Add A^T B for `side` gathered panels of B: `columns` columns of gathered panels of A become rows of C."""
     w = panel_of(c)
+    tallest, paired, _ = tile_limits()
+    most, before = (paired, tallest) if side == 2 else (tallest, 0)
     for q in range((columns + w - 1) // w):
         rows = min(w, columns - q * w)
-        count = (rows + TALLEST - 1) // TALLEST
+        count = (rows + most - 1) // most
         height = rows // count
         taller = rows - count * height
         at, to = a_at + q * SPAN * w, c_at + q * w * w
         if taller > 0:
-            tiles(table, height, taller, c, to, w, a, at, 1, w, k, 1, 0, a, 0, 0, 0, b, b_at, 0, c, to, w)
+            tiles(
+                table, before + height, taller, c, to, w, c_next, a, at, 1, w, k, 1, 0, a, 0, 0, 0,
+                b, b_at, SPAN * w, c, to, w, c_next,
+            )  # fmt: skip
         done = taller * (height + 1)
         at, to = at + done, to + done * w
-        tiles(table, height - 1, count - taller, c, to, w, a, at, 1, w, k, 1, 0, a, 0, 0, 0, b, b_at, 0, c, to, w)
+        tiles(
+            table, before + height - 1, count - taller, c, to, w, c_next, a, at, 1, w, k, 1, 0, a, 0, 0, 0,
+            b, b_at, SPAN * w, c, to, w, c_next,
+        )  # fmt: skip
 
 
 @jit
@@ -269,19 +302,20 @@ def weight_gradient(
     sums over all running (t, n) of ``d[t, n, g, j] * x[t, n, c]`` and so on, in blocks of SPAN rows in the order of
     (t, n), each block summed from zero. A dense layer has one plane and no h.
 
-    table             (8,) addresses of the tiles
+    table             (tiles,) addresses of the tiles
     x                 in, 1-D: row (t, n) at ``(t * N + n) * x_row``, `inputs` columns (0 for tokens: see `tokens.token_gradient`)
     input_planes      (first, last) of the planes that x enters
     h                 in, 1-D: row (t, n) at ``h_at + (t * N + n) * h_row``, `units` columns
     recurrent_planes  (first, last) of the planes that h enters
     d                 in, 1-D: plane g of row (t, n) at ``g * d_plane + t * d_step + n * d_row``, `outputs` columns
     active            (T,) running rows of each step
-    gathered          scratch of this thread, (Cp + Hp + W) * SPAN
+    gathered          scratch of this thread, (Cp + Hp + 2 W) * SPAN
     sums              scratch shared by the threads, (panels, Cp + Hp + CHAINS, W)
     gradient          out, 1-D: the flat gradient of all parameters, with W_ih and W_hh as (rows, columns)
     places            (planes, 4) where in `gradient` a plane's rows of W_ih and W_hh begin, and its two biases; -1: nowhere
     """
     w = panel_of(d)
+    tallest, paired, _ = tile_limits()
     panels = (outputs + w - 1) // w
     x_panels, h_panels = (inputs + w - 1) // w, (units + w - 1) // w
     h_to = x_panels * SPAN * w
@@ -293,15 +327,20 @@ def weight_gradient(
     while t < active.size:
         k = _gather(x, ZERO, x_row, batch * x_row, x_panels, active, t, n, gathered, ZERO)
         k = max(k, _gather(h, h_at, h_row, batch * h_row, h_panels, active, t, n, gathered, h_to))
-        for p in range(first, last):
+        p = first
+        while p < last:
             g, column = p // panels, (p % panels) * w
-            k = _gather(d, g * d_plane + column, d_row, d_step, ONE, active, t, n, gathered, d_to)
+            side = 2 if paired == tallest and p + 1 < last and column + w < panels * w else 1
+            k = _gather(d, g * d_plane + column, d_row, d_step, side, active, t, n, gathered, d_to)
             to = p * high * w
             if input_planes[0] <= g and g < input_planes[1]:
-                _transposed_product(table, gathered, ZERO, inputs, k, gathered, d_to, sums, to)
+                _transposed_product(table, side, gathered, ZERO, inputs, k, gathered, d_to, sums, to, high * w)
             if recurrent_planes[0] <= g and g < recurrent_planes[1]:
-                _transposed_product(table, gathered, h_to, units, k, gathered, d_to, sums, to + x_panels * w * w)
-            _add_rows(gathered, d_to, k, sums, to + (high - CHAINS) * w)
+                at = to + x_panels * w * w
+                _transposed_product(table, side, gathered, h_to, units, k, gathered, d_to, sums, at, high * w)
+            for i in range(side):
+                _add_rows(gathered, d_to + i * SPAN * w, k, sums, to + ((i + 1) * high - CHAINS) * w)
+            p += side
         if k == 0:
             break
         while k > 0:

@@ -13,17 +13,21 @@ from numbarnn.kernels.scalar import unordered
 
 
 @jit
-def sgd(weights, gradient, velocity, rate, momentum, decay, first, last):
-    """SGD: g += decay w;  v = momentum v + g;  w -= rate v."""
+def sgd(weights, gradient, velocity, rate, momentum, decay, nesterov, first, last):
+    """SGD: g += decay w;  v = momentum v + g;  w -= rate v, or with `nesterov` w -= rate (g + momentum v)."""
     for i in range(first, last):
-        v = momentum * velocity[i] + (gradient[i] + decay * weights[i])
+        g = gradient[i] + decay * weights[i]
+        v = momentum * velocity[i] + g
         velocity[i] = v
-        weights[i] -= rate * v
+        weights[i] -= rate * (g + momentum * v if nesterov else v)
 
 
 @jit
 def rmsprop(weights, gradient, square, rate, alpha, rest, epsilon, decay, first, last):
-    """RMSprop: g += decay w;  s = alpha s + rest g^2;  w -= rate g / (sqrt(s) + epsilon), with rest = 1 - alpha."""
+    """RMSprop: g += decay w;  s = alpha s + rest g^2;  w -= rate g / (sqrt(s) + epsilon), with rest = 1 - alpha.
+
+    With alpha = rest = 1 this is Adagrad.
+    """
     for i in range(first, last):
         g = gradient[i] + decay * weights[i]
         s = alpha * square[i] + rest * g * g
@@ -45,6 +49,13 @@ def adam(weights, gradient, mean, square, keep, l2, beta1, rest1, beta2, rest2, 
         mean[i] = m
         square[i] = s
         weights[i] = w - step * m / (math.sqrt(s) / root + epsilon)
+
+
+@jit
+def blend(values, others, keep, add, first, last):
+    """Set values = keep values + add others: an average that moves, or a weighted sum of gradients that grows."""
+    for i in range(first, last):
+        values[i] = keep * values[i] + add * others[i]
 
 
 @jit

@@ -7,93 +7,79 @@ packed divisions). A shard is a range of samples; it runs through all steps alon
 """
 
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.cpu.matmul import ONE, ZERO, multiply
-from numbarnn.kernels.cpu.simd import panel_of
+from numbarnn.kernels.cpu.matmul import ONE, ZERO
+from numbarnn.kernels.cpu.steps import (
+    add_output_gradient,
+    add_products,
+    begin,
+    clear_ended,
+    end,
+    input_gradient,
+    mask_rows,
+    recurrent_gradient,
+    running,
+    slots_of,
+    write_output,
+)
 from numbarnn.kernels.element import added, cell_backward, cell_forward, load, store
 
 
 @jit
 def forward(
-    cell, table, input_planes, recurrent_planes, inputs, hidden, reverse,
-    x, x_row, tokens, token_rows,
+    cell, table, input_planes, recurrent_planes, inputs, recurrents, reverse,
+    x, x_step, x_row, tokens, token_rows,
     packed, bias, units, mask,
-    lengths, active, start, states, saved, planes, operand, final, lo, hi,
+    lengths, active, start, states, saved, planes, operand, out, out_at, out_step, out_row, hidden, final, lo, hi,
 ):  # fmt: skip
     """Run the samples lo <= n < hi through all steps.
 
     cell                  record; selects the scalar functions
     input_planes          (first, last) of the planes that x enters; `recurrent_planes`: that h enters
-    x, x_row              in, 1-D: (T * N, x_row), the first `inputs` columns count; or else
+    inputs, recurrents    extents of the two products: C or 0, and H or 0
+    x, x_step, x_row      in, 1-D: row (t, n) at ``t * x_step + n * x_row``, `inputs` columns; or else
     tokens, token_rows    in: (T * N,) token of every row, and (C, G * Hp) the row that each adds, bias included (empty: no tokens)
-    packed                in: (G * Hp / W, inputs + H, W) panels of W_ih above W_hh
+    packed                in: (G * Hp / W, inputs + recurrents, W) panels of W_ih above W_hh
     bias                  in: (G * Hp,)
     units                 in: (U, N, Hp) per-unit weights, repeated for every sample
     mask                  in: (N, Hp) factors of h on its way into the recurrent product, or empty
     lengths, active       in: (N,) falling, and (T,) samples still running
     start, final          in and out: (S, N, Hp) states before the first and after the last step of each sample
-    states, saved         out, see `numbarnn.kernels`; saved is (1, ...) when no tape is kept
+    states, saved         out, see `numbarnn.kernels`; without a tape two slots used in turn, and one
     planes                scratch (G, N, Hp)
     operand               out: (T, N, Hp) masked h of each step, or empty
+    out                   out, 1-D: `hidden` columns of row (t, n) at ``out_at + t * out_step + n * out_row``, zero past the
+                          sample's length; or empty
     """
-    w = panel_of(states)
-    steps, batch, width = states.shape[1] - 1, states.shape[2], states.shape[3]
+    steps, batch, width = active.size, states.shape[2], states.shape[3]
     plane = batch * width
     history = states.shape[1] * plane
+    slots = slots_of(states, steps)
     tape = saved.shape[1] * plane if saved.shape[0] > 1 else ZERO
-    count = planes.shape[0]
-    rows_of_token = count * width
     h, z, kept_values = states.reshape(-1), planes.reshape(-1), saved.reshape(-1)
     masked = operand.reshape(-1)
-    first, stop = lo * width, hi * width
-    length = inputs + hidden
-
-    for n in range(lo, hi):
-        to = (lengths[n] if reverse else 0) * plane + n * width
-        for s in range(start.shape[0]):
-            for j in range(width):
-                h[to + s * history + j] = start[s, n, j]
-
+    first = lo * width
+    begin(start, lengths, reverse, slots, h, history, plane, lo, hi)
     for i in range(steps):
         t = steps - 1 - i if reverse else i
-        before = (t + 1 if reverse else t) * plane
-        after = (t if reverse else t + 1) * plane
-        rows = max(min(active[t], hi) - lo, 0)
-
-        # Output past a sample's length is zero. In reverse, slot `length` holds the initial state and stays.
-        ended = rows
-        if reverse:
-            ended = max(min(active[t - 1] if t > 0 else hi, hi) - lo, 0)
-        for s in range(start.shape[0]):
-            for e in range(first + ended * width, stop):
-                h[after + s * history + e] = 0
+        before = ((t + 1 if reverse else t) & slots) * plane
+        after = ((t if reverse else t + 1) & slots) * plane
+        rows = running(active, t, lo, hi)
+        if slots != ONE:
+            clear_ended(active, t, reverse, h, after, history, start.shape[0], width, lo, hi)
         if rows == 0:
+            if out.size > 0:
+                write_output(h, after, width, out, out_at + t * out_step, out_row, hidden, lo, rows, hi)
             continue
 
         h_from, h_at = h, before
         if mask.size > 0:
             h_from, h_at = masked, t * plane
-            for n in range(lo, lo + rows):
-                for j in range(width):
-                    masked[t * plane + n * width + j] = h[before + n * width + j] * mask[n, j]
-        if tokens.size > 0:
-            for n in range(lo, lo + rows):
-                source = tokens[t * batch + n] * rows_of_token
-                for g in range(count):
-                    for j in range(width):
-                        z[g * plane + n * width + j] = token_rows[source + g * width + j]
-        for g in range(count):
-            x_length = inputs if input_planes[0] <= g and g < input_planes[1] else ZERO
-            h_length = hidden if recurrent_planes[0] <= g and g < recurrent_planes[1] else ZERO
-            to = g * plane + first
-            from_tokens = tokens.size > 0
-            multiply(
-                table, z if from_tokens else bias, to if from_tokens else g * width, width if from_tokens else ZERO,
-                x, (t * batch + lo) * x_row, x_row, x_length, ONE, ZERO,
-                h_from, h_at + first, width, h_length,
-                rows, width // w,
-                packed, g * width * length + (inputs - x_length) * w, length * w,
-                z, to, width,
-            )  # fmt: skip
+            mask_rows(mask, h, before, masked, h_at, lo, rows)
+        add_products(
+            table, input_planes, recurrent_planes, inputs, recurrents,
+            x, t * x_step, x_row, tokens, token_rows, packed, bias, h_from, h_at,
+            planes.shape[0], batch, width, t, z, lo, rows,
+        )  # fmt: skip
         for e in range(rows * width):
             gates = load(cell, "planes", z, first, plane, e)
             previous = load(cell, "states", h, before + first, history, e)
@@ -101,12 +87,10 @@ def forward(
             following, kept = cell_forward(cell, gates, previous, weights)
             store(cell, "states", h, after + first, history, e, following)
             store(cell, "saved", kept_values, t * tape + first, plane, e, kept)
+        if out.size > 0:
+            write_output(h, after, width, out, out_at + t * out_step, out_row, hidden, lo, rows, hi)
 
-    for n in range(lo, hi):
-        at = (0 if reverse else lengths[n]) * plane + n * width
-        for s in range(start.shape[0]):
-            for j in range(width):
-                final[s, n, j] = h[at + s * history + j]
+    end(final, lengths, reverse, slots, h, history, plane, lo, hi)
 
 
 @jit
@@ -129,28 +113,23 @@ def backward(
     dx, dx_row            out, 1-D: (T * N, dx_row), or empty; `add_to_dx`: added to what is there (the other direction's)
     dunits                in and out: (U, N, Hp) gradient of the per-unit weights, summed over the steps of each sample
     """
-    w = panel_of(states)
     steps, batch, width = states.shape[1] - 1, states.shape[2], states.shape[3]
     plane = batch * width
     history, tape, step = states.shape[1] * plane, saved.shape[1] * plane, dplanes.shape[1] * plane
     h, kept_values, dz, dh = states.reshape(-1), saved.reshape(-1), dplanes.reshape(-1), dstates.reshape(-1)
     dw, scratch = dunits.reshape(-1), product.reshape(-1)
     first = lo * width
-    x_planes, h_planes = input_planes[1] - input_planes[0], recurrent_planes[1] - recurrent_planes[0]
 
     for i in range(steps):
         t = i if reverse else steps - 1 - i
         before = (t + 1 if reverse else t) * plane
         after = (t if reverse else t + 1) * plane
-        rows = max(min(active[t], hi) - lo, 0)
+        rows = running(active, t, lo, hi)
         if rows == 0:
             continue
 
         if dy.size > 0:
-            for n in range(lo, lo + rows):
-                source = dy_at + (t * batch + n) * dy_row
-                for j in range(hidden):
-                    dh[n * width + j] += dy[source + j]
+            add_output_gradient(dy, dy_at, dy_row, hidden, width, t * batch, dh, lo, rows)
         for e in range(rows * width):
             kept = load(cell, "saved", kept_values, t * tape + first, plane, e)
             previous = load(cell, "states", h, before + first, history, e)
@@ -164,25 +143,12 @@ def backward(
             store(cell, "units", dw, first, plane, e, added(so_far, dweights))
 
         at = t * step + first
-        masks = mask.size > 0
-        if h_planes > 0:
-            multiply(
-                table, zeros if masks else dh, ZERO if masks else first, ZERO if masks else width,
-                dz, at + recurrent_planes[0] * plane, width, hidden, h_planes, plane,
-                dz, ZERO, ZERO, ZERO,
-                rows, width // w, packed_h, ZERO, h_planes * hidden * w,
-                scratch if masks else dh, first, width,
-            )  # fmt: skip
-        if masks:
-            for n in range(lo, lo + rows):
-                for j in range(width):
-                    dh[n * width + j] += scratch[n * width + j] * mask[n, j]
+        if recurrent_planes[1] > recurrent_planes[0]:
+            recurrent_gradient(
+                table, recurrent_planes, hidden, width, plane, dz, at, packed_h, zeros, mask, scratch, dh, lo, rows
+            )
         if dx.size > 0:
-            to = (t * batch + lo) * dx_row
-            multiply(
-                table, dx if add_to_dx else zeros, to if add_to_dx else ZERO, dx_row if add_to_dx else ZERO,
-                dz, at + input_planes[0] * plane, width, hidden, x_planes, plane,
-                dz, ZERO, ZERO, ZERO,
-                rows, dx_row // w, packed_x, ZERO, x_planes * hidden * w,
-                dx, to, dx_row,
+            input_gradient(
+                table, input_planes, hidden, width, plane, dz, at, packed_x, zeros,
+                dx, dx_row, add_to_dx, t * batch + lo, rows,
             )  # fmt: skip

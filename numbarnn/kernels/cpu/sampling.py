@@ -9,14 +9,15 @@ from numbarnn.kernels.element import cell_forward, load, store
 from numbarnn.kernels.philox import philox
 from numbarnn.kernels.scalar import exp
 
-# Columns of `places`: where a layer's panels, biases (token rows in the first layer) and per-unit weights begin.
+# Columns of `places`: where a layer's panels, biases (token rows in the first layer, unless it has an embedding below) and
+# per-unit weights begin. Of the dense layer, whose row is the last, the third entry is where the embedding begins.
 PANELS, BIAS, UNITS = 0, 1, 2
 
 
 @jit
 def generate(
-    cell, table, input_planes, recurrent_planes, hidden, recurrents, weights, places, classes,
-    state, planes, logits, likely, prime, out, written, temperature, top_k, top_p, seed, position, stop,
+    cell, table, input_planes, recurrent_planes, features, hidden, recurrents, weights, places, classes,
+    state, planes, logits, likely, prime, out, written, temperature, top_k, top_p, seed, position, stop, never,
 ):  # fmt: skip
     """Feed the tokens of `prime`, then sample into `out[written:]` until it is full or ends with `stop`.
 
@@ -24,13 +25,15 @@ def generate(
 
     The operations and their order are those of the layers' forward pass, so the logits are too.
 
-    weights       in, 1-D: packed weights of all layers and of the dense layer
+    features      of the embedding of a token; 0: there is none, a token adds its row
+    weights       in, 1-D: packed weights of all layers and of the dense layer, and the embedding (classes, features)
     places        in, (layers + 1, 3): where each begins, see above; the last row is the dense layer's
     state         in and out: (layers, S, Hp)
     planes        scratch (G, Hp); likely : scratch (classes,) int64
     logits        in and out: (Vp,) what the model says of the next token; where `prime` is empty, it stems from the call before
     temperature   divides the logits; 0 takes the largest
     top_k, top_p  0 and 1.0 leave all tokens; else the k likeliest, then the fewest of those that have probability p
+    never         in: tokens that are not chosen
     seed          of the choices; choice number `position` + i depends on seed and that number alone
     """
     layers, width = state.shape[0], state.shape[2]
@@ -42,6 +45,8 @@ def generate(
         if i < prime.size:
             token = prime[i]
         else:
+            for k in range(never.size):
+                logits[never[k]] = -np.inf
             token = _choose(logits, classes, likely, temperature, top_k, top_p, seed, position + written)
             out[written] = token
             written += 1
@@ -52,14 +57,17 @@ def generate(
                 if same:
                     return written
         for layer in range(layers):
-            inputs = ZERO if layer == 0 else hidden
-            start = places[layer, BIAS] + (token * planes.size if layer == 0 else 0)
+            inputs, x, x_at, start = hidden, h, (layer - 1) * plane, places[layer, BIAS]
+            if layer == 0:
+                inputs, x, x_at = features, weights, places[layers, UNITS] + token * features
+                if features == 0:
+                    start += token * planes.size
             for g in range(planes.shape[0]):
                 x_length = inputs if input_planes[0] <= g and g < input_planes[1] else ZERO
                 h_length = recurrents if recurrent_planes[0] <= g and g < recurrent_planes[1] else ZERO
                 multiply(
                     table, weights, start + g * width, ZERO,
-                    h, (layer - 1) * plane if layer > 0 else ZERO, ZERO, x_length, ONE, ZERO,
+                    x, x_at, ZERO, x_length, ONE, ZERO,
                     h, layer * plane, ZERO, h_length,
                     ONE, width // w,
                     weights, places[layer, PANELS] + g * width * (inputs + recurrents) + (inputs - x_length) * w,

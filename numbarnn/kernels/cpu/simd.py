@@ -3,7 +3,7 @@
 A *panel* is a slice of a matrix B, `panel_width` columns wide, stored row after row: element (k, j) lies at ``k *
 width + j``. A tile is a few rows of A times one or several panels. Its accumulators are SSA values through the
 k-loop, A is broadcast element by element with two strides (so rows of A and rows of its transpose both serve), B is
-loaded two vectors at a time. The k-loop starts at zero and C0 is added at its end: long sums taken in blocks round
+loaded a row of its panels at a time. The k-loop starts at zero and C0 is added at its end: long sums taken in blocks round
 less than one running sum, and a tile needs no case for the first block.
 
 Every element is one multiply-add after the other in ascending k, whatever the tile: one row alone, a row among six and
@@ -12,8 +12,8 @@ any split of the rows over threads give the same bits.
 Vector size and fused multiply-add follow *Numba's* target features, not the host's: with a generic target
 (``NUMBA_CPU_NAME=generic``) ``llvm.fma`` becomes a library call (0.9 GF/s against 33), so there the tile multiplies
 and adds. Tiles of 4 to 6 rows by 2 vectors reach the FMA limit on AVX2 (measured: 98 to 102 GF/s, float32, one Zen 3
-core); 4 x 3 is as fast there but would pad a layer of 32 units to 48 columns. AVX-512 and NEON are compiled in the
-tests, and unmeasured.
+core); 4 x 3 is as fast there but would pad a layer of 32 units to 48 columns. On AVX-512 (Zen 5) 8 to 12 rows by 2
+vectors do. NEON is compiled in the tests, and unmeasured.
 
 The tiles are compiled once, by `fill_table`, and called through their addresses: linked into every driver they made
 up most of its compilation (LSTM forward 2.0 s instead of 0.8 s). The pointers see no bounds checks. Callers pass
@@ -21,6 +21,7 @@ arrays that are arguments of the same call, padded to whole panels.
 """
 
 import functools
+from typing import NamedTuple
 
 import llvmlite.ir as ir
 import numpy as np
@@ -30,13 +31,7 @@ from numba.extending import intrinsic
 
 from numbarnn.kernels.compile import jit
 
-VECTORS = 2  # vectors in one row of a panel
 UNROLL = 2  # values of k a round
-# (rows, panels) of every tile. 6 x 1 fills the registers: 12 accumulators, 2 vectors of B and 1 of A are 15 of 16.
-# One or two rows would wait for their own sums, so they take several panels at a time.
-TILES = ((1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1), (2, 2), (1, 4))
-TALLEST = 6
-PAIR, QUAD = 6, 7  # places of the wide tiles in the table; the others lie at their height - 1
 
 INDEX = ir.IntType(64)
 
@@ -51,9 +46,57 @@ def target():
     return (64 if "+avx512f" in have else 32 if "+avx" in have else 16), "+fma" in have
 
 
+class Geometry(NamedTuple):
+    """How the registers of the target are shared out.
+
+    Attributes
+    ----------
+    vectors : int
+        Vectors in one row of a panel.
+    tallest, paired : int
+        Rows of the tallest tile of one panel, and of two.
+    wide : int
+        Panels of the tile of one row, which would wait for its own sums if it took one or two.
+    """
+
+    vectors: int
+    tallest: int
+    paired: int
+    wide: int
+
+
+@functools.cache
+def geometry():
+    """Return the `Geometry` of Numba's CPU target.
+
+    16 registers (AVX2, SSE): 6 rows of 2 vectors are 12 sums, 2 vectors of B and 1 of A. 32 registers of AVX-512: 12 rows of 2
+    panels, each one vector wide, so that a layer of 16 units is not padded to 32. A Zen 5 core broadcasts one number a
+    cycle to 512 bits and multiplies two vectors, so a tile of one panel runs at half speed there (135 of 268 GF/s).
+    """
+    return Geometry(1, 12, 12, 8) if target()[0] == 64 else Geometry(2, 6, 3, 4)
+
+
+def tile_shapes():
+    """Return (rows, panels) of every tile, in the order of the table: one panel, two panels, one row."""
+    _, tallest, paired, wide = geometry()
+    return (*((r, 1) for r in range(1, tallest + 1)), *((r, 2) for r in range(1, paired + 1)), (1, wide))
+
+
+@functools.cache
 def panel_width(dtype):
     """Return the columns of one panel for a NumPy float dtype: what the rows of every kernel's matrices are padded to."""
-    return VECTORS * target()[0] // np.dtype(dtype).itemsize
+    return geometry().vectors * target()[0] // np.dtype(dtype).itemsize
+
+
+@intrinsic
+def tile_limits(typingctx):
+    """Inside a kernel: (tallest, paired, wide) of `geometry`, as compile-time constants."""
+
+    def codegen(context, builder, signature, args):
+        values = [context.get_constant(types.intp, value) for value in geometry()[1:]]
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return types.UniTuple(types.intp, 3)(), codegen
 
 
 @intrinsic
@@ -61,7 +104,7 @@ def panel_of(typingctx, array):
     """Inside a kernel: `panel_width` of the array's dtype, as a compile-time constant."""
 
     def codegen(context, builder, signature, args):
-        return context.get_constant(types.intp, VECTORS * target()[0] * 8 // array.dtype.bitwidth)
+        return context.get_constant(types.intp, panel_width(np.dtype(array.dtype.name)))
 
     return types.intp(array), codegen
 
@@ -75,7 +118,7 @@ def copy_row(typingctx, a, at, b, to):
 
     def codegen(context, builder, signature, args):
         row = _Row(context, builder, signature.args, args)
-        for v in range(VECTORS):
+        for v in range(row.vectors):
             builder.store(row.load(row.source, v), row.place(row.goal, v), align=row.size)
         return context.get_dummy_value()
 
@@ -88,7 +131,7 @@ def add_row(typingctx, a, at, b, to):
 
     def codegen(context, builder, signature, args):
         row = _Row(context, builder, signature.args, args)
-        for v in range(VECTORS):
+        for v in range(row.vectors):
             total = builder.fadd(row.load(row.goal, v), row.load(row.source, v))
             builder.store(total, row.place(row.goal, v), align=row.size)
         return context.get_dummy_value()
@@ -113,14 +156,14 @@ def transpose_rows(typingctx, a, at, row, b, to):
     def codegen(context, builder, signature, args):
         arrays = _Row(context, builder, (signature.args[0], None, signature.args[3], None), (*args[:2], *args[3:]))
         lanes = arrays.lanes
-        for v in range(VECTORS):
+        for v in range(arrays.vectors):
             first = builder.mul(args[2], INDEX(v * lanes))
             rows = [
                 arrays.load(builder.gep(arrays.source, [builder.add(first, builder.mul(args[2], INDEX(j)))]), 0)
                 for j in range(lanes)
             ]
             for k, column in enumerate(_transposed(builder, rows)):
-                goal = builder.gep(arrays.goal, [INDEX(k * VECTORS * lanes)])
+                goal = builder.gep(arrays.goal, [INDEX(k * arrays.vectors * lanes)])
                 builder.store(column, arrays.place(goal, v), align=arrays.size)
         return context.get_dummy_value()
 
@@ -154,6 +197,7 @@ class _Row:
         self.builder = builder
         dtype = kinds[0].dtype
         self.size, self.lanes = dtype.bitwidth // 8, target()[0] * 8 // dtype.bitwidth
+        self.vectors = geometry().vectors
         self.vector = ir.VectorType(_scalar(dtype), self.lanes)
         source = context.make_array(kinds[0])(context, builder, args[0]).data
         goal = context.make_array(kinds[2])(context, builder, args[2]).data
@@ -168,8 +212,8 @@ class _Row:
 
 @functools.cache
 def tile_table(dtype):
-    """Return the addresses of the compiled tiles for a NumPy float dtype, in the order of `TILES`."""
-    table = np.zeros(len(TILES), np.intp)
+    """Return the addresses of the compiled tiles for a NumPy float dtype, in the order of `tile_shapes`."""
+    table = np.zeros(len(tile_shapes()), np.intp)
     fill_table(table, np.zeros(1, dtype))
     table.setflags(write=False)
     return table.copy()
@@ -185,7 +229,7 @@ def fill_table(table, like):
 def _fill_table(typingctx, table, like):
     def codegen(context, builder, signature, args):
         data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        for place, (rows, panels) in enumerate(TILES):
+        for place, (rows, panels) in enumerate(tile_shapes()):
             function = _tile_function(builder.module, like.dtype, rows, panels)
             builder.store(builder.ptrtoint(function, INDEX), builder.gep(data, [INDEX(place)]))
         return context.get_dummy_value()
@@ -196,29 +240,29 @@ def _fill_table(typingctx, table, like):
 @intrinsic
 def tiles(
     typingctx, table, place, count,
-    c0, c0_at, c0_row,
+    c0, c0_at, c0_row, c0_next,
     a1, a1_at, a1_row, a1_step, a1_length, a1_segments, a1_stride,
     a2, a2_at, a2_row, a2_length,
     b, b_at, b_next,
-    c, c_at, c_row,
+    c, c_at, c_row, c_next,
 ):  # fmt: skip
-    """Set C = C0 + A1 B1 + A2 B2 for `count` tiles below each other, of the kind ``TILES[place]``.
+    """Set C = C0 + A1 B1 + A2 B2 for `count` tiles below each other, of the kind ``tile_shapes()[place]``.
 
     All arrays are one-dimensional; offsets (`at`) and strides count elements.
 
     ================================================  ==================================================================
     ``table, place, count``                           the addresses, which tile, how many below each other
-    ``c0, at, row``                                   what to add: row stride 0 repeats one row, as a bias
+    ``c0, at, row, next``                             what to add: row stride 0 repeats one row, as a bias; distance of two panels
     ``a1, at, row, step, length, segments, stride``   first operand: row stride, k stride, k extent of one segment,
                                                       number of segments and the distance from one to the next
     ``a2, at, row, length``                           second operand, of the same k stride, its rows of B below the first's
     ``b, at, next``                                   panels of B and the distance from one to the next
-    ``c, at, row``                                    the result, may be c0
+    ``c, at, row, next``                              the result, may be c0
     ================================================  ==================================================================
     """
     given = (
-        table, place, count, c0, c0_at, c0_row, a1, a1_at, a1_row, a1_step, a1_length, a1_segments, a1_stride,
-        a2, a2_at, a2_row, a2_length, b, b_at, b_next, c, c_at, c_row,
+        table, place, count, c0, c0_at, c0_row, c0_next, a1, a1_at, a1_row, a1_step, a1_length, a1_segments, a1_stride,
+        a2, a2_at, a2_row, a2_length, b, b_at, b_next, c, c_at, c_row, c_next,
     )  # fmt: skip
     signature = types.void(*(t if isinstance(t, types.Array) else types.intp for t in given))
 
@@ -247,7 +291,7 @@ def _scalar(dtype):
 
 def _tile_type(dtype):
     p, i = _scalar(dtype).as_pointer(), INDEX
-    return ir.FunctionType(ir.VoidType(), [i, p, i, p, i, i, i, i, i, p, i, i, p, i, p, i])
+    return ir.FunctionType(ir.VoidType(), [i, p, i, i, p, i, i, i, i, i, p, i, i, p, i, p, i, i])
 
 
 def _tile_function(module, dtype, rows, panels):
@@ -267,6 +311,7 @@ class _Tile:
         self.function = function
         self.builder = ir.IRBuilder(function.append_basic_block("entry"))
         self.lanes, self.size, self.fused, self.rows, self.panels = lanes, size, fused, rows, panels
+        self.vectors = geometry().vectors
         self.vector = ir.VectorType(scalar, lanes)
         self.zero = ir.Constant(self.vector, [0.0] * lanes)
         if fused:
@@ -278,7 +323,8 @@ class _Tile:
         """Loop over the tiles below each other: the products of both operands, then C0 is added and C stored."""
         builder = self.builder
         (
-            count, c0, c0_row, a1, a1_row, step, a1_length, segments, stride, a2, a2_row, a2_length, b, b_next, c, c_row,
+            count, c0, c0_row, c0_next, a1, a1_row, step, a1_length, segments, stride, a2, a2_row, a2_length,
+            b, b_next, c, c_row, c_next,
         ) = self.function.args  # fmt: skip
         panel_at = [builder.mul(b_next, INDEX(p)) for p in range(self.panels)]
 
@@ -299,15 +345,15 @@ class _Tile:
                         a_k, b_k, *sums = carried
                         for k in range(depth):
                             columns = [
-                                self.load(builder.gep(b_k, [at]), (k * VECTORS + v) * self.lanes)
+                                self.load(builder.gep(b_k, [at]), (k * self.vectors + v) * self.lanes)
                                 for at in panel_at
-                                for v in range(VECTORS)
+                                for v in range(self.vectors)
                             ]
                             values = [self.broadcast(builder.gep(a_k, [at])) for at in row_at]
                             factors = [(x, y) for x in values for y in columns]
                             sums = [self.multiply_add(x, y, total) for (x, y), total in zip(factors, sums, strict=True)]
                             a_k = builder.gep(a_k, [step])
-                        return [a_k, builder.gep(b_k, [INDEX(depth * VECTORS * self.lanes)]), *sums]
+                        return [a_k, builder.gep(b_k, [INDEX(depth * self.vectors * self.lanes)]), *sums]
 
                     return body
 
@@ -317,25 +363,27 @@ class _Tile:
                 _, b_now, *sums = self.loop(rest, state, products(1))
                 return [builder.sub(left, INDEX(1)), builder.gep(a_now, [stride]), b_now, *sums]
 
-            sums = [self.zero] * (self.rows * self.panels * VECTORS)
+            sums = [self.zero] * (self.rows * self.panels * self.vectors)
             _, _, _, *sums = self.loop(builder.add(segments, INDEX(1)), [segments, a1_now, b, *sums], one_segment)
-            self.finish(sums, c0_now, c0_row, c_now, c_row)
+            self.finish(sums, c0_now, c0_row, c0_next, c_now, c_row, c_next)
             pairs = ((c0_now, c0_row), (a1_now, a1_row), (a2_now, a2_row), (c_now, c_row))
             return [builder.gep(now, [builder.mul(row, INDEX(self.rows))]) for now, row in pairs]
 
         self.loop(count, [c0, a1, a2, c], one_tile)
         builder.ret_void()
 
-    def finish(self, sums, c0, c0_row, c, c_row):
+    def finish(self, sums, c0, c0_row, c0_next, c, c_row, c_next):
         """Store C0 + sums."""
-        builder = self.builder
-        wide = self.panels * VECTORS
+        builder, sums = self.builder, iter(sums)
         for r in range(self.rows):
-            source = builder.gep(c0, [builder.mul(c0_row, INDEX(r))])
-            goal = builder.gep(c, [builder.mul(c_row, INDEX(r))])
-            for v in range(wide):
-                value = builder.fadd(self.load(source, v * self.lanes), sums[r * wide + v])
-                builder.store(value, self.place(goal, v * self.lanes), align=self.size)
+            for p in range(self.panels):
+                source, goal = (
+                    builder.gep(base, [builder.add(builder.mul(row, INDEX(r)), builder.mul(following, INDEX(p)))])
+                    for base, row, following in ((c0, c0_row, c0_next), (c, c_row, c_next))
+                )
+                for v in range(self.vectors):
+                    value = builder.fadd(self.load(source, v * self.lanes), next(sums))
+                    builder.store(value, self.place(goal, v * self.lanes), align=self.size)
 
     def place(self, pointer, offset):
         return self.builder.bitcast(self.builder.gep(pointer, [INDEX(offset)]), self.vector.as_pointer())

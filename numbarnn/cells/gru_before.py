@@ -1,0 +1,71 @@
+"""The gated recurrent unit of the paper, with the reset gate before the recurrent product: a cell of two phases."""
+
+from typing import NamedTuple
+
+from numbarnn.cells.gate import FREE, candidate, candidate_slope, gate, gate_slope
+
+
+class ResetBeforeGRU(NamedTuple):
+    """GRU as in the paper, Keras' ``reset_after=False`` and ONNX' ``linear_before_reset=0``.
+
+    ::
+
+        r, z = sigmoid(W x_t + b + R h_{t-1} + b')              reset and update gate
+        n    = tanh(W x_t + b + R (r h_{t-1}) + b')             candidate
+        h_t  = (1 - z) n + z h_{t-1}
+
+    The paper writes no biases.
+
+    Parameters
+    ----------
+    hold_r, hold_z, hold_n : float
+        As in `numbarnn.cells.GRU`.
+
+    References
+    ----------
+    K. Cho et al., "Learning phrase representations using RNN encoder-decoder", EMNLP 2014 (eq. 5-8).
+    """
+
+    hold_r: float = FREE
+    hold_z: float = FREE
+    hold_n: float = FREE
+
+    gates = ("r", "z", "n")
+    planes = ("r", "z", "n")
+    input_planes = {"r": "r", "z": "z", "n": "n"}
+    recurrent_planes = {"r": "r", "z": "z"}
+    inner_planes = {"n": "n"}
+    states = ("h",)
+    inner = ("rh",)
+    inner_saved = ("r",)
+    saved = ("z", "n")
+    units = ()
+
+    @staticmethod
+    def inner_forward(cell, planes, states, units):
+        r = gate(cell.hold_r, planes[0])
+        return (r * states[0],), (r,)
+
+    @staticmethod
+    def forward(cell, planes, states, units):
+        (h,) = states
+        z, n = gate(cell.hold_z, planes[1]), candidate(cell.hold_n, planes[2])
+        return (n + z * (h - n),), (z, n)
+
+    @staticmethod
+    def backward(cell, saved, states, units, after, gradients):
+        z, n = saved
+        (h,) = states
+        (dh,) = gradients
+        zero, one = type(h)(0), type(h)(1)
+        dz = dh * (h - n) * gate_slope(cell.hold_z, z)
+        dn = dh * (one - z) * candidate_slope(cell.hold_n, n)
+        return (zero, dz, dn), (dh * z,), ()
+
+    @staticmethod
+    def inner_backward(cell, inner_saved, states, units, dinner):
+        (r,) = inner_saved
+        (h,) = states
+        (drh,) = dinner
+        zero = type(h)(0)
+        return (drh * h * gate_slope(cell.hold_r, r), zero, zero), (drh * r,), ()

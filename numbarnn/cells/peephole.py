@@ -1,0 +1,71 @@
+"""Long short-term memory whose gates see the carry."""
+
+from typing import NamedTuple
+
+from numbarnn.cells.gate import FREE, candidate, candidate_slope, gate, gate_slope
+from numbarnn.cells.lstm import forget_gate, input_and_forget_slopes
+from numbarnn.kernels.scalar import tanh
+
+
+class PeepholeLSTM(NamedTuple):
+    """LSTM with peepholes from the carry to the gates, as in ONNX: i and f see it before the step, o after it.
+
+    ::
+
+        i, f = sigmoid(W x_t + b + R h_{t-1} + b' + p c_{t-1})      input and forget gate
+        g    = tanh(W x_t + b + R h_{t-1} + b')                     candidate
+        c_t  = f c_{t-1} + i g                                      carry
+        o    = sigmoid(W x_t + b + R h_{t-1} + b' + p c_t)          output gate
+        h_t  = o tanh(c_t)
+
+    A peephole is diagonal: p has one weight a unit, ``ci``, ``cf`` and ``co`` for the three gates.
+
+    Parameters
+    ----------
+    coupled, hold_i, hold_f, hold_g, hold_o
+        As in `numbarnn.cells.LSTM`.
+
+    References
+    ----------
+    F. A. Gers, J. Schmidhuber, "Recurrent nets that time and count", IJCNN 2000; F. A. Gers, N. N. Schraudolph, J.
+    Schmidhuber, "Learning precise timing with LSTM recurrent networks", Journal of Machine Learning Research 3 (2002)
+    115-143.
+    """
+
+    coupled: int = 0
+    hold_i: float = FREE
+    hold_f: float = FREE
+    hold_g: float = FREE
+    hold_o: float = FREE
+
+    gates = ("i", "f", "g", "o")
+    planes = ("i", "f", "g", "o")
+    input_planes = {"i": "i", "f": "f", "g": "g", "o": "o"}
+    recurrent_planes = {"i": "i", "f": "f", "g": "g", "o": "o"}
+    states = ("h", "c")
+    saved = ("i", "f", "g", "o")
+    units = ("ci", "cf", "co")
+    unit_init = "bias"
+
+    @staticmethod
+    def forward(cell, planes, states, units):
+        before = states[1]
+        i, g = gate(cell.hold_i, planes[0] + units[0] * before), candidate(cell.hold_g, planes[2])
+        f = forget_gate(cell, i, planes[1] + units[1] * before)
+        c = f * before + i * g
+        o = gate(cell.hold_o, planes[3] + units[2] * c)
+        return (o * tanh(c), c), (i, f, g, o)
+
+    @staticmethod
+    def backward(cell, saved, states, units, after, gradients):
+        i, f, g, o = saved
+        dh, dc = gradients
+        before, c = states[1], after[1]
+        one = type(dh)(1)
+        squashed = tanh(c)
+        do = dh * squashed * gate_slope(cell.hold_o, o)
+        dc = dc + dh * o * (one - squashed * squashed) + do * units[2]
+        di, df = input_and_forget_slopes(cell, i, f, g, before, dc)
+        dg = dc * i * candidate_slope(cell.hold_g, g)
+        dbefore = dc * f + di * units[0] + df * units[1]
+        return (di, df, dg, do), (type(dh)(0), dbefore), (di * before, df * before, do * c)

@@ -1,0 +1,50 @@
+"""scikit-learn's contract of parameters, for classes that must work where scikit-learn is not installed."""
+
+import inspect
+import sys
+
+
+class NotFittedError(ValueError, AttributeError):
+    """Something was asked of an object before `fit`."""
+
+
+def not_fitted(owner) -> NotFittedError:
+    """Return the error of an object that is not fitted; where scikit-learn is loaded, it is one of theirs, too."""
+    error, theirs = NotFittedError, sys.modules.get("sklearn.exceptions")
+    if theirs is not None:
+        error = type("NotFittedError", (NotFittedError, theirs.NotFittedError), {"__module__": __name__})
+    return error(f"this {type(owner).__name__} is not fitted yet; call fit first")
+
+
+class Parameters:
+    """`get_params`, `set_params` and a repr, from the names of the constructor's arguments.
+
+    scikit-learn's ``clone``, ``Pipeline`` and searches need no more of a class than this and the methods they call.
+    """
+
+    @classmethod
+    def _parameter_names(cls):
+        signature = inspect.signature(cls.__init__)
+        return [name for name in signature.parameters if name != "self"]
+
+    def get_params(self, deep: bool = True) -> dict:
+        """Return the constructor's arguments by name."""
+        return {name: getattr(self, name) for name in self._parameter_names()}
+
+    def set_params(self, **params):
+        """Set arguments of the constructor by name, and return the object."""
+        names = self._parameter_names()
+        for name, value in params.items():
+            if name not in names:
+                raise ValueError(f"{type(self).__name__} has no parameter {name!r}; it has {', '.join(names)}")
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        defaults = inspect.signature(type(self).__init__).parameters
+        shown = [
+            f"{name}={getattr(self, name)!r}"
+            for name in self._parameter_names()
+            if getattr(self, name) is not defaults[name].default and getattr(self, name) != defaults[name].default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"

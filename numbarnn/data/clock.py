@@ -1,0 +1,96 @@
+"""How an index goes on: the labels after its last, the rows of a season, and its place in a file."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+# Rows of a season by how often there is a row, for `Forecaster(season="auto")`.
+SEASONS = {"h": 24, "D": 7, "B": 5, "W": 52, "M": 12, "MS": 12, "ME": 12, "Q": 4, "QS": 4, "QE": 4}
+DAY = 86400  # seconds: a row more often than hourly has a season of a day
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How an index goes on: at a pandas frequency, or by numbers."""
+
+    kind: str  # "times", "periods" or "numbers"
+    every: str | int  # pandas frequency, or the distance of the numbers
+    zone: str | None = None
+    name: str | int | None = None
+
+    @classmethod
+    def of(cls, index) -> "Clock":
+        import pandas as pd
+
+        name = index.name if isinstance(index.name, (str, int, type(None))) else str(index.name)
+        if isinstance(index, pd.PeriodIndex):
+            return cls("periods", index.freqstr, None, name)
+        if isinstance(index, pd.DatetimeIndex):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # pandas 3 warns that the answer's type will change
+                every = index.freq or (index.inferred_freq if len(index) > 2 else None)
+            if every is None:
+                every = pd.tseries.frequencies.to_offset(index[1] - index[0])
+            every = every if isinstance(every, str) else every.freqstr
+            return cls("times", every, None if index.tz is None else str(index.tz), name)
+        numbers = np.asarray(index)
+        every = 1
+        if numbers.dtype.kind in "iu" and len(numbers) > 1:
+            steps = np.diff(numbers)
+            every = int(steps[0])
+            if not (steps == every).all() or every == 0:
+                row = int(np.flatnonzero(steps != steps[0])[0]) + 1 if every else 1
+                raise ValueError(
+                    f"the index goes on by {steps[0]} and then, at row {row}, by {steps[row - 1]}; number the rows evenly, or "
+                    "use times"
+                )
+        elif numbers.dtype.kind not in "iu":
+            raise TypeError(
+                f"the index must be a DatetimeIndex, a PeriodIndex or integers, got {index.dtype}; pandas.to_datetime makes times "
+                "of text"
+            )
+        return cls("numbers", every, None, name)
+
+    def after(self, index, count):
+        """Return the `count` labels after an index."""
+        import pandas as pd
+
+        last = index[-1]
+        if self.kind == "times":
+            return pd.date_range(last, periods=count + 1, freq=self.every, name=self.name)[1:]
+        if self.kind == "periods":
+            return pd.period_range(last, periods=count + 1, freq=self.every, name=self.name)[1:]
+        return pd.Index(last + self.every * np.arange(1, count + 1), name=self.name)
+
+    def season(self):
+        """Return the rows of a season, or None where it is not known."""
+        import pandas as pd
+
+        if self.kind == "numbers":
+            return None
+        code = self.every.partition("-")[0]
+        if code in SEASONS:
+            return SEASONS[code]
+        try:
+            seconds = pd.Timedelta(pd.tseries.frequencies.to_offset(self.every)).total_seconds()
+        except ValueError:  # months and years have no one length
+            return None
+        return round(DAY / seconds) if 0 < seconds < DAY and DAY % seconds == 0 else None
+
+    def numbers(self, index):
+        """Return the labels as integers for a file."""
+        if self.kind == "times":
+            return index.as_unit("ns").asi8.astype(np.int64)
+        return np.asarray(index.asi8 if self.kind == "periods" else index, np.int64)
+
+    def index(self, numbers):
+        """Return an index of the integers of a file."""
+        import pandas as pd
+
+        if self.kind == "times":
+            index = pd.DatetimeIndex(numbers.astype("datetime64[ns]"), name=self.name)
+            return index if self.zone is None else index.tz_localize("UTC").tz_convert(self.zone)
+        if self.kind == "periods":
+            return pd.PeriodIndex.from_ordinals(numbers, freq=self.every, name=self.name)
+        return pd.Index(numbers, name=self.name)

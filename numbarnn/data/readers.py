@@ -1,0 +1,157 @@
+"""Readers of series from CSV files, into DataFrames indexed by time."""
+
+import os
+
+import numpy as np
+
+JENA_TIME = "Date Time"
+JENA_WIND = ("wv (m/s)", "max. wv (m/s)")
+JENA_MISSING = -9999.0
+
+
+def read_jena(path: str | os.PathLike):
+    """Read the Jena climate file (Max Planck Institute for Biogeochemistry), as published.
+
+    420,551 rows of 14 quantities every ten minutes from 1 January 2009 to the end of 2016, with a quoted header and times
+    dd.mm.yyyy hh:mm:ss. The value -9999 of the two wind speeds stands for "no measurement" and becomes NaN.
+
+    Some times are missing or repeated in the published file (420,551 rows, where eight years have 420,768 times ten minutes), which
+    `make_windows` refuses unless told ``irregular="ignore"``, as published results did; or make them regular:
+    ``frame[~frame.index.duplicated()].asfreq("10min")``.
+
+    Chollet's set-ups (*Deep Learning with Python*), temperature 24 hours ahead, with every sixth row::
+
+        frame = read_jena(path)
+        # 1st edition: generator(lookback=1440, step=6, delay=144)
+        make_windows(frame, 1440, 150, step=6, target="T (degC)", missing=..., irregular="ignore")
+        # 2nd edition: sequence_length=120, sampling_rate=6, delay=6 * (120 + 24 - 1)
+        make_windows(frame, 715, 144, step=6, target="T (degC)", missing=..., irregular="ignore")
+
+    Parameters
+    ----------
+    path : path-like
+        The CSV file, also compressed (.gz, .zip).
+
+    Returns
+    -------
+    pandas.DataFrame
+        float64, with a DatetimeIndex called "Date Time".
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If its columns are not those of the Jena file, or a time cannot be read.
+    """
+    import pandas as pd
+
+    frame = pd.read_csv(path)
+    if JENA_TIME not in frame.columns or "T (degC)" not in frame.columns:
+        raise ValueError(f"{os.fspath(path)!r} is not the Jena climate file: it has columns {list(frame.columns)[:6]}")
+    times = pd.to_datetime(frame.pop(JENA_TIME), format="%d.%m.%Y %H:%M:%S")
+    frame = frame.astype(np.float64)
+    for name in JENA_WIND:
+        if name in frame.columns:
+            frame[name] = frame[name].mask(frame[name] == JENA_MISSING)
+    # One block of memory: then windows are views of the frame.
+    frame = pd.DataFrame(frame.to_numpy(), columns=frame.columns)
+    frame.index = pd.DatetimeIndex(times, name=JENA_TIME)
+    return frame
+
+
+def read_beijing(path: str | os.PathLike):
+    """Read the Beijing PM2.5 file of the UCI repository (Liang et al. 2015): hourly weather and PM2.5, 2010 to 2014.
+
+    Parameters
+    ----------
+    path : path-like
+        The CSV file with columns year, month, day, hour, pm2.5, DEWP, TEMP, PRES, cbwd, Iws, Is, Ir.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Numbers by hour; ``cbwd``, the direction of the wind, stays text. Missing PM2.5 is NaN.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If a column is missing.
+    """
+    import pandas as pd
+
+    frame = pd.read_csv(path)
+    parts = ["year", "month", "day", "hour"]
+    if not {*parts, "TEMP"} <= set(frame.columns):
+        raise ValueError(f"{os.fspath(path)!r} is not the Beijing file: it has columns {list(frame.columns)[:6]}")
+    frame.index = pd.DatetimeIndex(pd.to_datetime(frame[parts]), name="time")
+    return frame.drop(columns=[*parts, "No"], errors="ignore")
+
+
+def read_series(path: str | os.PathLike, time: str | None = None):
+    """Read a CSV file with a row for every time.
+
+    Parameters
+    ----------
+    path : path-like
+        A CSV file with a header.
+    time : str, optional
+        Column of the times. None: the first column whose values are text that reads as times; without one, rows are
+        numbered. Times like 31.12.2016 23:50:00 are read day first; anything else must be ISO 8601 or otherwise unambiguous.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The other columns, indexed by time, in the order of the file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    KeyError
+        If there is no column `time`.
+    ValueError
+        If a time cannot be read, naming its row.
+    """
+    import pandas as pd
+
+    frame = pd.read_csv(path)
+    if time is not None:
+        if time not in frame.columns:
+            raise KeyError(f"{os.fspath(path)!r} has no column {time!r}; it has {', '.join(map(str, frame.columns))}")
+        times = _times(frame[time])
+        if times is None:
+            times = pd.to_datetime(frame[time], errors="coerce", format="mixed")
+            row = int(np.flatnonzero(times.isna())[0])
+            raise ValueError(f"row {row} of column {time!r}, {frame[time].iloc[row]!r}, cannot be read as a time")
+    else:
+        found = (
+            (name, _times(frame[name])) for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])
+        )
+        time, times = next(((name, values) for name, values in found if values is not None), (None, None))
+    if times is None:
+        return frame
+    frame = frame.drop(columns=[time])
+    frame.index = pd.DatetimeIndex(times, name=time)
+    return frame
+
+
+def _times(column):
+    """Return a column as times, or None where it does not read as times of one format."""
+    import pandas as pd
+
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return column
+    if pd.api.types.is_numeric_dtype(column) or column.isna().any():
+        return None
+    first = str(column.iloc[0])
+    known = ("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y", "%Y-%m")
+    for how in (*known, "ISO8601"):
+        try:
+            pd.to_datetime(first, format=how)
+            return pd.to_datetime(column, format=how)
+        except (ValueError, TypeError):
+            continue
+    return None

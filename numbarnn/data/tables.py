@@ -1,0 +1,202 @@
+"""Tables on their way in: arrays, Series and DataFrames as numbers with names and times, checked once.
+
+pandas is not imported here before a pandas object comes in.
+"""
+
+import sys
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from numbarnn.errors import ShapeError
+
+# Rows that are looked at together, so that a check needs no second array of the table's size.
+BLOCK = 8192
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Numbers by row, with what is known of rows and columns.
+
+    Attributes
+    ----------
+    values : (rows, columns) array
+        A view of the data where they are numbers of one kind.
+    names : tuple
+        Of the columns; their numbers where the data have no names.
+    index : pandas.Index or None
+        Of the rows.
+    flat : bool
+        Whether the data had one axis.
+    """
+
+    values: np.ndarray
+    names: tuple
+    index: Any
+    flat: bool
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def is_pandas(data) -> str | None:
+    """Return "frame" or "series" for a pandas object, else None, without importing pandas."""
+    pd = sys.modules.get("pandas")
+    if pd is None:
+        return None
+    return "frame" if isinstance(data, pd.DataFrame) else "series" if isinstance(data, pd.Series) else None
+
+
+def as_table(data, name: str = "data") -> Table:
+    """Return data as a table.
+
+    Parameters
+    ----------
+    data : (rows,) or (rows, columns) array-like, Series or DataFrame
+        Integers, floating-point numbers or booleans; NaN and pandas' NA stand for missing values.
+    name : str
+        Of the argument, for messages.
+
+    Raises
+    ------
+    ShapeError
+        If there are no rows or columns, more than two axes, or columns of the same name.
+    TypeError
+        If something is not a number, naming the column.
+    """
+    kind = is_pandas(data)
+    if kind == "frame":
+        names = tuple(data.columns)
+        if len(set(names)) < len(names):
+            twice = next(n for n in names if names.count(n) > 1)
+            raise ShapeError(f"{name} has several columns {twice!r}; give every column a name of its own")
+        for column, dtype in data.dtypes.items():
+            _check_numeric(dtype, f"column {column!r} of {name}")
+        values = _numbers(data)
+        index, flat = data.index, False
+    elif kind == "series":
+        _check_numeric(data.dtype, name)
+        values = _numbers(data)[:, None]
+        names, index, flat = (0 if data.name is None else data.name,), data.index, True
+    else:
+        values = np.asarray(data)
+        _check_numeric(values.dtype, name)
+        if values.ndim not in (1, 2):
+            raise ShapeError(f"{name} must have shape (rows,) or (rows, columns), got {values.shape}")
+        flat = values.ndim == 1
+        values = values[:, None] if flat else values
+        names, index = tuple(range(values.shape[1])), None
+    if 0 in values.shape:
+        raise ShapeError(f"{name} must have at least one row and one column, got shape {values.shape}")
+    return Table(values, names, index, flat)
+
+
+def _check_numeric(dtype, what):
+    kind = getattr(dtype, "kind", "O")
+    if kind not in "fiub":
+        raise TypeError(
+            f"{what} must hold numbers, got dtype {dtype}; convert it (pandas.to_numeric, pandas.get_dummies) or leave it out"
+        )
+
+
+def _numbers(data):
+    """Return the numbers of a pandas object; a view where its columns lie in one block of a NumPy dtype."""
+    dtypes = [data.dtype] if data.ndim == 1 else list(data.dtypes)
+    if all(isinstance(dtype, np.dtype) for dtype in dtypes):
+        return data.to_numpy()
+    return data.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def place(table: Table, row: int, column: int) -> str:
+    """Return a place in a table in words."""
+    at = f"row {row}" if table.index is None else f"row {row} ({table.index[row]})"
+    return at if table.flat else f"{at}, column {table.names[column]!r}"
+
+
+def bad_rows(table: Table, name: str) -> np.ndarray | None:
+    """Return which rows miss a value (NaN), or None where no row does.
+
+    Raises
+    ------
+    ValueError
+        If a value is infinite, with count and first place.
+    """
+    if table.values.dtype.kind != "f":
+        return None
+    rows, infinite, first = None, 0, None
+    for at in range(0, len(table), BLOCK):
+        block = table.values[at : at + BLOCK]
+        if np.isfinite(block).all():
+            continue
+        endless = np.isinf(block)
+        if first is None and endless.any():
+            first = np.argwhere(endless)[0] + (at, 0)
+        infinite += np.count_nonzero(endless)
+        rows = np.zeros(len(table), bool) if rows is None else rows
+        rows[at : at + BLOCK] = np.isnan(block).any(axis=1)
+    if infinite:
+        raise ValueError(f"{name} holds {infinite} infinite values, the first at {place(table, *first)}")
+    return rows
+
+
+def refuse_missing(table: Table, rows: np.ndarray, name: str, advice: str) -> None:
+    """Raise ValueError with the number of missing values and the first place."""
+    missing = np.isnan(table.values[rows])
+    row, column = np.flatnonzero(rows)[0], np.argwhere(missing)[0, 1]
+    raise ValueError(
+        f"{name} misses {np.count_nonzero(missing)} values, the first at {place(table, int(row), int(column))}; {advice}"
+    )
+
+
+def forward_filled(values: np.ndarray) -> np.ndarray:
+    """Return a copy of (rows, columns) in which NaN is the last number above it; what has none above stays NaN."""
+    known = np.where(np.isnan(values), 0, np.arange(len(values))[:, None])
+    np.maximum.accumulate(known, axis=0, out=known)
+    return np.take_along_axis(values, known, axis=0)
+
+
+def check_times(index, name: str = "data") -> None:
+    """Raise ValueError unless times follow each other at one distance, naming the first row that does not.
+
+    A DatetimeIndex or PeriodIndex is checked; any other index is a set of labels. Times at one *calendar* distance,
+    such as the first day of every month, are regular.
+    """
+    pd = sys.modules.get("pandas")
+    if pd is None or not isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex)) or len(index) < 2:
+        return
+    if index.hasnans:
+        row = int(np.flatnonzero(index.isna())[0])
+        raise ValueError(f"{name} has no time in row {row} (NaT); drop such rows or mend the index")
+    steps = np.diff(index.asi8)
+    if (steps == steps[0]).all() and steps[0] > 0:
+        return
+    for wrong, what in ((steps == 0, "the time of the row above again"), (steps < 0, "earlier than the row above")):
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0]) + 1
+            count = int(np.count_nonzero(wrong))
+            more = f" ({count} rows in all)" if count > 1 else ""
+            advice = "drop or average duplicates" if steps[row - 1] == 0 else "sort by time: data.sort_index()"
+            raise ValueError(f"row {row} of {name}, {index[row]}, has {what}{more}; {advice}")
+    if _on_the_calendar(index):
+        return
+    values, counts = np.unique(steps, return_counts=True)
+    usual = values[counts.argmax()]
+    row = int(np.flatnonzero(steps != usual)[0]) + 1
+    count = int(np.count_nonzero(steps != usual))
+    distance = index[row] - index[row - 1]
+    first_usual = int(np.flatnonzero(steps == usual)[0])
+    expected = index[first_usual + 1] - index[first_usual]
+    raise ValueError(
+        f"row {row} of {name}, {index[row]}, comes {distance} after the row above, where {expected} is usual ({count} such "
+        f"rows): a window would count rows, not time. Make the times regular (data.asfreq, data.resample) and treat what is "
+        "then missing, or pass irregular='ignore'"
+    )
+
+
+def _on_the_calendar(index):
+    """Return whether pandas knows the distance of times, such as months."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pandas 3 warns that the answer's type will change
+        return len(index) > 2 and index.inferred_freq is not None

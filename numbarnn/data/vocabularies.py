@@ -1,0 +1,393 @@
+"""What a language model reads and writes: characters, bytes or words, each a number.
+
+A vocabulary is an immutable record. All have the same methods, and `VOCABULARIES` finds them by the unit's name.
+"""
+
+import codecs
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from numbarnn.errors import TokenError
+
+UNKNOWN = "<unk>"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Base of the vocabularies.
+
+    Attributes
+    ----------
+    unit, units : str
+        What a token is, and many of them.
+    replacement : str
+        What training and scoring do with unknown units, as the argument `unknown` of `encode`.
+    unknown : tuple of int
+        Tokens that stand for unknown units.
+    start : tuple of int
+        Tokens that a text begins after, where nothing else is known.
+    """
+
+    unit: ClassVar[str]
+    units: ClassVar[str]
+    replacement: ClassVar[str] = "error"
+    unknown: ClassVar[tuple[int, ...]] = ()
+    start = ()
+
+    _advice: ClassVar[str] = ""
+    _describe = staticmethod(repr)
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def encode(self, text, unknown: str = "error") -> np.ndarray:
+        """Return the tokens of a text as int32.
+
+        Parameters
+        ----------
+        text : str
+            A vocabulary of bytes also takes bytes.
+        unknown : str
+            What to do with units outside the vocabulary: "error", "skip", or a unit of the vocabulary that replaces
+            them; for words usually "<unk>".
+
+        Raises
+        ------
+        TokenError
+            If there are such units and `unknown` is "error", naming them, their number and the first place.
+        ValueError
+            If `unknown` is none of the three.
+        """
+        return self.measure(text, unknown)[0]
+
+    def measure(self, text, unknown: str = "error") -> tuple[np.ndarray, np.ndarray]:
+        """Return the tokens of a text, and how many characters each stands for."""
+        tokens, lengths = self._find(text)
+        strange = tokens < 0
+        if not strange.any():
+            return tokens, lengths
+        if unknown == "skip":
+            return tokens[~strange], lengths[~strange]
+        if unknown != "error" and unknown in self:
+            tokens[strange] = self._substitute(unknown, tokens[strange])
+            return tokens, lengths
+        if unknown != "error":
+            raise ValueError(f"unknown must be 'error', 'skip' or a {self.unit} of the vocabulary, got {unknown!r}")
+        places = np.flatnonzero(strange)
+        ends = np.cumsum(lengths)
+        names = sorted({text[ends[i] - lengths[i] : ends[i]] for i in places})
+        shown = ", ".join(map(self._describe, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        kind = self.units if len(places) > 1 else self.unit
+        raise TokenError(
+            f"the text holds {len(places)} {kind} outside the model's vocabulary of {len(self)}: {shown}; the first at "
+            f"position {ends[places[0]] - lengths[places[0]]}. {self._advice}"
+        )
+
+    def decode(self, tokens) -> str:
+        """Return the text of a sequence of tokens."""
+        raise NotImplementedError
+
+    def decoder(self) -> Callable[..., str]:
+        """Return a function ``decode(tokens, final=False)`` for a text that comes in pieces."""
+        return lambda tokens, final=False: self.decode(tokens)
+
+    def description(self) -> Any:
+        """Return what a file keeps of the vocabulary, as JSON values."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_description(cls, description) -> "Vocabulary":
+        """Return the vocabulary of a `description`."""
+        raise NotImplementedError
+
+    def _find(self, text):
+        """Return the tokens of a text, negative where unknown, and the lengths of what they stand for."""
+        raise NotImplementedError
+
+    def _substitute(self, unit, strange):
+        """Return what replaces the negative tokens `strange` if the user asked for `unit`."""
+        raise NotImplementedError
+
+    def _check(self, tokens):
+        tokens = np.asarray(tokens, np.int64)
+        if tokens.size and not 0 <= tokens.min() <= tokens.max() < len(self):
+            raise TokenError(f"tokens must lie in 0 to {len(self) - 1}, got {tokens.min()} to {tokens.max()}")
+        return tokens
+
+
+def check_text(text) -> str:
+    """Return a text; raise TypeError unless it is a string."""
+    if not isinstance(text, str):
+        raise TypeError(
+            f"text must be a string, got {type(text).__name__}; decode bytes or read the file first, or use unit='byte'"
+        )
+    return text
+
+
+# Characters
+
+
+def _codes(text: str) -> np.ndarray:
+    """Return the code points of a string, lone surrogates included."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.dtype("<u4"))
+
+
+@dataclass(frozen=True)
+class CharVocabulary(Vocabulary):
+    """The characters a model knows, in order of their code points; a character's token is its place.
+
+    Parameters
+    ----------
+    characters : str or iterable of str
+        Single characters, in any order, repetitions allowed. The attribute is a string, in order.
+
+    Raises
+    ------
+    ValueError
+        If there are no characters.
+    """
+
+    characters: str
+
+    unit = "character"
+    units = "characters"
+    _advice = "Pass unknown='skip' to leave them out, or unknown=<character> to replace them"
+
+    def __post_init__(self):
+        codes = np.unique(_codes("".join(self.characters)))
+        if codes.size == 0:
+            raise ValueError("a vocabulary needs at least one character; the text is empty")
+        text = codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+        object.__setattr__(self, "characters", text)
+
+    @classmethod
+    def of(cls, text: str) -> "CharVocabulary":
+        """Return the vocabulary of a text."""
+        return cls(check_text(text))
+
+    def __len__(self) -> int:
+        return len(self.characters)
+
+    def __contains__(self, character: str) -> bool:
+        return len(character) == 1 and character in self.characters
+
+    def decode(self, tokens) -> str:
+        codes = self._known[self._check(tokens)]
+        return codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+
+    def description(self) -> list[int]:
+        return [ord(character) for character in self.characters]
+
+    @classmethod
+    def from_description(cls, description) -> "CharVocabulary":
+        return cls("".join(map(chr, description)))
+
+    @cached_property
+    def _known(self):
+        return _codes(self.characters)
+
+    def _find(self, text):
+        codes = _codes(check_text(text))
+        tokens = np.searchsorted(self._known, codes).astype(np.int32)
+        np.minimum(tokens, len(self) - 1, out=tokens)
+        tokens[self._known[tokens] != codes] = -1
+        return tokens, np.ones(len(tokens), np.int64)
+
+    def _substitute(self, unit, strange):
+        return self.characters.index(unit)
+
+    def _describe(self, character):
+        return f"{character!r} (U+{ord(character):04X} {unicodedata.name(character, 'unnamed')})"
+
+
+# Bytes
+
+
+@dataclass(frozen=True)
+class ByteVocabulary(Vocabulary):
+    """The 256 bytes: any file and any language, without unknown units. Text is UTF-8.
+
+    What is decoded may not be UTF-8, since a model writes what it likes: as everywhere in Python under
+    ``errors="replace"``, wrong bytes become U+FFFD.
+    """
+
+    unit = "byte"
+    units = "bytes"
+    start = (10,)  # a line break
+
+    @classmethod
+    def of(cls, text) -> "ByteVocabulary":
+        """Return the vocabulary, which no text changes."""
+        return cls()
+
+    def __len__(self) -> int:
+        return 256
+
+    def __contains__(self, byte) -> bool:
+        return isinstance(byte, bytes) and len(byte) == 1
+
+    def decode(self, tokens) -> str:
+        return self.decoder()(tokens, final=True)
+
+    def decoder(self) -> Callable[..., str]:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        return lambda tokens, final=False: decoder.decode(self._check(tokens).astype(np.uint8).tobytes(), final)
+
+    def description(self) -> None:
+        return None
+
+    @classmethod
+    def from_description(cls, description) -> "ByteVocabulary":
+        return cls()
+
+    def _find(self, text):
+        if isinstance(text, str):
+            text = text.encode()
+        elif not isinstance(text, (bytes, bytearray, memoryview)):
+            raise TypeError(f"text must be a string or bytes, got {type(text).__name__}")
+        tokens = np.frombuffer(text, np.uint8).astype(np.int32)
+        # A character counts at its first byte; those that go on with it are 10xxxxxx.
+        return tokens, ((tokens & 0xC0) != 0x80).astype(np.int64)
+
+
+# Words
+
+_PIECES = r" ?(?:[^\W\d]{word}*(?:['\u2019][^\W\d]{word}*)*|\d+(?:[.,]\d+)*|[^\w\s])|\n|[^\S\n]+(?= \S)|[^\S\n]+"
+
+
+def split_words(text: str) -> list[str]:
+    r"""Cut a text into words, numbers, punctuation and white space; joined, the pieces are the text again.
+
+    A piece is, with one space before it if there is one,
+
+    * a word: a letter or underscore, then letters, digits, underscores and combining marks, and the same again after
+      an apostrophe ("don't", "l'été", "__init__", "x1");
+    * a number: digits, with points and commas between them ("3.14", "1,000");
+    * one sign of punctuation or another symbol;
+
+    or else one line break, or what white space is left between (an indentation, a tab). So "The cat  sat.\n" becomes
+    "The", " cat", " ", " sat", ".", "\n". Case counts, and so does the space: "The" begins a line, " The" does not.
+    Scripts that put no spaces between words (Chinese, Thai) are better read as characters.
+    """
+    check_text(text)
+    word = r"\w"
+    if not text.isascii():
+        # Marks are no letters to `re`; written Hindi, or a decomposed "é", would fall to pieces.
+        marks = "".join(c for c in sorted(set(text)) if unicodedata.category(c).startswith("M"))
+        word = rf"[\w{marks}]"
+    return re.findall(_PIECES.replace("{word}", word), text)
+
+
+@dataclass(frozen=True)
+class WordVocabulary(Vocabulary):
+    """The words a model knows, and two tokens for all others: "<unk>", and " <unk>" with a space before it.
+
+    A text is cut as `split_words` says, so ``decode(encode(text)) == text`` if all its words are known; with
+    ``unknown="<unk>"`` the others, and only they, are replaced.
+
+    Parameters
+    ----------
+    words : iterable of str
+        Pieces as `split_words` makes them. A word's token is its place, counted from 2.
+
+    Raises
+    ------
+    ValueError
+        If there are none, one comes twice, or one is no single piece.
+    """
+
+    words: tuple[str, ...]
+
+    unit = "word"
+    units = "words"
+    replacement = UNKNOWN
+    unknown = (0, 1)
+    _advice = f"Pass unknown='{UNKNOWN}' to read them as unknown, 'skip' to leave them out, or a word to replace them"
+
+    def __post_init__(self):
+        object.__setattr__(self, "words", tuple(self.words))
+        if not self.words:
+            raise ValueError("a vocabulary needs at least one word; the text has none, or min_count is too high")
+        if len(self._places) != len(self.words) + 2:
+            raise ValueError("a vocabulary's words must differ from each other")
+        for word in self.words:
+            if split_words(word) != [word]:
+                raise ValueError(f"a vocabulary's words must be pieces as split_words makes them, got {word!r}")
+
+    @classmethod
+    def of(cls, text, max_vocabulary: int | None = None, min_count: int = 1) -> "WordVocabulary":
+        """Return the vocabulary of a text.
+
+        Parameters
+        ----------
+        text : str or iterable of str
+            A text, or its pieces.
+        max_vocabulary : int, optional
+            Keep so many words, the most frequent; of words as frequent, those that come first in order of their
+            characters.
+        min_count : int
+            Keep words that come at least so often.
+        """
+        check_size("max_vocabulary", 1 if max_vocabulary is None else max_vocabulary)
+        check_size("min_count", min_count)
+        counts = Counter(split_words(text) if isinstance(text, str) else text)
+        kept = sorted((word for word, n in counts.items() if n >= min_count), key=lambda word: (-counts[word], word))
+        return cls(tuple(kept[:max_vocabulary]))
+
+    @cached_property
+    def _places(self):
+        return {word: place for place, word in enumerate((UNKNOWN, f" {UNKNOWN}", *self.words))}
+
+    @cached_property
+    def _texts(self):
+        return tuple(self._places)
+
+    @property
+    def start(self) -> tuple[int, ...]:
+        """A line break, where the vocabulary has one."""
+        return (self._places["\n"],) if "\n" in self else ()
+
+    def __len__(self) -> int:
+        return len(self.words) + 2
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._places
+
+    def decode(self, tokens) -> str:
+        return "".join([self._texts[token] for token in self._check(tokens).tolist()])
+
+    def description(self) -> list[str]:
+        return list(self.words)
+
+    @classmethod
+    def from_description(cls, description) -> "WordVocabulary":
+        return cls(tuple(description))
+
+    def _find(self, text):
+        pieces = split_words(text)
+        tokens = [self._places.get(piece, -2 if piece[0] == " " else -1) for piece in pieces]
+        return np.array(tokens, np.int32), np.array([len(piece) for piece in pieces], np.int64)
+
+    def _substitute(self, unit, strange):
+        return -1 - strange if unit == UNKNOWN else self._places[unit]
+
+    def _describe(self, word):
+        other = word[1:] if word[0] == " " else f" {word}"
+        return f"{word!r} ({other!r} is known)" if other in self else repr(word)
+
+
+def check_size(name: str, value) -> int:
+    """Return a positive whole number as an int; raise ValueError unless it is one."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    return int(value)
+
+
+VOCABULARIES = {kind.unit: kind for kind in (CharVocabulary, ByteVocabulary, WordVocabulary)}

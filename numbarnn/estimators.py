@@ -1,0 +1,501 @@
+"""Estimators on scikit-learn's contract. Importing this module imports scikit-learn where it is installed; none of it is needed.
+
+What X may be, with n samples:
+
+* (n, time steps, features) array;
+* (n, time steps) array or DataFrame: one feature, each column a time step, as scikit-learn's own tools make tables;
+* list of n arrays (time steps, features) or (time steps,), of any lengths;
+* an array whose samples end in NaN: steps that are NaN in all features, up to the end, are padding.
+
+Columns of a 2-D X are scikit-learn's features, so their number and names must be the same in `fit` and `predict`. Of a 3-D X or a
+list only the features of a step must agree; lengths are free.
+"""
+
+import numpy as np
+
+from numbarnn import inputs, metrics
+from numbarnn.contract import Parameters, not_fitted
+from numbarnn.data import tables
+from numbarnn.data.batches import ArraySource
+from numbarnn.model import Model
+from numbarnn.network import check_seed
+from numbarnn.recipes import last_step_model, optimizer_with
+from numbarnn.trainer import Trainer
+
+try:
+    from sklearn.base import BaseEstimator, RegressorMixin
+except ImportError:
+    BaseEstimator = Parameters
+
+    class RegressorMixin:
+        """What scikit-learn's mixin of this name does."""
+
+        def score(self, X, y, sample_weight=None) -> float:
+            """Return the coefficient of determination of ``predict(X)``."""
+            return metrics.r2(y, self.predict(X), sample_weight)
+
+
+# Samples that `predict` runs at once.
+CHUNK = 1024
+
+
+class SequenceEstimator(BaseEstimator):
+    """What estimators of sequences share; `SequenceRegressor` documents it."""
+
+    _loss = "mse"
+
+    def __init__(
+        self,
+        cell="lstm",
+        hidden_size=32,
+        num_layers=1,
+        *,
+        bidirectional=False,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        optimizer="adam",
+        learning_rate=0.01,
+        epochs=50,
+        batch_size=32,
+        validation_fraction=0.1,
+        patience=None,
+        clip_norm=1.0,
+        warm_start=False,
+        random_state=None,
+        dtype="float32",
+        n_threads=None,
+        verbose=0,
+    ):
+        self.cell = cell
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bidirectional = bidirectional
+        self.dropout = dropout
+        self.recurrent_dropout = recurrent_dropout
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.clip_norm = clip_norm
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.dtype = dtype
+        self.n_threads = n_threads
+        self.verbose = verbose
+
+    # Training
+
+    def fit(self, X, y, sample_weight=None):
+        """Train on samples, from new weights unless `warm_start`.
+
+        Parameters
+        ----------
+        X : array-like or list of arrays
+            Samples; see `numbarnn.estimators`.
+        y : (n,) or (n, targets) array-like
+        sample_weight : (n,) array-like, optional
+
+        Returns
+        -------
+        self
+        """
+        go_on = self.warm_start and hasattr(self, "model_")
+        x, lengths = self._sequences(X, reset=True)
+        target = self._targets(y, len(x), reset=not go_on)
+        weight = _weights(sample_weight, len(x))
+        if not go_on:
+            self._prepare(target, weight)
+        self._build(x.shape[2], go_on)
+        source = ArraySource(x, self._encode(target), lengths=lengths, sample_weight=weight, batch_size=self.batch_size)
+        stopping, validation = self.patience, None
+        if stopping is not None:
+            validation = self.validation_fraction
+        self.history_ = self._trainer().fit(
+            source, self.epochs, validation=validation, stopping=stopping, verbose=self.verbose
+        )
+        self.n_iter_ = self.trainer_.epoch
+        return self
+
+    def partial_fit(self, X, y, sample_weight=None):
+        """Train one epoch more, on other samples or the same, from where training stands; the optimizer's state goes on.
+
+        Parameters are those of `fit`. Target scaling is that of the first call.
+        """
+        first = not hasattr(self, "model_")
+        x, lengths = self._sequences(X, reset=first)
+        target = self._targets(y, len(x), reset=first)
+        weight = _weights(sample_weight, len(x))
+        if first:
+            self._prepare(target, weight)
+            self._build(x.shape[2], False)
+        source = ArraySource(x, self._encode(target), lengths=lengths, sample_weight=weight, batch_size=self.batch_size)
+        history = self._trainer().fit(source, 1, verbose=self.verbose)
+        if first:
+            self.history_ = history
+        else:
+            self.history_.records += history.records
+        self.n_iter_ = self.trainer_.epoch
+        return self
+
+    def _build(self, features, go_on):
+        if go_on:
+            if self.model_.signals[0].size != features:
+                raise ValueError(
+                    f"warm_start goes on with a model of {self.model_.signals[0].size} features, X has {features}; set "
+                    "warm_start=False to begin anew"
+                )
+            return
+        self.seed_ = _seed(self.random_state)
+        self.model_ = last_step_model(
+            features,
+            self._outputs(),
+            self.cell,
+            self.hidden_size,
+            num_layers=self.num_layers,
+            bidirectional=self.bidirectional,
+            dropout=self.dropout,
+            recurrent_dropout=self.recurrent_dropout,
+            seed=self.seed_,
+            dtype=self.dtype,
+            n_threads=self.n_threads,
+        )
+        self.trainer_ = None
+
+    def _trainer(self):
+        """Return the trainer, with the settings of now and the optimizer's state of before."""
+        optimizer = optimizer_with(self.optimizer, self.learning_rate)
+        trainer = Trainer(
+            self.model_, self._loss, optimizer, clip_norm=self.clip_norm, seed=self.seed_, n_threads=self.n_threads
+        )
+        before = self.trainer_
+        if before is not None and type(before.optimizer) is type(optimizer):
+            trainer.arrays, trainer.epoch, trainer.step = before.arrays, before.epoch, before.step
+        self.trainer_ = trainer
+        return trainer
+
+    # Using
+
+    def _forward(self, X) -> np.ndarray:
+        """Return the model's outputs for samples, (n, outputs) float64."""
+        if not hasattr(self, "model_"):
+            raise not_fitted(self)
+        x, lengths = self._sequences(X, reset=False)
+        parts = []
+        for first in range(0, len(x), CHUNK):
+            rows = slice(first, first + CHUNK)
+            part = None if lengths is None else lengths[rows]
+            parts.append(self.model_.forward(x[rows], lengths=part, n_threads=self.n_threads)[0])
+        return np.concatenate(parts).astype(np.float64)
+
+    # Checks
+
+    def _sequences(self, X, reset):
+        """Return X as (samples, time steps, features) and lengths or None; note, or compare, what scikit-learn wants to know."""
+        if hasattr(X, "tocsr") or hasattr(X, "todense"):
+            raise TypeError(f"{type(self).__name__} does not take sparse data; pass X.toarray()")
+        kind = tables.is_pandas(X)
+        if kind == "series":
+            raise ValueError(
+                "X is a Series: one column without samples. Reshape your data: X.to_frame() has one time step a sample"
+            )
+        names = None
+        if kind == "frame":
+            names = np.asarray(X.columns, object)
+            strings = [isinstance(name, str) for name in names]
+            if any(strings) and not all(strings):
+                raise TypeError("Feature names are only supported if all input features have string names")
+            names = names if all(strings) else None
+        if isinstance(X, (list, tuple)) and X and all(isinstance(item, np.ndarray) and item.ndim > 0 for item in X):
+            array, lengths = _stack(X)
+        else:
+            array, lengths = _array(X), None
+        if array.shape[0] == 0:
+            raise ValueError(f"Found array with 0 sample(s) (shape={array.shape}) while a minimum of 1 is required.")
+        if 0 in array.shape[1:]:
+            raise ValueError(
+                f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required by "
+                f"{type(self).__name__}."
+            )
+        flat = array.ndim == 2
+        self._check_features(array.shape[-1], flat, names, reset)
+        if flat:
+            array = array[:, :, None]
+        if lengths is None:
+            array, lengths = _tails(array)
+        _finite(array, lengths)
+        return array, lengths
+
+    def _check_features(self, count, flat, names, reset):
+        if reset:
+            self.n_features_in_ = count
+            self.__dict__.pop("feature_names_in_", None)
+            if names is not None:
+                self.feature_names_in_ = names
+            self._flat = flat
+            return
+        known = getattr(self, "feature_names_in_", None)
+        if names is not None and known is not None and list(names) != list(known):
+            raise ValueError(_names_message(list(known), list(names)))
+        if flat != self._flat:
+            axes = ("(samples, time steps, features)", "(samples, time steps)")
+            raise ValueError(
+                f"X is {axes[flat]}, {type(self).__name__} was fitted to {axes[self._flat]}; reshape it: "
+                "X[:, :, None] and X[:, :, 0]"
+            )
+        if count != self.n_features_in_:
+            raise ValueError(
+                f"X has {count} features, but {type(self).__name__} is expecting {self.n_features_in_} features as input"
+            )
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        if "model_" in state:
+            model, trainer = state["model_"], state.pop("trainer_")
+            state["model_"] = (model.description(), model.state_dict())
+            kept = None if trainer is None else (trainer.optimizer, trainer.arrays, trainer.epoch, trainer.step)
+            state["trainer_"] = kept
+        return state
+
+    def __setstate__(self, state):
+        parent = getattr(super(), "__setstate__", None)
+        if parent is not None:
+            parent(state)
+        else:
+            self.__dict__.update(state)
+        if "model_" in self.__dict__:
+            self.model_ = Model.from_description(*self.model_)
+            self.model_.n_threads = self.n_threads
+            kept, self.trainer_ = self.trainer_, None
+            if kept is not None:
+                optimizer, arrays, epoch, step = kept
+                self.trainer_ = Trainer(self.model_, self._loss, optimizer)
+                self.trainer_.arrays, self.trainer_.epoch, self.trainer_.step = arrays, epoch, step
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+
+class SequenceRegressor(RegressorMixin, SequenceEstimator):
+    """Recurrent net that predicts numbers from a whole sequence, on scikit-learn's contract.
+
+    Recurrent layers read the sequence; a dense layer turns the last valid output into the targets. The loss is the mean squared
+    error of targets standardised by the training targets, so their unit does not matter; X is taken as it is:
+    ``make_pipeline(SequenceScaler(), SequenceRegressor())`` scales it.
+
+    Parameters
+    ----------
+    cell : str
+        "lstm", "gru", "rnn", "indrnn", or another recurrent layer or registered cell.
+    hidden_size, num_layers : int
+    bidirectional : bool
+    dropout, recurrent_dropout : float
+        As in `numbarnn.Recurrent`.
+    optimizer : str or Optimizer
+    learning_rate : float or None
+        Instead of the optimizer's own; None: its own.
+    epochs, batch_size : int
+    validation_fraction : float
+        Last part of the samples, held out while `patience` is given.
+    patience : int, optional
+        Epochs without a better held-out loss after which training ends with the best weights.
+    clip_norm : float, optional
+        Limit of the gradient's norm.
+    warm_start : bool
+        Whether `fit` goes on with the weights it has.
+    random_state : int, RandomState, Generator or None
+        Of the initial weights, the order of samples and dropout. None: a new one every time.
+    dtype : {"float32", "float64"}
+    n_threads : int, optional
+        Results do not depend on it. Set it to 1 under joblib's processes.
+    verbose : int
+
+    Attributes
+    ----------
+    model_ : Model
+    history_ : History
+        One record an epoch; ``history_.to_frame()``.
+    n_iter_ : int
+        Epochs done.
+    n_features_in_ : int
+        Columns of a 2-D X, else features of a time step.
+    feature_names_in_ : array of str
+        Columns of a DataFrame.
+
+    Examples
+    --------
+    >>> regressor = SequenceRegressor("gru", 16, random_state=0)
+    >>> regressor.fit(X, y).predict(X)  # X (samples, time steps, features), y (samples,)
+    """
+
+    def predict(self, X) -> np.ndarray:
+        """Return predictions (n,) or (n, targets) in the units of y, float64.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ValueError
+            If X does not fit what was fitted.
+        """
+        values = self._forward(X) * self._scale + self._center
+        return values[:, 0] if self._one else values
+
+    def _targets(self, y, samples, reset):
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None: X is not enough to learn from"
+            )
+        array = _array(y, "y", allow=(1, 2)).astype(np.float64)
+        if len(array) != samples:
+            raise ValueError(f"X has {samples} samples, y has {len(array)}: there must be one target for each")
+        inputs.check_finite(array, "y")
+        one = array.ndim == 1
+        array = array[:, None] if one else array
+        if not reset and array.shape[1] != len(self._center):
+            raise ValueError(f"y has {array.shape[1]} targets, the model was made for {len(self._center)}")
+        if reset:
+            self._one = one
+        return array
+
+    def _prepare(self, target, weight):
+        center = np.average(target, axis=0, weights=weight)
+        scale = np.sqrt(np.average((target - center) ** 2, axis=0, weights=weight))
+        self._center, self._scale = center, np.where(scale > 0, scale, 1.0)
+
+    def _encode(self, target):
+        return (target - self._center) / self._scale
+
+    def _outputs(self):
+        return len(self._center)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = True
+        return tags
+
+
+def _array(data, name="X", allow=(2, 3)) -> np.ndarray:
+    """Return data as an array of numbers with two or three axes."""
+    if tables.is_pandas(data):
+        data = tables.as_table(data, name)
+        array = data.values[:, 0] if data.flat else data.values
+    else:
+        try:
+            array = np.asarray(data)
+        except ValueError:
+            raise ValueError(
+                f"{name} is a list of rows of different lengths; sequences of different lengths are a list of NumPy arrays"
+            ) from None
+    if array.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: {name} has dtype {array.dtype}")
+    if array.dtype.kind == "O":
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{name} must be numbers; argument must be a string or a number: {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must be numbers, got dtype {array.dtype}")
+    if array.ndim not in allow:
+        if name == "X":
+            raise ValueError(
+                f"Expected 2D array (samples, time steps) or 3D array (samples, time steps, features), got shape {array.shape}. "
+                "Reshape your data, X.reshape(-1, 1) if it has a single feature or X.reshape(1, -1) for a single sample"
+            )
+        raise ValueError(
+            f"y should be a 1d array, or 2d for several targets, got an array of shape {array.shape} instead."
+        )
+    return array
+
+
+def _stack(items):
+    """Return a list of sequences as one array, zero past each length, and the lengths."""
+    parts = [item[:, None] if item.ndim == 1 else item for item in items]
+    features = parts[0].shape[-1]
+    for place, part in enumerate(parts):
+        if part.ndim != 2 or part.shape[1] != features or part.dtype.kind not in "fiub":
+            raise ValueError(
+                f"X[{place}] must be numbers of shape (time steps, {features}) as X[0], got {part.dtype} {items[place].shape}"
+            )
+        if len(part) == 0:
+            raise ValueError(f"X[{place}] has no time steps")
+    lengths = np.array([len(part) for part in parts])
+    array = np.zeros((len(parts), lengths.max(), features), np.result_type(*parts))
+    for row, part in zip(array, parts, strict=True):
+        row[: len(part)] = part
+    return array, None if lengths.min() == lengths.max() else lengths
+
+
+def _tails(array):
+    """Return an array without the NaN that pads its samples, and their lengths; None where nothing is padded."""
+    if array.dtype.kind != "f" or not np.isnan(array[:, -1]).all(axis=-1).any():
+        return array, None
+    there = ~np.isnan(array).all(axis=2)
+    lengths = np.where(there.any(axis=1), array.shape[1] - there[:, ::-1].argmax(axis=1), 0)
+    if lengths.min() == 0:
+        sample = int(lengths.argmin())
+        raise ValueError(f"Input X contains NaN: sample {sample} has nothing but NaN; leave it out")
+    padding = np.arange(array.shape[1]) >= lengths[:, None]
+    return np.where(padding[:, :, None], 0, array), lengths
+
+
+def _finite(array, lengths):
+    """Raise ValueError where valid steps hold NaN or infinity."""
+    try:
+        inputs.check_finite(array, "X")
+    except ValueError as error:
+        what = "NaN" if np.isnan(array).any() else "infinity"
+        raise ValueError(
+            f"Input X contains {what}: {error} (NaN at the end of a sample, in all features, is padding)"
+        ) from None
+
+
+def _weights(sample_weight, samples):
+    if sample_weight is None:
+        return None
+    weight = np.asarray(sample_weight, np.float64)
+    if weight.ndim == 0:
+        weight = np.full(samples, float(weight))
+    if weight.shape != (samples,):
+        raise ValueError(f"sample_weight must have shape ({samples},), got {weight.shape}")
+    if not np.isfinite(weight).all() or weight.min() < 0 or weight.sum() == 0:
+        raise ValueError("sample_weight must be finite, not negative, and not zero for all samples")
+    return weight
+
+
+def _seed(random_state) -> int:
+    """Return a seed for an argument `random_state`, as scikit-learn reads it."""
+    if random_state is None:
+        return int(np.random.default_rng().integers(2**31))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31))
+    try:
+        return check_seed(random_state)
+    except ValueError:
+        raise ValueError(
+            f"random_state must be an integer from 0 on, a RandomState, a Generator or None, got {random_state!r}"
+        ) from None
+
+
+def _names_message(known, names):
+    """Return scikit-learn's words for columns that differ."""
+    lines = ["The feature names should match those that were passed during fit."]
+    unexpected, missing = sorted(set(names) - set(known)), sorted(set(known) - set(names))
+    for title, which in (
+        ("Feature names unseen at fit time:", unexpected),
+        ("Feature names seen at fit time, yet now missing:", missing),
+    ):
+        if which:
+            lines += [title, *(f"- {name}" for name in which[:5]), *(["- ..."] if len(which) > 5 else [])]
+    if not unexpected and not missing:
+        lines.append("Feature names must be in the same order as they were in fit.")
+    return "\n".join(lines) + "\n"

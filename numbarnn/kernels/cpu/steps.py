@@ -1,0 +1,177 @@
+"""The parts of a time loop that every driver has: entering and leaving a batch, products of a step, what ended samples hold.
+
+All are inlined into the drivers (`numbarnn.kernels.cpu.recurrent`, `numbarnn.kernels.cpu.two_phase`), whose letters they
+use: ``plane`` is N * Hp, ``history`` the stride from one state to the next in `states`.
+"""
+
+import numpy as np
+
+from numbarnn.kernels.cpu.matmul import ONE, ZERO, add, copy, multiply
+from numbarnn.kernels.cpu.simd import panel_of
+from numbarnn.kernels.scalar import inlined
+
+
+@inlined
+def running(active, t, lo, hi):
+    """Return how many of the samples lo <= n < hi run at step t."""
+    return max(min(active[t], hi) - lo, 0)
+
+
+@inlined
+def slots_of(states, steps):
+    """Return what the slot of a step is and-ed with: slot t lies at t & slots, two are used in turn where no tape is kept."""
+    return np.intp(-1) if states.shape[1] == steps + 1 else ONE
+
+
+@inlined
+def begin(start, lengths, reverse, slots, h, history, plane, lo, hi):
+    """Copy the initial states to where the first step of each sample reads them."""
+    width = start.shape[2]
+    for n in range(lo, hi):
+        to = ((lengths[n] if reverse else 0) & slots) * plane + n * width
+        for s in range(start.shape[0]):
+            for j in range(width):
+                h[to + s * history + j] = start[s, n, j]
+
+
+@inlined
+def end(final, lengths, reverse, slots, h, history, plane, lo, hi):
+    """Copy the states after the last step of each sample."""
+    width = final.shape[2]
+    for n in range(lo, hi):
+        at = ((0 if reverse else lengths[n]) & slots) * plane + n * width
+        for s in range(final.shape[0]):
+            for j in range(width):
+                final[s, n, j] = h[at + s * history + j]
+
+
+@inlined
+def clear_ended(active, t, reverse, h, after, history, states, width, lo, hi):
+    """Set the states after step t to zero where a sample has ended; in reverse, slot `length` holds the initial state and stays."""
+    ended = running(active, t, lo, hi)
+    if reverse:
+        ended = max(min(active[t - 1] if t > 0 else hi, hi) - lo, 0)
+    for s in range(states):
+        for e in range((lo + ended) * width, hi * width):
+            h[after + s * history + e] = 0
+
+
+@inlined
+def write_output(h, h_at, width, out, out_at, out_row, hidden, lo, rows, hi):
+    """Copy the outputs of a step, `hidden` columns a row, and set those of the samples that have ended to zero."""
+    for n in range(lo, lo + rows):
+        copy(h, h_at + n * width, out, out_at + n * out_row, hidden)
+    for n in range(lo + rows, hi):
+        for j in range(hidden):
+            out[out_at + n * out_row + j] = 0
+
+
+@inlined
+def mask_rows(mask, h, h_at, masked, at, lo, rows):
+    """Set ``masked[at:]`` to h times the mask for the first `rows` samples from lo on."""
+    width = mask.shape[1]
+    for n in range(lo, lo + rows):
+        for j in range(width):
+            masked[at + n * width + j] = h[h_at + n * width + j] * mask[n, j]
+
+
+@inlined
+def add_masked(mask, scratch, dh, lo, rows):
+    """Add the gradient of what entered the masked product to that of h."""
+    width = mask.shape[1]
+    for n in range(lo, lo + rows):
+        for j in range(width):
+            dh[n * width + j] += scratch[n * width + j] * mask[n, j]
+
+
+@inlined
+def add_output_gradient(dy, dy_at, dy_row, hidden, width, row, dh, lo, rows):
+    """Add the gradient of the output of a step, whose first sample has row `row`, to that of h."""
+    for n in range(lo, lo + rows):
+        add(dy, dy_at + (row + n) * dy_row, dh, n * width, hidden)
+
+
+@inlined
+def add_products(
+    table, input_planes, recurrent_planes, inputs, recurrents,
+    x, x_at, x_row, tokens, token_rows, packed, bias, h, h_at,
+    count, batch, width, t, z, lo, rows,
+):  # fmt: skip
+    """Set the pre-activations of step t, whose first row of x is at `x_at`, to what x, h and the biases make them."""
+    w = panel_of(z)
+    plane, first, length = batch * width, lo * width, inputs + recurrents
+    from_tokens = tokens.size > 0
+    if from_tokens:
+        for n in range(lo, lo + rows):
+            source = tokens[t * batch + n] * count * width
+            for g in range(count):
+                copy(token_rows, source + g * width, z, g * plane + n * width, width)
+    g = ZERO
+    while g < count:
+        has_x = input_planes[0] <= g and g < input_planes[1]
+        has_h = recurrent_planes[0] <= g and g < recurrent_planes[1]
+        # The planes of a single sample lie side by side: those of the same products are one product.
+        together = ONE
+        if batch == 1:
+            while (
+                g + together < count
+                and (input_planes[0] <= g + together and g + together < input_planes[1]) == has_x
+                and (recurrent_planes[0] <= g + together and g + together < recurrent_planes[1]) == has_h
+            ):
+                together += 1
+        x_length = inputs if has_x else ZERO
+        h_length = recurrents if has_h else ZERO
+        to = g * plane + first
+        multiply(
+            table, z if from_tokens else bias, to if from_tokens else g * width, width if from_tokens else ZERO,
+            x, x_at + lo * x_row, x_row, x_length, ONE, ZERO,
+            h, h_at + first, width, h_length,
+            rows, together * width // w,
+            packed, g * width * length + (inputs - x_length) * w, length * w,
+            z, to, width,
+        )  # fmt: skip
+        g += together
+
+
+@inlined
+def back_through(
+    table, planes, hidden, width, plane, dz, dz_at, packed, c0, c0_at, c0_row, c, at, c_row, rows,
+):  # fmt: skip
+    """Set C = C0 + the gradients of some planes times the rows of weights that made them."""
+    w = panel_of(c)
+    count = planes[1] - planes[0]
+    multiply(
+        table, c0, c0_at, c0_row,
+        dz, dz_at + planes[0] * plane, width, hidden, count, plane,
+        dz, ZERO, ZERO, ZERO,
+        rows, c_row // w, packed, ZERO, count * hidden * w,
+        c, at, c_row,
+    )  # fmt: skip
+
+
+@inlined
+def input_gradient(
+    table, input_planes, hidden, width, plane, dz, dz_at, packed_x, zeros, dx, dx_row, add_to_dx, row, rows
+):
+    """Set the gradient of x, or add to it, for `rows` rows from `row` on."""
+    to = row * dx_row
+    back_through(
+        table, input_planes, hidden, width, plane, dz, dz_at, packed_x,
+        dx if add_to_dx else zeros, to if add_to_dx else ZERO, dx_row if add_to_dx else ZERO, dx, to, dx_row, rows,
+    )  # fmt: skip
+
+
+@inlined
+def recurrent_gradient(
+    table, recurrent_planes, hidden, width, plane, dz, dz_at, packed_h, zeros, mask, scratch, dh, lo, rows
+):
+    """Add to the gradient of h what passes through the recurrent product."""
+    first = lo * width
+    masks = mask.size > 0
+    back_through(
+        table, recurrent_planes, hidden, width, plane, dz, dz_at, packed_h,
+        zeros if masks else dh, ZERO if masks else first, ZERO if masks else width,
+        scratch if masks else dh, first, width, rows,
+    )  # fmt: skip
+    if masks:
+        add_masked(mask, scratch, dh, lo, rows)

@@ -1,0 +1,197 @@
+"""One batch in, one optimizer step out: what a trainer does between the loops over data. Nothing here knows a layer."""
+
+import contextlib
+import math
+from typing import Any
+
+import numpy as np
+
+from numbarnn import inputs, parallel
+from numbarnn.average import Accumulator, blend, make_average
+from numbarnn.batch import Arena, Call
+from numbarnn.data.batches import Batch, batches_of, make_source
+from numbarnn.errors import DivergedError, ShapeError
+from numbarnn.losses import make_loss
+from numbarnn.network import Network, check_seed
+from numbarnn.optim import Schedule, clip_by_norm, clip_by_value, make_optimizer, norm
+
+
+class Steps:
+    """The steps of a training run and the state they leave; documented as `numbarnn.Trainer`."""
+
+    def __init__(
+        self,
+        model: Network,
+        loss: Any = "softmax_cross_entropy",
+        optimizer: Any = "adam",
+        *,
+        schedule: Schedule | None = None,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        tbptt: int | None = None,
+        accumulate: int = 1,
+        average: Any = None,
+        seed: int = 0,
+        n_threads: int | None = None,
+    ):
+        self.model, self.loss, self.optimizer = model, make_loss(loss), make_optimizer(optimizer)
+        self.schedule = Schedule() if schedule is None else schedule
+        if not isinstance(self.schedule, Schedule):
+            raise TypeError(f"schedule must be a numbarnn.optim.Schedule, got {schedule!r}")
+        for name, value in (("clip_norm", clip_norm), ("clip_value", clip_value)):
+            if value is not None and not (isinstance(value, (int, float)) and 0 < value < math.inf):
+                raise ValueError(f"{name} must be a positive number or None, got {value!r}")
+        if tbptt is not None and (isinstance(tbptt, bool) or not isinstance(tbptt, int) or tbptt < 1):
+            raise ValueError(f"tbptt must be a positive number of steps or None, got {tbptt!r}")
+        if isinstance(accumulate, bool) or not isinstance(accumulate, (int, np.integer)) or accumulate < 1:
+            raise ValueError(f"accumulate must be a positive number of batches, got {accumulate!r}")
+        self.clip_norm, self.clip_value, self.tbptt, self.accumulate = clip_norm, clip_value, tbptt, int(accumulate)
+        self.ema, self.average = make_average(average), None
+        self.seed = check_seed(seed)
+        self.n_threads = parallel.check_threads(model.n_threads if n_threads is None else n_threads)
+        self.epoch = self.step = self.passes = 0
+        self.arrays = self.optimizer.start(model.params.flat.size, model.dtype)
+        self.state = None
+        self.pending = Accumulator()
+        self.arena = Arena()
+
+    # One batch
+
+    def train_batch(self, batch: Batch) -> tuple[float, float]:
+        """Do one optimizer step for a batch, or one for each of its chunks under `tbptt`.
+
+        With `accumulate` the steps come when so many batches or chunks have been seen; `flush` does one for the rest.
+
+        Returns
+        -------
+        loss, weight : float
+            Mean loss over the valid steps, and their summed weight.
+
+        Raises
+        ------
+        DivergedError
+            If loss or gradient is not finite; the parameters are those of the step before.
+        """
+        total = weight = 0.0
+        for chunk in self._chunks(batch):
+            loss, count = self._train_chunk(chunk)
+            total += loss * count
+            weight += count
+        return (total / weight if weight else 0.0), weight
+
+    def _train_chunk(self, batch):
+        model = self.model
+        self.arena.reset()
+        call = Call(
+            model.dtype, self.n_threads, keep=True, training=True, seed=self.seed, step=self.passes, arena=self.arena
+        )
+        rows, layout = inputs.to_rows(call, batch.x, model.signals[0], batch.lengths)
+        state = self._carried(batch, layout.samples)
+        gradient = call.empty((model.params.flat.size,))
+        loss, final, weight = model.differentiate(
+            call, rows, layout, batch.y, self.loss, state, gradient, "mean", batch.sample_weight
+        )
+        if self.accumulate == 1:
+            self._step(loss, gradient)
+        else:
+            self.pending.add(loss, gradient, weight, self.n_threads)
+            if self.pending.count == self.accumulate:
+                self.flush()
+        self.passes += 1
+        self.state = final
+        return loss, weight
+
+    def flush(self) -> None:
+        """Do the optimizer step for the batches that `accumulate` has gathered, if there are any."""
+        if self.pending.count:
+            self._step(*self.pending.take(self.n_threads))
+
+    def _step(self, loss, gradient):
+        length = norm(gradient)
+        if not (math.isfinite(loss) and math.isfinite(length)):
+            raise DivergedError(
+                f"loss {loss} and gradient norm {length} at step {self.step + 1} of epoch {self.epoch + 1}: training diverged; try "
+                "a smaller learning rate, clip_norm, or scaled inputs (the weights are those before this step)"
+            )
+        if self.clip_norm is not None:
+            clip_by_norm(gradient, self.clip_norm, length)
+        if self.clip_value is not None:
+            clip_by_value(gradient, self.clip_value)
+        with self.model.params.writing() as flat:
+            self.optimizer.update(flat, gradient, self.arrays, self.step + 1, self.learning_rate, self.n_threads)
+            if self.ema is not None:
+                if self.average is None:
+                    self.average = flat.copy()
+                else:
+                    blend(self.average, flat, self.ema.decay, 1.0 - self.ema.decay, self.n_threads)
+        self.step += 1
+
+    @contextlib.contextmanager
+    def averaged(self):
+        """Hold the average of the weights in the model for the length of a block, whatever ends it.
+
+        Without an average the model stays as it is.
+        """
+        if self.average is None:
+            yield
+            return
+        weights = self.model.params.flat.copy()
+        try:
+            self.model.set_flat(self.average)
+            yield
+        finally:
+            self.model.set_flat(weights)
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the next step."""
+        return self.optimizer.learning_rate * self.schedule.factor(self.epoch, self.step)
+
+    def _carried(self, batch, samples):
+        if not batch.keep_state or not self.state:
+            return None
+        if self.state[0][0].shape[1] != samples:
+            raise ShapeError(
+                f"a batch with keep_state has {samples} samples, the one before had {self.state[0][0].shape[1]}; states carry "
+                "over only between batches of the same samples"
+            )
+        return self.state
+
+    def _chunks(self, batch):
+        """Cut a batch along its steps under `tbptt`."""
+        steps = np.shape(batch.x)[1] if np.ndim(batch.x) > 1 else 0
+        if self.tbptt is None or steps <= self.tbptt:
+            yield batch
+            return
+        x, y, weight = np.asarray(batch.x), np.asarray(batch.y), batch.sample_weight
+        if y.ndim < 2 or y.shape[1] != steps or not self.model.signals[-1].sequence:
+            raise ShapeError(f"tbptt needs targets for every one of {steps} steps, got y of shape {y.shape}")
+        weight = None if weight is None else np.asarray(weight)
+        for first in range(0, steps, self.tbptt):
+            part = slice(first, first + self.tbptt)
+            lengths = None
+            if batch.lengths is not None:
+                lengths = np.clip(np.asarray(batch.lengths) - first, 0, min(self.tbptt, steps - first))
+            cut = weight[:, part] if weight is not None and weight.ndim == 2 else weight
+            yield Batch(x[:, part], y[:, part], lengths, cut, keep_state=batch.keep_state or first > 0)
+
+    def evaluate(self, source) -> float:
+        """Return the mean loss over the valid steps of a source, without dropout.
+
+        Parameters
+        ----------
+        source : source or (x, y) tuple
+        """
+        call = Call(self.model.dtype, self.n_threads, arena=self.arena)
+        total = weight = 0.0
+        state = None
+        for batch in batches_of(make_source(source, shuffle=False), np.random.default_rng(self.seed)):
+            self.arena.reset()
+            rows, layout = inputs.to_rows(call, batch.x, self.model.signals[0], batch.lengths)
+            start = state if batch.keep_state else None
+            loss, state, count = self.model.evaluate_rows(
+                call, rows, layout, batch.y, self.loss, start, batch.sample_weight
+            )
+            total += loss * count
+            weight += count
+        return total / weight if weight else math.nan

@@ -1,0 +1,233 @@
+"""Estimators: scikit-learn's contract, forms of input, training that goes on, and life without scikit-learn."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import assert_close, assert_same_bits
+from processes import run_python
+
+from numbarnn import metrics
+from numbarnn.estimators import SequenceRegressor
+
+FEW = {"epochs": 3, "hidden_size": 4, "random_state": 0, "n_threads": 1}
+
+# What scikit-learn's own checks may find, and why.
+EXPECTED = {
+    "check_sample_weight_equivalence_on_dense_data": "training goes batch by batch in random order, so a sample of weight "
+    "two is not two samples (as for scikit-learn's own SGDRegressor and MLPRegressor)",
+}
+
+
+def task(samples=60, steps=8, features=1, seed=0):
+    x = np.random.default_rng(seed).normal(size=(samples, steps, features))
+    return x, 100 + 5 * x.sum(axis=(1, 2))
+
+
+def fitted(x, y, **options):
+    return SequenceRegressor(**FEW | options).fit(x, y)
+
+
+def test_scikit_learns_checks():
+    checks = pytest.importorskip("sklearn.utils.estimator_checks")
+    regressor = SequenceRegressor(random_state=0, n_threads=1)
+    results = checks.check_estimator(regressor, expected_failed_checks=EXPECTED, on_skip=None)
+    assert sum(result["status"] == "passed" for result in results) > 40
+    assert {result["check_name"] for result in results if result["status"] == "xfail"} <= set(EXPECTED)
+
+
+def test_learns_in_the_units_of_the_target():
+    x, y = task(300)
+    regressor = SequenceRegressor("gru", 16, epochs=30, random_state=0).fit(x, y)
+    assert regressor.score(x, y) > 0.9
+    assert len(regressor.history_) == regressor.n_iter_ == 30
+    assert regressor.history_[-1]["loss"] < 0.1
+    assert regressor.predict(x).shape == (300,)
+    two = fitted(x, np.column_stack([y, -y]))
+    assert two.predict(x).shape == (300, 2)
+
+
+def test_forms_of_input_agree():
+    x, y = task(40, 6)
+    whole = fitted(x, y)
+    assert whole.n_features_in_ == 1
+    flat = fitted(x[:, :, 0], y)
+    assert flat.n_features_in_ == 6
+    assert_same_bits(flat.predict(x[:, :, 0]), whole.predict(x))
+    frame = pd.DataFrame(x[:, :, 0], columns=[f"t{i}" for i in range(6)])
+    named = fitted(frame, y)
+    assert list(named.feature_names_in_) == list(frame.columns)
+    assert_same_bits(named.predict(frame), whole.predict(x))
+    assert_same_bits(fitted(list(x), y).predict(x), whole.predict(x))
+
+
+def test_ragged_and_padded_agree():
+    x, y = task(30, 7, 2)
+    lengths = np.random.default_rng(1).integers(1, 8, 30)
+    lengths[0] = 7
+    ragged = [sample[:length] for sample, length in zip(x, lengths, strict=True)]
+    padded = np.where((np.arange(7) < lengths[:, None])[:, :, None], x, np.nan)
+    of_list, of_array = fitted(ragged, y), fitted(padded, y)
+    assert_same_bits(of_list.predict(ragged), of_array.predict(padded))
+    # A sample alone, as long as it is.
+    assert_close(of_list.predict(ragged[3:4]), of_list.predict(ragged)[3:4], 1e-6)
+    one = [sample[:, 0] for sample in ragged]
+    assert fitted(one, y).predict(one[:5]).shape == (5,)
+    short = fitted(x, y)
+    assert short.predict(x[:, :3]).shape == (30,)
+
+
+def test_refuses():
+    x, y = task(20, 5, 2)
+    regressor = fitted(x, y)
+    holes = np.where(np.arange(5)[:, None] == 2, np.nan, x)
+    cases = [
+        (lambda: SequenceRegressor().predict(x), "not fitted yet; call fit first"),
+        (lambda: regressor.predict(x[:, :, :1]), "X has 1 features, but SequenceRegressor is expecting 2 features"),
+        (lambda: regressor.predict(x[:, :, 0]), r"X is \(samples, time steps\), .* fitted to \(samples, time steps, f"),
+        (lambda: fitted(x, y[:5]), "X has 20 samples, y has 5"),
+        (lambda: fitted(x, np.full(20, np.nan)), "y holds 20 values that are NaN"),
+        (lambda: fitted(holes, y), r"Input X contains NaN: .* 40 values .* first at \[0, 2, 0\]"),
+        (lambda: fitted(np.full_like(x, np.nan), y), "sample 0 has nothing but NaN"),
+        (lambda: fitted([x[0], x[1][:, :1]], y[:2]), r"X\[1\] must be numbers .* \(time steps, 2\) as X\[0\], got float64 \(5, 1"),
+        (lambda: fitted([x[0], x[1][:0]], y[:2]), r"X\[1\] has no time steps"),
+        (lambda: fitted([[1, 2], [3]], y[:2]), "sequences of different lengths are a list of NumPy arrays"),
+        (lambda: fitted(x, y, cell="lstmm"), "cell must be one of .*lstm.*, got 'lstmm'"),
+        (lambda: fitted(x, y, random_state="a"), "random_state must be an integer"),
+        (lambda: fitted(pd.Series(y), y), "X is a Series"),
+        (lambda: SequenceRegressor(**FEW).fit(x, y, sample_weight=-y), "sample_weight must be finite, not negative"),
+        (lambda: SequenceRegressor(**FEW).fit(x, y, sample_weight=y[:3]), r"sample_weight must have shape \(20,\)"),
+    ]  # fmt: skip
+    for call, message in cases:
+        with pytest.raises(ValueError, match=message):
+            call()
+    named = fitted(pd.DataFrame({"a": y, "b": y}), y)
+    with pytest.raises(ValueError, match=r"(?s)feature names should match .*unseen at fit time:\n- c\n.*missing:\n- b"):
+        named.predict(pd.DataFrame({"a": y, "c": y}))
+
+
+def test_random_state():
+    x, y = task()
+    first = fitted(x, y).predict(x)
+    assert_same_bits(fitted(x, y).predict(x), first)
+    assert not np.array_equal(fitted(x, y, random_state=1).predict(x), first)
+    assert not np.array_equal(fitted(x, y, random_state=None).predict(x), fitted(x, y, random_state=None).predict(x))
+    for kind in (np.random.RandomState, np.random.default_rng):
+        assert_same_bits(fitted(x, y, random_state=kind(3)).predict(x), fitted(x, y, random_state=kind(3)).predict(x))
+
+
+def test_sample_weight_decides():
+    """Samples of weight zero might hold anything."""
+    x, y = task(80)
+    wrong = y.copy()
+    wrong[40:] = -1e4
+    weight = np.arange(80) < 40
+    options = FEW | {"epochs": 20, "batch_size": 80}
+    a = SequenceRegressor(**options).fit(x, wrong, sample_weight=weight)
+    b = SequenceRegressor(**options).fit(x, np.where(weight, y, 3e3), sample_weight=weight)
+    assert_close(a.predict(x), b.predict(x), 1e-5)
+    assert a.score(x[:40], y[:40]) > 0.3
+    assert_close(metrics.r2(y, a.predict(x), weight), a.score(x, y, weight), 1e-12)
+
+
+def test_warm_start_and_partial_fit_go_on():
+    x, y = task()
+    whole = SequenceRegressor(**FEW | {"epochs": 4}).fit(x, y)
+    warm = SequenceRegressor(**FEW | {"epochs": 2, "warm_start": True}).fit(x, y)
+    assert_same_bits(warm.fit(x, y).predict(x), whole.predict(x))
+    assert warm.n_iter_ == 4
+    parts = SequenceRegressor(**FEW)
+    for _ in range(4):
+        parts.partial_fit(x, y)
+    assert_same_bits(parts.predict(x), whole.predict(x))
+    assert parts.history_["epoch"] == [1, 2, 3, 4]
+    cold = SequenceRegressor(**FEW | {"epochs": 2}).fit(x, y)
+    assert_same_bits(cold.fit(x, y).predict(x), SequenceRegressor(**FEW | {"epochs": 2}).fit(x, y).predict(x))
+    with pytest.raises(ValueError, match="warm_start goes on with a model of 1 features, X has 2"):
+        warm.fit(np.concatenate([x, x], axis=2), y)
+    with pytest.raises(ValueError, match="y has 2 targets, the model was made for 1"):
+        parts.partial_fit(x, np.column_stack([y, y]))
+
+
+def test_early_stopping():
+    x, _ = task(100)
+    regressor = fitted(x, np.random.default_rng(0).normal(size=100), epochs=200, patience=2, learning_rate=0.05)
+    assert regressor.history_.stopped == "early stopping"
+    assert "val_loss" in regressor.history_[0]
+
+
+def test_pickles_and_goes_on(tmp_path):
+    x, y = task()
+    regressor = fitted(x, y, warm_start=True)
+    copies = [pickle.loads(pickle.dumps(regressor))]
+    joblib = pytest.importorskip("joblib")
+    joblib.dump(regressor, tmp_path / "r.joblib")
+    copies.append(joblib.load(tmp_path / "r.joblib"))
+    expected = regressor.predict(x)
+    goes_on = regressor.fit(x, y).predict(x)
+    for copy in copies:
+        assert_same_bits(copy.predict(x), expected)
+        assert_same_bits(copy.fit(x, y).predict(x), goes_on)
+    assert pickle.loads(pickle.dumps(SequenceRegressor("gru"))).cell == "gru"
+
+
+def test_pipeline_and_searches():
+    base = pytest.importorskip("sklearn.base")
+    selection = pytest.importorskip("sklearn.model_selection")
+    pipeline = pytest.importorskip("sklearn.pipeline")
+    from numbarnn.data import SequenceScaler, make_windows
+
+    series = 50 + 10 * np.sin(np.arange(160) / 4)
+    w = make_windows(series, 8)
+    pipe = pipeline.Pipeline([("scale", SequenceScaler()), ("net", SequenceRegressor(**FEW | {"epochs": 15}))])
+    copy = base.clone(pipe).set_params(net__cell="gru")
+    assert copy.get_params()["net__cell"] == "gru"
+    split = selection.TimeSeriesSplit(3)
+    scores = selection.cross_val_score(pipe, w.X, w.y, cv=split)
+    assert scores[-1] > 0.3
+    search = selection.GridSearchCV(pipe, {"net__hidden_size": [2, 8]}, cv=split, n_jobs=2, error_score="raise")
+    search.fit(w.X, w.y)
+    again = selection.GridSearchCV(pipe, {"net__hidden_size": [2, 8]}, cv=split).fit(w.X, w.y)
+    assert np.array_equal(search.cv_results_["mean_test_score"], again.cv_results_["mean_test_score"])
+    assert search.best_params_ == {"net__hidden_size": 8}
+
+
+WITHOUT = """
+import sys
+import numbarnn
+assert not {"sklearn", "pandas", "matplotlib"} & set(sys.modules), sorted(sys.modules)
+sys.modules["sklearn"] = None
+from numbarnn import SequenceRegressor
+import numpy as np
+x = np.random.default_rng(0).normal(size=(300, 5, 1))
+regressor = SequenceRegressor("rnn", 4, epochs=20, random_state=0)
+try:
+    regressor.predict(x)
+except ValueError as error:
+    print(error)
+print(regressor, regressor.fit(x, x.sum(axis=(1, 2))).score(x, x.sum(axis=(1, 2))) > 0.5, regressor.get_params()["epochs"])
+"""
+
+
+def test_without_scikit_learn(tmp_path):
+    import os
+
+    shown = run_python(WITHOUT, cwd=tmp_path, cache=os.environ.get("NUMBA_CACHE_DIR", tmp_path)).stdout
+    assert "this SequenceRegressor is not fitted yet" in shown
+    assert "SequenceRegressor(cell='rnn', hidden_size=4, epochs=20, random_state=0) True 20" in shown
+
+
+def test_measures():
+    truth, forecast = np.array([1.0, 2, 3, 4]), np.array([1.0, 3, 3, 2])
+    assert metrics.mae(truth, forecast) == 0.75
+    assert metrics.rmse(truth, forecast) == pytest.approx(np.sqrt(5 / 4))
+    assert metrics.naive_scale([1, 3, 2, 6]) == pytest.approx(7 / 3)
+    assert metrics.naive_scale([1, 3, 2, 6], 2) == 2
+    assert metrics.mase(truth, forecast, 1.5) == 0.5
+    assert np.isnan(metrics.mase(truth, forecast, 0.0))
+    assert metrics.r2(truth, forecast) == pytest.approx(1 - 5 / 5)
+    assert metrics.r2(np.ones(3), np.ones(3)) == 1
+    assert metrics.r2(np.ones(3), np.zeros(3)) == 0
+    with pytest.raises(ValueError, match="one shape"):
+        metrics.mae(truth, forecast[:2])

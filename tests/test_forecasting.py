@@ -1,0 +1,466 @@
+"""Forecaster: what it learns from, its times, its baselines, its files, and the command."""
+
+import pathlib
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import assert_close, assert_same_bits
+from data_files import data_file
+
+import numbarnn
+from numbarnn import Forecaster, baselines
+from numbarnn.cli import main
+from numbarnn.contract import NotFittedError
+from numbarnn.data import calendar_features, datasets, readers
+from numbarnn.errors import ModelFileError, ShapeError
+
+FEW = {"epochs": 2, "hidden_size": 4, "seed": 1, "n_threads": 1}
+
+
+def table(rows=200, freq="h", seed=0, trend=0.0):
+    generator = np.random.default_rng(seed)
+    t = np.arange(rows)
+    a = 10 + 3 * np.sin(t / 4) + trend * t + generator.normal(0, 0.1, rows)
+    b = -5 + np.cos(t / 4) + generator.normal(0, 0.1, rows)
+    return pd.DataFrame({"a": a, "b": b}, index=pd.date_range("2020-01-01", periods=rows, freq=freq))
+
+
+def fitted(data, target="a", split=(0.6, 0.2, 0.2), **options):
+    settings = FEW | {"lookback": 6, "delay": 3, "horizon": 2} | options
+    return Forecaster(**settings).fit(data, target, split=split, verbose=0)
+
+
+VARIANTS = {
+    "direct": {},
+    "steps": {"step": 2},
+    "difference": {"difference": 1},
+    "season difference": {"difference": 4, "horizon": 3},
+    "relative": {"relative": 5, "horizon": 4},
+    "calendar": {"calendar": ("hour",)},
+    "recursive": {"recursive": True},
+    "recursive difference": {"recursive": True, "difference": 2, "step": 2, "calendar": ("hour", "month")},
+    "recursive relative": {"recursive": True, "relative": 3},
+    "two targets": {"target": ["b", "a"]},
+}
+
+
+@pytest.fixture(scope="module")
+def made():
+    """One fitted forecaster of each variant, made when it is first asked for."""
+    known = {}
+
+    def get(name):
+        if name not in known:
+            known[name] = fitted(table(), **VARIANTS[name])
+        return known[name]
+
+    return get
+
+
+def by_hand(forecaster, data, end):
+    """Return the forecast from the window that ends at a row, from the definition, row by row."""
+    f = forecaster
+    goals = [list(data.columns).index(name) for name in f.target_names_]
+    calendar = (
+        calendar_features(pd.date_range(data.index[0], periods=len(data) + 20, freq="h"), f.calendar)
+        if f.calendar
+        else None
+    )
+
+    def features(rows, r):
+        values = rows[r].copy()
+        if f.difference:
+            values[goals] -= rows[r - f.difference][goals]
+        values = (values - f.scaler_.center_) / f.scaler_.scale_
+        return np.concatenate([values, [] if calendar is None else calendar.iloc[r]]).astype(np.float32)
+
+    def net(rows, e, ahead, columns):
+        window = [features(rows, e - k * f.step) for k in range((f.lookback - 1) // f.step, -1, -1)]
+        out = f.model_.forward(np.array(window)[None])[0][0].astype(float)
+        out = (out * f._scale + f._center).reshape(-1, len(columns))
+        lag = f.difference or f.relative
+        for k in range(len(out)):
+            for j, column in enumerate(columns):
+                if lag and column in goals:
+                    row = e + ahead + k
+                    while row > e:
+                        row -= lag
+                    out[k, j] += rows[row, column]
+        return out
+
+    rows = data.to_numpy()[: end + 1]
+    if not f.recursive:
+        return net(rows, end, f.delay, goals)
+    for e in range(end, end + f.delay + f.horizon - 1):
+        rows = np.concatenate([rows, net(rows, e, 1, range(rows.shape[1]))])
+    return rows[end + f.delay :, goals]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_forecasts_by_definition(made, name):
+    f, data = made(name), table()
+    back = f.backtest()
+    for origin in (back["origin"].iloc[0], back["origin"].iloc[-1]):
+        end = data.index.get_loc(origin)
+        rows = back[back["origin"] == origin]
+        expected = by_hand(f, data, end)
+        assert_close(rows[f.target_names_].to_numpy(), expected, 1e-6)
+        # The same from nothing but the rows up to there, and from no more of them than are needed.
+        for first in (0, end + 1 - f._need):
+            ahead = f.predict(data.iloc[first : end + 1])
+            assert_close(ahead.to_numpy(), expected, 1e-6)
+            assert ahead.index.equals(rows.index)
+        assert np.array_equal(rows[f"{f.target_names_[0]} truth"], data[f.target_names_[0]].loc[rows.index])
+    with pytest.raises(ShapeError, match=f"a forecast looks at the last {f._need}"):
+        f.predict(data.iloc[-f._need + 1 :])
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_update_then_predict(made, name):
+    data = table()
+    f = fitted(data, **VARIANTS[name])
+    new = table(207, seed=0).iloc[200:]
+    new = new.set_axis(pd.date_range(data.index[-1], periods=8, freq="h")[1:])
+    expected = f.predict(pd.concat([data, new]))
+    assert f.update(new.iloc[:3]).update(new.iloc[3:4]).update(new.iloc[4:]) is f
+    assert f.predict().equals(expected)
+    assert expected.index[0] == new.index[-1] + pd.Timedelta(hours=f.delay)
+    assert len(f._tail) == f._need
+    assert f.predict(data).equals(made(name).predict())
+    with pytest.raises(
+        ValueError, match=r"the new rows begin at 2020-01-09 08:00:00; the next row is that of 2020-01-09 15:00"
+    ):
+        f.update(new)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_save_and_load(made, name, tmp_path):
+    f = made(name)
+    f.save(tmp_path / "f.safetensors")
+    loaded = numbarnn.load(tmp_path / "f.safetensors")
+    assert isinstance(loaded, Forecaster)
+    assert loaded.predict().equals(f.predict())
+    data = table(seed=5)
+    assert loaded.backtest(data).equals(f.backtest(data))
+    expected = f.evaluate(data)
+    found = loaded.evaluate(data)
+    assert "ridge" not in found.index.get_level_values("forecast")
+    assert found.equals(expected[expected.index.get_level_values("forecast") != "ridge"])
+    with pytest.raises(ValueError, match="was loaded has no data; pass some"):
+        loaded.evaluate()
+    assert Forecaster.load(tmp_path / "f.safetensors").get_params()["lookback"] == 6
+
+
+def test_load_refuses(tmp_path):
+    model = numbarnn.Model([numbarnn.LSTM(2)], input_size=1)
+    model.save(tmp_path / "m.safetensors")
+    with pytest.raises(ModelFileError, match=r"holds a model; numbarnn\.load loads any kind"):
+        Forecaster.load(tmp_path / "m.safetensors")
+    f = fitted(table())
+    from numbarnn import io
+
+    io.write(tmp_path / "f.safetensors", "forecaster", {"settings": {"lookback": 3}}, {})
+    with pytest.raises(ModelFileError, match="description of the forecaster cannot be understood"):
+        Forecaster.load(tmp_path / "f.safetensors")
+    f.feature_names_ = [("a", 1)]
+    with pytest.raises(TypeError, match="column names that are strings or integers"):
+        f.save(tmp_path / "f.safetensors")
+
+
+# Baselines and evaluation
+
+
+@pytest.mark.parametrize(("delay", "horizon", "season"), [(1, 1, 3), (3, 2, 4), (5, 4, 2), (2, 3, 24)])
+def test_baselines_by_definition(delay, horizon, season):
+    data = table(90)
+    f = fitted(data, ["a", "b"], delay=delay, horizon=horizon, season=season, split=(0.5, 0.2, 0.3))
+    back, found = f.backtest(), f.evaluate()
+    raw = data.to_numpy()
+    guesses = {"last value": [], f"seasonal ({season})": [], "moving mean": []}
+    truth = []
+    for origin, ahead in zip(back["origin"], back["ahead"], strict=True):
+        e = data.index.get_loc(origin)
+        truth.append(raw[e + ahead])
+        guesses["last value"].append(raw[e])
+        guesses["moving mean"].append(raw[e - 5 : e + 1].mean(axis=0))
+        row = e + ahead
+        while row > e:
+            row -= season
+        guesses[f"seasonal ({season})"].append(raw[row])
+    scale = np.abs(np.diff(raw[:45], axis=0)).mean(axis=0)
+    guesses["net"] = back[["a", "b"]].to_numpy()
+    assert set(found.index.get_level_values("forecast")) == {*guesses, "ridge"}
+    for name, values in guesses.items():
+        errors = np.array(truth) - values
+        for k, target in enumerate(("a", "b")):
+            row = found.loc[target, name]
+            assert row["MAE"] == pytest.approx(np.abs(errors[:, k]).mean())
+            assert row["RMSE"] == pytest.approx(np.sqrt((errors[:, k] ** 2).mean()))
+            assert row["MASE"] == pytest.approx(np.abs(errors[:, k]).mean() / scale[k])
+    by_horizon = f.errors_by_horizon(target="b")
+    assert list(by_horizon.index) == list(range(delay, delay + horizon))
+    assert by_horizon["net"].mean() == pytest.approx(found.loc[("b", "net"), "MAE"])
+
+
+def test_ridge_is_the_closed_form():
+    data = table(150)
+    f = fitted(data, horizon=2, split=(0.5, 0.25, 0.25))
+    f.evaluate()
+    ridge = f._ridge
+    train = f._parts["train"]
+    x = np.float64(train.X.reshape(len(train), -1))
+    y = train.y.reshape(len(train), -1)
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    expected = np.linalg.solve(x.T @ x / len(x) + ridge.penalty * np.eye(x.shape[1]), x.T @ y / len(x))
+    assert_close(ridge.weights, expected, 1e-6)
+    # No other penalty is better on the validation part.
+    validation = f._parts["validation"]
+
+    def error(penalty):
+        w = np.linalg.solve(x.T @ x / len(x) + penalty * np.eye(x.shape[1]), x.T @ y / len(x))
+        guess = (validation.X.reshape(len(validation), -1) - ridge.x_mean) @ w + ridge.y_mean
+        return np.square(guess - validation.y.reshape(len(validation), -1)).sum()
+
+    errors = [error(penalty) for penalty in baselines.PENALTIES]
+    assert baselines.PENALTIES[np.argmin(errors)] == ridge.penalty
+
+
+def test_nothing_of_the_other_parts_is_learnt():
+    data = table()
+    other = data.copy()
+    other.iloc[160:] = 1e6
+    a, b = fitted(data, difference=1), fitted(other, difference=1)
+    assert_same_bits(a.model_.params.flat, b.model_.params.flat)
+    assert_same_bits(a.scaler_.center_, b.scaler_.center_)
+    # The validation part chooses the epoch and nothing else.
+    other.iloc[121:] = data.iloc[121:] * 1.5
+    c = fitted(other, difference=1)
+    assert c.history_["loss"] == a.history_["loss"]
+    assert c.history_["val_loss"] != a.history_["val_loss"]
+
+
+def test_learns_what_no_baseline_knows():
+    data = table(1500)
+    f = Forecaster(12, 4, hidden_size=12, epochs=15, learning_rate=0.01, n_threads=1).fit(data, "a", verbose=0)
+    found = f.evaluate()
+    assert found.loc["net", "MAE"] < 0.5 * found.drop(["net", "ridge"])["MAE"].min()
+    assert found.loc["net", "MAE"] < 0.2
+    assert f.history_[0]["val_loss"] > f.history_[f.history_.best]["val_loss"]
+
+
+def test_difference_follows_a_trend():
+    """A net that sees levels cannot go where it has never been."""
+    data = table(600, trend=0.05)
+    options = {"hidden_size": 8, "epochs": 15, "learning_rate": 0.01, "split": (0.5, 0.2, 0.3)}
+    levels, changes = (
+        fitted(data, lookback=12, **options, difference=d).evaluate().loc["net", "MAE"] for d in (None, 1)
+    )
+    assert changes < 0.3
+    assert levels > 3 * changes
+
+
+# Times, data, settings
+
+
+@pytest.mark.parametrize(
+    ("index", "after", "season"),
+    [
+        (pd.date_range("2020-01-01", periods=90, freq="MS"), "2027-09-01", 12),
+        (pd.date_range("2020-01-01", periods=90, freq="h", tz="Europe/Berlin"), "2020-01-04 20:00+01:00", 24),
+        (pd.date_range("2020-01-01", periods=90, freq="10min"), "2020-01-01 15:20", 144),
+        (pd.date_range("2020-01-01", periods=90, freq="D"), "2020-04-02", 7),
+        (pd.date_range("2020-01-03", periods=90, freq="W-FRI"), "2021-10-08", 52),
+        (pd.period_range("2020-01", periods=90, freq="M"), "2027-09", 12),
+        (pd.RangeIndex(1700, 1790), 1792, None),
+        (pd.Index(np.arange(90) * 5), 92 * 5, None),
+    ],
+    ids=["months", "zone", "10 minutes", "days", "weeks", "periods", "years", "fives"],
+)
+def test_times(index, after, season, tmp_path):
+    series = pd.Series(np.sin(np.arange(90.0)), index=index, name="x")
+    f = Forecaster(4, 3, **FEW).fit(series, verbose=0)
+    f.save(tmp_path / "f")
+    for one in (f, Forecaster.load(tmp_path / "f")):
+        ahead = one.predict()
+        assert list(ahead.columns) == ["x"]
+        label = ahead.index[0]
+        assert str(label) == after if isinstance(index, pd.PeriodIndex) else label == type(label)(after)
+        assert one._season == season
+    if isinstance(index, pd.DatetimeIndex):
+        assert ahead.index.tz == index.tz
+    assert f.backtest().index[-1] == index[-1]
+
+
+def test_arrays():
+    data = table().to_numpy()
+    f = Forecaster(6, **FEW).fit(data, 1, verbose=0)
+    assert list(f.predict().index) == [200]
+    f.update(data[-2:])
+    assert list(f.predict().index) == [202]
+    assert f.predict(data).shape == (1, 1)
+    one = Forecaster(6, **FEW).fit(data[:, 0], verbose=0)
+    assert list(one.predict().columns) == [0]
+    assert list(one.evaluate().index) == ["net", "last value", "moving mean", "ridge"]
+
+
+def test_missing_values():
+    data = table()
+    data.iloc[50:53, 1] = np.nan
+    data.iloc[170, 0] = np.nan
+    with pytest.raises(
+        ValueError, match=r"data misses 4 values, the first at row 50 \(2020-01-03 02:00:00\), column 'b'"
+    ):
+        fitted(data)
+    dropped, filled = fitted(data, missing="drop"), fitted(data, missing="ffill")
+    for f in (dropped, filled):
+        assert np.isfinite(f.evaluate()).all(axis=None)
+        assert data.index[170] not in f.backtest().index  # the truth is not known
+    assert len(dropped.backtest()) < len(filled.backtest())
+    end = data.iloc[:171]
+    with pytest.raises(ValueError, match="the last rows miss values"):
+        dropped.predict(end)
+    assert np.isfinite(filled.predict(end)).all(axis=None)
+
+
+def test_splits():
+    data = table()
+    by_fraction = fitted(data, split=(0.5, 0.25, 0.25))
+    for split in ((100, 150), (data.index[100], data.index[150]), ("2020-01-05 04:00", "2020-01-07 06:00")):
+        assert fitted(data, split=split).backtest().index.equals(by_fraction.backtest().index)
+    two = fitted(data, split=(0.75, 0.25))
+    assert "val_loss" not in two.history_[0]
+    assert two.evaluate().loc["ridge"].notna().all()
+    keep = Forecaster(6, **FEW).fit(data, "a", split=[190], straddle="keep", verbose=0)
+    assert keep.backtest().index.equals(data.index[190:])
+    with pytest.raises(ValueError, match="part must be one of train, test, got 'validation'"):
+        two.evaluate(part="validation")
+
+
+def test_refused():
+    data = table()
+    cases = [
+        (lambda: Forecaster(6).predict(), NotFittedError, "this Forecaster is not fitted yet"),
+        (lambda: fitted(data, "c"), KeyError, "target 'c' is no column of data; it has 'a', 'b'"),
+        (lambda: fitted(data, []), ValueError, "at least one column"),
+        (lambda: fitted(data.assign(c="x")), TypeError, "column 'c' of data must hold numbers"),
+        (lambda: fitted(data.drop(data.index[9])), ValueError, "row 9 of data, .* comes 0 days 02:00:00 after"),
+        (lambda: fitted(data, delay=0), ValueError, "delay must be an integer of at least 1, got 0"),
+        (lambda: fitted(data, lookback=0), ValueError, "lookback must be an integer of at least 1, got 0"),
+        (lambda: fitted(data, difference=0), ValueError, "difference must be a positive integer or None, got 0"),
+        (lambda: fitted(data, difference=1, relative=1), ValueError, "give difference or relative, not both"),
+        (lambda: fitted(data, relative=7), ValueError, r"relative must be at most lookback \(6\), got 7"),
+        (lambda: fitted(data, missing="x"), ValueError, "missing must be"),
+        (lambda: fitted(data, cell="x"), ValueError, "cell must be one of"),
+        (lambda: fitted(data, patience=2, split=(0.5, 0.5)), ValueError, "patience needs a validation part"),
+        (lambda: fitted(data, split=(0.5, 0.2)), ValueError, "fractions must be positive and add up to 1"),
+        (lambda: fitted(data, split=(0.25, 0.25, 0.25, 0.25)), ValueError, "two or three parts"),
+        (lambda: fitted(data, split=(0.98, 0.01, 0.01)), ValueError, "no window fits into rows 196 to 197"),
+        (lambda: fitted(data.reset_index(drop=True), split=["2020", "2021"]), ValueError, "dates need data with a Datet"),
+        (lambda: fitted(data.set_axis([f"t{i}" for i in range(200)])), TypeError, "the index must be a DatetimeIndex, a P"),
+        (lambda: fitted(data.set_axis([*range(199), 500])), ValueError, "goes on by 1 and then, at row 199, by 302"),
+        (lambda: fitted(data).predict(data[["a"]]), ValueError, r"data lacks columns \['b'\]"),
+        (lambda: fitted(data).backtest(part="tests"), ValueError, "part must be one of train, validation, test"),
+    ]  # fmt: skip
+    for call, error, message in cases:
+        with pytest.raises(error, match=message):
+            call()
+    shuffled = fitted(data).predict(data[["b", "a"]])
+    assert shuffled.equals(fitted(data).predict(data))
+
+
+def test_parameters():
+    f = Forecaster(6, cell="gru")
+    assert f.get_params()["cell"] == "gru"
+    assert repr(f) == "Forecaster(lookback=6, cell='gru')"
+    assert f.set_params(horizon=3).horizon == 3
+
+
+def test_airline_passengers():
+    """The last third, one month ahead, against the passengers of a year before."""
+    path = data_file("classic_series", "airline_passengers.csv")
+    series = readers.read_series(path)["Passengers"]
+    f = Forecaster(12, difference=12, hidden_size=16, epochs=60, learning_rate=0.01, batch_size=16, n_threads=1)
+    found = f.fit(series, split=(80, 96), straddle="keep", verbose=0).evaluate()
+    assert len(f.backtest()) == 48
+    assert found.loc["last value", "RMSE"] == pytest.approx(48.04, abs=0.005)
+    assert found.loc["seasonal (12)", "RMSE"] == pytest.approx(41.85, abs=0.005)
+    assert found.loc["net", "RMSE"] < 25
+
+
+# Pictures and the command
+
+
+def test_pictures():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    from matplotlib.axes import Axes
+
+    from numbarnn import plots
+
+    f = fitted(table(), ["a", "b"])
+    back = f.backtest()
+    for ax in (
+        plots.plot_forecast(back),
+        plots.plot_forecast(back, "b", ahead=3, last=10),
+        plots.plot_errors_by_horizon(f.errors_by_horizon()),
+        plots.plot_history(f.history_),
+        plots.plot_scatter(back, "b"),
+    ):
+        assert isinstance(ax, Axes)
+        assert ax.get_xlabel() or ax.get_ylabel()
+        ax.figure.canvas.draw()
+        pyplot.close(ax.figure)
+    own = pyplot.figure().subplots()
+    assert plots.plot_history(f.history_, ax=own) is own
+    lines = plots.plot_forecast(back, "b", ahead=3, last=10, ax=pyplot.figure().subplots()).lines
+    assert np.array_equal(lines[0].get_ydata(), back.loc[back["ahead"] == 3, "b truth"].iloc[-10:])
+    pyplot.close("all")
+    with pytest.raises(KeyError, match=r"target 'c' is not among \['a', 'b'\]"):
+        plots.plot_forecast(back, "c")
+    with pytest.raises(ValueError, match=r"no forecasts 9 rows ahead; there are \[3, 4\]"):
+        plots.plot_forecast(back, ahead=9)
+    with pytest.raises(ShapeError, match=r"must be a frame of Forecaster.backtest"):
+        plots.plot_scatter(table())
+
+
+def test_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    data = table(300).assign(place="here")
+    data.to_csv("station.csv", index_label="when")
+    arguments = "forecast station.csv --target a --lookback 6 --delay 2 --horizon 3 --epochs 2 --hidden-size 4 --quiet --threads 1"
+    assert main([*arguments.split(), "--save", "f.safetensors"]) == 0
+    shown = capsys.readouterr().out
+    assert "Left out, for they hold no numbers: place." in shown
+    assert re.search(r"net +[\d.]+ +[\d.]+ +[\d.]+\nlast value", shown)
+    assert "Wrote forecasts of the test part to station-forecast.csv" in shown
+    written = pd.read_csv("station-forecast.csv", index_col="time", parse_dates=True)
+    assert list(written.columns) == ["origin", "ahead", "a", "a truth"]
+    assert written.index[-1] == data.index[-1]
+    f = numbarnn.load("f.safetensors")
+    assert_close(written["a"].to_numpy(), f.backtest(data[["a", "b"]])["a"].to_numpy()[-len(written) :], 1e-6)
+    assert str(f.predict().index[-1]) in shown
+    assert main(["info", "f.safetensors"]) == 0
+    assert "forecaster of a from a, b: lookback 6, delay 2, horizon 3, step 1" in capsys.readouterr().out
+    for bad, message in (
+        (["--target", "z"], "there is no column 'z' of numbers; there is a, b"),
+        (["--split", "a,b"], "--split must be fractions like"),
+        (["--output", "no/x.csv"], "there is no folder 'no' to write 'x.csv' to"),
+        (["--columns", "a,z"], "there is no column 'z'; there is a, b, place"),
+        (["--lookback", "400"], "data has 300 rows; lookback 400"),
+    ):
+        assert main(["forecast", "station.csv", "--epochs", "1", "--quiet", *bad]) == 1
+        assert message in capsys.readouterr().err
+    if pathlib.Path("station-forecast.png").exists():
+        assert pathlib.Path("station-forecast.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_command_without_a_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("numbarnn.forecast_command.weather", lambda: datasets.weather(600))
+    assert main("forecast --lookback 24 --epochs 1 --hidden-size 4 --quiet --threads 1".split()) == 0
+    shown = capsys.readouterr().out
+    assert "synthetic hourly weather series" in shown
+    assert "seasonal (24)" in shown

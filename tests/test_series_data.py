@@ -1,0 +1,356 @@
+"""Scaling, differences, calendar, readers and generators of series."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import assert_close
+from data_files import data_file
+
+from numbarnn import contract
+from numbarnn.data import Differences, SequenceScaler, calendar_features, datasets, make_windows, readers
+from numbarnn.errors import ShapeError
+
+
+def frame(rows=40, seed=0):
+    values = np.random.default_rng(seed).normal([5, -2], [3, 0.5], (rows, 2))
+    return pd.DataFrame(values, columns=["a", "b"], index=pd.date_range("2020", periods=rows, freq="h"))
+
+
+# Scaling
+
+
+@pytest.mark.parametrize("method", ["standard", "minmax", "robust"])
+def test_scaler_against_definition(method):
+    data = frame()
+    rows = data.to_numpy()
+    scaled = SequenceScaler(method).fit_transform(data)
+    if method == "standard":
+        expected = (rows - rows.mean(0)) / rows.std(0)
+    elif method == "minmax":
+        expected = (rows - rows.min(0)) / (rows.max(0) - rows.min(0))
+    else:
+        first, middle, third = np.quantile(rows, [0.25, 0.5, 0.75], axis=0)
+        expected = (rows - middle) / (third - first)
+    assert isinstance(scaled, pd.DataFrame)
+    assert scaled.index.equals(data.index)
+    assert_close(scaled.to_numpy(), expected, 1e-14)
+
+
+@pytest.mark.parametrize("method", ["standard", "minmax", "robust"])
+def test_scaler_forms_agree_and_invert(method):
+    rows = frame().to_numpy()
+    scaler = SequenceScaler(method, feature_range=(-1, 2)).fit(rows)
+    scaled = scaler.transform(rows)
+    samples = rows.reshape(8, 5, 2)
+    assert np.array_equal(SequenceScaler(method, feature_range=(-1, 2)).fit(samples).scale_, scaler.scale_)
+    assert np.array_equal(scaler.transform(samples), scaled.reshape(8, 5, 2))
+    ragged = [rows[:3], rows[3:20], rows[20:]]
+    of_list = SequenceScaler(method, feature_range=(-1, 2)).fit(ragged)
+    assert np.array_equal(of_list.center_, scaler.center_)
+    parts = of_list.transform(ragged)
+    assert [len(part) for part in parts] == [3, 17, 20]
+    assert np.array_equal(np.concatenate(parts), scaled)
+    padded = np.full((3, 20, 2), np.nan)
+    for row, part in enumerate(ragged):
+        padded[row, : len(part)] = part
+    of_padded = SequenceScaler(method, feature_range=(-1, 2)).fit(padded)
+    assert_close(of_padded.center_, scaler.center_, 1e-13)
+    assert np.array_equal(np.isnan(of_padded.transform(padded)), np.isnan(padded))
+    for form in (rows, samples):
+        assert_close(scaler.inverse_transform(scaler.transform(form)), form, 1e-13)
+    assert_close(scaler.inverse_transform(scaled[:, 1:], columns=[1]), rows[:, 1:], 1e-13)
+    if method == "minmax":
+        assert_close(scaled.min(0), np.full(2, -1.0), 1e-12)
+        assert_close(scaled.max(0), np.full(2, 2.0), 1e-12)
+
+
+def test_scaler_series_and_types():
+    data = frame()
+    scaler = SequenceScaler().fit(data)
+    assert list(scaler.feature_names_in_) == ["a", "b"]
+    assert list(scaler.get_feature_names_out()) == ["a", "b"]
+    back = scaler.inverse_transform(scaler.transform(data)[["b"]], columns=["b"])
+    assert_close(back["b"].to_numpy(), data["b"].to_numpy(), 1e-13)
+    series = SequenceScaler().fit_transform(data["a"])
+    assert series.name == "a"
+    assert series.std(ddof=0) == pytest.approx(1)
+    assert scaler.transform(data.to_numpy(np.float32)).dtype == np.float32
+    assert SequenceScaler().fit_transform(np.array([[3], [5]])).tolist() == [[-1], [1]]
+    constant = SequenceScaler().fit(np.full((5, 1), 0.1))
+    assert constant.scale_[0] == 1
+    steps = [np.arange(3.0), np.arange(5.0)]
+    assert [part.shape for part in SequenceScaler().fit_transform(steps)] == [(3,), (5,)]
+
+
+def test_scaler_refuses():
+    data = frame()
+    scaler = SequenceScaler().fit(data)
+    with pytest.raises(ValueError, match="this SequenceScaler is not fitted"):
+        SequenceScaler().transform(data)
+    with pytest.raises(ValueError, match=r"X has columns \['b', 'a'\], the scaler was fitted to \['a', 'b'\]"):
+        scaler.transform(data[["b", "a"]])
+    with pytest.raises(ShapeError, match=r"X must have 2 features in its last axis, got shape \(40, 1\)"):
+        scaler.transform(data.to_numpy()[:, :1])
+    with pytest.raises(ValueError, match="method must be one of standard, minmax, robust, got 'z'"):
+        SequenceScaler("z").fit(data)
+    with pytest.raises(ValueError, match="feature 1 of X has no values"):
+        SequenceScaler().fit(data.assign(b=np.nan))
+    with pytest.raises(ValueError, match="holds 1 infinite"):
+        SequenceScaler().fit([[1.0], [np.inf]])
+    with pytest.raises(ValueError, match="low < high"):
+        SequenceScaler("minmax", (1, 0)).fit(data)
+    with pytest.raises(TypeError, match="X must be numbers"):
+        SequenceScaler().fit([["a"], ["b"]])
+    with pytest.raises(KeyError, match="'c' is no feature"):
+        scaler.inverse_transform(data[["a"]], columns=["c"])
+
+
+def test_parameters_of_the_contract():
+    scaler = SequenceScaler("robust")
+    assert scaler.get_params() == {"method": "robust", "feature_range": (0.0, 1.0)}
+    assert scaler.set_params(method="minmax") is scaler
+    assert repr(scaler) == "SequenceScaler(method='minmax')"
+    with pytest.raises(ValueError, match="SequenceScaler has no parameter 'mean'; it has method, feature_range"):
+        scaler.set_params(mean=0)
+
+
+def test_scaler_in_scikit_learn():
+    base = pytest.importorskip("sklearn.base")
+    pipeline = pytest.importorskip("sklearn.pipeline")
+    dummy = pytest.importorskip("sklearn.dummy")
+    copy = base.clone(SequenceScaler("robust"))
+    assert copy.method == "robust"
+    data = frame()
+    pipe = pipeline.make_pipeline(SequenceScaler(), dummy.DummyRegressor())
+    assert pipe.fit(data, data["a"]).predict(data).shape == (40,)
+    from sklearn.exceptions import NotFittedError
+
+    for kind in (NotFittedError, contract.NotFittedError):
+        with pytest.raises(kind, match="not fitted yet"):
+            SequenceScaler().transform(data)
+
+
+@pytest.mark.parametrize("lag", [1, 7])
+def test_differences(lag):
+    data = frame()
+    differences = Differences(lag)
+    changes = differences.fit_transform(data)
+    assert changes.equals(data.diff(lag).iloc[lag:])
+    back = differences.inverse_transform(changes, before=data.iloc[:lag].to_numpy())
+    assert_close(back.to_numpy(), data.iloc[lag:].to_numpy(), 1e-13)
+    assert back.index.equals(changes.index)
+    ahead = differences.inverse_transform(np.ones((lag, 2)))
+    assert_close(ahead, data.iloc[-lag:].to_numpy() + 1, 1e-13)
+    one = Differences(lag).fit_transform(data["a"])
+    assert np.array_equal(one, changes["a"])
+    with pytest.raises(ShapeError, match=f"X has 1 rows; differences at lag {lag} need more"):
+        Differences(lag).fit(data.iloc[:1])
+    with pytest.raises(ShapeError, match="before must have shape"):
+        differences.inverse_transform(changes, before=np.zeros((lag + 1, 2)))
+    with pytest.raises(ValueError, match="lag must be a positive integer"):
+        Differences(0).fit(data)
+    with pytest.raises(ValueError, match="not fitted yet"):
+        Differences().transform(data)
+
+
+def test_calendar_features():
+    index = pd.DatetimeIndex(["2020-01-01 00:00", "2020-01-01 06:00", "2020-07-01 18:00", "2020-12-31 23:59:59"])
+    found = calendar_features(index, ("hour", "dayofweek", "dayofyear", "month"))
+    assert list(found.columns[:2]) == ["hour_sin", "hour_cos"]
+    assert_close(found["hour_sin"].to_numpy()[:3], np.array([0.0, 1, -1]), 1e-12)
+    assert found["dayofyear_cos"].iloc[3] == pytest.approx(1, abs=1e-9)
+    assert found["dayofyear_sin"].iloc[3] == pytest.approx(0, abs=1e-6)
+    assert found["month_cos"].iloc[2] == pytest.approx(-1)
+    wednesday = 2 / 7 * 2 * np.pi
+    assert found["dayofweek_sin"].iloc[0] == pytest.approx(np.sin(wednesday))
+    assert_close(np.hypot(found["month_sin"], found["month_cos"]).to_numpy(), np.ones(4), 1e-14)
+    by_month = calendar_features(pd.period_range("2020-01", periods=3, freq="M"), "month")
+    assert by_month.shape == (3, 2)
+    with pytest.raises(TypeError, match="need a DatetimeIndex or PeriodIndex, got RangeIndex"):
+        calendar_features(pd.RangeIndex(3))
+    with pytest.raises(ValueError, match=r"features must be among .*, got 'minute'"):
+        calendar_features(index, ["minute"])
+
+
+# Readers
+
+# The first rows of the file as published.
+JENA = """"Date Time","p (mbar)","T (degC)","Tpot (K)","Tdew (degC)","rh (%)","VPmax (mbar)",\
+"VPact (mbar)","VPdef (mbar)","sh (g/kg)","H2OC (mmol/mol)","rho (g/m**3)","wv (m/s)","max. wv (m/s)","wd (deg)"
+01.01.2009 00:10:00,996.52,-8.02,265.40,-8.90,93.30,3.33,3.11,0.22,1.94,3.12,1307.75,1.03,1.75,152.30
+01.01.2009 00:20:00,996.57,-8.41,265.01,-9.28,93.40,3.23,3.02,0.21,1.89,3.03,1309.80,0.72,1.50,136.10
+01.01.2009 00:30:00,996.53,-8.51,264.91,-9.31,93.90,3.21,3.01,0.20,1.88,3.02,1310.24,0.19,0.63,171.60
+01.01.2009 00:40:00,996.51,-8.31,265.12,-9.07,94.20,3.26,3.07,0.19,1.92,3.08,1309.19,0.34,0.50,198.00
+01.01.2009 00:50:00,996.51,-8.27,265.15,-9.04,94.10,3.27,3.08,0.19,1.92,3.09,1309.00,0.32,0.63,214.30
+"""
+
+
+def test_jena(tmp_path):
+    path = tmp_path / "jena.csv"
+    path.write_text(JENA)
+    data = readers.read_jena(path)
+    assert data.shape == (5, 14)
+    assert data.index[0] == pd.Timestamp("2009-01-01 00:10")
+    assert data["T (degC)"].tolist() == [-8.02, -8.41, -8.51, -8.31, -8.27]
+    assert (data.dtypes == np.float64).all()
+    w = make_windows(data, 2, 2, target="T (degC)")
+    assert np.shares_memory(w.X, data["T (degC)"].to_numpy())
+    assert w.y.tolist() == [-8.31, -8.27]
+    path.write_text(JENA.replace("0.19,0.63,171.60", "-9999.00,-9999.0,171.60"))
+    data = readers.read_jena(path)
+    assert data["wv (m/s)"].isna().tolist() == [False, False, True, False, False]
+    assert data["max. wv (m/s)"].isna().sum() == 1
+    with pytest.raises(
+        ValueError, match=r"misses 2 values, the first at row 2 \(2009-01-01 00:30:00\), column 'wv \(m/s\)'"
+    ):
+        make_windows(data, 2)
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="is not the Jena climate file"):
+        readers.read_jena(path)
+
+
+def test_beijing_naive_forecast():
+    """Temperature 24 h before: mean absolute errors of each part's own windows, and of all its rows."""
+    path = data_file("beijing_pm25", "pollution.csv.gz")
+    data = readers.read_beijing(path)
+    assert len(data) == 43_824
+    for lookback, published in ((120, [2.488, 2.691]), (1, [2.487, 2.679])):
+        parts = make_windows(data["TEMP"], lookback, 24).split((0.5, 0.25, 0.25))
+        assert [round(np.abs(part.y - part.X[:, -1, 0]).mean(), 3) for part in parts[1:]] == published
+
+
+def test_read_series(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("label,when,x\na,2020-01-01 00:00,1\nb,2020-01-01 01:00,2\n")
+    data = readers.read_series(path)
+    assert data.index.name == "when"
+    assert list(data.columns) == ["label", "x"]
+    path.write_text(JENA)
+    assert readers.read_series(path).index[4] == pd.Timestamp("2009-01-01 00:50")
+    path.write_text("Date,n\n1949-01,112\n1949-02,118\n")
+    assert readers.read_series(path).index[1] == pd.Timestamp("1949-02-01")
+    path.write_text("x,y\n1,2\n3,4\n")
+    assert isinstance(readers.read_series(path).index, pd.RangeIndex)
+    with pytest.raises(KeyError, match="has no column 'z'; it has x, y"):
+        readers.read_series(path, time="z")
+    path.write_text("t,x\n2020-01-01,1\nsoon,2\n")
+    with pytest.raises(ValueError, match="row 1 of column 't', 'soon', cannot be read as a time"):
+        readers.read_series(path, time="t")
+    with pytest.raises(ValueError, match="is not the Beijing file"):
+        readers.read_beijing(path)
+
+
+# Generators
+
+
+def test_adding():
+    x, y, lengths = datasets.adding(500, 30, seed=1)
+    assert x.shape == (500, 30, 2)
+    assert lengths is None
+    assert (x[:, :15, 1].sum(axis=1) == 1).all()
+    assert (x[:, 15:, 1].sum(axis=1) == 1).all()
+    assert_close(y, (x[:, :, 0] * x[:, :, 1]).sum(axis=1), 1e-15)
+    assert np.mean((datasets.adding(100_000, 2)[1] - 1) ** 2) == pytest.approx(1 / 6, abs=0.003)
+
+
+def test_adding_1997():
+    x, y, lengths = datasets.adding_1997(2000, 100, seed=1)
+    assert set(lengths) == set(range(100, 111))
+    zero_first = 0
+    for sample, target, length in zip(x, y, lengths, strict=True):
+        markers = sample[:, 1]
+        assert markers[0] == markers[length - 1] == -1
+        ones = np.flatnonzero(markers == 1)
+        assert (sample[length:] == 0).all()
+        assert target == pytest.approx(0.5 + sample[ones, 0].sum() / 4)
+        zero_first += len(ones) == 1
+        assert ones.max() <= 48
+        assert ones.min() < 10 or len(ones) == 1
+        assert len(ones) in (1, 2)
+    assert 100 < zero_first < 300  # one in ten
+
+
+@pytest.mark.parametrize(("symbols", "places"), [(2, [(10, 20), (50, 60)]), (3, [(10, 20), (33, 43), (66, 76)])])
+def test_temporal_order(symbols, places):
+    x, y, lengths = datasets.temporal_order(400, symbols, seed=2)
+    assert x.shape == (400, 110)
+    assert set(y) == set(range(2**symbols))
+    for tokens, label, length in zip(x, y, lengths, strict=True):
+        text = "".join(datasets.TEMPORAL_ORDER[token] for token in tokens[:length])
+        assert text[0] == "E"
+        assert text[-1] == "B"
+        marked = [t for t, symbol in enumerate(text) if symbol in "XY"]
+        assert all(low <= t <= high for t, (low, high) in zip(marked, places, strict=True))
+        assert int("".join("01"[text[t] == "Y"] for t in marked), 2) == label
+        assert set(text[1:-1]) <= set("abcdXY")
+    with pytest.raises(ValueError, match="symbols must be 2"):
+        datasets.temporal_order(3, 4)
+
+
+def test_copy_memory():
+    x, y, _ = datasets.copy_memory(50, 30, seed=3)
+    assert x.shape == y.shape == (50, 50)
+    assert ((x[:, :10] >= 1) & (x[:, :10] <= 8)).all()
+    assert (x[:, 10:39] == 0).all()
+    assert (x[:, 39:] == 9).all()
+    assert (y[:, :40] == 0).all()
+    assert np.array_equal(y[:, 40:], x[:, :10])
+
+
+def test_embedded_reber():
+    x, y, lengths = datasets.embedded_reber(300, seed=4)
+    strings = [
+        "".join(datasets.REBER[t] for t in row[:n]) + datasets.REBER[last[n - 1]]
+        for row, last, n in zip(x, y, lengths, strict=True)
+    ]
+    assert min(map(len, strings)) == 9
+    # The Reber grammar as a regular expression, from its diagram.
+    reber = r"B(?:TS*X(?:XT*V(?:PX(?:T)*V)*(?:PS|V)|S)|PT*V(?:PX(?:T)*V)*(?:PS|V))E"
+    pattern = re.compile(f"B([TP]){reber}\\1E")
+    assert all(pattern.fullmatch(string) for string in strings)
+    allowed = datasets.reber_allowed(x, lengths)
+    running = np.arange(x.shape[1]) < lengths[:, None]
+    follows = np.take_along_axis(allowed, y[:, :, None].astype(int), axis=2)[:, :, 0]
+    assert follows[running].all()
+    assert not allowed[~running].any()
+    rows = np.arange(len(x))
+    assert (allowed[rows, lengths - 2].sum(axis=1) == 1).all()  # the last but one is certain: the second
+    assert np.array_equal(y[rows, lengths - 2], x[:, 1])
+    assert set(allowed[running].sum(axis=1)) == {1, 2}
+    with pytest.raises(ValueError, match="row 0 holds 'BB', which leaves the grammar at step 1"):
+        datasets.reber_allowed([[0, 0]], [2])
+
+
+def test_noisy_sine_and_weather():
+    clean = datasets.noisy_sine(200, 20, 0.0, amplitude=2, phase=0.5)
+    assert_close(clean, 2 * np.sin(2 * np.pi * np.arange(200) / 20 + 0.5), 1e-14)
+    assert np.std(datasets.noisy_sine(20_000, 20, 0.3) - datasets.noisy_sine(20_000, 20, 0.0)) == pytest.approx(
+        0.3, abs=0.01
+    )
+    data = datasets.weather(2 * 8766)
+    assert list(data.columns) == ["temperature", "pressure", "humidity", "wind"]
+    assert not data.isna().any(axis=None)
+    by_month = data["temperature"].groupby(data.index.month).mean()
+    assert by_month.idxmax() in (7, 8)
+    assert by_month.idxmin() in (1, 2)
+    assert data["temperature"].groupby(data.index.hour).mean().idxmax() == 15
+    assert data["humidity"].between(0, 100).all()
+    assert (data["wind"] > 0).all()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [datasets.adding, datasets.adding_1997, datasets.temporal_order, datasets.copy_memory, datasets.embedded_reber,
+     datasets.noisy_sine, datasets.weather],
+)  # fmt: skip
+def test_generators_are_seeded(make):
+    first, again, other = (make(40, seed=seed) for seed in (5, 5, 6))
+    first, again, other = ((r[0] if isinstance(r, tuple) else np.asarray(r)) for r in (first, again, other))
+    assert np.array_equal(first, again)
+    assert first.shape != other.shape or not np.array_equal(first, other)
+    with pytest.raises(ValueError, match="must be an integer of at least 1, got 0"):
+        make(0)
+    with pytest.raises(ValueError, match="seed must be an integer of at least 0"):
+        make(10, seed=None)

@@ -1,0 +1,303 @@
+"""Starting fast: kernels compiled ahead, an install that nobody may write to, and what `doctor` says of a machine."""
+
+import json
+import os
+import pathlib
+import shutil
+
+import pytest
+from processes import copy_package, run_python
+from test_cache import STEP
+
+import numbarnn
+from numbarnn import doctor
+from numbarnn.cells import CELLS
+from numbarnn.cli import main
+from numbarnn.kernels import compile as compilation
+from numbarnn.kernels.inventory import take_inventory
+from numbarnn.losses import LOSSES
+from numbarnn.optim import OPTIMIZERS
+
+COMMAND = "import sys; from numbarnn.cli import main; sys.exit(main(sys.argv[1:]))"
+
+# Permissions do not bind root, who therefore gives up the right to override them (CAP_DAC_OVERRIDE, the bit of value 2).
+SERVICE = """
+import ctypes, os, sys, warnings
+if hasattr(os, "geteuid") and os.geteuid() == 0:
+    libc, header, data = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, data) == 0
+    data[0] &= ~2
+    data[1] &= ~2
+    assert libc.capset(header, data) == 0
+import numpy as np, numbarnn
+from numbarnn.kernels import compile as compilation
+assert not any(os.access(place, os.W_OK) for place in compilation.cache_directories())
+try:
+    open(compilation.PACKAGE / "file", "w")
+except PermissionError:
+    pass
+else:
+    sys.exit("the install can be written to")
+compiled = []
+compilation.on_compile.append(compiled.append)
+warnings.simplefilter("error")
+"""
+
+PREDICT = """
+print(numbarnn.load(sys.argv[1]).sample(20, prime="the ", seed=1))
+print(len(compiled))
+"""
+
+# Programs unlike those of the warm-up in every size and option.
+USE = """
+rng = np.random.default_rng(0)
+x, y = rng.normal(size=(9, 7, 5)).astype("float32"), rng.integers(0, 3, (9, 7))
+lengths = rng.integers(0, 8, 9)
+for number, cell in enumerate((numbarnn.RNN, numbarnn.LSTM, numbarnn.GRU, numbarnn.IndRNN)):
+    options = {} if cell is numbarnn.IndRNN else {"recurrent_dropout": 0.2}
+    layer = cell(20, 2, bidirectional=True, dropout=0.3, **options)
+    model = numbarnn.Model([layer, numbarnn.Dropout(0.1), numbarnn.Dense(3)], 5, n_threads=2)
+    optimizer = list(numbarnn.optim.OPTIMIZERS)[number % len(numbarnn.optim.OPTIMIZERS)]
+    model.fit(x, y, lengths=lengths, optimizer=optimizer, epochs=2, verbose=0, clip_norm=1.0, tbptt=3, validation=0.3)
+    outputs, state, pullback = model.vjp(x, lengths=lengths)
+    pullback(outputs, state)
+    model.loss_and_grad(x, y, sample_weight=np.ones(9), reduction="sum")
+    model.predict_proba(x, state)
+    model.step(x[:, 0], state)
+    last = numbarnn.Model([cell(4, return_sequences=False, bias="single"), numbarnn.Dense(1)], 5)
+    last.fit(x, x[:, 0, :1], loss="mse", epochs=1, verbose=0)
+    last.stream().step(x[0, 0])
+    step, weights, state = numbarnn.step_function(last)
+    step(weights, x[0, 0], state, np.zeros(1, np.float32))
+for name in numbarnn.language.CELLS:
+    for options in ({"unit": "word", "embedding_size": 6, "max_vocabulary": 4}, {"unit": "byte"}, {}):
+        lm = numbarnn.LanguageModel(name, 10, 2, dropout=0.1, **options)
+        lm.fit("the cat sat on the mat. " * 20, 1, verbose=0, stopping=2)
+        lm.sample(9, prime="the", top_k=3, top_p=0.9, stop="at", unknown="skip")
+        lm.score("the cat sat")
+print(len(compiled))
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    lm = numbarnn.CharLM("rnn", 8, 1).fit("the cat sat. " * 20, 0, verbose=0)
+    lm.save(path)
+    return path
+
+
+@pytest.fixture
+def install(tmp_path):
+    """An installed copy of the package and a home that nobody can write to: (folder, environment)."""
+    folder = copy_package(tmp_path)
+    (folder / "home").write_text("")
+    home = folder / "home"
+    yield folder, {"cwd": "/", "path": folder, "HOME": home, "XDG_CACHE_HOME": home, "LOCALAPPDATA": home}
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755)
+
+
+def freeze(folder):
+    """Take every right to write; return all files with their times."""
+    for path in (*folder.rglob("*"), folder):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_warm_read_only_install_serves_a_model(install, model):
+    """A container: one model warmed up at build time, then an install that a service cannot write to."""
+    folder, options = install
+    shutil.copy(model, folder / "model.safetensors")
+    shown = run_python(COMMAND, "warmup", folder / "model.safetensors", **options).stdout
+    kept = folder / "numbarnn" / "__pycache__" / "kernels"
+    assert f"kept in {kept}" in shown
+    assert "writing" in shown
+    before = freeze(folder)
+    written, count = run_python(SERVICE + PREDICT, folder / "model.safetensors", **options).stdout.rsplit("\n", 2)[:2]
+    assert count == "0"
+    assert written == numbarnn.load(model).sample(20, prime="the ", seed=1)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_everything_is_warm(install):
+    folder, options = install
+    shown = run_python(COMMAND, "warmup", **options).stdout
+    for name in (*(f"cell {name}" for name in CELLS if CELLS[name].__module__.startswith("numbarnn.")),
+                 *(f"loss {name}" for name in LOSSES), *(f"optimizer {name}" for name in OPTIMIZERS)):  # fmt: skip
+        assert f"{name} " in shown
+    freeze(folder)
+    assert run_python(SERVICE + USE, **options).stdout == "0\n"
+    # As it is when the package is upgraded: other sources, the same folder.
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755)
+    kept = folder / "numbarnn" / "__pycache__" / "kernels"
+    count = len(list(kept.glob("*.nbc")))
+    (folder / "numbarnn" / "__about__.py").write_text('__version__ = "9"\n')
+    report = json.loads(run_python(COMMAND, "doctor", "--json", **options).stdout)
+    place = report["cache"][0]
+    assert (place["path"], place["kernels"], place["stale"]) == (str(kept), 0, count)
+    assert report["versions"]["numbarnn"] == "9"
+
+
+def test_kernels_of_another_processor_are_foreign(tmp_path):
+    """What is compiled under NUMBA_CPU_NAME is found under it, and by nobody else."""
+    common = {"NUMBA_CPU_NAME": "generic", "cwd": tmp_path, "cache": tmp_path / "cache"}
+    first = run_python(STEP, **common).stdout.split()
+    assert int(first[0]) > 0
+    assert run_python(STEP, **common).stdout.split() == ["0", first[1]]
+    (place,) = (tmp_path / "cache").iterdir()
+    inventory = take_inventory(place)
+    assert (inventory.kernels, inventory.foreign, inventory.stale) == (0, int(first[0]), 0)
+    next(place.glob("*.nbi")).write_bytes(b"cut off")
+    assert take_inventory(place).stale > 0
+    report = json.loads(run_python(COMMAND, "doctor", "--json", **common).stdout)
+    assert report["processor"]["target"] == "generic"
+    assert (report["processor"]["vector_bytes"], report["processor"]["fma"]) == (16, False)
+    assert report["cache"][0]["kernels"] > 0
+
+
+def test_warmup_says_what_is_wrong(tmp_path, capsys, monkeypatch, model):
+    monkeypatch.setattr(compilation, "writable_directory", lambda: None)
+    assert main(["warmup"]) == 1
+    assert "set NUMBA_CACHE_DIR" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert main(["warmup", str(model), "--dtype", "float64"]) == 1
+    assert "--dtype goes without MODEL" in capsys.readouterr().err
+    assert main(["warmup", str(tmp_path / "none")]) == 1
+    assert "no model file" in capsys.readouterr().err
+
+
+def test_warmup_of_a_plain_model(tmp_path, capsys):
+    numbarnn.Model([numbarnn.Embedding(4, 3), numbarnn.RNN(2, return_sequences=False)]).save(tmp_path / "model")
+    assert main(["warmup", str(tmp_path / "model")]) == 0
+    assert capsys.readouterr().out.startswith("predicting ")
+
+
+def test_warmup_leaves_the_model_as_it_was(model):
+    from numbarnn.warmup import warm_model
+
+    lm = numbarnn.load(model)
+    before = lm.model.params.flat.copy()
+    assert [step.name for step in warm_model(lm)] == ["predicting", "scoring", "writing"]
+    assert (lm.model.params.flat == before).all()
+
+
+# The doctor
+
+
+def problems(report, serious):
+    return " ".join(p["what"] + " " + p["do"] for p in report["problems"] if p["serious"] is serious)
+
+
+def test_doctor_of_this_machine(capsys):
+    assert main(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    for word in (
+        "processor",
+        "tile",
+        "threads",
+        "cache",
+        "written to",
+        "denormals",
+        "CUDA",
+        "trial",
+        numbarnn.__version__,
+    ):
+        assert word in shown
+    assert main(["doctor", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert sum(place["written"] for place in report["cache"]) == 1
+    assert report["processor"]["tiles"]
+    assert problems(report, True) == ""
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "serious", "message"),
+    [
+        ("NUMBARNN_NUM_THREADS", "many", True, "must be a positive integer, got 'many'"),
+        ("NUMBARNN_NUM_THREADS", "5000", False, "5000 (is more than|threads would share)"),
+        ("NUMBA_DISABLE_JIT", "1", True, "unset NUMBA_DISABLE_JIT"),
+        ("NUMBA_OPT", "0", False, "unset NUMBA_OPT"),
+        ("NUMBA_CPU_NAME", "x86-64-v3", False, "NUMBA_CPU_FEATURES too"),
+    ],
+)
+def test_doctor_finds_settings(tmp_path, setting, value, serious, message):
+    if setting == "NUMBA_CPU_NAME" and doctor.platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("a processor of another architecture")
+    code = "import json; from numbarnn import doctor; doctor._trial = lambda problem: None; print(json.dumps(doctor.examine()))"
+    report = json.loads(run_python(code, cwd=tmp_path, cache=tmp_path, **{setting: value}).stdout)
+    found = problems(report, serious)
+    assert doctor.re.search(message, found), report["problems"]
+    assert doctor.works(report) is not serious
+
+
+def test_doctor_finds_what_is_missing(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "safetensors" else "1.0")
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda name: ["numba<0.69,>=0.61", "x; extra == 'dev'"])
+    assert main(["doctor"]) == 1
+    shown = capsys.readouterr().out
+    assert (
+        "problem: safetensors is not installed: models can be neither saved nor loaded\n    pip install safetensors"
+        in shown
+    )
+    assert "problem: numba 1.0 is outside of what numbarnn supports" in shown
+    assert "no safetensors" in shown
+
+
+@pytest.mark.parametrize(
+    ("version", "fits"),
+    [("0.61.0", True), ("0.68.1", True), ("0.60.9", False), ("0.69.0", False), ("0.69", False), ("1.0rc1", False)],
+)
+def test_versions_are_compared_as_numbers(version, fits):
+    assert doctor._within(version, "numba<0.69,>=0.61") is fits
+
+
+def test_doctor_knows_processors_that_lack_the_target(monkeypatch):
+    monkeypatch.setattr(doctor.llvmlite.binding, "get_host_cpu_features", dict)
+    report = doctor.examine()
+    if report["processor"]["features"]:
+        assert "which this processor" in problems(report, True)
+        assert report["trial"] is None  # it would end the process
+
+
+def test_doctor_without_a_place(monkeypatch):
+    monkeypatch.setattr(compilation, "writable_directory", lambda: None)
+    monkeypatch.setattr(compilation, "cache_directories", lambda: [pathlib.Path("/nowhere")])
+    report = doctor.examine()
+    assert "no folder for compiled kernels is writable" in problems(report, False)
+    assert "no kernels are cached" in problems(report, False)
+    assert doctor.works(report)
+
+
+def test_doctor_when_a_product_fails(monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("LLVM is broken")
+
+    monkeypatch.setattr(numbarnn.Model, "forward", fail)
+    assert "a small product failed: RuntimeError: LLVM is broken" in problems(doctor.examine(), True)
+    monkeypatch.setattr(numbarnn.Model, "forward", lambda self, x: (0 * x[:, :, :3] + 7, ()))
+    assert "a small product is wrong" in problems(doctor.examine(), True)
+
+
+@pytest.mark.parametrize(("content", "quota"), [("150000 100000\n", 1.5), ("max 100000\n", None), ("", None)])
+def test_quota_of_a_container(tmp_path, content, quota):
+    (tmp_path / "cpu.max").write_text(content)
+    assert doctor._quota(tmp_path / "cpu.max") == quota
+    assert doctor._quota(tmp_path / "none") is None
+
+
+def test_quota_below_the_threads_is_found(monkeypatch):
+    monkeypatch.setattr(doctor, "_quota", lambda: 1.5)
+    monkeypatch.setenv("NUMBARNN_NUM_THREADS", "8")
+    assert "set NUMBARNN_NUM_THREADS=2" in problems(doctor.examine(), False)
+
+
+def test_doctor_imports_nothing_optional(tmp_path):
+    code = """
+import sys
+from numbarnn import doctor
+doctor.examine()
+print(sorted({"torch", "numba.cuda", "onnx"} & set(sys.modules)))
+"""
+    assert run_python(code, cwd=tmp_path, cache=os.environ.get("NUMBA_CACHE_DIR")).stdout == "[]\n"

@@ -1,0 +1,427 @@
+"""Windows: the lecture's tables, a naive loop, other programs' conventions, splits, missing values and times."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import assert_same_bits
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from numbarnn import LSTM, Dense, Model
+from numbarnn.data.windows import make_windows
+from numbarnn.errors import ShapeError
+
+TENS = np.arange(10, 100, 10)
+TWO = np.column_stack([TENS, TENS + 5])
+
+
+def hourly(rows, columns=("a", "b"), start="2020-01-01"):
+    values = np.arange(rows * len(columns), dtype=float).reshape(rows, len(columns))
+    return pd.DataFrame(values, columns=list(columns), index=pd.date_range(start, periods=rows, freq="h"))
+
+
+def test_lecture_univariate():
+    w = make_windows(TENS, lookback=3, delay=2)
+    assert w.X.shape == (5, 3, 1)
+    expected = [[10, 20, 30], [20, 30, 40], [30, 40, 50], [40, 50, 60], [50, 60, 70]]
+    assert np.array_equal(w.X[:, :, 0], expected)
+    assert np.array_equal(w.y, [50, 60, 70, 80, 90])
+
+
+def test_lecture_multivariate():
+    w = make_windows(TWO, lookback=3, delay=2, target=0)
+    assert w.X.shape == (5, 3, 2)
+    assert np.array_equal(w.X[0], [[10, 15], [20, 25], [30, 35]])
+    assert np.array_equal(w.X[-1], [[50, 55], [60, 65], [70, 75]])
+    assert np.array_equal(w.y, [50, 60, 70, 80, 90])
+    every = make_windows(TWO, lookback=3, delay=2)
+    assert np.array_equal(every.y, [[50, 55], [60, 65], [70, 75], [80, 85], [90, 95]])
+
+
+def naive(table, target, lookback, delay, step, stride, horizon):
+    """Return inputs, targets and their rows by the definition, one number at a time."""
+    x, y, x_rows, y_rows = [], [], [], []
+    m = (lookback - 1) // step + 1
+    i = 0
+    while True:
+        end = i * stride + lookback - 1
+        if end + delay + horizon - 1 > len(table) - 1:
+            break
+        x_rows.append([end - k * step for k in range(m - 1, -1, -1)])
+        y_rows.append([end + delay + k for k in range(horizon)])
+        x.append([table[r] for r in x_rows[-1]])
+        y.append([target[r] for r in y_rows[-1]])
+        i += 1
+    return np.array(x), np.array(y), np.array(x_rows), np.array(y_rows)
+
+
+SETTINGS = {
+    "lookback": st.integers(1, 9), "delay": st.integers(0, 6), "step": st.integers(1, 4), "stride": st.integers(1, 5),
+    "horizon": st.integers(1, 4),
+}  # fmt: skip
+
+
+@given(rows=st.integers(1, 40), columns=st.integers(1, 3), fortran=st.booleans(), **SETTINGS)
+def test_naive_loop(rows, columns, fortran, **settings):
+    assume(rows >= settings["lookback"] + settings["delay"] + settings["horizon"] - 1)
+    table = np.arange(rows * columns, dtype=float).reshape(rows, columns)
+    table = np.asfortranarray(table) if fortran else table
+    w = make_windows(table, target=columns - 1, **settings)
+    x, y, x_rows, y_rows = naive(table, table[:, -1], **settings)
+    assert len(w) == len(x)
+    assert_same_bits(w.X, x)
+    assert_same_bits(w.y, y[:, 0] if settings["horizon"] == 1 else y)
+    assert np.array_equal(w.x_rows, x_rows)
+    assert np.array_equal(w.y_rows, y_rows)
+    assert np.shares_memory(w.X, table)
+    chosen = np.arange(len(w))[::2]
+    gathered = w.gather(chosen)
+    assert_same_bits(gathered[0], x[chosen])
+    assert_same_bits(gathered[1], y[chosen])
+    mask = np.arange(len(w)) % 2 == 0
+    for part in (w[chosen], w[mask], w[::2]):
+        assert_same_bits(part.X, x[chosen])
+        assert_same_bits(part.gather(range(len(part)))[0], x[chosen])
+        assert np.array_equal(part.y_rows, y_rows[chosen])
+
+
+@given(rows=st.integers(12, 60), bad=st.sets(st.integers(0, 59), max_size=4), own=st.booleans(), **SETTINGS)
+def test_drop_leaves_what_touches_nothing(rows, bad, own, **settings):
+    assume(rows >= settings["lookback"] + settings["delay"] + settings["horizon"] - 1)
+    table = np.arange(rows * 2.0).reshape(rows, 2)
+    goal = table[:, 1].copy()
+    (goal if own else table[:, 1])[[b for b in bad if b < rows]] = np.nan
+    target = goal if own else 1
+    x, y, _, y_rows = naive(table, goal if own else table[:, 1], **settings)
+    good = ~np.isnan(y).any(axis=1) & ~np.isnan(x).any(axis=(1, 2))
+    if not good.any():
+        with pytest.raises(ValueError, match="touches a missing value"):
+            make_windows(table, target=target, missing="drop", **settings)
+        return
+    w = make_windows(table, target=target, missing="drop", **settings)
+    assert w.dropped == np.count_nonzero(~good)
+    assert_same_bits(w.X, x[good])
+    assert np.array_equal(w.y_rows, y_rows[good])
+
+
+def test_shapes_of_y():
+    frame = hourly(20, ("a", "b", "c"))
+    assert make_windows(frame, 3, target="b").y.shape == (17,)
+    assert make_windows(frame, 3, target=["b"]).y.shape == (17, 1)
+    assert make_windows(frame, 3, target=["b", "a"]).y.shape == (17, 2)
+    assert make_windows(frame, 3, target="b", horizon=4).y.shape == (14, 4)
+    assert make_windows(frame, 3, horizon=4).y.shape == (14, 4, 3)
+    assert make_windows(frame["a"], 3, horizon=4).y.shape == (14, 4)
+    w = make_windows(frame, 3, target=["c", "a"])
+    assert w.target_names == ("c", "a")
+    assert w.feature_names == ("a", "b", "c")
+    assert np.array_equal(w.y[0], frame[["c", "a"]].iloc[3])
+    own = make_windows(frame, 3, target=frame["a"] * 10)
+    assert np.array_equal(own.y, frame["a"].to_numpy()[3:] * 10)
+    assert own.target_names == ("a",)
+
+
+def test_times():
+    frame = hourly(30)
+    w = make_windows(frame, 5, 3, step=2, horizon=2)
+    assert w.x_times.shape == (22, 3)
+    assert w.x_times[0, -1] == np.datetime64("2020-01-01T04")
+    assert list(w.y_times[0]) == [np.datetime64("2020-01-01T07"), np.datetime64("2020-01-01T08")]
+    assert np.array_equal(w.y_times, frame.index.to_numpy()[w.y_rows])
+    with pytest.raises(AttributeError, match="no index"):
+        _ = make_windows(TENS, 3).x_times
+    labelled = make_windows(frame.reset_index(drop=True), 5)
+    assert labelled.y_times[0, 0] == 5
+
+
+def test_view_and_cheap():
+    """Neither windows nor their X or y hold a copy; only `gather` makes rows contiguous, once."""
+    frame = hourly(500)
+    w = make_windows(frame, 50, target="b")
+    assert np.shares_memory(w.X, frame["a"].to_numpy())
+    assert np.shares_memory(w.y, frame["b"].to_numpy())
+    assert not w.X.flags.writeable
+    parts = w.split((0.5, 0.25, 0.25))
+    rows = [part._rows() for part in parts]
+    assert rows[0] is rows[1] is rows[2]
+    assert np.array_equal(rows[0], frame)
+
+
+def test_pandas_dtypes():
+    frame = pd.DataFrame({"a": pd.array([1, 2, None, 4, 5, 6], dtype="Int64"), "b": [True, False] * 3})
+    with pytest.raises(ValueError, match=r"misses 1 values, the first at row 2 \(2\), column 'a'"):
+        make_windows(frame, 2)
+    assert np.array_equal(make_windows(frame, 2, missing="drop").X[:, :, 0], [[4, 5]])
+    with pytest.raises(TypeError, match="column 'c' of data must hold numbers, got dtype"):
+        make_windows(frame.assign(c="x"), 2)
+
+
+# Other programs' conventions
+
+
+@pytest.mark.parametrize(("lookback", "delay", "step"), [(1440, 144, 6), (10, 3, 1), (10, 4, 3), (7, 0, 2)])
+def test_first_edition_generator(lookback, delay, step):
+    """Row i of Chollet's generator: inputs range(i - lookback, i, step), target i + delay."""
+    data = np.arange(2000.0)
+    m = -(-lookback // step)
+    newest = delay + lookback - (m - 1) * step
+    assert newest == delay + step or lookback % step
+    w = make_windows(data, lookback, newest, step=step)
+    # The oldest row of its first sample is row 0, ours may begin later in the same span.
+    for i in (lookback, lookback + 1, lookback + 100):
+        rows = list(range(i - lookback, i, step))
+        place = np.flatnonzero(w.x_rows[:, -1] == rows[-1])
+        if place.size:
+            assert list(w.x_rows[place[0]]) == rows
+            assert w.y_rows[place[0], 0] == i + delay
+    assert w.steps == m
+
+
+def keras_rows(rows, targets, sequence_length, sampling_rate, sequence_stride):
+    """Rows of inputs and place of the target by the published rule of timeseries_dataset_from_array."""
+    starts = range(0, min(rows - (sequence_length - 1) * sampling_rate, targets), sequence_stride)
+    return [([i + k * sampling_rate for k in range(sequence_length)], i) for i in starts]
+
+
+@pytest.mark.parametrize(("m", "s", "k", "d"), [(120, 6, 1, 6 * (120 + 24 - 1)), (10, 2, 3, 25), (10, 1, 1, 10)])
+def test_keras_timeseries_dataset(m, s, k, d):
+    rows = 1500
+    data = np.arange(float(rows))
+    w = make_windows(data, (m - 1) * s + 1, d - (m - 1) * s, step=s, stride=k)
+    samples = keras_rows(rows - d, rows - d, m, s, k)  # data[:-d], targets = data[d:]
+    assert len(samples) <= len(w)
+    for (inputs, target), x, y in zip(samples, w.x_rows, w.y_rows, strict=False):
+        assert inputs == list(x)
+        assert target + d == y[0]
+    assert w.delay == 144 or m != 120
+
+
+def test_keras_documentations_example():
+    """sequence_length 10, stride 3, sampling 2 on 0 ... 98: [0 2 ... 18], [3 5 ... 21], ..., [78 80 ... 96]."""
+    rows = [inputs for inputs, _ in keras_rows(99, 99, 10, 2, 3)]
+    w = make_windows(np.arange(99), 19, 0, step=2, stride=3)
+    assert w.X[:, :, 0].tolist() == rows
+    assert rows[0] == list(range(0, 20, 2))
+    assert rows[-1] == list(range(78, 98, 2))
+
+
+# Splits
+
+
+@given(rows=st.integers(30, 120), keep=st.booleans(), **SETTINGS)
+def test_split_does_not_leak(rows, keep, **settings):
+    table = np.arange(float(rows))
+    w = make_windows(table, **settings)
+    cuts = (rows // 2, rows * 3 // 4)
+    edges = [0, *cuts, rows]
+    ends = np.asarray(w.ends)
+
+    def fits(first, last):
+        oldest = ends + settings["delay"] if keep else ends - w.lookback + 1
+        return ((oldest >= first) & (ends + settings["delay"] + settings["horizon"] - 1 < last)).any()
+
+    assume(all(fits(*part) for part in itertools.pairwise(edges)))
+    parts = w.split(rows=cuts, straddle="keep" if keep else "drop")
+    found = set()
+    for part, first, last in zip(parts, edges, edges[1:], strict=False):
+        assert part.y_rows.min() >= first
+        assert part.y_rows.max() < last
+        assert part.x_rows.max() < last
+        if not keep:
+            assert part.x_rows.min() >= first
+        found |= set(np.asarray(part.ends).tolist())
+    # Nothing but what straddles is left out.
+    for end in set(np.asarray(w.ends).tolist()) - found:
+        oldest = end - w.lookback + 1 if not keep else end + w.delay
+        newest = end + w.delay + w.horizon - 1
+        assert any(oldest < cut <= newest for cut in cuts)
+
+
+def test_split_three_ways_of_cutting():
+    frame = hourly(100)
+    w = make_windows(frame, 5)
+    by_fraction = w.split((0.5, 0.25, 0.25))
+    by_row = w.split(rows=(50, 75))
+    by_date = w.split(dates=("2020-01-03 02:00", frame.index[75]))
+    for a, b, c in zip(by_fraction, by_row, by_date, strict=True):
+        assert a.ends == b.ends == c.ends
+    assert [len(part) for part in by_row] == [45, 20, 20]
+    assert [len(part) for part in w.split((0.5, 0.25, 0.25), straddle="keep")] == [45, 25, 25]
+    zoned = make_windows(frame.tz_localize("Europe/Berlin"), 5)
+    assert zoned.split(dates=["2020-01-03 02:00"])[1].ends == w.split(rows=[50])[1].ends
+    monthly = hourly(24).set_axis(pd.period_range("2020-01", periods=24, freq="M"))
+    assert make_windows(monthly, 3).split(dates=["2021-01"])[0].y_rows.max() == 11
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"fractions": (0.5, 0.4)}, r"must be positive and add up to 1, got \(0.5, 0.4\)"),
+        ({"rows": (50, 40)}, r"in order; they would begin at rows \[0, 50, 40\] of 100"),
+        ({"rows": (97,)}, r"no window fits into rows 97 to 99: with straddle='drop' one needs 6 rows"),
+        ({}, "give one of fractions, rows and dates"),
+        ({"rows": (50,), "straddle": "cut"}, "straddle must be 'drop' or 'keep'"),
+    ],
+)
+def test_split_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_windows(hourly(100), 5).split(**arguments)
+
+
+def test_split_needs_order_and_times():
+    with pytest.raises(ValueError, match="not in order of time"):
+        make_windows(hourly(50), 5)[::-1].split((0.5, 0.5))
+    with pytest.raises(ValueError, match="dates need data with a DatetimeIndex"):
+        make_windows(TENS, 2).split(dates=["2020"])
+
+
+# Missing values and times
+
+
+def test_missing_is_refused_with_place():
+    frame = hourly(20)
+    frame.loc[frame.index[7], "b"] = np.nan
+    frame.loc[frame.index[9], ["a", "b"]] = np.nan
+    with pytest.raises(
+        ValueError, match=r"data misses 3 values, the first at row 7 \(2020-01-01 07:00:00\), column 'b'"
+    ):
+        make_windows(frame, 3)
+    with pytest.raises(ValueError, match=r"target misses 1 values, the first at row 4"):
+        make_windows(TENS, 3, target=np.where(TENS == 50, np.nan, TENS))
+    with pytest.raises(ValueError, match=r"data holds 1 infinite values, the first at row 3"):
+        make_windows([1.0, 2, 3, np.inf, 5], 2, missing="drop")
+
+
+def test_forward_fill_makes_up_no_target():
+    series = pd.Series([np.nan, 1, np.nan, np.nan, 4, 5, 6])
+    w = make_windows(series, 2, missing="ffill")
+    assert np.array_equal(w.X[:, :, 0], [[1, 1], [1, 4], [4, 5]])
+    assert np.array_equal(w.y, [4, 5, 6])
+    assert w.dropped == 2
+    assert np.isnan(series[2])
+
+
+def test_irregular_times_name_the_first_row():
+    frame = hourly(10)
+    late = frame.drop(frame.index[[4, 6]])
+    with pytest.raises(
+        ValueError, match=r"row 4 of data, 2020-01-01 05:00:00, comes 0 days 02:00:00 after .* 01:00:00 is usual \(2"
+    ):
+        make_windows(late, 2)
+    assert len(make_windows(late, 2, irregular="ignore")) == 6
+    twice = pd.concat([frame.iloc[:3], frame.iloc[2:]])
+    with pytest.raises(
+        ValueError, match=r"row 3 of data, 2020-01-01 02:00:00, has the time of the row above again; drop"
+    ):
+        make_windows(twice, 2)
+    with pytest.raises(
+        ValueError, match=r"row 1 of data, .* has earlier than|row 1 of data, .* earlier than the row above \(9"
+    ):
+        make_windows(frame[::-1], 2)
+    with pytest.raises(ValueError, match=r"no time in row 2 \(NaT\)"):
+        make_windows(frame.set_axis(frame.index.where(np.arange(10) != 2)), 2)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        pd.date_range("2020-01-01", periods=10, freq="MS"),
+        pd.date_range("2020-01-31", periods=10, freq="B"),
+        pd.period_range("2020-01", periods=10, freq="M"),
+        pd.date_range("2020-10-24 20:00", periods=10, freq="h", tz="Europe/Berlin"),
+        pd.RangeIndex(10),
+    ],
+    ids=["months", "business days", "periods", "end of summer time", "numbers"],
+)
+def test_regular_on_the_calendar(index):
+    assert len(make_windows(hourly(10).set_axis(index), 2)) == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"lookback": 0}, ValueError, "lookback must be an integer of at least 1, got 0"),
+        ({"lookback": 2.0}, ValueError, "lookback must be an integer"),
+        ({"delay": -1}, ValueError, "delay must be an integer of at least 0"),
+        ({"stride": True}, ValueError, "stride must be an integer of at least 1, got True"),
+        ({"lookback": 9}, ShapeError, "data has 9 rows; lookback 9, delay 1 and horizon 1 need at least 10"),
+        ({"target": "z"}, KeyError, "target 'z' is no column of data; it has 0, 1"),
+        ({"target": np.zeros(3)}, ShapeError, "target has 3 rows, data has 9"),
+        ({"target": []}, ValueError, "at least one column"),
+        ({"missing": "fill"}, ValueError, "missing must be 'error', 'drop' or 'ffill'"),
+        ({"irregular": "drop"}, ValueError, "irregular must be"),
+        (
+            {"data": np.zeros((2, 3, 4))},
+            ShapeError,
+            r"data must have shape \(rows,\) or \(rows, columns\), got \(2, 3, 4\)",
+        ),
+        ({"data": ["a", "b"]}, TypeError, "data must hold numbers"),
+        ({"data": np.zeros((0, 2))}, ShapeError, "at least one row"),
+    ],
+)
+def test_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        make_windows(**{"data": TWO, "lookback": 2, **arguments})
+
+
+def test_indexes_must_agree():
+    frame = hourly(10)
+    with pytest.raises(ValueError, match="different indexes; align"):
+        make_windows(frame, 2, target=frame["a"].shift(freq="h"))
+
+
+# As data for others
+
+
+def test_index_one_and_iterate():
+    w = make_windows(TENS, 3, 2)
+    x, y = w[-1]
+    assert np.array_equal(x[:, 0], [50, 60, 70])
+    assert y == 90
+    assert len(list(w)) == 5
+    with pytest.raises(IndexError, match="sample 5 of 5"):
+        w[5]
+    with pytest.raises(TypeError, match="chosen by a number"):
+        w["a"]
+    assert np.array_equal(np.asarray(w), w.X)
+    assert len(w[:0].X) == 0
+    assert "X (5, 3, 1), y (5,); lookback=3, delay=2" in repr(w)
+
+
+def test_scikit_learn_splits_and_selects():
+    selection = pytest.importorskip("sklearn.model_selection")
+    linear = pytest.importorskip("sklearn.dummy")
+    w = make_windows(np.arange(60.0), 3)
+    sizes = [(len(w[train]), len(w[test])) for train, test in selection.TimeSeriesSplit(3).split(w)]
+    assert sizes == [(15, 14), (29, 14), (43, 14)]
+    train, test = next(iter(selection.TimeSeriesSplit(3).split(w)))
+    assert w[train].y_rows.max() < w[test].y_rows.min()
+    scores = selection.cross_val_score(linear.DummyRegressor(), w, w.y, cv=selection.TimeSeriesSplit(3))
+    assert scores.shape == (3,)
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_source_of_fit(horizon):
+    """Training on windows is training on their arrays, batch by batch, to the bit."""
+    series = np.sin(np.arange(200) / 5)
+    w = make_windows(series, 10, horizon=horizon)
+    batches = list(w.source(32).batches(np.random.default_rng(0)))
+    assert sum(len(batch.x) for batch in batches) == len(w) == w.source().items
+    assert len(w.source(32)) == len(batches)
+    order = np.random.default_rng(0).permutation(len(w))
+    assert_same_bits(np.concatenate([batch.x for batch in batches]), w.X[order])
+
+    def fit(*data, **options):
+        model = Model([LSTM(4, return_sequences=False), Dense(horizon)], input_size=1, dtype="float64", seed=1)
+        model.fit(*data, loss="mse", epochs=2, verbose=0, **options)
+        return model.params.flat
+
+    whole = fit(w.X, w.y, batch_size=64)
+    assert_same_bits(fit(w.source(64)), whole)
+    assert_same_bits(fit(w), fit(w.X, w.y))
+    with pytest.raises(ValueError, match="batch_size must be a positive integer"):
+        w.source(0)
+    with pytest.raises(ShapeError, match="no windows"):
+        w[:0].source()
