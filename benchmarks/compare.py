@@ -147,7 +147,14 @@ def main():
     """Measure, write, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
-    parser.add_argument("--threads", type=int, nargs="+", default=[2, 1])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument(
+        "--threads",
+        type=int,
+        nargs="*",
+        default=[2, 1],
+        help="figures of other numbers of threads in the JSON file stay",
+    )
     parser.add_argument("--cells", nargs="+", default=["LSTM", "GRU", "RNN"])
     parser.add_argument("--no-streams", action="store_true", help="leave single steps out")
     parser.add_argument("--no-startup", action="store_true", help="leave the start-up figures out")
@@ -161,14 +168,13 @@ def main():
     results = json.loads(options.json.read_text()) if options.json.exists() else {}
     results["machine"] = machine()
     say(f"{results['machine']}")
-    found = []
     for n_threads in options.threads:
-        rounds, seconds = (3, 0.05) if options.quick else (9, 0.25)
-        found += compare(n_threads, options.cells, rounds, seconds, say)
-        results["passes"] = found
-        say(tables.summary([r for r in found if r["threads"] == n_threads]))
+        rounds, seconds = (3, 0.05) if options.quick else (options.rounds, 0.25)
+        found = compare(n_threads, options.cells, rounds, seconds, say)
+        results["passes"] = [r for r in results.get("passes", ()) if r["threads"] != n_threads] + found
+        say(tables.summary(found))
     if not options.no_streams:
-        rounds, steps = (3, 5000) if options.quick else (9, 100_000 // 9)
+        rounds, steps = (3, 5000) if options.quick else (options.rounds, 100_000 // options.rounds)
         results["streams"] = compare_streams(options.cells, rounds, steps, say)
     if not options.no_startup:
         results["startup"] = startup.measure(say)
