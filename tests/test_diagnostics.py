@@ -281,6 +281,12 @@ def test_the_carry_path_is_the_product_of_forget_gates():
     assert not (found.carry_path - np.diag(np.diag(found.carry_path))).any()
     assert_close(found.carry_path + found.carry_added, found.block("c", "c"), 1e-13)
     assert np.abs(found.carry_added).max() > 0
+    # With the recurrent weights at zero the paths through the gates are gone, and the full derivative is the product.
+    with model.params.writing() as flat:
+        model.params.views(flat)["recurrent.weight_hh_l0"][...] = 0
+    cut = jacobian(model, x, 35, 4)
+    assert_close(cut.block("c", "c"), np.diag(cut.forget_product), 1e-13)
+    assert not cut.carry_added.any()
     # Peepholes are a path through the gates of their own.
     peephole = jacobian(recurrent_model(CELLS["PeepholeLSTM"](), 2, 8), x, 10, 4)
     assert np.abs(np.diag(peephole.carry_path) - peephole.forget_product).max() > 1e-6
