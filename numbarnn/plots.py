@@ -157,7 +157,7 @@ def plot_alignment(probabilities, alignment, labels=None, *, blank=0, ax=None):
     ax.set_yticks([0, 0.25, 0.5, 0.75, 1])
     ax.set_xlabel("step")
     ax.set_ylabel("probability")
-    ax.legend(loc="upper right", frameon=False)
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, frameon=False)
     ax.spines[["top", "right", "bottom"]].set_visible(False)
     return ax
 
