@@ -123,8 +123,27 @@ def scaled(parts):
     return [[(part - center) / scale for part in recordings] for recordings in parts]
 
 
+def stacked(recordings, rows=6):
+    """Return recordings with so many rows side by side as one step."""
+    return [part[: len(part) // rows * rows].reshape(-1, rows * part.shape[1]) for part in recordings]
+
+
+def varied(recordings, strings, copies, seed):
+    """Return copies of recordings, slower or faster, of another colour and in noise, so that few are not learnt by heart."""
+    generator, more = np.random.default_rng(seed), []
+    for part in recordings * copies:
+        count = int(len(part) * generator.uniform(0.85, 1.15))
+        rows = part[np.linspace(0, len(part) - 1, count).round().astype(int)]
+        color, noise = generator.standard_normal(part.shape[1]), generator.standard_normal(rows.shape)
+        more.append((rows + 0.2 * color + 0.5 * noise).astype(np.float32))
+    return more, strings * copies
+
+
 def load(kind, path, samples=None, seed=0):
-    """Return pairs (inputs, strings) for training, holding out (or None) and testing, and settings; test words have lists of strings."""
+    """Return pairs (inputs, strings) for training, holding out (or None) and testing, and settings.
+
+    The strings of a test word are a list of all that are right.
+    """
     if kind == "fsdd":
         train, held, test = (
             connected_digits(path, part, count)
@@ -136,7 +155,9 @@ def load(kind, path, samples=None, seed=0):
     if kind == "yesno":
         train, test = yes_no(path)
         x, test_x = scaled([train[0], test[0]])
-        return (x, train[1]), None, (test_x, test[1]), {"epochs": 60, "hidden_size": 32, "batch_size": 8}
+        x, y = varied(x, train[1], 16, seed)
+        settings = {"epochs": 15, "hidden_size": 24, "num_layers": 2, "dropout": 0.3, "batch_size": 8}
+        return (stacked(x), y), None, (stacked(test_x), test[1]), settings
     if kind == "cmudict":
         found = pronunciations(path)
         words = np.array(sorted(found))[np.random.default_rng(0).permutation(len(found))].tolist()
@@ -144,7 +165,14 @@ def load(kind, path, samples=None, seed=0):
         held = letters(words[12000:14670]), [found[word][0] for word in words[12000:14670]]
         test = letters(words[:12000]), [found[word] for word in words[:12000]]
         # A few words have more phones than steps for them; they have no effect.
-        settings = {"epochs": 8, "hidden_size": 128, "batch_size": 64, "patience": 8, "infeasible": "zero"}
+        settings = {
+            "epochs": 8,
+            "hidden_size": 128,
+            "batch_size": 64,
+            "patience": 8,
+            "infeasible": "zero",
+            "learning_rate": 0.003,
+        }
         return (letters([word for word, _ in train]), [phones for _, phones in train]), held, test, settings
     settings = {"epochs": 12, "hidden_size": 32, "batch_size": 16}
     return synthetic(samples or 400, seed), None, synthetic(100, seed + 1), settings

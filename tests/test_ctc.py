@@ -161,6 +161,17 @@ def test_threads(dtype, pieces):
         assert_same_bits(gradient, want[1])
 
 
+def test_memory():
+    """A thousand classes, two thousand steps: logits, their gradient, and O(T L) a thread."""
+    steps, samples, classes, longest = 2000, 3, 1000, 50
+    outputs = np.zeros((samples, steps, classes), np.float32)
+    call = Call(outputs.dtype, 1)
+    rows, layout = to_rows(call, outputs, Signal(classes), None)
+    before = call.arena.used
+    CTC().value_and_gradient(call, rows, np.ones((samples, longest), int), layout)
+    assert call.arena.used - before < rows.values.nbytes + 8 * steps * 4 * (longest + 32)
+
+
 @every_dtype
 def test_scratch_memory_may_hold_anything(dtype, poisoned):
     outputs = batch(4, dtype)
