@@ -43,6 +43,16 @@ class Loss:
         """Check a target and return it by rows, as the kernel wants it."""
         raise NotImplementedError
 
+    def check(self, source, signal) -> None:
+        """Raise before training begins where targets do not fit that only the whole of the data shows.
+
+        Parameters
+        ----------
+        source : numbarnn.data.ArraySource
+        signal : Signal
+            What the model gives.
+        """
+
     def weights(self, rows: np.ndarray, layout: Layout, sample_weight) -> np.ndarray:
         """Return the weight of every row as float64; empty where all are one."""
         if layout.full and sample_weight is None:
@@ -360,11 +370,21 @@ class CTC(Loss):
     infeasible: str = "error"
 
     by_step = False
+    _advice = "Give them more steps, leave them out, or use CTC(infeasible='zero')"
 
     def __post_init__(self):
         object.__setattr__(self, "blank", ctc.check_blank(self.blank))
         if self.infeasible not in ("error", "zero"):
             raise ValueError(f"infeasible must be 'error' or 'zero', got {self.infeasible!r}")
+
+    def check(self, source, signal):
+        labels = as_labels(source.y, len(source.x), "y")
+        ctc.check_labels(labels, signal.size, self.blank, "y")
+        if self.infeasible == "error" and signal.sequence:
+            steps = source.x.shape[1]
+            lengths = np.full(len(source.x), steps) if source.lengths is None else source.lengths
+            counted = source.sample_weight > 0 if np.ndim(source.sample_weight) == 1 else True
+            ctc.check_lengths(labels, lengths, self._advice, counted)
 
     def value_and_gradient(
         self, call: Call, outputs: Rows, target, layout: Layout, reduction="mean", sample_weight=None
@@ -382,8 +402,7 @@ class CTC(Loss):
                 raise ValueError("sample_weight must be finite and not negative")
         lengths = layout.unsort(layout.lengths)
         if self.infeasible == "error":
-            advice = "Give them more steps, leave them out, or use CTC(infeasible='zero')"
-            ctc.check_lengths(labels, lengths, advice, weights > 0)
+            ctc.check_lengths(labels, lengths, self._advice, weights > 0)
         total = float(weights.sum())
         scales = np.where(ctc.too_short(labels, lengths), 0.0, weights)
         if reduction == "mean" and total > 0:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from numbarnn.checkpoint import Checkpoint, Run, run_of, set_state, settings_of, state_of
-from numbarnn.data.batches import TOKEN_UNITS, batches_of, checksum, with_validation
+from numbarnn.data.batches import TOKEN_UNITS, ArraySource, batches_of, checksum, with_validation
 from numbarnn.errors import CheckpointError, ShapeError
 from numbarnn.history import Callback, EarlyStopping, History, Progress, early_stopping
 from numbarnn.steps import Steps
@@ -141,6 +141,8 @@ class Trainer(Steps):
         for data in (source, validation):
             if hasattr(data, "check"):
                 data.check()
+            if isinstance(data, ArraySource):
+                self.loss.check(data, self.model.signals[-1])
         stopping = early_stopping(stopping)
         if stopping is not None and stopping.monitor == "val_loss" and validation is None:
             raise ValueError("early stopping on val_loss needs validation data")

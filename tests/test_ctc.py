@@ -438,6 +438,16 @@ def test_what_training_refuses():
         model.fit(x, strings, loss="ctc", lengths=lengths, tbptt=4, verbose=0)
     with pytest.raises(ShapeError, match="y must have one entry for each of 8 samples"):
         model.fit(x, strings[:-1], loss="ctc", lengths=lengths, verbose=0)
+    # Before the first step, with the sample's own number, wherever its batch would be.
+    before = model.params.flat.copy()
+    for wrong, error, message in (
+        ([1, 2, 3] * 9, ShapeError, f"1 of 8 samples have too few steps.*sample 5: {lengths[5]} steps for 27 labels"),
+        ([4], TokenError, "y holds label 4 in sample 5"),
+    ):
+        y = [*strings[:5], wrong, *strings[6:]]
+        with pytest.raises(error, match=message):
+            model.fit(x, y, loss="ctc", lengths=lengths, batch_size=2, verbose=0)
+    assert_same_bits(model.params.flat, before)
     broken = Model([LSTM(4), Dense(4)], input_size=3, n_threads=1)
     with broken.params.writing() as flat:
         flat[...] = np.inf

@@ -15,12 +15,13 @@ from numbarnn.kernels.scalar import exp, inlined, split_exp, total
 _LN2 = math.log(2.0)
 
 
-def width_of(labels: int, lanes: int) -> int:
+@inlined
+def width_of(labels, lanes):
     """Return the numbers in a row of states for so many labels: whole vectors, with two numbers behind the last blank."""
     return -(-(labels + 2) // lanes) * lanes
 
 
-def scratch_of(steps: int, labels: int, lanes: int) -> int:
+def scratch_of(steps, labels, lanes):
     """Return the mantissas, and the exponents, that `ctc` needs as scratch for one sample."""
     width = width_of(labels, lanes)
     return (3 * steps + 9) * width + steps + 2 * lanes
@@ -125,7 +126,7 @@ def ctc(
         losses[i] = 0.0
         if scales[i] == 0.0:
             continue
-        width = (count + 1 + lanes) // lanes * lanes
+        width = width_of(count, lanes)
         blanks = (steps + 1) * 2 * width
         emissions = blanks + steps
         states = emissions + steps * width
@@ -154,9 +155,7 @@ def ctc(
             mantissas[blanks + t], exponents[blanks + t] = split_exp(logits[at + blank] - top)
             source = t * 2 * width
             for k in range(0, width, lanes):
-                forward_states(
-                    mantissas, exponents, source, source + 2 * width, width, emission, blanks + t, skips, k
-                )  # fmt: skip
+                forward_states(mantissas, exponents, source, source + 2 * width, width, emission, blanks + t, skips, k)
         # The alignments end in the last blank or the last label.
         end = steps * 2 * width + count
         peak, whole = exponents[end], float(mantissas[end])
@@ -168,9 +167,7 @@ def ctc(
             else:
                 whole += mantissas[other] * 2.0 ** max(exponents[other] - peak, -1100)
         if whole == 0.0:
-            losses[i] = logs + math.log(product) if zero else math.inf
-            if losses[i] == losses[i] and zero:  # NaN stays
-                losses[i] = 0.0
+            losses[i] = (0.0 if zero else math.inf) + 0.0 * product  # NaN stays
             for t in range(steps):
                 _clear(dlogits, (t * samples + i) * row, row)
             continue
@@ -194,8 +191,6 @@ def ctc(
                 dlogits[at + labels[begin + k]] -= share * mantissas[shares + width + k]
             if t > 0:
                 for k in range(0, width, lanes):
-                    weigh_states(
-                        mantissas, exponents, states, weighed, width, emissions + t * width, blanks + t, k
-                    )  # fmt: skip
+                    weigh_states(mantissas, exponents, states, weighed, width, emissions + t * width, blanks + t, k)
                 for k in range(0, width, lanes):
                     backward_states(mantissas, exponents, weighed, states, width, skips, k)
