@@ -165,14 +165,7 @@ def load(kind, path, samples=None, seed=0):
         held = letters(words[12000:14670]), [found[word][0] for word in words[12000:14670]]
         test = letters(words[:12000]), [found[word] for word in words[:12000]]
         # A few words have more phones than steps for them; they have no effect.
-        settings = {
-            "epochs": 8,
-            "hidden_size": 128,
-            "batch_size": 64,
-            "patience": 8,
-            "infeasible": "zero",
-            "learning_rate": 0.003,
-        }
+        settings = {"epochs": 8, "hidden_size": 128, "batch_size": 64, "patience": 8, "infeasible": "zero"}
         return (letters([word for word, _ in train]), [phones for _, phones in train]), held, test, settings
     settings = {"epochs": 12, "hidden_size": 32, "batch_size": 16}
     return synthetic(samples or 400, seed), None, synthetic(100, seed + 1), settings

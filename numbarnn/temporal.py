@@ -309,7 +309,10 @@ class TemporalClassifier(SequenceEstimator):
         return self._with_strings(decoding.occupancy, X, y, lengths, offsets, y_lengths)
 
     def score(self, X, y, *, lengths=None, offsets=None, y_lengths=None) -> float:
-        """Return 1 - label error rate of `predict`; negative where it writes more wrong labels than there are."""
+        """Return 1 - label error rate of `predict`, negative where it writes more wrong labels than there are.
+
+        A label that the model does not know is wrong.
+        """
         strings = _strings(y, y_lengths)
         return 1.0 - metrics.label_errors(strings, self.predict(X, lengths=lengths, offsets=offsets)).rate
 
