@@ -27,6 +27,7 @@ __all__ = [
     "OneHot",
     "Recurrent",
     "SequenceRegressor",
+    "TemporalClassifier",
     "Trainer",
     "__version__",
     "load",
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 # Imported when they are first asked for: estimators import scikit-learn where it is installed.
-_LATER = {"SequenceRegressor": "numbarnn.estimators"}
+_LATER = {"SequenceRegressor": "numbarnn.estimators", "TemporalClassifier": "numbarnn.temporal"}
 
 
 def __getattr__(name):

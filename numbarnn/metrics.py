@@ -1,5 +1,7 @@
 """Measures of forecasts. All take numbers in the units of the target and return one number."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from numbarnn.errors import ShapeError
@@ -61,3 +63,93 @@ def r2(truth, forecast, sample_weight=None) -> float:
     varying = total > 0
     scores[varying] = 1 - rest[varying] / total[varying]
     return float(scores.mean())
+
+
+class LabelErrors(NamedTuple):
+    """What turns true label strings into others, summed over samples.
+
+    Attributes
+    ----------
+    substitutions, insertions, deletions : int
+        Of a shortest list of edits; an insertion is a label too many.
+    labels : int
+        True labels.
+    wrong, sequences : int
+        Samples whose string is not exactly right, and all samples.
+    """
+
+    substitutions: int
+    insertions: int
+    deletions: int
+    labels: int
+    wrong: int
+    sequences: int
+
+    @property
+    def edits(self) -> int:
+        """The edit distance, summed over samples."""
+        return self.substitutions + self.insertions + self.deletions
+
+    @property
+    def rate(self) -> float:
+        """Label error rate: edits / true labels; above 1 where more is written than is true, NaN without any true label."""
+        return self.edits / self.labels if self.labels else float("nan")
+
+    @property
+    def sequence_error(self) -> float:
+        """Share of samples whose string is not exactly right."""
+        return self.wrong / self.sequences
+
+
+def label_errors(truth, predicted) -> LabelErrors:
+    """Compare label strings: substitutions, insertions and deletions of shortest edits (Levenshtein 1966), and what follows.
+
+    Parameters
+    ----------
+    truth, predicted : lists of sequences of labels
+        Of two strings of edits of equal length the one with more substitutions is counted.
+
+    Raises
+    ------
+    ShapeError
+        If the numbers of strings differ, or there are none.
+    """
+    truth, predicted = [list(string) for string in truth], [list(string) for string in predicted]
+    if len(truth) != len(predicted) or not truth:
+        raise ShapeError(
+            f"truth and predicted must have a string for each sample, got {len(truth)} and {len(predicted)}"
+        )
+    edits = [_edits(*pair) for pair in zip(truth, predicted, strict=True)]
+    return LabelErrors(
+        *(sum(column) for column in zip(*edits, strict=True)),
+        sum(map(len, truth)),
+        sum(any(row) for row in edits),
+        len(truth),
+    )
+
+
+def label_error_rate(truth, predicted) -> float:
+    """Return the edits that turn `predicted` strings into `truth`, divided by the number of true labels."""
+    return label_errors(truth, predicted).rate
+
+
+def sequence_error(truth, predicted) -> float:
+    """Return the share of strings that are not exactly right."""
+    return label_errors(truth, predicted).sequence_error
+
+
+def _edits(truth, found):
+    """Return (substitutions, insertions, deletions) of a shortest way from one string to another."""
+    # (edits, insertions + deletions, insertions, deletions): of two shortest ways the one with more substitutions.
+    row = [(j, j, j, 0) for j in range(len(found) + 1)]
+    for i, label in enumerate(truth, 1):
+        before, row = row, [(i, i, 0, i)]
+        for j, other in enumerate(found, 1):
+            cost, gaps, inserted, deleted = before[j - 1]
+            same = (cost + (label != other), gaps, inserted, deleted)
+            cost, gaps, inserted, deleted = row[j - 1]
+            more = (cost + 1, gaps + 1, inserted + 1, deleted)
+            cost, gaps, inserted, deleted = before[j]
+            row.append(min(same, more, (cost + 1, gaps + 1, inserted, deleted + 1)))
+    cost, gaps, inserted, deleted = row[-1]
+    return cost - gaps, inserted, deleted

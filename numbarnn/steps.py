@@ -44,6 +44,10 @@ class Steps:
                 raise ValueError(f"{name} must be a positive number or None, got {value!r}")
         if tbptt is not None and (isinstance(tbptt, bool) or not isinstance(tbptt, int) or tbptt < 1):
             raise ValueError(f"tbptt must be a positive number of steps or None, got {tbptt!r}")
+        if tbptt is not None and not self.loss.by_step:
+            raise ValueError(
+                f"tbptt cuts sequences into chunks, and the loss {self.loss.name} is that of a whole sequence"
+            )
         if isinstance(accumulate, bool) or not isinstance(accumulate, (int, np.integer)) or accumulate < 1:
             raise ValueError(f"accumulate must be a positive number of batches, got {accumulate!r}")
         self.clip_norm, self.clip_value, self.tbptt, self.accumulate = clip_norm, clip_value, tbptt, int(accumulate)

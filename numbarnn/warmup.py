@@ -122,7 +122,7 @@ def _layers(dtype):
 def _loss(name, dtype):
     """Train with a loss; integers are the targets of some, numbers those of others."""
     x = np.zeros((2, 3, 1), dtype)
-    targets = (np.zeros((2, 3), int), np.zeros((2, 3, 2), dtype))
+    targets = (np.zeros((2, 3), int), np.zeros((2, 3, 2), dtype), np.ones((2, 1), int))
     for y in targets:
         with contextlib.suppress(TypeError, ValueError):
             return _fit(Model([Dense(2)], 1, dtype), x, y, loss=name)

@@ -64,6 +64,15 @@ def test_next_word():
     assert "<unk>" not in shown.partition("It writes:")[2]
 
 
+def test_temporal_classification():
+    shown = run("temporal_classification.py")
+    for name in ("best path", "beam search"):
+        assert float(re.search(rf"{name}: label error ([\d.]+)%", shown)[1]) < 5
+    said, heard = re.search(r"said: ([\d ]+)\n +heard with log probability +-[\d.]+: ([\d ]+)\n", shown).groups()
+    assert said == heard
+    assert len(re.findall(r"at steps \d+ to \d+", shown)) == len(said.split())
+
+
 def test_every_example_is_tested():
     named = {f"test_{path.stem}" for path in EXAMPLES.glob("*.py")}
     assert named <= set(globals())
