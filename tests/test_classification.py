@@ -2,12 +2,14 @@
 
 import datetime
 import enum
+import os
 import pickle
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import assert_close, assert_same_bits
+from processes import run_python
 
 from numbarnn import SegmentClassifier, SequenceClassifier
 from numbarnn.data import Ragged, WordFeatures
@@ -363,3 +365,24 @@ def test_what_is_refused_changes_nothing():
 def test_labels_that_the_model_does_not_know_are_wrong():
     net = fitted(X, Y)
     assert net.score(X, ["maybe"] * 20) == 0
+
+
+WITHOUT = """
+import sys
+import numbarnn
+assert not {"sklearn", "pandas", "matplotlib"} & set(sys.modules), sorted(sys.modules)
+sys.modules["sklearn"] = None
+from numbarnn import SegmentClassifier, SequenceClassifier
+x = [[c for c in word] for word in ("abba", "baab", "aba", "bb", "ab", "ba")] * 10
+first = [word[0] for word in x]
+net = SequenceClassifier("rnn", 4, epochs=20, random_state=0, bidirectional=True).fit(x, first)
+tagger = SegmentClassifier("rnn", 4, epochs=20, random_state=0).fit(x, x)
+print(net, net.score(x, first), tagger.score(x, x), "sklearn" in sys.modules and sys.modules["sklearn"])
+"""
+
+
+def test_without_scikit_learn(tmp_path):
+    shown = run_python(WITHOUT, cwd=tmp_path, cache=os.environ.get("NUMBA_CACHE_DIR", tmp_path)).stdout
+    assert shown.startswith(
+        "SequenceClassifier(cell='rnn', hidden_size=4, bidirectional=True, epochs=20, random_state=0) 1.0 1.0"
+    )
