@@ -2,8 +2,9 @@
 
     python benchmarks/labelling_ctc.py fsdd FILE [--seeds 0 1 2] [--epochs N] [--hidden-size N]
 
-The readers, features, splits and settings are those of examples/temporal_classification.py. Of yesno it also scores random cuts: runs
-of words taken out of the test recordings at the middle between two aligned words, so that the number of words cannot be known.
+The readers, features, splits and settings are those of examples/temporal_classification.py. Of yesno it also scores random
+cuts: runs of words taken out of the test recordings at the middle between two aligned words, so that the number of words
+cannot be known.
 """
 
 import argparse

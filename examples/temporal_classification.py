@@ -124,7 +124,7 @@ def scaled(parts):
 
 
 def load(kind, path, samples=None, seed=0):
-    """Return pairs (inputs, strings) for training, holding out (or None) and testing, and settings; test words have lists of strings."""
+    """Return pairs (inputs, strings) to train, hold out (or None) and test, and settings; test words have lists of strings."""
     if kind == "fsdd":
         train, held, test = (
             connected_digits(path, part, count)
