@@ -65,7 +65,7 @@ class Network:
 
     def _signals(self):
         first = self.layers[0]
-        tokens = type(first).__name__ in ("OneHot", "Embedding")
+        tokens = type(first).__name__ in ("OneHot", "Embedding", "EmbeddingBag")
         size = self.input_size
         if tokens:
             if size not in (None, first.size):
@@ -77,7 +77,7 @@ class Network:
             raise ShapeError("input_size, the number of features of a step, must be given")
         elif isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
             raise ShapeError(f"input_size must be a positive integer, got {size!r}")
-        signals = [Signal(int(size), tokens=tokens)]
+        signals = [Signal(int(size), tokens=tokens, bag=getattr(first, "bag", 0))]
         for layer in self.layers:
             signals.append(layer.output(signals[-1]))
         if signals[-1].tokens:
@@ -92,7 +92,8 @@ class Network:
         Parameters
         ----------
         x : array-like
-            (samples, time steps, features) numbers, or (samples, time steps) integer tokens.
+            (samples, time steps, features) numbers, or (samples, time steps) integer tokens; of a model that begins with
+            `EmbeddingBag`, (samples, time steps, bag).
         state : tuple, optional
             Initial states as another call returned them, or None for zeros: one entry a recurrent layer, each a tuple
             of arrays (num_layers * directions, samples, hidden_size) in the order of the cell's states (LSTM: h, c),
@@ -144,7 +145,7 @@ class Network:
 
         Parameters
         ----------
-        x_t : (samples, features) numbers or (samples,) integer tokens
+        x_t : (samples, features) numbers, (samples,) or (samples, bag) integer tokens
         state : tuple, optional
             States after the step before, or None at the first step.
 
@@ -155,8 +156,9 @@ class Network:
             States after this step.
         """
         x_t = np.asarray(x_t)
-        if x_t.ndim != (1 if self.signals[0].tokens else 2):
-            expected = "(samples,) tokens" if self.signals[0].tokens else f"(samples, {self.signals[0].size})"
+        one = self.signals[0].tokens and not self.signals[0].bag
+        if x_t.ndim != (1 if one else 2):
+            expected = "(samples,) tokens" if one else f"(samples, {self.signals[0].bag or self.signals[0].size})"
             raise ShapeError(f"x_t must have shape {expected}, got {x_t.shape}")
         if self._takes_single(x_t):
             return self._single_step(x_t[0], self._states(state, 1))

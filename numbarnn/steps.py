@@ -11,6 +11,7 @@ from numbarnn.average import Accumulator, blend, make_average
 from numbarnn.batch import Arena, Call
 from numbarnn.data.batches import Batch, batches_of, make_source
 from numbarnn.errors import DivergedError, ShapeError
+from numbarnn.history import Measures
 from numbarnn.losses import make_loss
 from numbarnn.network import Network, check_seed
 from numbarnn.optim import Schedule, clip_by_norm, clip_by_value, make_optimizer, norm
@@ -57,6 +58,7 @@ class Steps:
         self.arrays = self.optimizer.start(model.params.flat.size, model.dtype)
         self.state = None
         self.pending = Accumulator()
+        self.measures = Measures()
         self.arena = Arena()
 
     # One batch
@@ -117,10 +119,16 @@ class Steps:
                 f"loss {loss} and gradient norm {length} at step {self.step + 1} of epoch {self.epoch + 1}: training diverged; try "
                 "a smaller learning rate, clip_norm, or scaled inputs (the weights are those before this step)"
             )
+        clipped = length
         if self.clip_norm is not None:
             clip_by_norm(gradient, self.clip_norm, length)
+            clipped = min(length, self.clip_norm)
         if self.clip_value is not None:
+            before = norm(gradient)
             clip_by_value(gradient, self.clip_value)
+            after = norm(gradient)
+            clipped = after if after != before else clipped
+        old = self.model.params.flat.copy() if self.measures.due else None
         with self.model.params.writing() as flat:
             self.optimizer.update(flat, gradient, self.arrays, self.step + 1, self.learning_rate, self.n_threads)
             if self.ema is not None:
@@ -128,6 +136,7 @@ class Steps:
                     self.average = flat.copy()
                 else:
                     blend(self.average, flat, self.ema.decay, 1.0 - self.ema.decay, self.n_threads)
+        self.measures.add(length, clipped, None if old is None else _update_ratio(old, self.model.params.flat))
         self.step += 1
 
     @contextlib.contextmanager
@@ -199,3 +208,11 @@ class Steps:
             total += loss * count
             weight += count
         return total / weight if weight else math.nan
+
+
+def _update_ratio(old, new):
+    """Return the norm of new - old over that of old, 0 where all weights were zero; `old` is overwritten."""
+    size = norm(old)
+    with np.errstate(over="ignore", invalid="ignore"):  # weights that diverge are found by their loss
+        np.subtract(new, old, out=old)
+    return norm(old) / size if size else 0.0

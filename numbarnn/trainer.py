@@ -20,7 +20,7 @@ import numpy as np
 from numbarnn.checkpoint import Checkpoint, Run, run_of, set_state, settings_of, state_of
 from numbarnn.data.batches import TOKEN_UNITS, ArraySource, batches_of, checksum, with_validation
 from numbarnn.errors import CheckpointError, ShapeError
-from numbarnn.history import Callback, EarlyStopping, History, Progress, early_stopping
+from numbarnn.history import Callback, EarlyStopping, History, Measures, Progress, early_stopping
 from numbarnn.steps import Steps
 
 
@@ -64,6 +64,8 @@ class Trainer(Steps):
         The average of the weights, from the first step on.
     pending : Accumulator
         What `accumulate` has gathered for the next step.
+    measures : Measures
+        Norms of gradients and updates in this epoch.
     state : tuple or None
         States carried into the next batch.
     """
@@ -214,6 +216,7 @@ class Trainer(Steps):
         started, stopped = time.perf_counter() - run.seconds, "epochs"
         if run.pieces == 0:
             self.pending.clear()
+            self.measures = Measures()
             run.rate = self.learning_rate
         for chunk, batch in self._pieces(source, run, watched=file is not None):
             loss, count = self._train_chunk(chunk)
@@ -262,7 +265,8 @@ class Trainer(Steps):
 
     def _record(self, run):
         loss = run.total / run.weight if run.weight else math.nan
-        return {"epoch": self.epoch + 1, "loss": loss, "learning_rate": run.rate, "seconds": run.seconds}
+        record = {"epoch": self.epoch + 1, "loss": loss, "learning_rate": run.rate, "seconds": run.seconds}
+        return record | self.measures.columns()
 
     def _no_better(self, run, record, stopping):
         """Note the best weights; return whether it is time to stop."""

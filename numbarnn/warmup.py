@@ -14,13 +14,16 @@ import numpy as np
 
 from numbarnn.cells import CELLS
 from numbarnn.data.batches import TokenStream
+from numbarnn.forecasting import Forecaster
 from numbarnn.kernels import compile as compilation
 from numbarnn.language import CELLS as LANGUAGE_CELLS
 from numbarnn.language import LanguageModel
-from numbarnn.layers import Dense, Dropout, Embedding, OneHot, Recurrent
+from numbarnn.layers import Dense, Dropout, Embedding, EmbeddingBag, OneHot, Pool, Recurrent
 from numbarnn.losses import LOSSES
 from numbarnn.model import Model
 from numbarnn.optim import OPTIMIZERS
+from numbarnn.stepping import has_step
+from numbarnn.stream import step_function
 from numbarnn.trainer import Trainer
 
 
@@ -45,20 +48,20 @@ def warm_everything(dtype: Any = "float32") -> Iterator[Warmed]:
         yield _run(f"cell {name}", lambda cell=cell: _cell(cell, dtype))
     for name in LANGUAGE_CELLS:
         yield _run(f"writing with {name}", lambda name=name: _writing(name, dtype))
-    yield _run("embedding and dropout", lambda: _layers(dtype))
+    yield _run("embedding, dropout and pooling", lambda: _layers(dtype))
     for name in LOSSES:
         yield _run(f"loss {name}", lambda name=name: _loss(name, dtype))
     for name in OPTIMIZERS:
         yield _run(f"optimizer {name}", lambda name=name: _optimizer(name, dtype))
 
 
-def warm_model(model: Model | LanguageModel) -> Iterator[Warmed]:
+def warm_model(model: Model | LanguageModel | Forecaster) -> Iterator[Warmed]:
     """Run what a model needs in use, without training: predictions, steps; of a language model writing and scoring too.
 
     The model is left as it was.
     """
     language = model if isinstance(model, LanguageModel) else None
-    model = language.model if language is not None else model
+    model = language.model if language is not None else getattr(model, "model_", model)
     yield _run("predicting", lambda: _predict(model))
     if language is not None:
         yield _run("scoring", lambda: Trainer(model).evaluate(TokenStream(np.zeros(4, np.int32), 1, 2, whole=True)))
@@ -82,9 +85,14 @@ def _fit(model, x, y, **options):
 
 def _predict(model):
     signal = model.signals[0]
-    x = np.zeros((2, 3), np.int32) if signal.tokens else np.zeros((2, 3, signal.size), model.dtype)
+    tokens = np.zeros((2, 3, signal.bag) if signal.bag else (2, 3), np.int32)
+    x = tokens if signal.tokens else np.zeros((2, 3, signal.size), model.dtype)
     model.predict_proba(x, lengths=[3, 2])
     model.step(x[:, 0])
+    if has_step(model.layers):
+        model.stream().step(x[0, 0])
+        step, weights, state = step_function(model)
+        step(weights, x[0, 0], state, np.zeros(model.signals[-1].size, model.dtype))
 
 
 def _cell(cell, dtype):
@@ -110,6 +118,7 @@ def _layers(dtype):
     tokens = np.zeros((2, 3), int)
     _fit(Model([Embedding(2, 3), Dropout(0.5), Dense(2)], dtype=dtype), tokens, tokens)
     _fit(Model([OneHot(2), Dense(2)], dtype=dtype), tokens, tokens)
+    _fit(Model([EmbeddingBag(2, 3), Pool(), Dense(2)], dtype=dtype), tokens[:, :, None], tokens[:, 0])
 
 
 def _loss(name, dtype):

@@ -177,6 +177,21 @@ def embedding(tokens, weight):
     return weight[tokens]
 
 
+def embedding_bag(tokens, weight):
+    """Sum of the rows of the tokens (samples, T, bag) that are not -1."""
+    return np.where(tokens[..., None] >= 0, weight[tokens], 0).sum(axis=2)
+
+
+def pool(x, kind, lengths):
+    """Mean, maximum or last of the first steps of each sample; zeros of length 0."""
+    pooled = np.zeros((len(x), x.shape[2]))
+    for n, length in enumerate(lengths):
+        if length:
+            steps = x[n, :length]
+            pooled[n] = {"mean": steps.mean(axis=0), "max": steps.max(axis=0), "last": steps[-1]}[kind]
+    return pooled
+
+
 # Losses: (value, gradient with respect to the outputs)
 
 

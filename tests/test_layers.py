@@ -21,7 +21,22 @@ from conftest import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Recurrent, cells, initializers
+from numbarnn import (
+    GRU,
+    LSTM,
+    RNN,
+    Dense,
+    Dropout,
+    Embedding,
+    EmbeddingBag,
+    IndRNN,
+    Model,
+    OneHot,
+    Pool,
+    Recurrent,
+    cells,
+    initializers,
+)
 from numbarnn.batch import Call, Layout, Signal
 from numbarnn.errors import ShapeError
 from numbarnn.inputs import from_rows, to_rows
@@ -388,6 +403,8 @@ EXAMPLES = {
     "Dropout": Dropout(0.25),
     "Embedding": Embedding(9, 4, init="torch"),
     "OneHot": OneHot(9, name="letters"),
+    "EmbeddingBag": EmbeddingBag(9, 4, bag=3, name="words"),
+    "Pool": Pool("max"),
 }
 
 

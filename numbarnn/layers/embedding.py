@@ -1,6 +1,6 @@
 """Layers for tokens: a learned vector for each, or its one-hot vector."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from numbarnn import initializers
 from numbarnn.batch import Call, Layout, Rows, Signal, padded
@@ -119,6 +119,66 @@ class Embedding(Layer):
             lambda a, b: tokens.embedding_gradient(
                 tape.values, dy.values.reshape(-1), dy.values.shape[1], self.features, rows.active, rows.samples,
                 gradient, at, a, b,
+            ),
+        )  # fmt: skip
+        return None, ()
+
+
+@layer
+@dataclass(frozen=True)
+class EmbeddingBag(Embedding):
+    """The sum of the learned vectors of several tokens a step: y_t = sum over k of weight[x_tk].
+
+    So a word may be known by itself, its ending and its spelling at once (`numbarnn.data.WordFeatures`). The input has shape
+    (samples, time steps, bag); a token of -1 adds nothing. `torch.nn.EmbeddingBag` with ``mode="sum"``, for every step.
+
+    Parameters
+    ----------
+    size, features, init, name
+        As of `Embedding`.
+    bag : int
+        Tokens a step.
+
+    References
+    ----------
+    P. Bojanowski et al., "Enriching word vectors with subword information", TACL 5 (2017), section 3.2.
+    """
+
+    bag: int = field(default=1, kw_only=True)
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_number("EmbeddingBag", "bag", self.bag, 1, 2**20, kind=int)
+
+    def output(self, signal: Signal) -> Signal:
+        _check_tokens("EmbeddingBag", self.size, signal)
+        return Signal(self.features, sequence=signal.sequence)
+
+    def forward(self, call: Call, packed, x: Rows, layout: Layout, state, number: int):
+        width = padded(self.features, call.dtype)
+        y = call.zeros((len(x.values), width))
+        rows = layout.flat()
+        call.over_samples(
+            rows,
+            rows.running * width * self.bag,
+            lambda lo, hi: tokens.gather_bags(
+                packed[0], self.features, x.values.reshape(-1), self.bag, rows.active, rows.samples, y.reshape(-1), width,
+                self.features, lo, hi,
+            ),
+        )  # fmt: skip
+        return Rows(y, self.features), layout, (), x if call.keep else None
+
+    def backward(
+        self, call: Call, packed, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int
+    ):
+        at, rows = packed[1], layout.flat()
+        gradient[at : at + self.size * self.features] = 0
+        call.over(
+            self.features,
+            rows.running * self.features * self.bag,
+            lambda a, b: tokens.bag_gradient(
+                tape.values.reshape(-1), self.bag, dy.values.reshape(-1), dy.values.shape[1], self.features, rows.active,
+                rows.samples, gradient, at, a, b,
             ),
         )  # fmt: skip
         return None, ()

@@ -1,0 +1,58 @@
+"""The lecture's questions on gates: what the cell computes if one is held at 0 or 1, and what training loses.
+
+f = 1: c_t = c_{t-1} + i g, a counter that never forgets      f = 0: c_t = i g, no memory but h
+i = 1, f = 0, o = 1: h_t = tanh(tanh(W x_t + R h_{t-1} + b)), the plain recurrent net up to the outer tanh
+"""
+
+import numpy as np
+
+from numbarnn import LSTM, RNN, Dense, Model
+from numbarnn.data.datasets import adding
+from numbarnn.diagnostics import trace
+from numbarnn.optim import Adam
+
+QUESTIONS = {
+    "free gates": None,
+    "forget gate always 1": {"forget": 1.0},
+    "forget gate always 0": {"forget": 0.0},
+    "input 1, forget 0, output 1": {"input": 1.0, "forget": 0.0, "output": 1.0},
+}
+
+
+def main():
+    """Print what held cells compute, and train them."""
+    x = np.random.default_rng(0).normal(size=(2, 6, 2))
+    for question, hold in list(QUESTIONS.items())[1:]:
+        model = Model([LSTM(3, init="torch", hold=hold)], input_size=2, dtype="float64", seed=1)
+        seen = trace(model, x)
+        i, f, g, c, h = (seen[f"lstm.{name}_l0"] for name in "ifgch")
+        before = np.concatenate([np.zeros((2, 1, 3)), c[:, :-1]], axis=1)
+        print(f"{question}: carry of unit 0 of sample 0: {np.array2string(c[0, :, 0], precision=3, sign='+')}")
+        if f[0, 0, 0] == 1:
+            print(f"  c_t - c_(t-1) = i g within {np.abs(c - before - i * g).max():.1e}: it adds up and cannot forget")
+        elif hold == {"forget": 0.0}:
+            print(f"  c_t = i g within {np.abs(c - i * g).max():.1e}: the carry of the step before is lost")
+        else:
+            W, R = model.params["lstm.weight_ih_l0"][6:9], model.params["lstm.weight_hh_l0"][6:9]
+            b = (model.params["lstm.bias_ih_l0"] + model.params["lstm.bias_hh_l0"])[6:9]
+            s = np.zeros((2, 3))
+            for t in range(6):
+                s = np.tanh(np.tanh(x[:, t] @ W.T + s @ R.T + b))
+            print(
+                f"  h = tanh(tanh(W x + R h' + b)), the plain net with an outer tanh, within {np.abs(h[:, -1] - s).max():.1e}"
+            )
+
+    x, y, _ = adding(3000, 20, seed=0)
+    test, truth, _ = adding(500, 20, seed=1)
+    print("The adding problem over 20 steps (always answering 1: 0.167), after the same training:")
+    for question, hold in (*QUESTIONS.items(), ("plain recurrent net", None)):
+        layer = RNN if question.startswith("plain") else LSTM
+        options = {} if hold is None else {"hold": hold}
+        model = Model([layer(24, return_sequences=False, **options), Dense(1)], input_size=2, seed=1)
+        model.fit(x, y, loss="mse", optimizer=Adam(0.01), epochs=12, clip_norm=1.0, verbose=0)
+        error = np.square(model.forward(test)[0][:, 0] - truth).mean()
+        print(f"  {question:28} mean squared error {error:.4f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Insight into a net: what its gates do, how far its gradient reaches, and what is wrong with it.
+
+Observers only: every function takes a model and data, runs its own passes and changes nothing; what is not called costs nothing.
+
+====================  ================================================================================================
+`trace`               every gate, carry and hidden state by name
+`gradient_flow`       norms of dL/ds_t by step, and how much of the loss at step t reaches step k
+`jacobian`            ds_t / ds_k, its singular values and bounds; the path along an LSTM's carry
+`sensitivity`         d output / d input over time
+`check_gradients`     gradients against central differences, by parameter and gate
+`unfold`              the unfolded net with its numbers, and the terms of back-propagation through time one by one
+`diagnose`            verdicts with figures and advice
+====================  ================================================================================================
+
+`numbarnn.diagnostics.pictures` draws them. All but `trace` compute in float64, on a copy of the model: products of a hundred
+Jacobians and differences of losses need it.
+"""
+
+from numbarnn.diagnostics.checks import GradientCheck, check_gradients
+from numbarnn.diagnostics.flow import GradientFlow, gradient_flow
+from numbarnn.diagnostics.jacobians import Jacobian, jacobian, sensitivity
+from numbarnn.diagnostics.traces import Trace, trace
+from numbarnn.diagnostics.unfolding import Unfolded, unfold
+from numbarnn.diagnostics.verdicts import Diagnosis, Verdict, diagnose
+
+__all__ = [
+    "Diagnosis",
+    "GradientCheck",
+    "GradientFlow",
+    "Jacobian",
+    "Trace",
+    "Unfolded",
+    "Verdict",
+    "check_gradients",
+    "diagnose",
+    "gradient_flow",
+    "jacobian",
+    "sensitivity",
+    "trace",
+    "unfold",
+]

@@ -1,0 +1,242 @@
+"""A pass through a model with everything it keeps, and its time steps one by one.
+
+The passes are those of training: the tape that back-propagation reads is read here too. What a step's backward pass gives, it
+gives by the same kernels, called for one time step; many steps, samples and directions are the samples of one call.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from numbarnn import cells, inputs
+from numbarnn.batch import Layout, Rows
+from numbarnn.errors import ShapeError
+from numbarnn.layers import Recurrent
+from numbarnn.network import Network
+
+# Numbers that the arrays of one call may hold, about; longer batches of steps are cut.
+BUDGET = 2**23
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One cell running through the steps in one direction: a level of a recurrent layer.
+
+    Attributes
+    ----------
+    model : Network
+    layer : Recurrent
+    place : int
+        Of the layer in the model.
+    level : int
+    reverse : bool
+    x : (N, T, C) array, or None for tokens
+        What it reads.
+    before, after : (S, N, T, H) arrays
+        The states before and after every step, in the order of computing; zero past a sample's length.
+    saved : dict
+        Name -> (N, T, H): the gates, and what else the cell keeps.
+    lengths : (N,) int64
+    """
+
+    model: Network
+    layer: Recurrent
+    place: int
+    level: int
+    reverse: bool
+    x: np.ndarray | None
+    before: np.ndarray
+    after: np.ndarray
+    saved: dict[str, np.ndarray]
+    lengths: np.ndarray
+
+    @property
+    def suffix(self) -> str:
+        """Ending of the names of its parameters: "_l0", "_l1_reverse"."""
+        return f"_l{self.level}" + ("_reverse" if self.reverse else "")
+
+    def name(self, quantity: str) -> str:
+        """Return the full name of a gate or state: "lstm.f_l0"."""
+        return f"{self.model.names[self.place]}.{quantity}{self.suffix}"
+
+    def weight(self, kind: str) -> np.ndarray:
+        """Return a parameter of the chain by its kind, such as "weight_hh"."""
+        return self.model.params[self.name(kind)]
+
+    @functools.cached_property
+    def step(self) -> Network:
+        """The chain as a model of its own."""
+        layer = self.layer
+        single = Recurrent(layer.hidden_size, bias=layer.bias, name="step", cell=layer.cell)
+        net = Network([single], self.x.shape[2], self.model.dtype, n_threads=self.model.n_threads)
+        kinds = {name: name.removeprefix("step.").removesuffix("_l0") for name in net.params}
+        net.params.load({name: self.weight(kind) for name, kind in kinds.items()})
+        return net
+
+    def pull(self, samples: np.ndarray, steps: np.ndarray, gradients: np.ndarray, params: bool = False):
+        """Back-propagate through single steps.
+
+        Parameters
+        ----------
+        samples, steps : (R,) integers
+            Which step of which sample each row is.
+        gradients : (S, R, H) array
+            Gradients of the states after the steps.
+        params : bool
+            Whether gradients of the parameters are wanted, summed over the rows.
+
+        Returns
+        -------
+        dx : (R, C) array
+        dbefore : (S, R, H) array
+        dparams : dict, kind of parameter -> array; empty unless wanted
+        """
+        rows, hidden = len(samples), self.layer.hidden_size
+        dx, dbefore, sums = np.empty((rows, self.x.shape[2])), np.empty(gradients.shape), {}
+        piece = max(1, BUDGET // (16 * hidden + self.x.shape[2]))
+        for first in range(0, rows, piece):
+            part = slice(first, min(first + piece, rows))
+            n, t = samples[part], steps[part]
+            state = (tuple(values[None, n, t] for values in self.before),)
+            outputs, _, pullback = self.step.vjp(self.x[n, t][:, None], state)
+            found = pullback(np.zeros_like(outputs), (tuple(g[None, part] for g in gradients),))
+            dx[part] = found.x[:, 0]
+            for whole, values in zip(dbefore, found.state[0], strict=True):
+                whole[part] = values[0]
+            if params:
+                for name, values in found.params.items():
+                    kind = name.removeprefix("step.").removesuffix("_l0")
+                    sums[kind] = sums.get(kind, 0) + values
+        return dx, dbefore, sums
+
+
+@dataclass(frozen=True)
+class Tape:
+    """A pass through a model.
+
+    Attributes
+    ----------
+    model : Network
+    outputs : list of arrays
+        Of every layer, (N, T, features), or (N, features) after ``return_sequences=False``; None for tokens.
+    chains : list of Chain
+        In the order of computing.
+    lengths : (N,) int64
+    rows, layout : Rows, Layout
+        The last layer's output and its geometry, as losses take them.
+    call : Call
+    """
+
+    model: Network
+    outputs: list
+    chains: list[Chain]
+    lengths: np.ndarray
+    rows: Rows
+    layout: Layout
+    call: object
+
+
+def run(model: Network, x, state=None, lengths=None) -> Tape:
+    """Run a batch through a model and return its tape. Parameters as in `numbarnn.Model.forward`."""
+    call = model._call(keep=True)
+    rows, layout = inputs.to_rows(call, x, model.signals[0], lengths)
+    states = iter(model._states(state, layout.samples) or ())
+    packed, outputs, chains, begun = model._pack(call), [], [], layout
+    for number, layer in enumerate(model.layers):
+        start = next(states, None) if layer.state_names else None
+        rows, after, _, kept = layer.forward(call, packed[number], rows, layout, start, number)
+        if isinstance(layer, Recurrent):
+            chains += _chains(model, call, layer, number, kept, layout)
+        layout = after
+        values = None if rows.tokens else inputs.from_rows(call, rows, layout)
+        outputs.append(values if values is None or model.signals[number + 1].sequence else values[:, 0])
+    return Tape(model, outputs, chains, begun.unsort(begun.lengths), rows, layout, call)
+
+
+def _chains(model, call, layer, number, tapes, layout):
+    for place, kept in enumerate(tapes):
+        level, direction = divmod(place, layer.directions)
+        reverse = direction == 1
+        running = np.arange(layout.steps) < layout.unsort(layout.lengths)[:, None]
+
+        def array(values, running=running):
+            """Return (T, N, Hp) as (N, T, H) in the caller's order."""
+            values = layout.unsort(np.swapaxes(values[:, :, : layer.hidden_size], 0, 1))
+            return np.where(running[:, :, None], values, 0)
+
+        slots = kept.states[:, 1:], kept.states[:, :-1]
+        before, after = slots if reverse else slots[::-1]
+        cell = layer.cell
+        saved = {name: array(kept.saved[:, k]) for k, name in enumerate(cell.saved)}
+        if cells.two_phases(cell):
+            saved |= {name: array(kept.inner_saved[:, k]) for k, name in enumerate(cell.inner_saved)}
+            saved |= {name: array(kept.inner) for name in cell.inner}
+        yield Chain(
+            model, layer, number, level, reverse,
+            None if kept.x.tokens else inputs.from_rows(call, kept.x, layout),
+            np.stack([array(values) for values in before]), np.stack([array(values) for values in after]),
+            {name: values for name, values in saved.items() if name not in cell.states},
+            layout.unsort(layout.lengths),
+        )  # fmt: skip
+
+
+def in_numbers(model: Network, x, lengths=None) -> tuple[Network, np.ndarray]:
+    """Return a float64 copy of a model and its input as numbers.
+
+    Tokens become what the first layer makes of them, one-hot vectors or embeddings, and that layer is left out: so
+    derivatives by the input exist.
+
+    Raises
+    ------
+    TypeError
+        If `model` is no model.
+    ValueError
+        If it has no recurrent layer, or x holds NaN.
+    """
+    if not isinstance(model, Network):
+        hint = "; pass its attribute model" if isinstance(getattr(model, "model", None), Network) else ""
+        raise TypeError(f"model must be a numbarnn.Model, got {type(model).__name__}{hint}")
+    if not model.recurrent_layers:
+        raise ValueError("the model has no recurrent layer, so there is nothing to see over time")
+    _, layout = inputs.to_rows(model._call(), x, model.signals[0], lengths)
+    running = np.arange(layout.steps) < layout.unsort(layout.lengths)[:, None]
+    first, layers, x = model.layers[0], model.layers, np.asarray(x)
+    if model.signals[0].tokens:
+        x, layers = np.where(running, x, 0), layers[1:]
+        weight = model.params.get(f"{model.names[0]}.weight")  # an embedding's
+        x = np.eye(first.size)[x] if weight is None else np.float64(weight)[x]
+    x = np.where(running[:, :, None], x, 0).astype(np.float64)
+    inputs.check_finite(x, "x")
+    named = [_named(layer, name) for layer, name in zip(layers, model.names[-len(layers) :], strict=True)]
+    net = Network(named, x.shape[2], np.float64, n_threads=model.n_threads)
+    net.params.load({name: model.params[name] for name in net.params})
+    return net, x
+
+
+def _named(layer, name):
+    """Return a layer with an explicit name."""
+    return layer if layer.name is not None else type(layer).from_config({**layer.config(), "name": name})
+
+
+def chain_of(tape: Tape, layer: str | None, level: int, reverse: bool) -> Chain:
+    """Return a chain of a tape by the name of its layer (None: the first recurrent one), level and direction.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message names those that there are.
+    """
+    names = [(tape.model.names[chain.place], chain.level, chain.reverse) for chain in tape.chains]
+    wanted = (names[0][0] if layer is None else layer, level, reverse)
+    if wanted not in names:
+        there = ", ".join(f"layer={n!r} level={at} reverse={back}" for n, at, back in names)
+        raise ValueError(f"there is no layer={layer!r} level={level} reverse={reverse}; the model has {there}")
+    return tape.chains[names.index(wanted)]
+
+
+def check_sample(sample: int, count: int) -> int:
+    """Return the number of a sample; raise ShapeError unless it is one of `count`."""
+    if isinstance(sample, bool) or not isinstance(sample, (int, np.integer)) or not 0 <= sample < count:
+        raise ShapeError(f"sample must be an integer from 0 to {count - 1}, got {sample!r}")
+    return int(sample)

@@ -1,0 +1,89 @@
+"""Every gate, carry and hidden state by name."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from numbarnn.diagnostics import tape
+from numbarnn.network import Network
+
+
+class Trace(Mapping):
+    """What a model computed, by name: a mapping of names to arrays (samples, time steps, units), zero past each length.
+
+    Names are those of the parameters: ``lstm.f_l0`` is the forget gate of the first level of layer ``lstm``, ``lstm.c_l0`` its
+    carry and ``lstm.h_l0`` its hidden state, ``gru.z_l1_reverse`` an update gate of the other direction, ``dense.y`` what a layer
+    without gates puts out (samples, features, where there is one value a sample).
+
+    Attributes
+    ----------
+    lengths : (samples,) int64
+    """
+
+    def __init__(self, arrays: dict[str, np.ndarray], lengths: np.ndarray):
+        self._arrays, self.lengths = arrays, lengths
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._arrays:
+            raise KeyError(f"there is no {name!r}; there are {', '.join(self._arrays)}")
+        return self._arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def to_frame(self):
+        """Return a tidy `pandas.DataFrame`: columns layer, quantity, sample, step, unit, value, one row a number.
+
+        Steps past a sample's length are left out; step is that of the last valid one where there is one value a
+        sample, and -1 of a sample of length 0.
+        """
+        import pandas as pd
+
+        parts = []
+        for name, values in self._arrays.items():
+            layer, _, quantity = name.partition(".")
+            if values.ndim == 2:
+                sample, unit = np.indices(values.shape).reshape(2, -1)
+                step = self.lengths[sample] - 1
+            else:
+                sample, step, unit = np.indices(values.shape).reshape(3, -1)
+            part = pd.DataFrame({"sample": sample, "step": step, "unit": unit, "value": values.reshape(-1)})
+            part.insert(0, "quantity", quantity)
+            part.insert(0, "layer", layer)
+            parts.append(part[step < self.lengths[sample]])
+        return pd.concat(parts, ignore_index=True)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name:24} {values.shape}" for name, values in self._arrays.items())
+
+
+def trace(model: Network, x, state=None, lengths=None) -> Trace:
+    """Run a batch and return every gate, carry and hidden state by name, to the bit as training computes them.
+
+    Parameters are those of `numbarnn.Model.forward`.
+
+    Returns
+    -------
+    Trace
+        Gates by the names of the cell (`numbarnn.cells`): LSTM i, f, g, o and the states h, c; GRU r, z, n and h, and n_h, the
+        recurrent product that the reset gate multiplies; arrays in the dtype of the model.
+
+    Raises
+    ------
+    ShapeError, TokenError, TypeError, ValueError
+        As `numbarnn.Model.forward`.
+    """
+    if not isinstance(model, Network):
+        raise TypeError(f"model must be a numbarnn.Model, got {type(model).__name__}")
+    done, arrays = tape.run(model, x, state, lengths), {}
+    for place, (name, layer) in enumerate(zip(model.names, model.layers, strict=True)):
+        for chain in done.chains:
+            if chain.place == place:
+                arrays |= {chain.name(gate): values for gate, values in chain.saved.items()}
+                arrays |= {chain.name(s): values for s, values in zip(layer.state_names, chain.after, strict=True)}
+        if not layer.state_names and done.outputs[place] is not None:
+            arrays[f"{name}.y"] = done.outputs[place]
+    return Trace(arrays, done.lengths)

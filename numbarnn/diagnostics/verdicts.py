@@ -1,0 +1,234 @@
+"""What is wrong with a net: verdicts with figures and advice."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from numbarnn import cells
+from numbarnn.cells.activation import ACTIVATIONS
+from numbarnn.diagnostics import tape
+from numbarnn.diagnostics.flow import GradientFlow, gradient_flow
+from numbarnn.history import History
+from numbarnn.network import Network
+
+# Where a verdict becomes a warning. Rules of thumb, named in `diagnose`.
+REACH = 0.25  # 99 % of the gradient within this share of the steps
+SATURATED = 0.5  # share of a gate's values within 0.01 of 0 or 1
+DEAD = 1e-4  # spread of a unit over all samples and steps
+CLIPPED = 0.5  # share of clipped steps
+RATIOS = (1e-4, 1e-1)  # update / weights
+EXPLODING = 0.02  # decades a step
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One finding.
+
+    Attributes
+    ----------
+    topic : str
+    warning : bool
+        Whether something should be done; else the finding is as it should be.
+    finding : str
+        With the figures.
+    advice : str
+        What to do; empty where nothing is.
+    figures : dict
+        The figures by name.
+    """
+
+    topic: str
+    warning: bool
+    finding: str
+    advice: str
+    figures: dict[str, float]
+
+    def __str__(self) -> str:
+        return f"{'!!' if self.warning else 'ok'}  {self.topic}: {self.finding}" + (
+            f"\n    -> {self.advice}" if self.advice else ""
+        )
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Verdicts, the warnings first.
+
+    Attributes
+    ----------
+    verdicts : list of Verdict
+    flow : GradientFlow
+        What the verdicts on the gradient come from.
+    """
+
+    verdicts: list[Verdict]
+    flow: GradientFlow
+
+    @property
+    def warnings(self) -> list[Verdict]:
+        """The verdicts that are warnings."""
+        return [verdict for verdict in self.verdicts if verdict.warning]
+
+    def to_frame(self):
+        """Return the verdicts as a `pandas.DataFrame`."""
+        import pandas as pd
+
+        return pd.DataFrame([vars(verdict) for verdict in self.verdicts])
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.verdicts))
+
+
+def diagnose(
+    model: Network,
+    x,
+    y,
+    loss="softmax_cross_entropy",
+    lengths=None,
+    *,
+    history: History | None = None,
+    samples: int = 32,
+) -> Diagnosis:
+    """Examine a net on some data and say what stands in the way of learning.
+
+    ================  ====================================================================================================
+    reach             99 % of the gradient within less than a quarter of the steps; below that, long dependencies are not
+                      learned
+    exploding         the gradient grows by more than 0.02 decades a step back (a factor of 10 in 50 steps)
+    gates             half of a gate's values within 0.01 of 0 or 1, where its gradient is below 1 % of the largest
+    recurrence        spectral radius of W of a plain recurrent net (1: neither vanishing nor exploding, linearly)
+    units             units whose value never changes by more than 1e-4
+    clipping          more than half of the last epoch's steps clipped (needs `history`)
+    learning rate     update / weights of the last epoch outside [1e-4, 1e-1] (needs `history`)
+    ================  ====================================================================================================
+
+    Parameters
+    ----------
+    model, x, y, loss, lengths : as in `numbarnn.Model.loss_and_grad`
+    history : History, optional
+        Of its training.
+    samples : int
+        At most so many samples are looked at, the first ones.
+
+    Returns
+    -------
+    Diagnosis
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        If an argument does not fit.
+    """
+    if isinstance(samples, bool) or not isinstance(samples, (int, np.integer)) or samples < 1:
+        raise ValueError(f"samples must be a positive number, got {samples!r}")
+    if history is not None and not isinstance(history, History):
+        raise TypeError(f"history must be what fit returned, a History, got {type(history).__name__}")
+    x, y = np.asarray(x)[:samples], np.asarray(y)[:samples]
+    lengths = None if lengths is None else np.asarray(lengths)[:samples]
+    flow = gradient_flow(model, x, y, loss, lengths)
+    net, numbers = tape.in_numbers(model, x, lengths)
+    done = tape.run(net, numbers, None, lengths)
+    verdicts = _of_reach(flow, int(done.lengths.max()))
+    for chain in done.chains:
+        running = np.arange(numbers.shape[1]) < chain.lengths[:, None]
+        verdicts += _of_gates(chain, running) + _of_recurrence(chain, flow) + _of_units(chain, running)
+    if history is not None and len(history):
+        verdicts += _of_history(history[-1])
+    return Diagnosis(sorted(verdicts, key=lambda verdict: not verdict.warning), flow)
+
+
+def _of_reach(flow, steps):
+    found = []
+    for name in flow.norms:
+        if steps < 3 or not np.nansum(flow.by_lag[name]):
+            continue
+        reach, decades = flow.steps_holding(0.99, name), flow.decades_per_step(name)
+        figures = {"steps": reach, "of": steps, "decades_per_step": decades}
+        text = f"99 % of the gradient of {name} lies within {reach} steps; sequences have {steps} ({decades:+.3f} decades a step)"
+        short = reach < REACH * steps
+        advice = (
+            f"what lies further back than {reach} steps is not learned: LSTM or GRU, a forget bias of log(steps) = "
+            f"{math.log(steps):.1f}, init='orthogonal', or shorter sequences"
+        )
+        found.append(Verdict("reach", short, text, advice if short else "", figures))
+        if decades > EXPLODING:
+            text = f"the gradient of {name} grows by {decades:+.3f} decades a step back, {decades * steps:.1f} over {steps} steps"
+            advice = "clip_norm=1.0, a smaller recurrent init ('orthogonal'), or truncated back-propagation (tbptt=)"
+            found.append(Verdict("exploding", True, text, advice, figures))
+    return found
+
+
+def _of_gates(chain, running):
+    """Judge what is a logistic function: gates of the LSTM and GRU kin by their names."""
+    found, cell = [], chain.layer.cell
+    names = {"i": "input", "f": "forget", "o": "output", "r": "reset", "z": "update"}
+    if not isinstance(cell, (cells.LSTM, cells.PeepholeLSTM, cells.GRU, cells.ResetBeforeGRU)):
+        return found
+    for gate, values in chain.saved.items():
+        if gate not in names or getattr(cell, f"hold_{gate}", 2.0) != 2.0:
+            continue
+        values = values[running]
+        low, high = float((values < 0.01).mean()), float((values > 0.99).mean())
+        bad = low + high > SATURATED
+        text = f"{chain.name(gate)} ({names[gate]} gate): mean {values.mean():.2f}; "
+        text += f"{low:.0%} of its values below 0.01, {high:.0%} above 0.99"
+        advice = (
+            "saturated gates do not learn: smaller inputs (scale them), a smaller learning rate, or a bias nearer 0"
+        )
+        found.append(
+            Verdict("gates", bad, text, advice if bad else "", {"mean": float(values.mean()), "low": low, "high": high})
+        )
+    return found
+
+
+def _of_recurrence(chain, flow):
+    cell = chain.layer.cell
+    if not isinstance(cell, cells.RNN):
+        return []
+    weight = chain.weight("weight_hh")
+    radius, norm = float(np.abs(np.linalg.eigvals(weight)).max()), float(np.linalg.norm(weight, 2))
+    text = f"{chain.name('weight_hh')} has spectral radius {radius:.2f} and norm {norm:.2f}"
+    bad = radius > 1.5 or norm < 0.8
+    advice = ""
+    if radius > 1.5:
+        advice = "gradients explode where units are not saturated: clip_norm=1.0, init='orthogonal'"
+    elif norm < 0.8:
+        tenth = -1 / math.log10(max(norm, 1e-300))
+        advice = f"gradients vanish as {norm:.2f}^steps or faster (a tenth in {tenth:.0f} steps): init='orthogonal', LSTM or GRU"
+    return [Verdict("recurrence", bad, text, advice, {"radius": radius, "norm": norm})]
+
+
+def _of_units(chain, running):
+    values, cell = chain.after[0][running], chain.layer.cell
+    dead = int((np.ptp(values, axis=0) < DEAD).sum())
+    text = f"{dead} of {values.shape[1]} units of {chain.name('h')} never change"
+    figures = {"dead": dead, "units": values.shape[1]}
+    if isinstance(cell, cells.RNN) and cell.activation == ACTIVATIONS["tanh"]:
+        share = float((np.abs(values) > 0.99).mean())
+        figures["saturated"] = share
+        text += f"; {share:.0%} of their values lie beyond 0.99"
+        dead = dead or share > SATURATED
+    advice = "dead or saturated units pass no gradient: scale the inputs, lower the learning rate, another init or activation"
+    return [Verdict("units", bool(dead), text, advice if dead else "", figures)]
+
+
+def _of_history(record):
+    found = []
+    clipped, ratio = record.get("clipped", math.nan), record.get("update_ratio", math.nan)
+    if clipped > 0:
+        norms = f"norm {record['gradient_norm']:.3g} before, {record['clipped_norm']:.3g} after"
+        text = f"{clipped:.0%} of the last epoch's steps were clipped ({norms})"
+        advice = "clipping is meant for the few: a smaller learning rate, or a higher limit if training is stable"
+        found.append(
+            Verdict("clipping", clipped > CLIPPED, text, advice if clipped > CLIPPED else "", {"clipped": clipped})
+        )
+    if math.isfinite(ratio):
+        low, high = RATIOS
+        text = f"an update is {ratio:.1e} of the weights (learning rate {record['learning_rate']:.3g}; about 1e-3 is usual)"
+        advice = (
+            ""
+            if low <= ratio <= high
+            else f"{'raise' if ratio < low else 'lower'} the learning rate by {abs(math.log10(ratio / 1e-3)):.1f} decades"
+        )
+        found.append(Verdict("learning rate", bool(advice), text, advice, {"update_ratio": ratio}))
+    return found
