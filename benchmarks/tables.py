@@ -38,6 +38,50 @@ def summary(results):
     return "\n".join(lines)
 
 
+def stream_line(result):
+    """Return one result of single steps as a line."""
+    times = "  ".join(f"{name} {us:.2f} us (p99 {result['p99'][name]:.2f})" for name, us in result["us"].items())
+    ratios = "  ".join(f"{name} / numbarnn {ratio:.2f}" for name, ratio in result["ratio"].items())
+    return f"step  {result['cell']:4} C = {result['inputs']}, H = {result['hidden']}  {times}  {ratios}"
+
+
+def streams(results):
+    """Return a Markdown table of single steps, one row a cell and size."""
+    peers = list(results[0]["ratio"]) if results else []
+    rows = ["| cell, H | us | 99 % below, us | " + " | ".join(f"{peer}: us | ratio" for peer in peers) + " |"]
+    rows.append("|---|---|---|" + "---|---|" * len(peers))
+    for r in results:
+        values = [f"{r['us'][peer]:.3g} | {r['ratio'][peer]:.2f}" for peer in peers]
+        own = f"{r['us']['numbarnn']:.3g} | {r['p99']['numbarnn']:.3g}"
+        rows.append(f"| {r['cell']}, {r['hidden']} | {own} | " + " | ".join(values) + " |")
+    return "\n".join(rows)
+
+
+def peers(results):
+    """Return a Markdown table of the forward pass against every peer, one row a cell and size."""
+    chosen = [r for r in results if r["pass"] == "forward"]
+    names = list(dict.fromkeys(name for r in chosen for name in r["ratio"]))
+    rows = ["| cell; C, H, N, T | threads | ms | " + " | ".join(names) + " | fastest peer |"]
+    rows.append("|---|---|---|" + "---|" * (len(names) + 1))
+
+    def row(about, threads, ms, ratios):
+        values = [f"{ratios[name]:.2f}" if name in ratios else "" for name in names]
+        least = f"{min(ratios.values()):.2f}" if ratios else ""
+        return f"| {about} | {threads} | {ms} | " + " | ".join(values) + f" | {least} |"
+
+    for threads in dict.fromkeys(r["threads"] for r in chosen):
+        for cell in dict.fromkeys(r["cell"] for r in chosen):
+            group = [r for r in chosen if (r["threads"], r["cell"]) == (threads, cell)]
+            for r in group:
+                about = f"{cell}; {', '.join(map(str, r['size']))}"
+                rows.append(row(about, threads, f"{r['ms']['numbarnn']:.3g}", r["ratio"]))
+            means = {name: mean(r["ratio"][name] for r in group if name in r["ratio"]) for name in names}
+            best = mean(min(r["ratio"].values()) for r in group if r["ratio"])
+            values = " | ".join(f"**{means[name]:.2f}**" for name in names)
+            rows.append(f"| {cell}, geometric mean | {threads} | | {values} | **{best:.2f}** |")
+    return "\n".join(rows)
+
+
 def passes(results, which):
     """Return a Markdown table of one pass, one row a size."""
     rows = [
@@ -90,8 +134,10 @@ def write(path, results):
         + ", ".join(f"{k} {v}" for k, v in about.items() if k not in ("cpu",))
         + ".",
         "bptt": passes(results["passes"], "forward + BPTT"),
-        "forward": passes(results["passes"], "forward"),
+        "forward": peers(results["passes"]),
     }
+    if "streams" in results:
+        parts["streams"] = streams(results["streams"])
     if "startup" in results:
         parts["startup"] = start(results["startup"])
     if "shakespeare" in results:

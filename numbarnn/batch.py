@@ -171,9 +171,10 @@ class Layout:
         """Whether every sample runs through all steps."""
         return self.order is None
 
-    @functools.cached_property
+    @property
     def places(self) -> np.ndarray:
         """`order`, also where nothing was sorted."""
+        # Not a cached property: before Python 3.12 it has a lock, which a forked child may inherit shut.
         return np.arange(self.samples) if self.order is None else self.order
 
     @property

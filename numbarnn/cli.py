@@ -12,6 +12,7 @@ from numbarnn import forecast_command
 from numbarnn.__about__ import __version__
 from numbarnn.data.text import python_reference
 from numbarnn.data.vocabularies import VOCABULARIES
+from numbarnn.errors import TokenError
 from numbarnn.history import Callback
 from numbarnn.kernels import compile as compilation
 from numbarnn.kernels.inventory import take_inventory
@@ -43,6 +44,13 @@ def main(arguments=None) -> int:
         # The reader of our output (head, less) has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except TokenError as error:
+        hint = " (here: --unknown skip)" if hasattr(options, "unknown") else ""
+        print(f"numbarnn: {error}{hint}", file=sys.stderr)
+        return 1
+    except FileNotFoundError as error:
+        print(f"numbarnn: {f'there is no {error.filename!r}' if error.filename else error}", file=sys.stderr)
+        return 1
     except (_UserError, OSError, ValueError, ArithmeticError, MemoryError) as error:
         print(f"numbarnn: {error}", file=sys.stderr)
         return 1
@@ -214,7 +222,11 @@ def _demo(options):
     )
     lm = CharLM("lstm", 192, 1, init="keras")
     show = _Show(lm, options.seconds)
-    lm.fit(text, 10**6, optimizer=RMSprop(learning_rate=4e-3), seconds=options.seconds, callbacks=[show])
+    # A patience that never ends: the time does, with the weights of the best epoch.
+    lm.fit(
+        text, 10**6, optimizer=RMSprop(learning_rate=4e-3), seconds=options.seconds, stopping=10**6, callbacks=[show],
+        verbose=1,
+    )  # fmt: skip
     lm.save(options.output)
     lm = _load(options.output)
     print(f"\nThe model was saved to {options.output}; read from there, it writes:\n")

@@ -276,7 +276,13 @@ def _writable(place):
 
 
 def _denormals():
-    """Return how kernels treat denormal numbers: the one place to change when they are flushed."""
+    """Return how kernels treat denormal numbers."""
+    from numba.core.registry import cpu_target
+
+    from numbarnn.kernels.cpu.denormals import bits_of
+
+    if bits_of(cpu_target.target_context.codegen().magic_tuple()[0]):
+        return {"flushed": True, "handling": "zero inside the kernels; the caller's mode is restored after every call"}
     return {"flushed": False, "handling": "computed with, as NumPy does; slow on most processors"}
 
 

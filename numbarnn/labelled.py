@@ -184,7 +184,7 @@ class LabelEstimator(SequenceEstimator):
         layers, features = [], None
         if self._table is not None:
             bag = self._table.features.bag
-            layers.append(EmbeddingBag(len(self._table), self.embedding_size, "uniform(0.1)", bag=bag))
+            layers.append(EmbeddingBag(len(self._table), self.embedding_size, bag, "uniform(0.1)"))
         elif self._size is not None:
             layers.append(Embedding(self._size, self.embedding_size, "uniform(0.1)"))
         else:

@@ -8,6 +8,7 @@ import numba
 import numpy as np
 
 from numbarnn.batch import ALIGNMENT, padded, zeros
+from numbarnn.cells import hidden_planes, inner_planes, two_phases
 from numbarnn.kernels.cpu import step as kernels
 from numbarnn.kernels.cpu.simd import tile_table
 from numbarnn.kernels.cpu.step import Affine, Cell, Gather, StepWeights
@@ -49,17 +50,14 @@ class Plan:
     tokens: bool
     states: tuple[_States, ...]
 
-    @functools.cached_property
+    @property
     def enter(self):
         """``enter(cells, handle, x, y)``: the kernel `stream_step` for x (features,) of the model's dtype, or a token.
 
         It is called without the dispatcher, which would spend more time on the types of its arguments (0.9 us) than a
         small net on the step; callers see to the types.
         """
-        dtype = numba.from_dtype(self.weights.values.dtype)
-        x = numba.types.int64 if self.tokens else numba.types.Array(dtype, 1, "A")
-        cells = numba.typeof(self.weights.cells)
-        return kernels.stream_step.compile((cells, numba.types.int64, x, numba.types.Array(dtype, 1, "C")))
+        return _enter(numba.typeof(self.weights.cells), numba.from_dtype(self.weights.values.dtype), self.tokens)
 
     def handle(self, state: np.ndarray) -> np.ndarray:
         """Return the numbers whose address `enter` takes."""
@@ -124,13 +122,15 @@ class _Builder:
         return values
 
 
+@functools.cache  # which has no lock that a forked child could inherit shut, as a cached property has before Python 3.12
+def _enter(cells, dtype, tokens):
+    x = numba.types.int64 if tokens else numba.types.Array(dtype, 1, "A")
+    return kernels.stream_step.compile((cells, numba.types.int64, x, numba.types.Array(dtype, 1, "C")))
+
+
 def has_step(layers) -> bool:
     """Return whether `make_plan` takes all layers."""
-    return not any(isinstance(layer, Recurrent) and (layer.bidirectional or _two_phases(layer)) for layer in layers)
-
-
-def _two_phases(layer):
-    return bool(getattr(layer.cell, "inner", ()))
+    return not any(isinstance(layer, Recurrent) and layer.bidirectional for layer in layers)
 
 
 def make_plan(layers, signals, packed, dtype) -> Plan:
@@ -189,10 +189,10 @@ def _reserve_states(build, layers):
 
 def _add_recurrent(build, layer, signal, packed, x_at, states):
     cell, width = layer.cell, states.width
-    if _two_phases(layer):
-        raise TypeError(f"{type(cell).__name__} has a second product within its step, which has no step function yet")
-    recurrents = layer.hidden_size if cell.recurrent_planes else 0
+    recurrents = layer.hidden_size if hidden_planes(cell) else 0
     z_at = build.room(len(cell.planes) * width)
+    inner_at = build.room(width) if two_phases(cell) else 0
+    inner = [cell.planes.index(plane) for plane in inner_planes(cell)]
     for level, weights in enumerate(packed):
         tokens = signal.tokens and level == 0
         inputs = 0 if tokens else signal.size if level == 0 else layer.hidden_size
@@ -203,7 +203,8 @@ def _add_recurrent(build, layer, signal, packed, x_at, states):
             panels_at=build.weights(weights.forward),
             bias_at=build.weights(weights.token_rows if tokens else weights.bias),
             token_row=weights.bias.size if tokens else 0,
-            units_at=build.weights(weights.units), z_at=z_at, groups=len(groups),
+            units_at=build.weights(weights.units), z_at=z_at,
+            inner_at=inner_at, inner_plane=min(inner, default=0), inner_count=len(inner), groups=len(groups),
         )  # fmt: skip
         build.operations.append((kernels.CELL, *operation, *(number for group in groups for number in group)))
         x_at = h_at

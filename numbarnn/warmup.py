@@ -14,6 +14,7 @@ import numpy as np
 
 from numbarnn.cells import CELLS
 from numbarnn.data.batches import TokenStream
+from numbarnn.forecasting import Forecaster
 from numbarnn.kernels import compile as compilation
 from numbarnn.language import CELLS as LANGUAGE_CELLS
 from numbarnn.language import LanguageModel
@@ -21,6 +22,8 @@ from numbarnn.layers import Dense, Dropout, Embedding, EmbeddingBag, OneHot, Poo
 from numbarnn.losses import LOSSES
 from numbarnn.model import Model
 from numbarnn.optim import OPTIMIZERS
+from numbarnn.stepping import has_step
+from numbarnn.stream import step_function
 from numbarnn.trainer import Trainer
 
 
@@ -52,13 +55,13 @@ def warm_everything(dtype: Any = "float32") -> Iterator[Warmed]:
         yield _run(f"optimizer {name}", lambda name=name: _optimizer(name, dtype))
 
 
-def warm_model(model: Model | LanguageModel) -> Iterator[Warmed]:
+def warm_model(model: Model | LanguageModel | Forecaster) -> Iterator[Warmed]:
     """Run what a model needs in use, without training: predictions, steps; of a language model writing and scoring too.
 
     The model is left as it was.
     """
     language = model if isinstance(model, LanguageModel) else None
-    model = language.model if language is not None else model
+    model = language.model if language is not None else getattr(model, "model_", model)
     yield _run("predicting", lambda: _predict(model))
     if language is not None:
         yield _run("scoring", lambda: Trainer(model).evaluate(TokenStream(np.zeros(4, np.int32), 1, 2, whole=True)))
@@ -86,6 +89,10 @@ def _predict(model):
     x = tokens if signal.tokens else np.zeros((2, 3, signal.size), model.dtype)
     model.predict_proba(x, lengths=[3, 2])
     model.step(x[:, 0])
+    if has_step(model.layers):
+        model.stream().step(x[0, 0])
+        step, weights, state = step_function(model)
+        step(weights, x[0, 0], state, np.zeros(model.signals[-1].size, model.dtype))
 
 
 def _cell(cell, dtype):
@@ -111,7 +118,7 @@ def _layers(dtype):
     tokens = np.zeros((2, 3), int)
     _fit(Model([Embedding(2, 3), Dropout(0.5), Dense(2)], dtype=dtype), tokens, tokens)
     _fit(Model([OneHot(2), Dense(2)], dtype=dtype), tokens, tokens)
-    _fit(Model([EmbeddingBag(2, 3), Pool(), Dense(2)], dtype=dtype), tokens[:, :, None], tokens[:, 0])
+    _fit(Model([EmbeddingBag(2, 3, 1), Pool(), Dense(2)], dtype=dtype), tokens[:, :, None], tokens[:, 0])
 
 
 def _loss(name, dtype):

@@ -11,7 +11,7 @@ from numbarnn.batch import Call, Layout, Rows, Signal, padded
 from numbarnn.cells import CELLS
 from numbarnn.inputs import from_rows, to_rows
 from numbarnn.kernels.philox import philox
-from numbarnn.layers.recurrent import drop
+from numbarnn.layers.dropout import drop
 from numbarnn.losses import MeanSquaredError
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)

@@ -66,6 +66,9 @@ for number, cell in enumerate((numbarnn.RNN, numbarnn.LSTM, numbarnn.GRU, numbar
     model.step(x[:, 0], state)
     last = numbarnn.Model([cell(4, return_sequences=False, bias="single"), numbarnn.Dense(1)], 5)
     last.fit(x, x[:, 0, :1], loss="mse", epochs=1, verbose=0)
+    last.stream().step(x[0, 0])
+    step, weights, state = numbarnn.step_function(last)
+    step(weights, x[0, 0], state, np.zeros(1, np.float32))
 for name in numbarnn.language.CELLS:
     for options in ({"unit": "word", "embedding_size": 6, "max_vocabulary": 4}, {"unit": "byte"}, {}):
         lm = numbarnn.LanguageModel(name, 10, 2, dropout=0.1, **options)

@@ -154,3 +154,27 @@ def _exp(x):
     if x == types.float32:
         return _exp32
     return lambda x: math.exp(x)
+
+
+# log(1 + x) = 2 artanh(s), s = x / (2 + x) <= 1/3, by its series to the thirteenth power: 2e-7 relative in all.
+_TWO = np.float32(2.0)
+_A3, _A5, _A7, _A9, _A11, _A13 = (np.float32(1.0 / n) for n in range(3, 14, 2))
+
+
+def log1p(x):
+    """Return log(1 + x) for 0 <= x <= 1."""
+    return np.log1p(x)
+
+
+def _log1p32(x):
+    s = x / (_TWO + x)
+    q = s * s
+    p = fma(fma(fma(fma(fma(_A13, q, _A11), q, _A9), q, _A7), q, _A5), q, _A3)
+    return _TWO * fma(s * q, p, s)
+
+
+@overload(log1p, jit_options={"forceinline": True})
+def _log1p(x):
+    if x == types.float32:
+        return _log1p32
+    return lambda x: math.log1p(x)

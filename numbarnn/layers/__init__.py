@@ -4,8 +4,9 @@ from numbarnn.layers.base import LAYERS, Layer
 from numbarnn.layers.dense import Dense
 from numbarnn.layers.dropout import Dropout
 from numbarnn.layers.embedding import Embedding, EmbeddingBag, OneHot
+from numbarnn.layers.kinds import GRU, LSTM, RNN, IndRNN
 from numbarnn.layers.pool import Pool
-from numbarnn.layers.recurrent import GRU, LSTM, RNN, IndRNN, Recurrent
+from numbarnn.layers.recurrent import Recurrent
 
 __all__ = [
     "GRU",

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from numbarnn.batch import Call, Layout, Rows, Signal
 from numbarnn.errors import ShapeError
+from numbarnn.kernels.cpu.dropout import dropout
 from numbarnn.layers.base import Layer, check_number, layer
-from numbarnn.layers.recurrent import drop
 
 
 @layer
@@ -47,3 +47,17 @@ class Dropout(Layer):
         if not (call.training and self.rate):
             return x
         return drop(call, x, layout, self.rate, number << 8)
+
+
+def drop(call: Call, x: Rows, layout: Layout, rate: float, stream: int) -> Rows:
+    """Return x after dropout with the mask of (call.seed, call.step, stream)."""
+    y = call.zeros(x.values.shape)
+    call.over_samples(
+        layout,
+        layout.running * x.size * 20,
+        lambda lo, hi: dropout(
+            x.values.reshape(-1), x.values.shape[1], y.reshape(-1), y.shape[1], x.size, layout.places, layout.active,
+            layout.samples, float(rate), call.seed, call.step, stream, lo, hi,
+        ),
+    )  # fmt: skip
+    return Rows(y, x.size)

@@ -3,7 +3,7 @@
 import math
 
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.scalar import exp, inlined, total, total_of_squares, unordered
+from numbarnn.kernels.scalar import exp, inlined, log1p, total, total_of_squares, unordered
 
 
 @inlined
@@ -170,7 +170,7 @@ def binary_cross_entropy(logits, row, columns, targets, weights, scale, losses, 
             off = one - on
             if pos_weights.size > 0:
                 on *= pos_weights[j]
-            rest = logits.dtype.type(math.log1p(exp(-abs(y))))
+            rest = log1p(exp(-abs(y)))
             # A weight of zero makes nothing of an infinite logit.
             dlogits[at + j] = (off * (rest + max(y, zero)) if off > zero else zero) + (
                 on * (rest + max(-y, zero)) if on > zero else zero

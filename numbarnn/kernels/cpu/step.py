@@ -28,7 +28,7 @@ from numbarnn.kernels.compile import KernelCache, jit
 from numbarnn.kernels.cpu.denormals import FLUSH, apart, exchange
 from numbarnn.kernels.cpu.matmul import ONE, ZERO, multiply
 from numbarnn.kernels.cpu.simd import INDEX, panel_of
-from numbarnn.kernels.element import cell_forward, load, store
+from numbarnn.kernels.element import cell_forward, cell_inner_forward, load, record_class, store
 from numbarnn.kernels.records import holds_own, unpack_records
 from numbarnn.kernels.scalar import inlined
 
@@ -61,8 +61,9 @@ class Cell(NamedTuple):
     """One step of one recurrent layer.
 
     ``cell`` is the place of its record among the model's; ``token_row`` the distance between the rows of two tokens at
-    ``bias_at``, 0 without tokens. After the fields come ``groups`` times four numbers: the first of some adjacent planes,
-    how many, and how many values of x and of h enter them.
+    ``bias_at``, 0 without tokens; ``inner_at`` the scratch place of the inner value of a cell of two phases, whose second
+    product enters ``inner_count`` planes from ``inner_plane`` on. After the fields come ``groups`` times four numbers: the
+    first of some adjacent planes, how many, and how many values of x and of h enter them.
     """
 
     cell: int
@@ -76,7 +77,13 @@ class Cell(NamedTuple):
     token_row: int
     units_at: int
     z_at: int
+    inner_at: int
+    inner_plane: int
+    inner_count: int
     groups: int
+
+
+CELL_FIELDS = len(Cell._fields)
 
 
 class StepWeights(NamedTuple):
@@ -197,7 +204,7 @@ def _advance(cells, program, values, x, state, y):
         at += 1
         if kind == CELL:
             _cell(records, program[at], program, at, values, state, token)
-            at += 12 + 4 * program[at + 11]
+            at += CELL_FIELDS + 4 * program[at + CELL_FIELDS - 1]
         elif kind == AFFINE:
             multiply(
                 program, values, program[at + 3], ZERO, state, program[at], ZERO, program[at + 1], ONE, ZERO,
@@ -296,11 +303,11 @@ def _one_layer(cell, program, at, weights, state, token):
         w = panel_of(state)
         x_at, inputs, h_at, recurrents = program[at + 1], program[at + 2], program[at + 3], program[at + 4]
         width, panels_at, bias_at = program[at + 5], program[at + 6], program[at + 7]
-        units_at, z_at, groups = program[at + 9], program[at + 10], program[at + 11]
+        units_at, z_at, groups = program[at + 9], program[at + 10], program[at + CELL_FIELDS - 1]
         length = inputs + recurrents
         bias_at += token * program[at + 8]
         for i in range(groups):
-            group = at + 12 + 4 * i
+            group = at + CELL_FIELDS + 4 * i
             plane, count, x_length, h_length = (
                 program[group],
                 program[group + 1],
@@ -313,11 +320,44 @@ def _one_layer(cell, program, at, weights, state, token):
                 weights, panels_at + plane * width * length + (inputs - x_length) * w, length * w,
                 state, z_at + plane * width, ZERO,
             )  # fmt: skip
+        _second(cell, program, at, weights, state)
         for e in range(width):
             gates = load(cell, "planes", state, z_at, width, e)
             previous = load(cell, "states", state, h_at, width, e)
             own = load(cell, "units", weights, units_at, width, e)
             following, _ = cell_forward(cell, gates, previous, own)
             store(cell, "states", state, h_at, width, e, following)
+
+    return run
+
+
+def _second(cell, program, at, weights, state):
+    """Make the inner value of a cell of two phases, and add its product to the planes it enters."""
+
+
+@overload(_second)
+def _second_phase(cell, program, at, weights, state):
+    if not getattr(record_class(cell), "inner", ()):
+        return lambda cell, program, at, weights, state: None
+
+    def run(cell, program, at, weights, state):
+        w = panel_of(state)
+        inputs, h_at, recurrents, width, panels_at = (
+            program[at + 2], program[at + 3], program[at + 4], program[at + 5], program[at + 6],
+        )  # fmt: skip
+        units_at, z_at, inner_at = program[at + 9], program[at + 10], program[at + 11]
+        plane, count = program[at + 12], program[at + 13]
+        length = inputs + recurrents
+        for e in range(width):
+            gates = load(cell, "planes", state, z_at, width, e)
+            previous = load(cell, "states", state, h_at, width, e)
+            own = load(cell, "units", weights, units_at, width, e)
+            values, _ = cell_inner_forward(cell, gates, previous, own)
+            store(cell, "inner", state, inner_at, width, e, values)
+        multiply(
+            program, state, z_at + plane * width, ZERO, state, inner_at, ZERO, recurrents, ONE, ZERO,
+            state, ZERO, ZERO, ZERO, ONE, count * width // w,
+            weights, panels_at + plane * width * length + inputs * w, length * w, state, z_at + plane * width, ZERO,
+        )  # fmt: skip
 
     return run

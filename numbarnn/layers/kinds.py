@@ -1,0 +1,145 @@
+"""`RNN`, `LSTM`, `GRU`, `IndRNN`: the recurrent layer with one cell each, and their options by name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from numbarnn import cells
+from numbarnn.cells.activation import ACTIVATIONS
+from numbarnn.layers.base import check_flag, check_number, layer
+from numbarnn.layers.recurrent import Recurrent
+
+
+@layer
+@dataclass(frozen=True)
+class RNN(Recurrent):
+    """Plain recurrent layers (Elman 1990): h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh).
+
+    Parameters are those of `Recurrent`, without `cell`, and:
+
+    activation : {"tanh", "relu", "logistic", "identity"}
+        f; "tanh" by default.
+    """
+
+    cell: tuple = field(init=False, default=None)
+    activation: str = field(default="tanh", kw_only=True)
+
+    def __post_init__(self):
+        object.__setattr__(self, "cell", cells.RNN(_activation("RNN", self.activation)))
+        super().__post_init__()
+
+
+@layer
+@dataclass(frozen=True)
+class LSTM(Recurrent):
+    """Long short-term memory layers, as in torch and Keras; equations in `numbarnn.cells.LSTM`.
+
+    Parameters are those of `Recurrent`, without `cell`, and:
+
+    peepholes : bool
+        Whether the gates see the carry, through one weight a unit: the input and forget gate that of the step before
+        (``weight_ci_l0``, ``weight_cf_l0``), the output gate the new one (``weight_co_l0``), each of shape (H,), as in
+        ONNX (Gers & Schmidhuber 2000; `numbarnn.cells.PeepholeLSTM`). They begin like biases.
+    coupled : bool
+        Whether f = 1 - i (Greff et al. 2017; ``input_forget`` of ONNX). The forget gate's weights stay, without effect.
+    hold : dict or None
+        Gates that are held at a constant, whatever their weights, which then get a gradient of exactly zero:
+        ``{"forget": 1.0}``. Keys are "input", "forget", "output" (numbers of [0, 1]) and "candidate" ([-1, 1]), or i, f,
+        o, g.
+
+    States: h and c.
+    """
+
+    cell: tuple = field(init=False, default=None)
+    peepholes: bool = field(default=False, kw_only=True)
+    coupled: bool = field(default=False, kw_only=True)
+    hold: dict | None = field(default=None, kw_only=True, hash=False)
+
+    def __post_init__(self):
+        check_flag("LSTM", "peepholes", self.peepholes)
+        check_flag("LSTM", "coupled", self.coupled)
+        names = {"input": "i", "forget": "f", "candidate": "g", "output": "o"}
+        hold, options = _held("LSTM", self.hold, names)
+        if self.coupled and "hold_f" in options:
+            raise ValueError(
+                "LSTM: coupled gates leave nothing to hold of the forget gate; hold the input gate at 1 - f"
+            )
+        object.__setattr__(self, "hold", hold)
+        cell = cells.PeepholeLSTM if self.peepholes else cells.LSTM
+        object.__setattr__(self, "cell", cell(coupled=int(self.coupled), **options))
+        super().__post_init__()
+
+
+@layer
+@dataclass(frozen=True)
+class GRU(Recurrent):
+    """Gated recurrent layers; equations in `numbarnn.cells.GRU` and `numbarnn.cells.ResetBeforeGRU`.
+
+    Parameters are those of `Recurrent`, without `cell`, and:
+
+    reset_after : bool
+        True: the reset gate acts after the recurrent product, ``n = tanh(W x + b + r (R h + b'))``, as in torch and Keras
+        and as ``linear_before_reset=1`` of ONNX. False: before it, ``n = tanh(W x + b + R (r h) + b')``, as in the
+        paper (Cho et al. 2014), Keras' ``reset_after=False`` and ONNX' default.
+    hold : dict or None
+        Gates that are held at a constant, whatever their weights, which then get a gradient of exactly zero:
+        ``{"reset": 1.0}``. Keys are "reset", "update" (numbers of [0, 1]) and "candidate" ([-1, 1]), or r, z, n.
+    """
+
+    cell: tuple = field(init=False, default=None)
+    reset_after: bool = field(default=True, kw_only=True)
+    hold: dict | None = field(default=None, kw_only=True, hash=False)
+
+    def __post_init__(self):
+        check_flag("GRU", "reset_after", self.reset_after)
+        hold, options = _held("GRU", self.hold, {"reset": "r", "update": "z", "candidate": "n"})
+        object.__setattr__(self, "hold", hold)
+        object.__setattr__(self, "cell", (cells.GRU if self.reset_after else cells.ResetBeforeGRU)(**options))
+        super().__post_init__()
+
+
+def _held(owner, hold, names):
+    """Return `hold` with gates by their long names, and as options of a cell; `names` are the gates it has."""
+    if hold is None:
+        return None, {}
+    if not isinstance(hold, Mapping):
+        raise TypeError(
+            f'{owner}: hold must be a dict of gate -> number, such as {{"{next(iter(names))}": 1.0}}, got {hold!r}'
+        )
+    long = {short: name for name, short in names.items()}
+    found = {}
+    for key, value in hold.items():
+        name = long.get(key, key)
+        if name not in names:
+            raise ValueError(
+                f"{owner}: hold must name gates among {', '.join(names)} or {', '.join(long)}, got {key!r}"
+            )
+        if name in found:
+            raise ValueError(f"{owner}: hold names the {name} gate twice, got {hold!r}")
+        check_number(owner, f"hold[{key!r}]", value, -1 if name == "candidate" else 0, 1)
+        found[name] = float(value)
+    return found, {f"hold_{names[name]}": value for name, value in found.items()}
+
+
+@layer
+@dataclass(frozen=True)
+class IndRNN(Recurrent):
+    """Independently recurrent layers (Li et al. 2018): h_t = f(W_ih x_t + b_ih + u * h_{t-1}).
+
+    Parameters are those of `Recurrent`, without `cell`, and:
+
+    activation : {"tanh", "relu", "logistic", "identity"}
+        f; "relu" by default, as in the paper.
+    """
+
+    cell: tuple = field(init=False, default=None)
+    activation: str = field(default="relu", kw_only=True)
+
+    def __post_init__(self):
+        object.__setattr__(self, "cell", cells.IndRNN(_activation("IndRNN", self.activation)))
+        super().__post_init__()
+
+
+def _activation(owner, name):
+    if name not in ACTIVATIONS:
+        raise ValueError(f"{owner}: activation must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
+    return ACTIVATIONS[name]
