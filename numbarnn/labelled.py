@@ -22,6 +22,7 @@ from numbarnn.data.words import WordFeatures
 from numbarnn.estimators import SequenceEstimator, _seed, _weights
 from numbarnn.labels import Classes
 from numbarnn.layers import Dense, Dropout, Embedding, EmbeddingBag
+from numbarnn.metrics import flat_labels
 from numbarnn.model import Model
 from numbarnn.recipes import recurrent
 
@@ -116,7 +117,7 @@ class LabelEstimator(SequenceEstimator):
         if new:
             self.classes_ = None
             if classes is not None:
-                self._know(Classes.of(np.asarray(classes).tolist() if isinstance(classes, np.ndarray) else classes))
+                self._know(Classes.of(flat_labels(classes, "classes")[0]))
         target, weight = self._answers(y, x, sample_weight, options, reset=new)
         if new:
             self._make(x)
