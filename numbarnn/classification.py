@@ -198,7 +198,8 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
 
     def predict(self, X, *, lengths=None, offsets=None) -> np.ndarray:
         """Return the label of each sample, (n,)."""
-        return self.classes_at(self._of_samples(X, lengths, offsets))
+        scores = self._of_samples(X, lengths, offsets)
+        return self.classes_[scores.argmax(axis=1)]
 
     def predict_proba(self, X, *, lengths=None, offsets=None) -> np.ndarray:
         """Return the probability of each class of `classes_`, (n, classes) float64."""
@@ -211,10 +212,6 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
     def score(self, X, y, sample_weight=None, *, lengths=None, offsets=None) -> float:
         """Return the share of labels that are right; a label that the model does not know is wrong."""
         return metrics.accuracy(_column(y), self.predict(X, lengths=lengths, offsets=offsets), sample_weight)
-
-    def classes_at(self, scores) -> np.ndarray:
-        """Return the labels with the highest scores, (n,) for (n, classes)."""
-        return self.classes_[scores.argmax(axis=1)]
 
     def _of_samples(self, X, lengths, offsets):
         if not hasattr(self, "model_"):

@@ -22,6 +22,7 @@ from numbarnn.data.words import WordFeatures
 from numbarnn.estimators import SequenceEstimator, _seed, _weights
 from numbarnn.labels import Classes
 from numbarnn.layers import Dense, Dropout, Embedding, EmbeddingBag
+from numbarnn.metrics import flat_labels
 from numbarnn.model import Model
 from numbarnn.recipes import recurrent
 
@@ -116,7 +117,7 @@ class LabelEstimator(SequenceEstimator):
         if new:
             self.classes_ = None
             if classes is not None:
-                self._know(Classes.of(np.asarray(classes).tolist() if isinstance(classes, np.ndarray) else classes))
+                self._know(Classes.of(flat_labels(classes, "classes")[0]))
         target, weight = self._answers(y, x, sample_weight, options, reset=new)
         if new:
             self._make(x)
@@ -184,7 +185,7 @@ class LabelEstimator(SequenceEstimator):
         layers, features = [], None
         if self._table is not None:
             bag = self._table.features.bag
-            layers.append(EmbeddingBag(len(self._table), self.embedding_size, "uniform(0.1)", bag=bag))
+            layers.append(EmbeddingBag(len(self._table), self.embedding_size, bag, "uniform(0.1)"))
         elif self._size is not None:
             layers.append(Embedding(self._size, self.embedding_size, "uniform(0.1)"))
         else:

@@ -118,7 +118,7 @@ def _layers(dtype):
     tokens = np.zeros((2, 3), int)
     _fit(Model([Embedding(2, 3), Dropout(0.5), Dense(2)], dtype=dtype), tokens, tokens)
     _fit(Model([OneHot(2), Dense(2)], dtype=dtype), tokens, tokens)
-    _fit(Model([EmbeddingBag(2, 3), Pool(), Dense(2)], dtype=dtype), tokens[:, :, None], tokens[:, 0])
+    _fit(Model([EmbeddingBag(2, 3, 1), Pool(), Dense(2)], dtype=dtype), tokens[:, :, None], tokens[:, 0])
 
 
 def _loss(name, dtype):

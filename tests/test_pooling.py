@@ -122,6 +122,10 @@ def test_bags_train_step_and_are_saved(tmp_path):
     _, state = model.step(x[:2, 0])
     again, _ = model.step(x[:2, 1], state)
     assert_close(again, model.forward(x[:2, :2])[0][:, 1], 1e-6)
+    _, state = model.step(x[:1, 0])
+    assert_close(model.step(x[:1, 1], state)[0], again[:1], 1e-6)
+    with pytest.raises(TypeError, match=r"EmbeddingBag.* has no step"):
+        model.stream()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Layers for tokens: a learned vector for each, or its one-hot vector."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from numbarnn import initializers
 from numbarnn.batch import Call, Layout, Rows, Signal, padded
@@ -126,7 +126,7 @@ class Embedding(Layer):
 
 @layer
 @dataclass(frozen=True)
-class EmbeddingBag(Embedding):
+class EmbeddingBag(Layer):
     """The sum of the learned vectors of several tokens a step: y_t = sum over k of weight[x_tk].
 
     So a word may be known by itself, its ending and its spelling at once (`numbarnn.data.WordFeatures`). The input has shape
@@ -134,25 +134,33 @@ class EmbeddingBag(Embedding):
 
     Parameters
     ----------
-    size, features, init, name
+    size, features : int
         As of `Embedding`.
     bag : int
         Tokens a step.
+    init, name : str
+        As of `Embedding`.
 
     References
     ----------
     P. Bojanowski et al., "Enriching word vectors with subword information", TACL 5 (2017), section 3.2.
     """
 
-    bag: int = field(default=1, kw_only=True)
+    size: int
+    features: int
+    bag: int
+    init: str = "normal"
+    name: str | None = None
 
     def __post_init__(self):
-        super().__post_init__()
+        Embedding(self.size, self.features, self.init)
         check_number("EmbeddingBag", "bag", self.bag, 1, 2**20, kind=int)
 
     def output(self, signal: Signal) -> Signal:
         _check_tokens("EmbeddingBag", self.size, signal)
         return Signal(self.features, sequence=signal.sequence)
+
+    specs, pack = Embedding.specs, Embedding.pack  # its table is that of one token a step
 
     def forward(self, call: Call, packed, x: Rows, layout: Layout, state, number: int):
         width = padded(self.features, call.dtype)
