@@ -80,7 +80,9 @@ def adding(net, seed, limit):
     def errors(outputs, y):
         return np.abs(outputs[:, 0] - y)
 
-    draw = lambda count, number: adding_1997(count, 100, seed=number)  # noqa: E731
+    def draw(count, number):
+        return adding_1997(count, 100, seed=number)
+
     return _stream(model, "mse", draw, errors, 0.04, lambda e: np.square(e).mean() < 0.01, seed, limit)
 
 
@@ -92,7 +94,9 @@ def order(net, seed, limit):
         p = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.abs(p / p.sum(axis=1, keepdims=True) - np.eye(4)[y]).max(axis=1)
 
-    draw = lambda count, number: temporal_order(count, 2, seed=number)  # noqa: E731
+    def draw(count, number):
+        return temporal_order(count, 2, seed=number)
+
     return _stream(model, "softmax_cross_entropy", draw, errors, 0.3, lambda e: e.mean() < 0.1, seed, limit)
 
 

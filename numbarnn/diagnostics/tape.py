@@ -181,6 +181,15 @@ def _chains(model, call, layer, number, tapes, layout):
         )  # fmt: skip
 
 
+def check_model(model) -> None:
+    """Raise TypeError or ValueError unless a model has something to see over time."""
+    if not isinstance(model, Network):
+        hint = "; pass its attribute model" if isinstance(getattr(model, "model", None), Network) else ""
+        raise TypeError(f"model must be a numbarnn.Model, got {type(model).__name__}{hint}")
+    if not model.recurrent_layers:
+        raise ValueError("the model has no recurrent layer, so there is nothing to see over time")
+
+
 def in_numbers(model: Network, x, lengths=None) -> tuple[Network, np.ndarray]:
     """Return a float64 copy of a model and its input as numbers.
 
@@ -194,11 +203,7 @@ def in_numbers(model: Network, x, lengths=None) -> tuple[Network, np.ndarray]:
     ValueError
         If it has no recurrent layer, or x holds NaN.
     """
-    if not isinstance(model, Network):
-        hint = "; pass its attribute model" if isinstance(getattr(model, "model", None), Network) else ""
-        raise TypeError(f"model must be a numbarnn.Model, got {type(model).__name__}{hint}")
-    if not model.recurrent_layers:
-        raise ValueError("the model has no recurrent layer, so there is nothing to see over time")
+    check_model(model)
     _, layout = inputs.to_rows(model._call(), x, model.signals[0], lengths)
     running = np.arange(layout.steps) < layout.unsort(layout.lengths)[:, None]
     first, layers, x = model.layers[0], model.layers, np.asarray(x)

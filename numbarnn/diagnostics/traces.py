@@ -76,8 +76,7 @@ def trace(model: Network, x, state=None, lengths=None) -> Trace:
     ShapeError, TokenError, TypeError, ValueError
         As `numbarnn.Model.forward`.
     """
-    if not isinstance(model, Network):
-        raise TypeError(f"model must be a numbarnn.Model, got {type(model).__name__}")
+    tape.check_model(model)
     done, arrays = tape.run(model, x, state, lengths), {}
     for place, (name, layer) in enumerate(zip(model.names, model.layers, strict=True)):
         for chain in done.chains:
