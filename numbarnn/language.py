@@ -390,6 +390,9 @@ class LanguageModel:
         strange = int(np.isin(tokens[1:], vocabulary.unknown).sum())
         return Score(Trainer(model).evaluate(stream), stream.items, int(lengths[1:].sum()), strange, self.unit)
 
+    def __getstate__(self):
+        return self.__dict__ | {"_packed": None}  # packed for this processor
+
     def _fitted(self) -> Model:
         if self.model is None:
             raise RuntimeError(f"this {type(self).__name__} has not learnt anything yet; call fit, or load a saved one")

@@ -413,11 +413,16 @@ class Network:
         with self.params.writing() as flat:
             flat[...] = values
 
+    def __reduce__(self):
+        # Neither may be copied as it is: packed weights hold addresses of this process, and the views of the parameters would
+        # become arrays of their own, which training does not change.
+        options = self.layers, self.input_size, self.dtype, self.seed, self.n_threads
+        return _revived, (type(self), options, self.params.flat)
+
     def copy(self) -> "Network":
         """Return a model with the same layers and a copy of the parameters."""
-        twin = type(self)(self.layers, self.input_size, self.dtype, self.seed, self.n_threads)
-        twin.set_flat(self.params.flat)
-        return twin
+        kind, options, flat = self.__reduce__()[1]
+        return _revived(kind, options, flat)
 
     def summary(self) -> str:
         """Return a table of the layers, their outputs and numbers of parameters."""
@@ -434,6 +439,13 @@ class Network:
     def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.layers))
         return f"{type(self).__name__}([{layers}], input_size={self.signals[0].size}, dtype={self.dtype.name!r})"
+
+
+def _revived(kind, options, flat):
+    """Return a copied or unpickled model."""
+    model = kind(*options)
+    model.set_flat(flat)
+    return model
 
 
 # Arenas that no call uses at the moment. As many exist as there were calls at one time.

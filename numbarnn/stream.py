@@ -126,8 +126,19 @@ class Stream:
         """Go back to the beginning: all states zero."""
         self.restore(None)
 
+    def __reduce__(self):
+        # A step reads at addresses, which a copy must not share and another process cannot.
+        return _revived, (self.model, self.snapshot())
+
     def __repr__(self) -> str:
         return f"{self.model!r}.stream()"
+
+
+def _revived(model, state):
+    """Return a copied or unpickled stream."""
+    stream = Stream(model)
+    stream.restore(state)
+    return stream
 
 
 def step_function(model, state=None):
