@@ -3,7 +3,7 @@
 import contextlib
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -257,11 +257,14 @@ class Network:
             doutputs = np.asarray(doutputs)
             if doutputs.shape != outputs.shape:
                 raise ShapeError(f"doutputs must have the outputs' shape {outputs.shape}, got {doutputs.shape}")
-            dy = inputs.feature_rows(call, doutputs.reshape(out_layout.samples, out_layout.steps, out.size), out_layout)
-            gradient = np.empty(self.params.flat.size, self.dtype)
             dfinal = None if dstate is None else self._states(dstate, layout.samples)
-            dx, dstart = self._backward(call, tape, dy, gradient, dfinal, need_dx=not rows.tokens)
-            dx = None if rows.tokens else inputs.from_rows(call, dx, layout)
+            gradient = np.empty(self.params.flat.size, self.dtype)
+            with _lent_arena() as arena:  # not the tape's, which would grow with every pullback
+                own = replace(call, arena=arena)
+                shape = out_layout.samples, out_layout.steps, out.size
+                dy = inputs.feature_rows(own, doutputs.reshape(shape), out_layout)
+                dx, dstart = self._backward(own, tape, dy, gradient, dfinal, need_dx=not rows.tokens)
+                dx = None if rows.tokens else inputs.from_rows(own, dx, layout)
             return Gradients(self.params.views(gradient), dx, dstart)
 
         weakref.finalize(pullback, _arenas.append, call.arena)
