@@ -111,8 +111,8 @@ def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Ro
             rows = np.array(layout.sort(array).T, np.int32, order="C").reshape(-1)
         return Rows(rows, signal.size), layout
     if call.direct and layout.full:
-        # A read-only array would be another type, and compile the kernel once more; it is copied.
-        rows = np.require(array, call.dtype, ["C", "W"]).reshape(samples * steps, signal.size)
+        # A read-only or unaligned array would be another type, and compile the kernel once more; it is copied.
+        rows = np.require(array, call.dtype, ["C", "W", "A"]).reshape(samples * steps, signal.size)
         return Rows(rows, signal.size, sample_major=True), layout
     return feature_rows(call, array, layout), layout
 
@@ -121,7 +121,7 @@ def feature_rows(call: Call, array: np.ndarray, layout: Layout) -> Rows:
     """Return numbers (samples, time steps, features) by rows."""
     size = array.shape[2]
     values = call.empty((layout.steps * layout.samples, padded(size, call.dtype)))
-    array = np.require(array, call.dtype, ["C", "W"])
+    array = np.require(array, call.dtype, ["C", "W", "A"])
     call.over(
         layout.samples,
         values.size * COPY,
