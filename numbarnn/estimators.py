@@ -391,6 +391,7 @@ def _array(data, name="X", allow=(2, 3)) -> np.ndarray:
         data = tables.as_table(data, name)
         array = data.values[:, 0] if data.flat else data.values
     else:
+        inputs.refuse_mask(data, name)
         try:
             array = np.asarray(data)
         except ValueError:

@@ -60,6 +60,15 @@ def check_finite(array: np.ndarray, name: str) -> None:
         )
 
 
+def refuse_mask(data, name: str) -> None:
+    """Raise TypeError for a masked array that masks something: what lies under the mask would be taken for data."""
+    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
+        raise TypeError(
+            f"{name} is a masked array of which {np.ma.count_masked(data)} values are masked; fill them ({name}.filled), and say "
+            "by lengths or sample_weight what does not count"
+        )
+
+
 def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Rows, Layout]:
     """Return a batch by rows, with its geometry.
 
@@ -81,6 +90,7 @@ def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Ro
     ShapeError, TypeError, TokenError, ValueError
         If x or lengths do not fit.
     """
+    refuse_mask(x, name)
     array = np.asarray(x)
     if array.dtype.kind not in ("iu" if signal.tokens else "fiub"):
         expected = "integer tokens" if signal.tokens else "numbers"

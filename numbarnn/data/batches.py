@@ -62,6 +62,8 @@ class ArraySource:
     unit = "samples"
 
     def __init__(self, x, y, *, lengths=None, sample_weight=None, batch_size: int = 32, shuffle: bool = True):
+        for name, data in (("x", x), ("y", y)):
+            inputs.refuse_mask(data, name)
         self.x, self.y = np.asarray(x), np.asarray(y)
         self.lengths = None if lengths is None else np.asarray(lengths)
         self.sample_weight = None if sample_weight is None else np.asarray(sample_weight)
