@@ -432,7 +432,7 @@ class LanguageModel:
             options = {name: description[name] for name in cls("lstm")._about()}
             lm = cls(description["cell"], dtype=model.dtype, seed=description["seed"], **options)
             lm.vocabulary = VOCABULARIES[lm.unit].from_description(description["vocabulary"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelFileError(f"the file's description of the model cannot be understood: {error}") from None
         # The sampling kernel, which checks nothing, relies on all of this.
         sizes = model.signals[0].size, model.signals[-1].size
