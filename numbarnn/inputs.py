@@ -63,6 +63,15 @@ def check_finite(array: np.ndarray, name: str) -> None:
         )
 
 
+def refuse_mask(data, name: str) -> None:
+    """Raise TypeError for a masked array that masks something: what lies under the mask would be taken for data."""
+    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
+        raise TypeError(
+            f"{name} is a masked array of which {np.ma.count_masked(data)} values are masked; fill them ({name}.filled), and say "
+            "by lengths or sample_weight what does not count"
+        )
+
+
 def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Rows, Layout]:
     """Return a batch by rows, with its geometry.
 
@@ -85,6 +94,7 @@ def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Ro
     ShapeError, TypeError, TokenError, ValueError
         If x or lengths do not fit.
     """
+    refuse_mask(x, name)
     array = np.asarray(x)
     if array.dtype.kind not in ("iu" if signal.tokens else "fiub"):
         expected = "integer tokens" if signal.tokens else "numbers"
@@ -113,8 +123,8 @@ def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Ro
         rows = np.array(layout.sort(array).swapaxes(0, 1), np.int32, order="C")
         return Rows(rows.reshape(-1, *bag), signal.size), layout
     if call.direct and layout.full:
-        # A read-only array would be another type, and compile the kernel once more; it is copied.
-        rows = np.require(array, call.dtype, ["C", "W"]).reshape(samples * steps, signal.size)
+        # A read-only or unaligned array would be another type, and compile the kernel once more; it is copied.
+        rows = np.require(array, call.dtype, ["C", "W", "A"]).reshape(samples * steps, signal.size)
         return Rows(rows, signal.size, sample_major=True), layout
     return feature_rows(call, array, layout), layout
 
@@ -123,7 +133,7 @@ def feature_rows(call: Call, array: np.ndarray, layout: Layout) -> Rows:
     """Return numbers (samples, time steps, features) by rows."""
     size = array.shape[2]
     values = call.empty((layout.steps * layout.samples, padded(size, call.dtype)))
-    array = np.require(array, call.dtype, ["C", "W"])
+    array = np.require(array, call.dtype, ["C", "W", "A"])
     call.over(
         layout.samples,
         values.size * COPY,

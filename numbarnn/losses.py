@@ -221,7 +221,8 @@ class _OfNumbers(Loss):
         if target.shape not in short:
             raise ShapeError(f"target must have shape {' or '.join(map(str, reversed(short)))}, got {target.shape}")
         rows = layout.sort(target.reshape(shape)).transpose(1, 0, 2)
-        return np.ascontiguousarray(rows, dtype).reshape(-1)
+        # A read-only or unaligned array would be another type, and compile the kernel once more; it is copied.
+        return np.require(rows, dtype, ["C", "W", "A"]).reshape(-1)
 
 
 @loss("mse")

@@ -3,7 +3,7 @@
 import contextlib
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -259,11 +259,14 @@ class Network:
             doutputs = np.asarray(doutputs)
             if doutputs.shape != outputs.shape:
                 raise ShapeError(f"doutputs must have the outputs' shape {outputs.shape}, got {doutputs.shape}")
-            dy = inputs.feature_rows(call, doutputs.reshape(out_layout.samples, out_layout.steps, out.size), out_layout)
-            gradient = np.empty(self.params.flat.size, self.dtype)
             dfinal = None if dstate is None else self._states(dstate, layout.samples)
-            dx, dstart = self._backward(call, tape, dy, gradient, dfinal, need_dx=not rows.tokens)
-            dx = None if rows.tokens else inputs.from_rows(call, dx, layout)
+            gradient = np.empty(self.params.flat.size, self.dtype)
+            with _lent_arena() as arena:  # not the tape's, which would grow with every pullback
+                own = replace(call, arena=arena)
+                shape = out_layout.samples, out_layout.steps, out.size
+                dy = inputs.feature_rows(own, doutputs.reshape(shape), out_layout)
+                dx, dstart = self._backward(own, tape, dy, gradient, dfinal, need_dx=not rows.tokens)
+                dx = None if rows.tokens else inputs.from_rows(own, dx, layout)
             return Gradients(self.params.views(gradient), dx, dstart)
 
         weakref.finalize(pullback, _arenas.append, call.arena)
@@ -415,11 +418,16 @@ class Network:
         with self.params.writing() as flat:
             flat[...] = values
 
+    def __reduce__(self):
+        # Neither may be copied as it is: packed weights hold addresses of this process, and the views of the parameters would
+        # become arrays of their own, which training does not change.
+        options = self.layers, self.input_size, self.dtype, self.seed, self.n_threads
+        return _revived, (type(self), options, self.params.flat)
+
     def copy(self) -> "Network":
         """Return a model with the same layers and a copy of the parameters."""
-        twin = type(self)(self.layers, self.input_size, self.dtype, self.seed, self.n_threads)
-        twin.set_flat(self.params.flat)
-        return twin
+        kind, options, flat = self.__reduce__()[1]
+        return _revived(kind, options, flat)
 
     def summary(self) -> str:
         """Return a table of the layers, their outputs and numbers of parameters."""
@@ -436,6 +444,13 @@ class Network:
     def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.layers))
         return f"{type(self).__name__}([{layers}], input_size={self.signals[0].size}, dtype={self.dtype.name!r})"
+
+
+def _revived(kind, options, flat):
+    """Return a copied or unpickled model."""
+    model = kind(*options)
+    model.set_flat(flat)
+    return model
 
 
 # Arenas that no call uses at the moment. As many exist as there were calls at one time.

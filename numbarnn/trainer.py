@@ -148,7 +148,7 @@ class Trainer(Steps):
         stopping = early_stopping(stopping)
         if stopping is not None and stopping.monitor == "val_loss" and validation is None:
             raise ValueError("early stopping on val_loss needs validation data")
-        if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
+        if seconds is not None and not (isinstance(seconds, (int, float, np.number)) and seconds > 0):
             raise ValueError(f"seconds must be a positive number or None, got {seconds!r}")
         callbacks = [*callbacks, _TimeLimit(seconds)] if seconds else list(callbacks)
         file, run = None, Run(self.epoch, History())

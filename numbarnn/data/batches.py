@@ -64,6 +64,8 @@ class ArraySource:
     unit = "samples"
 
     def __init__(self, x, y, *, lengths=None, sample_weight=None, batch_size: int = 32, shuffle: bool = True):
+        for name, data in (("x", x), ("y", y)):
+            inputs.refuse_mask(data, name)
         self.x, self.y = np.asarray(x), _targets(y)
         self.lengths = None if lengths is None else np.asarray(lengths)
         self.sample_weight = None if sample_weight is None else np.asarray(sample_weight)
@@ -248,13 +250,20 @@ def make_source(source, y=None, **options):
 def batches_of(source, generator: np.random.Generator) -> Iterator[Batch]:
     """Iterate over one epoch of a source."""
     for batch in source.batches(generator) if hasattr(source, "batches") else source:
-        yield batch if isinstance(batch, Batch) else Batch(*batch)
+        if not isinstance(batch, Batch):
+            if not isinstance(batch, (tuple, list)) or not 2 <= len(batch) <= 5:
+                raise TypeError(
+                    f"a source must yield numbarnn.data.Batch or tuples (x, y, ...), got {type(batch).__name__}; arrays are "
+                    "passed as a tuple (x, y)"
+                )
+            batch = Batch(*batch)
+        yield batch
 
 
 def with_validation(source, validation):
     """Return the sources of training and validation for the arguments of `fit`."""
     source = make_source(source)
-    if isinstance(validation, float):
+    if isinstance(validation, (float, np.floating)):
         if not isinstance(source, ArraySource) or not 0 < validation < 1:
             raise ValueError(f"a validation fraction must lie in (0, 1) and needs arrays, got {validation!r}")
         return source.split(validation)
