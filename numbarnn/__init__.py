@@ -6,7 +6,7 @@ from numbarnn.__about__ import __version__
 from numbarnn.forecasting import Forecaster
 from numbarnn.kernels.cpu.step import step
 from numbarnn.language import CharLM, LanguageModel
-from numbarnn.layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, OneHot, Recurrent
+from numbarnn.layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, EmbeddingBag, IndRNN, OneHot, Pool, Recurrent
 from numbarnn.loading import load
 from numbarnn.model import Model
 from numbarnn.stream import step_function
@@ -20,13 +20,18 @@ __all__ = [
     "Dense",
     "Dropout",
     "Embedding",
+    "EmbeddingBag",
     "Forecaster",
     "IndRNN",
     "LanguageModel",
     "Model",
     "OneHot",
+    "Pool",
     "Recurrent",
+    "SegmentClassifier",
+    "SequenceClassifier",
     "SequenceRegressor",
+    "TemporalClassifier",
     "Trainer",
     "__version__",
     "load",
@@ -35,7 +40,12 @@ __all__ = [
 ]
 
 # Imported when they are first asked for: estimators import scikit-learn where it is installed.
-_LATER = {"SequenceRegressor": "numbarnn.estimators"}
+_LATER = {
+    "SegmentClassifier": "numbarnn.classification",
+    "SequenceClassifier": "numbarnn.classification",
+    "SequenceRegressor": "numbarnn.estimators",
+    "TemporalClassifier": "numbarnn.temporal",
+}
 
 
 def __getattr__(name):

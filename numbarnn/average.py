@@ -42,6 +42,7 @@ class EMA:
 
 def make_average(value) -> EMA | None:
     """Return the average for an argument: None, an `EMA`, or its decay."""
+    value = value.item() if isinstance(value, np.generic) else value
     return value if value is None or isinstance(value, EMA) else EMA(value)
 
 

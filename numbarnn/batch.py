@@ -92,14 +92,17 @@ class Signal:
         Whether each step is an integer below `size` instead of `size` numbers.
     sequence : bool
         Whether there is one value a step, or one a sample.
+    bag : int
+        Tokens a step along an axis of their own; 0: one token a step, without such an axis.
     """
 
     size: int
     tokens: bool = False
     sequence: bool = True
+    bag: int = 0
 
     def __str__(self) -> str:
-        axes = "samples, time steps" if self.sequence else "samples"
+        axes = ("samples, time steps" if self.sequence else "samples") + (f", {self.bag}" if self.bag else "")
         return f"({axes}) tokens below {self.size}" if self.tokens else f"({axes}, {self.size})"
 
 
@@ -109,7 +112,7 @@ class Rows:
 
     Attributes
     ----------
-    values : (rows, padded size) float array, or (rows,) int32 tokens
+    values : (rows, padded size) float array, or (rows,) or (rows, bag) int32 tokens
     size : int
         Columns that count, or the size of the vocabulary.
     sample_major : bool
@@ -128,7 +131,7 @@ class Rows:
     @property
     def tokens(self) -> bool:
         """Whether the rows are tokens."""
-        return self.values.ndim == 1
+        return self.values.dtype.kind == "i"
 
 
 @dataclass(frozen=True)

@@ -172,6 +172,7 @@ class SequenceEstimator(BaseEstimator):
         before = self.trainer_
         if before is not None and type(before.optimizer) is type(optimizer):
             trainer.arrays, trainer.epoch, trainer.step = before.arrays, before.epoch, before.step
+            trainer.passes = before.passes  # which dropout masks are drawn from
         self.trainer_ = trainer
         return trainer
 
@@ -254,7 +255,9 @@ class SequenceEstimator(BaseEstimator):
         if "model_" in state:
             model, trainer = state["model_"], state.pop("trainer_")
             state["model_"] = (model.description(), model.state_dict())
-            kept = None if trainer is None else (trainer.optimizer, trainer.arrays, trainer.epoch, trainer.step)
+            kept = None if trainer is None else (
+                trainer.optimizer, trainer.arrays, trainer.epoch, trainer.step, trainer.passes
+            )  # fmt: skip
             state["trainer_"] = kept
         return state
 
@@ -269,9 +272,9 @@ class SequenceEstimator(BaseEstimator):
             self.model_.n_threads = self.n_threads
             kept, self.trainer_ = self.trainer_, None
             if kept is not None:
-                optimizer, arrays, epoch, step = kept
-                self.trainer_ = Trainer(self.model_, self._loss, optimizer)
-                self.trainer_.arrays, self.trainer_.epoch, self.trainer_.step = arrays, epoch, step
+                optimizer, arrays, epoch, step, passes = kept
+                self.trainer_ = trainer = Trainer(self.model_, self._loss, optimizer)
+                trainer.arrays, trainer.epoch, trainer.step, trainer.passes = arrays, epoch, step, passes
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -388,6 +391,7 @@ def _array(data, name="X", allow=(2, 3)) -> np.ndarray:
         data = tables.as_table(data, name)
         array = data.values[:, 0] if data.flat else data.values
     else:
+        inputs.refuse_mask(data, name)
         try:
             array = np.asarray(data)
         except ValueError:

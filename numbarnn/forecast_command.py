@@ -128,7 +128,10 @@ def _data(options):
     if options.file is None:
         print("No file: a synthetic hourly weather series of three years (numbarnn.data.datasets.weather).", flush=True)
         return weather(), "weather"
-    frame = readers.read_series(options.file, options.time)
+    try:
+        frame = readers.read_series(options.file, options.time)
+    except KeyError as error:
+        raise ValueError(error.args[0]) from None
     if options.columns:
         names = options.columns.split(",")
         unknown = [name for name in names if name not in frame.columns]

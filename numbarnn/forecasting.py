@@ -163,14 +163,18 @@ class Forecaster(Parameters):
         raw = self._numbers(frame)
         cuts = _cuts(split, frame.index)
         self._center = self._scale = None
+        if self._lag >= cuts[0]:
+            raise ShapeError(
+                f"difference is {self._lag}; the training part has {cuts[0]} rows, and needs more than that"
+            )
         self.scaler_ = SequenceScaler(self.scaling).fit(self._changes(raw[: cuts[0]]))
         features = self._features(raw, self._calendar(frame.index))
-        asked = self._windows(frame, features, self.delay, self.horizon, self.target_names_)
+        asked = self._windows(frame, raw, features, self.delay, self.horizon, self.target_names_)
         self._raw, self._index = raw, frame.index
         self._parts = dict(zip(_part_names(cuts), self._split(asked, cuts, straddle), strict=True))
         learnt = dict(self._parts)
         if self.recursive:
-            next_row = self._windows(frame, features, 1, 1, self.feature_names_)
+            next_row = self._windows(frame, raw, features, 1, 1, self.feature_names_)
             learnt = dict(zip(_part_names(cuts), self._split(next_row, cuts, straddle), strict=True))
         # What the net learns: delay, horizon, and the places of the columns.
         everything = list(range(len(self.feature_names_)))
@@ -221,6 +225,9 @@ class Forecaster(Parameters):
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
                 raise ValueError(f"{name} must be a positive integer or None, got {value!r}")
+        size = self.batch_size
+        if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+            raise ValueError(f"batch_size must be a positive integer, got {size!r}")
         if self.difference is not None and self.relative is not None:
             raise ValueError("give difference or relative, not both: both say what the targets are compared with")
         if self.relative is not None and self.relative > self.lookback:
@@ -281,13 +288,24 @@ class Forecaster(Parameters):
         scaled = (self._changes(raw) - self.scaler_.center_) / self.scaler_.scale_
         return np.concatenate([scaled, calendar[..., self._lag :, :]], axis=-1).astype(self.dtype)
 
-    def _windows(self, frame, features, delay, horizon, names) -> Windows:
+    def _windows(self, frame, raw, features, delay, horizon, names) -> Windows:
         lag = self._lag
         goal = frame[names].to_numpy(np.float64, na_value=np.nan)[lag:]
         policy = "error" if self.missing == "error" else "drop"
-        return make_windows(
+        windows = make_windows(
             features, self.lookback, delay, target=goal, step=self.step, horizon=horizon, missing=policy
         )
+        if policy == "error" or not self._aim_lag:
+            return windows
+        # What the targets are compared with may be missing where no row of the window is: a window steps over rows, and changes
+        # are taken over more rows than it has.
+        rows = baselines.seasonal_rows(np.asarray(windows.ends) + lag, delay, horizon, self._aim_lag)
+        known = np.isfinite(raw[:, self._places]).all(axis=1)[rows].all(axis=1)
+        if known.all():
+            return windows
+        if not known.any():
+            raise ValueError("of every window, a value is missing that the targets are compared with; mend them before")
+        return dataclasses.replace(windows[known], dropped=windows.dropped + int(np.count_nonzero(~known)))
 
     def _split(self, windows, cuts, straddle):
         return windows.split(rows=[cut - self._lag for cut in cuts], straddle=straddle)
@@ -426,6 +444,7 @@ class Forecaster(Parameters):
             raise ValueError(f"the new rows begin at {frame.index[0]}; the next row is that of {expected}")
         index = self._tail_index.append(frame.index)
         tables.check_times(index, "new_rows after the rows before")
+        self._clock.check(index, "new_rows after the rows before")
         import pandas as pd
 
         before = pd.DataFrame(self._tail, index=self._tail_index, columns=self.feature_names_)
@@ -444,6 +463,7 @@ class Forecaster(Parameters):
     def _new(self, data):
         frame = self._columns(_frame(data))
         tables.check_times(frame.index)
+        self._clock.check(frame.index)
         return self._numbers(frame), frame.index
 
     def backtest(self, data=None, part: str = "test"):
@@ -484,10 +504,9 @@ class Forecaster(Parameters):
             windows, raw, index = self._parts[part], self._raw, self._index
         else:
             frame = self._columns(_frame(data))
-            tables.check_times(frame.index)
-            raw, index = self._numbers(frame), frame.index
+            raw, index = self._new(frame)
             features = self._features(raw, self._calendar(index))
-            windows = self._windows(frame, features, self.delay, self.horizon, self.target_names_)
+            windows = self._windows(frame, raw, features, self.delay, self.horizon, self.target_names_)
         truth = windows.y.reshape(len(windows), self.horizon, len(self.target_names_))
         return raw, index, np.asarray(windows.ends) + self._lag, truth
 
@@ -721,6 +740,8 @@ def _frame(data):
 
 def _cuts(split, index):
     """Return the first rows of the parts after the first."""
+    if isinstance(split, str) or not np.iterable(split):
+        raise TypeError(f"split must be a sequence, such as the fractions (0.7, 0.15, 0.15), got {split!r}")
     split = list(split)
     if split and all(isinstance(part, float) for part in split):
         cuts = cut_rows(len(index), index, fractions=split)

@@ -256,4 +256,5 @@ def early_stopping(value) -> EarlyStopping | None:
     """Return early stopping for an argument: None, a patience, or an `EarlyStopping`."""
     if value is None or isinstance(value, EarlyStopping):
         return value
+    value = value.item() if hasattr(value, "item") else value  # of NumPy
     return dataclasses.replace(EarlyStopping(), patience=value)

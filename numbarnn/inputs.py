@@ -36,15 +36,18 @@ def check_lengths(lengths, samples: int, steps: int) -> np.ndarray | None:
     return array
 
 
-def check_tokens(array: np.ndarray, size: int, name: str = "x") -> None:
-    """Raise TokenError unless all values lie in [0, size)."""
+def check_tokens(array: np.ndarray, size: int, name: str = "x", least: int = 0) -> None:
+    """Raise TokenError unless all values lie in [least, size)."""
     if array.size == 0:
         return
     low, high = array.min(), array.max()
-    if low < 0 or high >= size:
-        wrong = np.argwhere((array < 0) | (array >= size))[0]
+    if low < least or high >= size:
+        wrong = np.argwhere((array < least) | (array >= size))[0]
         place = ", ".join(map(str, wrong))
-        raise TokenError(f"{name}[{place}] is {array[tuple(wrong)]}; the vocabulary has {size} tokens, 0 to {size - 1}")
+        hint = " (-1 for none)" if least < 0 else ""
+        raise TokenError(
+            f"{name}[{place}] is {array[tuple(wrong)]}; the vocabulary has {size} tokens, 0 to {size - 1}{hint}"
+        )
 
 
 def check_finite(array: np.ndarray, name: str) -> None:
@@ -60,6 +63,15 @@ def check_finite(array: np.ndarray, name: str) -> None:
         )
 
 
+def refuse_mask(data, name: str) -> None:
+    """Raise TypeError for a masked array that masks something: what lies under the mask would be taken for data."""
+    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
+        raise TypeError(
+            f"{name} is a masked array of which {np.ma.count_masked(data)} values are masked; fill them ({name}.filled), and say "
+            "by lengths or sample_weight what does not count"
+        )
+
+
 def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Rows, Layout]:
     """Return a batch by rows, with its geometry.
 
@@ -68,7 +80,8 @@ def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Ro
     call : Call
         Whose memory the rows take.
     x : array-like
-        (samples, time steps, features) numbers, or (samples, time steps) integer tokens, as `signal` says.
+        (samples, time steps, features) numbers, or (samples, time steps) or (samples, time steps, bag) integer tokens, as `signal`
+        says.
     signal : Signal
         What the model takes.
     lengths : array-like or None
@@ -81,13 +94,16 @@ def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Ro
     ShapeError, TypeError, TokenError, ValueError
         If x or lengths do not fit.
     """
+    refuse_mask(x, name)
     array = np.asarray(x)
     if array.dtype.kind not in ("iu" if signal.tokens else "fiub"):
         expected = "integer tokens" if signal.tokens else "numbers"
         raise TypeError(f"{name} must be {expected}, got dtype {array.dtype}")
     if signal.tokens:
-        if array.ndim != 2:
-            raise ShapeError(f"{name} must have shape (samples, time steps) of tokens, got {array.shape}")
+        bag = (signal.bag,) if signal.bag else ()
+        if array.ndim < 2 or array.shape[2:] != bag:
+            axes = f"(samples, time steps{''.join(f', {size}' for size in bag)})"
+            raise ShapeError(f"{name} must have shape {axes} of tokens, got {array.shape}")
     elif array.ndim != 3 or array.shape[2] != signal.size:
         hint = "; add an axis: x[:, :, None]" if array.ndim == 2 and signal.size == 1 else ""
         hint = "; add an axis: x[None]" if array.ndim == 2 and array.shape[-1] == signal.size > 1 else hint
@@ -99,20 +115,16 @@ def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Ro
         raise ShapeError(f"{name} must have at least one sample and one time step, got shape {array.shape}")
     layout = Layout.make(steps, samples, check_lengths(lengths, samples, steps))
     if signal.tokens:
-        if layout.full:
-            check_tokens(array, signal.size, name)
-            rows = np.array(array.T, np.int32, order="C").reshape(
-                -1
-            )  # a copy: the tape must not see later changes of x
-        else:
+        if not layout.full:
             running = np.arange(steps) < layout.unsort(layout.lengths)[:, None]
-            array = np.where(running, array, 0)  # padding may be anything
-            check_tokens(array, signal.size, name)
-            rows = np.array(layout.sort(array).T, np.int32, order="C").reshape(-1)
-        return Rows(rows, signal.size), layout
+            array = np.where(running.reshape(running.shape + (1,) * len(bag)), array, 0)  # padding may be anything
+        check_tokens(array, signal.size, name, least=-1 if bag else 0)
+        # A copy: the tape must not see later changes of x.
+        rows = np.array(layout.sort(array).swapaxes(0, 1), np.int32, order="C")
+        return Rows(rows.reshape(-1, *bag), signal.size), layout
     if call.direct and layout.full:
-        # A read-only array would be another type, and compile the kernel once more; it is copied.
-        rows = np.require(array, call.dtype, ["C", "W"]).reshape(samples * steps, signal.size)
+        # A read-only or unaligned array would be another type, and compile the kernel once more; it is copied.
+        rows = np.require(array, call.dtype, ["C", "W", "A"]).reshape(samples * steps, signal.size)
         return Rows(rows, signal.size, sample_major=True), layout
     return feature_rows(call, array, layout), layout
 
@@ -121,7 +133,7 @@ def feature_rows(call: Call, array: np.ndarray, layout: Layout) -> Rows:
     """Return numbers (samples, time steps, features) by rows."""
     size = array.shape[2]
     values = call.empty((layout.steps * layout.samples, padded(size, call.dtype)))
-    array = np.require(array, call.dtype, ["C", "W"])
+    array = np.require(array, call.dtype, ["C", "W", "A"])
     call.over(
         layout.samples,
         values.size * COPY,

@@ -93,12 +93,14 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]
     try:
         with safe_open(path, framework="np") as file:
             about = (file.metadata() or {}).get("numbarnn")
+            if about is None:  # its arrays may be of types that NumPy does not know
+                raise ModelFileError(f"{str(path)!r} is a safetensors file, but not one of numbarnn")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except SafetensorError as error:
         raise ModelFileError(f"{str(path)!r} is no model file, or is cut off or damaged: {error}") from None
     try:
         description = json.loads(about)
-        version, kind, checksum = description["format"], description["kind"], description["sha256"]
+        version, kind, checksum = description["format"], str(description["kind"]), description["sha256"]
     except (TypeError, ValueError, KeyError):
         raise ModelFileError(f"{str(path)!r} is a safetensors file, but not one of numbarnn") from None
     if version != FORMAT:

@@ -390,6 +390,9 @@ class LanguageModel:
         strange = int(np.isin(tokens[1:], vocabulary.unknown).sum())
         return Score(Trainer(model).evaluate(stream), stream.items, int(lengths[1:].sum()), strange, self.unit)
 
+    def __getstate__(self):
+        return self.__dict__ | {"_packed": None}  # packed for this processor
+
     def _fitted(self) -> Model:
         if self.model is None:
             raise RuntimeError(f"this {type(self).__name__} has not learnt anything yet; call fit, or load a saved one")
@@ -429,7 +432,7 @@ class LanguageModel:
             options = {name: description[name] for name in cls("lstm")._about()}
             lm = cls(description["cell"], dtype=model.dtype, seed=description["seed"], **options)
             lm.vocabulary = VOCABULARIES[lm.unit].from_description(description["vocabulary"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelFileError(f"the file's description of the model cannot be understood: {error}") from None
         # The sampling kernel, which checks nothing, relies on all of this.
         sizes = model.signals[0].size, model.signals[-1].size

@@ -26,7 +26,7 @@ def load(path: str | os.PathLike):
         If it needs a cell that is not registered.
     """
     description, arrays = io.read(path)
-    kind = description["kind"]
+    kind = str(description["kind"])
     if kind not in KINDS:
         raise ModelFileError(f"{os.fspath(path)!r} holds a {kind!r}, which this version of numbarnn does not know")
     return KINDS[kind].from_description(description, arrays)

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numbarnn import ctc
 from numbarnn.batch import Call, Layout, Rows
 from numbarnn.errors import ShapeError, TokenError
 from numbarnn.kernels.cpu import losses as kernels
+from numbarnn.label_strings import as_labels
 
 LOSSES: dict[str, type["Loss"]] = {}
 
@@ -29,13 +31,27 @@ def loss(name: str):
 
 @dataclass(frozen=True)
 class Loss:
-    """Base of the losses. ``_kernel`` takes (outputs, row, columns, targets, weights, scale, values, gradient, first, last)."""
+    """Base of the losses. ``_kernel`` takes (outputs, row, columns, targets, weights, scale, values, gradient, first, last).
+
+    `by_step` says whether the loss is a sum over steps, so that a sequence may be cut into chunks.
+    """
 
     name = "loss"
+    by_step = True
 
     def targets(self, target, outputs: Rows, layout: Layout, dtype) -> np.ndarray:
         """Check a target and return it by rows, as the kernel wants it."""
         raise NotImplementedError
+
+    def check(self, source, signal) -> None:
+        """Raise before training begins where targets do not fit that only the whole of the data shows.
+
+        Parameters
+        ----------
+        source : numbarnn.data.ArraySource
+        signal : Signal
+            What the model gives.
+        """
 
     def weights(self, rows: np.ndarray, layout: Layout, sample_weight) -> np.ndarray:
         """Return the weight of every row as float64; empty where all are one."""
@@ -205,7 +221,8 @@ class _OfNumbers(Loss):
         if target.shape not in short:
             raise ShapeError(f"target must have shape {' or '.join(map(str, reversed(short)))}, got {target.shape}")
         rows = layout.sort(target.reshape(shape)).transpose(1, 0, 2)
-        return np.ascontiguousarray(rows, dtype).reshape(-1)
+        # A read-only or unaligned array would be another type, and compile the kernel once more; it is copied.
+        return np.require(rows, dtype, ["C", "W", "A"]).reshape(-1)
 
 
 @loss("mse")
@@ -311,6 +328,92 @@ class BinaryCrossEntropy(_OfNumbers):
         if self.pos_weight is not None:
             weights = np.array(np.broadcast_to(self.pos_weight, columns), outputs.dtype)
         kernels.binary_cross_entropy(outputs, row, columns, *arrays, weights, first, last)
+
+
+@loss("ctc")
+@dataclass(frozen=True)
+class CTC(Loss):
+    """E = -log sum over alignments of prod_t softmax(logits_t)[symbol at t]: label strings whose places are unknown.
+
+    An alignment gives every step a label or the blank; equal labels that follow each other merge, then blanks vanish, and the label
+    string is left. The sum over all of them is taken forward and backward through L + 1 blanks and L labels; the gradient with
+    respect to the logits is softmax minus the probability that the alignment is at the class.
+
+    Targets are label strings, in one of the forms of `numbarnn.label_strings.as_labels`: an integer array (samples, longest)
+    filled up with -1, a list of sequences, or a tuple (labels, lengths). Empty strings are legal, and so are samples of length 0.
+
+    "mean" is torch's: the mean over the samples of the loss divided by max(labels, 1); "sum" adds the losses. Weights are one a
+    sample.
+
+    Parameters
+    ----------
+    blank : int
+        Class of the blank, which no label string holds.
+    infeasible : {"error", "zero"}
+        A sample with fewer steps than labels plus adjacent repeats has no alignment. "error": a ShapeError lists such samples.
+        "zero": their loss and gradient are zero, and they count in the mean (torch's `zero_infinity`).
+
+    Notes
+    -----
+    Probabilities are kept as a mantissa and an integer exponent each (`numbarnn.kernels.cpu.trellis`): nothing underflows, zero is
+    zero, and errors are those of one rounding a step. Logits more than 700,000 below the largest of their step count as so much.
+    Where logits of -inf leave no alignment, the loss is infinite (0 under "zero") and the gradient zero.
+
+    A sample is one thread's; scratch memory is O(T L) a thread.
+
+    References
+    ----------
+    A. Graves, S. Fernandez, F. Gomez, J. Schmidhuber, "Connectionist temporal classification: labelling unsegmented sequence data
+    with recurrent neural networks", ICML 2006.
+    """
+
+    blank: int = 0
+    infeasible: str = "error"
+
+    by_step = False
+    _advice = "Give them more steps, leave them out, or use CTC(infeasible='zero')"
+
+    def __post_init__(self):
+        object.__setattr__(self, "blank", ctc.check_blank(self.blank))
+        if self.infeasible not in ("error", "zero"):
+            raise ValueError(f"infeasible must be 'error' or 'zero', got {self.infeasible!r}")
+
+    def check(self, source, signal):
+        labels = as_labels(source.y, len(source.x), "y")
+        ctc.check_labels(labels, signal.size, self.blank, "y")
+        if self.infeasible == "error" and signal.sequence:
+            steps = source.x.shape[1]
+            lengths = np.full(len(source.x), steps) if source.lengths is None else source.lengths
+            counted = source.sample_weight > 0 if np.ndim(source.sample_weight) == 1 else True
+            ctc.check_lengths(labels, lengths, self._advice, counted)
+
+    def value_and_gradient(
+        self, call: Call, outputs: Rows, target, layout: Layout, reduction="mean", sample_weight=None
+    ):
+        if reduction not in ("mean", "sum"):
+            raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
+        labels = as_labels(target, layout.samples)
+        ctc.check_labels(labels, outputs.size, self.blank)
+        weights = np.ones(layout.samples)
+        if sample_weight is not None:
+            weights = np.asarray(sample_weight, np.float64)
+            if weights.shape != (layout.samples,):
+                raise ShapeError(f"sample_weight of ctc must have shape ({layout.samples},), got {weights.shape}")
+            if not np.isfinite(weights).all() or weights.min() < 0:
+                raise ValueError("sample_weight must be finite and not negative")
+        lengths = layout.unsort(layout.lengths)
+        if self.infeasible == "error":
+            ctc.check_lengths(labels, lengths, self._advice, weights > 0)
+        total = float(weights.sum())
+        scales = np.where(ctc.too_short(labels, lengths), 0.0, weights)
+        if reduction == "mean" and total > 0:
+            scales = scales / np.maximum(labels.counts, 1) / total
+        scales = np.ascontiguousarray(layout.sort(scales))
+        losses, gradient = ctc.loss_and_gradient(
+            call, outputs, labels, layout, self.blank, scales, self.infeasible == "zero"
+        )
+        counted = scales > 0
+        return float((losses[counted] * scales[counted]).sum()), Rows(gradient, outputs.size), total
 
 
 def _number(name, value):

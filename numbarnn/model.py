@@ -211,7 +211,10 @@ class Model(Network):
             model = cls(layers, description["input_size"], description["dtype"], description["seed"])
         except (KeyError, TypeError) as error:
             raise ModelFileError(f"the file's description of the model cannot be understood: {error!r}") from None
-        model.load_state_dict(arrays)
+        try:
+            model.load_state_dict(arrays)
+        except (KeyError, ValueError) as error:
+            raise ModelFileError(f"the file's parameters do not fit its description: {error.args[0]}") from None
         return model
 
     @classmethod

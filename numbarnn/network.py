@@ -3,7 +3,7 @@
 import contextlib
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,7 @@ class Network:
 
     def _signals(self):
         first = self.layers[0]
-        tokens = type(first).__name__ in ("OneHot", "Embedding")
+        tokens = type(first).__name__ in ("OneHot", "Embedding", "EmbeddingBag")
         size = self.input_size
         if tokens:
             if size not in (None, first.size):
@@ -77,7 +77,7 @@ class Network:
             raise ShapeError("input_size, the number of features of a step, must be given")
         elif isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
             raise ShapeError(f"input_size must be a positive integer, got {size!r}")
-        signals = [Signal(int(size), tokens=tokens)]
+        signals = [Signal(int(size), tokens=tokens, bag=getattr(first, "bag", 0))]
         for layer in self.layers:
             signals.append(layer.output(signals[-1]))
         if signals[-1].tokens:
@@ -92,7 +92,8 @@ class Network:
         Parameters
         ----------
         x : array-like
-            (samples, time steps, features) numbers, or (samples, time steps) integer tokens.
+            (samples, time steps, features) numbers, or (samples, time steps) integer tokens; of a model that begins with
+            `EmbeddingBag`, (samples, time steps, bag).
         state : tuple, optional
             Initial states as another call returned them, or None for zeros: one entry a recurrent layer, each a tuple
             of arrays (num_layers * directions, samples, hidden_size) in the order of the cell's states (LSTM: h, c),
@@ -144,7 +145,7 @@ class Network:
 
         Parameters
         ----------
-        x_t : (samples, features) numbers or (samples,) integer tokens
+        x_t : (samples, features) numbers, (samples,) or (samples, bag) integer tokens
         state : tuple, optional
             States after the step before, or None at the first step.
 
@@ -155,8 +156,9 @@ class Network:
             States after this step.
         """
         x_t = np.asarray(x_t)
-        if x_t.ndim != (1 if self.signals[0].tokens else 2):
-            expected = "(samples,) tokens" if self.signals[0].tokens else f"(samples, {self.signals[0].size})"
+        one = self.signals[0].tokens and not self.signals[0].bag
+        if x_t.ndim != (1 if one else 2):
+            expected = "(samples,) tokens" if one else f"(samples, {self.signals[0].bag or self.signals[0].size})"
             raise ShapeError(f"x_t must have shape {expected}, got {x_t.shape}")
         if self._takes_single(x_t):
             return self._single_step(x_t[0], self._states(state, 1))
@@ -257,11 +259,14 @@ class Network:
             doutputs = np.asarray(doutputs)
             if doutputs.shape != outputs.shape:
                 raise ShapeError(f"doutputs must have the outputs' shape {outputs.shape}, got {doutputs.shape}")
-            dy = inputs.feature_rows(call, doutputs.reshape(out_layout.samples, out_layout.steps, out.size), out_layout)
-            gradient = np.empty(self.params.flat.size, self.dtype)
             dfinal = None if dstate is None else self._states(dstate, layout.samples)
-            dx, dstart = self._backward(call, tape, dy, gradient, dfinal, need_dx=not rows.tokens)
-            dx = None if rows.tokens else inputs.from_rows(call, dx, layout)
+            gradient = np.empty(self.params.flat.size, self.dtype)
+            with _lent_arena() as arena:  # not the tape's, which would grow with every pullback
+                own = replace(call, arena=arena)
+                shape = out_layout.samples, out_layout.steps, out.size
+                dy = inputs.feature_rows(own, doutputs.reshape(shape), out_layout)
+                dx, dstart = self._backward(own, tape, dy, gradient, dfinal, need_dx=not rows.tokens)
+                dx = None if rows.tokens else inputs.from_rows(own, dx, layout)
             return Gradients(self.params.views(gradient), dx, dstart)
 
         weakref.finalize(pullback, _arenas.append, call.arena)
@@ -413,11 +418,16 @@ class Network:
         with self.params.writing() as flat:
             flat[...] = values
 
+    def __reduce__(self):
+        # Neither may be copied as it is: packed weights hold addresses of this process, and the views of the parameters would
+        # become arrays of their own, which training does not change.
+        options = self.layers, self.input_size, self.dtype, self.seed, self.n_threads
+        return _revived, (type(self), options, self.params.flat)
+
     def copy(self) -> "Network":
         """Return a model with the same layers and a copy of the parameters."""
-        twin = type(self)(self.layers, self.input_size, self.dtype, self.seed, self.n_threads)
-        twin.set_flat(self.params.flat)
-        return twin
+        kind, options, flat = self.__reduce__()[1]
+        return _revived(kind, options, flat)
 
     def summary(self) -> str:
         """Return a table of the layers, their outputs and numbers of parameters."""
@@ -434,6 +444,13 @@ class Network:
     def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.layers))
         return f"{type(self).__name__}([{layers}], input_size={self.signals[0].size}, dtype={self.dtype.name!r})"
+
+
+def _revived(kind, options, flat):
+    """Return a copied or unpickled model."""
+    model = kind(*options)
+    model.set_flat(flat)
+    return model
 
 
 # Arenas that no call uses at the moment. As many exist as there were calls at one time.

@@ -14,6 +14,7 @@ work one thread.
 """
 
 import contextlib
+import operator
 import os
 import threading
 
@@ -42,9 +43,9 @@ def check_threads(n_threads) -> int:
     """Return a valid number of threads for an argument `n_threads`; None means `default_threads`."""
     if n_threads is None:
         return default_threads()
-    if isinstance(n_threads, bool) or not isinstance(n_threads, int) or n_threads < 1:
+    if isinstance(n_threads, bool) or not hasattr(n_threads, "__index__") or n_threads < 1:
         raise ValueError(f"n_threads must be a positive integer or None, got {n_threads!r}")
-    return n_threads
+    return operator.index(n_threads)
 
 
 def shares(count: int, operations: float, n_threads: int) -> list[tuple[int, int]]:

@@ -62,7 +62,7 @@ class Sampler:
     """
 
     def __init__(self, model, weights, places, prime, temperature, top_k, top_p, stop, never, seed):
-        if not (isinstance(temperature, (int, float)) and 0 <= temperature < math.inf):
+        if not (isinstance(temperature, (int, float, np.number)) and 0 <= temperature < math.inf):
             raise ValueError(f"temperature must be a number >= 0, got {temperature!r}")
         if top_p is not None and not 0 < top_p <= 1:
             raise ValueError(f"top_p must be in (0, 1], got {top_p!r}")
@@ -82,7 +82,7 @@ class Sampler:
         self.planes = zeros((len(self.layer.cell.planes), width), dtype)
         self.logits = zeros((padded(classes, dtype),), dtype)
         self.likely = np.zeros(classes, np.int64)
-        self.options = float(temperature), int(top_k or 0), float(top_p or 1.0)
+        self.options = float(temperature), min(int(top_k or 0), classes), float(top_p or 1.0)
         self.stop, self.never, self.prime = stop, never, prime
         self.first = None
         if not prime.size:

@@ -40,13 +40,19 @@ class Steps:
         if not isinstance(self.schedule, Schedule):
             raise TypeError(f"schedule must be a numbarnn.optim.Schedule, got {schedule!r}")
         for name, value in (("clip_norm", clip_norm), ("clip_value", clip_value)):
-            if value is not None and not (isinstance(value, (int, float)) and 0 < value < math.inf):
+            if value is not None and not (isinstance(value, (int, float, np.number)) and 0 < value < math.inf):
                 raise ValueError(f"{name} must be a positive number or None, got {value!r}")
-        if tbptt is not None and (isinstance(tbptt, bool) or not isinstance(tbptt, int) or tbptt < 1):
+        if tbptt is not None and (isinstance(tbptt, bool) or not isinstance(tbptt, (int, np.integer)) or tbptt < 1):
             raise ValueError(f"tbptt must be a positive number of steps or None, got {tbptt!r}")
+        if tbptt is not None and not self.loss.by_step:
+            raise ValueError(
+                f"tbptt cuts sequences into chunks, and the loss {self.loss.name} is that of a whole sequence"
+            )
         if isinstance(accumulate, bool) or not isinstance(accumulate, (int, np.integer)) or accumulate < 1:
             raise ValueError(f"accumulate must be a positive number of batches, got {accumulate!r}")
-        self.clip_norm, self.clip_value, self.tbptt, self.accumulate = clip_norm, clip_value, tbptt, int(accumulate)
+        # Python's numbers, which a checkpoint holds.
+        limits = (value.item() if isinstance(value, np.generic) else value for value in (clip_norm, clip_value, tbptt))
+        (self.clip_norm, self.clip_value, self.tbptt), self.accumulate = limits, int(accumulate)
         self.ema, self.average = make_average(average), None
         self.seed = check_seed(seed)
         self.n_threads = parallel.check_threads(model.n_threads if n_threads is None else n_threads)

@@ -67,9 +67,11 @@ class Stream:
 
         Raises
         ------
-        ShapeError, TokenError, TypeError
+        ShapeError, TokenError, TypeError, ValueError
             If an argument does not fit; the state is as before then.
         """
+        if out is not None:
+            self._check_out(out)
         now = self._now
         if now[0] != self._params.version:
             now = self._refresh()
@@ -78,11 +80,17 @@ class Stream:
         self._enter(now[1], now[2], x_t, self._y)
         if out is None:
             return self._y
+        out[...] = self._y
+        return out
+
+    def _check_out(self, out):
         if not isinstance(out, np.ndarray) or out.shape != self._y.shape:
             expected = f"a NumPy array of shape {self._y.shape}"
             raise ShapeError(f"out must be {expected}, got {out.shape if isinstance(out, np.ndarray) else type(out)}")
-        out[...] = self._y
-        return out
+        if not np.can_cast(self._dtype, out.dtype, "same_kind"):
+            raise TypeError(f"out must hold numbers of the model's kind, {self._dtype}, got dtype {out.dtype}")
+        if not out.flags.writeable:
+            raise ValueError("out must be writable, got a read-only array")
 
     def _features(self, x_t):
         array = np.asarray(x_t)
@@ -126,8 +134,19 @@ class Stream:
         """Go back to the beginning: all states zero."""
         self.restore(None)
 
+    def __reduce__(self):
+        # A step reads at addresses, which a copy must not share and another process cannot.
+        return _revived, (self.model, self.snapshot())
+
     def __repr__(self) -> str:
         return f"{self.model!r}.stream()"
+
+
+def _revived(model, state):
+    """Return a copied or unpickled stream."""
+    stream = Stream(model)
+    stream.restore(state)
+    return stream
 
 
 def step_function(model, state=None):

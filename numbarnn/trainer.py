@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from numbarnn.checkpoint import Checkpoint, Run, run_of, set_state, settings_of, state_of
-from numbarnn.data.batches import TOKEN_UNITS, batches_of, checksum, with_validation
+from numbarnn.data.batches import TOKEN_UNITS, ArraySource, batches_of, checksum, with_validation
 from numbarnn.errors import CheckpointError, ShapeError
 from numbarnn.history import Callback, EarlyStopping, History, Measures, Progress, early_stopping
 from numbarnn.steps import Steps
@@ -143,10 +143,12 @@ class Trainer(Steps):
         for data in (source, validation):
             if hasattr(data, "check"):
                 data.check()
+            if isinstance(data, ArraySource):
+                self.loss.check(data, self.model.signals[-1])
         stopping = early_stopping(stopping)
         if stopping is not None and stopping.monitor == "val_loss" and validation is None:
             raise ValueError("early stopping on val_loss needs validation data")
-        if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
+        if seconds is not None and not (isinstance(seconds, (int, float, np.number)) and seconds > 0):
             raise ValueError(f"seconds must be a positive number or None, got {seconds!r}")
         callbacks = [*callbacks, _TimeLimit(seconds)] if seconds else list(callbacks)
         file, run = None, Run(self.epoch, History())

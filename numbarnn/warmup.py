@@ -18,7 +18,7 @@ from numbarnn.forecasting import Forecaster
 from numbarnn.kernels import compile as compilation
 from numbarnn.language import CELLS as LANGUAGE_CELLS
 from numbarnn.language import LanguageModel
-from numbarnn.layers import Dense, Dropout, Embedding, OneHot, Recurrent
+from numbarnn.layers import Dense, Dropout, Embedding, EmbeddingBag, OneHot, Pool, Recurrent
 from numbarnn.losses import LOSSES
 from numbarnn.model import Model
 from numbarnn.optim import OPTIMIZERS
@@ -48,7 +48,7 @@ def warm_everything(dtype: Any = "float32") -> Iterator[Warmed]:
         yield _run(f"cell {name}", lambda cell=cell: _cell(cell, dtype))
     for name in LANGUAGE_CELLS:
         yield _run(f"writing with {name}", lambda name=name: _writing(name, dtype))
-    yield _run("embedding and dropout", lambda: _layers(dtype))
+    yield _run("embedding, dropout and pooling", lambda: _layers(dtype))
     for name in LOSSES:
         yield _run(f"loss {name}", lambda name=name: _loss(name, dtype))
     for name in OPTIMIZERS:
@@ -85,7 +85,8 @@ def _fit(model, x, y, **options):
 
 def _predict(model):
     signal = model.signals[0]
-    x = np.zeros((2, 3), np.int32) if signal.tokens else np.zeros((2, 3, signal.size), model.dtype)
+    tokens = np.zeros((2, 3, signal.bag) if signal.bag else (2, 3), np.int32)
+    x = tokens if signal.tokens else np.zeros((2, 3, signal.size), model.dtype)
     model.predict_proba(x, lengths=[3, 2])
     model.step(x[:, 0])
     if has_step(model.layers):
@@ -117,12 +118,13 @@ def _layers(dtype):
     tokens = np.zeros((2, 3), int)
     _fit(Model([Embedding(2, 3), Dropout(0.5), Dense(2)], dtype=dtype), tokens, tokens)
     _fit(Model([OneHot(2), Dense(2)], dtype=dtype), tokens, tokens)
+    _fit(Model([EmbeddingBag(2, 3, 1), Pool(), Dense(2)], dtype=dtype), tokens[:, :, None], tokens[:, 0])
 
 
 def _loss(name, dtype):
     """Train with a loss; integers are the targets of some, numbers those of others."""
     x = np.zeros((2, 3, 1), dtype)
-    targets = (np.zeros((2, 3), int), np.zeros((2, 3, 2), dtype))
+    targets = (np.zeros((2, 3), int), np.zeros((2, 3, 2), dtype), np.ones((2, 1), int))
     for y in targets:
         with contextlib.suppress(TypeError, ValueError):
             return _fit(Model([Dense(2)], 1, dtype), x, y, loss=name)

@@ -8,6 +8,7 @@ of peepholes. An absent bias is zero. `hold` is a dict of gate -> constant.
 States are tuples of (samples, H) arrays; the first is the output.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -176,6 +177,21 @@ def embedding(tokens, weight):
     return weight[tokens]
 
 
+def embedding_bag(tokens, weight):
+    """Sum of the rows of the tokens (samples, T, bag) that are not -1."""
+    return np.where(tokens[..., None] >= 0, weight[tokens], 0).sum(axis=2)
+
+
+def pool(x, kind, lengths):
+    """Mean, maximum or last of the first steps of each sample; zeros of length 0."""
+    pooled = np.zeros((len(x), x.shape[2]))
+    for n, length in enumerate(lengths):
+        if length:
+            steps = x[n, :length]
+            pooled[n] = {"mean": steps.mean(axis=0), "max": steps.max(axis=0), "last": steps[-1]}[kind]
+    return pooled
+
+
 # Losses: (value, gradient with respect to the outputs)
 
 
@@ -279,6 +295,25 @@ LOSSES = {
     "huber": huber,
     "binary_cross_entropy": binary_cross_entropy,
 }
+
+
+def label_strings(logits, blank=0):
+    """Return the probability of every label string of logits (T, V), by going through all V^T alignments, with those alignments."""
+    steps, classes = logits.shape
+    probabilities, found = softmax(logits), {}
+    for path in itertools.product(range(classes), repeat=steps):
+        string = tuple(c for c, _ in itertools.groupby(path) if c != blank)
+        found.setdefault(string, []).append((path, math.prod(probabilities[t, c] for t, c in enumerate(path))))
+    return {string: (sum(p for _, p in paths), paths) for string, paths in found.items()}
+
+
+def ctc(logits, string, blank=0):
+    """Return -log p(label string) and its gradient with respect to the logits (T, V), by going through all alignments."""
+    whole, paths = label_strings(logits, blank)[tuple(string)]
+    occupied = np.zeros(logits.shape)
+    for path, probability in paths:
+        occupied[np.arange(len(path)), list(path)] += probability / whole
+    return -math.log(whole), softmax(logits) - occupied
 
 
 # Optimizers, as torch: (weights, gradient, state, step number from 1, options) -> (weights, state)

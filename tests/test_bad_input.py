@@ -9,7 +9,9 @@ import pytest
 from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Recurrent, cells, initializers
 from numbarnn.cells import CELLS, register
 from numbarnn.cells.activation import ACTIVATIONS
+from numbarnn.data import make_windows
 from numbarnn.errors import ShapeError, TokenError
+from numbarnn.estimators import SequenceRegressor
 from numbarnn.losses import SoftmaxCrossEntropy, make_loss
 from numbarnn.optim import SGD, Adam, AdamW, Cosine, RMSprop, StepDecay, WarmUp, make_optimizer
 
@@ -622,3 +624,25 @@ def test_environment_variable(monkeypatch, m):
             Model([Dense(3)], input_size=2).forward(X)
     monkeypatch.setenv("NUMBARNN_NUM_THREADS", "3")
     assert Model([Dense(3)], input_size=2).forward(X)[0].shape == (3, 4, 3)
+
+
+def test_masked_values_are_no_data():
+    model = Model([LSTM(3), Dense(2)], input_size=2)
+    x, target = np.ma.masked_array(np.ones((2, 3, 2)), mask=np.zeros((2, 3, 2))), np.zeros((2, 3), int)
+    model.forward(x)  # nothing is masked
+    x[0, 1, 0] = np.ma.masked
+    calls = (lambda: model.forward(x), lambda: model.loss_and_grad(x, target), lambda: model.fit(x, target, verbose=0))
+    for call in calls:
+        with pytest.raises(TypeError, match=r"x is a masked array of which 1 values are masked; fill them \(x.filled"):
+            call()
+    with pytest.raises(TypeError, match="y is a masked array"):
+        model.fit(x.filled(0), np.ma.masked_array(target, mask=target == 0), verbose=0)
+    with pytest.raises(TypeError, match="X is a masked array"):
+        SequenceRegressor().fit(x, [1, 2])
+
+
+def test_masked_rows_of_a_table_are_missing():
+    data = np.ma.masked_array(np.arange(10), mask=np.arange(10) == 6)
+    with pytest.raises(ValueError, match="data misses 1 values, the first at row 6"):
+        make_windows(data, 3)
+    assert list(make_windows(data, 3, missing="drop").y) == [3, 4, 5]

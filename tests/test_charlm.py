@@ -348,3 +348,12 @@ def test_reference_text():
     text = numbarnn.data.python_reference()
     assert len(text) > 100_000
     assert "the" in text
+
+
+def test_sampling_takes_numbers_of_numpy_and_any_top_k():
+    lm = CharLM(hidden_size=8, num_layers=1).fit("abc abd " * 40, epochs=1, verbose=0)
+    text = lm.sample(30, temperature=0.5)
+    for number in (np.float32(0.5), np.float64(0.5), np.float16(0.5)):
+        assert lm.sample(30, temperature=number) == text
+    assert lm.sample(30, temperature=np.int64(1)) == lm.sample(30)
+    assert lm.sample(30, top_k=10**30) == lm.sample(30, top_k=5)

@@ -1,6 +1,8 @@
 """One model under many threads, forked children, spawned and pooled processes."""
 
+import copy
 import os
+import pickle
 import threading
 
 import numpy as np
@@ -8,7 +10,8 @@ import pytest
 from conftest import assert_same_bits, normal
 from processes import run_python
 
-from numbarnn import LSTM, CharLM, Dense, Model, parallel
+from numbarnn import LSTM, CharLM, Dense, Model, network, parallel, step_function
+from numbarnn.kernels.cpu import step as step_kernels
 
 CACHE = os.environ.get("NUMBA_CACHE_DIR")
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
@@ -233,3 +236,86 @@ if __name__ == "__main__":
     for outputs, step in zip(found["outputs"], found["steps"], strict=True):
         assert_same_bits(outputs, expected)
         assert_same_bits(step, expected[0, 0])
+
+
+UNPICKLE = """
+import pickle, sys
+import numpy as np
+import numbarnn as nr
+with open(sys.argv[1], "rb") as file:
+    model, stream, weights, state, lm = pickle.load(file)
+x = np.random.default_rng(0).normal(size=(6, 7, 4)).astype(np.float32)
+y = np.zeros(3, np.float32)
+nr.step(weights, x[0, 1], state, y)
+results = [model.forward(x)[0], model.step(x[:1, 0])[0], stream.step(x[0, 1]), y]
+np.savez(sys.argv[2], *results, text=lm.sample(20))
+"""
+
+
+def test_what_was_used_is_pickled_to_another_process(tmp_path):
+    """Packed weights hold addresses of compiled code; another process has it elsewhere."""
+    model = Model([LSTM(20, num_layers=2), Dense(3)], input_size=4)
+    x = np.random.default_rng(0).normal(size=(6, 7, 4)).astype(np.float32)
+    expected = [model.forward(x)[0], model.step(x[:1, 0])[0]]
+    stream, y = model.stream(), np.zeros(3, np.float32)
+    stream.step(x[0, 0])
+    step, weights, state = step_function(model)
+    step(weights, x[0, 0], state, y)
+    lm = CharLM(hidden_size=8, num_layers=1).fit("abc abd " * 40, epochs=1, verbose=0)
+    text = lm.sample(20)
+    content = pickle.dumps((model, stream, weights, state, lm))
+    expected += [stream.step(x[0, 1]).copy()] * 2
+    (tmp_path / "all.pickle").write_bytes(content)
+    run_python(UNPICKLE, tmp_path / "all.pickle", tmp_path / "results.npz", cwd=tmp_path, cache=CACHE)
+    with np.load(tmp_path / "results.npz") as results:
+        for place, one in enumerate(expected):
+            assert_same_bits(results[f"arr_{place}"], one)
+        assert str(results["text"]) == text
+
+
+def test_step_weights_of_another_processor_are_refused(monkeypatch):
+    _, weights, _ = step_function(Model([LSTM(4)], input_size=2))
+    content = pickle.dumps(weights)
+    monkeypatch.setattr(step_kernels, "panel_width", lambda dtype: 4096)
+    with pytest.raises(RuntimeError, match="packed for another processor"):
+        pickle.loads(content)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_stand_alone(copied):
+    x, target = normal(0, 6, 7, 4), np.zeros((6, 7), int)
+    model = Model([LSTM(5), Dense(3)], input_size=4, seed=3)
+    model.fit(x, target, epochs=1, verbose=0)
+    before, outputs = model.params.flat.copy(), model.forward(x)[0]
+    twin = copied(model)
+    assert_same_bits(twin.forward(x)[0], outputs)
+    twin.fit(x, target, epochs=2, verbose=0)
+    assert not np.array_equal(twin.forward(x)[0], outputs)
+    assert not twin.params.flat.flags.writeable
+    assert_same_bits(model.params.flat, before)
+    model.fit(x, target, epochs=1, verbose=0)
+    stream = model.stream()
+    stream.step(x[0, 0])
+    other = copied(stream)
+    first = stream.step(x[0, 1]).copy()
+    assert_same_bits(other.step(x[0, 1]), first)
+    del stream
+    other.step(x[0, 2])
+    assert_same_bits(other.snapshot()[0][0], model.forward(x[:1, :3])[1][0][0])
+
+
+def test_pullbacks_do_not_hoard_memory(monkeypatch):
+    """A Jacobian is a pullback for each of its rows; the memory of one serves the next."""
+    monkeypatch.setattr(network, "_arenas", [])
+    model, x = Model([LSTM(20)], input_size=4), normal(0, 6, 7, 4)
+
+    def memory(pullbacks):
+        outputs, _, pullback = model.vjp(x)
+        for _ in range(pullbacks):
+            pullback(outputs)
+        del pullback
+        model.forward(x)
+        return sum(arena.block.size + arena.used for arena in network._arenas)
+
+    once = memory(1)
+    assert memory(100) <= 2 * once

@@ -231,3 +231,15 @@ def test_measures():
     assert metrics.r2(np.ones(3), np.zeros(3)) == 0
     with pytest.raises(ValueError, match="one shape"):
         metrics.mae(truth, forecast[:2])
+
+
+@pytest.mark.parametrize("dropout", [{"recurrent_dropout": 0.4}, {"dropout": 0.4, "num_layers": 2}], ids=str)
+def test_going_on_draws_new_dropout_masks(dropout):
+    x, y = task()
+    whole = SequenceRegressor(**FEW | dropout | {"epochs": 4}).fit(x, y).predict(x)
+    warm = SequenceRegressor(**FEW | dropout | {"epochs": 2, "warm_start": True}).fit(x, y)
+    assert_same_bits(pickle.loads(pickle.dumps(warm)).fit(x, y).predict(x), whole)
+    parts = SequenceRegressor(**FEW | dropout)
+    for _ in range(4):
+        parts.partial_fit(x, y)
+    assert_same_bits(parts.predict(x), whole)

@@ -64,6 +64,32 @@ def test_next_word():
     assert "<unk>" not in shown.partition("It writes:")[2]
 
 
+def test_temporal_classification():
+    shown = run("temporal_classification.py")
+    for name in ("best path", "beam search"):
+        assert float(re.search(rf"{name}: label error ([\d.]+)%", shown)[1]) < 5
+    said, heard = re.search(r"said: ([\d ]+)\n +heard with log probability +-[\d.]+: ([\d ]+)\n", shown).groups()
+    assert said == heard
+    assert len(re.findall(r"at steps \d+ to \d+", shown)) == len(said.split())
+
+
+def test_sequence_classification(tmp_path):
+    shown = run("sequence_classification.py")
+    assert float(re.search(r"right: ([\d.]+) %", shown)[1]) > 85
+    assert re.search(r"\nrobin +\d+ +\d+ +\d+ +\d+\n", shown)
+    (tmp_path / "own.ts").write_text("@classLabel true a b\n@data\n" + "1,2,3:a\n3,2,1:b\n" * 30)
+    assert "2 classes" in run("sequence_classification.py", "--train", str(tmp_path / "own.ts"), "--epochs", "3")
+
+
+def test_segment_classification(tmp_path):
+    shown = run("segment_classification.py")
+    net, alone = map(float, re.search(r"right: ([\d.]+) % .* ([\d.]+) %\)", shown).groups())
+    assert net > 95 > 85 > alone
+    assert float(re.search(r"pairs of words, right: ([\d.]+) %", shown)[1]) > 95
+    (tmp_path / "own.tsv").write_text("the\tDET\ncat\tNOUN\n\n" * 30)
+    assert "30 sentences" in run("segment_classification.py", "--train", str(tmp_path / "own.tsv"), "--epochs", "1")
+
+
 def test_every_example_is_tested():
     named = {f"test_{path.stem}" for path in EXAMPLES.glob("*.py")}
     assert named <= set(globals())

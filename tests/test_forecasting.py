@@ -16,6 +16,7 @@ from numbarnn.contract import NotFittedError
 from numbarnn.data import calendar_features, datasets, readers
 from numbarnn.errors import ModelFileError, ShapeError
 
+HOURS = pd.date_range("2020", periods=200, freq="h")
 FEW = {"epochs": 2, "hidden_size": 4, "seed": 1, "n_threads": 1}
 
 
@@ -351,7 +352,10 @@ def test_refused():
         (lambda: fitted(data, difference=0), ValueError, "difference must be a positive integer or None, got 0"),
         (lambda: fitted(data, difference=1, relative=1), ValueError, "give difference or relative, not both"),
         (lambda: fitted(data, relative=7), ValueError, r"relative must be at most lookback \(6\), got 7"),
+        (lambda: fitted(data, difference=120), ShapeError, "difference is 120; the training part has 120 rows, and needs more"),
         (lambda: fitted(data, missing="x"), ValueError, "missing must be"),
+        (lambda: fitted(data, batch_size=0), ValueError, "batch_size must be a positive integer, got 0"),
+        (lambda: fitted(data, split=0.7), TypeError, "split must be a sequence, such as .*, got 0.7"),
         (lambda: fitted(data, cell="x"), ValueError, "cell must be one of"),
         (lambda: fitted(data, patience=2, split=(0.5, 0.5)), ValueError, "patience needs a validation part"),
         (lambda: fitted(data, split=(0.5, 0.2)), ValueError, "fractions must be positive and add up to 1"),
@@ -464,3 +468,64 @@ def test_command_without_a_file(tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert "synthetic hourly weather series" in shown
     assert "seasonal (24)" in shown
+
+
+@pytest.mark.parametrize(
+    ("fit", "use", "message"),
+    [
+        (HOURS, pd.date_range("2020", periods=200, freq="2h"), "must go on at the frequency 'h'.*row 1,"),
+        (HOURS, pd.RangeIndex(200), "must have an index of times"),
+        (pd.RangeIndex(200), HOURS, "must have an index of numbers"),
+        (pd.RangeIndex(0, 2000, 10), pd.RangeIndex(200), "must go on by 10"),
+        (pd.RangeIndex(200), np.r_[0:100, 150:250], "row 100, 150, does not"),
+        (pd.RangeIndex(200), np.arange(200.0), "must have an index of numbers"),
+        (pd.period_range("2020-01", periods=200, freq="M"), pd.period_range("2020-01", periods=200, freq="D"), "frequency 'M'"),
+        (pd.date_range("2020", periods=200, freq="MS"), pd.date_range("2020", periods=200, freq="D"), "frequency 'MS'"),
+    ],
+)  # fmt: skip
+def test_rows_at_another_distance_are_refused(fit, use, message):
+    f = fitted(table().set_axis(fit), epochs=1)
+    other = table().set_axis(use)
+    for method in (f.predict, f.evaluate, f.backtest):
+        with pytest.raises(ValueError, match=message):
+            method(other)
+    assert f.predict(table().set_axis(fit)).equals(f.predict())
+
+
+def test_update_refuses_a_gap_between_numbered_rows():
+    f = fitted(table().reset_index(drop=True), epochs=1)
+    before = f.predict()
+    with pytest.raises(ValueError, match=r"row .*, 205, does not"):
+        f.update(table(3).set_axis([200, 201, 205]))
+    assert f.predict().equals(before)
+
+
+@pytest.mark.parametrize("missing", ["drop", "ffill"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"difference": 24},
+        {"relative": 4, "step": 3},
+        {"difference": 2, "step": 4},
+        {"difference": 24, "recursive": True},
+    ],
+    ids=str,
+)
+def test_what_targets_are_compared_with_is_known(options, missing):
+    """It may lie where the window has no row."""
+    data = table()
+    data.iloc[:3, 0] = data.iloc[50:52, 0] = data.iloc[120, 0] = data.iloc[181, 0] = np.nan
+    f = fitted(data, missing=missing, **options)
+    assert np.isfinite(f.history_[0]["loss"])
+    assert np.isfinite(f.evaluate()).all(axis=None)
+    assert np.isfinite(f.backtest()[["a", "a truth"]]).all(axis=None)
+
+
+def test_command_says_what_is_wrong_with_a_file(tmp_path, capsys):
+    path = tmp_path / "a.csv"
+    path.write_text("time,y\n")
+    assert main(["forecast", str(path), "--target", "y"]) == 1
+    assert "has a header and no rows" in capsys.readouterr().err
+    table().to_csv(path, index_label="time")
+    assert main(["forecast", str(path), "--time", "q"]) == 1
+    assert "has no column 'q'; it has time, a, b" in capsys.readouterr().err

@@ -179,3 +179,24 @@ def test_loading_executes_nothing(saved):
         p.name for p in package.rglob("*.py") if "import pickle" in p.read_text() or "pickle.load" in p.read_text()
     }
     assert users == set()
+
+
+def test_files_of_other_programs(tmp_path):
+    """Others' files may hold types that NumPy does not know."""
+    header = b'{"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(ModelFileError, match="is a safetensors file, but not one of numbarnn"):
+        numbarnn.load(path)
+
+
+def test_parameters_that_do_not_fit_the_description(tmp_path):
+    model, path = Model([LSTM(4)], input_size=2), tmp_path / "m.safetensors"
+    short = {name: values[:1] for name, values in model.params.items()}
+    for arrays in ({}, short):
+        io.write(path, "model", model.description(), arrays)
+        with pytest.raises(ModelFileError, match="the file's parameters do not fit its description"):
+            numbarnn.load(path)
+    io.write(path, ["model"], model.description(), dict(model.params))
+    with pytest.raises(ModelFileError, match="which this version of numbarnn does not know"):
+        numbarnn.load(path)

@@ -21,10 +21,27 @@ from conftest import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Recurrent, cells, initializers
+from numbarnn import (
+    GRU,
+    LSTM,
+    RNN,
+    Dense,
+    Dropout,
+    Embedding,
+    EmbeddingBag,
+    IndRNN,
+    Model,
+    OneHot,
+    Pool,
+    Recurrent,
+    cells,
+    initializers,
+)
 from numbarnn.batch import Call, Layout, Signal
 from numbarnn.errors import ShapeError
 from numbarnn.inputs import from_rows, to_rows
+from numbarnn.kernels.cpu.layout import to_time_major
+from numbarnn.kernels.cpu.losses import regression
 from numbarnn.layers import LAYERS
 from numbarnn.params import Params, ParamSpec
 
@@ -388,6 +405,8 @@ EXAMPLES = {
     "Dropout": Dropout(0.25),
     "Embedding": Embedding(9, 4, init="torch"),
     "OneHot": OneHot(9, name="letters"),
+    "EmbeddingBag": EmbeddingBag(9, 4, bag=3, name="words"),
+    "Pool": Pool("max"),
 }
 
 
@@ -678,3 +697,32 @@ def test_rows_and_back(given_lengths, size, dtype):
     expected = x.copy()
     expected[np.arange(steps) >= np.array(lengths)[:, None]] = 0
     assert_same_bits(from_rows(Call(np.dtype(dtype)), rows, layout), expected)
+
+
+def test_arrays_that_come_in_compile_nothing_more():
+    """Read-only and unaligned arrays are types of their own to Numba, and would compile the kernels once more."""
+    model = Model([LSTM(3, return_sequences=False), Dense(2)], input_size=2)
+    good = [normal(0, 4, 5, 2).astype(np.float32), normal(1, 4, 2).astype(np.float32)]
+
+    def run(x, target):
+        outputs, _, pullback = model.vjp(x)
+        loss, gradients = model.loss_and_grad(x, target, "mse")
+        return [model.forward(x)[0], outputs, pullback(target).x, np.array(loss), *gradients.values()]
+
+    def unaligned(array):
+        other = np.ndarray(array.shape, array.dtype, bytearray(array.nbytes + 1), 1)
+        other[...] = array
+        return other
+
+    def read_only(array):
+        array = array.copy()
+        array.flags.writeable = False
+        return array
+
+    expected = run(*good)
+    kernels = (to_time_major, regression)
+    known = [len(kernel.signatures) for kernel in kernels]
+    for change in (unaligned, read_only):
+        for one, other in zip(run(*map(change, good)), expected, strict=True):
+            assert_same_bits(one, other)
+    assert [len(kernel.signatures) for kernel in kernels] == known

@@ -385,3 +385,20 @@ def test_a_cell_of_the_users_own_is_kept_out_of_the_package_cache(monkeypatch):
     run_through(weights, x, state, y)
     assert_same_bits(y, prefixes(model, x))
     assert not [key for key in saved if "Leaky" in str(key)]
+
+
+def test_a_bad_out_leaves_the_state():
+    stream, x_t = Model([LSTM(3)], input_size=2).stream(), normal(0, 2).astype(np.float32)
+    fixed = np.zeros(3, np.float32)
+    fixed.flags.writeable = False
+    cases = (
+        (np.zeros(4, np.float32), ShapeError, r"shape \(3,\)"),
+        (np.zeros(3, int), TypeError, "out must hold numbers of the model's kind, float32, got dtype int64"),
+        (fixed, ValueError, "out must be writable"),
+    )
+    for out, error, message in cases:
+        with pytest.raises(error, match=message):
+            stream.step(x_t, out=out)
+        assert not np.any(stream.snapshot()[0][0])
+    wide = np.zeros(3)
+    assert_same_bits(stream.step(x_t, out=wide).astype(np.float32), stream._y)

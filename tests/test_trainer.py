@@ -11,7 +11,7 @@ import warnings
 import naive
 import numpy as np
 import pytest
-from conftest import assert_close, assert_same_bits
+from conftest import assert_close, assert_same_bits, normal
 
 from numbarnn import LSTM, RNN, Dense, Model, OneHot, Trainer
 from numbarnn.average import EMA
@@ -561,3 +561,31 @@ def test_history_of_no_epochs():
     assert len(history) == 0
     assert history.to_frame().empty
     assert history["loss"] == []
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    """As they come from np.arange, np.logspace and parameter grids."""
+    x = normal(0, 12, 4, 2)
+    y = (x.sum(axis=2) > 0).astype(int)
+    python = {
+        "tbptt": 2, "clip_norm": 1.0, "clip_value": 1, "average": 0.5, "validation": 0.25, "stopping": 3, "seconds": 100,
+        "n_threads": 1, "accumulate": 2, "epochs": 2, "batch_size": 4, "seed": 5, "checkpoint_every": 2,
+    }  # fmt: skip
+    numpy = {name: np.float32(v) if isinstance(v, float) else np.int64(v) for name, v in python.items()}
+    weights = []
+    for place, options in enumerate((python, numpy)):
+        model = Model([LSTM(3), Dense(2)], input_size=2)
+        history = model.fit(x, y, verbose=0, checkpoint=tmp_path / f"{place}.ckpt", **options)
+        assert history.stopped == "epochs"
+        weights.append(model.params.flat.copy())
+    assert_same_bits(*weights)
+    more = Model([LSTM(3), Dense(2)], input_size=2)
+    more.fit(x, y, verbose=0, checkpoint=tmp_path / "0.ckpt", resume=True, **numpy)  # the same settings
+    assert_same_bits(more.params.flat, weights[0])
+
+
+def test_arrays_in_a_list_are_no_batches():
+    x = normal(0, 12, 4, 2)
+    model = Model([LSTM(3), Dense(2)], input_size=2)
+    with pytest.raises(TypeError, match=r"tuples \(x, y, ...\), got ndarray; arrays are passed as a tuple \(x, y\)"):
+        model.fit([x, np.zeros((12, 4), int)], verbose=0)

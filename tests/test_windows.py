@@ -425,3 +425,19 @@ def test_source_of_fit(horizon):
         w.source(0)
     with pytest.raises(ShapeError, match="no windows"):
         w[:0].source()
+
+
+def test_gather_takes_samples_that_are_there():
+    windows = make_windows(np.arange(30.0), 4, 2)
+    train, test = windows.split((0.5, 0.5))
+    for part in (windows, train, test, windows[[1, 3, 4]]):
+        n = len(part)
+        for numbers in ([0, n - 1], [-1, -n], np.array([1], np.uint64)):
+            x, y = part.gather(numbers)
+            assert_same_bits(x, np.array(part.X)[np.asarray(numbers)])
+            assert_same_bits(y[:, 0], part.y[np.asarray(numbers)])
+        for wrong in (n, -n - 1):
+            with pytest.raises(IndexError, match=f"sample {wrong} of {n}"):
+                part.gather([0, wrong])
+        with pytest.raises(TypeError, match="samples must be given by an array of their numbers"):
+            part.gather(np.ones(n, bool))

@@ -1,10 +1,13 @@
 """Data on its way to a model: vocabularies, series, windows and batches."""
 
 from numbarnn.data.batches import ArraySource, Batch, TokenStream
+from numbarnn.data.labelled_files import read_conll, read_ts
+from numbarnn.data.ragged import Ragged
 from numbarnn.data.scaling import Differences, SequenceScaler, calendar_features
 from numbarnn.data.text import python_reference
 from numbarnn.data.vocabularies import ByteVocabulary, CharVocabulary, WordVocabulary, split_words
 from numbarnn.data.windows import Windows, make_windows
+from numbarnn.data.words import WordFeatures
 
 __all__ = [
     "ArraySource",
@@ -12,12 +15,16 @@ __all__ = [
     "ByteVocabulary",
     "CharVocabulary",
     "Differences",
+    "Ragged",
     "SequenceScaler",
     "TokenStream",
     "Windows",
+    "WordFeatures",
     "WordVocabulary",
     "calendar_features",
     "make_windows",
     "python_reference",
+    "read_conll",
+    "read_ts",
     "split_words",
 ]

@@ -16,6 +16,7 @@ import numpy as np
 
 from numbarnn import inputs
 from numbarnn.errors import ShapeError
+from numbarnn.label_strings import as_labels
 
 # Units of sources of which a batch has one for every step of every sample, not one a sample.
 TOKEN_UNITS = ("characters", "bytes", "words")
@@ -47,7 +48,8 @@ class ArraySource:
     Parameters
     ----------
     x, y : array-like
-        Samples along the first axis.
+        Samples along the first axis. y may be label strings of different lengths too, a list of sequences of integers or a tuple of
+        arrays (labels, lengths), which are kept as an array filled up with -1 (`numbarnn.label_strings`).
     lengths : (samples,) integers, optional
     sample_weight : (samples,) or (samples, time steps) array, optional
     batch_size : int
@@ -62,7 +64,9 @@ class ArraySource:
     unit = "samples"
 
     def __init__(self, x, y, *, lengths=None, sample_weight=None, batch_size: int = 32, shuffle: bool = True):
-        self.x, self.y = np.asarray(x), np.asarray(y)
+        for name, data in (("x", x), ("y", y)):
+            inputs.refuse_mask(data, name)
+        self.x, self.y = np.asarray(x), _targets(y)
         self.lengths = None if lengths is None else np.asarray(lengths)
         self.sample_weight = None if sample_weight is None else np.asarray(sample_weight)
         if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
@@ -124,6 +128,16 @@ class ArraySource:
                 None if self.lengths is None else self.lengths[rows],
                 None if self.sample_weight is None else self.sample_weight[rows],
             )
+
+
+def _targets(y) -> np.ndarray:
+    """Return targets as one array: label strings of different lengths filled up with -1, anything else as it is."""
+    pair = isinstance(y, tuple) and len(y) == 2 and all(isinstance(part, np.ndarray) for part in y)
+    if pair and y[1].ndim == 1 and y[1].dtype.kind in "iu" and (y[0].ndim == 2 or y[1].sum() == len(y[0])):
+        return as_labels(y, name="y").padded()
+    if isinstance(y, list) and len({np.shape(item) for item in y if np.ndim(item) == 1}) > 1:
+        return as_labels(y, name="y").padded()
+    return np.asarray(y)
 
 
 class TokenStream:
@@ -236,13 +250,20 @@ def make_source(source, y=None, **options):
 def batches_of(source, generator: np.random.Generator) -> Iterator[Batch]:
     """Iterate over one epoch of a source."""
     for batch in source.batches(generator) if hasattr(source, "batches") else source:
-        yield batch if isinstance(batch, Batch) else Batch(*batch)
+        if not isinstance(batch, Batch):
+            if not isinstance(batch, (tuple, list)) or not 2 <= len(batch) <= 5:
+                raise TypeError(
+                    f"a source must yield numbarnn.data.Batch or tuples (x, y, ...), got {type(batch).__name__}; arrays are "
+                    "passed as a tuple (x, y)"
+                )
+            batch = Batch(*batch)
+        yield batch
 
 
 def with_validation(source, validation):
     """Return the sources of training and validation for the arguments of `fit`."""
     source = make_source(source)
-    if isinstance(validation, float):
+    if isinstance(validation, (float, np.floating)):
         if not isinstance(source, ArraySource) or not 0 < validation < 1:
             raise ValueError(f"a validation fraction must lie in (0, 1) and needs arrays, got {validation!r}")
         return source.split(validation)

@@ -63,6 +63,28 @@ class Clock:
             return pd.period_range(last, periods=count + 1, freq=self.every, name=self.name)[1:]
         return pd.Index(last + self.every * np.arange(1, count + 1), name=self.name)
 
+    def check(self, index, name="data"):
+        """Raise ValueError unless an index goes on as this clock does, naming the first row that does not."""
+        import pandas as pd
+
+        kinds = {pd.PeriodIndex: "periods", pd.DatetimeIndex: "times"}
+        kind = kinds.get(type(index), "numbers")
+        if kind != self.kind or (kind == "numbers" and index.dtype.kind not in "iu"):
+            raise ValueError(
+                f"{name} must have an index of {self.kind}, as the data of fit had, got {type(index).__name__} of {index.dtype}"
+            )
+        if len(index) < 2 and kind != "periods":
+            return
+        expected = index[:1].append(self.after(index[:1], len(index) - 1))
+        wrong = [0] if kind == "periods" and index.freqstr != self.every else np.flatnonzero(index != expected)
+        if len(wrong):
+            row = int(wrong[0])
+            every = f"by {self.every}" if kind == "numbers" else f"at the frequency {self.every!r}"
+            raise ValueError(
+                f"{name} must go on {every}, as the data of fit did; row {row}, {index[row]}, does not"
+                + ("" if kind == "periods" else f" ({expected[row]} would)")
+            )
+
     def season(self):
         """Return the rows of a season, or None where it is not known."""
         import pandas as pd

@@ -113,11 +113,13 @@ def read_series(path: str | os.PathLike, time: str | None = None):
     KeyError
         If there is no column `time`.
     ValueError
-        If a time cannot be read, naming its row.
+        If there are no rows, or a time cannot be read, naming its row.
     """
     import pandas as pd
 
     frame = pd.read_csv(path)
+    if len(frame) == 0:
+        raise ValueError(f"{os.fspath(path)!r} has a header and no rows")
     if time is not None:
         if time not in frame.columns:
             raise KeyError(f"{os.fspath(path)!r} has no column {time!r}; it has {', '.join(map(str, frame.columns))}")

@@ -55,7 +55,7 @@ def as_table(data, name: str = "data") -> Table:
     Parameters
     ----------
     data : (rows,) or (rows, columns) array-like, Series or DataFrame
-        Integers, floating-point numbers or booleans; NaN and pandas' NA stand for missing values.
+        Integers, floating-point numbers or booleans; NaN, pandas' NA and the mask of a masked array stand for missing values.
     name : str
         Of the argument, for messages.
 
@@ -83,6 +83,8 @@ def as_table(data, name: str = "data") -> Table:
     else:
         values = np.asarray(data)
         _check_numeric(values.dtype, name)
+        if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
+            values = np.where(np.ma.getmaskarray(data), np.nan, values)
         if values.ndim not in (1, 2):
             raise ShapeError(f"{name} must have shape (rows,) or (rows, columns), got {values.shape}")
         flat = values.ndim == 1

@@ -446,10 +446,15 @@ class Windows:
         return y.reshape(len(ends), -1)
 
     def chosen_ends(self, samples) -> np.ndarray:
-        """Return the newest rows of some samples, given by their numbers."""
-        if isinstance(self.ends, range):
-            return self.ends.start + self.ends.step * np.asarray(samples)
-        return self.ends[samples]
+        """Return the newest rows of some samples, given by their numbers; those below 0 count from the end."""
+        numbers, count = np.asarray(samples), len(self)
+        if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+            raise TypeError(f"samples must be given by an array of their numbers, got {samples!r}")
+        if numbers.size and not -count <= numbers.min() <= numbers.max() < count:
+            wrong = numbers[(numbers < -count) | (numbers >= count)][0]
+            raise IndexError(f"sample {wrong} of {count}")
+        numbers = np.where(numbers < 0, numbers + count, numbers).astype(np.int64)
+        return self.ends.start + self.ends.step * numbers if isinstance(self.ends, range) else self.ends[numbers]
 
     def _rows(self):
         """Return the table with its rows in one piece each, made once (pandas keeps columns in one piece)."""

@@ -138,12 +138,17 @@ def _power_of_two(typingctx, n):
     return types.float32(types.int32), codegen
 
 
-def _exp32(x):
-    clipped = max(x, -_EXP_LIMIT)
-    n = np.floor(fma(clipped, _LOG2E, _HALF))
-    r = fma(n, -_LN2_LOW, fma(n, -_LN2_HIGH, clipped))
+@inlined
+def _halved(x):
+    """Return exp(r) and n of x = n ln 2 + r for a float32 x."""
+    n = np.floor(fma(x, _LOG2E, _HALF))
+    r = fma(n, -_LN2_LOW, fma(n, -_LN2_HIGH, x))
     p = fma(fma(fma(fma(fma(_E7, r, _E6), r, _E5), r, _E4), r, _E3), r, _E2)
-    p = fma(p, r * r, r) + _ONE
+    return fma(p, r * r, r) + _ONE, n
+
+
+def _exp32(x):
+    p, n = _halved(max(x, -_EXP_LIMIT))
     # The conversion of NaN to an integer is undefined; p is NaN then, whatever the power.
     power = _power_of_two(np.int32(n if n < _HALF else _ONE))
     return _ZERO if x < -_EXP_LIMIT else p * power
@@ -178,3 +183,37 @@ def _log1p(x):
     if x == types.float32:
         return _log1p32
     return lambda x: math.log1p(x)
+
+
+# Of x = n ln 2 + r in float64: n times the first part is exact for |n| < 2^20 (Cody & Waite).
+_LOG2E64, _LN2_HIGH64, _LN2_LOW64 = 1.4426950408889634, 6.93147180369123816490e-01, 1.90821492927058770002e-10
+# The lowest exponent of `split_exp`, and where it is reached.
+_LOWEST, _LOWEST64 = np.float32(-700_000.0), -700_000.0
+_INFINITY = np.float32(np.inf)
+
+
+def split_exp(x):
+    """Return (m, n) with exp(x) = m 2^n and 0.7 < m < 1.5 for x <= 0; what lies below -700,000 counts as that, -inf has m = 0."""
+    x = max(float(x), _LOWEST64) if x > -np.inf else -np.inf
+    if x == -np.inf:
+        return 0.0, 0
+    n = math.floor(x * _LOG2E64 + 0.5)
+    return math.exp(x - n * _LN2_HIGH64 - n * _LN2_LOW64), n
+
+
+def _split_exp32(x):
+    p, n = _halved(max(x, _LOWEST))
+    # The conversion of NaN to an integer is undefined; p is NaN then.
+    return (_ZERO if x == -_INFINITY else p), np.int32(n if n < _ONE else _ZERO)
+
+
+def _split_exp64(x):
+    clipped = max(x, _LOWEST64)
+    n = np.floor(clipped * _LOG2E64 + 0.5)
+    p = math.exp(clipped - n * _LN2_HIGH64 - n * _LN2_LOW64)
+    return (0.0 if x == -np.inf else p), np.int64(n if n < 1.0 else 0.0)
+
+
+@overload(split_exp, jit_options={"forceinline": True})
+def _split_exp(x):
+    return _split_exp32 if x == types.float32 else _split_exp64

@@ -122,3 +122,71 @@ class Embedding(Layer):
             ),
         )  # fmt: skip
         return None, ()
+
+
+@layer
+@dataclass(frozen=True)
+class EmbeddingBag(Layer):
+    """The sum of the learned vectors of several tokens a step: y_t = sum over k of weight[x_tk].
+
+    So a word may be known by itself, its ending and its spelling at once (`numbarnn.data.WordFeatures`). The input has shape
+    (samples, time steps, bag); a token of -1 adds nothing. `torch.nn.EmbeddingBag` with ``mode="sum"``, for every step.
+
+    Parameters
+    ----------
+    size, features : int
+        As of `Embedding`.
+    bag : int
+        Tokens a step.
+    init, name : str
+        As of `Embedding`.
+
+    References
+    ----------
+    P. Bojanowski et al., "Enriching word vectors with subword information", TACL 5 (2017), section 3.2.
+    """
+
+    size: int
+    features: int
+    bag: int
+    init: str = "normal"
+    name: str | None = None
+
+    def __post_init__(self):
+        Embedding(self.size, self.features, self.init)
+        check_number("EmbeddingBag", "bag", self.bag, 1, 2**20, kind=int)
+
+    def output(self, signal: Signal) -> Signal:
+        _check_tokens("EmbeddingBag", self.size, signal)
+        return Signal(self.features, sequence=signal.sequence)
+
+    specs, pack = Embedding.specs, Embedding.pack  # its table is that of one token a step
+
+    def forward(self, call: Call, packed, x: Rows, layout: Layout, state, number: int):
+        width = padded(self.features, call.dtype)
+        y = call.zeros((len(x.values), width))
+        rows = layout.flat()
+        call.over_samples(
+            rows,
+            rows.running * width * self.bag,
+            lambda lo, hi: tokens.gather_bags(
+                packed[0], self.features, x.values.reshape(-1), self.bag, rows.active, rows.samples, y.reshape(-1), width,
+                self.features, lo, hi,
+            ),
+        )  # fmt: skip
+        return Rows(y, self.features), layout, (), x if call.keep else None
+
+    def backward(
+        self, call: Call, packed, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int
+    ):
+        at, rows = packed[1], layout.flat()
+        gradient[at : at + self.size * self.features] = 0
+        call.over(
+            self.features,
+            rows.running * self.features * self.bag,
+            lambda a, b: tokens.bag_gradient(
+                tape.values.reshape(-1), self.bag, dy.values.reshape(-1), dy.values.shape[1], self.features, rows.active,
+                rows.samples, gradient, at, a, b,
+            ),
+        )  # fmt: skip
+        return None, ()

@@ -24,10 +24,10 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import populate_array
 
-from numbarnn.kernels.compile import KernelCache, jit
+from numbarnn.kernels.compile import KernelCache, jit, source_stamp
 from numbarnn.kernels.cpu.denormals import FLUSH, apart, exchange
 from numbarnn.kernels.cpu.matmul import ONE, ZERO, multiply
-from numbarnn.kernels.cpu.simd import INDEX, panel_of
+from numbarnn.kernels.cpu.simd import INDEX, panel_of, panel_width, tile_table
 from numbarnn.kernels.element import cell_forward, cell_inner_forward, load, record_class, store
 from numbarnn.kernels.records import holds_own, unpack_records
 from numbarnn.kernels.scalar import inlined
@@ -103,6 +103,24 @@ class StepWeights(NamedTuple):
     cells: np.ndarray
     program: np.ndarray
     values: np.ndarray
+
+    def __reduce__(self):
+        made_for = self.values.dtype.str, panel_width(self.values.dtype), source_stamp()
+        return _revived, (tuple(self), made_for)
+
+
+def _revived(arrays, made_for):
+    """Return weights that were pickled, with the addresses of this process."""
+    dtype, *made_by = made_for
+    if made_by != [panel_width(dtype), source_stamp()]:
+        raise RuntimeError(
+            "these step weights were packed for another processor or by another version of numbarnn; pickle the model instead, and "
+            "call numbarnn.step_function where the weights are used"
+        )
+    weights = StepWeights(*arrays)
+    table = tile_table(dtype)
+    weights.program[: table.size] = table
+    return weights
 
 
 class _StepCache(KernelCache):

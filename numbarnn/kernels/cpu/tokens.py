@@ -72,3 +72,31 @@ def embedding_gradient(tokens, d, d_row, columns, active, batch, gradient, at, f
             goal = at + tokens[t * batch + n] * columns
             for j in range(first, last):
                 gradient[goal + j] += d[source + j]
+
+
+@jit
+def gather_bags(table, row, tokens, bag, active, batch, y, y_row, columns, lo, hi):
+    """Set y[t, n, :columns] to the sum of table[tokens[t, n, k]] over k < bag with tokens of 0 on, for the running rows."""
+    for t in range(active.size):
+        for n in range(lo, min(active[t], hi)):
+            at, goal = (t * batch + n) * bag, (t * batch + n) * y_row
+            for j in range(columns):
+                y[goal + j] = 0
+            for k in range(bag):
+                if tokens[at + k] >= 0:
+                    source = tokens[at + k] * row
+                    for j in range(columns):
+                        y[goal + j] += table[source + j]
+
+
+@jit
+def bag_gradient(tokens, bag, d, d_row, columns, active, batch, gradient, at, first, last):
+    """Add the rows of d to the rows of every token of their bags, columns [first, last); `gradient` holds zeros there."""
+    for t in range(active.size):
+        for n in range(active[t]):
+            own, source = (t * batch + n) * bag, (t * batch + n) * d_row
+            for k in range(bag):
+                if tokens[own + k] >= 0:
+                    goal = at + tokens[own + k] * columns
+                    for j in range(first, last):
+                        gradient[goal + j] += d[source + j]

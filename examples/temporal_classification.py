@@ -1,0 +1,230 @@
+"""Label strings whose places are unknown: what was said, and when, from recordings that only say what.
+
+Without a file: synthetic "speech". Every digit is a short chirp of three tones in noise, said faster or slower and louder or
+softer; a recording is a few of them with pauses, and all that training is told is their string. With ``--fsdd``, ``--yesno`` or
+``--cmudict`` and a path the same on real data: joined recordings of spoken digits, eight words yes or no, and letters to phones.
+``--plot FILE`` draws what the net says at every step, with the labels under it.
+"""
+
+import argparse
+import gzip
+import itertools
+import pathlib
+import re
+
+import numpy as np
+
+import numbarnn
+from numbarnn.metrics import label_errors
+
+BANDS = 12
+
+
+def synthetic(samples, seed):
+    """Return recordings, arrays (steps, bands) of energies, and their strings of digits."""
+    generator, tones = (
+        np.random.default_rng(seed),
+        np.random.default_rng(0).permuted(np.tile(np.arange(BANDS), (10, 1)), axis=1),
+    )
+    recordings, strings = [], []
+    for _ in range(samples):
+        string, parts = generator.integers(0, 10, generator.integers(1, 6)), []
+        for digit in string:
+            parts.append(np.zeros((generator.integers(2, 9), BANDS)))
+            for tone in tones[digit, :3]:
+                bump = np.exp(-0.5 * (np.arange(BANDS) - tone) ** 2)
+                parts.append(np.tile(generator.uniform(0.7, 1.3) * bump, (generator.integers(2, 6), 1)))
+        parts.append(np.zeros((generator.integers(2, 9), BANDS)))
+        energies = np.concatenate(parts)
+        recordings.append((energies + 0.2 * generator.standard_normal(energies.shape)).astype(np.float32))
+        strings.append("".join(map(str, string)))
+    return recordings, strings
+
+
+def mfcc(audio):
+    """Return 13 mel-frequency cepstral coefficients of 8 kHz audio (int16), a row for every 10 ms."""
+    x = np.asarray(audio, np.float64) / 32768
+    x = np.concatenate([x[:1], x[1:] - 0.97 * x[:-1]])
+    count = max(1, -(-(len(x) - 200) // 80) + 1)
+    x = np.concatenate([x, np.zeros(max(0, (count - 1) * 80 + 200 - len(x)))])
+    frames = x[np.arange(count)[:, None] * 80 + np.arange(200)] * np.hamming(200)
+    power = np.abs(np.fft.rfft(frames, 256)) ** 2 / 256
+    hertz = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 4000 / 700), 28) / 2595) - 1)
+    edges, bins = np.floor(257 * hertz / 8000), np.arange(129)
+    low, mid, high = (edges[k : 26 + k, None] for k in range(3))
+    bank = np.maximum(0, np.minimum((bins - low) / (mid - low), (high - bins) / (high - mid)))
+    energy = np.log(np.maximum(power @ bank.T, 1e-10))
+    k, n = np.arange(13)[:, None], np.arange(26)
+    cosines = np.sqrt(2 / 26) * np.cos(np.pi * k * (2 * n + 1) / 52)
+    cosines[0] /= np.sqrt(2)
+    return (energy @ cosines.T).astype(np.float32)
+
+
+def connected_digits(path, part, count):
+    """Return utterances of 3 to 7 joined digits of one speaker, and their strings; parts use recordings of their own."""
+    low, high, seed = {"train": (10, 49, 0), "dev": (5, 9, 1), "test": (0, 4, 2)}[part]
+    with np.load(path) as file:
+        audio, offsets = file["audio"], file["offsets"]
+        speakers, labels, index = file["speaker"].tolist(), file["label"].tolist(), file["index"].tolist()
+    where = {key: k for k, key in enumerate(zip(speakers, labels, index, strict=True))}
+    names, generator = sorted(set(speakers)), np.random.default_rng(seed)
+    features, strings = [], []
+    for _ in range(count):
+        length, speaker = int(generator.integers(3, 8)), names[int(generator.integers(0, 6))]
+        parts, string = [], ""
+        for _ in range(length):
+            digit, recording = int(generator.integers(0, 10)), int(generator.integers(low, high + 1))
+            gap, k = int(generator.integers(0, 801)), where[speaker, digit, recording]
+            parts += [audio[offsets[k] : offsets[k + 1]], np.zeros(gap, np.int16)]
+            string += str(digit)
+        features.append(mfcc(np.concatenate(parts)))
+        strings.append(string)
+    return features, strings
+
+
+def yes_no(path):
+    """Return recordings of eight words, and their strings: those that begin with no, and those that begin with yes."""
+    with np.load(path) as file:
+        rows, offsets, labels = file["mfcc"].astype(np.float32), file["offsets"], file["labels"]
+    words = [[("no", "yes")[word] for word in string] for string in labels]
+    recordings = [rows[a:b] for a, b in itertools.pairwise(offsets)]
+    parts = ([k for k in range(len(words)) if labels[k, 0] == first] for first in (0, 1))
+    return [([recordings[k] for k in part], [words[k] for k in part]) for part in parts]
+
+
+def pronunciations(path):
+    """Return {word: pronunciations} of the words of letters alone; a pronunciation is a tuple of phones without stress."""
+    found = {}
+    with gzip.open(path, "rt", encoding="latin-1") as file:
+        for line in file:
+            word, *phones = line.partition("#")[0].split()
+            word = re.sub(r"\(\d+\)$", "", word)
+            if word.isalpha() and word.isascii():
+                found.setdefault(word.lower(), []).append(tuple(phone.rstrip("012") for phone in phones))
+    return found
+
+
+def letters(words, copies=3):
+    """Return words as steps of one-hot letters, each letter `copies` times in a row, and numbered."""
+    rows = []
+    for word in words:
+        codes = np.frombuffer(word.encode(), np.uint8) - ord("a")
+        array = np.zeros((len(word), copies, 26 + copies), np.float32)
+        array[np.arange(len(word)), :, codes] = 1
+        array[:, np.arange(copies), 26 + np.arange(copies)] = 1
+        rows.append(array.reshape(-1, 26 + copies))
+    return rows
+
+
+def scaled(parts):
+    """Return lists of recordings scaled by mean and deviation of the first list."""
+    rows = np.concatenate(parts[0])
+    center, scale = rows.mean(axis=0), rows.std(axis=0)
+    return [[(part - center) / scale for part in recordings] for recordings in parts]
+
+
+def stacked(recordings, rows=6):
+    """Return recordings with so many rows side by side as one step."""
+    return [part[: len(part) // rows * rows].reshape(-1, rows * part.shape[1]) for part in recordings]
+
+
+def varied(recordings, strings, copies, seed):
+    """Return copies of recordings, slower or faster, of another colour and in noise, so that few are not learnt by heart."""
+    generator, more = np.random.default_rng(seed), []
+    for part in recordings * copies:
+        count = int(len(part) * generator.uniform(0.85, 1.15))
+        rows = part[np.linspace(0, len(part) - 1, count).round().astype(int)]
+        color, noise = generator.standard_normal(part.shape[1]), generator.standard_normal(rows.shape)
+        more.append((rows + 0.2 * color + 0.5 * noise).astype(np.float32))
+    return more, strings * copies
+
+
+def load(kind, path, samples=None, seed=0):
+    """Return pairs (inputs, strings) for training, holding out (or None) and testing, and settings.
+
+    The strings of a test word are a list of all that are right.
+    """
+    if kind == "fsdd":
+        train, held, test = (
+            connected_digits(path, part, count)
+            for part, count in (("train", samples or 4000), ("dev", 500), ("test", 500))
+        )
+        inputs = scaled([train[0], held[0], test[0]])
+        pairs = [(x, part[1]) for x, part in zip(inputs, (train, held, test), strict=True)]
+        return *pairs, {"epochs": 10, "hidden_size": 64, "batch_size": 16, "patience": 10}
+    if kind == "yesno":
+        train, test = yes_no(path)
+        x, test_x = scaled([train[0], test[0]])
+        x, y = varied(x, train[1], 16, seed)
+        settings = {"epochs": 15, "hidden_size": 24, "num_layers": 2, "dropout": 0.3, "batch_size": 8}
+        return (stacked(x), y), None, (stacked(test_x), test[1]), settings
+    if kind == "cmudict":
+        found = pronunciations(path)
+        words = np.array(sorted(found))[np.random.default_rng(0).permutation(len(found))].tolist()
+        train = [(word, phones) for word in words[14670:][:samples] for phones in found[word]]
+        held = letters(words[12000:14670]), [found[word][0] for word in words[12000:14670]]
+        test = letters(words[:12000]), [found[word] for word in words[:12000]]
+        # A few words have more phones than steps for them; they have no effect.
+        settings = {"epochs": 8, "hidden_size": 128, "batch_size": 64, "patience": 8, "infeasible": "zero"}
+        return (letters([word for word, _ in train]), [phones for _, phones in train]), held, test, settings
+    settings = {"epochs": 12, "hidden_size": 32, "batch_size": 16}
+    return synthetic(samples or 400, seed), None, synthetic(100, seed + 1), settings
+
+
+def errors_of(truth, strings):
+    """Return label errors; where there are several right strings, from the nearest."""
+    if truth and isinstance(truth[0], list) and isinstance(truth[0][0], tuple):
+        truth = [
+            min(every, key=lambda one, found=found: label_errors([one], [found]).edits)
+            for every, found in zip(truth, strings, strict=True)
+        ]
+    return label_errors(truth, strings)
+
+
+def main():
+    """Read, train, decode, align."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--fsdd", type=pathlib.Path, metavar="NPZ", help="audio of the free spoken digit data set")
+    kinds.add_argument("--yesno", type=pathlib.Path, metavar="NPZ", help="MFCC of the yesno recordings")
+    kinds.add_argument("--cmudict", type=pathlib.Path, metavar="GZ", help="the pronouncing dictionary of CMU")
+    parser.add_argument("--samples", type=int, help="recordings or words to train on")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--plot", metavar="FILE", help="write a picture (needs matplotlib)")
+    options = parser.parse_args()
+
+    kind = next((kind for kind in ("fsdd", "yesno", "cmudict") if getattr(options, kind)), "synthetic")
+    train, held, (test, truth), settings = load(kind, getattr(options, kind, None), options.samples, options.seed)
+    if options.epochs:
+        settings["epochs"] = options.epochs
+    classifier = numbarnn.TemporalClassifier("lstm", random_state=options.seed, verbose=1, **settings)
+    classifier.fit(*train, validation=held)
+
+    print()
+    beam = [hypotheses[0].labels for hypotheses in classifier.decode(test, beam_width=10)]
+    for name, strings in (("best path", classifier.predict(test)), ("beam search", beam)):
+        errors = errors_of(truth, strings)
+        print(
+            f"{name}: label error {errors.rate:.2%} ({errors.substitutions} substitutions, {errors.insertions} insertions, "
+            f"{errors.deletions} deletions of {errors.labels}), wrong strings {errors.sequence_error:.2%}"
+        )
+
+    place = max(range(min(50, len(test))), key=lambda k: len(beam[k]))
+    sample, string = test[place], truth[place][0] if kind == "cmudict" else truth[place]
+    print(f"\nA test sample of {len(sample)} steps, said: {' '.join(string)}")
+    for hypothesis in classifier.decode([sample], n_best=3)[0]:
+        print(f"  heard with log probability {hypothesis.log_probability:7.3f}: {' '.join(hypothesis.labels)}")
+    (alignment,) = classifier.align([sample], [string])
+    for label, first, last in zip(string, alignment.first, alignment.last, strict=True):
+        print(f"  {label} at steps {first} to {last}")
+
+    if options.plot:
+        from numbarnn.plots import plot_alignment
+
+        names = ["-", *classifier.classes_]
+        plot_alignment(classifier.predict_proba([sample])[0], alignment, names).figure.savefig(options.plot)
+
+
+if __name__ == "__main__":
+    main()

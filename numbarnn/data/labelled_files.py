@@ -1,0 +1,144 @@
+"""Readers of files with labelled sequences: UEA's ``.ts``, and columns of words and tags."""
+
+import gzip
+import os
+import re
+
+import numpy as np
+
+CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
+# Rows of CoNLL-U that are no syntactic words: "1-2" spans several, "8.1" is an empty node.
+_NO_WORD = re.compile(r"\d+[-.]\d+")
+
+
+def _lines(path):
+    """Yield (number, line without its end) of a text file, also compressed by gzip."""
+    with (gzip.open if os.fspath(path).endswith(".gz") else open)(path, "rt", encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            yield number, line.rstrip("\r\n")
+
+
+def read_ts(path: str | os.PathLike):
+    """Read sequences of the UEA and UCR archives: a line for each, channels parted by colons, numbers by commas, the label last.
+
+    Parameters
+    ----------
+    path : path-like
+        A ``.ts`` file, also compressed (.gz).
+
+    Returns
+    -------
+    X : list of (time steps, channels) float64 arrays
+        A missing value, "?", is NaN.
+    y : (n,) array or None
+        Labels as strings (``@classLabel true``), numbers (``@targetLabel true``), or None where the file has neither.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is no ``.ts`` file, has time stamps, or a line does not fit; with the number of the line.
+    """
+    header, data = {}, False
+    samples, labels = [], []
+    for number, line in _lines(path):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        if not data:
+            if not line.startswith("@"):
+                raise ValueError(
+                    f"line {number} of {os.fspath(path)!r} comes before @data and is no @header: {line[:40]!r}"
+                )
+            name, _, value = line[1:].partition(" ")
+            data = name.lower() == "data"
+            header[name.lower()] = value.strip()
+            if name.lower() == "timestamps" and value.strip().lower() == "true":
+                raise ValueError(f"{os.fspath(path)!r} has time stamps, which read_ts does not read")
+            continue
+        kind = next((k for k in ("classlabel", "targetlabel") if header.get(k, "").lower().startswith("true")), None)
+        *channels, label = line.split(":") if kind else (*line.split(":"), None)
+        try:
+            rows = [[float(v) if v.strip() != "?" else np.nan for v in channel.split(",")] for channel in channels]
+            label = float(label) if kind == "targetlabel" else label and label.strip()
+        except ValueError as error:
+            raise ValueError(f"line {number} of {os.fspath(path)!r} holds no numbers: {error}") from None
+        lengths = {len(row) for row in rows}
+        expected = int(header.get("dimensions", header.get("dimension", len(rows) or 1)))
+        if len(lengths) != 1 or len(rows) != expected:
+            raise ValueError(
+                f"line {number} of {os.fspath(path)!r} must have {expected} channels of one length, it has {len(rows)} of lengths "
+                f"{sorted(lengths)}"
+            )
+        samples.append(np.array(rows).T.copy())
+        labels.append(label)
+    if not data:
+        raise ValueError(f"{os.fspath(path)!r} has no @data: it is no .ts file")
+    return samples, np.array(labels) if labels and labels[0] is not None else None
+
+
+def read_conll(path: str | os.PathLike, columns=(0, 1), *, separator: str | None = "\t"):
+    """Read sentences from a file with a word and its annotations on each line and an empty line behind each sentence.
+
+    Parameters
+    ----------
+    path : path-like
+        CoNLL-U or any file of columns, also compressed (.gz).
+    columns : tuple of int or str
+        What to read: numbers from 0, negative ones from the end, or of CoNLL-U names ("form", "upos").
+    separator : str or None
+        Between columns; None: any white space, as in the files of CoNLL 2003.
+
+    Returns
+    -------
+    tuple with one list for each of `columns`, of one list of strings for each sentence: ``words, tags = read_conll(path)``
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If a line has other columns than the first, with its number, or there are no sentences.
+
+    Notes
+    -----
+    Lines that begin with # and have not the columns of the others are comments. Of CoNLL-U, ranges of words ("1-2") and empty nodes
+    ("8.1") are left out.
+    """
+    sentences, sentence, count, places = [], [], None, None
+    for number, line in _lines(path):
+        fields = line.split(separator)
+        if not line.strip():
+            if sentence:
+                sentences.append(sentence)
+                sentence = []
+            continue
+        if line.startswith("#") and len(fields) != count:
+            continue
+        if count is None:
+            count = len(fields)
+            places = [_place(column, count) for column in columns]
+        if len(fields) != count:
+            raise ValueError(f"line {number} of {os.fspath(path)!r} has {len(fields)} columns, the first has {count}")
+        if count == len(CONLLU) and _NO_WORD.fullmatch(fields[0]):
+            continue
+        sentence.append([fields[place] for place in places])
+    if sentence:
+        sentences.append(sentence)
+    if not sentences:
+        raise ValueError(f"{os.fspath(path)!r} has no sentences")
+    return tuple([[row[k] for row in sentence] for sentence in sentences] for k in range(len(places)))
+
+
+def _place(column, count):
+    if isinstance(column, str):
+        if count != len(CONLLU) or column not in CONLLU:
+            raise ValueError(
+                f"columns by name are those of CoNLL-U, {', '.join(CONLLU)}, in a file of {len(CONLLU)} columns; got "
+                f"{column!r} and {count} columns"
+            )
+        return CONLLU.index(column)
+    if not -count <= column < count:
+        raise ValueError(f"there is no column {column} among {count}")
+    return column

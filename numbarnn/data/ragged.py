@@ -1,0 +1,146 @@
+"""Samples of different lengths without padding: all steps in one array, and where each sample begins."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from numbarnn.data.batches import Batch, digest
+from numbarnn.errors import ShapeError
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """Samples one after the other.
+
+    A sequence of arrays, one a sample, which are views.
+
+    Parameters
+    ----------
+    values : (steps of all samples, ...) array
+    offsets : (samples + 1,) int64 array
+        Sample i is ``values[offsets[i]:offsets[i + 1]]``.
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        If offsets are not integers that rise from 0 to the number of steps.
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray
+
+    def __post_init__(self):
+        values, offsets = np.asarray(self.values), np.asarray(self.offsets)
+        if values.ndim == 0 or offsets.ndim != 1 or offsets.size == 0:
+            raise ShapeError(
+                f"offsets must have shape (samples + 1,) and values an axis of steps, got {offsets.shape} and {values.shape}"
+            )
+        if offsets.dtype.kind not in "iu":
+            raise TypeError(f"offsets must be integers, got dtype {offsets.dtype}")
+        offsets = offsets.astype(np.int64)
+        falls = np.flatnonzero(np.diff(offsets) < 0)
+        if falls.size:
+            at = falls[0]
+            raise ValueError(
+                f"offsets must rise, offsets[{at}] is {offsets[at]} and offsets[{at + 1}] {offsets[at + 1]}"
+            )
+        if offsets[0] != 0 or offsets[-1] != len(values):
+            raise ValueError(
+                f"offsets must run from 0 to the number of steps {len(values)}, they run from {offsets[0]} to {offsets[-1]}"
+            )
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "offsets", offsets)
+
+    @classmethod
+    def of(cls, values, lengths) -> "Ragged":
+        """Return the samples of given lengths in an array of all steps."""
+        return cls(values, np.concatenate([[0], np.cumsum(np.asarray(lengths, np.int64))]))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Steps of each sample."""
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, sample: int) -> np.ndarray:
+        if not -len(self) <= sample < len(self):
+            raise IndexError(f"there is no sample {sample} among {len(self)}")
+        sample %= len(self)
+        return self.values[self.offsets[sample] : self.offsets[sample + 1]]
+
+    def steps_of(self, rows) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the steps of some samples stand, (samples, longest), and which of these places are theirs."""
+        lengths = self.lengths[rows]
+        places = np.arange(lengths.max(initial=0))
+        valid = places < lengths[:, None]
+        return np.where(valid, self.offsets[:-1][rows][:, None] + places, 0), valid
+
+    def padded(self, rows, fill=0) -> np.ndarray:
+        """Return some samples as one array, `fill` past each length."""
+        places, valid = self.steps_of(rows)
+        array = self.values[places]
+        array[~valid] = fill
+        return array
+
+    def take(self, rows) -> "Ragged":
+        """Return some samples."""
+        places, valid = self.steps_of(rows)
+        return Ragged.of(self.values[places[valid]], self.lengths[rows])
+
+
+class RaggedSource:
+    """Batches of samples of different lengths, in a new random order every epoch, each as long as its longest sample.
+
+    Parameters
+    ----------
+    x : Ragged
+    y : Ragged or (samples,) array
+    sample_weight : Ragged or (samples,) array, optional
+    batch_size : int
+    shuffle : bool
+    """
+
+    unit = "samples"
+
+    def __init__(self, x: Ragged, y, sample_weight=None, *, batch_size: int = 32, shuffle: bool = True):
+        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+            raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
+        self.x, self.y, self.sample_weight = x, y, sample_weight
+        self.batch_size, self.shuffle = int(batch_size), bool(shuffle)
+        self.items = len(x)
+
+    def __len__(self) -> int:
+        return -(-self.items // self.batch_size)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what the batches follow from."""
+        found = {"batch_size": self.batch_size, "shuffle": self.shuffle}
+        for name in ("x", "y", "sample_weight"):
+            data = getattr(self, name)
+            found[name] = digest(name, data.values if isinstance(data, Ragged) else data)
+        return {**found, "offsets": digest("offsets", self.x.offsets)}
+
+    def part(self, rows, shuffle: bool) -> "RaggedSource":
+        """Return a source of some samples."""
+        y, weight = (
+            data.take(rows) if isinstance(data, Ragged) else _rows(data, rows) for data in (self.y, self.sample_weight)
+        )
+        return RaggedSource(self.x.take(rows), y, weight, batch_size=self.batch_size, shuffle=shuffle)
+
+    def batches(self, generator: np.random.Generator) -> Iterator[Batch]:
+        """Yield one epoch."""
+        order = generator.permutation(self.items) if self.shuffle else np.arange(self.items)
+        for first in range(0, self.items, self.batch_size):
+            rows = order[first : first + self.batch_size]
+            y = self.y.padded(rows, -1) if isinstance(self.y, Ragged) else self.y[rows]
+            weight = self.sample_weight
+            weight = weight.padded(rows) if isinstance(weight, Ragged) else _rows(weight, rows)
+            yield Batch(self.x.padded(rows), y, self.x.lengths[rows], weight)
+
+
+def _rows(array, rows):
+    return None if array is None else array[rows]

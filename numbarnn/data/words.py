@@ -1,0 +1,106 @@
+"""Words as numbers: by themselves, by their beginnings and endings, and by how they are written."""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class WordFeatures:
+    """Which features of a word a model sees; each is a token, and `numbarnn.EmbeddingBag` adds up their vectors.
+
+    ========  ============================================  =======================
+    feature   of "Unhappier"                                 option
+    ========  ============================================  =======================
+    word      Unhappier                                      always
+    lower     unhappier                                      ``lower=True``
+    prefix    u, un, unh (of the word in lower case)         ``prefix=3``
+    suffix    r, er, ier (of the word in lower case)         ``suffix=3``
+    shape     Xx: capitals X, small letters x, digits 9,     ``shape=True``
+              other signs as they are; repetitions once
+    ========  ============================================  =======================
+
+    A feature that is not known, such as a new word itself, adds nothing; its other features still do.
+
+    Parameters
+    ----------
+    prefix, suffix : int
+        Longest beginning and ending.
+    shape, lower : bool
+    min_count : int
+        Features seen less often in training are not known. From 2 on, a model learns from rare words what to make of a new one.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+    """
+
+    prefix: int = 0
+    suffix: int = 0
+    shape: bool = False
+    lower: bool = False
+    min_count: int = 1
+
+    def __post_init__(self):
+        for name, least in (("prefix", 0), ("suffix", 0), ("min_count", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+                raise ValueError(f"WordFeatures: {name} must be an integer of at least {least}, got {value!r}")
+
+    @property
+    def bag(self) -> int:
+        """Features of a word."""
+        return 1 + self.prefix + self.suffix + bool(self.shape) + bool(self.lower)
+
+    def of(self, word: str) -> tuple:
+        """Return the features of a word, each with its place among them; None where the word is too short for one."""
+        low = word.lower()
+        found = [word]
+        found += [low] if self.lower else []
+        found += [low[:n] if len(low) >= n else None for n in range(1, self.prefix + 1)]
+        found += [low[-n:] if len(low) >= n else None for n in range(1, self.suffix + 1)]
+        found += [word_shape(word)] if self.shape else []
+        return tuple(None if feature is None else (place, feature) for place, feature in enumerate(found))
+
+    def learn(self, words) -> "WordTable":
+        """Return the features of words as tokens, those that are frequent enough."""
+        counts = Counter()
+        for word, count in Counter(words).items():
+            for feature in self.of(word):
+                counts[feature] += count
+        counts.pop(None, None)
+        known = sorted(feature for feature, count in counts.items() if count >= self.min_count)
+        if not known:
+            raise ValueError(f"no feature of the words comes {self.min_count} times; lower min_count")
+        return WordTable(self, tuple(known))
+
+
+def word_shape(word: str) -> str:
+    """Return how a word is written: "McDonald-97" is "XxXx-9"."""
+    kinds = ("X" if c.isupper() else "x" if c.isalpha() else "9" if c.isdigit() else c for c in word)
+    return "".join(kind for kind, _ in groupby(kinds))
+
+
+@dataclass(frozen=True)
+class WordTable:
+    """The features that a model knows; a feature's token is its place."""
+
+    features: WordFeatures
+    known: tuple
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+    @cached_property
+    def _places(self):
+        return {None: -1, **{feature: place for place, feature in enumerate(self.known)}}
+
+    def encode(self, words) -> np.ndarray:
+        """Return the tokens of words, (words, bag) int32, -1 for what is not known."""
+        words = list(words)
+        rows = {word: [self._places.get(feature, -1) for feature in self.features.of(word)] for word in set(words)}
+        return np.array([rows[word] for word in words], np.int32).reshape(-1, self.features.bag)

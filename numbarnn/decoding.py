@@ -1,0 +1,277 @@
+"""From CTC's outputs to label strings, and from label strings to their places.
+
+All functions take logits (samples, time steps, classes) of a model trained with `numbarnn.losses.CTC`, and `lengths`. Steps past a
+length do not exist. Everything is computed in float64.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from numbarnn import ctc, parallel
+from numbarnn.errors import ShapeError
+from numbarnn.inputs import check_lengths
+from numbarnn.kernels.cpu import decoding as kernels
+from numbarnn.label_strings import Labels, as_labels
+
+
+class Hypothesis(NamedTuple):
+    """A label string and what is known of its probability.
+
+    Attributes
+    ----------
+    labels : tuple
+    log_probability : float
+        Sum over the alignments that were looked at, in nats: all of them where the beam dropped nothing, else a lower bound.
+    """
+
+    labels: tuple
+    log_probability: float
+
+
+class Alignment(NamedTuple):
+    """The most probable alignment of a label string.
+
+    Attributes
+    ----------
+    path : (steps,) int64
+        Class of every step, the blank included.
+    first, last : (labels,) int64
+        First and last step of each label.
+    log_probability : float
+        Of this alignment, in nats.
+    """
+
+    path: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    log_probability: float
+
+
+def best_path(logits, lengths=None, *, blank: int = 0) -> list[np.ndarray]:
+    """Return the label string of the most probable class of every step, one array a sample (Graves et al. 2006, section 3.2).
+
+    The string of the most probable *alignment*, not always the most probable string: see `beam_search`.
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        If an argument does not fit.
+    """
+    logits, lengths, blank = _checked(logits, lengths, blank)
+    paths = logits.argmax(axis=2)
+    return [collapse(path[:count], blank) for path, count in zip(paths, lengths, strict=True)]
+
+
+def collapse(path, blank: int = 0) -> np.ndarray:
+    """Return the label string of an alignment: equal neighbours merged, then blanks left out."""
+    path = np.asarray(path)
+    fresh = np.ones(len(path), bool)
+    fresh[1:] = path[1:] != path[:-1]
+    return path[fresh & (path != blank)]
+
+
+def beam_search(
+    logits, lengths=None, *, beam_width: int = 10, n_best: int = 1, blank: int = 0, n_threads: int | None = None
+) -> list[list[Hypothesis]]:
+    """Return the most probable label strings of each sample, the best first, by prefix beam search.
+
+    Parameters
+    ----------
+    logits, lengths : arrays
+        See `numbarnn.decoding`.
+    beam_width : int
+        Prefixes kept at every step. With a beam as wide as there are prefixes the result is exact.
+    n_best : int
+        At most so many strings, up to `beam_width`; fewer where there are fewer of positive probability.
+    blank : int
+    n_threads : int, optional
+        Results do not depend on it.
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        If an argument does not fit.
+
+    References
+    ----------
+    A. Graves et al., ICML 2006, section 3.2; A. Hannun et al., "First-pass large vocabulary continuous speech recognition using
+    bi-directional recurrent DNNs", arXiv:1408.2873 (2014), algorithm 1, without its language model.
+    """
+    logits, lengths, blank = _checked(logits, lengths, blank)
+    for name, value in (("beam_width", beam_width), ("n_best", n_best)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    if n_best > beam_width:
+        raise ValueError(f"n_best is {n_best}, but a beam of {beam_width} keeps no more strings than that")
+    samples, steps, classes = logits.shape
+    logs = _log_softmax(logits).reshape(-1)
+    labels = np.zeros((samples, n_best, steps), np.int32)
+    counts, scores = np.empty((samples, n_best), np.int64), np.empty((samples, n_best))
+    operations = float(lengths.sum()) * beam_width * (classes + beam_width) * 4
+    jobs = []
+    for first, last in parallel.shares(samples, operations, parallel.check_threads(n_threads)):
+        tree, entries = np.empty((4, steps * beam_width + 1), np.int64), np.empty((4, beam_width), np.int64)
+        sums, marks = np.empty((5, beam_width)), np.empty(classes, np.int64)
+        jobs.append(
+            functools.partial(
+                kernels.beam_search, logs, steps, classes, lengths, blank, int(beam_width), int(n_best), tree, entries, sums,
+                marks, labels, counts, scores, first, last,
+            )
+        )  # fmt: skip
+    parallel.run(jobs)
+    return [
+        [
+            Hypothesis(tuple(string[:count].tolist()), float(score))
+            for string, count, score in zip(labels[n], counts[n], scores[n], strict=True)
+            if count >= 0
+        ]
+        for n in range(samples)
+    ]
+
+
+def align(logits, labels, lengths=None, *, blank: int = 0) -> list[Alignment]:
+    """Return the most probable alignment of each sample's label string (Viterbi).
+
+    Parameters
+    ----------
+    labels : array, list or tuple
+        Label strings, in a form of `numbarnn.label_strings.as_labels`.
+
+    Raises
+    ------
+    ShapeError
+        If a string has more labels (and blanks between equal ones) than its sample has steps.
+    ShapeError, TypeError, TokenError, ValueError
+        If an argument does not fit.
+    """
+    logits, lengths, blank = _checked(logits, lengths, blank)
+    logs, labels, skip = _states(logits, labels, lengths, blank)
+    samples, steps, states = logs.shape
+    best = np.full((samples, states), -np.inf)
+    best[:, 0] = 0.0
+    came = np.zeros((samples, steps, states), np.int8)
+    for t in range(steps):
+        ways = _ways(best, skip)
+        came[:, t] = ways.argmax(axis=0)
+        running = (t < lengths)[:, None]
+        best = np.where(running, ways.max(axis=0) + logs[:, t], best)
+    found = []
+    for n, string in enumerate(labels.rows()):
+        state = 2 * len(string)
+        if len(string) and best[n, state - 1] > best[n, state]:
+            state -= 1
+        score, visited = float(best[n, state]), np.empty(lengths[n], np.int64)
+        if score == -np.inf:
+            raise ValueError(f"the label string of sample {n} has probability zero: it has no alignment")
+        for t in range(lengths[n] - 1, -1, -1):
+            visited[t] = state
+            state -= came[n, t, state]
+        symbols = np.full(2 * len(string) + 1, blank)
+        symbols[1::2] = string
+        ends = [np.flatnonzero(visited == 2 * k + 1) for k in range(len(string))]
+        first, last = (np.array([places[edge] for places in ends], np.int64) for edge in (0, -1))
+        found.append(Alignment(symbols[visited], first, last, score))
+    return found
+
+
+def occupancy(logits, labels, lengths=None, *, blank: int = 0) -> list[np.ndarray]:
+    """Return the probability that each place of the label string is taken at each step, given the string.
+
+    Returns
+    -------
+    list of (steps, 2 labels + 1) arrays
+        Columns: blank, first label, blank, ..., last label, blank. Rows add up to 1. Summed by class they are what the gradient of
+        the loss subtracts from the softmax.
+
+    Raises
+    ------
+    As `align`.
+    """
+    logits, lengths, blank = _checked(logits, lengths, blank)
+    logs, labels, skip = _states(logits, labels, lengths, blank)
+    samples, steps, states = logs.shape
+    forward = np.full((samples, steps + 1, states), -np.inf)
+    forward[:, 0, 0] = 0.0
+    for t in range(steps):
+        forward[:, t + 1] = np.logaddexp.reduce(_ways(forward[:, t], skip)) + logs[:, t]
+    backward = np.full((samples, states), -np.inf)
+    result = np.empty((samples, steps, states))
+    rows = np.arange(samples)
+    onward = np.zeros_like(skip)
+    onward[:, :-2] = skip[:, 2:]
+    for t in range(steps - 1, -1, -1):
+        ending = lengths == t + 1
+        backward[rows[ending], 2 * labels.counts[ending]] = 0.0
+        some = ending & (labels.counts > 0)
+        backward[rows[some], 2 * labels.counts[some] - 1] = 0.0
+        result[:, t] = forward[:, t + 1] + backward
+        weighed = backward + logs[:, t]
+        ways = np.stack([weighed, _shifted(weighed, -1), np.where(onward, _shifted(weighed, -2), -np.inf)])
+        backward = np.where((t < lengths)[:, None], np.logaddexp.reduce(ways), -np.inf)
+    found = []
+    for n, count in enumerate(labels.counts):
+        part = result[n, : lengths[n], : 2 * count + 1]
+        whole = np.logaddexp.reduce(part, axis=1, keepdims=True) if part.size else part
+        if np.isneginf(whole).any():
+            raise ValueError(f"the label string of sample {n} has probability zero: there is nothing to share out")
+        found.append(np.exp(part - whole))
+    return found
+
+
+def _checked(logits, lengths, blank):
+    array = np.asarray(logits)
+    if array.ndim != 3 or 0 in array.shape:
+        raise ShapeError(f"logits must have shape (samples, time steps, classes), got {array.shape}")
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"logits must be numbers, got dtype {array.dtype}")
+    lengths = check_lengths(lengths, *array.shape[:2])
+    lengths = np.full(len(array), array.shape[1], np.int64) if lengths is None else lengths
+    blank = ctc.check_blank(blank)
+    if blank >= array.shape[2]:
+        raise ValueError(f"blank is class {blank}; logits have {array.shape[2]} classes, 0 to {array.shape[2] - 1}")
+    running = np.arange(array.shape[1]) < lengths[:, None]
+    array = np.where(running[:, :, None], array, 0).astype(np.float64)
+    bad = np.isnan(array) | np.isposinf(array) | np.isneginf(array).all(axis=2, keepdims=True)
+    if bad.any():
+        place = ", ".join(map(str, np.argwhere(bad)[0]))
+        raise ValueError(
+            f"logits hold {np.count_nonzero(bad)} values that are NaN or inf, or -inf for all classes, the first at [{place}]"
+        )
+    return array, lengths, blank
+
+
+def _log_softmax(logits):
+    shifted = logits - logits.max(axis=2, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=2, keepdims=True))
+
+
+def _states(logits, labels, lengths, blank) -> tuple[np.ndarray, Labels, np.ndarray]:
+    """Return the log softmax (samples, steps, 2 longest + 1) at the places of the strings, the strings, and what is skipped to."""
+    samples, steps, classes = logits.shape
+    labels = as_labels(labels, samples, "labels")
+    ctc.check_labels(labels, classes, blank, "labels")
+    ctc.check_lengths(labels, lengths, "Such strings have no alignment")
+    padded, longest = labels.padded(), max(1, int(labels.counts.max(initial=0)))
+    symbols = np.full((samples, 2 * longest + 1), blank)
+    symbols[:, 1::2] = np.where(padded >= 0, padded, blank)
+    skip = np.zeros(symbols.shape, bool)
+    skip[:, 3::2] = symbols[:, 3::2] != symbols[:, 1:-2:2]
+    places = np.broadcast_to(symbols[:, None], (samples, steps, symbols.shape[1]))
+    return np.take_along_axis(_log_softmax(logits), places, axis=2), labels, skip
+
+
+def _shifted(values, by):
+    """Return values moved along the last axis, with -inf where nothing comes from."""
+    result = np.full_like(values, -np.inf)
+    if by > 0:
+        result[..., by:] = values[..., :-by]
+    else:
+        result[..., :by] = values[..., -by:]
+    return result
+
+
+def _ways(values, skip):
+    """Return what comes from the same place, from the one before, and from the one before that where that is allowed."""
+    return np.stack([values, _shifted(values, 1), np.where(skip, _shifted(values, 2), -np.inf)])

@@ -1,0 +1,196 @@
+"""Connectionist temporal classification: the loss of label strings whose places are unknown, with its gradient."""
+
+import math
+
+import llvmlite.ir as ir
+import numpy as np
+from numba.core import types
+from numba.extending import intrinsic
+
+from numbarnn.kernels.compile import jit
+from numbarnn.kernels.cpu.simd import lanes_of
+from numbarnn.kernels.cpu.trellis import FLOOR, backward_states, forward_states, occupy_states, weigh_states
+from numbarnn.kernels.scalar import exp, inlined, split_exp, total
+
+_LN2 = math.log(2.0)
+
+
+@inlined
+def width_of(labels, lanes):
+    """Return the numbers in a row of states for so many labels: whole vectors, with two numbers behind the last blank."""
+    return -(-(labels + 2) // lanes) * lanes
+
+
+def scratch_of(steps, labels, lanes):
+    """Return the mantissas, and the exponents, that `ctc` needs as scratch for one sample."""
+    width = width_of(labels, lanes)
+    return (3 * steps + 9) * width + steps + 2 * lanes
+
+
+@intrinsic
+def _key(typingctx, x):
+    """Return an integer that is larger where x is: its bits, those of negative numbers turned round."""
+
+    def codegen(context, builder, signature, args):
+        kind = context.get_value_type(signature.return_type)
+        bits = builder.bitcast(args[0], kind)
+        sign = builder.ashr(bits, kind(kind.width - 1))
+        return builder.xor(bits, builder.lshr(sign, kind(1)))
+
+    return (types.int32 if x == types.float32 else types.int64)(x), codegen
+
+
+@intrinsic
+def _of_key(typingctx, key):
+    """Return the number of a `_key`."""
+
+    def codegen(context, builder, signature, args):
+        kind = args[0].type
+        sign = builder.ashr(args[0], kind(kind.width - 1))
+        bits = builder.xor(args[0], builder.lshr(sign, kind(1)))
+        return builder.bitcast(bits, ir.FloatType() if kind.width == 32 else ir.DoubleType())
+
+    return (types.float32 if key == types.int32 else types.float64)(key), codegen
+
+
+@inlined
+def largest(values, at, count):
+    """Return the largest of values[at : at + count]: of integers, whose order of comparison LLVM may choose (floats: 5x slower)."""
+    best = _key(values[at])
+    for j in range(at + 1, at + count):
+        best = max(best, _key(values[j]))
+    return _of_key(best)
+
+
+@inlined
+def _clear(values, at, count):
+    for j in range(at, at + count):
+        values[j] = values.dtype.type(0)
+
+
+@inlined
+def _zeros(mantissas, exponents, at, count):
+    for j in range(at, at + count):
+        mantissas[j] = mantissas.dtype.type(0)
+        exponents[j] = FLOOR
+
+
+@inlined
+def _one(mantissas, exponents, at):
+    mantissas[at] = mantissas.dtype.type(1)
+    exponents[at] = 0
+
+
+@inlined
+def _emissions(logits, at, top, labels, first, count, width, mantissas, exponents, goal):
+    """Set emission k, goal <= goal + k < width, to exp(logits of label k - top), zero behind the last label."""
+    for k in range(count):
+        mantissas[goal + k] = logits[at + labels[first + k]] - top
+    for k in range(count, width):
+        mantissas[goal + k] = mantissas.dtype.type(-np.inf)
+    for k in range(goal, goal + width):
+        mantissas[k], exponents[k] = split_exp(mantissas[k])
+
+
+@inlined
+def _skips(labels, first, count, exponents, at, width):
+    """Set integers to 1 where label k may follow label k - 1 without a blank between them, else to 0."""
+    for k in range(width):
+        exponents[at + k] = 1 if 0 < k < count and labels[first + k] != labels[first + k - 1] else 0
+
+
+@jit
+def ctc(
+    logits, row, samples, classes, lengths, labels, starts, blank, scales, zero, losses, dlogits, mantissas, exponents,
+    first, last,
+):  # fmt: skip
+    """Set losses[i] = -log p(labels of sample i | logits), and the gradient of ``sum scales * losses`` in `dlogits`.
+
+    p is the sum over all alignments of the product of softmax(logits[t]) at their symbols (Graves et al. 2006, equations 3 and 6
+    to 15); the gradient is scales[i] (softmax - occupancy), where the occupancy of a class is the probability that the alignment
+    is there. Softmax is shifted by the largest logit and its denominators are kept apart: they cancel from the occupancy. A
+    sample whose scale is 0 is not looked at: loss and gradient are zero. Where logits of -inf leave no alignment, the loss is
+    infinite, or 0 if `zero`, and the gradient is zero.
+
+    logits : in, 1-D: step t of sample i at ``(t * samples + i) * row``; dlogits : out, another array; its padding becomes zero
+    lengths : (samples,) steps, in; labels : int32, in; starts : (samples + 1,) where each sample's labels begin, in
+    scales, losses : (samples,) float64, in, out; mantissas, exponents : `scratch_of` numbers and integers of their size, scratch
+    """
+    lanes = lanes_of(mantissas)
+    steps_of_all = logits.size // (row * samples)
+    kind = mantissas.dtype.type
+    for i in range(first, last):
+        steps, begin, count = lengths[i], starts[i], starts[i + 1] - starts[i]
+        for t in range(0 if scales[i] == 0.0 else steps, steps_of_all):
+            _clear(dlogits, (t * samples + i) * row, row)
+        losses[i] = 0.0
+        if scales[i] == 0.0:
+            continue
+        width = width_of(count, lanes)
+        blanks = (steps + 1) * 2 * width
+        emissions = blanks + steps
+        states = emissions + steps * width
+        weighed, shares, skips = states + 2 * width, states + 4 * width + lanes, states + 4 * width + lanes
+        _zeros(mantissas, exponents, 0, 2 * width)
+        _one(mantissas, exponents, 0)
+        _skips(labels, begin, count, exponents, skips, width + lanes)
+        # Forward; the exponents of `shares` are free for the skips, as shares are plain numbers.
+        logs, product = 0.0, 1.0
+        for t in range(steps):
+            at = (t * samples + i) * row
+            top = largest(logits, at, classes)
+            for j in range(classes):
+                dlogits[at + j] = exp(logits[at + j] - top)
+            whole = total(dlogits, at, classes)
+            factor = dlogits.dtype.type(scales[i] / whole)
+            for j in range(classes):
+                dlogits[at + j] *= factor
+            _clear(dlogits, at + classes, row - classes)
+            product *= whole
+            if product > 1e200:
+                logs += math.log(product)
+                product = 1.0
+            emission = emissions + t * width
+            _emissions(logits, at, top, labels, begin, count, width, mantissas, exponents, emission)
+            mantissas[blanks + t], exponents[blanks + t] = split_exp(logits[at + blank] - top)
+            source = t * 2 * width
+            for k in range(0, width, lanes):
+                forward_states(mantissas, exponents, source, source + 2 * width, width, emission, blanks + t, skips, k)
+        # The alignments end in the last blank or the last label.
+        end = steps * 2 * width + count
+        peak, whole = exponents[end], float(mantissas[end])
+        if count > 0:
+            other = end + width - 1
+            if exponents[other] > peak:
+                whole = whole * 2.0 ** max(peak - exponents[other], -1100) + mantissas[other]
+                peak = exponents[other]
+            else:
+                whole += mantissas[other] * 2.0 ** max(exponents[other] - peak, -1100)
+        if whole == 0.0:
+            losses[i] = (0.0 if zero else math.inf) + 0.0 * product  # NaN stays
+            for t in range(steps):
+                _clear(dlogits, (t * samples + i) * row, row)
+            continue
+        value = logs + math.log(product) - math.log(whole) - peak * _LN2
+        losses[i] = 0.0 if value < 0.0 else value  # by rounding; NaN stays
+        # Backward.
+        factor = kind(1.0 / whole)
+        _zeros(mantissas, exponents, states, 2 * width)
+        _zeros(mantissas, exponents, weighed + 2 * width, lanes)
+        _one(mantissas, exponents, states + count)
+        if count > 0:
+            _one(mantissas, exponents, states + width + count - 1)
+        for t in range(steps - 1, -1, -1):
+            at = (t * samples + i) * row
+            for k in range(0, 2 * width, lanes):
+                occupy_states(mantissas, exponents, (t + 1) * 2 * width, states, shares, factor, peak, k)
+            in_blanks, in_labels = total(mantissas, shares, count + 1), total(mantissas, shares + width, count)
+            share = dlogits.dtype.type(scales[i] / (in_blanks + in_labels))
+            dlogits[at + blank] -= share * in_blanks
+            for k in range(count):
+                dlogits[at + labels[begin + k]] -= share * mantissas[shares + width + k]
+            if t > 0:
+                for k in range(0, width, lanes):
+                    weigh_states(mantissas, exponents, states, weighed, width, emissions + t * width, blanks + t, k)
+                for k in range(0, width, lanes):
+                    backward_states(mantissas, exponents, weighed, states, width, skips, k)
