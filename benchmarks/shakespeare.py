@@ -16,6 +16,8 @@ def numbarnn_run(text, n_threads):
     """Yield (seconds, nats on the held-out end) after every epoch."""
     import numbarnn
 
+    # Compiling, or loading what was compiled, is told among the start-up figures.
+    numbarnn.CharLM("lstm", HIDDEN, LAYERS, n_threads=n_threads).fit(text[: 4 * BATCH * STEPS], 1, verbose=0)
     lm = numbarnn.CharLM("lstm", HIDDEN, LAYERS, n_threads=n_threads)
     cut = len(text) - int(len(text) * HELD)
     lm.fit(text[: 20 * BATCH * STEPS] + "".join(sorted(set(text))), 0, verbose=0)

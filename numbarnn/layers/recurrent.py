@@ -485,7 +485,7 @@ class Recurrent(Layer):
             lanes = panel_width(dtype)
             call.over(
                 len(cell.planes) * width // lanes,
-                layout.running * len(cell.planes) * width,
+                layout.running * len(cell.planes) * width * 14.0,  # additions that wait for memory
                 lambda a, b, scratch: tokens.token_gradient(
                     x.values, x.size, flat, plane, width, step, hidden, layout.active, samples, scratch, gradient, places, a, b
                 ),
