@@ -82,7 +82,7 @@ def _parser():
         "train",
         help="train a language model on a text file",
         description="Train a language model of characters, bytes or words on a text file, with char-rnn's defaults.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=forecast_command.HelpFormatter,
     )
     train.add_argument("file", type=pathlib.Path, metavar="FILE", help="text file")
     train.add_argument("-o", "--output", type=pathlib.Path, help="model file (default: FILE with .safetensors)")
@@ -132,7 +132,7 @@ def _parser():
         "sample",
         help="let a model write",
         description="Let a saved language model write.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=forecast_command.HelpFormatter,
     )
     sample.add_argument("model", type=pathlib.Path, metavar="MODEL", help="file of a trained model")
     sample.add_argument(

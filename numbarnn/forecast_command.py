@@ -12,6 +12,15 @@ from numbarnn.forecasting import Forecaster
 from numbarnn.recipes import recurrent_names
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """Adds the default to the help of every option that has one and does not say it itself."""
+
+    def _get_help_string(self, action):
+        said = "(default" in action.help or not (action.default or type(action.default) in (int, float))
+        hidden = said or action.default is argparse.SUPPRESS
+        return action.help if hidden else f"{action.help} (default: %(default)s)"
+
+
 def add_command(commands) -> None:
     """Add the command to the subparsers of `numbarnn.cli`."""
     parser = commands.add_parser(
@@ -20,7 +29,7 @@ def add_command(commands) -> None:
         description="Train a recurrent net to forecast a column of a CSV file, print its errors on the last part of the file "
         "beside those of simple baselines on the same windows, forecast what comes after, write forecasts, picture and model. "
         "Without a file it runs on a synthetic hourly weather series.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         "file", type=pathlib.Path, nargs="?", metavar="FILE", help="CSV file with a header, a row a time"
