@@ -1,5 +1,6 @@
 """Registries as parameters, and the helpers that all tests share."""
 
+import cuda_device  # noqa: F401 - before Numba
 import naive
 import numpy as np
 import pytest

@@ -13,8 +13,14 @@ from numba.extending import intrinsic, overload, register_jitable
 
 # A sum may be taken in any order, as many terms at a time as a vector holds; nothing else may.
 unordered = register_jitable(fastmath={"reassoc", "nsz"})
-# For helpers of cells: the function stays callable from Python, and inside a kernel LLVM inlines it always.
-inlined = register_jitable(forceinline=True)
+# What `inlined` has seen: CUDA's half of Numba must be told of each (`numbarnn.kernels.cuda.typing`).
+INLINED = []
+
+
+def inlined(function):
+    """Mark a helper of cells: the function stays callable from Python, and inside a kernel LLVM inlines it always."""
+    INLINED.append(function)
+    return register_jitable(forceinline=True)(function)
 
 
 @intrinsic

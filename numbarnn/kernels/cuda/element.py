@@ -1,0 +1,33 @@
+"""Tuples of a cell's numbers from memory and back: `numbarnn.kernels.element` for pointers.
+
+The stand-ins `cell_forward` and so on are the CPU's; Numba learns in `numbarnn.kernels.cuda.typing` what they are on CUDA. The
+functions here are what the simulator runs.
+"""
+
+from numbarnn.kernels.element import (
+    added,
+    cell_backward,
+    cell_forward,
+    cell_inner_backward,
+    cell_inner_forward,
+)
+
+__all__ = [
+    "added", "cell_backward", "cell_forward", "cell_inner_backward", "cell_inner_forward", "count_of", "load", "store",
+]  # fmt: skip
+
+
+def count_of(cell, role):
+    """Return how many planes, states ... (`role`) a cell has."""
+    return len(getattr(cell, role))
+
+
+def load(cell, role, values, at, stride):
+    """Return the tuple of ``values[at + i * stride]`` for the record's `role`: its planes, states ..."""
+    return tuple(values[at + i * stride] for i in range(len(getattr(cell, role))))
+
+
+def store(cell, role, values, at, stride, numbers):
+    """Store a tuple as `load` would read it."""
+    for i, number in enumerate(numbers):
+        values[at + i * stride] = number

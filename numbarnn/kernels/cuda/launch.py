@@ -1,0 +1,151 @@
+"""How kernels of CUDA are declared, compiled, cached and launched.
+
+A kernel is made by a function of the type of its numbers, and declared with the kinds of its arguments::
+
+    @kernel("x x n r")
+    def scale(real):
+        def scale(values, result, count, factor):
+            for i in range(cuda.grid(1), count, cuda.gridsize(1)):
+                result[i] = factor * values[i]
+
+        return scale
+
+    scale(blocks_for(count), THREADS, values, result, count, 2.0)
+
+====  ============================================================================================================
+kind  argument
+====  ============================================================================================================
+x     pointer to numbers of the kernel's type (`numbarnn.kernels.cuda.memory.Buffer`, or None for one that is not read)
+i     pointer to int32
+l     pointer to int64
+n     integer (int64)
+q     unsigned integer (uint64)
+r     a number of the kernel's type
+c     record of a cell; its type selects the cell's functions
+====  ============================================================================================================
+
+Blocks are a number or a tuple of up to three, threads a number. ``dynamic`` is the count of numbers of the kernel's type in the
+block's dynamic shared memory, ``cuda.shared.array(0, real)``.
+
+With ``NUMBA_ENABLE_CUDASIM=1`` the kernels run in Numba's simulator: in Python, a thread of the host for each of the device's,
+with small blocks, so that tests of small nets take seconds.
+"""
+
+import functools
+
+import numpy as np
+from numba import config, cuda, types
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+# Threads of a block where the kernel leaves the choice.
+THREADS = 4 if SIMULATED else 256
+MOST_BLOCKS = 2 if SIMULATED else 4096
+REAL = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
+# Of the dynamic shared memory of a block, which more needs a request for (and not every card grants).
+SHARED_BYTES = 48 * 1024
+
+
+class Kernel:
+    """A kernel for every type of numbers and every cell, compiled when it is first launched."""
+
+    def __init__(self, make, kinds: str, **options):
+        self.make, self.kinds, self.options = make, tuple(kinds.split()), options
+        self.name = getattr(make, "__name__", "kernel")
+        self.__doc__ = make.__doc__
+        self._compiled = {}
+
+    def __repr__(self):
+        return f"<CUDA kernel {self.name}({' '.join(self.kinds)})>"
+
+    @functools.lru_cache(maxsize=None)  # noqa: B019 - kernels live as long as the process
+    def dispatcher(self, real):
+        """Return Numba's dispatcher for a type of numbers, `types.float32` or `types.float64`."""
+        function = self.make(real)
+        if SIMULATED:
+            return cuda.jit(function)
+        from numbarnn.kernels.cuda import typing
+
+        typing.tell_inlined()
+        return cuda.jit(**self.options)(function)
+
+    def signature(self, real, record=None) -> tuple:
+        """Return Numba's types of the arguments, for a record of a cell where there is one."""
+        known = {
+            "x": types.CPointer(real), "i": types.CPointer(types.int32), "l": types.CPointer(types.int64), "n": types.int64,
+            "q": types.uint64, "r": real,
+        }  # fmt: skip
+        if record is not None:
+            from numba.cuda.typing.typeof import typeof
+
+            known["c"] = typeof(record)
+        return tuple(known[kind] for kind in self.kinds)
+
+    def __call__(self, blocks, threads: int, *arguments, dynamic: int = 0) -> None:
+        """Launch the kernel; nothing waits for it."""
+        if len(arguments) != len(self.kinds):
+            raise TypeError(f"{self.name} takes {len(self.kinds)} arguments, got {len(arguments)}")
+        blocks = blocks if isinstance(blocks, tuple) else (blocks,)
+        if 0 in blocks:
+            return
+        dtype = next(a.dtype for a, kind in zip(arguments, self.kinds, strict=True) if kind == "x" and a is not None)
+        if SIMULATED:
+            self._simulate(dtype, blocks, threads, arguments, dynamic)
+            return
+        record = next((a for a, kind in zip(arguments, self.kinds, strict=True) if kind == "c"), None)
+        key = dtype, type(record)
+        found = self._compiled.get(key)
+        if found is None:
+            found = self.dispatcher(REAL[dtype]).compile(self.signature(REAL[dtype], record))
+            self._compiled[key] = found
+        values = [_value(kind, argument) for kind, argument in zip(self.kinds, arguments, strict=True)]
+        grid = (*blocks, 1, 1)[:3]
+        found.launch(values, grid, (threads, 1, 1), cuda.default_stream(), dynamic * dtype.itemsize)
+
+    def _simulate(self, dtype, blocks, threads, arguments, dynamic):
+        values = []
+        for kind, argument in zip(self.kinds, arguments, strict=True):
+            if kind in "xil":
+                argument = np.empty(0, dtype) if argument is None else argument.numbers
+            elif kind == "r":
+                argument = dtype.type(argument)
+            elif kind == "q":
+                argument = np.uint64(argument)
+            elif kind == "n":
+                argument = int(argument)
+            values.append(argument)
+        self.dispatcher(REAL[dtype])[blocks, threads, 0, dynamic * dtype.itemsize](*values)
+
+
+def _value(kind, argument):
+    """Return an argument as a launch takes it."""
+    if kind in "xil":
+        return 0 if argument is None else argument.array.__cuda_array_interface__["data"][0] + argument.at
+    return argument
+
+
+def kernel(kinds: str, **options):
+    """Return a decorator that makes a `Kernel` of a function of the type of numbers; options are those of ``cuda.jit``."""
+    return lambda make: Kernel(make, kinds, **options)
+
+
+def device(function):
+    """Mark a function that kernels call; in the simulator it is called as it is."""
+    return function if SIMULATED else cuda.jit(device=True)(function)
+
+
+class _Running:
+    """``numba.cuda`` as the simulator's running kernel sees it, for functions outside the kernel's own module."""
+
+    def __getattr__(self, name):
+        from numba.cuda.simulator import kernel as simulator
+
+        return getattr(simulator._get_kernel_context(), name)
+
+
+# For functions of kernels that stand in a module of their own and use barriers or shared memory.
+running = _Running() if SIMULATED else cuda
+
+
+def blocks_for(count: int, threads: int = THREADS) -> int:
+    """Return the blocks for a loop ``for i in range(cuda.grid(1), count, cuda.gridsize(1))``."""
+    return min(-(-count // threads), MOST_BLOCKS)

@@ -1,0 +1,105 @@
+"""Memory of a device: pieces of one block, handed out and taken back all at once."""
+
+import math
+
+import numpy as np
+from numba import cuda
+
+ALIGNMENT = 256  # bytes, what an allocation of the driver's is aligned to
+
+
+class Buffer:
+    """So many numbers of one dtype in a device's memory.
+
+    Attributes
+    ----------
+    array : device array
+        1-D, in bytes; shared with other buffers.
+    at : int
+        Where the first number is, in bytes.
+    size : int
+    dtype : numpy.dtype
+    """
+
+    __slots__ = ("array", "at", "dtype", "size")
+
+    def __init__(self, array, at: int, size: int, dtype):
+        self.array, self.at, self.size, self.dtype = array, at, size, np.dtype(dtype)
+
+    @property
+    def numbers(self):
+        """The numbers as a device array."""
+        return self.array[self.at : self.at + self.size * self.dtype.itemsize].view(self.dtype)
+
+    def part(self, first: int, size: int | None = None) -> "Buffer":
+        """Return `size` numbers from number `first` on, without a copy; all that are left without a size."""
+        size = self.size - first if size is None else size
+        if first < 0 or size < 0 or first + size > self.size:
+            raise IndexError(f"numbers {first} to {first + size} of a buffer of {self.size}")
+        return Buffer(self.array, self.at + first * self.dtype.itemsize, size, self.dtype)
+
+    def set(self, values: np.ndarray) -> "Buffer":
+        """Copy numbers of the host's here, and return the buffer."""
+        if self.size:
+            self.numbers.copy_to_device(np.ascontiguousarray(values, self.dtype).reshape(-1))
+        return self
+
+    def get(self) -> np.ndarray:
+        """Return a copy on the host."""
+        Copies.to_host += 1
+        return self.numbers.copy_to_host() if self.size else np.empty(0, self.dtype)
+
+    def copy(self, other: "Buffer") -> "Buffer":
+        """Copy the numbers of another buffer of the same size and dtype here, and return this one."""
+        if self.size:
+            self.numbers.copy_to_device(other.numbers)
+        return self
+
+
+class Copies:
+    """Counts copies from devices to the host, for tests: between two readings of the loss there must be none."""
+
+    to_host = 0
+
+
+def empty(size: int, dtype) -> Buffer:
+    """Return a buffer of its own, uninitialised."""
+    dtype = np.dtype(dtype)
+    return Buffer(cuda.device_array(max(size * dtype.itemsize, 1), np.uint8), 0, size, dtype)
+
+
+def upload(values: np.ndarray) -> Buffer:
+    """Return a buffer of its own with the numbers of a host's array."""
+    return empty(values.size, values.dtype).set(values)
+
+
+class Arena:
+    """`numbarnn.batch.Arena` on a device, where an allocation waits for everything that runs."""
+
+    def __init__(self):
+        self.block, self.used = None, 0
+        self.spare = []  # what the block had no room for
+
+    def reset(self) -> None:
+        """Take everything back, and get one block as large as all that was handed out."""
+        if self.spare:
+            self.spare.clear()
+            self.block = None  # the old memory goes before the new comes
+            self.block = cuda.device_array(self.used, np.uint8)
+        self.used = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the block."""
+        return 0 if self.block is None else self.block.nbytes
+
+    def empty(self, shape, dtype) -> Buffer:
+        """Return an uninitialised buffer for an array of a shape."""
+        size, dtype = math.prod(shape) if isinstance(shape, tuple) else shape, np.dtype(dtype)
+        at = self.used
+        self.used += -(-max(size * dtype.itemsize, 1) // ALIGNMENT) * ALIGNMENT
+        if self.used > self.nbytes:
+            piece = empty(size, dtype)
+            self.spare.append(piece)
+            return piece
+        return Buffer(self.block, at, size, dtype)

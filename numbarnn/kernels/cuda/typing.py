@@ -1,0 +1,125 @@
+"""What CUDA's half of Numba must be told of the functions that both targets share: numba-cuda has registries of its own.
+
+Not imported in the simulator, which runs the functions as they are.
+"""
+
+import math
+
+from numba.cuda import libdevice, types
+from numba.cuda.extending import overload, register_jitable
+
+from numbarnn.kernels import element as shared
+from numbarnn.kernels import scalar
+from numbarnn.kernels.cuda import element
+
+_told = 0
+
+
+def tell_inlined():
+    """Tell Numba of the helpers of cells that were defined since the last call."""
+    global _told
+    for function in scalar.INLINED[_told:]:
+        register_jitable(forceinline=True)(function)
+    _told = len(scalar.INLINED)
+
+
+def _class(record):
+    return record.instance_class if isinstance(record, types.BaseNamedTuple) else None
+
+
+@overload(scalar.fma, jit_options={"forceinline": True})
+def _fma(x, y, z):
+    return lambda x, y, z: x * y + z  # NVVM fuses
+
+
+_P0, _P1, _P2, _P3, _P4 = scalar._P
+_Q0, _Q1, _Q2, _Q3, _Q4 = scalar._Q
+_LIMIT = scalar._LIMIT
+
+
+def _tanh32(x):
+    x = min(max(x, -_LIMIT), _LIMIT)
+    u = x * x
+    p = (((_P4 * u + _P3) * u + _P2) * u + _P1) * u + _P0
+    q = (((_Q4 * u + _Q3) * u + _Q2) * u + _Q1) * u + _Q0
+    return x * libdevice.fast_fdividef(p, q)  # 2 ulp; the exact quotient is a call
+
+
+@overload(scalar.tanh, jit_options={"forceinline": True})
+def _tanh(x):
+    return _tanh32 if x == types.float32 else lambda x: math.tanh(x)
+
+
+@overload(scalar.sigmoid, jit_options={"forceinline": True})
+def _sigmoid(x):
+    def sigmoid(x):
+        half = type(x)(0.5)
+        return half * scalar.tanh(half * x) + half
+
+    return sigmoid
+
+
+@overload(scalar.exp, jit_options={"forceinline": True})
+def _exp(x):
+    return lambda x: math.exp(x)
+
+
+@overload(scalar.log1p, jit_options={"forceinline": True})
+def _log1p(x):
+    return lambda x: math.log1p(x)
+
+
+def _of_record(stand_in, name):
+    """Let a stand-in call the record's own function of a name."""
+    arguments = stand_in.__code__.co_varnames[: stand_in.__code__.co_argcount]
+    scope = {"_class": _class}
+    exec(f"def choose({', '.join(arguments)}):\n    return getattr(_class(cell), {name!r}, None)", scope)
+    overload(stand_in, jit_options={"forceinline": True})(scope["choose"])
+
+
+for _stand_in in (shared.cell_forward, shared.cell_backward, shared.cell_inner_forward, shared.cell_inner_backward):
+    _of_record(_stand_in, _stand_in.__name__.removeprefix("cell_"))
+
+
+@overload(shared.added, jit_options={"forceinline": True})
+def _added(values, terms):
+    if len(values) == 0:
+        return lambda values, terms: values
+    if len(values) == 1:
+        return lambda values, terms: (values[0] + terms[0],)
+    return lambda values, terms: (values[0] + terms[0],) + shared.added(values[1:], terms[1:])
+
+
+def _count(cell, role):
+    return len(getattr(_class(cell), role.literal_value))
+
+
+@overload(element.count_of, prefer_literal=True, jit_options={"forceinline": True})
+def _count_of(cell, role):
+    count = _count(cell, role)
+    return lambda cell, role: count
+
+
+@overload(element.load, prefer_literal=True, jit_options={"forceinline": True})
+def _load(cell, role, values, at, stride):
+    return _written(_count(cell, role))[0]
+
+
+@overload(element.store, prefer_literal=True, jit_options={"forceinline": True})
+def _store(cell, role, values, at, stride, numbers):
+    count = _count(cell, role)
+    if len(numbers) != count:
+        raise TypeError(
+            f"{_class(cell).__name__} declares {count} {role.literal_value}, its function returns {len(numbers)}"
+        )
+    return _written(count)[1]
+
+
+def _written(count):
+    """Return `load` and `store` for tuples of a length, written out: a tuple has no length that a loop could run through."""
+    numbers = "".join(f"values[at + {i} * stride], " for i in range(count))
+    stores = "".join(f"\n    values[at + {i} * stride] = numbers[{i}]" for i in range(count)) or "\n    pass"
+    scope = {}
+    exec(f"def load(cell, role, values, at, stride):\n    return ({numbers})", scope)
+    exec(f"def store(cell, role, values, at, stride, numbers):{stores}", scope)
+    return scope["load"], scope["store"]
