@@ -1,4 +1,4 @@
-"""Build every kernel for CUDA as a launch would, but for cards that are not there: numba-cuda and its wheels need no driver for that.
+"""Build every kernel for CUDA as a launch would, but for cards that are not there: numba-cuda needs no driver for that.
 
 Run as a program, ``python cuda_build.py PART PARTS``, it builds every PARTS-th kernel from number PART on and prints a list in
 JSON, one `Build` for each. It imports neither pytest nor the tests' own modules, since those choose the simulator.
