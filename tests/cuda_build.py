@@ -1,0 +1,187 @@
+"""Build every kernel for CUDA as a launch would, but for cards that are not there: numba-cuda needs no driver for that.
+
+Run as a program, ``python cuda_build.py PART PARTS``, it builds every PARTS-th kernel from number PART on and prints a list in
+JSON, one `Build` for each. It imports neither pytest nor the tests' own modules, since those choose the simulator.
+"""
+
+import dataclasses
+import importlib
+import json
+import pkgutil
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+import types
+
+# As numba-cuda builds for the cards of these capabilities.
+CARDS = ((7, 5, ""), (8, 0, ""), (9, 0, "a"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Build:
+    """One kernel for one card.
+
+    registers, stack, shared : of a thread, bytes of a thread, bytes of a block without the dynamic ones
+    ptx, sass : counts of instructions by name; sass is None where there is no cuobjdump, ptx for all but the first card
+    """
+
+    kernel: str
+    real: str
+    cell: str | None
+    card: str
+    threads: int | None
+    barriers: bool
+    registers: int
+    stack: int
+    shared: int
+    ptx: dict | None
+    sass: dict | None
+
+
+def pretend(capability):
+    """Let numba-cuda believe that a card of a capability is there."""
+    from numba.cuda import api, codegen, compiler, dispatcher
+
+    card = types.SimpleNamespace(compute_capability=capability[:2], id=0)
+    for module in (api, compiler, dispatcher):
+        module.get_current_device = lambda: card
+    codegen.CUDACodeLibrary._ensure_cc = lambda self, cc: capability if cc is None else cc
+
+
+def all_kernels():
+    """Return every `Kernel` of the package as {module.name: kernel}, those in a module's tables as module.name.key."""
+    import numbarnn.kernels.cuda as package
+    from numbarnn.kernels.cuda.launch import Kernel
+
+    found = {}
+    for module in pkgutil.iter_modules(package.__path__):
+        own = f"{package.__name__}.{module.name}"
+        for name, value in vars(importlib.import_module(own)).items():
+            table = (
+                value.items()
+                if isinstance(value, dict)
+                else enumerate(value)
+                if isinstance(value, (list, tuple))
+                else ()
+            )
+            entries = [(name, value), *((f"{name}.{key}", entry) for key, entry in table)]
+            # A kernel that a module imports from another is that one's.
+            found |= {
+                f"{module.name}.{entry}": kernel
+                for entry, kernel in entries
+                if isinstance(kernel, Kernel) and kernel.make.__module__ == own
+            }
+    return found
+
+
+def all_builds(kernels):
+    """Return (name, type of numbers, record or None) for all that is to be built."""
+    from numbarnn.cells import CELLS, two_phases
+    from numbarnn.kernels.cuda.launch import REAL
+
+    wanted = []
+    for name, kernel in kernels.items():
+        records = [None]
+        if "c" in kernel.kinds:
+            inner = any(word.startswith("cell_inner") for word in names_of(kernel.make.__code__))
+            records = [cell() for cell in CELLS.values() if two_phases(cell()) or not inner]
+        wanted += [(name, real, record) for real in REAL.values() for record in records]
+    return wanted
+
+
+def build(name, kernel, real, record):
+    """Return the `Build` for each of `CARDS`."""
+    from numba.cuda.dispatcher import _Kernel
+
+    function = kernel.dispatcher(real)
+    compiled = _Kernel(function.py_func, kernel.signature(real, record), **function.targetoptions)
+    builds = []
+    for card in CARDS:
+        cubin = compiled.library.get_cubin(cc=card)
+        cubin = bytes(getattr(cubin, "code", cubin))
+        registers, stack, shared = resources(cubin)
+        builds.append(
+            Build(
+                kernel=name,
+                real=str(real),
+                cell=None if record is None else type(record).__name__,
+                card="sm_{}{}{}".format(*card),
+                threads=kernel.options.get("launch_bounds", (None,))[0],
+                barriers="syncthreads" in names_of(kernel.make.__code__),
+                registers=registers,
+                stack=stack,
+                shared=shared,
+                ptx=ptx_instructions(compiled.library.get_asm_str(cc=card)) if card == CARDS[0] else None,
+                sass=sass_instructions(cubin),
+            )
+        )
+    return builds
+
+
+def names_of(code):
+    """Return all names that a code object and those within it use."""
+    inner = [names_of(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    return set(code.co_names).union(*inner)
+
+
+def resources(cubin):
+    """Return registers, bytes of stack and bytes of shared memory: the largest of any function in an ELF file of one kernel."""
+    (at,) = struct.unpack_from("<Q", cubin, 0x28)
+    size, count, names = struct.unpack_from("<HHH", cubin, 0x3A)
+    headers = [struct.unpack_from("<IIQQQQIIQQ", cubin, at + i * size) for i in range(count)]
+    found = {0x2F: 0, 0x11: 0, 0x12: 0}  # registers; frame; frames of what is called, too
+    shared = 0
+    for header in headers:
+        start = headers[names][4] + header[0]
+        section = cubin[start : cubin.index(b"\0", start)].decode()
+        if section.startswith(".nv.shared."):
+            shared += header[5]
+        if section != ".nv.info":
+            continue
+        at, end = header[4], header[4] + header[5]
+        while at < end:
+            form, attribute, length = struct.unpack_from("<BBH", cubin, at)
+            if form == 4 and attribute in found:
+                found[attribute] = max(found[attribute], struct.unpack_from("<I", cubin, at + 8)[0])
+            at += 4 + (length if form == 4 else 0)
+    return found[0x2F], max(found[0x11], found[0x12]), shared
+
+
+def ptx_instructions(ptx):
+    """Count the instructions of PTX by their full names, and declarations of local memory."""
+    counts = {}
+    for line in ptx.splitlines():
+        match = re.match(r"\s*(?:@!?%p\d+\s+)?([a-z][\w.:]*)\s.*;", line)
+        name = match[1] if match else ".local" if re.match(r"\s*\.local\b", line) else None
+        if name is not None:
+            counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def sass_instructions(cubin):
+    """Count the machine's instructions by their full names; return None where cuobjdump is not found."""
+    from cuda import pathfinder
+
+    tools = [pathfinder.find_nvidia_binary_utility(tool) for tool in ("cuobjdump", "nvdisasm")]
+    if None in tools:
+        return None
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        text = subprocess.run([tools[0], "-sass", file.name], capture_output=True, text=True, check=True).stdout
+    counts = {}
+    for name in re.findall(r"/\*[0-9a-f]{4,5}\*/\s+(?:@!?U?P\w+\s+)?([A-Z0-9_.]+)", text):
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+if __name__ == "__main__":
+    part, parts = map(int, sys.argv[1:])
+    pretend(CARDS[0])
+    kernels = all_kernels()
+    builds = []
+    for name, real, record in all_builds(kernels)[part::parts]:
+        builds += build(name, kernels[name], real, record)
+    json.dump([dataclasses.asdict(one) for one in builds], sys.stdout)
