@@ -22,7 +22,7 @@ def cross_entropy_rows(real):
     def cross_entropy_rows(
         logits, row, classes, targets, weights, weighted, scale, losses, dlogits, rows, class_weights, by_class, smoothing, shift,
     ):  # fmt: skip
-        """Set losses and gradients of all rows, ``2**shift`` threads each; `weighted` and `by_class` say whether there are weights."""
+        """Set losses and gradients of all rows, ``2**shift`` threads each; `weighted`, `by_class`: whether there are weights."""
         tops = cuda.shared.array(THREADS, real)
         wholes = cuda.shared.array(THREADS, real)
         belows = cuda.shared.array(THREADS, real)
