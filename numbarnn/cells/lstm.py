@@ -9,7 +9,7 @@ from numbarnn.kernels.scalar import fma, inlined, tanh
 @inlined
 def forget_gate(cell, i, x):
     """Return f: of its pre-activation x, held, or 1 - i where the gates are coupled."""
-    hold = cell.hold_f if cell.coupled == 0 else 1.0
+    hold = type(x)(cell.hold_f) if cell.coupled == 0 else type(x)(1)
     return fma(type(x)(-cell.coupled), i, gate(hold, x))
 
 

@@ -34,11 +34,15 @@ with small blocks, so that tests of small nets take seconds.
 import functools
 
 import numpy as np
-from numba import config, cuda, types
+from numba import config, cuda
 
 from numbarnn.kernels.compile import own_record
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
+if SIMULATED:
+    from numba import types
+else:
+    from numba.cuda import types  # numba-cuda's own
 # Threads of a block where the kernel leaves the choice.
 THREADS = 4 if SIMULATED else 256
 MOST_BLOCKS = 2 if SIMULATED else 4096
@@ -80,9 +84,9 @@ class Kernel:
             "q": types.uint64, "r": real,
         }  # fmt: skip
         if record is not None:
-            from numba.cuda.typing.typeof import typeof
-
-            known["c"] = typeof(record)
+            # Options that are real numbers take the kernel's type.
+            options = [real if isinstance(value, float) else types.int64 for value in record]
+            known["c"] = types.BaseTuple.from_types(options, type(record))
         return tuple(known[kind] for kind in self.kinds)
 
     def load(self, real, record=None):

@@ -154,15 +154,15 @@ def _parts(blocks, inner):
     return max(1, min(256 // blocks, inner // (2 * SPAN), 32))
 
 
-def column_sums(arena, values, row, rows, columns):
-    """Return a buffer with the sums of columns."""
+def column_sums(arena, values, row, rows, columns, result=None):
+    """Return a buffer with the sums of columns: `result`, or a new one."""
     parts = max(1, min(64, -(-rows // SPAN)))
     part = -(-rows // parts)
-    sums = arena.empty(parts * columns, values.dtype)
+    sums = result if result is not None and parts == 1 else arena.empty(parts * columns, values.dtype)
     threads = min(THREADS, 64)
     sum_columns((-(-columns // threads), parts), threads, values, row, rows, columns, part, sums)
     if parts == 1:
         return sums
-    total = arena.empty(columns, values.dtype)
+    total = arena.empty(columns, values.dtype) if result is None else result
     add_parts(blocks_for(columns), THREADS, sums, parts, columns, columns, total, columns, 0)
     return total

@@ -1,6 +1,6 @@
 """Memory of a device: pieces of one block, handed out and taken back all at once."""
 
-import math
+import contextlib
 
 import numpy as np
 from numba import cuda
@@ -77,15 +77,16 @@ class Arena:
     """`numbarnn.batch.Arena` on a device, where an allocation waits for everything that runs."""
 
     def __init__(self):
-        self.block, self.used = None, 0
+        self.block, self.used, self.peak = None, 0, 0
         self.spare = []  # what the block had no room for
 
     def reset(self) -> None:
         """Take everything back, and get one block as large as all that was handed out."""
+        self.peak = max(self.peak, self.used)
         if self.spare:
             self.spare.clear()
             self.block = None  # the old memory goes before the new comes
-            self.block = cuda.device_array(self.used, np.uint8)
+            self.block = cuda.device_array(self.peak, np.uint8)
         self.used = 0
 
     @property
@@ -93,9 +94,9 @@ class Arena:
         """Bytes of the block."""
         return 0 if self.block is None else self.block.nbytes
 
-    def empty(self, shape, dtype) -> Buffer:
-        """Return an uninitialised buffer for an array of a shape."""
-        size, dtype = math.prod(shape) if isinstance(shape, tuple) else shape, np.dtype(dtype)
+    def empty(self, size: int, dtype) -> Buffer:
+        """Return an uninitialised buffer of so many numbers."""
+        dtype = np.dtype(dtype)
         at = self.used
         self.used += -(-max(size * dtype.itemsize, 1) // ALIGNMENT) * ALIGNMENT
         if self.used > self.nbytes:
@@ -103,3 +104,13 @@ class Arena:
             self.spare.append(piece)
             return piece
         return Buffer(self.block, at, size, dtype)
+
+    @contextlib.contextmanager
+    def lent(self):
+        """Take back at the end of a block what is handed out in it: launches follow each other, so the next may write there."""
+        used = self.used
+        try:
+            yield
+        finally:
+            self.peak = max(self.peak, self.used)
+            self.used = used

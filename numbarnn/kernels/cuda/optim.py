@@ -1,0 +1,200 @@
+"""Steps of the optimizers over the flat parameters, and the judgement on a step that the device itself passes.
+
+Whether a step may change anything, and how much its gradient is scaled, stays on the device: `judge` writes it to a status of four
+numbers, [factor, ok, norm, spare], that the kernels behind it read. A training loop sets it to ``[1, 1, 0, 0]`` and asks for it
+when it reads losses.
+
+The equations are those of `numbarnn.kernels.cpu.optim`; g is the gradient, w the weights.
+"""
+
+import math
+
+from numba import cuda
+
+from numbarnn.kernels.cuda.launch import THREADS, blocks_for, kernel
+from numbarnn.kernels.cuda.sums import SQUARED_DIFFERENCES, SQUARES, summed
+
+
+@kernel("x x n x x r")
+def judge_step(real):
+    """Make the kernel of `judge`."""
+
+    def judge_step(status, log, slot, loss, squares, limit):
+        """Set the status, and write a line of the log; one thread."""
+        value = loss[0]
+        norm = real(math.sqrt(squares[0]))
+        factor = real(1)
+        if limit > real(0):
+            factor = min(factor, limit / (norm + real(1e-6)))
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            factor = real(1)
+            status[1] = real(0)
+        status[0] = factor
+        status[2] = norm
+        log[3 * slot] = value
+        log[3 * slot + 1] = norm
+        log[3 * slot + 2] = status[1]
+
+    return judge_step
+
+
+@kernel("x n x r")
+def clip_gradient(real):
+    """Make the kernel of `clip`."""
+
+    def clip_gradient(gradient, count, status, limit):
+        """Scale the gradient by the status's factor, and limit its numbers to [-limit, limit] if limit > 0."""
+        factor = status[0]
+        if status[1] != real(0):
+            for i in range(cuda.grid(1), count, cuda.gridsize(1)):
+                g = gradient[i] * factor
+                if limit > real(0):
+                    g = limit if g > limit else -limit if g < -limit else g
+                gradient[i] = g
+
+    return clip_gradient
+
+
+@kernel("x x x r r r n n x")
+def step_sgd(real):
+    """Make the kernel of `sgd`."""
+
+    def step_sgd(weights, gradient, velocity, rate, momentum, decay, nesterov, count, status):
+        """Change weights and velocity, where the status is ok."""
+        if status[1] != real(0):
+            for i in range(cuda.grid(1), count, cuda.gridsize(1)):
+                w = weights[i]
+                g = gradient[i] + decay * w
+                v = momentum * velocity[i] + g
+                velocity[i] = v
+                weights[i] = w - rate * (g + momentum * v if nesterov else v)
+
+    return step_sgd
+
+
+@kernel("x x x r r r r r n x")
+def step_rmsprop(real):
+    """Make the kernel of `rmsprop`."""
+
+    def step_rmsprop(weights, gradient, square, rate, alpha, rest, epsilon, decay, count, status):
+        """Change weights and the mean of squares, where the status is ok."""
+        if status[1] != real(0):
+            for i in range(cuda.grid(1), count, cuda.gridsize(1)):
+                w = weights[i]
+                g = gradient[i] + decay * w
+                s = alpha * square[i] + rest * g * g
+                square[i] = s
+                weights[i] = w - rate * g / (math.sqrt(s) + epsilon)
+
+    return step_rmsprop
+
+
+@kernel("x x x x r r r r r r r r r n x")
+def step_adam(real):
+    """Make the kernel of `adam`."""
+
+    def step_adam(
+        weights, gradient, mean, square, keep, l2, beta1, rest1, beta2, rest2, step, root, epsilon, count, status
+    ):
+        """Change weights and moments, where the status is ok."""
+        if status[1] != real(0):
+            for i in range(cuda.grid(1), count, cuda.gridsize(1)):
+                w = weights[i] * keep
+                g = gradient[i] + l2 * w
+                m = beta1 * mean[i] + rest1 * g
+                s = beta2 * square[i] + rest2 * g * g
+                mean[i] = m
+                square[i] = s
+                weights[i] = w - step * m / (math.sqrt(s) / root + epsilon)
+
+    return step_adam
+
+
+@kernel("x x r r n x n")
+def combine(real):
+    """Make the kernel of `blend`, `scale` and `add`."""
+
+    def combine(values, others, keep, more, count, status, judged):
+        """Set values = keep values + more others, where the status is ok if `judged`; without others if more = 0."""
+        ok = status[1] != real(0) if judged else True
+        if ok:
+            for i in range(cuda.grid(1), count, cuda.gridsize(1)):
+                value = keep * values[i]
+                if more != real(0):
+                    value += more * others[i]
+                values[i] = value
+
+    return combine
+
+
+def sum_of_squares(arena, values, count):
+    """Return a buffer with the sum of the squares of `count` values, in their type."""
+    return summed(arena, SQUARES, values, count)
+
+
+def difference_norms(arena, old, new, count):
+    """Return a buffer with |new - old|^2 and |old|^2."""
+    return summed(arena, SQUARED_DIFFERENCES, old, count, new, sums=2)
+
+
+def judge(status, log, slot, loss, squares, limit):
+    """Judge a step: set the status, and log[slot] = (loss, norm, ok).
+
+    norm is the root of `squares`; ok, once 0, stays so, and becomes 0 where loss or norm is not finite (in float32 a norm above
+    1.8e19 is not); factor = min(1, limit / (norm + 1e-6)), that of `torch.nn.utils.clip_grad_norm_`, or 1 if limit <= 0.
+
+    Parameters
+    ----------
+    status : Buffer
+        (4,): factor, ok, norm and a spare number.
+    log : Buffer
+        (slots, 3)
+    loss, squares : Buffer
+        (1,)
+    """
+    judge_step(1, 1, status, log, slot, loss, squares, limit)
+
+
+def clip(gradient, count, status, limit_value):
+    """Multiply a gradient by the status's factor, then limit its numbers to [-limit_value, limit_value] if that is above 0.
+
+    NaN stays NaN; nothing happens where the status is not ok.
+    """
+    clip_gradient(blocks_for(count), THREADS, gradient, count, status, limit_value)
+
+
+def sgd(weights, gradient, velocity, rate, momentum, decay, nesterov, count, status):
+    """SGD: g += decay w;  v = momentum v + g;  w -= rate v, or with `nesterov` w -= rate (g + momentum v)."""
+    step_sgd(
+        blocks_for(count), THREADS, weights, gradient, velocity, rate, momentum, decay, int(nesterov), count, status
+    )
+
+
+def rmsprop(weights, gradient, square, rate, alpha, rest, epsilon, decay, count, status):
+    """RMSprop: g += decay w;  s = alpha s + rest g^2;  w -= rate g / (sqrt(s) + epsilon); with alpha = rest = 1 Adagrad."""
+    step_rmsprop(
+        blocks_for(count), THREADS, weights, gradient, square, rate, alpha, rest, epsilon, decay, count, status
+    )
+
+
+def adam(weights, gradient, mean, square, keep, l2, beta1, rest1, beta2, rest2, step, root, epsilon, count, status):
+    """Adam and AdamW: w *= keep;  g += l2 w;  m = b1 m + r1 g;  s = b2 s + r2 g^2;  w -= step m / (sqrt(s) / root + epsilon)."""
+    step_adam(
+        blocks_for(count), THREADS, weights, gradient, mean, square, keep, l2, beta1, rest1, beta2, rest2, step, root, epsilon,
+        count, status,
+    )  # fmt: skip
+
+
+def blend(values, others, keep, add, count, status=None):
+    """Set values = keep values + add others: an average that moves, or a weighted sum of gradients that grows."""
+    combine(blocks_for(count), THREADS, values, others, keep, add, count, status, int(status is not None))
+
+
+def scale(values, count, factor):
+    """Multiply all values by `factor`."""
+    combine(blocks_for(count), THREADS, values, None, factor, 0.0, count, None, 0)
+
+
+def add(values, others, count):
+    """Add others to the values."""
+    combine(blocks_for(count), THREADS, values, others, 1.0, 1.0, count, None, 0)

@@ -1,0 +1,560 @@
+"""The time loop of every pointwise cell, and its back-propagation through time: one block that keeps its weights, or step by step.
+
+Where a cell is small, a block takes a few samples through all steps (`forward_kept`, `backward_kept`): thread j makes
+pre-activation j and keeps that row of W_hh in its registers for the whole sequence; states travel through shared memory; blocks
+never wait for each other. Otherwise a step is a product (`matmul.multiply`) and a pointwise kernel (`forward_steps`,
+`backward_steps`), which also runs through many steps at once for cells without a recurrent product.
+
+======  ====================  =========================================================================================
+z       (T, N, P, H)          pre-activations, P planes; on the way back their gradients take the same memory
+states  (T + 1, N, S, H)      slot t holds the states before step t (forward) or after it (reverse)
+saved   (T, N, K, H)          what the backward step needs
+out     rows of `out_row`     state 0 after each step
+start   S arrays (N, H)       `start_stride` apart, samples in the caller's order, as final states and the gradients of both
+======  ====================  =========================================================================================
+"""
+
+from numba import cuda
+
+from numbarnn.kernels.cuda.element import (
+    added,
+    cell_backward,
+    cell_forward,
+    cell_inner_backward,
+    cell_inner_forward,
+    load,
+    store,
+)
+from numbarnn.kernels.cuda.launch import SIMULATED, THREADS, kernel
+
+MOST_ROWS = 2 if SIMULATED else 65535  # blocks along y
+
+# Entering and leaving a batch
+
+
+@kernel("x n l l x n n n n n n")
+def begin(real):
+    """Make the kernel that puts the initial states where the first step of each sample reads them."""
+
+    def begin(start, start_stride, order, lengths, states, samples, steps, count, hidden, reverse, has_start):
+        """Set slot 0, or in reverse slot `length` of each sample, to `start` (zeros without one); the last slot of shorter ones is 0."""
+        for e in range(cuda.grid(1), samples * hidden, cuda.gridsize(1)):
+            n, u = e // hidden, e % hidden
+            slot = lengths[n] if reverse else 0
+            for s in range(count):
+                value = start[s * start_stride + order[n] * hidden + u] if has_start else real(0)
+                if reverse and slot < steps:
+                    states[((steps * samples + n) * count + s) * hidden + u] = real(0)
+                states[((slot * samples + n) * count + s) * hidden + u] = value
+
+    return begin
+
+
+@kernel("x n l l x n n n n")
+def finish(real):
+    """Make the kernel that copies the states after the last step of each sample."""
+
+    def finish(final, final_stride, order, lengths, states, samples, count, hidden, reverse):
+        """Set `final` from slot `length`, or in reverse slot 0."""
+        for e in range(cuda.grid(1), samples * hidden, cuda.gridsize(1)):
+            n, u = e // hidden, e % hidden
+            slot = 0 if reverse else lengths[n]
+            for s in range(count):
+                final[s * final_stride + order[n] * hidden + u] = states[((slot * samples + n) * count + s) * hidden + u]
+
+    return finish
+
+
+@kernel("l x x x x n n n n n n n n")
+def clear_ended(real):
+    """Make the kernel that clears what stands past the end of each sample, where nothing else writes."""
+
+    def clear_ended(
+        lengths, states, out, operand, inner, out_row, steps, samples, count, hidden, reverse, has_operand, has_inner,
+    ):  # fmt: skip
+        """Set states, outputs and operands of products to zero past the lengths: a gradient of zero times anything must be zero."""
+        for e in range(cuda.grid(1), steps * samples * hidden, cuda.gridsize(1)):
+            row, u = e // hidden, e % hidden
+            t, n = row // samples, row % samples
+            if t >= lengths[n]:
+                out[row * out_row + u] = real(0)
+                if has_operand:
+                    operand[e] = real(0)
+                if has_inner:
+                    inner[e] = real(0)
+                # In reverse the slot `length` holds the initial state.
+                if not reverse or t > lengths[n]:
+                    after = row if reverse else row + samples
+                    for s in range(count):
+                        states[(after * count + s) * hidden + u] = real(0)
+
+    return clear_ended
+
+
+@kernel("l x n n n")
+def clear_rows(real):
+    """Make the kernel that clears the rows past the end of each sample."""
+
+    def clear_rows(lengths, values, steps, samples, columns):
+        """Set rows (t, n) with t >= lengths[n] to zero."""
+        for e in range(cuda.grid(1), steps * samples * columns, cuda.gridsize(1)):
+            row = e // columns
+            if row // samples >= lengths[row % samples]:
+                values[e] = real(0)
+
+    return clear_rows
+
+
+@kernel("x n x x n n n")
+def mask_rows(real):
+    """Make the kernel that masks what enters a product."""
+
+    def mask_rows(values, row, mask, result, result_row, rows, hidden):
+        """Set result[n, u] to values[n, u] mask[n, u] for the first rows."""
+        for n in range(cuda.blockIdx.y, rows, cuda.gridDim.y):
+            for u in range(cuda.grid(1), hidden, cuda.gridsize(1)):
+                result[n * result_row + u] = values[n * row + u] * mask[n * hidden + u]
+
+    return mask_rows
+
+
+@kernel("x x x n n n")
+def add_masked(real):
+    """Make the kernel that adds what came back through a masked product."""
+
+    def add_masked(product, mask, values, row, rows, hidden):
+        """Add product[n, u] mask[n, u] to values[n, u] for the first rows."""
+        for n in range(cuda.blockIdx.y, rows, cuda.gridDim.y):
+            for u in range(cuda.grid(1), hidden, cuda.gridsize(1)):
+                values[n * row + u] += product[n * hidden + u] * mask[n * hidden + u]
+
+    return add_masked
+
+
+@kernel("x n l l x n n n n")
+def spread_ends(real):
+    """Make the kernel that moves gradients of states between the caller's order and that of the batch."""
+
+    def spread_ends(ends, ends_stride, order, lengths, dstates, samples, count, hidden, back):
+        """Set dstates (N, S, H) from `ends`, or with `back` the other way round."""
+        for e in range(cuda.grid(1), samples * hidden, cuda.gridsize(1)):
+            n, u = e // hidden, e % hidden
+            for s in range(count):
+                there, here = s * ends_stride + order[n] * hidden + u, (n * count + s) * hidden + u
+                if back:
+                    ends[there] = dstates[here]
+                else:
+                    dstates[here] = ends[there]
+
+    return spread_ends
+
+
+# Rows
+
+
+@kernel("x x n n n n")
+def fill_rows(real):
+    """Make the kernel that sets columns of all rows to the same numbers."""
+
+    def fill_rows(numbers, values, row, rows, columns, has_numbers):
+        """Set values[r * row + j] to numbers[j], or to zero without numbers."""
+        for r in range(cuda.blockIdx.y, rows, cuda.gridDim.y):
+            for j in range(cuda.grid(1), columns, cuda.gridsize(1)):
+                values[r * row + j] = numbers[j] if has_numbers else real(0)
+
+    return fill_rows
+
+
+@kernel("x l x n n n n n")
+def move_rows(real):
+    """Make the kernel that moves one row a sample between the caller's order and that of the batch."""
+
+    def move_rows(theirs, order, values, row, samples, columns, back, add):
+        """Set values[n * row + j] to theirs[order[n] * columns + j]; with `back` the other way round, or add if `add`."""
+        for n in range(cuda.blockIdx.y, samples, cuda.gridDim.y):
+            for j in range(cuda.grid(1), columns, cuda.gridsize(1)):
+                there = order[n] * columns + j
+                if not back:
+                    values[n * row + j] = theirs[there]
+                elif add:
+                    theirs[there] += values[n * row + j]
+                else:
+                    theirs[there] = values[n * row + j]
+
+    return move_rows
+
+
+# Biases
+
+
+@kernel("x l n n x")
+def pack_bias(real):
+    """Make the kernel that adds up the biases of each plane."""
+
+    def pack_bias(weights, places, planes, hidden, bias):
+        """Set bias[p, u] to the sum of the biases at ``places[p, 2]`` and ``places[p, 3]``, where there are any."""
+        for e in range(cuda.grid(1), planes * hidden, cuda.gridsize(1)):
+            p, u = e // hidden, e % hidden
+            value = real(0)
+            for side in range(2, 4):
+                if places[p * 4 + side] >= 0:
+                    value += weights[places[p * 4 + side] + u]
+            bias[e] = value
+
+    return pack_bias
+
+
+@kernel("x l n n x")
+def spread_bias(real):
+    """Make the kernel that gives both biases of a plane its gradient."""
+
+    def spread_bias(sums, places, planes, hidden, gradient):
+        """Set the gradients at ``places[p, 2]`` and ``places[p, 3]`` to sums[p]."""
+        for e in range(cuda.grid(1), planes * hidden, cuda.gridsize(1)):
+            p, u = e // hidden, e % hidden
+            for side in range(2, 4):
+                if places[p * 4 + side] >= 0:
+                    gradient[places[p * 4 + side] + u] = sums[e]
+
+    return spread_bias
+
+
+# Step by step
+
+
+@kernel("c x x x x x n l n n n n n n n n n n")
+def forward_steps(real):
+    """Make the kernel of the pointwise half of some steps."""
+
+    def forward_steps(
+        cell, z, states, saved, units, out, out_row, lengths, samples, hidden, planes, count, kept_count, first, steps, reverse,
+        rows, keep,
+    ):  # fmt: skip
+        """Run the first `rows` samples through `steps` steps from step `first` on, whose products are in z."""
+        for n in range(cuda.blockIdx.y, rows, cuda.gridDim.y):
+            for u in range(cuda.grid(1), hidden, cuda.gridsize(1)):
+                weights = load(cell, "units", units, u, hidden)
+                for i in range(steps):
+                    t = first - i if reverse else first + i
+                    if t < lengths[n]:
+                        row = t * samples + n
+                        before, after = (row + samples, row) if reverse else (row, row + samples)
+                        gates = load(cell, "planes", z, row * planes * hidden + u, hidden)
+                        previous = load(cell, "states", states, before * count * hidden + u, hidden)
+                        following, kept = cell_forward(cell, gates, previous, weights)
+                        store(cell, "states", states, after * count * hidden + u, hidden, following)
+                        if keep:
+                            store(cell, "saved", saved, row * kept_count * hidden + u, hidden, kept)
+                        out[row * out_row + u] = following[0]
+
+    return forward_steps
+
+
+@kernel("c x x x x x n x x l n n n n n n n n n n n")
+def backward_steps(real):
+    """Make the kernel of the pointwise half of some steps back through time."""
+
+    def backward_steps(
+        cell, z, states, saved, units, dy, dy_row, dstates, dunits, lengths, samples, hidden, planes, count, kept_count,
+        unit_count, first, steps, reverse, rows, has_dy,
+    ):  # fmt: skip
+        """Set z to the gradients of the pre-activations for the first `rows` samples, `steps` steps from step `first` on backwards.
+
+        dstates (N, S, H) : gradient of the states after step `first` on entry, but for that of the output, `dy`; dunits : (N, U, H)
+        """
+        for n in range(cuda.blockIdx.y, rows, cuda.gridDim.y):
+            for u in range(cuda.grid(1), hidden, cuda.gridsize(1)):
+                weights = load(cell, "units", units, u, hidden)
+                at = n * count * hidden + u
+                for i in range(steps):
+                    t = first + i if reverse else first - i
+                    if t < lengths[n]:
+                        row = t * samples + n
+                        before, after = (row + samples, row) if reverse else (row, row + samples)
+                        if has_dy:
+                            dstates[at] += dy[row * dy_row + u]
+                        kept = load(cell, "saved", saved, row * kept_count * hidden + u, hidden)
+                        previous = load(cell, "states", states, before * count * hidden + u, hidden)
+                        following = load(cell, "states", states, after * count * hidden + u, hidden)
+                        gradients = load(cell, "states", dstates, at, hidden)
+                        so_far = load(cell, "units", dunits, n * unit_count * hidden + u, hidden)
+                        dgates, dprevious, dweights = cell_backward(cell, kept, previous, weights, following, gradients)
+                        store(cell, "planes", z, row * planes * hidden + u, hidden, dgates)
+                        store(cell, "states", dstates, at, hidden, dprevious)
+                        store(cell, "units", dunits, n * unit_count * hidden + u, hidden, added(so_far, dweights))
+
+    return backward_steps
+
+
+# The first phase of a cell of two: what the second product sees
+
+
+@kernel("c x x x x x n n n n n n n n n")
+def inner_forward(real):
+    """Make the kernel of the inner values of one step."""
+
+    def inner_forward(
+        cell, z, states, inner, inner_saved, units, t, samples, hidden, planes, count, saved_count, reverse, rows, keep,
+    ):  # fmt: skip
+        """Set inner (N, H) of step t for the first `rows` samples, from z after the first product."""
+        for n in range(cuda.blockIdx.y, rows, cuda.gridDim.y):
+            for u in range(cuda.grid(1), hidden, cuda.gridsize(1)):
+                row = t * samples + n
+                before = row + samples if reverse else row
+                weights = load(cell, "units", units, u, hidden)
+                gates = load(cell, "planes", z, row * planes * hidden + u, hidden)
+                previous = load(cell, "states", states, before * count * hidden + u, hidden)
+                values, saved = cell_inner_forward(cell, gates, previous, weights)
+                store(cell, "inner", inner, row * hidden + u, hidden, values)
+                if keep:
+                    store(cell, "inner_saved", inner_saved, row * saved_count * hidden + u, hidden, saved)
+
+    return inner_forward
+
+
+@kernel("c x x x x x x x n n n n n n n n n")
+def inner_backward(real):
+    """Make the kernel of the gradients through the inner values of one step."""
+
+    def inner_backward(
+        cell, z, states, inner_saved, units, dinner, dstates, dunits, t, samples, hidden, planes, count, saved_count, unit_count,
+        reverse, rows,
+    ):  # fmt: skip
+        """Add to the gradients of step t what comes back through the inner values, for the first `rows` samples."""
+        for n in range(cuda.blockIdx.y, rows, cuda.gridDim.y):
+            for u in range(cuda.grid(1), hidden, cuda.gridsize(1)):
+                row = t * samples + n
+                before = row + samples if reverse else row
+                at, own = n * count * hidden + u, n * unit_count * hidden + u
+                weights = load(cell, "units", units, u, hidden)
+                saved = load(cell, "inner_saved", inner_saved, row * saved_count * hidden + u, hidden)
+                previous = load(cell, "states", states, before * count * hidden + u, hidden)
+                gradient = load(cell, "inner", dinner, n * hidden + u, hidden)
+                gates, before_gradients, weight_gradients = cell_inner_backward(cell, saved, previous, weights, gradient)
+                so_far = load(cell, "planes", z, row * planes * hidden + u, hidden)
+                store(cell, "planes", z, row * planes * hidden + u, hidden, added(so_far, gates))
+                so_far = load(cell, "states", dstates, at, hidden)
+                store(cell, "states", dstates, at, hidden, added(so_far, before_gradients))
+                so_far = load(cell, "units", dunits, own, hidden)
+                store(cell, "units", dunits, own, hidden, added(so_far, weight_gradients))
+
+    return inner_backward
+
+
+# All steps in one block
+
+
+def _forward_kept(held):
+    def make(real):
+        """Make the kernel that keeps rows of W_hh in registers."""
+
+        def forward_kept(
+            cell, z, weights, start, start_stride, order, lengths, states, saved, units, mask, operand, out, out_row,
+            samples, steps, hidden, planes, first, columns, count, kept_count, together, reverse, has_start, has_mask, keep,
+        ):  # fmt: skip
+            """Run `together` samples a block through all their steps.
+
+            weights : (H, `columns`) the transpose of the rows of W_hh for the planes from `first` on; `columns` = their number times H
+            mask : (N, H) factors of h on its way into the product; operand : (T, N, H) what entered it
+
+            Thread j makes column j of the product for every sample, and the step of one unit of one sample; the block has at
+            least `columns` and ``together * H`` threads. Dynamic shared memory, for each sample: h as the product sees it
+            (`held` numbers or H, whichever is more), the pre-activations, and the states.
+            """
+            shared = cuda.shared.array(0, real)
+            own = cuda.local.array(held, real)
+            j = cuda.threadIdx.x
+            n0 = cuda.blockIdx.x * together
+            mine = min(together, samples - n0)
+            wide = max(held, hidden)
+            z_at, s_at = together * wide, together * (wide + planes * hidden)
+            for k in range(held):
+                own[k] = weights[k * columns + j] if k < hidden and j < columns else real(0)
+            for e in range(j, together * wide, cuda.blockDim.x):
+                shared[e] = real(0)
+            cuda.syncthreads()
+            r, u = j // hidden, j % hidden
+            n, length = n0 + r, 0
+            factor = real(1)
+            if r < mine:
+                length = lengths[n]
+                if has_mask:
+                    factor = mask[n * hidden + u]
+                slot = length if reverse else 0
+                for s in range(count):
+                    value = start[s * start_stride + order[n] * hidden + u] if has_start else real(0)
+                    if reverse and slot < steps:
+                        states[((steps * samples + n) * count + s) * hidden + u] = real(0)
+                    states[((slot * samples + n) * count + s) * hidden + u] = value
+                    shared[s_at + (r * count + s) * hidden + u] = value
+                    if s == 0:
+                        shared[r * wide + u] = value * factor
+            unit_weights = load(cell, "units", units, u, hidden)
+            longest = lengths[n0]
+            cuda.syncthreads()
+            for i in range(longest):
+                t = longest - 1 - i if reverse else i
+                for r2 in range(mine):
+                    if t < lengths[n0 + r2]:
+                        at = (t * samples + n0 + r2) * planes * hidden
+                        to = z_at + r2 * planes * hidden
+                        if j < columns:
+                            before = z[at + first * hidden + j]
+                            h = r2 * wide
+                            a0, a1, a2, a3 = real(0), real(0), real(0), real(0)
+                            for k in range(0, held, 4):
+                                a0 += own[k] * shared[h + k]
+                                a1 += own[k + 1] * shared[h + k + 1]
+                                a2 += own[k + 2] * shared[h + k + 2]
+                                a3 += own[k + 3] * shared[h + k + 3]
+                            for k in range(held, hidden):
+                                a0 += weights[k * columns + j] * shared[h + k]
+                            shared[to + first * hidden + j] = before + ((a0 + a1) + (a2 + a3))
+                        for c in range(j, planes * hidden - columns, cuda.blockDim.x):
+                            # The planes that h does not enter stand before and behind those that it does.
+                            c = c if c < first * hidden else c + columns
+                            shared[to + c] = z[at + c]
+                cuda.syncthreads()
+                if t < length:
+                    row = t * samples + n
+                    after = row if reverse else row + samples
+                    if has_mask:
+                        operand[row * hidden + u] = shared[r * wide + u]
+                    gates = load(cell, "planes", shared, z_at + r * planes * hidden + u, hidden)
+                    previous = load(cell, "states", shared, s_at + r * count * hidden + u, hidden)
+                    following, kept = cell_forward(cell, gates, previous, unit_weights)
+                    store(cell, "states", shared, s_at + r * count * hidden + u, hidden, following)
+                    store(cell, "states", states, after * count * hidden + u, hidden, following)
+                    if keep:
+                        store(cell, "saved", saved, row * kept_count * hidden + u, hidden, kept)
+                    out[row * out_row + u] = following[0]
+                    shared[r * wide + u] = following[0] * factor
+                cuda.syncthreads()
+
+        return forward_kept
+
+    return make
+
+
+def _backward_kept(held):
+    def make(real):
+        """Make the kernel that keeps columns of W_hh in registers."""
+
+        def backward_kept(
+            cell, z, weights, ends, ends_stride, order, lengths, states, saved, units, mask, dy, dy_row, dunits, dstart,
+            samples, steps, hidden, planes, first, columns, count, kept_count, unit_count, together, reverse, has_ends,
+            has_mask, has_dy,
+        ):  # fmt: skip
+            """Back-propagate `together` samples a block through all their steps; z becomes the gradient of the pre-activations.
+
+            weights : (`columns`, H) rows of W_hh for the planes from `first` on
+            ends, dstart : gradients of the final and of the initial states
+
+            Thread (g, k) makes what plane g adds to the gradient of h[k], for every sample. Dynamic shared memory, for each
+            sample: gradients of the pre-activations, what each plane adds, and gradients of the states.
+            """
+            shared = cuda.shared.array(0, real)
+            own = cuda.local.array(held, real)
+            j = cuda.threadIdx.x
+            n0 = cuda.blockIdx.x * together
+            mine = min(together, samples - n0)
+            wide = max(planes * hidden, (planes - 1) * hidden + held)
+            p_at, s_at = together * wide, together * (wide + columns)
+            g, column = j // hidden, j % hidden
+            for k in range(held):
+                own[k] = weights[(g * hidden + k) * hidden + column] if k < hidden and j < columns else real(0)
+            for e in range(j, s_at, cuda.blockDim.x):
+                shared[e] = real(0)
+            r, u = g, column
+            n, length = n0 + r, 0
+            factor = real(1)
+            own_states = s_at + r * count * hidden + u
+            if r < mine:
+                length = lengths[n]
+                if has_mask:
+                    factor = mask[n * hidden + u]
+                for s in range(count):
+                    shared[own_states + s * hidden] = (
+                        ends[s * ends_stride + order[n] * hidden + u] if has_ends else real(0)
+                    )
+            unit_weights = load(cell, "units", units, u, hidden)
+            longest = lengths[n0]
+            cuda.syncthreads()
+            for i in range(longest):
+                t = i if reverse else longest - 1 - i
+                if t < length:
+                    row = t * samples + n
+                    before, after = (row + samples, row) if reverse else (row, row + samples)
+                    back = real(0)
+                    for p in range(r * columns + u, (r + 1) * columns, hidden):
+                        back += shared[p_at + p]
+                    back *= factor
+                    if has_dy:
+                        back += dy[row * dy_row + u]
+                    shared[own_states] += back
+                    kept = load(cell, "saved", saved, row * kept_count * hidden + u, hidden)
+                    previous = load(cell, "states", states, before * count * hidden + u, hidden)
+                    following = load(cell, "states", states, after * count * hidden + u, hidden)
+                    gradients = load(cell, "states", shared, own_states, hidden)
+                    so_far = load(cell, "units", dunits, n * unit_count * hidden + u, hidden)
+                    dgates, dprevious, dweights = cell_backward(cell, kept, previous, unit_weights, following, gradients)
+                    store(cell, "planes", z, row * planes * hidden + u, hidden, dgates)
+                    store(cell, "planes", shared, r * wide + u, hidden, dgates)
+                    store(cell, "states", shared, own_states, hidden, dprevious)
+                    store(cell, "units", dunits, n * unit_count * hidden + u, hidden, added(so_far, dweights))
+                cuda.syncthreads()
+                for r2 in range(mine):
+                    if t < lengths[n0 + r2] and j < columns:
+                        d = r2 * wide + (first + g) * hidden
+                        a0, a1, a2, a3 = real(0), real(0), real(0), real(0)
+                        for k in range(0, held, 4):
+                            a0 += own[k] * shared[d + k]
+                            a1 += own[k + 1] * shared[d + k + 1]
+                            a2 += own[k + 2] * shared[d + k + 2]
+                            a3 += own[k + 3] * shared[d + k + 3]
+                        for k in range(held, hidden):
+                            a0 += weights[(g * hidden + k) * hidden + column] * shared[d + k]
+                        shared[p_at + r2 * columns + j] = (a0 + a1) + (a2 + a3)
+                cuda.syncthreads()
+            if r < mine:
+                back = real(0)
+                for p in range(r * columns + u, (r + 1) * columns, hidden):
+                    back += shared[p_at + p]
+                shared[own_states] += back * factor
+                for s in range(count):
+                    dstart[s * ends_stride + order[n] * hidden + u] = shared[own_states + s * hidden]
+
+        return backward_kept
+
+    return make
+
+
+_FORWARD = "c x x x n l l x x x x x x n n n n n n n n n n n n n n"
+_BACKWARD = "c x x x n l l x x x x x n x x n n n n n n n n n n n n n n"
+# Numbers of a row of W_hh in the registers of a thread, and the most threads of a block that leave it so many: of float32 and of
+# float64 (tests/test_cuda_compile.py finds that nothing is spilled).
+HELD = {4: 64} if SIMULATED else {32: 256, 48: 512, 64: 256, 128: 256}
+_DOUBLE = HELD if SIMULATED else {32: 256, 64: 256}
+
+
+def _bounds(held):
+    return {} if SIMULATED else {"launch_bounds": (HELD[held], 1)}
+
+
+forward_kept = {held: kernel(_FORWARD, **_bounds(held))(_forward_kept(held)) for held in HELD}
+backward_kept = {held: kernel(_BACKWARD, **_bounds(held))(_backward_kept(held)) for held in HELD}
+
+
+def held_for(columns: int, hidden: int, itemsize: int) -> int:
+    """Return how many numbers of a row of W_hh each thread is to keep, 0 where the steps are to be launched one by one."""
+    fits = [held for held, most in (HELD if itemsize == 4 else _DOUBLE).items() if columns <= most]
+    # What a thread does not keep it reads at every step, through the first cache: up to twice as much again.
+    whole = [held for held in fits if hidden <= held]
+    part = [held for held in fits if hidden <= 3 * held]
+    return min(whole) if whole else max(part, default=0)
+
+
+def grid_of(rows: int, columns: int) -> tuple:
+    """Return (blocks, threads) for loops over rows by ``blockIdx.y`` and over columns by ``cuda.grid(1)``: no division."""
+    threads = min(THREADS, -(-columns // 32) * 32)
+    return (-(-columns // threads), min(rows, MOST_ROWS)), threads
