@@ -41,13 +41,16 @@ class Build:
 
 
 def pretend(capability):
-    """Let numba-cuda believe that a card of a capability is there."""
+    """Let numba-cuda believe that a card of a capability is there, on which kernels are built and never run."""
     from numba.cuda import api, codegen, compiler, dispatcher
+    from numba.cuda.cudadrv import devices
 
     card = types.SimpleNamespace(compute_capability=capability[:2], id=0)
+    devices.get_context = lambda number=None: types.SimpleNamespace(device=card)
     for module in (api, compiler, dispatcher):
         module.get_current_device = lambda: card
     codegen.CUDACodeLibrary._ensure_cc = lambda self, cc: capability if cc is None else cc
+    dispatcher._Kernel.bind = lambda self: self.library.get_cubin()
 
 
 def all_kernels():

@@ -1,13 +1,16 @@
 """Kernels for CUDA, compiled without a card or a driver: what the machine code holds, and when it is compiled again."""
 
+import hashlib
 import importlib.util
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
 import pytest
+from processes import copy_package, run_python
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("numba_cuda") is None, reason="numba-cuda is not installed (extra cuda12 or cuda13)"
@@ -102,3 +105,135 @@ def test_products_are_fused_multiply_adds(builds):
             assert sum(n for word, n in counts.items() if word.startswith("ld.shared")) * 2 <= counts[name]
         if b["sass"] is not None:
             assert b["sass"].get({"float32": "FFMA", "float64": "DFMA"}[b["real"]], 0) >= 16
+
+
+# A kernel that inlines a cell, as the package has them; the test copies it into a copy of the package.
+PROBE = """
+from numba import cuda
+from numbarnn.kernels.cuda.element import cell_forward, load, store
+from numbarnn.kernels.cuda.launch import kernel
+
+def _advance(times):
+    @kernel("c x n")
+    def advance(real):
+        def advance(cell, values, count):
+            for i in range(cuda.grid(1), count, cuda.gridsize(1)):
+                for _ in range(times):
+                    states, _ = cell_forward(cell, load(cell, "planes", values, i, 1), load(cell, "states", values, i, 1), ())
+                    store(cell, "states", values, i, 1, states)
+
+        return advance
+    return advance
+
+once, twice = _advance(1), _advance(2)
+"""
+
+# What came from the disk, and the machine code: (kernels compiled, hash).
+LOAD = f"""
+import hashlib, sys
+sys.path.insert(0, {str(TESTS)!r})
+import cuda_build
+cuda_build.pretend(cuda_build.CARDS[0])
+from numbarnn.kernels import compile as compilation
+from numbarnn.kernels.cuda import probe
+from numbarnn.kernels.cuda.launch import REAL
+from numbarnn.cells import RNN
+compiled, digest = [], hashlib.sha256()
+compilation.on_compile.append(compiled.append)
+
+def load(kernel, record, real="float32"):
+    real = {{str(kind): kind for kind in REAL.values()}}[real]
+    library = kernel.load(real, record).library
+    digest.update(bytes(library.get_cubin().code))
+"""
+TWO = (
+    LOAD
+    + """
+load(probe.once, RNN())
+load(probe.twice, RNN())
+print(len(compiled), digest.hexdigest())
+"""
+)
+
+
+def counted(folder, code=TWO, **options):
+    """Run code in a second process on a copy of the package; return (kernels compiled, the rest of its output, the process)."""
+    options = {"cache": folder / "cache", "NUMBA_ENABLE_CUDASIM": "0"} | options
+    done = run_python(code, cwd=folder, path=folder, **options)
+    count, _, rest = done.stdout.strip().partition(" ")
+    return int(count), rest, done
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory):
+    """A copy of the package whose two kernels have been compiled once: (folder, result of the first process)."""
+    folder = copy_package(tmp_path_factory.mktemp("warm"))
+    (folder / "numbarnn" / "kernels" / "cuda" / "probe.py").write_text(PROBE)
+    count, result, _ = counted(folder)
+    assert count == 2
+    return folder, result
+
+
+def test_second_process_compiles_nothing(warm):
+    folder, result = warm
+    assert counted(folder)[:2] == (0, result)
+
+
+def test_numbers_of_another_type_are_another_kernel(warm):
+    folder, _ = warm
+    code = LOAD + "load(probe.once, RNN(), 'float64'); print(len(compiled))"
+    assert [counted(folder, code)[0] for _ in range(2)] == [1, 0]
+
+
+@pytest.mark.parametrize("ending", ["nbi", "nbc"], ids=["index", "data"])
+def test_unreadable_files_count_as_absent(warm, ending):
+    folder, result = warm
+    files = list(folder.glob(f"cache/*/cuda/*probe*.{ending}"))
+    assert len(files) >= 1
+    for file in files:
+        file.write_bytes(b"\x80\x04not a pickle")
+    assert counted(folder)[:2] == (2, result)
+    assert counted(folder)[:2] == (0, result)
+
+
+def test_edit_of_an_inlined_file_is_noticed(warm, tmp_path):
+    _, result = warm
+    folder = tmp_path / "edited"
+    shutil.copytree(warm[0], folder)
+    edited = folder / "numbarnn" / "cells" / "activation.py"
+    before = "curved = scale * tanh(scale * x)"
+    source = edited.read_text()
+    assert before in source
+    edited.write_text(source.replace(before, before + " * type(x)(0.5)"))
+    # In the folder of the unedited package's kernels: of two installs that share a cache folder, each has its own.
+    (own,) = (folder / "cache").iterdir()
+    stamp = hashlib.sha256(str(folder / "numbarnn").encode()).hexdigest()[:16]
+    own.rename(own.with_name(f"numbarnn_{stamp}"))
+    count, changed, _ = counted(folder)
+    assert count == 2
+    assert changed != result
+
+
+def test_a_cell_from_elsewhere_leaves_no_trace(warm, tmp_path):
+    folder, result = warm
+    (tmp_path / "mycell.py").write_text("from numbarnn.cells import RNN\nclass Mine(RNN):\n    __slots__ = ()\n")
+    code = (
+        LOAD
+        + f"sys.path.insert(0, {str(tmp_path)!r})\nfrom mycell import Mine\nload(probe.once, Mine()); print(len(compiled))"
+    )
+    for _ in range(2):
+        counted(folder, code)
+    assert not [file for file in (folder / "cache").rglob("*.nb?") if b"mycell" in file.read_bytes()]
+    assert counted(folder)[:2] == (0, result)
+
+
+def test_nowhere_writable_builds_with_one_warning(warm, tmp_path):
+    folder = copy_package(tmp_path)
+    (folder / "numbarnn" / "kernels" / "cuda" / "probe.py").write_text(PROBE)
+    (folder / "numbarnn" / "__pycache__").write_text("")
+    (tmp_path / "file").write_text("")
+    home = {"HOME": tmp_path / "file", "XDG_CACHE_HOME": tmp_path / "file"}
+    code = "import warnings; warnings.simplefilter('always')\n" + TWO
+    count, _, done = counted(folder, code, cache=tmp_path / "file", **home)
+    assert count == 2
+    assert done.stderr.count("CacheWarning") == 1

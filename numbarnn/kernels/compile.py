@@ -60,8 +60,12 @@ def uncached_twin(dispatcher):
 
 def kernel_for(dispatcher, record):
     """Return `dispatcher`, or its uncached twin when the type of `record` is not the package's own."""
-    module = type(record).__module__
-    return dispatcher if module.partition(".")[0] == PACKAGE.name else uncached_twin(dispatcher)
+    return dispatcher if own_record(record) else uncached_twin(dispatcher)
+
+
+def own_record(record):
+    """Return whether the type of a record is the package's own."""
+    return type(record).__module__.partition(".")[0] == PACKAGE.name
 
 
 @functools.cache
@@ -104,8 +108,8 @@ def writable_directory():
     return None
 
 
-class _IndexFile(caching.IndexDataCacheFile):
-    """Numba's index and data files, read with suspicion: what cannot be read is not there."""
+class Suspicious:
+    """Over one of numba's classes for index and data files: what cannot be read is not there."""
 
     def _load_index(self):
         try:
@@ -122,6 +126,10 @@ class _IndexFile(caching.IndexDataCacheFile):
             return None
 
 
+class _IndexFile(Suspicious, caching.IndexDataCacheFile):
+    pass
+
+
 class _Locator:
     """What numba's cache asks about a function's source, answered for the whole package."""
 
@@ -132,35 +140,42 @@ class _Locator:
         """Do nothing: `writable_directory` made the folder."""
 
 
-class _Impl(caching.CompileResultCacheImpl):
-    """Numba's serialisation of compile results, without its search for a place."""
+class Placeless:
+    """Over one of numba's classes for serialisation: without its search for a place."""
 
     def __init__(self, py_func):
         self._lineno = py_func.__code__.co_firstlineno
         self._locator = _Locator(py_func)
         module = py_func.__module__.partition(".")[2] or py_func.__module__
         abi = f"py{sys.version_info[0]}{sys.version_info[1]}{getattr(sys, 'abiflags', '')}"
-        self._filename_base = f"{module}.{py_func.__qualname__}-{abi}"
+        name = py_func.__qualname__.replace("<locals>.", "")
+        self._filename_base = f"{module}.{name}-{abi}"
 
 
-class KernelCache(caching.Cache):
-    """The on-disk cache of one kernel; touches no file before the kernel is first called."""
+class _Impl(Placeless, caching.CompileResultCacheImpl):
+    pass
 
-    _impl_class = _Impl
+
+class Placed:
+    """Over one of numba's caches: where entries lie, and what makes them stale; no file is touched before a kernel's first call."""
+
+    # Below each of `cache_directories`.
+    folder = ""
+    _impl_class, _file_class = _Impl, _IndexFile
 
     def __init__(self, py_func):
         self._py_func = py_func
         self._name = repr(py_func)
-        self._impl = _Impl(py_func)
+        self._impl = self._impl_class(py_func)
         self.enable()
 
     def _file(self, place):
-        return _IndexFile(os.fspath(place), self._impl.filename_base, source_stamp())
+        return self._file_class(os.fspath(place / self.folder), self._impl.filename_base, source_stamp())
 
     @property
     def cache_path(self):
         """The folder that new entries go to, as numba's own statistics report it."""
-        return None if writable_directory() is None else os.fspath(writable_directory())
+        return None if writable_directory() is None else os.fspath(writable_directory() / self.folder)
 
     def flush(self):
         """Forget all entries in the folder that is written to."""
@@ -185,6 +200,11 @@ class KernelCache(caching.Cache):
         file = self._file(writable_directory())
         key = self._index_key(sig, data.codegen)
         try:
+            (writable_directory() / self.folder).mkdir(exist_ok=True)
             file.save(key, self._impl.reduce(data))
         except OSError as error:  # a full disk must not stop the run that the kernel was compiled for
             warnings.warn(f"a compiled kernel could not be kept in {writable_directory()}: {error}", CacheWarning, 2)
+
+
+class KernelCache(Placed, caching.Cache):
+    """The on-disk cache of one kernel."""

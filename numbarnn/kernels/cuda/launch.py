@@ -36,6 +36,8 @@ import functools
 import numpy as np
 from numba import config, cuda
 
+from numbarnn.kernels.compile import own_record
+
 SIMULATED = bool(config.ENABLE_CUDASIM)
 if SIMULATED:
     from numba import types
@@ -62,15 +64,18 @@ class Kernel:
         return f"<CUDA kernel {self.name}({' '.join(self.kinds)})>"
 
     @functools.lru_cache(maxsize=None)  # noqa: B019 - kernels live as long as the process
-    def dispatcher(self, real):
-        """Return Numba's dispatcher for a type of numbers, `types.float32` or `types.float64`."""
+    def dispatcher(self, real, kept=True):
+        """Return Numba's dispatcher for a type of numbers, `types.float32` or `types.float64`; `kept`: with a cache on disk."""
         function = self.make(real)
         if SIMULATED:
             return cuda.jit(function)
-        from numbarnn.kernels.cuda import typing
+        from numbarnn.kernels.cuda import cache, typing
 
         typing.tell_inlined()
-        return cuda.jit(**self.options)(function)
+        dispatcher = cuda.jit(**self.options)(function)
+        if kept:
+            dispatcher._cache = cache.KernelCache(function)
+        return dispatcher
 
     def signature(self, real, record=None) -> tuple:
         """Return Numba's types of the arguments, for a record of a cell where there is one."""
@@ -83,6 +88,12 @@ class Kernel:
             options = [real if isinstance(value, float) else types.int64 for value in record]
             known["c"] = types.BaseTuple.from_types(options, type(record))
         return tuple(known[kind] for kind in self.kinds)
+
+    def load(self, real, record=None):
+        """Return the compiled kernel, from the disk where it is there."""
+        # A class from elsewhere would be part of the index on disk, and break it where that cannot be imported.
+        kept = record is None or own_record(record)
+        return self.dispatcher(real, kept).compile(self.signature(real, record))
 
     def __call__(self, blocks, threads: int, *arguments, dynamic: int = 0) -> None:
         """Launch the kernel; nothing waits for it."""
@@ -99,7 +110,7 @@ class Kernel:
         key = dtype, type(record)
         found = self._compiled.get(key)
         if found is None:
-            found = self.dispatcher(REAL[dtype]).compile(self.signature(REAL[dtype], record))
+            found = self.load(REAL[dtype], record)
             self._compiled[key] = found
         values = [_value(kind, argument) for kind, argument in zip(self.kinds, arguments, strict=True)]
         grid = (*blocks, 1, 1)[:3]
