@@ -69,6 +69,11 @@ class Geometry:
         return self.host.full
 
     @property
+    def ended(self) -> tuple:
+        """(active, samples) where rows of ended samples are to become zero, else (None, 0)."""
+        return (None, 0) if self.full else (self.active, self.samples)
+
+    @property
     def rows(self) -> int:
         """Rows, those past the lengths included."""
         return self.steps * self.samples

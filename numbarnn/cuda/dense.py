@@ -28,7 +28,7 @@ class Dense:
         if x.tokens:
             table = call.empty(x.size * layer.size)
             tokens.pack_tokens(flat, places, layer.size, x.size, biases, table)
-            tokens.gather(table, layer.size, x.values, y, layer.size, geometry.lengths, geometry.steps, geometry.samples)
+            tokens.gather(table, layer.size, x.values, y, layer.size, x.count, *geometry.ended)
         else:
             shape = x.count, layer.size, x.size
             product(call.arena, x.values, (x.size, 1), flat.part(weight), (1, x.size), y, layer.size, shape, bias=biases)
@@ -85,12 +85,11 @@ class Embedding:
     @staticmethod
     def forward(call, layer, place, flat, x, geometry, state, number):
         y = call.empty(x.count * layer.features)
-        table, lengths = flat.part(place, layer.size * layer.features), geometry.lengths
-        ends = lengths, geometry.steps, geometry.samples
+        table, rows = flat.part(place, layer.size * layer.features), (x.count, *geometry.ended)
         if x.bag:
-            tokens.gather_bags(table, layer.features, x.values, x.bag, y, layer.features, *ends)
+            tokens.gather_bags(table, layer.features, x.values, x.bag, y, layer.features, *rows)
         else:
-            tokens.gather(table, layer.features, x.values, y, layer.features, *ends)
+            tokens.gather(table, layer.features, x.values, y, layer.features, *rows)
         return Rows(y, layer.features, x.count), geometry, None, x
 
     @staticmethod
@@ -147,7 +146,9 @@ class Pool:
     def forward(call, layer, plan, flat, x, geometry, state, number):
         y = call.empty(geometry.samples * x.size)
         places = call.empty(geometry.samples * x.size if layer.kind == "max" else 0, np.int64)
-        pooling.pool(x.values, x.size, geometry.steps, geometry.samples, geometry.lengths, KINDS[layer.kind], y, places)
+        pooling.pool(
+            x.values, x.size, geometry.samples, geometry.lengths, x.size, KINDS[layer.kind], y, x.size, places
+        )
         return Rows(y, x.size, geometry.samples), geometry.last(call.arena), None, places
 
     @staticmethod
@@ -156,6 +157,7 @@ class Pool:
             return None, None
         dx = call.empty(geometry.rows * dy.size)
         pooling.spread(
-            dy.values, dy.size, geometry.steps, geometry.samples, geometry.lengths, KINDS[layer.kind], places, dx
+            dy.values, dy.size, geometry.steps, geometry.samples, geometry.lengths, dy.size, KINDS[layer.kind], places, dx,
+            dy.size,
         )
         return Rows(dx, dy.size, geometry.rows), None

@@ -228,7 +228,7 @@ def _pre_activations(call, layer, plan, flat, x, geometry):
     if x.tokens:
         table = call.empty(x.size * width)
         tokens.pack_tokens(flat, plan.input_places, hidden, x.size, bias, table)
-        tokens.gather(table, width, x.values, z, width, geometry.lengths, geometry.steps, geometry.samples)
+        tokens.gather(table, width, x.values, z, width, rows, *geometry.ended)
         return z
     if sum(block.count for block in plan.inputs) < planes:
         moves.fill_rows(*grid_of(rows, width), bias, z, width, rows, width, 1)
