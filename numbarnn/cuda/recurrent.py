@@ -11,7 +11,7 @@ from numbarnn.cuda.dense import drop
 from numbarnn.kernels.cuda import layout as moves
 from numbarnn.kernels.cuda import recurrent as kernels
 from numbarnn.kernels.cuda import tokens
-from numbarnn.kernels.cuda.launch import THREADS, blocks_for
+from numbarnn.kernels.cuda.launch import THREADS, WARP, blocks_for
 from numbarnn.kernels.cuda.layout import grid_of
 from numbarnn.kernels.cuda.matmul import column_sums, product
 from numbarnn.kernels.cuda.memory import Buffer, upload
@@ -251,7 +251,7 @@ def _grid(plan, hidden, samples):
     """Return (blocks, threads, samples a block) of the kernels that run through all steps."""
     columns = plan.recurrent.count * hidden
     together = max(1, min(TOGETHER, plan.recurrent.count, -(-samples // ENOUGH)))
-    return -(-samples // together), -(-columns // 32) * 32, together
+    return -(-samples // together), -(-columns // WARP) * WARP, together
 
 
 def _all_steps(call, layer, plan, flat, tape, geometry, start, stack, out, out_row, held):

@@ -2,14 +2,14 @@
 
 from numba import cuda
 
-from numbarnn.kernels.cuda.launch import SIMULATED, THREADS, blocks_for, kernel
+from numbarnn.kernels.cuda.launch import SIMULATED, THREADS, WARP, blocks_for, kernel
 
 MOST_ROWS = 2 if SIMULATED else 65535  # blocks along y
 
 
 def grid_of(rows: int, columns: int) -> tuple:
     """Return (blocks, threads) for loops over rows by ``blockIdx.y`` and over columns by ``cuda.grid(1)``: no division."""
-    threads = min(THREADS, -(-columns // 32) * 32)
+    threads = min(THREADS, -(-columns // WARP) * WARP)
     return (-(-columns // threads), min(rows, MOST_ROWS)), threads
 
 
