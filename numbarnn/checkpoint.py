@@ -64,6 +64,8 @@ class Run:
     seconds: float = 0.0
     seen: int = 0
 
+    _known = 0.0
+
     def begin_epoch(self) -> None:
         """Count from zero again."""
         self.pieces = self.seen = 0
@@ -72,14 +74,21 @@ class Run:
     def add(self, loss: float, weight: float) -> None:
         """Count a batch, or a chunk of one."""
         self.pieces += 1
-        self.total += loss * weight
-        self.weight += weight
+        self.count(loss, weight)
         self.batch_total += loss * weight
         self.batch_weight += weight
 
+    def count(self, loss: float, weight: float) -> None:
+        """Count the loss of what was counted before by its number."""
+        self.total += loss * weight
+        self.weight += weight
+
     def end_batch(self, items: int) -> float:
         """Return the mean loss of the batch whose last chunk was counted."""
-        loss = self.batch_total / self.batch_weight if self.batch_weight else 0.0
+        # A device tells losses some steps later: the last one known then stands for those of the steps between.
+        if self.batch_weight:
+            self._known = self.batch_total / self.batch_weight
+        loss = self._known
         self.items += items
         self.batch_total = self.batch_weight = 0.0
         return loss

@@ -19,3 +19,7 @@ class DivergedError(ArithmeticError):
 
 class CheckpointError(ValueError):
     """A checkpoint belongs to another model, other data or other settings."""
+
+
+class DeviceError(RuntimeError):
+    """The device that was asked for cannot be used."""

@@ -94,6 +94,18 @@ def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Ro
     ShapeError, TypeError, TokenError, ValueError
         If x or lengths do not fit.
     """
+    array, layout = check(x, signal, lengths, name)
+    if signal.tokens:
+        return Rows(token_rows(array, layout), signal.size), layout
+    if call.direct and layout.full:
+        # A read-only or unaligned array would be another type, and compile the kernel once more; it is copied.
+        rows = np.require(array, call.dtype, ["C", "W", "A"]).reshape(layout.samples * layout.steps, signal.size)
+        return Rows(rows, signal.size, sample_major=True), layout
+    return feature_rows(call, array, layout), layout
+
+
+def check(x, signal: Signal, lengths, name: str = "x") -> tuple[np.ndarray, Layout]:
+    """Return a batch as an array, padding of tokens being zero, with its geometry; raise as `to_rows`."""
     refuse_mask(x, name)
     array = np.asarray(x)
     if array.dtype.kind not in ("iu" if signal.tokens else "fiub"):
@@ -119,14 +131,13 @@ def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Ro
             running = np.arange(steps) < layout.unsort(layout.lengths)[:, None]
             array = np.where(running.reshape(running.shape + (1,) * len(bag)), array, 0)  # padding may be anything
         check_tokens(array, signal.size, name, least=-1 if bag else 0)
-        # A copy: the tape must not see later changes of x.
-        rows = np.array(layout.sort(array).swapaxes(0, 1), np.int32, order="C")
-        return Rows(rows.reshape(-1, *bag), signal.size), layout
-    if call.direct and layout.full:
-        # A read-only or unaligned array would be another type, and compile the kernel once more; it is copied.
-        rows = np.require(array, call.dtype, ["C", "W", "A"]).reshape(samples * steps, signal.size)
-        return Rows(rows, signal.size, sample_major=True), layout
-    return feature_rows(call, array, layout), layout
+    return array, layout
+
+
+def token_rows(array: np.ndarray, layout: Layout) -> np.ndarray:
+    """Return tokens (samples, time steps[, bag]) by rows: a copy, since the tape must not see later changes of x."""
+    rows = np.array(layout.sort(array).swapaxes(0, 1), np.int32, order="C")
+    return rows.reshape(-1, *array.shape[2:])
 
 
 def feature_rows(call: Call, array: np.ndarray, layout: Layout) -> Rows:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from numbarnn import io
+from numbarnn.cuda.device import check_device
 from numbarnn.data.batches import TokenStream
 from numbarnn.data.vocabularies import VOCABULARIES, Vocabulary, WordVocabulary, check_size, split_words
 from numbarnn.errors import ModelFileError, ShapeError
@@ -107,6 +108,8 @@ class LanguageModel:
     seed : int
         Of the initial weights, dropout, and of `sample` where it gets none.
     n_threads : int, optional
+    device : {"cpu", "cuda"}
+        As in `numbarnn.Model`.
 
     Attributes
     ----------
@@ -156,6 +159,7 @@ class LanguageModel:
         dtype: Any = "float32",
         seed: int = 0,
         n_threads: int | None = None,
+        device: str = "cpu",
     ):
         if cell not in CELLS:
             raise ValueError(f"cell must be one of {', '.join(CELLS)}, got {cell!r}")
@@ -166,6 +170,7 @@ class LanguageModel:
         for name, value in (("max_vocabulary", max_vocabulary), ("embedding_size", embedding_size)):
             check_size(name, 1 if value is None else value)
         self.cell, self.unit, self.dtype, self.seed, self.n_threads = cell, unit, dtype, check_seed(seed), n_threads
+        self.device = check_device(device)
         self.max_vocabulary, self.min_count = max_vocabulary, check_size("min_count", min_count)
         self.embedding_size = embedding_size
         self.recurrent = CELLS[cell](
@@ -260,7 +265,8 @@ class LanguageModel:
         size, init = len(vocabulary), self.recurrent.init
         first = OneHot(size) if self.embedding_size is None else Embedding(size, self.embedding_size)
         layers = [first, self.recurrent, Dense(size, init=init)]
-        self.model = Model(layers, dtype=self.dtype, seed=self.seed, n_threads=self.n_threads)
+        options = {"seed": self.seed, "n_threads": self.n_threads, "device": self.device}
+        self.model = Model(layers, dtype=self.dtype, **options)
         self.vocabulary = vocabulary
 
     # Writing
@@ -411,8 +417,8 @@ class LanguageModel:
         return {"unit": self.unit, "max_vocabulary": self.max_vocabulary, "min_count": self.min_count}
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "LanguageModel":
-        """Return the model of a file that `save` wrote.
+    def load(cls, path: str | os.PathLike, device: str = "cpu") -> "LanguageModel":
+        """Return the model of a file that `save` wrote, wherever it was then, on a device.
 
         Raises
         ------
@@ -422,15 +428,15 @@ class LanguageModel:
         description, arrays = io.read(path)
         if description["kind"] != cls.KIND:
             raise ModelFileError(f"{os.fspath(path)!r} holds a {description['kind']}; numbarnn.load loads any kind")
-        return cls.from_description(description, arrays)
+        return cls.from_description(description, arrays, device)
 
     @classmethod
-    def from_description(cls, description: dict[str, Any], arrays) -> "LanguageModel":
-        """Return the model of a file's description and parameters."""
+    def from_description(cls, description: dict[str, Any], arrays, device: str = "cpu") -> "LanguageModel":
+        """Return the model of a file's description and parameters, on a device."""
         try:
-            model = Model.from_description(description["model"], arrays)
+            model = Model.from_description(description["model"], arrays, device)
             options = {name: description[name] for name in cls("lstm")._about()}
-            lm = cls(description["cell"], dtype=model.dtype, seed=description["seed"], **options)
+            lm = cls(description["cell"], dtype=model.dtype, seed=description["seed"], device=device, **options)
             lm.vocabulary = VOCABULARIES[lm.unit].from_description(description["vocabulary"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelFileError(f"the file's description of the model cannot be understood: {error}") from None
@@ -456,7 +462,7 @@ class CharLM(LanguageModel):
     ----------
     cell : {"lstm", "gru", "rnn", "indrnn"}
     hidden_size, num_layers : int
-    dropout, recurrent_dropout, init, dtype, seed, n_threads
+    dropout, recurrent_dropout, init, dtype, seed, n_threads, device
         As in `LanguageModel`.
 
     Examples
@@ -480,10 +486,11 @@ class CharLM(LanguageModel):
         dtype: Any = "float32",
         seed: int = 0,
         n_threads: int | None = None,
+        device: str = "cpu",
     ):
         super().__init__(
             cell, hidden_size, num_layers, dropout=dropout, recurrent_dropout=recurrent_dropout, init=init, dtype=dtype,
-            seed=seed, n_threads=n_threads,
+            seed=seed, n_threads=n_threads, device=device,
         )  # fmt: skip
 
     def _about(self):

@@ -76,6 +76,14 @@ class Loss:
         """Return what the mean divides by: the summed weights of `count` rows."""
         return float(weights.sum()) if weights.size else float(count)
 
+    def prepare(self, outputs: Rows, count: int, target, layout: Layout, dtype, reduction, sample_weight):
+        """Check targets and weights of `count` rows of outputs; return (targets, weights, their total, what losses are multiplied by)."""
+        check_reduction(reduction)
+        rows = self.targets(target, outputs, layout, dtype)
+        weights = self.weights(rows, layout, sample_weight)
+        total = self.total(rows, weights, count)
+        return rows, weights, total, 1.0 if reduction == "sum" else 1.0 / total if total > 0 else 0.0
+
     def value_and_gradient(
         self, call: Call, outputs: Rows, target, layout: Layout, reduction="mean", sample_weight=None
     ):
@@ -98,13 +106,10 @@ class Loss:
         ShapeError, TokenError, ValueError
             If target, reduction or weights do not fit.
         """
-        if reduction not in ("mean", "sum"):
-            raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
-        rows = self.targets(target, outputs, layout, call.dtype)
-        weights = self.weights(rows, layout, sample_weight)
         count = len(outputs.values)
-        total = self.total(rows, weights, count)
-        scale = 1.0 if reduction == "sum" else 1.0 / total if total > 0 else 0.0
+        rows, weights, total, scale = self.prepare(
+            outputs, count, target, layout, call.dtype, reduction, sample_weight
+        )
         values, gradient = np.empty(count), call.empty(outputs.values.shape)
         call.over(
             count,
@@ -199,12 +204,10 @@ class SoftmaxCrossEntropy(Loss):
         own = self._class_weights[rows[counted]]
         return float((own * weights[counted]).sum() if weights.size else own.sum())
 
-    def value_and_gradient(
-        self, call: Call, outputs: Rows, target, layout: Layout, reduction="mean", sample_weight=None
-    ):
+    def prepare(self, outputs: Rows, count: int, target, layout: Layout, dtype, reduction, sample_weight):
         if self.class_weight is not None and len(self.class_weight) != outputs.size:
             raise ShapeError(f"class_weight must name {outputs.size} classes, got {len(self.class_weight)}")
-        return super().value_and_gradient(call, outputs, target, layout, reduction, sample_weight)
+        return super().prepare(outputs, count, target, layout, dtype, reduction, sample_weight)
 
 
 @dataclass(frozen=True)
@@ -393,10 +396,18 @@ class CTC(Loss):
     def value_and_gradient(
         self, call: Call, outputs: Rows, target, layout: Layout, reduction="mean", sample_weight=None
     ):
-        if reduction not in ("mean", "sum"):
-            raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
         labels = as_labels(target, layout.samples)
-        ctc.check_labels(labels, outputs.size, self.blank)
+        scales, total = self.scales(labels, outputs.size, layout, reduction, sample_weight)
+        losses, gradient = ctc.loss_and_gradient(
+            call, outputs, labels, layout, self.blank, scales, self.infeasible == "zero"
+        )
+        counted = scales > 0
+        return float((losses[counted] * scales[counted]).sum()), Rows(gradient, outputs.size), total
+
+    def scales(self, labels, classes: int, layout: Layout, reduction, sample_weight):
+        """Check a batch; return (what the loss of each sorted sample is multiplied by, total weight)."""
+        check_reduction(reduction)
+        ctc.check_labels(labels, classes, self.blank)
         weights = np.ones(layout.samples)
         if sample_weight is not None:
             weights = np.asarray(sample_weight, np.float64)
@@ -411,12 +422,13 @@ class CTC(Loss):
         scales = np.where(ctc.too_short(labels, lengths), 0.0, weights)
         if reduction == "mean" and total > 0:
             scales = scales / np.maximum(labels.counts, 1) / total
-        scales = np.ascontiguousarray(layout.sort(scales))
-        losses, gradient = ctc.loss_and_gradient(
-            call, outputs, labels, layout, self.blank, scales, self.infeasible == "zero"
-        )
-        counted = scales > 0
-        return float((losses[counted] * scales[counted]).sum()), Rows(gradient, outputs.size), total
+        return np.ascontiguousarray(layout.sort(scales)), total
+
+
+def check_reduction(reduction) -> None:
+    """Raise ValueError unless a reduction is one of the two."""
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
 
 
 def _number(name, value):

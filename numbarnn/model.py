@@ -27,6 +27,15 @@ class Model(Network):
         Of the initial weights.
     n_threads : int, optional
         Threads that the model may use; None: the processors of this process. Results do not depend on it.
+    device : {"cpu", "cuda"}
+        Where passes and training run. "cuda" is the first GPU (``CUDA_VISIBLE_DEVICES`` chooses among several), and needs the
+        extra ``numbarnn[cuda13]`` or ``numbarnn[cuda12]``; arguments and results are arrays of the host's all the same, files
+        are the same, and results equal the CPU's up to rounding. Single steps (`stream`, `numbarnn.step_function`) run on the CPU.
+
+    Raises
+    ------
+    DeviceError
+        If the device cannot be used; the message says what was found and what to install.
 
     Attributes
     ----------
@@ -198,8 +207,8 @@ class Model(Network):
         io.write(path, "model", self.description(), dict(self.params))
 
     @classmethod
-    def from_description(cls, description: dict[str, Any], arrays) -> "Model":
-        """Return the model of a `description` with the given parameters."""
+    def from_description(cls, description: dict[str, Any], arrays, device: str = "cpu") -> "Model":
+        """Return the model of a `description` with the given parameters, on a device."""
         try:
             layers = []
             for config in description["layers"]:
@@ -208,7 +217,7 @@ class Model(Network):
                 if name not in LAYERS:
                     raise ModelFileError(f"the file has a layer {name!r}, which this version of numbarnn does not know")
                 layers.append(LAYERS[name].from_config(options))
-            model = cls(layers, description["input_size"], description["dtype"], description["seed"])
+            model = cls(layers, description["input_size"], description["dtype"], description["seed"], device=device)
         except (KeyError, TypeError) as error:
             raise ModelFileError(f"the file's description of the model cannot be understood: {error!r}") from None
         try:
@@ -218,8 +227,8 @@ class Model(Network):
         return model
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "Model":
-        """Return the model of a file that `save` wrote.
+    def load(cls, path: str | os.PathLike, device: str = "cpu") -> "Model":
+        """Return the model of a file that `save` wrote, wherever it was then, on a device.
 
         Raises
         ------
@@ -231,4 +240,4 @@ class Model(Network):
         description, arrays = io.read(path)
         if description["kind"] != "model":
             raise ModelFileError(f"{os.fspath(path)!r} holds a {description['kind']}; numbarnn.load loads any kind")
-        return cls.from_description(description, arrays)
+        return cls.from_description(description, arrays, device)

@@ -10,6 +10,7 @@ import numpy as np
 
 from numbarnn import inputs, parallel
 from numbarnn.batch import Arena, Call, Signal
+from numbarnn.cuda.device import check_device
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu import losses as loss_kernels
 from numbarnn.layers.base import Layer
@@ -40,7 +41,9 @@ class Network:
         dtype: Any = "float32",
         seed: int = 0,
         n_threads: int | None = None,
+        device: str = "cpu",
     ):
+        self.device = check_device(device)
         self.layers = tuple(layers)
         if not self.layers:
             raise ValueError("a model needs at least one layer")
@@ -62,6 +65,18 @@ class Network:
         self.params = Params(specs, self.dtype)
         self.params.initialize(np.random.default_rng(self.seed))
         self._packed = {}
+        self._engine = None
+        if device != "cpu":
+            self.engine  # noqa: B018 - what a device has no passes for shows here
+
+    @property
+    def engine(self):
+        """The device's half of the network; None where it is on the CPU."""
+        if self._engine is None and self.device != "cpu":
+            from numbarnn.cuda.engine import Engine
+
+            self._engine = Engine(self)
+        return self._engine
 
     def _signals(self):
         first = self.layers[0]
@@ -120,6 +135,8 @@ class Network:
         -----
         NaN in x spreads to the outputs that depend on it.
         """
+        if self.engine is not None:
+            return self.engine.run(x, self._states(state, _samples(x)), lengths)
         with _lent_arena() as arena:
             call = self._call(n_threads, arena=arena, direct=True, last=len(self.layers) - 1)
             rows, layout = inputs.to_rows(call, x, self.signals[0], lengths)
@@ -172,7 +189,7 @@ class Network:
             fits = x_t.shape == (1,) and x_t.dtype.kind in "iu" and 0 <= x_t[0] < size
         else:
             fits = x_t.shape == (1, size) and x_t.dtype.kind in "fiub"
-        return fits and has_step(self.layers)
+        return fits and self.device == "cpu" and has_step(self.layers)
 
     def _single_step(self, x_t, state):
         plan = self.step_plan()
@@ -226,6 +243,10 @@ class Network:
             Arrays by parameter name, in the shapes of `params`.
         """
         loss = make_loss(loss)
+        if self.engine is not None:
+            state = self._states(state, _samples(x))
+            value, gradient = self.engine.loss_and_gradient(x, target, loss, lengths, state, reduction, sample_weight)
+            return value, self.params.views(gradient)
         gradient = np.empty(self.params.flat.size, self.dtype)
         with _lent_arena() as arena:
             call = self._call(n_threads, keep=True, arena=arena)
@@ -248,6 +269,8 @@ class Network:
             ``pullback(doutputs, dstate=None) -> Gradients``: vector-Jacobian products, with doutputs in the shape of
             the outputs and dstate in the form of the states (entries may be None).
         """
+        if self.engine is not None:
+            return self._device_vjp(x, state, lengths)
         call = self._call(n_threads, keep=True, arena=_take_arena())
         rows, layout = inputs.to_rows(call, x, self.signals[0], lengths)
         state = self._states(state, layout.samples)
@@ -256,9 +279,7 @@ class Network:
         outputs = self._outputs(call, out, out_layout)
 
         def pullback(doutputs, dstate=None) -> Gradients:
-            doutputs = np.asarray(doutputs)
-            if doutputs.shape != outputs.shape:
-                raise ShapeError(f"doutputs must have the outputs' shape {outputs.shape}, got {doutputs.shape}")
+            doutputs = _check_doutputs(doutputs, outputs)
             dfinal = None if dstate is None else self._states(dstate, layout.samples)
             gradient = np.empty(self.params.flat.size, self.dtype)
             with _lent_arena() as arena:  # not the tape's, which would grow with every pullback
@@ -270,6 +291,18 @@ class Network:
             return Gradients(self.params.views(gradient), dx, dstart)
 
         weakref.finalize(pullback, _arenas.append, call.arena)
+        return outputs, final, pullback
+
+    def _device_vjp(self, x, state, lengths):
+        samples = _samples(x)
+        outputs, final, pull = self.engine.pullback(x, self._states(state, samples), lengths)
+
+        def pullback(doutputs, dstate=None) -> Gradients:
+            doutputs = _check_doutputs(doutputs, outputs)
+            dfinal = None if dstate is None else self._states(dstate, samples)
+            gradient, dx, dstart = pull(doutputs, dfinal)
+            return Gradients(self.params.views(gradient), dx, dstart)
+
         return outputs, final, pullback
 
     def differentiate(self, call, rows, layout, target, loss, state, gradient, reduction="mean", sample_weight=None):
@@ -421,7 +454,7 @@ class Network:
     def __reduce__(self):
         # Neither may be copied as it is: packed weights hold addresses of this process, and the views of the parameters would
         # become arrays of their own, which training does not change.
-        options = self.layers, self.input_size, self.dtype, self.seed, self.n_threads
+        options = self.layers, self.input_size, self.dtype, self.seed, self.n_threads, self.device
         return _revived, (type(self), options, self.params.flat)
 
     def copy(self) -> "Network":
@@ -444,6 +477,19 @@ class Network:
     def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.layers))
         return f"{type(self).__name__}([{layers}], input_size={self.signals[0].size}, dtype={self.dtype.name!r})"
+
+
+def _samples(x):
+    """Return the extent of the first axis of anything like an array; what x should be is checked later."""
+    return np.shape(x)[0] if np.ndim(x) else 0
+
+
+def _check_doutputs(doutputs, outputs):
+    """Return gradients of outputs as an array; raise ShapeError unless they have their shape."""
+    doutputs = np.asarray(doutputs)
+    if doutputs.shape != outputs.shape:
+        raise ShapeError(f"doutputs must have the outputs' shape {outputs.shape}, got {doutputs.shape}")
+    return doutputs
 
 
 def _revived(kind, options, flat):

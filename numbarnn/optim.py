@@ -37,6 +37,7 @@ class Optimizer:
     learning_rate: float
 
     arrays = 0
+    kernel = ""  # the name of the function of `numbarnn.kernels.cpu.optim`, and of that for CUDA
 
     def __post_init__(self):
         for f in fields(self):
@@ -75,8 +76,14 @@ class Optimizer:
             [lambda lo=lo, hi=hi: self._update(weights, gradient, arrays, step, rate, lo, hi) for lo, hi in cuts]
         )
 
-    def _update(self, weights, gradient, arrays, step, rate, lo, hi):
+    def numbers(self, step: int, rate: float) -> tuple:
+        """Return the numbers of a step in the order in which the kernel takes them."""
         raise NotImplementedError
+
+    def _update(self, weights, gradient, arrays, step, rate, lo, hi):
+        t = weights.dtype.type
+        numbers = (number if isinstance(number, bool) else t(number) for number in self.numbers(step, rate))
+        getattr(kernels, self.kernel)(weights, gradient, *arrays, *numbers, lo, hi)
 
     def config(self) -> dict:
         """Return the name and the hyper-parameters as JSON values."""
@@ -108,17 +115,15 @@ class SGD(Optimizer):
     weight_decay: float = 0.0
     nesterov: bool = False
 
-    arrays = 1
+    arrays, kernel = 1, "sgd"
 
     def __post_init__(self):
         super().__post_init__()
         if self.nesterov and self.momentum == 0:
             raise ValueError("SGD: nesterov=True needs a momentum above 0, for example 0.9")
 
-    def _update(self, weights, gradient, arrays, step, rate, lo, hi):
-        t = weights.dtype.type
-        numbers = t(rate), t(self.momentum), t(self.weight_decay), self.nesterov
-        kernels.sgd(weights, gradient, arrays[0], *numbers, lo, hi)
+    def numbers(self, step, rate):
+        return rate, self.momentum, self.weight_decay, self.nesterov
 
 
 @optimizer
@@ -140,12 +145,10 @@ class RMSprop(Optimizer):
     epsilon: float = 1e-8
     weight_decay: float = 0.0
 
-    arrays = 1
+    arrays, kernel = 1, "rmsprop"
 
-    def _update(self, weights, gradient, arrays, step, rate, lo, hi):
-        t = weights.dtype.type
-        numbers = rate, self.alpha, 1.0 - self.alpha, self.epsilon, self.weight_decay
-        kernels.rmsprop(weights, gradient, arrays[0], *map(t, numbers), lo, hi)
+    def numbers(self, step, rate):
+        return rate, self.alpha, 1.0 - self.alpha, self.epsilon, self.weight_decay
 
 
 @optimizer
@@ -171,14 +174,13 @@ class Adagrad(Optimizer):
     initial_accumulator: float = 0.0
     epsilon: float = 1e-10
 
-    arrays = 1
+    arrays, kernel = 1, "rmsprop"
 
     def start(self, size, dtype):
         return [np.full(size, self.initial_accumulator, dtype)]
 
-    def _update(self, weights, gradient, arrays, step, rate, lo, hi):
-        numbers = rate / (1.0 + (step - 1) * self.lr_decay), 1.0, 1.0, self.epsilon, self.weight_decay
-        kernels.rmsprop(weights, gradient, arrays[0], *map(weights.dtype.type, numbers), lo, hi)
+    def numbers(self, step, rate):
+        return rate / (1.0 + (step - 1) * self.lr_decay), 1.0, 1.0, self.epsilon, self.weight_decay
 
 
 @optimizer
@@ -201,17 +203,16 @@ class Adam(Optimizer):
     epsilon: float = 1e-8
     weight_decay: float = 0.0
 
-    arrays = 2
+    arrays, kernel = 2, "adam"
 
-    def _update(self, weights, gradient, arrays, step, rate, lo, hi):
-        self._step(weights, gradient, arrays, step, rate, self.weight_decay, 0.0, lo, hi)
+    def numbers(self, step, rate):
+        return self._numbers(step, rate, self.weight_decay, 0.0)
 
-    def _step(self, weights, gradient, arrays, step, rate, l2, decay, lo, hi):
-        numbers = (
+    def _numbers(self, step, rate, l2, decay):
+        return (
             1.0 - rate * decay, l2, self.beta1, 1.0 - self.beta1, self.beta2, 1.0 - self.beta2,
             rate / (1.0 - self.beta1**step), math.sqrt(1.0 - self.beta2**step), self.epsilon,
         )  # fmt: skip
-        kernels.adam(weights, gradient, *arrays, *map(weights.dtype.type, numbers), lo, hi)
 
 
 @optimizer
@@ -230,8 +231,8 @@ class AdamW(Adam):
 
     weight_decay: float = 0.01
 
-    def _update(self, weights, gradient, arrays, step, rate, lo, hi):
-        self._step(weights, gradient, arrays, step, rate, 0.0, self.weight_decay, lo, hi)
+    def numbers(self, step, rate):
+        return self._numbers(step, rate, 0.0, self.weight_decay)
 
 
 def make_optimizer(value) -> Optimizer:

@@ -41,8 +41,6 @@ class Params(Mapping):
 
     Attributes
     ----------
-    flat : numpy.ndarray
-        All values, read-only, in the order of the specs.
     version : int
         Rises with every write.
     """
@@ -54,8 +52,9 @@ class Params(Mapping):
             twice = sorted({name for name in names if names.count(name) > 1})
             raise ValueError(f"parameters of the same name: {', '.join(twice)}; give the layers different names")
         self._flat = np.zeros(sum(spec.size for spec in self.specs), dtype)
-        self.flat = self._flat.view()
-        self.flat.flags.writeable = False
+        self._visible = self._flat.view()
+        self._visible.flags.writeable = False
+        self._newer = None
         self.version = 0
         self.offsets = {}
         at = 0
@@ -63,6 +62,22 @@ class Params(Mapping):
             self.offsets[spec.name] = at
             at += spec.size
         self._views = self.views(self.flat)
+
+    @property
+    def flat(self) -> np.ndarray:
+        """All values, read-only, in the order of the specs."""
+        self._settle()
+        return self._visible
+
+    def newer_elsewhere(self, fetch) -> None:
+        """Note that a device's copy is newer: ``fetch()`` returns it when somebody looks. The version rises."""
+        self._newer = fetch
+        self.version += 1
+
+    def _settle(self):
+        if self._newer is not None:
+            fetch, self._newer = self._newer, None
+            self._flat[...] = fetch()
 
     def views(self, flat: np.ndarray) -> dict[str, np.ndarray]:
         """Return views of another flat array of the same layout (gradients, moments) by name."""
@@ -78,6 +93,7 @@ class Params(Mapping):
     @contextlib.contextmanager
     def writing(self) -> Iterator[np.ndarray]:
         """Give the writable flat array; the version rises when the block ends, however it ends."""
+        self._settle()
         try:
             yield self._flat
         finally:
@@ -120,6 +136,7 @@ class Params(Mapping):
                 view[...] = arrays[name]
 
     def __getitem__(self, name: str) -> np.ndarray:
+        self._settle()
         return self._views[name]
 
     def __iter__(self) -> Iterator[str]:

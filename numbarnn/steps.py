@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,25 @@ from numbarnn.network import Network, check_seed
 from numbarnn.optim import Schedule, clip_by_norm, clip_by_value, make_optimizer, norm
 
 
+@dataclass
+class _Here:
+    """A training run's arrays in the host's memory; `numbarnn.cuda.training.There` has the same on a device."""
+
+    arrays: list
+    average: np.ndarray | None = None
+    state: tuple | None = None
+    pending: Accumulator = field(default_factory=Accumulator)
+
+
+def _kept(name):
+    """Return a property for an array of the run: on a device, a copy of it is read, and it is written there."""
+    return property(lambda run: getattr(run.kept, name), lambda run, value: setattr(run.kept, name, value))
+
+
 class Steps:
     """The steps of a training run and the state they leave; documented as `numbarnn.Trainer`."""
+
+    arrays, average, state, pending = map(_kept, ("arrays", "average", "state", "pending"))
 
     def __init__(
         self,
@@ -53,15 +71,19 @@ class Steps:
         # Python's numbers, which a checkpoint holds.
         limits = (value.item() if isinstance(value, np.generic) else value for value in (clip_norm, clip_value, tbptt))
         (self.clip_norm, self.clip_value, self.tbptt), self.accumulate = limits, int(accumulate)
-        self.ema, self.average = make_average(average), None
+        self.ema = make_average(average)
         self.seed = check_seed(seed)
         self.n_threads = parallel.check_threads(model.n_threads if n_threads is None else n_threads)
         self.epoch = self.step = self.passes = 0
-        self.arrays = self.optimizer.start(model.params.flat.size, model.dtype)
-        self.state = None
-        self.pending = Accumulator()
         self.measures = Measures()
         self.arena = Arena()
+        arrays = self.optimizer.start(model.params.flat.size, model.dtype)
+        if model.engine is None:
+            self.there, self.kept = None, _Here(arrays)
+        else:
+            from numbarnn.cuda.training import There
+
+            self.there = self.kept = There(self, model.engine, arrays)
 
     # One batch
 
@@ -85,9 +107,25 @@ class Steps:
             loss, count = self._train_chunk(chunk)
             total += loss * count
             weight += count
+        loss, count = self.settle()
+        total += loss * count
+        weight += count
         return (total / weight if weight else 0.0), weight
 
+    def settle(self) -> tuple[float, float]:
+        """Return mean loss and weight of the chunks that a device has done and that no return value has told yet.
+
+        Raises
+        ------
+        DivergedError
+            If one of them diverged.
+        """
+        return (0.0, 0.0) if self.there is None else self.there.settle()
+
     def _train_chunk(self, batch):
+        """Return (mean loss, weight) of a chunk; on a device, of those that were read since, (0, 0) where none was."""
+        if self.there is not None:
+            return self.there.train_chunk(batch)
         model = self.model
         self.arena.reset()
         call = Call(
@@ -111,16 +149,15 @@ class Steps:
 
     def flush(self) -> None:
         """Do the optimizer step for the batches that `accumulate` has gathered, if there are any."""
-        if self.pending.count:
+        if self.there is not None:
+            self.there.flush()
+        elif self.pending.count:
             self._step(*self.pending.take(self.n_threads))
 
     def _step(self, loss, gradient):
         length = norm(gradient)
         if not (math.isfinite(loss) and math.isfinite(length)):
-            raise DivergedError(
-                f"loss {loss} and gradient norm {length} at step {self.step + 1} of epoch {self.epoch + 1}: training diverged; try "
-                "a smaller learning rate, clip_norm, or scaled inputs (the weights are those before this step)"
-            )
+            raise self.diverged(loss, length)
         clipped = length
         if self.clip_norm is not None:
             clip_by_norm(gradient, self.clip_norm, length)
@@ -140,6 +177,13 @@ class Steps:
                     blend(self.average, flat, self.ema.decay, 1.0 - self.ema.decay, self.n_threads)
         self.measures.add(length, clipped, None if old is None else _update_ratio(old, self.model.params.flat))
         self.step += 1
+
+    def diverged(self, loss, length) -> DivergedError:
+        """Return the error for the next step."""
+        return DivergedError(
+            f"loss {loss} and gradient norm {length} at step {self.step + 1} of epoch {self.epoch + 1}: training diverged; try "
+            "a smaller learning rate, clip_norm, or scaled inputs (the weights are those before this step)"
+        )
 
     @contextlib.contextmanager
     def averaged(self):
@@ -165,11 +209,7 @@ class Steps:
     def _carried(self, batch, samples):
         if not batch.keep_state or not self.state:
             return None
-        if self.state[0][0].shape[1] != samples:
-            raise ShapeError(
-                f"a batch with keep_state has {samples} samples, the one before had {self.state[0][0].shape[1]}; states carry "
-                "over only between batches of the same samples"
-            )
+        check_carried(samples, self.state[0][0].shape[1])
         return self.state
 
     def _chunks(self, batch):
@@ -197,6 +237,8 @@ class Steps:
         ----------
         source : source or (x, y) tuple
         """
+        if self.there is not None:
+            return self.there.evaluate(source)
         call = Call(self.model.dtype, self.n_threads, arena=self.arena)
         total = weight = 0.0
         state = None
@@ -210,6 +252,15 @@ class Steps:
             total += loss * count
             weight += count
         return total / weight if weight else math.nan
+
+
+def check_carried(samples: int, before: int) -> None:
+    """Raise ShapeError unless a batch with keep_state has as many samples as the one before."""
+    if samples != before:
+        raise ShapeError(
+            f"a batch with keep_state has {samples} samples, the one before had {before}; states carry over only between "
+            "batches of the same samples"
+        )
 
 
 def _update_ratio(old, new):

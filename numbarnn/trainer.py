@@ -229,15 +229,17 @@ class Trainer(Steps):
                     stopped = "callback"
             if interrupted():
                 stopped = "interrupted"
-            run.seconds = time.perf_counter() - started
             if file is not None and (stopped != "epochs" or file.due(self.step)):
+                run.count(*self.settle())
+                run.seconds = time.perf_counter() - started
                 self._write(file, run)
             if stopped != "epochs":
                 break
-        if run.weight == 0 and stopped == "epochs":
-            raise ShapeError("the source gave no batches with valid steps")
         if stopped == "epochs":
             self.flush()
+        run.count(*self.settle())
+        if run.weight == 0 and stopped == "epochs":
+            raise ShapeError("the source gave no batches with valid steps")
         run.seconds = time.perf_counter() - started
         return stopped
 

@@ -228,7 +228,7 @@ class Recurrent(Layer):
         cell, hidden, dtype = self.cell, self.hidden_size, call.dtype
         flat, width = params.flat, padded(hidden, dtype)
         inputs = run.signal.size
-        places = old.places if old else self._places(params, prefix, run)
+        places = old.places if old else self.places(params, prefix, run)
         products = 0 if run.signal.tokens else inputs
         recurrents = hidden if cells.hidden_planes(cell) else 0
         forward = old.forward if old else empty((len(cell.planes) * width * (products + recurrents),), dtype)
@@ -257,12 +257,12 @@ class Recurrent(Layer):
             row[:hidden] = flat[at : at + hidden]
         back_h = back_x = back_inner = none
         if backward:
-            (first, last), (first_inner, last_inner) = self._ranges()[1], self._inner_range()
+            (first, last), (first_inner, last_inner) = self._ranges()[1], self.inner_range()
             back_h = self._pack_back(call, flat, places[first:last], 1, hidden, old and old.back_h)
             back_inner = self._pack_back(call, flat, places[first_inner:last_inner], 1, hidden, old and old.back_inner)
             if not run.signal.tokens:
                 back_x = self._pack_back(call, flat, places[places[:, 0] >= 0], 0, inputs, old and old.back_x)
-        unused = old.unused if old else self._unused(params, prefix, run)
+        unused = old.unused if old else self.unused(params, prefix, run)
         return _Packed(forward, bias, places, units, unit_places, unused, token_rows, back_h, back_x, back_inner)
 
     def _pack_back(self, call, flat, places, side, columns, old):
@@ -279,7 +279,7 @@ class Recurrent(Layer):
         )
         return packed
 
-    def _places(self, params, prefix, run):
+    def places(self, params, prefix, run):
         """Return (planes, 4): where each plane's rows of weight_ih and weight_hh and its biases begin in the flat parameters."""
         cell, hidden = self.cell, self.hidden_size
         places = np.full((len(cell.planes), 4), -1, np.int64)
@@ -293,7 +293,7 @@ class Recurrent(Layer):
                     places[row, 2 + column] = params.offsets[bias] + first
         return places
 
-    def _unused(self, params, prefix, run):
+    def unused(self, params, prefix, run):
         """Return (place, size) in the flat parameters of the rows of gates that no plane takes: their gradient is zero."""
         cell, hidden, found = self.cell, self.hidden_size, []
         for side, planes, size in (
@@ -311,7 +311,7 @@ class Recurrent(Layer):
         """Return the (first, last) planes that x and that h enters."""
         return self._span(self.cell.input_planes), self._span(self.cell.recurrent_planes)
 
-    def _inner_range(self):
+    def inner_range(self):
         """Return the (first, last) planes that the second product of a cell of two phases enters."""
         return self._span(cells.inner_planes(self.cell))
 
@@ -412,7 +412,7 @@ class Recurrent(Layer):
             kept = steps if call.keep else 1
             inner = call.empty((kept, samples, width))
             inner_saved = call.empty((kept, len(cell.inner_saved), samples, width))
-            second = (self._inner_range(), inner, inner_saved)
+            second = (self.inner_range(), inner, inner_saved)
         kernel = kernel_for(self._driver.forward, cell)
         x_planes, h_planes = self._ranges()
         values, x_strides = (none, (0, 0)) if x.tokens else (x.values.reshape(-1), x.strides(layout))
@@ -453,7 +453,7 @@ class Recurrent(Layer):
         dy_values, dy_row = (none, 0) if dy is None else (dy.values.reshape(-1), dy.values.shape[1])
         second = ()
         if cells.two_phases(cell):
-            second = (self._inner_range(), packed.back_inner, tape.inner_saved, call.empty((samples, width)))
+            second = (self.inner_range(), packed.back_inner, tape.inner_saved, call.empty((samples, width)))
         kernel = kernel_for(self._driver.backward, cell)
         blank = np.zeros(max(width, dx_row), dtype)
         work = layout.running * (packed.forward.size + 16 * width)
@@ -500,7 +500,7 @@ class Recurrent(Layer):
             h, h_at = tape.states.reshape(-1), plane if run.reverse else 0
         right = h, h_at, width, hidden if cell.recurrent_planes else 0, h_planes
         if cells.two_phases(cell):
-            first, last = self._inner_range()
+            first, last = self.inner_range()
             own = np.full((last - first, 4), -1, np.int64)
             own[:, 1], places[first:last, 1] = places[first:last, 1], -1
             inner = tape.inner.reshape(-1), 0, width, hidden, (0, last - first)

@@ -31,7 +31,9 @@ With ``NUMBA_ENABLE_CUDASIM=1`` the kernels run in Numba's simulator: in Python,
 with small blocks, so that tests of small nets take seconds.
 """
 
+import ctypes
 import functools
+import sys
 
 import numpy as np
 from numba import config, cuda
@@ -42,9 +44,14 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 if SIMULATED:
     from numba import types
 else:
+    from cuda.core import LaunchConfig
+    from cuda.core import launch as core_launch
     from numba.cuda import types  # numba-cuda's own
+    from numba.cuda.cudadrv.driver import _to_core_stream
 # Threads of a block where the kernel leaves the choice.
 THREADS = 4 if SIMULATED else 256
+# What the threads of a block are a multiple of.
+WARP = 4 if SIMULATED else 32
 MOST_BLOCKS = 2 if SIMULATED else 4096
 REAL = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
 # Of the dynamic shared memory of a block, which more needs a request for (and not every card grants).
@@ -110,11 +117,20 @@ class Kernel:
         key = dtype, type(record)
         found = self._compiled.get(key)
         if found is None:
-            found = self.load(REAL[dtype], record)
-            self._compiled[key] = found
-        values = [_value(kind, argument) for kind, argument in zip(self.kinds, arguments, strict=True)]
-        grid = (*blocks, 1, 1)[:3]
-        found.launch(values, grid, (threads, 1, 1), cuda.default_stream(), dynamic * dtype.itemsize)
+            found = self._compiled[key] = self.load(REAL[dtype], record)._codelibrary.get_cufunc().kernel
+        real, values = _REAL_ARGUMENT[dtype], []
+        for kind, argument in zip(self.kinds, arguments, strict=True):
+            if kind in "xil":
+                values.append(0 if argument is None else argument.pointer)
+            elif kind == "n":
+                values.append(ctypes.c_int64(argument))
+            elif kind == "r":
+                values.append(real(argument))
+            elif kind == "q":
+                values.append(ctypes.c_uint64(argument))
+            else:
+                values += [real(v) if isinstance(v, float) else ctypes.c_int64(v) for v in argument]
+        _launch(found, (*blocks, 1, 1)[:3], threads, dynamic * dtype.itemsize, values)
 
     def _simulate(self, dtype, blocks, threads, arguments, dynamic):
         values = []
@@ -128,14 +144,34 @@ class Kernel:
             elif kind == "n":
                 argument = int(argument)
             values.append(argument)
-        self.dispatcher(REAL[dtype])[blocks, threads, 0, dynamic * dtype.itemsize](*values)
+        interval = sys.getswitchinterval()
+        # The simulator polls its threads, and with Python's 5 ms it waits for itself: a forward and backward pass took 1.1 s, not 0.16 s.
+        sys.setswitchinterval(1e-4)
+        try:
+            self.dispatcher(REAL[dtype])[blocks, threads, 0, dynamic * dtype.itemsize](*values)
+        finally:
+            sys.setswitchinterval(interval)
 
 
-def _value(kind, argument):
-    """Return an argument as a launch takes it."""
-    if kind in "xil":
-        return 0 if argument is None else argument.array.__cuda_array_interface__["data"][0] + argument.at
-    return argument
+_REAL_ARGUMENT = {np.dtype(np.float32): ctypes.c_float, np.dtype(np.float64): ctypes.c_double}
+
+
+@functools.lru_cache(maxsize=4096)
+def _configuration(grid, threads, nbytes):
+    return LaunchConfig(grid=grid, block=(threads, 1, 1), shmem_size=nbytes)
+
+
+@functools.cache
+def _default_stream():
+    return _to_core_stream(0)
+
+
+def _launch(compiled, grid, threads, nbytes, values):
+    """Launch a compiled kernel into the default stream, as numba-cuda's dispatcher does but for its conversion of arguments.
+
+    That looks up the type of every argument again (published figures: 30 us for 16 arrays, 15 us for 16 numbers).
+    """
+    core_launch(_default_stream(), _configuration(grid, threads, nbytes), compiled, *values)
 
 
 def kernel(kinds: str, **options):

@@ -13,6 +13,7 @@ from numbarnn.kernels.cuda.rows import add_up, find_largest, row_blocks, shift_f
 from numbarnn.kernels.cuda.sums import VALUES, summed
 
 SQUARED, ABSOLUTE, HUBER = 0, 1, 2  # codes of the errors of `regression`
+_BINARY = 3  # that of `binary_cross_entropy`
 
 
 @kernel("x n n i x n r x x n x n r n")
@@ -127,14 +128,15 @@ def softmax_rows(real):
     return softmax_rows
 
 
-@kernel("x n n x x n r x x n n r n")
-def regression_rows(real):
-    """Make the kernel of `regression`."""
+@kernel("x n n x x n r x x n n r x n n")
+def number_rows(real):
+    """Make the kernel of `regression` and `binary_cross_entropy`."""
 
-    def regression_rows(
-        outputs, row, columns, targets, weights, weighted, scale, losses, doutputs, rows, kind, delta, shift
-    ):
-        """Set losses and gradients of all rows, ``2**shift`` threads each; `weighted` says whether there are weights."""
+    def number_rows(
+        outputs, row, columns, targets, weights, weighted, scale, losses, doutputs, rows, kind, delta, pos_weights, positive,
+        shift,
+    ):  # fmt: skip
+        """Set losses and gradients of all rows, ``2**shift`` threads each; `weighted`, `positive`: whether there are weights."""
         sums = cuda.shared.array(THREADS, real)
         zero, one, half = real(0), real(1), real(0.5)
         lanes = 1 << shift
@@ -151,73 +153,40 @@ def regression_rows(real):
         for j in range(lane, columns if r < rows else 0, lanes):
             slope = zero
             if weight != zero:
-                d = outputs[at + j] - targets[to + j]
+                y, goal = outputs[at + j], targets[to + j]
+                d = y - goal
                 size = abs(d)
                 if kind == SQUARED:
                     total += d * d
-                    slope = factor * (d + d)
+                    slope = d + d
                 elif kind == ABSOLUTE:
                     total += size
                     # What is left is zero, or NaN.
-                    slope = factor * (one if d > zero else -one if d < zero else d)
-                else:
+                    slope = one if d > zero else -one if d < zero else d
+                elif kind == HUBER:
                     total += half * size * size if size <= delta else delta * (size - half * delta)
-                    slope = factor * (delta if d > delta else -delta if d < -delta else d)
-            doutputs[at + j] = slope
+                    slope = delta if d > delta else -delta if d < -delta else d
+                else:
+                    on, off = goal, one - goal
+                    if positive:
+                        on *= pos_weights[j]
+                    e = math.exp(-abs(y))
+                    rest = math.log1p(e)
+                    # A weight of zero makes nothing of an infinite logit.
+                    if off > zero:
+                        total += off * (rest + max(y, zero))
+                    if on > zero:
+                        total += on * (rest + max(-y, zero))
+                    high = one / (one + e)
+                    low = e * high
+                    slope = off * (low if y < zero else high) - on * (high if y < zero else low)
+            doutputs[at + j] = factor * slope
         sums[thread] = total
         add_up(sums, thread, lane, lanes)
         if lane == 0 and r < rows:
             losses[r] = share * sums[thread]
 
-    return regression_rows
-
-
-@kernel("x n n x x n r x x n x n n")
-def binary_rows(real):
-    """Make the kernel of `binary_cross_entropy`."""
-
-    def binary_rows(
-        logits, row, columns, targets, weights, weighted, scale, losses, dlogits, rows, pos_weights, positive, shift
-    ):
-        """Set losses and gradients of all rows, ``2**shift`` threads each; flags say whether there are (positive) weights."""
-        sums = cuda.shared.array(THREADS, real)
-        zero, one = real(0), real(1)
-        lanes = 1 << shift
-        thread = cuda.threadIdx.x
-        lane = thread & (lanes - 1)
-        r = cuda.blockIdx.x * (THREADS >> shift) + (thread >> shift)
-        at, to = r * row, r * columns
-        weight = zero
-        if r < rows:
-            weight = weights[r] if weighted else one
-        share = weight / real(columns)
-        factor = scale * share
-        total = zero
-        for j in range(lane, columns if r < rows else 0, lanes):
-            slope = zero
-            if weight != zero:
-                y = logits[at + j]
-                on = targets[to + j]
-                off = one - on
-                if positive:
-                    on *= pos_weights[j]
-                e = math.exp(-abs(y))
-                rest = math.log1p(e)
-                # A weight of zero makes nothing of an infinite logit.
-                if off > zero:
-                    total += off * (rest + max(y, zero))
-                if on > zero:
-                    total += on * (rest + max(-y, zero))
-                high = one / (one + e)
-                low = e * high
-                slope = factor * (off * (low if y < zero else high) - on * (high if y < zero else low))
-            dlogits[at + j] = slope
-        sums[thread] = total
-        add_up(sums, thread, lane, lanes)
-        if lane == 0 and r < rows:
-            losses[r] = share * sums[thread]
-
-    return binary_rows
+    return number_rows
 
 
 def softmax_cross_entropy(
@@ -261,9 +230,9 @@ def regression(outputs, row, columns, targets, weights, scale, losses, doutputs,
     (rows, columns) in the type of the outputs, the other arguments those of `softmax_cross_entropy`.
     """
     shift = shift_for(columns)
-    regression_rows(
+    number_rows(
         row_blocks(rows, shift), THREADS, outputs, row, columns, targets, weights, int(weights is not None), scale, losses,
-        doutputs, rows, kind, delta, shift,
+        doutputs, rows, kind, delta, None, 0, shift,
     )  # fmt: skip
 
 
@@ -274,9 +243,9 @@ def binary_cross_entropy(logits, row, columns, targets, weights, scale, losses, 
     arguments are those of `regression`.
     """
     shift = shift_for(columns)
-    binary_rows(
+    number_rows(
         row_blocks(rows, shift), THREADS, logits, row, columns, targets, weights, int(weights is not None), scale, losses, dlogits,
-        rows, pos_weights, int(pos_weights is not None), shift,
+        rows, _BINARY, 0.0, pos_weights, int(pos_weights is not None), shift,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from numba import cuda
 from numbarnn.kernels.cuda.launch import SIMULATED, THREADS, blocks_for, kernel
 
 # Rows and columns of C that a block makes, and of them that a thread makes; and the depth of the slices of A and B.
-TILE, EACH, DEPTH = (4, 2, 3) if SIMULATED else (64, 4, 16)
+TILE, EACH, DEPTH = (8, 4, 3) if SIMULATED else (64, 4, 16)
 SIDE = TILE // EACH
 BLOCK = SIDE * SIDE
 LOADS = -(-TILE * DEPTH // BLOCK)

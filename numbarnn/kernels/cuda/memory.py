@@ -3,7 +3,7 @@
 import contextlib
 
 import numpy as np
-from numba import cuda
+from numba import config, cuda
 
 ALIGNMENT = 256  # bytes, what an allocation of the driver's is aligned to
 
@@ -19,12 +19,26 @@ class Buffer:
         Where the first number is, in bytes.
     size : int
     dtype : numpy.dtype
+    base : int
+        Address of `array`.
     """
 
-    __slots__ = ("array", "at", "dtype", "size")
+    __slots__ = ("array", "at", "base", "dtype", "size")
 
-    def __init__(self, array, at: int, size: int, dtype):
-        self.array, self.at, self.size, self.dtype = array, at, size, np.dtype(dtype)
+    def __init__(self, array, at: int, size: int, dtype, base: int = 0):
+        self.array, self.at, self.size, self.dtype, self.base = array, at, size, np.dtype(dtype), base
+
+    @classmethod
+    def new(cls, size: int, dtype) -> "Buffer":
+        """Return an uninitialised buffer with an allocation of its own."""
+        dtype = np.dtype(dtype)
+        array = cuda.device_array(max(size * dtype.itemsize, 1), np.uint8)
+        return cls(array, 0, size, dtype, address_of(array))
+
+    @property
+    def pointer(self) -> int:
+        """The address of the first number."""
+        return self.base + self.at
 
     @property
     def numbers(self):
@@ -36,7 +50,7 @@ class Buffer:
         size = self.size - first if size is None else size
         if first < 0 or size < 0 or first + size > self.size:
             raise IndexError(f"numbers {first} to {first + size} of a buffer of {self.size}")
-        return Buffer(self.array, self.at + first * self.dtype.itemsize, size, self.dtype)
+        return Buffer(self.array, self.at + first * self.dtype.itemsize, size, self.dtype, self.base)
 
     def set(self, values: np.ndarray) -> "Buffer":
         """Copy numbers of the host's here, and return the buffer."""
@@ -64,8 +78,12 @@ class Copies:
 
 def empty(size: int, dtype) -> Buffer:
     """Return a buffer of its own, uninitialised."""
-    dtype = np.dtype(dtype)
-    return Buffer(cuda.device_array(max(size * dtype.itemsize, 1), np.uint8), 0, size, dtype)
+    return Buffer.new(size, dtype)
+
+
+def address_of(array) -> int:
+    """Return the address of a device array; 0 in the simulator, which passes arrays."""
+    return 0 if config.ENABLE_CUDASIM else array.__cuda_array_interface__["data"][0]
 
 
 def upload(values: np.ndarray) -> Buffer:
@@ -77,7 +95,7 @@ class Arena:
     """`numbarnn.batch.Arena` on a device, where an allocation waits for everything that runs."""
 
     def __init__(self):
-        self.block, self.used, self.peak = None, 0, 0
+        self.block, self.base, self.used, self.peak = None, 0, 0, 0
         self.spare = []  # what the block had no room for
 
     def reset(self) -> None:
@@ -87,6 +105,7 @@ class Arena:
             self.spare.clear()
             self.block = None  # the old memory goes before the new comes
             self.block = cuda.device_array(self.peak, np.uint8)
+            self.base = address_of(self.block)
         self.used = 0
 
     @property
@@ -103,7 +122,7 @@ class Arena:
             piece = empty(size, dtype)
             self.spare.append(piece)
             return piece
-        return Buffer(self.block, at, size, dtype)
+        return Buffer(self.block, at, size, dtype, self.base)
 
     @contextlib.contextmanager
     def lent(self):

@@ -25,9 +25,7 @@ from numbarnn.kernels.cuda.element import (
     load,
     store,
 )
-from numbarnn.kernels.cuda.launch import SIMULATED, THREADS, kernel
-
-MOST_ROWS = 2 if SIMULATED else 65535  # blocks along y
+from numbarnn.kernels.cuda.launch import SIMULATED, kernel
 
 # Entering and leaving a batch
 
@@ -91,20 +89,6 @@ def clear_ended(real):
     return clear_ended
 
 
-@kernel("l x n n n")
-def clear_rows(real):
-    """Make the kernel that clears the rows past the end of each sample."""
-
-    def clear_rows(lengths, values, steps, samples, columns):
-        """Set rows (t, n) with t >= lengths[n] to zero."""
-        for e in range(cuda.grid(1), steps * samples * columns, cuda.gridsize(1)):
-            row = e // columns
-            if row // samples >= lengths[row % samples]:
-                values[e] = real(0)
-
-    return clear_rows
-
-
 @kernel("x n x x n n n")
 def mask_rows(real):
     """Make the kernel that masks what enters a product."""
@@ -131,11 +115,11 @@ def add_masked(real):
     return add_masked
 
 
-@kernel("x n l l x n n n n")
+@kernel("x n l x n n n n")
 def spread_ends(real):
     """Make the kernel that moves gradients of states between the caller's order and that of the batch."""
 
-    def spread_ends(ends, ends_stride, order, lengths, dstates, samples, count, hidden, back):
+    def spread_ends(ends, ends_stride, order, dstates, samples, count, hidden, back):
         """Set dstates (N, S, H) from `ends`, or with `back` the other way round."""
         for e in range(cuda.grid(1), samples * hidden, cuda.gridsize(1)):
             n, u = e // hidden, e % hidden
@@ -147,41 +131,6 @@ def spread_ends(real):
                     dstates[here] = ends[there]
 
     return spread_ends
-
-
-# Rows
-
-
-@kernel("x x n n n n")
-def fill_rows(real):
-    """Make the kernel that sets columns of all rows to the same numbers."""
-
-    def fill_rows(numbers, values, row, rows, columns, has_numbers):
-        """Set values[r * row + j] to numbers[j], or to zero without numbers."""
-        for r in range(cuda.blockIdx.y, rows, cuda.gridDim.y):
-            for j in range(cuda.grid(1), columns, cuda.gridsize(1)):
-                values[r * row + j] = numbers[j] if has_numbers else real(0)
-
-    return fill_rows
-
-
-@kernel("x l x n n n n n")
-def move_rows(real):
-    """Make the kernel that moves one row a sample between the caller's order and that of the batch."""
-
-    def move_rows(theirs, order, values, row, samples, columns, back, add):
-        """Set values[n * row + j] to theirs[order[n] * columns + j]; with `back` the other way round, or add if `add`."""
-        for n in range(cuda.blockIdx.y, samples, cuda.gridDim.y):
-            for j in range(cuda.grid(1), columns, cuda.gridsize(1)):
-                there = order[n] * columns + j
-                if not back:
-                    values[n * row + j] = theirs[there]
-                elif add:
-                    theirs[there] += values[n * row + j]
-                else:
-                    theirs[there] = values[n * row + j]
-
-    return move_rows
 
 
 # Biases
@@ -441,7 +390,7 @@ def _backward_kept(held):
         """Make the kernel that keeps columns of W_hh in registers."""
 
         def backward_kept(
-            cell, z, weights, ends, ends_stride, order, lengths, states, saved, units, mask, dy, dy_row, dunits, dstart,
+            cell, z, weights, ends, ends_stride, order, lengths, states, saved, units, mask, dy, dy_row, dunits, dstart, dstart_stride,
             samples, steps, hidden, planes, first, columns, count, kept_count, unit_count, together, reverse, has_ends,
             has_mask, has_dy,
         ):  # fmt: skip
@@ -522,7 +471,7 @@ def _backward_kept(held):
                     back += shared[p_at + p]
                 shared[own_states] += back * factor
                 for s in range(count):
-                    dstart[s * ends_stride + order[n] * hidden + u] = shared[own_states + s * hidden]
+                    dstart[s * dstart_stride + order[n] * hidden + u] = shared[own_states + s * hidden]
 
         return backward_kept
 
@@ -530,7 +479,7 @@ def _backward_kept(held):
 
 
 _FORWARD = "c x x x n l l x x x x x x n n n n n n n n n n n n n n"
-_BACKWARD = "c x x x n l l x x x x x n x x n n n n n n n n n n n n n n"
+_BACKWARD = "c x x x n l l x x x x x n x x n n n n n n n n n n n n n n n"
 # Numbers of a row of W_hh in the registers of a thread, and the most threads of a block that leave it so many: of float32 and of
 # float64 (tests/test_cuda_compile.py finds that nothing is spilled).
 HELD = {4: 64} if SIMULATED else {32: 256, 48: 512, 64: 256, 128: 256}
@@ -552,9 +501,3 @@ def held_for(columns: int, hidden: int, itemsize: int) -> int:
     whole = [held for held in fits if hidden <= held]
     part = [held for held in fits if hidden <= 3 * held]
     return min(whole) if whole else max(part, default=0)
-
-
-def grid_of(rows: int, columns: int) -> tuple:
-    """Return (blocks, threads) for loops over rows by ``blockIdx.y`` and over columns by ``cuda.grid(1)``: no division."""
-    threads = min(THREADS, -(-columns // 32) * 32)
-    return (-(-columns // threads), min(rows, MOST_ROWS)), threads

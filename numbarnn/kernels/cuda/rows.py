@@ -4,6 +4,7 @@ from numbarnn.kernels.cuda.launch import SIMULATED, THREADS, device, running
 
 # Threads of a row at most, and the columns beyond which a whole block works on one row.
 GROUP, WIDE = (2, 6) if SIMULATED else (32, 1024)
+MOST_STEPS = 2 if SIMULATED else 65535  # that a grid has side by side
 
 
 def shift_for(columns: int) -> int:
@@ -14,6 +15,11 @@ def shift_for(columns: int) -> int:
 def row_blocks(rows: int, shift: int) -> int:
     """Return the blocks of `THREADS` that give every row its ``2**shift`` threads."""
     return -(-rows // (THREADS >> shift))
+
+
+def step_blocks(steps: int, samples: int, shift: int) -> tuple[int, int]:
+    """Return the grid (x, y) for samples among blocks x and steps ``range(y, steps, Y)``: no thread divides a row into both."""
+    return row_blocks(samples, shift), min(steps, MOST_STEPS)
 
 
 @device

@@ -1,0 +1,52 @@
+"""Which device a model is on, and what is missing where it cannot be."""
+
+import importlib.util
+import os
+
+from numbarnn.errors import DeviceError
+
+DEVICES = ("cpu", "cuda")
+
+
+def check_device(device: str) -> str:
+    """Return a device's name.
+
+    Raises
+    ------
+    ValueError
+        If it is none of `DEVICES`.
+    DeviceError
+        If it is "cuda" and there is no usable GPU; the message says what was found, and what to install.
+    """
+    if device not in DEVICES:
+        raise ValueError(f"device must be one of {', '.join(map(repr, DEVICES))}, got {device!r}")
+    if device == "cuda":
+        problem = _problem()
+        if problem:
+            raise DeviceError(f'device="cuda" cannot be used: {problem}')
+    return device
+
+
+def _problem():
+    """Return what keeps CUDA from working, or None."""
+    if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0"):
+        return None  # Numba's simulator, for tests
+    if importlib.util.find_spec("numba_cuda") is None:
+        return (
+            "the package numba-cuda is not installed; install numbarnn with the extra of the driver's version, "
+            "pip install 'numbarnn[cuda13]' or 'numbarnn[cuda12]' (nvidia-smi prints the version), or use device=\"cpu\""
+        )
+    from numba import cuda
+
+    if getattr(cuda, "implementation", "") != "NVIDIA":
+        return "numba-cuda is installed, but numba.cuda was imported from elsewhere before; import numba after installing it"
+    try:
+        cards = [str(card.name) for card in cuda.list_devices()]
+    except Exception as error:  # the driver's absence and its refusals have many types
+        return f"no NVIDIA driver or GPU was found ({error}); check nvidia-smi, or use device=\"cpu\""
+    if not cards:
+        return 'the driver finds no GPU; check nvidia-smi and CUDA_VISIBLE_DEVICES, or use device="cpu"'
+    capability = tuple(cuda.get_current_device().compute_capability)
+    if capability < (7, 5):
+        return f"{cards[0]} has compute capability {capability[0]}.{capability[1]}; 7.5 is the least"
+    return None
