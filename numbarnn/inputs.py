@@ -72,6 +72,15 @@ def refuse_mask(data, name: str) -> None:
         )
 
 
+def check_carried(samples: int, before: int) -> None:
+    """Raise ShapeError unless a batch with keep_state has as many samples as the one before."""
+    if samples != before:
+        raise ShapeError(
+            f"a batch with keep_state has {samples} samples, the one before had {before}; states carry over only between "
+            "batches of the same samples"
+        )
+
+
 def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Rows, Layout]:
     """Return a batch by rows, with its geometry.
 

@@ -77,7 +77,7 @@ class Loss:
         return float(weights.sum()) if weights.size else float(count)
 
     def prepare(self, outputs: Rows, count: int, target, layout: Layout, dtype, reduction, sample_weight):
-        """Check targets and weights of `count` rows of outputs; return (targets, weights, their total, what losses are multiplied by)."""
+        """Check targets and weights of `count` rows; return (targets, weights, their total, what losses are multiplied by)."""
         check_reduction(reduction)
         rows = self.targets(target, outputs, layout, dtype)
         weights = self.weights(rows, layout, sample_weight)
@@ -107,9 +107,7 @@ class Loss:
             If target, reduction or weights do not fit.
         """
         count = len(outputs.values)
-        rows, weights, total, scale = self.prepare(
-            outputs, count, target, layout, call.dtype, reduction, sample_weight
-        )
+        rows, weights, total, scale = self.prepare(outputs, count, target, layout, call.dtype, reduction, sample_weight)
         values, gradient = np.empty(count), call.empty(outputs.values.shape)
         call.over(
             count,

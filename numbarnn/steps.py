@@ -209,7 +209,7 @@ class Steps:
     def _carried(self, batch, samples):
         if not batch.keep_state or not self.state:
             return None
-        check_carried(samples, self.state[0][0].shape[1])
+        inputs.check_carried(samples, self.state[0][0].shape[1])
         return self.state
 
     def _chunks(self, batch):
@@ -252,15 +252,6 @@ class Steps:
             total += loss * count
             weight += count
         return total / weight if weight else math.nan
-
-
-def check_carried(samples: int, before: int) -> None:
-    """Raise ShapeError unless a batch with keep_state has as many samples as the one before."""
-    if samples != before:
-        raise ShapeError(
-            f"a batch with keep_state has {samples} samples, the one before had {before}; states carry over only between "
-            "batches of the same samples"
-        )
 
 
 def _update_ratio(old, new):

@@ -1,4 +1,4 @@
-"""Tests of CUDA run on the first GPU, or where there is none in Numba's simulator, which must be chosen before Numba is imported."""
+"""Tests of CUDA run on the first GPU, or in Numba's simulator where there is none: chosen before Numba is imported."""
 
 import ctypes
 import os

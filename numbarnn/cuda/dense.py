@@ -31,10 +31,17 @@ class Dense:
             tokens.gather(table, layer.size, x.values, y, layer.size, x.count, *geometry.ended)
         else:
             shape = x.count, layer.size, x.size
-            product(call.arena, x.values, (x.size, 1), flat.part(weight), (1, x.size), y, layer.size, shape, bias=biases)
+            product(
+                call.arena, x.values, (x.size, 1), flat.part(weight), (1, x.size), y, layer.size, shape, bias=biases
+            )
             if not geometry.full:
                 moves.clear_rows(
-                    *grid_of(geometry.samples, layer.size), geometry.lengths, y, geometry.steps, geometry.samples, layer.size
+                    *grid_of(geometry.samples, layer.size),
+                    geometry.lengths,
+                    y,
+                    geometry.steps,
+                    geometry.samples,
+                    layer.size,
                 )
         return Rows(y, layer.size, x.count), geometry, None, x
 
@@ -42,7 +49,9 @@ class Dense:
     def backward(call, layer, plan, flat, x, dy, geometry, dfinal, gradient, need_dx, number):
         weight, bias, _ = plan
         if x.tokens:
-            tokens.token_gradient(x.values, x.size, dy.values, layer.size, layer.size, x.count, gradient, weight, 1, x.size)
+            tokens.token_gradient(
+                x.values, x.size, dy.values, layer.size, layer.size, x.count, gradient, weight, 1, x.size
+            )
         else:
             product(
                 call.arena, dy.values, (1, layer.size), x.values, (x.size, 1), gradient.part(weight), x.size,
@@ -54,7 +63,14 @@ class Dense:
             return None, None
         dx = call.empty(x.count * x.size)
         product(
-            call.arena, dy.values, (layer.size, 1), flat.part(weight), (x.size, 1), dx, x.size, (x.count, x.size, layer.size)
+            call.arena,
+            dy.values,
+            (layer.size, 1),
+            flat.part(weight),
+            (x.size, 1),
+            dx,
+            x.size,
+            (x.count, x.size, layer.size),
         )
         return Rows(dx, x.size, x.count), None
 
@@ -146,9 +162,7 @@ class Pool:
     def forward(call, layer, plan, flat, x, geometry, state, number):
         y = call.empty(geometry.samples * x.size)
         places = call.empty(geometry.samples * x.size if layer.kind == "max" else 0, np.int64)
-        pooling.pool(
-            x.values, x.size, geometry.samples, geometry.lengths, x.size, KINDS[layer.kind], y, x.size, places
-        )
+        pooling.pool(x.values, x.size, geometry.samples, geometry.lengths, x.size, KINDS[layer.kind], y, x.size, places)
         return Rows(y, x.size, geometry.samples), geometry.last(call.arena), None, places
 
     @staticmethod
@@ -157,7 +171,15 @@ class Pool:
             return None, None
         dx = call.empty(geometry.rows * dy.size)
         pooling.spread(
-            dy.values, dy.size, geometry.steps, geometry.samples, geometry.lengths, dy.size, KINDS[layer.kind], places, dx,
+            dy.values,
+            dy.size,
+            geometry.steps,
+            geometry.samples,
+            geometry.lengths,
+            dy.size,
+            KINDS[layer.kind],
+            places,
+            dx,
             dy.size,
         )
         return Rows(dx, dy.size, geometry.rows), None

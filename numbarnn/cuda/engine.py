@@ -80,7 +80,14 @@ class Engine:
         theirs = call.empty(array.size).set(array)
         rows = call.empty(array.size)
         moves.to_time_major(
-            *grid_of(geometry.rows, size), theirs, geometry.order, geometry.lengths, rows, geometry.steps, geometry.samples, size
+            *grid_of(geometry.rows, size),
+            theirs,
+            geometry.order,
+            geometry.lengths,
+            rows,
+            geometry.steps,
+            geometry.samples,
+            size,
         )
         return Rows(rows, size, geometry.rows)
 

@@ -2,23 +2,27 @@
 
 import numpy as np
 
-from numbarnn import ctc
 from numbarnn import losses as host
 from numbarnn.batch import Rows as HostRows
 from numbarnn.cuda.call import Call, Geometry, Rows
+from numbarnn.kernels.cuda import ctc as trellis
 from numbarnn.kernels.cuda import layout as moves
 from numbarnn.kernels.cuda import losses as kernels
 from numbarnn.kernels.cuda import optim
 from numbarnn.label_strings import as_labels
 
 
-def value_and_gradient(call: Call, loss, outputs: Rows, target, geometry: Geometry, reduction="mean", sample_weight=None):
-    """Return (loss as a buffer of one, gradient of the outputs, weight of all rows); see `numbarnn.losses.Loss.value_and_gradient`."""
+def value_and_gradient(
+    call: Call, loss, outputs: Rows, target, geometry: Geometry, reduction="mean", sample_weight=None
+):
+    """Return (loss as a buffer of one, gradient of the outputs, weight of all rows), as `Loss.value_and_gradient` does."""
     if isinstance(loss, host.CTC):
         return _ctc(call, loss, outputs, target, geometry, reduction, sample_weight)
     # What the checks look at of the outputs: their size.
     shape = HostRows(np.empty((0, outputs.size), call.dtype), outputs.size)
-    rows, weights, total, scale = loss.prepare(shape, outputs.count, target, geometry.host, call.dtype, reduction, sample_weight)
+    rows, weights, total, scale = loss.prepare(
+        shape, outputs.count, target, geometry.host, call.dtype, reduction, sample_weight
+    )
     targets = call.empty(rows.size, rows.dtype).set(rows)
     weights = call.empty(weights.size).set(weights) if weights.size else None
     values, gradient = call.empty(outputs.count), call.empty(outputs.values.size)
@@ -55,16 +59,14 @@ _KERNELS = {
 
 
 def _ctc(call, loss, outputs, target, geometry, reduction, sample_weight):
-    from numbarnn.kernels.cuda import ctc as trellis
-
     layout = geometry.host
     labels = as_labels(target, layout.samples)
     scales, total = loss.scales(labels, outputs.size, layout, reduction, sample_weight)
     labels = labels if layout.order is None else labels.take(layout.order)
     values, gradient = call.empty(layout.samples), call.empty(outputs.values.size)
     trellis.ctc(
-        call.arena, outputs.values, outputs.size, layout.samples, layout.steps, outputs.size, layout.lengths, labels, loss.blank,
-        scales, loss.infeasible == "zero", values, gradient,
+        call.arena, outputs.values, outputs.size, layout.samples, layout.steps, outputs.size, layout.lengths, labels.flat,
+        labels.starts, loss.blank, scales, loss.infeasible == "zero", values, gradient,
     )  # fmt: skip
     moves.times(values, call.empty(layout.samples).set(scales))
     value = kernels.total(call.arena, values, layout.samples)

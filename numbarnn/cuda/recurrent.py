@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn import cells
 from numbarnn.batch import Signal
 from numbarnn.cuda.call import Call, Geometry, Rows
 from numbarnn.cuda.dense import drop
@@ -16,8 +15,8 @@ from numbarnn.kernels.cuda.layout import grid_of
 from numbarnn.kernels.cuda.matmul import column_sums, product
 from numbarnn.kernels.cuda.memory import Buffer, upload
 
-# Samples that a block takes through all steps together at most, and the blocks that are wanted before it takes more than one: two for
-# each multiprocessor of a large card.
+# Samples that a block takes through all steps together at most, and the blocks that are wanted before it takes more than one: two
+# for each multiprocessor of a large card.
 TOGETHER, ENOUGH = 4, 256
 
 
@@ -134,13 +133,31 @@ def forward(call: Call, layer, plans, flat: Buffer, x: Rows, geometry: Geometry,
     for direction in range(directions):
         theirs = final.part(((layer.num_layers - 1) * directions + direction) * samples * hidden)
         moves.move_rows(
-            *grid_of(samples, hidden), theirs, geometry.order, last.part(direction * hidden), size, samples, hidden, 0, 0
+            *grid_of(samples, hidden),
+            theirs,
+            geometry.order,
+            last.part(direction * hidden),
+            size,
+            samples,
+            hidden,
+            0,
+            0,
         )
     return Rows(last, size, samples), geometry.last(call.arena), final, tapes
 
 
 def backward(
-    call: Call, layer, plans, flat: Buffer, tapes, dy: Rows, geometry: Geometry, dfinal, gradient: Buffer, need_dx: bool, number: int
+    call: Call,
+    layer,
+    plans,
+    flat: Buffer,
+    tapes,
+    dy: Rows,
+    geometry: Geometry,
+    dfinal,
+    gradient: Buffer,
+    need_dx: bool,
+    number: int,
 ):
     """Write the gradients of the parameters; return (gradient of x or None, of the initial states)."""
     cell, hidden, samples = layer.cell, layer.hidden_size, geometry.samples
@@ -164,7 +181,15 @@ def backward(
                     for s in range(len(cell.states)):
                         mine.part(s * samples * hidden, samples * hidden).copy(ends.part(s * stack, samples * hidden))
                 moves.move_rows(
-                    *grid_of(samples, hidden), mine, geometry.order, dlast.values.part(plan.column), size, samples, hidden, 1, 1
+                    *grid_of(samples, hidden),
+                    mine,
+                    geometry.order,
+                    dlast.values.part(plan.column),
+                    size,
+                    samples,
+                    hidden,
+                    1,
+                    1,
                 )
                 ends, stride = mine, samples * hidden
             wanted = (need_dx or level > 0) and not plan.signal.tokens
@@ -184,7 +209,7 @@ def _drop(call, layer, x, geometry, number, level):
 
 def _run_forward(call, layer, plan, flat, x, geometry, state, final, stream, out, out_row):
     cell, hidden = layer.cell, layer.hidden_size
-    steps, samples, planes = geometry.steps, geometry.samples, len(cell.planes)
+    steps, samples = geometry.steps, geometry.samples
     stack = layer.num_layers * layer.directions * samples * hidden
     start = None if state is None else state.part(plan.place * samples * hidden)
     z = _pre_activations(call, layer, plan, flat, x, geometry)
@@ -194,7 +219,9 @@ def _run_forward(call, layer, plan, flat, x, geometry, state, final, stream, out
     if call.training and layer.recurrent_dropout:
         ones = call.empty(samples * hidden)
         moves.fill(ones, 1.0)
-        mask = drop(call, Rows(ones, hidden, samples), geometry.last(call.arena), layer.recurrent_dropout, stream).values
+        mask = drop(
+            call, Rows(ones, hidden, samples), geometry.last(call.arena), layer.recurrent_dropout, stream
+        ).values
         operand = call.empty(steps * samples * hidden)
     if plan.inner is not None:
         inner = call.empty(steps * samples * hidden)
@@ -434,7 +461,16 @@ def _weight_gradients(call, layer, plan, tape, geometry, dz, dunits, gradient):
     for block in plan.inputs:
         if x.tokens:
             tokens.token_gradient(
-                x.values, x.size, dz.part(block.first * hidden), width, block.count * hidden, rows, gradient, block.place, 1, x.size
+                x.values,
+                x.size,
+                dz.part(block.first * hidden),
+                width,
+                block.count * hidden,
+                rows,
+                gradient,
+                block.place,
+                1,
+                x.size,
             )
         else:
             of_block(block, x.values, x.size, x.size)

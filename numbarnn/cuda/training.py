@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from numbarnn import inputs
 from numbarnn.cuda import losses
 from numbarnn.cuda.call import Call
 from numbarnn.data.batches import batches_of, make_source
@@ -123,15 +124,13 @@ class There:
 
     def train_chunk(self, batch) -> tuple[float, float]:
         """Do the step of a chunk; return (mean loss, weight) of the chunks that are read now, (0, 0) where none is."""
-        from numbarnn.steps import check_carried
-
         run, engine = self.run, self.engine
         self.arena.reset()
         call = Call(self.dtype, keep=True, training=True, seed=run.seed, step=run.passes, arena=self.arena)
         rows, geometry = engine.rows(call, batch.x, batch.lengths)
         state = None
         if batch.keep_state and self._state:
-            check_carried(geometry.samples, self._samples)
+            inputs.check_carried(geometry.samples, self._samples)
             state = self._state
         gradient = call.empty(self.size)
         loss, final, weight = engine.differentiate(
@@ -228,4 +227,3 @@ class There:
             whole += weight
             state, other = self._held(final, other), state
         return float(sums.get()[0]) / whole if whole else math.nan
-

@@ -101,7 +101,7 @@ def sum_columns(real):
     """Make the kernel of the sums of columns, in parts."""
 
     def sum_columns(values, row, rows, columns, part, sums):
-        """Set sums[p, n] to the sum of values[m * row + n] over m in [p * part, (p + 1) * part); block (x, p), a thread a column."""
+        """Set sums[p, n] to the sum of values[m * row + n] over the p-th `part` rows; blocks (x, p), a thread a column."""
         n = cuda.grid(1)
         p = cuda.blockIdx.y
         if n < columns:
@@ -138,7 +138,7 @@ def product(arena, a, a_strides, b, b_strides, c, c_row, shape, bias=None, add=F
             blocks, BLOCK, bias, a, *a_strides, b, *b_strides, c, c_row, 0, rows, columns, inner, max(inner, 1), mode
         )
         return
-    depth = -(-(-(-inner // parts)) // SPAN) * SPAN
+    depth = -(-inner // (parts * SPAN)) * SPAN
     parts = -(-inner // depth)
     sums = arena.empty(parts * rows * columns, c.dtype)
     multiply(

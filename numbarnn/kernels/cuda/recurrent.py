@@ -35,7 +35,7 @@ def begin(real):
     """Make the kernel that puts the initial states where the first step of each sample reads them."""
 
     def begin(start, start_stride, order, lengths, states, samples, steps, count, hidden, reverse, has_start):
-        """Set slot 0, or in reverse slot `length` of each sample, to `start` (zeros without one); the last slot of shorter ones is 0."""
+        """Set slot 0, in reverse slot `length` of each sample, to `start` or zeros; the last slot of shorter ones is zero."""
         for e in range(cuda.grid(1), samples * hidden, cuda.gridsize(1)):
             n, u = e // hidden, e % hidden
             slot = lengths[n] if reverse else 0
@@ -58,7 +58,9 @@ def finish(real):
             n, u = e // hidden, e % hidden
             slot = 0 if reverse else lengths[n]
             for s in range(count):
-                final[s * final_stride + order[n] * hidden + u] = states[((slot * samples + n) * count + s) * hidden + u]
+                final[s * final_stride + order[n] * hidden + u] = states[
+                    ((slot * samples + n) * count + s) * hidden + u
+                ]
 
     return finish
 
@@ -279,7 +281,9 @@ def inner_backward(real):
                 saved = load(cell, "inner_saved", inner_saved, row * saved_count * hidden + u, hidden)
                 previous = load(cell, "states", states, before * count * hidden + u, hidden)
                 gradient = load(cell, "inner", dinner, n * hidden + u, hidden)
-                gates, before_gradients, weight_gradients = cell_inner_backward(cell, saved, previous, weights, gradient)
+                gates, before_gradients, weight_gradients = cell_inner_backward(
+                    cell, saved, previous, weights, gradient
+                )
                 so_far = load(cell, "planes", z, row * planes * hidden + u, hidden)
                 store(cell, "planes", z, row * planes * hidden + u, hidden, added(so_far, gates))
                 so_far = load(cell, "states", dstates, at, hidden)
@@ -303,7 +307,7 @@ def _forward_kept(held):
         ):  # fmt: skip
             """Run `together` samples a block through all their steps.
 
-            weights : (H, `columns`) the transpose of the rows of W_hh for the planes from `first` on; `columns` = their number times H
+            weights : (H, `columns`) the transpose of the rows of W_hh for the planes from `first` on, H columns each
             mask : (N, H) factors of h on its way into the product; operand : (T, N, H) what entered it
 
             Thread j makes column j of the product for every sample, and the step of one unit of one sample; the block has at
@@ -390,8 +394,8 @@ def _backward_kept(held):
         """Make the kernel that keeps columns of W_hh in registers."""
 
         def backward_kept(
-            cell, z, weights, ends, ends_stride, order, lengths, states, saved, units, mask, dy, dy_row, dunits, dstart, dstart_stride,
-            samples, steps, hidden, planes, first, columns, count, kept_count, unit_count, together, reverse, has_ends,
+            cell, z, weights, ends, ends_stride, order, lengths, states, saved, units, mask, dy, dy_row, dunits, dstart,
+            dstart_stride, samples, steps, hidden, planes, first, columns, count, kept_count, unit_count, together, reverse, has_ends,
             has_mask, has_dy,
         ):  # fmt: skip
             """Back-propagate `together` samples a block through all their steps; z becomes the gradient of the pre-activations.
@@ -446,7 +450,9 @@ def _backward_kept(held):
                     following = load(cell, "states", states, after * count * hidden + u, hidden)
                     gradients = load(cell, "states", shared, own_states, hidden)
                     so_far = load(cell, "units", dunits, n * unit_count * hidden + u, hidden)
-                    dgates, dprevious, dweights = cell_backward(cell, kept, previous, unit_weights, following, gradients)
+                    dgates, dprevious, dweights = cell_backward(
+                        cell, kept, previous, unit_weights, following, gradients
+                    )
                     store(cell, "planes", z, row * planes * hidden + u, hidden, dgates)
                     store(cell, "planes", shared, r * wide + u, hidden, dgates)
                     store(cell, "states", shared, own_states, hidden, dprevious)
