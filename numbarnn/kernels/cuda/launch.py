@@ -61,8 +61,8 @@ SHARED_BYTES = 48 * 1024
 class Kernel:
     """A kernel for every type of numbers and every cell, compiled when it is first launched."""
 
-    def __init__(self, make, kinds: str, **options):
-        self.make, self.kinds, self.options = make, tuple(kinds.split()), options
+    def __init__(self, make, kinds: str, dtypes=("float32", "float64"), **options):
+        self.make, self.kinds, self.dtypes, self.options = make, tuple(kinds.split()), dtypes, options
         self.name = getattr(make, "__name__", "kernel")
         self.__doc__ = make.__doc__
         self._compiled = {}
@@ -175,7 +175,10 @@ def _launch(compiled, grid, threads, nbytes, values):
 
 
 def kernel(kinds: str, **options):
-    """Return a decorator that makes a `Kernel` of a function of the type of numbers; options are those of ``cuda.jit``."""
+    """Return a decorator that makes a `Kernel` of a function of the type of numbers.
+
+    Options are `dtypes`, the names of the types that it is for, and those of ``cuda.jit``.
+    """
     return lambda make: Kernel(make, kinds, **options)
 
 

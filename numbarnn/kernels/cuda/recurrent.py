@@ -395,8 +395,8 @@ def _backward_kept(held):
 
         def backward_kept(
             cell, z, weights, ends, ends_stride, order, lengths, states, saved, units, mask, dy, dy_row, dunits, dstart,
-            dstart_stride, samples, steps, hidden, planes, first, columns, count, kept_count, unit_count, together, reverse, has_ends,
-            has_mask, has_dy,
+            dstart_stride, samples, steps, hidden, planes, first, columns, count, kept_count, unit_count, together, reverse,
+            has_ends, has_mask, has_dy,
         ):  # fmt: skip
             """Back-propagate `together` samples a block through all their steps; z becomes the gradient of the pre-activations.
 
@@ -492,12 +492,15 @@ HELD = {4: 64} if SIMULATED else {32: 256, 48: 512, 64: 256, 128: 256}
 _DOUBLE = HELD if SIMULATED else {32: 256, 64: 256}
 
 
-def _bounds(held):
-    return {} if SIMULATED else {"launch_bounds": (HELD[held], 1)}
+def _options(held):
+    if SIMULATED:
+        return {}
+    dtypes = ("float32", "float64") if held in _DOUBLE else ("float32",)
+    return {"dtypes": dtypes, "launch_bounds": (HELD[held], 1)}
 
 
-forward_kept = {held: kernel(_FORWARD, **_bounds(held))(_forward_kept(held)) for held in HELD}
-backward_kept = {held: kernel(_BACKWARD, **_bounds(held))(_backward_kept(held)) for held in HELD}
+forward_kept = {held: kernel(_FORWARD, **_options(held))(_forward_kept(held)) for held in HELD}
+backward_kept = {held: kernel(_BACKWARD, **_options(held))(_backward_kept(held)) for held in HELD}
 
 
 def held_for(columns: int, hidden: int, itemsize: int) -> int:
