@@ -488,7 +488,7 @@ _FORWARD = "c x x x n l l x x x x x x n n n n n n n n n n n n n n"
 _BACKWARD = "c x x x n l l x x x x x n x x n n n n n n n n n n n n n n n"
 # Numbers of a row of W_hh in the registers of a thread, and the most threads of a block that leave it so many: of float32 and of
 # float64 (tests/test_cuda_compile.py finds that nothing is spilled).
-HELD = {4: 64} if SIMULATED else {32: 256, 48: 512, 64: 256, 128: 256}
+HELD = {4: 64} if SIMULATED else {32: 256, 48: 512, 64: 256, 112: 256}
 _DOUBLE = HELD if SIMULATED else {32: 256, 64: 256}
 
 
