@@ -24,7 +24,11 @@ class Classes:
     @classmethod
     def of(cls, labels) -> "Classes":
         """Return the classes of a list of labels."""
-        labels = sorted_labels(set(labels))
+        return cls.listed(sorted_labels(set(labels)))
+
+    @classmethod
+    def listed(cls, labels: list) -> "Classes":
+        """Return the classes of a list of labels that differ, in that order."""
         kinds = {type(label) for label in labels}
         if kinds <= {bool} or kinds <= {int, bool} or kinds <= {float, int, bool} or kinds <= {str}:
             return cls(np.array(labels))
