@@ -59,11 +59,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
 
     Attributes
     ----------
-    classes_ : array
-        Labels in order; the columns of probabilities.
     {fitted}
-    n_features_in_ : int
-        Where X holds numbers: columns of a 2-D X, else features of a time step.
 
     Examples
     --------
@@ -218,11 +214,7 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
 
     Attributes
     ----------
-    classes_ : array
-        Labels in order; the columns of probabilities.
     {fitted}
-    n_features_in_ : int
-        Where X holds numbers: columns of a 2-D X, else features of a time step.
 
     Examples
     --------
@@ -380,7 +372,12 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
             self._kind = kind
         counts = x.lengths if pairs is None else pairs.lengths
         what = "steps" if pairs is None else "segments"
-        if len(own) != len(x) or len(labels) != own.sum():
+        if kind == "samples" and len(labels) != len(x):
+            raise ValueError(
+                f"X has {len(x)} samples, y has {len(labels)} labels: pass a list with the labels of each sample, one label for "
+                "each sample, or offsets= with the labels of all steps"
+            )
+        if len(own) != len(x):
             raise ValueError(f"X has {len(x)} samples, y has {len(own)}: there must be labels for each")
         wrong = np.flatnonzero(own != counts)
         if wrong.size:

@@ -19,9 +19,10 @@ from numbarnn import estimator_files, inputs, io, metrics
 from numbarnn.contract import Parameters, not_fitted
 from numbarnn.data import tables
 from numbarnn.data.batches import ArraySource
+from numbarnn.layers import Dense
 from numbarnn.model import Model
 from numbarnn.network import check_seed
-from numbarnn.recipes import last_step_model, optimizer_with
+from numbarnn.recipes import optimizer_with, recurrent
 from numbarnn.trainer import Trainer
 
 try:
@@ -65,7 +66,7 @@ TRAINING = """
     warm_start : bool
         Whether `fit` goes on with the weights it has.
     random_state : int, RandomState, Generator or None
-        Of the initial weights, the order of samples, the held-out part and dropout. None: a new one every time.
+        Of the initial weights, the order of samples, dropout, and what is held out at random. None: a new one every time.
     dtype : {{"float32", "float64"}}
     n_threads : int, optional
         Results do not depend on it. Set it to 1 under joblib's processes.
@@ -106,6 +107,18 @@ class SequenceEstimator(BaseEstimator):
     def _keep(self, arguments):
         """Keep the arguments of a constructor as attributes of their names, which is all that scikit-learn lets it do."""
         vars(self).update((name, value) for name, value in arguments.items() if name not in ("self", "__class__"))
+
+    def _recurrent(self, **options):
+        """Return the recurrent layers."""
+        return recurrent(
+            self.cell,
+            self.hidden_size,
+            num_layers=self.num_layers,
+            bidirectional=self.bidirectional,
+            dropout=self.dropout,
+            recurrent_dropout=self.recurrent_dropout,
+            **options,
+        )
 
     # What a subclass says
 
@@ -417,19 +430,8 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
     def _make(self, features):
         """Make a new model for samples of so many features."""
         self.seed_ = _seed(self.random_state)
-        self.model_ = last_step_model(
-            features,
-            len(self._center),
-            self.cell,
-            self.hidden_size,
-            num_layers=self.num_layers,
-            bidirectional=self.bidirectional,
-            dropout=self.dropout,
-            recurrent_dropout=self.recurrent_dropout,
-            seed=self.seed_,
-            dtype=self.dtype,
-            n_threads=self.n_threads,
-        )
+        layers = [self._recurrent(return_sequences=False), Dense(len(self._center))]
+        self.model_ = Model(layers, features, self.dtype, self.seed_, self.n_threads)
         self.trainer_ = None
 
     def predict(self, X) -> np.ndarray:

@@ -22,12 +22,11 @@ from numbarnn.data import tables
 from numbarnn.data.ragged import Ragged, RaggedSource
 from numbarnn.data.words import WordFeatures, WordTable
 from numbarnn.errors import ShapeError
-from numbarnn.estimators import SequenceEstimator, _seed, _weights, described
+from numbarnn.estimators import FITTED, SequenceEstimator, _seed, _weights, described
 from numbarnn.labels import Classes
 from numbarnn.layers import Dense, Dropout, Embedding, EmbeddingBag
 from numbarnn.metrics import flat_labels
 from numbarnn.model import Model
-from numbarnn.recipes import recurrent
 
 # Steps that a prediction runs at once, padding included.
 CHUNK_STEPS = 1 << 16
@@ -52,9 +51,20 @@ CLASS_WEIGHT = """
 HELD_OUT = "Random part of the samples{strata}, held out while `patience` is given and `fit` gets no `validation`."
 
 
-def label_estimator(strata=""):
+# The attributes of fitted label estimators, around those of all.
+LABELS = """
+    classes_ : array
+        {classes}"""
+FEATURES = """
+    n_features_in_ : int
+        Where X holds numbers: columns of a 2-D X, else features of a time step."""
+
+
+def label_estimator(strata="", classes="Labels in order; the columns of probabilities."):
     """Return a class decorator that fills what the label estimators share into a docstring."""
-    return described(held_out=HELD_OUT.format(strata=strata), input=INPUT, class_weight=CLASS_WEIGHT)
+    attributes = LABELS.format(classes=classes) + FITTED + FEATURES
+    held_out = HELD_OUT.format(strata=strata)
+    return described(held_out=held_out, input=INPUT, class_weight=CLASS_WEIGHT, fitted=attributes)
 
 
 class LabelEstimator(SequenceEstimator):
@@ -158,17 +168,7 @@ class LabelEstimator(SequenceEstimator):
             features = x.values.shape[1]
         if self.input_dropout:
             layers.append(Dropout(self.input_dropout))
-        layers.append(
-            recurrent(
-                self.cell,
-                self.hidden_size,
-                num_layers=self.num_layers,
-                bidirectional=self.bidirectional,
-                dropout=self.dropout,
-                recurrent_dropout=self.recurrent_dropout,
-                **options,
-            )
-        )
+        layers.append(self._recurrent(**options))
         layers += head
         if self.dropout:
             layers.append(Dropout(self.dropout))

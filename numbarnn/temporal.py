@@ -19,7 +19,7 @@ from numbarnn.losses import CTC
 BLANK = 0  # column of the blank; label k of classes_ has column k + 1
 
 
-@label_estimator()
+@label_estimator(classes="Labels in order. Column k + 1 of probabilities is label k, column 0 the blank.")
 class TemporalClassifier(LabelEstimator):
     """Recurrent net that reads sequences and writes label strings, trained without knowing where the labels are.
 
@@ -46,11 +46,7 @@ class TemporalClassifier(LabelEstimator):
 
     Attributes
     ----------
-    classes_ : array
-        Labels in order. Column k + 1 of probabilities is label k, column 0 the blank.
     {fitted}
-    n_features_in_ : int
-        Where X holds numbers: columns of a 2-D X, else features of a time step.
 
     Examples
     --------
