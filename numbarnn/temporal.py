@@ -247,7 +247,7 @@ class TemporalClassifier(LabelEstimator):
         return Labels(flat + 1, np.array([len(string) for string in strings], np.int64))
 
     def _labels(self, string):
-        return [self.classes_[place - 1] for place in string]
+        return [self._classes.listing[place - 1] for place in string]
 
 
 def _strings(y, y_lengths) -> list[list]:
