@@ -34,13 +34,14 @@ SETTINGS = {
         "embedding_size": 64, "learning_rate": 2e-3, "batch_size": 32, "epochs": 10, "patience": 2,
     },
     "protein": {
-        "cell": "gru", "hidden_size": 64, "bidirectional": True, "dropout": 0.7, "input_dropout": 0.2, "embedding_size": 16,
-        "learning_rate": 1.5e-3, "batch_size": 4, "epochs": 25,
+        "cell": "gru", "hidden_size": 64, "bidirectional": True, "dropout": 0.5, "input_dropout": 0.75, "learning_rate": 2e-3,
+        "batch_size": 4, "epochs": 25, "average": 0.995,
     },
 }  # fmt: skip
 SETTINGS["speakers"] = SETTINGS["digits"] | {
     "dropout": 0.5, "input_dropout": 0.4, "recurrent_dropout": 0.5, "epochs": 25, "patience": None,
 }  # fmt: skip
+AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 SMALL = ("vowels", "speakers", "protein")
 
 
@@ -107,10 +108,20 @@ def protein(folder, seed):
             elif len(fields) == 2 and not line.startswith("#"):
                 chains[-1].append(fields)
         chains = [chain for chain in chains if chain]
-        parts.append(([[row[0] for row in chain] for chain in chains], [[row[1] for row in chain] for chain in chains]))
+        parts.append(
+            ([windows(row[0] for row in chain) for chain in chains], [[row[1] for row in chain] for chain in chains])
+        )
     (x, y), test = parts
     held = np.arange(len(x)) % 6 == seed % 6
     return [part(x, y, ~held), part(x, y, held), test]
+
+
+def windows(residues, width=13):
+    """Return for every residue which it and its neighbours are, (residues, width * (amino acids + 1)); none past the ends."""
+    none = len(AMINO_ACIDS)
+    codes = np.pad([AMINO_ACIDS.index(residue) for residue in residues], width // 2, constant_values=none)
+    around = codes[np.arange(len(codes) - width + 1)[:, None] + np.arange(width)]
+    return np.eye(none + 1, dtype=np.float32)[around].reshape(len(around), -1)
 
 
 SETS = {"vowels": vowels, "digits": digits, "speakers": speakers, "tags": tags, "protein": protein}

@@ -218,7 +218,7 @@ class TemporalClassifier(LabelEstimator):
 
         def called(logits, steps, rows):
             part = self._numbers([strings[row] for row in rows])
-            return function(logits, (part.flat, part.counts), steps, blank=BLANK)
+            return function(logits, part, steps, blank=BLANK)
 
         return self._each(X, lengths, offsets, called, strings)
 
@@ -235,6 +235,7 @@ class TemporalClassifier(LabelEstimator):
         x = self._read(X, {"lengths": lengths, "offsets": offsets}, reset=False)
         if strings is not None:
             _one_each(strings, len(x))
+            ctc.check_lengths(self._numbers(strings), x.lengths, "They have no alignment")
         found = [None] * len(x)
         for rows, outputs, steps in self._parts(x):
             for row, result in zip(rows, function(outputs.astype(np.float64), steps, rows), strict=True):

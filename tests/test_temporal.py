@@ -364,6 +364,11 @@ def test_a_fitted_estimator_stays_as_it_was():
         (lambda: classifier.predict([part[:, :2] for part in X]), ValueError, "X has 2 features"),
         (lambda: classifier.score(X, Y[:-1]), ShapeError, "a string for each sample, got 5 and 6"),
         (lambda: classifier.align(X, Y[:-1]), ShapeError, "X has 6 samples, y has 5"),
+        (
+            lambda: classifier.align([X[0], X[1][:2]], [[], ["ten", "ten"]]),
+            ShapeError,
+            "1 of 2 samples have .* sample 1: 2 steps for 2",
+        ),
         (lambda: classifier.align(X, [["new"]] * 6), ValueError, "does not know: 'new'; it knows"),
         (lambda: classifier.decode(X, beam_width=2, n_best=3), ValueError, "n_best is 3"),
     ):
