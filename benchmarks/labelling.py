@@ -1,23 +1,19 @@
 """Classifiers of sequences and of steps on real sets: epochs chosen on a validation part, the test part reported, mean over seeds.
 
     python benchmarks/labelling.py FOLDER [--sets vowels digits speakers tags protein] [--seeds 3]
-    python benchmarks/labelling.py FOLDER --speed [--sets vowels digits tags]
+    python benchmarks/labelling.py FOLDER --speed [--sets vowels digits tags protein]
 
 FOLDER holds japanese_vowels, fsdd, ud_english_ewt and protein_qian_sejnowski. Of digits and tags training ends with the weights of
 the epoch with the least loss on the validation part. Of the others the number of epochs was chosen on several validation parts, and
 a second net is trained for as long on training and validation part together; the seeds of speakers, six, are the folds. ``--speed``
-instead times epochs of the same nets in numbarnn and in torch, each in a process of its own, in turn: from lists of samples to the
-last optimizer step, without compiling and without the first epoch.
+instead times epochs of the same nets in numbarnn and in torch, as `epochs.py` says.
 """
 
 import argparse
-import json
 import pathlib
-import statistics
-import subprocess
-import sys
 import time
 
+import epochs
 import numpy as np
 
 from numbarnn import SegmentClassifier, SequenceClassifier
@@ -38,11 +34,14 @@ SETTINGS = {
         "embedding_size": 64, "learning_rate": 2e-3, "batch_size": 32, "epochs": 10, "patience": 2,
     },
     "protein": {
-        "cell": "gru", "hidden_size": 64, "bidirectional": True, "dropout": 0.7, "input_dropout": 0.2, "embedding_size": 16,
-        "learning_rate": 1.5e-3, "batch_size": 4, "epochs": 25,
+        "cell": "gru", "hidden_size": 64, "bidirectional": True, "dropout": 0.5, "input_dropout": 0.75, "learning_rate": 2e-3,
+        "batch_size": 4, "epochs": 25, "average": 0.995,
     },
 }  # fmt: skip
-SETTINGS["speakers"] = SETTINGS["digits"] | {"dropout": 0.5, "input_dropout": 0.2, "epochs": 15, "patience": None}
+SETTINGS["speakers"] = SETTINGS["digits"] | {
+    "dropout": 0.5, "input_dropout": 0.4, "recurrent_dropout": 0.5, "epochs": 25, "patience": None,
+}  # fmt: skip
+AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 SMALL = ("vowels", "speakers", "protein")
 
 
@@ -68,7 +67,20 @@ def speakers(folder, seed):
     names = np.unique(speaker)
     held, validation = (speaker == names[(seed + k) % len(names)] for k in (0, 1))
     x = [sample - sample.mean(axis=0) for sample in x]  # a voice and a microphone shift all steps
+    x = [stacked(np.concatenate([sample, slopes(sample)], axis=1), 4) for sample in x]
     return standardised(part(x, y, ~held & ~validation), part(x, y, validation), part(x, y, held))
+
+
+def slopes(sample):
+    """Return how each feature rises, the slope of a line through five steps."""
+    padded = np.pad(sample, ((2, 2), (0, 0)), mode="edge")
+    return (padded[3:-1] - padded[1:-3] + 2 * (padded[4:] - padded[:-4])) / 10
+
+
+def stacked(sample, rows):
+    """Return a sample with so many steps side by side as one, the last repeated where one is not whole."""
+    padded = np.pad(sample, ((0, -len(sample) % rows), (0, 0)), mode="edge")
+    return padded.reshape(-1, rows * sample.shape[1])
 
 
 def recordings(folder):
@@ -96,10 +108,20 @@ def protein(folder, seed):
             elif len(fields) == 2 and not line.startswith("#"):
                 chains[-1].append(fields)
         chains = [chain for chain in chains if chain]
-        parts.append(([[row[0] for row in chain] for chain in chains], [[row[1] for row in chain] for chain in chains]))
+        parts.append(
+            ([windows(row[0] for row in chain) for chain in chains], [[row[1] for row in chain] for chain in chains])
+        )
     (x, y), test = parts
     held = np.arange(len(x)) % 6 == seed % 6
     return [part(x, y, ~held), part(x, y, held), test]
+
+
+def windows(residues, width=13):
+    """Return for every residue which it and its neighbours are, (residues, width * (amino acids + 1)); none past the ends."""
+    none = len(AMINO_ACIDS)
+    codes = np.pad([AMINO_ACIDS.index(residue) for residue in residues], width // 2, constant_values=none)
+    around = codes[np.arange(len(codes) - width + 1)[:, None] + np.arange(width)]
+    return np.eye(none + 1, dtype=np.float32)[around].reshape(len(around), -1)
 
 
 SETS = {"vowels": vowels, "digits": digits, "speakers": speakers, "tags": tags, "protein": protein}
@@ -123,108 +145,6 @@ def classifier(name, seed, n_threads, **changes):
     return kind(**SETTINGS[name] | changes, random_state=seed, n_threads=n_threads)
 
 
-# Speed
-
-
-def numbarnn_seconds(name, folder, epochs, n_threads):
-    """Return seconds an epoch."""
-    (x, y), *_ = SETS[name](folder, 0)
-    net = classifier(name, 0, n_threads, epochs=1, patience=None, warm_start=True).fit(x, y)
-    found = []
-    for _ in range(epochs):
-        started = time.perf_counter()
-        net.fit(x, y)
-        found.append(time.perf_counter() - started)
-    return found
-
-
-def torch_seconds(name, folder, epochs, n_threads):
-    """Return the same for torch: samples of a batch padded and packed."""
-    import torch
-    from torch import nn
-    from torch.nn.utils import rnn
-
-    torch.set_num_threads(n_threads)
-    torch.manual_seed(0)
-    (x, y), *_ = SETS[name](folder, 0)
-    settings, sequence = SETTINGS[name], "pooling" in SETTINGS[name]
-    table = None
-    if isinstance(x[0][0], str):
-        table = (settings.get("tokens") or WordFeatures()).learn(word for sentence in x for word in sentence)
-        # Token 0 is torch's padding, which adds nothing.
-        x = [torch.tensor(table.encode(sentence) + 1) for sentence in x]
-    else:
-        x = [torch.tensor(np.asarray(sample, np.float32)) for sample in x]
-    labels = sorted({label for item in y for label in ([item] if sequence else item)})
-    place = {label: number for number, label in enumerate(labels)}
-    y = [torch.tensor(place[item] if sequence else [place[label] for label in item]) for item in y]
-    hidden = settings["hidden_size"]
-
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            size = x[0].shape[1]
-            if table is not None:
-                size = settings["embedding_size"]
-                self.embedding = nn.Embedding(len(table) + 1, size, padding_idx=0)
-            kind = {"gru": nn.GRU, "lstm": nn.LSTM}[settings["cell"]]
-            self.recurrent = kind(size, hidden, batch_first=True, bidirectional=True)
-            self.dense = nn.Linear(2 * hidden, len(labels))
-            self.before, self.after = nn.Dropout(settings["input_dropout"]), nn.Dropout(settings["dropout"])
-
-        def forward(self, x, lengths):
-            if table is not None:
-                x = self.embedding(x).sum(dim=2)
-            packed = rnn.pack_padded_sequence(self.before(x), lengths, batch_first=True, enforce_sorted=False)
-            h, _ = rnn.pad_packed_sequence(self.recurrent(packed)[0], batch_first=True)
-            if sequence:
-                h = h.sum(dim=1) / lengths[:, None]
-            return self.dense(self.after(h))
-
-    net = Net()
-    optimizer = torch.optim.Adam(net.parameters(), settings["learning_rate"])
-
-    def epoch():
-        for rows in torch.randperm(len(x)).split(settings["batch_size"]):
-            batch = [x[row] for row in rows]
-            lengths = torch.tensor([len(sample) for sample in batch])
-            outputs = net(rnn.pad_sequence(batch, batch_first=True), lengths)
-            target = [y[row] for row in rows]
-            target = torch.stack(target) if sequence else rnn.pad_sequence(target, batch_first=True, padding_value=-100)
-            loss = nn.functional.cross_entropy(outputs.reshape(-1, len(labels)), target.reshape(-1))
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            optimizer.step()
-
-    epoch()
-    found = []
-    for _ in range(epochs):
-        started = time.perf_counter()
-        epoch()
-        found.append(time.perf_counter() - started)
-    return found
-
-
-ENGINES = {"numbarnn": numbarnn_seconds, "torch": torch_seconds}
-
-
-def speed(options):
-    """Print medians of the seconds of an epoch."""
-    for name in options.sets:
-        found = {engine: [] for engine in ENGINES}
-        for _ in range(options.rounds):
-            for engine, seconds in found.items():
-                command = [sys.executable, __file__, str(options.folder), "--sets", name, "--engine", engine]
-                command += ["--threads", str(options.threads), "--epochs", str(options.epochs or 3)]
-                done = subprocess.run(command, check=True, capture_output=True, text=True)
-                seconds += json.loads(done.stdout.splitlines()[-1])
-        medians = {engine: statistics.median(seconds) for engine, seconds in found.items()}
-        ratio = medians["torch"] / medians["numbarnn"]
-        shown = ", ".join(f"{engine} {seconds:.2f} s" for engine, seconds in medians.items())
-        print(f"{name}: {shown} an epoch; numbarnn is {ratio:.2f} times as fast", flush=True)
-
-
 def main():
     """Print a line for every run, and the means."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -232,18 +152,16 @@ def main():
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, help="instead of the set's own")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--speed", action="store_true")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--engine", choices=list(ENGINES), help="time this engine once and print seconds as JSON")
+    epochs.add_options(parser)
     options = parser.parse_args()
     if options.engine:
-        print(
-            json.dumps(ENGINES[options.engine](options.sets[0], options.folder, options.epochs or 3, options.threads))
-        )
+        (name,) = options.sets
+        epochs.answer(options, classifier(name, 0, options.threads), *SETS[name](options.folder, 0)[0])
         return
     if options.speed:
-        speed(options)
+        for name in options.sets:
+            more = ["--epochs", str(options.epochs)] if options.epochs else []
+            epochs.in_turn(name, options, [__file__, str(options.folder), "--sets", name, *more])
         return
     for name in options.sets:
         scores = []

@@ -1,9 +1,11 @@
 """Label error of `TemporalClassifier` on real data: joined spoken digits, yes and no, letters to phones.
 
     python benchmarks/labelling_ctc.py fsdd FILE [--seeds 0 1 2] [--epochs N] [--hidden-size N]
+    python benchmarks/labelling_ctc.py fsdd FILE --speed [--samples N]
 
 The readers, features, splits and settings are those of examples/temporal_classification.py. Of yesno it also scores random cuts:
 runs of words taken out of the test recordings at the middle between two aligned words, so that their number cannot be known.
+``--speed`` instead times epochs of the same nets in numbarnn and in torch, as `epochs.py` says.
 """
 
 import argparse
@@ -11,6 +13,7 @@ import pathlib
 import sys
 import time
 
+import epochs
 import numpy as np
 
 import numbarnn
@@ -52,14 +55,25 @@ def main():
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--dropout", type=float)
     parser.add_argument("--learning-rate", type=float)
+    epochs.add_options(parser)
     options = parser.parse_args()
+    if options.speed:
+        given = [value for value in sys.argv[1:] if value != "--speed"]
+        epochs.in_turn(options.kind, options, [__file__, *given])
+        return
     train, held, (test, truth), settings = load(options.kind, options.path, options.samples)
     for name in ("epochs", "hidden_size", "num_layers", "batch_size", "dropout", "learning_rate"):
         if getattr(options, name) is not None:
             settings[name] = getattr(options, name)
+    if options.engine:
+        settings.update(random_state=0, n_threads=options.threads)
+        epochs.answer(options, numbarnn.TemporalClassifier("lstm", **settings), *train)
+        return
     print(f"{options.kind}: {len(train[0])} training, {len(test)} test samples; lstm {settings}", flush=True)
     for seed in options.seeds:
-        classifier = numbarnn.TemporalClassifier("lstm", random_state=seed, verbose=1, **settings)
+        classifier = numbarnn.TemporalClassifier(
+            "lstm", random_state=seed, n_threads=options.threads, verbose=1, **settings
+        )
         started = time.perf_counter()
         classifier.fit(*train, validation=held)
         seconds = time.perf_counter() - started

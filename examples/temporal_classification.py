@@ -104,16 +104,9 @@ def pronunciations(path):
     return found
 
 
-def letters(words, copies=3):
-    """Return words as steps of one-hot letters, each letter `copies` times in a row, and numbered."""
-    rows = []
-    for word in words:
-        codes = np.frombuffer(word.encode(), np.uint8) - ord("a")
-        array = np.zeros((len(word), copies, 26 + copies), np.float32)
-        array[np.arange(len(word)), :, codes] = 1
-        array[:, np.arange(copies), 26 + np.arange(copies)] = 1
-        rows.append(array.reshape(-1, 26 + copies))
-    return rows
+def letters(words):
+    """Return words with every letter small and capital ("cCaAtT"), since few letters are more than two phones."""
+    return ["".join(letter + letter.upper() for letter in word) for word in words]
 
 
 def scaled(parts):

@@ -15,7 +15,7 @@ import numpy as np
 from numbarnn import metrics
 from numbarnn.contract import not_fitted
 from numbarnn.data.ragged import Ragged
-from numbarnn.labelled import LabelEstimator
+from numbarnn.labelled import LabelEstimator, label_estimator
 from numbarnn.labels import Classes, check_labels
 from numbarnn.layers import Pool
 from numbarnn.losses import SoftmaxCrossEntropy
@@ -32,59 +32,14 @@ except ImportError:
         """What scikit-learn's mixin of this name does is done here."""
 
 
+# What has a label.
+ANSWERS = ("steps", "segments", "samples")
+
 # Steps that do not count, in targets of the softmax cross-entropy.
 IGNORED = -100
 
-_PARAMETERS = """
-    cell : str
-        "lstm", "gru", "rnn", "indrnn", or another recurrent layer or registered cell.
-    hidden_size, num_layers : int
-    bidirectional : bool
-    dropout : float
-        Probability of zeroing an output of a recurrent layer on its way to the next layer or the dense one, in training.
-    input_dropout : float
-        Probability of zeroing a feature, or a number of an embedded token, in training.
-    recurrent_dropout : float
-        As in `numbarnn.Recurrent`.
-    tokens : None, int or WordFeatures
-        None: X holds numbers, or strings, each of which gets a vector; an integer: X holds tokens below it; `WordFeatures`: what is
-        learned of strings.
-    embedding_size : int
-        Length of the vectors of tokens.
-    class_weight : None, "balanced" or dict
-        Weight of each class in the loss: n / (classes * its count), or by label, 1 where none is given.
-    optimizer : str or Optimizer
-    learning_rate : float or None
-        Instead of the optimizer's own; None: its own.
-    epochs, batch_size : int
-    validation_fraction : float
-        Random part of the samples, held out while `patience` is given and `fit` gets no `validation`{strata}.
-    patience : int, optional
-        Epochs without a better held-out loss after which training ends with the best weights.
-    clip_norm : float, optional
-        Limit of the gradient's norm.
-    warm_start : bool
-        Whether `fit` goes on with the weights it has.
-    random_state : int, RandomState, Generator or None
-        Of the initial weights, the order of samples, the held-out part and dropout. None: a new one every time.
-    dtype : {{"float32", "float64"}}
-    n_threads : int, optional
-        Results do not depend on it. Set it to 1 under joblib's processes.
-    verbose : int
 
-    Attributes
-    ----------
-    classes_ : array
-        Labels in order; the columns of probabilities.
-    model_ : Model
-    history_ : History
-        One record an epoch; ``history_.to_frame()``.
-    n_iter_ : int
-        Epochs done.
-    n_features_in_ : int
-        Where X holds numbers: columns of a 2-D X, else features of a time step."""
-
-
+@label_estimator(strata=", of every class its share")
 class SequenceClassifier(ClassifierMixin, LabelEstimator):
     """Recurrent net that gives a whole sequence one label, on scikit-learn's contract.
 
@@ -94,15 +49,26 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
 
     Parameters
     ----------
+    {net}
     pooling : {{"last", "mean", "max"}}
         The vector of a sample: the output at its last step (of the reverse direction that at its first), or the mean or maximum
-        of each feature over its steps.{parameters}
+        of each feature over its steps.
+    {input}
+    {class_weight}
+    {training}
+
+    Attributes
+    ----------
+    {fitted}
 
     Examples
     --------
     >>> classifier = SequenceClassifier("gru", 32, pooling="mean", random_state=0)
     >>> classifier.fit(X, y).predict(X)  # X a list of arrays (time steps, features), y their labels
     """
+
+    KIND = "sequence_classifier"
+    EACH_STEP = False
 
     def __init__(
         self,
@@ -120,6 +86,8 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
         class_weight=None,
         optimizer="adam",
         learning_rate=0.01,
+        schedule=None,
+        average=None,
         epochs=50,
         batch_size=32,
         validation_fraction=0.1,
@@ -131,31 +99,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
         n_threads=None,
         verbose=0,
     ):
-        super().__init__(
-            cell,
-            hidden_size,
-            num_layers,
-            bidirectional=bidirectional,
-            dropout=dropout,
-            input_dropout=input_dropout,
-            recurrent_dropout=recurrent_dropout,
-            tokens=tokens,
-            embedding_size=embedding_size,
-            class_weight=class_weight,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            epochs=epochs,
-            batch_size=batch_size,
-            validation_fraction=validation_fraction,
-            patience=patience,
-            clip_norm=clip_norm,
-            warm_start=warm_start,
-            random_state=random_state,
-            dtype=dtype,
-            n_threads=n_threads,
-            verbose=verbose,
-        )
-        self.pooling = pooling
+        self._keep(locals())
 
     def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, validation=None):
         """Train on samples, from new weights unless `warm_start`. What does not fit is refused, and leaves the estimator as it was.
@@ -230,8 +174,11 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
         if isinstance(weight, Ragged):
             raise ValueError("sample_weight must have one number for each sample")
         if reset:
-            self._loss = SoftmaxCrossEntropy(self._classes.weights(self.class_weight, numbers))
+            self._set_loss(self._classes.weights(self.class_weight, numbers))
         return numbers, weight
+
+    def _set_loss(self, weights):
+        self._loss = SoftmaxCrossEntropy(weights)
 
     def _strata(self, target):
         return target
@@ -242,6 +189,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
         return {}, [Pool(self.pooling)]
 
 
+@label_estimator()
 class SegmentClassifier(ClassifierMixin, LabelEstimator):
     """Recurrent net that labels every step of a sequence, or given segments of it, on scikit-learn's contract.
 
@@ -257,8 +205,16 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
 
     Parameters
     ----------
+    {net}
     ignore : label, optional
-        Label of what does not count, such as -1.{parameters}
+        Label of what does not count, such as -1.
+    {input}
+    {class_weight}
+    {training}
+
+    Attributes
+    ----------
+    {fitted}
 
     Examples
     --------
@@ -266,6 +222,8 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
     >>> tagger.fit([["the", "cat"], ["cats", "sleep", "."]], [["DET", "NOUN"], ["NOUN", "VERB", "PUNCT"]])
     >>> tagger.predict([["the", "dogs", "sleep"]])  # a list of arrays
     """
+
+    KIND = "segment_classifier"
 
     def __init__(
         self,
@@ -283,6 +241,8 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         class_weight=None,
         optimizer="adam",
         learning_rate=0.01,
+        schedule=None,
+        average=None,
         epochs=50,
         batch_size=32,
         validation_fraction=0.1,
@@ -294,31 +254,7 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         n_threads=None,
         verbose=0,
     ):
-        super().__init__(
-            cell,
-            hidden_size,
-            num_layers,
-            bidirectional=bidirectional,
-            dropout=dropout,
-            input_dropout=input_dropout,
-            recurrent_dropout=recurrent_dropout,
-            tokens=tokens,
-            embedding_size=embedding_size,
-            class_weight=class_weight,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            epochs=epochs,
-            batch_size=batch_size,
-            validation_fraction=validation_fraction,
-            patience=patience,
-            clip_norm=clip_norm,
-            warm_start=warm_start,
-            random_state=random_state,
-            dtype=dtype,
-            n_threads=n_threads,
-            verbose=verbose,
-        )
-        self.ignore = ignore
+        self._keep(locals())
 
     def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, segments=None, validation=None):
         """Train on samples, from new weights unless `warm_start`. What does not fit is refused, and leaves the estimator as it was.
@@ -436,7 +372,12 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
             self._kind = kind
         counts = x.lengths if pairs is None else pairs.lengths
         what = "steps" if pairs is None else "segments"
-        if len(own) != len(x) or len(labels) != own.sum():
+        if kind == "samples" and len(labels) != len(x):
+            raise ValueError(
+                f"X has {len(x)} samples, y has {len(labels)} labels: pass a list with the labels of each sample, one label for "
+                "each sample, or offsets= with the labels of all steps"
+            )
+        if len(own) != len(x):
             raise ValueError(f"X has {len(x)} samples, y has {len(own)}: there must be labels for each")
         wrong = np.flatnonzero(own != counts)
         if wrong.size:
@@ -460,20 +401,28 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         numbers[counted] = self._classes.encode(there)
         weight = self._sample_weight(sample_weight, x)
         if reset:
-            weights = self._classes.weights(self.class_weight, numbers[counted])
-            self._loss = SoftmaxCrossEntropy(weights, IGNORED) if pairs is None else SegmentCrossEntropy(weights)
+            self._set_loss(self._classes.weights(self.class_weight, numbers[counted]))
         return Ragged(numbers, x.offsets) if pairs is None else segment_codes(pairs, numbers, x.lengths), weight
+
+    def _set_loss(self, weights):
+        steps = self._kind == "steps"
+        self._loss = SoftmaxCrossEntropy(weights, IGNORED) if steps else SegmentCrossEntropy(weights)
+
+    def _file_state(self):
+        about, arrays = super()._file_state()
+        return about | {"answers": self._kind}, arrays
+
+    def _set_file_state(self, about, arrays):
+        if about["answers"] not in ANSWERS:
+            raise ValueError(f"labels of {about['answers']!r}")
+        self._kind = about["answers"]
+        super()._set_file_state(about, arrays)
 
     def _strata(self, target):
         return target.values[target.offsets[:-1]] if self._kind == "samples" else None
 
     def _head(self):
         return {}, []
-
-
-for _class, _strata in ((SequenceClassifier, ", of every class its share"), (SegmentClassifier, "")):
-    if _class.__doc__ is not None:
-        _class.__doc__ = _class.__doc__.format(parameters=_PARAMETERS.format(strata=_strata))
 
 
 def _log_softmax(logits):

@@ -324,6 +324,13 @@ def _info(options):
             f"{model.unit} model ({model.cell}), {len(model.vocabulary):,} {model.vocabulary.units}{_shown(model.vocabulary)}"
         )
         model = model.model
+    if hasattr(model, "get_params"):  # an estimator
+        labels = getattr(model, "classes_", ())
+        shown = (
+            ", ".join(map(repr, labels[:10].tolist())) + (", ..." if len(labels) > 10 else "") if len(labels) else ""
+        )
+        print(f"{model}{f', {len(labels):,} labels: {shown}' if shown else ''}")
+        model = model.model_
     print(model.summary())
 
 

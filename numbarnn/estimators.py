@@ -11,15 +11,18 @@ Columns of a 2-D X are scikit-learn's features, so their number and names must b
 list only the features of a step must agree; lengths are free.
 """
 
+import contextlib
+
 import numpy as np
 
-from numbarnn import inputs, metrics
+from numbarnn import estimator_files, inputs, io, metrics
 from numbarnn.contract import Parameters, not_fitted
 from numbarnn.data import tables
 from numbarnn.data.batches import ArraySource
+from numbarnn.layers import Dense
 from numbarnn.model import Model
 from numbarnn.network import check_seed
-from numbarnn.recipes import last_step_model, optimizer_with
+from numbarnn.recipes import optimizer_with, recurrent
 from numbarnn.trainer import Trainer
 
 try:
@@ -39,136 +42,141 @@ except ImportError:
 CHUNK = 1024
 
 
+# What the docstrings of the estimators share.
+NET = """
+    cell : str
+        "lstm", "gru", "rnn", "indrnn", or another recurrent layer or registered cell.
+    hidden_size, num_layers : int
+    bidirectional : bool"""
+TRAINING = """
+    optimizer : str or Optimizer
+    learning_rate : float or None
+        Instead of the optimizer's own; None: its own.
+    schedule : Schedule, optional
+        Of `numbarnn.optim`: a factor of the learning rate over time.
+    average : EMA or float, optional
+        Moving average of the weights, which is validated and which training ends with; a number is its decay.
+    epochs, batch_size : int
+    validation_fraction : float
+        {held_out}
+    patience : int, optional
+        Epochs without a better held-out loss after which training ends with the best weights.
+    clip_norm : float, optional
+        Limit of the gradient's norm.
+    warm_start : bool
+        Whether `fit` goes on with the weights it has.
+    random_state : int, RandomState, Generator or None
+        Of the initial weights, the order of samples, dropout, and what is held out at random. None: a new one every time.
+    dtype : {{"float32", "float64"}}
+    n_threads : int, optional
+        Results do not depend on it. Set it to 1 under joblib's processes.
+    verbose : int"""
+FITTED = """
+    model_ : Model
+    history_ : History
+        One record an epoch; ``history_.to_frame()``.
+    n_iter_ : int
+        Epochs done."""
+
+
+def described(**words):
+    """Return a class decorator that fills words, and what the estimators share, into a docstring."""
+
+    def fill(cls):
+        if cls.__doc__ is not None:  # python -OO
+            parts = {"net": NET, "training": TRAINING.format(**words), "fitted": FITTED} | words
+            cls.__doc__ = cls.__doc__.format(**{name: part.strip() for name, part in parts.items()})
+        return cls
+
+    return fill
+
+
 class SequenceEstimator(BaseEstimator):
-    """What estimators of sequences share; `SequenceRegressor` documents it."""
+    """What estimators of sequences share; `SequenceRegressor` documents it.
+
+    Attributes
+    ----------
+    KIND : str
+        What files call it.
+    """
+
+    KIND: str
 
     _loss = "mse"
 
-    def __init__(
-        self,
-        cell="lstm",
-        hidden_size=32,
-        num_layers=1,
-        *,
-        bidirectional=False,
-        dropout=0.0,
-        recurrent_dropout=0.0,
-        optimizer="adam",
-        learning_rate=0.01,
-        epochs=50,
-        batch_size=32,
-        validation_fraction=0.1,
-        patience=None,
-        clip_norm=1.0,
-        warm_start=False,
-        random_state=None,
-        dtype="float32",
-        n_threads=None,
-        verbose=0,
-    ):
-        self.cell = cell
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.bidirectional = bidirectional
-        self.dropout = dropout
-        self.recurrent_dropout = recurrent_dropout
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.clip_norm = clip_norm
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.dtype = dtype
-        self.n_threads = n_threads
-        self.verbose = verbose
+    def _keep(self, arguments):
+        """Keep the arguments of a constructor as attributes of their names, which is all that scikit-learn lets it do."""
+        vars(self).update((name, value) for name, value in arguments.items() if name not in ("self", "__class__"))
 
-    # Training
-
-    def fit(self, X, y, sample_weight=None):
-        """Train on samples, from new weights unless `warm_start`.
-
-        Parameters
-        ----------
-        X : array-like or list of arrays
-            Samples; see `numbarnn.estimators`.
-        y : (n,) or (n, targets) array-like
-        sample_weight : (n,) array-like, optional
-
-        Returns
-        -------
-        self
-        """
-        go_on = self.warm_start and hasattr(self, "model_")
-        x, lengths = self._sequences(X, reset=True)
-        target = self._targets(y, len(x), reset=not go_on)
-        weight = _weights(sample_weight, len(x))
-        if not go_on:
-            self._prepare(target, weight)
-        self._build(x.shape[2], go_on)
-        source = ArraySource(x, self._encode(target), lengths=lengths, sample_weight=weight, batch_size=self.batch_size)
-        stopping, validation = self.patience, None
-        if stopping is not None:
-            validation = self.validation_fraction
-        self.history_ = self._trainer().fit(
-            source, self.epochs, validation=validation, stopping=stopping, verbose=self.verbose
-        )
-        self.n_iter_ = self.trainer_.epoch
-        return self
-
-    def partial_fit(self, X, y, sample_weight=None):
-        """Train one epoch more, on other samples or the same, from where training stands; the optimizer's state goes on.
-
-        Parameters are those of `fit`. Target scaling is that of the first call.
-        """
-        first = not hasattr(self, "model_")
-        x, lengths = self._sequences(X, reset=first)
-        target = self._targets(y, len(x), reset=first)
-        weight = _weights(sample_weight, len(x))
-        if first:
-            self._prepare(target, weight)
-            self._build(x.shape[2], False)
-        source = ArraySource(x, self._encode(target), lengths=lengths, sample_weight=weight, batch_size=self.batch_size)
-        history = self._trainer().fit(source, 1, verbose=self.verbose)
-        if first:
-            self.history_ = history
-        else:
-            self.history_.records += history.records
-        self.n_iter_ = self.trainer_.epoch
-        return self
-
-    def _build(self, features, go_on):
-        if go_on:
-            if self.model_.signals[0].size != features:
-                raise ValueError(
-                    f"warm_start goes on with a model of {self.model_.signals[0].size} features, X has {features}; set "
-                    "warm_start=False to begin anew"
-                )
-            return
-        self.seed_ = _seed(self.random_state)
-        self.model_ = last_step_model(
-            features,
-            self._outputs(),
+    def _recurrent(self, **options):
+        """Return the recurrent layers."""
+        return recurrent(
             self.cell,
             self.hidden_size,
             num_layers=self.num_layers,
             bidirectional=self.bidirectional,
             dropout=self.dropout,
             recurrent_dropout=self.recurrent_dropout,
-            seed=self.seed_,
-            dtype=self.dtype,
-            n_threads=self.n_threads,
+            **options,
         )
-        self.trainer_ = None
+
+    # What a subclass says
+
+    def _learn(self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, stopping=None):
+        """Train for some epochs, a new model if `new`, and return the history."""
+        raise NotImplementedError
+
+    def _file_state(self):
+        """Return what a file keeps of the fitted estimator beside settings and model: JSON values, and arrays by name."""
+        raise NotImplementedError
+
+    def _set_file_state(self, about, arrays):
+        """Set what `_file_state` returned; raise KeyError, TypeError or ValueError where it does not fit the model."""
+        raise NotImplementedError
+
+    # Training
+
+    def _fit(self, X, y, sample_weight, validation=None, **options):
+        go_on = self.warm_start and hasattr(self, "model_")
+        with self._all_or_nothing():
+            self.history_ = self._learn(
+                X, y, sample_weight, options, epochs=self.epochs, new=not go_on, validation=validation, stopping=self.patience
+            )  # fmt: skip
+            self.n_iter_ = self.trainer_.epoch
+        return self
+
+    def _partial_fit(self, X, y, classes, sample_weight, **options):
+        first = not hasattr(self, "model_")
+        with self._all_or_nothing():
+            history = self._learn(X, y, sample_weight, options, epochs=1, new=first, classes=classes)
+            if first:
+                self.history_ = history
+            else:
+                self.history_.records += history.records
+            self.n_iter_ = self.trainer_.epoch
+        return self
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self):
+        """Leave the estimator as it was if something raises, with the weights that it had."""
+        before = dict(self.__dict__)
+        weights = self.model_.params.flat.copy() if hasattr(self, "model_") else None
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            if weights is not None:
+                self.model_.set_flat(weights)
+            raise
 
     def _trainer(self):
         """Return the trainer, with the settings of now and the optimizer's state of before."""
         optimizer = optimizer_with(self.optimizer, self.learning_rate)
         trainer = Trainer(
-            self.model_, self._loss, optimizer, clip_norm=self.clip_norm, seed=self.seed_, n_threads=self.n_threads
-        )
+            self.model_, self._loss, optimizer, schedule=self.schedule, clip_norm=self.clip_norm, average=self.average,
+            seed=self.seed_, n_threads=self.n_threads,
+        )  # fmt: skip
         before = self.trainer_
         if before is not None and type(before.optimizer) is type(optimizer):
             trainer.arrays, trainer.epoch, trainer.step = before.arrays, before.epoch, before.step
@@ -190,10 +198,53 @@ class SequenceEstimator(BaseEstimator):
             parts.append(self.model_.forward(x[rows], lengths=part, n_threads=self.n_threads)[0])
         return np.concatenate(parts).astype(np.float64)
 
+    # Files
+
+    def save(self, path) -> None:
+        """Write net, settings and all that predictions need to a safetensors file, beside the goal first and then renamed.
+
+        Not kept: `n_threads`, which is a matter of the machine; the optimizer's state, so training that goes on after `load` starts
+        it anew; and a generator given as `random_state`, of which the seed that it gave is kept.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        TypeError
+            If a label or a setting is of a kind that a file cannot hold: labels are strings, numbers, True and False, and tuples
+            of these.
+        OSError
+            If the file cannot be written; what was there stays.
+        """
+        if not hasattr(self, "model_"):
+            raise not_fitted(self)
+        io.write(path, self.KIND, *estimator_files.describe(self))
+
+    @classmethod
+    def load(cls, path):
+        """Return the estimator of a file that `save` wrote; nothing in it is executed.
+
+        Raises
+        ------
+        FileNotFoundError, ModelFileError
+            If there is no file, or it holds something else or is damaged.
+        ValueError
+            If it needs a cell that is not registered.
+        """
+        return cls.from_description(*io.read(path, cls.KIND))
+
+    @classmethod
+    def from_description(cls, description, arrays):
+        """Return the estimator of a file's description and arrays."""
+        return estimator_files.restore(cls, description, arrays)
+
     # Checks
 
-    def _sequences(self, X, reset):
-        """Return X as (samples, time steps, features) and lengths or None; note, or compare, what scikit-learn wants to know."""
+    def _sequences(self, X, reset, empty=False):
+        """Return X as (samples, time steps, features) and lengths or None; note, or compare, what scikit-learn wants to know.
+
+        empty : whether samples may have no time steps.
+        """
         if hasattr(X, "tocsr") or hasattr(X, "todense"):
             raise TypeError(f"{type(self).__name__} does not take sparse data; pass X.toarray()")
         kind = tables.is_pandas(X)
@@ -209,12 +260,12 @@ class SequenceEstimator(BaseEstimator):
                 raise TypeError("Feature names are only supported if all input features have string names")
             names = names if all(strings) else None
         if isinstance(X, (list, tuple)) and X and all(isinstance(item, np.ndarray) and item.ndim > 0 for item in X):
-            array, lengths = _stack(X)
+            array, lengths = _stack(X, empty)
         else:
             array, lengths = _array(X), None
         if array.shape[0] == 0:
             raise ValueError(f"Found array with 0 sample(s) (shape={array.shape}) while a minimum of 1 is required.")
-        if 0 in array.shape[1:]:
+        if 0 in (array.shape[-1:] if empty and lengths is not None else array.shape[1:]):
             raise ValueError(
                 f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required by "
                 f"{type(self).__name__}."
@@ -285,6 +336,7 @@ class SequenceEstimator(BaseEstimator):
         return hasattr(self, "model_")
 
 
+@described(held_out="Last part of the samples, held out while `patience` is given.")
 class SequenceRegressor(RegressorMixin, SequenceEstimator):
     """Recurrent net that predicts numbers from a whole sequence, on scikit-learn's contract.
 
@@ -294,38 +346,14 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
 
     Parameters
     ----------
-    cell : str
-        "lstm", "gru", "rnn", "indrnn", or another recurrent layer or registered cell.
-    hidden_size, num_layers : int
-    bidirectional : bool
+    {net}
     dropout, recurrent_dropout : float
         As in `numbarnn.Recurrent`.
-    optimizer : str or Optimizer
-    learning_rate : float or None
-        Instead of the optimizer's own; None: its own.
-    epochs, batch_size : int
-    validation_fraction : float
-        Last part of the samples, held out while `patience` is given.
-    patience : int, optional
-        Epochs without a better held-out loss after which training ends with the best weights.
-    clip_norm : float, optional
-        Limit of the gradient's norm.
-    warm_start : bool
-        Whether `fit` goes on with the weights it has.
-    random_state : int, RandomState, Generator or None
-        Of the initial weights, the order of samples and dropout. None: a new one every time.
-    dtype : {"float32", "float64"}
-    n_threads : int, optional
-        Results do not depend on it. Set it to 1 under joblib's processes.
-    verbose : int
+    {training}
 
     Attributes
     ----------
-    model_ : Model
-    history_ : History
-        One record an epoch; ``history_.to_frame()``.
-    n_iter_ : int
-        Epochs done.
+    {fitted}
     n_features_in_ : int
         Columns of a 2-D X, else features of a time step.
     feature_names_in_ : array of str
@@ -336,6 +364,75 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
     >>> regressor = SequenceRegressor("gru", 16, random_state=0)
     >>> regressor.fit(X, y).predict(X)  # X (samples, time steps, features), y (samples,)
     """
+
+    KIND = "sequence_regressor"
+
+    def __init__(
+        self,
+        cell="lstm",
+        hidden_size=32,
+        num_layers=1,
+        *,
+        bidirectional=False,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        optimizer="adam",
+        learning_rate=0.01,
+        schedule=None,
+        average=None,
+        epochs=50,
+        batch_size=32,
+        validation_fraction=0.1,
+        patience=None,
+        clip_norm=1.0,
+        warm_start=False,
+        random_state=None,
+        dtype="float32",
+        n_threads=None,
+        verbose=0,
+    ):
+        self._keep(locals())
+
+    def fit(self, X, y, sample_weight=None):
+        """Train on samples, from new weights unless `warm_start`. What does not fit is refused, and leaves the estimator as it was.
+
+        Parameters
+        ----------
+        X : array-like or list of arrays
+            Samples; see `numbarnn.estimators`.
+        y : (n,) or (n, targets) array-like
+        sample_weight : (n,) array-like, optional
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight)
+
+    def partial_fit(self, X, y, sample_weight=None):
+        """Train one epoch more, on other samples or the same, from where training stands; the optimizer's state goes on.
+
+        Parameters are those of `fit`. Target scaling is that of the first call.
+        """
+        return self._partial_fit(X, y, None, sample_weight)
+
+    def _learn(self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, stopping=None):
+        x, lengths = self._sequences(X, reset=new)
+        target = self._targets(y, len(x), reset=new)
+        weight = _weights(sample_weight, len(x))
+        if new:
+            self._prepare(target, weight)
+            self._make(x.shape[2])
+        source = ArraySource(x, self._encode(target), lengths=lengths, sample_weight=weight, batch_size=self.batch_size)
+        held_out = None if stopping is None else self.validation_fraction
+        return self._trainer().fit(source, epochs, validation=held_out, stopping=stopping, verbose=self.verbose)
+
+    def _make(self, features):
+        """Make a new model for samples of so many features."""
+        self.seed_ = _seed(self.random_state)
+        layers = [self._recurrent(return_sequences=False), Dense(len(self._center))]
+        self.model_ = Model(layers, features, self.dtype, self.seed_, self.n_threads)
+        self.trainer_ = None
 
     def predict(self, X) -> np.ndarray:
         """Return predictions (n,) or (n, targets) in the units of y, float64.
@@ -375,8 +472,17 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
     def _encode(self, target):
         return (target - self._center) / self._scale
 
-    def _outputs(self):
-        return len(self._center)
+    def _file_state(self):
+        return {"one": self._one}, {"target.center": self._center, "target.scale": self._scale}
+
+    def _set_file_state(self, about, arrays):
+        center, scale = (arrays[f"target.{name}"] for name in ("center", "scale"))
+        for array in (center, scale):
+            if array.dtype != np.float64 or array.shape != (self.model_.signals[-1].size,):
+                raise ValueError(f"scales of {array.shape} targets, a model of {self.model_.signals[-1].size}")
+        if self.model_.signals[-1].sequence or (about["one"] and len(center) != 1):
+            raise ValueError(f"a model that gives {self.model_.signals[-1]}")
+        self._one, self._center, self._scale = bool(about["one"]), center, scale
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -419,7 +525,7 @@ def _array(data, name="X", allow=(2, 3)) -> np.ndarray:
     return array
 
 
-def _stack(items):
+def _stack(items, empty):
     """Return a list of sequences as one array, zero past each length, and the lengths."""
     parts = [item[:, None] if item.ndim == 1 else item for item in items]
     features = parts[0].shape[-1]
@@ -428,13 +534,13 @@ def _stack(items):
             raise ValueError(
                 f"X[{place}] must be numbers of shape (time steps, {features}) as X[0], got {part.dtype} {items[place].shape}"
             )
-        if len(part) == 0:
+        if len(part) == 0 and not empty:
             raise ValueError(f"X[{place}] has no time steps")
     lengths = np.array([len(part) for part in parts])
     array = np.zeros((len(parts), lengths.max(), features), np.result_type(*parts))
     for row, part in zip(array, parts, strict=True):
         row[: len(part)] = part
-    return array, None if lengths.min() == lengths.max() else lengths
+    return array, None if 0 < lengths.min() == lengths.max() else lengths
 
 
 def _tails(array):

@@ -31,7 +31,7 @@ def write(path: str | os.PathLike, kind: str, description: Mapping[str, Any], ar
     kind : str
         What the file holds, for example "model".
     description : mapping
-        JSON values.
+        JSON values, numbers of NumPy among them.
     arrays : mapping of str to array
 
     Raises
@@ -43,7 +43,14 @@ def write(path: str | os.PathLike, kind: str, description: Mapping[str, Any], ar
 
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     about = {"format": FORMAT, "kind": kind, "sha256": _checksum(arrays), **description}
-    replace(path, save(arrays, metadata={"numbarnn": json.dumps(about)}))
+    replace(path, save(arrays, metadata={"numbarnn": json.dumps(about, default=_plain)}))
+
+
+def _plain(value):
+    """Return Python's number for one of NumPy, which JSON does not know."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a file cannot hold {value!r}")
 
 
 def replace(path: str | os.PathLike, content: bytes) -> None:
@@ -75,15 +82,21 @@ def remove_leftovers(path: str | os.PathLike) -> None:
                 other.unlink()
 
 
-def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def read(path: str | os.PathLike, kind: str | None = None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return (description, arrays) of a file that `write` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+    kind : str, optional
+        What the file must hold.
 
     Raises
     ------
     FileNotFoundError
         If there is none.
     ModelFileError
-        If it is no such file, is damaged, or comes from a later version of the format.
+        If it is no such file, is damaged, comes from a later version of the format, or holds something else.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -100,7 +113,7 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]
         raise ModelFileError(f"{str(path)!r} is no model file, or is cut off or damaged: {error}") from None
     try:
         description = json.loads(about)
-        version, kind, checksum = description["format"], str(description["kind"]), description["sha256"]
+        version, found, checksum = description["format"], str(description["kind"]), description["sha256"]
     except (TypeError, ValueError, KeyError):
         raise ModelFileError(f"{str(path)!r} is a safetensors file, but not one of numbarnn") from None
     if version != FORMAT:
@@ -108,7 +121,9 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]
             f"{str(path)!r} has format {version!r}, this version of numbarnn reads {FORMAT}; update numbarnn"
         )
     if checksum != _checksum(arrays):
-        raise ModelFileError(f"{str(path)!r} is damaged: the checksum of its {kind} does not fit")
+        raise ModelFileError(f"{str(path)!r} is damaged: the checksum of its {found} does not fit")
+    if kind not in (None, found):
+        raise ModelFileError(f"{str(path)!r} holds a {found}, not a {kind}; numbarnn.load loads any kind")
     return description, arrays
 
 

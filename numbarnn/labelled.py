@@ -3,7 +3,8 @@
 X may be what `numbarnn.estimators` lists, of numbers, and
 
 * samples padded to one length, with ``lengths=``; what lies behind each length does not matter;
-* all samples one after the other, (steps of all samples, features), with ``offsets=``: sample i is X[offsets[i]:offsets[i + 1]];
+* all samples one after the other, (steps of all samples, features), with ``offsets=``: sample i is X[offsets[i]:offsets[i + 1]]; or
+  with ``lengths=`` that add up to the rows;
 * integers below `tokens`, (n, time steps) or a list of n arrays, of which each has a learned vector;
 * strings: a list of n lists of words, or of n strings, which are sequences of characters. Words of training are learned, with the
   features that ``tokens=WordFeatures(...)`` says.
@@ -11,78 +12,77 @@ X may be what `numbarnn.estimators` lists, of numbers, and
 Samples need no order and no packing.
 """
 
-import contextlib
+import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
-from numbarnn import inputs
+from numbarnn import estimator_files, inputs
 from numbarnn.data import tables
 from numbarnn.data.ragged import Ragged, RaggedSource
-from numbarnn.data.words import WordFeatures
-from numbarnn.estimators import SequenceEstimator, _seed, _weights
+from numbarnn.data.words import WordFeatures, WordTable
+from numbarnn.errors import ShapeError
+from numbarnn.estimators import FITTED, SequenceEstimator, _seed, _weights, described
 from numbarnn.labels import Classes
 from numbarnn.layers import Dense, Dropout, Embedding, EmbeddingBag
 from numbarnn.metrics import flat_labels
 from numbarnn.model import Model
-from numbarnn.recipes import recurrent
 
 # Steps that a prediction runs at once, padding included.
 CHUNK_STEPS = 1 << 16
 
 
-class LabelEstimator(SequenceEstimator):
-    """What `numbarnn.SequenceClassifier` and `numbarnn.SegmentClassifier` share; they document it."""
+# What the docstrings of the label estimators share.
+INPUT = """
+    dropout : float
+        Probability of zeroing an output of a recurrent layer on its way to the next layer or the dense one, in training.
+    input_dropout : float
+        Probability of zeroing a feature, or a number of an embedded token, in training.
+    recurrent_dropout : float
+        As in `numbarnn.Recurrent`.
+    tokens : None, int or WordFeatures
+        None: X holds numbers, or strings, each of which gets a vector; an integer: X holds tokens below it; `WordFeatures`: what is
+        learned of strings.
+    embedding_size : int
+        Length of the vectors of tokens."""
+CLASS_WEIGHT = """
+    class_weight : None, "balanced" or dict
+        Weight of each class in the loss: n / (classes * its count), or by label, 1 where none is given."""
+HELD_OUT = "Random part of the samples{strata}, held out while `patience` is given and `fit` gets no `validation`."
 
-    def __init__(
-        self,
-        cell="lstm",
-        hidden_size=32,
-        num_layers=1,
-        *,
-        bidirectional=False,
-        dropout=0.0,
-        input_dropout=0.0,
-        recurrent_dropout=0.0,
-        tokens=None,
-        embedding_size=32,
-        class_weight=None,
-        optimizer="adam",
-        learning_rate=0.01,
-        epochs=50,
-        batch_size=32,
-        validation_fraction=0.1,
-        patience=None,
-        clip_norm=1.0,
-        warm_start=False,
-        random_state=None,
-        dtype="float32",
-        n_threads=None,
-        verbose=0,
-    ):
-        super().__init__(
-            cell,
-            hidden_size,
-            num_layers,
-            bidirectional=bidirectional,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            epochs=epochs,
-            batch_size=batch_size,
-            validation_fraction=validation_fraction,
-            patience=patience,
-            clip_norm=clip_norm,
-            warm_start=warm_start,
-            random_state=random_state,
-            dtype=dtype,
-            n_threads=n_threads,
-            verbose=verbose,
-        )
-        self.input_dropout = input_dropout
-        self.tokens = tokens
-        self.embedding_size = embedding_size
-        self.class_weight = class_weight
+
+# The attributes of fitted label estimators, around those of all.
+LABELS = """
+    classes_ : array
+        {classes}"""
+FEATURES = """
+    n_features_in_ : int
+        Where X holds numbers: columns of a 2-D X, else features of a time step."""
+
+
+def label_estimator(strata="", classes="Labels in order; the columns of probabilities."):
+    """Return a class decorator that fills what the label estimators share into a docstring."""
+    attributes = LABELS.format(classes=classes) + FITTED + FEATURES
+    held_out = HELD_OUT.format(strata=strata)
+    return described(held_out=held_out, input=INPUT, class_weight=CLASS_WEIGHT, fitted=attributes)
+
+
+class LabelEstimator(SequenceEstimator):
+    """What `numbarnn.SequenceClassifier`, `numbarnn.SegmentClassifier` and `numbarnn.TemporalClassifier` share; they document it.
+
+    Attributes
+    ----------
+    BLANKS : int
+        Outputs of the net before those of the classes.
+    EMPTY : bool
+        Whether samples of no steps are samples.
+    EACH_STEP : bool
+        Whether the net has outputs at every step, or one set for a sample.
+    """
+
+    BLANKS = 0
+    EMPTY = False
+    EACH_STEP = True
 
     # What a subclass says
 
@@ -94,25 +94,17 @@ class LabelEstimator(SequenceEstimator):
         """Return the class of every sample, of which a held-out part has its share; None where samples have no class."""
         raise NotImplementedError
 
+    def _set_loss(self, weights):
+        """Set the loss for weights of the classes, or None."""
+        raise NotImplementedError
+
     def _head(self):
         """Return the options of the recurrent layers and the layers between them and the dense one."""
         raise NotImplementedError
 
     # Training
 
-    @contextlib.contextmanager
-    def _all_or_nothing(self):
-        """Leave the estimator as it was if something raises."""
-        before = dict(self.__dict__)
-        try:
-            yield
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
-
     def _learn(self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, stopping=None):
-        """Train for some epochs and return the history."""
         x = self._read(X, options, reset=new)
         if new:
             self.classes_ = None
@@ -125,36 +117,20 @@ class LabelEstimator(SequenceEstimator):
         if validation is not None:
             if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
                 raise ValueError(
-                    "validation must be (X, y), or (X, y, options) with a dict of lengths, offsets or segments"
+                    "validation must be (X, y), or (X, y, options) with a dict of those arguments of fit that say what X and y are"
                 )
             x, y, *rest = validation
             rest = rest[0] if rest else {}
+            if not isinstance(rest, Mapping) or not set(rest) <= set(options):
+                raise ValueError(
+                    f"options of validation must be a dict with keys among {', '.join(options)}, got {rest!r}"
+                )
             x = self._read(x, rest, reset=False)
             held = RaggedSource(x, *self._answers(y, x, None, rest, reset=False), batch_size=256, shuffle=False)
         elif stopping is not None:
             kept, rows = self._held_out(len(x), self._strata(target))
             source, held = source.part(kept, True), source.part(rows, False)
         return self._trainer().fit(source, epochs, validation=held, stopping=stopping, verbose=self.verbose)
-
-    def _fit(self, X, y, sample_weight, validation=None, **options):
-        go_on = self.warm_start and hasattr(self, "model_")
-        with self._all_or_nothing():
-            self.history_ = self._learn(
-                X, y, sample_weight, options, epochs=self.epochs, new=not go_on, validation=validation, stopping=self.patience
-            )  # fmt: skip
-            self.n_iter_ = self.trainer_.epoch
-        return self
-
-    def _partial_fit(self, X, y, classes, sample_weight, **options):
-        first = not hasattr(self, "model_")
-        with self._all_or_nothing():
-            history = self._learn(X, y, sample_weight, options, epochs=1, new=first, classes=classes)
-            if first:
-                self.history_ = history
-            else:
-                self.history_.records += history.records
-            self.n_iter_ = self.trainer_.epoch
-        return self
 
     def _held_out(self, samples, strata):
         """Return the samples to train on and those held out: a random part, of every class its share."""
@@ -192,31 +168,19 @@ class LabelEstimator(SequenceEstimator):
             features = x.values.shape[1]
         if self.input_dropout:
             layers.append(Dropout(self.input_dropout))
-        layers.append(
-            recurrent(
-                self.cell,
-                self.hidden_size,
-                num_layers=self.num_layers,
-                bidirectional=self.bidirectional,
-                dropout=self.dropout,
-                recurrent_dropout=self.recurrent_dropout,
-                **options,
-            )
-        )
+        layers.append(self._recurrent(**options))
         layers += head
         if self.dropout:
             layers.append(Dropout(self.dropout))
-        layers.append(Dense(len(self.classes_)))
+        layers.append(Dense(self.BLANKS + len(self.classes_)))
         self.model_ = Model(layers, features, self.dtype, self.seed_, self.n_threads)
         self.trainer_ = None
 
     # Using
 
-    def _logits(self, x: Ragged) -> np.ndarray:
-        """Return the outputs of the model: of every sample, or of every step one after the other; float64."""
-        lengths, each = x.lengths, self.model_.signals[-1].sequence
-        size = self.model_.signals[-1].size
-        outputs = np.empty((len(x.values) if each else len(x), size))
+    def _parts(self, x: Ragged):
+        """Yield (places of some samples, the model's outputs for them, their lengths), samples of like lengths together."""
+        lengths = x.lengths
         order = np.argsort(lengths, kind="stable")
         first = 0
         while first < len(order):
@@ -224,14 +188,59 @@ class LabelEstimator(SequenceEstimator):
             while last < len(order) and (last - first + 1) * lengths[order[last]] <= CHUNK_STEPS:
                 last += 1
             rows = order[first:last]
-            found, _ = self.model_.forward(x.padded(rows), lengths=lengths[rows], n_threads=self.n_threads)
-            if each:
+            outputs, _ = self.model_.forward(x.padded(rows), lengths=lengths[rows], n_threads=self.n_threads)
+            yield rows, outputs, lengths[rows]
+            first = last
+
+    def _logits(self, x: Ragged) -> np.ndarray:
+        """Return the outputs of the model: of every sample, or of every step one after the other; float64."""
+        outputs = np.empty((len(x.values) if self.EACH_STEP else len(x), self.model_.signals[-1].size))
+        for rows, found, _ in self._parts(x):
+            if self.EACH_STEP:
                 places, valid = x.steps_of(rows)
                 outputs[places[valid]] = found[valid]
             else:
                 outputs[rows] = found
-            first = last
         return outputs
+
+    # Files
+
+    def _file_state(self):
+        about = {"labels": [estimator_files.label_out(label) for label in self.classes_.tolist()], "tokens": self._size}
+        if self._table is not None:
+            features = dataclasses.asdict(self._table.features)
+            about["words"] = {"features": features, "known": list(map(list, self._table.known))}
+        weights = getattr(self._loss, "class_weight", None)
+        return about | {"weights": None if weights is None else list(weights)}, {}
+
+    def _set_file_state(self, about, arrays):
+        labels = about["labels"]
+        if not isinstance(labels, list):
+            raise TypeError(f"labels that are none: {labels!r}")
+        labels = [estimator_files.label_in(label) for label in labels]
+        if not labels or len(set(labels)) != len(labels):
+            raise ValueError("no labels, or not all different")
+        self._know(Classes.listed(labels))
+        self._size, self._table = about["tokens"], None
+        if "words" in about:
+            self._table = WordTable(
+                WordFeatures(**about["words"]["features"]),
+                tuple((int(place), str(feature)) for place, feature in about["words"]["known"]),
+            )
+        first, last = self.model_.signals[0], self.model_.signals[-1]
+        if self._table is not None:
+            expected = len(self._table), True, self._table.features.bag
+        elif self._size is not None:
+            expected = self._size, True, 0
+        else:
+            expected = first.size, False, 0
+        outputs = self.BLANKS + len(labels), False, self.EACH_STEP
+        if (first.size, first.tokens, first.bag) != expected or (last.size, last.tokens, last.sequence) != outputs:
+            raise ValueError(f"a model from {first} to {last} for {len(labels)} labels")
+        weights = about["weights"]
+        if weights is not None and len(weights) != len(labels):
+            raise ValueError(f"{len(weights)} weights for {len(labels)} labels")
+        self._set_loss(None if weights is None else tuple(map(float, weights)))
 
     # Forms of input
 
@@ -245,6 +254,8 @@ class LabelEstimator(SequenceEstimator):
             if isinstance(self.tokens, WordFeatures) and not strings:
                 raise ValueError("tokens=WordFeatures(...) needs strings: lists of words, one a sample")
             self._table = self._size = None
+            for name in ("n_features_in_", "feature_names_in_"):
+                self.__dict__.pop(name, None)
             if not strings and self.tokens is not None:
                 if isinstance(self.tokens, bool) or not isinstance(self.tokens, (int, np.integer)) or self.tokens < 1:
                     raise ValueError(
@@ -257,13 +268,13 @@ class LabelEstimator(SequenceEstimator):
                 f"this {type(self).__name__} was fitted to {expected}, X holds {'strings' if strings else 'numbers'}"
             )
         if strings:
-            words, lengths = _words(X)
+            words, lengths = _words(X, self.EMPTY)
             if reset:
                 self._table = (self.tokens or WordFeatures()).learn(words)
             return Ragged.of(self._table.encode(words), lengths)
         if self._size is not None:
-            return _tokens(X, self._size)
-        array, lengths = self._sequences(X, reset)
+            return _tokens(X, self._size, self.EMPTY)
+        array, lengths = self._sequences(X, reset, empty=self.EMPTY)
         lengths = np.full(len(array), array.shape[1]) if lengths is None else lengths
         steps = array[np.arange(array.shape[1]) < lengths[:, None]].astype(self.dtype)
         inputs.check_finite(steps, f"X in {np.dtype(self.dtype)}")
@@ -299,6 +310,15 @@ def _separate(X, lengths, offsets):
         return list(X)
     if tables.is_pandas(X) is not None and _first_string(X) is None and (lengths is not None or offsets is not None):
         X = X.to_numpy()
+    if lengths is not None and _one_after_the_other(X, lengths):
+        counts = np.asarray(lengths)
+        if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any():
+            raise TypeError(f"lengths must be integers, one a sample and none negative, got {lengths!r}")
+        if counts.sum() != len(X):
+            raise ShapeError(
+                f"X has {len(X)} rows, lengths add up to {counts.sum()} for {len(counts)} samples: they must add up to the rows"
+            )
+        offsets, lengths = np.concatenate([[0], np.cumsum(counts)]), None
     if offsets is not None:
         return list(Ragged(np.asarray(X), offsets))
     if lengths is not None:
@@ -312,6 +332,13 @@ def _separate(X, lengths, offsets):
     if tables.is_pandas(X) == "series" and _first_string(X) is not None:
         return list(X)
     return X
+
+
+def _one_after_the_other(X, lengths):
+    """Return whether an array with lengths holds the steps of all samples, since its rows cannot be the samples."""
+    if not isinstance(X, np.ndarray) or X.ndim not in (1, 2):
+        return False
+    return len(X) != np.size(lengths) or (X.ndim == 1 and X.dtype.kind in "iufb")
 
 
 def _first_string(X):
@@ -330,15 +357,15 @@ def _first_string(X):
     return None
 
 
-def _words(X):
-    """Return the words of all samples in one list, and the number of each sample's."""
+def _words(X, empty):
+    """Return the words of all samples in one list, and the number of each sample's, which may be zero if `empty`."""
     words, lengths = [], []
     for place, sample in enumerate(X):
         sample = list(sample)
         wrong = next((word for word in sample if not isinstance(word, str)), None)
-        if wrong is not None or not sample:
+        if wrong is not None or not (sample or empty):
             got = "nothing" if not sample else repr(wrong)
-            raise ValueError(f"X[{place}] must be strings, at least one, got {got}")
+            raise ValueError(f"X[{place}] must be strings{'' if empty else ', at least one'}, got {got}")
         words += sample
         lengths.append(len(sample))
     if not lengths:
@@ -346,14 +373,17 @@ def _words(X):
     return words, lengths
 
 
-def _tokens(X, size):
-    """Return integer tokens by step."""
+def _tokens(X, size, empty):
+    """Return integer tokens by step, of samples that may have none if `empty`."""
     parts = []
     for place, sample in enumerate(X):
         sample = np.asarray(sample)
-        if sample.ndim != 1 or sample.dtype.kind not in "iu" or not sample.size:
+        if empty and sample.shape == (0,):
+            sample = sample.astype(np.int32)
+        if sample.ndim != 1 or sample.dtype.kind not in "iu" or not (sample.size or empty):
+            least = "" if empty else ", at least one"
             raise ValueError(
-                f"X[{place}] must be integer tokens of shape (time steps,), at least one, got {sample.dtype} {sample.shape}"
+                f"X[{place}] must be integer tokens of shape (time steps,){least}, got {sample.dtype} {sample.shape}"
             )
         inputs.check_tokens(sample, size, f"X[{place}]")
         parts.append(sample)

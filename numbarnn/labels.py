@@ -24,7 +24,11 @@ class Classes:
     @classmethod
     def of(cls, labels) -> "Classes":
         """Return the classes of a list of labels."""
-        labels = sorted_labels(set(labels))
+        return cls.listed(sorted_labels(set(labels)))
+
+    @classmethod
+    def listed(cls, labels: list) -> "Classes":
+        """Return the classes of a list of labels that differ, in that order."""
         kinds = {type(label) for label in labels}
         if kinds <= {bool} or kinds <= {int, bool} or kinds <= {float, int, bool} or kinds <= {str}:
             return cls(np.array(labels))
@@ -36,8 +40,13 @@ class Classes:
         return len(self.labels)
 
     @cached_property
+    def listing(self) -> list:
+        """The labels as values of Python."""
+        return self.labels.tolist()
+
+    @cached_property
     def _places(self):
-        return {label: place for place, label in enumerate(self.labels.tolist())}
+        return {label: place for place, label in enumerate(self.listing)}
 
     def encode(self, labels, name: str = "y") -> np.ndarray:
         """Return the numbers of a list of labels.
@@ -52,7 +61,7 @@ class Classes:
         if strange.size:
             names = sorted_labels({labels[place] for place in strange})
             shown = ", ".join(map(repr, names[:5])) + (" ..." if len(names) > 5 else "")
-            known = ", ".join(map(repr, self.labels.tolist()[:10])) + (" ..." if len(self) > 10 else "")
+            known = ", ".join(map(repr, self.listing[:10])) + (" ..." if len(self) > 10 else "")
             raise ValueError(
                 f"{name} holds {strange.size} labels of classes that the model does not know: {shown}; it knows {known}"
             )
@@ -77,7 +86,7 @@ class Classes:
         for place, weight in zip(places, class_weight.values(), strict=True):
             if isinstance(weight, bool) or not isinstance(weight, (int, float, np.number)) or not 0 <= weight < np.inf:
                 raise ValueError(
-                    f"class_weight of {self.labels.tolist()[place]!r} must be a finite number of at least 0, got {weight!r}"
+                    f"class_weight of {self.listing[place]!r} must be a finite number of at least 0, got {weight!r}"
                 )
             weights[place] = weight
         return tuple(weights.tolist())

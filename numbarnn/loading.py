@@ -1,5 +1,6 @@
 """Loading a file of any kind."""
 
+import importlib
 import os
 
 from numbarnn import io
@@ -10,9 +11,17 @@ from numbarnn.model import Model
 
 KINDS = {"model": Model} | {kind.KIND: kind for kind in (LanguageModel, CharLM)} | {"forecaster": Forecaster}
 
+# Imported when a file of theirs is loaded: estimators import scikit-learn where it is installed.
+LATER = {
+    "sequence_regressor": ("numbarnn.estimators", "SequenceRegressor"),
+    "sequence_classifier": ("numbarnn.classification", "SequenceClassifier"),
+    "segment_classifier": ("numbarnn.classification", "SegmentClassifier"),
+    "temporal_classifier": ("numbarnn.temporal", "TemporalClassifier"),
+}
+
 
 def load(path: str | os.PathLike):
-    """Return what a `save` method wrote to a file: a `Model`, a `LanguageModel`, a `CharLM` or a `Forecaster`.
+    """Return what a `save` method wrote to a file: a model, language model, forecaster, or estimator of sequences.
 
     Nothing in the file is executed: it is a safetensors file with a description in JSON.
 
@@ -27,6 +36,9 @@ def load(path: str | os.PathLike):
     """
     description, arrays = io.read(path)
     kind = str(description["kind"])
+    if kind in LATER:
+        module, name = LATER[kind]
+        return getattr(importlib.import_module(module), name).from_description(description, arrays)
     if kind not in KINDS:
         raise ModelFileError(f"{os.fspath(path)!r} holds a {kind!r}, which this version of numbarnn does not know")
     return KINDS[kind].from_description(description, arrays)

@@ -5,91 +5,60 @@ where every step has a label of its own and no two neighbours are equal, the CTC
 rounding.
 """
 
-import contextlib
-import itertools
-from collections.abc import Hashable
-
 import numpy as np
 
 from numbarnn import ctc, decoding, metrics
 from numbarnn.contract import not_fitted
-from numbarnn.data.batches import ArraySource
+from numbarnn.data.ragged import Ragged
 from numbarnn.errors import ShapeError
-from numbarnn.estimators import CHUNK, SequenceEstimator, _seed, _weights
-from numbarnn.inputs import check_lengths
 from numbarnn.label_strings import Labels
-from numbarnn.layers import Dense
+from numbarnn.labelled import LabelEstimator, label_estimator
+from numbarnn.labels import Classes, check_labels
 from numbarnn.losses import CTC
-from numbarnn.model import Model
-from numbarnn.recipes import recurrent
 
 BLANK = 0  # column of the blank; label k of classes_ has column k + 1
 
 
-class TemporalClassifier(SequenceEstimator):
+@label_estimator(classes="Labels in order. Column k + 1 of probabilities is label k, column 0 the blank.")
+class TemporalClassifier(LabelEstimator):
     """Recurrent net that reads sequences and writes label strings, trained without knowing where the labels are.
 
     Recurrent layers read the sequence, and a dense layer with a softmax gives every step the probabilities of the labels and of a
     blank; the loss is connectionist temporal classification (`numbarnn.losses.CTC`). X is taken as it is:
     ``make_pipeline(SequenceScaler(), TemporalClassifier())`` scales it.
 
-    Forms of X are those of `numbarnn.estimators`, and further:
-
-    * (samples, time steps, features) with `lengths`, the valid steps of each sample; what follows them may be anything;
-    * (all time steps, features), sample after sample, with `offsets` (samples + 1,) or with `lengths` that add up to its rows.
+    Forms of X are those of `numbarnn.labelled`: numbers, integer tokens, and strings, whose characters (or words, of a list of
+    words) are the steps. A label needs a step, and a blank between two equal ones another: where label strings may be longer than
+    samples, repeat the steps. Samples of no steps have the empty string.
 
     Forms of y: a list of label strings, each a list, tuple, array or `str` (whose characters are the labels), empty ones included;
     or with `y_lengths` an array (samples, longest) of which the first ones count, or all labels one behind the other. Labels are
-    hashable values of any kind but None and NaN.
+    hashable values of any kind but None, NaN and fractions.
 
     Parameters
     ----------
-    cell : str
-        "lstm", "gru", "rnn", "indrnn", or another recurrent layer or registered cell.
-    hidden_size, num_layers : int
-    bidirectional : bool
-        Whether a label may depend on what follows it. True unless outputs are wanted while the sequence goes on.
-    dropout, recurrent_dropout : float
-        As in `numbarnn.Recurrent`.
-    infeasible : {"error", "zero"}
+    {net}
+        True unless outputs are wanted while the sequence goes on: then a label may not depend on what follows it.
+    {input}
+    infeasible : {{"error", "zero"}}
         What becomes of samples with fewer steps than labels plus adjacent repeats: refused by number, or without effect.
-    optimizer : str or Optimizer
-    learning_rate : float or None
-        Instead of the optimizer's own; None: its own.
-    epochs, batch_size : int
-    validation_fraction : float
-        Last part of the samples, held out while `patience` is given and `fit` gets no `validation`.
-    patience : int, optional
-        Epochs without a better held-out loss after which training ends with the best weights.
-    clip_norm : float, optional
-        Limit of the gradient's norm.
-    warm_start : bool
-        Whether `fit` goes on with the weights it has.
-    random_state : int, RandomState, Generator or None
-        Of the initial weights, the order of samples and dropout. None: a new one every time.
-    dtype : {"float32", "float64"}
-    n_threads : int, optional
-        Results do not depend on it.
-    verbose : int
+    {training}
 
     Attributes
     ----------
-    classes_ : array
-        Labels in order. Column k + 1 of probabilities is label k, column 0 the blank.
-    model_ : Model
-    history_ : History
-        One record an epoch; ``history_.to_frame()``.
-    n_iter_ : int
-        Epochs done.
-    n_features_in_ : int
-        Columns of a 2-D X, else features of a time step.
+    {fitted}
 
     Examples
     --------
     >>> classifier = TemporalClassifier("lstm", 64, random_state=0)
     >>> classifier.fit(X, ["yes no", "no"]).predict(X)  # X a list of arrays (time steps, features); characters are the labels
     >>> classifier.decode(X, beam_width=20, n_best=3)  # strings with their log probabilities
+    >>> TemporalClassifier().fit(["aabb", "bbaa"], [["A", "B"], ["B", "A"]])  # characters, each with a vector
     """
+
+    KIND = "temporal_classifier"
+    BLANKS = 1
+    EMPTY = True
 
     def __init__(
         self,
@@ -99,10 +68,15 @@ class TemporalClassifier(SequenceEstimator):
         *,
         bidirectional=True,
         dropout=0.0,
+        input_dropout=0.0,
         recurrent_dropout=0.0,
+        tokens=None,
+        embedding_size=32,
         infeasible="error",
         optimizer="adam",
         learning_rate=0.01,
+        schedule=None,
+        average=None,
         epochs=50,
         batch_size=32,
         validation_fraction=0.1,
@@ -114,27 +88,7 @@ class TemporalClassifier(SequenceEstimator):
         n_threads=None,
         verbose=0,
     ):
-        super().__init__(
-            cell,
-            hidden_size,
-            num_layers,
-            bidirectional=bidirectional,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            epochs=epochs,
-            batch_size=batch_size,
-            validation_fraction=validation_fraction,
-            patience=patience,
-            clip_norm=clip_norm,
-            warm_start=warm_start,
-            random_state=random_state,
-            dtype=dtype,
-            n_threads=n_threads,
-            verbose=verbose,
-        )
-        self.infeasible = infeasible
+        self._keep(locals())
 
     @property
     def _loss(self):
@@ -149,8 +103,8 @@ class TemporalClassifier(SequenceEstimator):
         ----------
         X, y, lengths, offsets, y_lengths : see the class
         sample_weight : (n,) array-like, optional
-        validation : (X, y) tuple of lists, optional
-            Held out instead of a part of X.
+        validation : (X, y) or (X, y, options) tuple, optional
+            Held-out samples instead of a part of X; options is a dict of their lengths, offsets or y_lengths.
 
         Returns
         -------
@@ -163,22 +117,7 @@ class TemporalClassifier(SequenceEstimator):
         ValueError, TypeError
             If X holds NaN or infinity, y something that is no label, or, under `warm_start`, labels that the model does not know.
         """
-        go_on = self.warm_start and hasattr(self, "model_")
-        with self._unchanged_on_error():
-            source = self._source(X, y, sample_weight, lengths, offsets, y_lengths, None, reset=True, go_on=go_on)
-            held_out = None
-            if validation is not None:
-                if not isinstance(validation, tuple) or len(validation) != 2:
-                    raise ValueError("validation must be a tuple (X, y)")
-                held_out = self._source(*validation, None, None, None, None, None, reset=False, go_on=True)
-            elif self.patience is not None:
-                held_out = self.validation_fraction
-            self._build(source.x.shape[2], go_on)
-            self.history_ = self._trainer().fit(
-                source, self.epochs, validation=held_out, stopping=self.patience, verbose=self.verbose
-            )
-            self.n_iter_ = self.trainer_.epoch
-        return self
+        return self._fit(X, y, sample_weight, validation, lengths=lengths, offsets=offsets, y_lengths=y_lengths)
 
     def partial_fit(
         self, X, y, classes=None, sample_weight=None, *, lengths=None, offsets=None, y_lengths=None
@@ -191,77 +130,30 @@ class TemporalClassifier(SequenceEstimator):
         classes : sequence of labels, optional
             All labels that will ever come, at the first call; None: those of y.
         """
-        first = not hasattr(self, "model_")
-        with self._unchanged_on_error():
-            source = self._source(
-                X,
-                y,
-                sample_weight,
-                lengths,
-                offsets,
-                y_lengths,
-                classes if first else None,
-                reset=first,
-                go_on=not first,
-            )
-            self._build(source.x.shape[2], not first)
-            history = self._trainer().fit(source, 1, verbose=self.verbose)
-            if first:
-                self.history_ = history
-            else:
-                self.history_.records += history.records
-            self.n_iter_ = self.trainer_.epoch
-        return self
+        return self._partial_fit(X, y, classes, sample_weight, lengths=lengths, offsets=offsets, y_lengths=y_lengths)
 
-    @contextlib.contextmanager
-    def _unchanged_on_error(self):
-        """Leave the estimator as it was where a block raises, with the weights that it had."""
-        before = dict(self.__dict__)
-        weights = self.model_.params.flat.copy() if hasattr(self, "model_") else None
-        try:
-            yield
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            if weights is not None:
-                self.model_.set_flat(weights)
-            raise
-
-    def _source(self, X, y, sample_weight, lengths, offsets, y_lengths, classes, *, reset, go_on):
-        x, lengths = self._read(X, lengths, offsets, reset=reset)
-        strings = _strings(y, y_lengths)
-        if len(strings) != len(x):
-            raise ShapeError(f"X has {len(x)} samples, y has {len(strings)} label strings: there must be one for each")
-        if not go_on:
-            self.classes_ = _classes({label for string in strings for label in string} if classes is None else classes)
+    def _answers(self, y, x, sample_weight, options, reset):
+        strings = _strings(y, options.get("y_lengths"))
+        _one_each(strings, len(x))
+        if self.classes_ is None:
+            self._know(Classes.of(label for string in strings for label in string))
         labels = self._numbers(strings)
         if self._loss.infeasible == "error":
-            steps = np.full(len(x), x.shape[1]) if lengths is None else lengths
             advice = "Give them more steps (repeat each), leave them out, or set infeasible='zero'"
-            ctc.check_lengths(labels, steps, advice)
-        weight = _weights(sample_weight, len(x))
-        return ArraySource(x, labels.padded(), lengths=lengths, sample_weight=weight, batch_size=self.batch_size)
+            ctc.check_lengths(labels, x.lengths, advice)
+        weight = self._sample_weight(sample_weight, x)
+        if isinstance(weight, Ragged):
+            raise ValueError("sample_weight must have one number for each sample")
+        return Ragged.of(labels.flat, labels.counts), weight
 
-    def _build(self, features, go_on):
-        if go_on:
-            if self.model_.signals[0].size != features:
-                raise ValueError(
-                    f"training goes on with a model of {self.model_.signals[0].size} features, X has {features}; set "
-                    "warm_start=False to begin anew"
-                )
-            return
-        self.seed_ = _seed(self.random_state)
-        layer = recurrent(
-            self.cell,
-            self.hidden_size,
-            num_layers=self.num_layers,
-            bidirectional=self.bidirectional,
-            dropout=self.dropout,
-            recurrent_dropout=self.recurrent_dropout,
-        )
-        dense = Dense(len(self.classes_) + 1)
-        self.model_ = Model([layer, dense], features, self.dtype, self.seed_, self.n_threads)
-        self.trainer_ = None
+    def _strata(self, target):
+        return None
+
+    def _set_loss(self, weights):
+        """Do nothing: the loss has no weights of classes."""
+
+    def _head(self):
+        return {}, []
 
     # Using
 
@@ -275,30 +167,35 @@ class TemporalClassifier(SequenceEstimator):
         ValueError
             If X does not fit what was fitted.
         """
-        found = []
-        for logits, steps in self._logits(X, lengths, offsets):
-            found += [self._labels(string) for string in decoding.best_path(logits, steps, blank=BLANK)]
-        return found
+        return self._each(X, lengths, offsets, self._best_path)
 
     def predict_proba(self, X, *, lengths=None, offsets=None) -> list[np.ndarray]:
         """Return the probabilities of the blank (column 0) and the labels at every step, a (steps, classes + 1) array a sample."""
-        found = []
-        for logits, steps in self._logits(X, lengths, offsets):
-            shares = np.exp(logits - logits.max(axis=2, keepdims=True))
-            shares /= shares.sum(axis=2, keepdims=True)
-            found += [rows[:count] for rows, count in zip(shares, steps, strict=True)]
-        return found
+        return [np.exp(logs) for logs in self.predict_log_proba(X, lengths=lengths, offsets=offsets)]
+
+    def predict_log_proba(self, X, *, lengths=None, offsets=None) -> list[np.ndarray]:
+        """Return the logarithms of `predict_proba`, exact where those are zero."""
+
+        def logs(logits, steps, rows):
+            shifted = logits - logits.max(axis=2, keepdims=True)
+            shifted -= np.log(np.exp(shifted).sum(axis=2, keepdims=True))
+            return [sample[:count] for sample, count in zip(shifted, steps, strict=True)]
+
+        return self._each(X, lengths, offsets, logs)
 
     def decode(
         self, X, *, beam_width: int = 10, n_best: int = 1, lengths=None, offsets=None
     ) -> list[list[decoding.Hypothesis]]:
         """Return the most probable label strings of each sample with their log probabilities: `numbarnn.decoding.beam_search`."""
-        found = []
-        for logits, steps in self._logits(X, lengths, offsets):
-            options = {"beam_width": beam_width, "n_best": n_best, "blank": BLANK, "n_threads": self.n_threads}
-            for hypotheses in decoding.beam_search(logits, steps, **options):
-                found.append([h._replace(labels=tuple(self._labels(h.labels))) for h in hypotheses])
-        return found
+        options = {"beam_width": beam_width, "n_best": n_best, "blank": BLANK, "n_threads": self.n_threads}
+
+        def search(logits, steps, rows):
+            return [
+                [h._replace(labels=tuple(self._labels(h.labels))) for h in hypotheses]
+                for hypotheses in decoding.beam_search(logits, steps, **options)
+            ]
+
+        return self._each(X, lengths, offsets, search)
 
     def align(self, X, y, *, lengths=None, offsets=None, y_lengths=None) -> list[decoding.Alignment]:
         """Return where the labels of given strings are: `numbarnn.decoding.align`, its path in columns of `predict_proba`."""
@@ -317,78 +214,41 @@ class TemporalClassifier(SequenceEstimator):
         return 1.0 - metrics.label_errors(strings, self.predict(X, lengths=lengths, offsets=offsets)).rate
 
     def _with_strings(self, function, X, y, lengths, offsets, y_lengths):
-        strings, found = _strings(y, y_lengths), []
-        parts = self._logits(X, lengths, offsets)
-        count = sum(len(logits) for logits, _ in parts)
-        if len(strings) != count:
-            raise ShapeError(f"X has {count} samples, y has {len(strings)} label strings: there must be one for each")
-        for logits, steps in parts:
-            part = self._numbers(strings[len(found) : len(found) + len(logits)])
-            found += function(logits, (part.flat, part.counts), steps, blank=BLANK)
-        return found
+        strings = _strings(y, y_lengths)
 
-    def _logits(self, X, lengths, offsets):
-        """Return a list of (logits (samples, steps, classes + 1) float64, lengths)."""
+        def called(logits, steps, rows):
+            part = self._numbers([strings[row] for row in rows])
+            return function(logits, part, steps, blank=BLANK)
+
+        return self._each(X, lengths, offsets, called, strings)
+
+    def _best_path(self, logits, steps, rows):
+        return [self._labels(string) for string in decoding.best_path(logits, steps, blank=BLANK)]
+
+    def _each(self, X, lengths, offsets, function, strings=None) -> list:
+        """Return what a function of (logits (samples, steps, classes + 1) float64, lengths, places) gives for each sample.
+
+        strings : label strings, of which there must be one for each sample.
+        """
         if not hasattr(self, "model_"):
             raise not_fitted(self)
-        x, lengths = self._read(X, lengths, offsets, reset=False)
-        lengths = np.full(len(x), x.shape[1]) if lengths is None else lengths
-        parts = []
-        for first in range(0, len(x), CHUNK):
-            rows = slice(first, first + CHUNK)
-            outputs = self.model_.forward(x[rows], lengths=lengths[rows], n_threads=self.n_threads)[0]
-            parts.append((outputs.astype(np.float64), lengths[rows]))
-        return parts
-
-    def _read(self, X, lengths, offsets, *, reset):
-        """Return X as (samples, time steps, features), and lengths or None."""
-        if lengths is None and offsets is None:
-            return self._sequences(X, reset)
-        if lengths is not None and offsets is not None:
-            raise ValueError("give lengths or offsets, not both")
-        array = np.asarray(X)
-        if offsets is None and array.ndim == 2 and len(lengths) != len(array):
-            counts = np.asarray(lengths)
-            if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any():
-                raise TypeError(f"lengths must be integers, one a sample and none negative, got {lengths!r}")
-            if counts.sum() != len(array):
-                raise ShapeError(
-                    f"X has {len(array)} rows, lengths add up to {counts.sum()} for {len(counts)} samples: they must add up to the "
-                    "rows"
-                )
-            offsets = np.concatenate([[0], np.cumsum(counts)])
-        if offsets is not None:
-            edges = np.asarray(offsets)
-            if edges.ndim != 1 or edges.dtype.kind not in "iu" or len(edges) < 2:
-                raise TypeError(f"offsets must be integers (samples + 1,), got {offsets!r}")
-            if edges[0] != 0 or edges[-1] != len(array) or (np.diff(edges) < 0).any():
-                raise ShapeError(
-                    f"offsets must rise from 0 to the {len(array)} rows of X, got {edges[0]} to {edges[-1]}"
-                    + (", falling in between" if (np.diff(edges) < 0).any() else "")
-                )
-            return self._sequences([array[a:b] for a, b in itertools.pairwise(edges)], reset)
-        if array.ndim not in (2, 3):
-            raise ShapeError(f"X with lengths must be (samples, time steps, features), got {array.shape}")
-        counts = check_lengths(lengths, *array.shape[:2])
-        past = np.arange(array.shape[1]) >= counts[:, None]
-        array = np.where(past.reshape(past.shape + (1,) * (array.ndim - 2)), 0, array)
-        if array.ndim == 2:
-            array = array[:, :, None]
-        return self._sequences(array, reset)[0], counts
+        x = self._read(X, {"lengths": lengths, "offsets": offsets}, reset=False)
+        if strings is not None:
+            _one_each(strings, len(x))
+            ctc.check_lengths(self._numbers(strings), x.lengths, "They have no alignment")
+        found = [None] * len(x)
+        for rows, outputs, steps in self._parts(x):
+            for row, result in zip(rows, function(outputs.astype(np.float64), steps, rows), strict=True):
+                found[row] = result
+        return found
 
     def _numbers(self, strings) -> Labels:
         """Return label strings as columns of probabilities."""
-        places = {label: place + 1 for place, label in enumerate(self.classes_.tolist())}
-        flat = [places.get(label, 0) for string in strings for label in string]
-        if 0 in flat:
-            strange = _ordered({label for string in strings for label in string if label not in places})
-            raise ValueError(
-                f"y holds labels that the model does not know: {_shown(strange)}; it knows {_shown(self.classes_.tolist())}"
-            )
-        return Labels(np.array(flat, np.int64), np.array([len(string) for string in strings], np.int64))
+        flat = self._classes.encode([label for string in strings for label in string])
+        return Labels(flat + 1, np.array([len(string) for string in strings], np.int64))
 
     def _labels(self, string):
-        return [self.classes_[place - 1] for place in string]
+        return [self._classes.listing[place - 1] for place in string]
 
 
 def _strings(y, y_lengths) -> list[list]:
@@ -418,33 +278,12 @@ def _strings(y, y_lengths) -> list[list]:
             raise TypeError(
                 f"y[{place}] must be a sequence of labels, got {string!r}; a string of one label is a list of one label"
             )
-        found = [label.item() if isinstance(label, np.generic) else label for label in string]
-        for label in found:
-            if label is None or label != label or not isinstance(label, Hashable):
-                raise ValueError(f"y[{place}] holds {label!r}, which is no label: None, NaN and lists are none")
-        strings.append(found)
+        labels = [label.item() if isinstance(label, np.generic) else label for label in string]
+        strings.append(check_labels(labels, f"y[{place}]"))
     return strings
 
 
-def _classes(labels) -> np.ndarray:
-    """Return labels in order, as an array of numbers or strings where all are of one kind, else of objects."""
-    labels = _ordered({label.item() if isinstance(label, np.generic) else label for label in labels})
-    if not labels:
-        raise ValueError("y holds no labels at all: there is nothing to learn")
-    kinds = {type(label) for label in labels}
-    if len(kinds) == 1 and kinds <= {bool, int, float, str}:
-        return np.array(labels)
-    array = np.empty(len(labels), object)
-    array[:] = labels
-    return array
-
-
-def _ordered(labels):
-    try:
-        return sorted(labels)
-    except TypeError:
-        return sorted(labels, key=lambda label: (type(label).__name__, repr(label)))
-
-
-def _shown(labels):
-    return ", ".join(map(repr, labels[:8])) + (", ..." if len(labels) > 8 else "")
+def _one_each(strings, samples):
+    """Raise ShapeError unless there is a label string for each sample."""
+    if len(strings) != samples:
+        raise ShapeError(f"X has {samples} samples, y has {len(strings)} label strings: there must be one for each")

@@ -13,6 +13,7 @@ from processes import run_python
 
 from numbarnn import SegmentClassifier, SequenceClassifier
 from numbarnn.data import Ragged, WordFeatures
+from numbarnn.errors import DivergedError
 
 FEW = {"epochs": 3, "hidden_size": 4, "random_state": 0, "n_threads": 1}
 
@@ -360,6 +361,15 @@ def test_what_is_refused_changes_nothing():
     with pytest.raises(ValueError, match="y contains NaN"):
         new.fit(X, [None] * 20)
     assert new.__dict__.keys() == new.get_params().keys()
+
+
+def test_training_that_diverges_leaves_the_weights():
+    net = fitted(X, Y, warm_start=True)
+    expected = net.predict_proba(X)
+    net.set_params(learning_rate=1e30, clip_norm=None, optimizer="sgd", epochs=20)
+    with pytest.raises(DivergedError), np.errstate(all="ignore"):
+        net.fit([1e30 * sample for sample in X], Y)
+    assert_same_bits(net.predict_proba(X), expected)
 
 
 def test_labels_that_the_model_does_not_know_are_wrong():

@@ -74,6 +74,13 @@ def test_info(model, folder, capsys):
     numbarnn.Model([numbarnn.GRU(3)], input_size=2).save("plain")
     assert main(["info", "plain"]) == 0
     assert "gru (GRU)" in capsys.readouterr().out
+    estimator = numbarnn.TemporalClassifier("rnn", 3, epochs=1, n_threads=1).fit(["abc"], ["xy"])
+    estimator.save("labels")
+    assert main(["info", "labels"]) == 0
+    shown = capsys.readouterr().out
+    assert "TemporalClassifier(cell='rnn', " in shown
+    assert "2 labels: 'x', 'y'" in shown
+    assert "rnn (RNN)" in shown
 
 
 def train(path, text, *arguments):

@@ -144,7 +144,7 @@ def test_warm_start_and_partial_fit_go_on():
     assert parts.history_["epoch"] == [1, 2, 3, 4]
     cold = SequenceRegressor(**FEW | {"epochs": 2}).fit(x, y)
     assert_same_bits(cold.fit(x, y).predict(x), SequenceRegressor(**FEW | {"epochs": 2}).fit(x, y).predict(x))
-    with pytest.raises(ValueError, match="warm_start goes on with a model of 1 features, X has 2"):
+    with pytest.raises(ValueError, match="X has 2 features, but SequenceRegressor is expecting 1"):
         warm.fit(np.concatenate([x, x], axis=2), y)
     with pytest.raises(ValueError, match="y has 2 targets, the model was made for 1"):
         parts.partial_fit(x, np.column_stack([y, y]))

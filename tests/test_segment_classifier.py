@@ -215,6 +215,8 @@ def fit(*arguments, settings=None, **options):
 REFUSED = {
     "no labels": (lambda: fit(X, None), ValueError, "requires y to be passed"),
     "labels of too few samples": (lambda: fit(X, Y[:5]), ValueError, "X has 20 samples, y has 5"),
+    "labels of all steps without offsets": (lambda: fit(X, [label for labels in Y for label in labels]), ValueError,
+        r"X has 20 samples, y has \d+ labels: pass a list with the labels of each sample"),
     "labels of too few steps": (lambda: fit(X, [*Y[:-1], Y[-1][:-1]]), ValueError,
         r"sample 19 has \d steps, y\[19\] has \d labels"),
     "labels of too few segments": (lambda: fit(SX, [*SY[:-1], []], segments=SEGMENTS), ValueError,

@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numbarnn import TemporalClassifier, metrics
+from numbarnn.average import EMA
 from numbarnn.contract import NotFittedError
+from numbarnn.data import WordFeatures
 from numbarnn.decoding import beam_search, collapse
-from numbarnn.errors import DivergedError, ShapeError
+from numbarnn.errors import DivergedError, ShapeError, TokenError
+from numbarnn.optim import StepDecay
 
 FEW = {"epochs": 2, "hidden_size": 4, "random_state": 0, "n_threads": 1}
 NAMES = ("ten", ("a", "tuple"), 3)
@@ -118,7 +121,77 @@ def test_forms_of_labels_agree():
         assert other.score(x, y, **options) == want.score(x, ["ab", "", "b"])
     numbers = fitted(x, [np.array([4, 2]), [], [np.int64(2)]])
     assert numbers.classes_.tolist() == [2, 4]
-    assert {type(label) for string in numbers.predict(x) for label in string} <= {np.int64}
+    assert {type(label) for string in numbers.predict(x) for label in string} <= {int}
+
+
+def written(samples=200, seed=0):
+    """Words of pairs of equal letters, and the capital of each pair; "cc" says nothing."""
+    generator = np.random.default_rng(seed)
+    strings = [generator.integers(0, 3, generator.integers(1, 6)) for _ in range(samples)]
+    words = ["".join("abc"[k] * 2 for k in string) for string in strings]
+    return words, ["".join("AB"[k] for k in string if k < 2) for string in strings]
+
+
+def test_strings_words_and_tokens():
+    words, y = written()
+    options = {"hidden_size": 12, "epochs": 30, "random_state": 0, "n_threads": 1, "embedding_size": 8}
+    net = TemporalClassifier(**options).fit(words, y)
+    assert net.score(*written(50, 1)) > 0.95
+    expected = net.predict_proba(words)
+    assert [type(layer).__name__ for layer in net.model_.layers] == ["EmbeddingBag", "LSTM", "Dense"]
+    assert not hasattr(net, "n_features_in_")
+    lists, arrays = [list(word) for word in words], [np.array(list(word)) for word in words]
+    for form in (lists, arrays, np.array(words), np.array(words, object)):
+        for one, other in zip(net.predict_proba(form), expected, strict=True):
+            assert_same_bits(one, other)
+    flat, counts = np.array(list("".join(words))), [len(word) for word in words]
+    for spread in ({"lengths": counts}, {"offsets": np.append(0, np.cumsum(counts))}):
+        assert net.predict(flat, **spread) == net.predict(words)
+    # What was not seen in training says nothing, as in the other two classifiers; no letters, no labels.
+    assert net.predict(["zz", "", "aaz"])[1] == []
+    assert_same_bits(net.predict_proba(["z"])[0], net.predict_proba([["never seen"]])[0])
+    (alignment,) = net.align(["aabb"], ["AB"])
+    assert alignment.last[0] < alignment.first[1]
+
+    longer = [[f"w{letter}ing" for letter in word] for word in words]
+    suffixes = TemporalClassifier(**options | {"tokens": WordFeatures(prefix=2, min_count=2)}).fit(longer, y)
+    assert suffixes.score(longer, y) > 0.95
+    assert suffixes.predict([["wandering", "waiting"]]) == suffixes.predict([["waving", "walking"]])
+
+    tokens = [np.array(["abc".index(letter) for letter in word]) for word in words]
+    numbers = TemporalClassifier(**options | {"tokens": 3}).fit(tokens, y)
+    assert numbers.score(tokens, y) > 0.95
+    assert [type(layer).__name__ for layer in numbers.model_.layers] == ["Embedding", "LSTM", "Dense"]
+    flat = np.concatenate(tokens)
+    assert numbers.predict(flat, lengths=counts) == numbers.predict(tokens)
+    assert numbers.predict([tokens[0][:0], tokens[0]])[0] == []
+
+
+def test_samples_of_no_steps():
+    x, y = task(10)
+    x, y = [*x, np.zeros((0, 3))], [*y, []]
+    classifier = TemporalClassifier(**FEW | {"batch_size": 1}).fit(x, y)
+    assert classifier.predict(x)[-1] == classifier.predict(x[-1:])[0] == []
+    assert classifier.predict_proba(x)[-1].shape == (0, 4)
+    assert classifier.decode(x[-1:])[0][0] == ((), 0.0)
+    padded, counts = np.full((11, max(map(len, x)), 3), 7.0), [len(part) for part in x]
+    for row, part in zip(padded, x, strict=True):
+        row[: len(part)] = part
+    assert classifier.predict(padded, lengths=counts) == classifier.predict(x)
+    with pytest.raises(ShapeError, match="sample 10: 0 steps for 1 labels"):
+        classifier.fit(x, [*y[:-1], ["ten"]])
+
+
+def test_schedules_and_averages():
+    x, y = task(20)
+    plain = fitted(x, y)
+    slower = fitted(x, y, schedule=StepDecay(1, 0.5), epochs=2)
+    assert slower.history_["learning_rate"] == [0.01, 0.005]
+    assert not np.array_equal(slower.model_.params.flat, plain.model_.params.flat)
+    averaged = fitted(x, y, average=0.5)
+    assert not np.array_equal(averaged.model_.params.flat, plain.model_.params.flat)
+    assert_same_bits(fitted(x, y, average=EMA(0.5, final=False)).model_.params.flat, plain.model_.params.flat)
+    assert_same_bits(fitted(x, y, average=0.0).model_.params.flat, plain.model_.params.flat)
 
 
 def test_same_bits_for_any_number_of_threads(pieces):
@@ -143,6 +216,10 @@ def test_training_goes_on():
     assert "val_loss" in stopped.history_[0]
     held = TemporalClassifier(**FEW | {"patience": 5}).fit(x, y, validation=task(8, seed=4))
     assert "val_loss" in held.history_[0]
+    other, strings = task(8, seed=4)
+    spread = np.concatenate(other), strings, {"lengths": [len(part) for part in other]}
+    again = TemporalClassifier(**FEW | {"patience": 5}).fit(x, y, validation=spread)
+    assert again.history_["val_loss"] == held.history_["val_loss"]
 
 
 def test_pickles_and_clones():
@@ -180,10 +257,21 @@ REFUSED = [
     ("none", lambda c: c.fit(X, None), ValueError, "y must be a list of label strings"),
     ("one string", lambda c: c.fit(X, "abcdef"), TypeError, "got one string"),
     ("one label", lambda c: c.fit(X, [1, 2, 3, 4, 5, 6]), TypeError, r"y\[0\] must be a sequence of labels, got 1"),
-    ("missing label", lambda c: c.fit(X, [[], [None], [], [], [], []]), ValueError, r"y\[1\] holds None"),
-    ("nan label", lambda c: c.fit(X, [[], [np.nan], [], [], [], []]), ValueError, r"y\[1\] holds nan"),
-    ("unhashable", lambda c: c.fit(X, [[], [[1]], [], [], [], []]), ValueError, r"y\[1\] holds \[1\]"),
-    ("no labels", lambda c: c.fit(X, [[]] * 6), ValueError, "no labels at all"),
+    (
+        "missing label",
+        lambda c: c.fit(X, [[], [None], [], [], [], []]),
+        ValueError,
+        r"y\[1\] contains NaN, infinity or None",
+    ),
+    ("nan label", lambda c: c.fit(X, [[], [np.nan], [], [], [], []]), ValueError, r"y\[1\] contains NaN"),
+    (
+        "unhashable",
+        lambda c: c.fit(X, [[], [[1]], [], [], [], []]),
+        TypeError,
+        r"y\[1\] must hold hashable labels, got list",
+    ),
+    ("fraction", lambda c: c.fit(X, [[], [0.5], [], [], [], []]), ValueError, r"y\[1\] holds 1 numbers such as 0.5"),
+    ("no labels", lambda c: c.fit(X, [[]] * 6), ValueError, "at least one class, it has none"),
     (
         "short",
         lambda c: c.fit(SHORT, [[1, 1, 1]] + [[1]] * 5),
@@ -202,11 +290,16 @@ REFUSED = [
     (
         "offsets",
         lambda c: c.fit(np.zeros((50, 3)), Y, offsets=[0, 9, 8, 20, 30, 40, 50]),
-        ShapeError,
-        "falling in between",
+        ValueError,
+        r"offsets must rise, offsets\[1\] is 9",
     ),
-    ("offsets end", lambda c: c.fit(np.zeros((50, 3)), Y, offsets=[0, 9, 18, 20, 30, 40, 49]), ShapeError, "0 to 49"),
-    ("both", lambda c: c.fit(X, Y, lengths=[1], offsets=[0, 1]), ValueError, "lengths or offsets, not both"),
+    (
+        "offsets end",
+        lambda c: c.fit(np.zeros((50, 3)), Y, offsets=[0, 9, 18, 20, 30, 40, 49]),
+        ValueError,
+        "from 0 to 49",
+    ),
+    ("both", lambda c: c.fit(X, Y, lengths=[1], offsets=[0, 1]), ValueError, "pass one of them"),
     (
         "y_lengths",
         lambda c: c.fit(X, np.arange(9), y_lengths=[1] * 6),
@@ -216,11 +309,30 @@ REFUSED = [
     ("y_lengths 2", lambda c: c.fit(X, np.ones((6, 2)), y_lengths=[3] * 6), ShapeError, "6 lengths up to 3"),
     ("infeasible", lambda c: c.set_params(infeasible="no").fit(X, Y), ValueError, "infeasible must be"),
     ("cell", lambda c: c.set_params(cell="no").fit(X, Y), ValueError, "cell must be one of"),
+    ("tokens", lambda c: c.set_params(tokens=2).fit([np.array([0, 2])], ["a"]), TokenError, r"X\[0\]\[1\] is 2"),
+    ("no tokens", lambda c: c.set_params(tokens=2).fit(X, Y), ValueError, r"X\[0\] must be integer tokens of shape"),
+    ("words", lambda c: c.fit([["a", 3]], ["a"]), ValueError, r"X\[0\] must be strings, got 3"),
+    ("features of numbers", lambda c: c.set_params(tokens=WordFeatures()).fit(X, Y), ValueError, "needs strings"),
+    ("short words", lambda c: c.fit(["aa", "a"], ["x", "xy"]), ShapeError, "sample 1: 1 steps for 2 labels"),
+    (
+        "options of validation",
+        lambda c: c.fit(X, Y, validation=(X, Y, {"segments": 1})),
+        ValueError,
+        "keys among lengths, offsets",
+    ),
+    ("step weights", lambda c: c.fit(X, Y, [[1.0] * len(x) for x in X]), ValueError, "one number for each sample"),
+    (
+        "schedule",
+        lambda c: c.set_params(schedule=0.9).fit(X, Y),
+        TypeError,
+        "schedule must be a numbarnn.optim.Schedule",
+    ),
+    ("average", lambda c: c.set_params(average=2.0).fit(X, Y), ValueError, r"decay must be a number in \[0, 1\)"),
     (
         "validation",
         lambda c: c.fit(X, Y, validation=(X, [["new"]] * 6)),
         ValueError,
-        "labels that the model does not know: 'new'",
+        "labels of classes that the model does not know: 'new'",
     ),
 ]
 
@@ -245,13 +357,19 @@ def test_a_fitted_estimator_stays_as_it_was():
         (
             lambda: classifier.partial_fit(X, [["new"]] * 6),
             ValueError,
-            "labels that the model does not know: 'new'; it knows",
+            "labels of classes that the model does not know: 'new'; it knows",
         ),
         (lambda: classifier.predict(nan_inside()), ValueError, "NaN"),
+        (lambda: classifier.predict(["ab"]), ValueError, "was fitted to numbers, X holds strings"),
         (lambda: classifier.predict([part[:, :2] for part in X]), ValueError, "X has 2 features"),
         (lambda: classifier.score(X, Y[:-1]), ShapeError, "a string for each sample, got 5 and 6"),
         (lambda: classifier.align(X, Y[:-1]), ShapeError, "X has 6 samples, y has 5"),
-        (lambda: classifier.align(X, [["new"]] * 6), ValueError, "does not know: 'new'"),
+        (
+            lambda: classifier.align([X[0], X[1][:2]], [[], ["ten", "ten"]]),
+            ShapeError,
+            "1 of 2 samples have .* sample 1: 2 steps for 2",
+        ),
+        (lambda: classifier.align(X, [["new"]] * 6), ValueError, "does not know: 'new'; it knows"),
         (lambda: classifier.decode(X, beam_width=2, n_best=3), ValueError, "n_best is 3"),
     ):
         with pytest.raises(error, match=message):

@@ -73,17 +73,17 @@ class Ragged:
         return self.values[self.offsets[sample] : self.offsets[sample + 1]]
 
     def steps_of(self, rows) -> tuple[np.ndarray, np.ndarray]:
-        """Return where the steps of some samples stand, (samples, longest), and which of these places are theirs."""
+        """Return where the steps of some samples stand, (samples, longest or 1), and which of these places are theirs."""
         lengths = self.lengths[rows]
-        places = np.arange(lengths.max(initial=0))
+        places = np.arange(max(1, lengths.max(initial=0)))
         valid = places < lengths[:, None]
         return np.where(valid, self.offsets[:-1][rows][:, None] + places, 0), valid
 
     def padded(self, rows, fill=0) -> np.ndarray:
-        """Return some samples as one array, `fill` past each length."""
+        """Return some samples as one array of at least one step, `fill` past each length."""
         places, valid = self.steps_of(rows)
-        array = self.values[places]
-        array[~valid] = fill
+        array = np.full((*places.shape, *self.values.shape[1:]), fill, self.values.dtype)
+        array[valid] = self.values[places[valid]]
         return array
 
     def take(self, rows) -> "Ragged":
