@@ -6,6 +6,7 @@ cividis. Without `ax` a new figure is made by pyplot, which works without a disp
 
 import numpy as np
 
+from numbarnn.errors import ShapeError
 from numbarnn.plots import _axes
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -194,6 +195,52 @@ def plot_sensitivity(values, *, sample=0, labels=None, ax=None):
     ax.set_ylabel(r"$\|\partial y / \partial x_t\|$")
     ax.margins(x=0.01)
     return _bare(ax)
+
+
+def plot_occupancy(alignment, labels=None, *, ax=None):
+    """Draw where the labels of a string are: the probability of every place of the string at every step, and the best path.
+
+    Parameters
+    ----------
+    alignment : PosteriorAlignment
+        One of `numbarnn.diagnostics.alignment`.
+    labels : sequence, optional
+        Name of every class, the blank included; None: their numbers.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    steps, places = alignment.occupancy.shape
+    classes = alignment.probabilities.shape[1]
+    labels = range(classes) if labels is None else labels
+    if len(labels) != classes:
+        raise ShapeError(f"labels must name {classes} classes, got {len(labels)}")
+    from matplotlib.patheffects import withStroke
+
+    ax = _axes(ax, min(max(5.0, 0.16 * steps + 2), 12.0), min(max(2.4, 0.26 * places + 1), 9.0))
+    image = ax.imshow(
+        alignment.occupancy.T, cmap="cividis", vmin=0, vmax=1, origin="upper", interpolation="nearest", aspect="auto"
+    )
+    bar = ax.figure.colorbar(image, ax=ax)
+    bar.set_label("probability, given the string")
+    best, string = np.zeros(steps), alignment.best
+    for place, (first, last) in enumerate(zip(string.first, string.last, strict=True)):
+        best[first : last + 1] = 2 * place + 1
+        best[last + 1 :] = 2 * place + 2
+    halo = [withStroke(linewidth=3.4, foreground="white")]  # seen on dark and on light
+    ax.plot(np.arange(steps), best, color="black", linewidth=1.6, path_effects=halo, label="best alignment")
+    ax.set_yticks(
+        np.arange(places), ["blank" if place % 2 == 0 else str(labels[c]) for place, c in enumerate(alignment.places)]
+    )
+    for place, tick in enumerate(ax.get_yticklabels()):
+        tick.set(fontsize="x-small" if place % 2 == 0 else "medium", color="0.45" if place % 2 == 0 else "black")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set_xlabel("step")
+    ax.set_ylabel("place in the string")
+    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
+    return ax
 
 
 def plot_unfolded(unfolded, *, ax=None):
