@@ -293,7 +293,7 @@ TASKS = {
         1_500_000,
         3,
     ),
-    "order 6b": _order(3, "571,100", 300_000, 3),
+    "order 6b": _order(3, "571,100", 150_000, 3),
     "copy": Task(
         Stream(
             draw=lambda count, seed: copy_memory(count, DELAY, seed=seed),
@@ -304,7 +304,7 @@ TASKS = {
             learning_rate=3e-3,
         ).run,
         "-",
-        500_000,
+        1_000_000,
         3,
     ),
 }
