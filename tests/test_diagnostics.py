@@ -750,6 +750,7 @@ def test_pictures():
         pictures.plot_gates(trace(nets["LSTM"], x), ["lstm.c_l0"], unit=1),
         pictures.plot_singular_values(jacobian(nets["RNN"], x, 5, -1)),
         pictures.plot_sensitivity(sensitivity(nets["GRU"], x, 4, 1)),
+        pictures.plot_updates(nets["RNN"].copy().fit(x, y, epochs=3, clip_norm=0.01, verbose=0)),
         pictures.plot_occupancy(diagnostics.alignment(nets["GRU"], x, [[1, 2], [2, 2], [1], []])[1], "-ab"),
         pictures.plot_unfolded(unfold(nets["RNN"], x, 4, y)),
     ]
@@ -761,6 +762,15 @@ def test_pictures():
     assert all(ax.get_xlabel() and ax.get_ylabel() for ax in axes[:-1])
     ax = pyplot.figure().add_subplot()
     assert pictures.plot_sensitivity(sensitivity(nets["GRU"], x, 4, 1), ax=ax) is ax
+    drawn = [text.get_text() for text in axes[-1].texts]
+    assert any(
+        text.startswith("V =\n") and f"{nets['RNN'].params['dense.weight'][0, 0]:+.2f}" in text for text in drawn
+    )
+    assert [line.get_label() for line in axes[-3].get_lines()] == [
+        "gradient norm", "after clipping (100% of the last epoch's steps)", "update / weights",
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="no epochs"):
+        pictures.plot_updates(nets["RNN"].fit(x, y, epochs=0, verbose=0))
     assert [tick.get_text() for tick in axes[-2].get_yticklabels()] == ["blank", "b", "blank", "b", "blank"]
     with pytest.raises(ShapeError, match="labels must name 3 classes, got 2"):
         pictures.plot_occupancy(diagnostics.alignment(nets["GRU"], x, [[1], [2], [1], []])[0], "ab")

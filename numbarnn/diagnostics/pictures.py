@@ -170,6 +170,41 @@ def plot_singular_values(jacobian, *, bounds=True, ax=None):
     return _bare(ax)
 
 
+def plot_updates(history, *, ax=None):
+    """Draw the columns of gradients and updates: the gradient's norm before and after clipping, and update / weights, by epoch.
+
+    Parameters
+    ----------
+    history : History
+        Of `numbarnn.Model.fit`.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The share of clipped steps is in the legend, that of the last epoch.
+    """
+    if len(history) == 0:
+        raise ValueError("the history has no epochs to draw")
+    ax, clipped = _axes(ax, 7.0), history["clipped"][-1]
+    lines = [("gradient_norm", "gradient norm")]
+    if any(value > 0 for value in history["clipped"]):
+        lines.append(("clipped_norm", f"after clipping ({clipped:.0%} of the last epoch's steps)"))
+    lines.append(("update_ratio", "update / weights"))
+    for place, (column, label) in enumerate(lines):
+        ax.plot(history["epoch"], history[column], marker="o", markersize=3, label=label, **_style(place))
+    ax.axhspan(1e-4, 1e-2, color=_style(len(lines) - 1)["color"], alpha=0.08, linewidth=0)
+    ax.annotate(
+        "usual for update / weights", (0.99, 1.15e-4), xycoords=("axes fraction", "data"), ha="right", fontsize="small"
+    )
+    ax.set_yscale("log")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("norm, or share")
+    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize="small", borderaxespad=0.2)
+    return _bare(ax)
+
+
 def plot_sensitivity(values, *, sample=0, labels=None, ax=None):
     """Draw how strongly an output depends on the input of every step: ||d output / d x_t||.
 
@@ -246,6 +281,8 @@ def plot_occupancy(alignment, labels=None, *, ax=None):
 def plot_unfolded(unfolded, *, ax=None):
     """Draw the unfolded net with its numbers: inputs below, hidden states, outputs and losses above, weights on the arrows.
 
+    U, W and V stand below as numbers where they have at most 12 rows and 8 columns.
+
     Parameters
     ----------
     unfolded : Unfolded
@@ -257,7 +294,10 @@ def plot_unfolded(unfolded, *, ax=None):
     matplotlib.axes.Axes
     """
     steps = len(unfolded.x)
-    ax = _axes(ax, 2.3 * steps + 0.8, 5.0)
+    weights = {name: getattr(unfolded, name) for name in "UWV"}
+    small = all(values.shape[0] <= 12 and values.shape[1] <= 8 for values in weights.values())
+    rows = 1 + max(len(values) for values in weights.values()) if small else 0
+    ax = _axes(ax, 2.3 * steps + 2.4, 5.0 + 0.17 * rows)
     colors = {"x": "#E8E8E8", "s": "#BFE0F2", "o": "#FBE3B8", "E": "#F6CDB8"}
     arrow = {"arrowstyle": "-|>", "color": "0.25", "shrinkA": 0, "shrinkB": 0}
 
@@ -273,6 +313,7 @@ def plot_unfolded(unfolded, *, ax=None):
             bbox={"boxstyle": "round", "fc": colors[key], "ec": "0.4"},
         )
 
+    box(-1, 1, "s", f"\n{_column(unfolded.s_before[0])}")
     for t in range(steps):
         box(t, 0, "x", f"\n{_column(unfolded.x[t])}")
         box(t, 1, "s", f"\n{_column(unfolded.s[t])}")
@@ -283,8 +324,12 @@ def plot_unfolded(unfolded, *, ax=None):
             ax.text(t + 0.05, (low + high) / 2, name, fontsize=10, va="center", style="italic")
         ax.annotate("", (t - 0.32, 1), (t - 0.68, 1), arrowprops=arrow)
         ax.text(t - 0.5, 1.07, "W", fontsize=10, ha="center", style="italic")
-    ax.set_xlim(-0.75, steps - 0.45)
-    ax.set_ylim(-0.4, 3.1)
+    for place, (name, values) in enumerate(weights.items() if small else ()):
+        lines = [f"{name} ="] + ["  ".join(f"{value:+.2f}" for value in row) for row in values]
+        at = -1.3 + (steps + 0.85) * place / 3
+        ax.text(at, -0.5, "\n".join(lines), family="monospace", fontsize=8.5, va="top", linespacing=1.15)
+    ax.set_xlim(-1.4, steps - 0.45)
+    ax.set_ylim(-0.4 - 0.12 * rows, 3.1)
     ax.set_axis_off()
     return ax
 
