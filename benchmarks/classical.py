@@ -184,13 +184,21 @@ def reber(net, seed, limit):
     return Outcome(None, float(good.mean()), 1 - float(good.mean()))
 
 
-def _numbers(net, seed):
-    return Model([NETS[net](32, return_sequences=False), Dense(1)], input_size=2, seed=seed)
+def _of_numbers(draw, solved, **options):
+    """Return the stream of a task whose answer is a number, right within 0.04."""
 
+    def judge(outputs, y):
+        off = np.abs(outputs[:, 0] - y)
+        return np.square(off), off >= 0.04
 
-def _judge_number(outputs, y):
-    off = np.abs(outputs[:, 0] - y)
-    return np.square(off), off >= 0.04
+    return Stream(
+        draw=lambda count, seed: draw(count, 100, seed=seed),
+        model=lambda net, seed: Model([NETS[net](32, return_sequences=False), Dense(1)], input_size=2, seed=seed),
+        loss="mse",
+        judge=judge,
+        solved=solved,
+        **options,
+    )
 
 
 def _softmax(logits):
@@ -218,6 +226,7 @@ def _order(symbols, published, limit, trials):
         published,
         limit,
         trials,
+        1 - 1 / classes,
     )
 
 
@@ -243,27 +252,25 @@ class Task(NamedTuple):
     limit : int
         Sequences at most.
     trials : int
+    forgetful : float
+        Mean error of the best answers without a memory, as the task measures it; of the grammar NaN.
     """
 
     run: Callable
     published: str
     limit: int
     trials: int
+    forgetful: float
 
 
 TASKS = {
-    "reber": Task(reber, "8,440", 50_000, 10),
+    "reber": Task(reber, published="8,440", limit=50_000, trials=10, forgetful=np.nan),
     "adding": Task(
-        Stream(
-            draw=lambda count, seed: adding_1997(count, 100, seed=seed),
-            model=_numbers,
-            loss="mse",
-            judge=_judge_number,
-            solved=lambda errors, wrong: not wrong.any() and errors.mean() < 0.01,
-        ).run,
-        "74,000",
-        500_000,
-        10,
+        _of_numbers(adding_1997, lambda errors, wrong: not wrong.any() and errors.mean() < 0.01).run,
+        published="74,000",
+        limit=500_000,
+        trials=10,
+        forgetful=(0.9 + 1) / 3 / 16,
     ),
     "order 6a": _order(2, "31,390", 100_000, 10),
     "long lag": Task(
@@ -276,22 +283,17 @@ TASKS = {
             window=10_000,
             weight=lambda y: np.where(np.arange(100) < 99, 1 / 99, 1.0) * np.ones((len(y), 1)),
         ).run,
-        "5,040",
-        100_000,
-        3,
+        published="5,040",
+        limit=100_000,
+        trials=3,
+        forgetful=0.5,
     ),
     "multiplication": Task(
-        Stream(
-            draw=lambda count, seed: multiplication(count, 100, seed=seed),
-            model=_numbers,
-            loss="mse",
-            judge=_judge_number,
-            solved=lambda errors, wrong: wrong.sum() < 140,
-            learning_rate=3e-3,
-        ).run,
-        "482,000",
-        1_500_000,
-        3,
+        _of_numbers(multiplication, lambda errors, wrong: wrong.sum() < 140, learning_rate=3e-3).run,
+        published="482,000",
+        limit=1_500_000,
+        trials=3,
+        forgetful=0.1 / 3 + 0.9 / 9 - 0.275**2,
     ),
     "order 6b": _order(3, "571,100", 150_000, 3),
     "copy": Task(
@@ -303,9 +305,10 @@ TASKS = {
             solved=lambda errors, wrong: errors.mean() < np.log(8) / (DELAY + 20),
             learning_rate=3e-3,
         ).run,
-        "-",
-        1_000_000,
-        3,
+        published="-",
+        limit=1_000_000,
+        trials=3,
+        forgetful=10 * np.log(8) / (DELAY + 20),
     ),
 }
 
@@ -322,20 +325,31 @@ def work(job):
 def table(results):
     """Return the results as a Markdown table."""
     lines = [
-        "| task | net | solved | sequences needed, median | right in the test, median | published (LSTM, 1997) |",
-        "|---|---|---|---|---|---|",
+        "| task | net | solved | sequences needed, median (least to most) | limit | right in the test | error in the test | "
+        "without memory | published (LSTM, 1997) |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for task in TASKS:
+    for name, task in TASKS.items():
         for net in NETS:
-            found = [r for r in results if (r["task"], r["net"]) == (task, net)]
+            found = [r for r in results if (r["task"], r["net"]) == (name, net)]
             if not found:
                 continue
             needed = [r["needed"] for r in found if r["needed"] is not None]
-            median = f"{statistics.median(needed):,.0f}" if needed else f"not in {found[0]['limit']:,}"
-            right = statistics.median(r["right"] for r in found)
-            lines.append(
-                f"| {task} | {net} | {len(needed)} of {len(found)} | {median} | {right:.1%} | {TASKS[task].published} |"
-            )
+            text = "-"
+            if needed:
+                text = f"{statistics.median(needed):,.0f} ({min(needed):,} to {max(needed):,})"
+            right, error = (statistics.median(r[key] for r in found) for key in ("right", "error"))
+            errors = f"{error:.2g} | {task.forgetful:.2g}" if task.forgetful > 0 else "- | -"
+            cells = [
+                name,
+                net,
+                f"{len(needed)} of {len(found)}",
+                text,
+                f"{found[0]['limit']:,}",
+                f"{right:.1%}",
+                errors,
+            ]
+            lines.append("| " + " | ".join([*cells, task.published]) + " |")
     return "\n".join(lines)
 
 

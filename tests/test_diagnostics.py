@@ -593,6 +593,12 @@ def test_label_strings_that_do_not_fit_are_named():
     assert "the tightest with 1 steps to spare" in str(fine)
     none = diagnose(model, x[:2, :1], [[1, 1], [2, 2]], "ctc")
     assert none.warnings[0].figures["rows"] == [0, 1]
+    with pytest.raises(ShapeError, match="label strings, which go with loss='ctc'"):
+        diagnose(model, x, strings)
+    with pytest.raises(ShapeError, match=r"lengths must have shape \(6,\)"):
+        diagnose(model, x, strings, "ctc", lengths[:5])
+    with pytest.raises(ShapeError, match="x must be samples of time steps"):
+        diagnose(model, x[0, 0], strings, "ctc")
     last = diagnose(net(LSTM(4, return_sequences=False)), x[:2], [[1, 1], [2, 2]], "ctc")
     assert "return_sequences=True" in last.warnings[0].advice
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn import cells, ctc, decoding
+from numbarnn import cells, ctc, decoding, inputs
 from numbarnn.cells.activation import ACTIVATIONS
 from numbarnn.diagnostics import tape
 from numbarnn.diagnostics.flow import GradientFlow, gradient_flow
+from numbarnn.errors import ShapeError
 from numbarnn.history import History
 from numbarnn.label_strings import Labels, as_labels
 from numbarnn.losses import CTC, make_loss
@@ -133,6 +134,9 @@ def diagnose(
         raise TypeError(f"history must be what fit returned, a History, got {type(history).__name__}")
     tape.check_model(model)
     loss, x = make_loss(loss), np.asarray(x)
+    if x.ndim < 2 or len(x) == 0:
+        raise ShapeError(f"x must be samples of time steps, (samples, time steps, ...), got shape {x.shape}")
+    lengths = inputs.check_lengths(lengths, *x.shape[:2])
     verdicts, rows = [], np.arange(min(samples, len(x)))
     if isinstance(loss, CTC):
         labels = as_labels(y, len(x), "y")
@@ -142,8 +146,8 @@ def diagnose(
         labels, loss = labels.take(rows), dataclasses.replace(loss, infeasible="zero")
         y = labels.flat, labels.counts
     else:
-        y = np.asarray(y)[rows]
-    x, lengths = x[rows], None if lengths is None else np.asarray(lengths)[rows]
+        y = _rows_of(y, rows)
+    x, lengths = x[rows], None if lengths is None else lengths[rows]
     flow = gradient_flow(model, x, y, loss, lengths)
     net, numbers = tape.in_numbers(model, x, lengths)
     done = tape.run(net, numbers, None, lengths)
@@ -158,9 +162,20 @@ def diagnose(
     return Diagnosis(sorted(verdicts, key=lambda verdict: not verdict.warning), flow)
 
 
+def _rows_of(y, rows):
+    """Return targets of some samples."""
+    try:
+        y = np.asarray(y)
+    except ValueError:
+        raise ShapeError(
+            "y must be an array of targets; sequences of different lengths are label strings, which go with loss='ctc'"
+        ) from None
+    return y[rows[rows < len(y)]] if y.ndim else y
+
+
 def _of_alignments(model, x, labels: Labels, lengths):
     """Return the verdict on label strings that do not fit into their steps, and the numbers of the samples whose do."""
-    steps = np.full(len(x), x.shape[1]) if lengths is None else np.asarray(lengths)
+    steps = np.full(len(x), x.shape[1]) if lengths is None else lengths
     steps = steps if model.signals[-1].sequence else np.minimum(steps, 1)
     wrong = ctc.too_short(labels, steps)
     rows = np.flatnonzero(wrong)
