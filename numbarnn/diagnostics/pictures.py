@@ -7,10 +7,7 @@ cividis. Without `ax` a new figure is made by pyplot, which works without a disp
 import numpy as np
 
 from numbarnn.errors import ShapeError
-from numbarnn.plots import _axes
-
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), "-")
+from numbarnn.plots import COLORS, DASHES, _axes
 
 
 def _style(place):
