@@ -155,3 +155,12 @@ def test_the_page_names_every_script_and_has_its_pictures():
     assert len(pictures) >= 6
     for picture in pictures:
         assert 1000 < (PAGE.parent / picture).stat().st_size < 100_000
+
+
+def test_the_pages_table_of_experiments_is_that_of_their_results():
+    benchmarks = LECTURE.parent.parent / "benchmarks"
+    classical = runpy.run_path(str(benchmarks / "classical.py"))
+    results = classical["read"](benchmarks / "results" / "classical.jsonl")
+    assert len(results) > 100
+    assert len({(r["task"], r["net"], r["trial"]) for r in results}) == len(results)
+    assert classical["table"](results) in PAGE.read_text()
