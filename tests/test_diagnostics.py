@@ -564,6 +564,8 @@ def test_alignments_that_do_not_exist():
         diagnostics.alignment(net(GRU(3)), x, [[3], []])
     with pytest.raises(TokenError, match="2 is the blank"):
         diagnostics.alignment(net(GRU(3)), x, [[2], []], blank=2)
+    with pytest.raises(TypeError, match="blank must be an integer"):
+        diagnostics.alignment(net(GRU(3)), x, [[1], []], blank=0.0)
     with pytest.raises(ShapeError, match="one value a sample"):
         diagnostics.alignment(net(GRU(3, return_sequences=False)), x, [[1], [2]])
     with pytest.raises(ShapeError, match="labels must have one label string for each of 2 samples"):

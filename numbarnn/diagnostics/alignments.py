@@ -68,8 +68,7 @@ class PosteriorAlignment:
     def centers(self) -> np.ndarray:
         """Mean step of each label under the occupancy, (L,)."""
         own = self.occupancy[:, 1::2]
-        with np.errstate(invalid="ignore"):
-            return np.arange(len(own)) @ own / own.sum(axis=0)
+        return np.arange(len(own)) @ own / own.sum(axis=0)  # every path is at every label for a step at least
 
     @property
     def certainty(self) -> float:
@@ -125,6 +124,7 @@ def alignment(model: Network, x, labels, lengths=None, state=None, *, blank: int
     TokenError, TypeError, ValueError
         If an argument does not fit.
     """
+    blank = ctc.check_blank(blank)
     net, x = tape.in_numbers(model, x, lengths)
     if not net.signals[-1].sequence:
         raise ShapeError("the model puts out one value a sample; CTC needs one at every step: return_sequences=True")
@@ -140,5 +140,5 @@ def alignment(model: Network, x, labels, lengths=None, state=None, *, blank: int
         own = logits[n, : done.lengths[n]]
         shares = np.exp(own - own.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
-        found.append(PosteriorAlignment(string, int(blank), shares, occupied[n], best[n], -float(losses[n])))
+        found.append(PosteriorAlignment(string, blank, shares, occupied[n], best[n], -float(losses[n])))
     return found
