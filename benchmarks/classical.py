@@ -64,10 +64,19 @@ NETS = {
     "LSTM, f = 1": lambda hidden, **options: LSTM(hidden, hold={"forget": 1.0}, **options),
     "LSTM, peepholes": lambda hidden, **options: LSTM(hidden, peepholes=True, forget_bias=FORGET, **options),
     "GRU": lambda hidden, **options: GRU(hidden, **options),
+    "GRU, update bias": lambda hidden, **options: GRU(hidden, **options),  # see `remembering`
     "IndRNN": lambda hidden, **options: IndRNN(hidden, num_layers=2, **options),
 }
 BATCH, BLOCK, TEST = 10, 2000, 2560
 DELAY = 30  # of the copy task
+
+
+def remembering(model, net):
+    """Give the update gates of a GRU the bias that the forget gates of the LSTM have, where that is asked for; return the model."""
+    if net == "GRU, update bias":
+        with model.params.writing() as flat:
+            model.params.views(flat)["gru.bias_ih_l0"].reshape(3, -1)[1] = FORGET  # of r, z, n
+    return model
 
 
 class Outcome(NamedTuple):
@@ -120,7 +129,7 @@ class Stream(NamedTuple):
     def run(self, net, seed, limit):
         """Train on fresh sequences until the last ones show that the task is solved."""
         watched = Watched(make_loss(self.loss))
-        model = self.model(net, seed)
+        model = remembering(self.model(net, seed), net)
         trainer = Trainer(model, watched, Adam(self.learning_rate), clip_norm=1.0, seed=seed, n_threads=1)
         errors, wrong, needed = np.full(self.window, np.inf), np.ones(self.window, bool), None
         for done in range(0, limit, BLOCK):
@@ -159,7 +168,7 @@ class Watched(Loss):
 def reber(net, seed, limit):
     """Learn 256 strings until they and 256 others are right."""
     learned, test = embedded_reber(256, seed=2 * seed), embedded_reber(256, seed=2 * seed + 1)
-    model = Model([OneHot(7), NETS[net](16), Dense(7)], seed=seed)
+    model = remembering(Model([OneHot(7), NETS[net](16), Dense(7)], seed=seed), net)
     trainer = Trainer(model, "softmax_cross_entropy", Adam(0.01), clip_norm=1.0, seed=seed, n_threads=1)
     allowed = [reber_allowed(samples.x, samples.lengths) for samples in (learned, test)]
 
