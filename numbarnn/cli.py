@@ -13,6 +13,7 @@ from numbarnn.__about__ import __version__
 from numbarnn.data.text import python_reference
 from numbarnn.data.vocabularies import VOCABULARIES
 from numbarnn.errors import TokenError
+from numbarnn.help_format import HelpFormatter
 from numbarnn.history import Callback
 from numbarnn.kernels import compile as compilation
 from numbarnn.kernels.inventory import take_inventory
@@ -82,7 +83,7 @@ def _parser():
         "train",
         help="train a language model on a text file",
         description="Train a language model of characters, bytes or words on a text file, with char-rnn's defaults.",
-        formatter_class=forecast_command.HelpFormatter,
+        formatter_class=HelpFormatter,
     )
     train.add_argument("file", type=pathlib.Path, metavar="FILE", help="text file")
     train.add_argument("-o", "--output", type=pathlib.Path, help="model file (default: FILE with .safetensors)")
@@ -132,7 +133,7 @@ def _parser():
         "sample",
         help="let a model write",
         description="Let a saved language model write.",
-        formatter_class=forecast_command.HelpFormatter,
+        formatter_class=HelpFormatter,
     )
     sample.add_argument("model", type=pathlib.Path, metavar="MODEL", help="file of a trained model")
     sample.add_argument(

@@ -1,6 +1,5 @@
 """The command ``numbarnn forecast``: train a forecaster on a CSV file, compare it with baselines, write forecasts and a picture."""
 
-import argparse
 import pathlib
 
 import numpy as np
@@ -9,16 +8,8 @@ from numbarnn import io
 from numbarnn.data import readers
 from numbarnn.data.datasets import weather
 from numbarnn.forecasting import Forecaster
+from numbarnn.help_format import HelpFormatter
 from numbarnn.recipes import recurrent_names
-
-
-class HelpFormatter(argparse.HelpFormatter):
-    """Adds the default to the help of every option that has one and does not say it itself."""
-
-    def _get_help_string(self, action):
-        said = "(default" in action.help or not (action.default or type(action.default) in (int, float))
-        hidden = said or action.default is argparse.SUPPRESS
-        return action.help if hidden else f"{action.help} (default: %(default)s)"
 
 
 def add_command(commands) -> None:

@@ -1,9 +1,13 @@
 """Pictures of forecasts and of training, with matplotlib (the extra `plot`). Every function returns the Axes.
 
-Without `ax` a new figure is made by pyplot, which shows it in a notebook and works without a display.
+Without `ax` a new figure is made by pyplot, which shows it in a notebook and works without a display. Colours are those of Okabe &
+Ito, which differ for colour-blind eyes too; lines that cross differ in their dashes as well.
 """
 
 from numbarnn.errors import ShapeError
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), "-")
 
 
 def _axes(ax, width=9.0, height=4.0):
@@ -44,7 +48,7 @@ def plot_forecast(backtest, target=None, *, ahead=None, last=None, ax=None):
     times = rows.index.to_timestamp() if hasattr(rows.index, "to_timestamp") else rows.index
     ax = _axes(ax)
     ax.plot(times, rows[f"{target} truth"], color="0.35", linewidth=1.2, label="measured")
-    ax.plot(times, rows[target], color="tab:orange", linewidth=1.2, label=f"forecast, {ahead} rows ahead")
+    ax.plot(times, rows[target], color=COLORS[1], linewidth=1.2, label=f"forecast, {ahead} rows ahead")
     ax.set_ylabel(str(target))
     ax.legend(loc="upper left", frameon=False, ncols=2)
     ax.margins(x=0.01, y=0.15)
@@ -70,9 +74,10 @@ def plot_errors_by_horizon(errors, *, ax=None):
     matplotlib.axes.Axes
     """
     ax = _axes(ax, 6.0)
-    colors = iter(("0.35", "tab:blue", "tab:green", "tab:red", "tab:purple", "tab:brown"))
+    others = zip((COLORS[0], *COLORS[2:]), DASHES[1:], strict=True)
     for name in errors.columns:
-        style = {"color": "tab:orange", "linewidth": 2, "zorder": 3} if name == "net" else {"color": next(colors, None)}
+        color, dashes = (COLORS[1], "-") if name == "net" else next(others, ("0.35", "-"))
+        style = {"color": color, "linestyle": dashes, "linewidth": 2 if name == "net" else 1.5}
         ax.plot(errors.index, errors[name], marker="o", markersize=3, label=name, **style)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_xlabel("rows ahead")
@@ -100,11 +105,11 @@ def plot_history(history, *, ax=None):
         raise ValueError("the history has no epochs to draw")
     ax = _axes(ax, 6.0)
     epochs = history["epoch"]
-    ax.plot(epochs, history["loss"], marker="o", markersize=3, color="0.35", label="training")
+    ax.plot(epochs, history["loss"], marker="o", markersize=3, color="0.35", linestyle="--", label="training")
     if "val_loss" in history[0]:
-        ax.plot(epochs, history["val_loss"], marker="o", markersize=3, color="tab:orange", label="validation")
+        ax.plot(epochs, history["val_loss"], marker="o", markersize=3, color=COLORS[1], label="validation")
     if history.best is not None:
-        ax.axvline(epochs[history.best], color="tab:orange", linewidth=0.8, linestyle=":", label="best epoch")
+        ax.axvline(epochs[history.best], color=COLORS[1], linewidth=0.8, linestyle=":", label="best epoch")
     ax.set_yscale("log")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_xlabel("epoch")
@@ -141,7 +146,7 @@ def plot_alignment(probabilities, alignment, labels=None, *, blank=0, ax=None):
         raise ShapeError(f"labels must name {classes} classes, got {len(labels)}")
     ax = _axes(ax)
     string = [int(alignment.path[first]) for first in alignment.first]
-    colors = {label: f"C{place % 10}" for place, label in enumerate(sorted(set(string)))}
+    colors = {label: COLORS[place % 6] for place, label in enumerate(sorted(set(string)))}
     for label in range(classes):
         if label != blank and label not in colors:
             ax.plot(probabilities[:, label], color="0.85", linewidth=0.8, zorder=1)
@@ -180,7 +185,7 @@ def plot_scatter(backtest, target=None, *, ax=None):
     target = _target(backtest, target)
     truth, forecast = backtest[f"{target} truth"], backtest[target]
     ax = _axes(ax, 5.0, 5.0)
-    ax.scatter(truth, forecast, s=4, alpha=0.3, color="tab:orange", linewidths=0)
+    ax.scatter(truth, forecast, s=4, alpha=0.3, color=COLORS[1], linewidths=0)
     ends = [min(truth.min(), forecast.min()), max(truth.max(), forecast.max())]
     ax.plot(ends, ends, color="0.35", linewidth=1)
     ax.set_xlabel(f"{target}, measured")

@@ -42,7 +42,7 @@ class Trainer(Steps):
     tbptt : int, optional
         Truncated back-propagation through time: batches are cut into chunks of so many steps; states carry over from
         chunk to chunk, gradients do not, and every chunk is an optimizer step (Williams & Peng 1990 with k1 = k2).
-        Needs targets for every step.
+        Needs targets for every step, and layers of one direction.
     accumulate : int
         Batches (chunks under `tbptt`) whose gradients make one optimizer step: the step of the batch that they are parts of, up
         to rounding, with every part weighted by its valid steps. What is left at the end of an epoch makes a step too.

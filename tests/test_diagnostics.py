@@ -11,7 +11,7 @@ from numbarnn import GRU, LSTM, RNN, CharLM, Dense, Dropout, Embedding, Model, O
 from numbarnn.cells import CELLS, register, sigmoid, tanh
 from numbarnn.diagnostics import check_gradients, diagnose, gradient_flow, jacobian, sensitivity, trace, unfold
 from numbarnn.errors import ShapeError, TokenError
-from numbarnn.losses import LOSSES
+from numbarnn.losses import CTC, LOSSES
 from numbarnn.optim import SGD
 
 LENGTHS = np.array([6, 3, 0, 5])
@@ -502,7 +502,117 @@ def test_nets_that_cannot_be_unfolded(model, arguments, error, message):
         unfold(model, x, **{"steps": 4, "y": y} | arguments)
 
 
+# Alignments under CTC
+
+
+def test_an_alignment_is_the_share_of_all_paths():
+    """Occupancy, best path and probability against all 3^5 and 3^4 paths, one by one."""
+    model, x = net(GRU(4, init="torch")), normal(4, 3, 5, 2)
+    lengths, strings = [5, 4, 5], [[1, 1], [2], []]
+    logits, _ = model.forward(x, lengths=lengths)
+    found = diagnostics.alignment(model, x, strings, lengths)
+    for n, (own, string, length) in enumerate(zip(found, strings, lengths, strict=True)):
+        whole, paths = naive.label_strings(logits[n, :length])[tuple(string)]
+        assert_close(own.log_probability, np.log(whole), 1e-12)
+        best, probability = max(paths, key=lambda item: item[1])
+        assert tuple(own.best.path) == best
+        assert_close(own.certainty, probability / whole, 1e-12)
+        _, gradient = naive.ctc(logits[n, :length], string)
+        assert_close(own.probabilities - own.by_class, gradient, 1e-12)
+        occupied = np.zeros((length, 2 * len(string) + 1))
+        for path, probability in paths:
+            place = 0  # even: a blank; the path leaves it for the label behind it, and that for the next place
+            for t, c in enumerate(path):
+                if c == 0:
+                    place += place % 2
+                elif place % 2 == 0 or path[t - 1] != c:
+                    place += 1 + place % 2
+                occupied[t, place] += probability / whole
+        assert_close(own.occupancy, occupied, 1e-12)
+        centers = [np.average(np.arange(length), weights=weights) for weights in occupied.T[1::2]]
+        assert own.centers == pytest.approx(centers, rel=1e-12)
+    assert found[0].places.tolist() == [0, 1, 0, 1, 0]
+    frame = found[0].to_frame()
+    assert len(frame) == 25
+    assert frame.groupby("step")["probability"].sum().to_numpy() == pytest.approx(1)
+    assert set(frame[frame["place"] == 3]["label"]) == {1}
+    assert "log p(l | x)" in str(found[0])
+    assert len(str(found[0]).splitlines()) == 4
+
+
+def test_the_gradient_of_ctc_flows_and_is_checked():
+    model, x = net(LSTM(3, bidirectional=True, init="torch")), normal(5, 2, 6, 2)
+    strings = [[1, 2], [2, 2, 1]]
+    assert check_gradients(model, x, strings, "ctc", entries=4).ok
+    flow = gradient_flow(model, x, strings, "ctc")
+    assert flow.loss == model.loss_and_grad(x, strings, "ctc")[0]
+    assert flow.contributions["lstm.h_l0"].shape == (6, 6)
+    one = net(LSTM(3, init="torch"))
+    found = diagnostics.alignment(one, x, strings)[1]
+    label, step = found.labels[0], found.best.first[0]
+    expected = naive.central_differences(lambda v: one.forward(v)[0][1, step, label], x)
+    assert_close(sensitivity(one, x, step, label)[1], expected[1], 1e-7)
+
+
+def test_alignments_that_do_not_exist():
+    x = normal(5, 2, 3, 2)
+    with pytest.raises(
+        ShapeError, match=r"sample 1: 3 steps for 2 labels with 1 repeats|sample 1: 2 steps for 2 labels"
+    ):
+        diagnostics.alignment(net(GRU(3)), x, [[1], [1, 1]], [3, 2])
+    with pytest.raises(TokenError, match="labels holds label 3 in sample 0"):
+        diagnostics.alignment(net(GRU(3)), x, [[3], []])
+    with pytest.raises(TokenError, match="2 is the blank"):
+        diagnostics.alignment(net(GRU(3)), x, [[2], []], blank=2)
+    with pytest.raises(TypeError, match="blank must be an integer"):
+        diagnostics.alignment(net(GRU(3)), x, [[1], []], blank=0.0)
+    with pytest.raises(ShapeError, match="one value a sample"):
+        diagnostics.alignment(net(GRU(3, return_sequences=False)), x, [[1], [2]])
+    with pytest.raises(ShapeError, match="labels must have one label string for each of 2 samples"):
+        diagnostics.alignment(net(GRU(3)), x, [[1]])
+
+
 # Verdicts
+
+
+def test_label_strings_that_do_not_fit_are_named():
+    """Also where there are more samples than are looked at, and in every form in which label strings come."""
+    model, x = net(LSTM(4)), normal(6, 6, 4, 2)
+    strings, lengths = [[1, 2], [1, 1, 2, 1], [], [2, 2, 2], [1], [2, 1, 2]], [4, 4, 4, 4, 4, 2]
+    padded = np.array([row + [-1] * (4 - len(row)) for row in strings])
+    for y in (strings, padded, (padded, [len(row) for row in strings])):
+        found = diagnose(model, x, y, "ctc", lengths, samples=2)
+        verdict = found.warnings[0]
+        assert verdict.topic == "alignments"
+        assert verdict.figures == {"infeasible": 3, "samples": 6, "rows": [1, 3, 5]}
+        assert "the loss of 3 of 6 sequences is infeasible for CTC: rows 1, 3, 5" in str(verdict)
+        assert "row 1: 4 steps for 4 labels and 1 blanks between equal ones" in str(verdict)
+        assert "infeasible='zero'" in verdict.advice
+        feasible = gradient_flow(model, x[[0, 2]], [[1, 2], []], "ctc")  # the first two that fit
+        assert found.flow.loss == feasible.loss
+    fine = diagnose(model, x[:1], [[1, 2]], CTC(), [3])
+    assert "alignments" not in topics(fine)
+    assert "the tightest with 1 steps to spare" in str(fine)
+    none = diagnose(model, x[:2, :1], [[1, 1], [2, 2]], "ctc")
+    assert none.warnings[0].figures["rows"] == [0, 1]
+    with pytest.raises(ShapeError, match="label strings, which go with loss='ctc'"):
+        diagnose(model, x, strings)
+    with pytest.raises(ShapeError, match=r"lengths must have shape \(6,\)"):
+        diagnose(model, x, strings, "ctc", lengths[:5])
+    with pytest.raises(ShapeError, match="x must be samples of time steps"):
+        diagnose(model, x[0, 0], strings, "ctc")
+    last = diagnose(net(LSTM(4, return_sequences=False)), x[:2], [[1, 1], [2, 2]], "ctc")
+    assert "return_sequences=True" in last.warnings[0].advice
+
+
+@pytest.mark.parametrize(("bias", "silent"), [(50.0, True), (-50.0, False)])
+def test_a_net_that_says_only_blanks_is_found(bias, silent):
+    model = net(LSTM(4))
+    with model.params.writing() as flat:
+        model.params.views(flat)["dense.bias"][0] = bias
+    found = diagnose(model, normal(6, 4, 8, 2), [[1], [2], [], [1, 2]], "ctc")
+    assert ("blanks" in topics(found)) == silent
+    assert f"{3 if silent else 0} of 3 sequences get no label at all" in str(found)
 
 
 def topics(diagnosis):
@@ -575,6 +685,7 @@ def test_looking_changes_nothing(dtype):
         lambda: check_gradients(model, x, y, entries=1),
         lambda: unfold(model, x, 3, y),
         lambda: diagnose(model, x, y),
+        lambda: diagnostics.alignment(model, x, [[1], [2, 2], [], [1, 2]]),
     ):
         look()
     assert_same_bits(model.params.flat, before)
@@ -647,6 +758,8 @@ def test_pictures():
         pictures.plot_gates(trace(nets["LSTM"], x), ["lstm.c_l0"], unit=1),
         pictures.plot_singular_values(jacobian(nets["RNN"], x, 5, -1)),
         pictures.plot_sensitivity(sensitivity(nets["GRU"], x, 4, 1)),
+        pictures.plot_updates(nets["RNN"].copy().fit(x, y, epochs=3, clip_norm=0.01, verbose=0)),
+        pictures.plot_occupancy(diagnostics.alignment(nets["GRU"], x, [[1, 2], [2, 2], [1], []])[1], "-ab"),
         pictures.plot_unfolded(unfold(nets["RNN"], x, 4, y)),
     ]
     for ax in axes:
@@ -657,6 +770,18 @@ def test_pictures():
     assert all(ax.get_xlabel() and ax.get_ylabel() for ax in axes[:-1])
     ax = pyplot.figure().add_subplot()
     assert pictures.plot_sensitivity(sensitivity(nets["GRU"], x, 4, 1), ax=ax) is ax
+    drawn = [text.get_text() for text in axes[-1].texts]
+    assert any(
+        text.startswith("V =\n") and f"{nets['RNN'].params['dense.weight'][0, 0]:+.2f}" in text for text in drawn
+    )
+    assert [line.get_label() for line in axes[-3].get_lines()] == [
+        "gradient norm", "after clipping (100% of the last epoch's steps)", "update / weights",
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="no epochs"):
+        pictures.plot_updates(nets["RNN"].fit(x, y, epochs=0, verbose=0))
+    assert [tick.get_text() for tick in axes[-2].get_yticklabels()] == ["blank", "b", "blank", "b", "blank"]
+    with pytest.raises(ShapeError, match="labels must name 3 classes, got 2"):
+        pictures.plot_occupancy(diagnostics.alignment(nets["GRU"], x, [[1], [2], [1], []])[0], "ab")
     with pytest.raises(ValueError, match="no gates"):
         pictures.plot_gates(diagnostics.Trace({"dense.y": np.zeros((1, 2, 1))}, np.array([2])))
     pyplot.close("all")

@@ -53,9 +53,14 @@ def test_l03_temporal_classification(shown):
     assert "B(-a-bb) = ab" in text
     assert "35 of them lead to 'ab'" in text
     assert numbers(text, r"sum to ([\d.]+)") == [pytest.approx(1, abs=1e-11)]
-    if "CTC loss" in text:
-        loss, exact = numbers(text, r"step by step: ([\d.]+), -log p = ([\d.]+)")
-        assert loss == pytest.approx(exact, abs=1e-11)
+    loss, exact = numbers(text, r"step by step: ([\d.]+), -log p = ([\d.]+)")
+    assert loss == pytest.approx(exact, abs=1e-11)
+    ends = numbers(text, r"end at steps (\d+), (\d+), (\d+)")
+    before, after = numbers(text, r"\| x\) = (\S+),")
+    assert before < 1e-3 < 0.5 < after
+    found = numbers(text, r"labels at steps ([\d.]+), ([\d.]+), ([\d.]+)")[3:]
+    assert found == pytest.approx(ends, abs=2)
+    assert numbers(text, r"(\d+)% of \|\|dy")[0] > 60
 
 
 def test_l04_unfolding(shown):
@@ -133,10 +138,11 @@ def test_scripts_draw_into_a_folder(shown, tmp_path):
     pytest.importorskip("matplotlib").use("Agg")
     from matplotlib import pyplot
 
-    for name in ("l04_unfolding", "l07_vanishing_and_exploding"):
+    for name in ("l03_temporal_classification", "l04_unfolding", "l07_vanishing_and_exploding"):
         shown(name, tmp_path)
     drawn = {path.name for path in tmp_path.iterdir()}
-    assert drawn == {"unfolded.png", "gradient_flow.png", "singular_values.png", "contributions.png"}
+    ctc = {"ctc_before.png", "ctc_after.png"}
+    assert drawn == ctc | {"unfolded.png", "gradient_flow.png", "singular_values.png", "contributions.png"}
     pyplot.close("all")
 
 
@@ -149,3 +155,12 @@ def test_the_page_names_every_script_and_has_its_pictures():
     assert len(pictures) >= 6
     for picture in pictures:
         assert 1000 < (PAGE.parent / picture).stat().st_size < 100_000
+
+
+def test_the_pages_table_of_experiments_is_that_of_their_results():
+    benchmarks = LECTURE.parent.parent / "benchmarks"
+    classical = runpy.run_path(str(benchmarks / "classical.py"))
+    results = classical["read"](benchmarks / "results" / "classical.jsonl")
+    assert len(results) > 90
+    assert len({(r["task"], r["net"], r["trial"]) for r in results}) == len(results)
+    assert classical["table"](results) in PAGE.read_text()

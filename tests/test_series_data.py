@@ -272,6 +272,35 @@ def test_adding_1997():
     assert 100 < zero_first < 300  # one in ten
 
 
+def test_multiplication():
+    x, y, lengths = datasets.multiplication(20_000, 100, seed=1)
+    assert set(lengths) == set(range(100, 111))
+    assert x[:, :, 0].min() >= 0
+    assert x[:, :, 0].max() <= 1
+    for sample, target, length in zip(x[:500], y, lengths, strict=False):
+        ones = np.flatnonzero(sample[:, 1] == 1)
+        assert sample[0, 1] == sample[length - 1, 1] == -1
+        assert (sample[length:] == 0).all()
+        assert target == pytest.approx(np.prod(sample[ones, 0]))  # of one value where the first step is the other
+        assert len(ones) in (1, 2)
+        assert ones.max() <= 48
+    # One in ten is U, the others U U'.
+    assert y.mean() == pytest.approx(0.1 / 2 + 0.9 / 4, abs=0.01)
+    assert y.var() == pytest.approx(0.1 / 3 + 0.9 / 9 - 0.275**2, abs=0.003)
+
+
+def test_long_lag():
+    x, y, lengths = datasets.long_lag(400, 7, seed=1)
+    assert lengths is None
+    assert x.shape == y.shape == (400, 7)
+    assert {tuple(row) for row in x} == {(6, 0, 1, 2, 3, 4, 5), (7, 0, 1, 2, 3, 4, 5)}
+    assert np.array_equal(y[:, :-1], x[:, 1:])
+    assert np.array_equal(y[:, -1], x[:, 0])
+    assert 150 < (x[:, 0] == 7).sum() < 250
+    with pytest.raises(ValueError, match="lag must be an integer of at least 2"):
+        datasets.long_lag(4, 1)
+
+
 @pytest.mark.parametrize(("symbols", "places"), [(2, [(10, 20), (50, 60)]), (3, [(10, 20), (33, 43), (66, 76)])])
 def test_temporal_order(symbols, places):
     x, y, lengths = datasets.temporal_order(400, symbols, seed=2)
@@ -342,8 +371,8 @@ def test_noisy_sine_and_weather():
 
 @pytest.mark.parametrize(
     "make",
-    [datasets.adding, datasets.adding_1997, datasets.temporal_order, datasets.copy_memory, datasets.embedded_reber,
-     datasets.noisy_sine, datasets.weather],
+    [datasets.adding, datasets.adding_1997, datasets.multiplication, datasets.long_lag, datasets.temporal_order,
+     datasets.copy_memory, datasets.embedded_reber, datasets.noisy_sine, datasets.weather],
 )  # fmt: skip
 def test_generators_are_seeded(make):
     first, again, other = (make(40, seed=seed) for seed in (5, 5, 6))

@@ -58,7 +58,9 @@ for number, cell in enumerate((numbarnn.RNN, numbarnn.LSTM, numbarnn.GRU, numbar
     layer = cell(20, 2, bidirectional=True, dropout=0.3, **options)
     model = numbarnn.Model([layer, numbarnn.Dropout(0.1), numbarnn.Dense(3)], 5, n_threads=2)
     optimizer = list(numbarnn.optim.OPTIMIZERS)[number % len(numbarnn.optim.OPTIMIZERS)]
-    model.fit(x, y, lengths=lengths, optimizer=optimizer, epochs=2, verbose=0, clip_norm=1.0, tbptt=3, validation=0.3)
+    model.fit(x, y, lengths=lengths, optimizer=optimizer, epochs=2, verbose=0, clip_norm=1.0, validation=0.3)
+    carried = numbarnn.Model([cell(20, 2, dropout=0.3, **options), numbarnn.Dense(3)], 5, n_threads=2)
+    carried.fit(x, y, lengths=lengths, epochs=1, verbose=0, tbptt=3)
     outputs, state, pullback = model.vjp(x, lengths=lengths)
     pullback(outputs, state)
     model.loss_and_grad(x, y, sample_weight=np.ones(9), reduction="sum")

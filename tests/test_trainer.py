@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import assert_close, assert_same_bits, normal
 
-from numbarnn import LSTM, RNN, Dense, Model, OneHot, Trainer
+from numbarnn import GRU, LSTM, RNN, Dense, Model, OneHot, Trainer
 from numbarnn.average import EMA
 from numbarnn.data import ArraySource, Batch, TokenStream
 from numbarnn.errors import DivergedError, ShapeError
@@ -142,6 +142,14 @@ def test_tbptt_needs_targets_for_every_step():
     model = Model([LSTM(4, return_sequences=False), Dense(2)], input_size=1)
     with pytest.raises(ShapeError, match="tbptt needs targets for every one of 9 steps"):
         fit(model, x, y[:, -1], tbptt=4)
+
+
+def test_tbptt_is_refused_where_a_layer_reads_from_the_end():
+    """The reverse direction of a chunk would not see the steps behind it, and carry the state of earlier ones instead."""
+    model = Model([LSTM(4), GRU(3, bidirectional=True), Dense(2)], input_size=1)
+    for steps in (2, 100):
+        with pytest.raises(ValueError, match="the reverse direction of a bidirectional layer would begin anew"):
+            fit(model, *task(5, 9), tbptt=steps)
 
 
 def test_token_stream_cuts_and_continues():
@@ -445,8 +453,11 @@ def test_nan_is_refused_with_count_and_place(name):
 
 def test_nan_in_the_padding_is_none():
     x, y = task(6)
+    model, twin = net(), net()
+    fit(model, x, y, lengths=[7, 7, 4, 7, 7, 7])
     x[2, 4:] = np.nan
-    fit(net(), x, y, lengths=[7, 7, 4, 7, 7, 7])
+    fit(twin, x, y, lengths=[7, 7, 4, 7, 7, 7])
+    assert_same_bits(twin.params.flat, model.params.flat)
 
 
 @pytest.mark.parametrize(

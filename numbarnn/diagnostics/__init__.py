@@ -7,6 +7,7 @@ Observers only: every function takes a model and data, runs its own passes and c
 `gradient_flow`       norms of dL/ds_t by step, and how much of the loss at step t reaches step k
 `jacobian`            ds_t / ds_k, its singular values and bounds; the path along an LSTM's carry
 `sensitivity`         d output / d input over time
+`alignment`           where a net trained with CTC puts the labels of a string
 `check_gradients`     gradients against central differences, by parameter and gate
 `unfold`              the unfolded net with its numbers, and the terms of back-propagation through time one by one
 `diagnose`            verdicts with figures and advice
@@ -16,6 +17,7 @@ Observers only: every function takes a model and data, runs its own passes and c
 Jacobians and differences of losses need it.
 """
 
+from numbarnn.diagnostics.alignments import PosteriorAlignment, alignment
 from numbarnn.diagnostics.checks import GradientCheck, check_gradients
 from numbarnn.diagnostics.flow import GradientFlow, gradient_flow
 from numbarnn.diagnostics.jacobians import Jacobian, jacobian, sensitivity
@@ -28,9 +30,11 @@ __all__ = [
     "GradientCheck",
     "GradientFlow",
     "Jacobian",
+    "PosteriorAlignment",
     "Trace",
     "Unfolded",
     "Verdict",
+    "alignment",
     "check_gradients",
     "diagnose",
     "gradient_flow",

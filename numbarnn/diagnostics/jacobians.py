@@ -192,7 +192,7 @@ def sensitivity(model: Network, x, t: int, output: int, *, state=None, lengths=N
     t : int
         Step of the output; -1: the last. Of no effect where the model puts out one value a sample.
     output : int
-        Which feature of the output; of a classifier, a logit.
+        Which feature of the output; of a classifier, a logit. Where a net trained with CTC has put a label, `alignment` says.
 
     Returns
     -------

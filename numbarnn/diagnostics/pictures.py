@@ -6,10 +6,8 @@ cividis. Without `ax` a new figure is made by pyplot, which works without a disp
 
 import numpy as np
 
-from numbarnn.plots import _axes
-
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), "-")
+from numbarnn.errors import ShapeError
+from numbarnn.plots import COLORS, DASHES, _axes
 
 
 def _style(place):
@@ -169,6 +167,41 @@ def plot_singular_values(jacobian, *, bounds=True, ax=None):
     return _bare(ax)
 
 
+def plot_updates(history, *, ax=None):
+    """Draw the columns of gradients and updates: the gradient's norm before and after clipping, and update / weights, by epoch.
+
+    Parameters
+    ----------
+    history : History
+        Of `numbarnn.Model.fit`.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The share of clipped steps is in the legend, that of the last epoch.
+    """
+    if len(history) == 0:
+        raise ValueError("the history has no epochs to draw")
+    ax, clipped = _axes(ax, 7.0), history["clipped"][-1]
+    lines = [("gradient_norm", "gradient norm")]
+    if any(value > 0 for value in history["clipped"]):
+        lines.append(("clipped_norm", f"after clipping ({clipped:.0%} of the last epoch's steps)"))
+    lines.append(("update_ratio", "update / weights"))
+    for place, (column, label) in enumerate(lines):
+        ax.plot(history["epoch"], history[column], marker="o", markersize=3, label=label, **_style(place))
+    ax.axhspan(1e-4, 1e-2, color=_style(len(lines) - 1)["color"], alpha=0.08, linewidth=0)
+    ax.annotate(
+        "usual for update / weights", (0.99, 1.15e-4), xycoords=("axes fraction", "data"), ha="right", fontsize="small"
+    )
+    ax.set_yscale("log")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("norm, or share")
+    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize="small", borderaxespad=0.2)
+    return _bare(ax)
+
+
 def plot_sensitivity(values, *, sample=0, labels=None, ax=None):
     """Draw how strongly an output depends on the input of every step: ||d output / d x_t||.
 
@@ -196,8 +229,56 @@ def plot_sensitivity(values, *, sample=0, labels=None, ax=None):
     return _bare(ax)
 
 
+def plot_occupancy(alignment, labels=None, *, ax=None):
+    """Draw where the labels of a string are: the probability of every place of the string at every step, and the best path.
+
+    Parameters
+    ----------
+    alignment : PosteriorAlignment
+        One of `numbarnn.diagnostics.alignment`.
+    labels : sequence, optional
+        Name of every class, the blank included; None: their numbers.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    steps, places = alignment.occupancy.shape
+    classes = alignment.probabilities.shape[1]
+    labels = range(classes) if labels is None else labels
+    if len(labels) != classes:
+        raise ShapeError(f"labels must name {classes} classes, got {len(labels)}")
+    from matplotlib.patheffects import withStroke
+
+    ax = _axes(ax, min(max(5.0, 0.16 * steps + 2), 12.0), min(max(2.4, 0.26 * places + 1), 9.0))
+    image = ax.imshow(
+        alignment.occupancy.T, cmap="cividis", vmin=0, vmax=1, origin="upper", interpolation="nearest", aspect="auto"
+    )
+    bar = ax.figure.colorbar(image, ax=ax)
+    bar.set_label("probability, given the string")
+    best, string = np.zeros(steps), alignment.best
+    for place, (first, last) in enumerate(zip(string.first, string.last, strict=True)):
+        best[first : last + 1] = 2 * place + 1
+        best[last + 1 :] = 2 * place + 2
+    halo = [withStroke(linewidth=3.4, foreground="white")]  # seen on dark and on light
+    ax.plot(np.arange(steps), best, color="black", linewidth=1.6, path_effects=halo, label="best alignment")
+    ax.set_yticks(
+        np.arange(places), ["blank" if place % 2 == 0 else str(labels[c]) for place, c in enumerate(alignment.places)]
+    )
+    for place, tick in enumerate(ax.get_yticklabels()):
+        tick.set(fontsize="x-small" if place % 2 == 0 else "medium", color="0.45" if place % 2 == 0 else "black")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set_xlabel("step")
+    ax.set_ylabel("place in the string")
+    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
+    return ax
+
+
 def plot_unfolded(unfolded, *, ax=None):
     """Draw the unfolded net with its numbers: inputs below, hidden states, outputs and losses above, weights on the arrows.
+
+    U, W and V stand below as numbers where they have at most 12 rows and 8 columns.
 
     Parameters
     ----------
@@ -210,7 +291,10 @@ def plot_unfolded(unfolded, *, ax=None):
     matplotlib.axes.Axes
     """
     steps = len(unfolded.x)
-    ax = _axes(ax, 2.3 * steps + 0.8, 5.0)
+    weights = {name: getattr(unfolded, name) for name in "UWV"}
+    small = all(values.shape[0] <= 12 and values.shape[1] <= 8 for values in weights.values())
+    rows = 1 + max(len(values) for values in weights.values()) if small else 0
+    ax = _axes(ax, 2.3 * steps + 2.4, 5.0 + 0.17 * rows)
     colors = {"x": "#E8E8E8", "s": "#BFE0F2", "o": "#FBE3B8", "E": "#F6CDB8"}
     arrow = {"arrowstyle": "-|>", "color": "0.25", "shrinkA": 0, "shrinkB": 0}
 
@@ -226,6 +310,7 @@ def plot_unfolded(unfolded, *, ax=None):
             bbox={"boxstyle": "round", "fc": colors[key], "ec": "0.4"},
         )
 
+    box(-1, 1, "s", f"\n{_column(unfolded.s_before[0])}")
     for t in range(steps):
         box(t, 0, "x", f"\n{_column(unfolded.x[t])}")
         box(t, 1, "s", f"\n{_column(unfolded.s[t])}")
@@ -236,8 +321,12 @@ def plot_unfolded(unfolded, *, ax=None):
             ax.text(t + 0.05, (low + high) / 2, name, fontsize=10, va="center", style="italic")
         ax.annotate("", (t - 0.32, 1), (t - 0.68, 1), arrowprops=arrow)
         ax.text(t - 0.5, 1.07, "W", fontsize=10, ha="center", style="italic")
-    ax.set_xlim(-0.75, steps - 0.45)
-    ax.set_ylim(-0.4, 3.1)
+    for place, (name, values) in enumerate(weights.items() if small else ()):
+        lines = [f"{name} ="] + ["  ".join(f"{value:+.2f}" for value in row) for row in values]
+        at = -1.3 + (steps + 0.85) * place / 3
+        ax.text(at, -0.5, "\n".join(lines), family="monospace", fontsize=8.5, va="top", linespacing=1.15)
+    ax.set_xlim(-1.4, steps - 0.45)
+    ax.set_ylim(-0.4 - 0.12 * rows, 3.1)
     ax.set_axis_off()
     return ax
 

@@ -184,7 +184,8 @@ def _chains(model, call, layer, number, tapes, layout):
 def check_model(model) -> None:
     """Raise TypeError or ValueError unless a model has something to see over time."""
     if not isinstance(model, Network):
-        hint = "; pass its attribute model" if isinstance(getattr(model, "model", None), Network) else ""
+        inner = [name for name in ("model", "model_") if isinstance(getattr(model, name, None), Network)]
+        hint = f"; pass its attribute {inner[0]}" if inner else ""
         raise TypeError(f"model must be a numbarnn.Model, got {type(model).__name__}{hint}")
     if not model.recurrent_layers:
         raise ValueError("the model has no recurrent layer, so there is nothing to see over time")

@@ -1,15 +1,20 @@
 """What is wrong with a net: verdicts with figures and advice."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from numbarnn import cells
+from numbarnn import cells, ctc, decoding, inputs
 from numbarnn.cells.activation import ACTIVATIONS
 from numbarnn.diagnostics import tape
 from numbarnn.diagnostics.flow import GradientFlow, gradient_flow
+from numbarnn.errors import ShapeError
 from numbarnn.history import History
+from numbarnn.label_strings import Labels, as_labels
+from numbarnn.losses import CTC, make_loss
 from numbarnn.network import Network
 
 # Where a verdict becomes a warning. Rules of thumb, named in `diagnose`.
@@ -19,6 +24,7 @@ DEAD = 1e-4  # spread of a unit over all samples and steps
 CLIPPED = 0.5  # share of clipped steps
 RATIOS = (1e-4, 1e-1)  # update / weights
 EXPLODING = 0.02  # decades a step
+SILENT = 0.5  # share of the samples with labels to which the net gives none
 
 
 @dataclass(frozen=True)
@@ -35,14 +41,14 @@ class Verdict:
     advice : str
         What to do; empty where nothing is.
     figures : dict
-        The figures by name.
+        The figures by name; of rows, a list of their numbers.
     """
 
     topic: str
     warning: bool
     finding: str
     advice: str
-    figures: dict[str, float]
+    figures: dict[str, Any]
 
     def __str__(self) -> str:
         return f"{'!!' if self.warning else 'ok'}  {self.topic}: {self.finding}" + (
@@ -100,6 +106,9 @@ def diagnose(
     units             units whose value never changes by more than 1e-4
     clipping          more than half of the last epoch's steps clipped (needs `history`)
     learning rate     update / weights of the last epoch outside [1e-4, 1e-1] (needs `history`)
+    alignments        under CTC, samples whose label string does not fit into their steps: their loss is infinite; all samples
+                      are looked at
+    blanks            under CTC, more than half of the samples that have labels get none
     ================  ====================================================================================================
 
     Parameters
@@ -108,7 +117,7 @@ def diagnose(
     history : History, optional
         Of its training.
     samples : int
-        At most so many samples are looked at, the first ones.
+        At most so many samples are looked at, the first ones; under CTC, the first ones whose label strings fit.
 
     Returns
     -------
@@ -123,18 +132,87 @@ def diagnose(
         raise ValueError(f"samples must be a positive number, got {samples!r}")
     if history is not None and not isinstance(history, History):
         raise TypeError(f"history must be what fit returned, a History, got {type(history).__name__}")
-    x, y = np.asarray(x)[:samples], np.asarray(y)[:samples]
-    lengths = None if lengths is None else np.asarray(lengths)[:samples]
+    tape.check_model(model)
+    loss, x = make_loss(loss), np.asarray(x)
+    if x.ndim < 2 or len(x) == 0:
+        raise ShapeError(f"x must be samples of time steps, (samples, time steps, ...), got shape {x.shape}")
+    lengths = inputs.check_lengths(lengths, *x.shape[:2])
+    verdicts, rows = [], np.arange(min(samples, len(x)))
+    if isinstance(loss, CTC):
+        labels = as_labels(y, len(x), "y")
+        verdict, feasible = _of_alignments(model, x, labels, lengths)
+        verdicts.append(verdict)
+        rows = feasible[:samples] if len(feasible) else rows
+        labels, loss = labels.take(rows), dataclasses.replace(loss, infeasible="zero")
+        y = labels.flat, labels.counts
+    else:
+        y = _rows_of(y, rows)
+    x, lengths = x[rows], None if lengths is None else lengths[rows]
     flow = gradient_flow(model, x, y, loss, lengths)
     net, numbers = tape.in_numbers(model, x, lengths)
     done = tape.run(net, numbers, None, lengths)
-    verdicts = _of_reach(flow, int(done.lengths.max()))
+    verdicts += _of_reach(flow, int(done.lengths.max()))
     for chain in done.chains:
         running = np.arange(numbers.shape[1]) < chain.lengths[:, None]
         verdicts += _of_gates(chain, running) + _of_recurrence(chain, flow) + _of_units(chain, running)
+    if isinstance(loss, CTC) and net.signals[-1].sequence:
+        verdicts += _of_blanks(done.outputs[-1], labels, done.lengths, loss.blank)
     if history is not None and len(history):
         verdicts += _of_history(history[-1])
     return Diagnosis(sorted(verdicts, key=lambda verdict: not verdict.warning), flow)
+
+
+def _rows_of(y, rows):
+    """Return targets of some samples."""
+    try:
+        y = np.asarray(y)
+    except ValueError:
+        raise ShapeError(
+            "y must be an array of targets; sequences of different lengths are label strings, which go with loss='ctc'"
+        ) from None
+    return y[rows[rows < len(y)]] if y.ndim else y
+
+
+def _of_alignments(model, x, labels: Labels, lengths):
+    """Return the verdict on label strings that do not fit into their steps, and the numbers of the samples whose do."""
+    steps = np.full(len(x), x.shape[1]) if lengths is None else lengths
+    steps = steps if model.signals[-1].sequence else np.minimum(steps, 1)
+    wrong = ctc.too_short(labels, steps)
+    rows = np.flatnonzero(wrong)
+    figures = {"infeasible": len(rows), "samples": len(x), "rows": rows.tolist()}
+    if len(rows) == 0:
+        least = int((steps - labels.counts - labels.repeats).min(initial=x.shape[1]))
+        text = f"all {len(x)} label strings fit into their steps, the tightest with {least} steps to spare"
+        return Verdict("alignments", False, text, "", figures), np.arange(len(x))
+    n = rows[0]
+    repeats = f" and {labels.repeats[n]} blanks between equal ones" if labels.repeats[n] else ""
+    shown = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")
+    text = (
+        f"the loss of {len(rows)} of {len(x)} sequences is infeasible for CTC: rows {shown} have fewer steps than labels and "
+        f"repeats (row {n}: {steps[n]} steps for {labels.counts[n]} labels{repeats})"
+    )
+    advice = "give them more steps (less down-sampling), leave them out, or train with CTC(infeasible='zero'), which skips them"
+    if not model.signals[-1].sequence:
+        advice = "the model puts out one value a sample: CTC needs one at every step, return_sequences=True"
+    return Verdict("alignments", True, text, advice, figures), np.flatnonzero(~wrong)
+
+
+def _of_blanks(logits, labels: Labels, lengths, blank):
+    """Judge whether the net says anything: CTC's nets say only blanks at first, and some stay there."""
+    wanted = labels.counts > 0
+    if not wanted.any():
+        return []
+    paths = decoding.best_path(logits, lengths, blank=blank)
+    silent = int(sum(len(path) == 0 for path, some in zip(paths, wanted, strict=True) if some))
+    count = int(wanted.sum())
+    said = sum(map(len, paths)) / labels.counts.sum()
+    text = f"{silent} of {count} sequences get no label at all; the net writes {said:.2f} labels for each that there is"
+    bad = silent > SILENT * count
+    advice = (
+        "usual early in training, when the blank alone is learned: train longer; if it stays, raise the learning rate"
+    )
+    figures = {"silent": silent, "samples": count, "labels_per_label": float(said)}
+    return [Verdict("blanks", bad, text, advice if bad else "", figures)]
 
 
 def _of_reach(flow, steps):

@@ -1,0 +1,144 @@
+"""Where a net trained with CTC has put the labels of a string."""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from numbarnn import ctc, decoding
+from numbarnn.diagnostics import tape
+from numbarnn.errors import ShapeError
+from numbarnn.label_strings import as_labels
+from numbarnn.network import Network
+
+
+@dataclass(frozen=True)
+class PosteriorAlignment:
+    """Where the labels of one sample's string are, by the probability of all its alignments.
+
+    ::
+
+        o_t = softmax(logits_t)        p(path | x) = prod over t of o_t[path_t]
+        p(l | x) = sum over B(path) = l of p(path | x)
+        gamma_t(s) = p(path takes place s at step t | l, x)
+        -log p(l | x) = E,     dE / dlogits_t[k] = o_t[k] - sum over the places s of class k of gamma_t(s)
+
+    The 2 L + 1 places of a string of L labels are blank, first label, blank, ..., last label, blank.
+
+    Attributes
+    ----------
+    labels : (L,) int64
+    blank : int
+    probabilities : (steps, classes) array
+        o_t, what the net says without knowing the string.
+    occupancy : (steps, 2 L + 1) array
+        gamma; rows add up to 1.
+    best : numbarnn.decoding.Alignment
+        The most probable single alignment (Viterbi).
+    log_probability : float
+        log p(l | x), in nats: minus the loss of this sample.
+
+    References
+    ----------
+    A. Graves et al., "Connectionist temporal classification", ICML 2006, section 4.1 and equation 15.
+    """
+
+    labels: np.ndarray
+    blank: int
+    probabilities: np.ndarray
+    occupancy: np.ndarray
+    best: decoding.Alignment
+    log_probability: float
+
+    @property
+    def places(self) -> np.ndarray:
+        """Class of every place, (2 L + 1,)."""
+        places = np.full(2 * len(self.labels) + 1, self.blank, np.int64)
+        places[1::2] = self.labels
+        return places
+
+    @functools.cached_property
+    def by_class(self) -> np.ndarray:
+        """Occupancy summed by class, (steps, classes): the targets that the loss pulls the probabilities to."""
+        summed = np.zeros_like(self.probabilities)
+        np.add.at(summed, (slice(None), self.places), self.occupancy)
+        return summed
+
+    @property
+    def centers(self) -> np.ndarray:
+        """Mean step of each label under the occupancy, (L,)."""
+        own = self.occupancy[:, 1::2]
+        return np.arange(len(own)) @ own / own.sum(axis=0)  # every path is at every label for a step at least
+
+    @property
+    def certainty(self) -> float:
+        """Probability of the best alignment among those of the string; 1 where there is only one."""
+        return float(np.exp(self.best.log_probability - self.log_probability))
+
+    def to_frame(self):
+        """Return a tidy `pandas.DataFrame`: columns step, place, label (the blank's too), probability."""
+        import pandas as pd
+
+        step, place = np.indices(self.occupancy.shape).reshape(2, -1)
+        return pd.DataFrame(
+            {"step": step, "place": place, "label": self.places[place], "probability": self.occupancy.reshape(-1)}
+        )
+
+    def __str__(self) -> str:
+        lines = [
+            f"log p(l | x) = {self.log_probability:.4g}; the best alignment has {self.certainty:.0%} of it",
+            f"{'label':>6} {'steps of the best':>18} {'mean step':>10} {'most probable at':>17}",
+        ]
+        for place, label in enumerate(self.labels):
+            first, last = self.best.first[place], self.best.last[place]
+            peak = int(self.occupancy[:, 2 * place + 1].argmax())
+            shown = f"{peak} ({self.occupancy[peak, 2 * place + 1]:.2f})"
+            lines.append(f"{label:>6} {f'{first} to {last}':>18} {self.centers[place]:>10.1f} {shown:>17}")
+        return "\n".join(lines)
+
+
+def alignment(model: Network, x, labels, lengths=None, state=None, *, blank: int = 0) -> list[PosteriorAlignment]:
+    """Return where the labels of each sample's string are, of a model trained with CTC, in float64.
+
+    Which inputs a label depends on, `sensitivity` says, at the step where the label is: with ``found = alignment(model, x,
+    labels)[0]``, ``sensitivity(model, x[:1], t=found.best.first[k], output=found.labels[k])``.
+
+    Parameters
+    ----------
+    model, x, lengths, state : as in `numbarnn.Model.forward`
+    labels : array, list or tuple
+        Label strings, in a form of `numbarnn.losses.CTC`.
+    blank : int
+        Class of the blank.
+
+    Returns
+    -------
+    list of PosteriorAlignment
+        One a sample.
+
+    Raises
+    ------
+    ShapeError
+        If a string has more labels (and blanks between equal ones) than its sample has steps, or the model puts out one value a
+        sample.
+    TokenError, TypeError, ValueError
+        If an argument does not fit.
+    """
+    blank = ctc.check_blank(blank)
+    net, x = tape.in_numbers(model, x, lengths)
+    if not net.signals[-1].sequence:
+        raise ShapeError("the model puts out one value a sample; CTC needs one at every step: return_sequences=True")
+    strings = as_labels(labels, len(x), "labels")
+    done = tape.run(net, x, state, lengths)
+    logits, given = done.outputs[-1], (strings.flat, strings.counts)
+    best = decoding.align(logits, given, lengths, blank=blank)  # which checks the strings too
+    occupied = decoding.occupancy(logits, given, lengths, blank=blank)
+    losses, _ = ctc.loss_and_gradient(done.call, done.rows, strings, done.layout, blank, np.ones(len(x)), False)
+    losses = done.layout.unsort(losses)
+    found = []
+    for n, string in enumerate(strings.rows()):
+        own = logits[n, : done.lengths[n]]
+        shares = np.exp(own - own.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        found.append(PosteriorAlignment(string, blank, shares, occupied[n], best[n], -float(losses[n])))
+    return found

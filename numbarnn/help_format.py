@@ -1,0 +1,12 @@
+"""How the command line writes its help."""
+
+import argparse
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Adds the default to the help of every option that has one and does not say it itself."""
+
+    def _get_help_string(self, action):
+        said = "(default" in action.help or not (action.default or type(action.default) in (int, float))
+        hidden = said or action.default is argparse.SUPPRESS
+        return action.help if hidden else f"{action.help} (default: %(default)s)"
