@@ -97,6 +97,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
         random_state=None,
         dtype="float32",
         n_threads=None,
+        device="cpu",
         verbose=0,
     ):
         self._keep(locals())
@@ -252,6 +253,7 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         random_state=None,
         dtype="float32",
         n_threads=None,
+        device="cpu",
         verbose=0,
     ):
         self._keep(locals())

@@ -10,9 +10,10 @@ import warnings
 
 from numbarnn import forecast_command
 from numbarnn.__about__ import __version__
+from numbarnn.cuda.device import DEVICES
 from numbarnn.data.text import python_reference
 from numbarnn.data.vocabularies import VOCABULARIES
-from numbarnn.errors import TokenError
+from numbarnn.errors import DeviceError, TokenError
 from numbarnn.help_format import HelpFormatter
 from numbarnn.history import Callback
 from numbarnn.kernels import compile as compilation
@@ -52,7 +53,7 @@ def main(arguments=None) -> int:
     except FileNotFoundError as error:
         print(f"numbarnn: {f'there is no {error.filename!r}' if error.filename else error}", file=sys.stderr)
         return 1
-    except (_UserError, OSError, ValueError, ArithmeticError, MemoryError) as error:
+    except (_UserError, DeviceError, OSError, ValueError, ArithmeticError, MemoryError) as error:
         print(f"numbarnn: {error}", file=sys.stderr)
         return 1
 
@@ -126,6 +127,7 @@ def _parser():
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint, where there is one")
     train.add_argument("--seed", type=int, default=0, help="of weights and dropout")
     train.add_argument("--threads", type=_positive(int), metavar="N", help="default: all processors")
+    train.add_argument("--device", choices=DEVICES, default="cpu", help="where to train")
     train.add_argument("--quiet", action="store_true", help="no progress")
     train.set_defaults(run=_train)
 
@@ -262,11 +264,16 @@ def _train(options):
     output = options.output or options.file.with_suffix(".safetensors")
     _check_writable(output)
     if options.resume_from:
-        lm = _load(options.resume_from)
+        lm = _load(options.resume_from, options.device)
         lm.model.n_threads = options.threads
     else:
         sizes = options.cell, options.hidden_size, options.num_layers
-        common = {"dropout": options.dropout, "seed": options.seed, "n_threads": options.threads}
+        common = {
+            "dropout": options.dropout,
+            "seed": options.seed,
+            "n_threads": options.threads,
+            "device": options.device,
+        }
         own = {name: getattr(options, name) for name in ("unit", "max_vocabulary", "min_count", "embedding_size")}
         plain = own == {"unit": "character", "max_vocabulary": None, "min_count": 1, "embedding_size": None}
         lm = CharLM(*sizes, **common) if plain else LanguageModel(*sizes, **own, **common)
@@ -373,8 +380,8 @@ def _shown(vocabulary):
 # Helpers
 
 
-def _load(path):
-    model = load(path)
+def _load(path, device="cpu"):
+    model = load(path, device)
     if not isinstance(model, LanguageModel):
         raise _UserError(f"{str(path)!r} holds a plain model, not a language model")
     return model

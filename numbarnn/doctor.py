@@ -18,6 +18,8 @@ from numba.core.registry import cpu_target
 
 from numbarnn import parallel
 from numbarnn.__about__ import __version__
+from numbarnn.cuda.device import check_device
+from numbarnn.errors import DeviceError
 from numbarnn.kernels import compile as compilation
 from numbarnn.kernels.cpu import simd
 from numbarnn.kernels.inventory import take_inventory
@@ -90,7 +92,8 @@ def text(report: dict[str, Any]) -> str:
         kept = f"{place['kernels']} kernels, {place['foreign']} for others, {place['stale']} stale, {place['size'] / 1e6:.1f} MB"
         lines.append(f"cache       {place['path']}: {state}; {kept if place['exists'] else 'does not exist'}")
     lines.append(f"denormals   {report['denormals']['handling']}")
-    lines.append(f"CUDA        {report['cuda']['found']}; numbarnn computes on the CPU")
+    usable = "" if not report["cuda"]["devices"] else f"; {report['cuda']['usable']}"
+    lines.append(f"CUDA        {report['cuda']['found']}{usable}")
     if report["trial"] is not None:
         trial = report["trial"]
         lines.append(
@@ -302,7 +305,12 @@ def _cuda():
         driver.cuDeviceGet(ctypes.byref(device), number)
         driver.cuDeviceGetName(buffer, len(buffer), device)
         devices.append(buffer.value.decode(errors="replace"))
-    return {"devices": devices, "found": ", ".join(devices) or "driver without a device"}
+    try:
+        check_device("cuda")
+        usable = 'device="cuda" can be used'
+    except DeviceError as error:
+        usable = str(error)
+    return {"devices": devices, "found": ", ".join(devices) or "driver without a device", "usable": usable}
 
 
 def _trial(problem):

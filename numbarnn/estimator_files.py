@@ -20,7 +20,7 @@ from numbarnn.trainer import Trainer
 VERSION = 1
 
 # Arguments that are a matter of the machine.
-LEFT_OUT = ("n_threads",)
+LEFT_OUT = ("n_threads", "device")
 
 RECORDS = {**OPTIMIZERS, **SCHEDULES, "ema": EMA, "wordfeatures": WordFeatures}
 
@@ -73,8 +73,8 @@ def describe(estimator) -> tuple[dict, dict[str, np.ndarray]]:
     return about, arrays | {f"model.{name}": values for name, values in estimator.model_.params.items()}
 
 
-def restore(cls, description, arrays):
-    """Return the estimator of a class from a description and arrays.
+def restore(cls, description, arrays, device="cpu"):
+    """Return the estimator of a class from a description and arrays, on a device.
 
     Raises
     ------
@@ -94,7 +94,8 @@ def restore(cls, description, arrays):
         model = description["model"]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _not_understood(cls, error) from None
-    estimator.model_ = Model.from_description(model, parameters)
+    estimator.device = device
+    estimator.model_ = Model.from_description(model, parameters, device)
     try:
         _set_common(estimator, description)
         estimator._set_file_state(description, arrays)

@@ -70,6 +70,8 @@ TRAINING = """
     dtype : {{"float32", "float64"}}
     n_threads : int, optional
         Results do not depend on it. Set it to 1 under joblib's processes.
+    device : {{"cpu", "cuda"}}
+        Where the net trains and predicts, as in `numbarnn.Model`.
     verbose : int"""
 FITTED = """
     model_ : Model
@@ -203,8 +205,8 @@ class SequenceEstimator(BaseEstimator):
     def save(self, path) -> None:
         """Write net, settings and all that predictions need to a safetensors file, beside the goal first and then renamed.
 
-        Not kept: `n_threads`, which is a matter of the machine; the optimizer's state, so training that goes on after `load` starts
-        it anew; and a generator given as `random_state`, of which the seed that it gave is kept.
+        Not kept: `n_threads` and `device`, which are a matter of the machine; the optimizer's state, so training that goes on after
+        `load` starts it anew; and a generator given as `random_state`, of which the seed that it gave is kept.
 
         Raises
         ------
@@ -221,8 +223,8 @@ class SequenceEstimator(BaseEstimator):
         io.write(path, self.KIND, *estimator_files.describe(self))
 
     @classmethod
-    def load(cls, path):
-        """Return the estimator of a file that `save` wrote; nothing in it is executed.
+    def load(cls, path, device="cpu"):
+        """Return the estimator of a file that `save` wrote, on a device; nothing in it is executed.
 
         Raises
         ------
@@ -231,12 +233,12 @@ class SequenceEstimator(BaseEstimator):
         ValueError
             If it needs a cell that is not registered.
         """
-        return cls.from_description(*io.read(path, cls.KIND))
+        return cls.from_description(*io.read(path, cls.KIND), device)
 
     @classmethod
-    def from_description(cls, description, arrays):
-        """Return the estimator of a file's description and arrays."""
-        return estimator_files.restore(cls, description, arrays)
+    def from_description(cls, description, arrays, device="cpu"):
+        """Return the estimator of a file's description and arrays, on a device."""
+        return estimator_files.restore(cls, description, arrays, device)
 
     # Checks
 
@@ -319,7 +321,7 @@ class SequenceEstimator(BaseEstimator):
         else:
             self.__dict__.update(state)
         if "model_" in self.__dict__:
-            self.model_ = Model.from_description(*self.model_)
+            self.model_ = Model.from_description(*self.model_, self.device)
             self.model_.n_threads = self.n_threads
             kept, self.trainer_ = self.trainer_, None
             if kept is not None:
@@ -389,6 +391,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         random_state=None,
         dtype="float32",
         n_threads=None,
+        device="cpu",
         verbose=0,
     ):
         self._keep(locals())
@@ -431,7 +434,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         """Make a new model for samples of so many features."""
         self.seed_ = _seed(self.random_state)
         layers = [self._recurrent(return_sequences=False), Dense(len(self._center))]
-        self.model_ = Model(layers, features, self.dtype, self.seed_, self.n_threads)
+        self.model_ = Model(layers, features, self.dtype, self.seed_, self.n_threads, self.device)
         self.trainer_ = None
 
     def predict(self, X) -> np.ndarray:

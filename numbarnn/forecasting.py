@@ -62,6 +62,8 @@ class Forecaster(EvaluatedForecasts):
     dtype : {"float32", "float64"}
     seed : int
     n_threads : int, optional
+    device : {"cpu", "cuda"}
+        As in `numbarnn.Model`.
 
     Attributes
     ----------
@@ -108,6 +110,7 @@ class Forecaster(EvaluatedForecasts):
         dtype: str = "float32",
         seed: int = 0,
         n_threads: int | None = None,
+        device: str = "cpu",
     ):
         self.lookback, self.delay, self.horizon, self.step = lookback, delay, horizon, step
         self.cell, self.hidden_size, self.num_layers = cell, hidden_size, num_layers
@@ -117,7 +120,7 @@ class Forecaster(EvaluatedForecasts):
         self.scaling, self.missing = scaling, missing
         self.optimizer, self.learning_rate, self.epochs = optimizer, learning_rate, epochs
         self.batch_size, self.patience, self.clip_norm = batch_size, patience, clip_norm
-        self.dtype, self.seed, self.n_threads = dtype, seed, n_threads
+        self.dtype, self.seed, self.n_threads, self.device = dtype, seed, n_threads, device
 
     # Training
 
@@ -189,6 +192,7 @@ class Forecaster(EvaluatedForecasts):
             seed=check_seed(self.seed),
             dtype=self.dtype,
             n_threads=self.n_threads,
+            device=self.device,
         )
         trainer = Trainer(
             self.model_,
@@ -329,7 +333,8 @@ class Forecaster(EvaluatedForecasts):
         The data of `fit` are not saved, so `evaluate` of a loaded forecaster needs some, and has no ridge regression.
         """
         self._fitted()
-        settings = {name: value for name, value in self.get_params().items() if name not in ("optimizer", "n_threads")}
+        left_out = ("optimizer", "n_threads", "device")
+        settings = {name: value for name, value in self.get_params().items() if name not in left_out}
         for name, value in settings.items():
             settings[name] = value.item() if isinstance(value, np.generic) else value
         settings["calendar"] = list(self.calendar)
@@ -358,8 +363,8 @@ class Forecaster(EvaluatedForecasts):
         io.write(path, "forecaster", about, arrays)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "Forecaster":
-        """Return the forecaster of a file that `save` wrote.
+    def load(cls, path: str | os.PathLike, device: str = "cpu") -> "Forecaster":
+        """Return the forecaster of a file that `save` wrote, on a device.
 
         Raises
         ------
@@ -369,15 +374,15 @@ class Forecaster(EvaluatedForecasts):
         description, arrays = io.read(path)
         if description["kind"] != "forecaster":
             raise ModelFileError(f"{os.fspath(path)!r} holds a {description['kind']}; numbarnn.load loads any kind")
-        return cls.from_description(description, arrays)
+        return cls.from_description(description, arrays, device)
 
     @classmethod
-    def from_description(cls, description: dict[str, Any], arrays) -> "Forecaster":
-        """Return the forecaster of a file's description and arrays."""
+    def from_description(cls, description: dict[str, Any], arrays, device: str = "cpu") -> "Forecaster":
+        """Return the forecaster of a file's description and arrays, on a device."""
         try:
-            forecaster = cls(**description["settings"])
+            forecaster = cls(**description["settings"], device=device)
             parameters = {name[6:]: values for name, values in arrays.items() if name.startswith("model.")}
-            forecaster.model_ = Model.from_description(description["model"], parameters)
+            forecaster.model_ = Model.from_description(description["model"], parameters, device)
             forecaster.feature_names_, forecaster.target_names_ = description["features"], description["targets"]
             forecaster._places = [forecaster.feature_names_.index(name) for name in forecaster.target_names_]
             forecaster._mase = description["mase"]

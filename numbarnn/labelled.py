@@ -173,7 +173,7 @@ class LabelEstimator(SequenceEstimator):
         if self.dropout:
             layers.append(Dropout(self.dropout))
         layers.append(Dense(self.BLANKS + len(self.classes_)))
-        self.model_ = Model(layers, features, self.dtype, self.seed_, self.n_threads)
+        self.model_ = Model(layers, features, self.dtype, self.seed_, self.n_threads, self.device)
         self.trainer_ = None
 
     # Using

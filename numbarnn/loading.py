@@ -20,13 +20,21 @@ LATER = {
 }
 
 
-def load(path: str | os.PathLike):
+def load(path: str | os.PathLike, device: str = "cpu"):
     """Return what a `save` method wrote to a file: a model, language model, forecaster, or estimator of sequences.
 
     Nothing in the file is executed: it is a safetensors file with a description in JSON.
 
+    Parameters
+    ----------
+    path : path-like
+    device : {"cpu", "cuda"}
+        Where the model is to be; files know nothing of where it was.
+
     Raises
     ------
+    DeviceError
+        If the device cannot be used.
     FileNotFoundError
         If there is no such file.
     ModelFileError
@@ -38,7 +46,7 @@ def load(path: str | os.PathLike):
     kind = str(description["kind"])
     if kind in LATER:
         module, name = LATER[kind]
-        return getattr(importlib.import_module(module), name).from_description(description, arrays)
+        return getattr(importlib.import_module(module), name).from_description(description, arrays, device)
     if kind not in KINDS:
         raise ModelFileError(f"{os.fspath(path)!r} holds a {kind!r}, which this version of numbarnn does not know")
-    return KINDS[kind].from_description(description, arrays)
+    return KINDS[kind].from_description(description, arrays, device)

@@ -32,11 +32,11 @@ def recurrent(cell: str, hidden_size: int, **options) -> Recurrent:
 
 
 def last_step_model(
-    inputs: int, outputs: int, cell: str, hidden_size: int, *, seed, dtype, n_threads, **options
+    inputs: int, outputs: int, cell: str, hidden_size: int, *, seed, dtype, n_threads, device="cpu", **options
 ) -> Model:
     """Return a model that reads a sequence and gives `outputs` numbers after its last step."""
     layer = recurrent(cell, hidden_size, return_sequences=False, **options)
-    return Model([layer, Dense(outputs)], input_size=inputs, dtype=dtype, seed=seed, n_threads=n_threads)
+    return Model([layer, Dense(outputs)], inputs, dtype, seed, n_threads, device)
 
 
 def optimizer_with(optimizer, learning_rate) -> Optimizer:

@@ -86,6 +86,7 @@ class TemporalClassifier(LabelEstimator):
         random_state=None,
         dtype="float32",
         n_threads=None,
+        device="cpu",
         verbose=0,
     ):
         self._keep(locals())

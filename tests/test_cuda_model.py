@@ -276,3 +276,40 @@ def test_a_device_that_is_not_there(monkeypatch):
     with pytest.raises(DeviceError, match=r"numba-cuda is not installed.*numbarnn\[cuda13\]"):
         nr.Model([nr.LSTM(2)], 3, device="cuda")
     assert devices.check_device("cpu") == "cpu"
+
+
+# What most users touch
+
+
+def test_language_models_learn_and_are_scored_there():
+    text = "abcab" * 8
+    models = [nr.CharLM("gru", 3, 1, device=device, dtype="float64") for device in ("cpu", "cuda")]
+    for lm in models:
+        lm.fit(text, 1, batch_size=2, seq_length=5, verbose=0)
+    assert_close(models[1].history["val_loss"], models[0].history["val_loss"], TOLERANCE["float64"])
+    assert models[1].score("cabcab").nats == pytest.approx(models[0].score("cabcab").nats, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "kind", [nr.SequenceRegressor, nr.SequenceClassifier, nr.SegmentClassifier, nr.TemporalClassifier]
+)
+def test_estimators_take_a_device(kind, tmp_path):
+    x = normal(7, 6, 4, 2)
+    y = {
+        nr.SequenceRegressor: x[:, 0, 0], nr.SequenceClassifier: list("ababab"),
+        nr.SegmentClassifier: [list("abab")] * 6, nr.TemporalClassifier: ["ab", "a", "b", "ba", "", "a"],
+    }[kind]  # fmt: skip
+    nets = [kind("rnn", 3, epochs=1, random_state=1, device=device, dtype="float64") for device in ("cpu", "cuda")]
+    for net in nets:
+        net.fit(list(x), y)
+    assert nets[1].model_.device == "cuda"
+    assert_close(nets[1].model_.params.flat, nets[0].model_.params.flat, TOLERANCE["float64"])
+    expected = nets[0].predict(list(x))
+    nets[1].save(tmp_path / "net")
+    for net in (nets[1], pickle.loads(pickle.dumps(nets[1])), nr.load(tmp_path / "net", device="cuda")):
+        assert net.model_.device == "cuda"
+        if kind is nr.SequenceRegressor:
+            assert_close(net.predict(list(x)), expected, TOLERANCE["float64"])
+        else:
+            assert [list(p) for p in net.predict(list(x))] == [list(p) for p in expected]
+    assert nr.load(tmp_path / "net").model_.device == "cpu"
