@@ -96,7 +96,7 @@ def emit(real):
                 m, power = real(0), 0
                 if x != -real(math.inf):
                     x = max(x, real(LOWEST)) if x == x else x
-                    power = math.floor(fma(x, real(LOG2E), real(0.5))) if x == x else 0
+                    power = int(fma(x, real(LOG2E), -real(0.5))) if x == x else 0  # rounded: x <= 0
                     n_ln2 = real(power)
                     m = math.exp(fma(n_ln2, -real(LN2_LOW), fma(n_ln2, -real(LN2_HIGH), x))) / whole
                 m, power = normal(m, power - under)
