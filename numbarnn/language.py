@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn import io
+from numbarnn import io, parallel
 from numbarnn.cuda.device import check_device
 from numbarnn.data.batches import TokenStream
 from numbarnn.data.vocabularies import VOCABULARIES, Vocabulary, WordVocabulary, check_size, split_words
@@ -18,7 +18,7 @@ from numbarnn.layers import GRU, LSTM, RNN, Dense, Embedding, IndRNN, OneHot
 from numbarnn.model import Model
 from numbarnn.network import check_seed
 from numbarnn.optim import ExponentialDecay, Optimizer, RMSprop, Schedule
-from numbarnn.sampler import Sampler, check_count, packed_weights
+from numbarnn.sampler import DeviceSampler, Sampler, check_count, packed_weights
 from numbarnn.trainer import Trainer
 
 # char-rnn's, and its decay of the learning rate.
@@ -328,6 +328,52 @@ class LanguageModel:
         run = self._sampler(*options, unknown, allow_unknown)
         return self.vocabulary.decode(run.take(length))
 
+    def sample_many(
+        self,
+        count: int,
+        length: int = 200,
+        prime: str = "",
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        stop: str | None = None,
+        seed: int | None = None,
+        *,
+        unknown: str = "error",
+        allow_unknown: bool = False,
+    ) -> list[str]:
+        """Write many texts side by side: on a GPU in one launch, on the CPU in as many threads as there are.
+
+        Parameters
+        ----------
+        count : int
+            Texts.
+        seed : int, optional
+            Text i is that of ``sample(..., seed=seed + i)``.
+        length, prime, temperature, top_k, top_p, stop, unknown, allow_unknown
+            As of `sample`.
+
+        Returns
+        -------
+        list of str
+        """
+        count, length = check_count("count", count), check_count("length", length)
+        seed = check_seed(self.seed if seed is None else seed)
+        common = prime, temperature, top_k, top_p, stop
+        if self._fitted().device == "cpu" or (stop and self.unit == "word"):
+            texts = [""] * count
+
+            def write(place):
+                options = {"unknown": unknown, "allow_unknown": allow_unknown}
+                texts[place] = self.sample(length, *common, seed + place, **options)
+
+            self._pack()  # once, not in every thread
+            shares = parallel.shares(count, count * float(parallel.GRAIN), parallel.check_threads(self.n_threads))
+            parallel.run([lambda lo=lo, hi=hi: [write(place) for place in range(lo, hi)] for lo, hi in shares])
+            return texts
+        run = self._sampler(*common, range(seed, seed + count), unknown, allow_unknown)
+        return [self.vocabulary.decode(tokens) for tokens in run.take_all(length)] if count else []
+
     def stream(
         self,
         length: int | None = None,
@@ -373,9 +419,20 @@ class LanguageModel:
         end = vocabulary.encode(stop) if stop and self.unit != "word" else np.zeros(0, np.int32)
         never = np.array(() if allow_unknown else vocabulary.unknown, np.int32)
         seed = self.seed if seed is None else seed
+        options = tokens, temperature, top_k, top_p, end, never
+        if model.device == "cpu":
+            return Sampler(model, *self._pack(), *options, seed)
+        return DeviceSampler(model, self._pack(), *options, seed if isinstance(seed, range) else [seed])
+
+    def _pack(self):
+        """Return the weights as the sampling kernel of the device reads them, packed again where they have changed."""
+        model = self._fitted()
         if self._packed is None or self._packed[0] != model.params.version:
-            self._packed = (model.params.version, *packed_weights(model))
-        return Sampler(model, *self._packed[1:], tokens, temperature, top_k, top_p, end, never, seed)
+            pack = packed_weights
+            if model.device != "cpu":
+                from numbarnn.cuda.sampling import pack
+            self._packed = model.params.version, pack(model)
+        return self._packed[1]
 
     def score(self, text: str, *, unknown: str | None = None) -> Score:
         """Return how well the model predicts a text, read from its first token on.

@@ -62,16 +62,7 @@ class Sampler:
     """
 
     def __init__(self, model, weights, places, prime, temperature, top_k, top_p, stop, never, seed):
-        if not (isinstance(temperature, (int, float, np.number)) and 0 <= temperature < math.inf):
-            raise ValueError(f"temperature must be a number >= 0, got {temperature!r}")
-        if top_p is not None and not 0 < top_p <= 1:
-            raise ValueError(f"top_p must be in (0, 1], got {top_p!r}")
-        if top_k is not None and check_count("top_k", top_k) < 1:
-            raise ValueError(f"top_k must be a positive integer, got {top_k!r}")
-        if two_phases(model.layers[1].cell):
-            raise ValueError(
-                f"sampling does not know cells of two phases, and {type(model.layers[1].cell).__name__} is one"
-            )
+        self.options = check_options(model, temperature, top_k, top_p)
         self.seed = check_seed(seed)
         self.layer, dtype, classes = model.layers[1], model.dtype, model.layers[2].size
         width = padded(self.layer.hidden_size, dtype)
@@ -82,13 +73,8 @@ class Sampler:
         self.planes = zeros((len(self.layer.cell.planes), width), dtype)
         self.logits = zeros((padded(classes, dtype),), dtype)
         self.likely = np.zeros(classes, np.int64)
-        self.options = float(temperature), min(int(top_k or 0), classes), float(top_p or 1.0)
         self.stop, self.never, self.prime = stop, never, prime
-        self.first = None
-        if not prime.size:
-            # There is nothing to predict the first token from: all are as likely.
-            allowed = np.setdiff1d(np.arange(classes), never)
-            self.first = allowed[np.random.default_rng(self.seed).integers(len(allowed))]
+        self.first = None if prime.size else first_token(classes, never, self.seed)
         self.position = 0
 
     def take(self, count: int) -> np.ndarray:
@@ -120,6 +106,67 @@ class Sampler:
         (written,) = filled
         self.position += written
         return out[:written]
+
+
+class DeviceSampler:
+    """`Sampler` on a device, for one stream or many with the same options.
+
+    Parameters
+    ----------
+    model : Model
+    packed
+        Of `numbarnn.cuda.sampling.pack`.
+    prime, temperature, top_k, top_p, stop, never
+        As of `Sampler`.
+    seeds : list of int
+        One a stream.
+    """
+
+    def __init__(self, model, packed, prime, temperature, top_k, top_p, stop, never, seeds):
+        from numbarnn.cuda.sampling import Streams
+
+        options = check_options(model, temperature, top_k, top_p)
+        seeds = [check_seed(seed) for seed in seeds]
+        self.stop, self.first, primes = stop, None, [prime] * len(seeds)
+        if not prime.size:
+            self.first = np.array([first_token(model.layers[2].size, never, seed) for seed in seeds], np.int32)
+            primes = [token.reshape(1) for token in self.first]
+        self.streams = Streams(model, packed, primes, *options, stop, never, seeds)
+
+    def take_all(self, count: int) -> list[np.ndarray]:
+        """Return the next tokens of each stream, fewer where `stop` came among them."""
+        if count == 0:
+            return [np.zeros(0, np.int32) for _ in self.streams.seeds]
+        first, self.first = self.first, None
+        found = self.streams.take(count, first)
+        if first is not None and self.stop.size == 1:
+            found = [row[:1] if token == self.stop[0] else row for row, token in zip(found, first, strict=True)]
+        return found
+
+    def take(self, count: int) -> np.ndarray:
+        """Return the next tokens of the first stream."""
+        return self.take_all(count)[0]
+
+
+def check_options(model, temperature, top_k, top_p) -> tuple[float, int, float]:
+    """Return options as the kernels take them; raise ValueError if one is out of its range."""
+    if not (isinstance(temperature, (int, float, np.number)) and 0 <= temperature < math.inf):
+        raise ValueError(f"temperature must be a number >= 0, got {temperature!r}")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p must be in (0, 1], got {top_p!r}")
+    if top_k is not None and check_count("top_k", top_k) < 1:
+        raise ValueError(f"top_k must be a positive integer, got {top_k!r}")
+    if two_phases(model.layers[1].cell):
+        raise ValueError(
+            f"sampling does not know cells of two phases, and {type(model.layers[1].cell).__name__} is one"
+        )
+    return float(temperature), min(int(top_k or 0), model.layers[2].size), float(top_p or 1.0)
+
+
+def first_token(classes, never, seed):
+    """Return a token drawn from all that are allowed: there is nothing to predict it from, so all are as likely."""
+    allowed = np.setdiff1d(np.arange(classes), never)
+    return allowed[np.random.default_rng(seed).integers(len(allowed))]
 
 
 def check_count(name: str, value) -> int:

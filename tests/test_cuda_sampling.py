@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from conftest import assert_close, assert_same_bits
 
-from numbarnn import Dense, Embedding, Model, OneHot, Recurrent
+from numbarnn import Dense, Embedding, LanguageModel, Model, OneHot, Recurrent
 from numbarnn.batch import Signal
 from numbarnn.cells import CELLS, two_phases
 from numbarnn.kernels.cuda import sampling
@@ -126,3 +126,25 @@ def test_equal_logits_and_repeats():
     first = compare(model, 3)[0]
     for _ in range(200 if cuda_device.REAL else 1):
         assert_same_bits(compare(model, 3)[0], first)
+
+
+# Language models
+
+
+def trained(device, **options):
+    lm = LanguageModel("gru", 3, 2, device=device, dtype="float64", **options)
+    return lm.fit("abcab cab bac " * 6, 1, batch_size=2, seq_length=8, verbose=0, validation_fraction=0)
+
+
+@pytest.mark.parametrize("options", [{}, {"embedding_size": 2}, {"unit": "word"}])
+def test_language_models_write_the_same_everywhere(options):
+    here, there = trained("cpu", **options), trained("cuda", **options)
+    asked = {"temperature": 0.9, "seed": 5}
+    assert there.sample(6, prime="abcab", **asked) == here.sample(6, prime="abcab", **asked)
+    texts = here.sample_many(3, 5, **asked)
+    assert texts == there.sample_many(3, 5, **asked) == [here.sample(5, temperature=0.9, seed=5 + i) for i in range(3)]
+    assert there.sample_many(2, 4, "abcab", top_k=2, stop="c") == here.sample_many(2, 4, "abcab", top_k=2, stop="c")
+    assert there.sample_many(0) == here.sample_many(0) == []
+    assert "".join(there.stream(3, "abcab", seed=7)) == here.sample(3, "abcab", seed=7)
+    with pytest.raises(ValueError, match="count must be a whole number"):
+        there.sample_many(-1)

@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numba import cuda
 
-from numbarnn.kernels.cuda.launch import SIMULATED, THREADS, device, kernel
+from numbarnn.kernels.cuda.launch import SIMULATED, THREADS, device, kernel, types
 from numbarnn.kernels.cuda.rows import add_up, find_largest
 from numbarnn.kernels.scalar import fma
 
@@ -96,8 +96,9 @@ def emit(real):
                 m, power = real(0), 0
                 if x != -real(math.inf):
                     x = max(x, real(LOWEST)) if x == x else x
-                    power = int(fma(x, real(LOG2E), -real(0.5))) if x == x else 0  # rounded: x <= 0
-                    n_ln2 = real(power)
+                    # Rounded, as x <= 0; by 32 bits, since 64 would go through float64.
+                    whole_power = types.int32(fma(x, real(LOG2E), -real(0.5))) if x == x else types.int32(0)
+                    power, n_ln2 = whole_power, real(whole_power)
                     m = math.exp(fma(n_ln2, -real(LN2_LOW), fma(n_ln2, -real(LN2_HIGH), x))) / whole
                 m, power = normal(m, power - under)
                 mantissas[r * width + k] = m

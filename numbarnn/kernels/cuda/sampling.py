@@ -151,7 +151,8 @@ def write(real):
 
     def write(
         cell, weights, places, layers, hidden, planes, features, classes, input_first, input_count, recurrent_first,
-        recurrent_count, state, scratch, logits, sorted_chances, sorted_tokens, prime, prime_starts, out, room, written, scale, top_k, top_p, seeds,
+        recurrent_count, state, scratch, logits, sorted_chances, sorted_tokens, prime, prime_starts, out, room, written, scale,
+        top_k, top_p, seeds,
         positions, stop, stop_count, never, never_count,
     ):  # fmt: skip
         """Feed stream n, block n, its prime and then what it draws, until its row of `out` is full or ends with `stop`."""
@@ -446,8 +447,8 @@ def generate(
     (in_first, in_last), (h_first, h_last) = packed.inputs, packed.recurrents
     write(
         streams, BLOCK, cell, packed.weights, packed.places, packed.layers, packed.hidden, planes, packed.features, classes,
-        in_first, in_last - in_first, h_first, h_last - h_first, state, arena.empty(streams * planes * packed.hidden, dtype), logits,
-        arena.empty(ordered, dtype), arena.empty(ordered, np.int32), short.part(0, fed), long.part(0, streams + 1), out,
-        out.size // streams, written, scale, top_k, top_p, long.part(streams + 1, streams), long.part(2 * streams + 1, streams),
+        in_first, in_last - in_first, h_first, h_last - h_first, state, arena.empty(streams * planes * packed.hidden, dtype),
+        logits, arena.empty(ordered, dtype), arena.empty(ordered, np.int32), short.part(0, fed), long.part(0, streams + 1),
+        out, out.size // streams, written, scale, top_k, top_p, long.part(streams + 1, streams), long.part(2 * streams + 1, streams),
         short.part(fed, len(stop)), len(stop), short.part(fed + len(stop), len(never)), len(never),
     )  # fmt: skip
