@@ -368,7 +368,8 @@ class LanguageModel:
                 texts[place] = self.sample(length, *common, seed + place, **options)
 
             self._pack()  # once, not in every thread
-            shares = parallel.shares(count, count * float(parallel.GRAIN), parallel.check_threads(self.n_threads))
+            threads = parallel.check_threads(self.n_threads) if self.model.device == "cpu" else 1
+            shares = parallel.shares(count, count * float(parallel.GRAIN), threads)
             parallel.run([lambda lo=lo, hi=hi: [write(place) for place in range(lo, hi)] for lo, hi in shares])
             return texts
         run = self._sampler(*common, range(seed, seed + count), unknown, allow_unknown)

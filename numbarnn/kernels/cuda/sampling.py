@@ -449,6 +449,7 @@ def generate(
         streams, BLOCK, cell, packed.weights, packed.places, packed.layers, packed.hidden, planes, packed.features, classes,
         in_first, in_last - in_first, h_first, h_last - h_first, state, arena.empty(streams * planes * packed.hidden, dtype),
         logits, arena.empty(ordered, dtype), arena.empty(ordered, np.int32), short.part(0, fed), long.part(0, streams + 1),
-        out, out.size // streams, written, scale, top_k, top_p, long.part(streams + 1, streams), long.part(2 * streams + 1, streams),
+        out, out.size // streams, written, scale, top_k, top_p, long.part(streams + 1, streams),
+        long.part(2 * streams + 1, streams),
         short.part(fed, len(stop)), len(stop), short.part(fed + len(stop), len(never)), len(never),
     )  # fmt: skip
