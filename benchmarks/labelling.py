@@ -6,8 +6,8 @@
 FOLDER holds japanese_vowels, fsdd, ud_english_ewt and protein_qian_sejnowski. Of digits and tags training ends with the weights of
 the epoch with the least loss on the validation part. Of the others the number of epochs was chosen on several validation parts, and
 a second net is trained for as long on training and validation part together; the seeds of speakers, six, are the folds, and their
-settings, the same for all, had the best mean over nets that leave out two speakers, of every pair, and are scored on both. ``--speed``
-instead times epochs of the same nets in numbarnn and in torch, as `epochs.py` says.
+settings, the same for all, had the best mean over nets that leave out two speakers, of every pair, and are scored on both.
+``--speed`` instead times epochs of the same nets in numbarnn and in torch, as `epochs.py` says.
 """
 
 import argparse
