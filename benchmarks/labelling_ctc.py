@@ -16,10 +16,8 @@ import time
 import epochs
 import numpy as np
 
-import numbarnn
-
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "examples"))
-from temporal_classification import errors_of, load
+from temporal_classification import errors_of, load, untrained
 
 
 def cuts(classifier, recordings, strings, seed):
@@ -66,14 +64,12 @@ def main():
         if getattr(options, name) is not None:
             settings[name] = getattr(options, name)
     if options.engine:
-        settings.update(random_state=0, n_threads=options.threads)
-        epochs.answer(options, numbarnn.TemporalClassifier("lstm", **settings), *train)
+        net = untrained(options.kind, settings, len(train[0]), 0, n_threads=options.threads)
+        epochs.answer(options, net, *train)
         return
     print(f"{options.kind}: {len(train[0])} training, {len(test)} test samples; lstm {settings}", flush=True)
     for seed in options.seeds:
-        classifier = numbarnn.TemporalClassifier(
-            "lstm", random_state=seed, n_threads=options.threads, verbose=1, **settings
-        )
+        classifier = untrained(options.kind, settings, len(train[0]), seed, n_threads=options.threads, verbose=1)
         started = time.perf_counter()
         classifier.fit(*train, validation=held)
         seconds = time.perf_counter() - started
