@@ -16,6 +16,7 @@ from numbarnn.cuda import training
 from numbarnn.data import Batch
 from numbarnn.data.batches import ArraySource
 from numbarnn.errors import DeviceError, DivergedError, ShapeError
+from numbarnn.kernels.cuda import memory
 from numbarnn.kernels.cuda import recurrent as kernels
 from numbarnn.kernels.cuda.memory import Copies
 
@@ -262,6 +263,31 @@ def test_bad_input_is_refused_as_on_the_cpu():
             model.forward(*arguments)
     with pytest.raises(ShapeError, match="state"):
         model.forward(np.zeros((2, 3, 3)), model.initial_state(1))
+
+
+def test_out_of_memory_says_what_to_do(monkeypatch):
+    model = nr.Model([nr.LSTM(2)], 3, device="cuda")
+    if not cuda_device.REAL:
+
+        def refuse(*arguments):
+            raise RuntimeError("[2] Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY")
+
+        monkeypatch.setattr(memory.cuda, "device_array", refuse)
+    with pytest.raises(MemoryError, match="use a smaller batch_size"):
+        memory.empty(2**50, np.float32)
+    monkeypatch.undo()
+    assert model.forward(np.zeros((1, 2, 3)))[0].shape == (1, 2, 2)  # and go on
+
+
+def test_a_trainer_goes_on_after_divergence():
+    x, y = np.ones((2, 2, 1)), np.zeros((2, 2, 1))
+    trainer = nr.Trainer(nr.Model([nr.RNN(2), nr.Dense(1)], 1, device="cuda"), "mse")
+    with pytest.raises(DivergedError):
+        trainer.train_batch(Batch(x, np.full_like(y, np.inf)))
+    before = trainer.model.params.flat.copy()
+    loss, _ = trainer.train_batch(Batch(x, y))
+    assert np.isfinite(loss)
+    assert (trainer.model.params.flat != before).any()
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:1", None])

@@ -1,5 +1,6 @@
 """A network's passes on a device: its parameters there, and what `numbarnn.network` asks of them."""
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ class Engine:
         self.plans = [p.prepare(layer, self.params, f"{name}.", signal) for p, layer, name, signal in described]
         self.flat = empty(self.params.flat.size, self.dtype)
         self.version = None
-        self.arena = Arena()
+        self.arena, self._lock = Arena(), threading.Lock()
 
     # Parameters
 
@@ -79,16 +80,8 @@ class Engine:
         size = array.shape[2]
         theirs = call.empty(array.size).set(array)
         rows = call.empty(array.size)
-        moves.to_time_major(
-            *grid_of(geometry.rows, size),
-            theirs,
-            geometry.order,
-            geometry.lengths,
-            rows,
-            geometry.steps,
-            geometry.samples,
-            size,
-        )
+        grid, steps, samples = grid_of(geometry.rows, size), geometry.steps, geometry.samples
+        moves.to_time_major(*grid, theirs, geometry.order, geometry.lengths, rows, steps, samples, size)
         return Rows(rows, size, geometry.rows)
 
     def outputs(self, rows: Rows, geometry: Geometry) -> np.ndarray:
@@ -151,22 +144,24 @@ class Engine:
 
     def run(self, x, state, lengths) -> tuple[np.ndarray, tuple]:
         """Return what `Network.forward` returns; `state` is checked."""
-        self.arena.reset()
-        call = Call(self.dtype, arena=self.arena)
-        rows, geometry = self.rows(call, x, lengths)
-        out, out_geometry, final, _ = self.forward(call, self.weights(), rows, geometry, self.upload_states(state))
-        return self.outputs(out, out_geometry), self.download_states(final, geometry.samples)
+        with self._lock:  # a model may be called from many threads
+            self.arena.reset()
+            call = Call(self.dtype, arena=self.arena)
+            rows, geometry = self.rows(call, x, lengths)
+            out, out_geometry, final, _ = self.forward(call, self.weights(), rows, geometry, self.upload_states(state))
+            return self.outputs(out, out_geometry), self.download_states(final, geometry.samples)
 
     def loss_and_gradient(self, x, target, loss, lengths, state, reduction, sample_weight) -> tuple[float, np.ndarray]:
         """Return a loss and its flat gradient."""
-        self.arena.reset()
-        call = Call(self.dtype, keep=True, arena=self.arena)
-        rows, geometry = self.rows(call, x, lengths)
-        gradient = call.empty(self.flat.size)
-        value, _, _ = self.differentiate(
-            call, rows, geometry, target, loss, self.upload_states(state), gradient, reduction, sample_weight
-        )
-        return float(value.get()[0]), gradient.get()
+        with self._lock:
+            self.arena.reset()
+            call = Call(self.dtype, keep=True, arena=self.arena)
+            rows, geometry = self.rows(call, x, lengths)
+            gradient = call.empty(self.flat.size)
+            value, _, _ = self.differentiate(
+                call, rows, geometry, target, loss, self.upload_states(state), gradient, reduction, sample_weight
+            )
+            return float(value.get()[0]), gradient.get()
 
     def pullback(self, x, state, lengths) -> tuple[np.ndarray, tuple, Any]:
         """Return (outputs, final states, a function of gradients by rows): the halves of `Network.vjp`."""

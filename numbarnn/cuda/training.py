@@ -14,6 +14,8 @@ from numbarnn.kernels.cuda.memory import Arena, Buffer, empty, upload
 
 # Steps between two readings of the loss, which wait for the device. Every reading is one copy.
 EVERY = 16
+# The status before the first step; see `numbarnn.kernels.cuda.optim.judge`.
+START = np.array([1, 1, 0, 0])
 
 
 class _Pending:
@@ -85,10 +87,10 @@ class There:
         self.pending = _Pending(self.size, self.dtype)
         self.arena = Arena()
         # factor, ok, norm, spare; and of each step since the last reading: loss, norm, ok. The second log is of clipped gradients.
-        self.status, self.log = upload(np.array([1, 1, 0, 0], self.dtype)), empty(3 * EVERY, self.dtype)
-        self.status_after, self.log_after = upload(np.array([1, 1, 0, 0], self.dtype)), empty(3 * EVERY, self.dtype)
+        self.status, self.log = empty(4, self.dtype).set(START), empty(3 * EVERY, self.dtype)
+        self.status_after, self.log_after = empty(4, self.dtype).set(START), empty(3 * EVERY, self.dtype)
         self.losses, self.ratio = empty(EVERY, self.dtype), empty(2, self.dtype)
-        self._weights, self._steps, self._measured = [], 0, False
+        self._weights, self._steps = [], 0
 
     # The arrays as the host sees them
 
@@ -199,6 +201,8 @@ class There:
         for slot, (loss, length, ok) in enumerate(log):
             if not ok:
                 run.step -= steps - slot  # the device has not done them
+                self.status.set(START)
+                self.status_after.set(START)
                 raise run.diverged(loss, length)
             clipped = float(after[slot])
             if run.clip_value is None and run.clip_norm is not None:

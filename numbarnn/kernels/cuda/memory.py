@@ -5,6 +5,12 @@ import contextlib
 import numpy as np
 from numba import config, cuda
 
+from numbarnn.errors import DeviceError
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+if not SIMULATED:
+    from cuda.bindings import driver  # numba's copies make a view of the array first, which takes longer than the copy
+
 ALIGNMENT = 256  # bytes, what an allocation of the driver's is aligned to
 
 
@@ -32,7 +38,7 @@ class Buffer:
     def new(cls, size: int, dtype) -> "Buffer":
         """Return an uninitialised buffer with an allocation of its own."""
         dtype = np.dtype(dtype)
-        array = cuda.device_array(max(size * dtype.itemsize, 1), np.uint8)
+        array = _allocate(size * dtype.itemsize)
         return cls(array, 0, size, dtype, address_of(array))
 
     @property
@@ -42,7 +48,7 @@ class Buffer:
 
     @property
     def numbers(self):
-        """The numbers as a device array."""
+        """The numbers as a device array; of the simulator's alone: on a card, kernels and copies take the pointer."""
         return self.array[self.at : self.at + self.size * self.dtype.itemsize].view(self.dtype)
 
     def part(self, first: int, size: int | None = None) -> "Buffer":
@@ -54,20 +60,41 @@ class Buffer:
 
     def set(self, values: np.ndarray) -> "Buffer":
         """Copy numbers of the host's here, and return the buffer."""
-        if self.size:
-            self.numbers.copy_to_device(np.ascontiguousarray(values, self.dtype).reshape(-1))
+        values = np.ascontiguousarray(values, self.dtype).reshape(-1)
+        if values.size != self.size:
+            raise ValueError(f"{values.size} numbers for a buffer of {self.size}")
+        if SIMULATED:
+            self.numbers.copy_to_device(values)
+        elif self.size:
+            _done(driver.cuMemcpyHtoD(self.pointer, values.ctypes.data, values.nbytes))
         return self
 
     def get(self) -> np.ndarray:
         """Return a copy on the host."""
         Copies.to_host += 1
-        return self.numbers.copy_to_host() if self.size else np.empty(0, self.dtype)
+        values = np.empty(self.size, self.dtype)
+        if SIMULATED:
+            self.numbers.copy_to_host(values)
+        elif self.size:
+            _done(driver.cuMemcpyDtoH(values.ctypes.data, self.pointer, values.nbytes))
+        return values
 
     def copy(self, other: "Buffer") -> "Buffer":
         """Copy the numbers of another buffer of the same size and dtype here, and return this one."""
-        if self.size:
+        if (other.size, other.dtype) != (self.size, self.dtype):
+            raise ValueError(f"{other.size} {other.dtype} for a buffer of {self.size} {self.dtype}")
+        if SIMULATED:
             self.numbers.copy_to_device(other.numbers)
+        elif self.size:
+            _done(driver.cuMemcpyDtoDAsync(self.pointer, other.pointer, self.size * self.dtype.itemsize, 0))
         return self
+
+
+def _done(result):
+    """Raise DeviceError unless a call of the driver's was a success."""
+    (status,) = result
+    if status != driver.CUresult.CUDA_SUCCESS:
+        raise DeviceError(f"a copy failed: {status.name}")
 
 
 class Copies:
@@ -81,9 +108,21 @@ def empty(size: int, dtype) -> Buffer:
     return Buffer.new(size, dtype)
 
 
+def _allocate(nbytes):
+    """Return a device array of so many bytes; raise MemoryError where the device has not got them."""
+    try:
+        return cuda.device_array(max(nbytes, 1), np.uint8)
+    except Exception as error:  # the driver's type depends on the version
+        if "OUT_OF_MEMORY" not in str(error):
+            raise
+        raise MemoryError(
+            f"the device has no {nbytes / 1e9:.2f} GB left; use a smaller batch_size, shorter sequences (tbptt), or fewer units"
+        ) from error
+
+
 def address_of(array) -> int:
     """Return the address of a device array; 0 in the simulator, which passes arrays."""
-    return 0 if config.ENABLE_CUDASIM else array.__cuda_array_interface__["data"][0]
+    return 0 if SIMULATED else array.__cuda_array_interface__["data"][0]
 
 
 def upload(values: np.ndarray) -> Buffer:
@@ -104,7 +143,7 @@ class Arena:
         if self.spare:
             self.spare.clear()
             self.block = None  # the old memory goes before the new comes
-            self.block = cuda.device_array(self.peak, np.uint8)
+            self.block = _allocate(self.peak)
             self.base = address_of(self.block)
         self.used = 0
 
