@@ -55,7 +55,7 @@ TRAINING = """
     schedule : Schedule, optional
         Of `numbarnn.optim`: a factor of the learning rate over time.
     average : EMA or float, optional
-        Moving average of the weights, which is validated and which training ends with; a number is its decay.
+        Moving average of the weights, which is validated, and which training ends with and goes on from; a number is its decay.
     epochs, batch_size : int
     validation_fraction : float
         {held_out}
