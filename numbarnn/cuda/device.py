@@ -43,7 +43,8 @@ def _problem():
     try:
         cards = [str(card.name) for card in cuda.list_devices()]
     except Exception as error:  # the driver's absence and its refusals have many types
-        return f'no NVIDIA driver or GPU was found ({error}); check nvidia-smi, or use device="cpu"'
+        found = " ".join(str(error).split()).strip(":")
+        return f'no NVIDIA driver or GPU was found ({found}); check nvidia-smi, or use device="cpu"'
     if not cards:
         return 'the driver finds no GPU; check nvidia-smi and CUDA_VISIBLE_DEVICES, or use device="cpu"'
     capability = tuple(cuda.get_current_device().compute_capability)
