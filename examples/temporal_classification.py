@@ -180,7 +180,7 @@ def load(kind, path, samples=None, seed=0):
         held = letters(words[12000:14670]), [found[word][0] for word in words[12000:14670]]
         test = letters(words[:12000]), [found[word] for word in words[:12000]]
         # A few words have more phones than steps for them; they have no effect.
-        settings = {"epochs": 6, "hidden_size": 128, "num_layers": 2, "dropout": 0.2, "learning_rate": 5e-3}
+        settings = {"epochs": 10, "hidden_size": 128, "num_layers": 2, "dropout": 0.2, "learning_rate": 5e-3}
         settings |= {"batch_size": 64, "infeasible": "zero"}
         return (letters([word for word, _ in train]), [phones for _, phones in train]), held, test, settings
     settings = {"epochs": 12, "hidden_size": 32, "batch_size": 16}
