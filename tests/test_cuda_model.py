@@ -97,7 +97,7 @@ def test_last_outputs_and_bias_options():
 @pytest.mark.skipif(not cuda_device.REAL, reason="sizes for a GPU")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    ("samples", "steps", "hidden"), [(1, 2000, 3), (5, 20, 100), (130, 7, 257), (64, 50, 128), (3, 9, 1)]
+    ("samples", "steps", "hidden"), [(1, 2000, 3), (5, 1, 100), (5, 20, 100), (130, 7, 257), (64, 50, 128), (3, 9, 1)]
 )
 @pytest.mark.parametrize("name", CELLS)
 def test_odd_sizes(name, samples, steps, hidden, dtype):

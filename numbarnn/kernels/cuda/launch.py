@@ -54,8 +54,6 @@ THREADS = 4 if SIMULATED else 256
 WARP = 4 if SIMULATED else 32
 MOST_BLOCKS = 2 if SIMULATED else 4096
 REAL = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
-# Of the dynamic shared memory of a block, which more needs a request for (and not every card grants).
-SHARED_BYTES = 48 * 1024
 
 
 class Kernel:
@@ -130,7 +128,7 @@ class Kernel:
                 values.append(ctypes.c_uint64(argument))
             else:
                 values += [real(v) if isinstance(v, float) else ctypes.c_int64(v) for v in argument]
-        _launch(found, (*blocks, 1, 1)[:3], threads, dynamic * dtype.itemsize, values)
+        _launch(found, (*map(int, blocks), 1, 1)[:3], int(threads), int(dynamic * dtype.itemsize), values)
 
     def _simulate(self, dtype, blocks, threads, arguments, dynamic):
         values = []

@@ -44,7 +44,7 @@ class Buffer:
     @property
     def pointer(self) -> int:
         """The address of the first number."""
-        return self.base + self.at
+        return int(self.base + self.at)
 
     @property
     def numbers(self):
