@@ -371,10 +371,7 @@ class Forecaster(EvaluatedForecasts):
         FileNotFoundError, ModelFileError
             If there is no file, or it holds something else or is damaged.
         """
-        description, arrays = io.read(path)
-        if description["kind"] != "forecaster":
-            raise ModelFileError(f"{os.fspath(path)!r} holds a {description['kind']}; numbarnn.load loads any kind")
-        return cls.from_description(description, arrays, device)
+        return cls.from_description(*io.read(path, "forecaster"), device)
 
     @classmethod
     def from_description(cls, description: dict[str, Any], arrays, device: str = "cpu") -> "Forecaster":

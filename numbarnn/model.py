@@ -237,7 +237,4 @@ class Model(Network):
         ValueError
             If it needs a cell that is not registered.
         """
-        description, arrays = io.read(path)
-        if description["kind"] != "model":
-            raise ModelFileError(f"{os.fspath(path)!r} holds a {description['kind']}; numbarnn.load loads any kind")
-        return cls.from_description(description, arrays, device)
+        return cls.from_description(*io.read(path, "model"), device)

@@ -21,7 +21,7 @@ OLDEST, MIDDLE, NEWEST = (7, 5, ""), (8, 0, ""), (9, 0, "a")
 
 def cards_for(name, real, cell):
     """Return the cards that a kernel is built for: a build takes one to three seconds, and all of them four minutes."""
-    if cell in (None, "LSTM") or "_kept" in name or "inner" in name:
+    if cell in (None, "LSTM") or name.startswith("kept.") or "inner" in name:
         return {"float32": [OLDEST, NEWEST] + [MIDDLE] * (name == "matmul.multiply"), "float64": [OLDEST]}[real]
     return {"float32": [OLDEST], "float64": []}[real]
 
@@ -98,7 +98,7 @@ def all_builds(kernels):
         if "c" in kernel.kinds:
             inner = any(word.startswith("cell_inner") for word in names_of(kernel.make.__code__))
             records = [cell() for cell in CELLS.values() if two_phases(cell()) or not inner]
-        if "_kept." in name:
+        if name.startswith("kept."):
             # Of the kernels that run a cell with a recurrent product through all steps, one with all of them, and those with
             # other numbers of registers with the cell that needs most.
             fits = [r for r in records if r.recurrent_planes and not two_phases(r)]

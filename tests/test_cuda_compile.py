@@ -62,9 +62,7 @@ def test_every_kernel_is_built(builds):
         left_out = {b["kernel"] for b in builds} - names
         # Kernels that keep other numbers of weights in registers than float64 has room for.
         assert left_out == (
-            {f"recurrent.{w}_kept.{n}" for w in ("forward", "backward") for n in (48, 112)}
-            if real == "float64"
-            else set()
+            {f"kept.{w}.{n}" for w in ("forward", "backward") for n in (48, 112)} if real == "float64" else set()
         )
         assert names >= {
             "matmul.multiply",

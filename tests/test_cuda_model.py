@@ -16,8 +16,7 @@ from numbarnn.cuda import training
 from numbarnn.data import Batch
 from numbarnn.data.batches import ArraySource
 from numbarnn.errors import DeviceError, DivergedError, ShapeError
-from numbarnn.kernels.cuda import memory
-from numbarnn.kernels.cuda import recurrent as kernels
+from numbarnn.kernels.cuda import kept, memory
 from numbarnn.kernels.cuda.memory import Copies
 
 # Largest deviation from the CPU, relative to the largest value of the array.
@@ -75,10 +74,10 @@ def test_all_paths_of_the_time_loop(name, path, monkeypatch):
     if path == "several samples a block":
         monkeypatch.setattr(passes, "ENOUGH", 1)
     if path == "step by step":
-        monkeypatch.setattr(kernels, "held_for", lambda *sizes: 0)
+        monkeypatch.setattr(kept, "held_for", lambda *sizes: 0)
     hidden = 6 if path == "kept in part" else 3
     if not cuda_device.REAL:
-        held = kernels.held_for(len(CELLS[name].gates) * hidden, hidden, 8)
+        held = kept.held_for(len(CELLS[name].gates) * hidden, hidden, 8)
         assert held == (0 if path == "step by step" else 4)
     compare_passes(recurrent_model(CELLS[name](), 2, hidden), normal(1, 4, 3, 2), [1, 3, 3, 2])
 

@@ -7,9 +7,9 @@ import numpy as np
 from numbarnn.batch import Signal
 from numbarnn.cuda.call import Call, Geometry, Rows
 from numbarnn.cuda.dense import drop
+from numbarnn.kernels.cuda import kept, tokens
 from numbarnn.kernels.cuda import layout as moves
 from numbarnn.kernels.cuda import recurrent as kernels
-from numbarnn.kernels.cuda import tokens
 from numbarnn.kernels.cuda.launch import THREADS, WARP, blocks_for
 from numbarnn.kernels.cuda.layout import grid_of
 from numbarnn.kernels.cuda.matmul import column_sums, product
@@ -271,7 +271,7 @@ def _held(plan, hidden, dtype):
     """Return how many weights a thread is to keep where one block can run through all steps, else 0."""
     if plan.recurrent is None or plan.inner is not None:
         return 0
-    return kernels.held_for(plan.recurrent.count * hidden, hidden, dtype.itemsize)
+    return kept.held_for(plan.recurrent.count * hidden, hidden, dtype.itemsize)
 
 
 def _grid(plan, hidden, samples):
@@ -287,7 +287,7 @@ def _all_steps(call, layer, plan, flat, tape, geometry, start, stack, out, out_r
     weights = call.empty(columns * hidden)
     tokens.transpose(flat.part(plan.recurrent.place), columns, hidden, weights)
     blocks, threads, together = _grid(plan, hidden, samples)
-    kernels.forward_kept[held](
+    kept.forward[held](
         blocks, threads, cell, tape.z, weights, start, stack, geometry.order, geometry.lengths, tape.states, tape.saved,
         flat.part(plan.units), tape.mask, tape.operand, out, out_row, samples, geometry.steps, hidden, planes,
         plan.recurrent.first, columns, len(cell.states), len(cell.saved), together, int(plan.reverse), int(start is not None),
@@ -387,7 +387,7 @@ def _all_steps_back(
     planes, columns, samples = len(cell.planes), plan.recurrent.count * hidden, geometry.samples
     blocks, threads, together = _grid(plan, hidden, samples)
     wide = max(planes * hidden, (planes - 1) * hidden + held)
-    kernels.backward_kept[held](
+    kept.backward[held](
         blocks, threads, cell, tape.z, flat.part(plan.recurrent.place), ends, ends_stride, geometry.order, geometry.lengths,
         tape.states, tape.saved, flat.part(plan.units), tape.mask, dy, dy_row, dunits, dstart, stack, samples, geometry.steps,
         hidden, planes, plan.recurrent.first, columns, len(cell.states), len(cell.saved), len(cell.units), together,

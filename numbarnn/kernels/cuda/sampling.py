@@ -152,8 +152,7 @@ def write(real):
     def write(
         cell, weights, places, layers, hidden, planes, features, classes, input_first, input_count, recurrent_first,
         recurrent_count, state, scratch, logits, sorted_chances, sorted_tokens, prime, prime_starts, out, room, written, scale,
-        top_k, top_p, seeds,
-        positions, stop, stop_count, never, never_count,
+        top_k, top_p, seeds, positions, stop, stop_count, never, never_count,
     ):  # fmt: skip
         """Feed stream n, block n, its prime and then what it draws, until its row of `out` is full or ends with `stop`."""
         held = cuda.shared.array(SPAN, real)

@@ -1,0 +1,226 @@
+"""The time loop of small cells in one launch, and its back-propagation through time: blocks that keep their weights.
+
+A block takes a few samples through all steps: thread j makes pre-activation j and keeps that row of W_hh in its registers for
+the whole sequence; states travel through shared memory; blocks never wait for each other. The arrays are those of
+`numbarnn.kernels.cuda.recurrent`.
+"""
+
+from numba import cuda
+
+from numbarnn.kernels.cuda.element import added, cell_backward, cell_forward, load, store
+from numbarnn.kernels.cuda.launch import SIMULATED, kernel
+
+
+def _forward(held):
+    def make(real):
+        """Make the kernel that keeps rows of W_hh in registers."""
+
+        def forward(
+            cell, z, weights, start, start_stride, order, lengths, states, saved, units, mask, operand, out, out_row,
+            samples, steps, hidden, planes, first, columns, count, kept_count, together, reverse, has_start, has_mask, keep,
+        ):  # fmt: skip
+            """Run `together` samples a block through all their steps.
+
+            weights : (H, `columns`) the transpose of the rows of W_hh for the planes from `first` on, H columns each
+            mask : (N, H) factors of h on its way into the product; operand : (T, N, H) what entered it
+
+            Thread j makes column j of the product for every sample, and the step of one unit of one sample; the block has at
+            least `columns` and ``together * H`` threads. Dynamic shared memory, for each sample: h as the product sees it
+            (`held` numbers or H, whichever is more), the pre-activations, and the states.
+            """
+            shared = cuda.shared.array(0, real)
+            own = cuda.local.array(held, real)
+            j = cuda.threadIdx.x
+            n0 = cuda.blockIdx.x * together
+            mine = min(together, samples - n0)
+            wide = max(held, hidden)
+            z_at, s_at = together * wide, together * (wide + planes * hidden)
+            for k in range(held):
+                own[k] = weights[k * columns + j] if k < hidden and j < columns else real(0)
+            for e in range(j, together * wide, cuda.blockDim.x):
+                shared[e] = real(0)
+            cuda.syncthreads()
+            r, u = j // hidden, j % hidden
+            n, length = n0 + r, 0
+            factor = real(1)
+            if r < mine:
+                length = lengths[n]
+                if has_mask:
+                    factor = mask[n * hidden + u]
+                slot = length if reverse else 0
+                for s in range(count):
+                    value = start[s * start_stride + order[n] * hidden + u] if has_start else real(0)
+                    if reverse and slot < steps:
+                        states[((steps * samples + n) * count + s) * hidden + u] = real(0)
+                    states[((slot * samples + n) * count + s) * hidden + u] = value
+                    shared[s_at + (r * count + s) * hidden + u] = value
+                    if s == 0:
+                        shared[r * wide + u] = value * factor
+            unit_weights = load(cell, "units", units, u, hidden)
+            longest = lengths[n0]
+            cuda.syncthreads()
+            for i in range(longest):
+                t = longest - 1 - i if reverse else i
+                for r2 in range(mine):
+                    if t < lengths[n0 + r2]:
+                        at = (t * samples + n0 + r2) * planes * hidden
+                        to = z_at + r2 * planes * hidden
+                        if j < columns:
+                            before = z[at + first * hidden + j]
+                            h = r2 * wide
+                            a0, a1, a2, a3 = real(0), real(0), real(0), real(0)
+                            for k in range(0, held, 4):
+                                a0 += own[k] * shared[h + k]
+                                a1 += own[k + 1] * shared[h + k + 1]
+                                a2 += own[k + 2] * shared[h + k + 2]
+                                a3 += own[k + 3] * shared[h + k + 3]
+                            for k in range(held, hidden):
+                                a0 += weights[k * columns + j] * shared[h + k]
+                            shared[to + first * hidden + j] = before + ((a0 + a1) + (a2 + a3))
+                        for c in range(j, planes * hidden - columns, cuda.blockDim.x):
+                            # The planes that h does not enter stand before and behind those that it does.
+                            c = c if c < first * hidden else c + columns
+                            shared[to + c] = z[at + c]
+                cuda.syncthreads()
+                if t < length:
+                    row = t * samples + n
+                    after = row if reverse else row + samples
+                    if has_mask:
+                        operand[row * hidden + u] = shared[r * wide + u]
+                    gates = load(cell, "planes", shared, z_at + r * planes * hidden + u, hidden)
+                    previous = load(cell, "states", shared, s_at + r * count * hidden + u, hidden)
+                    following, kept = cell_forward(cell, gates, previous, unit_weights)
+                    store(cell, "states", shared, s_at + r * count * hidden + u, hidden, following)
+                    store(cell, "states", states, after * count * hidden + u, hidden, following)
+                    if keep:
+                        store(cell, "saved", saved, row * kept_count * hidden + u, hidden, kept)
+                    out[row * out_row + u] = following[0]
+                    shared[r * wide + u] = following[0] * factor
+                cuda.syncthreads()
+
+        return forward
+
+    return make
+
+
+def _backward(held):
+    def make(real):
+        """Make the kernel that keeps columns of W_hh in registers."""
+
+        def backward(
+            cell, z, weights, ends, ends_stride, order, lengths, states, saved, units, mask, dy, dy_row, dunits, dstart,
+            dstart_stride, samples, steps, hidden, planes, first, columns, count, kept_count, unit_count, together, reverse,
+            has_ends, has_mask, has_dy,
+        ):  # fmt: skip
+            """Back-propagate `together` samples a block through all their steps; z becomes the gradient of the pre-activations.
+
+            weights : (`columns`, H) rows of W_hh for the planes from `first` on
+            ends, dstart : gradients of the final and of the initial states
+
+            Thread (g, k) makes what plane g adds to the gradient of h[k], for every sample. Dynamic shared memory, for each
+            sample: gradients of the pre-activations, what each plane adds, and gradients of the states.
+            """
+            shared = cuda.shared.array(0, real)
+            own = cuda.local.array(held, real)
+            j = cuda.threadIdx.x
+            n0 = cuda.blockIdx.x * together
+            mine = min(together, samples - n0)
+            wide = max(planes * hidden, (planes - 1) * hidden + held)
+            p_at, s_at = together * wide, together * (wide + columns)
+            g, column = j // hidden, j % hidden
+            for k in range(held):
+                own[k] = weights[(g * hidden + k) * hidden + column] if k < hidden and j < columns else real(0)
+            for e in range(j, s_at, cuda.blockDim.x):
+                shared[e] = real(0)
+            r, u = g, column
+            n, length = n0 + r, 0
+            factor = real(1)
+            own_states = s_at + r * count * hidden + u
+            if r < mine:
+                length = lengths[n]
+                if has_mask:
+                    factor = mask[n * hidden + u]
+                for s in range(count):
+                    shared[own_states + s * hidden] = (
+                        ends[s * ends_stride + order[n] * hidden + u] if has_ends else real(0)
+                    )
+            unit_weights = load(cell, "units", units, u, hidden)
+            longest = lengths[n0]
+            cuda.syncthreads()
+            for i in range(longest):
+                t = i if reverse else longest - 1 - i
+                if t < length:
+                    row = t * samples + n
+                    before, after = (row + samples, row) if reverse else (row, row + samples)
+                    back = real(0)
+                    for p in range(r * columns + u, (r + 1) * columns, hidden):
+                        back += shared[p_at + p]
+                    back *= factor
+                    if has_dy:
+                        back += dy[row * dy_row + u]
+                    shared[own_states] += back
+                    kept = load(cell, "saved", saved, row * kept_count * hidden + u, hidden)
+                    previous = load(cell, "states", states, before * count * hidden + u, hidden)
+                    following = load(cell, "states", states, after * count * hidden + u, hidden)
+                    gradients = load(cell, "states", shared, own_states, hidden)
+                    so_far = load(cell, "units", dunits, n * unit_count * hidden + u, hidden)
+                    dgates, dprevious, dweights = cell_backward(
+                        cell, kept, previous, unit_weights, following, gradients
+                    )
+                    store(cell, "planes", z, row * planes * hidden + u, hidden, dgates)
+                    store(cell, "planes", shared, r * wide + u, hidden, dgates)
+                    store(cell, "states", shared, own_states, hidden, dprevious)
+                    store(cell, "units", dunits, n * unit_count * hidden + u, hidden, added(so_far, dweights))
+                cuda.syncthreads()
+                for r2 in range(mine):
+                    if t < lengths[n0 + r2] and j < columns:
+                        d = r2 * wide + (first + g) * hidden
+                        a0, a1, a2, a3 = real(0), real(0), real(0), real(0)
+                        for k in range(0, held, 4):
+                            a0 += own[k] * shared[d + k]
+                            a1 += own[k + 1] * shared[d + k + 1]
+                            a2 += own[k + 2] * shared[d + k + 2]
+                            a3 += own[k + 3] * shared[d + k + 3]
+                        for k in range(held, hidden):
+                            a0 += weights[(g * hidden + k) * hidden + column] * shared[d + k]
+                        shared[p_at + r2 * columns + j] = (a0 + a1) + (a2 + a3)
+                cuda.syncthreads()
+            if r < mine:
+                back = real(0)
+                for p in range(r * columns + u, (r + 1) * columns, hidden):
+                    back += shared[p_at + p]
+                shared[own_states] += back * factor
+                for s in range(count):
+                    dstart[s * dstart_stride + order[n] * hidden + u] = shared[own_states + s * hidden]
+
+        return backward
+
+    return make
+
+
+_FORWARD_KINDS = "c x x x n l l x x x x x x n n n n n n n n n n n n n n"
+_BACKWARD_KINDS = "c x x x n l l x x x x x n x x n n n n n n n n n n n n n n n"
+# Numbers of a row of W_hh in the registers of a thread, and the most threads of a block that leave it so many: of float32 and of
+# float64 (tests/test_cuda_compile.py finds that nothing is spilled).
+HELD = {4: 64} if SIMULATED else {32: 256, 48: 512, 64: 256, 112: 256}
+_DOUBLE = HELD if SIMULATED else {32: 256, 64: 256}
+
+
+def _options(held):
+    if SIMULATED:
+        return {}
+    dtypes = ("float32", "float64") if held in _DOUBLE else ("float32",)
+    return {"dtypes": dtypes, "launch_bounds": (HELD[held], 1)}
+
+
+forward = {held: kernel(_FORWARD_KINDS, **_options(held))(_forward(held)) for held in HELD}
+backward = {held: kernel(_BACKWARD_KINDS, **_options(held))(_backward(held)) for held in HELD}
+
+
+def held_for(columns: int, hidden: int, itemsize: int) -> int:
+    """Return how many numbers of a row of W_hh each thread is to keep, 0 where the steps are to be launched one by one."""
+    fits = [held for held, most in (HELD if itemsize == 4 else _DOUBLE).items() if columns <= most]
+    # What a thread does not keep it reads at every step, through the first cache: up to twice as much again.
+    whole = [held for held in fits if hidden <= held]
+    part = [held for held in fits if hidden <= 3 * held]
+    return min(whole) if whole else max(part, default=0)
