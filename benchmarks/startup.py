@@ -18,9 +18,9 @@ import time
 started = time.perf_counter()
 import numpy as np
 import numbarnn
-from numbarnn.kernels import compile as compilation
+from numbarnn.kernels import cache
 compiled = []
-compilation.on_compile.append(compiled.append)
+cache.on_compile.append(compiled.append)
 model = numbarnn.Model([numbarnn.{cell}(32), numbarnn.Dense(3)], input_size=4, n_threads=1)
 x, y = np.ones((8, 20, 4)), np.zeros((8, 20), int)
 model.fit(x, y, epochs=1, verbose=0)
@@ -33,9 +33,9 @@ FIRST_PREDICTION = """
 import os, time
 import numpy as np
 import numbarnn
-from numbarnn.kernels import compile as compilation
+from numbarnn.kernels import cache
 compiled = []
-compilation.on_compile.append(compiled.append)
+cache.on_compile.append(compiled.append)
 model = numbarnn.load(os.environ["MODEL"])
 model.predict_proba(np.ones((1, 50, 4), np.float32))
 print(time.time() - float(os.environ["STARTED"]), len(compiled))
@@ -43,9 +43,9 @@ print(time.time() - float(os.environ["STARTED"]), len(compiled))
 FIRST_SAMPLE = """
 import os, time
 import numbarnn
-from numbarnn.kernels import compile as compilation
+from numbarnn.kernels import cache
 compiled = []
-compilation.on_compile.append(compiled.append)
+cache.on_compile.append(compiled.append)
 numbarnn.load(os.environ["MODEL"]).sample(20)
 print(time.time() - float(os.environ["STARTED"]), len(compiled))
 """

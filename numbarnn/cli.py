@@ -16,7 +16,7 @@ from numbarnn.data.vocabularies import VOCABULARIES
 from numbarnn.errors import DeviceError, TokenError
 from numbarnn.help_format import HelpFormatter
 from numbarnn.history import Callback
-from numbarnn.kernels import compile as compilation
+from numbarnn.kernels import cache
 from numbarnn.kernels.inventory import take_inventory
 from numbarnn.language import CELLS, CharLM, LanguageModel
 from numbarnn.loading import load
@@ -347,7 +347,7 @@ def _warmup(options):
 
     if options.model is not None and options.dtype is not None:
         raise _UserError("--dtype goes without MODEL: a saved model has its own")
-    place = compilation.writable_directory()
+    place = cache.writable_directory()
     if place is None:
         raise _UserError("there is no folder to keep compiled kernels in; set NUMBA_CACHE_DIR to a writable one")
     started, compiled = time.perf_counter(), 0
@@ -357,7 +357,7 @@ def _warmup(options):
         compiled += step.compiled
         print(f"{step.name:<32} {step.compiled:>3} compiled {step.seconds:>7.2f} s", flush=True)
     print(f"{compiled} kernels compiled in {time.perf_counter() - started:.1f} s")
-    for path in compilation.cache_directories():
+    for path in cache.cache_directories():
         if kept := take_inventory(path).kernels:
             print(f"{kept} kernels for this processor are kept in {path}")
 

@@ -20,7 +20,7 @@ from numbarnn import parallel
 from numbarnn.__about__ import __version__
 from numbarnn.cuda.device import check_device
 from numbarnn.errors import DeviceError
-from numbarnn.kernels import compile as compilation
+from numbarnn.kernels import cache
 from numbarnn.kernels.cpu import simd
 from numbarnn.kernels.inventory import take_inventory
 from numbarnn.layers import Dense
@@ -89,6 +89,7 @@ def text(report: dict[str, Any]) -> str:
     ]
     for place in report["cache"]:
         state = "written to" if place["written"] else "writable" if place["writable"] else "not writable"
+        state += f"; NOT TRUSTED: {place['distrusted']}" if place["distrusted"] else ""
         kept = f"{place['kernels']} kernels, {place['foreign']} for others, {place['stale']} stale, {place['size'] / 1e6:.1f} MB"
         lines.append(f"cache       {place['path']}: {state}; {kept if place['exists'] else 'does not exist'}")
     lines.append(f"denormals   {report['denormals']['handling']}")
@@ -165,6 +166,8 @@ def _processor(problem):
         )
     if numba.config.DISABLE_JIT:
         problem(True, "NUMBA_DISABLE_JIT is set: kernels cannot run as Python", "unset NUMBA_DISABLE_JIT")
+    if numba.config.BOUNDSCHECK:
+        problem(False, "NUMBA_BOUNDSCHECK is set: kernels check every index, and are slow", "unset NUMBA_BOUNDSCHECK")
     if int(numba.config.OPT) < 2:
         problem(False, "NUMBA_OPT asks for slow machine code", "unset NUMBA_OPT")
     if numba.config.CPU_NAME not in (None, "generic") and numba.config.CPU_FEATURES is None:
@@ -226,10 +229,10 @@ def _quota(file="/sys/fs/cgroup/cpu.max"):
 
 def _cache(problem):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", compilation.CacheWarning)
-        written = compilation.writable_directory()
+        warnings.simplefilter("ignore", cache.CacheWarning)
+        written = cache.writable_directory()
     places = []
-    for place in compilation.cache_directories():
+    for place in cache.cache_directories():
         inventory = take_inventory(place)
         places.append(
             {
@@ -237,9 +240,16 @@ def _cache(problem):
                 "written": place == written,
                 "writable": place == written or _writable(place),
                 "exists": place.is_dir(),
-                **{name: getattr(inventory, name) for name in ("kernels", "foreign", "stale", "size")},
+                **{name: getattr(inventory, name) for name in ("kernels", "foreign", "stale", "distrusted", "size")},
             }
         )
+    for place in places:
+        if place["distrusted"]:
+            problem(
+                False,
+                f"compiled kernels in {place['path']} are not used: {place['distrusted']}",
+                cache.ADVICE,
+            )
     kernels = sum(place["kernels"] for place in places)
     if written is None:
         problem(
@@ -316,20 +326,20 @@ def _cuda():
 def _trial(problem):
     """Run a small product, compiled or from the cache, and compare it with NumPy's."""
     compiled = []
-    compilation.on_compile.append(compiled.append)
+    cache.on_compile.append(compiled.append)
     started = time.perf_counter()
     try:
         model = Model([Dense(3)], input_size=5, n_threads=1)
         x = np.arange(30, dtype=np.float32).reshape(2, 3, 5)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", compilation.CacheWarning)
+            warnings.simplefilter("ignore", cache.CacheWarning)
             outputs, _ = model.forward(x)
         correct = np.allclose(outputs, x @ model.params["dense.weight"].T, rtol=1e-5, atol=1e-5)
     except Exception as error:  # whatever it is, the user must see it
         problem(True, f"a small product failed: {type(error).__name__}: {error}", "please report it with this output")
         return None
     finally:
-        compilation.on_compile.remove(compiled.append)
+        cache.on_compile.remove(compiled.append)
     if not correct:
         problem(
             True, "a small product is wrong", "delete the folders of compiled kernels; if that does not help, report it"

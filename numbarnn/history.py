@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from numbarnn.kernels import compile as compilation
+from numbarnn.kernels import cache
 
 
 class History:
@@ -175,7 +175,7 @@ class Progress:
         self.started = self.spoken = time.monotonic()
         if not self.on:
             return
-        compilation.on_compile.append(self._compiling)
+        cache.on_compile.append(self._compiling)
         if sys.stderr.isatty() or "ipykernel" in sys.modules:
             from tqdm.auto import tqdm
 
@@ -184,7 +184,7 @@ class Progress:
 
     def _compiling(self, place):
         self.write(f"compiling kernels for this processor; they are kept in {place} for the next time")
-        compilation.on_compile.remove(self._compiling)
+        cache.on_compile.remove(self._compiling)
 
     def resume(self, items: int, text: str) -> None:
         """Say that the run goes on, after so many items."""
@@ -246,8 +246,8 @@ class Progress:
 
     def close(self) -> None:
         """Leave the terminal in order."""
-        if self._compiling in compilation.on_compile:
-            compilation.on_compile.remove(self._compiling)
+        if self._compiling in cache.on_compile:
+            cache.on_compile.remove(self._compiling)
         if self.bar is not None:
             self.bar.close()
 

@@ -9,7 +9,8 @@ work one thread.
   depend on the number of threads, so this shows in time only.
 * A forked child starts with an empty pool. A fork waits until no other thread is compiling: the child would inherit
   the compiler's lock without the thread that opens it, and hang where it first needs a kernel.
-* Ctrl-C in the middle waits until the workers are done with the caller's arrays, then goes on.
+* Ctrl-C in the middle waits until the workers are done with the caller's arrays, then goes on; so does any other exception
+  that a signal's handler raises.
 * Jobs take denormal numbers as zero; the caller's mode is as before when they are done (`numbarnn.kernels.cpu.denormals`).
 """
 
@@ -21,6 +22,7 @@ import threading
 from numba.core.compiler_lock import global_compiler_lock
 
 from numbarnn.kernels.cpu import denormals
+from numbarnn.kernels.interrupts import DeferredInterrupt
 
 # Work that one more thread must have to be worth its waking: about 0.1 ms of one core.
 GRAIN = 4_000_000
@@ -55,7 +57,10 @@ def shares(count: int, operations: float, n_threads: int) -> list[tuple[int, int
 
 
 class _Worker:
-    """A thread that waits for a job, runs it, and says so. An extra `go` without a job does nothing."""
+    """A thread that waits for a job and runs it; the job is done when `job` is None.
+
+    Both locks only wake: one that is open already stays open, and whoever wakes looks whether there is reason to.
+    """
 
     def __init__(self, number):
         self.go, self.done = threading.Lock(), threading.Lock()
@@ -76,23 +81,29 @@ class _Worker:
             except BaseException as error:
                 self.error = error
             self.job = job = None
-            self.done.release()
+            _open(self.done)
 
     def start(self):
-        with contextlib.suppress(RuntimeError):  # it goes already
-            self.go.release()
+        _open(self.go)
 
-    def wait(self):
-        """Wait until the job is done, whatever interrupts the waiting; return what went wrong on either side."""
-        interrupt = None
-        while True:
-            try:
-                self.done.acquire()
-                break
-            except BaseException as error:
-                interrupt = error
-        error, self.error = self.error, None
-        return interrupt or error
+
+def _open(lock):
+    with contextlib.suppress(RuntimeError):  # it is open
+        lock.release()
+
+
+def _wait(workers):
+    """Wait until no worker has a job, whatever interrupts the waiting; return the last exception that did."""
+    interruption = None
+    while True:
+        try:
+            for worker in workers:
+                # Asked again after every wake-up: an exception may come between the lock's opening and the next line.
+                while worker.job is not None:
+                    worker.done.acquire()
+            return interruption
+        except BaseException as error:
+            interruption = error
 
 
 _workers = []
@@ -118,11 +129,18 @@ def run(jobs) -> None:
     before = denormals.mode(denormals.KEEP)  # apart from setting it, which an interrupt may follow at once
     try:
         denormals.mode(denormals.FLUSH)
-        if len(jobs) == 1 or not _busy.acquire(blocking=False):
-            for job in jobs:
-                job()
-        else:
-            _run_together(jobs)
+        if len(jobs) == 1:
+            jobs[0]()
+            return
+        with DeferredInterrupt():
+            if _busy.acquire(blocking=False):
+                try:
+                    _run_together(jobs)
+                finally:
+                    _busy.release()
+            else:
+                for job in jobs:
+                    job()
     finally:
         denormals.mode(before)
 
@@ -140,10 +158,10 @@ def _run_together(jobs):
         jobs[0]()
     except BaseException as problem:
         error = problem
-        for worker in started:  # an interrupt may have come before a worker's start
+        for worker in started:  # an exception may have come before a worker's start
             worker.start()
+    error = _wait(started) or error
     for worker in started:
-        error = worker.wait() or error
-    _busy.release()
+        error, worker.error = worker.error or error, None
     if error is not None:
         raise error

@@ -15,7 +15,7 @@ import numpy as np
 from numbarnn.cells import CELLS
 from numbarnn.data.batches import TokenStream
 from numbarnn.forecasting import Forecaster
-from numbarnn.kernels import compile as compilation
+from numbarnn.kernels import cache
 from numbarnn.language import CELLS as LANGUAGE_CELLS
 from numbarnn.language import LanguageModel
 from numbarnn.layers import Dense, Dropout, Embedding, EmbeddingBag, OneHot, Pool, Recurrent
@@ -43,7 +43,7 @@ def warm_everything(dtype: Any = "float32") -> Iterator[Warmed]:
     ----------
     dtype : {"float32", "float64"}
     """
-    own = {name: cell for name, cell in CELLS.items() if cell.__module__.startswith(f"{compilation.PACKAGE.name}.")}
+    own = {name: cell for name, cell in CELLS.items() if cell.__module__.startswith(f"{cache.PACKAGE.name}.")}
     for name, cell in own.items():
         yield _run(f"cell {name}", lambda cell=cell: _cell(cell, dtype))
     for name in LANGUAGE_CELLS:
@@ -70,12 +70,12 @@ def warm_model(model: Model | LanguageModel | Forecaster) -> Iterator[Warmed]:
 
 def _run(name: str, job: Callable[[], Any]) -> Warmed:
     compiled = []
-    compilation.on_compile.append(compiled.append)
+    cache.on_compile.append(compiled.append)
     started = time.perf_counter()
     try:
         job()
     finally:
-        compilation.on_compile.remove(compiled.append)
+        cache.on_compile.remove(compiled.append)
     return Warmed(name, len(compiled), time.perf_counter() - started)
 
 

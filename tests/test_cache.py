@@ -2,17 +2,22 @@
 
 import os
 import pathlib
+import pickle
+import subprocess
 import sys
 
 import pytest
 from processes import copy_package, run_python
 
+from numbarnn.kernels.cache import ENDING, distrust, read_entry
+from numbarnn.kernels.inventory import take_inventory
+
 # A net small enough to compile fast: one kernel after the other, each named with whether it came from the disk.
 STEP = """
 import sys, numpy as np, numbarnn
-from numbarnn.kernels import compile as compilation
+from numbarnn.kernels import cache
 compiled = []
-compilation.on_compile.append(compiled.append)
+cache.on_compile.append(compiled.append)
 model = numbarnn.Model([numbarnn.RNN(3, init="uniform(0.5)")], input_size=2, dtype="float64", n_threads=1)
 outputs, _ = model.forward(np.ones((1, 4, 2)))
 print(len(compiled), repr(float(outputs[0, -1, 0])))
@@ -55,17 +60,205 @@ def test_edit_of_an_inlined_file_is_noticed(warm, tmp_path):
     assert changed != result
 
 
-@pytest.mark.parametrize("ending", ["nbi", "nbc"], ids=["index", "data"])
 @pytest.mark.parametrize("content", [b"", b"\x80\x04not a pickle"], ids=["empty", "garbage"])
-def test_unreadable_files_count_as_absent(warm, ending, content):
+def test_unreadable_files_count_as_absent(warm, content):
     folder, cache, result = warm
-    files = list(cache.rglob(f"*forward*.{ending}"))
+    files = list(cache.rglob(f"*forward*{ENDING}"))
     assert files
     for file in files:
         file.write_bytes(content)
     count, again, _ = counted(cwd=folder, path=folder, cache=cache)
     assert (count > 0, again) == (True, result)
     assert counted(cwd=folder, path=folder, cache=cache)[:2] == (0, result)
+
+
+# One small kernel, called with the arguments of the command line: kernels compiled, and what each call returned.
+HALF = """
+import sys
+from numbarnn.kernels import cache
+from numbarnn.kernels.compile import jit
+
+@jit
+def half(x):
+    return x / 2 if x > 0 else x * 3
+
+compiled = []
+cache.on_compile.append(compiled.append)
+results = [half(eval(text)) for text in sys.argv[1:]]
+print(len(compiled), results)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A copy of the package, to whose own folder kernels may go; the user's home is elsewhere."""
+    return copy_package(tmp_path)
+
+
+def half(folder, *arguments, before="", **options):
+    """Run `HALF` on the copy in a folder with a cache there; return (kernels compiled, the rest of its output, the process)."""
+    options = {"cwd": folder, "path": folder, "cache": folder / "cache", "HOME": folder / "home"} | options
+    return counted(*arguments, code=before + HALF, **options, XDG_CACHE_HOME=folder / "home")
+
+
+def kernels_of(folder):
+    """Return the files of the kernel of `HALF`."""
+    return sorted(folder.glob(f"cache/*/*half*{ENDING}"))
+
+
+def test_code_of_another_kernel_is_not_taken(folder):
+    """Two files that changed places, as two processes could leave them when names were given out in turn."""
+    assert half(folder, "8", "3.5")[:2] == (2, "[4.0, 1.75]")
+    first, second = kernels_of(folder)
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+    assert half(folder, "8", "3.5")[:2] == (2, "[4.0, 1.75]")
+    assert half(folder, "8", "3.5")[:2] == (0, "[4.0, 1.75]")
+
+
+def test_processes_fill_an_empty_cache_at_once(folder):
+    env = os.environ | {"NUMBA_CACHE_DIR": str(folder / "cache"), "PYTHONPATH": str(folder)}
+    calls = [["8", "3.5"], ["3.5", "8"], ["-8", "8"], ["-3.5", "True"]]
+    started = [
+        subprocess.Popen([sys.executable, "-c", HALF, *call], cwd=folder, env=env, stdout=subprocess.PIPE, text=True)
+        for call in calls
+    ]
+    outputs = [process.communicate(timeout=300)[0].split(" ", 1)[1].strip() for process in started]
+    assert outputs == ["[4.0, 1.75]", "[1.75, 4.0]", "[-24.0, 4.0]", "[-10.5, 0.5]"]
+    assert half(folder, "8", "3.5", "True")[:2] == (0, "[4.0, 1.75, 0.5]")
+    assert not [path for path in folder.rglob("*") if path.name.endswith(".tmp")]
+
+
+def test_a_flipped_bit_counts_as_absent(folder):
+    half(folder, "8")
+    (file,) = kernels_of(folder)
+    content = file.read_bytes()
+    assert read_entry(file) is not None
+    for position in (*range(0, len(content), 211), len(content) - 1):
+        damaged = bytearray(content)
+        damaged[position] ^= 4
+        file.write_bytes(damaged)
+        assert read_entry(file) is None, position
+    assert take_inventory(file.parent).stale == 1
+    assert half(folder, "8")[:2] == (1, "[4.0]")
+    assert half(folder, "8")[:2] == (0, "[4.0]")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"NUMBA_BOUNDSCHECK": "1"},
+        {"NUMBA_OPT": "1"},
+        {"NUMBA_DEBUGINFO": "1"},
+        {"NUMBA_LOOP_VECTORIZE": "0"},
+        {"NUMBA_SLP_VECTORIZE": "1"},
+        {"NUMBA_LLVM_REFPRUNE_PASS": "0"},
+    ],
+    ids=lambda setting: next(iter(setting)),
+)
+def test_settings_that_change_code_have_kernels_of_their_own(folder, setting):
+    assert half(folder, "8")[0] == 1
+    assert half(folder, "8", **setting)[0] == 1
+    assert half(folder, "8", **setting)[0] == 0
+    assert half(folder, "8")[0] == 0
+
+
+class Payload:
+    """What unpickling turns into a call."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return pathlib.Path.touch, (self.path,)
+
+
+def plant(file, mark):
+    """Replace the code of a file by a pickle that touches `mark` when it is loaded; all hashes are right."""
+    entry = read_entry(file)
+    key, _ = pickle.loads(entry.pickled)
+    code = (
+        "import pathlib, pickle, sys; from numbarnn.kernels import cache; path, pickled = map(pathlib.Path, sys.argv[1:])\n"
+        "cache.write_entry(path, cache.read_entry(path).target, pickled.read_bytes())"
+    )
+    pickled = file.with_suffix(".pickled")
+    pickled.write_bytes(pickle.dumps((key, Payload(mark))))
+    run_python(code, file, pickled, cwd=file.parent, path=file.parent.parent.parent)
+    pickled.unlink()
+
+
+posix = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="a system without users as POSIX has them")
+
+
+@posix
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_kernels_that_others_could_have_written_are_not_loaded(folder, what):
+    half(folder, "8")
+    (file,) = kernels_of(folder)
+    mark = folder / "mark"
+    plant(file, mark)
+    half(folder, "8")  # a file of the user's own is believed
+    assert mark.exists()
+    plant(file, mark)
+    mark.unlink()
+    (file if what == "file" else file.parent).chmod(0o757)
+    count, result, done = half(folder, "8", "8", before="import warnings; warnings.simplefilter('always')\n")
+    assert (count, result) == (1, "[4.0, 4.0]")
+    assert not mark.exists()
+    assert done.stderr.count("CacheWarning") == 1
+    assert f"kernels in {file.parent} are not used: others can write to the {what} (mode 757)" in done.stderr
+    assert "set NUMBA_CACHE_DIR to a folder of your own" in done.stderr
+    doctor = "from numbarnn.cli import main; main(['doctor'])"
+    doctor = run_python(doctor, cwd=folder, path=folder, cache=folder / "cache").stdout
+    # What was compiled took the place of a file; a folder stays as it is, and another one is written to.
+    assert ("NOT TRUSTED" in doctor) is (what == "folder")
+    assert half(folder, "8")[:2] == (0, "[4.0]")
+    assert not mark.exists()
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o444, 0o775, 0o722, 0o777, 0o1777])
+def test_who_may_write_is_read_from_the_mode(tmp_path, mode):
+    for path in (tmp_path / "folder", tmp_path / "file"):
+        path.mkdir() if path.name == "folder" else path.touch()
+        path.chmod(mode)
+        assert ("others can write" in distrust(path)) is bool(mode & 0o022)
+    assert distrust(tmp_path / "none") == ""
+
+
+@posix
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() != 0, reason="only root can give files away")
+def test_who_wrote_is_read_from_the_owner(tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.touch()
+    os.chown(file, 65534, 65534)
+    assert distrust(file) == "the file belongs to user 65534"
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    assert distrust(file) == ""
+    os.chown(file, 0, 0)  # of root, who can do everything anyway
+    assert distrust(file) == ""
+
+
+@posix
+def test_a_link_in_place_of_the_folder_is_not_followed(folder):
+    half(folder, "8")
+    (file,) = kernels_of(folder)
+    file.parent.rename(folder / "elsewhere")
+    file.parent.symlink_to(folder / "elsewhere")
+    count, _, done = half(folder, "8")
+    assert count == 1
+    assert "a symbolic link" in done.stderr
+
+
+@posix
+def test_nobody_else_can_write_to_what_is_kept(folder):
+    """Under a umask of 002, the default of many distributions, new files are writable by the group."""
+    before = "import os; os.umask(0o002)\n"
+    assert half(folder, "8", before=before)[0] == 1
+    (file,) = kernels_of(folder)
+    assert [path.stat().st_mode & 0o022 for path in (file, file.parent)] == [0, 0]
+    assert half(folder, "8", before=before)[0] == 0
 
 
 def test_read_only_install_is_read(warm, tmp_path):
@@ -76,7 +269,7 @@ def test_read_only_install_is_read(warm, tmp_path):
     count, result, _ = counted(cwd=folder, path=folder, HOME=home)
     kept = folder / "numbarnn" / "__pycache__" / "kernels"
     assert count > 0
-    assert list(kept.glob("*.nbi"))
+    assert list(kept.glob(f"*{ENDING}"))
     files = sorted(kept.iterdir())
     assert counted(cwd=folder, path=folder, HOME=home, cache=tmp_path / "new")[:2] == (0, result)
     assert sorted(kept.iterdir()) == files
@@ -121,9 +314,9 @@ class Integrator(NamedTuple):
 """
 
 USE = """
-from numbarnn.kernels import compile as compilation
+from numbarnn.kernels import cache
 compiled = []
-compilation.on_compile.append(compiled.append)
+cache.on_compile.append(compiled.append)
 layer = numbarnn.Recurrent(2, cell=Integrator(), init="uniform(1)", bias=False)
 model = numbarnn.Model([layer], input_size=1, dtype="float64")
 outputs, _ = model.forward(np.ones((1, 5, 1)))

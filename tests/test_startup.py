@@ -13,7 +13,7 @@ import numbarnn
 from numbarnn import doctor
 from numbarnn.cells import CELLS
 from numbarnn.cli import main
-from numbarnn.kernels import compile as compilation
+from numbarnn.kernels import cache
 from numbarnn.kernels.inventory import take_inventory
 from numbarnn.losses import LOSSES
 from numbarnn.optim import OPTIMIZERS
@@ -30,16 +30,16 @@ if hasattr(os, "geteuid") and os.geteuid() == 0:
     data[1] &= ~2
     assert libc.capset(header, data) == 0
 import numpy as np, numbarnn
-from numbarnn.kernels import compile as compilation
-assert not any(os.access(place, os.W_OK) for place in compilation.cache_directories())
+from numbarnn.kernels import cache
+assert not any(os.access(place, os.W_OK) for place in cache.cache_directories())
 try:
-    open(compilation.PACKAGE / "file", "w")
+    open(cache.PACKAGE / "file", "w")
 except PermissionError:
     pass
 else:
     sys.exit("the install can be written to")
 compiled = []
-compilation.on_compile.append(compiled.append)
+cache.on_compile.append(compiled.append)
 warnings.simplefilter("error")
 """
 
@@ -151,7 +151,7 @@ def test_kernels_of_another_processor_are_foreign(tmp_path):
     (place,) = (tmp_path / "cache").iterdir()
     inventory = take_inventory(place)
     assert (inventory.kernels, inventory.foreign, inventory.stale) == (0, int(first[0]), 0)
-    next(place.glob("*.nbi")).write_bytes(b"cut off")
+    next(place.glob("*.nbc")).write_bytes(b"cut off")
     assert take_inventory(place).stale > 0
     report = json.loads(run_python(COMMAND, "doctor", "--json", **common).stdout)
     assert report["processor"]["target"] == "generic"
@@ -160,7 +160,7 @@ def test_kernels_of_another_processor_are_foreign(tmp_path):
 
 
 def test_warmup_says_what_is_wrong(tmp_path, capsys, monkeypatch, model):
-    monkeypatch.setattr(compilation, "writable_directory", lambda: None)
+    monkeypatch.setattr(cache, "writable_directory", lambda: None)
     assert main(["warmup"]) == 1
     assert "set NUMBA_CACHE_DIR" in capsys.readouterr().err
     monkeypatch.undo()
@@ -264,8 +264,8 @@ def test_doctor_knows_processors_that_lack_the_target(monkeypatch):
 
 
 def test_doctor_without_a_place(monkeypatch):
-    monkeypatch.setattr(compilation, "writable_directory", lambda: None)
-    monkeypatch.setattr(compilation, "cache_directories", lambda: [pathlib.Path("/nowhere")])
+    monkeypatch.setattr(cache, "writable_directory", lambda: None)
+    monkeypatch.setattr(cache, "cache_directories", lambda: [pathlib.Path("/nowhere")])
     report = doctor.examine()
     assert "no folder for compiled kernels is writable" in problems(report, False)
     assert "no kernels are cached" in problems(report, False)

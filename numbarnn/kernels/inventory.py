@@ -1,13 +1,12 @@
 """What lies in the folders of compiled kernels."""
 
-import os
 import pathlib
 import sys
 from dataclasses import dataclass
 
 from numba.core.registry import cpu_target
 
-from numbarnn.kernels.compile import _IndexFile, source_stamp
+from numbarnn.kernels.cache import ENDING, distrust, read_entry, stamp
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,9 @@ class Inventory:
     foreign : int
         Compiled from these sources for another processor or Python.
     stale : int
-        Compiled from other sources or by another Numba, or cut off; never read, and safe to delete.
+        Compiled from other sources, by another Numba or with other settings of it, or damaged; never loaded, and safe to delete.
+    distrusted : str
+        Why kernels here, or some of them, are not loaded: somebody else may have written them. Empty where there are none such.
     size : int
         Bytes of all files.
     """
@@ -29,30 +30,29 @@ class Inventory:
     kernels: int
     foreign: int
     stale: int
+    distrusted: str
     size: int
 
 
-def take_inventory(place: pathlib.Path) -> Inventory:
-    """Count what lies in a folder; one that does not exist is empty."""
-    target = cpu_target.target_context.codegen().magic_tuple()
+def take_inventory(folder: pathlib.Path) -> Inventory:
+    """Count what lies in a folder; one that does not exist is empty. Nothing is unpickled."""
+    target = list(cpu_target.target_context.codegen().magic_tuple())
     abi = f"-py{sys.version_info[0]}{sys.version_info[1]}{getattr(sys, 'abiflags', '')}"
-    kernels, foreign, known, size = 0, 0, set(), 0
+    kernels = foreign = stale = size = 0
+    distrusted = distrust(folder)
     try:
-        files = sorted(path for path in place.iterdir() if path.suffix in (".nbi", ".nbc"))
+        files = sorted(path for path in folder.iterdir() if path.suffix in (ENDING, ".nbi"))
     except OSError:
         files = []
-    names = {path.name for path in files if path.suffix == ".nbc"}
     for path in files:
+        entry = read_entry(path)
         size += path.stat().st_size
-        if path.suffix != ".nbi":
-            continue
-        index = _IndexFile(os.fspath(place), path.stem, source_stamp())._load_index()
-        for (_, compiled_for, _), name in index.items():
-            if name not in names:
-                continue
-            known.add(name)
-            if compiled_for == target and path.stem.endswith(abi):
-                kernels += 1
-            else:
-                foreign += 1
-    return Inventory(kernels, foreign, len(names - known), size)
+        if reason := distrust(folder) or distrust(path):
+            distrusted = distrusted or reason
+        elif entry is None or entry.stamp != stamp():
+            stale += 1
+        elif entry.target == target and path.name.rsplit(".", 2)[0].endswith(abi):
+            kernels += 1
+        else:
+            foreign += 1
+    return Inventory(kernels, foreign, stale, distrusted, size)

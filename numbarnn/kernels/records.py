@@ -3,9 +3,10 @@
 A NamedTuple's type selects a kernel's code (`numbarnn.kernels.element`), but functions that users compile and cache
 cannot well take it as an argument: a cache's index would refer to the class and break where that cannot be imported,
 ``numba.prange`` takes no tuple inside a tuple, and nothing in such a type says which version of the sources was
-compiled. The *names of the fields* of a structured array say all of it, and the values of the fields are the options:
+compiled, and with which settings. The *names of the fields* of a structured array say all of it, and the values of the
+fields are the options:
 
-    v<stamp of the sources>, 0 <name of the first class>, 0.<its first option>, ..., 1 <name of the second class>, ...
+    v<stamp>, 0 <name of the first class>, 0.<its first option>, ..., 1 <name of the second class>, ...
 """
 
 import hashlib
@@ -15,7 +16,7 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
-from numbarnn.kernels.compile import PACKAGE, source_stamp
+from numbarnn.kernels.cache import PACKAGE, stamp
 
 # A class of the user's own; its name ends with a hash of its code, so that a changed one is another type.
 OWN = "own:"
@@ -41,7 +42,7 @@ def pack_records(records) -> np.ndarray:
     TypeError
         If an option is not a number.
     """
-    fields, values = [(f"v{source_stamp()[:16]}", np.int8)], [0]
+    fields, values = [(f"v{stamp()[:16]}", np.int8)], [0]
     for place, record in enumerate(records):
         fields.append((f"{place} {_name(type(record))}", np.int8))
         values.append(0)

@@ -24,7 +24,8 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import populate_array
 
-from numbarnn.kernels.compile import KernelCache, jit, source_stamp
+from numbarnn.kernels.cache import KernelCache, stamp
+from numbarnn.kernels.compile import jit
 from numbarnn.kernels.cpu.denormals import FLUSH, apart, exchange
 from numbarnn.kernels.cpu.matmul import ONE, ZERO, multiply
 from numbarnn.kernels.cpu.simd import INDEX, panel_of, panel_width, tile_table
@@ -92,7 +93,7 @@ class StepWeights(NamedTuple):
     Attributes
     ----------
     cells : structured array
-        The records of the model's cells, each once, and the version of this package's sources; see
+        The records of the model's cells, each once, and the stamp of this package's sources and their compiler; see
         `numbarnn.kernels.records`.
     program : int64 array
         Which layers there are, and where their numbers lie.
@@ -105,17 +106,17 @@ class StepWeights(NamedTuple):
     values: np.ndarray
 
     def __reduce__(self):
-        made_for = self.values.dtype.str, panel_width(self.values.dtype), source_stamp()
+        made_for = self.values.dtype.str, panel_width(self.values.dtype), stamp()
         return _revived, (tuple(self), made_for)
 
 
 def _revived(arrays, made_for):
     """Return weights that were pickled, with the addresses of this process."""
     dtype, *made_by = made_for
-    if made_by != [panel_width(dtype), source_stamp()]:
+    if made_by != [panel_width(dtype), stamp()]:
         raise RuntimeError(
-            "these step weights were packed for another processor or by another version of numbarnn; pickle the model instead, and "
-            "call numbarnn.step_function where the weights are used"
+            "these step weights were packed for another processor, or by another version of numbarnn or Numba, or with other "
+            "settings of Numba; pickle the model instead, and call numbarnn.step_function where the weights are used"
         )
     weights = StepWeights(*arrays)
     table = tile_table(dtype)

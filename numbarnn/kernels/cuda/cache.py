@@ -1,4 +1,4 @@
-"""The cache on disk of kernels for CUDA: the rules of `numbarnn.kernels.compile` for numba-cuda's machine code.
+"""The cache on disk of kernels for CUDA: the rules of `numbarnn.kernels.cache` for numba-cuda's machine code.
 
 Entries lie in a folder ``cuda`` of their own. Not imported in the simulator, which compiles nothing.
 """
@@ -6,25 +6,20 @@ Entries lie in a folder ``cuda`` of their own. Not imported in the simulator, wh
 import types
 
 import numba_cuda
-from numba.cuda.core.caching import IndexDataCacheFile
 from numba.cuda.dispatcher import CUDACache, CUDACacheImpl
 
-from numbarnn.kernels.compile import Placed, Placeless, Suspicious
+from numbarnn.kernels.cache import PackageLocator, StampedCache
 
 
-class _IndexFile(Suspicious, IndexDataCacheFile):
+class _Impl(PackageLocator, CUDACacheImpl):
     pass
 
 
-class _Impl(Placeless, CUDACacheImpl):
-    pass
-
-
-class KernelCache(Placed, CUDACache):
+class KernelCache(StampedCache, CUDACache):
     """The cache of one kernel for one type of numbers."""
 
     folder = "cuda"
-    _impl_class, _file_class = _Impl, _IndexFile
+    _impl_class = _Impl
 
     def __init__(self, py_func):
         super().__init__(py_func)
@@ -33,6 +28,9 @@ class KernelCache(Placed, CUDACache):
     def _index_key(self, sig, codegen):
         # What numba-cuda pickles of a closure differs from process to process when that holds functions.
         return sig, codegen.magic_tuple(), (numba_cuda.__version__, *_parameters(self._py_func))
+
+    def _variant(self):
+        return _parameters(self._py_func)
 
     def mark_launch_config_sensitive(self):
         """Say that code which depends on blocks and threads cannot be kept; no kernel's here does."""

@@ -38,7 +38,7 @@ import sys
 import numpy as np
 from numba import config, cuda
 
-from numbarnn.kernels.compile import own_record
+from numbarnn.kernels.compile import own_record, uninterrupted
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 if SIMULATED:
@@ -98,7 +98,7 @@ class Kernel:
         """Return the compiled kernel, from the disk where it is there."""
         # A class from elsewhere would be part of the index on disk, and break it where that cannot be imported.
         kept = record is None or own_record(record)
-        return self.dispatcher(real, kept).compile(self.signature(real, record))
+        return uninterrupted(self.dispatcher(real, kept).compile)(self.signature(real, record))
 
     def __call__(self, blocks, threads: int, *arguments, dynamic: int = 0) -> None:
         """Launch the kernel; nothing waits for it."""

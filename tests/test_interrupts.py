@@ -1,0 +1,222 @@
+"""Ctrl-C at every point: no hang, no half-done work, and one line where it has to wait."""
+
+import os
+import random
+import signal
+import threading
+import time
+
+import pytest
+from processes import run_python
+
+from numbarnn import parallel
+from numbarnn.kernels import cache
+from numbarnn.kernels.compile import jit
+from numbarnn.kernels.interrupts import DeferredInterrupt
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs signals that POSIX has")
+
+
+@pytest.fixture(autouse=True)
+def python_handler():
+    """Let Ctrl-C raise, whatever runs the tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_deferred_until_the_block_ends():
+    done = []
+
+    def block():
+        with DeferredInterrupt():
+            signal.raise_signal(signal.SIGINT)
+            done.append("after the signal")
+
+    with pytest.raises(KeyboardInterrupt):
+        block()
+    assert done == ["after the signal"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_every_signal_reaches_the_handler_of_before():
+    heard = []
+    signal.signal(signal.SIGINT, lambda *_: heard.append(True))
+    with DeferredInterrupt():
+        with DeferredInterrupt():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        assert not heard
+    assert len(heard) == 2
+
+
+def test_an_error_in_the_block_comes_out():
+    with pytest.raises(ZeroDivisionError), DeferredInterrupt():
+        raise ZeroDivisionError
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
+def test_what_python_does_not_handle_stays(handler):
+    signal.signal(signal.SIGINT, handler)
+    with DeferredInterrupt():
+        assert signal.getsignal(signal.SIGINT) == handler
+
+
+def test_other_threads_are_left_alone():
+    seen = []
+
+    def block():
+        with DeferredInterrupt():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=block)
+    thread.start()
+    thread.join()
+    assert seen == [signal.default_int_handler]
+
+
+@pytest.mark.parametrize("thread", ["caller", "worker"])
+def test_a_kernel_is_compiled_before_the_interrupt(monkeypatch, capsys, tmp_path, thread):
+    """Twice Ctrl-C while a kernel compiles: one line, and the kernel is there afterwards."""
+    parallel.run([lambda: None, lambda: None])  # has kernels of its own
+
+    @jit
+    def square(x):
+        return x * x
+
+    monkeypatch.setattr(cache, "cache_directories", lambda: [tmp_path])
+
+    def press(_):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)  # Python's handler runs in the main thread, in a moment
+
+    monkeypatch.setattr(cache, "on_compile", [press])
+    jobs = [lambda: square(3)] if thread == "caller" else [lambda: time.sleep(0.1), lambda: square(3)]
+    with pytest.raises(KeyboardInterrupt):
+        parallel.run(jobs)
+    assert len(square.overloads) == 1
+    # A worker's compilation is not interrupted anyway: the caller waits for it.
+    assert capsys.readouterr().err.count("Ctrl-C was heard") == (thread == "caller")
+    parallel.run([lambda: square(3)])
+    assert len(square.overloads) == 1
+
+
+@pytest.mark.parametrize("way", ["SIGINT", "SIGALRM"])
+def test_interrupts_at_any_point_of_waiting(way):
+    """A thousand of them while two threads work, as Ctrl-C or raised by another signal's handler: each ends its run, none hangs."""
+
+    armed = [False]
+
+    def interrupt(*_):
+        if armed[0]:
+            armed[0] = False
+            raise KeyboardInterrupt
+
+    number = getattr(signal, way)
+    before = signal.signal(number, interrupt)
+    generator, stop = random.Random(0), threading.Event()
+
+    def press():
+        while not stop.is_set():
+            time.sleep(generator.uniform(0.0002, 0.002))
+            os.kill(os.getpid(), number)
+
+    begun, ended = [0, 0], [0, 0]
+
+    def job(which):
+        begun[which] += 1
+        time.sleep(1e-4)
+        ended[which] += 1
+
+    jobs, hits, pressing = [lambda: job(0), lambda: job(1)], 0, threading.Thread(target=press)
+    pressing.start()
+    while hits < 1000:
+        try:
+            armed[0] = True
+            while True:
+                parallel.run(jobs)
+        except KeyboardInterrupt:
+            hits += 1
+    stop.set()
+    pressing.join()
+    signal.signal(number, before)
+    assert not [worker for worker in parallel._workers if worker.job is not None]
+    assert begun[1] == ended[1]  # nothing is cut off in a worker
+    seen = []
+    parallel.run([lambda n=n: seen.append((n, threading.get_ident())) for n in range(2)])
+    assert len({ident for _, ident in seen}) == 2  # the pool is free
+
+
+AWKWARD = """
+import faulthandler, time
+from numbarnn import parallel
+faulthandler.dump_traceback_later(30, exit=True)
+jobs = [lambda: None, lambda: time.sleep(0.05)]
+parallel.run(jobs)
+(worker,) = parallel._workers
+
+class Lock:
+    left, lock = 3, worker.done
+
+    def acquire(self):
+        self.lock.acquire()
+        if self.left:
+            self.left -= 1
+            raise KeyboardInterrupt
+
+    def release(self):
+        self.lock.release()
+
+worker.done = Lock()
+for _ in range(3):
+    try:
+        parallel.run(jobs)
+    except KeyboardInterrupt:
+        print("interrupted", worker.job)
+parallel.run(jobs)
+"""
+
+
+def test_an_interrupt_right_after_a_worker_was_done(tmp_path):
+    """The lock is taken, and the next line never reached."""
+    done = run_python(AWKWARD, cwd=tmp_path, cache=os.environ.get("NUMBA_CACHE_DIR"))
+    assert done.stdout == 3 * "interrupted None\n"
+
+
+TRAIN = """
+import os, signal, sys, threading, time
+from numbarnn import parallel
+from numbarnn.cli import main
+parallel.GRAIN = 1
+
+def press():
+    ready.wait()
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.02)
+
+ready, run = threading.Event(), parallel.run
+
+def noted(jobs):
+    count[0] += 1
+    if count[0] == int(sys.argv[2]):
+        ready.set()
+    run(jobs)
+
+count, parallel.run = [0], noted
+threading.Thread(target=press, daemon=True).start()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main(["train", sys.argv[1], "--hidden-size", "16", "--epochs", "500"]))
+"""
+
+
+@pytest.mark.parametrize("run", [1, 400])
+def test_two_interrupts_end_the_training_command(tmp_path, run):
+    """While kernels compile, and in the middle of training: it ends, with the file written or with Ctrl-C's exit status."""
+    text = tmp_path / "text"
+    text.write_text("the quick brown fox jumps over the lazy dog. " * 60)
+    done = run_python(TRAIN, text, run, cwd=tmp_path, cache=os.environ.get("NUMBA_CACHE_DIR"), check=False)
+    assert done.returncode in (0, 130), done.stderr
+    assert "Traceback" not in done.stderr
