@@ -10,7 +10,8 @@ import json
 import os
 import pathlib
 import re
-import tempfile
+import stat
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,18 +55,28 @@ def _plain(value):
 
 
 def replace(path: str | os.PathLike, content: bytes) -> None:
-    """Write a file beside its goal, bring it to the disk, and rename it."""
+    """Write a file beside its destination, bring it to the disk, and rename it.
+
+    A new file has the permissions that the umask leaves; one that was there keeps its own, and its owner where the system allows.
+    """
     path = pathlib.Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        before = path.stat()
+    except FileNotFoundError:
+        before = None
+    # Open to nobody until it has the permissions of the file before it.
+    mode = 0o666 if before is None else 0o600
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files private; a saved model has the permissions of any new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
+        if before is not None:
+            with contextlib.suppress(OSError, AttributeError):  # not ours to give away, or no such thing here
+                os.chown(temporary, before.st_uid, before.st_gid)
+            os.chmod(temporary, stat.S_IMODE(before.st_mode))
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -104,7 +104,7 @@ class Moments:
             (Trainer, "_train_chunk"),
             (optim.Optimizer, "update"),
             (Trainer, "evaluate"),
-            (io.tempfile, "mkstemp"),
+            (io.os, "open"),
             (io.os, "fsync"),
             (io.os, "replace"),
         ):

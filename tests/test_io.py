@@ -84,11 +84,42 @@ def test_saving_replaces_and_leaves_nothing_behind(saved):
     assert os.listdir(path.parent) == [path.name]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="POSIX permissions")
-def test_permissions_are_those_of_a_new_file(saved):
-    other = saved[1].with_name("other")
-    other.write_text("")
-    assert stat.S_IMODE(saved[1].stat().st_mode) == stat.S_IMODE(other.stat().st_mode)
+posix = pytest.mark.skipif(os.name != "posix", reason="POSIX permissions")
+
+
+@posix
+@pytest.mark.parametrize("mask", [0o022, 0o002, 0o077])
+def test_permissions_are_those_of_a_new_file(saved, mask):
+    other, model = saved[1].with_name("other"), saved[1].with_name("model")
+    before = os.umask(mask)
+    try:
+        other.write_text("")
+        saved[0].save(model)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(model.stat().st_mode) == stat.S_IMODE(other.stat().st_mode) == 0o666 & ~mask
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o400])
+def test_a_file_that_is_replaced_keeps_its_permissions(saved, mode, monkeypatch):
+    model, path = saved
+    path.chmod(mode)
+    replace, modes = os.replace, []
+
+    def looked_at(temporary, to):
+        modes.append(stat.S_IMODE(os.stat(temporary).st_mode))
+        replace(temporary, to)
+
+    monkeypatch.setattr(os, "replace", looked_at)
+    # The umask is that of all threads: while it was changed, the files of others were open to everybody.
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the umask was changed"))
+    if os.geteuid() == 0:
+        os.chown(path, 65534, 65534)
+    owner = path.stat().st_uid
+    model.save(path)
+    assert modes == [mode]
+    assert (stat.S_IMODE(path.stat().st_mode), path.stat().st_uid) == (mode, owner)
 
 
 def test_failed_save_keeps_the_old_file(saved, monkeypatch):
@@ -171,14 +202,14 @@ def test_kinds_do_not_mix(saved):
 
 
 def test_loading_executes_nothing(saved):
-    """No pickle anywhere: the reader is safetensors and JSON."""
+    """No pickle anywhere: the reader is safetensors and JSON. (Compiled kernels are pickles: tests/test_cache.py.)"""
     import pathlib
 
     package = pathlib.Path(numbarnn.__file__).parent
     users = {
         p.name for p in package.rglob("*.py") if "import pickle" in p.read_text() or "pickle.load" in p.read_text()
     }
-    assert users == set()
+    assert users == {"cache.py"}
 
 
 def test_files_of_other_programs(tmp_path):
