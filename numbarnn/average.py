@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn import parallel
+from numbarnn.checks import check_flat, check_real
 from numbarnn.kernels.cpu import optim as kernels
 
 
@@ -47,7 +48,16 @@ def make_average(value) -> EMA | None:
 
 
 def blend(values: np.ndarray, others: np.ndarray, keep: float, add: float, n_threads: int = 1) -> None:
-    """Set values = keep values + add others, for flat arrays of one dtype."""
+    """Set values = keep values + add others, for flat arrays of one dtype.
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        If sizes or dtypes differ, an array is not C-contiguous or `values` read-only, or a factor is not a finite number.
+    """
+    check_flat(values, "values")
+    check_flat(others, "others", values, writable=False)
+    keep, add, n_threads = check_real(keep, "keep"), check_real(add, "add"), parallel.check_threads(n_threads)
     factors = values.dtype.type(keep), values.dtype.type(add)
     cuts = parallel.shares(values.size, values.size * 2.0, n_threads)
     parallel.run([functools.partial(kernels.blend, values, others, *factors, *cut) for cut in cuts])

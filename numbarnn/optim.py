@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 
 from numbarnn import parallel
+from numbarnn.checks import check_flat, check_integer, check_real
+from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu import optim as kernels
 
 # What a step costs for one weight in multiply-adds: 2 ns where a core does 40 a ns.
@@ -64,13 +66,35 @@ class Optimizer:
         Parameters
         ----------
         weights, gradient : (n,) arrays of one float dtype
+            C-contiguous.
         arrays : list of (n,) arrays
             From `start`.
         step : int
             1 for the first step.
         rate : float
             Learning rate of this step.
+        n_threads : int, optional
+            None: as many as there are processors. Results do not depend on it.
+
+        Raises
+        ------
+        ShapeError, TypeError, ValueError
+            If sizes or dtypes differ, an array is not C-contiguous or read-only, or a number is out of range; nothing is changed
+            then.
         """
+        check_flat(weights, "weights")
+        check_flat(gradient, "gradient", weights, writable=False)
+        if len(arrays) != self.arrays:
+            raise ShapeError(
+                f"arrays of {type(self).__name__} must be {self.arrays}, as start returns them, got {len(arrays)}"
+            )
+        for number, array in enumerate(arrays):
+            check_flat(array, f"arrays[{number}]", weights)
+        step, rate, n_threads = (
+            check_integer(step, "step", 1),
+            check_real(rate, "rate"),
+            parallel.check_threads(n_threads),
+        )
         cuts = parallel.shares(weights.size, weights.size * COST, n_threads)
         parallel.run(
             [lambda lo=lo, hi=hi: self._update(weights, gradient, arrays, step, rate, lo, hi) for lo, hi in cuts]
@@ -82,7 +106,8 @@ class Optimizer:
 
     def _update(self, weights, gradient, arrays, step, rate, lo, hi):
         t = weights.dtype.type
-        numbers = (number if isinstance(number, bool) else t(number) for number in self.numbers(step, rate))
+        with np.errstate(over="ignore"):  # a rate beyond float32 makes infinite weights, which the caller finds
+            numbers = [number if isinstance(number, bool) else t(number) for number in self.numbers(step, rate)]
         getattr(kernels, self.kernel)(weights, gradient, *arrays, *numbers, lo, hi)
 
     def config(self) -> dict:
@@ -245,7 +270,14 @@ def make_optimizer(value) -> Optimizer:
 
 
 def norm(gradient: np.ndarray) -> float:
-    """Return the Euclidean norm of a flat gradient, summed in float64."""
+    """Return the Euclidean norm of a flat gradient, summed in float64.
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        If it is not a flat, C-contiguous array of float32 or float64.
+    """
+    check_flat(gradient, "gradient", writable=False)
     return math.sqrt(kernels.sum_of_squares(gradient))
 
 
@@ -258,7 +290,14 @@ def clip_by_norm(gradient: np.ndarray, limit: float, length: float | None = None
     limit : float
     length : float, optional
         The norm, if it is known already.
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        If the gradient is not a flat, C-contiguous, writable array of float32 or float64, or `limit` is not a number >= 0.
     """
+    check_flat(gradient, "gradient")
+    limit = check_real(limit, "limit", 0.0)
     length = norm(gradient) if length is None else length
     factor = limit / (length + 1e-6)
     if factor < 1.0:
@@ -266,7 +305,15 @@ def clip_by_norm(gradient: np.ndarray, limit: float, length: float | None = None
 
 
 def clip_by_value(gradient: np.ndarray, limit: float) -> None:
-    """Limit every entry of a gradient in place to [-limit, limit]."""
+    """Limit every entry of a gradient in place to [-limit, limit]; NaN stays NaN.
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        As `clip_by_norm`.
+    """
+    check_flat(gradient, "gradient")
+    limit = check_real(limit, "limit", 0.0)
     kernels.clamp(gradient, gradient.dtype.type(limit))
 
 

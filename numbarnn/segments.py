@@ -23,7 +23,7 @@ class SegmentCrossEntropy(Loss):
     """E = -log softmax(mean of the logits of a segment)[class], in nats; the mean is over segments, as `reduction` says.
 
     Targets are integers (samples, time steps): at every step of a segment ``2 * class``, plus 1 at its first; -1 at steps of none.
-    The weight of a segment is that of its sample, or of its first step.
+    A segment has no gaps and lies in one sample. The weight of a segment is that of its sample, or of its first step.
 
     Parameters
     ----------
@@ -35,6 +35,7 @@ class SegmentCrossEntropy(Loss):
     _own: SoftmaxCrossEntropy = field(init=False, repr=False, compare=False)
 
     name = "segment_cross_entropy"
+    by_step = False
 
     def __post_init__(self):
         object.__setattr__(self, "_own", SoftmaxCrossEntropy(self.class_weight))
@@ -42,12 +43,8 @@ class SegmentCrossEntropy(Loss):
     def value_and_gradient(
         self, call: Call, outputs: Rows, target, layout: Layout, reduction="mean", sample_weight=None
     ):
-        codes = np.asarray(target)
         shape = (layout.samples, layout.steps)
-        if codes.shape != shape or codes.dtype.kind not in "iu":
-            raise ShapeError(f"target must be integers of shape {shape}, got {codes.dtype} {codes.shape}")
-        codes = np.where(np.arange(layout.steps) < layout.unsort(layout.lengths)[:, None], codes, NO_SEGMENT)
-        codes = layout.sort(codes)
+        codes = layout.sort(_check_codes(target, shape, layout.unsort(layout.lengths)))
         inside = codes >= 0
         first = inside & (codes % 2 == 1)
         counts = np.bincount(np.cumsum(first)[inside.reshape(-1)] - 1, minlength=np.count_nonzero(first))
@@ -97,6 +94,30 @@ class SegmentCrossEntropy(Loss):
             ),
         )  # fmt: skip
         return value, gradient, total
+
+
+def _check_codes(target, shape, lengths):
+    """Return targets of `SegmentCrossEntropy`, `NO_SEGMENT` past each length; raise unless every segment has a beginning."""
+    codes = np.asarray(target)
+    if codes.dtype.kind not in "iu":
+        raise TypeError(f"target must be integers, got dtype {codes.dtype}")
+    if codes.shape != shape:
+        raise ShapeError(f"target must have shape {shape}: (samples, time steps), got {codes.shape}")
+    codes = np.where(np.arange(shape[1]) < lengths[:, None], codes.astype(np.int64), NO_SEGMENT)
+    before = np.full(shape, NO_SEGMENT)
+    before[:, 1:] = codes[:, :-1]
+    # The kernels count a segment's steps from its first on, so a step without one would count for a segment elsewhere.
+    lost = (codes >= 0) & (codes % 2 == 0) & (before // 2 != codes // 2)
+    wrong = lost | (codes < NO_SEGMENT)
+    if wrong.any():
+        sample, step = np.argwhere(wrong)[0]
+        code = codes[sample, step]
+        what = f"a segment of class {code // 2} goes on, but none has begun" if lost[sample, step] else "not a code"
+        raise ValueError(
+            f"target[{sample}, {step}] is {code}: {what}; a segment is 2 * class + 1 at its first step and 2 * class at those that "
+            "follow without a gap, and -1 stands where there is none"
+        )
+    return codes
 
 
 def check_segments(segments, lengths: np.ndarray) -> Ragged:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import naive
 import numpy as np
@@ -635,6 +636,88 @@ def test_norm_of_large_and_small_numbers(dtype):
     # The squares of these overflow or vanish in float32; the sum is taken in float64.
     assert_close(norm(np.array([3e20, 4e20], dtype)), 5e20, 1e-6)
     assert_close(norm(np.array([3e-30, 4e-30], dtype)), 5e-30, 1e-6)
+
+
+# What compiled code would read or write past the end of an array
+
+COUNT = 20
+READ_ONLY = np.ones(COUNT)
+READ_ONLY.flags.writeable = False
+BAD_ARRAYS = {
+    "short": (np.ones(COUNT - 1), ShapeError, r"must have shape \(20,\), got \(19,\)"),
+    "long": (np.ones(COUNT + 1), ShapeError, r"must have shape \(20,\), got \(21,\)"),
+    "matrix": (np.ones((4, 5)), ShapeError, r"must be flat.*got shape \(4, 5\)"),
+    "float32": (np.ones(COUNT, np.float32), TypeError, "must have dtype float64, got float32"),
+    "integers": (np.ones(COUNT, int), TypeError, "float32 or float64, got an array of int64"),
+    "half": (np.ones(COUNT, np.float16), TypeError, "float32 or float64, got an array of float16"),
+    "bytes": (np.ones(COUNT, ">f8"), TypeError, "float32 or float64, got an array of >f8"),
+    "list": ([1.0] * COUNT, TypeError, "float32 or float64, got list"),
+    "none": (None, TypeError, "float32 or float64, got NoneType"),
+    "strided": (np.ones(2 * COUNT)[::2], ValueError, r"must be C-contiguous, got strides \(16,\)"),
+    "reversed": (np.ones(COUNT)[::-1], ValueError, r"must be C-contiguous, got strides \(-8,\)"),
+    "read-only": (READ_ONLY, ValueError, "is changed in place, but is read-only"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ARRAYS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_updates_of_arrays_that_differ_are_refused(name, case):
+    bad, error, message = BAD_ARRAYS[case]
+    optimizer = OPTIMIZERS[name]()
+    arrays = optimizer.start(COUNT, np.float64)
+    for place in range(1 if case in ("short", "long", "float32") else 0, 2 + optimizer.arrays):
+        if place == 1 and case == "read-only":
+            continue  # a gradient is only read
+        given = [np.ones(COUNT), np.ones(COUNT), *(array.copy() for array in arrays)]
+        given[place] = bad
+        before = [np.array(array) for array in given]
+        named = ("weights", "gradient", "arrays[0]", "arrays[1]")[place]
+        with pytest.raises(error, match=re.escape(named) + ".*" + message):
+            optimizer.update(given[0], given[1], given[2:], 1, 0.1)
+        for array, old in zip(given, before, strict=True):
+            assert_same_bits(np.array(array), old)
+    with pytest.raises(
+        ShapeError, match=f"must be {optimizer.arrays}, as start returns them, got {optimizer.arrays + 1}"
+    ):
+        optimizer.update(np.ones(COUNT), np.ones(COUNT), [*arrays, np.ones(COUNT)], 1, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("step", "rate", "message"),
+    [
+        (0, 0.1, "step must be an integer >= 1"),
+        (1.0, 0.1, "step must be an integer, got 1.0"),
+        (1, math.nan, "rate must be finite"),
+    ],
+)
+def test_numbers_of_an_update(step, rate, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        Adam().update(np.ones(3), np.ones(3), Adam().start(3, float), step, rate)
+
+
+@pytest.mark.parametrize("case", BAD_ARRAYS)
+def test_averages_and_limits_of_arrays_that_differ_are_refused(case):
+    bad, error, message = BAD_ARRAYS[case]
+    if case != "read-only":
+        with pytest.raises(error, match="others .*" + message):
+            blend(np.ones(COUNT), bad, 0.5, 0.5)
+    if case in ("short", "long", "float32"):  # right where nothing else says the size
+        return
+    with pytest.raises(error, match="values .*" + message):
+        blend(bad, np.ones(COUNT), 0.5, 0.5)
+    for clip in (clip_by_norm, clip_by_value):
+        with pytest.raises(error, match="gradient .*" + message):
+            clip(bad, 1.0)
+    if case != "read-only":
+        with pytest.raises(error, match="gradient .*" + message):
+            norm(bad)
+
+
+@pytest.mark.parametrize("limit", [math.nan, math.inf, -1.0, "1", None, True])
+def test_limits_are_numbers(limit):
+    for clip in (clip_by_norm, clip_by_value):
+        with pytest.raises((ValueError, TypeError), match="limit must be"):
+            clip(np.ones(3), limit)
 
 
 # Schedules

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from conftest import DTYPES, TOLERANCE, assert_close, assert_same_bits, check_gradients, normal
 
-from numbarnn import LSTM, Dense, Dropout, EmbeddingBag, Model, Pool
+from numbarnn import LSTM, RNN, Dense, Dropout, EmbeddingBag, Model, Pool
 from numbarnn.batch import Call, Layout
 from numbarnn.data import Ragged
 from numbarnn.errors import ShapeError, TokenError
@@ -202,6 +202,45 @@ def test_segments_of_one_step_are_labelled_steps():
     nothing = SegmentCrossEntropy().value_and_gradient(call, rows, np.full((2, 5), -1), layout)
     assert (nothing[0], nothing[2]) == (0, 0)
     assert not nothing[1].values.any()
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        ([[3, 2, -1, 1, 0], [0, 0, 0, 0, 0]], r"target\[1, 0\] is 0: a segment of class 0 goes on, but none has begun"),
+        ([[3, 2, -1, 2, -1], [1, 0, 0, 0, 0]], r"target\[0, 3\] is 2: a segment of class 1 goes on"),
+        ([[3, 2, 0, -1, -1], [1, 0, 0, 0, 0]], r"target\[0, 2\] is 0: a segment of class 0 goes on"),
+        ([[3, 2, 3, -2, -1], [1, 0, 0, 0, 0]], r"target\[0, 3\] is -2: not a code"),
+        # What one sample begins does not go on in the next, and a step past the end begins nothing.
+        ([[-1, -1, -1, -1, 1], [0, 0, 0, 0, 0]], r"target\[1, 0\] is 0"),
+    ],
+)
+@pytest.mark.parametrize("kind", [np.int64, np.int8])
+def test_steps_of_a_segment_without_a_beginning_are_refused(codes, message, kind):
+    """They would count for a segment elsewhere, of which the kernels would read and write more steps than there are."""
+    model = Model([RNN(4), Dense(3)], input_size=2)
+    x, target = normal(0, 2, 5, 2), np.array(codes, kind)
+    with pytest.raises(ValueError, match=message):
+        model.loss_and_grad(x, target, SegmentCrossEntropy())
+    with pytest.raises(ValueError, match=message):
+        model.fit(x, target, loss=SegmentCrossEntropy(), epochs=1, verbose=0)
+    # Past the end of a sample anything may stand.
+    lengths = [2, 4] if target[0, 2] == -1 else [2, 5]
+    if target[1, 0] > 0:
+        value, _ = model.loss_and_grad(x, target, SegmentCrossEntropy(), lengths)
+        assert np.isfinite(value)
+
+
+def test_targets_of_segments_are_integers_of_every_step():
+    model, x = Model([RNN(4), Dense(3)], input_size=2), normal(0, 2, 5, 2)
+    with pytest.raises(TypeError, match="target must be integers, got dtype float64"):
+        model.loss_and_grad(x, np.ones((2, 5)), SegmentCrossEntropy())
+    with pytest.raises(ShapeError, match=r"target must have shape \(2, 5\).*got \(2, 4\)"):
+        model.loss_and_grad(x, np.ones((2, 4), int), SegmentCrossEntropy())
+    with pytest.raises(TokenError, match="the model has 3 classes"):
+        model.loss_and_grad(x, np.full((2, 5), 7), SegmentCrossEntropy())
+    with pytest.raises(ValueError, match="segment_cross_entropy is that of a whole sequence"):
+        model.fit(x, np.ones((2, 5), int), loss=SegmentCrossEntropy(), tbptt=2, verbose=0)
 
 
 def test_forms_of_segments():
