@@ -257,7 +257,7 @@ def state_of(trainer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     numbers = {"epoch": trainer.epoch, "step": trainer.step, "passes": trainer.passes}
     numbers["pending"] = {"count": pending.count, "loss": pending.loss, "weight": pending.weight}
     numbers["measures"] = dataclasses.asdict(trainer.measures)
-    arrays = {f"model.{name}": values for name, values in trainer.model.params.items()}
+    arrays = {f"model.{name}": values for name, values in trainer.model.params.for_file().items()}
     arrays |= {f"optimizer.{place}": array for place, array in enumerate(trainer.arrays)}
     if trainer.average is not None:
         arrays["average"] = trainer.average
@@ -298,6 +298,7 @@ def set_state(trainer, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarr
         model.params.load({name: arrays[f"model.{name}"] for name in model.params})
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ModelFileError(f"the checkpoint cannot be understood: {error!r}") from None
+    model.loss = trainer.loss
     trainer.epoch, trainer.step, trainer.passes = epoch, step, passes
     trainer.arrays, trainer.average, trainer.state = moments, average, state
     trainer.pending.count, trainer.pending.loss, trainer.pending.weight = count, loss, weight

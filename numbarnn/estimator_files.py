@@ -70,7 +70,7 @@ def describe(estimator) -> tuple[dict, dict[str, np.ndarray]]:
         "history": {"records": history.records, "stopped": history.stopped, "best": history.best},
         "model": estimator.model_.description(),
     }
-    return about, arrays | {f"model.{name}": values for name, values in estimator.model_.params.items()}
+    return about, arrays | {f"model.{name}": values for name, values in estimator.model_.params.for_file().items()}
 
 
 def restore(cls, description, arrays, device="cpu"):

@@ -351,7 +351,7 @@ class Forecaster(EvaluatedForecasts):
             "clock": dataclasses.asdict(self._clock),
             "model": self.model_.description(),
         }
-        arrays = {f"model.{name}": values for name, values in self.model_.params.items()}
+        arrays = {f"model.{name}": values for name, values in self.model_.params.for_file().items()}
         arrays |= {
             "scaler.center": self.scaler_.center_,
             "scaler.scale": self.scaler_.scale_,

@@ -468,7 +468,7 @@ class LanguageModel:
         """Write the model and its vocabulary to a safetensors file, beside the goal first and then renamed."""
         model = self._fitted()
         about = {"cell": self.cell, "vocabulary": self.vocabulary.description(), "seed": self.seed} | self._about()
-        io.write(path, self.KIND, about | {"model": model.description()}, dict(model.params))
+        io.write(path, self.KIND, about | {"model": model.description()}, model.params.for_file())
 
     def _about(self):
         """Return what a file keeps of the model beside cell, vocabulary and seed, as options of the class."""

@@ -6,7 +6,7 @@ part of the loss. Rows past a sample's length never count.
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -36,11 +36,19 @@ def loss(name: str):
 class Loss:
     """Base of the losses. ``_kernel`` takes (outputs, row, columns, targets, weights, scale, values, gradient, first, last).
 
-    `by_step` says whether the loss is a sum over steps, so that a sequence may be cut into chunks.
+    Attributes
+    ----------
+    name : str
+    by_step : bool
+        Whether the loss is a sum over steps, so that a sequence may be cut into chunks.
+    output_activation : str or None
+        What makes probabilities of the outputs, which are logits: "softmax" (one class of many) or "sigmoid" (each output a
+        question of its own). None: the outputs are values.
     """
 
     name = "loss"
     by_step = True
+    output_activation = "softmax"
 
     def targets(self, target, outputs: Rows, layout: Layout, dtype) -> np.ndarray:
         """Check a target and return it by rows, as the kernel wants it."""
@@ -212,6 +220,8 @@ class SoftmaxCrossEntropy(Loss):
 class _OfNumbers(Loss):
     """Base of the losses whose targets are numbers in the shape of the outputs."""
 
+    output_activation = None
+
     def targets(self, target, outputs: Rows, layout: Layout, dtype) -> np.ndarray:
         target = np.asarray(target)
         if target.dtype.kind not in "fiub":
@@ -303,6 +313,8 @@ class BinaryCrossEntropy(_OfNumbers):
     """
 
     pos_weight: float | tuple[float, ...] | None = None
+
+    output_activation = "sigmoid"
 
     def __post_init__(self):
         if self.pos_weight is not None:
@@ -442,6 +454,28 @@ def _not_negative(name, values):
     if not all(math.isfinite(number) and number >= 0 for number in numbers):
         raise ValueError(f"{name} must be finite and not negative, got {values!r}")
     return numbers
+
+
+def loss_config(loss: Loss | None) -> dict | None:
+    """Return name and options of a loss of `LOSSES` as JSON values; None of any other, which a file cannot hold."""
+    if loss is None or LOSSES.get(loss.name) is not type(loss):
+        return None
+    return {"type": loss.name, **asdict(loss)}
+
+
+def loss_from_config(config) -> Loss | None:
+    """Return the loss of a `loss_config`, None where none of that name is registered.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it is no such thing.
+    """
+    if config is None:
+        return None
+    options = dict(config)
+    name = options.pop("type")
+    return LOSSES[name](**options) if name in LOSSES else None
 
 
 def make_loss(value) -> Loss:

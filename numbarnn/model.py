@@ -8,6 +8,7 @@ from numbarnn.data.batches import make_source
 from numbarnn.errors import ModelFileError
 from numbarnn.history import History
 from numbarnn.layers import LAYERS
+from numbarnn.losses import loss_config, loss_from_config
 from numbarnn.network import Network
 from numbarnn.trainer import Trainer
 
@@ -44,6 +45,8 @@ class Model(Network):
     layers : tuple of Layer
     names : tuple of str
         Name of each layer, the prefix of its parameters.
+    loss : Loss or None
+        What the model was last trained with; `predict_proba` follows it, and files keep it.
 
     Notes
     -----
@@ -196,15 +199,24 @@ class Model(Network):
             "input_size": self.signals[0].size,
             "dtype": self.dtype.name,
             "seed": self.seed,
+            "loss": loss_config(self.loss),
+            "output_activation": self.output_activation,
         }
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the model to a safetensors file, beside the goal first and then renamed.
+        """Write the model to a safetensors file, beside its destination first and then renamed.
 
         The file holds the parameters under their names, which `safetensors` reads in any framework, and the
-        architecture as JSON in its metadata.
+        architecture and the loss of training as JSON in its metadata. A file that is replaced keeps its permissions.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; what was there stays.
+        ValueError
+            If a parameter is NaN or infinite.
         """
-        io.write(path, "model", self.description(), dict(self.params))
+        io.write(path, "model", self.description(), self.params.for_file())
 
     @classmethod
     def from_description(cls, description: dict[str, Any], arrays, device: str = "cpu") -> "Model":
@@ -224,6 +236,15 @@ class Model(Network):
             model.load_state_dict(arrays)
         except (KeyError, ValueError) as error:
             raise ModelFileError(f"the file's parameters do not fit its description: {error.args[0]}") from None
+        try:
+            model.loss = loss_from_config(description.get("loss"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(f"the file's description of the loss cannot be understood: {error!r}") from None
+        model._activation = description.get("output_activation", "softmax")
+        if model._activation not in ("softmax", "sigmoid", None):
+            raise ModelFileError(
+                f"the file's output_activation is {model._activation!r}; softmax, sigmoid and null are known"
+            )
         return model
 
     @classmethod

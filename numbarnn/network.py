@@ -14,7 +14,7 @@ from numbarnn.cuda.device import check_device
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu import losses as loss_kernels
 from numbarnn.layers.base import Layer
-from numbarnn.losses import make_loss
+from numbarnn.losses import Loss, make_loss
 from numbarnn.params import Params, ParamSpec
 from numbarnn.stepping import Plan, has_step, make_plan
 from numbarnn.stream import Stream
@@ -66,6 +66,8 @@ class Network:
         self.params.initialize(np.random.default_rng(self.seed))
         self._packed = {}
         self._engine = None
+        self.loss: Loss | None = None
+        self._activation = "softmax"
         if device != "cpu":
             self.engine  # noqa: B018 - what a device has no passes for shows here
 
@@ -144,18 +146,41 @@ class Network:
             return self._outputs(call, rows, layout), final
 
     def predict_proba(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None) -> np.ndarray:
-        """Return softmax of the outputs: the probabilities o_t = softmax(V s_t) of a classifier.
+        """Return probabilities: the softmax of the outputs, o_t = softmax(V s_t), or what the loss of training makes of them.
+
+        After training with binary cross-entropy each output is the logit of a question of its own, and its probability
+        s(y) = 1 / (1 + exp(-y)). A model that was not trained has the softmax.
 
         Parameters are those of `forward`; the result has the shape of its outputs, zero past each length.
+
+        Raises
+        ------
+        ValueError
+            If the model was trained with a loss of values (squared error and its kin): its outputs are no logits.
+        ShapeError, TokenError, TypeError, ValueError
+            As `forward`.
         """
+        activation = self.output_activation
+        if activation is None:
+            raise ValueError(
+                f"predict_proba needs a model whose outputs are logits; this one was trained with the loss "
+                f"{self.loss.name if self.loss else 'of values'}, and its outputs are values: use forward"
+            )
         outputs, _ = self.forward(x, state, lengths, n_threads=n_threads)
-        flat = outputs.reshape(-1, outputs.shape[-1])
-        result = np.empty_like(flat)
-        loss_kernels.softmax(flat.reshape(-1), flat.shape[1], flat.shape[1], result.reshape(-1), 0, len(flat))
-        result = result.reshape(outputs.shape)
+        result, classes = np.empty_like(outputs), outputs.shape[-1]
+        if activation == "sigmoid":
+            loss_kernels.sigmoid(outputs.reshape(-1), result.reshape(-1), 0, outputs.size)
+        else:
+            rows = outputs.size // classes
+            loss_kernels.softmax(outputs.reshape(-1), classes, classes, result.reshape(-1), 0, rows)
         if lengths is not None and result.ndim == 3:
             result[np.arange(result.shape[1]) >= np.asarray(lengths)[:, None]] = 0
         return result
+
+    @property
+    def output_activation(self) -> str | None:
+        """What makes probabilities of the outputs: "softmax" or "sigmoid"; None where the loss of training was one of values."""
+        return self._activation if self.loss is None else self.loss.output_activation
 
     def step(self, x_t, state: State | None = None):
         """Run one time step.
@@ -455,12 +480,11 @@ class Network:
         # Neither may be copied as it is: packed weights hold addresses of this process, and the views of the parameters would
         # become arrays of their own, which training does not change.
         options = self.layers, self.input_size, self.dtype, self.seed, self.n_threads, self.device
-        return _revived, (type(self), options, self.params.flat)
+        return _revived, (type(self), options, self.params.flat, (self.loss, self._activation))
 
     def copy(self) -> "Network":
         """Return a model with the same layers and a copy of the parameters."""
-        kind, options, flat = self.__reduce__()[1]
-        return _revived(kind, options, flat)
+        return _revived(*self.__reduce__()[1])
 
     def summary(self) -> str:
         """Return a table of the layers, their outputs and numbers of parameters."""
@@ -492,10 +516,11 @@ def _check_doutputs(doutputs, outputs):
     return doutputs
 
 
-def _revived(kind, options, flat):
+def _revived(kind, options, flat, trained):
     """Return a copied or unpickled model."""
     model = kind(*options)
     model.set_flat(flat)
+    model.loss, model._activation = trained
     return model
 
 

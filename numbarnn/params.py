@@ -135,6 +135,17 @@ class Params(Mapping):
             for name, view in self.views(flat).items():
                 view[...] = arrays[name]
 
+    def for_file(self) -> dict[str, np.ndarray]:
+        """Return every parameter by name; raise ValueError where one is not finite, for a file that `load` refuses helps nobody."""
+        for name, values in self.items():
+            bad = np.count_nonzero(~np.isfinite(values))
+            if bad:
+                raise ValueError(
+                    f"{name} holds {bad} values that are NaN or infinite, and a file of them could not be loaded; set finite "
+                    "values first (load_state_dict)"
+                )
+        return dict(self)
+
     def __getitem__(self, name: str) -> np.ndarray:
         self._settle()
         return self._views[name]

@@ -105,7 +105,7 @@ class Steps:
         Raises
         ------
         DivergedError
-            If loss or gradient is not finite; the parameters are those of the step before.
+            If loss, gradient or new weights are not finite; the weights are those of the step before.
         """
         total = weight = 0.0
         for chunk in self._chunks(batch):
@@ -129,6 +129,7 @@ class Steps:
 
     def _train_chunk(self, batch):
         """Return (mean loss, weight) of a chunk; on a device, of those that were read since, (0, 0) where none was."""
+        self.model.loss = self.loss
         if self.there is not None:
             return self.there.train_chunk(batch)
         model = self.model
@@ -163,6 +164,7 @@ class Steps:
         length = norm(gradient)
         if not (math.isfinite(loss) and math.isfinite(length)):
             raise self.diverged(loss, length)
+        most = math.sqrt(np.finfo(self.model.dtype).max)  # what has a larger norm overflows in the squares of a moment
         clipped = length
         if self.clip_norm is not None:
             clip_by_norm(gradient, self.clip_norm, length)
@@ -172,22 +174,30 @@ class Steps:
             clip_by_value(gradient, self.clip_value)
             after = norm(gradient)
             clipped = after if after != before else clipped
-        old = self.model.params.flat.copy() if self.measures.due else None
+        if clipped > most:
+            raise self.diverged(loss, length)
+        # Copy and norm cost 5 % of an update, which costs 8 % of a step of a 2 x 128 LSTM.
+        old = self.model.params.flat.copy()
         with self.model.params.writing() as flat:
             self.optimizer.update(flat, gradient, self.arrays, self.step + 1, self.learning_rate, self.n_threads)
+            if not norm(flat) <= most:
+                flat[...] = old
+                raise self.diverged(loss, length)
             if self.ema is not None:
                 if self.average is None:
                     self.average = flat.copy()
                 else:
                     blend(self.average, flat, self.ema.decay, 1.0 - self.ema.decay, self.n_threads)
-        self.measures.add(length, clipped, None if old is None else _update_ratio(old, self.model.params.flat))
+        ratio = _update_ratio(old, self.model.params.flat) if self.measures.due else None
+        self.measures.add(length, clipped, ratio)
         self.step += 1
 
     def diverged(self, loss, length) -> DivergedError:
         """Return the error for the next step."""
         return DivergedError(
-            f"loss {loss} and gradient norm {length} at step {self.step + 1} of epoch {self.epoch + 1}: training diverged; try "
-            "a smaller learning rate, clip_norm, or scaled inputs (the weights are those before this step)"
+            f"loss {loss} and gradient norm {length} at step {self.step + 1} of epoch {self.epoch + 1}, learning rate "
+            f"{self.learning_rate:g}: training diverged; try a smaller learning rate, clip_norm, or scaled inputs (the weights are "
+            "those before this step)"
         )
 
     @contextlib.contextmanager

@@ -87,7 +87,8 @@ def _predict(model):
     signal = model.signals[0]
     tokens = np.zeros((2, 3, signal.bag) if signal.bag else (2, 3), np.int32)
     x = tokens if signal.tokens else np.zeros((2, 3, signal.size), model.dtype)
-    model.predict_proba(x, lengths=[3, 2])
+    outputs = model.forward if model.output_activation is None else model.predict_proba
+    outputs(x, lengths=[3, 2])
     model.step(x[:, 0])
     if has_step(model.layers):
         model.stream().step(x[0, 0])
@@ -122,12 +123,14 @@ def _layers(dtype):
 
 
 def _loss(name, dtype):
-    """Train with a loss; integers are the targets of some, numbers those of others."""
+    """Train with a loss, and predict; integers are the targets of some, numbers those of others."""
     x = np.zeros((2, 3, 1), dtype)
     targets = (np.zeros((2, 3), int), np.zeros((2, 3, 2), dtype), np.ones((2, 1), int))
     for y in targets:
+        model = Model([Dense(2)], 1, dtype)
         with contextlib.suppress(TypeError, ValueError):
-            return _fit(Model([Dense(2)], 1, dtype), x, y, loss=name)
+            _fit(model, x, y, loss=name)
+            return _predict(model)
     raise NotImplementedError(f"warming up knows no targets for the loss {name!r}")
 
 

@@ -9,6 +9,7 @@ import pytest
 from conftest import RECORDS, assert_close, assert_same_bits, flatten, naive_run, normal, random_state, recurrent_model
 
 import numbarnn as nr
+from numbarnn import optim
 from numbarnn.cells import CELLS
 from numbarnn.cuda import device as devices
 from numbarnn.cuda import recurrent as passes
@@ -219,6 +220,27 @@ def test_divergence_leaves_the_weights_of_the_step_before():
     assert trainer.step == 7
     twin.fit(ArraySource(x[:7], y[:7], batch_size=1, shuffle=False), 1, verbose=0)
     assert_close(model.params.flat, twin.model.params.flat, TOLERANCE["float32"])
+
+
+class Leap(optim.Schedule):
+    """A rate of 1, and at the sixth step one that makes the weights infinite."""
+
+    def factor(self, epoch, step):
+        return 1e30 if step == 5 else 1.0
+
+
+@pytest.mark.filterwarnings("ignore:.*overflow")
+def test_a_step_to_infinity_is_undone():
+    x, y = np.ones((12, 2, 1)), np.zeros((12, 2, 1))
+    model, twin = (nr.Model([nr.RNN(2), nr.Dense(1)], 1, device=device) for device in ("cuda", "cpu"))
+    source = ArraySource(x, y, batch_size=1, shuffle=False)
+    for net in (model, twin):
+        trainer = nr.Trainer(net, "mse", optim.Adam(1e-3), schedule=Leap(), average=0.5)
+        with pytest.raises(DivergedError, match=r"step 6 of epoch 1, learning rate 1e\+27"):
+            trainer.fit(source, 1, verbose=0)
+        assert trainer.step == 5
+    assert_close(model.params.flat, twin.params.flat, TOLERANCE["float32"])
+    assert np.isfinite(trainer.average).all()
 
 
 def test_a_run_goes_on_from_its_checkpoint(tmp_path):

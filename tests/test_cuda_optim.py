@@ -132,6 +132,18 @@ def test_judge_stops_at_what_is_not_finite(dtype, loss, squares, limit):
 
 
 @every_dtype
+@pytest.mark.parametrize("squares", [3.0, math.inf, math.nan])
+def test_undo(dtype, squares):
+    old, new = normal(0, COUNT, dtype=dtype), normal(1, COUNT, dtype=dtype)
+    weights, status, log = upload(new), status_of(dtype), upload(np.ones(6, dtype))
+    kernels.undo(weights, upload(old), COUNT, upload(np.array([squares], dtype)), status, log, 1)
+    finite = math.isfinite(squares)
+    assert_same_bits(weights.get(), new if finite else old)
+    assert status.get()[:2].tolist() == [1, finite]
+    assert log.get().tolist() == [1, 1, 1, 1, 1, finite]
+
+
+@every_dtype
 @pytest.mark.parametrize("limit", [0.0, 0.3])
 def test_clip(dtype, limit):
     gradient = normal(0, COUNT, dtype=dtype)

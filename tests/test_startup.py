@@ -69,6 +69,8 @@ for number, cell in enumerate((numbarnn.RNN, numbarnn.LSTM, numbarnn.GRU, numbar
     last = numbarnn.Model([cell(4, return_sequences=False, bias="single"), numbarnn.Dense(1)], 5)
     last.fit(x, x[:, 0, :1], loss="mse", epochs=1, verbose=0)
     last.stream().step(x[0, 0])
+    last.fit(x, x[:, 0, :1] > 0, loss="binary_cross_entropy", epochs=1, verbose=0)
+    last.predict_proba(x)
     step, weights, state = numbarnn.step_function(last)
     step(weights, x[0, 0], state, np.zeros(1, np.float32))
 for name in numbarnn.language.CELLS:

@@ -437,6 +437,50 @@ def test_divergence_leaves_the_weights_of_the_step_before():
     assert np.isfinite(model.params.flat).all()
 
 
+@pytest.mark.parametrize(("optimizer", "rate"), [(Adam, 1e300), (Adam, 1e38), (SGD, 1e38)])
+def test_a_step_to_infinite_weights_is_undone(optimizer, rate):
+    """Loss and gradient are finite, and it is the last step: nothing after it would show."""
+    x, y = task(8)
+    model, optimizer = net("float64" if rate == 1e300 else "float32"), optimizer(rate)
+    before = model.params.flat.copy()
+    with pytest.raises(DivergedError, match="step 1 of epoch 1"):
+        fit(model, x, y, epochs=1, batch_size=8, optimizer=optimizer)
+    assert_same_bits(model.params.flat, before)
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_a_gradient_whose_square_overflows(clip):
+    """It would make a second moment infinite, and the weights would never move again; clipped it does not."""
+    model = Model([Dense(1)], input_size=1)
+    before = model.params.flat.copy()
+    trainer = Trainer(model, "mae", "adam", clip_norm=clip)
+    batch = Batch(np.full((2, 3, 1), 1e20), np.zeros((2, 3, 1)))
+    if clip is None:
+        with pytest.raises(DivergedError, match=r"gradient norm 1\.0000.*e\+20"):
+            trainer.train_batch(batch)
+        assert_same_bits(model.params.flat, before)
+    else:
+        trainer.train_batch(batch)
+        assert np.isfinite(trainer.arrays[1]).all()
+        assert (model.params.flat != before).all()
+
+
+@pytest.mark.parametrize("kind", ["model", "trainer"])
+def test_weights_that_cannot_be_loaded_are_not_saved(tmp_path, kind):
+    model = net()
+    owner = model if kind == "model" else Trainer(model)
+    owner.save(tmp_path / "file")
+    before = (tmp_path / "file").read_bytes()
+    flat = model.params.flat.copy()
+    flat[1] = np.inf
+    model.set_flat(flat)
+    with pytest.raises(
+        ValueError, match="holds 1 values that are NaN or infinite, and a file of them could not be loaded"
+    ):
+        owner.save(tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == before
+
+
 @pytest.mark.parametrize("name", ["x", "y"])
 def test_nan_is_refused_with_count_and_place(name):
     x, y = task()

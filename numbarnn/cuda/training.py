@@ -172,17 +172,18 @@ class There:
         if run.clip_value is not None:
             squares = optim.sum_of_squares(call.arena, gradient, self.size)
             optim.judge(self.status_after, self.log_after, slot, loss, squares, 0.0)
-        flat, old = engine.weights(), None
-        if slot == 0:
-            old = call.empty(self.size).copy(flat)
+        flat = engine.weights()
+        old = call.empty(self.size).copy(flat)
         update, numbers = run.optimizer.kernel, run.optimizer.numbers(run.step + 1, run.learning_rate)
         getattr(optim, update)(flat, gradient, *self._arrays, *numbers, self.size, self.status)
+        squares = optim.sum_of_squares(call.arena, flat, self.size)
+        optim.undo(flat, old, self.size, squares, self.status, self.log, slot)
         if run.ema is not None:
             if self._average is None:
                 self._average = empty(self.size, self.dtype).copy(flat)
             else:
                 optim.blend(self._average, flat, run.ema.decay, 1.0 - run.ema.decay, self.size, self.status)
-        if old is not None:
+        if slot == 0:
             self.ratio.copy(optim.difference_norms(call.arena, old, flat, self.size))
         engine.changed()
         self._steps += 1

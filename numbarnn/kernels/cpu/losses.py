@@ -86,6 +86,15 @@ def softmax(logits, row, classes, probabilities, first, last):
             probabilities[to + j] *= factor
 
 
+@jit
+def sigmoid(logits, probabilities, first, last):
+    """Set probabilities[i] = 1 / (1 + exp(-logits[i])), without overflow: the s(y) of `binary_cross_entropy`."""
+    zero, one = logits.dtype.type(0), logits.dtype.type(1)
+    for i in range(first, last):
+        e = exp(-abs(logits[i]))
+        probabilities[i] = (e if logits[i] < zero else one) / (one + e)
+
+
 SQUARED, ABSOLUTE, HUBER = 0, 1, 2  # codes of the errors of `regression`
 
 

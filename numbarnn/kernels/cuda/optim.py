@@ -110,6 +110,23 @@ def step_adam(real):
     return step_adam
 
 
+@kernel("x x n x x x n")
+def undo_step(real):
+    """Make the kernel of `undo`."""
+
+    def undo_step(weights, old, count, squares, status, log, slot):
+        """Bring the old weights back, and say so in the status and the log, where the sum of squares is not finite."""
+        if not math.isfinite(squares[0]):
+            first = cuda.grid(1)
+            for i in range(first, count, cuda.gridsize(1)):
+                weights[i] = old[i]
+            if first == 0:
+                status[1] = real(0)
+                log[3 * slot + 2] = real(0)
+
+    return undo_step
+
+
 @kernel("x x r r n x n")
 def combine(real):
     """Make the kernel of `blend`, `scale` and `add`."""
@@ -183,6 +200,14 @@ def adam(weights, gradient, mean, square, keep, l2, beta1, rest1, beta2, rest2, 
         blocks_for(count), THREADS, weights, gradient, mean, square, keep, l2, beta1, rest1, beta2, rest2, step, root, epsilon,
         count, status,
     )  # fmt: skip
+
+
+def undo(weights, old, count, squares, status, log, slot):
+    """Bring back the weights of before a step, and make the status not ok, where `squares`, a sum over the new ones, is not finite.
+
+    The step that is undone is the one of log[slot]; its norm stands there already.
+    """
+    undo_step(blocks_for(count), THREADS, weights, old, count, squares, status, log, slot)
 
 
 def blend(values, others, keep, add, count, status=None):
