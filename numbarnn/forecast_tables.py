@@ -87,7 +87,7 @@ class ForecastTables(Parameters):
 
     def _windows(self, frame, raw, features, delay, horizon, names) -> Windows:
         lag = self._lag
-        goal = frame[names].to_numpy(np.float64, na_value=np.nan)[lag:]
+        goal = frame[names].to_numpy(np.float64)[lag:]
         policy = "error" if self.missing == "error" else "drop"
         windows = make_windows(
             features, self.lookback, delay, target=goal, step=self.step, horizon=horizon, missing=policy
@@ -189,16 +189,13 @@ class Source:
             yield Batch(*self.gather(order[first : first + size]))
 
 
-def as_frame(data):
-    """Return data as a DataFrame of numbers, the columns of an array numbered."""
+def as_frame(data, name="data"):
+    """Return data as a DataFrame of numbers of one type, missing ones NaN, the columns of an array numbered."""
     import pandas as pd
 
-    table = tables.as_table(data)
-    if tables.is_pandas(data) == "frame":
-        return data
-    if tables.is_pandas(data) == "series":
-        return data.to_frame(table.names[0])
-    return pd.DataFrame(table.values, columns=list(table.names))
+    table = tables.as_table(data, name)
+    columns = data.columns if tables.is_pandas(data) == "frame" else list(table.names)
+    return pd.DataFrame(table.values, index=table.index, columns=columns)
 
 
 def cuts_of(split, index):

@@ -233,6 +233,38 @@ def test_measures():
         metrics.mae(truth, forecast[:2])
 
 
+@pytest.mark.parametrize("kind", ["Float64", "Int64", "boolean"])
+def test_missing_values_of_nullable_types_are_found(kind):
+    """In X, where NaN at the end is padding, and in y."""
+    x, _ = task(30, 4)
+    values = np.abs(x[:, :, 0]) > 0.5
+    frame, target = pd.DataFrame(values).astype(kind), pd.Series(np.arange(30) % 2 == 0).astype(kind)
+    found = fitted(frame, target)
+    assert_same_bits(
+        found.predict(frame), fitted(values.astype(float), target.to_numpy(float)).predict(values.astype(float))
+    )
+    hole = frame.copy()
+    hole.iloc[4, 1] = pd.NA
+    with pytest.raises(ValueError, match=r"Input X contains NaN: X holds 1 values .* the first at \[4, 1, 0\]"):
+        found.predict(hole)
+    with pytest.raises(ValueError, match=r"Input X contains NaN: X holds 1 values .* the first at \[0, 4, 1\]"):
+        fitted([hole, frame], [0.0, 1.0])
+    target[5] = pd.NA
+    with pytest.raises(ValueError, match=r"y holds 1 values that are NaN or infinite, the first at \[5\]"):
+        fitted(frame, target)
+
+
+def test_masked_samples_and_weights_are_refused():
+    x, y = task(6, 4)
+    masked = np.ma.masked_equal(np.where(np.arange(4)[:, None] == 2, -9999.0, x[0]), -9999.0)
+    with pytest.raises(TypeError, match=r"X\[1\] is a masked array of which 1 values are masked"):
+        fitted([x[0], masked, *x[2:]], y)
+    with pytest.raises(TypeError, match="sample_weight is a masked array of which 1 values are masked"):
+        SequenceRegressor(**FEW).fit(x, y, sample_weight=np.ma.masked_equal(np.arange(6.0), 3))
+    with pytest.raises(TypeError, match="sample_weight must hold numbers, got dtype complex128"):
+        SequenceRegressor(**FEW).fit(x, y, sample_weight=np.ones(6) + 0j)
+
+
 @pytest.mark.parametrize("dropout", [{"recurrent_dropout": 0.4}, {"dropout": 0.4, "num_layers": 2}], ids=str)
 def test_going_on_draws_new_dropout_masks(dropout):
     x, y = task()

@@ -492,6 +492,30 @@ def test_rows_at_another_distance_are_refused(fit, use, message):
     assert f.predict(table().set_axis(fit)).equals(f.predict())
 
 
+BERLIN = pd.date_range("2020-03-25", periods=200, freq="h", tz="Europe/Berlin")  # over the beginning of summer time
+
+
+@pytest.mark.parametrize("kind", ["bool", "boolean", "Int64", "Float64"])
+def test_every_type_of_numbers(kind):
+    """Columns of booleans and of nullable types are numbers beside others, in what is learnt and in what comes later."""
+    data = table().assign(b=np.arange(200) % 3 == 0)
+    plain = data.astype({"b": "float64"})
+    typed = data.astype({"b": kind})
+    f, expected = fitted(typed.iloc[:190]), fitted(plain.iloc[:190])
+    assert_same_bits(f.model_.params.flat, expected.model_.params.flat)
+    assert f.evaluate().equals(expected.evaluate())
+    assert f.predict(typed).equals(expected.predict(plain))
+    assert f.update(typed.iloc[190:]).predict().equals(expected.update(plain.iloc[190:]).predict())
+    hole = typed.copy()
+    hole.loc[hole.index[50], "a"] = np.nan
+    if kind != "bool":
+        hole.loc[hole.index[60], "b"] = pd.NA
+    count = 1 if kind == "bool" else 2
+    with pytest.raises(ValueError, match=rf"data misses {count} values, the first at row 50 .* column 'a'"):
+        fitted(hole)
+    assert np.isfinite(fitted(hole, missing="drop").evaluate()).all(axis=None)
+
+
 def test_update_refuses_a_gap_between_numbered_rows():
     f = fitted(table().reset_index(drop=True), epochs=1)
     before = f.predict()

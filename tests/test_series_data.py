@@ -84,6 +84,41 @@ def test_scaler_series_and_types():
     assert [part.shape for part in SequenceScaler().fit_transform(steps)] == [(3,), (5,)]
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"a": pd.array([1, 2, 4, None], "Int64"), "b": pd.array([0.5, 2, None, 3], "Float64")},
+        {"a": [1, 2, 4, np.nan], "b": [True, False, True, True]},
+        {"a": pd.array([1, 2, 4, None], "Float32"), "b": pd.array([True, False, None, True], "boolean")},
+    ],
+    ids=["nullable", "flags", "nullable flags"],
+)
+def test_every_column_of_numbers_is_scaled(columns):
+    """`transform` takes what `fit` takes, what is missing stays missing, and the result is plain."""
+    data = pd.DataFrame(columns)
+    plain = pd.DataFrame({name: pd.Series(values).astype("float64") for name, values in data.items()})
+    expected = (plain - plain.mean()) / plain.std(ddof=0)
+    scaler = SequenceScaler().fit(data)
+    assert_close(scaler.center_, plain.mean().to_numpy(), 1e-7)
+    scaled = scaler.transform(data)
+    assert {dtype.kind for dtype in scaled.dtypes} == {"f"}
+    assert scaled.isna().equals(data.isna())
+    assert_close(scaled.fillna(0).to_numpy(), expected.fillna(0).to_numpy(), 1e-6)
+    assert scaler.inverse_transform(scaled).isna().equals(data.isna())
+    one = SequenceScaler().fit(data["a"]).transform(data["a"])
+    assert one.isna().tolist() == [False, False, False, True]
+    changes = Differences().fit_transform(data)
+    assert_close(changes.fillna(0).to_numpy(), plain.diff().iloc[1:].fillna(0).to_numpy(), 1e-12)
+
+
+def test_masked_values_are_not_scaled_by():
+    rows = np.ma.masked_equal([[1.0], [2.0], [3.0], [-9999.0]], -9999)
+    scaler = SequenceScaler().fit(rows)
+    assert scaler.center_ == 2
+    assert np.isnan(scaler.transform(rows)[:, 0]).tolist() == [False, False, False, True]
+    assert SequenceScaler().fit([rows, rows]).center_ == 2
+
+
 def test_scaler_refuses():
     data = frame()
     scaler = SequenceScaler().fit(data)
@@ -101,7 +136,7 @@ def test_scaler_refuses():
         SequenceScaler().fit([[1.0], [np.inf]])
     with pytest.raises(ValueError, match="low < high"):
         SequenceScaler("minmax", (1, 0)).fit(data)
-    with pytest.raises(TypeError, match="X must be numbers"):
+    with pytest.raises(TypeError, match="X must hold numbers, got dtype <U1"):
         SequenceScaler().fit([["a"], ["b"]])
     with pytest.raises(KeyError, match="'c' is no feature"):
         scaler.inverse_transform(data[["a"]], columns=["c"])
@@ -153,6 +188,8 @@ def test_differences(lag):
         Differences(0).fit(data)
     with pytest.raises(ValueError, match="not fitted yet"):
         Differences().transform(data)
+    with pytest.raises(TypeError, match="X must hold numbers"):
+        Differences().fit(["a", "b"])
 
 
 def test_calendar_features():

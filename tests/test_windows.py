@@ -158,6 +158,26 @@ def test_pandas_dtypes():
         make_windows(frame.assign(c="x"), 2)
 
 
+@pytest.mark.parametrize(
+    "flags", [np.arange(60) % 2 == 0, pd.array(np.arange(60) % 2 == 0, "boolean"), pd.array(np.arange(60), "Int64")]
+)
+def test_missing_values_beside_other_types(flags):
+    """A column of booleans or of a nullable type hides nothing that is missing in another."""
+    frame = pd.DataFrame({"t": np.sin(np.arange(60.0)), "open": flags})
+    whole = make_windows(frame, 5, target="t")
+    assert whole.X.dtype == whole.y.dtype == np.float64
+    assert np.array_equal(whole.X[0, :, 1], np.float64(flags[:5]))
+    hole = frame.copy()
+    hole.loc[30, "t"] = np.nan
+    with pytest.raises(ValueError, match=r"misses 1 values, the first at row 30 \(30\), column 't'"):
+        make_windows(hole, 5, target="t")
+    assert make_windows(hole, 5, target="t", missing="drop").dropped == 6
+    with pytest.raises(ValueError, match=r"holds 1 infinite values, the first at row 30 \(30\), column 't'"):
+        make_windows(hole.fillna(np.inf), 5, target="t", missing="drop")
+    model = Model([LSTM(2, return_sequences=False), Dense(1)], input_size=2, seed=0)
+    assert np.isfinite(model.fit(whole, loss="mse", epochs=1, verbose=0)["loss"]).all()
+
+
 # Other programs' conventions
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from numbarnn.arrays import is_pandas, numbers
 from numbarnn.errors import ShapeError
 
 # Rows that are looked at together, so that a check needs no second array of the table's size.
@@ -41,14 +42,6 @@ class Table:
         return len(self.values)
 
 
-def is_pandas(data) -> str | None:
-    """Return "frame" or "series" for a pandas object, else None, without importing pandas."""
-    pd = sys.modules.get("pandas")
-    if pd is None:
-        return None
-    return "frame" if isinstance(data, pd.DataFrame) else "series" if isinstance(data, pd.Series) else None
-
-
 def as_table(data, name: str = "data") -> Table:
     """Return data as a table.
 
@@ -72,19 +65,13 @@ def as_table(data, name: str = "data") -> Table:
         if len(set(names)) < len(names):
             twice = next(n for n in names if names.count(n) > 1)
             raise ShapeError(f"{name} has several columns {twice!r}; give every column a name of its own")
-        for column, dtype in data.dtypes.items():
-            _check_numeric(dtype, f"column {column!r} of {name}")
-        values = _numbers(data)
+        values = numbers(data, name)
         index, flat = data.index, False
     elif kind == "series":
-        _check_numeric(data.dtype, name)
-        values = _numbers(data)[:, None]
+        values = numbers(data, name)[:, None]
         names, index, flat = (0 if data.name is None else data.name,), data.index, True
     else:
-        values = np.asarray(data)
-        _check_numeric(values.dtype, name)
-        if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
-            values = np.where(np.ma.getmaskarray(data), np.nan, values)
+        values = numbers(data, name)
         if values.ndim not in (1, 2):
             raise ShapeError(f"{name} must have shape (rows,) or (rows, columns), got {values.shape}")
         flat = values.ndim == 1
@@ -93,22 +80,6 @@ def as_table(data, name: str = "data") -> Table:
     if 0 in values.shape:
         raise ShapeError(f"{name} must have at least one row and one column, got shape {values.shape}")
     return Table(values, names, index, flat)
-
-
-def _check_numeric(dtype, what):
-    kind = getattr(dtype, "kind", "O")
-    if kind not in "fiub":
-        raise TypeError(
-            f"{what} must hold numbers, got dtype {dtype}; convert it (pandas.to_numeric, pandas.get_dummies) or leave it out"
-        )
-
-
-def _numbers(data):
-    """Return the numbers of a pandas object; a view where its columns lie in one block of a NumPy dtype."""
-    dtypes = [data.dtype] if data.ndim == 1 else list(data.dtypes)
-    if all(isinstance(dtype, np.dtype) for dtype in dtypes):
-        return data.to_numpy()
-    return data.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def place(table: Table, row: int, column: int) -> str:
