@@ -214,7 +214,7 @@ class Forecaster(EvaluatedForecasts):
             verbose=verbose,
         )
         self._ridge = None
-        self._mase = [metrics.naive_scale(raw[: cuts[0], place], 1) for place in self._places]
+        self._mase = [_naive_error(raw[: cuts[0], place]) for place in self._places]
         self._season = self._clock.season() if self.season == "auto" else self.season
         self._remember(raw, frame.index)
         return self
@@ -395,3 +395,10 @@ class Forecaster(EvaluatedForecasts):
             raise ModelFileError(f"the file's description of the forecaster cannot be understood: {error!r}") from None
         forecaster._ridge = None
         return forecaster
+
+
+def _naive_error(series):
+    """Return `metrics.naive_scale` of a series whose missing values are NaN: over the rows of which both are known."""
+    before, after = series[:-1], series[1:]
+    known = np.isfinite(before) & np.isfinite(after)
+    return metrics.mae(after[known], before[known]) if known.any() else float("nan")
