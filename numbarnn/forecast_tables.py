@@ -151,11 +151,15 @@ class ForecastTables(Parameters):
             frame = frame[names]
         return frame
 
-    def _new(self, data):
-        frame = self._columns(as_frame(data))
-        tables.check_times(frame.index)
-        self._clock.check(frame.index)
-        return self._numbers(frame), frame.index
+    def _new(self, data, name="data"):
+        """Return data that came after `fit` as a frame of the fitted columns, its times in the zone of those of `fit`."""
+        frame = self._columns(as_frame(data, name))
+        return frame.set_axis(self._clock.aligned(frame.index, name))
+
+    def _check_rows(self, index, name="data"):
+        """Raise ValueError unless rows follow each other as those of `fit` did."""
+        tables.check_times(index, name)
+        self._clock.check(index, name)
 
 
 class Source:
@@ -190,7 +194,7 @@ class Source:
 
 
 def as_frame(data, name="data"):
-    """Return data as a DataFrame of numbers of one type, missing ones NaN, the columns of an array numbered."""
+    """Return the rows of one series as a DataFrame of numbers of one type, missing ones NaN, the columns of an array numbered."""
     import pandas as pd
 
     table = tables.as_table(data, name)

@@ -297,6 +297,17 @@ def test_split_needs_order_and_times():
         make_windows(TENS, 2).split(dates=["2020"])
 
 
+def test_split_by_dates_in_zones():
+    naive = make_windows(hourly(100), 5)
+    with pytest.raises(
+        ValueError, match=r"the date 2020-01-03 00:00:00\+00:00 has the zone UTC, the data have times without"
+    ):
+        naive.split(dates=[pd.Timestamp("2020-01-03", tz="UTC")])
+    zoned = make_windows(hourly(100).tz_localize("Europe/Berlin"), 5)
+    for date in ("2020-01-03", "2020-01-02 23:00+00:00", pd.Timestamp("2020-01-02 23:00", tz="UTC")):
+        assert zoned.split(dates=[date])[1].ends == naive.split(rows=[48])[1].ends
+
+
 # Missing values and times
 
 

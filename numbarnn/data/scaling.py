@@ -279,7 +279,7 @@ CALENDAR = ("hour", "dayofweek", "dayofyear", "month")
 
 
 def calendar_features(index, features: Sequence[str] = ("hour", "dayofyear")):
-    """Return where times lie in the day, the week or the year, as sine and cosine.
+    """Return where times lie in the day, the week or the year, as sine and cosine; in the zone of times that have one.
 
     Parameters
     ----------

@@ -215,9 +215,7 @@ def cut_rows(rows_in_all: int, index, *, fractions=None, rows=None, dates=None) 
         if isinstance(index, pd.PeriodIndex):
             cuts = [int(index.searchsorted(pd.Period(date, index.freq))) for date in dates]
         elif isinstance(index, pd.DatetimeIndex):
-            times = [pd.Timestamp(date) for date in dates]
-            times = [t.tz_localize(index.tz) if index.tz is not None and t.tzinfo is None else t for t in times]
-            cuts = [int(index.searchsorted(t)) for t in times]
+            cuts = [int(index.searchsorted(_time_in(index.tz, date))) for date in dates]
         else:
             raise ValueError("dates need data with a DatetimeIndex or PeriodIndex; cut by rows or fractions")
     edges = [0, *cuts, rows_in_all]
@@ -226,6 +224,19 @@ def cut_rows(rows_in_all: int, index, *, fractions=None, rows=None, dates=None) 
             f"the parts must have rows and be in order; they would begin at rows {edges[:-1]} of {rows_in_all}"
         )
     return cuts
+
+
+def _time_in(zone, date):
+    """Return a date as a time that can be compared with times in a zone, or None; one without a zone is in that zone."""
+    import pandas as pd
+
+    time = pd.Timestamp(date)
+    if zone is None and time.tzinfo is not None:
+        raise ValueError(
+            f"the date {time} has the zone {time.tzinfo}, the data have times without a zone (naive); give it without one, in the "
+            "zone that the data are in"
+        )
+    return time.tz_localize(zone) if zone is not None and time.tzinfo is None else time
 
 
 @dataclass(frozen=True, eq=False)
@@ -393,7 +404,7 @@ class Windows:
         rows : sequence of int
             First row of each part after the first.
         dates : sequence of timestamps or strings
-            First time of each part after the first.
+            First time of each part after the first; in the time zone of the data where they name none.
         straddle : {"drop", "keep"}
             "drop": a part has the windows all of whose rows, the `lookback` rows up to the newest and the targets, lie in it.
             "keep": a part has the windows all of whose targets lie in it, so that inputs may begin in the part before, as
