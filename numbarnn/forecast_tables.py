@@ -198,6 +198,7 @@ def as_frame(data, name="data"):
     import pandas as pd
 
     table = tables.as_table(data, name)
+    tables.check_one_series(table.index, name)
     columns = data.columns if tables.is_pandas(data) == "frame" else list(table.names)
     return pd.DataFrame(table.values, index=table.index, columns=columns)
 

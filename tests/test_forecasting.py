@@ -577,6 +577,23 @@ def test_split_by_a_date_of_another_zone():
         fitted(table(), split=[HOURS[120].tz_localize("UTC"), HOURS[160].tz_localize("UTC")])
 
 
+def test_several_series_are_refused():
+    panel = pd.concat({"A": table(), "B": table()}, names=["station", "time"])
+    message = r"has a MultiIndex of 2 levels.*groupby\(level='station'\)"
+    with pytest.raises(ValueError, match=f"data {message}"):
+        fitted(panel)
+    f = fitted(table(), epochs=1)
+    for method in (f.predict, f.evaluate, f.backtest, f.errors_by_horizon):
+        with pytest.raises(ValueError, match=f"data {message}"):
+            method(panel)
+    with pytest.raises(ValueError, match=f"new_rows {message}"):
+        f.update(panel)
+    for _, part in panel.groupby(level="station"):
+        assert f.predict(part.droplevel("station")).equals(f.predict())
+    with pytest.raises(ValueError, match="is earlier than the row above; sort by time"):
+        f.predict(pd.concat([table(), table()]))
+
+
 @pytest.mark.parametrize("kind", ["bool", "boolean", "Int64", "Float64"])
 def test_every_type_of_numbers(kind):
     """Columns of booleans and of nullable types are numbers beside others, in what is learnt and in what comes later."""

@@ -192,6 +192,19 @@ def test_differences(lag):
         Differences().fit(["a", "b"])
 
 
+def test_differences_of_several_series_are_refused():
+    table = pd.concat({"A": frame(3), "B": frame(3)})
+    with pytest.raises(
+        ValueError, match=r"X has a MultiIndex of 2 levels.*X.groupby\(level=0\), with part.droplevel\(0\)"
+    ):
+        Differences().fit(table)
+    differences = Differences().fit(frame(3))
+    with pytest.raises(ValueError, match="X has a MultiIndex"):
+        differences.transform(table)
+    with pytest.raises(ValueError, match="X has a MultiIndex"):
+        differences.inverse_transform(table)
+
+
 def test_calendar_features():
     index = pd.DatetimeIndex(["2020-01-01 00:00", "2020-01-01 06:00", "2020-07-01 18:00", "2020-12-31 23:59:59"])
     found = calendar_features(index, ("hour", "dayofweek", "dayofyear", "month"))

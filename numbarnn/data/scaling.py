@@ -207,6 +207,7 @@ class Differences(Parameters):
     -----
     `transform` returns `lag` rows fewer than it gets. `fit` keeps the last `lag` rows, so that
     ``inverse_transform(d)`` continues the data that were fitted; ``inverse_transform(d, before)`` continues other rows.
+    Tables with a MultiIndex are refused: take differences of one series at a time.
     """
 
     def __init__(self, lag: int = 1):
@@ -268,7 +269,9 @@ class Differences(Parameters):
 
 
 def _column_rows(data):
-    """Return rows as float64 (rows,) or (rows, features)."""
+    """Return the rows of one series as float64 (rows,) or (rows, features)."""
+    if tables.is_pandas(data):
+        tables.check_one_series(data.index, "X")
     rows = numbers(data, "X")
     if rows.ndim not in (1, 2):
         raise ShapeError(f"X must have shape (rows,) or (rows, features), got {rows.shape}")

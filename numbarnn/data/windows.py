@@ -50,7 +50,9 @@ def make_windows(
     Parameters
     ----------
     data : (rows,) or (rows, columns) array-like, Series or DataFrame
-        Numbers in order of time, all columns being features. A DatetimeIndex or PeriodIndex must be regular.
+        Numbers of one series in order of time, all columns being features. A DatetimeIndex, PeriodIndex or TimedeltaIndex must be
+        regular, an index of numbers must rise or fall. Of a table of several series make windows for each: ``for key, part in
+        table.groupby(level=0): make_windows(part.droplevel(0), ...)``.
     lookback : int
         Rows L from the oldest to the newest that a window spans.
     delay : int
@@ -70,7 +72,8 @@ def make_windows(
         one. "ffill": inputs take the last value known before; windows with a missing target, or with rows before the
         first known value, are left out.
     irregular : {"error", "ignore"}
-        What to do with times that are not at one distance. "error": name the first such row. "ignore": count rows.
+        What to do with times that are not at one distance, and with numbered rows that turn back or repeat. "error": name the
+        first such row. "ignore": count rows.
 
     Returns
     -------
@@ -84,7 +87,7 @@ def make_windows(
     KeyError
         If a target column does not exist.
     TypeError, ValueError
-        For every argument that does not fit, for missing and infinite values, and for irregular times.
+        For every argument of another type or value, for missing and infinite values, for irregular times, and for a MultiIndex.
 
     Examples
     --------
@@ -105,6 +108,7 @@ def make_windows(
     if irregular not in ("error", "ignore"):
         raise ValueError(f"irregular must be 'error' or 'ignore', got {irregular!r}")
     table = tables.as_table(data)
+    tables.check_one_series(table.index)
     goal = _targets(table, target)
     ends = _ends(len(table), **options)
     if irregular == "error":
@@ -148,6 +152,7 @@ def _targets(table, target) -> tables.Table:
         return table
     if isinstance(target, np.ndarray) or tables.is_pandas(target):
         goal = tables.as_table(target, "target")
+        tables.check_one_series(goal.index, "target")
         if len(goal) != len(table):
             raise ShapeError(f"target has {len(goal)} rows, data has {len(table)}; they must have a row for every time")
         if goal.index is not None and table.index is not None and not goal.index.equals(table.index):
