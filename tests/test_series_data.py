@@ -1,5 +1,6 @@
 """Scaling, differences, calendar, readers and generators of series."""
 
+import gzip
 import re
 
 import numpy as np
@@ -290,6 +291,89 @@ def test_read_series(tmp_path):
         readers.read_series(path, time="t")
     with pytest.raises(ValueError, match="is not the Beijing file"):
         readers.read_beijing(path)
+
+
+def written(tmp_path, text, name="a.csv"):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "time,load,temp\n2024-01-01,1,100,\n2024-01-02,2,200,\n",
+        "time,load,temp\n2024-01-01,1,100,\n2024-01-02,2,200\n",
+        "time,load,temp,\n2024-01-01,1,100,\n2024-01-02,2,200,\n",
+    ],
+    ids=["rows", "some rows", "header and rows"],
+)
+def test_a_trailing_comma_is_no_column(tmp_path, text):
+    data = readers.read_series(written(tmp_path, text))
+    assert data.to_dict("list") == {"load": [1, 2], "temp": [100, 200]}
+    assert data.index.equals(pd.date_range("2024-01-01", periods=2).rename("time"))
+
+
+def test_fields_that_are_missing_are_nan(tmp_path):
+    data = readers.read_series(written(tmp_path, "time,a,b\n2024-01-01,1,2\n2024-01-02,3\n2024-01-03,5,6\n"))
+    assert data["a"].tolist() == [1, 3, 5]
+    assert data["b"].isna().tolist() == [False, True, False]
+    with pytest.raises(
+        ValueError, match=r"data misses 1 values, the first at row 1 \(2024-01-02 00:00:00\), column 'b'"
+    ):
+        make_windows(data, 1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "line", "fields"),
+    [
+        ("2024-01-01,1\n2024-01-02,2,3\n", 3, 3),
+        ("2024-01-01,1,2\n2024-01-02,2,3\n", 2, 3),
+        ("2024-01-01,1,\n\n2024-01-02,2,3\n", 4, 3),
+        ('2024-01-01,"1\n",\n2024-01-02,2,3\n', 4, 3),
+        ("2024-01-01,1,,\n2024-01-02,2,,\n", 2, 4),
+        ("2024-01-01,1\n2024-01-02,2,\n", 3, 3),
+        ("2024-01-01,1,5\n2024-01-02,2,50\n", 2, 3),
+    ],
+    ids=["one row", "all rows", "blank line", "line break in quotes", "two commas", "a later comma", "decimal commas"],
+)
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_more_fields_than_the_header_are_refused(tmp_path, rows, line, fields, name):
+    path = tmp_path / name
+    with gzip.open(path, "wt") if name.endswith("gz") else open(path, "w") as file:
+        file.write("time,load\n" + rows)
+    with pytest.raises(
+        ValueError, match=f"line {line} of .*{name}' has {fields} fields, the header has 2; every column"
+    ):
+        readers.read_series(path)
+
+
+def test_every_reader_refuses_more_fields_than_the_header(tmp_path):
+    path = written(tmp_path, JENA.replace("152.30", "152.30,7"))
+    with pytest.raises(ValueError, match=r"line 2 of .* has 16 fields, the header has 15"):
+        readers.read_jena(path)
+    path = written(tmp_path, "year,month,day,hour,TEMP\n2010,1,1,0,-11\n2010,1,1,1,-12,3\n")
+    with pytest.raises(ValueError, match=r"line 3 of .* has 6 fields, the header has 5"):
+        readers.read_beijing(path)
+
+
+def test_files_that_are_no_table(tmp_path):
+    for text, message in (
+        ("", "a.csv' is empty"),
+        ("a,b\n", "a.csv' has a header and no rows"),
+        ('a,b\n1,"2\n', "a.csv' cannot be read as CSV: .*EOF inside string"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            readers.read_series(written(tmp_path, text))
+
+
+def test_flags_with_missing_values_are_numbers(tmp_path):
+    data = readers.read_series(
+        written(tmp_path, "time,open,load\n2024-01-01,True,1\n2024-01-02,,2\n2024-01-03,False,3\n")
+    )
+    assert data["open"].dtype == np.float64
+    assert data["open"].isna().tolist() == [False, True, False]
+    assert data["open"].dropna().tolist() == [1, 0]
 
 
 # Generators

@@ -1,6 +1,8 @@
 """Readers of series from CSV files, into DataFrames indexed by time."""
 
+import csv
 import os
+import warnings
 
 import numpy as np
 
@@ -42,11 +44,11 @@ def read_jena(path: str | os.PathLike):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If its columns are not those of the Jena file, or a time cannot be read.
+        If its columns are not those of the Jena file, a row has more fields than the header, or a time cannot be read.
     """
     import pandas as pd
 
-    frame = pd.read_csv(path)
+    frame = _read_csv(path)
     if JENA_TIME not in frame.columns or "T (degC)" not in frame.columns:
         raise ValueError(f"{os.fspath(path)!r} is not the Jena climate file: it has columns {list(frame.columns)[:6]}")
     times = pd.to_datetime(frame.pop(JENA_TIME), format="%d.%m.%Y %H:%M:%S")
@@ -78,11 +80,11 @@ def read_beijing(path: str | os.PathLike):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If a column is missing.
+        If a column is missing, or a row has more fields than the header.
     """
     import pandas as pd
 
-    frame = pd.read_csv(path)
+    frame = _read_csv(path)
     parts = ["year", "month", "day", "hour"]
     if not {*parts, "TEMP"} <= set(frame.columns):
         raise ValueError(f"{os.fspath(path)!r} is not the Beijing file: it has columns {list(frame.columns)[:6]}")
@@ -92,6 +94,9 @@ def read_beijing(path: str | os.PathLike):
 
 def read_series(path: str | os.PathLike, time: str | None = None):
     """Read a CSV file with a row for every time.
+
+    Fields that a row has too few are missing values. One empty field too many at the end of the rows, after a trailing comma, is
+    not a column; nor is a last column without name and values.
 
     Parameters
     ----------
@@ -104,7 +109,7 @@ def read_series(path: str | os.PathLike, time: str | None = None):
     Returns
     -------
     pandas.DataFrame
-        The other columns, indexed by time, in the order of the file.
+        The other columns, indexed by time, in the order of the file. A column of True and False with missing values is float64.
 
     Raises
     ------
@@ -113,11 +118,11 @@ def read_series(path: str | os.PathLike, time: str | None = None):
     KeyError
         If there is no column `time`.
     ValueError
-        If there are no rows, or a time cannot be read, naming its row.
+        If there are no rows; if a row has more fields than the header, naming its line; if a time cannot be read, naming its row.
     """
     import pandas as pd
 
-    frame = pd.read_csv(path)
+    frame = _read_csv(path)
     if len(frame) == 0:
         raise ValueError(f"{os.fspath(path)!r} has a header and no rows")
     if time is not None:
@@ -157,3 +162,53 @@ def _times(column):
         except (ValueError, TypeError):
             continue
     return None
+
+
+def _read_csv(path):
+    """Return a CSV file as a DataFrame; refuse rows with more fields than the header, which pandas would shift or cut."""
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            # False: the first column is a column also where rows have a field too many.
+            frame = pd.read_csv(path, index_col=False, low_memory=False)
+        except pd.errors.EmptyDataError:
+            raise ValueError(f"{os.fspath(path)!r} is empty") from None
+        except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+            raise ValueError(_too_many_fields(path) or f"{os.fspath(path)!r} cannot be read as CSV: {error}") from None
+    last = frame.columns[-1]
+    if last == f"Unnamed: {frame.shape[1] - 1}" and frame[last].isna().all():
+        frame = frame.drop(columns=[last])
+    for name in frame.columns:
+        known = frame[name].dropna() if frame[name].dtype == object else ()
+        if len(known) and all(isinstance(value, bool) for value in known):
+            frame[name] = frame[name].astype("boolean").astype("float64")
+    return frame
+
+
+def _too_many_fields(path):
+    """Return what is wrong with the first row that has more fields than the header, or None."""
+    (_, header), *rows = _records(path)
+    long = [(line, fields) for line, fields in rows if len(fields) > len(header)]
+    if not long:
+        return None
+    # What is lost comes before what is empty.
+    line, fields = next((row for row in long if any(map(str.strip, row[1][len(header) :]))), long[0])
+    return (
+        f"line {line} of {os.fspath(path)!r} has {len(fields)} fields, the header has {len(header)}; every column needs a name in "
+        "the header, and a value with a comma quotes"
+    )
+
+
+def _records(path):
+    """Yield (line, fields) of the header and the rows of a CSV file, for messages: pandas does not say on which line a row is."""
+    import pandas as pd
+
+    # With a separator that no text has, pandas opens and decodes the file as it does for the table, and gives whole lines.
+    whole = {"sep": "\x01", "names": ["line"], "index_col": False, "quoting": csv.QUOTE_NONE, "skip_blank_lines": False}
+    lines = pd.read_csv(path, dtype=str, na_filter=False, **whole)["line"]
+    reader = csv.reader(line + "\n" for line in lines)
+    for fields in reader:
+        if len(fields) > 1 or (fields and fields[0].strip()):
+            yield reader.line_num, fields
