@@ -652,3 +652,20 @@ def test_command_says_what_is_wrong_with_a_file(tmp_path, capsys):
     table().to_csv(path, index_label="time")
     assert main(["forecast", str(path), "--time", "q"]) == 1
     assert "has no column 'q'; it has time, a, b" in capsys.readouterr().err
+    path.write_text("time,a\n" + "".join(f"0{1 + n % 9}/0{1 + n // 9}/2020,{n}\n" for n in range(60)))
+    assert main(["forecast", str(path)]) == 1
+    assert "column 'time' can be read as '%m/%d/%Y' (row 0 is then 2020-01-01) or" in capsys.readouterr().err
+    path.write_text("time,a\n2020-01-01,1\n2020-01-02,2,3\n")
+    assert main(["forecast", str(path)]) == 1
+    assert "line 3 of" in capsys.readouterr().err
+
+
+def test_command_reads_times_of_a_given_format(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    days = pd.date_range("2020-01-01", periods=120)
+    pd.DataFrame({"a": np.sin(np.arange(120.0))}, index=days.strftime("%d/%m/%y")).to_csv("a.csv", index_label="day")
+    arguments = (
+        "forecast a.csv --lookback 6 --delay 1 --epochs 1 --hidden-size 4 --quiet --threads 1 --time-format %d/%m/%y"
+    )
+    assert main(arguments.split()) == 0
+    assert "forecasts for 2020-04-" in capsys.readouterr().out

@@ -1,10 +1,13 @@
 """Readers of series from CSV files, into DataFrames indexed by time."""
 
 import csv
+import itertools
 import os
 import warnings
 
 import numpy as np
+
+from numbarnn.data.times import called_time, like_times, read_times
 
 JENA_TIME = "Date Time"
 JENA_WIND = ("wv (m/s)", "max. wv (m/s)")
@@ -92,7 +95,7 @@ def read_beijing(path: str | os.PathLike):
     return frame.drop(columns=[*parts, "No"], errors="ignore")
 
 
-def read_series(path: str | os.PathLike, time: str | None = None):
+def read_series(path: str | os.PathLike, time: str | None = None, *, format: str | None = None):
     """Read a CSV file with a row for every time.
 
     Fields that a row has too few are missing values. One empty field too many at the end of the rows, after a trailing comma, is
@@ -101,10 +104,15 @@ def read_series(path: str | os.PathLike, time: str | None = None):
     Parameters
     ----------
     path : path-like
-        A CSV file with a header.
+        A CSV file with a header, also compressed (.gz, .zip).
     time : str, optional
-        Column of the times. None: the first column whose values are text that reads as times; without one, rows are
-        numbered. Times like 31.12.2016 23:50:00 are read day first; anything else must be ISO 8601 or otherwise unambiguous.
+        Column of the times, or of integers that number the rows. None: the first column of text that reads as times, else the first
+        of integers that are dates (20241231) or, under a name such as "year", years or months in order; without one, rows are
+        numbered from 0.
+    format : str, optional
+        Format of the times, as `pandas.to_datetime` takes it. None: ISO 8601; dates with dots, which are read day first; dates with
+        slashes or dashes, where only month first or only day first is possible; dates with names of months; integers that are
+        years, years and months (202412) or dates (20241231). Where offsets from UTC differ, times are in UTC.
 
     Returns
     -------
@@ -118,50 +126,55 @@ def read_series(path: str | os.PathLike, time: str | None = None):
     KeyError
         If there is no column `time`.
     ValueError
-        If there are no rows; if a row has more fields than the header, naming its line; if a time cannot be read, naming its row.
-    """
-    import pandas as pd
+        If there are no rows; if a row has more fields than the header, naming its line; if times cannot be read, naming row, line
+        and value, or can be read in several ways.
 
+    Warns
+    -----
+    UserWarning
+        If rows are numbered though a column has a name such as "date".
+    """
     frame = _read_csv(path)
     if len(frame) == 0:
         raise ValueError(f"{os.fspath(path)!r} has a header and no rows")
-    if time is not None:
-        if time not in frame.columns:
-            raise KeyError(f"{os.fspath(path)!r} has no column {time!r}; it has {', '.join(map(str, frame.columns))}")
-        times = _times(frame[time])
-        if times is None:
-            times = pd.to_datetime(frame[time], errors="coerce", format="mixed")
-            row = int(np.flatnonzero(times.isna())[0])
-            raise ValueError(f"row {row} of column {time!r}, {frame[time].iloc[row]!r}, cannot be read as a time")
-    else:
-        found = (
-            (name, _times(frame[name])) for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])
+    if time is not None and time not in frame.columns:
+        raise KeyError(f"{os.fspath(path)!r} has no column {time!r}; it has {', '.join(map(str, frame.columns))}")
+
+    def at(row):
+        return f"row {row} (line {_line(path, row)} of {os.fspath(path)!r})"
+
+    names = _likely_times(frame, format) if time is None else [time]
+    index, refused = None, None
+    for name in names:
+        try:
+            index = read_times(frame[name], at, format)
+            break
+        except ValueError as error:
+            refused = refused or error
+    if index is not None:
+        frame = frame.drop(columns=[index.name])
+        frame.index = index
+    elif refused is not None:
+        raise refused
+    elif format is not None:
+        raise ValueError(
+            f"no column of {os.fspath(path)!r} holds times of the format {format!r}; name the one that has them (time=)"
         )
-        time, times = next(((name, values) for name, values in found if values is not None), (None, None))
-    if times is None:
-        return frame
-    frame = frame.drop(columns=[time])
-    frame.index = pd.DatetimeIndex(times, name=time)
+    elif called := [name for name in frame.columns if called_time(frame[name])]:
+        warnings.warn(
+            f"no column of {os.fspath(path)!r} reads as times, so rows are numbered from 0 and {called[0]!r} is a column like any "
+            f"other; if it has the times, pass time={called[0]!r}",
+            stacklevel=2,
+        )
     return frame
 
 
-def _times(column):
-    """Return a column as times, or None where it does not read as times of one format."""
+def _likely_times(frame, format):
+    """Return the names of the columns that hold times, text before numbers."""
     import pandas as pd
 
-    if pd.api.types.is_datetime64_any_dtype(column):
-        return column
-    if pd.api.types.is_numeric_dtype(column) or column.isna().any():
-        return None
-    first = str(column.iloc[0])
-    known = ("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y", "%Y-%m")
-    for how in (*known, "ISO8601"):
-        try:
-            pd.to_datetime(first, format=how)
-            return pd.to_datetime(column, format=how)
-        except (ValueError, TypeError):
-            continue
-    return None
+    names = [name for name in frame.columns if like_times(frame[name], format)]
+    return sorted(names, key=lambda name: pd.api.types.is_numeric_dtype(frame[name]))
 
 
 def _read_csv(path):
@@ -199,6 +212,11 @@ def _too_many_fields(path):
         f"line {line} of {os.fspath(path)!r} has {len(fields)} fields, the header has {len(header)}; every column needs a name in "
         "the header, and a value with a comma quotes"
     )
+
+
+def _line(path, row):
+    """Return the line of the file on which a row ends."""
+    return next(itertools.islice(_records(path), row + 1, None))[0]
 
 
 def _records(path):
