@@ -12,7 +12,7 @@ import warnings
 
 import numpy as np
 
-from numbarnn import metrics
+from numbarnn import inputs, metrics
 from numbarnn.contract import not_fitted
 from numbarnn.data.ragged import Ragged
 from numbarnn.labelled import LabelEstimator, label_estimator
@@ -439,6 +439,7 @@ def _whole(lengths):
 
 def _column(y) -> list:
     """Return one label a sample as a list; a column is taken for its rows, with scikit-learn's warning."""
+    inputs.refuse_mask(y, "y")
     if hasattr(y, "__array__"):  # of pandas and torch, too
         y = np.asarray(y)
     if not isinstance(y, np.ndarray):
@@ -462,6 +463,7 @@ def _column(y) -> list:
 
 def _flat(y, x, given_offsets):
     """Return labels of all steps (or segments) in one list and how many each sample has; None where each has one label."""
+    inputs.refuse_mask(y, "y")
     if given_offsets and not isinstance(y, Ragged) and len(y) == len(x.values) and np.ndim(y[0]) == 0:
         return _column(y), x.lengths
     if isinstance(y, Ragged):

@@ -16,6 +16,7 @@ import contextlib
 import numpy as np
 
 from numbarnn import estimator_files, inputs, io, metrics
+from numbarnn.arrays import as_array, numbers
 from numbarnn.contract import Parameters, not_fitted
 from numbarnn.data import tables
 from numbarnn.data.batches import ArraySource
@@ -501,6 +502,8 @@ def _array(data, name="X", allow=(2, 3)) -> np.ndarray:
         array = data.values[:, 0] if data.flat else data.values
     else:
         inputs.refuse_mask(data, name)
+        if isinstance(data, (list, tuple)) and any(map(tables.is_pandas, data)):
+            data = [as_array(item, f"{name}[{i}]") for i, item in enumerate(data)]
         try:
             array = np.asarray(data)
         except ValueError:
@@ -530,6 +533,8 @@ def _array(data, name="X", allow=(2, 3)) -> np.ndarray:
 
 def _stack(items, empty):
     """Return a list of sequences as one array, zero past each length, and the lengths."""
+    for place, item in enumerate(items):
+        inputs.refuse_mask(item, f"X[{place}]")
     parts = [item[:, None] if item.ndim == 1 else item for item in items]
     features = parts[0].shape[-1]
     for place, part in enumerate(parts):
@@ -573,7 +578,8 @@ def _finite(array, lengths):
 def _weights(sample_weight, samples):
     if sample_weight is None:
         return None
-    weight = np.asarray(sample_weight, np.float64)
+    inputs.refuse_mask(sample_weight, "sample_weight")
+    weight = np.asarray(numbers(sample_weight, "sample_weight"), np.float64)
     if weight.ndim == 0:
         weight = np.full(samples, float(weight))
     if weight.shape != (samples,):

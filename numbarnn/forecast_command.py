@@ -32,6 +32,11 @@ def add_command(commands) -> None:
         "--columns", metavar="A,B,...", help="columns that the net sees (default: all that hold numbers)"
     )
     parser.add_argument("--time", metavar="COL", help="column of the times (default: the first that reads as times)")
+    parser.add_argument(
+        "--time-format",
+        metavar="FORMAT",
+        help="format of the times, such as %%d/%%m/%%Y (default: the only one by which all read)",
+    )
     parser.add_argument("--lookback", type=int, default=72, metavar="N", help="rows of a window")
     parser.add_argument(
         "--delay", type=int, default=24, metavar="N", help="rows from the newest row to the first forecast"
@@ -129,7 +134,7 @@ def _data(options):
         print("No file: a synthetic hourly weather series of three years (numbarnn.data.datasets.weather).", flush=True)
         return weather(), "weather"
     try:
-        frame = readers.read_series(options.file, options.time)
+        frame = readers.read_series(options.file, options.time, format=options.time_format)
     except KeyError as error:
         raise ValueError(error.args[0]) from None
     if options.columns:

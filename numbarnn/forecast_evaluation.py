@@ -3,7 +3,7 @@
 import numpy as np
 
 from numbarnn import baselines, metrics
-from numbarnn.forecast_tables import CHUNK, ForecastTables, Source, as_frame
+from numbarnn.forecast_tables import CHUNK, ForecastTables, Source
 
 
 class EvaluatedForecasts(ForecastTables):
@@ -15,7 +15,8 @@ class EvaluatedForecasts(ForecastTables):
         Parameters
         ----------
         data : DataFrame, Series or array, optional
-            Other rows with the columns that were fitted; all their windows. None: a part of the data of `fit`.
+            Other rows with the columns that were fitted; all their windows. None: a part of the data of `fit`. Times may be in
+            another time zone; results come in the zone of the data of `fit`.
         part : {"train", "validation", "test"}
 
         Returns
@@ -46,8 +47,9 @@ class EvaluatedForecasts(ForecastTables):
                 raise ValueError(f"part must be one of {', '.join(self._parts)}, got {part!r}")
             windows, raw, index = self._parts[part], self._raw, self._index
         else:
-            frame = self._columns(as_frame(data))
-            raw, index = self._new(frame)
+            frame = self._new(data)
+            self._check_rows(frame.index)
+            raw, index = self._numbers(frame), frame.index
             features = self._features(raw, self._calendar(index))
             windows = self._windows(frame, raw, features, self.delay, self.horizon, self.target_names_)
         truth = windows.y.reshape(len(windows), self.horizon, len(self.target_names_))
@@ -107,7 +109,7 @@ class EvaluatedForecasts(ForecastTables):
         Parameters
         ----------
         data : DataFrame, Series or array, optional
-            Other rows; None: a part of the data of `fit`.
+            Other rows, as in `backtest`; None: a part of the data of `fit`.
         part : {"train", "validation", "test"}
 
         Returns

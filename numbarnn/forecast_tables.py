@@ -87,7 +87,7 @@ class ForecastTables(Parameters):
 
     def _windows(self, frame, raw, features, delay, horizon, names) -> Windows:
         lag = self._lag
-        goal = frame[names].to_numpy(np.float64, na_value=np.nan)[lag:]
+        goal = frame[names].to_numpy(np.float64)[lag:]
         policy = "error" if self.missing == "error" else "drop"
         windows = make_windows(
             features, self.lookback, delay, target=goal, step=self.step, horizon=horizon, missing=policy
@@ -151,11 +151,15 @@ class ForecastTables(Parameters):
             frame = frame[names]
         return frame
 
-    def _new(self, data):
-        frame = self._columns(as_frame(data))
-        tables.check_times(frame.index)
-        self._clock.check(frame.index)
-        return self._numbers(frame), frame.index
+    def _new(self, data, name="data"):
+        """Return data that came after `fit` as a frame of the fitted columns, its times in the zone of those of `fit`."""
+        frame = self._columns(as_frame(data, name))
+        return frame.set_axis(self._clock.aligned(frame.index, name))
+
+    def _check_rows(self, index, name="data"):
+        """Raise ValueError unless rows follow each other as those of `fit` did."""
+        tables.check_times(index, name)
+        self._clock.check(index, name)
 
 
 class Source:
@@ -189,16 +193,14 @@ class Source:
             yield Batch(*self.gather(order[first : first + size]))
 
 
-def as_frame(data):
-    """Return data as a DataFrame of numbers, the columns of an array numbered."""
+def as_frame(data, name="data"):
+    """Return the rows of one series as a DataFrame of numbers of one type, missing ones NaN, the columns of an array numbered."""
     import pandas as pd
 
-    table = tables.as_table(data)
-    if tables.is_pandas(data) == "frame":
-        return data
-    if tables.is_pandas(data) == "series":
-        return data.to_frame(table.names[0])
-    return pd.DataFrame(table.values, columns=list(table.names))
+    table = tables.as_table(data, name)
+    tables.check_one_series(table.index, name)
+    columns = data.columns if tables.is_pandas(data) == "frame" else list(table.names)
+    return pd.DataFrame(table.values, index=table.index, columns=columns)
 
 
 def cuts_of(split, index):

@@ -132,7 +132,8 @@ class Forecaster(EvaluatedForecasts):
         Parameters
         ----------
         data : DataFrame, Series or array
-            Rows in order of time; every column is an input. A DatetimeIndex or PeriodIndex must be regular.
+            Rows of one series in order of time; every column is an input. A DatetimeIndex or PeriodIndex must be regular. Times
+            with a time zone keep it: calendar features, forecasts and files are in that zone, whichever later data come in.
         target : name or list of names, optional
             Columns to forecast; None: all.
         split : sequence
@@ -151,7 +152,7 @@ class Forecaster(EvaluatedForecasts):
         Raises
         ------
         ShapeError, KeyError, TypeError, ValueError
-            If data or settings do not fit, with the place of missing values and irregular times.
+            If data or settings have the wrong shape, type or value, naming the row of missing values and irregular times.
         """
         self._check_settings()
         frame = as_frame(data)
@@ -160,6 +161,7 @@ class Forecaster(EvaluatedForecasts):
         self.target_names_ = self._target_names(target)
         self._places = [self.feature_names_.index(name) for name in self.target_names_]
         self._clock = Clock.of(frame.index)
+        frame = frame.set_axis(self._clock.aligned(frame.index))  # the zone as later data and files have it
         raw = self._numbers(frame)
         cuts = cuts_of(split, frame.index)
         self._center = self._scale = None
@@ -214,7 +216,7 @@ class Forecaster(EvaluatedForecasts):
             verbose=verbose,
         )
         self._ridge = None
-        self._mase = [metrics.naive_scale(raw[: cuts[0], place], 1) for place in self._places]
+        self._mase = [_naive_error(raw[: cuts[0], place]) for place in self._places]
         self._season = self._clock.season() if self.season == "auto" else self.season
         self._remember(raw, frame.index)
         return self
@@ -272,18 +274,35 @@ class Forecaster(EvaluatedForecasts):
         Parameters
         ----------
         data : DataFrame, Series or array, optional
-            Rows up to now with the columns that were fitted, at least the last `lookback` (and `difference`). None: the rows seen
-            last in `fit` and `update`.
+            Rows up to now with the columns that were fitted, at least the last `lookback` (and `difference`). Times may be in
+            another time zone than those of `fit`. None: the rows seen last in `fit` and `update`.
 
         Returns
         -------
         pandas.DataFrame
-            The targets, `horizon` rows, indexed by the times that are forecast.
+            The targets, `horizon` rows, indexed by the times that are forecast, in the time zone of the data of `fit`.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError
+            If there are too few rows.
+        TypeError
+            If a column holds something else than numbers.
+        ValueError
+            If columns are missing; if the last rows miss values; if rows do not follow each other as those of `fit` did; if one has
+            times with a time zone and the other without.
         """
         import pandas as pd
 
         self._fitted()
-        raw, index = (self._tail, self._tail_index) if data is None else self._new(data)
+        if data is None:
+            raw, index = self._tail, self._tail_index
+        else:
+            frame = self._new(data)
+            self._check_rows(frame.index)
+            raw, index = self._numbers(frame), frame.index
         if len(raw) < self._need:
             raise ShapeError(f"data has {len(raw)} rows; a forecast looks at the last {self._need}")
         raw, index = raw[-self._need :], index[-self._need :]
@@ -302,27 +321,31 @@ class Forecaster(EvaluatedForecasts):
         Parameters
         ----------
         new_rows : DataFrame, Series or array
-            The rows after those seen last, one or more.
+            The rows after those seen last, one or more, as in `predict`.
 
         Raises
         ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError
+            As in `fit`.
         ValueError
-            If the first of them is not the next one in time.
+            If the first of them is not the next one in time; else as in `predict`.
         """
+        import pandas as pd
+
         self._fitted()
-        frame = self._columns(as_frame(new_rows))
         if isinstance(new_rows, np.ndarray):
-            frame.index = self._clock.after(self._tail_index, len(frame))
+            new_rows = as_frame(new_rows, "new_rows")
+            new_rows.index = self._clock.after(self._tail_index, len(new_rows))
+        frame = self._new(new_rows, "new_rows")
         expected = self._clock.after(self._tail_index, 1)[0]
         if frame.index[0] != expected:
             raise ValueError(f"the new rows begin at {frame.index[0]}; the next row is that of {expected}")
-        index = self._tail_index.append(frame.index)
-        tables.check_times(index, "new_rows after the rows before")
-        self._clock.check(index, "new_rows after the rows before")
-        import pandas as pd
-
         before = pd.DataFrame(self._tail, index=self._tail_index, columns=self.feature_names_)
-        self._remember(self._numbers(pd.concat([before, frame])), index)
+        both = pd.concat([before, frame])
+        self._check_rows(both.index, "new_rows after the rows before")
+        self._remember(self._numbers(both), both.index)
         return self
 
     # Files
@@ -395,3 +418,10 @@ class Forecaster(EvaluatedForecasts):
             raise ModelFileError(f"the file's description of the forecaster cannot be understood: {error!r}") from None
         forecaster._ridge = None
         return forecaster
+
+
+def _naive_error(series):
+    """Return `metrics.naive_scale` of a series whose missing values are NaN: over the rows of which both are known."""
+    before, after = series[:-1], series[1:]
+    known = np.isfinite(before) & np.isfinite(after)
+    return metrics.mae(after[known], before[known]) if known.any() else float("nan")

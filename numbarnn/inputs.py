@@ -50,26 +50,23 @@ def check_tokens(array: np.ndarray, size: int, name: str = "x", least: int = 0) 
         )
 
 
-def check_finite(array: np.ndarray, name: str) -> None:
-    """Raise ValueError with count and first place where an array holds NaN or infinity."""
+def check_finite(array: np.ndarray, name: str, advice: str = "fill or drop them before fitting") -> None:
+    """Raise ValueError with the count and the first index of the values that are NaN or infinite."""
     if array.dtype.kind != "f":
         return
     finite = np.isfinite(array)
     if not finite.all():
         place = ", ".join(map(str, np.argwhere(~finite)[0]))
         raise ValueError(
-            f"{name} holds {np.count_nonzero(~finite)} values that are NaN or infinite, the first at [{place}]; "
-            "fill or drop them before fitting"
+            f"{name} holds {np.count_nonzero(~finite)} values that are NaN or infinite, the first at [{place}]; {advice}"
         )
 
 
-def refuse_mask(data, name: str) -> None:
+def refuse_mask(data, name: str, advice: str | None = None) -> None:
     """Raise TypeError for a masked array that masks something: what lies under the mask would be taken for data."""
     if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
-        raise TypeError(
-            f"{name} is a masked array of which {np.ma.count_masked(data)} values are masked; fill them ({name}.filled), and say "
-            "by lengths or sample_weight what does not count"
-        )
+        advice = advice or f"fill them ({name}.filled), and say by lengths or sample_weight what does not count"
+        raise TypeError(f"{name} is a masked array of which {np.ma.count_masked(data)} values are masked; {advice}")
 
 
 def check_carried(samples: int, before: int) -> None:

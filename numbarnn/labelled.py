@@ -18,6 +18,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from numbarnn import estimator_files, inputs
+from numbarnn.arrays import as_array, numbers
 from numbarnn.data import tables
 from numbarnn.data.ragged import Ragged, RaggedSource
 from numbarnn.data.words import WordFeatures, WordTable
@@ -285,11 +286,11 @@ class LabelEstimator(SequenceEstimator):
         if isinstance(sample_weight, (list, tuple)) and any(
             isinstance(item, (list, np.ndarray)) for item in sample_weight
         ):
-            parts = [np.asarray(item, np.float64).reshape(-1) for item in sample_weight]
+            parts = [np.ravel(numbers(item, f"sample_weight[{i}]")) for i, item in enumerate(sample_weight)]
             lengths = np.array([len(part) for part in parts])
             if not np.array_equal(lengths, x.lengths):
                 raise ValueError("sample_weight must have one number a sample, or one for each step of each sample")
-            values = np.concatenate(parts)
+            values = np.concatenate(parts).astype(np.float64)
             if not np.isfinite(values).all() or values.min() < 0 or values.sum() == 0:
                 raise ValueError("sample_weight must be finite, not negative, and not zero for all steps")
             return Ragged.of(values, lengths)
@@ -309,7 +310,7 @@ def _separate(X, lengths, offsets):
     if isinstance(X, Ragged):
         return list(X)
     if tables.is_pandas(X) is not None and _first_string(X) is None and (lengths is not None or offsets is not None):
-        X = X.to_numpy()
+        X = numbers(X, "X")
     if lengths is not None and _one_after_the_other(X, lengths):
         counts = np.asarray(lengths)
         if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any():
@@ -327,7 +328,7 @@ def _separate(X, lengths, offsets):
         for sample, length in enumerate(lengths):
             if length > len(X[sample]):
                 raise ValueError(f"lengths[{sample}] is {length}; X[{sample}] has {len(X[sample])} steps")
-        samples = X if _first_string(X) is not None else [np.asarray(sample) for sample in X]
+        samples = X if _first_string(X) is not None else [as_array(sample, f"X[{i}]") for i, sample in enumerate(X)]
         return [sample[:length] for sample, length in zip(samples, lengths, strict=True)]
     if tables.is_pandas(X) == "series" and _first_string(X) is not None:
         return list(X)
@@ -377,7 +378,7 @@ def _tokens(X, size, empty):
     """Return integer tokens by step, of samples that may have none if `empty`."""
     parts = []
     for place, sample in enumerate(X):
-        sample = np.asarray(sample)
+        sample = as_array(sample, f"X[{place}]")
         if empty and sample.shape == (0,):
             sample = sample.astype(np.int32)
         if sample.ndim != 1 or sample.dtype.kind not in "iu" or not (sample.size or empty):

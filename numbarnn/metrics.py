@@ -1,5 +1,7 @@
 """Measures of forecasts, which take numbers in the units of the target and return one number, and of labels.
 
+Forecasts, their truth and all weights must be finite: what is not known is left out by the caller, in truth and forecast alike.
+
 Labels are hashable values: one a sample, or one a step as a list of sequences of any lengths (what scikit-learn's own measures do
 not take); all steps count alike. Steps whose true label is None, NaN or `ignore` do not count.
 """
@@ -8,33 +10,79 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numbarnn import inputs
+from numbarnn.arrays import is_pandas, numbers
 from numbarnn.errors import ShapeError
+
+ADVICE = "leave out what is not known, in all arguments alike"
+
+
+def _finite(data, name):
+    """Return numbers as float64; refuse what is something else, masked, NaN or infinite."""
+    inputs.refuse_mask(data, name, ADVICE)
+    values = np.asarray(numbers(data, name), np.float64)
+    inputs.check_finite(values, name, ADVICE)
+    return values
 
 
 def _pair(truth, forecast):
-    truth, forecast = np.asarray(truth, np.float64), np.asarray(forecast, np.float64)
+    truth, forecast = _finite(truth, "truth"), _finite(forecast, "forecast")
     if truth.shape != forecast.shape or truth.size == 0:
-        raise ShapeError(f"truth and forecast must have one shape and values, got {truth.shape} and {forecast.shape}")
+        raise ShapeError(
+            f"truth and forecast must have one shape with at least one value, got {truth.shape} and {forecast.shape}"
+        )
     return truth, forecast
 
 
 def mae(truth, forecast) -> float:
-    """Return the mean absolute error, mean |y - f|."""
+    """Return the mean absolute error, mean |y - f|.
+
+    Parameters
+    ----------
+    truth, forecast : arrays of one shape
+
+    Raises
+    ------
+    ShapeError
+        If the shapes differ, or there are no values.
+    TypeError
+        If an argument holds something else than real numbers, or masks some.
+    ValueError
+        If a value is NaN or infinite, with the argument, the count and the first index.
+    """
     truth, forecast = _pair(truth, forecast)
     return float(np.abs(truth - forecast).mean())
 
 
 def rmse(truth, forecast) -> float:
-    """Return the root of the mean squared error, sqrt(mean (y - f)^2)."""
+    """Return the root of the mean squared error, sqrt(mean (y - f)^2).
+
+    Parameters and errors are those of `mae`.
+    """
     truth, forecast = _pair(truth, forecast)
     return float(np.sqrt(np.square(truth - forecast).mean()))
 
 
 def naive_scale(series, season: int = 1) -> float:
-    """Return mean |y_t - y_{t - season}| of a training series, the denominator of `mase`; NaN where it is too short."""
-    series = np.asarray(series, np.float64)
+    """Return mean |y_t - y_{t - season}| of a training series, the denominator of `mase`; NaN where it is too short.
+
+    Parameters
+    ----------
+    series : (rows,) or (rows, targets) array
+    season : int
+        Rows of a season; 1: changes from row to row.
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        If `series` has no rows to count or is not finite, as in `mae`, or `season` is not a positive integer.
+    """
+    if isinstance(season, bool) or not isinstance(season, (int, np.integer)) or season < 1:
+        raise ValueError(f"season must be a positive integer, got {season!r}")
+    series = _finite(series, "series")
+    if series.ndim == 0:
+        raise ShapeError("series must have an axis of rows, got a single number")
     changes = np.abs(series[season:] - series[:-season])
-    changes = changes[np.isfinite(changes)]
     return float(changes.mean()) if changes.size else float("nan")
 
 
@@ -45,11 +93,18 @@ def mase(truth, forecast, scale: float) -> float:
     ----------
     truth, forecast : arrays of one shape
     scale : float
-        `naive_scale` of the series that was trained on.
+        `naive_scale` of the series that was trained on. Where it is 0 (a constant series) or NaN (one that is too short) the error
+        has no scale and is NaN.
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        As of `mae`; ValueError also if `scale` is negative or infinite.
     """
-    if not scale > 0:
-        return float("nan")
-    return mae(truth, forecast) / scale
+    error = mae(truth, forecast)
+    if np.ndim(numbers(scale, "scale")) or scale < 0 or np.isinf(scale):
+        raise ValueError(f"scale must be one finite number of at least 0, got {scale!r}")
+    return error / float(scale) if scale > 0 else float("nan")
 
 
 def accuracy(truth, predicted, sample_weight=None, *, ignore=None) -> float:
@@ -65,10 +120,14 @@ def accuracy(truth, predicted, sample_weight=None, *, ignore=None) -> float:
     ------
     ShapeError
         If the two differ in number or length.
+    TypeError
+        If weights are something else than real numbers, or an argument masks some of its values.
     ValueError
-        If nothing counts.
+        If nothing counts, or a weight is NaN, infinite or negative.
     """
     truth, predicted, weight = _labels(truth, predicted, sample_weight, ignore)
+    if weight is not None and weight.sum() == 0:
+        raise ValueError("sample_weight is 0 for every label that counts; one must be positive")
     right = np.fromiter((a == b for a, b in zip(truth, predicted, strict=True)), bool, len(truth))
     return float(np.average(right, weights=weight))
 
@@ -86,6 +145,11 @@ def confusion(truth, predicted, labels=None, sample_weight=None, *, ignore=None)
     -------
     pandas.DataFrame
         Integers, or sums of weights.
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        As of `accuracy`; weights may all be 0.
     """
     import pandas as pd
 
@@ -147,6 +211,7 @@ def missing(label) -> bool:
 
 def flat_labels(labels, name: str = "labels") -> tuple[list, np.ndarray | None]:
     """Return labels as one list, and the lengths of their sequences; None where there is one label a sample."""
+    inputs.refuse_mask(labels, name, "fill them with None or with what `ignore` names")
     if hasattr(labels, "__array__"):  # of pandas and torch, too
         labels = np.asarray(labels)
     if isinstance(labels, np.ndarray) and labels.ndim == 2:
@@ -180,8 +245,10 @@ def _labels(truth, predicted, sample_weight, ignore):
         raise ShapeError(f"truth[{sample}] has {lengths[sample]} labels, predicted[{sample}] {others[sample]}")
     weight = None
     if sample_weight is not None:
+        if is_pandas(sample_weight):
+            sample_weight = numbers(sample_weight, "sample_weight")
         weight, own = flat_labels(sample_weight, "sample_weight")
-        weight = np.asarray(weight, np.float64)
+        weight = _weights(weight)
         if own is None and lengths is not None and len(weight) == len(lengths):
             weight = np.repeat(weight, lengths)
         if len(weight) != len(truth) or (own is not None and not np.array_equal(own, lengths)):
@@ -197,14 +264,39 @@ def _labels(truth, predicted, sample_weight, ignore):
     return truth, predicted, weight
 
 
+def _weights(sample_weight):
+    """Return weights as float64; refuse what `_finite` does, and negative ones."""
+    weight = _finite(sample_weight, "sample_weight")
+    if weight.size and weight.min() < 0:
+        first = ", ".join(map(str, np.argwhere(weight < 0)[0]))
+        raise ValueError(f"sample_weight must not be negative, sample_weight[{first}] is {weight[weight < 0][0]}")
+    return weight
+
+
 def r2(truth, forecast, sample_weight=None) -> float:
     """Return the coefficient of determination, 1 - sum w (y - f)^2 / sum w (y - mean y)^2, averaged over the targets.
 
     A constant target that is met exactly has 1, any other 0, as in scikit-learn.
+
+    Parameters
+    ----------
+    truth, forecast : (n,) or (n, targets) arrays of one shape
+    sample_weight : (n,) array, optional
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        As of `mae`, also for the weights; ValueError if a weight is negative or all are 0.
     """
     truth, forecast = _pair(truth, forecast)
+    if truth.ndim == 0:
+        raise ShapeError("truth and forecast must have an axis of samples, got single numbers")
     truth, forecast = truth.reshape(len(truth), -1), forecast.reshape(len(truth), -1)
-    weight = np.ones(len(truth)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+    weight = np.ones(len(truth)) if sample_weight is None else _weights(sample_weight)
+    if weight.shape != (len(truth),):
+        raise ShapeError(f"sample_weight must have shape ({len(truth)},), one for each sample, got {weight.shape}")
+    if weight.sum() == 0:
+        raise ValueError("sample_weight is 0 for every sample; one must be positive")
     mean = np.average(truth, axis=0, weights=weight)
     rest = weight @ np.square(truth - forecast)
     total = weight @ np.square(truth - mean)

@@ -56,7 +56,7 @@ def plot_forecast(backtest, target=None, *, ahead=None, last=None, ax=None):
     if hasattr(times, "tz"):
         from matplotlib.dates import ConciseDateFormatter
 
-        ax.xaxis.set_major_formatter(ConciseDateFormatter(ax.xaxis.get_major_locator()))
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(ax.xaxis.get_major_locator(), tz=times.tz))
     return ax
 
 

@@ -4,11 +4,13 @@ import collections
 import types
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Recurrent, cells, initializers
 from numbarnn.cells import CELLS, register
 from numbarnn.cells.activation import ACTIVATIONS
+from numbarnn.classification import SegmentClassifier, SequenceClassifier
 from numbarnn.data import make_windows
 from numbarnn.errors import ShapeError, TokenError
 from numbarnn.estimators import SequenceRegressor
@@ -646,3 +648,40 @@ def test_masked_rows_of_a_table_are_missing():
     with pytest.raises(ValueError, match="data misses 1 values, the first at row 6"):
         make_windows(data, 3)
     assert list(make_windows(data, 3, missing="drop").y) == [3, 4, 5]
+
+
+def test_targets_of_pandas_types():
+    """Columns of different and of nullable types are numbers, in which missing values are found."""
+    model = Model([LSTM(2, return_sequences=False), Dense(2)], input_size=2, seed=0, n_threads=1)
+    x = np.ones((3, 4, 2))
+    y = pd.DataFrame({"a": pd.array([0.5, 1, 2], "Float64"), "b": [True, False, True]})
+    assert np.isfinite(model.fit(x, y, loss="mse", epochs=1, verbose=0)["loss"]).all()
+    y.loc[1, "a"] = pd.NA
+    with pytest.raises(ValueError, match=r"y holds 1 values that are NaN or infinite, the first at \[1, 0\]"):
+        model.fit(x, y, loss="mse", epochs=1, verbose=0)
+    with pytest.raises(TypeError, match="column 'a' of y must hold numbers"):
+        model.fit(x, y.assign(a="x"), loss="mse", epochs=1, verbose=0)
+    with pytest.raises(TypeError, match="sample_weight is a masked array of which 1 values are masked"):
+        model.fit(x, y[["b", "b"]].to_numpy(), sample_weight=np.ma.masked_equal([1, 2, 3], 2), loss="mse", verbose=0)
+
+
+@pytest.mark.parametrize("kind", [SequenceClassifier, SegmentClassifier])
+def test_masked_labels_are_no_labels(kind):
+    classifier = kind(hidden_size=2, epochs=1, n_threads=1)
+    labels = np.array([0, 1, 1])
+    with pytest.raises(TypeError, match="y is a masked array of which 1 values are masked"):
+        classifier.fit(X, np.ma.masked_equal(labels, 0))
+    classifier.fit(X, labels)
+    with pytest.raises(TypeError, match="y is a masked array of which 1 values are masked"):
+        classifier.score(X, np.ma.masked_equal(labels, 0))
+
+
+def test_samples_of_pandas_types():
+    """Steps of all samples in one table, whose columns have different types."""
+    table = pd.DataFrame({"a": [0.5, 1, 2, 3, 4], "b": [True, False, True, False, True]})
+    classifier = SequenceClassifier(hidden_size=2, epochs=1, n_threads=1, random_state=0)
+    found = classifier.fit(table, [0, 1], offsets=[0, 2, 5]).predict_proba(table, offsets=[0, 2, 5])
+    assert np.array_equal(found, classifier.predict_proba(table.to_numpy(float), offsets=[0, 2, 5]))
+    table["a"] = pd.array([0.5, None, 2, 3, 4], "Float64")
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        classifier.predict(table, offsets=[0, 2, 5])

@@ -9,6 +9,7 @@ from conftest import assert_close, assert_same_bits
 from processes import run_python
 
 from numbarnn import metrics
+from numbarnn.errors import ShapeError
 from numbarnn.estimators import SequenceRegressor
 
 FEW = {"epochs": 3, "hidden_size": 4, "random_state": 0, "n_threads": 1}
@@ -229,8 +230,107 @@ def test_measures():
     assert metrics.r2(truth, forecast) == pytest.approx(1 - 5 / 5)
     assert metrics.r2(np.ones(3), np.ones(3)) == 1
     assert metrics.r2(np.ones(3), np.zeros(3)) == 0
-    with pytest.raises(ValueError, match="one shape"):
-        metrics.mae(truth, forecast[:2])
+    assert np.isnan(metrics.naive_scale([1, 3], 2))
+    assert np.isnan(metrics.mase(truth, forecast, metrics.naive_scale([1, 3], 2)))
+    assert metrics.mae(3, 4.5) == 1.5
+    assert metrics.mae(pd.Series([1, 2], dtype="Int64"), pd.Series([True, False])) == 1
+
+
+T = np.arange(5.0)
+MEASURES = {
+    "mae": lambda truth, forecast: metrics.mae(truth, forecast),
+    "rmse": lambda truth, forecast: metrics.rmse(truth, forecast),
+    "mase": lambda truth, forecast: metrics.mase(truth, forecast, 1.0),
+    "r2": lambda truth, forecast: metrics.r2(truth, forecast),
+    "weighted r2": lambda truth, forecast: metrics.r2(truth, forecast, np.ones(5)),
+}
+
+
+@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+@pytest.mark.parametrize("name", ["truth", "forecast"])
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        (np.where(T >= 3, np.nan, T), ValueError, r"{name} holds 2 values that are NaN or infinite, the first at \[3\]; leave out"),
+        (np.where(T == 1, -np.inf, T), ValueError, r"{name} holds 1 values that are NaN or infinite, the first at \[1\]"),
+        (pd.Series([0, 1, None, 3, 4], dtype="Int64"), ValueError, r"{name} holds 1 values .* the first at \[2\]"),
+        (np.ma.array(T, mask=[1, 0, 1, 0, 0]), TypeError, "{name} is a masked array of which 2 values are masked; leave out"),
+        (T + 0j, TypeError, "{name} must hold numbers, got dtype complex128"),
+        (T.astype(str), TypeError, "{name} must hold numbers, got dtype <U"),
+        (T.astype("M8[s]"), TypeError, r"{name} must hold numbers, got dtype datetime64\[s\]"),
+        (T.astype("m8[s]"), TypeError, r"{name} must hold numbers, got dtype timedelta64\[s\]"),
+        (T.astype(object), TypeError, "{name} must hold numbers, got dtype object"),
+        ([[0.0], [1.0, 2.0]], ShapeError, "{name} must be an array, or rows of one length"),
+        (T[:4], ShapeError, r"truth and forecast must have one shape with at least one value, got \(.,\) and \(.,\)"),
+        (T[:, None], ShapeError, "truth and forecast must have one shape"),
+    ],
+)  # fmt: skip
+def test_measures_refuse(measure, name, wrong, error, message):
+    arguments = {"truth": T, "forecast": T + 0.1} | {name: wrong}
+    with pytest.raises(error, match=message.format(name=name)):
+        measure(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: metrics.mae([], []), ShapeError, r"at least one value, got \(0,\) and \(0,\)"),
+        (lambda: metrics.r2(1.0, 2.0), ShapeError, "must have an axis of samples"),
+        (lambda: metrics.naive_scale(np.where(T == 2, np.nan, T)), ValueError, r"series holds 1 values .* at \[2\]"),
+        (lambda: metrics.naive_scale(np.ma.masked_equal(T, 2)), TypeError, "series is a masked array of which 1"),
+        (lambda: metrics.naive_scale(T.astype(str)), TypeError, "series must hold numbers"),
+        (lambda: metrics.naive_scale(1.0), ShapeError, "series must have an axis of rows"),
+        (lambda: metrics.naive_scale(T, 0), ValueError, "season must be a positive integer, got 0"),
+        (lambda: metrics.naive_scale(T, -1), ValueError, "season must be a positive integer, got -1"),
+        (lambda: metrics.naive_scale(T, 1.0), ValueError, "season must be a positive integer, got 1.0"),
+        (lambda: metrics.naive_scale(T, True), ValueError, "season must be a positive integer, got True"),
+        (lambda: metrics.mase(T, T, -1.0), ValueError, "scale must be one finite number of at least 0, got -1.0"),
+        (lambda: metrics.mase(T, T, np.inf), ValueError, "scale must be one finite number of at least 0, got inf"),
+        (lambda: metrics.mase(T, T, [1.0]), ValueError, r"scale must be one finite number of at least 0, got \[1.0\]"),
+        (lambda: metrics.mase(T, T, "1"), TypeError, "scale must hold numbers"),
+        (lambda: metrics.r2(T, T, np.where(T == 4, np.nan, 1)), ValueError, r"sample_weight holds 1 values .* at \[4\]"),
+        (lambda: metrics.r2(T, T, T - 1), ValueError, r"sample_weight must not be negative, sample_weight\[0\] is -1.0"),
+        (lambda: metrics.r2(T, T, 0 * T), ValueError, "sample_weight is 0 for every sample; one must be positive"),
+        (lambda: metrics.r2(T, T, T[:3]), ShapeError, r"sample_weight must have shape \(5,\), .*, got \(3,\)"),
+        (lambda: metrics.r2(T, T, np.ma.masked_equal(T, 4)), TypeError, "sample_weight is a masked array of which 1"),
+        (lambda: metrics.r2(T, T, T + 0j), TypeError, "sample_weight must hold numbers, got dtype complex128"),
+    ],
+)  # fmt: skip
+def test_arguments_of_measures_are_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+@pytest.mark.parametrize("kind", ["Float64", "Int64", "boolean"])
+def test_missing_values_of_nullable_types_are_found(kind):
+    """In X, where NaN at the end is padding, and in y."""
+    x, _ = task(30, 4)
+    values = np.abs(x[:, :, 0]) > 0.5
+    frame, target = pd.DataFrame(values).astype(kind), pd.Series(np.arange(30) % 2 == 0).astype(kind)
+    found = fitted(frame, target)
+    assert_same_bits(
+        found.predict(frame), fitted(values.astype(float), target.to_numpy(float)).predict(values.astype(float))
+    )
+    hole = frame.copy()
+    hole.iloc[4, 1] = pd.NA
+    with pytest.raises(ValueError, match=r"Input X contains NaN: X holds 1 values .* the first at \[4, 1, 0\]"):
+        found.predict(hole)
+    with pytest.raises(ValueError, match=r"Input X contains NaN: X holds 1 values .* the first at \[0, 4, 1\]"):
+        fitted([hole, frame], [0.0, 1.0])
+    target[5] = pd.NA
+    with pytest.raises(ValueError, match=r"y holds 1 values that are NaN or infinite, the first at \[5\]"):
+        fitted(frame, target)
+
+
+def test_masked_samples_and_weights_are_refused():
+    x, y = task(6, 4)
+    masked = np.ma.masked_equal(np.where(np.arange(4)[:, None] == 2, -9999.0, x[0]), -9999.0)
+    with pytest.raises(TypeError, match=r"X\[1\] is a masked array of which 1 values are masked"):
+        fitted([x[0], masked, *x[2:]], y)
+    with pytest.raises(TypeError, match="sample_weight is a masked array of which 1 values are masked"):
+        SequenceRegressor(**FEW).fit(x, y, sample_weight=np.ma.masked_equal(np.arange(6.0), 3))
+    with pytest.raises(TypeError, match="sample_weight must hold numbers, got dtype complex128"):
+        SequenceRegressor(**FEW).fit(x, y, sample_weight=np.ones(6) + 0j)
 
 
 @pytest.mark.parametrize("dropout", [{"recurrent_dropout": 0.4}, {"dropout": 0.4, "num_layers": 2}], ids=str)

@@ -1,5 +1,6 @@
 """Forecaster: what it learns from, its times, its baselines, its files, and the command."""
 
+import datetime
 import pathlib
 import re
 
@@ -422,6 +423,10 @@ def test_pictures():
     lines = plots.plot_forecast(back, "b", ahead=3, last=10, ax=pyplot.figure().subplots()).lines
     assert np.array_equal(lines[0].get_ydata(), back.loc[back["ahead"] == 3, "b truth"].iloc[-10:])
     pyplot.close("all")
+    zoned = plots.plot_forecast(back.tz_localize("Asia/Kolkata"), last=10)
+    first = zoned.xaxis.get_major_formatter().format_data_short(zoned.lines[0].get_xdata(orig=False)[0])
+    assert first == str(back.index[back["ahead"] == 4][-10])  # as the clocks there show it
+    pyplot.close("all")
     with pytest.raises(KeyError, match=r"target 'c' is not among \['a', 'b'\]"):
         plots.plot_forecast(back, "c")
     with pytest.raises(ValueError, match=r"no forecasts 9 rows ahead; there are \[3, 4\]"):
@@ -492,6 +497,124 @@ def test_rows_at_another_distance_are_refused(fit, use, message):
     assert f.predict(table().set_axis(fit)).equals(f.predict())
 
 
+BERLIN = pd.date_range("2020-03-25", periods=200, freq="h", tz="Europe/Berlin")  # over the beginning of summer time
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "Europe/Berlin"])
+@pytest.mark.parametrize("freq", ["h", "D"])
+def test_data_of_another_zone_are_the_same_instants(zone, freq, tmp_path):
+    """Hours of the day are those of the fitted zone, in which forecasts come, whichever zone data are in."""
+    data = table().set_axis(pd.date_range("2020-03-25", periods=200, freq=freq, tz="Europe/Berlin"))
+    first, second = data.iloc[:190], data.iloc[190:]
+    f = fitted(first, calendar=["hour", "month"])
+    f.save(tmp_path / "f")
+    for one in (f, Forecaster.load(tmp_path / "f")):
+        other = first.tz_convert(zone)
+        assert one.predict(other).equals(f.predict(first))
+        assert one.backtest(other).equals(f.backtest(first))
+        assert one.evaluate(other).drop("ridge", errors="ignore").equals(f.evaluate(first).drop("ridge"))
+        assert one.errors_by_horizon(other)["net"].equals(f.errors_by_horizon(first)["net"])
+        assert str(one.predict(other).index.tz) == "Europe/Berlin"
+        expected = fitted(first, calendar=["hour", "month"]).update(second).predict()
+        assert one.update(second.tz_convert(zone)).predict().equals(expected)
+        assert str(one.predict().index.tz) == "Europe/Berlin"
+
+
+@pytest.mark.parametrize(
+    "zone", [datetime.timezone(datetime.timedelta(hours=1), "CET"), "Etc/GMT-1", "+01:00"], ids=str
+)
+def test_zones_of_one_offset(zone, tmp_path):
+    """Their names are kept such that pandas finds them again, without summer time."""
+    data = table().set_axis(pd.date_range("2020-03-25", periods=200, freq="h", tz=zone))
+    f = fitted(data, calendar=["hour"])
+    f.save(tmp_path / "f")
+    expected = f.predict()
+    assert expected.index[0].isoformat() == "2020-04-02T10:00:00+01:00"
+    for one in (f, Forecaster.load(tmp_path / "f")):
+        assert one.predict(data.tz_convert("UTC")).equals(expected)
+        one.update(data.iloc[:1].set_axis(expected.index[:1].tz_convert("UTC") - pd.Timedelta(hours=2)))
+        assert one.predict().index[0].isoformat() == "2020-04-02T11:00:00+01:00"
+
+
+def test_a_zone_without_a_name_is_refused():
+    tz = pytest.importorskip("dateutil.tz")
+    zone = tz.gettz("Europe/Berlin")
+    if zone is None:
+        pytest.skip("this system has no time zones")
+    with pytest.raises(
+        ValueError, match=r"has no name that pandas knows on every machine.*tz_convert\('Europe/Berlin'\)"
+    ):
+        fitted(table().set_axis(BERLIN.tz_convert(zone)))
+
+
+@pytest.mark.parametrize(
+    ("fit", "use", "message"),
+    [
+        (BERLIN, BERLIN.tz_localize(None), "{name} has times without a zone .* in the zone Europe/Berlin; .*{name}.tz_localize"),
+        (HOURS, HOURS.tz_localize("UTC"), r"{name} has times in the zone UTC, the data of fit .* without .*tz_localize\(None\)"),
+    ],
+    ids=["naive", "aware"],
+)  # fmt: skip
+def test_times_without_a_zone_and_with_one_are_not_mixed(fit, use, message):
+    f = fitted(table().set_axis(fit), epochs=1)
+    other = table().set_axis(use)
+    for method in (f.predict, f.evaluate, f.backtest, f.errors_by_horizon):
+        with pytest.raises(ValueError, match=message.format(name="data")):
+            method(other)
+    after = f._clock.after(fit, 2)
+    after = after.tz_localize(None) if after.tz is not None else after.tz_localize("UTC")
+    with pytest.raises(ValueError, match=message.format(name="new_rows")):
+        f.update(table(2).set_axis(after))
+    assert f.predict(table().set_axis(fit)).equals(f.predict())
+
+
+def test_split_by_a_date_of_another_zone():
+    data = table().set_axis(BERLIN)
+    by_row = fitted(data, split=(120, 160)).backtest()
+    dates = [BERLIN[120].tz_convert("UTC"), BERLIN[160].tz_localize(None)]
+    assert fitted(data, split=dates).backtest().equals(by_row)
+    with pytest.raises(ValueError, match=r"the date .* has the zone UTC, the data have times without a zone"):
+        fitted(table(), split=[HOURS[120].tz_localize("UTC"), HOURS[160].tz_localize("UTC")])
+
+
+def test_several_series_are_refused():
+    panel = pd.concat({"A": table(), "B": table()}, names=["station", "time"])
+    message = r"has a MultiIndex of 2 levels.*groupby\(level='station'\)"
+    with pytest.raises(ValueError, match=f"data {message}"):
+        fitted(panel)
+    f = fitted(table(), epochs=1)
+    for method in (f.predict, f.evaluate, f.backtest, f.errors_by_horizon):
+        with pytest.raises(ValueError, match=f"data {message}"):
+            method(panel)
+    with pytest.raises(ValueError, match=f"new_rows {message}"):
+        f.update(panel)
+    for _, part in panel.groupby(level="station"):
+        assert f.predict(part.droplevel("station")).equals(f.predict())
+    with pytest.raises(ValueError, match="is earlier than the row above; sort by time"):
+        f.predict(pd.concat([table(), table()]))
+
+
+@pytest.mark.parametrize("kind", ["bool", "boolean", "Int64", "Float64"])
+def test_every_type_of_numbers(kind):
+    """Columns of booleans and of nullable types are numbers beside others, in what is learnt and in what comes later."""
+    data = table().assign(b=np.arange(200) % 3 == 0)
+    plain = data.astype({"b": "float64"})
+    typed = data.astype({"b": kind})
+    f, expected = fitted(typed.iloc[:190]), fitted(plain.iloc[:190])
+    assert_same_bits(f.model_.params.flat, expected.model_.params.flat)
+    assert f.evaluate().equals(expected.evaluate())
+    assert f.predict(typed).equals(expected.predict(plain))
+    assert f.update(typed.iloc[190:]).predict().equals(expected.update(plain.iloc[190:]).predict())
+    hole = typed.copy()
+    hole.loc[hole.index[50], "a"] = np.nan
+    if kind != "bool":
+        hole.loc[hole.index[60], "b"] = pd.NA
+    count = 1 if kind == "bool" else 2
+    with pytest.raises(ValueError, match=rf"data misses {count} values, the first at row 50 .* column 'a'"):
+        fitted(hole)
+    assert np.isfinite(fitted(hole, missing="drop").evaluate()).all(axis=None)
+
+
 def test_update_refuses_a_gap_between_numbered_rows():
     f = fitted(table().reset_index(drop=True), epochs=1)
     before = f.predict()
@@ -529,3 +652,20 @@ def test_command_says_what_is_wrong_with_a_file(tmp_path, capsys):
     table().to_csv(path, index_label="time")
     assert main(["forecast", str(path), "--time", "q"]) == 1
     assert "has no column 'q'; it has time, a, b" in capsys.readouterr().err
+    path.write_text("time,a\n" + "".join(f"0{1 + n % 9}/0{1 + n // 9}/2020,{n}\n" for n in range(60)))
+    assert main(["forecast", str(path)]) == 1
+    assert "column 'time' can be read as '%m/%d/%Y' (row 0 is then 2020-01-01) or" in capsys.readouterr().err
+    path.write_text("time,a\n2020-01-01,1\n2020-01-02,2,3\n")
+    assert main(["forecast", str(path)]) == 1
+    assert "line 3 of" in capsys.readouterr().err
+
+
+def test_command_reads_times_of_a_given_format(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    days = pd.date_range("2020-01-01", periods=120)
+    pd.DataFrame({"a": np.sin(np.arange(120.0))}, index=days.strftime("%d/%m/%y")).to_csv("a.csv", index_label="day")
+    arguments = (
+        "forecast a.csv --lookback 6 --delay 1 --epochs 1 --hidden-size 4 --quiet --threads 1 --time-format %d/%m/%y"
+    )
+    assert main(arguments.split()) == 0
+    assert "forecasts for 2020-04-" in capsys.readouterr().out

@@ -86,6 +86,47 @@ def test_labels_of_any_kind():
         ([[1, 2]], [1, 2], None, ShapeError, "same form"),
         ([[1], [2]], [[1, 2]], None, ShapeError, "truth has 2 sequences, predicted 1"),
         ([1, 2], [1, 2], [1], ShapeError, "sample_weight must have one entry for each of 2"),
+        (
+            [1, 2],
+            [1, 2],
+            [1, np.nan],
+            ValueError,
+            r"sample_weight holds 1 values that are NaN or infinite, the first at \[1\]",
+        ),
+        (
+            [1, 2],
+            [1, 2],
+            [np.inf, 1],
+            ValueError,
+            r"sample_weight holds 1 values that are NaN or infinite, the first at \[0\]",
+        ),
+        ([1, 2], [1, 2], [1, -1], ValueError, r"sample_weight must not be negative, sample_weight\[1\] is -1.0"),
+        (
+            [1, 2],
+            [1, 2],
+            pd.Series([1, None], dtype="Float64"),
+            ValueError,
+            "sample_weight holds 1 values that are NaN",
+        ),
+        ([1, 2], [1, 2], np.ma.masked_equal([1, 2], 2), TypeError, "sample_weight is a masked array of which 1 values"),
+        (
+            [[1], [2]],
+            [[1], [2]],
+            [[1], np.ma.masked_equal([2], 2)],
+            TypeError,
+            "sample_weight is a masked array of which 1",
+        ),
+        ([1, 2], [1, 2], [1, 1j], TypeError, "sample_weight must hold numbers, got dtype complex128"),
+        ([1, 2], [1, 2], ["1", "2"], TypeError, "sample_weight must hold numbers, got dtype <U1"),
+        ([1, 2], [1, 2], np.array([1, 2], "m8[s]"), TypeError, "sample_weight must hold numbers, got dtype"),
+        (
+            np.ma.masked_equal([1, 2], 2),
+            [1, 2],
+            None,
+            TypeError,
+            "truth is a masked array of which 1 values are masked; fill",
+        ),
+        ([1, 2], np.ma.masked_equal([1, 2], 2), None, TypeError, "predicted is a masked array of which 1 values"),
         ([None], [1], None, ValueError, "no true label that counts"),
         ([], [], None, ValueError, "no true label that counts"),
     ],
@@ -94,3 +135,12 @@ def test_refused(truth, predicted, weight, error, message):
     for measure in (metrics.accuracy, metrics.confusion, metrics.f1):
         with pytest.raises(error, match=message):
             measure(truth, predicted, sample_weight=weight)
+
+
+def test_weights_that_count_are_not_all_zero():
+    with pytest.raises(ValueError, match="sample_weight is 0 for every label that counts"):
+        metrics.accuracy([1, 2, None], [1, 1, 1], [0, 0, 1])
+    assert metrics.accuracy([1, 2, None], [1, 1, 1], [0, 3, 0]) == 0
+    assert metrics.confusion([1, 2], [1, 1], sample_weight=[0, 0]).to_numpy().tolist() == [[0, 0], [0, 0]]
+    weights = pd.Series([True, False], dtype="boolean")
+    assert metrics.accuracy([1, 2], [1, 1], weights) == 1

@@ -1,5 +1,6 @@
 """Scaling, differences, calendar, readers and generators of series."""
 
+import gzip
 import re
 
 import numpy as np
@@ -84,6 +85,41 @@ def test_scaler_series_and_types():
     assert [part.shape for part in SequenceScaler().fit_transform(steps)] == [(3,), (5,)]
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"a": pd.array([1, 2, 4, None], "Int64"), "b": pd.array([0.5, 2, None, 3], "Float64")},
+        {"a": [1, 2, 4, np.nan], "b": [True, False, True, True]},
+        {"a": pd.array([1, 2, 4, None], "Float32"), "b": pd.array([True, False, None, True], "boolean")},
+    ],
+    ids=["nullable", "flags", "nullable flags"],
+)
+def test_every_column_of_numbers_is_scaled(columns):
+    """`transform` takes what `fit` takes, what is missing stays missing, and the result is plain."""
+    data = pd.DataFrame(columns)
+    plain = pd.DataFrame({name: pd.Series(values).astype("float64") for name, values in data.items()})
+    expected = (plain - plain.mean()) / plain.std(ddof=0)
+    scaler = SequenceScaler().fit(data)
+    assert_close(scaler.center_, plain.mean().to_numpy(), 1e-7)
+    scaled = scaler.transform(data)
+    assert {dtype.kind for dtype in scaled.dtypes} == {"f"}
+    assert scaled.isna().equals(data.isna())
+    assert_close(scaled.fillna(0).to_numpy(), expected.fillna(0).to_numpy(), 1e-6)
+    assert scaler.inverse_transform(scaled).isna().equals(data.isna())
+    one = SequenceScaler().fit(data["a"]).transform(data["a"])
+    assert one.isna().tolist() == [False, False, False, True]
+    changes = Differences().fit_transform(data)
+    assert_close(changes.fillna(0).to_numpy(), plain.diff().iloc[1:].fillna(0).to_numpy(), 1e-12)
+
+
+def test_masked_values_are_not_scaled_by():
+    rows = np.ma.masked_equal([[1.0], [2.0], [3.0], [-9999.0]], -9999)
+    scaler = SequenceScaler().fit(rows)
+    assert scaler.center_ == 2
+    assert np.isnan(scaler.transform(rows)[:, 0]).tolist() == [False, False, False, True]
+    assert SequenceScaler().fit([rows, rows]).center_ == 2
+
+
 def test_scaler_refuses():
     data = frame()
     scaler = SequenceScaler().fit(data)
@@ -101,7 +137,7 @@ def test_scaler_refuses():
         SequenceScaler().fit([[1.0], [np.inf]])
     with pytest.raises(ValueError, match="low < high"):
         SequenceScaler("minmax", (1, 0)).fit(data)
-    with pytest.raises(TypeError, match="X must be numbers"):
+    with pytest.raises(TypeError, match="X must hold numbers, got dtype <U1"):
         SequenceScaler().fit([["a"], ["b"]])
     with pytest.raises(KeyError, match="'c' is no feature"):
         scaler.inverse_transform(data[["a"]], columns=["c"])
@@ -153,6 +189,21 @@ def test_differences(lag):
         Differences(0).fit(data)
     with pytest.raises(ValueError, match="not fitted yet"):
         Differences().transform(data)
+    with pytest.raises(TypeError, match="X must hold numbers"):
+        Differences().fit(["a", "b"])
+
+
+def test_differences_of_several_series_are_refused():
+    table = pd.concat({"A": frame(3), "B": frame(3)})
+    with pytest.raises(
+        ValueError, match=r"X has a MultiIndex of 2 levels.*X.groupby\(level=0\), with part.droplevel\(0\)"
+    ):
+        Differences().fit(table)
+    differences = Differences().fit(frame(3))
+    with pytest.raises(ValueError, match="X has a MultiIndex"):
+        differences.transform(table)
+    with pytest.raises(ValueError, match="X has a MultiIndex"):
+        differences.inverse_transform(table)
 
 
 def test_calendar_features():
@@ -236,10 +287,248 @@ def test_read_series(tmp_path):
     with pytest.raises(KeyError, match="has no column 'z'; it has x, y"):
         readers.read_series(path, time="z")
     path.write_text("t,x\n2020-01-01,1\nsoon,2\n")
-    with pytest.raises(ValueError, match="row 1 of column 't', 'soon', cannot be read as a time"):
+    with pytest.raises(ValueError, match=r"row 1 \(line 3 of .*\) of column 't', 'soon', cannot be read as a time"):
         readers.read_series(path, time="t")
     with pytest.raises(ValueError, match="is not the Beijing file"):
         readers.read_beijing(path)
+
+
+def written(tmp_path, text, name="a.csv"):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "time,load,temp\n2024-01-01,1,100,\n2024-01-02,2,200,\n",
+        "time,load,temp\n2024-01-01,1,100,\n2024-01-02,2,200\n",
+        "time,load,temp,\n2024-01-01,1,100,\n2024-01-02,2,200,\n",
+    ],
+    ids=["rows", "some rows", "header and rows"],
+)
+def test_a_trailing_comma_is_no_column(tmp_path, text):
+    data = readers.read_series(written(tmp_path, text))
+    assert data.to_dict("list") == {"load": [1, 2], "temp": [100, 200]}
+    assert data.index.equals(pd.date_range("2024-01-01", periods=2).rename("time"))
+
+
+def test_fields_that_are_missing_are_nan(tmp_path):
+    data = readers.read_series(written(tmp_path, "time,a,b\n2024-01-01,1,2\n2024-01-02,3\n2024-01-03,5,6\n"))
+    assert data["a"].tolist() == [1, 3, 5]
+    assert data["b"].isna().tolist() == [False, True, False]
+    with pytest.raises(
+        ValueError, match=r"data misses 1 values, the first at row 1 \(2024-01-02 00:00:00\), column 'b'"
+    ):
+        make_windows(data, 1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "line", "fields"),
+    [
+        ("2024-01-01,1\n2024-01-02,2,3\n", 3, 3),
+        ("2024-01-01,1,2\n2024-01-02,2,3\n", 2, 3),
+        ("2024-01-01,1,\n\n2024-01-02,2,3\n", 4, 3),
+        ('2024-01-01,"1\n",\n2024-01-02,2,3\n', 4, 3),
+        ("2024-01-01,1,,\n2024-01-02,2,,\n", 2, 4),
+        ("2024-01-01,1\n2024-01-02,2,\n", 3, 3),
+        ("2024-01-01,1,5\n2024-01-02,2,50\n", 2, 3),
+    ],
+    ids=["one row", "all rows", "blank line", "line break in quotes", "two commas", "a later comma", "decimal commas"],
+)
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_more_fields_than_the_header_are_refused(tmp_path, rows, line, fields, name):
+    path = tmp_path / name
+    with gzip.open(path, "wt") if name.endswith("gz") else open(path, "w") as file:
+        file.write("time,load\n" + rows)
+    with pytest.raises(
+        ValueError, match=f"line {line} of .*{name}' has {fields} fields, the header has 2; every column"
+    ):
+        readers.read_series(path)
+
+
+def test_every_reader_refuses_more_fields_than_the_header(tmp_path):
+    path = written(tmp_path, JENA.replace("152.30", "152.30,7"))
+    with pytest.raises(ValueError, match=r"line 2 of .* has 16 fields, the header has 15"):
+        readers.read_jena(path)
+    path = written(tmp_path, "year,month,day,hour,TEMP\n2010,1,1,0,-11\n2010,1,1,1,-12,3\n")
+    with pytest.raises(ValueError, match=r"line 3 of .* has 6 fields, the header has 5"):
+        readers.read_beijing(path)
+
+
+def test_files_that_are_no_table(tmp_path):
+    for text, message in (
+        ("", "a.csv' is empty"),
+        ("a,b\n", "a.csv' has a header and no rows"),
+        ('a,b\n1,"2\n', "a.csv' cannot be read as CSV: .*EOF inside string"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            readers.read_series(written(tmp_path, text))
+
+
+def test_flags_with_missing_values_are_numbers(tmp_path):
+    data = readers.read_series(
+        written(tmp_path, "time,open,load\n2024-01-01,True,1\n2024-01-02,,2\n2024-01-03,False,3\n")
+    )
+    assert data["open"].dtype == np.float64
+    assert data["open"].isna().tolist() == [False, True, False]
+    assert data["open"].dropna().tolist() == [1, 0]
+
+
+DAYS = pd.date_range("2024-01-05", periods=40, freq="D", unit="us")
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "%Y-%m-%d", "%Y/%m/%d", "%Y-%m-%dT%H:%M:%S", "%d.%m.%Y", "%d.%m.%Y %H:%M", "%m/%d/%Y", "%m/%d/%Y %H:%M", "%d/%m/%Y",
+        "%m/%d/%Y %I:%M:%S %p", "%d-%m-%Y", "%m-%d-%Y %H:%M:%S", "%d %b %Y", "%d-%b-%Y %H:%M", '"%b %d, %Y"', "%B %d %Y", "%Y%m%d",
+    ],
+)  # fmt: skip
+def test_times_of_one_reading(tmp_path, form, named):
+    rows = "".join(f"{day},{n}\n" for n, day in enumerate(DAYS.strftime(form)))
+    data = readers.read_series(written(tmp_path, f"when,load\n{rows}"), "when" if named else None)
+    assert list(data.columns) == ["load"]
+    assert data.index.name == "when"
+    assert (data.index == DAYS).all()
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ("1871 1872 1873", ["1871-01-01", "1872-01-01", "1873-01-01"]),
+        ("1871.0 1872.0 1873.0", ["1871-01-01", "1872-01-01", "1873-01-01"]),
+        ("202411 202412 202501", ["2024-11-01", "2024-12-01", "2025-01-01"]),
+        ("20240302 20240301 20240229", ["2024-03-02", "2024-03-01", "2024-02-29"]),
+        ("2024-03 2024-04 2024-05", ["2024-03-01", "2024-04-01", "2024-05-01"]),
+        ("2024-03-31T01:00+01:00 2024-03-31T03:00+02:00", ["2024-03-31T00:00Z", "2024-03-31T01:00Z"]),
+        ("2024-03-31T01:00+01:00 2024-03-31T02:00+01:00", ["2024-03-31T00:00Z", "2024-03-31T01:00Z"]),
+        ("2024-03-31T01:00Z 2024-03-31T02:00Z", ["2024-03-31T01:00Z", "2024-03-31T02:00Z"]),
+        ("03/03/2024", ["2024-03-03"]),
+    ],
+    ids=str,
+)
+def test_numbers_and_offsets_that_are_times(tmp_path, column, expected):
+    text = "year,load\n" + "".join(f"{value},1\n" for value in column.split())
+    for time in (None, "year"):
+        index = readers.read_series(written(tmp_path, text), time).index
+        assert isinstance(index, pd.DatetimeIndex)
+        assert (index == pd.DatetimeIndex(expected)).all()
+
+
+@pytest.mark.parametrize("column", ["0 1 2", "0 10 20", "-3 -2 -1", "999 1000 1001", "100098 100099 100100"])
+def test_numbers_of_rows(tmp_path, column):
+    """Integers that are no times number the rows where they are named, and are a column where they are not."""
+    path = written(tmp_path, "t,load\n" + "".join(f"{value},1\n" for value in column.split()))
+    data = readers.read_series(path, "t")
+    assert data.index.equals(pd.Index([int(value) for value in column.split()], name="t"))
+    assert list(data.columns) == ["load"]
+    unnamed = readers.read_series(path)
+    assert isinstance(unnamed.index, pd.RangeIndex)
+    assert list(unnamed.columns) == ["t", "load"]
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("1958.2 1958.3", r"row 0 \(line 2 of .*\) of column 't', 1958.2, cannot be read as a time; write times as"),
+        ("1958 1958.3", r"row 1 \(line 3 of .*\) of column 't', 1958.3, cannot be read as a time"),
+        ("1704067200 1704070800", r"1704067200, cannot be read as a time; .*unit='s'"),
+        ("1704067200000000000 1704067200000000001", "row 0 .*, cannot be read as a time"),
+        ("2024001 2024002", r"row 0 .*, 2024001, cannot be read as a time"),
+        ("20241230 20241231 20241301", r"row 2 \(line 4 of .*\) of column 't', 20241301, .* of the format '%Y%m%d'"),
+        ("True False", "row 0 .* of column 't', True, cannot be read as a time"),
+        ("1-01 1-02", "row 0 .* of column 't', '1-01', cannot be read as a time"),
+        ("2024-01-01 soon 2024-01-03", r"row 1 .*, 'soon', cannot be read as a time of the format 'ISO8601'"),
+        ("13/01/2024 14/01/2024 01/15/2024", r"row 2 .*, '01/15/2024', cannot be read as a time of the format '%d/%m/%Y'"),
+        ("1958 NaN", r"row 1 \(line 3 of .*\) of column 't' has no time"),
+        ("2024-01-01 NaN", r"row 1 \(line 3 of .*\) of column 't' has no time"),
+        ("2024-01-01T00:00Z 2024-01-01T01:00", r"row 1 .*, '2024-01-01T01:00', has an offset from UTC and row 0 has none, or"),
+        ("01/02/2024 01/03/2024", r"'%m/%d/%Y' \(row 0 is then 2024-01-02\) or '%d/%m/%Y' \(row 0 is then 2024-02-01\); pass"),
+        ("200101 200102", r"'%Y%m' \(row 0 is then 2001-01-01\) or '%y%m%d' \(row 0 is then 2020-01-01\); pass"),
+        ("580329 580405", r"'%y%m%d' .*pass the one that is right, such as format='%y%m%d'"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_times_are_not_guessed(tmp_path, column, message):
+    path = written(tmp_path, "t,load\n" + "".join(f"{value},1\n" for value in column.split()))
+    with pytest.raises(ValueError, match=message):
+        readers.read_series(path, "t")
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("2024-01-01 soon 2024-01-03", "row 1 .* of column 't', 'soon', cannot be read as a time"),
+        ("soon 2024-01-02 2024-01-03", "row 0 .* of column 't', 'soon', cannot be read as a time"),
+        ("2024-01-01 NaN 2024-01-03", "row 1 .* of column 't' has no time"),
+        ("01/02/2024 01/03/2024", "column 't' can be read as '%m/%d/%Y'"),
+        ("20241230 20241231 20241301", "row 2 .* of column 't', 20241301, cannot be read as a time"),
+    ],
+    ids=str,
+)
+def test_a_column_of_times_is_not_left_out(tmp_path, column, message):
+    """Nobody named it; it is read, as the tests above say, or refused."""
+    path = written(tmp_path, "t,load\n" + "".join(f"{value},1\n" for value in column.split()))
+    with pytest.raises(ValueError, match=message):
+        readers.read_series(path)
+    # Another column that can be read has the times.
+    rows = zip(column.split(), DAYS.strftime("%Y-%m-%d"), strict=False)
+    path = written(tmp_path, "t,day\n" + "".join(f"{value},{day}\n" for value, day in rows))
+    assert readers.read_series(path).index.name == "day"
+
+
+@pytest.mark.parametrize(
+    "text", ["date,x\n1958.2,1\n1958.3,2\n", "Year,month,x\n2010,1,1\n2010,2,2\n", "time,x\nnow,1\ntoday,2\n"]
+)
+def test_a_column_called_time_that_is_not_read_is_told_of(tmp_path, text):
+    name = text.partition(",")[0]
+    with pytest.warns(
+        UserWarning, match=f"rows are numbered from 0 and '{name}' is a column like any other.*time='{name}'"
+    ):
+        data = readers.read_series(written(tmp_path, text))
+    assert name in data.columns
+
+
+@pytest.mark.parametrize(
+    "column", ["2020 A17 2021 2022", "1001 1002 1003", "10231 99999 20240", "1:30 2:30", "a b", "today now"]
+)
+def test_codes_are_no_times(tmp_path, column):
+    text = "code,load\n" + "".join(f"{value},1\n" for value in column.split())
+    assert list(readers.read_series(written(tmp_path, text)).columns) == ["code", "load"]
+
+
+def test_format_of_times(tmp_path):
+    path = written(tmp_path, "t,load\n01/02/2024,1\n01/03/2024,2\n")
+    for time in ("t", None):
+        assert readers.read_series(path, time, format="%d/%m/%Y").index[1] == pd.Timestamp("2024-03-01")
+        assert readers.read_series(path, time, format="%m/%d/%Y").index[1] == pd.Timestamp("2024-01-03")
+    path = written(tmp_path, "t,load\n580329,1\n580405,2\n")
+    assert readers.read_series(path, "t", format="%y%m%d").index[0].month == 3
+    with pytest.raises(
+        ValueError, match=r"row 0 .* of column 't', 580329, cannot be read as a time of the format '%d.%m.%Y'"
+    ):
+        readers.read_series(path, "t", format="%d.%m.%Y")
+    with pytest.raises(
+        ValueError, match=r"no column of .* holds times of the format '%d.%m.%Y'; name the one that has them"
+    ):
+        readers.read_series(path, format="%d.%m.%Y")
+
+
+def test_published_series_of_numeric_times():
+    for name, column, first, count in (
+        ("nile.csv", "year", "1871-01-01", 100),
+        ("sunspots_yearly.csv", "YEAR", "1700-01-01", None),
+        ("co2_mauna_loa_weekly.csv", "date", "1958-03-29", None),
+    ):
+        path = data_file("classic_series", name)
+        for time in (column, None):
+            data = readers.read_series(path, time)
+            assert data.index[0] == pd.Timestamp(first)
+            assert count is None or len(data) == count
+            assert data.index.is_monotonic_increasing
 
 
 # Generators

@@ -158,6 +158,26 @@ def test_pandas_dtypes():
         make_windows(frame.assign(c="x"), 2)
 
 
+@pytest.mark.parametrize(
+    "flags", [np.arange(60) % 2 == 0, pd.array(np.arange(60) % 2 == 0, "boolean"), pd.array(np.arange(60), "Int64")]
+)
+def test_missing_values_beside_other_types(flags):
+    """A column of booleans or of a nullable type hides nothing that is missing in another."""
+    frame = pd.DataFrame({"t": np.sin(np.arange(60.0)), "open": flags})
+    whole = make_windows(frame, 5, target="t")
+    assert whole.X.dtype == whole.y.dtype == np.float64
+    assert np.array_equal(whole.X[0, :, 1], np.float64(flags[:5]))
+    hole = frame.copy()
+    hole.loc[30, "t"] = np.nan
+    with pytest.raises(ValueError, match=r"misses 1 values, the first at row 30 \(30\), column 't'"):
+        make_windows(hole, 5, target="t")
+    assert make_windows(hole, 5, target="t", missing="drop").dropped == 6
+    with pytest.raises(ValueError, match=r"holds 1 infinite values, the first at row 30 \(30\), column 't'"):
+        make_windows(hole.fillna(np.inf), 5, target="t", missing="drop")
+    model = Model([LSTM(2, return_sequences=False), Dense(1)], input_size=2, seed=0)
+    assert np.isfinite(model.fit(whole, loss="mse", epochs=1, verbose=0)["loss"]).all()
+
+
 # Other programs' conventions
 
 
@@ -277,6 +297,17 @@ def test_split_needs_order_and_times():
         make_windows(TENS, 2).split(dates=["2020"])
 
 
+def test_split_by_dates_in_zones():
+    naive = make_windows(hourly(100), 5)
+    with pytest.raises(
+        ValueError, match=r"the date 2020-01-03 00:00:00\+00:00 has the zone UTC, the data have times without"
+    ):
+        naive.split(dates=[pd.Timestamp("2020-01-03", tz="UTC")])
+    zoned = make_windows(hourly(100).tz_localize("Europe/Berlin"), 5)
+    for date in ("2020-01-03", "2020-01-02 23:00+00:00", pd.Timestamp("2020-01-02 23:00", tz="UTC")):
+        assert zoned.split(dates=[date])[1].ends == naive.split(rows=[48])[1].ends
+
+
 # Missing values and times
 
 
@@ -317,11 +348,57 @@ def test_irregular_times_name_the_first_row():
     ):
         make_windows(twice, 2)
     with pytest.raises(
-        ValueError, match=r"row 1 of data, .* has earlier than|row 1 of data, .* earlier than the row above \(9"
+        ValueError, match=r"row 1 of data, 2020-01-01 08:00:00, is earlier than the row above \(9 rows in all\); sort"
     ):
         make_windows(frame[::-1], 2)
     with pytest.raises(ValueError, match=r"no time in row 2 \(NaT\)"):
         make_windows(frame.set_axis(frame.index.where(np.arange(10) != 2)), 2)
+
+
+def panel(order=None):
+    """Return a table of the series 0, 1, 2 and 100, 101, 102, indexed by station and time."""
+    parts = {name: hourly(3, ["y"]) + first for name, first in (("A", 0), ("B", 100))}
+    table = pd.concat(parts, names=["station", "time"])
+    return table if order is None else table.reorder_levels(order)
+
+
+@pytest.mark.parametrize("order", [None, ["time", "station"]])
+@pytest.mark.parametrize("irregular", ["error", "ignore"])
+def test_windows_of_several_series_are_refused(order, irregular):
+    table = panel(order)
+    with pytest.raises(
+        ValueError, match=r"data has a MultiIndex of 2 levels.*data.groupby\(level='station'\).*droplevel"
+    ):
+        make_windows(table, 2, irregular=irregular)
+    with pytest.raises(ValueError, match="target has a MultiIndex of 2 levels"):
+        make_windows(table.to_numpy(), 2, target=table["y"], irregular=irregular)
+    found = [make_windows(part.droplevel("station"), 2) for _, part in table.groupby(level="station")]
+    assert [w.X.ravel().tolist() for w in found] == [[0, 1], [100, 101]]
+    assert [w.y.ravel().tolist() for w in found] == [[2], [102]]
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ([0, 1, 2, 0, 1, 2], "row 3 of data has the index 0 after 2: rows are not in order of time, or of several series"),
+        ([0, 1, 1, 2, 3, 4], "row 2 of data has the index 1 after 1"),
+        ([5.0, 4.5, 4.0, 4.5, 3.0, 2.0], "row 3 of data has the index 4.5 after 4.0"),
+        (pd.to_timedelta([0, 1, 2, 4, 5, 6], "h"), "row 3 of data, 0 days 04:00:00, comes 0 days 02:00:00 after"),
+        (pd.to_timedelta([0, 1, 2, 0, 1, 2], "h"), "row 3 of data, 0 days 00:00:00, is earlier than the row above"),
+        (pd.PeriodIndex(["2020-01", "2020-02", "2020-03"] * 2, freq="M"), "row 3 of data, 2020-01, is earlier than"),
+    ],
+)  # fmt: skip
+def test_rows_that_turn_back_are_refused(index, message):
+    table = hourly(6).set_axis(pd.Index(index))
+    with pytest.raises(ValueError, match=message):
+        make_windows(table, 2)
+    assert len(make_windows(table, 2, irregular="ignore")) == 4
+    assert len(make_windows(table.reset_index(drop=True), 2)) == 4
+
+
+@pytest.mark.parametrize("labels", [[7, 5, 3, 1, 0, -2], [0, 1, 5, 6, 7, 9], list("abcabc")], ids=str)
+def test_labels_of_rows_may_be_any_that_go_on(labels):
+    assert len(make_windows(hourly(6).set_axis(labels), 2)) == 4
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from numbarnn import inputs
+from numbarnn.arrays import as_array
 from numbarnn.errors import ShapeError
 from numbarnn.label_strings import as_labels
 
@@ -64,11 +65,11 @@ class ArraySource:
     unit = "samples"
 
     def __init__(self, x, y, *, lengths=None, sample_weight=None, batch_size: int = 32, shuffle: bool = True):
-        for name, data in (("x", x), ("y", y)):
+        for name, data in (("x", x), ("y", y), ("sample_weight", sample_weight)):
             inputs.refuse_mask(data, name)
-        self.x, self.y = np.asarray(x), _targets(y)
+        self.x, self.y = as_array(x, "x"), _targets(y)
         self.lengths = None if lengths is None else np.asarray(lengths)
-        self.sample_weight = None if sample_weight is None else np.asarray(sample_weight)
+        self.sample_weight = None if sample_weight is None else as_array(sample_weight, "sample_weight")
         if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
         self.batch_size, self.shuffle = int(batch_size), bool(shuffle)
@@ -137,7 +138,7 @@ def _targets(y) -> np.ndarray:
         return as_labels(y, name="y").padded()
     if isinstance(y, list) and len({np.shape(item) for item in y if np.ndim(item) == 1}) > 1:
         return as_labels(y, name="y").padded()
-    return np.asarray(y)
+    return as_array(y, "y")
 
 
 class TokenStream:

@@ -1,5 +1,7 @@
 """How an index goes on: the labels after its last, the rows of a season, and its place in a file."""
 
+import contextlib
+import datetime
 import warnings
 from dataclasses import dataclass
 
@@ -33,7 +35,7 @@ class Clock:
             if every is None:
                 every = pd.tseries.frequencies.to_offset(index[1] - index[0])
             every = every if isinstance(every, str) else every.freqstr
-            return cls("times", every, None if index.tz is None else str(index.tz), name)
+            return cls("times", every, _zone_name(index.tz), name)
         numbers = np.asarray(index)
         every = 1
         if numbers.dtype.kind in "iu" and len(numbers) > 1:
@@ -63,8 +65,14 @@ class Clock:
             return pd.period_range(last, periods=count + 1, freq=self.every, name=self.name)[1:]
         return pd.Index(last + self.every * np.arange(1, count + 1), name=self.name)
 
-    def check(self, index, name="data"):
-        """Raise ValueError unless an index goes on as this clock does, naming the first row that does not."""
+    def aligned(self, index, name="data"):
+        """Return an index of this clock's kind with its times in this clock's zone, the same instants.
+
+        Raises
+        ------
+        ValueError
+            If the index is of another kind or period, or has times with a zone and the clock without, or the other way round.
+        """
         import pandas as pd
 
         kinds = {pd.PeriodIndex: "periods", pd.DatetimeIndex: "times"}
@@ -73,16 +81,35 @@ class Clock:
             raise ValueError(
                 f"{name} must have an index of {self.kind}, as the data of fit had, got {type(index).__name__} of {index.dtype}"
             )
-        if len(index) < 2 and kind != "periods":
+        if kind == "periods" and index.freqstr != self.every:
+            raise ValueError(
+                f"{name} must have periods of the frequency {self.every!r}, as the data of fit had, got {index.freqstr!r}"
+            )
+        if kind != "times":
+            return index
+        if self.zone is None and index.tz is not None:
+            raise ValueError(
+                f"{name} has times in the zone {index.tz}, the data of fit had times without a zone (naive); take the zone off, "
+                f"after going to the one that those were in: {name}.tz_convert(ZONE).tz_localize(None)"
+            )
+        if self.zone is not None and index.tz is None:
+            raise ValueError(
+                f"{name} has times without a zone (naive), the data of fit had times in the zone {self.zone}; name the zone that "
+                f"they are in, such as {name}.tz_localize({self.zone!r})"
+            )
+        return index if self.zone is None else index.tz_convert(self.zone)
+
+    def check(self, index, name="data"):
+        """Raise ValueError unless an `aligned` index goes on as this clock does, naming the first row that does not."""
+        if len(index) < 2:
             return
         expected = index[:1].append(self.after(index[:1], len(index) - 1))
-        wrong = [0] if kind == "periods" and index.freqstr != self.every else np.flatnonzero(index != expected)
+        wrong = np.flatnonzero(index != expected)
         if len(wrong):
             row = int(wrong[0])
-            every = f"by {self.every}" if kind == "numbers" else f"at the frequency {self.every!r}"
+            every = f"by {self.every}" if self.kind == "numbers" else f"at the frequency {self.every!r}"
             raise ValueError(
-                f"{name} must go on {every}, as the data of fit did; row {row}, {index[row]}, does not"
-                + ("" if kind == "periods" else f" ({expected[row]} would)")
+                f"{name} must go on {every}, as the data of fit did; row {row}, {index[row]}, does not ({expected[row]} would)"
             )
 
     def season(self):
@@ -116,3 +143,21 @@ class Clock:
         if self.kind == "periods":
             return pd.PeriodIndex.from_ordinals(numbers, freq=self.every, name=self.name)
         return pd.Index(numbers, name=self.name)
+
+
+def _zone_name(zone):
+    """Return the name of a time zone by which pandas finds it again, on any machine; None for None."""
+    import pandas as pd
+
+    if zone is None:
+        return None
+    offset = zone.utcoffset(None)  # None where the offset depends on the time
+    # A fixed offset may bear the name of a zone with summer time, such as "CET"; "tzlocal()" is another zone elsewhere.
+    name = str(zone) if offset is None else str(datetime.timezone(offset))
+    with contextlib.suppress(KeyError, ValueError, OSError):
+        if name != "tzlocal()" and pd.Timestamp(0, tz=name).tz is not None:
+            return name
+    raise ValueError(
+        f"the time zone {zone!r} of the index has no name that pandas knows on every machine; convert the index to one that has, "
+        "such as data.tz_convert('Europe/Berlin')"
+    )

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from numbarnn.arrays import numbers
 from numbarnn.contract import Parameters, not_fitted
 from numbarnn.data import tables
 from numbarnn.errors import ShapeError
@@ -134,22 +135,21 @@ class SequenceScaler(Parameters):
             raise ValueError(f"X has columns {list(X.columns)}, the scaler was fitted to {list(known)}, in this order")
 
         def mapped(array, wanted=(2, 3)):
-            array = np.asarray(array)
-            if array.dtype.kind not in "fiub":
-                raise TypeError(f"X must be numbers, got dtype {array.dtype}")
             if array.ndim not in wanted or array.shape[-1] != len(center):
                 raise ShapeError(f"X must have {len(center)} features in its last axis, got shape {array.shape}")
             dtype = array.dtype if array.dtype == np.float32 else np.float64
             return function(array, center, scale).astype(dtype)
 
         kind = tables.is_pandas(X)
-        if kind == "frame":
-            return type(X)(mapped(X.to_numpy()), index=X.index, columns=X.columns)
-        if kind == "series":
-            return type(X)(mapped(X.to_numpy()[:, None])[:, 0], index=X.index, name=X.name)
         if _is_list(X):
-            return [mapped(x) if np.ndim(x) == 2 else mapped(np.asarray(x)[:, None])[:, 0] for x in X]
-        return mapped(X)
+            parts = [numbers(x, f"X[{i}]") for i, x in enumerate(X)]
+            return [mapped(x) if x.ndim == 2 else mapped(x[:, None])[:, 0] for x in parts]
+        rows = numbers(X, "X")
+        if kind == "frame":
+            return type(X)(mapped(rows), index=X.index, columns=X.columns)
+        if kind == "series":
+            return type(X)(mapped(rows[:, None])[:, 0], index=X.index, name=X.name)
+        return mapped(rows)
 
     def __sklearn_tags__(self):
         from sklearn.utils import Tags, TargetTags, TransformerTags
@@ -178,16 +178,15 @@ def _rows(data):
         if not table.flat and all(isinstance(name, str) for name in table.names):
             names = np.array(table.names, object)
     elif _is_list(data):
-        parts = [x[:, None] if x.ndim == 1 else x for x in data]
+        parts = [numbers(x, f"X[{i}]") for i, x in enumerate(data)]
+        parts = [x[:, None] if x.ndim == 1 else x for x in parts]
         if any(x.ndim != 2 or x.shape[1] != parts[0].shape[1] for x in parts):
             raise ShapeError(
                 f"X must be arrays (time steps, features) of the same features, got {[x.shape for x in data][:5]}"
             )
         rows = np.concatenate(parts)
     else:
-        rows = np.asarray(data)
-        if rows.dtype.kind not in "fiub":
-            raise TypeError(f"X must be numbers, got dtype {rows.dtype}")
+        rows = numbers(data, "X")
         if rows.ndim not in (2, 3):
             raise ShapeError(f"X must have shape (rows, features) or (samples, time steps, features), got {rows.shape}")
         rows = rows.reshape(-1, rows.shape[-1])
@@ -208,6 +207,7 @@ class Differences(Parameters):
     -----
     `transform` returns `lag` rows fewer than it gets. `fit` keeps the last `lag` rows, so that
     ``inverse_transform(d)`` continues the data that were fitted; ``inverse_transform(d, before)`` continues other rows.
+    Tables with a MultiIndex are refused: take differences of one series at a time.
     """
 
     def __init__(self, lag: int = 1):
@@ -220,7 +220,7 @@ class Differences(Parameters):
         rows = _column_rows(X)
         if len(rows) <= self.lag:
             raise ShapeError(f"X has {len(rows)} rows; differences at lag {self.lag} need more")
-        self.last_ = np.array(rows[-self.lag :], np.float64)
+        self.last_ = rows[-self.lag :].copy()
         self.n_features_in_ = rows.shape[1] if rows.ndim == 2 else 1
         return self
 
@@ -231,7 +231,6 @@ class Differences(Parameters):
         rows = _column_rows(X)
         if len(rows) <= self.lag:
             raise ShapeError(f"X has {len(rows)} rows; differences at lag {self.lag} need more")
-        rows = np.asarray(rows, np.float64)
         changes = rows[self.lag :] - rows[: -self.lag]
         kind = tables.is_pandas(X)
         if kind == "frame":
@@ -256,8 +255,8 @@ class Differences(Parameters):
         """
         if not hasattr(self, "last_"):
             raise not_fitted(self)
-        changes = np.asarray(_column_rows(X), np.float64)
-        start = self.last_ if before is None else np.asarray(before, np.float64)
+        changes = _column_rows(X)
+        start = self.last_ if before is None else np.asarray(numbers(before, "before"), np.float64)
         if start.shape != (self.lag, *changes.shape[1:]):
             raise ShapeError(f"before must have shape {(self.lag, *changes.shape[1:])}, got {start.shape}")
         values = np.concatenate([start, changes])
@@ -270,17 +269,20 @@ class Differences(Parameters):
 
 
 def _column_rows(data):
-    rows = data.to_numpy() if tables.is_pandas(data) else np.asarray(data)
-    if rows.dtype.kind not in "fiub" or rows.ndim not in (1, 2):
-        raise ShapeError(f"X must be numbers of shape (rows,) or (rows, features), got {rows.dtype} {rows.shape}")
-    return rows
+    """Return the rows of one series as float64 (rows,) or (rows, features)."""
+    if tables.is_pandas(data):
+        tables.check_one_series(data.index, "X")
+    rows = numbers(data, "X")
+    if rows.ndim not in (1, 2):
+        raise ShapeError(f"X must have shape (rows,) or (rows, features), got {rows.shape}")
+    return np.asarray(rows, np.float64)
 
 
 CALENDAR = ("hour", "dayofweek", "dayofyear", "month")
 
 
 def calendar_features(index, features: Sequence[str] = ("hour", "dayofyear")):
-    """Return where times lie in the day, the week or the year, as sine and cosine.
+    """Return where times lie in the day, the week or the year, as sine and cosine; in the zone of times that have one.
 
     Parameters
     ----------

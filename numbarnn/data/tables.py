@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from numbarnn.arrays import is_pandas, numbers
 from numbarnn.errors import ShapeError
 
 # Rows that are looked at together, so that a check needs no second array of the table's size.
@@ -41,14 +42,6 @@ class Table:
         return len(self.values)
 
 
-def is_pandas(data) -> str | None:
-    """Return "frame" or "series" for a pandas object, else None, without importing pandas."""
-    pd = sys.modules.get("pandas")
-    if pd is None:
-        return None
-    return "frame" if isinstance(data, pd.DataFrame) else "series" if isinstance(data, pd.Series) else None
-
-
 def as_table(data, name: str = "data") -> Table:
     """Return data as a table.
 
@@ -72,19 +65,13 @@ def as_table(data, name: str = "data") -> Table:
         if len(set(names)) < len(names):
             twice = next(n for n in names if names.count(n) > 1)
             raise ShapeError(f"{name} has several columns {twice!r}; give every column a name of its own")
-        for column, dtype in data.dtypes.items():
-            _check_numeric(dtype, f"column {column!r} of {name}")
-        values = _numbers(data)
+        values = numbers(data, name)
         index, flat = data.index, False
     elif kind == "series":
-        _check_numeric(data.dtype, name)
-        values = _numbers(data)[:, None]
+        values = numbers(data, name)[:, None]
         names, index, flat = (0 if data.name is None else data.name,), data.index, True
     else:
-        values = np.asarray(data)
-        _check_numeric(values.dtype, name)
-        if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
-            values = np.where(np.ma.getmaskarray(data), np.nan, values)
+        values = numbers(data, name)
         if values.ndim not in (1, 2):
             raise ShapeError(f"{name} must have shape (rows,) or (rows, columns), got {values.shape}")
         flat = values.ndim == 1
@@ -93,22 +80,6 @@ def as_table(data, name: str = "data") -> Table:
     if 0 in values.shape:
         raise ShapeError(f"{name} must have at least one row and one column, got shape {values.shape}")
     return Table(values, names, index, flat)
-
-
-def _check_numeric(dtype, what):
-    kind = getattr(dtype, "kind", "O")
-    if kind not in "fiub":
-        raise TypeError(
-            f"{what} must hold numbers, got dtype {dtype}; convert it (pandas.to_numeric, pandas.get_dummies) or leave it out"
-        )
-
-
-def _numbers(data):
-    """Return the numbers of a pandas object; a view where its columns lie in one block of a NumPy dtype."""
-    dtypes = [data.dtype] if data.ndim == 1 else list(data.dtypes)
-    if all(isinstance(dtype, np.dtype) for dtype in dtypes):
-        return data.to_numpy()
-    return data.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def place(table: Table, row: int, column: int) -> str:
@@ -159,14 +130,32 @@ def forward_filled(values: np.ndarray) -> np.ndarray:
     return np.take_along_axis(values, known, axis=0)
 
 
+def check_one_series(index, name: str = "data") -> None:
+    """Raise ValueError for a MultiIndex: its rows are of several series, which must not run into each other."""
+    pd = sys.modules.get("pandas")
+    if pd is None or not isinstance(index, pd.MultiIndex):
+        return
+    times = (pd.DatetimeIndex, pd.PeriodIndex, pd.TimedeltaIndex)
+    series = [n for n, level in enumerate(index.levels) if not isinstance(level, times)] or [0]
+    levels = [n if index.names[n] is None else index.names[n] for n in series]
+    level = levels[0] if len(levels) == 1 else levels
+    raise ValueError(
+        f"{name} has a MultiIndex of {index.nlevels} levels: rows of several series would be taken for one series. Take one series "
+        f"at a time: for key, part in {name}.groupby(level={level!r}), with part.droplevel({level!r})"
+    )
+
+
 def check_times(index, name: str = "data") -> None:
     """Raise ValueError unless times follow each other at one distance, naming the first row that does not.
 
-    A DatetimeIndex or PeriodIndex is checked; any other index is a set of labels. Times at one *calendar* distance,
-    such as the first day of every month, are regular.
+    A DatetimeIndex, PeriodIndex or TimedeltaIndex is checked. Times at one *calendar* distance, such as the first day of every
+    month, are regular. Numbers must rise or fall from row to row, at any distance; any other index is a set of labels.
     """
     pd = sys.modules.get("pandas")
-    if pd is None or not isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex)) or len(index) < 2:
+    if pd is None or not isinstance(index, pd.Index) or len(index) < 2:
+        return
+    if not isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex, pd.TimedeltaIndex)):
+        _check_numbered(index, name)
         return
     if index.hasnans:
         row = int(np.flatnonzero(index.isna())[0])
@@ -174,13 +163,19 @@ def check_times(index, name: str = "data") -> None:
     steps = np.diff(index.asi8)
     if (steps == steps[0]).all() and steps[0] > 0:
         return
-    for wrong, what in ((steps == 0, "the time of the row above again"), (steps < 0, "earlier than the row above")):
+    for wrong, what, advice in (
+        (steps == 0, "has the time of the row above again", "drop or average duplicates"),
+        (
+            steps < 0,
+            "is earlier than the row above",
+            "sort by time (sort_index); of several series, take one at a time",
+        ),
+    ):
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0]) + 1
             count = int(np.count_nonzero(wrong))
             more = f" ({count} rows in all)" if count > 1 else ""
-            advice = "drop or average duplicates" if steps[row - 1] == 0 else "sort by time: data.sort_index()"
-            raise ValueError(f"row {row} of {name}, {index[row]}, has {what}{more}; {advice}")
+            raise ValueError(f"row {row} of {name}, {index[row]}, {what}{more}; {advice}")
     if _on_the_calendar(index):
         return
     values, counts = np.unique(steps, return_counts=True)
@@ -195,6 +190,21 @@ def check_times(index, name: str = "data") -> None:
         f"rows): a window would count rows, not time. Make the times regular (data.asfreq, data.resample) and treat what is "
         "then missing, or pass irregular='ignore'"
     )
+
+
+def _check_numbered(index, name):
+    """Raise ValueError for row numbers that turn back or repeat, as those of concatenated or shuffled tables do."""
+    if getattr(index.dtype, "kind", "O") not in "iuf":
+        return
+    labels = numbers(index, f"the index of {name}")
+    rising = labels[1:] > labels[:-1]
+    wrong = ~rising if rising[0] else ~(labels[1:] < labels[:-1])
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0]) + 1
+        raise ValueError(
+            f"row {row} of {name} has the index {index[row]} after {index[row - 1]}: rows are not in order of time, or of several "
+            "series. Sort them (sort_index) and take one series at a time; number rows that are in order, reset_index(drop=True)"
+        )
 
 
 def _on_the_calendar(index):

@@ -50,7 +50,9 @@ def make_windows(
     Parameters
     ----------
     data : (rows,) or (rows, columns) array-like, Series or DataFrame
-        Numbers in order of time, all columns being features. A DatetimeIndex or PeriodIndex must be regular.
+        Numbers of one series in order of time, all columns being features. A DatetimeIndex, PeriodIndex or TimedeltaIndex must be
+        regular, an index of numbers must rise or fall. Of a table of several series make windows for each: ``for key, part in
+        table.groupby(level=0): make_windows(part.droplevel(0), ...)``.
     lookback : int
         Rows L from the oldest to the newest that a window spans.
     delay : int
@@ -70,7 +72,8 @@ def make_windows(
         one. "ffill": inputs take the last value known before; windows with a missing target, or with rows before the
         first known value, are left out.
     irregular : {"error", "ignore"}
-        What to do with times that are not at one distance. "error": name the first such row. "ignore": count rows.
+        What to do with times that are not at one distance, and with numbered rows that turn back or repeat. "error": name the
+        first such row. "ignore": count rows.
 
     Returns
     -------
@@ -84,7 +87,7 @@ def make_windows(
     KeyError
         If a target column does not exist.
     TypeError, ValueError
-        For every argument that does not fit, for missing and infinite values, and for irregular times.
+        For every argument of another type or value, for missing and infinite values, for irregular times, and for a MultiIndex.
 
     Examples
     --------
@@ -105,6 +108,7 @@ def make_windows(
     if irregular not in ("error", "ignore"):
         raise ValueError(f"irregular must be 'error' or 'ignore', got {irregular!r}")
     table = tables.as_table(data)
+    tables.check_one_series(table.index)
     goal = _targets(table, target)
     ends = _ends(len(table), **options)
     if irregular == "error":
@@ -148,6 +152,7 @@ def _targets(table, target) -> tables.Table:
         return table
     if isinstance(target, np.ndarray) or tables.is_pandas(target):
         goal = tables.as_table(target, "target")
+        tables.check_one_series(goal.index, "target")
         if len(goal) != len(table):
             raise ShapeError(f"target has {len(goal)} rows, data has {len(table)}; they must have a row for every time")
         if goal.index is not None and table.index is not None and not goal.index.equals(table.index):
@@ -215,9 +220,7 @@ def cut_rows(rows_in_all: int, index, *, fractions=None, rows=None, dates=None) 
         if isinstance(index, pd.PeriodIndex):
             cuts = [int(index.searchsorted(pd.Period(date, index.freq))) for date in dates]
         elif isinstance(index, pd.DatetimeIndex):
-            times = [pd.Timestamp(date) for date in dates]
-            times = [t.tz_localize(index.tz) if index.tz is not None and t.tzinfo is None else t for t in times]
-            cuts = [int(index.searchsorted(t)) for t in times]
+            cuts = [int(index.searchsorted(_time_in(index.tz, date))) for date in dates]
         else:
             raise ValueError("dates need data with a DatetimeIndex or PeriodIndex; cut by rows or fractions")
     edges = [0, *cuts, rows_in_all]
@@ -226,6 +229,19 @@ def cut_rows(rows_in_all: int, index, *, fractions=None, rows=None, dates=None) 
             f"the parts must have rows and be in order; they would begin at rows {edges[:-1]} of {rows_in_all}"
         )
     return cuts
+
+
+def _time_in(zone, date):
+    """Return a date as a time that can be compared with times in a zone, or None; one without a zone is in that zone."""
+    import pandas as pd
+
+    time = pd.Timestamp(date)
+    if zone is None and time.tzinfo is not None:
+        raise ValueError(
+            f"the date {time} has the zone {time.tzinfo}, the data have times without a zone (naive); give it without one, in the "
+            "zone that the data are in"
+        )
+    return time.tz_localize(zone) if zone is not None and time.tzinfo is None else time
 
 
 @dataclass(frozen=True, eq=False)
@@ -393,7 +409,7 @@ class Windows:
         rows : sequence of int
             First row of each part after the first.
         dates : sequence of timestamps or strings
-            First time of each part after the first.
+            First time of each part after the first; in the time zone of the data where they name none.
         straddle : {"drop", "keep"}
             "drop": a part has the windows all of whose rows, the `lookback` rows up to the newest and the targets, lie in it.
             "keep": a part has the windows all of whose targets lie in it, so that inputs may begin in the part before, as

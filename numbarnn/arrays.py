@@ -1,0 +1,99 @@
+"""What users pass in as arrays of numbers: the one conversion of pandas objects, masked arrays and lists.
+
+pandas is not imported here before a pandas object comes in.
+"""
+
+import sys
+
+import numpy as np
+
+from numbarnn.errors import ShapeError
+
+
+def is_pandas(data) -> str | None:
+    """Return "frame" or "series" for a pandas object, else None, without importing pandas."""
+    pd = sys.modules.get("pandas")
+    if pd is None:
+        return None
+    return "frame" if isinstance(data, pd.DataFrame) else "series" if isinstance(data, pd.Series) else None
+
+
+def numbers(data, name: str = "data") -> np.ndarray:
+    """Return data as an array of integers, floating-point numbers or booleans; what is missing is NaN.
+
+    Columns of different types become the type that NumPy promotes them to, so that booleans beside float64 are float64. pandas' NA
+    and the masked values of a masked array are NaN, in float64 unless the data are of a smaller floating-point type.
+
+    Parameters
+    ----------
+    data : array-like, Series, DataFrame, Index or pandas array, or a list of these
+    name : str
+        Of the argument, for messages.
+
+    Returns
+    -------
+    array
+        A view of the data where they are in one block of one NumPy type.
+
+    Raises
+    ------
+    ShapeError
+        If a list has rows of different lengths.
+    TypeError
+        If something is not a number, naming the column.
+    """
+    pd = sys.modules.get("pandas")
+    if pd is not None and isinstance(data, (pd.Index, pd.api.extensions.ExtensionArray)):
+        data = pd.Series(data)
+    if is_pandas(data):
+        return _of_pandas(data, name)
+    if isinstance(data, (list, tuple)) and any(map(_hides_missing, {type(item) for item in data})):
+        data = [numbers(item, f"{name}[{i}]") for i, item in enumerate(data)]
+    try:
+        values = np.asarray(data)
+    except ValueError as error:
+        raise ShapeError(f"{name} must be an array, or rows of one length: {error}") from None
+    _check_numeric(values.dtype, name)
+    if np.ma.is_masked(data):
+        values = np.where(np.ma.getmaskarray(data), np.nan, values)
+    return values
+
+
+def as_array(data, name: str) -> np.ndarray:
+    """Return data as `np.asarray` does, a pandas object by `numbers`."""
+    return numbers(data, name) if is_pandas(data) else np.asarray(data)
+
+
+def _hides_missing(kind):
+    """Return whether NumPy would lose the missing values of items of a type, or their numbers' type."""
+    pd = sys.modules.get("pandas")
+    return issubclass(kind, np.ma.MaskedArray) or (
+        pd is not None and issubclass(kind, (pd.Series, pd.DataFrame, pd.Index, pd.api.extensions.ExtensionArray))
+    )
+
+
+def _of_pandas(data, name):
+    if data.ndim == 1:
+        dtypes, whats = [data.dtype], [name]
+    else:
+        dtypes, whats = list(data.dtypes), [f"column {column!r} of {name}" for column in data.columns]
+    for dtype, what in zip(dtypes, whats, strict=True):
+        _check_numeric(dtype, what)
+    if not dtypes or (len(set(dtypes)) == 1 and isinstance(dtypes[0], np.dtype)):
+        return data.to_numpy()
+    # pandas' nullable and Arrow's types name the NumPy type of their numbers, sparse ones call it the subtype.
+    plain = [np.dtype(getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype))) for dtype in dtypes]
+    common = np.result_type(*plain)
+    if common.kind == "f":
+        return data.to_numpy(dtype=common, na_value=np.nan)
+    if data.isna().to_numpy().any():
+        return data.to_numpy(dtype=np.float64, na_value=np.nan)
+    return data.to_numpy(dtype=common)
+
+
+def _check_numeric(dtype, what):
+    kind = getattr(dtype, "kind", "O")
+    if kind not in "fiub":
+        raise TypeError(
+            f"{what} must hold numbers, got dtype {dtype}; convert it (pandas.to_numeric, pandas.get_dummies) or leave it out"
+        )
