@@ -165,13 +165,13 @@ def make_plan(layers, signals, packed, dtype) -> Plan:
             at = goal
         elif not isinstance(layer, (Dropout, OneHot)):
             raise TypeError(f"{layer!r} has no step: recurrent layers, Dense, Embedding, OneHot and Dropout have")
-    head = [len(build.operations), inputs, x_at, signals[-1].size, at, build.size]
     table = tile_table(dtype)
     if table.size > kernels.HEADER:
         raise RuntimeError(f"the program has room for {kernels.HEADER} addresses of tiles, not for {table.size}")
     program = np.zeros(kernels.FIRST + sum(map(len, build.operations)), np.int64)
     program[: table.size] = table
-    program[kernels.HEADER : kernels.HEADER + len(head)] = head
+    sizes = build.size, build.used, program.size
+    program[kernels.HEADER : kernels.FIRST] = len(build.operations), inputs, x_at, signals[-1].size, at, *sizes
     program[kernels.FIRST :] = [number for operation in build.operations for number in operation]
     weights = StepWeights(pack_records(record for _, record in build.cells), program, build.values())
     return Plan(weights, build.size, inputs, signals[-1].size, tokens, states)

@@ -55,8 +55,9 @@ def patch(side):
 
 def run(side):
     """Run every kernel."""
-    import numbarnn as nr
     from conftest import RECORDS, recurrent_model
+
+    import numbarnn as nr
     from numbarnn import decoding
     from numbarnn.losses import LOSSES
     from numbarnn.optim import OPTIMIZERS
@@ -111,7 +112,9 @@ def run(side):
         logits = net.forward(x)[0]
         decoding.beam_search(copied(logits), lengths, beam_width=3, n_best=2, n_threads=2)
         for cell in nr.language.CELLS:
-            lm = nr.LanguageModel(cell, 9, 2, dtype=dtype, n_threads=2).fit("the cat sat on the mat. " * 9, 1, verbose=0)
+            lm = nr.LanguageModel(cell, 9, 2, dtype=dtype, n_threads=2).fit(
+                "the cat sat on the mat. " * 9, 1, verbose=0
+            )
             lm.sample(20, prime="the", top_k=3, top_p=0.9)
             lm.sample_many(3, 5)
             lm.score("the cat")

@@ -268,6 +268,9 @@ def test_compiled_code_is_told_what_is_wrong():
         run_through(weights, x, state, y[:, :2])
     with pytest.raises(ValueError, match="x is an integer, but the model reads arrays"):
         run_through(weights, np.zeros(1, int), state, y)
+    for field, part in (("values", slice(-1)), ("values", slice(0)), ("program", slice(-1)), ("program", slice(9))):
+        with pytest.raises(ValueError, match="weights have arrays of the wrong size"):
+            run_through(weights._replace(**{field: getattr(weights, field)[part]}), x, state, y)
     with pytest.raises(TypingError, match="state must be a writable, C-contiguous"):
         run_through(weights, x, state.astype(np.float64), y)
     with pytest.raises(TypingError, match="x must be a"):

@@ -1,5 +1,6 @@
 """Windows: the lecture's tables, a naive loop, other programs' conventions, splits, missing values and times."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -134,6 +135,14 @@ def test_times():
         _ = make_windows(TENS, 3).x_times
     labelled = make_windows(frame.reset_index(drop=True), 5)
     assert labelled.y_times[0, 0] == 5
+
+
+@pytest.mark.parametrize("changes", [{"lookback": 9}, {"delay": 5}, {"ends": range(3, 99)}, {"table": TENS[:4]}])
+def test_windows_that_leave_the_table_are_refused(changes):
+    """A view is made of strides, and would show other memory."""
+    w = dataclasses.replace(make_windows(TENS, lookback=3, delay=2), **changes)
+    with pytest.raises((ShapeError, IndexError), match=r"rows 0 to|out of bounds"):
+        print(w.X, w.y)
 
 
 def test_view_and_cheap():

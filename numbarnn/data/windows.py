@@ -339,7 +339,13 @@ class Windows:
         shape = (len(self.ends), count, *array.shape[1:])
         if len(self.ends) == 0:
             return np.empty(shape, array.dtype)
-        # Rows end + first ... lie in the table for every end: make_windows counted them.
+        oldest, newest = self.ends[0] + first, self.ends[-1] + first + (count - 1) * step
+        if (
+            not 0 <= oldest <= newest < len(array)
+        ):  # of windows that were not made by make_windows; a view would leave the memory
+            raise ShapeError(
+                f"windows reach from row {oldest} to row {newest}, the table has rows 0 to {len(array) - 1}"
+            )
         strides = (inner * self.ends.step, inner * step, *array.strides[1:])
         return as_strided(array[self.ends.start + first :], shape, strides, writeable=False)
 

@@ -10,7 +10,7 @@ Adjacent planes of a cell that take the same operands are one product here: a ti
 ``program``, int64::
 
     [0, HEADER)       addresses of the tiles (`simd.tile_table`)
-    [HEADER, FIRST)   header: numbers at OPERATIONS ... STATE below
+    [HEADER, FIRST)   header: numbers at OPERATIONS ... LENGTH below
     [FIRST, ...)      operations, one after the other, in the order of the fields of `Gather`, `Affine` or `Cell`
 
 Places (``..._at``) count elements of the weights (what is read only) or of the state (the rest).
@@ -34,8 +34,9 @@ from numbarnn.kernels.records import holds_own, unpack_records
 from numbarnn.kernels.scalar import inlined
 
 HEADER, FIRST = 64, 72
-# Number of operations; size of the input (or of the vocabulary) and its place; the same of the output; size of the state.
-OPERATIONS, INPUTS, INPUT, OUTPUTS, OUTPUT, STATE = range(HEADER, HEADER + 6)
+# Number of operations; size of the input (or of the vocabulary) and its offset; the same of the output; sizes of the state, of the
+# weights' values and of the program itself.
+OPERATIONS, INPUTS, INPUT, OUTPUTS, OUTPUT, STATE, VALUES, LENGTH = range(HEADER, FIRST)
 GATHER, AFFINE, CELL = range(3)
 
 
@@ -166,11 +167,13 @@ def step(weights, x, state, y):
     Raises
     ------
     ValueError
-        If an array has the wrong size, or the token is not in the vocabulary.
+        If an array has the wrong size, or the token is not in the vocabulary; the state is as before then.
     """
     apart()
     state = _checked(weights, x, state)
     program = weights.program
+    if program.size < FIRST or program.size != program[LENGTH] or weights.values.size != program[VALUES]:
+        raise ValueError("weights have arrays of the wrong size: use them as step_function returns them")
     if state.size != program[STATE]:
         raise ValueError("state has the wrong size: use a copy of the one that step_function returns")
     if y.size != program[OUTPUTS]:
