@@ -17,3 +17,42 @@ def _gpus():
 REAL = _gpus() > 0
 if not REAL:
     os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
+
+
+def _share_once():
+    """Let the threads of a simulated block get one array from ``cuda.shared.array``, also where two ask for it at once.
+
+    Numba's simulator looks an array up by the line that asks for it, and makes it where it is not there yet: two threads at once got
+    one each, and about one run in ten of some tests was wrong.
+    """
+    import threading
+
+    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+
+    class Allocations(dict):
+        def __init__(self):
+            super().__init__()
+            self.lock = threading.Lock()
+
+        def get(self, line):
+            self.lock.acquire()
+            found = super().get(line)
+            if found is not None:
+                self.lock.release()
+            return found  # None: the lock is kept until the array is there
+
+        def __setitem__(self, line, array):
+            super().__setitem__(line, array)
+            self.lock.release()
+
+    plain = FakeCUDAShared.__init__
+
+    def initialize(shared, *arguments):
+        plain(shared, *arguments)
+        shared._allocations = Allocations()
+
+    FakeCUDAShared.__init__ = initialize
+
+
+if not REAL:
+    _share_once()

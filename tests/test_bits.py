@@ -12,6 +12,7 @@ import pathlib
 import platform
 
 import cuda_device  # noqa: F401 - before Numba
+import numba
 import numpy as np
 import pytest
 from conftest import DTYPES, RECORDS, normal, random_state, recurrent_model
@@ -32,7 +33,10 @@ def target() -> str:
     """Return what the bits of this machine depend on."""
     vector, fused = simd.target()
     libc = "-".join(platform.libc_ver()) or platform.system()
-    return f"{8 * vector} bits, {'fma' if fused else 'no fma'}, {libc}"
+    checked = (
+        ", bounds checked" if numba.config.BOUNDSCHECK else ""
+    )  # sums that may be taken in any order are not vectorised
+    return f"{8 * vector} bits, {'fma' if fused else 'no fma'}, {libc}{checked}"
 
 
 def digest(arrays) -> str:
@@ -144,7 +148,9 @@ TEXT = "the quick brown fox jumps over the lazy dog. " * 8
 
 def of_language(cell, dtype, lengths, n_threads):
     lm = nr.CharLM(cell, 12, 2, dtype=dtype, n_threads=n_threads).fit(TEXT, 2, verbose=0)
-    text = lm.sample(60, prime="the ", temperature=0.7, seed=1) + lm.sample(40, top_k=3, seed=2) + lm.sample(40, top_p=0.8)
+    text = (
+        lm.sample(60, prime="the ", temperature=0.7, seed=1) + lm.sample(40, top_k=3, seed=2) + lm.sample(40, top_p=0.8)
+    )
     return [lm.model.params.flat, np.frombuffer(text.encode(), np.uint8), lm.score(TEXT[:99]).bits]
 
 

@@ -1,7 +1,7 @@
 """Indices that leave their arrays: what would catch one, and that none does.
 
-With ``NUMBA_BOUNDSCHECK=1`` compiled code raises IndexError, and the whole suite runs so (`.ci/run`). The micro-kernel and `load` /
-`store` of the cells use raw pointers, which no check sees: those meet arrays at the edge of memory (tests/guarded.py).
+With ``NUMBA_BOUNDSCHECK=1`` compiled code raises IndexError, and all tests of kernels run so, too (`.ci/run`). The micro-kernel and
+`load` / `store` of the cells use raw pointers, which no check sees: those meet arrays at the edge of memory (tests/guarded.py).
 """
 
 import os
