@@ -22,8 +22,8 @@ if not REAL:
 def _share_once():
     """Let the threads of a simulated block get one array from ``cuda.shared.array``, also where two ask for it at once.
 
-    Numba's simulator looks an array up by the line that asks for it, and makes it where it is not there yet: two threads at once got
-    one each, and about one run in ten of some tests was wrong.
+    Numba's simulator looks an array up by the line that asks for it, and makes it where it is not there yet: two threads at once
+    got one each, and about one run in ten of some tests was wrong.
     """
     import threading
 
