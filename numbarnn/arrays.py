@@ -4,6 +4,8 @@ pandas is not imported here before a pandas object comes in.
 """
 
 import sys
+from decimal import Decimal
+from numbers import Real
 
 import numpy as np
 
@@ -53,6 +55,8 @@ def numbers(data, name: str = "data") -> np.ndarray:
         values = np.asarray(data)
     except ValueError as error:
         raise ShapeError(f"{name} must be an array, or rows of one length: {error}") from None
+    if values.dtype == object:
+        return _of_objects(values, name)
     _check_numeric(values.dtype, name)
     if np.ma.is_masked(data):
         values = np.where(np.ma.getmaskarray(data), np.nan, values)
@@ -60,8 +64,9 @@ def numbers(data, name: str = "data") -> np.ndarray:
 
 
 def as_array(data, name: str) -> np.ndarray:
-    """Return data as `np.asarray` does, a pandas object by `numbers`."""
-    return numbers(data, name) if is_pandas(data) else np.asarray(data)
+    """Return data as `np.asarray` does, a pandas object by `numbers`; categories as they are."""
+    categories = is_pandas(data) == "series" and str(data.dtype) == "category"
+    return numbers(data, name) if is_pandas(data) and not categories else np.asarray(data)
 
 
 def _hides_missing(kind):
@@ -77,6 +82,13 @@ def _of_pandas(data, name):
         dtypes, whats = [data.dtype], [name]
     else:
         dtypes, whats = list(data.dtypes), [f"column {column!r} of {name}" for column in data.columns]
+    if object in dtypes:
+        parts = [data] if data.ndim == 1 else [data.iloc[:, column] for column in range(len(dtypes))]
+        parts = [
+            _of_objects(part.to_numpy(), what) if part.dtype == object else _of_pandas(part, what)
+            for part, what in zip(parts, whats, strict=True)
+        ]
+        return parts[0] if data.ndim == 1 else np.stack(parts, axis=1)
     for dtype, what in zip(dtypes, whats, strict=True):
         _check_numeric(dtype, what)
     if not dtypes or (len(set(dtypes)) == 1 and isinstance(dtypes[0], np.dtype)):
@@ -89,6 +101,20 @@ def _of_pandas(data, name):
     if data.isna().to_numpy().any():
         return data.to_numpy(dtype=np.float64, na_value=np.nan)
     return data.to_numpy(dtype=common)
+
+
+def _of_objects(values, what):
+    """Return Python's numbers (None, NaN and NA where one is missing) as float64; raise TypeError for anything else."""
+    pd = sys.modules.get("pandas")
+    missing = [value is None or (pd is not None and value is pd.NA) for value in values.flat]
+    for value, absent in zip(values.flat, missing, strict=True):
+        if not absent and not isinstance(value, (Real, Decimal)):
+            raise TypeError(
+                f"{what} must hold numbers, got {value!r} of type {type(value).__name__} in an array of objects; convert it "
+                "(pandas.to_numeric, pandas.get_dummies) or leave it out"
+            )
+    found = [np.nan if absent else float(value) for value, absent in zip(values.flat, missing, strict=True)]
+    return np.array(found, np.float64).reshape(values.shape)
 
 
 def _check_numeric(dtype, what):

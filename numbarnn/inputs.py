@@ -69,6 +69,14 @@ def refuse_mask(data, name: str, advice: str | None = None) -> None:
         raise TypeError(f"{name} is a masked array of which {np.ma.count_masked(data)} values are masked; {advice}")
 
 
+def carried_samples(state) -> int:
+    """Return the number of samples that states are of, as far as they have the form of states; 0 of none."""
+    try:
+        return state[0][0].shape[1] if state else 0
+    except (AttributeError, IndexError, KeyError, TypeError):
+        return 0  # what is wrong shows where the state is checked
+
+
 def check_carried(samples: int, before: int) -> None:
     """Raise ShapeError unless a batch with keep_state has as many samples as the one before."""
     if samples != before:

@@ -74,8 +74,9 @@ def replace(path: str | os.PathLike, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         if before is not None:
-            with contextlib.suppress(OSError, AttributeError):  # not ours to give away, or no such thing here
-                os.chown(temporary, before.st_uid, before.st_gid)
+            for owner in ((-1, before.st_gid), (before.st_uid, -1)):
+                with contextlib.suppress(OSError, AttributeError):  # not ours to give away, or no such thing here
+                    os.chown(temporary, *owner)
             os.chmod(temporary, stat.S_IMODE(before.st_mode))
         os.replace(temporary, path)
     except BaseException:

@@ -414,6 +414,7 @@ class LanguageModel:
 
     def _sampler(self, prime, temperature, top_k, top_p, stop, seed, unknown, allow_unknown):
         model, vocabulary = self._fitted(), self.vocabulary
+        self._check_parts()
         tokens = vocabulary.encode(prime, unknown)
         if not tokens.size:
             tokens = np.array(vocabulary.start, np.int32)
@@ -428,12 +429,30 @@ class LanguageModel:
     def _pack(self):
         """Return the weights as the sampling kernel of the device reads them, packed again where they have changed."""
         model = self._fitted()
-        if self._packed is None or self._packed[0] != model.params.version:
+        if self._packed is None or self._packed[:2] != (model, model.params.version):
             pack = packed_weights
             if model.device != "cpu":
                 from numbarnn.cuda.sampling import pack
-            self._packed = model.params.version, pack(model)
-        return self._packed[1]
+            self._packed = model, model.params.version, pack(model)
+        return self._packed[2]
+
+    def _check_parts(self):
+        """Raise ValueError unless model and vocabulary are what the sampling kernel, which checks nothing, relies on."""
+        layers, signals, size = self.model.layers, self.model.signals, len(self.vocabulary)
+        if (
+            [type(layer) for layer in layers[1:]] != [CELLS[self.cell], Dense]
+            or not signals[0].tokens
+            or signals[0].bag
+        ):
+            raise ValueError(
+                f"the model must have OneHot or Embedding, {CELLS[self.cell].__name__} and Dense, got {self.model!r}"
+            )
+        if layers[1].bidirectional or not signals[2].sequence:
+            raise ValueError("the model must read in one direction and give outputs at every step")
+        if (signals[0].size, signals[-1].size) != (size, size):
+            raise ValueError(
+                f"the model reads {signals[0].size} tokens and writes {signals[-1].size}, but the vocabulary has {size}"
+            )
 
     def score(self, text: str, *, unknown: str | None = None) -> Score:
         """Return how well the model predicts a text, read from its first token on.
@@ -495,17 +514,12 @@ class LanguageModel:
             lm.vocabulary = VOCABULARIES[lm.unit].from_description(description["vocabulary"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelFileError(f"the file's description of the model cannot be understood: {error}") from None
-        # The sampling kernel, which checks nothing, relies on all of this.
-        sizes = model.signals[0].size, model.signals[-1].size
-        fits = [type(layer) for layer in model.layers[1:]] == [CELLS[lm.cell], Dense] and model.signals[0].tokens
-        if (
-            not fits
-            or sizes != (len(lm.vocabulary),) * 2
-            or model.layers[1].bidirectional
-            or not model.signals[2].sequence
-        ):
-            raise ModelFileError("the file's model is no language model, or its vocabulary has another size")
-        lm.model, lm.recurrent = model, model.layers[1]
+        lm.model = model
+        try:
+            lm._check_parts()
+        except ValueError as error:
+            raise ModelFileError(f"the file is not that of a language model: {error}") from None
+        lm.recurrent = model.layers[1]
         lm.embedding_size = getattr(model.layers[0], "features", None)
         return lm
 

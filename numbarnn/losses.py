@@ -5,6 +5,7 @@ part of the loss. Rows past a sample's length never count.
 """
 
 import functools
+import json
 import math
 from dataclasses import asdict, dataclass
 
@@ -457,10 +458,13 @@ def _not_negative(name, values):
 
 
 def loss_config(loss: Loss | None) -> dict | None:
-    """Return name and options of a loss of `LOSSES` as JSON values; None of any other, which a file cannot hold."""
+    """Return name and options of a loss of `LOSSES` as JSON values; None of one that a file cannot hold."""
     if loss is None or LOSSES.get(loss.name) is not type(loss):
         return None
-    return {"type": loss.name, **asdict(loss)}
+    try:
+        return json.loads(json.dumps({"type": loss.name, **asdict(loss)}, default=np.generic.item))
+    except TypeError:  # options that JSON does not know
+        return None
 
 
 def loss_from_config(config) -> Loss | None:

@@ -14,7 +14,7 @@ from numbarnn.cuda.device import check_device
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu import losses as loss_kernels
 from numbarnn.layers.base import Layer
-from numbarnn.losses import Loss, make_loss
+from numbarnn.losses import Loss, loss_config, loss_from_config, make_loss
 from numbarnn.params import Params, ParamSpec
 from numbarnn.stepping import Plan, has_step, make_plan
 from numbarnn.stream import Stream
@@ -480,11 +480,14 @@ class Network:
         # Neither may be copied as it is: packed weights hold addresses of this process, and the views of the parameters would
         # become arrays of their own, which training does not change.
         options = self.layers, self.input_size, self.dtype, self.seed, self.n_threads, self.device
-        return _revived, (type(self), options, self.params.flat, (self.loss, self._activation))
+        # The loss by its name: its class may be one that cannot be pickled.
+        return _revived, (type(self), options, self.params.flat, loss_config(self.loss), self.output_activation)
 
     def copy(self) -> "Network":
         """Return a model with the same layers and a copy of the parameters."""
-        return _revived(*self.__reduce__()[1])
+        model = _revived(*self.__reduce__()[1])
+        model.loss = self.loss
+        return model
 
     def summary(self) -> str:
         """Return a table of the layers, their outputs and numbers of parameters."""
@@ -516,11 +519,11 @@ def _check_doutputs(doutputs, outputs):
     return doutputs
 
 
-def _revived(kind, options, flat, trained):
-    """Return a copied or unpickled model."""
+def _revived(kind, options, flat, loss=None, activation="softmax"):
+    """Return a copied or unpickled model; one that was pickled before models kept their loss has none."""
     model = kind(*options)
     model.set_flat(flat)
-    model.loss, model._activation = trained
+    model.loss, model._activation = loss_from_config(loss), activation
     return model
 
 

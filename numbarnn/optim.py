@@ -298,7 +298,7 @@ def clip_by_norm(gradient: np.ndarray, limit: float, length: float | None = None
     """
     check_flat(gradient, "gradient")
     limit = check_real(limit, "limit", 0.0)
-    length = norm(gradient) if length is None else length
+    length = norm(gradient) if length is None else check_real(length, "length", 0.0)
     factor = limit / (length + 1e-6)
     if factor < 1.0:
         kernels.scale(gradient, gradient.dtype.type(factor))

@@ -107,12 +107,12 @@ def _wait(workers):
 
 
 _workers = []
-_busy = threading.Lock()
+_owner = {}  # 0: an object of the call that has the pool
 
 
 def _forget():
-    global _workers, _busy
-    _workers, _busy = [], threading.Lock()
+    _workers.clear()
+    _owner.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -132,15 +132,18 @@ def run(jobs) -> None:
         if len(jobs) == 1:
             jobs[0]()
             return
+        me = object()
         with DeferredInterrupt():
-            if _busy.acquire(blocking=False):
-                try:
+            try:
+                if _owner.setdefault(0, me) is me:
                     _run_together(jobs)
-                finally:
-                    _busy.release()
-            else:
-                for job in jobs:
-                    job()
+                else:
+                    for job in jobs:
+                        job()
+            finally:
+                # Python runs handlers of signals after calls; no call stands between the question and its answer.
+                if 0 in _owner and _owner[0] is me:
+                    del _owner[0]
     finally:
         denormals.mode(before)
 
@@ -152,8 +155,8 @@ def _run_together(jobs):
         while len(_workers) < len(jobs) - 1:
             _workers.append(_Worker(len(_workers) + 1))
         for worker, job in zip(_workers, jobs[1:], strict=False):
-            worker.job = job
             started.append(worker)
+            worker.job = job
             worker.start()
         jobs[0]()
     except BaseException as problem:

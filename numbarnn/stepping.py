@@ -170,7 +170,7 @@ def make_plan(layers, signals, packed, dtype) -> Plan:
         raise RuntimeError(f"the program has room for {kernels.HEADER} addresses of tiles, not for {table.size}")
     program = np.zeros(kernels.FIRST + sum(map(len, build.operations)), np.int64)
     program[: table.size] = table
-    sizes = build.size, build.used, program.size
+    sizes = build.size, build.used, program.size, padded(1, dtype)
     program[kernels.HEADER : kernels.FIRST] = len(build.operations), inputs, x_at, signals[-1].size, at, *sizes
     program[kernels.FIRST :] = [number for operation in build.operations for number in operation]
     weights = StepWeights(pack_records(record for _, record in build.cells), program, build.values())

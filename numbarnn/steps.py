@@ -105,7 +105,8 @@ class Steps:
         Raises
         ------
         DivergedError
-            If loss, gradient or new weights are not finite; the weights are those of the step before.
+            If loss, gradient or new weights are not finite; the weights are those of the step before. (Where the new weights were
+            not, the optimizer's arrays have seen the gradient.)
         """
         total = weight = 0.0
         for chunk in self._chunks(batch):
@@ -222,10 +223,14 @@ class Steps:
         return self.optimizer.learning_rate * self.schedule.factor(self.epoch, self.step)
 
     def _carried(self, batch, samples):
-        if not batch.keep_state or not self.state:
+        return self._going_on(self.state, batch, samples)
+
+    def _going_on(self, state, batch, samples):
+        """Return the state in which a batch begins: what the batch before it left, or None."""
+        if not batch.keep_state or not state:
             return None
-        inputs.check_carried(samples, self.state[0][0].shape[1])
-        return self.state
+        inputs.check_carried(samples, inputs.carried_samples(state))
+        return self.model.check_state(state, samples)
 
     def _chunks(self, batch):
         """Cut a batch along its steps under `tbptt`."""
@@ -234,14 +239,13 @@ class Steps:
             yield batch
             return
         x, y, weight = np.asarray(batch.x), np.asarray(batch.y), batch.sample_weight
+        whole = inputs.check_lengths(batch.lengths, len(x), steps)
         if y.ndim < 2 or y.shape[1] != steps or not self.model.signals[-1].sequence:
             raise ShapeError(f"tbptt needs targets for every one of {steps} steps, got y of shape {y.shape}")
         weight = None if weight is None else np.asarray(weight)
         for first in range(0, steps, self.tbptt):
             part = slice(first, first + self.tbptt)
-            lengths = None
-            if batch.lengths is not None:
-                lengths = np.clip(np.asarray(batch.lengths) - first, 0, min(self.tbptt, steps - first))
+            lengths = None if whole is None else np.clip(whole - first, 0, min(self.tbptt, steps - first))
             cut = weight[:, part] if weight is not None and weight.ndim == 2 else weight
             yield Batch(x[:, part], y[:, part], lengths, cut, keep_state=batch.keep_state or first > 0)
 
@@ -260,7 +264,7 @@ class Steps:
         for batch in batches_of(make_source(source, shuffle=False), np.random.default_rng(self.seed)):
             self.arena.reset()
             rows, layout = inputs.to_rows(call, batch.x, self.model.signals[0], batch.lengths)
-            start = state if batch.keep_state else None
+            start = self._going_on(state, batch, layout.samples)
             loss, state, count = self.model.evaluate_rows(
                 call, rows, layout, batch.y, self.loss, start, batch.sample_weight
             )

@@ -9,7 +9,8 @@ import sys
 import pytest
 from processes import copy_package, run_python
 
-from numbarnn.kernels.cache import ENDING, distrust, read_entry
+from numbarnn.kernels import cache
+from numbarnn.kernels.cache import ENDING, distrust, read_entry, write_entry
 from numbarnn.kernels.inventory import take_inventory
 
 # A net small enough to compile fast: one kernel after the other, each named with whether it came from the disk.
@@ -239,6 +240,35 @@ def test_who_wrote_is_read_from_the_owner(tmp_path, monkeypatch):
     assert distrust(file) == ""
     os.chown(file, 0, 0)  # of root, who can do everything anyway
     assert distrust(file) == ""
+
+
+@posix
+def test_a_folder_that_comes_later_is_looked_at(tmp_path):
+    """There is none when the first kernel is looked for, and somebody else's when the second is."""
+    folder = tmp_path / "folder"
+    assert cache._usable(folder)
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.warns(cache.CacheWarning, match=r"others can write to the folder \(mode 777\)"):
+        assert not cache._usable(folder)
+    folder.chmod(0o755)
+    assert cache._usable(folder)
+
+
+@posix
+def test_a_file_that_is_exchanged_is_not_believed(tmp_path, monkeypatch):
+    """Between a look at the name and the reading somebody may put another file there: what is open is looked at."""
+    file = tmp_path / "x.nbc"
+    write_entry(file, ["target"], b"pickled")
+    assert read_entry(file).pickled == b"pickled"
+    file.chmod(0o666)
+    monkeypatch.setattr(cache, "distrust", lambda path: "")
+    with pytest.warns(cache.CacheWarning, match="others can write to the file"):
+        assert read_entry(file) is None
+    file.chmod(0o644)
+    link = tmp_path / "link.nbc"
+    link.symlink_to(file)
+    assert read_entry(link) is None
 
 
 @posix

@@ -243,6 +243,29 @@ def test_a_step_to_infinity_is_undone():
     assert np.isfinite(trainer.average).all()
 
 
+def test_what_a_run_is_given_is_checked():
+    """The kernels take addresses: a short array would be read past its end."""
+    model = nr.Model([nr.RNN(2), nr.Dense(1)], 1, device="cuda")
+    trainer = nr.Trainer(model, "mse", average=0.5, accumulate=2)
+    x, y = np.ones((3, 2, 1)), np.zeros((3, 2, 1))
+    trainer.train_batch(Batch(x, y))
+    n = model.params.flat.size
+    for name, value, message in (
+        ("arrays", [np.zeros(n - 1, np.float32)] * 2, r"arrays\[0\] must have shape"),
+        ("arrays", [np.zeros(n)] * 2, r"arrays\[0\] must have dtype float32"),
+        ("arrays", [np.zeros(n, np.float32)], "arrays must be 2"),
+        ("average", np.zeros(n + 1, np.float32), "average must have shape"),
+        ("state", ((np.zeros((1, 3, 5), np.float32),),), r"expected .* = \(1, 3, 2\), got \(1, 3, 5\)"),
+        ("state", (np.zeros(3),), r"state\[0\] must be a tuple"),
+    ):
+        with pytest.raises((ShapeError, TypeError), match=message):
+            setattr(trainer, name, value)
+    with pytest.raises(ShapeError, match="gradient must have shape"):
+        trainer.pending.gradient = np.zeros(n - 1, np.float32)
+    with pytest.raises(ShapeError, match="has 3 samples, the one before had 1"):
+        trainer.evaluate([Batch(x[:1], y[:1]), Batch(x, y, keep_state=True)])
+
+
 def test_a_run_goes_on_from_its_checkpoint(tmp_path):
     def model():
         return nr.Model([nr.OneHot(5), nr.LSTM(3), nr.Dense(5)], seed=2, device="cuda")

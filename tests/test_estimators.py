@@ -259,7 +259,7 @@ MEASURES = {
         (T.astype(str), TypeError, "{name} must hold numbers, got dtype <U"),
         (T.astype("M8[s]"), TypeError, r"{name} must hold numbers, got dtype datetime64\[s\]"),
         (T.astype("m8[s]"), TypeError, r"{name} must hold numbers, got dtype timedelta64\[s\]"),
-        (T.astype(object), TypeError, "{name} must hold numbers, got dtype object"),
+        (np.array(["a", *T[1:]], object), TypeError, "{name} must hold numbers, got .a. of type str"),
         ([[0.0], [1.0, 2.0]], ShapeError, "{name} must be an array, or rows of one length"),
         (T[:4], ShapeError, r"truth and forecast must have one shape with at least one value, got \(.,\) and \(.,\)"),
         (T[:, None], ShapeError, "truth and forecast must have one shape"),

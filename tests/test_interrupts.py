@@ -1,5 +1,6 @@
 """Ctrl-C at every point: no hang, no half-done work, and one line where it has to wait."""
 
+import asyncio
 import os
 import random
 import signal
@@ -48,6 +49,22 @@ def test_every_signal_reaches_the_handler_of_before():
             signal.raise_signal(signal.SIGINT)
         assert not heard
     assert len(heard) == 2
+
+
+def test_an_event_loop_hears_one_signal_once():
+    heard = []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, heard.append, True)
+        with DeferredInterrupt():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+        await asyncio.sleep(0.05)
+        loop.remove_signal_handler(signal.SIGINT)
+
+    asyncio.run(main())
+    assert heard == [True]
 
 
 def test_an_error_in_the_block_comes_out():
@@ -144,6 +161,7 @@ def test_interrupts_at_any_point_of_waiting(way):
     pressing.join()
     signal.signal(number, before)
     assert lost < 100
+    assert not parallel._owner
     assert not [worker for worker in parallel._workers if worker.job is not None]
     assert begun[1] == ended[1]  # nothing is cut off in a worker
     seen = []

@@ -122,6 +122,31 @@ def test_a_file_that_is_replaced_keeps_its_permissions(saved, mode, monkeypatch)
     assert (stat.S_IMODE(path.stat().st_mode), path.stat().st_uid) == (mode, owner)
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can act as two users")
+def test_a_file_of_a_group_stays_the_groups(saved):
+    """Bob, a member of the team, saves over Alice's file: he cannot give his to her, but to the team."""
+    model, path = saved
+    alice, bob, team = 20001, 20002, 20003
+    path.parent.chmod(0o777)
+    for parent in path.parents[1:4]:
+        parent.chmod(parent.stat().st_mode | 0o111)
+    os.chown(path, alice, team)
+    path.chmod(0o660)
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([team])
+            os.setgid(bob)
+            os.setuid(bob)
+            model.save(path)
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (bob, team, 0o660)
+
+
 def test_failed_save_keeps_the_old_file(saved, monkeypatch):
     _, path = saved
     before = path.read_bytes()

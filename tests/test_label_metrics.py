@@ -118,7 +118,7 @@ def test_labels_of_any_kind():
         ),
         ([1, 2], [1, 2], [1, 1j], TypeError, "sample_weight must hold numbers, got dtype complex128"),
         ([1, 2], [1, 2], ["1", "2"], TypeError, "sample_weight must hold numbers, got dtype <U1"),
-        ([1, 2], [1, 2], np.array([1, 2], "m8[s]"), TypeError, "sample_weight must hold numbers, got dtype"),
+        ([1, 2], [1, 2], np.array([1, 2], "m8[s]"), TypeError, "sample_weight must hold numbers, got"),
         (
             np.ma.masked_equal([1, 2], 2),
             [1, 2],

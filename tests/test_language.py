@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import numbarnn
-from numbarnn import LanguageModel
+from numbarnn import LSTM, Dense, LanguageModel, Model, OneHot
 from numbarnn.data import ByteVocabulary, CharVocabulary, WordVocabulary, split_words
 from numbarnn.data.vocabularies import VOCABULARIES
 from numbarnn.errors import ModelFileError, ShapeError, TokenError
@@ -276,6 +276,29 @@ def test_score_of_bytes_counts_characters(of_bytes):
     assert (score.unit, score.tokens, score.characters, score.unknown_share) == ("character", 6, 6, 0)
 
 
+def test_parts_that_were_replaced_are_checked_before_sampling():
+    """The kernel checks nothing: a longer vocabulary read past the weights."""
+    lm = numbarnn.CharLM("rnn", 6, 1).fit("abc " * 20, 1, verbose=0)
+    text = lm.sample(9, seed=1)
+    other = numbarnn.CharLM("rnn", 6, 1).fit("abcdefgh " * 20, 1, verbose=0)
+    for name, value in (("vocabulary", other.vocabulary), ("model", other.model)):
+        before = getattr(lm, name)
+        setattr(lm, name, value)
+        for call in (lm.sample, lambda count: next(lm.stream()), lambda count: lm.sample_many(2, count)):
+            with pytest.raises(
+                ValueError, match=r"the model reads [49] tokens and writes [49], but the vocabulary has [49]"
+            ):
+                call(9)
+        setattr(lm, name, before)
+    lm.model = Model([OneHot(4), LSTM(6), Dense(4)])
+    with pytest.raises(ValueError, match="the model must have OneHot or Embedding, RNN and Dense"):
+        lm.sample(9)
+    lm.model = (
+        numbarnn.CharLM("rnn", 6, 1, seed=5).fit("abc " * 20, 1, verbose=0).model
+    )  # as often changed: same version
+    assert lm.sample(9, seed=1, temperature=1e-3) != text
+
+
 def test_vocabulary_of_words_is_learnt_without_what_is_held_out():
     text = "a b c\n" * 30 + "x y z\n" * 10
     model = LanguageModel("rnn", 4, 1, unit="word").fit(text, 1, batch_size=2, validation_fraction=0.25, verbose=0)
@@ -345,7 +368,7 @@ def test_files_of_other_nets_are_refused(layers):
     lm = make("word", epochs=0, max_vocabulary=15)
     about = {"cell": "gru", "vocabulary": lm.vocabulary.description(), "seed": 0, **lm._about()}
     model = numbarnn.Model(layers)
-    with pytest.raises(ModelFileError, match="no language model, or its vocabulary has another size"):
+    with pytest.raises(ModelFileError, match="the file is not that of a language model: the model"):
         LanguageModel.from_description(about | {"model": model.description()}, dict(model.params))
     good = about | {"model": lm.model.description()}
     assert LanguageModel.from_description(good, dict(lm.model.params)).vocabulary == lm.vocabulary

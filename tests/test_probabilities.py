@@ -147,6 +147,31 @@ def test_a_loss_of_the_users_own(tmp_path, monkeypatch):
     assert numbarnn.load(tmp_path / "model").loss == Own(3.0)
 
 
+def test_models_trained_with_any_loss_are_pickled_and_saved(tmp_path):
+    """A class local to a function cannot be pickled, and an array is no JSON; what they make of the outputs is kept."""
+
+    @dataclass(frozen=True)
+    class Local(BinaryCrossEntropy):
+        pass
+
+    @dataclass(frozen=True)
+    class Odd(BinaryCrossEntropy):
+        name = "odd"
+        table: np.ndarray | None = None
+
+    LOSSES["odd"] = Odd
+    try:
+        for own in (Local(), Odd(table=np.ones(2))):
+            TARGETS.setdefault(own.name, TARGETS["binary_cross_entropy"])
+            model = trained(own)
+            model.save(tmp_path / "model")
+            for other in (pickle.loads(pickle.dumps(model)), numbarnn.load(tmp_path / "model")):
+                assert_same_bits(other.predict_proba(X), model.predict_proba(X))
+            assert model.copy().loss is own
+    finally:
+        del LOSSES["odd"]
+
+
 def described(tmp_path, **changes):
     """Return the path of a file whose description differs."""
     model = trained("binary_cross_entropy")

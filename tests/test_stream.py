@@ -1,6 +1,7 @@
 """Single steps: streams, `Model.step`, and steps inside compiled code of the user's own."""
 
 import os
+import pickle
 import sys
 from typing import NamedTuple
 
@@ -268,6 +269,29 @@ def test_compiled_code_is_told_what_is_wrong():
         run_through(weights, x, state, y[:, :2])
     with pytest.raises(ValueError, match="x is an integer, but the model reads arrays"):
         run_through(weights, np.zeros(1, int), state, y)
+    for wrong in (
+        np.zeros((1, 1, 3), np.float32),
+        np.zeros((1, 3), int),
+        np.zeros((1, 3), bool),
+        np.zeros((1, 3), complex),
+    ):
+        with pytest.raises(TypingError, match="y must be a writable"):
+            run_through(weights, x, state, wrong)
+    with pytest.raises(TypingError, match="y must be a writable"):
+        numbarnn.step(weights, x[0], state, np.zeros((1, 3), np.float32))  # what Model.step returns
+    others = {
+        "int32": {"program": weights.program.astype(np.int32)},
+        "strided": {"values": np.repeat(weights.values, 2)[::2]},
+        "matrix": {"values": weights.values[None]},
+    }
+    for changes in others.values():
+        with pytest.raises(TypingError, match="weights have arrays of the wrong dtype or layout"):
+            run_through(weights._replace(**changes), x, state, y)
+    wide = weights._replace(values=weights.values.astype(np.float64))
+    with pytest.raises(ValueError, match="weights have arrays of the wrong size or dtype"):
+        run_through(wide, x, state.astype(np.float64), y)
+    with pytest.raises(ValueError, match="weights have arrays of the wrong size or dtype"):
+        run_through(weights._replace(cells=weights.cells[:0]), x, state, y)
     for field, part in (("values", slice(-1)), ("values", slice(0)), ("program", slice(-1)), ("program", slice(9))):
         with pytest.raises(ValueError, match="weights have arrays of the wrong size"):
             run_through(weights._replace(**{field: getattr(weights, field)[part]}), x, state, y)
@@ -394,6 +418,33 @@ def test_a_cell_of_the_users_own_is_kept_out_of_the_package_cache(monkeypatch):
     run_through(weights, x, state, y)
     assert_same_bits(y, prefixes(model, x))
     assert not [pickled for pickled in saved if b"Leaky" in pickled]
+
+
+FRESH = """
+import pickle, sys
+import numpy as np
+import numbarnn
+weights, state, x, expected = pickle.loads(bytes.fromhex(sys.stdin.read()))
+weights.program.flags.writeable = False
+y = np.zeros(3, np.float32)
+numbarnn.step(weights, x, state, y)
+assert (y == expected).all()
+weights = pickle.loads(pickle.dumps(weights))
+numbarnn.step(weights, x, state, y)
+print("done")
+"""
+
+
+def test_weights_are_unpickled_where_nothing_was_packed(tmp_path):
+    """In a worker of joblib's, whose classes of cells are not loaded yet and whose arrays may be mapped read-only."""
+    model = Model([GRU(6), Dense(3)], input_size=2)
+    _, weights, state = numbarnn.step_function(model)
+    x, before = np.ones(2, np.float32), state.copy()
+    expected = np.zeros(3, np.float32)
+    numbarnn.step(weights, x, state, expected)
+    given = pickle.dumps((weights, before, x, expected)).hex()
+    code = FRESH.replace("sys.stdin.read()", repr(given))
+    assert run_python(code, cwd=tmp_path, cache=tmp_path / "cache").stdout == "done\n"
 
 
 def test_a_bad_out_leaves_the_state():

@@ -421,6 +421,50 @@ def test_clipping_limits_the_step(option):
 # What goes wrong
 
 
+def test_chunks_of_unsigned_lengths():
+    x, y = task(4, steps=8)
+    found = []
+    for kind in (np.int64, np.uint8, np.uint64):
+        model = net()
+        fit(model, x, y, lengths=np.array([2, 8, 4, 0], kind), tbptt=3, shuffle=False)
+        found.append(model.params.flat.copy())
+    assert_same_bits(found[1], found[0])
+    assert_same_bits(found[2], found[0])
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"), [([2, 80, 4, 1], r"lengths\[1\] is 80"), ([2, 8, -5, 1], r"lengths\[2\] is -5")]
+)
+def test_chunks_of_impossible_lengths_are_refused(lengths, message):
+    x, y = task(4, steps=8)
+    with pytest.raises(ValueError, match=message):
+        fit(net(), x, y, lengths=lengths, tbptt=3)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 2), (2, 3)])
+@pytest.mark.parametrize("lengths", [None, 5])
+def test_states_carry_over_between_the_same_samples_alone(before, after, lengths):
+    x, y = task(4)
+
+    def batch(samples, **options):
+        return Batch(x[:samples], y[:samples], lengths and np.full(samples, lengths), **options)
+
+    batches = [batch(before), batch(after, keep_state=True)]
+    trainer = Trainer(net())
+    for run in (trainer.evaluate, lambda batches: [trainer.train_batch(b) for b in batches]):
+        with pytest.raises(ShapeError, match=f"has {after} samples, the one before had {before}"):
+            run(batches)
+
+
+def test_a_state_of_another_model_is_refused():
+    x, y = task(4)
+    trainer = Trainer(net())
+    trainer.train_batch(Batch(x, y))
+    trainer.state = ((np.zeros((1, 4, 1)), np.zeros((1, 4, 1))),)
+    with pytest.raises(ShapeError, match=r"expected .* = \(1, 4, 6\), got \(1, 4, 1\)"):
+        trainer.train_batch(Batch(x, y, keep_state=True))
+
+
 def test_divergence_leaves_the_weights_of_the_step_before():
     x, y = task()
     model = Model([RNN(5, activation="identity", init="uniform(0.5)"), Dense(1)], input_size=1)
@@ -524,7 +568,7 @@ def test_nan_in_the_padding_is_none():
         ({"validation": 1.5}, ValueError, "fraction"),
         ({"validation": 3}, TypeError, "source"),
         ({"stopping": 0, "validation": 0.2}, ValueError, "patience"),
-        ({"lengths": [3]}, ShapeError, "lengths must have one entry for each of 60"),
+        ({"lengths": [3]}, ShapeError, r"lengths must have shape \(60,\), one a sample"),
         ({"sample_weight": np.ones(3)}, ShapeError, "sample_weight"),
         ({"seed": -1}, ValueError, "seed"),
         ({"n_threads": 0}, ValueError, "n_threads"),

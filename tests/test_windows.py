@@ -145,6 +145,13 @@ def test_windows_that_leave_the_table_are_refused(changes):
         print(w.X, w.y)
 
 
+def test_windows_in_reverse():
+    w = make_windows(TENS, lookback=3, delay=2)
+    assert np.array_equal(w[::-1].X, w.X[::-1])
+    assert np.array_equal(w[::-2].y, w.y[::-2])
+    assert repr(w[::-1])
+
+
 def test_view_and_cheap():
     """Neither windows nor their X or y hold a copy; only `gather` makes rows contiguous, once."""
     frame = hourly(500)
@@ -403,6 +410,19 @@ def test_rows_that_turn_back_are_refused(index, message):
         make_windows(table, 2)
     assert len(make_windows(table, 2, irregular="ignore")) == 4
     assert len(make_windows(table.reset_index(drop=True), 2)) == 4
+
+
+def test_series_without_a_level_of_times():
+    """Year and month may be the times of one series, or a series may be a year."""
+    index = pd.MultiIndex.from_product([[2020, 2021], range(1, 13)], names=["year", "month"])
+    data = pd.DataFrame({"a": np.arange(24.0)}, index)
+    with pytest.raises(
+        ValueError, match=r"make one index of its times.*reset_index\(drop=True\).*groupby\(level='year'\)"
+    ):
+        make_windows(data, 3)
+    assert len(make_windows(data.reset_index(drop=True), 3)) == 21
+    for _, part in data.groupby(level="year"):
+        assert len(make_windows(part.droplevel("year"), 3)) == 9
 
 
 @pytest.mark.parametrize("labels", [[7, 5, 3, 1, 0, -2], [0, 1, 5, 6, 7, 9], list("abcabc")], ids=str)

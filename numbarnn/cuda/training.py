@@ -5,9 +5,11 @@ import math
 import numpy as np
 
 from numbarnn import inputs
+from numbarnn.checks import check_flat
 from numbarnn.cuda import losses
 from numbarnn.cuda.call import Call
 from numbarnn.data.batches import batches_of, make_source
+from numbarnn.errors import ShapeError
 from numbarnn.kernels.cuda import layout as moves
 from numbarnn.kernels.cuda import optim
 from numbarnn.kernels.cuda.memory import Arena, Buffer, empty, upload
@@ -21,8 +23,8 @@ START = np.array([1, 1, 0, 0])
 class _Pending:
     """`numbarnn.average.Accumulator` on a device."""
 
-    def __init__(self, size, dtype):
-        self._size, self._dtype = size, dtype
+    def __init__(self, like):
+        self._like, self._size, self._dtype = like, like.size, like.dtype
         self.sums = self.total = None
         self.clear()
 
@@ -63,7 +65,7 @@ class _Pending:
 
     @gradient.setter
     def gradient(self, values):
-        self.sums = None if values is None else upload(values)
+        self.sums = None if values is None else upload(check_flat(values, "gradient", self._like, writable=False))
 
 
 class There:
@@ -81,10 +83,11 @@ class There:
     def __init__(self, run, engine, arrays):
         self.run, self.engine = run, engine
         self.size, self.dtype = engine.flat.size, engine.dtype
+        self._like = np.empty(self.size, self.dtype)
         self._arrays = [upload(array) for array in arrays]
         self._average = None
         self._state, self._other, self._samples = None, None, 0
-        self.pending = _Pending(self.size, self.dtype)
+        self.pending = _Pending(self._like)
         self.arena = Arena()
         # factor, ok, norm, spare; and of each step since the last reading: loss, norm, ok. The second log is of clipped gradients.
         self.status, self.log = empty(4, self.dtype).set(START), empty(3 * EVERY, self.dtype)
@@ -101,7 +104,12 @@ class There:
 
     @arrays.setter
     def arrays(self, values):
-        self._arrays = [upload(array) for array in values]
+        if len(values) != self.run.optimizer.arrays:
+            raise ShapeError(
+                f"arrays must be {self.run.optimizer.arrays}, as the optimizer's start returns them, got {len(values)}"
+            )
+        checked = (check_flat(a, f"arrays[{n}]", self._like, writable=False) for n, a in enumerate(values))
+        self._arrays = [upload(array) for array in checked]
 
     @property
     def average(self) -> np.ndarray | None:
@@ -110,7 +118,7 @@ class There:
 
     @average.setter
     def average(self, values):
-        self._average = None if values is None else upload(values)
+        self._average = None if values is None else upload(check_flat(values, "average", self._like, writable=False))
 
     @property
     def state(self):
@@ -119,8 +127,8 @@ class There:
 
     @state.setter
     def state(self, values):
-        self._state = self.engine.upload_states(values)
-        self._samples = values[0][0].shape[1] if values else 0
+        self._samples = inputs.carried_samples(values)
+        self._state = self.engine.upload_states(self.run.model.check_state(values, self._samples))
 
     # Steps
 
@@ -218,12 +226,15 @@ class There:
         """Return the mean loss of a source, without dropout."""
         run, engine = self.run, self.engine
         self.arena.reset()
-        sums, whole, state, other = upload(np.zeros(1, self.dtype)), 0.0, None, None
+        sums, whole, state, other, samples = upload(np.zeros(1, self.dtype)), 0.0, None, None, 0
         for batch in batches_of(make_source(source, shuffle=False), np.random.default_rng(run.seed)):
             self.arena.reset()
             call = Call(self.dtype, arena=self.arena)
             rows, geometry = engine.rows(call, batch.x, batch.lengths)
             start = state if batch.keep_state else None
+            if start:
+                inputs.check_carried(geometry.samples, samples)
+            samples = geometry.samples
             out, out_geometry, final, _ = engine.forward(call, engine.weights(), rows, geometry, start)
             loss, _, weight = losses.value_and_gradient(
                 call, run.loss, out, batch.y, out_geometry, "mean", batch.sample_weight

@@ -60,6 +60,8 @@ class ArraySource:
     ------
     ShapeError
         If the numbers of samples differ, or there are none.
+    TypeError, ValueError
+        If lengths are not integers from 0 to the number of time steps, or an argument masks some of its values.
     """
 
     unit = "samples"
@@ -68,14 +70,14 @@ class ArraySource:
         for name, data in (("x", x), ("y", y), ("sample_weight", sample_weight)):
             inputs.refuse_mask(data, name)
         self.x, self.y = as_array(x, "x"), _targets(y)
-        self.lengths = None if lengths is None else np.asarray(lengths)
         self.sample_weight = None if sample_weight is None else as_array(sample_weight, "sample_weight")
         if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
         self.batch_size, self.shuffle = int(batch_size), bool(shuffle)
         if self.x.ndim < 2 or len(self.x) == 0:
             raise ShapeError(f"x must have samples and time steps, got shape {self.x.shape}")
-        for name in ("y", "lengths", "sample_weight"):
+        self.lengths = inputs.check_lengths(lengths, *self.x.shape[:2])
+        for name in ("y", "sample_weight"):
             array = getattr(self, name)
             if array is not None and (array.ndim == 0 or len(array) != len(self.x)):
                 raise ShapeError(

@@ -136,12 +136,16 @@ def check_one_series(index, name: str = "data") -> None:
     if pd is None or not isinstance(index, pd.MultiIndex):
         return
     times = (pd.DatetimeIndex, pd.PeriodIndex, pd.TimedeltaIndex)
-    series = [n for n, level in enumerate(index.levels) if not isinstance(level, times)] or [0]
-    levels = [n if index.names[n] is None else index.names[n] for n in series]
+    series = [n for n, level in enumerate(index.levels) if not isinstance(level, times)]
+    one = "" if len(series) < index.nlevels else (
+        "If all rows are of one series, make one index of its times, or number the rows (reset_index(drop=True)); of several, "
+    )  # fmt: skip
+    levels = [n if index.names[n] is None else index.names[n] for n in (series if one == "" and series else [0])]
     level = levels[0] if len(levels) == 1 else levels
     raise ValueError(
-        f"{name} has a MultiIndex of {index.nlevels} levels: rows of several series would be taken for one series. Take one series "
-        f"at a time: for key, part in {name}.groupby(level={level!r}), with part.droplevel({level!r})"
+        f"{name} has a MultiIndex of {index.nlevels} levels: rows of several series would be taken for one series. "
+        f"{one}{'take' if one else 'Take'} one series at a time: for key, part in {name}.groupby(level={level!r}), with "
+        f"part.droplevel({level!r})"
     )
 
 

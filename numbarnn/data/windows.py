@@ -339,10 +339,9 @@ class Windows:
         shape = (len(self.ends), count, *array.shape[1:])
         if len(self.ends) == 0:
             return np.empty(shape, array.dtype)
-        oldest, newest = self.ends[0] + first, self.ends[-1] + first + (count - 1) * step
-        if (
-            not 0 <= oldest <= newest < len(array)
-        ):  # of windows that were not made by make_windows; a view would leave the memory
+        oldest, newest = sorted((self.ends[0], self.ends[-1]))
+        oldest, newest = oldest + first, newest + first + (count - 1) * step
+        if oldest < 0 or newest >= len(array):  # not made by make_windows: a view would leave the memory
             raise ShapeError(
                 f"windows reach from row {oldest} to row {newest}, the table has rows 0 to {len(array) - 1}"
             )

@@ -133,9 +133,8 @@ def distrust(path: pathlib.Path) -> str:
         return ""
 
 
-@functools.cache
 def _usable(folder: pathlib.Path) -> bool:
-    """Return whether kernels of a folder may be loaded; warn once where they may not."""
+    """Return whether kernels of a folder may be loaded; warn once where they may not. Asked anew: a folder may come or go."""
     reason = distrust(folder)
     if reason:
         _warn_of(folder, reason)
@@ -160,9 +159,9 @@ def writable_directory() -> pathlib.Path | None:
         if _usable(folder):
             return folder
     warnings.warn(
-        "no folder for compiled kernels is writable (tried "
+        "no folder for compiled kernels can be written to by this user and by nobody else (tried "
         + ", ".join(map(str, cache_directories()))
-        + "): every process compiles its kernels again; set NUMBA_CACHE_DIR to a writable folder",
+        + "): every process compiles its kernels again; set NUMBA_CACHE_DIR to a folder of your own",
         CacheWarning,
         stacklevel=2,
     )
@@ -190,10 +189,20 @@ class Entry(NamedTuple):
 
 
 def read_entry(path: pathlib.Path) -> Entry | None:
-    """Return what a file holds; None where there is none, or it is cut off, damaged or not a kernel."""
+    """Return what a file holds; None where there is none, it is cut off, damaged or not a kernel, or others may have written it.
+
+    Warns once of the last. Nothing is unpickled.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | (0 if _own(path) else getattr(os, "O_NOFOLLOW", 0))
     try:
-        content = path.read_bytes()
+        with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+            # Of the file that is open, not of its name: by then that may be another's.
+            reason = "" if _own(path) else _distrusted(os.fstat(file.fileno()))
+            content = b"" if reason else file.read()
     except OSError:
+        return None
+    if reason:
+        _warn_of(path.parent, reason)
         return None
     head, _, rest = content.partition(b"\n")
     if head != MAGIC + hashlib.sha256(rest).hexdigest().encode():
@@ -292,10 +301,6 @@ class StampedCache:
     @staticmethod
     def _unpickled(path, key):
         """Return the code of a file, None where it holds none for this key."""
-        # Whoever could exchange the file after this look could write to its folder, which was looked at before.
-        if reason := distrust(path):
-            _warn_of(path.parent, reason)
-            return None
         entry = read_entry(path)
         if entry is None or entry.stamp != stamp():
             return None

@@ -42,4 +42,5 @@ class DeferredInterrupt:
         if self.handler is not None:
             _signal.signal(signal.SIGINT, self.handler)
             for _ in range(self.heard):
-                signal.raise_signal(signal.SIGINT)
+                # Not the signal once more, which would wake an event loop twice.
+                self.handler(signal.SIGINT, sys._getframe(1))

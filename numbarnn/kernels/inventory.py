@@ -45,11 +45,12 @@ def take_inventory(folder: pathlib.Path) -> Inventory:
     except OSError:
         files = []
     for path in files:
-        entry = read_entry(path)
         size += path.stat().st_size
         if reason := distrust(folder) or distrust(path):
             distrusted = distrusted or reason
-        elif entry is None or entry.stamp != stamp():
+            continue
+        entry = read_entry(path)
+        if entry is None or entry.stamp != stamp():
             stale += 1
         elif entry.target == target and path.name.rsplit(".", 2)[0].endswith(abi):
             kernels += 1

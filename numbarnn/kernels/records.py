@@ -10,10 +10,12 @@ fields are the options:
 """
 
 import hashlib
+import importlib
 import marshal
 
 import numpy as np
 from numba.core import types
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from numbarnn.kernels.cache import PACKAGE, stamp
@@ -32,6 +34,19 @@ def _name(record_class):
         name = f"{OWN}{name}:{code}"
     _classes[name] = record_class
     return name
+
+
+def _class(name):
+    """Return the class of a name, in a process where nothing may have been packed yet."""
+    if name not in _classes and not name.startswith(OWN):
+        module, _, attribute = name.rpartition(".")
+        _classes[name] = getattr(importlib.import_module(module), attribute)
+    if name not in _classes:
+        raise TypingError(
+            f"the cell {name.split(':')[1]} is not known in this process, or has other code here; call numbarnn.step_function "
+            "where the weights are used"
+        )
+    return _classes[name]
 
 
 def pack_records(records) -> np.ndarray:
@@ -74,7 +89,7 @@ def unpack_records(typingctx, array):
     for name, field in array.dtype.fields.items():
         place, space, class_name = name.partition(" ")
         if space:
-            found.append((_classes[class_name], []))
+            found.append((_class(class_name), []))
         elif "." in place:
             found[-1][1].append((field.type, field.offset))
     kinds = [types.BaseTuple.from_types([kind for kind, _ in fields], cls) for cls, fields in found]

@@ -10,7 +10,7 @@ Adjacent planes of a cell that take the same operands are one product here: a ti
 ``program``, int64::
 
     [0, HEADER)       addresses of the tiles (`simd.tile_table`)
-    [HEADER, FIRST)   header: numbers at OPERATIONS ... LENGTH below
+    [HEADER, FIRST)   header: numbers at OPERATIONS ... PANEL below
     [FIRST, ...)      operations, one after the other, in the order of the fields of `Gather`, `Affine` or `Cell`
 
 Places (``..._at``) count elements of the weights (what is read only) or of the state (the rest).
@@ -33,10 +33,10 @@ from numbarnn.kernels.element import cell_forward, cell_inner_forward, load, rec
 from numbarnn.kernels.records import holds_own, unpack_records
 from numbarnn.kernels.scalar import inlined
 
-HEADER, FIRST = 64, 72
+HEADER, FIRST = 64, 73
 # Number of operations; size of the input (or of the vocabulary) and its offset; the same of the output; sizes of the state, of the
-# weights' values and of the program itself.
-OPERATIONS, INPUTS, INPUT, OUTPUTS, OUTPUT, STATE, VALUES, LENGTH = range(HEADER, FIRST)
+# weights' values and of the program itself; columns of a panel, which differ by dtype.
+OPERATIONS, INPUTS, INPUT, OUTPUTS, OUTPUT, STATE, VALUES, LENGTH, PANEL = range(HEADER, FIRST)
 GATHER, AFFINE, CELL = range(3)
 
 
@@ -119,10 +119,10 @@ def _revived(arrays, made_for):
             "these step weights were packed for another processor, or by another version of numbarnn or Numba, or with other "
             "settings of Numba; pickle the model instead, and call numbarnn.step_function where the weights are used"
         )
-    weights = StepWeights(*arrays)
-    table = tile_table(dtype)
-    weights.program[: table.size] = table
-    return weights
+    cells, program, values = arrays
+    table, program = tile_table(dtype), program.copy()  # which joblib may have mapped read-only
+    program[: table.size] = table
+    return StepWeights(cells, program, values)
 
 
 class _StepCache(KernelCache):
@@ -162,18 +162,26 @@ def step(weights, x, state, y):
         State before the step, replaced by that after it, and scratch memory; C-contiguous, of the model's dtype. Each
         thread needs its own.
     y : (outputs,) array
-        Receives the output of the step.
+        Receives the output of the step; float32 or float64.
 
     Raises
     ------
+    numba.TypingError
+        While compiling, if an array has the wrong dtype or number of axes, or is not contiguous.
     ValueError
         If an array has the wrong size, or the token is not in the vocabulary; the state is as before then.
     """
     apart()
-    state = _checked(weights, x, state)
+    state = _checked(weights, x, state, y)
     program = weights.program
-    if program.size < FIRST or program.size != program[LENGTH] or weights.values.size != program[VALUES]:
-        raise ValueError("weights have arrays of the wrong size: use them as step_function returns them")
+    if (
+        program.size < FIRST
+        or program.size != program[LENGTH]
+        or weights.values.size != program[VALUES]
+        or panel_of(state) != program[PANEL]
+        or weights.cells.size != 1
+    ):
+        raise ValueError("weights have arrays of the wrong size or dtype: use them as step_function returns them")
     if state.size != program[STATE]:
         raise ValueError("state has the wrong size: use a copy of the one that step_function returns")
     if y.size != program[OUTPUTS]:
@@ -244,7 +252,7 @@ def _advance(cells, program, values, x, state, y):
         y[j] = state[program[OUTPUT] + j]
 
 
-def _checked(weights, x, state):
+def _checked(weights, x, state, y):
     """Return the state; refuse, while compiling, arrays that `step` would misread.
 
     What follows takes the result, so that Numba cannot come to it before it has come here.
@@ -252,13 +260,24 @@ def _checked(weights, x, state):
 
 
 @overload(_checked)
-def _checked_types(weights, x, state):
-    dtype = weights.types[2].dtype
+def _checked_types(weights, x, state, y):
+    _, program, values = weights.types
+    dtype = values.dtype
+    if not (_flat(program) and program.dtype == types.int64 and _flat(values) and isinstance(dtype, types.Float)):
+        raise TypingError(
+            f"weights have arrays of the wrong dtype or layout: use them as step_function returns them, got {weights}"
+        )
+    if not (isinstance(y, types.Array) and y.ndim == 1 and y.mutable and isinstance(y.dtype, types.Float)):
+        raise TypingError(f"y must be a writable (outputs,) array of float32 or float64, got {y}")
     if state != types.Array(dtype, 1, "C") and state != types.Array(dtype, 1, "C", aligned=False):
         raise TypingError(f"state must be a writable, C-contiguous (size,) array of {dtype}, got {state}")
     if not isinstance(x, types.Integer) and not (isinstance(x, types.Array) and x.ndim == 1):
         raise TypingError(f"x must be a (features,) array, or an integer for a model that reads tokens, got {x}")
-    return lambda weights, x, state: state
+    return lambda weights, x, state, y: state
+
+
+def _flat(kind):
+    return isinstance(kind, types.Array) and kind.ndim == 1 and kind.layout == "C"
 
 
 def _take(x, program, state):
