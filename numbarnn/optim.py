@@ -4,6 +4,7 @@ An optimizer is a frozen record of hyper-parameters. It holds no state: `arrays`
 parameters it needs, and `update` changes parameters and arrays in place.
 """
 
+import functools
 import math
 from dataclasses import asdict, dataclass, fields
 
@@ -90,25 +91,16 @@ class Optimizer:
             )
         for number, array in enumerate(arrays):
             check_flat(array, f"arrays[{number}]", weights)
-        step, rate, n_threads = (
-            check_integer(step, "step", 1),
-            check_real(rate, "rate"),
-            parallel.check_threads(n_threads),
-        )
-        cuts = parallel.shares(weights.size, weights.size * COST, n_threads)
-        parallel.run(
-            [lambda lo=lo, hi=hi: self._update(weights, gradient, arrays, step, rate, lo, hi) for lo, hi in cuts]
-        )
+        numbers, t = self.numbers(check_integer(step, "step", 1), check_real(rate, "rate")), weights.dtype.type
+        with np.errstate(over="ignore"):  # a rate beyond float32 makes infinite weights, which the caller finds
+            numbers = [number if isinstance(number, bool) else t(number) for number in numbers]
+        cuts = parallel.shares(weights.size, weights.size * COST, parallel.check_threads(n_threads))
+        kernel = functools.partial(getattr(kernels, self.kernel), weights, gradient, *arrays, *numbers)
+        parallel.run([functools.partial(kernel, *cut) for cut in cuts])
 
     def numbers(self, step: int, rate: float) -> tuple:
         """Return the numbers of a step in the order in which the kernel takes them."""
         raise NotImplementedError
-
-    def _update(self, weights, gradient, arrays, step, rate, lo, hi):
-        t = weights.dtype.type
-        with np.errstate(over="ignore"):  # a rate beyond float32 makes infinite weights, which the caller finds
-            numbers = [number if isinstance(number, bool) else t(number) for number in self.numbers(step, rate)]
-        getattr(kernels, self.kernel)(weights, gradient, *arrays, *numbers, lo, hi)
 
     def config(self) -> dict:
         """Return the name and the hyper-parameters as JSON values."""

@@ -120,6 +120,7 @@ def test_a_kernel_is_compiled_before_the_interrupt(monkeypatch, capsys, tmp_path
     assert len(square.overloads) == 1
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # see `lost`
 @pytest.mark.parametrize("way", ["SIGINT", "SIGALRM"])
 def test_interrupts_at_any_point_of_waiting(way):
     """A thousand of them while two threads work, as Ctrl-C or raised by another signal's handler: each ends its run, none hangs."""
@@ -188,6 +189,9 @@ class Lock:
 
     def release(self):
         self.lock.release()
+
+    def locked(self):
+        return self.lock.locked()
 
 worker.done = Lock()
 for _ in range(3):

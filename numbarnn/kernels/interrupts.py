@@ -2,9 +2,9 @@
 
 import _signal  # `signal` turns handlers into members of an enumeration, 3 us a call; `parallel.run` defers at every call
 import contextlib
-import signal
 import sys
-import threading
+
+SIGINT = int(_signal.SIGINT)
 
 
 class DeferredInterrupt:
@@ -24,11 +24,13 @@ class DeferredInterrupt:
         self.notice, self.heard, self.handler = notice, 0, None
 
     def __enter__(self):
-        if threading.current_thread() is threading.main_thread():
-            handler = _signal.getsignal(signal.SIGINT)
-            if callable(handler):  # not where SIGINT ends the process or is ignored
-                self.handler = handler
-                _signal.signal(signal.SIGINT, self._note)
+        handler = _signal.getsignal(SIGINT)
+        if callable(handler):  # not where SIGINT ends the process or is ignored
+            self.handler = handler
+            try:
+                _signal.signal(SIGINT, self._note)
+            except ValueError:  # another thread than the main one
+                self.handler = None
         return self
 
     def _note(self, number, frame):
@@ -40,7 +42,7 @@ class DeferredInterrupt:
 
     def __exit__(self, *error):
         if self.handler is not None:
-            _signal.signal(signal.SIGINT, self.handler)
+            _signal.signal(SIGINT, self.handler)
             for _ in range(self.heard):
                 # Not the signal once more, which would wake an event loop twice.
-                self.handler(signal.SIGINT, sys._getframe(1))
+                self.handler(SIGINT, sys._getframe(1))
