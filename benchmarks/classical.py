@@ -61,7 +61,7 @@ FORGET = 4.0
 NETS = {
     "LSTM": lambda hidden, **options: LSTM(hidden, forget_bias=FORGET, **options),
     "RNN": lambda hidden, **options: RNN(hidden, init="orthogonal", **options),
-    "LSTM, f = 1": lambda hidden, **options: LSTM(hidden, hold={"forget": 1.0}, **options),
+    "LSTM, f = 1": lambda hidden, **options: LSTM(hidden, fix={"forget": 1.0}, **options),
     "LSTM, peepholes": lambda hidden, **options: LSTM(hidden, peepholes=True, forget_bias=FORGET, **options),
     "GRU": lambda hidden, **options: GRU(hidden, **options),
     "GRU, update bias": lambda hidden, **options: GRU(hidden, **options),  # see `remembering`

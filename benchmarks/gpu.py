@@ -303,7 +303,7 @@ def sampling():
     hidden, length = (3, 4) if TINY else (128, 2000)
     lm = nr.CharLM("lstm", hidden, 2, device="cuda")
     text = "the quick brown fox jumps over the lazy dog. " * (1 if TINY else 40)
-    lm.fit(text, 1, batch_size=2, seq_length=10, validation_fraction=0, verbose=0)
+    lm.fit(text, 1, batch_size=2, seq_length=10, validation=0, verbose=0)
     rows = []
     for streams in (1, 2) if TINY else (1, 64):
         lm.sample_many(streams, 2)

@@ -119,9 +119,9 @@ def train_longer(path, seconds, n_threads, say):
             say(f"epoch {record['epoch']}: {curve[-1][0]:.0f} s, loss {record['loss']:.4f}, last 10 % {nats:.4f} nats")
 
     whole = "".join(sorted(set(text)))  # the vocabulary, without the held-out text
-    lm.fit(whole, 0, batch_size=1, seq_length=10, validation_fraction=0, verbose=0)
+    lm.fit(whole, 0, batch_size=1, seq_length=10, validation=0, verbose=0)
     lm.fit(
-        text[:cut], epochs, batch_size=samples, seq_length=chunk, validation_fraction=0, optimizer=numbarnn.optim.Adam(2e-3),
+        text[:cut], epochs, batch_size=samples, seq_length=chunk, validation=0, optimizer=numbarnn.optim.Adam(2e-3),
         schedule=numbarnn.optim.Cosine(steps), clip_value=None, clip_norm=1.0, seconds=seconds, callbacks=[Score()], verbose=0,
     )  # fmt: skip
     return {"seconds": time.perf_counter() - started, "nats": lm.score(text[cut:]).nats, "curve": curve}

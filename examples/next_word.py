@@ -37,7 +37,7 @@ def main():
     )
     learnt, held = text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :]
     optimizer = numbarnn.optim.Adam(learning_rate=4e-3)
-    model.fit(learnt, options.epochs, batch_size=20, seq_length=30, stopping=2, optimizer=optimizer)
+    model.fit(learnt, options.epochs, batch_size=20, seq_length=30, patience=2, optimizer=optimizer)
     print(model.history.to_frame().to_string(float_format="{:.4g}".format))
 
     # What counting the words alone would give.

@@ -224,7 +224,7 @@ class Checkpoint:
 # The trainer as a file holds it
 
 
-def settings_of(trainer, sources: Mapping[str, Any] | None = None, stopping=None) -> dict[str, Any]:
+def settings_of(trainer, sources: Mapping[str, Any] | None = None, patience=None) -> dict[str, Any]:
     """Return what a trainer's results follow from, and those of a run with the given sources, as JSON values.
 
     Raises
@@ -239,7 +239,7 @@ def settings_of(trainer, sources: Mapping[str, Any] | None = None, stopping=None
     settings |= {name: getattr(trainer, name) for name in names}
     settings["average"] = trainer.ema
     if sources is not None:
-        settings["stopping"] = stopping
+        settings["patience"] = patience
         for name, source in sources.items():
             if hasattr(source, "__next__"):
                 raise ValueError(

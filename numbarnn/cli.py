@@ -114,9 +114,7 @@ def _parser():
         "--seq-length", type=_positive(int), default=50, metavar="N", help="characters, bytes or words in a chunk"
     )
     train.add_argument("--learning-rate", type=_positive(float), default=2e-3, metavar="R", help="of RMSprop")
-    train.add_argument(
-        "--validation-fraction", type=float, default=0.05, metavar="F", help="end of the text that is held out"
-    )
+    train.add_argument("--validation", type=float, default=0.05, metavar="F", help="end of the text that is held out")
     train.add_argument("--patience", type=_positive(int), metavar="N", help="stop after N epochs without improvement")
     train.add_argument(
         "--resume-from", type=pathlib.Path, metavar="MODEL", help="go on with the weights of a saved model"
@@ -227,7 +225,7 @@ def _demo(options):
     show = _Show(lm, options.seconds)
     # A patience that never ends: the time does, with the weights of the best epoch.
     lm.fit(
-        text, 10**6, optimizer=RMSprop(learning_rate=4e-3), seconds=options.seconds, stopping=10**6, callbacks=[show],
+        text, 10**6, optimizer=RMSprop(learning_rate=4e-3), seconds=options.seconds, patience=10**6, callbacks=[show],
         verbose=1,
     )  # fmt: skip
     lm.save(options.output)
@@ -280,8 +278,8 @@ def _train(options):
     text = _read(options.file, options.encoding, lm.unit)
     lm.fit(
         text, options.epochs, batch_size=options.batch_size, seq_length=options.seq_length,
-        validation_fraction=options.validation_fraction, optimizer=RMSprop(learning_rate=options.learning_rate),
-        stopping=options.patience, checkpoint=options.checkpoint, resume="auto" if options.resume else False,
+        validation=options.validation, optimizer=RMSprop(learning_rate=options.learning_rate),
+        patience=options.patience, checkpoint=options.checkpoint, resume="auto" if options.resume else False,
         verbose=0 if options.quiet else 1,
     )  # fmt: skip
     lm.save(output)

@@ -159,6 +159,8 @@ def _setting_out(name, value):
             raise TypeError(f"a file cannot hold {name}={value!r}: {type(value).__name__} is not registered")
         inner = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return {"record": kind, **{key: _setting_out(name, part) for key, part in inner.items()}}
+    if isinstance(value, tuple):
+        return [_setting_out(name, part) for part in value]
     if value is not None and not isinstance(value, (str, int, float, bool)):
         raise TypeError(f"a file cannot hold {name}={value!r}")
     return value

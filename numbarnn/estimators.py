@@ -58,7 +58,7 @@ TRAINING = """
     average : EMA or float, optional
         Moving average of the weights, which is validated, and which training ends with and goes on from; a number is its decay.
     epochs, batch_size : int
-    validation_fraction : float
+    validation : float
         {held_out}
     patience : int, optional
         Epochs without a better held-out loss after which training ends with the best weights.
@@ -125,7 +125,7 @@ class SequenceEstimator(BaseEstimator):
 
     # What a subclass says
 
-    def _learn(self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, stopping=None):
+    def _learn(self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, patience=None):
         """Train for some epochs, a new model if `new`, and return the history."""
         raise NotImplementedError
 
@@ -143,7 +143,7 @@ class SequenceEstimator(BaseEstimator):
         go_on = self.warm_start and hasattr(self, "model_")
         with self._all_or_nothing():
             self.history_ = self._learn(
-                X, y, sample_weight, options, epochs=self.epochs, new=not go_on, validation=validation, stopping=self.patience
+                X, y, sample_weight, options, epochs=self.epochs, new=not go_on, validation=validation, patience=self.patience
             )  # fmt: skip
             self.n_iter_ = self.trainer_.epoch
         return self
@@ -385,7 +385,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         average=None,
         epochs=50,
         batch_size=32,
-        validation_fraction=0.1,
+        validation=0.1,
         patience=None,
         clip_norm=1.0,
         warm_start=False,
@@ -420,7 +420,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         """
         return self._partial_fit(X, y, None, sample_weight)
 
-    def _learn(self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, stopping=None):
+    def _learn(self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, patience=None):
         x, lengths = self._sequences(X, reset=new)
         target = self._targets(y, len(x), reset=new)
         weight = _weights(sample_weight, len(x))
@@ -428,8 +428,8 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
             self._prepare(target, weight)
             self._make(x.shape[2])
         source = ArraySource(x, self._encode(target), lengths=lengths, sample_weight=weight, batch_size=self.batch_size)
-        held_out = None if stopping is None else self.validation_fraction
-        return self._trainer().fit(source, epochs, validation=held_out, stopping=stopping, verbose=self.verbose)
+        held_out = None if patience is None else self.validation
+        return self._trainer().fit(source, epochs, validation=held_out, patience=patience, verbose=self.verbose)
 
     def _make(self, features):
         """Make a new model for samples of so many features."""

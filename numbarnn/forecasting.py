@@ -211,7 +211,7 @@ class Forecaster(EvaluatedForecasts):
             sources["train"],
             self.epochs,
             validation=validation,
-            stopping=None if validation is None else patience,
+            patience=None if validation is None else patience,
             callbacks=callbacks,
             verbose=verbose,
         )

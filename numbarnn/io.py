@@ -136,7 +136,26 @@ def read(path: str | os.PathLike, kind: str | None = None) -> tuple[dict[str, An
         raise ModelFileError(f"{str(path)!r} is damaged: the checksum of its {found} does not fit")
     if kind not in (None, found):
         raise ModelFileError(f"{str(path)!r} holds a {found}, not a {kind}; numbarnn.load loads any kind")
-    return description, arrays
+    return _renamed(description), arrays
+
+
+# Options that files of earlier versions have under other names.
+_NAMES = {
+    "epsilon": "eps", "hold": "fix", "initial_accumulator": "initial_accumulator_value", "stopping": "patience",
+    "validation_fraction": "validation",
+}  # fmt: skip
+
+
+def _renamed(value):
+    """Return a description with the names that options have now."""
+    if isinstance(value, list):
+        return [_renamed(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    found = {_NAMES.get(key, re.sub("^hold_", "fix_", key)): _renamed(part) for key, part in value.items()}
+    if {"beta1", "beta2"} <= found.keys():
+        found["betas"] = [found.pop("beta1"), found.pop("beta2")]
+    return found
 
 
 def _checksum(arrays):

@@ -105,7 +105,7 @@ class LabelEstimator(SequenceEstimator):
 
     # Training
 
-    def _learn(self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, stopping=None):
+    def _learn(self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, patience=None):
         x = self._read(X, options, reset=new)
         if new:
             self.classes_ = None
@@ -128,25 +128,23 @@ class LabelEstimator(SequenceEstimator):
                 )
             x = self._read(x, rest, reset=False)
             held = RaggedSource(x, *self._answers(y, x, None, rest, reset=False), batch_size=256, shuffle=False)
-        elif stopping is not None:
+        elif patience is not None:
             kept, rows = self._held_out(len(x), self._strata(target))
             source, held = source.part(kept, True), source.part(rows, False)
-        return self._trainer().fit(source, epochs, validation=held, stopping=stopping, verbose=self.verbose)
+        return self._trainer().fit(source, epochs, validation=held, patience=patience, verbose=self.verbose)
 
     def _held_out(self, samples, strata):
         """Return the samples to train on and those held out: a random part, of every class its share."""
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction must lie in (0, 1), got {self.validation_fraction!r}")
+        if not 0 < self.validation < 1:
+            raise ValueError(f"validation must be a fraction in (0, 1), got {self.validation!r}")
         generator = np.random.default_rng([self.seed_, 1])
         order = generator.permutation(samples)
         if strata is not None:
             # Samples one class after the other, then at even distances: every class in turn.
             order = order[np.argsort(strata[order], kind="stable")]
-        count = max(1, round(samples * self.validation_fraction))
+        count = max(1, round(samples * self.validation))
         if count >= samples:
-            raise ValueError(
-                f"validation_fraction={self.validation_fraction} leaves none of {samples} samples to train on"
-            )
+            raise ValueError(f"validation={self.validation} leaves none of {samples} samples to train on")
         held = order[((np.arange(count) + 0.5) * samples / count).astype(np.int64)]
         return np.setdiff1d(np.arange(samples), held), np.sort(held)
 

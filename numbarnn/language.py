@@ -22,7 +22,7 @@ from numbarnn.sampler import DeviceSampler, Sampler, check_count, packed_weights
 from numbarnn.trainer import Trainer
 
 # char-rnn's, and its decay of the learning rate.
-OPTIMIZER = RMSprop(learning_rate=2e-3, alpha=0.95, epsilon=1e-8)
+OPTIMIZER = RMSprop(learning_rate=2e-3, alpha=0.95, eps=1e-8)
 SCHEDULE = ExponentialDecay(0.97, after=10)
 
 CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU, "indrnn": IndRNN}
@@ -188,12 +188,12 @@ class LanguageModel:
         *,
         batch_size: int = 50,
         seq_length: int = 50,
-        validation_fraction: float = 0.05,
+        validation: float = 0.05,
         optimizer: Optimizer | str = OPTIMIZER,
         schedule: Schedule = SCHEDULE,
         clip_value: float | None = 5.0,
         clip_norm: float | None = None,
-        stopping=None,
+        patience=None,
         seconds: float | None = None,
         checkpoint: str | os.PathLike | None = None,
         checkpoint_every: Any = "5min",
@@ -213,9 +213,9 @@ class LanguageModel:
             Any Unicode; for a model of bytes also bytes. The vocabulary of characters is that of the whole text, the
             vocabulary of words that of the part that is not held out.
         epochs, batch_size, seq_length : int
-        validation_fraction : float
+        validation : float
             Share of the tokens, at the end, that is held out and scored after every epoch; 0: none.
-        optimizer, schedule, clip_value, clip_norm, stopping, seconds, checkpoint, checkpoint_every, resume, callbacks, verbose
+        optimizer, schedule, clip_value, clip_norm, patience, seconds, checkpoint, checkpoint_every, resume, callbacks, verbose
             As in `Model.fit`; the defaults are char-rnn's.
 
         Returns
@@ -223,12 +223,12 @@ class LanguageModel:
         LanguageModel
             Itself; `history` has the records.
         """
-        if not 0 <= validation_fraction < 1:
-            raise ValueError(f"validation_fraction must be in [0, 1), got {validation_fraction!r}")
-        vocabulary = self._vocabulary_of(text, validation_fraction) if self.vocabulary is None else self.vocabulary
+        if not 0 <= validation < 1:
+            raise ValueError(f"validation must be in [0, 1), got {validation!r}")
+        vocabulary = self._vocabulary_of(text, validation) if self.vocabulary is None else self.vocabulary
         tokens = vocabulary.encode(text, vocabulary.replacement)
         units = vocabulary.units
-        held = int(len(tokens) * validation_fraction)
+        held = int(len(tokens) * validation)
         if len(tokens) - held < 2:
             raise ShapeError(f"the text has {len(tokens)} {units}; at least 2 are needed to learn from")
         learnt, rest = tokens[: len(tokens) - held], tokens[len(tokens) - held :]
@@ -244,7 +244,7 @@ class LanguageModel:
             source,
             epochs,
             validation=validation,
-            stopping=stopping,
+            patience=patience,
             seconds=seconds,
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,

@@ -74,7 +74,7 @@ class Model(Network):
         sample_weight=None,
         shuffle: bool = True,
         validation=None,
-        stopping=None,
+        patience=None,
         seconds: float | None = None,
         schedule=None,
         clip_norm: float | None = None,
@@ -108,8 +108,8 @@ class Model(Network):
             Whether every epoch has its own order of samples.
         validation : (x, y) tuple, (x, y, lengths) tuple, source or float, optional
             Evaluated after every epoch; a fraction holds out the last samples.
-        stopping : int or EarlyStopping, optional
-            Patience in epochs; the weights of the best epoch are restored.
+        patience : int or EarlyStopping, optional
+            Epochs without a better validation loss after which training ends, with the weights of the best epoch.
         seconds : float, optional
             Time that training may take.
         schedule : Schedule, optional
@@ -152,7 +152,7 @@ class Model(Network):
 
         Examples
         --------
-        >>> history = model.fit(x, y, epochs=50, validation=0.2, stopping=5)
+        >>> history = model.fit(x, y, epochs=50, validation=0.2, patience=5)
 
         A run that survives being killed: the same call goes on where the last checkpoint was written, and ends in the very
         weights of a run that was never stopped.
@@ -182,7 +182,7 @@ class Model(Network):
             source,
             epochs,
             validation=validation,
-            stopping=stopping,
+            patience=patience,
             seconds=seconds,
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,

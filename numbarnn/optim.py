@@ -45,6 +45,9 @@ class Optimizer:
     def __post_init__(self):
         for f in fields(self):
             value = getattr(self, f.name)
+            if f.name == "betas":
+                object.__setattr__(self, "betas", _betas(type(self).__name__, value))
+                continue
             if isinstance(f.default, bool):
                 if not isinstance(value, bool):
                     raise TypeError(f"{type(self).__name__}: {f.name} must be True or False, got {value!r}")
@@ -53,7 +56,7 @@ class Optimizer:
                 raise TypeError(f"{type(self).__name__}: {f.name} must be a finite number, got {value!r}")
             if value < 0:
                 raise ValueError(f"{type(self).__name__}: {f.name} must not be negative, got {value!r}")
-        for name in ("momentum", "alpha", "beta1", "beta2"):
+        for name in ("momentum", "alpha"):
             if getattr(self, name, 0) >= 1:
                 raise ValueError(f"{type(self).__name__}: {name} must be below 1, got {getattr(self, name)!r}")
 
@@ -107,6 +110,16 @@ class Optimizer:
         return {"type": type(self).__name__.lower(), **asdict(self)}
 
 
+def _betas(owner, value):
+    """Return an option `betas` as a tuple of two floats."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{owner}: betas must be two numbers, such as (0.9, 0.999), got {value!r}")
+    betas = tuple(check_real(beta, f"{owner}: betas[{place}]") for place, beta in enumerate(value))
+    if not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"{owner}: betas must lie in [0, 1), got {value!r}")
+    return betas
+
+
 @optimizer
 @dataclass(frozen=True)
 class SGD(Optimizer):
@@ -146,11 +159,11 @@ class SGD(Optimizer):
 @optimizer
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
-    """RMSprop, as `torch.optim.RMSprop`: s = alpha s + (1 - alpha) g^2; w -= rate g / (sqrt(s) + epsilon).
+    """RMSprop, as `torch.optim.RMSprop`: s = alpha s + (1 - alpha) g^2; w -= rate g / (sqrt(s) + eps).
 
     Parameters
     ----------
-    learning_rate, alpha, epsilon, weight_decay : float
+    learning_rate, alpha, eps, weight_decay : float
 
     References
     ----------
@@ -159,24 +172,24 @@ class RMSprop(Optimizer):
 
     learning_rate: float = 0.002
     alpha: float = 0.95
-    epsilon: float = 1e-8
+    eps: float = 1e-8
     weight_decay: float = 0.0
 
     arrays, kernel = 1, "rmsprop"
 
     def numbers(self, step, rate):
-        return rate, self.alpha, 1.0 - self.alpha, self.epsilon, self.weight_decay
+        return rate, self.alpha, 1.0 - self.alpha, self.eps, self.weight_decay
 
 
 @optimizer
 @dataclass(frozen=True)
 class Adagrad(Optimizer):
-    """Adagrad, as `torch.optim.Adagrad`: s += g^2; w -= rate / (1 + (step - 1) lr_decay) g / (sqrt(s) + epsilon).
+    """Adagrad, as `torch.optim.Adagrad`: s += g^2; w -= rate / (1 + (step - 1) lr_decay) g / (sqrt(s) + eps).
 
     Parameters
     ----------
-    learning_rate, lr_decay, weight_decay, epsilon : float
-    initial_accumulator : float
+    learning_rate, lr_decay, weight_decay, eps : float
+    initial_accumulator_value : float
         s before the first step.
 
     References
@@ -188,16 +201,16 @@ class Adagrad(Optimizer):
     learning_rate: float = 0.01
     lr_decay: float = 0.0
     weight_decay: float = 0.0
-    initial_accumulator: float = 0.0
-    epsilon: float = 1e-10
+    initial_accumulator_value: float = 0.0
+    eps: float = 1e-10
 
     arrays, kernel = 1, "rmsprop"
 
     def start(self, size, dtype):
-        return [np.full(size, self.initial_accumulator, dtype)]
+        return [np.full(size, self.initial_accumulator_value, dtype)]
 
     def numbers(self, step, rate):
-        return rate / (1.0 + (step - 1) * self.lr_decay), 1.0, 1.0, self.epsilon, self.weight_decay
+        return rate / (1.0 + (step - 1) * self.lr_decay), 1.0, 1.0, self.eps, self.weight_decay
 
 
 @optimizer
@@ -207,7 +220,9 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    learning_rate, beta1, beta2, epsilon, weight_decay : float
+    learning_rate, eps, weight_decay : float
+    betas : (float, float)
+        Decay of the means of the gradient and of its square, each in [0, 1).
 
     References
     ----------
@@ -215,9 +230,8 @@ class Adam(Optimizer):
     """
 
     learning_rate: float = 0.001
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
     weight_decay: float = 0.0
 
     arrays, kernel = 2, "adam"
@@ -226,9 +240,10 @@ class Adam(Optimizer):
         return self._numbers(step, rate, self.weight_decay, 0.0)
 
     def _numbers(self, step, rate, l2, decay):
+        beta1, beta2 = self.betas
         return (
-            1.0 - rate * decay, l2, self.beta1, 1.0 - self.beta1, self.beta2, 1.0 - self.beta2,
-            rate / (1.0 - self.beta1**step), math.sqrt(1.0 - self.beta2**step), self.epsilon,
+            1.0 - rate * decay, l2, beta1, 1.0 - beta1, beta2, 1.0 - beta2,
+            rate / (1.0 - beta1**step), math.sqrt(1.0 - beta2**step), self.eps,
         )  # fmt: skip
 
 
@@ -239,7 +254,9 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    learning_rate, beta1, beta2, epsilon, weight_decay : float
+    learning_rate, eps, weight_decay : float
+    betas : (float, float)
+        Decay of the means of the gradient and of its square, each in [0, 1).
 
     References
     ----------

@@ -79,7 +79,7 @@ class TemporalClassifier(LabelEstimator):
         average=None,
         epochs=50,
         batch_size=32,
-        validation_fraction=0.1,
+        validation=0.1,
         patience=None,
         clip_norm=1.0,
         warm_start=False,

@@ -78,7 +78,7 @@ class Trainer(Steps):
         epochs: int = 10,
         *,
         validation=None,
-        stopping: EarlyStopping | int | None = None,
+        patience: EarlyStopping | int | None = None,
         seconds: float | None = None,
         checkpoint: str | os.PathLike | None = None,
         checkpoint_every: Any = "5min",
@@ -95,8 +95,8 @@ class Trainer(Steps):
         epochs : int
         validation : source, (x, y) tuple or float, optional
             Evaluated after every epoch; a fraction holds out the last samples of an array source.
-        stopping : EarlyStopping or int, optional
-            A number is a patience.
+        patience : int or EarlyStopping, optional
+            Epochs without a better validation loss after which training ends, with the weights of the best epoch.
         seconds : float, optional
             Training ends with the batch that uses up this time, counted from the end of the first batch (which may have compiled
             kernels).
@@ -145,7 +145,7 @@ class Trainer(Steps):
                 data.check()
             if isinstance(data, ArraySource):
                 self.loss.check(data, self.model.signals[-1])
-        stopping = early_stopping(stopping)
+        stopping = early_stopping(patience)
         if stopping is not None and stopping.monitor == "val_loss" and validation is None:
             raise ValueError("early stopping on val_loss needs validation data")
         if seconds is not None and not (isinstance(seconds, (int, float, np.number)) and seconds > 0):

@@ -26,10 +26,10 @@ _ACTIVATION_NAMES = {code: name for name, code in ACTIVATIONS.items()}
 
 # Options that change the equations, to be tested like cells of their own.
 VARIANTS = {
-    "LSTM": {"coupled": {"coupled": 1}, "held": {"hold_f": 0.75, "hold_o": 0.5}},
-    "PeepholeLSTM": {"coupled": {"coupled": 1}, "held": {"hold_i": 0.5, "hold_g": -0.25}},
-    "GRU": {"held": {"hold_r": 0.25}},
-    "ResetBeforeGRU": {"held": {"hold_r": 0.25, "hold_z": 0.5}},
+    "LSTM": {"coupled": {"coupled": 1}, "held": {"fix_f": 0.75, "fix_o": 0.5}},
+    "PeepholeLSTM": {"coupled": {"coupled": 1}, "held": {"fix_i": 0.5, "fix_g": -0.25}},
+    "GRU": {"held": {"fix_r": 0.25}},
+    "ResetBeforeGRU": {"held": {"fix_r": 0.25, "fix_z": 0.5}},
 }
 
 
@@ -53,9 +53,9 @@ def naive_options(record):
     options = record._asdict()
     if "activation" in options:
         options["activation"] = _ACTIVATION_NAMES[options["activation"]]
-    holds = {name: options.pop(name) for name in record._fields if name.startswith("hold_")}
-    if holds:
-        options["hold"] = {name.removeprefix("hold_"): value for name, value in holds.items() if value != FREE}
+    fixed = {name: options.pop(name) for name in record._fields if name.startswith("fix_")}
+    if fixed:
+        options["fix"] = {name.removeprefix("fix_"): value for name, value in fixed.items() if value != FREE}
     return options
 
 
@@ -180,7 +180,7 @@ def pieces(monkeypatch):
 
 @pytest.fixture
 def poisoned(monkeypatch):
-    """Return a function after whose call all memory that NumPy and arenas leave uninitialised holds NaN."""
+    """Return a function after whose call all memory that NumPy and arenas leave uninitialised fixed NaN."""
 
     def poisoning(empty):
         def filled(*args, **kwargs):

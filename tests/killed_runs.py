@@ -48,7 +48,7 @@ def dropout(**run):
     x, y = task()
     stopping = EarlyStopping(patience=1, min_delta=0.02)
     history = model.fit(
-        x, y, epochs=9, batch_size=8, optimizer=Adam(0.05), validation=0.25, stopping=stopping, seed=3, verbose=0, **run
+        x, y, epochs=9, batch_size=8, optimizer=Adam(0.05), validation=0.25, patience=stopping, seed=3, verbose=0, **run
     )
     return model, history
 
@@ -56,7 +56,7 @@ def dropout(**run):
 def stream(**run):
     """A character model: carried states, a schedule, clipping, validation."""
     lm = CharLM("gru", 6, 1, dropout=0.1)
-    lm.fit(TEXT, 3, batch_size=4, seq_length=10, optimizer=RMSprop(0.01), validation_fraction=0.2, verbose=0, **run)
+    lm.fit(TEXT, 3, batch_size=4, seq_length=10, optimizer=RMSprop(0.01), validation=0.2, verbose=0, **run)
     return lm.model, lm.history
 
 
@@ -76,7 +76,7 @@ def own(**run):
     """An own source, Nesterov's momentum, an average beside the weights."""
     model = Model([RNN(4), Dense(2)], input_size=1)
     trainer = Trainer(model, optimizer=SGD(0.1, 0.9, nesterov=True), average=EMA(0.5, final=False), accumulate=2)
-    return model, trainer.fit(Own(), 4, validation=task(7), stopping=3, verbose=0, **run)
+    return model, trainer.fit(Own(), 4, validation=task(7), patience=3, verbose=0, **run)
 
 
 SCENARIOS = {run.__name__: run for run in (dropout, stream, chunks, own)}

@@ -4,7 +4,7 @@ Nothing of the package is imported here. Functions compute in the dtype of what 
 
 Weights of a recurrent layer are a dict with torch's names: ``weight_ih`` (G * H, C), ``weight_hh`` (G * H, H), ``bias_ih`` and
 ``bias_hh`` (G * H,), gates in torch's order, ``weight_u`` (H,) of IndRNN, and ``weight_ci``, ``weight_cf`` and ``weight_co`` (H,)
-of peepholes. An absent bias is zero. `hold` is a dict of gate -> constant.
+of peepholes. An absent bias is zero. `fix` is a dict of gate -> constant.
 States are tuples of (samples, H) arrays; the first is the output.
 """
 
@@ -53,43 +53,43 @@ def rnn_step(x, states, weights, activation="tanh"):
     return (ACTIVATIONS[activation](input_product(x, weights) + recurrent_product(h, weights)),)
 
 
-def held(hold, gate, values):
+def held(fix, gate, values):
     """Return the values of a gate, or the constant at which it is held."""
-    return np.full_like(values, hold[gate]) if hold and gate in hold else values
+    return np.full_like(values, fix[gate]) if fix and gate in fix else values
 
 
-def lstm_step(x, states, weights, coupled=0, hold=None):
+def lstm_step(x, states, weights, coupled=0, fix=None):
     """Gers, Schmidhuber & Cummins (2000), without peepholes; gates in the order i, f, g, o."""
     none = np.zeros_like(states[1][..., :1])
     return peephole_lstm_step(
-        x, states, weights | {"weight_ci": none, "weight_cf": none, "weight_co": none}, coupled, hold
+        x, states, weights | {"weight_ci": none, "weight_cf": none, "weight_co": none}, coupled, fix
     )
 
 
-def peephole_lstm_step(x, states, weights, coupled=0, hold=None):
+def peephole_lstm_step(x, states, weights, coupled=0, fix=None):
     """Gers & Schmidhuber (2000): i and f see c_{t-1}, o sees c_t; coupled: f = 1 - i (Greff et al. 2017)."""
     h, c = states
     i, f, g, o = np.split(input_product(x, weights) + recurrent_product(h, weights), 4, axis=-1)
-    i = held(hold, "i", logistic(i + weights["weight_ci"] * c))
-    f = 1 - i if coupled else held(hold, "f", logistic(f + weights["weight_cf"] * c))
-    c = f * c + i * held(hold, "g", np.tanh(g))
-    return held(hold, "o", logistic(o + weights["weight_co"] * c)) * np.tanh(c), c
+    i = held(fix, "i", logistic(i + weights["weight_ci"] * c))
+    f = 1 - i if coupled else held(fix, "f", logistic(f + weights["weight_cf"] * c))
+    c = f * c + i * held(fix, "g", np.tanh(g))
+    return held(fix, "o", logistic(o + weights["weight_co"] * c)) * np.tanh(c), c
 
 
-def gru_step(x, states, weights, hold=None, reset_after=True):
+def gru_step(x, states, weights, fix=None, reset_after=True):
     """Cho et al. (2014), there with the reset before the recurrent product; gates in the order r, z, n."""
     (h,) = states
     r_x, z_x, n_x = np.split(input_product(x, weights), 3, axis=-1)
     r_h, z_h, n_h = np.split(recurrent_product(h, weights), 3, axis=-1)
-    r, z = held(hold, "r", logistic(r_x + r_h)), held(hold, "z", logistic(z_x + z_h))
+    r, z = held(fix, "r", logistic(r_x + r_h)), held(fix, "z", logistic(z_x + z_h))
     inside = r * n_h if reset_after else np.split(recurrent_product(r * h, weights), 3, axis=-1)[2]
-    n = held(hold, "n", np.tanh(n_x + inside))
+    n = held(fix, "n", np.tanh(n_x + inside))
     return ((1 - z) * n + z * h,)
 
 
-def reset_before_gru_step(x, states, weights, hold=None):
+def reset_before_gru_step(x, states, weights, fix=None):
     """Cho et al. (2014), eq. 5-8."""
-    return gru_step(x, states, weights, hold, reset_after=False)
+    return gru_step(x, states, weights, fix, reset_after=False)
 
 
 def indrnn_step(x, states, weights, activation="relu"):
@@ -326,35 +326,35 @@ def sgd(w, g, state, step, learning_rate, momentum=0.0, weight_decay=0.0, nester
     return w - learning_rate * (g + momentum * v if nesterov else v), (v,)
 
 
-def rmsprop(w, g, state, step, learning_rate, alpha=0.95, epsilon=1e-8, weight_decay=0.0):
+def rmsprop(w, g, state, step, learning_rate, alpha=0.95, eps=1e-8, weight_decay=0.0):
     (s,) = state
     g = g + weight_decay * w
     s = alpha * s + (1 - alpha) * g * g
-    return w - learning_rate * g / (np.sqrt(s) + epsilon), (s,)
+    return w - learning_rate * g / (np.sqrt(s) + eps), (s,)
 
 
-def adagrad(w, g, state, step, learning_rate, lr_decay=0.0, weight_decay=0.0, epsilon=1e-10):
+def adagrad(w, g, state, step, learning_rate, lr_decay=0.0, weight_decay=0.0, eps=1e-10):
     """Duchi, Hazan & Singer (2011), with diagonal matrices; the sum begins with what `state` holds."""
     (s,) = state
     g = g + weight_decay * w
     s = s + g * g
-    return w - learning_rate / (1 + (step - 1) * lr_decay) * g / (np.sqrt(s) + epsilon), (s,)
+    return w - learning_rate / (1 + (step - 1) * lr_decay) * g / (np.sqrt(s) + eps), (s,)
 
 
-def adam(w, g, state, step, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0):
+def adam(w, g, state, step, learning_rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
     """Kingma & Ba (2015), algorithm 1."""
-    m, s = state
+    (m, s), (beta1, beta2) = state, betas
     g = g + weight_decay * w
     m = beta1 * m + (1 - beta1) * g
     s = beta2 * s + (1 - beta2) * g * g
     m_hat, s_hat = m / (1 - beta1**step), s / (1 - beta2**step)
-    return w - learning_rate * m_hat / (np.sqrt(s_hat) + epsilon), (m, s)
+    return w - learning_rate * m_hat / (np.sqrt(s_hat) + eps), (m, s)
 
 
-def adamw(w, g, state, step, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.01):
+def adamw(w, g, state, step, learning_rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
     """Loshchilov & Hutter (2019), algorithm 2, with torch's decay: rate times weight_decay."""
     w = w - learning_rate * weight_decay * w
-    return adam(w, g, state, step, learning_rate, beta1, beta2, epsilon)
+    return adam(w, g, state, step, learning_rate, betas, eps)
 
 
 # Optimizer name -> (its step, number of arrays of state).

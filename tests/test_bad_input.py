@@ -366,21 +366,21 @@ OPTIONS += [
     refused("no-product", lambda: IndRNN(3, recurrent_dropout=0.5),
         ValueError, "recurrent_dropout needs a recurrent product"),
     *[
-        refused(f"{make.__name__}-hold-{hold!r}", lambda make=make, hold=hold: make(3, hold=hold), error, message)
-        for make, hold, error, message in (
-            (LSTM, "forget", TypeError, 'LSTM: hold must be a dict of gate -> number, such as {"input": 1.0}, got'),
-            (LSTM, {"reset": 1.0}, ValueError, "LSTM: hold must name gates among input, forget, candidate, output or i, f"),
-            (GRU, {"forget": 1.0}, ValueError, "GRU: hold must name gates among reset, update, candidate or r, z, n, got"),
-            (GRU, {1: 1.0}, ValueError, "GRU: hold must name gates"),
-            (LSTM, {"f": 1.0, "forget": 0.0}, ValueError, "LSTM: hold names the forget gate twice"),
-            (LSTM, {"f": 1.5}, ValueError, r"LSTM: hold\['f'\] must be in \[0, 1\], got 1.5"),
-            (LSTM, {"candidate": -1.5}, ValueError, r"LSTM: hold\['candidate'\] must be in \[-1, 1\], got -1.5"),
-            (GRU, {"reset": NAN}, ValueError, r"GRU: hold\['reset'\] must be in \[0, 1\], got nan"),
-            (GRU, {"reset": True}, TypeError, r"GRU: hold\['reset'\] must be a number, got True"),
+        refused(f"{make.__name__}-fix-{fix!r}", lambda make=make, fix=fix: make(3, fix=fix), error, message)
+        for make, fix, error, message in (
+            (LSTM, "forget", TypeError, 'LSTM: fix must be a dict of gate -> number, such as {"input": 1.0}, got'),
+            (LSTM, {"reset": 1.0}, ValueError, "LSTM: fix must name gates among input, forget, candidate, output or i, f"),
+            (GRU, {"forget": 1.0}, ValueError, "GRU: fix must name gates among reset, update, candidate or r, z, n, got"),
+            (GRU, {1: 1.0}, ValueError, "GRU: fix must name gates"),
+            (LSTM, {"f": 1.0, "forget": 0.0}, ValueError, "LSTM: fix names the forget gate twice"),
+            (LSTM, {"f": 1.5}, ValueError, r"LSTM: fix\['f'\] must be in \[0, 1\], got 1.5"),
+            (LSTM, {"candidate": -1.5}, ValueError, r"LSTM: fix\['candidate'\] must be in \[-1, 1\], got -1.5"),
+            (GRU, {"reset": NAN}, ValueError, r"GRU: fix\['reset'\] must be in \[0, 1\], got nan"),
+            (GRU, {"reset": True}, TypeError, r"GRU: fix\['reset'\] must be a number, got True"),
         )
     ],
-    refused("coupled-held", lambda: LSTM(3, coupled=True, hold={"forget": 1.0}),
-        ValueError, "LSTM: coupled gates leave nothing to hold of the forget gate; hold the input gate at 1 - f"),
+    refused("coupled-held", lambda: LSTM(3, coupled=True, fix={"forget": 1.0}),
+        ValueError, "LSTM: coupled gates leave nothing to fix of the forget gate; fix the input gate at 1 - f"),
     *[
         refused(f"flag-{option}", lambda make=make, option=option: make(3, **{option: 1}),
             TypeError, f"{option} must be True or False, got 1")
@@ -388,8 +388,8 @@ OPTIONS += [
     ],
     refused("option-type", lambda: Recurrent(3, cell=cells.RNN(activation=1.5)),
         TypeError, "option activation of RNN must be of its default's type, int, got 1.5"),
-    refused("option-text", lambda: Recurrent(3, cell=cells.LSTM(hold_f="open")),
-        TypeError, "option hold_f of LSTM must be of its default's type, float, got 'open'"),
+    refused("option-text", lambda: Recurrent(3, cell=cells.LSTM(fix_f="open")),
+        TypeError, "option fix_f of LSTM must be of its default's type, float, got 'open'"),
     refused("scheme", lambda: initializers.scheme("he", 3),
         ValueError, "init must be 'keras', 'torch', 'orthogonal' or 'uniform\\(a\\)'.* got 'he'"),
     refused("config", lambda: cells.cell_record({"type": "Nothing"}),
@@ -417,9 +417,11 @@ OPTIMIZERS = [
     refused("decay", lambda: AdamW(weight_decay=-1), ValueError, "AdamW: weight_decay must not be negative"),
     refused("momentum", lambda: SGD(momentum=1.0), ValueError, "SGD: momentum must be below 1, got 1.0"),
     refused("alpha", lambda: RMSprop(alpha=1), ValueError, "RMSprop: alpha must be below 1"),
-    refused("beta1", lambda: Adam(beta1=1.0), ValueError, "Adam: beta1 must be below 1"),
-    refused("beta2", lambda: Adam(beta2=1.5), ValueError, "Adam: beta2 must be below 1"),
-    refused("epsilon", lambda: RMSprop(epsilon=-1e-8), ValueError, "RMSprop: epsilon must not be negative"),
+    refused("beta1", lambda: Adam(betas=(1.0, 0.9)), ValueError, r"Adam: betas must lie in \[0, 1\), got \(1.0, 0.9\)"),
+    refused("beta2", lambda: Adam(betas=(0.9, -0.5)), ValueError, r"Adam: betas must lie in \[0, 1\)"),
+    refused("beta3", lambda: Adam(betas=0.9), TypeError, "Adam: betas must be two numbers"),
+    refused("beta4", lambda: Adam(betas=(0.9, "x")), TypeError, r"Adam: betas\[1\] must be a number, got 'x'"),
+    refused("eps", lambda: RMSprop(eps=-1e-8), ValueError, "RMSprop: eps must not be negative"),
     # They would divide by zero at the first step.
     refused("every", lambda: StepDecay(0), ValueError, "every must be "),
     refused("cosine", lambda: Cosine(0), ValueError, "steps must be "),

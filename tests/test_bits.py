@@ -77,7 +77,7 @@ LAYERS = {
     "stack": (lambda: [nr.LSTM(9, 2, bidirectional=True), nr.Dense(CLASSES)], 3),
     "tall": (lambda: [nr.GRU(6, 3), nr.RNN(35, return_sequences=False), nr.Dense(2)], 3),
     "single bias": (lambda: [nr.GRU(6, bias="single", reset_after=False), nr.IndRNN(4, bias=False)], 3),
-    "fixed gates": (lambda: [nr.LSTM(6, peepholes=True, hold={"forget": 1.0}), nr.GRU(6, hold={"reset": 0.5})], 3),
+    "fixed gates": (lambda: [nr.LSTM(6, peepholes=True, fix={"forget": 1.0}), nr.GRU(6, fix={"reset": 0.5})], 3),
     "one-hot": (lambda: [nr.OneHot(CLASSES), nr.GRU(6, bidirectional=True), nr.Dense(CLASSES)], None),
     "one-hot dense": (lambda: [nr.OneHot(CLASSES), nr.Dense(9)], None),
     "embedding": (lambda: [nr.Embedding(CLASSES, 4), nr.LSTM(6), nr.Dense(CLASSES)], None),

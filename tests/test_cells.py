@@ -590,7 +590,7 @@ def weights_of(model):
 
 def test_lstm_without_memory_is_a_plain_net():
     # f = 0, i = o = 1: h = tanh(tanh(W x + R h + b)).
-    layer = LSTM(4, hold={"forget": 0.0, "input": 1.0, "output": 1.0}, init="torch")
+    layer = LSTM(4, fix={"forget": 0.0, "input": 1.0, "output": 1.0}, init="torch")
     model = Model([layer], input_size=3, dtype="float64")
     x, h = normal(0, 2, 6, 3), np.zeros((2, 4))
     w = {name: np.split(values, 4)[2] for name, values in weights_of(model).items()}
@@ -609,8 +609,8 @@ def test_carry_is_constant_or_counts(dtype, peepholes):
     options = {"peepholes": peepholes, "init": "torch"}
     x, start = normal(0, 2, 40, 3, dtype=dtype), np.array([[[0.5, -2.0, 0.0, 1.25]] * 2], dtype)
 
-    def carry(**hold):
-        model = Model([LSTM(4, hold=hold, **options)], input_size=3, dtype=dtype, n_threads=1)
+    def carry(**fix):
+        model = Model([LSTM(4, fix=fix, **options)], input_size=3, dtype=dtype, n_threads=1)
         return model.forward(x, ((np.zeros_like(start), start),))[1][0][1]
 
     assert np.array_equal(carry(forget=1, input=0), start)
@@ -628,10 +628,10 @@ def test_gru_with_held_gates():
     for reset_after in (True, False):
         # r = 1, z = 0: tanh(W x + R h + b). z = 1: the state stays.
         outputs, _ = outputs_of(
-            GRU(4, reset_after=reset_after, hold={"reset": 1, "update": 0}), x, ((start,),), like=model
+            GRU(4, reset_after=reset_after, fix={"reset": 1, "update": 0}), x, ((start,),), like=model
         )
         assert_close(outputs, expected, 1e-14)
-        outputs, _ = outputs_of(GRU(4, reset_after=reset_after, hold={"z": 1.0}), x, ((start,),), like=model)
+        outputs, _ = outputs_of(GRU(4, reset_after=reset_after, fix={"z": 1.0}), x, ((start,),), like=model)
         assert_close(outputs, np.repeat(start[0][:, None], 6, axis=1), 1e-15)
 
 
@@ -656,7 +656,7 @@ def test_placement_of_the_reset_does_not_matter_to_a_diagonal_matrix():
 def test_held_gates_have_no_gradient(kind, value, dtype):
     cell = CELLS[kind]
     for place, gate in enumerate(cell.gates):
-        model = recurrent_model(cell(**{f"hold_{gate}": value}), 3, 5, dtype, bidirectional=True)
+        model = recurrent_model(cell(**{f"fix_{gate}": value}), 3, 5, dtype, bidirectional=True)
         outputs, _, pullback = model.vjp(normal(0, 3, 6, 3, dtype=dtype), None, [6, 0, 4])
         for name, array in pullback(normal(1, *outputs.shape, dtype=dtype)).params.items():
             if f"weight_c{gate}" in name:
@@ -712,17 +712,17 @@ def test_closed_peepholes_are_an_lstm(dtype):
 
 
 def test_held_at_the_users_face():
-    assert LSTM(3, hold={"forget": 1, "g": np.float32(-0.5)}).hold == {"forget": 1.0, "candidate": -0.5}
-    assert LSTM(3, hold={"f": 1}).cell == LSTM(3, hold={"forget": 1.0}).cell == cells.LSTM(hold_f=1.0)
-    assert LSTM(3, hold={"input": 0.0, "output": 1.0}).cell == cells.LSTM(hold_i=0.0, hold_o=1.0)
-    assert GRU(3, hold={"reset": 1, "update": 0, "candidate": 0}).cell == cells.GRU(hold_r=1, hold_z=0, hold_n=0)
-    assert GRU(3, hold={"r": 0.5}, reset_after=False).cell == cells.ResetBeforeGRU(hold_r=0.5)
+    assert LSTM(3, fix={"forget": 1, "g": np.float32(-0.5)}).fix == {"forget": 1.0, "candidate": -0.5}
+    assert LSTM(3, fix={"f": 1}).cell == LSTM(3, fix={"forget": 1.0}).cell == cells.LSTM(fix_f=1.0)
+    assert LSTM(3, fix={"input": 0.0, "output": 1.0}).cell == cells.LSTM(fix_i=0.0, fix_o=1.0)
+    assert GRU(3, fix={"reset": 1, "update": 0, "candidate": 0}).cell == cells.GRU(fix_r=1, fix_z=0, fix_n=0)
+    assert GRU(3, fix={"r": 0.5}, reset_after=False).cell == cells.ResetBeforeGRU(fix_r=0.5)
     assert LSTM(3, peepholes=True, coupled=True).cell == cells.PeepholeLSTM(coupled=1)
     mine = {"forget": 1.0}
-    layer = LSTM(3, hold=mine)
+    layer = LSTM(3, fix=mine)
     mine["forget"] = 0.0
-    assert layer.hold == {"forget": 1.0}
-    assert hash(layer) == hash(LSTM(3, hold={"f": 1.0}))
+    assert layer.fix == {"forget": 1.0}
+    assert hash(layer) == hash(LSTM(3, fix={"f": 1.0}))
 
 
 # A cell of one's own

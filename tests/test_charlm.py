@@ -112,9 +112,9 @@ def test_fit_goes_on_where_it_stopped():
 
 def test_held_out_end_of_the_text():
     model = CharLM(hidden_size=8, num_layers=1)
-    model.fit(TEXT, 1, batch_size=2, seq_length=10, validation_fraction=0.25, verbose=0)
+    model.fit(TEXT, 1, batch_size=2, seq_length=10, validation=0.25, verbose=0)
     assert "val_loss" in model.history[0]
-    model = CharLM(hidden_size=8, num_layers=1).fit(TEXT, 1, validation_fraction=0, verbose=0)
+    model = CharLM(hidden_size=8, num_layers=1).fit(TEXT, 1, validation=0, verbose=0)
     assert "val_loss" not in model.history[0]
 
 
@@ -127,7 +127,7 @@ def test_held_out_end_of_the_text():
         (lambda: CharLM().fit(b"bytes"), TypeError, "decode bytes"),
         (lambda: CharLM().fit(""), ValueError, "text is empty"),
         (lambda: CharLM().fit("a"), ShapeError, "at least 2"),
-        (lambda: CharLM().fit(TEXT, validation_fraction=1.0), ValueError, "validation_fraction"),
+        (lambda: CharLM().fit(TEXT, validation=1.0), ValueError, "validation must be"),
         (lambda: CharLM().sample(3), RuntimeError, "call fit"),
         (lambda: CharLM().score(TEXT), RuntimeError, "call fit"),
         (lambda: CharLM().save("nowhere"), RuntimeError, "call fit"),

@@ -332,7 +332,7 @@ REFUSED = {
     "numbers at predict": (lambda: (net(), FITTED["words"].predict(X)), "was fitted to strings, X holds numbers"),
     "no string among strings": (lambda: fit([["a", 3]], [0]), r"X\[0\] must be strings, at least one, got 3"),
     "an empty sentence": (lambda: fit([["a"], []], [0, 1]), r"X\[1\] must be strings, at least one, got nothing"),
-    "validation fraction": (lambda: fit(X, Y, settings={"patience": 1, "validation_fraction": 1.0}), r"must lie in \(0, 1\)"),
+    "validation fraction": (lambda: fit(X, Y, settings={"patience": 1, "validation": 1.0}), r"must be a fraction in \(0, 1\)"),
     "nothing to train on": (lambda: fit(X[:1], Y[:1], settings={"patience": 1}), "leaves none of 1 samples"),
     "beyond float32": (lambda: fit([np.full((3, 1), 1e300)], [0]), "X in float32 holds 3 values"),
 }  # fmt: skip

@@ -162,7 +162,7 @@ def test_help(arguments, capsys):
         (["train", "text.txt", "-o", "."], "is a folder"),
         (["train", "text.txt", "--dropout", "1.5"], "dropout must be in"),
         (["train", "text.txt", "--seed", "-3"], "seed must be"),
-        (["train", "text.txt", "--validation-fraction", "2"], "validation_fraction must be"),
+        (["train", "text.txt", "--validation", "2"], "validation must be"),
         (["sample", "missing.safetensors"], "no model file"),
         (["sample", "text.txt"], "no model file, or is cut off"),
         (["sample", "MODEL", "--prime", "Ω"], "outside the model's vocabulary"),

@@ -43,7 +43,7 @@ class Device:
 
 STEPS = [
     SGD(0.1), SGD(0.1, 0.9), SGD(0.1, 0.9, 0.01, nesterov=True), RMSprop(0.01), RMSprop(0.02, 0.9, 1e-6, 0.1),
-    Adagrad(0.1, 0.2, 0.05), Adam(0.01), Adam(0.02, 0.8, 0.95, 1e-6, 0.1), AdamW(0.01, weight_decay=0.2),
+    Adagrad(0.1, 0.2, 0.05), Adam(0.01), Adam(0.02, (0.8, 0.95), 1e-6, 0.1), AdamW(0.01, weight_decay=0.2),
 ]  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def test_steps(optimizer, dtype, monkeypatch):
     monkeypatch.setattr(optim, "kernels", Device(status_of(dtype)))
     options = optimizer.config()
     name = options.pop("type")
-    options.pop("initial_accumulator", None)
+    options.pop("initial_accumulator_value", None)
     weights = normal(0, COUNT, dtype=dtype)
     arrays = optimizer.start(COUNT, dtype)
     expected, state = weights.astype("float64"), tuple(array.astype("float64") for array in arrays)

@@ -133,7 +133,7 @@ def test_equal_logits_and_repeats():
 
 def trained(device, **options):
     lm = LanguageModel("gru", 3, 2, device=device, dtype="float64", **options)
-    return lm.fit("abcab cab bac " * 6, 1, batch_size=2, seq_length=8, verbose=0, validation_fraction=0)
+    return lm.fit("abcab cab bac " * 6, 1, batch_size=2, seq_length=8, verbose=0, validation=0)
 
 
 @pytest.mark.parametrize("options", [{}, {"embedding_size": 2}, {"unit": "word"}])

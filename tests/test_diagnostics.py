@@ -71,7 +71,7 @@ def test_gates_obey_their_equations():
     assert_close(s["c_l0"], s["f_l0"] * before["c"] + s["i_l0"] * s["g_l0"], 1e-13)
     assert_close(s["h_l0"], s["o_l0"] * np.tanh(s["c_l0"]), 1e-13)
     assert_same_bits(trace(model, x)["dense.y"], model.forward(x)[0])
-    held = trace(net(LSTM(4, hold={"forget": 0.25})), x)
+    held = trace(net(LSTM(4, fix={"forget": 0.25})), x)
     assert (held["lstm.f_l0"] == 0.25).all()
     s = trace(net(GRU(4, reset_after=False)), x)
     h = np.concatenate([np.zeros((3, 1, 4)), s["gru.h_l0"][:, :-1]], axis=1)
@@ -652,7 +652,7 @@ def test_exploding_saturation_dead_units_and_clipping_are_found():
     gates = net(LSTM(5, forget_bias=12.0))
     assert "gates" in topics(diagnose(gates, x, y))
     assert "lstm.f_l0 (forget gate)" in str(diagnose(gates, x, y))
-    assert "gates" not in topics(diagnose(net(LSTM(5, hold={"forget": 1.0})), x, y))
+    assert "gates" not in topics(diagnose(net(LSTM(5, fix={"forget": 1.0})), x, y))
 
     dead = net(RNN(6, activation="relu"))
     with dead.params.writing() as flat:

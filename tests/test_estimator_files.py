@@ -135,7 +135,7 @@ def test_settings(tmp_path):
         "class_weight": {("a", 1): 2, ("b", 2): np.float32(0.5)},
         "hidden_size": np.int64(3),
         "patience": 2,
-        "validation_fraction": 0.3,
+        "validation": 0.3,
     }
     classifier = SequenceClassifier(**FEW | settings).fit(X, [("a", 1), ("b", 2)] * 10)
     classifier.save(tmp_path / "net")
@@ -180,7 +180,10 @@ ABOUT = {
     "no settings": (lambda d: d.pop("settings"), r"cannot be understood: KeyError\('settings'\)"),
     "strange setting": (lambda d: d["settings"].update(colour="red"), "cannot be understood: TypeError"),
     "strange record": (lambda d: d["settings"].update(optimizer={"record": "os.system"}), "cannot be understood: KeyError"),
-    "bad record": (lambda d: d["settings"].update(optimizer={"record": "adam", "beta1": 2.0}), "cannot be understood: ValueError"),
+    "bad record": (
+        lambda d: d["settings"].update(optimizer={"record": "adam", "betas": [2.0, 0.9]}),
+        "cannot be understood: ValueError",
+    ),
     "settings no mapping": (lambda d: d.update(settings=[1]), "cannot be understood"),
     "labels missing": (lambda d: d.update(labels=["no"]), "cannot be understood: ValueError"),
     "labels twice": (lambda d: d.update(labels=["no", "no"]), "not all different"),

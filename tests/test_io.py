@@ -20,9 +20,9 @@ MODELS = {
     "tokens": lambda: Model([OneHot(7), GRU(4, bias="single"), Dense(7)], dtype="float64"),
     "embedding": lambda: Model([Embedding(7, 3), Dropout(0.2), RNN(4, activation="relu", name="net")], n_threads=1),
     "own": lambda: Model([Recurrent(4, cell=cells.IndRNN(2), return_sequences=False)], input_size=1),
-    "peepholes": lambda: Model([LSTM(4, peepholes=True, coupled=True, hold={"o": 1})], input_size=2, seed=3),
-    "own-peepholes": lambda: Model([Recurrent(4, cell=cells.PeepholeLSTM(hold_i=0.25))], input_size=2, seed=3),
-    "before": lambda: Model([GRU(4, 2, reset_after=False, hold={"update": 0.5})], input_size=2, seed=3),
+    "peepholes": lambda: Model([LSTM(4, peepholes=True, coupled=True, fix={"o": 1})], input_size=2, seed=3),
+    "own-peepholes": lambda: Model([Recurrent(4, cell=cells.PeepholeLSTM(fix_i=0.25))], input_size=2, seed=3),
+    "before": lambda: Model([GRU(4, 2, reset_after=False, fix={"update": 0.5})], input_size=2, seed=3),
     "indrnn": lambda: Model([IndRNN(3, forget_bias=None, init="torch")], input_size=1),
 }
 
@@ -59,9 +59,9 @@ def test_files_without_the_later_options_load(tmp_path):
     with safe_open(tmp_path / "new", "np") as file:
         about = json.loads(file.metadata()["numbarnn"])
     for layer in about["layers"]:
-        for option in ("peepholes", "coupled", "hold", "reset_after"):
+        for option in ("peepholes", "coupled", "fix", "reset_after"):
             layer.pop(option, None)
-    assert "hold" not in json.dumps(about)
+    assert "fix" not in json.dumps(about)
     save_file(load_file(tmp_path / "new"), tmp_path / "old", metadata={"numbarnn": json.dumps(about)})
     again = numbarnn.load(tmp_path / "old")
     assert again.layers == model.layers

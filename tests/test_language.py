@@ -301,7 +301,7 @@ def test_parts_that_were_replaced_are_checked_before_sampling():
 
 def test_vocabulary_of_words_is_learnt_without_what_is_held_out():
     text = "a b c\n" * 30 + "x y z\n" * 10
-    model = LanguageModel("rnn", 4, 1, unit="word").fit(text, 1, batch_size=2, validation_fraction=0.25, verbose=0)
+    model = LanguageModel("rnn", 4, 1, unit="word").fit(text, 1, batch_size=2, validation=0.25, verbose=0)
     assert set(model.vocabulary.words) == {"a", " b", " c", "\n"}
     before = model.vocabulary
     model.fit("a x b\n" * 20, 1, batch_size=2, verbose=0)  # another text: its other words are unknown ones

@@ -219,7 +219,7 @@ def test_error_of_zero_has_gradient_zero(dtype):
         ),
         (lambda: SGD(nesterov=True), ValueError, "momentum"),
         (lambda: SGD(momentum=0.9, nesterov=1), TypeError, "nesterov must be True or False"),
-        (lambda: Adagrad(initial_accumulator=-1), ValueError, "initial_accumulator"),
+        (lambda: Adagrad(initial_accumulator_value=-1), ValueError, "initial_accumulator_value"),
         (lambda: EMA(1.0), ValueError, "decay"),
         (lambda: EMA("0.9"), ValueError, "decay"),
         (lambda: EMA(final=1), TypeError, "final"),
@@ -434,15 +434,15 @@ VARIANTS = {
         {"momentum": 0.9, "nesterov": True},
         {"momentum": 0.5, "weight_decay": 0.1, "nesterov": True},
     ],
-    "adagrad": [{}, {"lr_decay": 0.3, "weight_decay": 0.1, "epsilon": 0.1}, {"initial_accumulator": 0.5}],
-    "rmsprop": [{}, {"alpha": 0.5, "epsilon": 0.1, "weight_decay": 0.1}],
-    "adam": [{}, {"beta1": 0.5, "beta2": 0.9, "epsilon": 0.1, "weight_decay": 0.1}, {"beta1": 0.0}],
-    "adamw": [{}, {"beta1": 0.5, "beta2": 0.9, "epsilon": 0.1, "weight_decay": 0.3}],
+    "adagrad": [{}, {"lr_decay": 0.3, "weight_decay": 0.1, "eps": 0.1}, {"initial_accumulator_value": 0.5}],
+    "rmsprop": [{}, {"alpha": 0.5, "eps": 0.1, "weight_decay": 0.1}],
+    "adam": [{}, {"betas": (0.5, 0.9), "eps": 0.1, "weight_decay": 0.1}, {"betas": (0.0, 0.999)}],
+    "adamw": [{}, {"betas": (0.5, 0.9), "eps": 0.1, "weight_decay": 0.3}],
 }
 
 
-def naive_state(name, size, initial_accumulator=0.0):
-    return tuple(np.full(size, initial_accumulator) for _ in range(naive.OPTIMIZERS[name][1]))
+def naive_state(name, size, initial_accumulator_value=0.0):
+    return tuple(np.full(size, initial_accumulator_value) for _ in range(naive.OPTIMIZERS[name][1]))
 
 
 @every_optimizer
@@ -455,9 +455,9 @@ def test_optimizer_equations(name, dtype):
         start = (0.1 * normal(0, 60)).astype(dtype)
         weights, arrays = start.copy(), optimizer.start(60, start.dtype)
         assert len(arrays) == optimizer.arrays
-        begin = {k: v for k, v in options.items() if k == "initial_accumulator"}
+        begin = {k: v for k, v in options.items() if k == "initial_accumulator_value"}
         expected, state = np.float64(start), naive_state(name, 60, **begin)
-        options = {k: v for k, v in options.items() if k != "initial_accumulator"}
+        options = {k: v for k, v in options.items() if k != "initial_accumulator_value"}
         for step in range(1, 8):
             gradient = normal(step, 60, dtype=dtype)
             rate = 0.1 / step  # as a schedule gives it
@@ -555,8 +555,8 @@ def test_defaults():
     assert SGD() == SGD(0.01, 0.0, 0.0, False)
     assert Adagrad() == Adagrad(0.01, 0.0, 0.0, 0.0, 1e-10)
     assert RMSprop() == RMSprop(0.002, 0.95, 1e-8, 0.0)
-    assert Adam() == Adam(0.001, 0.9, 0.999, 1e-8, 0.0)
-    assert AdamW() == AdamW(0.001, 0.9, 0.999, 1e-8, 0.01)
+    assert Adam() == Adam(0.001, (0.9, 0.999), 1e-8, 0.0)
+    assert AdamW() == AdamW(0.001, (0.9, 0.999), 1e-8, 0.01)
 
 
 # Averages

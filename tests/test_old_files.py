@@ -26,8 +26,9 @@ def test_language_model():
 def test_classifier():
     net = numbarnn.load(FILES / "classifier.safetensors")
     assert_close(net.predict_proba(X[:3]), np.load(FILES / "classifier.npy"), 1e-6)
-    assert net.optimizer == numbarnn.optim.Adam(0.01, 0.8, 0.9, 1e-7, 0.01)
+    assert net.optimizer == numbarnn.optim.Adam(0.01, (0.8, 0.9), 1e-7, 0.01)
     assert (net.patience, net.average.decay, net.schedule.steps, net.class_weight) == (3, 0.5, 2, {"a": 2.0})
+    assert net.validation == 0.2
     net.fit(X, ["a", "b"] * 6)  # settings are whole
 
 

@@ -76,7 +76,7 @@ for number, cell in enumerate((numbarnn.RNN, numbarnn.LSTM, numbarnn.GRU, numbar
 for name in numbarnn.language.CELLS:
     for options in ({"unit": "word", "embedding_size": 6, "max_vocabulary": 4}, {"unit": "byte"}, {}):
         lm = numbarnn.LanguageModel(name, 10, 2, dropout=0.1, **options)
-        lm.fit("the cat sat on the mat. " * 20, 1, verbose=0, stopping=2)
+        lm.fit("the cat sat on the mat. " * 20, 1, verbose=0, patience=2)
         lm.sample(9, prime="the", top_k=3, top_p=0.9, stop="at", unknown="skip")
         lm.score("the cat sat")
 print(len(compiled))

@@ -94,7 +94,7 @@ OPTIMIZERS = {
         {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.03},
     ),
     "RMSprop": (
-        RMSprop(0.1, alpha=0.9, epsilon=1e-6, weight_decay=0.03),
+        RMSprop(0.1, alpha=0.9, eps=1e-6, weight_decay=0.03),
         torch.optim.RMSprop,
         {"lr": 0.1, "alpha": 0.9, "eps": 1e-6, "weight_decay": 0.03},
     ),
@@ -105,13 +105,13 @@ OPTIMIZERS = {
     ),
     "Adagrad": (Adagrad(0.1), torch.optim.Adagrad, {"lr": 0.1}),
     "Adagrad-options": (
-        Adagrad(0.1, lr_decay=0.1, weight_decay=0.2, initial_accumulator=0.3, epsilon=1e-3),
+        Adagrad(0.1, lr_decay=0.1, weight_decay=0.2, initial_accumulator_value=0.3, eps=1e-3),
         torch.optim.Adagrad,
         {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.2, "initial_accumulator_value": 0.3, "eps": 1e-3},
     ),
     "Adam": (Adam(0.1), torch.optim.Adam, {"lr": 0.1}),
     "Adam-decay": (
-        Adam(0.1, beta1=0.8, beta2=0.95, epsilon=1e-6, weight_decay=0.03),
+        Adam(0.1, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.03),
         torch.optim.Adam,
         {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.03},
     ),

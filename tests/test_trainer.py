@@ -299,7 +299,7 @@ def test_average_and_early_stopping_keep_the_average_of_the_best_epoch(monkeypat
 
     monkeypatch.setattr(Trainer, "evaluate", evaluate)
     model = net()
-    history = fit(model, *task(), epochs=20, validation=0.2, stopping=2, average=0.8)
+    history = fit(model, *task(), epochs=20, validation=0.2, patience=2, average=0.8)
     assert (len(history), history.best) == (4, 1)
     assert_same_bits(model.params.flat, averages[1])
 
@@ -331,7 +331,7 @@ def test_weights_come_back_whatever_ends_validation(monkeypatch):
 def test_validation_that_is_not_a_number_is_worse_than_any_number(monkeypatch):
     values = iter([np.nan, 2.0, np.nan, 1.0])
     monkeypatch.setattr(Trainer, "evaluate", lambda self, source: next(values))
-    assert fit(net(), *task(), epochs=4, validation=0.2, stopping=9).best == 3
+    assert fit(net(), *task(), epochs=4, validation=0.2, patience=9).best == 3
 
 
 # Early stopping and callbacks
@@ -352,7 +352,7 @@ def test_early_stopping_restores_the_best_weights(monkeypatch):
     monkeypatch.setattr(Trainer, "evaluate", lambda self, source: next(values))
     model, script = net(), Script([])
     stopping = EarlyStopping(patience=3, min_delta=0.05)
-    history = fit(model, *task(), epochs=20, validation=0.2, stopping=stopping, callbacks=[script])
+    history = fit(model, *task(), epochs=20, validation=0.2, patience=stopping, callbacks=[script])
     assert history.stopped == "early stopping"
     assert history["val_loss"] == [3.0, 2.0, 2.5, 1.99, 2.2]
     assert history.best == 1
@@ -363,12 +363,12 @@ def test_early_stopping_restores_the_best_weights(monkeypatch):
 def test_early_stopping_by_patience_alone(monkeypatch):
     values = iter([1.0, 2.0, 3.0])
     monkeypatch.setattr(Trainer, "evaluate", lambda self, source: next(values))
-    assert len(fit(net(), *task(), epochs=20, validation=0.2, stopping=2)) == 3
+    assert len(fit(net(), *task(), epochs=20, validation=0.2, patience=2)) == 3
 
 
 def test_early_stopping_without_validation():
     with pytest.raises(ValueError, match="needs validation data"):
-        fit(net(), *task(), stopping=2)
+        fit(net(), *task(), patience=2)
 
 
 def test_callbacks_see_everything_and_can_stop():
@@ -567,7 +567,7 @@ def test_nan_in_the_padding_is_none():
         ({"schedule": 0.5}, TypeError, "schedule"),
         ({"validation": 1.5}, ValueError, "fraction"),
         ({"validation": 3}, TypeError, "source"),
-        ({"stopping": 0, "validation": 0.2}, ValueError, "patience"),
+        ({"patience": 0, "validation": 0.2}, ValueError, "patience"),
         ({"lengths": [3]}, ShapeError, r"lengths must have shape \(60,\), one a sample"),
         ({"sample_weight": np.ones(3)}, ShapeError, "sample_weight"),
         ({"seed": -1}, ValueError, "seed"),
@@ -667,7 +667,7 @@ def test_numbers_of_numpy_are_numbers(tmp_path):
     x = normal(0, 12, 4, 2)
     y = (x.sum(axis=2) > 0).astype(int)
     python = {
-        "tbptt": 2, "clip_norm": 1.0, "clip_value": 1, "average": 0.5, "validation": 0.25, "stopping": 3, "seconds": 100,
+        "tbptt": 2, "clip_norm": 1.0, "clip_value": 1, "average": 0.5, "validation": 0.25, "patience": 3, "seconds": 100,
         "n_threads": 1, "accumulate": 2, "epochs": 2, "batch_size": 4, "seed": 5, "checkpoint_every": 2,
     }  # fmt: skip
     numpy = {name: np.float32(v) if isinstance(v, float) else np.int64(v) for name, v in python.items()}

@@ -22,15 +22,15 @@ QUESTIONS = {
 def main():
     """Print what held cells compute, and train them."""
     x = np.random.default_rng(0).normal(size=(2, 6, 2))
-    for question, hold in list(QUESTIONS.items())[1:]:
-        model = Model([LSTM(3, init="torch", hold=hold)], input_size=2, dtype="float64", seed=1)
+    for question, fix in list(QUESTIONS.items())[1:]:
+        model = Model([LSTM(3, init="torch", fix=fix)], input_size=2, dtype="float64", seed=1)
         seen = trace(model, x)
         i, f, g, c, h = (seen[f"lstm.{name}_l0"] for name in "ifgch")
         before = np.concatenate([np.zeros((2, 1, 3)), c[:, :-1]], axis=1)
         print(f"{question}: carry of unit 0 of sample 0: {np.array2string(c[0, :, 0], precision=3, sign='+')}")
         if f[0, 0, 0] == 1:
             print(f"  c_t - c_(t-1) = i g within {np.abs(c - before - i * g).max():.1e}: it adds up and cannot forget")
-        elif hold == {"forget": 0.0}:
+        elif fix == {"forget": 0.0}:
             print(f"  c_t = i g within {np.abs(c - i * g).max():.1e}: the carry of the step before is lost")
         else:
             W, R = model.params["lstm.weight_ih_l0"][6:9], model.params["lstm.weight_hh_l0"][6:9]
@@ -45,9 +45,9 @@ def main():
     x, y, _ = adding(3000, 20, seed=0)
     test, truth, _ = adding(500, 20, seed=1)
     print("The adding problem over 20 steps (always answering 1: 0.167), after the same training:")
-    for question, hold in (*QUESTIONS.items(), ("plain recurrent net", None)):
+    for question, fix in (*QUESTIONS.items(), ("plain recurrent net", None)):
         layer = RNN if question.startswith("plain") else LSTM
-        options = {} if hold is None else {"hold": hold}
+        options = {} if fix is None else {"fix": fix}
         model = Model([layer(24, return_sequences=False, **options), Dense(1)], input_size=2, seed=1)
         model.fit(x, y, loss="mse", optimizer=Adam(0.01), epochs=12, clip_norm=1.0, verbose=0)
         error = np.square(model.forward(test)[0][:, 0] - truth).mean()

@@ -25,11 +25,11 @@ def main():
     before = Model([GRU(4, init="torch", reset_after=False)], input_size=2, dtype="float64").load_state_dict(weights)
     other = trace(before, x)["gru.h_l0"][0, 5, 0]
     print(f"Reset before the product, same weights: h_5 of unit 0 = {other:+.4f}; the two forms are not the same net")
-    for hold in ({"update": 1.0}, {"update": 0.0}):
-        held = Model([GRU(4, init="torch", hold=hold)], input_size=2, dtype="float64").load_state_dict(weights)
+    for fix in ({"update": 1.0}, {"update": 0.0}):
+        held = Model([GRU(4, init="torch", fix=fix)], input_size=2, dtype="float64").load_state_dict(weights)
         found = jacobian(held, x, 35, 5)
-        meaning = "h never changes, a perfect memory of nothing" if hold["update"] else "a plain net with a reset"
-        print(f"z always {hold['update']:.0f}: ||dh_35/dh_5|| = {found.norm:.1e}, {meaning}")
+        meaning = "h never changes, a perfect memory of nothing" if fix["update"] else "a plain net with a reset"
+        print(f"z always {fix['update']:.0f}: ||dh_35/dh_5|| = {found.norm:.1e}, {meaning}")
     for layer in (RNN, GRU, LSTM):
         count = Model([layer(64, bias="single")], input_size=32).params.flat.size
         print(f"{layer.__name__:4} of 64 units on 32 inputs, one bias: {count:6,} parameters")

@@ -1,47 +1,47 @@
-"""Gates that may be held at a constant: which, and where, are numbers, so that they do not multiply compiled code.
+"""Gates that may be fixed at a constant: which, and where, are numbers, so that they do not multiply compiled code.
 
 Comparisons are made in the type of the numbers, so that a kernel of float32 has no instruction of float64. What depends on the
-options alone does not change inside a driver's loop, so holding costs a free gate nothing: the
+options alone does not change inside a driver's loop, so fixing costs a free gate nothing: the
 logistic function is ``scale * tanh(x / 2) + shift`` anyhow.
 """
 
 from numbarnn.kernels.scalar import fma, inlined, tanh
 
-# The value of an option ``hold_...`` that leaves the gate free: a number that neither a gate nor a candidate can take.
+# The value of an option ``fix_...`` that leaves the gate free: a number that neither a gate nor a candidate can take.
 FREE = 2.0
 
 
 @inlined
-def gate(hold, x):
-    """Return the logistic function of x, or the number at which the gate is held."""
-    half, zero, held = type(x)(0.5), type(x)(0), type(x)(hold)
-    free = held == type(x)(FREE)
+def gate(fix, x):
+    """Return the logistic function of x, or the number at which the gate is fixed."""
+    half, zero, fixed = type(x)(0.5), type(x)(0), type(x)(fix)
+    free = fixed == type(x)(FREE)
     scale = half if free else zero
-    shift = half if free else held
+    shift = half if free else fixed
     return fma(scale, tanh(half * x), shift)
 
 
 @inlined
-def gate_slope(hold, y):
+def gate_slope(fix, y):
     """Return the derivative of `gate`, written in terms of its value y: y (1 - y), or exactly 0."""
-    held = type(y)(hold)
-    top = type(y)(1) if held == type(y)(FREE) else held
+    fixed = type(y)(fix)
+    top = type(y)(1) if fixed == type(y)(FREE) else fixed
     return y * (top - y)
 
 
 @inlined
-def candidate(hold, x):
-    """Return tanh x, or the number at which the candidate is held."""
-    zero, held = type(x)(0), type(x)(hold)
-    free = held == type(x)(FREE)
+def candidate(fix, x):
+    """Return tanh x, or the number at which the candidate is fixed."""
+    zero, fixed = type(x)(0), type(x)(fix)
+    free = fixed == type(x)(FREE)
     scale = type(x)(1) if free else zero
-    shift = zero if free else held
+    shift = zero if free else fixed
     return fma(scale, tanh(x), shift)
 
 
 @inlined
-def candidate_slope(hold, y):
+def candidate_slope(fix, y):
     """Return the derivative of `candidate`, written in terms of its value y: 1 - y^2, or exactly 0."""
-    held = type(y)(hold)
-    top = type(y)(1) if held == type(y)(FREE) else held * held
+    fixed = type(y)(fix)
+    top = type(y)(1) if fixed == type(y)(FREE) else fixed * fixed
     return top - y * y

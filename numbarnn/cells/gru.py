@@ -19,7 +19,7 @@ class GRU(NamedTuple):
 
     Parameters
     ----------
-    hold_r, hold_z, hold_n : float
+    fix_r, fix_z, fix_n : float
         A number at which r, z or n is held, whatever its pre-activation; its weights get a gradient of exactly zero.
         `numbarnn.cells.gate.FREE`: not held.
 
@@ -29,9 +29,9 @@ class GRU(NamedTuple):
     product).
     """
 
-    hold_r: float = FREE
-    hold_z: float = FREE
-    hold_n: float = FREE
+    fix_r: float = FREE
+    fix_z: float = FREE
+    fix_n: float = FREE
 
     gates = ("r", "z", "n")
     planes = ("n_x", "r", "z", "n_h")
@@ -45,8 +45,8 @@ class GRU(NamedTuple):
     def forward(cell, planes, states, units):
         n_x, r, z, n_h = planes
         (h,) = states
-        r, z = gate(cell.hold_r, r), gate(cell.hold_z, z)
-        n = candidate(cell.hold_n, n_x + r * n_h)
+        r, z = gate(cell.fix_r, r), gate(cell.fix_z, z)
+        n = candidate(cell.fix_n, n_x + r * n_h)
         return (n + z * (h - n),), (r, z, n, n_h)
 
     @staticmethod
@@ -55,7 +55,7 @@ class GRU(NamedTuple):
         (h,) = states
         (dh,) = gradients
         one = type(h)(1)
-        dn = dh * (one - z) * candidate_slope(cell.hold_n, n)
-        dr = dn * n_h * gate_slope(cell.hold_r, r)
-        dz = dh * (h - n) * gate_slope(cell.hold_z, z)
+        dn = dh * (one - z) * candidate_slope(cell.fix_n, n)
+        dr = dn * n_h * gate_slope(cell.fix_r, r)
+        dz = dh * (h - n) * gate_slope(cell.fix_z, z)
         return (dn, dr, dz, dn * r), (dh * z,), ()

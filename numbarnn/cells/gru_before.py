@@ -18,7 +18,7 @@ class ResetBeforeGRU(NamedTuple):
 
     Parameters
     ----------
-    hold_r, hold_z, hold_n : float
+    fix_r, fix_z, fix_n : float
         As in `numbarnn.cells.GRU`.
 
     References
@@ -26,9 +26,9 @@ class ResetBeforeGRU(NamedTuple):
     K. Cho et al., "Learning phrase representations using RNN encoder-decoder", EMNLP 2014 (eq. 5-8).
     """
 
-    hold_r: float = FREE
-    hold_z: float = FREE
-    hold_n: float = FREE
+    fix_r: float = FREE
+    fix_z: float = FREE
+    fix_n: float = FREE
 
     gates = ("r", "z", "n")
     planes = ("r", "z", "n")
@@ -43,13 +43,13 @@ class ResetBeforeGRU(NamedTuple):
 
     @staticmethod
     def inner_forward(cell, planes, states, units):
-        r = gate(cell.hold_r, planes[0])
+        r = gate(cell.fix_r, planes[0])
         return (r * states[0],), (r,)
 
     @staticmethod
     def forward(cell, planes, states, units):
         (h,) = states
-        z, n = gate(cell.hold_z, planes[1]), candidate(cell.hold_n, planes[2])
+        z, n = gate(cell.fix_z, planes[1]), candidate(cell.fix_n, planes[2])
         return (n + z * (h - n),), (z, n)
 
     @staticmethod
@@ -58,8 +58,8 @@ class ResetBeforeGRU(NamedTuple):
         (h,) = states
         (dh,) = gradients
         zero, one = type(h)(0), type(h)(1)
-        dz = dh * (h - n) * gate_slope(cell.hold_z, z)
-        dn = dh * (one - z) * candidate_slope(cell.hold_n, n)
+        dz = dh * (h - n) * gate_slope(cell.fix_z, z)
+        dn = dh * (one - z) * candidate_slope(cell.fix_n, n)
         return (zero, dz, dn), (dh * z,), ()
 
     @staticmethod
@@ -68,4 +68,4 @@ class ResetBeforeGRU(NamedTuple):
         (h,) = states
         (drh,) = dinner
         zero = type(h)(0)
-        return (drh * h * gate_slope(cell.hold_r, r), zero, zero), (drh * r,), ()
+        return (drh * h * gate_slope(cell.fix_r, r), zero, zero), (drh * r,), ()

@@ -9,8 +9,8 @@ from numbarnn.kernels.scalar import fma, inlined, tanh
 @inlined
 def forget_gate(cell, i, x):
     """Return f: of its pre-activation x, held, or 1 - i where the gates are coupled."""
-    hold = type(x)(cell.hold_f) if cell.coupled == 0 else type(x)(1)
-    return fma(type(x)(-cell.coupled), i, gate(hold, x))
+    fix = type(x)(cell.fix_f) if cell.coupled == 0 else type(x)(1)
+    return fma(type(x)(-cell.coupled), i, gate(fix, x))
 
 
 @inlined
@@ -18,7 +18,7 @@ def input_and_forget_slopes(cell, i, f, g, c, dc):
     """Return the gradients of the pre-activations of i and f from that of the carry f c + i g."""
     coupled = type(c)(cell.coupled)
     alone = type(c)(1) - coupled
-    return dc * fma(-coupled, c, g) * gate_slope(cell.hold_i, i), alone * dc * c * gate_slope(cell.hold_f, f)
+    return dc * fma(-coupled, c, g) * gate_slope(cell.fix_i, i), alone * dc * c * gate_slope(cell.fix_f, f)
 
 
 class LSTM(NamedTuple):
@@ -35,7 +35,7 @@ class LSTM(NamedTuple):
     ----------
     coupled : int
         1: f = 1 - i, which the forget gate's weights do not enter (``input_forget`` of ONNX); 0: as above.
-    hold_i, hold_f, hold_g, hold_o : float
+    fix_i, fix_f, fix_g, fix_o : float
         A number at which i, f, g or o is held, whatever its pre-activation; its weights get a gradient of exactly
         zero. `numbarnn.cells.gate.FREE`: not held. f of a coupled cell is 1 - i, held or not.
 
@@ -48,10 +48,10 @@ class LSTM(NamedTuple):
     """
 
     coupled: int = 0
-    hold_i: float = FREE
-    hold_f: float = FREE
-    hold_g: float = FREE
-    hold_o: float = FREE
+    fix_i: float = FREE
+    fix_f: float = FREE
+    fix_g: float = FREE
+    fix_o: float = FREE
 
     gates = ("i", "f", "g", "o")
     planes = ("i", "f", "g", "o")
@@ -63,7 +63,7 @@ class LSTM(NamedTuple):
 
     @staticmethod
     def forward(cell, planes, states, units):
-        i, g, o = gate(cell.hold_i, planes[0]), candidate(cell.hold_g, planes[2]), gate(cell.hold_o, planes[3])
+        i, g, o = gate(cell.fix_i, planes[0]), candidate(cell.fix_g, planes[2]), gate(cell.fix_o, planes[3])
         f = forget_gate(cell, i, planes[1])
         c = f * states[1] + i * g
         return (o * tanh(c), c), (i, f, g, o)
@@ -76,6 +76,6 @@ class LSTM(NamedTuple):
         squashed = tanh(after[1])
         dc = dc + dh * o * (one - squashed * squashed)
         di, df = input_and_forget_slopes(cell, i, f, g, states[1], dc)
-        dg = dc * i * candidate_slope(cell.hold_g, g)
-        do = dh * squashed * gate_slope(cell.hold_o, o)
+        dg = dc * i * candidate_slope(cell.fix_g, g)
+        do = dh * squashed * gate_slope(cell.fix_o, o)
         return (di, df, dg, do), (type(dh)(0), dc * f), ()

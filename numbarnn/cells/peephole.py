@@ -22,7 +22,7 @@ class PeepholeLSTM(NamedTuple):
 
     Parameters
     ----------
-    coupled, hold_i, hold_f, hold_g, hold_o
+    coupled, fix_i, fix_f, fix_g, fix_o
         As in `numbarnn.cells.LSTM`.
 
     References
@@ -33,10 +33,10 @@ class PeepholeLSTM(NamedTuple):
     """
 
     coupled: int = 0
-    hold_i: float = FREE
-    hold_f: float = FREE
-    hold_g: float = FREE
-    hold_o: float = FREE
+    fix_i: float = FREE
+    fix_f: float = FREE
+    fix_g: float = FREE
+    fix_o: float = FREE
 
     gates = ("i", "f", "g", "o")
     planes = ("i", "f", "g", "o")
@@ -50,10 +50,10 @@ class PeepholeLSTM(NamedTuple):
     @staticmethod
     def forward(cell, planes, states, units):
         before = states[1]
-        i, g = gate(cell.hold_i, planes[0] + units[0] * before), candidate(cell.hold_g, planes[2])
+        i, g = gate(cell.fix_i, planes[0] + units[0] * before), candidate(cell.fix_g, planes[2])
         f = forget_gate(cell, i, planes[1] + units[1] * before)
         c = f * before + i * g
-        o = gate(cell.hold_o, planes[3] + units[2] * c)
+        o = gate(cell.fix_o, planes[3] + units[2] * c)
         return (o * tanh(c), c), (i, f, g, o)
 
     @staticmethod
@@ -63,9 +63,9 @@ class PeepholeLSTM(NamedTuple):
         before, c = states[1], after[1]
         one = type(dh)(1)
         squashed = tanh(c)
-        do = dh * squashed * gate_slope(cell.hold_o, o)
+        do = dh * squashed * gate_slope(cell.fix_o, o)
         dc = dc + dh * o * (one - squashed * squashed) + do * units[2]
         di, df = input_and_forget_slopes(cell, i, f, g, before, dc)
-        dg = dc * i * candidate_slope(cell.hold_g, g)
+        dg = dc * i * candidate_slope(cell.fix_g, g)
         dbefore = dc * f + di * units[0] + df * units[1]
         return (di, df, dg, do), (type(dh)(0), dbefore), (di * before, df * before, do * c)

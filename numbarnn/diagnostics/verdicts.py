@@ -243,7 +243,7 @@ def _of_gates(chain, running):
     if not isinstance(cell, (cells.LSTM, cells.PeepholeLSTM, cells.GRU, cells.ResetBeforeGRU)):
         return found
     for gate, values in chain.saved.items():
-        if gate not in names or getattr(cell, f"hold_{gate}", 2.0) != 2.0:
+        if gate not in names or getattr(cell, f"fix_{gate}", 2.0) != 2.0:
             continue
         values = values[running]
         low, high = float((values < 0.01).mean()), float((values > 0.99).mean())

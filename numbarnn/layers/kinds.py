@@ -41,8 +41,8 @@ class LSTM(Recurrent):
         ONNX (Gers & Schmidhuber 2000; `numbarnn.cells.PeepholeLSTM`). They begin like biases.
     coupled : bool
         Whether f = 1 - i (Greff et al. 2017; ``input_forget`` of ONNX). The forget gate's weights stay, without effect.
-    hold : dict or None
-        Gates that are held at a constant, whatever their weights, which then get a gradient of exactly zero:
+    fix : dict or None
+        Gates that are fixed (clamped) at a constant, whatever their weights, which then get a gradient of exactly zero:
         ``{"forget": 1.0}``. Keys are "input", "forget", "output" (numbers of [0, 1]) and "candidate" ([-1, 1]), or i, f,
         o, g.
 
@@ -52,18 +52,16 @@ class LSTM(Recurrent):
     cell: tuple = field(init=False, default=None)
     peepholes: bool = field(default=False, kw_only=True)
     coupled: bool = field(default=False, kw_only=True)
-    hold: dict | None = field(default=None, kw_only=True, hash=False)
+    fix: dict | None = field(default=None, kw_only=True, hash=False)
 
     def __post_init__(self):
         check_flag("LSTM", "peepholes", self.peepholes)
         check_flag("LSTM", "coupled", self.coupled)
         names = {"input": "i", "forget": "f", "candidate": "g", "output": "o"}
-        hold, options = _held("LSTM", self.hold, names)
-        if self.coupled and "hold_f" in options:
-            raise ValueError(
-                "LSTM: coupled gates leave nothing to hold of the forget gate; hold the input gate at 1 - f"
-            )
-        object.__setattr__(self, "hold", hold)
+        fix, options = _fixed("LSTM", self.fix, names)
+        if self.coupled and "fix_f" in options:
+            raise ValueError("LSTM: coupled gates leave nothing to fix of the forget gate; fix the input gate at 1 - f")
+        object.__setattr__(self, "fix", fix)
         cell = cells.PeepholeLSTM if self.peepholes else cells.LSTM
         object.__setattr__(self, "cell", cell(coupled=int(self.coupled), **options))
         super().__post_init__()
@@ -80,44 +78,42 @@ class GRU(Recurrent):
         True: the reset gate acts after the recurrent product, ``n = tanh(W x + b + r (R h + b'))``, as in torch and Keras
         and as ``linear_before_reset=1`` of ONNX. False: before it, ``n = tanh(W x + b + R (r h) + b')``, as in the
         paper (Cho et al. 2014), Keras' ``reset_after=False`` and ONNX' default.
-    hold : dict or None
-        Gates that are held at a constant, whatever their weights, which then get a gradient of exactly zero:
+    fix : dict or None
+        Gates that are fixed (clamped) at a constant, whatever their weights, which then get a gradient of exactly zero:
         ``{"reset": 1.0}``. Keys are "reset", "update" (numbers of [0, 1]) and "candidate" ([-1, 1]), or r, z, n.
     """
 
     cell: tuple = field(init=False, default=None)
     reset_after: bool = field(default=True, kw_only=True)
-    hold: dict | None = field(default=None, kw_only=True, hash=False)
+    fix: dict | None = field(default=None, kw_only=True, hash=False)
 
     def __post_init__(self):
         check_flag("GRU", "reset_after", self.reset_after)
-        hold, options = _held("GRU", self.hold, {"reset": "r", "update": "z", "candidate": "n"})
-        object.__setattr__(self, "hold", hold)
+        fix, options = _fixed("GRU", self.fix, {"reset": "r", "update": "z", "candidate": "n"})
+        object.__setattr__(self, "fix", fix)
         object.__setattr__(self, "cell", (cells.GRU if self.reset_after else cells.ResetBeforeGRU)(**options))
         super().__post_init__()
 
 
-def _held(owner, hold, names):
-    """Return `hold` with gates by their long names, and as options of a cell; `names` are the gates it has."""
-    if hold is None:
+def _fixed(owner, fix, names):
+    """Return `fix` with gates by their long names, and as options of a cell; `names` are the gates it has."""
+    if fix is None:
         return None, {}
-    if not isinstance(hold, Mapping):
+    if not isinstance(fix, Mapping):
         raise TypeError(
-            f'{owner}: hold must be a dict of gate -> number, such as {{"{next(iter(names))}": 1.0}}, got {hold!r}'
+            f'{owner}: fix must be a dict of gate -> number, such as {{"{next(iter(names))}": 1.0}}, got {fix!r}'
         )
     long = {short: name for name, short in names.items()}
     found = {}
-    for key, value in hold.items():
+    for key, value in fix.items():
         name = long.get(key, key)
         if name not in names:
-            raise ValueError(
-                f"{owner}: hold must name gates among {', '.join(names)} or {', '.join(long)}, got {key!r}"
-            )
+            raise ValueError(f"{owner}: fix must name gates among {', '.join(names)} or {', '.join(long)}, got {key!r}")
         if name in found:
-            raise ValueError(f"{owner}: hold names the {name} gate twice, got {hold!r}")
-        check_number(owner, f"hold[{key!r}]", value, -1 if name == "candidate" else 0, 1)
+            raise ValueError(f"{owner}: fix names the {name} gate twice, got {fix!r}")
+        check_number(owner, f"fix[{key!r}]", value, -1 if name == "candidate" else 0, 1)
         found[name] = float(value)
-    return found, {f"hold_{names[name]}": value for name, value in found.items()}
+    return found, {f"fix_{names[name]}": value for name, value in found.items()}
 
 
 @layer
