@@ -22,20 +22,20 @@ class UpdateGateRNN(NamedTuple):
     """One gate that mixes the old state with a candidate."""
 
     gates = ("g", "c")
-    planes = ("g", "c")
-    input_planes = {"g": "g", "c": "c"}
-    recurrent_planes = {"g": "g", "c": "c"}
+    preactivations = ("g", "c")
+    from_input = {"g": "g", "c": "c"}
+    from_hidden = {"g": "g", "c": "c"}
     states = ("h",)
     saved = ("g", "c")
-    units = ()
+    diagonal = ()
 
     @staticmethod
-    def forward(cell, planes, states, units):
-        g, c = sigmoid(planes[0]), tanh(planes[1])
+    def forward(cell, preactivations, states, diagonal):
+        g, c = sigmoid(preactivations[0]), tanh(preactivations[1])
         return (g * states[0] + (type(g)(1) - g) * c,), (g, c)
 
     @staticmethod
-    def backward(cell, saved, states, units, after, gradients):
+    def backward(cell, saved, states, diagonal, after, gradients):
         (g, c), (h,), (dh,) = saved, states, gradients
         one = type(g)(1)
         dg = dh * (h - c) * g * (one - g)

@@ -6,7 +6,7 @@ import numpy as np
 
 from numbarnn import parallel
 from numbarnn.batch import Call, padded, zeros
-from numbarnn.cells import two_phases
+from numbarnn.cells.contract import has_inner
 from numbarnn.kernels.compile import kernel_for
 from numbarnn.kernels.cpu import sampling
 from numbarnn.model import Model
@@ -19,7 +19,7 @@ def packed_weights(model: Model) -> tuple[np.ndarray, np.ndarray]:
     parts, places, at = [], [], 0
     for run in recurrent:
         first = run.token_rows if run.token_rows.size else run.bias
-        group = [run.forward, first.reshape(-1), run.units.reshape(-1)]
+        group = [run.forward, first.reshape(-1), run.diagonal.reshape(-1)]
         places.append([at, at + group[0].size, at + group[0].size + group[1].size])
         parts += group
         at += sum(part.size for part in group)
@@ -70,7 +70,7 @@ class Sampler:
         self.features = getattr(model.layers[0], "features", 0)
         self.weights, self.places, self.classes = weights, places, classes
         self.state = zeros((self.layer.num_layers, len(self.layer.cell.states), width), dtype)
-        self.planes = zeros((len(self.layer.cell.planes), width), dtype)
+        self.preactivations = zeros((len(self.layer.cell.preactivations), width), dtype)
         self.logits = zeros((padded(classes, dtype),), dtype)
         self.likely = np.zeros(classes, np.int64)
         self.stop, self.never, self.prime = stop, never, prime
@@ -88,7 +88,7 @@ class Sampler:
             if self.stop.size == 1 and out[0] == self.stop[0]:
                 return out[:1]
         temperature, top_k, top_p = self.options
-        x_planes, h_planes = self.layer._ranges()
+        x_range, h_range = self.layer._ranges()
         hidden, cell = self.layer.hidden_size, self.layer.cell
         kernel = kernel_for(sampling.generate, cell)
         filled = []
@@ -96,8 +96,8 @@ class Sampler:
         def job():
             filled.append(
                 kernel(
-                    cell, self.table, x_planes, h_planes, self.features, hidden, hidden if cell.recurrent_planes else 0,
-                    self.weights, self.places, self.classes, self.state, self.planes, self.logits, self.likely, prime, out,
+                    cell, self.table, x_range, h_range, self.features, hidden, hidden if cell.from_hidden else 0,
+                    self.weights, self.places, self.classes, self.state, self.preactivations, self.logits, self.likely, prime, out,
                     written, temperature, top_k, top_p, self.seed, self.position, self.stop, self.never,
                 )
             )  # fmt: skip
@@ -156,7 +156,7 @@ def check_options(model, temperature, top_k, top_p) -> tuple[float, int, float]:
         raise ValueError(f"top_p must be in (0, 1], got {top_p!r}")
     if top_k is not None and check_count("top_k", top_k) < 1:
         raise ValueError(f"top_k must be a positive integer, got {top_k!r}")
-    if two_phases(model.layers[1].cell):
+    if has_inner(model.layers[1].cell):
         raise ValueError(
             f"sampling does not know cells of two phases, and {type(model.layers[1].cell).__name__} is one"
         )

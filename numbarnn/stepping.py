@@ -8,7 +8,7 @@ import numba
 import numpy as np
 
 from numbarnn.batch import ALIGNMENT, padded, zeros
-from numbarnn.cells import hidden_planes, inner_planes, two_phases
+from numbarnn.cells.contract import has_inner, inner_rows, used_hidden_rows
 from numbarnn.kernels.cpu import step as kernels
 from numbarnn.kernels.cpu.simd import tile_table
 from numbarnn.kernels.cpu.step import Affine, Cell, Gather, StepWeights
@@ -189,10 +189,10 @@ def _reserve_states(build, layers):
 
 def _add_recurrent(build, layer, signal, packed, x_at, states):
     cell, width = layer.cell, states.width
-    recurrents = layer.hidden_size if hidden_planes(cell) else 0
-    z_at = build.room(len(cell.planes) * width)
-    inner_at = build.room(width) if two_phases(cell) else 0
-    inner = [cell.planes.index(plane) for plane in inner_planes(cell)]
+    recurrents = layer.hidden_size if used_hidden_rows(cell) else 0
+    z_at = build.room(len(cell.preactivations) * width)
+    inner_at = build.room(width) if has_inner(cell) else 0
+    inner = [cell.preactivations.index(plane) for plane in inner_rows(cell)]
     for level, weights in enumerate(packed):
         tokens = signal.tokens and level == 0
         inputs = 0 if tokens else signal.size if level == 0 else layer.hidden_size
@@ -203,7 +203,7 @@ def _add_recurrent(build, layer, signal, packed, x_at, states):
             panels_at=build.weights(weights.forward),
             bias_at=build.weights(weights.token_rows if tokens else weights.bias),
             token_row=weights.bias.size if tokens else 0,
-            units_at=build.weights(weights.units), z_at=z_at,
+            diagonal_at=build.weights(weights.diagonal), z_at=z_at,
             inner_at=inner_at, inner_plane=min(inner, default=0), inner_count=len(inner), groups=len(groups),
         )  # fmt: skip
         build.operations.append((kernels.CELL, *operation, *(number for group in groups for number in group)))
@@ -212,10 +212,10 @@ def _add_recurrent(build, layer, signal, packed, x_at, states):
 
 
 def _groups(cell, inputs, recurrents):
-    """Return (first plane, planes, values of x, values of h) of the runs of planes that take the same operands."""
+    """Return (first plane, preactivations, values of x, values of h) of the runs of preactivations that take the same operands."""
     groups = []
-    for place, plane in enumerate(cell.planes):
-        operands = (inputs if plane in cell.input_planes else 0, recurrents if plane in cell.recurrent_planes else 0)
+    for place, plane in enumerate(cell.preactivations):
+        operands = (inputs if plane in cell.from_input else 0, recurrents if plane in cell.from_hidden else 0)
         if groups and groups[-1][2:] == operands:
             first, count = groups[-1][:2]
             groups[-1] = (first, count + 1, *operands)

@@ -102,7 +102,7 @@ def _cell(cell, dtype):
     model = Model([layer, Dense(2)], 1, dtype, n_threads=1)
     _predict(model)
     _fit(model, np.zeros((2, 3, 1), dtype), labels)
-    if cell.recurrent_planes:
+    if cell.from_hidden:
         masked = Recurrent(2, recurrent_dropout=0.5, cell=cell())
         _fit(Model([masked, Dense(2)], 1, dtype), np.zeros((2, 3, 1), dtype), labels)
     tokens = Model([OneHot(2), layer, Dense(2)], dtype=dtype, n_threads=1)

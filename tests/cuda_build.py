@@ -89,7 +89,8 @@ def all_kernels():
 
 def all_builds(kernels):
     """Return (name, type of numbers, record or None) for all that is to be built."""
-    from numbarnn.cells import CELLS, two_phases
+    from numbarnn.cells import CELLS
+    from numbarnn.cells.contract import has_inner
     from numbarnn.kernels.cuda.launch import REAL
 
     wanted = []
@@ -97,12 +98,12 @@ def all_builds(kernels):
         records = [None]
         if "c" in kernel.kinds:
             inner = any(word.startswith("cell_inner") for word in names_of(kernel.make.__code__))
-            records = [cell() for cell in CELLS.values() if two_phases(cell()) or not inner]
+            records = [cell() for cell in CELLS.values() if has_inner(cell()) or not inner]
         if name.startswith("kept."):
             # Of the kernels that run a cell with a recurrent product through all steps, one with all of them, and those with
             # other numbers of registers with the cell that needs most.
-            fits = [r for r in records if r.recurrent_planes and not two_phases(r)]
-            records = fits if name.endswith(".64") else [r for r in fits if r.units]
+            fits = [r for r in records if r.from_hidden and not has_inner(r)]
+            records = fits if name.endswith(".64") else [r for r in fits if r.diagonal]
         wanted += [(name, real, r) for dtype, real in REAL.items() if dtype.name in kernel.dtypes for r in records]
     return [(name, real, record) for name, real, record in wanted if cards_for(name, str(real), class_name(record))]
 

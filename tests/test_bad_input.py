@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Recurrent, cells, initializers
-from numbarnn.cells import CELLS, register
+from numbarnn.cells import CELLS, contract, register
 from numbarnn.cells.activation import ACTIVATIONS
 from numbarnn.classification import SegmentClassifier, SequenceClassifier
 from numbarnn.data import make_windows
@@ -392,7 +392,7 @@ OPTIONS += [
         TypeError, "option fix_f of LSTM must be of its default's type, float, got 'open'"),
     refused("scheme", lambda: initializers.scheme("he", 3),
         ValueError, "init must be 'keras', 'torch', 'orthogonal' or 'uniform\\(a\\)'.* got 'he'"),
-    refused("config", lambda: cells.cell_record({"type": "Nothing"}),
+    refused("config", lambda: contract.cell_record({"type": "Nothing"}),
         ValueError, "no cell named 'Nothing' is registered; import the module"),
 ]  # fmt: skip
 
@@ -440,27 +440,27 @@ def test_optimizers(call, error, message):
 def good_cell(name="Trial", fields=(), defaults=(), without=(), **changes):
     """Return a cell class that keeps the contract of `numbarnn.cells`, but for the changes."""
 
-    def forward(cell, planes, states, units):
-        return (planes[0] + planes[1], states[0]), (planes[0],)
+    def forward(cell, preactivations, states, diagonal):
+        return (preactivations[0] + preactivations[1], states[0]), (preactivations[0],)
 
-    def backward(cell, saved, states, units, after, gradients):
+    def backward(cell, saved, states, diagonal, after, gradients):
         return (gradients[0], gradients[0]), (gradients[1], gradients[1] * 0), (gradients[0] * 0,)
 
     attributes = {
         "gates": ("a", "b"),
-        "planes": ("a", "b", "c"),
-        "input_planes": {"a": "a", "b": "b"},
-        "recurrent_planes": {"b": "b", "c": "a"},
+        "preactivations": ("a", "b", "c"),
+        "from_input": {"a": "a", "b": "b"},
+        "from_hidden": {"b": "b", "c": "a"},
         "states": ("h", "m"),
         "saved": ("a",),
-        "units": ("u",),
+        "diagonal": ("u",),
         "forward": staticmethod(forward),
         "backward": staticmethod(lambda *args: None),
     }
 
-    def three(cell, saved, states, units, after, gradients):
-        (dplanes, dstates, dunits) = backward(cell, saved, states, units, after, gradients)
-        return (*dplanes, gradients[0]), dstates, dunits
+    def three(cell, saved, states, diagonal, after, gradients):
+        (dpreactivations, dstates, ddiagonal) = backward(cell, saved, states, diagonal, after, gradients)
+        return (*dpreactivations, gradients[0]), dstates, ddiagonal
 
     attributes["backward"] = staticmethod(three)
     attributes |= changes
@@ -469,21 +469,21 @@ def good_cell(name="Trial", fields=(), defaults=(), without=(), **changes):
 
 
 def forward_giving(result):
-    def forward(cell, planes, states, units):
+    def forward(cell, preactivations, states, diagonal):
         return result
 
     return staticmethod(forward)
 
 
 def backward_giving(result):
-    def backward(cell, saved, states, units, after, gradients):
+    def backward(cell, saved, states, diagonal, after, gradients):
         return result
 
     return staticmethod(backward)
 
 
 def inner_backward_giving(result):
-    def backward(cell, inner_saved, states, units, dinner):
+    def backward(cell, inner_saved, states, diagonal, dinner):
         return result
 
     return staticmethod(backward)
@@ -493,18 +493,18 @@ def enter(**changes):
     return lambda: register(good_cell(**changes))
 
 
-def enter_two_phases(**changes):
+def enter_inner(**changes):
     """Like `enter`, from a good cell whose plane c belongs to a second product."""
 
-    def inner_forward(cell, planes, states, units):
+    def inner_forward(cell, preactivations, states, diagonal):
         return (states[0],), ()
 
-    def inner_backward(cell, inner_saved, states, units, dinner):
+    def inner_backward(cell, inner_saved, states, diagonal, dinner):
         return (dinner[0],) * 3, (dinner[0],) * 2, (dinner[0],)
 
     good = {
-        "recurrent_planes": {"b": "b"},
-        "inner_planes": {"c": "a"},
+        "from_hidden": {"b": "b"},
+        "from_inner": {"c": "a"},
         "inner": ("s",),
         "inner_saved": (),
         "inner_forward": staticmethod(inner_forward),
@@ -520,34 +520,34 @@ REGISTRATIONS = [
     refused("tuple", lambda: register(tuple), TypeError, "a cell must be a typing.NamedTuple class"),
     *[
         refused(f"no-{n}", enter(without=(n,)), TypeError, f"Trial.{n} must be a tuple of names, got None")
-        for n in ("gates", "planes", "states", "saved", "units")
+        for n in ("gates", "preactivations", "states", "saved", "diagonal")
     ],
     *[
         refused(f"list-{n}", enter(**{n: ["a"]}), TypeError, f"Trial.{n} must be a tuple of names, got ")
-        for n in ("gates", "planes", "states", "saved", "units")
+        for n in ("gates", "preactivations", "states", "saved", "diagonal")
     ],
     *[
         refused(f"numbers-{n}", enter(**{n: (1,)}), TypeError, f"Trial.{n} must be a tuple of names, got ")
-        for n in ("gates", "planes", "states", "saved", "units")
+        for n in ("gates", "preactivations", "states", "saved", "diagonal")
     ],
     refused("string", enter(states="h"), TypeError, "Trial.states must be a tuple of names, got 'h'"),
     *[
-        refused(f"no-{n}", enter(without=(n,)), TypeError, f"Trial.{n} must be a dict of plane -> gate, got None")
-        for n in ("input_planes", "recurrent_planes")
+        refused(f"no-{n}", enter(without=(n,)), TypeError, f"Trial.{n} must be a dict of pre-activation -> gate, got None")
+        for n in ("from_input", "from_hidden")
     ],
     *[
-        refused(f"tuple-{n}", enter(**{n: ("a",)}), TypeError, f"Trial.{n} must be a dict of plane -> gate")
-        for n in ("input_planes", "recurrent_planes")
+        refused(f"tuple-{n}", enter(**{n: ("a",)}), TypeError, f"Trial.{n} must be a dict of pre-activation -> gate")
+        for n in ("from_input", "from_hidden")
     ],
-    refused("unknown-plane", enter(input_planes={"a": "a", "z": "b"}),
-        ValueError, r"Trial.input_planes names \['z'\], which are neither"),
-    refused("unknown-gate", enter(recurrent_planes={"b": "z"}), ValueError, r"Trial.recurrent_planes names \['z'\]"),
+    refused("unknown-plane", enter(from_input={"a": "a", "z": "b"}),
+        ValueError, r"Trial.from_input names \['z'\], which are neither"),
+    refused("unknown-gate", enter(from_hidden={"b": "z"}), ValueError, r"Trial.from_hidden names \['z'\]"),
     # The second plane's gradient of the gate's rows would take the place of the first's.
-    refused("gate-twice", enter(input_planes={"a": "a", "b": "a"}), ValueError, "Trial.input_planes"),
-    refused("gap", enter(input_planes={"a": "a", "c": "b"}),
-        ValueError, "Trial.input_planes must name adjacent planes in their order"),
-    refused("order", enter(recurrent_planes={"c": "a", "b": "b"}),
-        ValueError, "Trial.recurrent_planes must name adjacent planes"),
+    refused("gate-twice", enter(from_input={"a": "a", "b": "a"}), ValueError, "Trial.from_input"),
+    refused("gap", enter(from_input={"a": "a", "c": "b"}),
+        ValueError, "Trial.from_input must name adjacent pre-activations in their order"),
+    refused("order", enter(from_hidden={"c": "a", "b": "b"}),
+        ValueError, "Trial.from_hidden must name adjacent pre-activations"),
     refused("no-state", enter(states=()), TypeError, "Trial.states is empty; a cell needs one state"),
     *[
         refused(f"no-{n}", enter(without=(n,)), TypeError, f"Trial.{n} must be a static function of ")
@@ -555,9 +555,9 @@ REGISTRATIONS = [
     ],
     refused("forward-number", enter(forward=5), TypeError, "Trial.forward must be a static function"),
     refused("forward-names", enter(forward=staticmethod(lambda self, z, h, u: None)),
-        TypeError, r"Trial.forward must be a static function of \(cell, planes, states, units\)"),
+        TypeError, r"Trial.forward must be a static function of \(cell, preactivations, states, diagonal\)"),
     refused("backward-names", enter(backward=staticmethod(lambda cell, saved: None)),
-        TypeError, r"of \(cell, saved, states, units, after, gradients\)"),
+        TypeError, r"of \(cell, saved, states, diagonal, after, gradients\)"),
     refused("no-default", enter(fields=("rate",)), TypeError, "every option of Trial must have a default"),
     refused("forward-none", enter(forward=forward_giving(None)),
         TypeError, r"Trial.forward must return 2 tuples \(for states, saved\), got None"),
@@ -567,30 +567,30 @@ REGISTRATIONS = [
     refused("forward-saved", enter(forward=forward_giving(((1.0, 1.0), ()))),
         TypeError, "Trial.forward must return 1 values for saved, got 0"),
     refused("backward-two", enter(backward=backward_giving(((), ()))),
-        TypeError, r"Trial.backward must return 3 tuples \(for planes, states, units\)"),
-    refused("backward-planes", enter(backward=backward_giving(((1.0, 1.0), (1.0, 1.0), (1.0,)))),
-        TypeError, "must return 3 values for planes, got 2"),
+        TypeError, r"Trial.backward must return 3 tuples \(for preactivations, states, diagonal\)"),
+    refused("backward-preactivations", enter(backward=backward_giving(((1.0, 1.0), (1.0, 1.0), (1.0,)))),
+        TypeError, "must return 3 values for preactivations, got 2"),
     refused("backward-states", enter(backward=backward_giving(((1.0,) * 3, (1.0,), (1.0,)))),
         TypeError, "must return 2 values for states, got 1"),
-    refused("backward-units", enter(backward=backward_giving(((1.0,) * 3, (1.0, 1.0), ()))),
-        TypeError, "must return 1 values for units, got 0"),
-    refused("unit-init", enter(unit_init="ones"), ValueError, "Trial.unit_init must be 'unit' or 'bias', got 'ones'"),
-    refused("inner-text", enter_two_phases(inner="s"), TypeError, "Trial.inner must be a tuple of names, got 's'"),
-    refused("inner-saved", enter_two_phases(inner_saved=None), TypeError, "Trial.inner_saved must be a tuple of names"),
-    refused("inner-two", enter_two_phases(inner=("s", "t")), ValueError, "Trial.inner must name one value"),
-    refused("no-inner-planes", enter_two_phases(inner_planes={}),
-        ValueError, "Trial.inner_planes must name planes and gates that recurrent_planes does not"),
-    refused("inner-plane-twice", enter_two_phases(recurrent_planes={"b": "b", "c": "a"}),
-        ValueError, "Trial.inner_planes must name planes and gates that recurrent_planes does not"),
-    refused("inner-gate-twice", enter_two_phases(inner_planes={"c": "b"}),
-        ValueError, "Trial.inner_planes must name planes and gates that recurrent_planes does not"),
-    refused("inner-planes-unknown", enter_two_phases(inner_planes={"d": "a"}), ValueError, "names \\['d'\\], which are neither"),
-    refused("inner-forward-names", enter_two_phases(inner_forward=staticmethod(lambda cell: None)),
-        TypeError, r"Trial.inner_forward must be a static function of \(cell, planes, states, units\)"),
-    refused("inner-forward", enter_two_phases(inner_forward=forward_giving(((1.0, 2.0), ()))),
+    refused("backward-diagonal", enter(backward=backward_giving(((1.0,) * 3, (1.0, 1.0), ()))),
+        TypeError, "must return 1 values for diagonal, got 0"),
+    refused("unit-init", enter(diagonal_init="ones"), ValueError, "Trial.diagonal_init must be 'unit' or 'bias', got 'ones'"),
+    refused("inner-text", enter_inner(inner="s"), TypeError, "Trial.inner must be a tuple of names, got 's'"),
+    refused("inner-saved", enter_inner(inner_saved=None), TypeError, "Trial.inner_saved must be a tuple of names"),
+    refused("inner-two", enter_inner(inner=("s", "t")), ValueError, "Trial.inner must name one value"),
+    refused("no-inner-preactivations", enter_inner(from_inner={}),
+        ValueError, "Trial.from_inner must name pre-activations and gates that from_hidden does not"),
+    refused("inner-plane-twice", enter_inner(from_hidden={"b": "b", "c": "a"}),
+        ValueError, "Trial.from_inner must name pre-activations and gates that from_hidden does not"),
+    refused("inner-gate-twice", enter_inner(from_inner={"c": "b"}),
+        ValueError, "Trial.from_inner must name pre-activations and gates that from_hidden does not"),
+    refused("inner-unknown", enter_inner(from_inner={"d": "a"}), ValueError, "names \\['d'\\], which are neither"),
+    refused("inner-forward-names", enter_inner(inner_forward=staticmethod(lambda cell: None)),
+        TypeError, r"Trial.inner_forward must be a static function of \(cell, preactivations, states, diagonal\)"),
+    refused("inner-forward", enter_inner(inner_forward=forward_giving(((1.0, 2.0), ()))),
         TypeError, "Trial.inner_forward must return 1 values for inner, got 2"),
-    refused("inner-backward", enter_two_phases(inner_backward=inner_backward_giving(((1.0,) * 2, (1.0,) * 2, (1.0,)))),
-        TypeError, "Trial.inner_backward must return 3 values for planes, got 2"),
+    refused("inner-backward", enter_inner(inner_backward=inner_backward_giving(((1.0,) * 2, (1.0,) * 2, (1.0,)))),
+        TypeError, "Trial.inner_backward must return 3 values for preactivations, got 2"),
     refused("name-taken", enter(name="LSTM"),
         ValueError, r"a cell named 'LSTM' is registered already, by numbarnn\.cells\.lstm"),
 ]  # fmt: skip
@@ -609,7 +609,7 @@ def test_the_cell_that_the_table_changes_is_good():
         assert register(cell) is cell
         assert CELLS["Trial"] is cell
         assert register(cell) is cell  # once more does no harm
-        assert cells.cell_record({"type": "Trial", "rate": 0.25}) == cell(0.25)
+        assert contract.cell_record({"type": "Trial", "rate": 0.25}) == cell(0.25)
     finally:
         CELLS.pop("Trial", None)
 

@@ -326,19 +326,19 @@ from numbarnn.cells import register
 @register
 class Integrator(NamedTuple):
     gates = ("h",)
-    planes = ("h",)
-    input_planes = {"h": "h"}
-    recurrent_planes = {}
+    preactivations = ("h",)
+    from_input = {"h": "h"}
+    from_hidden = {}
     states = ("h",)
     saved = ()
-    units = ()
+    diagonal = ()
 
     @staticmethod
-    def forward(cell, planes, states, units):
-        return (states[0] + planes[0],), ()
+    def forward(cell, preactivations, states, diagonal):
+        return (states[0] + preactivations[0],), ()
 
     @staticmethod
-    def backward(cell, saved, states, units, after, gradients):
+    def backward(cell, saved, states, diagonal, after, gradients):
         return (gradients[0],), (gradients[0],), ()
 """
 

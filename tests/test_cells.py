@@ -26,7 +26,8 @@ from conftest import (
 )
 
 from numbarnn import GRU, LSTM, RNN, Model, OneHot, Recurrent, cells
-from numbarnn.cells import CELLS, register, sigmoid, tanh, two_phases
+from numbarnn.cells import CELLS, register, sigmoid, tanh
+from numbarnn.cells.contract import has_inner
 from numbarnn.kernels.compile import uncached_twin
 from numbarnn.kernels.cpu import recurrent, two_phase
 from numbarnn.kernels.cpu.simd import target
@@ -115,34 +116,36 @@ def test_as_python_function(record):
     step, _ = naive.cell(cell.__name__)
     generator = np.random.default_rng(3)
     sizes = {"weight_ih": (len(cell.gates), 1), "weight_hh": (len(cell.gates), 1)}
-    sizes |= {"bias_ih": len(cell.gates), "bias_hh": len(cell.gates)} | {f"weight_{unit}": 1 for unit in cell.units}
+    sizes |= {"bias_ih": len(cell.gates), "bias_hh": len(cell.gates)} | {f"weight_{unit}": 1 for unit in cell.diagonal}
     for _ in range(20):
         weights = {name: generator.standard_normal(size) for name, size in sizes.items()}
         x, states = generator.standard_normal(), tuple(generator.standard_normal(len(cell.states)))
-        planes = np.zeros(len(cell.planes))
+        preactivations = np.zeros(len(cell.preactivations))
 
-        def enter(side, rows, cell=cell, planes=planes):
+        def enter(side, rows, cell=cell, preactivations=preactivations):
             for plane, gate in side.items():
-                planes[cell.planes.index(plane)] += rows[cell.gates.index(gate)]
+                preactivations[cell.preactivations.index(plane)] += rows[cell.gates.index(gate)]
 
-        enter(cell.input_planes, weights["weight_ih"][:, 0] * x + weights["bias_ih"])
-        enter(cell.recurrent_planes, weights["weight_hh"][:, 0] * states[0] + weights["bias_hh"])
-        units = tuple(weights[f"weight_{unit}"][0] for unit in cell.units)
-        if two_phases(cell):
-            (inner,), kept = cell.inner_forward(record, tuple(planes), states, units)
-            result = cell.inner_backward(record, kept, states, units, (1.5,))
-            arguments = planes.copy(), states, units
+        enter(cell.from_input, weights["weight_ih"][:, 0] * x + weights["bias_ih"])
+        enter(cell.from_hidden, weights["weight_hh"][:, 0] * states[0] + weights["bias_hh"])
+        diagonal = tuple(weights[f"weight_{unit}"][0] for unit in cell.diagonal)
+        if has_inner(cell):
+            (inner,), kept = cell.inner_forward(record, tuple(preactivations), states, diagonal)
+            result = cell.inner_backward(record, kept, states, diagonal, (1.5,))
+            arguments = preactivations.copy(), states, diagonal
             assert_derivatives(lambda *parts: 1.5 * cell.inner_forward(record, *parts)[0][0], arguments, result)
-            enter(cell.inner_planes, weights["weight_hh"][:, 0] * inner + weights["bias_hh"])
-        following, saved = cell.forward(record, tuple(planes), states, units)
+            enter(cell.from_inner, weights["weight_hh"][:, 0] * inner + weights["bias_hh"])
+        following, saved = cell.forward(record, tuple(preactivations), states, diagonal)
         expected = step(np.array([x]), tuple(np.array([s]) for s in states), weights, **naive_options(record))
         assert_close(following, np.concatenate(expected), 1e-14)
 
-        # The gradient of a weighted sum of the next states, with respect to planes, states (direct paths) and units.
+        # The gradient of a weighted sum of the next states, by pre-activations, states (direct paths) and diagonal weights.
         factors = tuple(generator.standard_normal(len(cell.states)))
-        results = cell.backward(record, saved, states, units, following, factors)
+        results = cell.backward(record, saved, states, diagonal, following, factors)
         assert_derivatives(
-            lambda *parts, f=factors: np.dot(cell.forward(record, *parts)[0], f), (planes, states, units), results
+            lambda *parts, f=factors: np.dot(cell.forward(record, *parts)[0], f),
+            (preactivations, states, diagonal),
+            results,
         )
 
 
@@ -162,13 +165,13 @@ def test_as_python_function_keeps_float32(record):
     def numbers(names):
         return tuple(np.float32(0.3 + 0.1 * i) for i in range(len(names)))
 
-    planes, states, units = numbers(cell.planes), numbers(cell.states), numbers(cell.units)
-    following, saved = cell.forward(record, planes, states, units)
-    results = cell.backward(record, saved, states, units, following, numbers(cell.states))
+    preactivations, states, diagonal = numbers(cell.preactivations), numbers(cell.states), numbers(cell.diagonal)
+    following, saved = cell.forward(record, preactivations, states, diagonal)
+    results = cell.backward(record, saved, states, diagonal, following, numbers(cell.states))
     values = [*following, *saved, *(value for part in results for value in part)]
-    if two_phases(cell):
-        inner, kept = cell.inner_forward(record, planes, states, units)
-        results = cell.inner_backward(record, kept, states, units, inner)
+    if has_inner(cell):
+        inner, kept = cell.inner_forward(record, preactivations, states, diagonal)
+        results = cell.inner_backward(record, kept, states, diagonal, inner)
         values += [*inner, *kept, *(value for part in results for value in part)]
     assert {type(value) for value in values} == {np.float32}
 
@@ -452,7 +455,7 @@ DIVISIONS = {
 
 def driver_of(cell):
     """Return the module with the time loops of a cell."""
-    return two_phase if two_phases(cell) else recurrent
+    return two_phase if has_inner(cell) else recurrent
 
 
 @pytest.fixture(scope="module")
@@ -510,32 +513,32 @@ def test_backward_is_vectorised(name, assembly):
 class OnlyFirst(NamedTuple):
     """Divides and subtracts in the first phase alone, which h enters without a product."""
 
-    gates = planes = ("r", "n")
-    input_planes = {"r": "r", "n": "n"}
-    recurrent_planes = {}
-    inner_planes = {"n": "n"}
+    gates = preactivations = ("r", "n")
+    from_input = {"r": "r", "n": "n"}
+    from_hidden = {}
+    from_inner = {"n": "n"}
     states = ("h",)
     inner = ("rh",)
     inner_saved = ("r",)
-    saved = units = ()
+    saved = diagonal = ()
 
     @staticmethod
-    def inner_forward(cell, planes, states, units):
-        r = sigmoid(planes[0])
+    def inner_forward(cell, preactivations, states, diagonal):
+        r = sigmoid(preactivations[0])
         return (r * states[0],), (r,)
 
     @staticmethod
-    def inner_backward(cell, inner_saved, states, units, dinner):
+    def inner_backward(cell, inner_saved, states, diagonal, dinner):
         (r,) = inner_saved
         da = dinner[0] * r
         return (da * states[0] * (type(r)(1) - r), r * type(r)(0)), (da,), ()
 
     @staticmethod
-    def forward(cell, planes, states, units):
-        return (planes[1] + states[0],), ()
+    def forward(cell, preactivations, states, diagonal):
+        return (preactivations[1] + states[0],), ()
 
     @staticmethod
-    def backward(cell, saved, states, units, after, gradients):
+    def backward(cell, saved, states, diagonal, after, gradients):
         return (gradients[0] * type(gradients[0])(0), gradients[0]), gradients, ()
 
 
@@ -729,33 +732,33 @@ def test_held_at_the_users_face():
 
 
 class Leaky(NamedTuple):
-    """Two states, an option, a unit weight, and a gate that only x enters."""
+    """Two states, an option, a diagonal weight, and a gate that only x enters."""
 
     rate: float = 0.25
 
     gates = ("a", "k")
-    planes = ("a", "k")
-    input_planes = {"a": "a", "k": "k"}
-    recurrent_planes = {"a": "a"}
+    preactivations = ("a", "k")
+    from_input = {"a": "a", "k": "k"}
+    from_hidden = {"a": "a"}
     states = ("h", "m")
     saved = ("a", "k")
-    units = ("u",)
+    diagonal = ("u",)
 
     @staticmethod
-    def forward(cell, planes, states, units):
+    def forward(cell, preactivations, states, diagonal):
         h, m = states
         rate = type(h)(cell.rate)
-        a, k = tanh(planes[0]), sigmoid(planes[1])
-        return (h + rate * (a * k - h) + units[0] * m, rate * m + a), (a, k)
+        a, k = tanh(preactivations[0]), sigmoid(preactivations[1])
+        return (h + rate * (a * k - h) + diagonal[0] * m, rate * m + a), (a, k)
 
     @staticmethod
-    def backward(cell, saved, states, units, after, gradients):
+    def backward(cell, saved, states, diagonal, after, gradients):
         a, k = saved
         h, m = states
         dh, dm = gradients
         one, rate = type(h)(1), type(h)(cell.rate)
         da, dk = dh * rate * k + dm, dh * rate * a
-        return (da * (one - a * a), dk * k * (one - k)), (dh * (one - rate), dh * units[0] + dm * rate), (dh * m,)
+        return (da * (one - a * a), dk * k * (one - k)), (dh * (one - rate), dh * diagonal[0] + dm * rate), (dh * m,)
 
 
 def leaky_step(x, states, weights, rate):
@@ -767,52 +770,52 @@ def leaky_step(x, states, weights, rate):
 
 
 class Delta(NamedTuple):
-    """Two phases with unit weights in both, two states, an option, and an inner value that x, h and the carry enter."""
+    """A second recurrent product, diagonal weights in both halves, two states, an option; x, h and m enter the inner value."""
 
     rate: float = 0.5
 
     gates = ("k", "v", "q")
-    planes = ("v", "k", "q")
-    input_planes = {"v": "v", "k": "k"}
-    recurrent_planes = {"v": "v", "k": "k"}
-    inner_planes = {"q": "q"}
+    preactivations = ("v", "k", "q")
+    from_input = {"v": "v", "k": "k"}
+    from_hidden = {"v": "v", "k": "k"}
+    from_inner = {"q": "q"}
     states = ("h", "m")
     inner = ("a",)
     inner_saved = ("a", "k")
     saved = ("q", "v")
-    units = ("u",)
+    diagonal = ("u",)
 
     @staticmethod
-    def inner_forward(cell, planes, states, units):
-        k = sigmoid(planes[1])
-        a = k * tanh(states[0] + units[0] * states[1])
-        return (a + planes[0],), (a, k)
+    def inner_forward(cell, preactivations, states, diagonal):
+        k = sigmoid(preactivations[1])
+        a = k * tanh(states[0] + diagonal[0] * states[1])
+        return (a + preactivations[0],), (a, k)
 
     @staticmethod
-    def inner_backward(cell, inner_saved, states, units, dinner):
+    def inner_backward(cell, inner_saved, states, diagonal, dinner):
         a, k = inner_saved
         one = type(k)(1)
-        curved = tanh(states[0] + units[0] * states[1])
+        curved = tanh(states[0] + diagonal[0] * states[1])
         dsum = dinner[0] * k * (one - curved * curved)
         return (
             (dinner[0], dinner[0] * a * (one - k), dinner[0] * type(k)(0)),
-            (dsum, dsum * units[0]),
+            (dsum, dsum * diagonal[0]),
             (dsum * states[1],),
         )
 
     @staticmethod
-    def forward(cell, planes, states, units):
-        rate = type(planes[0])(cell.rate)
-        q = tanh(planes[2])
-        return (q + rate * states[1] * planes[0], q * units[0] + rate * states[0]), (q, planes[0])
+    def forward(cell, preactivations, states, diagonal):
+        rate = type(preactivations[0])(cell.rate)
+        q = tanh(preactivations[2])
+        return (q + rate * states[1] * preactivations[0], q * diagonal[0] + rate * states[0]), (q, preactivations[0])
 
     @staticmethod
-    def backward(cell, saved, states, units, after, gradients):
+    def backward(cell, saved, states, diagonal, after, gradients):
         q, v = saved
         dh, dm = gradients
         one, rate = type(q)(1), type(q)(cell.rate)
         dv = dh * rate * states[1]
-        dq = (dh + dm * units[0]) * (one - q * q)
+        dq = (dh + dm * diagonal[0]) * (one - q * q)
         return (dv, dv * type(q)(0), dq), (dm * rate, dh * rate * v), (dm * q,)
 
 
@@ -854,7 +857,7 @@ def test_gradients_of_own_cell(own_cell):
     check_gradients(model, x, lengths=[3, 0, 4])
 
 
-def test_weights_that_no_plane_takes_have_no_gradient(own_cell, poisoned):
+def test_weights_that_no_preactivation_takes_have_no_gradient(own_cell, poisoned):
     model = recurrent_model(own_cell, 2, 3)
     x = normal(6, 3, 4, 2)
     outputs, _, pullback = model.vjp(x)

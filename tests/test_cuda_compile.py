@@ -132,7 +132,8 @@ def _advance(times):
         def advance(cell, values, count):
             for i in range(cuda.grid(1), count, cuda.gridsize(1)):
                 for _ in range(times):
-                    states, _ = cell_forward(cell, load(cell, "planes", values, i, 1), load(cell, "states", values, i, 1), ())
+                    z, h = load(cell, "preactivations", values, i, 1), load(cell, "states", values, i, 1)
+                    states, _ = cell_forward(cell, z, h, ())
                     store(cell, "states", values, i, 1, states)
 
         return advance

@@ -15,7 +15,7 @@ from numbarnn.layers.dropout import drop
 from numbarnn.losses import MeanSquaredError
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
-RECURRENT = {name: cell() for name, cell in CELLS.items() if cell.recurrent_planes}
+RECURRENT = {name: cell() for name, cell in CELLS.items() if cell.from_hidden}
 BIG_SEED = 2**62 + 12345
 
 # Known answers of the authors' own implementation (Random123, kat_vectors, philox4x32-10).

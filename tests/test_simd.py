@@ -234,7 +234,7 @@ def test_no_rows(dtype):
 
 
 class Weights:
-    """Parameters of `planes` planes somewhere in a flat array, in the layout that the packing functions take."""
+    """Parameters of `preactivations` preactivations somewhere in a flat array, in the layout that the packing functions take."""
 
     def __init__(self, generator, dtype, outputs, inputs, recurrents, takes):
         """takes : for each plane, which of (W_ih, W_hh, b_ih, b_hh) it has."""

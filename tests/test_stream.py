@@ -384,20 +384,20 @@ class Leaky(NamedTuple):
 
     rate: float = 0.5
     gates = ("a",)
-    planes = ("a",)
-    input_planes = {"a": "a"}
-    recurrent_planes = {"a": "a"}
+    preactivations = ("a",)
+    from_input = {"a": "a"}
+    from_hidden = {"a": "a"}
     states = ("h",)
     saved = ()
-    units = ()
+    diagonal = ()
 
     @staticmethod
-    def forward(cell, planes, states, units):
-        rate = type(planes[0])(cell.rate)
-        return (states[0] + rate * (planes[0] - states[0]),), ()
+    def forward(cell, preactivations, states, diagonal):
+        rate = type(preactivations[0])(cell.rate)
+        return (states[0] + rate * (preactivations[0] - states[0]),), ()
 
     @staticmethod
-    def backward(cell, saved, states, units, after, gradients):
+    def backward(cell, saved, states, diagonal, after, gradients):
         one, rate = type(after[0])(1), type(after[0])(cell.rate)
         return (gradients[0] * rate,), (gradients[0] * (one - rate),), ()
 

@@ -34,23 +34,23 @@ class GRU(NamedTuple):
     fix_n: float = FREE
 
     gates = ("r", "z", "n")
-    planes = ("n_x", "r", "z", "n_h")
-    input_planes = {"n_x": "n", "r": "r", "z": "z"}
-    recurrent_planes = {"r": "r", "z": "z", "n_h": "n"}
+    preactivations = ("n_x", "r", "z", "n_h")
+    from_input = {"n_x": "n", "r": "r", "z": "z"}
+    from_hidden = {"r": "r", "z": "z", "n_h": "n"}
     states = ("h",)
     saved = ("r", "z", "n", "n_h")
-    units = ()
+    diagonal = ()
 
     @staticmethod
-    def forward(cell, planes, states, units):
-        n_x, r, z, n_h = planes
+    def forward(cell, preactivations, states, diagonal):
+        n_x, r, z, n_h = preactivations
         (h,) = states
         r, z = gate(cell.fix_r, r), gate(cell.fix_z, z)
         n = candidate(cell.fix_n, n_x + r * n_h)
         return (n + z * (h - n),), (r, z, n, n_h)
 
     @staticmethod
-    def backward(cell, saved, states, units, after, gradients):
+    def backward(cell, saved, states, diagonal, after, gradients):
         r, z, n, n_h = saved
         (h,) = states
         (dh,) = gradients

@@ -31,29 +31,29 @@ class ResetBeforeGRU(NamedTuple):
     fix_n: float = FREE
 
     gates = ("r", "z", "n")
-    planes = ("r", "z", "n")
-    input_planes = {"r": "r", "z": "z", "n": "n"}
-    recurrent_planes = {"r": "r", "z": "z"}
-    inner_planes = {"n": "n"}
+    preactivations = ("r", "z", "n")
+    from_input = {"r": "r", "z": "z", "n": "n"}
+    from_hidden = {"r": "r", "z": "z"}
+    from_inner = {"n": "n"}
     states = ("h",)
     inner = ("rh",)
     inner_saved = ("r",)
     saved = ("z", "n")
-    units = ()
+    diagonal = ()
 
     @staticmethod
-    def inner_forward(cell, planes, states, units):
-        r = gate(cell.fix_r, planes[0])
+    def inner_forward(cell, preactivations, states, diagonal):
+        r = gate(cell.fix_r, preactivations[0])
         return (r * states[0],), (r,)
 
     @staticmethod
-    def forward(cell, planes, states, units):
+    def forward(cell, preactivations, states, diagonal):
         (h,) = states
-        z, n = gate(cell.fix_z, planes[1]), candidate(cell.fix_n, planes[2])
+        z, n = gate(cell.fix_z, preactivations[1]), candidate(cell.fix_n, preactivations[2])
         return (n + z * (h - n),), (z, n)
 
     @staticmethod
-    def backward(cell, saved, states, units, after, gradients):
+    def backward(cell, saved, states, diagonal, after, gradients):
         z, n = saved
         (h,) = states
         (dh,) = gradients
@@ -63,7 +63,7 @@ class ResetBeforeGRU(NamedTuple):
         return (zero, dz, dn), (dh * z,), ()
 
     @staticmethod
-    def inner_backward(cell, inner_saved, states, units, dinner):
+    def inner_backward(cell, inner_saved, states, diagonal, dinner):
         (r,) = inner_saved
         (h,) = states
         (drh,) = dinner

@@ -21,24 +21,24 @@ class IndRNN(NamedTuple):
     activation: int = 1
 
     gates = ("h",)
-    planes = ("h",)
-    input_planes = {"h": "h"}
-    recurrent_planes = {}
+    preactivations = ("h",)
+    from_input = {"h": "h"}
+    from_hidden = {}
     states = ("h",)
     saved = ()
-    units = ("u",)
+    diagonal = ("u",)
 
     @staticmethod
-    def forward(cell, planes, states, units):
-        (z,) = planes
+    def forward(cell, preactivations, states, diagonal):
+        (z,) = preactivations
         (h,) = states
-        (u,) = units
+        (u,) = diagonal
         return (activate(cell.activation, z + u * h),), ()
 
     @staticmethod
-    def backward(cell, saved, states, units, after, gradients):
+    def backward(cell, saved, states, diagonal, after, gradients):
         (h,) = states
-        (u,) = units
+        (u,) = diagonal
         (dh,) = gradients
         dz = dh * slope(cell.activation, after[0])
         return (dz,), (dz * u,), (dz * h,)

@@ -54,22 +54,26 @@ class LSTM(NamedTuple):
     fix_o: float = FREE
 
     gates = ("i", "f", "g", "o")
-    planes = ("i", "f", "g", "o")
-    input_planes = {"i": "i", "f": "f", "g": "g", "o": "o"}
-    recurrent_planes = {"i": "i", "f": "f", "g": "g", "o": "o"}
+    preactivations = ("i", "f", "g", "o")
+    from_input = {"i": "i", "f": "f", "g": "g", "o": "o"}
+    from_hidden = {"i": "i", "f": "f", "g": "g", "o": "o"}
     states = ("h", "c")
     saved = ("i", "f", "g", "o")
-    units = ()
+    diagonal = ()
 
     @staticmethod
-    def forward(cell, planes, states, units):
-        i, g, o = gate(cell.fix_i, planes[0]), candidate(cell.fix_g, planes[2]), gate(cell.fix_o, planes[3])
-        f = forget_gate(cell, i, planes[1])
+    def forward(cell, preactivations, states, diagonal):
+        i, g, o = (
+            gate(cell.fix_i, preactivations[0]),
+            candidate(cell.fix_g, preactivations[2]),
+            gate(cell.fix_o, preactivations[3]),
+        )
+        f = forget_gate(cell, i, preactivations[1])
         c = f * states[1] + i * g
         return (o * tanh(c), c), (i, f, g, o)
 
     @staticmethod
-    def backward(cell, saved, states, units, after, gradients):
+    def backward(cell, saved, states, diagonal, after, gradients):
         i, f, g, o = saved
         dh, dc = gradients
         one = type(dh)(1)

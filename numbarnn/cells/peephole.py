@@ -39,33 +39,33 @@ class PeepholeLSTM(NamedTuple):
     fix_o: float = FREE
 
     gates = ("i", "f", "g", "o")
-    planes = ("i", "f", "g", "o")
-    input_planes = {"i": "i", "f": "f", "g": "g", "o": "o"}
-    recurrent_planes = {"i": "i", "f": "f", "g": "g", "o": "o"}
+    preactivations = ("i", "f", "g", "o")
+    from_input = {"i": "i", "f": "f", "g": "g", "o": "o"}
+    from_hidden = {"i": "i", "f": "f", "g": "g", "o": "o"}
     states = ("h", "c")
     saved = ("i", "f", "g", "o")
-    units = ("ci", "cf", "co")
-    unit_init = "bias"
+    diagonal = ("ci", "cf", "co")
+    diagonal_init = "bias"
 
     @staticmethod
-    def forward(cell, planes, states, units):
+    def forward(cell, preactivations, states, diagonal):
         before = states[1]
-        i, g = gate(cell.fix_i, planes[0] + units[0] * before), candidate(cell.fix_g, planes[2])
-        f = forget_gate(cell, i, planes[1] + units[1] * before)
+        i, g = gate(cell.fix_i, preactivations[0] + diagonal[0] * before), candidate(cell.fix_g, preactivations[2])
+        f = forget_gate(cell, i, preactivations[1] + diagonal[1] * before)
         c = f * before + i * g
-        o = gate(cell.fix_o, planes[3] + units[2] * c)
+        o = gate(cell.fix_o, preactivations[3] + diagonal[2] * c)
         return (o * tanh(c), c), (i, f, g, o)
 
     @staticmethod
-    def backward(cell, saved, states, units, after, gradients):
+    def backward(cell, saved, states, diagonal, after, gradients):
         i, f, g, o = saved
         dh, dc = gradients
         before, c = states[1], after[1]
         one = type(dh)(1)
         squashed = tanh(c)
         do = dh * squashed * gate_slope(cell.fix_o, o)
-        dc = dc + dh * o * (one - squashed * squashed) + do * units[2]
+        dc = dc + dh * o * (one - squashed * squashed) + do * diagonal[2]
         di, df = input_and_forget_slopes(cell, i, f, g, before, dc)
         dg = dc * i * candidate_slope(cell.fix_g, g)
-        dbefore = dc * f + di * units[0] + df * units[1]
+        dbefore = dc * f + di * diagonal[0] + df * diagonal[1]
         return (di, df, dg, do), (type(dh)(0), dbefore), (di * before, df * before, do * c)

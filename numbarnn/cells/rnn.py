@@ -21,20 +21,20 @@ class RNN(NamedTuple):
     activation: int = 0
 
     gates = ("h",)
-    planes = ("h",)
-    input_planes = {"h": "h"}
-    recurrent_planes = {"h": "h"}
+    preactivations = ("h",)
+    from_input = {"h": "h"}
+    from_hidden = {"h": "h"}
     states = ("h",)
     saved = ()
-    units = ()
+    diagonal = ()
 
     @staticmethod
-    def forward(cell, planes, states, units):
-        (z,) = planes
+    def forward(cell, preactivations, states, diagonal):
+        (z,) = preactivations
         return (activate(cell.activation, z),), ()
 
     @staticmethod
-    def backward(cell, saved, states, units, after, gradients):
+    def backward(cell, saved, states, diagonal, after, gradients):
         (h,) = after
         (dh,) = gradients
         return (dh * slope(cell.activation, h),), (type(h)(0),), ()

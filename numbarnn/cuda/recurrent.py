@@ -45,12 +45,12 @@ class Plan:
     reverse: bool
     signal: Signal
     column: int
-    places: Buffer  # (planes, 4), as the kernels of biases take them
-    input_places: Buffer  # (planes,): where the rows of W_ih for each plane begin
+    places: Buffer  # (gates, 4), as the kernels of biases take them
+    input_places: Buffer  # (gates,): where the rows of W_ih for each plane begin
     inputs: tuple[Block, ...]
     recurrent: Block | None
     inner: Block | None
-    units: int  # where the per-unit weights begin
+    diagonal: int  # where the diagonal weights begin
     unused: list
 
 
@@ -77,7 +77,7 @@ def prepare(layer, params, prefix: str, signal: Signal) -> list[Plan]:
         inner = range(first_inner, last_inner)
         recurrent = _blocks(places[:, 1], hidden * hidden, [p for p in range(len(places)) if p not in inner])
         second = _blocks(places[:, 1], hidden * hidden, inner)
-        units = params.offsets[f"{prefix}weight_{cell.units[0]}{run.suffix}"] if cell.units else 0
+        diagonal = params.offsets[f"{prefix}weight_{cell.diagonal[0]}{run.suffix}"] if cell.diagonal else 0
         plans.append(
             Plan(
                 place,
@@ -89,17 +89,17 @@ def prepare(layer, params, prefix: str, signal: Signal) -> list[Plan]:
                 tuple(_blocks(places[:, 0], hidden * run.signal.size, range(len(places)))),
                 recurrent[0] if recurrent else None,
                 second[0] if second else None,
-                units,
+                diagonal,
                 layer.unused(params, prefix, run),
             )
         )
     return plans
 
 
-def _blocks(places, size, planes):
-    """Return the `Block`s of some planes, whose weights begin at `places` (-1: none) and are `size` numbers each."""
+def _blocks(places, size, gates):
+    """Return the `Block`s of some gates, whose weights begin at `places` (-1: none) and are `size` numbers each."""
     found = []
-    for plane in planes:
+    for plane in gates:
         place = int(places[plane])
         if place < 0:
             continue
@@ -248,16 +248,16 @@ def _run_forward(call, layer, plan, flat, x, geometry, state, final, stream, out
 def _pre_activations(call, layer, plan, flat, x, geometry):
     """Return z: what x and the biases make of the pre-activations of all steps."""
     cell, hidden, rows = layer.cell, layer.hidden_size, geometry.rows
-    planes = len(cell.planes)
-    width = planes * hidden
+    z_count = len(cell.preactivations)
+    width = z_count * hidden
     z, bias = call.empty(rows * width), call.empty(width)
-    kernels.pack_bias(blocks_for(width), THREADS, flat, plan.places, planes, hidden, bias)
+    kernels.pack_bias(blocks_for(width), THREADS, flat, plan.places, z_count, hidden, bias)
     if x.tokens:
         table = call.empty(x.size * width)
         tokens.pack_tokens(flat, plan.input_places, hidden, x.size, bias, table)
         tokens.gather(table, width, x.values, z, width, rows, *geometry.ended)
         return z
-    if sum(block.count for block in plan.inputs) < planes:
+    if sum(block.count for block in plan.inputs) < z_count:
         moves.fill_rows(*grid_of(rows, width), bias, z, width, rows, width, 1)
     for block in plan.inputs:
         product(
@@ -283,24 +283,24 @@ def _grid(plan, hidden, samples):
 
 def _all_steps(call, layer, plan, flat, tape, geometry, start, stack, out, out_row, held):
     cell, hidden = layer.cell, layer.hidden_size
-    planes, columns, samples = len(cell.planes), plan.recurrent.count * hidden, geometry.samples
+    z_count, columns, samples = len(cell.preactivations), plan.recurrent.count * hidden, geometry.samples
     weights = call.empty(columns * hidden)
     tokens.transpose(flat.part(plan.recurrent.place), columns, hidden, weights)
     blocks, threads, together = _grid(plan, hidden, samples)
     kept.forward[held](
         blocks, threads, cell, tape.z, weights, start, stack, geometry.order, geometry.lengths, tape.states, tape.saved,
-        flat.part(plan.units), tape.mask, tape.operand, out, out_row, samples, geometry.steps, hidden, planes,
+        flat.part(plan.diagonal), tape.mask, tape.operand, out, out_row, samples, geometry.steps, hidden, z_count,
         plan.recurrent.first, columns, len(cell.states), len(cell.saved), together, int(plan.reverse), int(start is not None),
         int(tape.mask is not None), int(call.keep),
-        dynamic=together * (max(held, hidden) + (planes + len(cell.states)) * hidden),
+        dynamic=together * (max(held, hidden) + (z_count + len(cell.states)) * hidden),
     )  # fmt: skip
 
 
 def _step_by_step(call, layer, plan, flat, tape, geometry, start, stack, out, out_row):
     cell, hidden = layer.cell, layer.hidden_size
-    steps, samples, planes, count = geometry.steps, geometry.samples, len(cell.planes), len(cell.states)
-    units, reverse, keep = flat.part(plan.units), int(plan.reverse), int(call.keep)
-    slot, width = samples * count * hidden, planes * hidden
+    steps, samples, z_count, count = geometry.steps, geometry.samples, len(cell.preactivations), len(cell.states)
+    diagonal, reverse, keep = flat.part(plan.diagonal), int(plan.reverse), int(call.keep)
+    slot, width = samples * count * hidden, z_count * hidden
     kernels.begin(
         blocks_for(samples * hidden), THREADS, start, stack, geometry.order, geometry.lengths, tape.states, samples, steps, count,
         hidden, reverse, int(start is not None),
@@ -308,8 +308,8 @@ def _step_by_step(call, layer, plan, flat, tape, geometry, start, stack, out, ou
 
     def pointwise(first, number, rows):
         kernels.forward_steps(
-            *grid_of(rows, hidden), cell, tape.z, tape.states, tape.saved, units, out, out_row, geometry.lengths, samples, hidden,
-            planes, count, len(cell.saved), first, number, reverse, rows, keep,
+            *grid_of(rows, hidden), cell, tape.z, tape.states, tape.saved, diagonal, out, out_row, geometry.lengths, samples,
+            hidden, z_count, count, len(cell.saved), first, number, reverse, rows, keep,
         )  # fmt: skip
 
     if plan.recurrent is None:
@@ -328,8 +328,8 @@ def _step_by_step(call, layer, plan, flat, tape, geometry, start, stack, out, ou
         _add_product(call, h, row, flat, plan.recurrent, z, width, rows, hidden)
         if plan.inner is not None:
             kernels.inner_forward(
-                *grid_of(rows, hidden), cell, tape.z, tape.states, tape.inner, tape.inner_saved, units, t, samples, hidden, planes,
-                count, len(cell.inner_saved), reverse, rows, keep,
+                *grid_of(rows, hidden), cell, tape.z, tape.states, tape.inner, tape.inner_saved, diagonal, t, samples, hidden,
+                z_count, count, len(cell.inner_saved), reverse, rows, keep,
             )  # fmt: skip
             inner = tape.inner.part(t * samples * hidden)
             if tape.mask is not None:
@@ -339,7 +339,7 @@ def _step_by_step(call, layer, plan, flat, tape, geometry, start, stack, out, ou
 
 
 def _add_product(call, h, row, flat, block, z, width, rows, hidden):
-    """Add h W^T to the planes of a block."""
+    """Add h W^T to the gates of a block."""
     with call.arena.lent():
         product(
             call.arena, h, (row, 1), flat.part(block.place), (1, hidden), z.part(block.first * hidden), width,
@@ -355,18 +355,18 @@ def _run_backward(
 ):
     cell, hidden = layer.cell, layer.hidden_size
     samples, rows = geometry.samples, geometry.rows
-    dunits = call.zeros(samples * len(cell.units) * hidden)
+    ddiagonal = call.zeros(samples * len(cell.diagonal) * hidden)
     dy = None if dy is None else dy.values.part(plan.column)
-    arguments = call, layer, plan, flat, tape, dy, dy_row, geometry, ends, ends_stride, dunits, dstart, stack
+    arguments = call, layer, plan, flat, tape, dy, dy_row, geometry, ends, ends_stride, ddiagonal, dstart, stack
     held = _held(plan, hidden, call.dtype)
     if held:
         _all_steps_back(*arguments, held)
     else:
         _step_by_step_back(*arguments)
-    dz, width = tape.z, len(cell.planes) * hidden
+    dz, width = tape.z, len(cell.preactivations) * hidden
     if not geometry.full:
         moves.clear_rows(*grid_of(samples, width), geometry.lengths, dz, geometry.steps, samples, width)
-    _weight_gradients(call, layer, plan, tape, geometry, dz, dunits, gradient)
+    _weight_gradients(call, layer, plan, tape, geometry, dz, ddiagonal, gradient)
     if not need_dx:
         return dx
     add = dx is not None
@@ -381,26 +381,28 @@ def _run_backward(
 
 
 def _all_steps_back(
-    call, layer, plan, flat, tape, dy, dy_row, geometry, ends, ends_stride, dunits, dstart, stack, held
+    call, layer, plan, flat, tape, dy, dy_row, geometry, ends, ends_stride, ddiagonal, dstart, stack, held
 ):
     cell, hidden = layer.cell, layer.hidden_size
-    planes, columns, samples = len(cell.planes), plan.recurrent.count * hidden, geometry.samples
+    z_count, columns, samples = len(cell.preactivations), plan.recurrent.count * hidden, geometry.samples
     blocks, threads, together = _grid(plan, hidden, samples)
-    wide = max(planes * hidden, (planes - 1) * hidden + held)
+    wide = max(z_count * hidden, (z_count - 1) * hidden + held)
     kept.backward[held](
         blocks, threads, cell, tape.z, flat.part(plan.recurrent.place), ends, ends_stride, geometry.order, geometry.lengths,
-        tape.states, tape.saved, flat.part(plan.units), tape.mask, dy, dy_row, dunits, dstart, stack, samples, geometry.steps,
-        hidden, planes, plan.recurrent.first, columns, len(cell.states), len(cell.saved), len(cell.units), together,
+        tape.states, tape.saved, flat.part(plan.diagonal), tape.mask, dy, dy_row, ddiagonal, dstart, stack, samples, geometry.steps,
+        hidden, z_count, plan.recurrent.first, columns, len(cell.states), len(cell.saved), len(cell.diagonal), together,
         int(plan.reverse), int(ends is not None), int(tape.mask is not None), int(dy is not None),
         dynamic=together * (wide + columns + len(cell.states) * hidden),
     )  # fmt: skip
 
 
-def _step_by_step_back(call, layer, plan, flat, tape, dy, dy_row, geometry, ends, ends_stride, dunits, dstart, stack):
+def _step_by_step_back(
+    call, layer, plan, flat, tape, dy, dy_row, geometry, ends, ends_stride, ddiagonal, dstart, stack
+):
     cell, hidden = layer.cell, layer.hidden_size
-    steps, samples, planes, count = geometry.steps, geometry.samples, len(cell.planes), len(cell.states)
-    units, reverse = flat.part(plan.units), int(plan.reverse)
-    width = planes * hidden
+    steps, samples, z_count, count = geometry.steps, geometry.samples, len(cell.preactivations), len(cell.states)
+    diagonal, reverse = flat.part(plan.diagonal), int(plan.reverse)
+    width = z_count * hidden
     dstates = call.zeros(samples * count * hidden)
     both = blocks_for(samples * hidden), THREADS
     if ends is not None:
@@ -408,8 +410,9 @@ def _step_by_step_back(call, layer, plan, flat, tape, dy, dy_row, geometry, ends
 
     def pointwise(first, number, rows):
         kernels.backward_steps(
-            *grid_of(rows, hidden), cell, tape.z, tape.states, tape.saved, units, dy, dy_row, dstates, dunits, geometry.lengths,
-            samples, hidden, planes, count, len(cell.saved), len(cell.units), first, number, reverse, rows, int(dy is not None),
+            *grid_of(rows, hidden), cell, tape.z, tape.states, tape.saved, diagonal, dy, dy_row, dstates, ddiagonal,
+            geometry.lengths, samples, hidden, z_count, count, len(cell.saved), len(cell.diagonal), first,
+            number, reverse, rows, int(dy is not None),
         )  # fmt: skip
 
     if plan.recurrent is None:
@@ -427,8 +430,8 @@ def _step_by_step_back(call, layer, plan, flat, tape, dy, dy_row, geometry, ends
                 if tape.mask is not None:
                     kernels.mask_rows(*grid_of(rows, hidden), scratch, hidden, tape.mask, scratch, hidden, rows, hidden)
                 kernels.inner_backward(
-                    *grid_of(rows, hidden), cell, tape.z, tape.states, tape.inner_saved, units, scratch, dstates, dunits, t,
-                    samples, hidden, planes, count, len(cell.inner_saved), len(cell.units), reverse, rows,
+                    *grid_of(rows, hidden), cell, tape.z, tape.states, tape.inner_saved, diagonal, scratch, dstates, ddiagonal, t,
+                    samples, hidden, z_count, count, len(cell.inner_saved), len(cell.diagonal), reverse, rows,
                 )  # fmt: skip
             if tape.mask is None:
                 _product_back(call, z, width, flat, plan.recurrent, dstates, count * hidden, rows, hidden, add=True)
@@ -439,7 +442,7 @@ def _step_by_step_back(call, layer, plan, flat, tape, dy, dy_row, geometry, ends
 
 
 def _product_back(call, z, width, flat, block, result, result_row, rows, hidden, *, add):
-    """Set `result` to dz W of the planes of a block, or add it."""
+    """Set `result` to dz W of the gates of a block, or add it."""
     with call.arena.lent():
         product(
             call.arena, z.part(block.first * hidden), (width, 1), flat.part(block.place), (hidden, 1), result, result_row,
@@ -447,10 +450,10 @@ def _product_back(call, z, width, flat, block, result, result_row, rows, hidden,
         )  # fmt: skip
 
 
-def _weight_gradients(call, layer, plan, tape, geometry, dz, dunits, gradient):
+def _weight_gradients(call, layer, plan, tape, geometry, dz, ddiagonal, gradient):
     cell, hidden, rows, x = layer.cell, layer.hidden_size, geometry.rows, tape.x
-    planes, samples = len(cell.planes), geometry.samples
-    width = planes * hidden
+    z_count, samples = len(cell.preactivations), geometry.samples
+    width = z_count * hidden
 
     def of_block(block, values, row, columns):
         product(
@@ -483,9 +486,9 @@ def _weight_gradients(call, layer, plan, tape, geometry, dz, dunits, gradient):
     if plan.inner is not None:
         of_block(plan.inner, tape.inner, hidden, hidden)
     sums = column_sums(call.arena, dz, width, rows, width)
-    kernels.spread_bias(blocks_for(width), THREADS, sums, plan.places, planes, hidden, gradient)
-    if cell.units:
-        count = len(cell.units) * hidden
-        column_sums(call.arena, dunits, count, samples, count, result=gradient.part(plan.units, count))
+    kernels.spread_bias(blocks_for(width), THREADS, sums, plan.places, z_count, hidden, gradient)
+    if cell.diagonal:
+        count = len(cell.diagonal) * hidden
+        column_sums(call.arena, ddiagonal, count, samples, count, result=gradient.part(plan.diagonal, count))
     for at, size in plan.unused:
         moves.fill(gradient.part(at, size), 0.0)

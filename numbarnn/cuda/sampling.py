@@ -12,12 +12,12 @@ def pack(network) -> kernels.Packed:
     below_name, name, dense_name = network.names
     params, cell = network.params, layer.cell
     runs = layer.runs(network.signals[1])
-    units = [params.offsets[f"{name}.weight_{cell.units[0]}{run.suffix}"] if cell.units else 0 for run in runs]
+    diagonal = [params.offsets[f"{name}.weight_{cell.diagonal[0]}{run.suffix}"] if cell.diagonal else 0 for run in runs]
     embedding = None
     if hasattr(below, "features"):
         embedding = params.offsets[f"{below_name}.weight"], below.features
     return kernels.pack(
-        network.engine.weights(), [layer.places(params, f"{name}.", run) for run in runs], units, len(cell.units),
+        network.engine.weights(), [layer.places(params, f"{name}.", run) for run in runs], diagonal, len(cell.diagonal),
         *layer._ranges(), layer.hidden_size,
         (params.offsets[f"{dense_name}.weight"], params.offsets.get(f"{dense_name}.bias", -1)), dense.size, embedding,
     )  # fmt: skip

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn import cells, inputs
+from numbarnn import inputs
 from numbarnn.batch import Layout, Rows
+from numbarnn.cells import contract
 from numbarnn.errors import ShapeError
 from numbarnn.layers import Recurrent
 from numbarnn.network import Network
@@ -169,7 +170,7 @@ def _chains(model, call, layer, number, tapes, layout):
         before, after = slots if reverse else slots[::-1]
         cell = layer.cell
         saved = {name: array(kept.saved[:, k]) for k, name in enumerate(cell.saved)}
-        if cells.two_phases(cell):
+        if contract.has_inner(cell):
             saved |= {name: array(kept.inner_saved[:, k]) for k, name in enumerate(cell.inner_saved)}
             saved |= {name: array(kept.inner) for name in cell.inner}
         yield Chain(

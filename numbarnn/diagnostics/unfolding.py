@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn import cells, inputs
+from numbarnn.cells import contract
 from numbarnn.cells.activation import ACTIVATIONS
 from numbarnn.diagnostics import tape
 from numbarnn.errors import ShapeError
@@ -211,7 +212,7 @@ def _check_form(net):
         and first.state_names
         and first.num_layers * first.directions == 1
         and first.return_sequences
-        and cells.hidden_planes(first.cell)
+        and contract.used_hidden_rows(first.cell)
     ):
         raise ValueError(
             "unfold needs a recurrent layer with a recurrent product, of one level and direction and return_sequences=True, and a "

@@ -7,10 +7,10 @@ T    time steps
 N    batch: samples
 C    inputs: features of a step, or size of the vocabulary of tokens
 H    hidden units
-G    gates: planes of pre-activations of a cell
+G    gates: preactivations of pre-activations of a cell
 S    states of a cell; state 0 is the one that recurs and is the output
 K    values a cell saves for its backward step
-U    per-unit weights of a cell
+U    diagonal weights of a cell
 V    classes: columns of a dense layer
 W    columns of one panel (`numbarnn.kernels.cpu.simd.panel_width`)
 ===  =========================================================================
@@ -28,8 +28,8 @@ states     (S, T + 1, N, Hp)     slot t holds the states before step t (forward)
                                  no tape is kept, two slots serve all steps and the outputs are written to rows
 saved      (T or 1, K, N, Hp)    what the backward step needs; one slot, overwritten, when nothing is kept
 inner      (T or 1, N, Hp)       what the second product of a cell of two phases sees
-planes     (G, N, Hp)            pre-activations of the current step, scratch
-dplanes    (T, G, N, Hp)         gradients of the pre-activations, read by the weight gradients
+preactivations     (G, N, Hp)            pre-activations of the current step, scratch
+dpreactivations    (T, G, N, Hp)         gradients of the pre-activations, read by the weight gradients
 dstates    (S, N, Hp)            gradient of the final states on entry, of the initial states on exit
 =========  ====================  ===============================================================================
 

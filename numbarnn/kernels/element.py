@@ -13,7 +13,7 @@ but LSTM's forward driver takes 5.9 s to compile instead of 2.0 s.
 
 The scalar functions take and return *tuples of scalars* and never see an array. `load` and `store` move those tuples:
 they turn (array, offset, plane stride, element) into a tuple with one scalar a plane, whose length follows from the
-record's type (``len(cell.planes)`` and so on), as straight-line loads without bounds or sign checks.
+record's type (``len(cell.preactivations)`` and so on), as straight-line loads without bounds or sign checks.
 """
 
 from numba.core import types
@@ -25,43 +25,43 @@ def record_class(record_type):
     return record_type.instance_class if isinstance(record_type, types.BaseNamedTuple) else None
 
 
-def cell_forward(cell, planes, states, units):
-    """Call ``cell.forward``: (planes, previous states, unit weights) -> (next states, saved)."""
-    return type(cell).forward(cell, planes, states, units)
+def cell_forward(cell, preactivations, states, diagonal):
+    """Call ``cell.forward``: (preactivations, previous states, unit weights) -> (next states, saved)."""
+    return type(cell).forward(cell, preactivations, states, diagonal)
 
 
-def cell_backward(cell, saved, states, units, after, gradients):
+def cell_backward(cell, saved, states, diagonal, after, gradients):
     """Call ``cell.backward``: its docstring is the contract in `numbarnn.cells`."""
-    return type(cell).backward(cell, saved, states, units, after, gradients)
+    return type(cell).backward(cell, saved, states, diagonal, after, gradients)
 
 
-def cell_inner_forward(cell, planes, states, units):
-    """Call ``cell.inner_forward``: (planes, previous states, unit weights) -> (inner, kept)."""
-    return type(cell).inner_forward(cell, planes, states, units)
+def cell_inner_forward(cell, preactivations, states, diagonal):
+    """Call ``cell.inner_forward``: (preactivations, previous states, unit weights) -> (inner, kept)."""
+    return type(cell).inner_forward(cell, preactivations, states, diagonal)
 
 
-def cell_inner_backward(cell, inner_saved, states, units, dinner):
+def cell_inner_backward(cell, inner_saved, states, diagonal, dinner):
     """Call ``cell.inner_backward``: its docstring is the contract in `numbarnn.cells`."""
-    return type(cell).inner_backward(cell, inner_saved, states, units, dinner)
+    return type(cell).inner_backward(cell, inner_saved, states, diagonal, dinner)
 
 
 @overload(cell_forward, jit_options={"forceinline": True})
-def _cell_forward(cell, planes, states, units):
+def _cell_forward(cell, preactivations, states, diagonal):
     return getattr(record_class(cell), "forward", None)
 
 
 @overload(cell_backward, jit_options={"forceinline": True})
-def _cell_backward(cell, saved, states, units, after, gradients):
+def _cell_backward(cell, saved, states, diagonal, after, gradients):
     return getattr(record_class(cell), "backward", None)
 
 
 @overload(cell_inner_forward, jit_options={"forceinline": True})
-def _cell_inner_forward(cell, planes, states, units):
+def _cell_inner_forward(cell, preactivations, states, diagonal):
     return getattr(record_class(cell), "inner_forward", None)
 
 
 @overload(cell_inner_backward, jit_options={"forceinline": True})
-def _cell_inner_backward(cell, inner_saved, states, units, dinner):
+def _cell_inner_backward(cell, inner_saved, states, diagonal, dinner):
     return getattr(record_class(cell), "inner_backward", None)
 
 
@@ -78,7 +78,7 @@ def _address(context, builder, array_type, array, at, stride, element, plane):
 
 @intrinsic(prefer_literal=True)
 def load(typingctx, cell, role, array, at, stride, element):
-    """Return the tuple of ``array.flat[at + i * stride + element]`` for the record's `role`: its planes, states ..."""
+    """Return the tuple of ``array.flat[at + i * stride + element]`` for the record's `role`: its preactivations, states ..."""
     if not isinstance(role, types.StringLiteral):
         return None
     count = _length(cell, role)

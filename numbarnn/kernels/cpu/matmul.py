@@ -54,10 +54,10 @@ def pack_forward(weights, places, outputs, inputs, recurrents, packed, bias, fir
     """Pack the weights of z[g, j] = x . W_ih[g, j] + h . W_hh[g, j] + b[g, j] for the panels [first, last), biases added up.
 
     weights  in, 1-D: the flat parameters
-    places   in, (planes, 4): where a plane's rows of W_ih (outputs, inputs) and W_hh (outputs, recurrents) begin in `weights`,
+    places   in, (G, 4): where a gate's rows of W_ih (outputs, inputs) and W_hh (outputs, recurrents) begin in `weights`,
              and its two biases; -1: nowhere
-    packed   out: (planes * Op / W, inputs + recurrents, W); rows of a product that a plane does not take are left as they are
-    bias     out: (planes * Op,)
+    packed   out: (G * Op / W, inputs + recurrents, W); rows of a product that a gate does not take are left as they are
+    bias     out: (G * Op,)
     """
     w = panel_of(packed)
     panels = (outputs + w - 1) // w
@@ -95,10 +95,10 @@ def _transpose(weights, at, length, columns, packed, to):
 
 @jit
 def pack_backward(weights, places, side, outputs, inputs, packed, first, last):
-    """Pack the weights of dx[c] = sum over planes and j of dz[g, j] W[g, j, c] for the panels [first, last) of c.
+    """Pack the weights of dx[c] = sum over gates g and j of dz[g, j] W[g, j, c] for the panels [first, last) of c.
 
-    places : (planes, 4) as in `pack_forward`, only the planes that x enters; side : 0 for W_ih, 1 for W_hh;
-    packed : out, (Ip / W, planes * outputs, W).
+    places : (G, 4) as in `pack_forward`, only those of gates that x enters; side : 0 for W_ih, 1 for W_hh;
+    packed : out, (Ip / W, G * outputs, W).
     """
     w = panel_of(packed)
     high = places.shape[0] * outputs
@@ -290,8 +290,8 @@ def _add_rows(a, at, rows, sums, to):
 @jit
 def weight_gradient(
     table,
-    x, x_row, inputs, input_planes,
-    h, h_at, h_row, units, recurrent_planes,
+    x, x_row, inputs, from_input,
+    h, h_at, h_row, units, from_hidden,
     d, d_plane, d_row, d_step, outputs,
     active, batch, gathered, sums,
     gradient, places, first, last,
@@ -300,19 +300,19 @@ def weight_gradient(
 
     The products are ``z[t, n, g, j] = x[t, n] . W_ih[g, j] + h[t, n] . W_hh[g, j] + b[g, j]``; the gradients are the
     sums over all running (t, n) of ``d[t, n, g, j] * x[t, n, c]`` and so on, in blocks of SPAN rows in the order of
-    (t, n), each block summed from zero. A dense layer has one plane and no h.
+    (t, n), each block summed from zero. A dense layer has one gate and no h.
 
     table             (tiles,) addresses of the tiles
     x                 in, 1-D: row (t, n) at ``(t * N + n) * x_row``, `inputs` columns (0 for tokens: see `tokens.token_gradient`)
-    input_planes      (first, last) of the planes that x enters
+    from_input      (first, last) of the gates that x enters
     h                 in, 1-D: row (t, n) at ``h_at + (t * N + n) * h_row``, `units` columns
-    recurrent_planes  (first, last) of the planes that h enters
-    d                 in, 1-D: plane g of row (t, n) at ``g * d_plane + t * d_step + n * d_row``, `outputs` columns
+    from_hidden  (first, last) of the gates that h enters
+    d                 in, 1-D: gate g of row (t, n) at ``g * d_plane + t * d_step + n * d_row``, `outputs` columns
     active            (T,) running rows of each step
     gathered          scratch of this thread, (Cp + Hp + 2 W) * SPAN
     sums              scratch shared by the threads, (panels, Cp + Hp + CHAINS, W)
     gradient          out, 1-D: the flat gradient of all parameters, with W_ih and W_hh as (rows, columns)
-    places            (planes, 4) where in `gradient` a plane's rows of W_ih and W_hh begin, and its two biases; -1: nowhere
+    places            (G, 4) where in `gradient` a gate's rows of W_ih and W_hh begin, and its two biases; -1: nowhere
     """
     w = panel_of(d)
     tallest, paired, _ = tile_limits()
@@ -333,9 +333,9 @@ def weight_gradient(
             side = 2 if paired == tallest and p + 1 < last and column + w < panels * w else 1
             k = _gather(d, g * d_plane + column, d_row, d_step, side, active, t, n, gathered, d_to)
             to = p * high * w
-            if input_planes[0] <= g and g < input_planes[1]:
+            if from_input[0] <= g and g < from_input[1]:
                 _transposed_product(table, side, gathered, ZERO, inputs, k, gathered, d_to, sums, to, high * w)
-            if recurrent_planes[0] <= g and g < recurrent_planes[1]:
+            if from_hidden[0] <= g and g < from_hidden[1]:
                 at = to + x_panels * w * w
                 _transposed_product(table, side, gathered, h_to, units, k, gathered, d_to, sums, at, high * w)
             for i in range(side):

@@ -26,26 +26,26 @@ from numbarnn.kernels.element import added, cell_backward, cell_forward, load, s
 
 @jit
 def forward(
-    cell, table, input_planes, recurrent_planes, inputs, recurrents, reverse,
+    cell, table, from_input, from_hidden, inputs, recurrents, reverse,
     x, x_step, x_row, tokens, token_rows,
-    packed, bias, units, mask,
-    lengths, active, start, states, saved, planes, operand, out, out_at, out_step, out_row, hidden, final, lo, hi,
+    packed, bias, diagonal, mask,
+    lengths, active, start, states, saved, preactivations, operand, out, out_at, out_step, out_row, hidden, final, lo, hi,
 ):  # fmt: skip
     """Run the samples lo <= n < hi through all steps.
 
     cell                  record; selects the scalar functions
-    input_planes          (first, last) of the planes that x enters; `recurrent_planes`: that h enters
+    from_input          (first, last) of the pre-activations that x enters; `from_hidden`: that h enters
     inputs, recurrents    extents of the two products: C or 0, and H or 0
     x, x_step, x_row      in, 1-D: row (t, n) at ``t * x_step + n * x_row``, `inputs` columns; or else
     tokens, token_rows    in: (T * N,) token of every row, and (C, G * Hp) the row that each adds, bias included (empty: no tokens)
     packed                in: (G * Hp / W, inputs + recurrents, W) panels of W_ih above W_hh
     bias                  in: (G * Hp,)
-    units                 in: (U, N, Hp) per-unit weights, repeated for every sample
+    diagonal              in: (U, N, Hp) diagonal weights, repeated for every sample
     mask                  in: (N, Hp) factors of h on its way into the recurrent product, or empty
     lengths, active       in: (N,) falling, and (T,) samples still running
     start, final          in and out: (S, N, Hp) states before the first and after the last step of each sample
     states, saved         out, see `numbarnn.kernels`; without a tape two slots used in turn, and one
-    planes                scratch (G, N, Hp)
+    preactivations        scratch (G, N, Hp)
     operand               out: (T, N, Hp) masked h of each step, or empty
     out                   out, 1-D: `hidden` columns of row (t, n) at ``out_at + t * out_step + n * out_row``, zero past the
                           sample's length; or empty
@@ -55,7 +55,7 @@ def forward(
     history = states.shape[1] * plane
     slots = slots_of(states, steps)
     tape = saved.shape[1] * plane if saved.shape[0] > 1 else ZERO
-    h, z, kept_values = states.reshape(-1), planes.reshape(-1), saved.reshape(-1)
+    h, z, kept_values = states.reshape(-1), preactivations.reshape(-1), saved.reshape(-1)
     masked = operand.reshape(-1)
     first = lo * width
     begin(start, lengths, reverse, slots, h, history, plane, lo, hi)
@@ -76,14 +76,14 @@ def forward(
             h_from, h_at = masked, t * plane
             mask_rows(mask, h, before, masked, h_at, lo, rows)
         add_products(
-            table, input_planes, recurrent_planes, inputs, recurrents,
+            table, from_input, from_hidden, inputs, recurrents,
             x, t * x_step, x_row, tokens, token_rows, packed, bias, h_from, h_at,
-            planes.shape[0], batch, width, t, z, lo, rows,
+            preactivations.shape[0], batch, width, t, z, lo, rows,
         )  # fmt: skip
         for e in range(rows * width):
-            gates = load(cell, "planes", z, first, plane, e)
+            gates = load(cell, "preactivations", z, first, plane, e)
             previous = load(cell, "states", h, before + first, history, e)
-            weights = load(cell, "units", units, first, plane, e)
+            weights = load(cell, "diagonal", diagonal, first, plane, e)
             following, kept = cell_forward(cell, gates, previous, weights)
             store(cell, "states", h, after + first, history, e, following)
             store(cell, "saved", kept_values, t * tape + first, plane, e, kept)
@@ -95,29 +95,29 @@ def forward(
 
 @jit
 def backward(
-    cell, table, input_planes, recurrent_planes, hidden, reverse,
-    packed_h, packed_x, units, mask,
+    cell, table, from_input, from_hidden, hidden, reverse,
+    packed_h, packed_x, diagonal, mask,
     active, states, saved, dy, dy_at, dy_row, zeros,
-    dstates, dplanes, product, dx, dx_row, add_to_dx, dunits, lo, hi,
+    dstates, dpreactivations, product, dx, dx_row, add_to_dx, ddiagonal, lo, hi,
 ):  # fmt: skip
     """Back-propagate through all steps of the samples lo <= n < hi.
 
-    packed_h, packed_x    in: panels of W_hh (rows: planes and units, columns: h) and of W_ih (columns: x)
-    units, mask           in, as in `forward`
+    packed_h, packed_x    in: panels of W_hh (rows: gates and units, columns: h) and of W_ih (columns: x)
+    diagonal, mask        in, as in `forward`
     active, states, saved in, from `forward` with a tape
     dy, dy_at, dy_row     in, 1-D: gradient of the output, row (t, n) at ``dy_at + (t * N + n) * dy_row``, or empty
     zeros                 in: (Cp,) zeros
     dstates               in and out: (S, N, Hp) gradient of the final states, then of the initial states
-    dplanes               out: (T, G, N, Hp)
+    dpreactivations       out: (T, G, N, Hp)
     product               scratch (N, Hp) under a mask, or empty
     dx, dx_row            out, 1-D: (T * N, dx_row), or empty; `add_to_dx`: added to what is there (the other direction's)
-    dunits                in and out: (U, N, Hp) gradient of the per-unit weights, summed over the steps of each sample
+    ddiagonal                in and out: (U, N, Hp) gradient of the diagonal weights, summed over the steps of each sample
     """
     steps, batch, width = states.shape[1] - 1, states.shape[2], states.shape[3]
     plane = batch * width
-    history, tape, step = states.shape[1] * plane, saved.shape[1] * plane, dplanes.shape[1] * plane
-    h, kept_values, dz, dh = states.reshape(-1), saved.reshape(-1), dplanes.reshape(-1), dstates.reshape(-1)
-    dw, scratch = dunits.reshape(-1), product.reshape(-1)
+    history, tape, step = states.shape[1] * plane, saved.shape[1] * plane, dpreactivations.shape[1] * plane
+    h, kept_values, dz, dh = states.reshape(-1), saved.reshape(-1), dpreactivations.reshape(-1), dstates.reshape(-1)
+    dw, scratch = ddiagonal.reshape(-1), product.reshape(-1)
     first = lo * width
 
     for i in range(steps):
@@ -133,22 +133,22 @@ def backward(
         for e in range(rows * width):
             kept = load(cell, "saved", kept_values, t * tape + first, plane, e)
             previous = load(cell, "states", h, before + first, history, e)
-            weights = load(cell, "units", units, first, plane, e)
+            weights = load(cell, "diagonal", diagonal, first, plane, e)
             following = load(cell, "states", h, after + first, history, e)
             gradients = load(cell, "states", dh, first, plane, e)
-            so_far = load(cell, "units", dw, first, plane, e)
+            so_far = load(cell, "diagonal", dw, first, plane, e)
             dgates, dprevious, dweights = cell_backward(cell, kept, previous, weights, following, gradients)
-            store(cell, "planes", dz, t * step + first, plane, e, dgates)
+            store(cell, "preactivations", dz, t * step + first, plane, e, dgates)
             store(cell, "states", dh, first, plane, e, dprevious)
-            store(cell, "units", dw, first, plane, e, added(so_far, dweights))
+            store(cell, "diagonal", dw, first, plane, e, added(so_far, dweights))
 
         at = t * step + first
-        if recurrent_planes[1] > recurrent_planes[0]:
+        if from_hidden[1] > from_hidden[0]:
             recurrent_gradient(
-                table, recurrent_planes, hidden, width, plane, dz, at, packed_h, zeros, mask, scratch, dh, lo, rows
+                table, from_hidden, hidden, width, plane, dz, at, packed_h, zeros, mask, scratch, dh, lo, rows
             )
         if dx.size > 0:
             input_gradient(
-                table, input_planes, hidden, width, plane, dz, at, packed_x, zeros,
+                table, from_input, hidden, width, plane, dz, at, packed_x, zeros,
                 dx, dx_row, add_to_dx, t * batch + lo, rows,
             )  # fmt: skip

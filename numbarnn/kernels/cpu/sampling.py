@@ -10,14 +10,14 @@ from numbarnn.kernels.philox import philox
 from numbarnn.kernels.scalar import exp
 
 # Columns of `places`: where a layer's panels, biases (token rows in the first layer, unless it has an embedding below) and
-# per-unit weights begin. Of the dense layer, whose row is the last, the third entry is where the embedding begins.
-PANELS, BIAS, UNITS = 0, 1, 2
+# diagonal weights begin. Of the dense layer, whose row is the last, the third entry is where the embedding begins.
+PANELS, BIAS, DIAGONAL = 0, 1, 2
 
 
 @jit
 def generate(
-    cell, table, input_planes, recurrent_planes, features, hidden, recurrents, weights, places, classes,
-    state, planes, logits, likely, prime, out, written, temperature, top_k, top_p, seed, position, stop, never,
+    cell, table, from_input, from_hidden, features, hidden, recurrents, weights, places, classes,
+    state, preactivations, logits, likely, prime, out, written, temperature, top_k, top_p, seed, position, stop, never,
 ):  # fmt: skip
     """Feed the tokens of `prime`, then sample into `out[written:]` until it is full or ends with `stop`.
 
@@ -29,7 +29,7 @@ def generate(
     weights       in, 1-D: packed weights of all layers and of the dense layer, and the embedding (classes, features)
     places        in, (layers + 1, 3): where each begins, see above; the last row is the dense layer's
     state         in and out: (layers, S, Hp)
-    planes        scratch (G, Hp); likely : scratch (classes,) int64
+    preactivations        scratch (G, Hp); likely : scratch (classes,) int64
     logits        in and out: (Vp,) what the model says of the next token; where `prime` is empty, it stems from the call before
     temperature   divides the logits; 0 takes the largest
     top_k, top_p  0 and 1.0 leave all tokens; else the k likeliest, then the fewest of those that have probability p
@@ -39,7 +39,7 @@ def generate(
     layers, width = state.shape[0], state.shape[2]
     w = panel_of(weights)
     plane = state.shape[1] * width
-    h, z = state.reshape(-1), planes.reshape(-1)
+    h, z = state.reshape(-1), preactivations.reshape(-1)
     first = written
     for i in range(prime.size + out.size - first):
         if i < prime.size:
@@ -59,12 +59,12 @@ def generate(
         for layer in range(layers):
             inputs, x, x_at, start = hidden, h, (layer - 1) * plane, places[layer, BIAS]
             if layer == 0:
-                inputs, x, x_at = features, weights, places[layers, UNITS] + token * features
+                inputs, x, x_at = features, weights, places[layers, DIAGONAL] + token * features
                 if features == 0:
-                    start += token * planes.size
-            for g in range(planes.shape[0]):
-                x_length = inputs if input_planes[0] <= g and g < input_planes[1] else ZERO
-                h_length = recurrents if recurrent_planes[0] <= g and g < recurrent_planes[1] else ZERO
+                    start += token * preactivations.size
+            for g in range(preactivations.shape[0]):
+                x_length = inputs if from_input[0] <= g and g < from_input[1] else ZERO
+                h_length = recurrents if from_hidden[0] <= g and g < from_hidden[1] else ZERO
                 multiply(
                     table, weights, start + g * width, ZERO,
                     x, x_at, ZERO, x_length, ONE, ZERO,
@@ -75,9 +75,9 @@ def generate(
                     z, g * width, ZERO,
                 )  # fmt: skip
             for e in range(width):
-                gates = load(cell, "planes", z, 0, width, e)
+                gates = load(cell, "preactivations", z, 0, width, e)
                 previous = load(cell, "states", h, layer * plane, width, e)
-                own = load(cell, "units", weights, places[layer, UNITS], width, e)
+                own = load(cell, "diagonal", weights, places[layer, DIAGONAL], width, e)
                 following, _ = cell_forward(cell, gates, previous, own)
                 store(cell, "states", h, layer * plane, width, e, following)
         multiply(

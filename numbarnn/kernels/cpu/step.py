@@ -5,7 +5,7 @@ there are and where their numbers lie: so a call takes few arguments, allocates 
 same compiled code. Only the types of the cells select code.
 
 The operations of a step and their order are those of the layers' forward pass, so the results are equal to the bit.
-Adjacent planes of a cell that take the same operands are one product here: a tile of one row is fast if it is wide.
+Adjacent pre-activations of a cell that take the same operands are one product here: a tile of one row is fast if it is wide.
 
 ``program``, int64::
 
@@ -63,9 +63,9 @@ class Cell(NamedTuple):
     """One step of one recurrent layer.
 
     ``cell`` is the place of its record among the model's; ``token_row`` the distance between the rows of two tokens at
-    ``bias_at``, 0 without tokens; ``inner_at`` the scratch place of the inner value of a cell of two phases, whose second
-    product enters ``inner_count`` planes from ``inner_plane`` on. After the fields come ``groups`` times four numbers: the
-    first of some adjacent planes, how many, and how many values of x and of h enter them.
+    ``bias_at``, 0 without tokens; ``inner_at`` the scratch place of the inner value of a cell with a second product, whose second
+    product enters ``inner_count`` pre-activations from ``inner_plane`` on. After the fields come ``groups`` times four numbers: the
+    first of some adjacent pre-activations, how many, and how many values of x and of h enter them.
     """
 
     cell: int
@@ -77,7 +77,7 @@ class Cell(NamedTuple):
     panels_at: int
     bias_at: int
     token_row: int
-    units_at: int
+    diagonal_at: int
     z_at: int
     inner_at: int
     inner_plane: int
@@ -344,7 +344,7 @@ def _one_layer(cell, program, at, weights, state, token):
         w = panel_of(state)
         x_at, inputs, h_at, recurrents = program[at + 1], program[at + 2], program[at + 3], program[at + 4]
         width, panels_at, bias_at = program[at + 5], program[at + 6], program[at + 7]
-        units_at, z_at, groups = program[at + 9], program[at + 10], program[at + CELL_FIELDS - 1]
+        diagonal_at, z_at, groups = program[at + 9], program[at + 10], program[at + CELL_FIELDS - 1]
         length = inputs + recurrents
         bias_at += token * program[at + 8]
         for i in range(groups):
@@ -363,9 +363,9 @@ def _one_layer(cell, program, at, weights, state, token):
             )  # fmt: skip
         _second(cell, program, at, weights, state)
         for e in range(width):
-            gates = load(cell, "planes", state, z_at, width, e)
+            gates = load(cell, "preactivations", state, z_at, width, e)
             previous = load(cell, "states", state, h_at, width, e)
-            own = load(cell, "units", weights, units_at, width, e)
+            own = load(cell, "diagonal", weights, diagonal_at, width, e)
             following, _ = cell_forward(cell, gates, previous, own)
             store(cell, "states", state, h_at, width, e, following)
 
@@ -373,7 +373,7 @@ def _one_layer(cell, program, at, weights, state, token):
 
 
 def _second(cell, program, at, weights, state):
-    """Make the inner value of a cell of two phases, and add its product to the planes it enters."""
+    """Make the inner value of a cell with a second product, and add its product to the pre-activations it enters."""
 
 
 @overload(_second)
@@ -386,13 +386,13 @@ def _second_phase(cell, program, at, weights, state):
         inputs, h_at, recurrents, width, panels_at = (
             program[at + 2], program[at + 3], program[at + 4], program[at + 5], program[at + 6],
         )  # fmt: skip
-        units_at, z_at, inner_at = program[at + 9], program[at + 10], program[at + 11]
+        diagonal_at, z_at, inner_at = program[at + 9], program[at + 10], program[at + 11]
         plane, count = program[at + 12], program[at + 13]
         length = inputs + recurrents
         for e in range(width):
-            gates = load(cell, "planes", state, z_at, width, e)
+            gates = load(cell, "preactivations", state, z_at, width, e)
             previous = load(cell, "states", state, h_at, width, e)
-            own = load(cell, "units", weights, units_at, width, e)
+            own = load(cell, "diagonal", weights, diagonal_at, width, e)
             values, _ = cell_inner_forward(cell, gates, previous, own)
             store(cell, "inner", state, inner_at, width, e, values)
         multiply(

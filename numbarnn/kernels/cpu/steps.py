@@ -93,7 +93,7 @@ def add_output_gradient(dy, dy_at, dy_row, hidden, width, row, dh, lo, rows):
 
 @inlined
 def add_products(
-    table, input_planes, recurrent_planes, inputs, recurrents,
+    table, from_input, from_hidden, inputs, recurrents,
     x, x_at, x_row, tokens, token_rows, packed, bias, h, h_at,
     count, batch, width, t, z, lo, rows,
 ):  # fmt: skip
@@ -108,15 +108,15 @@ def add_products(
                 copy(token_rows, source + g * width, z, g * plane + n * width, width)
     g = ZERO
     while g < count:
-        has_x = input_planes[0] <= g and g < input_planes[1]
-        has_h = recurrent_planes[0] <= g and g < recurrent_planes[1]
-        # The planes of a single sample lie side by side: those of the same products are one product.
+        has_x = from_input[0] <= g and g < from_input[1]
+        has_h = from_hidden[0] <= g and g < from_hidden[1]
+        # The preactivations of a single sample lie side by side: those of the same products are one product.
         together = ONE
         if batch == 1:
             while (
                 g + together < count
-                and (input_planes[0] <= g + together and g + together < input_planes[1]) == has_x
-                and (recurrent_planes[0] <= g + together and g + together < recurrent_planes[1]) == has_h
+                and (from_input[0] <= g + together and g + together < from_input[1]) == has_x
+                and (from_hidden[0] <= g + together and g + together < from_hidden[1]) == has_h
             ):
                 together += 1
         x_length = inputs if has_x else ZERO
@@ -135,14 +135,14 @@ def add_products(
 
 @inlined
 def back_through(
-    table, planes, hidden, width, plane, dz, dz_at, packed, c0, c0_at, c0_row, c, at, c_row, rows,
+    table, preactivations, hidden, width, plane, dz, dz_at, packed, c0, c0_at, c0_row, c, at, c_row, rows,
 ):  # fmt: skip
-    """Set C = C0 + the gradients of some planes times the rows of weights that made them."""
+    """Set C = C0 + the gradients of some preactivations times the rows of weights that made them."""
     w = panel_of(c)
-    count = planes[1] - planes[0]
+    count = preactivations[1] - preactivations[0]
     multiply(
         table, c0, c0_at, c0_row,
-        dz, dz_at + planes[0] * plane, width, hidden, count, plane,
+        dz, dz_at + preactivations[0] * plane, width, hidden, count, plane,
         dz, ZERO, ZERO, ZERO,
         rows, c_row // w, packed, ZERO, count * hidden * w,
         c, at, c_row,
@@ -151,25 +151,25 @@ def back_through(
 
 @inlined
 def input_gradient(
-    table, input_planes, hidden, width, plane, dz, dz_at, packed_x, zeros, dx, dx_row, add_to_dx, row, rows
+    table, from_input, hidden, width, plane, dz, dz_at, packed_x, zeros, dx, dx_row, add_to_dx, row, rows
 ):
     """Set the gradient of x, or add to it, for `rows` rows from `row` on."""
     to = row * dx_row
     back_through(
-        table, input_planes, hidden, width, plane, dz, dz_at, packed_x,
+        table, from_input, hidden, width, plane, dz, dz_at, packed_x,
         dx if add_to_dx else zeros, to if add_to_dx else ZERO, dx_row if add_to_dx else ZERO, dx, to, dx_row, rows,
     )  # fmt: skip
 
 
 @inlined
 def recurrent_gradient(
-    table, recurrent_planes, hidden, width, plane, dz, dz_at, packed_h, zeros, mask, scratch, dh, lo, rows
+    table, from_hidden, hidden, width, plane, dz, dz_at, packed_h, zeros, mask, scratch, dh, lo, rows
 ):
     """Add to the gradient of h what passes through the recurrent product."""
     first = lo * width
     masks = mask.size > 0
     back_through(
-        table, recurrent_planes, hidden, width, plane, dz, dz_at, packed_h,
+        table, from_hidden, hidden, width, plane, dz, dz_at, packed_h,
         zeros if masks else dh, ZERO if masks else first, ZERO if masks else width,
         scratch if masks else dh, first, width, rows,
     )  # fmt: skip

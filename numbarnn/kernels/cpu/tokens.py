@@ -12,12 +12,12 @@ from numbarnn.kernels.cpu.simd import add_row, panel_of
 def pack_tokens(weights, places, outputs, size, bias, rows, first, last):
     """Make the rows that tokens [first, last) add to the pre-activations: rows[v, g, j] = W_ih[g, j, v] + bias[g, j].
 
-    weights, places : as in `matmul.pack_forward`; bias : (planes * Op,), in; rows : (size, planes * Op), out.
+    weights, places : as in `matmul.pack_forward`; bias : (preactivations * Op,), in; rows : (size, preactivations * Op), out.
     """
-    planes = places.shape[0]
-    width = bias.size // planes
+    preactivations = places.shape[0]
+    width = bias.size // preactivations
     for v in range(first, last):
-        for g in range(planes):
+        for g in range(preactivations):
             for j in range(width):
                 value = bias[g * width + j]
                 if j < outputs and places[g, 0] >= 0:

@@ -36,15 +36,15 @@ from numbarnn.kernels.element import (
 
 @jit
 def forward(
-    cell, table, input_planes, recurrent_planes, inputs, recurrents, reverse,
+    cell, table, from_input, from_hidden, inputs, recurrents, reverse,
     x, x_step, x_row, tokens, token_rows,
-    packed, bias, units, mask,
-    lengths, active, start, states, saved, planes, operand, out, out_at, out_step, out_row, hidden, final, lo, hi,
-    inner_planes, inner, inner_saved,
+    packed, bias, diagonal, mask,
+    lengths, active, start, states, saved, preactivations, operand, out, out_at, out_step, out_row, hidden, final, lo, hi,
+    from_inner, inner, inner_saved,
 ):  # fmt: skip
     """Run the samples lo <= n < hi through all steps; see `recurrent.forward`.
 
-    inner_planes   (first, last) of the planes that the second product enters
+    from_inner   (first, last) of the pre-activations that the second product enters
     inner          out: (T, N, Hp) what the second product saw, masked; (1, N, Hp) when no tape is kept
     inner_saved    out: (T or 1, K', N, Hp), like `saved`, what the first phase keeps
     """
@@ -56,7 +56,12 @@ def forward(
     tape = saved.shape[1] * plane if saved.shape[0] > 1 else ZERO
     inner_step = plane if inner.shape[0] > 1 else ZERO
     inner_tape = inner_saved.shape[1] * inner_step
-    h, z, kept_values, inner_kept = states.reshape(-1), planes.reshape(-1), saved.reshape(-1), inner_saved.reshape(-1)
+    h, z, kept_values, inner_kept = (
+        states.reshape(-1),
+        preactivations.reshape(-1),
+        saved.reshape(-1),
+        inner_saved.reshape(-1),
+    )
     masked, a = operand.reshape(-1), inner.reshape(-1)
     first, length = lo * width, inputs + recurrents
     begin(start, lengths, reverse, slots, h, history, plane, lo, hi)
@@ -77,21 +82,21 @@ def forward(
             h_from, h_at = masked, t * plane
             mask_rows(mask, h, before, masked, h_at, lo, rows)
         add_products(
-            table, input_planes, recurrent_planes, inputs, recurrents,
+            table, from_input, from_hidden, inputs, recurrents,
             x, t * x_step, x_row, tokens, token_rows, packed, bias, h_from, h_at,
-            planes.shape[0], batch, width, t, z, lo, rows,
+            preactivations.shape[0], batch, width, t, z, lo, rows,
         )  # fmt: skip
         inner_at = t * inner_step
         for e in range(rows * width):
-            gates = load(cell, "planes", z, first, plane, e)
+            gates = load(cell, "preactivations", z, first, plane, e)
             previous = load(cell, "states", h, before + first, history, e)
-            weights = load(cell, "units", units, first, plane, e)
+            weights = load(cell, "diagonal", diagonal, first, plane, e)
             values, kept = cell_inner_forward(cell, gates, previous, weights)
             store(cell, "inner", a, inner_at + first, plane, e, values)
             store(cell, "inner_saved", inner_kept, t * inner_tape + first, plane, e, kept)
         if mask.size > 0:
             mask_rows(mask, a, inner_at, a, inner_at, lo, rows)
-        for g in range(inner_planes[0], inner_planes[1]):
+        for g in range(from_inner[0], from_inner[1]):
             to = g * plane + first
             multiply(
                 table, z, to, width,
@@ -102,9 +107,9 @@ def forward(
                 z, to, width,
             )  # fmt: skip
         for e in range(rows * width):
-            gates = load(cell, "planes", z, first, plane, e)
+            gates = load(cell, "preactivations", z, first, plane, e)
             previous = load(cell, "states", h, before + first, history, e)
-            weights = load(cell, "units", units, first, plane, e)
+            weights = load(cell, "diagonal", diagonal, first, plane, e)
             following, kept = cell_forward(cell, gates, previous, weights)
             store(cell, "states", h, after + first, history, e, following)
             store(cell, "saved", kept_values, t * tape + first, plane, e, kept)
@@ -116,26 +121,26 @@ def forward(
 
 @jit
 def backward(
-    cell, table, input_planes, recurrent_planes, hidden, reverse,
-    packed_h, packed_x, units, mask,
+    cell, table, from_input, from_hidden, hidden, reverse,
+    packed_h, packed_x, diagonal, mask,
     active, states, saved, dy, dy_at, dy_row, zeros,
-    dstates, dplanes, product, dx, dx_row, add_to_dx, dunits, lo, hi,
-    inner_planes, packed_inner, inner_saved, dinner,
+    dstates, dpreactivations, product, dx, dx_row, add_to_dx, ddiagonal, lo, hi,
+    from_inner, packed_inner, inner_saved, dinner,
 ):  # fmt: skip
     """Back-propagate through all steps of the samples lo <= n < hi; see `recurrent.backward`.
 
-    inner_planes   (first, last) of the planes that the second product enters
+    from_inner   (first, last) of the pre-activations that the second product enters
     packed_inner   in: panels of the rows of W_hh that make them (columns: the inner value)
     inner_saved    in, from `forward` with a tape
     dinner         scratch (N, Hp)
     """
     steps, batch, width = states.shape[1] - 1, states.shape[2], states.shape[3]
     plane = batch * width
-    history, tape, step = states.shape[1] * plane, saved.shape[1] * plane, dplanes.shape[1] * plane
+    history, tape, step = states.shape[1] * plane, saved.shape[1] * plane, dpreactivations.shape[1] * plane
     inner_tape = inner_saved.shape[1] * plane
-    h, kept_values, dz, dh = states.reshape(-1), saved.reshape(-1), dplanes.reshape(-1), dstates.reshape(-1)
+    h, kept_values, dz, dh = states.reshape(-1), saved.reshape(-1), dpreactivations.reshape(-1), dstates.reshape(-1)
     inner_kept, da = inner_saved.reshape(-1), dinner.reshape(-1)
-    dw, scratch = dunits.reshape(-1), product.reshape(-1)
+    dw, scratch = ddiagonal.reshape(-1), product.reshape(-1)
     first = lo * width
 
     for i in range(steps):
@@ -152,16 +157,16 @@ def backward(
         for e in range(rows * width):
             kept = load(cell, "saved", kept_values, t * tape + first, plane, e)
             previous = load(cell, "states", h, before + first, history, e)
-            weights = load(cell, "units", units, first, plane, e)
+            weights = load(cell, "diagonal", diagonal, first, plane, e)
             following = load(cell, "states", h, after + first, history, e)
             gradients = load(cell, "states", dh, first, plane, e)
-            so_far = load(cell, "units", dw, first, plane, e)
+            so_far = load(cell, "diagonal", dw, first, plane, e)
             dgates, dprevious, dweights = cell_backward(cell, kept, previous, weights, following, gradients)
-            store(cell, "planes", dz, at, plane, e, dgates)
+            store(cell, "preactivations", dz, at, plane, e, dgates)
             store(cell, "states", dh, first, plane, e, dprevious)
-            store(cell, "units", dw, first, plane, e, added(so_far, dweights))
+            store(cell, "diagonal", dw, first, plane, e, added(so_far, dweights))
         back_through(
-            table, inner_planes, hidden, width, plane, dz, at, packed_inner,
+            table, from_inner, hidden, width, plane, dz, at, packed_inner,
             zeros, ZERO, ZERO, da, first, width, rows,
         )  # fmt: skip
         if mask.size > 0:
@@ -169,21 +174,21 @@ def backward(
         for e in range(rows * width):
             kept = load(cell, "inner_saved", inner_kept, t * inner_tape + first, plane, e)
             previous = load(cell, "states", h, before + first, history, e)
-            weights = load(cell, "units", units, first, plane, e)
+            weights = load(cell, "diagonal", diagonal, first, plane, e)
             gradients = load(cell, "inner", da, first, plane, e)
-            gates_so_far = load(cell, "planes", dz, at, plane, e)
+            so_far_z = load(cell, "preactivations", dz, at, plane, e)
             states_so_far = load(cell, "states", dh, first, plane, e)
-            so_far = load(cell, "units", dw, first, plane, e)
+            so_far = load(cell, "diagonal", dw, first, plane, e)
             dgates, dprevious, dweights = cell_inner_backward(cell, kept, previous, weights, gradients)
-            store(cell, "planes", dz, at, plane, e, added(gates_so_far, dgates))
+            store(cell, "preactivations", dz, at, plane, e, added(so_far_z, dgates))
             store(cell, "states", dh, first, plane, e, added(states_so_far, dprevious))
-            store(cell, "units", dw, first, plane, e, added(so_far, dweights))
-        if recurrent_planes[1] > recurrent_planes[0]:
+            store(cell, "diagonal", dw, first, plane, e, added(so_far, dweights))
+        if from_hidden[1] > from_hidden[0]:
             recurrent_gradient(
-                table, recurrent_planes, hidden, width, plane, dz, at, packed_h, zeros, mask, scratch, dh, lo, rows
+                table, from_hidden, hidden, width, plane, dz, at, packed_h, zeros, mask, scratch, dh, lo, rows
             )
         if dx.size > 0:
             input_gradient(
-                table, input_planes, hidden, width, plane, dz, at, packed_x, zeros,
+                table, from_input, hidden, width, plane, dz, at, packed_x, zeros,
                 dx, dx_row, add_to_dx, t * batch + lo, rows,
             )  # fmt: skip

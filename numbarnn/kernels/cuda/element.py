@@ -18,12 +18,12 @@ __all__ = [
 
 
 def count_of(cell, role):
-    """Return how many planes, states ... (`role`) a cell has."""
+    """Return how many gates, states ... (`role`) a cell has."""
     return len(getattr(cell, role))
 
 
 def load(cell, role, values, at, stride):
-    """Return the tuple of ``values[at + i * stride]`` for the record's `role`: its planes, states ..."""
+    """Return the tuple of ``values[at + i * stride]`` for the record's `role`: its gates, states ..."""
     return tuple(values[at + i * stride] for i in range(len(getattr(cell, role))))
 
 

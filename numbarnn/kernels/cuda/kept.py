@@ -16,12 +16,12 @@ def _forward(held):
         """Make the kernel that keeps rows of W_hh in registers."""
 
         def forward(
-            cell, z, weights, start, start_stride, order, lengths, states, saved, units, mask, operand, out, out_row,
-            samples, steps, hidden, planes, first, columns, count, kept_count, together, reverse, has_start, has_mask, keep,
+            cell, z, weights, start, start_stride, order, lengths, states, saved, diagonal, mask, operand, out, out_row,
+            samples, steps, hidden, z_count, first, columns, count, kept_count, together, reverse, has_start, has_mask, keep,
         ):  # fmt: skip
             """Run `together` samples a block through all their steps.
 
-            weights : (H, `columns`) the transpose of the rows of W_hh for the planes from `first` on, H columns each
+            weights : (H, `columns`) the transpose of the rows of W_hh for the gates from `first` on, H columns each
             mask : (N, H) factors of h on its way into the product; operand : (T, N, H) what entered it
 
             Thread j makes column j of the product for every sample, and the step of one unit of one sample; the block has at
@@ -34,7 +34,7 @@ def _forward(held):
             n0 = cuda.blockIdx.x * together
             mine = min(together, samples - n0)
             wide = max(held, hidden)
-            z_at, s_at = together * wide, together * (wide + planes * hidden)
+            z_at, s_at = together * wide, together * (wide + z_count * hidden)
             for k in range(held):
                 own[k] = weights[k * columns + j] if k < hidden and j < columns else real(0)
             for e in range(j, together * wide, cuda.blockDim.x):
@@ -56,15 +56,15 @@ def _forward(held):
                     shared[s_at + (r * count + s) * hidden + u] = value
                     if s == 0:
                         shared[r * wide + u] = value * factor
-            unit_weights = load(cell, "units", units, u, hidden)
+            diagonal_weights = load(cell, "diagonal", diagonal, u, hidden)
             longest = lengths[n0]
             cuda.syncthreads()
             for i in range(longest):
                 t = longest - 1 - i if reverse else i
                 for r2 in range(mine):
                     if t < lengths[n0 + r2]:
-                        at = (t * samples + n0 + r2) * planes * hidden
-                        to = z_at + r2 * planes * hidden
+                        at = (t * samples + n0 + r2) * z_count * hidden
+                        to = z_at + r2 * z_count * hidden
                         if j < columns:
                             before = z[at + first * hidden + j]
                             h = r2 * wide
@@ -77,8 +77,8 @@ def _forward(held):
                             for k in range(held, hidden):
                                 a0 += weights[k * columns + j] * shared[h + k]
                             shared[to + first * hidden + j] = before + ((a0 + a1) + (a2 + a3))
-                        for c in range(j, planes * hidden - columns, cuda.blockDim.x):
-                            # The planes that h does not enter stand before and behind those that it does.
+                        for c in range(j, z_count * hidden - columns, cuda.blockDim.x):
+                            # The gates that h does not enter stand before and behind those that it does.
                             c = c if c < first * hidden else c + columns
                             shared[to + c] = z[at + c]
                 cuda.syncthreads()
@@ -87,9 +87,9 @@ def _forward(held):
                     after = row if reverse else row + samples
                     if has_mask:
                         operand[row * hidden + u] = shared[r * wide + u]
-                    gates = load(cell, "planes", shared, z_at + r * planes * hidden + u, hidden)
+                    preactivations = load(cell, "preactivations", shared, z_at + r * z_count * hidden + u, hidden)
                     previous = load(cell, "states", shared, s_at + r * count * hidden + u, hidden)
-                    following, kept = cell_forward(cell, gates, previous, unit_weights)
+                    following, kept = cell_forward(cell, preactivations, previous, diagonal_weights)
                     store(cell, "states", shared, s_at + r * count * hidden + u, hidden, following)
                     store(cell, "states", states, after * count * hidden + u, hidden, following)
                     if keep:
@@ -108,13 +108,13 @@ def _backward(held):
         """Make the kernel that keeps columns of W_hh in registers."""
 
         def backward(
-            cell, z, weights, ends, ends_stride, order, lengths, states, saved, units, mask, dy, dy_row, dunits, dstart,
-            dstart_stride, samples, steps, hidden, planes, first, columns, count, kept_count, unit_count, together, reverse,
+            cell, z, weights, ends, ends_stride, order, lengths, states, saved, diagonal, mask, dy, dy_row, ddiagonal, dstart,
+            dstart_stride, samples, steps, hidden, z_count, first, columns, count, kept_count, diagonal_count, together, reverse,
             has_ends, has_mask, has_dy,
         ):  # fmt: skip
             """Back-propagate `together` samples a block through all their steps; z becomes the gradient of the pre-activations.
 
-            weights : (`columns`, H) rows of W_hh for the planes from `first` on
+            weights : (`columns`, H) rows of W_hh for the gates from `first` on
             ends, dstart : gradients of the final and of the initial states
 
             Thread (g, k) makes what plane g adds to the gradient of h[k], for every sample. Dynamic shared memory, for each
@@ -125,7 +125,7 @@ def _backward(held):
             j = cuda.threadIdx.x
             n0 = cuda.blockIdx.x * together
             mine = min(together, samples - n0)
-            wide = max(planes * hidden, (planes - 1) * hidden + held)
+            wide = max(z_count * hidden, (z_count - 1) * hidden + held)
             p_at, s_at = together * wide, together * (wide + columns)
             g, column = j // hidden, j % hidden
             for k in range(held):
@@ -144,7 +144,7 @@ def _backward(held):
                     shared[own_states + s * hidden] = (
                         ends[s * ends_stride + order[n] * hidden + u] if has_ends else real(0)
                     )
-            unit_weights = load(cell, "units", units, u, hidden)
+            diagonal_weights = load(cell, "diagonal", diagonal, u, hidden)
             longest = lengths[n0]
             cuda.syncthreads()
             for i in range(longest):
@@ -163,14 +163,14 @@ def _backward(held):
                     previous = load(cell, "states", states, before * count * hidden + u, hidden)
                     following = load(cell, "states", states, after * count * hidden + u, hidden)
                     gradients = load(cell, "states", shared, own_states, hidden)
-                    so_far = load(cell, "units", dunits, n * unit_count * hidden + u, hidden)
+                    so_far = load(cell, "diagonal", ddiagonal, n * diagonal_count * hidden + u, hidden)
                     dgates, dprevious, dweights = cell_backward(
-                        cell, kept, previous, unit_weights, following, gradients
+                        cell, kept, previous, diagonal_weights, following, gradients
                     )
-                    store(cell, "planes", z, row * planes * hidden + u, hidden, dgates)
-                    store(cell, "planes", shared, r * wide + u, hidden, dgates)
+                    store(cell, "preactivations", z, row * z_count * hidden + u, hidden, dgates)
+                    store(cell, "preactivations", shared, r * wide + u, hidden, dgates)
                     store(cell, "states", shared, own_states, hidden, dprevious)
-                    store(cell, "units", dunits, n * unit_count * hidden + u, hidden, added(so_far, dweights))
+                    store(cell, "diagonal", ddiagonal, n * diagonal_count * hidden + u, hidden, added(so_far, dweights))
                 cuda.syncthreads()
                 for r2 in range(mine):
                     if t < lengths[n0 + r2] and j < columns:

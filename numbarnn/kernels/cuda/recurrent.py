@@ -5,7 +5,7 @@ each), which also runs through many steps at once for cells without a recurrent 
 samples through all their steps in one launch instead.
 
 ======  ====================  =========================================================================================
-z       (T, N, P, H)          pre-activations, P planes; on the way back their gradients take the same memory
+z       (T, N, P, H)          pre-activations, P gates; on the way back their gradients take the same memory
 states  (T + 1, N, S, H)      slot t holds the states before step t (forward) or after it (reverse)
 saved   (T, N, K, H)          what the backward step needs
 out     rows of `out_row`     state 0 after each step
@@ -141,9 +141,9 @@ def spread_ends(real):
 def pack_bias(real):
     """Make the kernel that adds up the biases of each plane."""
 
-    def pack_bias(weights, places, planes, hidden, bias):
+    def pack_bias(weights, places, z_count, hidden, bias):
         """Set bias[p, u] to the sum of the biases at ``places[p, 2]`` and ``places[p, 3]``, where there are any."""
-        for e in range(cuda.grid(1), planes * hidden, cuda.gridsize(1)):
+        for e in range(cuda.grid(1), z_count * hidden, cuda.gridsize(1)):
             p, u = e // hidden, e % hidden
             value = real(0)
             for side in range(2, 4):
@@ -158,9 +158,9 @@ def pack_bias(real):
 def spread_bias(real):
     """Make the kernel that gives both biases of a plane its gradient."""
 
-    def spread_bias(sums, places, planes, hidden, gradient):
+    def spread_bias(sums, places, z_count, hidden, gradient):
         """Set the gradients at ``places[p, 2]`` and ``places[p, 3]`` to sums[p]."""
-        for e in range(cuda.grid(1), planes * hidden, cuda.gridsize(1)):
+        for e in range(cuda.grid(1), z_count * hidden, cuda.gridsize(1)):
             p, u = e // hidden, e % hidden
             for side in range(2, 4):
                 if places[p * 4 + side] >= 0:
@@ -177,21 +177,21 @@ def forward_steps(real):
     """Make the kernel of the pointwise half of some steps."""
 
     def forward_steps(
-        cell, z, states, saved, units, out, out_row, lengths, samples, hidden, planes, count, kept_count, first, steps, reverse,
+        cell, z, states, saved, diagonal, out, out_row, lengths, samples, hidden, z_count, count, kept_count, first, steps, reverse,
         rows, keep,
     ):  # fmt: skip
         """Run the first `rows` samples through `steps` steps from step `first` on, whose products are in z."""
         for n in range(cuda.blockIdx.y, rows, cuda.gridDim.y):
             for u in range(cuda.grid(1), hidden, cuda.gridsize(1)):
-                weights = load(cell, "units", units, u, hidden)
+                weights = load(cell, "diagonal", diagonal, u, hidden)
                 for i in range(steps):
                     t = first - i if reverse else first + i
                     if t < lengths[n]:
                         row = t * samples + n
                         before, after = (row + samples, row) if reverse else (row, row + samples)
-                        gates = load(cell, "planes", z, row * planes * hidden + u, hidden)
+                        preactivations = load(cell, "preactivations", z, row * z_count * hidden + u, hidden)
                         previous = load(cell, "states", states, before * count * hidden + u, hidden)
-                        following, kept = cell_forward(cell, gates, previous, weights)
+                        following, kept = cell_forward(cell, preactivations, previous, weights)
                         store(cell, "states", states, after * count * hidden + u, hidden, following)
                         if keep:
                             store(cell, "saved", saved, row * kept_count * hidden + u, hidden, kept)
@@ -205,16 +205,17 @@ def backward_steps(real):
     """Make the kernel of the pointwise half of some steps back through time."""
 
     def backward_steps(
-        cell, z, states, saved, units, dy, dy_row, dstates, dunits, lengths, samples, hidden, planes, count, kept_count,
-        unit_count, first, steps, reverse, rows, has_dy,
+        cell, z, states, saved, diagonal, dy, dy_row, dstates, ddiagonal, lengths, samples, hidden, z_count, count, kept_count,
+        diagonal_count, first, steps, reverse, rows, has_dy,
     ):  # fmt: skip
         """Set z to the gradients of the pre-activations for the first `rows` samples, `steps` steps from step `first` on backwards.
 
-        dstates (N, S, H) : gradient of the states after step `first` on entry, but for that of the output, `dy`; dunits : (N, U, H)
+        dstates (N, S, H) : gradient of the states after step `first` on entry, but for that of the output, `dy`;
+        ddiagonal (N, U, H)
         """
         for n in range(cuda.blockIdx.y, rows, cuda.gridDim.y):
             for u in range(cuda.grid(1), hidden, cuda.gridsize(1)):
-                weights = load(cell, "units", units, u, hidden)
+                weights = load(cell, "diagonal", diagonal, u, hidden)
                 at = n * count * hidden + u
                 for i in range(steps):
                     t = first + i if reverse else first - i
@@ -227,11 +228,18 @@ def backward_steps(real):
                         previous = load(cell, "states", states, before * count * hidden + u, hidden)
                         following = load(cell, "states", states, after * count * hidden + u, hidden)
                         gradients = load(cell, "states", dstates, at, hidden)
-                        so_far = load(cell, "units", dunits, n * unit_count * hidden + u, hidden)
+                        so_far = load(cell, "diagonal", ddiagonal, n * diagonal_count * hidden + u, hidden)
                         dgates, dprevious, dweights = cell_backward(cell, kept, previous, weights, following, gradients)
-                        store(cell, "planes", z, row * planes * hidden + u, hidden, dgates)
+                        store(cell, "preactivations", z, row * z_count * hidden + u, hidden, dgates)
                         store(cell, "states", dstates, at, hidden, dprevious)
-                        store(cell, "units", dunits, n * unit_count * hidden + u, hidden, added(so_far, dweights))
+                        store(
+                            cell,
+                            "diagonal",
+                            ddiagonal,
+                            n * diagonal_count * hidden + u,
+                            hidden,
+                            added(so_far, dweights),
+                        )
 
     return backward_steps
 
@@ -244,17 +252,17 @@ def inner_forward(real):
     """Make the kernel of the inner values of one step."""
 
     def inner_forward(
-        cell, z, states, inner, inner_saved, units, t, samples, hidden, planes, count, saved_count, reverse, rows, keep,
+        cell, z, states, inner, inner_saved, diagonal, t, samples, hidden, z_count, count, saved_count, reverse, rows, keep,
     ):  # fmt: skip
         """Set inner (N, H) of step t for the first `rows` samples, from z after the first product."""
         for n in range(cuda.blockIdx.y, rows, cuda.gridDim.y):
             for u in range(cuda.grid(1), hidden, cuda.gridsize(1)):
                 row = t * samples + n
                 before = row + samples if reverse else row
-                weights = load(cell, "units", units, u, hidden)
-                gates = load(cell, "planes", z, row * planes * hidden + u, hidden)
+                weights = load(cell, "diagonal", diagonal, u, hidden)
+                preactivations = load(cell, "preactivations", z, row * z_count * hidden + u, hidden)
                 previous = load(cell, "states", states, before * count * hidden + u, hidden)
-                values, saved = cell_inner_forward(cell, gates, previous, weights)
+                values, saved = cell_inner_forward(cell, preactivations, previous, weights)
                 store(cell, "inner", inner, row * hidden + u, hidden, values)
                 if keep:
                     store(cell, "inner_saved", inner_saved, row * saved_count * hidden + u, hidden, saved)
@@ -267,27 +275,25 @@ def inner_backward(real):
     """Make the kernel of the gradients through the inner values of one step."""
 
     def inner_backward(
-        cell, z, states, inner_saved, units, dinner, dstates, dunits, t, samples, hidden, planes, count, saved_count, unit_count,
-        reverse, rows,
+        cell, z, states, inner_saved, diagonal, dinner, dstates, ddiagonal, t, samples, hidden, z_count, count,
+        saved_count, diagonal_count, reverse, rows,
     ):  # fmt: skip
         """Add to the gradients of step t what comes back through the inner values, for the first `rows` samples."""
         for n in range(cuda.blockIdx.y, rows, cuda.gridDim.y):
             for u in range(cuda.grid(1), hidden, cuda.gridsize(1)):
                 row = t * samples + n
                 before = row + samples if reverse else row
-                at, own = n * count * hidden + u, n * unit_count * hidden + u
-                weights = load(cell, "units", units, u, hidden)
+                at, own = n * count * hidden + u, n * diagonal_count * hidden + u
+                weights = load(cell, "diagonal", diagonal, u, hidden)
                 saved = load(cell, "inner_saved", inner_saved, row * saved_count * hidden + u, hidden)
                 previous = load(cell, "states", states, before * count * hidden + u, hidden)
                 gradient = load(cell, "inner", dinner, n * hidden + u, hidden)
-                gates, before_gradients, weight_gradients = cell_inner_backward(
-                    cell, saved, previous, weights, gradient
-                )
-                so_far = load(cell, "planes", z, row * planes * hidden + u, hidden)
-                store(cell, "planes", z, row * planes * hidden + u, hidden, added(so_far, gates))
+                dz, before_gradients, weight_gradients = cell_inner_backward(cell, saved, previous, weights, gradient)
+                so_far = load(cell, "preactivations", z, row * z_count * hidden + u, hidden)
+                store(cell, "preactivations", z, row * z_count * hidden + u, hidden, added(so_far, dz))
                 so_far = load(cell, "states", dstates, at, hidden)
                 store(cell, "states", dstates, at, hidden, added(so_far, before_gradients))
-                so_far = load(cell, "units", dunits, own, hidden)
-                store(cell, "units", dunits, own, hidden, added(so_far, weight_gradients))
+                so_far = load(cell, "diagonal", ddiagonal, own, hidden)
+                store(cell, "diagonal", ddiagonal, own, hidden, added(so_far, weight_gradients))
 
     return inner_backward

@@ -27,9 +27,9 @@ SPAN = 6 if SIMULATED else 512
 RANKED = 6 if SIMULATED else 1024
 
 # Columns of `places`: where a layer's weights of its input and of its recurrent product, its biases (token rows in the first
-# layer, unless it has an embedding below) and per-unit weights begin; the last row is the dense layer's, with the embedding at the
+# layer, unless it has an embedding below) and diagonal weights begin; the last row is the dense layer's, with the embedding at the
 # end.
-INPUT, RECURRENT, BIAS, UNITS = 0, 1, 2, 3
+INPUT, RECURRENT, BIAS, DIAGONAL = 0, 1, 2, 3
 
 
 @device
@@ -150,7 +150,7 @@ def write(real):
     """Make the kernel of `generate`."""
 
     def write(
-        cell, weights, places, layers, hidden, planes, features, classes, input_first, input_count, recurrent_first,
+        cell, weights, places, layers, hidden, z_count, features, classes, input_first, input_count, recurrent_first,
         recurrent_count, state, scratch, logits, sorted_chances, sorted_tokens, prime, prime_starts, out, room, written, scale,
         top_k, top_p, seeds, positions, stop, stop_count, never, never_count,
     ):  # fmt: skip
@@ -165,7 +165,7 @@ def write(real):
         zero = real(0)
         thread, n = cuda.threadIdx.x, cuda.blockIdx.x
         states = count_of(cell, "states")
-        h, z, at = n * layers * states * hidden, n * planes * hidden, n * classes
+        h, z, at = n * layers * states * hidden, n * z_count * hidden, n * classes
         each = (classes + ADDERS - 1) // ADDERS
         fed, filled = prime_starts[n], written[n]
         while fed < prime_starts[n + 1] or filled < room:
@@ -267,12 +267,12 @@ def write(real):
                     if recurrent:
                         first, to, columns = own, z + recurrent_first * hidden, recurrent_count * hidden
                     elif layer == 0:
-                        source, first, inner = weights, places[layers * 4 + UNITS] + token * features, features
+                        source, first, inner = weights, places[layers * 4 + DIAGONAL] + token * features, features
                 if not recurrent:
                     row = places[layer * 4 + BIAS]
                     if layer == 0 and features == 0:
-                        row += token * planes * hidden
-                    for j in range(thread, planes * hidden if layer < layers else classes, BLOCK):
+                        row += token * z_count * hidden
+                    for j in range(thread, z_count * hidden if layer < layers else classes, BLOCK):
                         if layer < layers:
                             scratch[z + j] = weights[row + j]
                         else:
@@ -296,9 +296,9 @@ def write(real):
                     for e in range(thread, hidden, BLOCK):
                         following, _ = cell_forward(
                             cell,
-                            load(cell, "planes", scratch, z + e, hidden),
+                            load(cell, "preactivations", scratch, z + e, hidden),
                             load(cell, "states", state, own + e, hidden),
-                            load(cell, "units", weights, places[layer * 4 + UNITS] + e, hidden),
+                            load(cell, "diagonal", weights, places[layer * 4 + DIAGONAL] + e, hidden),
                         )
                         store(cell, "states", state, own + e, hidden, following)
                     cuda.syncthreads()
@@ -330,17 +330,17 @@ class Packed(NamedTuple):
     recurrents: tuple
 
 
-def pack(flat, places, units, unit_count, inputs, recurrents, hidden, dense, classes, embedding=None) -> Packed:
+def pack(flat, places, diagonal, diagonal_count, inputs, recurrents, hidden, dense, classes, embedding=None) -> Packed:
     """Return a packed copy of a language model's weights.
 
     Parameters
     ----------
     flat : Buffer
         The flat parameters.
-    places : list of (planes, 4) integers
+    places : list of (gates, 4) integers
         For each layer, where in `flat` the rows of W_ih and W_hh of a plane and its two biases begin, -1 for none.
-    units, unit_count : list of int, int
-        Where the per-unit weights of each layer begin, and how many vectors of them there are.
+    diagonal, diagonal_count : list of int, int
+        Where the diagonal weights of each layer begin, and how many vectors of them there are.
     inputs, recurrents : (first, last)
         Planes that x and that h enters.
     dense : (weight, bias)
@@ -348,7 +348,7 @@ def pack(flat, places, units, unit_count, inputs, recurrents, hidden, dense, cla
     embedding : (place, features), optional
         Else tokens add columns of the first layer's W_ih.
     """
-    planes, features = len(places[0]), 0 if embedding is None else embedding[1]
+    z_count, features = len(places[0]), 0 if embedding is None else embedding[1]
     (in_first, in_last), (h_first, h_last) = inputs, recurrents
     found, size = np.zeros((len(places) + 1, 4), np.int64), 0
 
@@ -361,16 +361,16 @@ def pack(flat, places, units, unit_count, inputs, recurrents, hidden, dense, cla
         width = hidden if layer else features
         room(layer, INPUT, width * (in_last - in_first) * hidden)
         room(layer, RECURRENT, hidden * (h_last - h_first) * hidden)
-        room(layer, BIAS, (1 if layer or features else classes) * planes * hidden)
-        room(layer, UNITS, unit_count * hidden)
+        room(layer, BIAS, (1 if layer or features else classes) * z_count * hidden)
+        room(layer, DIAGONAL, diagonal_count * hidden)
     room(-1, INPUT, hidden * classes)
     room(-1, BIAS, classes)
-    room(-1, UNITS, classes * features)
+    room(-1, DIAGONAL, classes * features)
     weights = empty(size, flat.dtype)
     host = flat.get()
     for layer, (own, at) in enumerate(zip(places, found[:-1], strict=True)):
-        bias = np.zeros((planes, hidden), flat.dtype)
-        for plane in range(planes):
+        bias = np.zeros((z_count, hidden), flat.dtype)
+        for plane in range(z_count):
             for place in own[plane, 2:]:
                 if place >= 0:
                     bias[plane] += host[place : place + hidden]
@@ -384,7 +384,9 @@ def pack(flat, places, units, unit_count, inputs, recurrents, hidden, dense, cla
                 flat, upload(np.ascontiguousarray(own[:, 0])), hidden, classes, bias, weights.part(int(at[BIAS]))
             )
         _transpose(flat, own[h_first:h_last, 1], hidden, hidden, weights.part(int(at[RECURRENT])))
-        weights.part(int(at[UNITS]), unit_count * hidden).copy(flat.part(units[layer], unit_count * hidden))
+        weights.part(int(at[DIAGONAL]), diagonal_count * hidden).copy(
+            flat.part(diagonal[layer], diagonal_count * hidden)
+        )
     at = found[-1]
     _transpose(flat, np.array([dense[0]]), classes, hidden, weights.part(int(at[INPUT])))
     bias = weights.part(int(at[BIAS]), classes)
@@ -393,7 +395,7 @@ def pack(flat, places, units, unit_count, inputs, recurrents, hidden, dense, cla
     else:
         bias.set(np.zeros(classes))
     if features:
-        weights.part(int(at[UNITS]), classes * features).copy(flat.part(embedding[0], classes * features))
+        weights.part(int(at[DIAGONAL]), classes * features).copy(flat.part(embedding[0], classes * features))
     return Packed(weights, upload(found.reshape(-1)), len(places), hidden, features, classes, inputs, recurrents)
 
 
@@ -434,7 +436,7 @@ def generate(
     streams, dtype = written.size, logits.dtype
     if streams == 0:
         return
-    planes, classes = len(cell.planes), packed.classes
+    z_count, classes = len(cell.preactivations), packed.classes
     starts = np.concatenate([[0], np.cumsum([len(tokens) for tokens in prime])])
     long = np.concatenate([starts, np.asarray(seeds, np.uint64).view(np.int64), positions]).astype(np.int64)
     long = arena.empty(long.size, np.int64).set(long)
@@ -445,8 +447,8 @@ def generate(
     scale = 0.0 if temperature == 0 else min(1.0 / temperature, 1e30)
     (in_first, in_last), (h_first, h_last) = packed.inputs, packed.recurrents
     write(
-        streams, BLOCK, cell, packed.weights, packed.places, packed.layers, packed.hidden, planes, packed.features, classes,
-        in_first, in_last - in_first, h_first, h_last - h_first, state, arena.empty(streams * planes * packed.hidden, dtype),
+        streams, BLOCK, cell, packed.weights, packed.places, packed.layers, packed.hidden, z_count, packed.features, classes,
+        in_first, in_last - in_first, h_first, h_last - h_first, state, arena.empty(streams * z_count * packed.hidden, dtype),
         logits, arena.empty(ordered, dtype), arena.empty(ordered, np.int32), short.part(0, fed), long.part(0, streams + 1),
         out, out.size // streams, written, scale, top_k, top_p, long.part(streams + 1, streams),
         long.part(2 * streams + 1, streams),

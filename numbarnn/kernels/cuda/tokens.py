@@ -141,11 +141,11 @@ def pack_tokens(weights, places, hidden, size, bias, rows):
     weights : Buffer
         The flat parameters: W_ih[g, j, v] at ``places[g] + j * size + v``.
     places : Buffer
-        (planes,) int64; a plane at -1 gets the bias alone.
+        (gates,) int64; a plane at -1 gets the bias alone.
     bias : Buffer
-        (planes * H,)
+        (gates * H,)
     rows : Buffer
-        (size, planes * H), out.
+        (size, gates * H), out.
     """
     blocks = -(-size // SIDE), min(-(-hidden // SIDE), MOST_TILES), places.size
     turn(blocks, SIDE * HIGH, weights, places, 1, hidden, size, bias, 1, rows, places.size * hidden)
