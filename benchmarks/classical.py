@@ -40,7 +40,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numbarnn import Dense, Model, OneHot, Trainer, inputs
+from numbarnn import Dense, Model, OneHot, Trainer
+from numbarnn.backends.cpu.batch import from_rows
 from numbarnn.data import Batch
 from numbarnn.data.datasets import (
     adding_1997,
@@ -160,7 +161,7 @@ class Watched(Loss):
 
     def value_and_gradient(self, call, outputs, target, layout, reduction="mean", sample_weight=None):
         """As the loss; what it saw is `outputs` then."""
-        seen = inputs.from_rows(call, outputs, layout)
+        seen = from_rows(call, outputs, layout)
         object.__setattr__(self, "outputs", seen[:, 0] if layout.steps == 1 else seen)
         return self.loss.value_and_gradient(call, outputs, target, layout, reduction, sample_weight)
 

@@ -28,8 +28,9 @@ def case(steps, samples, classes, labels):
 
 def numbarnn_case(n_threads, size):
     """Return one evaluation from rows of logits, as a model's backward pass calls it."""
-    from numbarnn.batch import Arena, Call, Signal
-    from numbarnn.inputs import to_rows
+    from numbarnn.backends.cpu.batch import Call, to_rows
+    from numbarnn.core.signal import Signal
+    from numbarnn.kernels.cpu.memory import Arena
     from numbarnn.losses import CTC
 
     logits, strings, lengths, counts = case(*size)

@@ -35,8 +35,8 @@ def weights(cell, inputs, hidden):
 def numbarnn_case(n_threads, cell, inputs, hidden, samples, steps, backward):
     """Return one pass: outputs to NumPy, or all gradients from rows, with weights packed anew as in training."""
     import numbarnn
-    from numbarnn.batch import Arena, Call, Rows
-    from numbarnn.inputs import to_rows
+    from numbarnn.backends.cpu.batch import Call, Rows, to_rows
+    from numbarnn.kernels.cpu.memory import Arena
 
     model = numbarnn.Model([getattr(numbarnn, cell)(hidden)], input_size=inputs, n_threads=n_threads)
     model.load_state_dict(weights(cell, inputs, hidden))

@@ -36,8 +36,8 @@ if options.dry_run:
 import numpy as np  # noqa: E402
 
 import numbarnn as nr  # noqa: E402
+from numbarnn.backends.device import check_device  # noqa: E402
 from numbarnn.cells import CELLS  # noqa: E402
-from numbarnn.cuda.device import check_device  # noqa: E402
 from numbarnn.errors import DeviceError  # noqa: E402
 
 TINY = options.dry_run
@@ -181,7 +181,7 @@ def recurrent():
 
 
 def _ours(name, hidden, samples, steps):
-    from numbarnn.cuda.call import Call
+    from numbarnn.backends.cuda.batch import Call
     from numbarnn.kernels.cuda.memory import Arena, empty
 
     generator = np.random.default_rng(0)
@@ -318,7 +318,7 @@ def sampling():
 
 def memory():
     """Train 1,000 steps and see what stays: memory of the device, and copies to the host."""
-    from numbarnn.cuda import training
+    from numbarnn.backends.cuda import training
     from numbarnn.kernels.cuda.memory import Copies
 
     steps = 8 if TINY else 1000

@@ -28,8 +28,8 @@ import numpy as np
 
 from numbarnn import LSTM, Dense, Model, Trainer
 from numbarnn.data import Batch
-from numbarnn.history import Measures
 from numbarnn.optim import Adam
+from numbarnn.training.history import Measures
 
 MODES = ("columns off", "as it is", "imported", "used")
 # Name -> (hidden, layers, features, classes, samples, steps): one where bookkeeping would show, and char-rnn's.

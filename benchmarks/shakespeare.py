@@ -103,7 +103,7 @@ def train_longer(path, seconds, n_threads, say):
     are scored after every epoch, and decide nothing.
     """
     import numbarnn
-    from numbarnn.history import Callback
+    from numbarnn.training.callbacks import Callback
 
     text = path.read_text("utf-8")
     cut = len(text) - len(text) // 10

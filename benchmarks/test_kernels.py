@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import numbarnn
-from numbarnn.batch import Arena, Call, Rows, padded
+from numbarnn.backends.cpu.batch import Call, Rows, to_rows
 from numbarnn.cells import CELLS
-from numbarnn.inputs import to_rows
 from numbarnn.kernels.cpu import matmul
+from numbarnn.kernels.cpu.memory import Arena, padded
 from numbarnn.kernels.cpu.simd import panel_width, tile_table
 from numbarnn.losses import LOSSES
 from numbarnn.optim import OPTIMIZERS, make_optimizer

@@ -3,14 +3,14 @@
 import importlib
 
 from numbarnn.__about__ import __version__
-from numbarnn.forecasting import Forecaster
+from numbarnn.forecasting.forecaster import Forecaster
+from numbarnn.io import load
 from numbarnn.kernels.cpu.step import step
-from numbarnn.language import CharLM, LanguageModel
+from numbarnn.language.model import CharLM, LanguageModel
 from numbarnn.layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, EmbeddingBag, IndRNN, OneHot, Pool, Recurrent
-from numbarnn.loading import load
 from numbarnn.model import Model
-from numbarnn.stream import step_function
-from numbarnn.trainer import Trainer
+from numbarnn.network.stream import step_function
+from numbarnn.training.trainer import Trainer
 
 __all__ = [
     "GRU",
@@ -41,10 +41,10 @@ __all__ = [
 
 # Imported when they are first asked for: estimators import scikit-learn where it is installed.
 _LATER = {
-    "SegmentClassifier": "numbarnn.classification",
-    "SequenceClassifier": "numbarnn.classification",
+    "SegmentClassifier": "numbarnn.estimators",
+    "SequenceClassifier": "numbarnn.estimators",
     "SequenceRegressor": "numbarnn.estimators",
-    "TemporalClassifier": "numbarnn.temporal",
+    "TemporalClassifier": "numbarnn.estimators",
 }
 
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from numbarnn.errors import ShapeError
+from numbarnn.errors import ShapeError, TokenError
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -75,3 +75,84 @@ def check_integer(value, name: str, least: int) -> int:
     if value < least:
         raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
     return int(value)
+
+
+def check_seed(seed) -> int:
+    """Return a seed as an int; raise ValueError unless it is one of 0 to 2**63 - 1."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be an integer from 0 to 2**63 - 1, got {seed!r}")
+    return int(seed)
+
+
+def check_number(owner, name, value, low, high, *, kind=float, include_high=True):
+    """Raise TypeError or ValueError unless an option is a number of [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer) if kind is int else (int, float, np.number)):
+        raise TypeError(f"{owner}: {name} must be {'an integer' if kind is int else 'a number'}, got {value!r}")
+    if not (low <= value <= high if include_high else low <= value < high):
+        closing = "]" if include_high else ")"
+        raise ValueError(f"{owner}: {name} must be in [{low}, {high}{closing}, got {value!r}")
+
+
+def check_flag(owner, name, value):
+    """Raise TypeError unless an option is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{owner}: {name} must be True or False, got {value!r}")
+
+
+def check_lengths(lengths, samples: int, steps: int) -> np.ndarray | None:
+    """Return lengths as int64 (samples,), or None.
+
+    Raises
+    ------
+    ShapeError
+        If they are not one a sample.
+    TypeError
+        If they are not integers.
+    ValueError
+        If one is negative or beyond `steps`.
+    """
+    if lengths is None:
+        return None
+    array = np.asarray(lengths)
+    if array.shape != (samples,):
+        raise ShapeError(f"lengths must have shape ({samples},), one a sample, got {array.shape}")
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"lengths must be integers, got dtype {array.dtype}")
+    array = array.astype(np.int64)
+    wrong = np.flatnonzero((array < 0) | (array > steps))
+    if wrong.size:
+        raise ValueError(f"lengths[{wrong[0]}] is {array[wrong[0]]}; x has {steps} time steps")
+    return array
+
+
+def check_tokens(array: np.ndarray, size: int, name: str = "x", least: int = 0) -> None:
+    """Raise TokenError unless all values lie in [least, size)."""
+    if array.size == 0:
+        return
+    low, high = array.min(), array.max()
+    if low < least or high >= size:
+        wrong = np.argwhere((array < least) | (array >= size))[0]
+        place = ", ".join(map(str, wrong))
+        hint = " (-1 for none)" if least < 0 else ""
+        raise TokenError(
+            f"{name}[{place}] is {array[tuple(wrong)]}; the vocabulary has {size} tokens, 0 to {size - 1}{hint}"
+        )
+
+
+def check_finite(array: np.ndarray, name: str, advice: str = "fill or drop them before fitting") -> None:
+    """Raise ValueError with the count and the first index of the values that are NaN or infinite."""
+    if array.dtype.kind != "f":
+        return
+    finite = np.isfinite(array)
+    if not finite.all():
+        place = ", ".join(map(str, np.argwhere(~finite)[0]))
+        raise ValueError(
+            f"{name} holds {np.count_nonzero(~finite)} values that are NaN or infinite, the first at [{place}]; {advice}"
+        )
+
+
+def refuse_mask(data, name: str, advice: str | None = None) -> None:
+    """Raise TypeError for a masked array that masks something: what lies under the mask would be taken for data."""
+    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
+        advice = advice or f"fill them ({name}.filled), and say by lengths or sample_weight what does not count"
+        raise TypeError(f"{name} is a masked array of which {np.ma.count_masked(data)} values are masked; {advice}")

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numbarnn import ctc, parallel
+from numbarnn import parallel
+from numbarnn.checks import check_lengths
+from numbarnn.core import label_sequences
+from numbarnn.core.label_sequences import Labels, as_labels, check_blank
 from numbarnn.errors import ShapeError
-from numbarnn.inputs import check_lengths
 from numbarnn.kernels.cpu import decoding as kernels
-from numbarnn.label_strings import Labels, as_labels
 
 
 class Hypothesis(NamedTuple):
@@ -137,7 +138,7 @@ def align(logits, labels, lengths=None, *, blank: int = 0) -> list[Alignment]:
     Parameters
     ----------
     labels : array, list or tuple
-        Label strings, in a form of `numbarnn.label_strings.as_labels`.
+        Label strings, in a form of `numbarnn.core.label_sequences.as_labels`.
 
     Raises
     ------
@@ -228,7 +229,7 @@ def _checked(logits, lengths, blank):
         raise TypeError(f"logits must be numbers, got dtype {array.dtype}")
     lengths = check_lengths(lengths, *array.shape[:2])
     lengths = np.full(len(array), array.shape[1], np.int64) if lengths is None else lengths
-    blank = ctc.check_blank(blank)
+    blank = check_blank(blank)
     if blank >= array.shape[2]:
         raise ValueError(f"blank is class {blank}; logits have {array.shape[2]} classes, 0 to {array.shape[2] - 1}")
     running = np.arange(array.shape[1]) < lengths[:, None]
@@ -251,8 +252,8 @@ def _states(logits, labels, lengths, blank) -> tuple[np.ndarray, Labels, np.ndar
     """Return the log softmax (samples, steps, 2 longest + 1) at the places of the strings, the strings, and what is skipped to."""
     samples, steps, classes = logits.shape
     labels = as_labels(labels, samples, "labels")
-    ctc.check_labels(labels, classes, blank, "labels")
-    ctc.check_lengths(labels, lengths, "Such strings have no alignment")
+    label_sequences.check_labels(labels, classes, blank, "labels")
+    label_sequences.check_lengths(labels, lengths, "Such strings have no alignment")
     padded, longest = labels.padded(), max(1, int(labels.counts.max(initial=0)))
     symbols = np.full((samples, 2 * longest + 1), blank)
     symbols[:, 1::2] = np.where(padded >= 0, padded, blank)

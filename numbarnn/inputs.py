@@ -2,71 +2,10 @@
 
 import numpy as np
 
-from numbarnn.batch import Call, Layout, Rows, Signal, padded
-from numbarnn.errors import ShapeError, TokenError
-from numbarnn.kernels.cpu.layout import to_sample_major, to_time_major
-
-# What copying a number from array to array costs in multiply-adds, about.
-COPY = 8.0
-
-
-def check_lengths(lengths, samples: int, steps: int) -> np.ndarray | None:
-    """Return lengths as int64 (samples,), or None.
-
-    Raises
-    ------
-    ShapeError
-        If they are not one a sample.
-    TypeError
-        If they are not integers.
-    ValueError
-        If one is negative or beyond `steps`.
-    """
-    if lengths is None:
-        return None
-    array = np.asarray(lengths)
-    if array.shape != (samples,):
-        raise ShapeError(f"lengths must have shape ({samples},), one a sample, got {array.shape}")
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"lengths must be integers, got dtype {array.dtype}")
-    array = array.astype(np.int64)
-    wrong = np.flatnonzero((array < 0) | (array > steps))
-    if wrong.size:
-        raise ValueError(f"lengths[{wrong[0]}] is {array[wrong[0]]}; x has {steps} time steps")
-    return array
-
-
-def check_tokens(array: np.ndarray, size: int, name: str = "x", least: int = 0) -> None:
-    """Raise TokenError unless all values lie in [least, size)."""
-    if array.size == 0:
-        return
-    low, high = array.min(), array.max()
-    if low < least or high >= size:
-        wrong = np.argwhere((array < least) | (array >= size))[0]
-        place = ", ".join(map(str, wrong))
-        hint = " (-1 for none)" if least < 0 else ""
-        raise TokenError(
-            f"{name}[{place}] is {array[tuple(wrong)]}; the vocabulary has {size} tokens, 0 to {size - 1}{hint}"
-        )
-
-
-def check_finite(array: np.ndarray, name: str, advice: str = "fill or drop them before fitting") -> None:
-    """Raise ValueError with the count and the first index of the values that are NaN or infinite."""
-    if array.dtype.kind != "f":
-        return
-    finite = np.isfinite(array)
-    if not finite.all():
-        place = ", ".join(map(str, np.argwhere(~finite)[0]))
-        raise ValueError(
-            f"{name} holds {np.count_nonzero(~finite)} values that are NaN or infinite, the first at [{place}]; {advice}"
-        )
-
-
-def refuse_mask(data, name: str, advice: str | None = None) -> None:
-    """Raise TypeError for a masked array that masks something: what lies under the mask would be taken for data."""
-    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
-        advice = advice or f"fill them ({name}.filled), and say by lengths or sample_weight what does not count"
-        raise TypeError(f"{name} is a masked array of which {np.ma.count_masked(data)} values are masked; {advice}")
+from numbarnn.checks import check_lengths, check_tokens, refuse_mask
+from numbarnn.core.layout import Layout
+from numbarnn.core.signal import Signal
+from numbarnn.errors import ShapeError
 
 
 def carried_samples(state) -> int:
@@ -84,38 +23,6 @@ def check_carried(samples: int, before: int) -> None:
             f"a batch with keep_state has {samples} samples, the one before had {before}; states carry over only between "
             "batches of the same samples"
         )
-
-
-def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Rows, Layout]:
-    """Return a batch by rows, with its geometry.
-
-    Parameters
-    ----------
-    call : Call
-        Whose memory the rows take.
-    x : array-like
-        (samples, time steps, features) numbers, or (samples, time steps) or (samples, time steps, bag) integer tokens, as `signal`
-        says.
-    signal : Signal
-        What the model takes.
-    lengths : array-like or None
-        Valid steps of each sample.
-    name : str
-        Of the argument, for messages.
-
-    Raises
-    ------
-    ShapeError, TypeError, TokenError, ValueError
-        If x or lengths do not fit.
-    """
-    array, layout = check(x, signal, lengths, name)
-    if signal.tokens:
-        return Rows(token_rows(array, layout), signal.size), layout
-    if call.direct and layout.full:
-        # A read-only or unaligned array would be another type, and compile the kernel once more; it is copied.
-        rows = np.require(array, call.dtype, ["C", "W", "A"]).reshape(layout.samples * layout.steps, signal.size)
-        return Rows(rows, signal.size, sample_major=True), layout
-    return feature_rows(call, array, layout), layout
 
 
 def check(x, signal: Signal, lengths, name: str = "x") -> tuple[np.ndarray, Layout]:
@@ -152,36 +59,3 @@ def token_rows(array: np.ndarray, layout: Layout) -> np.ndarray:
     """Return tokens (samples, time steps[, bag]) by rows: a copy, since the tape must not see later changes of x."""
     rows = np.array(layout.sort(array).swapaxes(0, 1), np.int32, order="C")
     return rows.reshape(-1, *array.shape[2:])
-
-
-def feature_rows(call: Call, array: np.ndarray, layout: Layout) -> Rows:
-    """Return numbers (samples, time steps, features) by rows."""
-    size = array.shape[2]
-    values = call.empty((layout.steps * layout.samples, padded(size, call.dtype)))
-    array = np.require(array, call.dtype, ["C", "W", "A"])
-    call.over(
-        layout.samples,
-        values.size * COPY,
-        lambda lo, hi: to_time_major(
-            array.reshape(-1), layout.samples, layout.steps, size, layout.places, values.reshape(-1), values.shape[1],
-            lo, hi,
-        ),
-    )  # fmt: skip
-    return Rows(values, size)
-
-
-def from_rows(call: Call, rows: Rows, layout: Layout) -> np.ndarray:
-    """Return rows as a new array (samples, time steps, size) in the caller's order, zero past each length."""
-    if rows.sample_major:
-        values = rows.values if rows.values.flags.owndata else rows.values[:, : rows.size].copy()
-        return values.reshape(layout.samples, layout.steps, rows.size)
-    x = np.empty((layout.samples, layout.steps, rows.size), rows.values.dtype)
-    call.over(
-        layout.samples,
-        x.size * COPY,
-        lambda lo, hi: to_sample_major(
-            rows.values.reshape(-1), rows.values.shape[1], layout.samples, layout.steps, rows.size, layout.places,
-            layout.lengths, x.reshape(-1), lo, hi,
-        ),
-    )  # fmt: skip
-    return x

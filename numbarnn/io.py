@@ -6,6 +6,7 @@ checksum. It is written beside its goal and renamed, so a full disk or a killed 
 
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import pathlib
@@ -165,3 +166,46 @@ def _checksum(arrays):
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
         digest.update(array.data if array.size else b"")
     return digest.hexdigest()
+
+
+# By the kind that a file names: where the class is that makes the object again, imported when such a file is loaded.
+_CLASSES = {
+    "model": ("numbarnn.model", "Model"),
+    "language_model": ("numbarnn.language.model", "LanguageModel"),
+    "charlm": ("numbarnn.language.model", "CharLM"),
+    "forecaster": ("numbarnn.forecasting.forecaster", "Forecaster"),
+    "sequence_regressor": ("numbarnn.estimators.sequence", "SequenceRegressor"),
+    "sequence_classifier": ("numbarnn.estimators.classification", "SequenceClassifier"),
+    "segment_classifier": ("numbarnn.estimators.classification", "SegmentClassifier"),
+    "temporal_classifier": ("numbarnn.estimators.temporal", "TemporalClassifier"),
+}
+
+
+def load(path: str | os.PathLike, device: str = "cpu"):
+    """Return what a `save` method wrote to a file: a model, language model, forecaster, or estimator of sequences.
+
+    Nothing in the file is executed: it is a safetensors file with a description in JSON.
+
+    Parameters
+    ----------
+    path : path-like
+    device : {"cpu", "cuda"}
+        Where the model is to be; files know nothing of where it was.
+
+    Raises
+    ------
+    DeviceError
+        If the device cannot be used.
+    FileNotFoundError
+        If there is no such file.
+    ModelFileError
+        If it is no model file, is damaged, or comes from a later version.
+    ValueError
+        If it needs a cell that is not registered.
+    """
+    description, arrays = read(path)
+    kind = str(description["kind"])
+    if kind not in _CLASSES:
+        raise ModelFileError(f"{os.fspath(path)!r} holds a {kind!r}, which this version of numbarnn does not know")
+    module, name = _CLASSES[kind]
+    return getattr(importlib.import_module(module), name).from_description(description, arrays, device)

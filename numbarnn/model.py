@@ -6,11 +6,12 @@ from typing import Any
 from numbarnn import __about__, io
 from numbarnn.data.batches import make_source
 from numbarnn.errors import ModelFileError
-from numbarnn.history import History
-from numbarnn.layers import LAYERS
-from numbarnn.losses import loss_config, loss_from_config
-from numbarnn.network import Network
-from numbarnn.trainer import Trainer
+from numbarnn.layers import LAYERS, Dense
+from numbarnn.layers.kinds import recurrent
+from numbarnn.losses.base import loss_config, loss_from_config
+from numbarnn.network.network import Network
+from numbarnn.training.history import History
+from numbarnn.training.trainer import Trainer
 
 
 class Model(Network):
@@ -118,7 +119,7 @@ class Model(Network):
             Steps of truncated back-propagation through time.
         accumulate : int
             Batches whose gradients make one optimizer step, as if they were one batch.
-        average : numbarnn.average.EMA or float, optional
+        average : numbarnn.training.average.EMA or float, optional
             Exponential moving average of the weights, or its decay (0.999): it is what validation scores and what training
             ends with.
         checkpoint : path-like, optional
@@ -259,3 +260,11 @@ class Model(Network):
             If it needs a cell that is not registered.
         """
         return cls.from_description(*io.read(path, "model"), device)
+
+
+def last_step_model(
+    inputs: int, outputs: int, cell: str, hidden_size: int, *, seed, dtype, n_threads, device="cpu", **options
+) -> Model:
+    """Return a model that reads a sequence and gives `outputs` numbers after its last step."""
+    layer = recurrent(cell, hidden_size, return_sequences=False, **options)
+    return Model([layer, Dense(outputs)], inputs, dtype, seed, n_threads, device)

@@ -4,6 +4,7 @@ An optimizer is a frozen record of hyper-parameters. It holds no state: `arrays`
 parameters it needs, and `update` changes parameters and arrays in place.
 """
 
+import dataclasses
 import functools
 import math
 from dataclasses import asdict, dataclass, fields
@@ -412,3 +413,9 @@ class WarmUp(Schedule):
 
     def factor(self, epoch: int, step: int) -> float:
         return min((step + 1) / self.steps, 1.0) * self.then.factor(epoch, step)
+
+
+def optimizer_with(optimizer, learning_rate) -> Optimizer:
+    """Return an optimizer by name or as given, with another learning rate unless that is None."""
+    optimizer = make_optimizer(optimizer)
+    return optimizer if learning_rate is None else dataclasses.replace(optimizer, learning_rate=learning_rate)

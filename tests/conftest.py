@@ -7,10 +7,10 @@ import pytest
 from hypothesis import settings
 
 from numbarnn import Model, Recurrent, parallel
-from numbarnn.batch import Arena
 from numbarnn.cells import CELLS
 from numbarnn.cells.activation import ACTIVATIONS
 from numbarnn.cells.gate import FREE
+from numbarnn.kernels.cpu.memory import Arena
 
 # Compilation makes single examples slow; every run draws the same examples.
 settings.register_profile("numbarnn", deadline=None, derandomize=True, database=None, max_examples=40)

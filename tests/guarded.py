@@ -29,7 +29,8 @@ def guarded(shape, dtype, side):
 
 def patch(side):
     """Let all arrays that the package allocates be guarded; return a function that copies an array to one."""
-    from numbarnn import batch, parallel
+    from numbarnn import parallel
+    from numbarnn.kernels.cpu import memory
 
     def empty(shape, dtype=float, *rest, **options):
         return guarded(shape, dtype, side)
@@ -40,13 +41,13 @@ def patch(side):
         copy[...] = array
         return copy
 
-    plain = {id(batch.empty): empty, id(batch.zeros): empty}
+    plain = {id(memory.empty): empty, id(memory.zeros): empty}
     for name, module in list(sys.modules.items()):
         if name.startswith("numbarnn"):
             for attribute, value in list(vars(module).items()):
                 if id(value) in plain:
                     setattr(module, attribute, empty)
-    batch.Arena.empty = lambda arena, shape, dtype: empty(shape, dtype)
+    memory.Arena.empty = lambda arena, shape, dtype: empty(shape, dtype)
     np.empty = np.zeros = empty
     np.empty_like = lambda array, dtype=None: empty(array.shape, dtype or array.dtype)
     parallel.GRAIN = 1
@@ -59,9 +60,8 @@ def run(side):
 
     import numbarnn as nr
     from numbarnn import decoding
-    from numbarnn.losses import LOSSES
+    from numbarnn.losses import LOSSES, SegmentCrossEntropy
     from numbarnn.optim import OPTIMIZERS
-    from numbarnn.segments import SegmentCrossEntropy
 
     copied = patch(side)
     rng = np.random.default_rng(0)

@@ -19,10 +19,10 @@ import time
 import numpy as np
 
 from numbarnn import GRU, LSTM, RNN, CharLM, Dense, Model, Trainer, io, optim
-from numbarnn.average import EMA
 from numbarnn.data import Batch
-from numbarnn.history import EarlyStopping
 from numbarnn.optim import SGD, Adagrad, Adam, Cosine, RMSprop
+from numbarnn.training.average import EMA
+from numbarnn.training.callbacks import EarlyStopping
 
 TEXT = "the cat sat on the mat. the dog sat on the log. " * 6
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from numbarnn.arrays import numbers
+from numbarnn.core.arrays import numbers
 from numbarnn.errors import ShapeError
 
 NAN = float("nan")

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Recurrent, cells, initializers
+from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Recurrent, cells
 from numbarnn.cells import CELLS, contract, register
 from numbarnn.cells.activation import ACTIVATIONS
-from numbarnn.classification import SegmentClassifier, SequenceClassifier
+from numbarnn.core import initializers
 from numbarnn.data import make_windows
 from numbarnn.errors import ShapeError, TokenError
-from numbarnn.estimators import SequenceRegressor
+from numbarnn.estimators import SegmentClassifier, SequenceClassifier, SequenceRegressor
 from numbarnn.losses import SoftmaxCrossEntropy, make_loss
 from numbarnn.optim import SGD, Adam, AdamW, Cosine, RMSprop, StepDecay, WarmUp, make_optimizer
 

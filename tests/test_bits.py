@@ -20,9 +20,8 @@ from conftest import DTYPES, RECORDS, normal, random_state, recurrent_model
 import numbarnn as nr
 from numbarnn import decoding, parallel
 from numbarnn.kernels.cpu import simd
-from numbarnn.losses import LOSSES, SoftmaxCrossEntropy
+from numbarnn.losses import LOSSES, SegmentCrossEntropy, SoftmaxCrossEntropy
 from numbarnn.optim import OPTIMIZERS
-from numbarnn.segments import SegmentCrossEntropy
 
 FILE = pathlib.Path(__file__).with_name("bits.json")
 LENGTHS = {"full": None, "ragged": [5, 0, 2, 7]}

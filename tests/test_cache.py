@@ -209,7 +209,7 @@ def test_kernels_that_others_could_have_written_are_not_loaded(folder, what):
     assert done.stderr.count("CacheWarning") == 1
     assert f"kernels in {file.parent} are not used: others can write to the {what} (mode 757)" in done.stderr
     assert "set NUMBA_CACHE_DIR to a folder of your own" in done.stderr
-    doctor = "from numbarnn.cli import main; main(['doctor'])"
+    doctor = "from numbarnn.cli.main import main; main(['doctor'])"
     doctor = run_python(doctor, cwd=folder, path=folder, cache=folder / "cache").stdout
     # What was compiled took the place of a file; a folder stays as it is, and another one is written to.
     assert ("NOT TRUSTED" in doctor) is (what == "folder")

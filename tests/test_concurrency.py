@@ -10,8 +10,9 @@ import pytest
 from conftest import assert_same_bits, normal
 from processes import run_python
 
-from numbarnn import LSTM, CharLM, Dense, Model, network, parallel, step_function
+from numbarnn import LSTM, CharLM, Dense, Model, parallel, step_function
 from numbarnn.kernels.cpu import step as step_kernels
+from numbarnn.network import network
 
 CACHE = os.environ.get("NUMBA_CACHE_DIR")
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numbarnn import LSTM, RNN, Dense, Model, Trainer
-from numbarnn.batch import Call, Signal
+from numbarnn.backends.cpu.batch import Call, to_rows
+from numbarnn.core.label_sequences import Labels, as_labels
+from numbarnn.core.signal import Signal
 from numbarnn.data import ArraySource
 from numbarnn.errors import DivergedError, ShapeError, TokenError
-from numbarnn.inputs import to_rows
-from numbarnn.label_strings import Labels, as_labels
 from numbarnn.losses import CTC, LOSSES, SoftmaxCrossEntropy
 from numbarnn.optim import Adam
 

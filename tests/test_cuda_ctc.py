@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from conftest import DTYPES, assert_close, assert_same_bits, normal
 
-from numbarnn.batch import Call, Layout, Rows, padded
-from numbarnn.ctc import loss_and_gradient
+from numbarnn.backends.cpu.batch import Call, Rows
+from numbarnn.backends.cpu.ctc import loss_and_gradient
+from numbarnn.core.label_sequences import as_labels
+from numbarnn.core.layout import Layout
+from numbarnn.kernels.cpu.memory import padded
 from numbarnn.kernels.cuda import ctc as kernels
 from numbarnn.kernels.cuda.memory import Arena, upload
-from numbarnn.label_strings import as_labels
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 STRINGS = [[2, 2], [3, 1, 3], [], [1, 2], [1, 1, 1], [2], []]

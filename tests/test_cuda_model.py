@@ -10,14 +10,15 @@ from conftest import RECORDS, assert_close, assert_same_bits, flatten, naive_run
 
 import numbarnn as nr
 from numbarnn import optim
+from numbarnn.backends import device as devices
+from numbarnn.backends.cuda import recurrent as passes
+from numbarnn.backends.cuda import training
 from numbarnn.cells import CELLS
-from numbarnn.cuda import device as devices
-from numbarnn.cuda import recurrent as passes
-from numbarnn.cuda import training
 from numbarnn.data import Batch
 from numbarnn.data.batches import ArraySource
 from numbarnn.errors import DeviceError, DivergedError, ShapeError
-from numbarnn.kernels.cuda import kept, memory
+from numbarnn.kernels.cuda import memory
+from numbarnn.kernels.cuda import persistent as kept
 from numbarnn.kernels.cuda.memory import Copies
 
 # Largest deviation from the CPU, relative to the largest value of the array.

@@ -6,12 +6,12 @@ import pytest
 from conftest import assert_close, assert_same_bits
 
 from numbarnn import Dense, Embedding, LanguageModel, Model, OneHot, Recurrent
-from numbarnn.batch import Signal
 from numbarnn.cells import CELLS
 from numbarnn.cells.contract import has_inner
+from numbarnn.core.signal import Signal
 from numbarnn.kernels.cuda import sampling
 from numbarnn.kernels.cuda.memory import Arena, upload
-from numbarnn.sampler import Sampler, packed_weights
+from numbarnn.language.sampler import Sampler, packed_weights
 
 NONE = np.zeros(0, np.int32)
 H = 130 if cuda_device.REAL else 3

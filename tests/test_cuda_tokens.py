@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import DTYPES, assert_close, assert_same_bits, normal
 
-from numbarnn.batch import Layout
+from numbarnn.core.layout import Layout
 from numbarnn.kernels.cpu import dropout as cpu_dropout
 from numbarnn.kernels.cpu import pooling as cpu_pooling
 from numbarnn.kernels.cpu import tokens as cpu_tokens

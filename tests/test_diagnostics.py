@@ -745,7 +745,7 @@ def test_pictures():
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    from numbarnn.diagnostics import pictures
+    from numbarnn import plots as pictures
 
     x, y = task()
     nets = {"RNN": net(RNN(4)), "LSTM": net(LSTM(4)), "GRU": net(GRU(4))}

@@ -7,10 +7,12 @@ import pytest
 from conftest import DTYPES, GRADIENT_TOLERANCE, assert_close, assert_same_bits, naive_run, normal, recurrent_model
 
 from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Model, Recurrent
-from numbarnn.batch import Call, Layout, Rows, Signal, padded
+from numbarnn.backends.cpu.batch import Call, Rows, from_rows, to_rows
 from numbarnn.cells import CELLS
-from numbarnn.inputs import from_rows, to_rows
-from numbarnn.kernels.philox import philox
+from numbarnn.core.layout import Layout
+from numbarnn.core.signal import Signal
+from numbarnn.kernels.cpu.memory import padded
+from numbarnn.kernels.random import philox
 from numbarnn.layers.dropout import drop
 from numbarnn.losses import MeanSquaredError
 

@@ -11,11 +11,11 @@ from conftest import assert_same_bits
 
 import numbarnn
 from numbarnn import SegmentClassifier, SequenceClassifier, SequenceRegressor, TemporalClassifier, io
-from numbarnn.average import EMA
-from numbarnn.contract import NotFittedError
 from numbarnn.data import WordFeatures
 from numbarnn.errors import ModelFileError
 from numbarnn.optim import AdamW, Cosine, ExponentialDecay, WarmUp
+from numbarnn.sklearn_api import NotFittedError
+from numbarnn.training.average import EMA
 
 FEW = {"epochs": 2, "hidden_size": 4, "random_state": 0, "n_threads": 1}
 GENERATOR = np.random.default_rng(0)

@@ -11,11 +11,12 @@ from conftest import assert_close, assert_same_bits
 from data_files import data_file
 
 import numbarnn
-from numbarnn import Forecaster, baselines
+from numbarnn import Forecaster
 from numbarnn.cli import main
-from numbarnn.contract import NotFittedError
 from numbarnn.data import calendar_features, datasets, readers
 from numbarnn.errors import ModelFileError, ShapeError
+from numbarnn.forecasting import baselines
+from numbarnn.sklearn_api import NotFittedError
 
 HOURS = pd.date_range("2020", periods=200, freq="h")
 FEW = {"epochs": 2, "hidden_size": 4, "seed": 1, "n_threads": 1}
@@ -468,7 +469,7 @@ def test_command(tmp_path, monkeypatch, capsys):
 
 def test_command_without_a_file(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("numbarnn.forecast_command.weather", lambda: datasets.weather(600))
+    monkeypatch.setattr("numbarnn.cli.forecast.weather", lambda: datasets.weather(600))
     assert main("forecast --lookback 24 --epochs 1 --hidden-size 4 --quiet --threads 1".split()) == 0
     shown = capsys.readouterr().out
     assert "synthetic hourly weather series" in shown

@@ -35,15 +35,16 @@ from numbarnn import (
     Pool,
     Recurrent,
     cells,
-    initializers,
 )
-from numbarnn.batch import Call, Layout, Signal
+from numbarnn.backends.cpu.batch import Call, from_rows, to_rows
+from numbarnn.core import initializers
+from numbarnn.core.layout import Layout
+from numbarnn.core.params import Params, ParamSpec
+from numbarnn.core.signal import Signal
 from numbarnn.errors import ShapeError
-from numbarnn.inputs import from_rows, to_rows
 from numbarnn.kernels.cpu.layout import to_time_major
 from numbarnn.kernels.cpu.losses import regression
 from numbarnn.layers import LAYERS
-from numbarnn.params import Params, ParamSpec
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 every_cell = pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)

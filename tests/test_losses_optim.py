@@ -10,10 +10,10 @@ import pytest
 from conftest import DTYPES, GRADIENT_TOLERANCE, assert_close, assert_same_bits, normal
 
 from numbarnn import RNN, Dense, Model
-from numbarnn.average import EMA, Accumulator, blend
-from numbarnn.batch import Call, Signal, padded
+from numbarnn.backends.cpu.batch import Call, to_rows
+from numbarnn.core.signal import Signal
 from numbarnn.errors import ShapeError, TokenError
-from numbarnn.inputs import to_rows
+from numbarnn.kernels.cpu.memory import padded
 from numbarnn.losses import (
     LOSSES,
     BinaryCrossEntropy,
@@ -41,6 +41,7 @@ from numbarnn.optim import (
     make_optimizer,
     norm,
 )
+from numbarnn.training.average import EMA, Accumulator, blend
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 BY_STEP = [name for name, cls in LOSSES.items() if cls.by_step]  # tests/test_ctc.py has the others

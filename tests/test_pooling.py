@@ -6,14 +6,14 @@ import pytest
 from conftest import DTYPES, TOLERANCE, assert_close, assert_same_bits, check_gradients, normal
 
 from numbarnn import LSTM, RNN, Dense, Dropout, EmbeddingBag, Model, Pool
-from numbarnn.batch import Call, Layout
+from numbarnn.backends.cpu.batch import Call, feature_rows, from_rows
+from numbarnn.core.layout import Layout
 from numbarnn.data import Ragged
 from numbarnn.errors import ShapeError, TokenError
-from numbarnn.inputs import feature_rows, from_rows
 from numbarnn.layers.pool import KINDS
-from numbarnn.losses import SoftmaxCrossEntropy
+from numbarnn.losses import SegmentCrossEntropy, SoftmaxCrossEntropy
+from numbarnn.losses.segments import check_segments, pool_segments, segment_codes
 from numbarnn.optim import Adam
-from numbarnn.segments import SegmentCrossEntropy, check_segments, pool_segments, segment_codes
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 every_kind = pytest.mark.parametrize("kind", KINDS)

@@ -11,8 +11,7 @@ from conftest import DTYPES, assert_close, assert_same_bits, normal
 import numbarnn
 from numbarnn import GRU, Dense, Model, Trainer, io
 from numbarnn.errors import ModelFileError
-from numbarnn.losses import CTC, LOSSES, BinaryCrossEntropy, Huber, SoftmaxCrossEntropy, loss
-from numbarnn.segments import SegmentCrossEntropy
+from numbarnn.losses import CTC, LOSSES, BinaryCrossEntropy, Huber, SegmentCrossEntropy, SoftmaxCrossEntropy, loss
 
 X = normal(0, 8, 5, 2)
 TARGETS = {

@@ -16,14 +16,14 @@ from conftest import assert_same_bits
 from processes import run_python
 
 from numbarnn import LSTM, RNN, CharLM, Dense, Model, OneHot, Trainer, io
-from numbarnn.average import EMA
-from numbarnn.checkpoint import Checkpoint
 from numbarnn.cli import main
 from numbarnn.data import Batch, TokenStream
 from numbarnn.errors import CheckpointError, ModelFileError
-from numbarnn.history import Callback, EarlyStopping
 from numbarnn.losses import SoftmaxCrossEntropy
 from numbarnn.optim import Adam, Cosine, WarmUp
+from numbarnn.training.average import EMA
+from numbarnn.training.callbacks import Callback, EarlyStopping
+from numbarnn.training.checkpoint import Checkpoint
 
 HERE = pathlib.Path(__file__).parent
 

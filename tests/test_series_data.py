@@ -9,7 +9,7 @@ import pytest
 from conftest import assert_close
 from data_files import data_file
 
-from numbarnn import contract
+from numbarnn import sklearn_api as contract
 from numbarnn.data import Differences, SequenceScaler, calendar_features, datasets, make_windows, readers
 from numbarnn.errors import ShapeError
 

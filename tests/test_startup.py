@@ -10,15 +10,14 @@ from processes import copy_package, run_python
 from test_cache import STEP
 
 import numbarnn
-from numbarnn import doctor
 from numbarnn.cells import CELLS
-from numbarnn.cli import main
+from numbarnn.cli import doctor, main
 from numbarnn.kernels import cache
 from numbarnn.kernels.inventory import take_inventory
 from numbarnn.losses import LOSSES
 from numbarnn.optim import OPTIMIZERS
 
-COMMAND = "import sys; from numbarnn.cli import main; sys.exit(main(sys.argv[1:]))"
+COMMAND = "import sys; from numbarnn.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
 # Permissions do not bind root, who therefore gives up the right to override them (CAP_DAC_OVERRIDE, the bit of value 2).
 SERVICE = """
@@ -179,7 +178,7 @@ def test_warmup_of_a_plain_model(tmp_path, capsys):
 
 
 def test_warmup_leaves_the_model_as_it_was(model):
-    from numbarnn.warmup import warm_model
+    from numbarnn.cli.warmup import warm_model
 
     lm = numbarnn.load(model)
     before = lm.model.params.flat.copy()

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numbarnn import TemporalClassifier, metrics
-from numbarnn.average import EMA
-from numbarnn.contract import NotFittedError
 from numbarnn.data import WordFeatures
 from numbarnn.decoding import beam_search, collapse
 from numbarnn.errors import DivergedError, ShapeError, TokenError
 from numbarnn.optim import StepDecay
+from numbarnn.sklearn_api import NotFittedError
+from numbarnn.training.average import EMA
 
 FEW = {"epochs": 2, "hidden_size": 4, "random_state": 0, "n_threads": 1}
 NAMES = ("ten", ("a", "tuple"), 3)

@@ -5,9 +5,9 @@ import pytest
 from conftest import assert_close, normal
 
 from numbarnn import GRU, LSTM, RNN, Dense, Model, Trainer
-from numbarnn.batch import Call, Signal
+from numbarnn.backends.cpu.batch import Call, to_rows
+from numbarnn.core.signal import Signal
 from numbarnn.data import Batch
-from numbarnn.inputs import to_rows
 from numbarnn.losses import BinaryCrossEntropy, Huber, MeanAbsoluteError, MeanSquaredError, SoftmaxCrossEntropy
 from numbarnn.optim import SGD, Adagrad, Adam, AdamW, RMSprop, clip_by_norm, clip_by_value
 

@@ -14,11 +14,11 @@ import pytest
 from conftest import assert_close, assert_same_bits, normal
 
 from numbarnn import GRU, LSTM, RNN, Dense, Model, OneHot, Trainer
-from numbarnn.average import EMA
 from numbarnn.data import ArraySource, Batch, TokenStream
 from numbarnn.errors import DivergedError, ShapeError
-from numbarnn.history import Callback, EarlyStopping
 from numbarnn.optim import SGD, Adam, ExponentialDecay
+from numbarnn.training.average import EMA
+from numbarnn.training.callbacks import Callback, EarlyStopping
 
 
 def task(samples=60, steps=7, seed=0):
@@ -394,7 +394,7 @@ def test_callbacks_see_everything_and_can_stop():
 
 
 def test_time_limit(monkeypatch):
-    import numbarnn.trainer as module
+    import numbarnn.training.trainer as module
 
     clock = iter(range(1000))
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))

@@ -83,7 +83,7 @@ def main(folder=None):
     share = strength[first : step + 1].sum() / strength.sum()
     print(f"The second label, put out at step {step}, depends on steps {first} to {step}: {share:.0%} of ||dy/dx||")
     if folder:
-        from numbarnn.diagnostics.pictures import plot_occupancy
+        from numbarnn.plots import plot_occupancy
 
         for name, found in (("before", before), ("after", after)):
             figure = plot_occupancy(found, LETTERS).figure

@@ -38,7 +38,7 @@ def main(folder=None):
     )
     print(f"drive it to minus infinity. E_3 = -y_3 log y^_3 = {unfolded.E[3]:.4f} is what training lowers.")
     if folder:
-        from numbarnn.diagnostics.pictures import plot_unfolded
+        from numbarnn.plots import plot_unfolded
 
         plot_unfolded(unfolded).figure.savefig(pathlib.Path(folder) / "unfolded.png", dpi=70)
 

@@ -40,7 +40,7 @@ def main(folder=None):
         if name == "RNN":
             found = jacobian(model, x, STEPS - 1, 9)
     if folder:
-        from numbarnn.diagnostics.pictures import plot_contributions, plot_gradient_flow, plot_singular_values
+        from numbarnn.plots import plot_contributions, plot_gradient_flow, plot_singular_values
 
         folder = pathlib.Path(folder)
         plot_gradient_flow(flows).figure.savefig(folder / "gradient_flow.png", dpi=70)

@@ -61,7 +61,7 @@ def main(folder=None):
     reach = int(np.argmax(np.cumsum(strength) >= 0.99 * strength.sum())) + 1
     print(f"The output after {shown[:41]!r} depends on the last letters: 99 % of ||dy/dx|| lies within {reach} of 41")
     if folder:
-        from numbarnn.diagnostics.pictures import plot_gates, plot_sensitivity
+        from numbarnn.plots import plot_gates, plot_sensitivity
 
         folder = pathlib.Path(folder)
         labels = shown.replace(" ", "_")

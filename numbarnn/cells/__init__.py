@@ -11,7 +11,7 @@ from_hidden        dict: pre-activation -> gate whose rows of ``weight_hh`` the 
 states             what is carried from step to step; the first is the output, and what the recurrent product sees
 saved              values that `forward` keeps for `backward`
 diagonal           diagonal weights (IndRNN's u, peepholes): vectors of shape (H,), one weight for each hidden unit
-diagonal_init      optional: the kind of weights that `numbarnn.initializers` draws `diagonal` like; "unit" or "bias"
+diagonal_init      optional: the kind of weights that `numbarnn.core.initializers` draws `diagonal` like; "unit" or "bias"
 =================  =======================================================================================================
 
 and two static functions of scalars, `forward` directly above `backward`:

@@ -1,8 +1,8 @@
 """Data on its way to a model: vocabularies, series, windows and batches."""
 
+from numbarnn.core.ragged import Ragged
 from numbarnn.data.batches import ArraySource, Batch, TokenStream
 from numbarnn.data.labelled_files import read_conll, read_ts
-from numbarnn.data.ragged import Ragged
 from numbarnn.data.scaling import Differences, SequenceScaler, calendar_features
 from numbarnn.data.text import python_reference
 from numbarnn.data.vocabularies import ByteVocabulary, CharVocabulary, WordVocabulary, split_words

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn import inputs
-from numbarnn.arrays import as_array
+from numbarnn.checks import check_finite, check_lengths, refuse_mask
+from numbarnn.core.arrays import as_array
+from numbarnn.core.label_sequences import as_labels
 from numbarnn.errors import ShapeError
-from numbarnn.label_strings import as_labels
 
 # Units of sources of which a batch has one for every step of every sample, not one a sample.
 TOKEN_UNITS = ("characters", "bytes", "words")
@@ -50,7 +50,7 @@ class ArraySource:
     ----------
     x, y : array-like
         Samples along the first axis. y may be label strings of different lengths too, a list of sequences of integers or a tuple of
-        arrays (labels, lengths), which are kept as an array filled up with -1 (`numbarnn.label_strings`).
+        arrays (labels, lengths), which are kept as an array filled up with -1 (`numbarnn.core.label_sequences`).
     lengths : (samples,) integers, optional
     sample_weight : (samples,) or (samples, time steps) array, optional
     batch_size : int
@@ -68,7 +68,7 @@ class ArraySource:
 
     def __init__(self, x, y, *, lengths=None, sample_weight=None, batch_size: int = 32, shuffle: bool = True):
         for name, data in (("x", x), ("y", y), ("sample_weight", sample_weight)):
-            inputs.refuse_mask(data, name)
+            refuse_mask(data, name)
         self.x, self.y = as_array(x, "x"), _targets(y)
         self.sample_weight = None if sample_weight is None else as_array(sample_weight, "sample_weight")
         if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
@@ -76,7 +76,7 @@ class ArraySource:
         self.batch_size, self.shuffle = int(batch_size), bool(shuffle)
         if self.x.ndim < 2 or len(self.x) == 0:
             raise ShapeError(f"x must have samples and time steps, got shape {self.x.shape}")
-        self.lengths = inputs.check_lengths(lengths, *self.x.shape[:2])
+        self.lengths = check_lengths(lengths, *self.x.shape[:2])
         for name in ("y", "sample_weight"):
             array = getattr(self, name)
             if array is not None and (array.ndim == 0 or len(array) != len(self.x)):
@@ -96,7 +96,7 @@ class ArraySource:
                 running = np.arange(array.shape[1]) < self.lengths[:, None]
                 if running.shape == array.shape[:2]:
                     array = np.where(running.reshape(running.shape + (1,) * (array.ndim - 2)), array, 0)
-            inputs.check_finite(array, name)
+            check_finite(array, name)
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what the batches follow from: shape, type and hash of the arrays, size and order of the batches."""

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn.arrays import numbers
-from numbarnn.contract import Parameters, not_fitted
+from numbarnn.core.arrays import numbers
 from numbarnn.data import tables
 from numbarnn.errors import ShapeError
+from numbarnn.sklearn_api import Parameters, not_fitted
 
 METHODS = ("standard", "minmax", "robust")
 

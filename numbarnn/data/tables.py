@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn.arrays import is_pandas, numbers
+from numbarnn.core.arrays import is_pandas, numbers
 from numbarnn.errors import ShapeError
 
 # Rows that are looked at together, so that a check needs no second array of the table's size.

@@ -13,13 +13,13 @@ Observers only: every function takes a model and data, runs its own passes and c
 `diagnose`            verdicts with figures and advice
 ====================  ================================================================================================
 
-`numbarnn.diagnostics.pictures` draws them. All but `trace` compute in float64, on a copy of the model: products of a hundred
+`numbarnn.plots` draws them. All but `trace` compute in float64, on a copy of the model: products of a hundred
 Jacobians and differences of losses need it.
 """
 
 from numbarnn.diagnostics.alignments import PosteriorAlignment, alignment
-from numbarnn.diagnostics.checks import GradientCheck, check_gradients
 from numbarnn.diagnostics.flow import GradientFlow, gradient_flow
+from numbarnn.diagnostics.gradients import GradientCheck, check_gradients
 from numbarnn.diagnostics.jacobians import Jacobian, jacobian, sensitivity
 from numbarnn.diagnostics.traces import Trace, trace
 from numbarnn.diagnostics.unfolding import Unfolded, unfold

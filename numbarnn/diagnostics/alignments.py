@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn import ctc, decoding
+from numbarnn import decoding
+from numbarnn.backends.cpu import ctc
+from numbarnn.core.label_sequences import as_labels, check_blank
 from numbarnn.diagnostics import tape
 from numbarnn.errors import ShapeError
-from numbarnn.label_strings import as_labels
-from numbarnn.network import Network
+from numbarnn.network.network import Network
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def alignment(model: Network, x, labels, lengths=None, state=None, *, blank: int
     TokenError, TypeError, ValueError
         If an argument does not fit.
     """
-    blank = ctc.check_blank(blank)
+    blank = check_blank(blank)
     net, x = tape.in_numbers(model, x, lengths)
     if not net.signals[-1].sequence:
         raise ShapeError("the model puts out one value a sample; CTC needs one at every step: return_sequences=True")

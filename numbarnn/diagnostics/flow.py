@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn import inputs
+from numbarnn.backends.cpu.batch import from_rows
 from numbarnn.diagnostics import tape
-from numbarnn.losses import make_loss
-from numbarnn.network import Network
+from numbarnn.losses.base import make_loss
+from numbarnn.network.network import Network
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def gradient_flow(
 def _output_gradient(net, x, y, loss, lengths, state, sample_weight):
     done = tape.run(net, x, state, lengths)
     value, gradient, _ = loss.value_and_gradient(done.call, done.rows, y, done.layout, "mean", sample_weight)
-    dy = inputs.from_rows(done.call, gradient, done.layout)
+    dy = from_rows(done.call, gradient, done.layout)
     return value, dy, done
 
 

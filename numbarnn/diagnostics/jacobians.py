@@ -7,7 +7,7 @@ import numpy as np
 
 from numbarnn import cells
 from numbarnn.diagnostics import tape
-from numbarnn.network import Network
+from numbarnn.network.network import Network
 
 # Largest slopes of the activations of `numbarnn.cells.RNN`, by their codes.
 _STEEPEST = {0: 1.0, 1: 1.0, 2: 0.25, 3: 1.0}

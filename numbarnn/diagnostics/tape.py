@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn import inputs
-from numbarnn.batch import Layout, Rows
+from numbarnn.backends.cpu.batch import Rows, from_rows, to_rows
 from numbarnn.cells import contract
+from numbarnn.checks import check_finite
+from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
 from numbarnn.layers import Recurrent
-from numbarnn.network import Network
+from numbarnn.network.network import Network
 
 # Numbers that the arrays of one call may hold, about; longer batches of steps are cut.
 BUDGET = 2**23
@@ -141,7 +142,7 @@ class Tape:
 def run(model: Network, x, state=None, lengths=None) -> Tape:
     """Run a batch through a model and return its tape. Parameters as in `numbarnn.Model.forward`."""
     call = model._call(keep=True)
-    rows, layout = inputs.to_rows(call, x, model.signals[0], lengths)
+    rows, layout = to_rows(call, x, model.signals[0], lengths)
     states = iter(model._states(state, layout.samples) or ())
     packed, outputs, chains, begun = model._pack(call), [], [], layout
     for number, layer in enumerate(model.layers):
@@ -150,7 +151,7 @@ def run(model: Network, x, state=None, lengths=None) -> Tape:
         if isinstance(layer, Recurrent):
             chains += _chains(model, call, layer, number, kept, layout)
         layout = after
-        values = None if rows.tokens else inputs.from_rows(call, rows, layout)
+        values = None if rows.tokens else from_rows(call, rows, layout)
         outputs.append(values if values is None or model.signals[number + 1].sequence else values[:, 0])
     return Tape(model, outputs, chains, begun.unsort(begun.lengths), rows, layout, call)
 
@@ -175,7 +176,7 @@ def _chains(model, call, layer, number, tapes, layout):
             saved |= {name: array(kept.inner) for name in cell.inner}
         yield Chain(
             model, layer, number, level, reverse,
-            None if kept.x.tokens else inputs.from_rows(call, kept.x, layout),
+            None if kept.x.tokens else from_rows(call, kept.x, layout),
             np.stack([array(values) for values in before]), np.stack([array(values) for values in after]),
             {name: values for name, values in saved.items() if name not in cell.states},
             layout.unsort(layout.lengths),
@@ -206,7 +207,7 @@ def in_numbers(model: Network, x, lengths=None) -> tuple[Network, np.ndarray]:
         If it has no recurrent layer, or x holds NaN.
     """
     check_model(model)
-    _, layout = inputs.to_rows(model._call(), x, model.signals[0], lengths)
+    _, layout = to_rows(model._call(), x, model.signals[0], lengths)
     running = np.arange(layout.steps) < layout.unsort(layout.lengths)[:, None]
     first, layers, x = model.layers[0], model.layers, np.asarray(x)
     if model.signals[0].tokens:
@@ -214,7 +215,7 @@ def in_numbers(model: Network, x, lengths=None) -> tuple[Network, np.ndarray]:
         weight = model.params.get(f"{model.names[0]}.weight")  # an embedding's
         x = np.eye(first.size)[x] if weight is None else np.float64(weight)[x]
     x = np.where(running[:, :, None], x, 0).astype(np.float64)
-    inputs.check_finite(x, "x")
+    check_finite(x, "x")
     named = [_named(layer, name) for layer, name in zip(layers, model.names[-len(layers) :], strict=True)]
     net = Network(named, x.shape[2], np.float64, n_threads=model.n_threads)
     net.params.load({name: model.params[name] for name in net.params})

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from numbarnn.diagnostics import tape
-from numbarnn.network import Network
+from numbarnn.network.network import Network
 
 
 class Trace(Mapping):

@@ -4,14 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn import cells, inputs
+from numbarnn import cells
+from numbarnn.backends.cpu.batch import from_rows
 from numbarnn.cells import contract
 from numbarnn.cells.activation import ACTIVATIONS
 from numbarnn.diagnostics import tape
 from numbarnn.errors import ShapeError
 from numbarnn.layers import Dense
-from numbarnn.losses import SoftmaxCrossEntropy
-from numbarnn.network import Network
+from numbarnn.losses.cross_entropy import SoftmaxCrossEntropy
+from numbarnn.network.network import Network
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def unfold(model: Network, x, steps: int = 4, y=None, *, sample: int = 0, state=
     Returns
     -------
     Unfolded
-        ``print`` shows it, `numbarnn.diagnostics.pictures.plot_unfolded` draws it.
+        ``print`` shows it, `numbarnn.plots.plot_unfolded` draws it.
 
     Raises
     ------
@@ -167,7 +168,7 @@ def unfold(model: Network, x, steps: int = 4, y=None, *, sample: int = 0, state=
     done = tape.run(net, numbers[sample : sample + 1, :steps], start)
     (chain,), name = done.chains, net.names[-1]
     _, gradient, _ = SoftmaxCrossEntropy().value_and_gradient(done.call, done.rows, y, done.layout, "sum")
-    dy = inputs.from_rows(done.call, gradient, done.layout)[0]
+    dy = from_rows(done.call, gradient, done.layout)[0]
     logits = done.outputs[-1][0]
     o = np.exp(logits - logits.max(axis=1, keepdims=True))
     o /= o.sum(axis=1, keepdims=True)

@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn import cells, ctc, decoding, inputs
+from numbarnn import cells, decoding
 from numbarnn.cells.activation import ACTIVATIONS
+from numbarnn.checks import check_lengths
+from numbarnn.core.label_sequences import Labels, as_labels, too_short
 from numbarnn.diagnostics import tape
 from numbarnn.diagnostics.flow import GradientFlow, gradient_flow
 from numbarnn.errors import ShapeError
-from numbarnn.history import History
-from numbarnn.label_strings import Labels, as_labels
-from numbarnn.losses import CTC, make_loss
-from numbarnn.network import Network
+from numbarnn.losses.base import make_loss
+from numbarnn.losses.ctc import CTC
+from numbarnn.network.network import Network
+from numbarnn.training.history import History
 
 # Where a verdict becomes a warning. Rules of thumb, named in `diagnose`.
 REACH = 0.25  # 99 % of the gradient within this share of the steps
@@ -136,7 +138,7 @@ def diagnose(
     loss, x = make_loss(loss), np.asarray(x)
     if x.ndim < 2 or len(x) == 0:
         raise ShapeError(f"x must be samples of time steps, (samples, time steps, ...), got shape {x.shape}")
-    lengths = inputs.check_lengths(lengths, *x.shape[:2])
+    lengths = check_lengths(lengths, *x.shape[:2])
     verdicts, rows = [], np.arange(min(samples, len(x)))
     if isinstance(loss, CTC):
         labels = as_labels(y, len(x), "y")
@@ -177,7 +179,7 @@ def _of_alignments(model, x, labels: Labels, lengths):
     """Return the verdict on label strings that do not fit into their steps, and the numbers of the samples whose do."""
     steps = np.full(len(x), x.shape[1]) if lengths is None else lengths
     steps = steps if model.signals[-1].sequence else np.minimum(steps, 1)
-    wrong = ctc.too_short(labels, steps)
+    wrong = too_short(labels, steps)
     rows = np.flatnonzero(wrong)
     figures = {"infeasible": len(rows), "samples": len(x), "rows": rows.tolist()}
     if len(rows) == 0:

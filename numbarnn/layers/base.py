@@ -6,9 +6,9 @@ enters and leaves as a value, and everything a backward pass needs goes into a t
 
 from dataclasses import fields
 
-import numpy as np
-
-from numbarnn.batch import Call, Layout, Rows, Signal
+from numbarnn.backends.cpu.batch import Call, Rows
+from numbarnn.core.layout import Layout
+from numbarnn.core.signal import Signal
 
 
 class Layer:
@@ -65,18 +65,3 @@ def layer(cls: type[Layer]) -> type[Layer]:
     """Enter a layer class into `LAYERS` by its class name."""
     LAYERS[cls.__name__] = cls
     return cls
-
-
-def check_number(owner, name, value, low, high, *, kind=float, include_high=True):
-    """Raise TypeError or ValueError unless an option is a number of [low, high]."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer) if kind is int else (int, float, np.number)):
-        raise TypeError(f"{owner}: {name} must be {'an integer' if kind is int else 'a number'}, got {value!r}")
-    if not (low <= value <= high if include_high else low <= value < high):
-        closing = "]" if include_high else ")"
-        raise ValueError(f"{owner}: {name} must be in [{low}, {high}{closing}, got {value!r}")
-
-
-def check_flag(owner, name, value):
-    """Raise TypeError unless an option is True or False."""
-    if not isinstance(value, bool):
-        raise TypeError(f"{owner}: {name} must be True or False, got {value!r}")

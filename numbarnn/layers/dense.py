@@ -4,12 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn import initializers
-from numbarnn.batch import Call, Layout, Rows, Signal, empty, padded
+from numbarnn.backends.cpu.batch import Call, Rows
+from numbarnn.checks import check_flag, check_number
+from numbarnn.core import initializers
+from numbarnn.core.layout import Layout
+from numbarnn.core.params import ParamSpec
+from numbarnn.core.signal import Signal
 from numbarnn.kernels.cpu import matmul, tokens
+from numbarnn.kernels.cpu.memory import empty, padded
 from numbarnn.kernels.cpu.simd import panel_width
-from numbarnn.layers.base import Layer, check_flag, check_number, layer
-from numbarnn.params import ParamSpec
+from numbarnn.layers.base import Layer, layer
 
 
 @dataclass
@@ -32,7 +36,7 @@ class Dense(Layer):
         Features of y. As the last layer it gives logits: the softmax belongs to the loss and to `Model.predict_proba`.
     bias : bool
     init : str
-        Scheme of `numbarnn.initializers`.
+        Scheme of `numbarnn.core.initializers`.
     name : str or None
         Prefix of the parameters' names ``weight`` (size, C) and ``bias`` (size,).
 

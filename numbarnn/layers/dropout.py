@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
-from numbarnn.batch import Call, Layout, Rows, Signal
+from numbarnn.backends.cpu.batch import Call, Rows
+from numbarnn.checks import check_number
+from numbarnn.core.layout import Layout
+from numbarnn.core.signal import Signal
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu.dropout import dropout
-from numbarnn.layers.base import Layer, check_number, layer
+from numbarnn.layers.base import Layer, layer
 
 
 @layer

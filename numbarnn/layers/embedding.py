@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 
-from numbarnn import initializers
-from numbarnn.batch import Call, Layout, Rows, Signal, padded
+from numbarnn.backends.cpu.batch import Call, Rows
+from numbarnn.checks import check_number
+from numbarnn.core import initializers
+from numbarnn.core.layout import Layout
+from numbarnn.core.params import ParamSpec
+from numbarnn.core.signal import Signal
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu import tokens
-from numbarnn.layers.base import Layer, check_number, layer
-from numbarnn.params import ParamSpec
+from numbarnn.kernels.cpu.memory import padded
+from numbarnn.layers.base import Layer, layer
 
 
 def _check_tokens(owner, vocabulary, signal):
@@ -58,7 +62,7 @@ class Embedding(Layer):
     features : int
         Length of the vectors.
     init : str
-        "normal" (standard normal, as in torch) or a scheme of `numbarnn.initializers`.
+        "normal" (standard normal, as in torch) or a scheme of `numbarnn.core.initializers`.
     name : str or None
         Prefix of the parameter's name ``weight`` (size, features).
     """

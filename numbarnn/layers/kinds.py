@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from numbarnn import cells
 from numbarnn.cells.activation import ACTIVATIONS
-from numbarnn.layers.base import check_flag, check_number, layer
+from numbarnn.checks import check_flag, check_number
+from numbarnn.layers.base import LAYERS, layer
 from numbarnn.layers.recurrent import Recurrent
 
 
@@ -139,3 +140,25 @@ def _activation(owner, name):
     if name not in ACTIVATIONS:
         raise ValueError(f"{owner}: activation must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
     return ACTIVATIONS[name]
+
+
+def recurrent_names() -> dict[str, type]:
+    """Return the layers that have a cell of their own, by class name in lower case."""
+    found = {name.lower(): cls for name, cls in LAYERS.items() if issubclass(cls, Recurrent) and cls is not Recurrent}
+    return dict(sorted(found.items()))
+
+
+def recurrent(cell: str, hidden_size: int, **options) -> Recurrent:
+    """Return recurrent layers of a cell given by name: a layer class in lower case ("lstm"), or a registered cell.
+
+    Raises
+    ------
+    ValueError
+        If there is no such cell.
+    """
+    layers = recurrent_names()
+    if isinstance(cell, str) and cell.lower() in layers:
+        return layers[cell.lower()](hidden_size, **options)
+    if cell in cells.CELLS:
+        return Recurrent(hidden_size, cell=cells.CELLS[cell](), **options)
+    raise ValueError(f"cell must be one of {', '.join([*layers, *cells.CELLS])}, got {cell!r}")

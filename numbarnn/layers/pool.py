@@ -4,9 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.batch import Call, Layout, Rows, Signal, padded
+from numbarnn.backends.cpu.batch import Call, Rows
+from numbarnn.core.layout import Layout
+from numbarnn.core.signal import Signal
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu import pooling
+from numbarnn.kernels.cpu.memory import padded
 from numbarnn.layers.base import Layer, layer
 
 KINDS = {"mean": pooling.MEAN, "max": pooling.MAX, "last": pooling.LAST}

@@ -4,16 +4,21 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from numbarnn import cells, initializers
-from numbarnn.batch import Call, Layout, Rows, Signal, empty, padded, zeros
+from numbarnn import cells
+from numbarnn.backends.cpu.batch import Call, Rows
 from numbarnn.cells import contract
+from numbarnn.checks import check_flag, check_number
+from numbarnn.core import initializers
+from numbarnn.core.layout import Layout
+from numbarnn.core.params import ParamSpec
+from numbarnn.core.signal import Signal
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.compile import kernel_for
 from numbarnn.kernels.cpu import matmul, recurrent, tokens, two_phase
+from numbarnn.kernels.cpu.memory import empty, padded, zeros
 from numbarnn.kernels.cpu.simd import panel_width
-from numbarnn.layers.base import Layer, check_flag, check_number, layer
+from numbarnn.layers.base import Layer, layer
 from numbarnn.layers.dropout import drop
-from numbarnn.params import ParamSpec
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class Recurrent(Layer):
     bias : {True, False, "single"}
         True: two bias vectors, ``bias_ih`` and ``bias_hh``, as in torch; "single": ``bias_ih`` alone; False: none.
     init : str
-        Scheme of `numbarnn.initializers`: "keras" (default), "torch", "orthogonal", "uniform(a)".
+        Scheme of `numbarnn.core.initializers`: "keras" (default), "torch", "orthogonal", "uniform(a)".
     forget_bias : float or None
         Initial bias of a gate called "f" (``bias_hh`` is zero there); None leaves it to `init`. Where f = 1 - i, the input
         gate gets it with the other sign.

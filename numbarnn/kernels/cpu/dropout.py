@@ -3,7 +3,7 @@
 import numpy as np
 
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.philox import philox
+from numbarnn.kernels.random import philox
 
 
 @jit

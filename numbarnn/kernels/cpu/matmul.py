@@ -3,15 +3,7 @@
 import numpy as np
 
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.cpu.simd import (
-    add_row,
-    copy_row,
-    lanes_of,
-    panel_of,
-    tile_limits,
-    tiles,
-    transpose_rows,
-)
+from numbarnn.kernels.cpu.simd import add_row, copy_row, lanes_of, panel_of, tile_limits, tiles, transpose_rows
 
 # Values of k in one block: a panel's block (16 KiB on AVX2) stays in the first-level cache while all rows pass.
 BLOCK = 256

@@ -6,7 +6,7 @@ from numbarnn.kernels.compile import jit
 from numbarnn.kernels.cpu.matmul import ONE, ZERO, multiply
 from numbarnn.kernels.cpu.simd import panel_of
 from numbarnn.kernels.element import cell_forward, load, store
-from numbarnn.kernels.philox import philox
+from numbarnn.kernels.random import philox
 from numbarnn.kernels.scalar import exp
 
 # Columns of `places`: where a layer's panels, biases (token rows in the first layer, unless it has an embedding below) and

@@ -5,7 +5,7 @@ from numba.types import uint64
 
 from numbarnn.kernels.cuda.launch import THREADS, kernel
 from numbarnn.kernels.cuda.rows import shift_for, step_blocks
-from numbarnn.kernels.philox import philox
+from numbarnn.kernels.random import philox
 
 _LOW = 0xFFFFFFFF
 

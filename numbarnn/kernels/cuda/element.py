@@ -4,13 +4,7 @@ The stand-ins `cell_forward` and so on are the CPU's; Numba learns in `numbarnn.
 functions here are what the simulator runs.
 """
 
-from numbarnn.kernels.element import (
-    added,
-    cell_backward,
-    cell_forward,
-    cell_inner_backward,
-    cell_inner_forward,
-)
+from numbarnn.kernels.element import added, cell_backward, cell_forward, cell_inner_backward, cell_inner_forward
 
 __all__ = [
     "added", "cell_backward", "cell_forward", "cell_inner_backward", "cell_inner_forward", "count_of", "load", "store",

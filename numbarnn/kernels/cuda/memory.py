@@ -131,7 +131,7 @@ def upload(values: np.ndarray) -> Buffer:
 
 
 class Arena:
-    """`numbarnn.batch.Arena` on a device, where an allocation waits for everything that runs."""
+    """`numbarnn.kernels.cpu.memory.Arena` on a device, where an allocation waits for everything that runs."""
 
     def __init__(self):
         self.block, self.base, self.used, self.peak = None, 0, 0, 0

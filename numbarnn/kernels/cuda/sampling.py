@@ -17,7 +17,7 @@ from numbarnn.kernels.cuda.element import cell_forward, count_of, load, store
 from numbarnn.kernels.cuda.launch import SIMULATED, device, kernel, running, types
 from numbarnn.kernels.cuda.memory import Buffer, empty, upload
 from numbarnn.kernels.cuda.tokens import HIGH, MOST_TILES, SIDE, pack_tokens, turn
-from numbarnn.kernels.philox import philox
+from numbarnn.kernels.random import philox
 
 # Threads of a block, and of them those that add up the chances of all tokens.
 BLOCK, ADDERS = (4, 2) if SIMULATED else (256, 64)

@@ -1,0 +1,1 @@
+"""Passes through layers, losses and sampling in the host's memory, by the kernels of `numbarnn.kernels.cpu`."""

@@ -1,0 +1,178 @@
+"""What a pass through a model carries: the geometry of a batch, its rows, and how the work is done.
+
+Samples are sorted by falling length and laid out time-major here and nowhere else; kernels, layers and losses see rows.
+"""
+
+import functools
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from numbarnn import inputs, parallel
+from numbarnn.core.layout import Layout
+from numbarnn.core.signal import Signal
+from numbarnn.kernels.cpu.layout import to_sample_major, to_time_major
+from numbarnn.kernels.cpu.memory import Arena, padded
+from numbarnn.kernels.cpu.simd import tile_table
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Activations of a batch: a row for every (step, sample).
+
+    Attributes
+    ----------
+    values : (rows, padded size) float array, or (rows,) or (rows, bag) int32 tokens
+    size : int
+        Columns that count, or the size of the vocabulary.
+    sample_major : bool
+        Whether the rows of a sample follow each other, as in the caller's arrays, instead of those of a step.
+    """
+
+    values: np.ndarray
+    size: int
+    sample_major: bool = False
+
+    def strides(self, layout: "Layout") -> tuple[int, int]:
+        """Return the distances between the rows of two steps, and of two samples."""
+        width = self.values.shape[1]
+        return (width, layout.steps * width) if self.sample_major else (layout.samples * width, width)
+
+    @property
+    def tokens(self) -> bool:
+        """Whether the rows are tokens."""
+        return self.values.dtype.kind == "i"
+
+
+@dataclass
+class Call:
+    """One pass through a model: how, and the numbers that randomness is keyed by.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+    n_threads : int
+    keep : bool
+        Whether a backward pass follows, so that tapes are kept.
+    training : bool
+        Whether dropout acts.
+    direct : bool
+        Whether rows may be the caller's own arrays, sample-major: in passes that keep nothing and return outputs.
+    last : int
+        Place of the model's last layer, whose output a direct pass returns.
+    seed, step : int
+        Key of the dropout masks.
+    arena : Arena
+        Memory for everything that the pass needs and does not return.
+    """
+
+    dtype: np.dtype
+    n_threads: int = 1
+    keep: bool = False
+    training: bool = False
+    direct: bool = False
+    last: int = -1
+    seed: int = 0
+    step: int = 0
+    arena: Arena = field(default_factory=Arena)
+    table: np.ndarray = field(init=False)
+
+    def __post_init__(self):
+        self.table = tile_table(self.dtype)
+
+    def empty(self, shape) -> np.ndarray:
+        """Return an uninitialised array from the arena."""
+        return self.arena.empty(shape, self.dtype)
+
+    def zeros(self, shape) -> np.ndarray:
+        """Return an array of zeros from the arena."""
+        array = self.arena.empty(shape, self.dtype)
+        array[...] = 0
+        return array
+
+    def over(self, count: int, operations: float, job, scratch: int = 0) -> None:
+        """Run ``job(first, last)`` over range(count) in as many threads as the operations are worth.
+
+        With `scratch` it is ``job(first, last, array)``, an uninitialised array of so many numbers for each thread.
+        """
+        pieces = parallel.shares(count, operations, self.n_threads)
+        own = [(self.empty((scratch,)),) if scratch else () for _ in pieces]
+        self.run([functools.partial(job, *piece, *array) for piece, array in zip(pieces, own, strict=True)])
+
+    def over_samples(self, layout: Layout, operations: float, job) -> None:
+        """Run ``job(lo, hi)`` over the samples of a layout, cut by work."""
+        pieces = max(1, min(self.n_threads, int(operations // parallel.GRAIN)))
+        self.run([functools.partial(job, *piece) for piece in layout.cut(pieces)])
+
+    def run(self, jobs) -> None:
+        """Run all jobs, and return when they are done."""
+        parallel.run(jobs)
+
+
+# What copying a number from array to array costs in multiply-adds, about.
+COPY = 8.0
+
+
+def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Rows, Layout]:
+    """Return a batch by rows, with its geometry.
+
+    Parameters
+    ----------
+    call : Call
+        Whose memory the rows take.
+    x : array-like
+        (samples, time steps, features) numbers, or (samples, time steps) or (samples, time steps, bag) integer tokens, as `signal`
+        says.
+    signal : Signal
+        What the model takes.
+    lengths : array-like or None
+        Valid steps of each sample.
+    name : str
+        Of the argument, for messages.
+
+    Raises
+    ------
+    ShapeError, TypeError, TokenError, ValueError
+        If x or lengths do not fit.
+    """
+    array, layout = inputs.check(x, signal, lengths, name)
+    if signal.tokens:
+        return Rows(inputs.token_rows(array, layout), signal.size), layout
+    if call.direct and layout.full:
+        # A read-only or unaligned array would be another type, and compile the kernel once more; it is copied.
+        rows = np.require(array, call.dtype, ["C", "W", "A"]).reshape(layout.samples * layout.steps, signal.size)
+        return Rows(rows, signal.size, sample_major=True), layout
+    return feature_rows(call, array, layout), layout
+
+
+def feature_rows(call: Call, array: np.ndarray, layout: Layout) -> Rows:
+    """Return numbers (samples, time steps, features) by rows."""
+    size = array.shape[2]
+    values = call.empty((layout.steps * layout.samples, padded(size, call.dtype)))
+    array = np.require(array, call.dtype, ["C", "W", "A"])
+    call.over(
+        layout.samples,
+        values.size * COPY,
+        lambda lo, hi: to_time_major(
+            array.reshape(-1), layout.samples, layout.steps, size, layout.places, values.reshape(-1), values.shape[1],
+            lo, hi,
+        ),
+    )  # fmt: skip
+    return Rows(values, size)
+
+
+def from_rows(call: Call, rows: Rows, layout: Layout) -> np.ndarray:
+    """Return rows as a new array (samples, time steps, size) in the caller's order, zero past each length."""
+    if rows.sample_major:
+        values = rows.values if rows.values.flags.owndata else rows.values[:, : rows.size].copy()
+        return values.reshape(layout.samples, layout.steps, rows.size)
+    x = np.empty((layout.samples, layout.steps, rows.size), rows.values.dtype)
+    call.over(
+        layout.samples,
+        x.size * COPY,
+        lambda lo, hi: to_sample_major(
+            rows.values.reshape(-1), rows.values.shape[1], layout.samples, layout.steps, rows.size, layout.places,
+            layout.lengths, x.reshape(-1), lo, hi,
+        ),
+    )  # fmt: skip
+    return x

@@ -1,0 +1,1 @@
+"""Passes through layers, losses and sampling on memory that stays on a CUDA device, by the kernels of `numbarnn.kernels.cuda`."""

@@ -1,0 +1,495 @@
+"""Recurrent layers on a device: a stack of runs, each with its products, its time loop and its weight gradients."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from numbarnn.backends.cuda.batch import Call, Geometry, Rows
+from numbarnn.backends.cuda.dense import drop
+from numbarnn.core.signal import Signal
+from numbarnn.kernels.cuda import layout as moves
+from numbarnn.kernels.cuda import persistent as kept
+from numbarnn.kernels.cuda import recurrent as kernels
+from numbarnn.kernels.cuda import tokens
+from numbarnn.kernels.cuda.launch import THREADS, WARP, blocks_for
+from numbarnn.kernels.cuda.layout import grid_of
+from numbarnn.kernels.cuda.matmul import column_sums, product
+from numbarnn.kernels.cuda.memory import Buffer, upload
+
+# Samples that a block takes through all steps together at most, and the blocks that are wanted before it takes more than one: two
+# for each multiprocessor of a large card.
+TOGETHER, ENOUGH = 4, 256
+
+
+@dataclass(frozen=True)
+class Block:
+    """Planes that lie side by side, and so do the rows of weights that make them.
+
+    Attributes
+    ----------
+    first, count : int
+        Planes.
+    place : int
+        Where the weights begin in the flat parameters.
+    """
+
+    first: int
+    count: int
+    place: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known of a run before any data: one cell through the steps in one direction."""
+
+    place: int  # in the stack
+    reverse: bool
+    signal: Signal
+    column: int
+    places: Buffer  # (gates, 4), as the kernels of biases take them
+    input_places: Buffer  # (gates,): where the rows of W_ih for each plane begin
+    inputs: tuple[Block, ...]
+    recurrent: Block | None
+    inner: Block | None
+    diagonal: int  # where the diagonal weights begin
+    unused: list
+
+
+@dataclass
+class Tape:
+    """What a run keeps for its backward pass."""
+
+    x: Rows
+    z: Buffer
+    states: Buffer
+    saved: Buffer
+    mask: Buffer | None
+    operand: Buffer | None
+    inner: Buffer | None
+    inner_saved: Buffer | None
+
+
+def prepare(layer, params, prefix: str, signal: Signal) -> list[Plan]:
+    """Return the plans of all runs of a layer."""
+    plans, cell, hidden = [], layer.cell, layer.hidden_size
+    for place, run in enumerate(layer.runs(signal)):
+        places = layer.places(params, prefix, run)
+        first_inner, last_inner = layer.inner_range()
+        inner = range(first_inner, last_inner)
+        recurrent = _blocks(places[:, 1], hidden * hidden, [p for p in range(len(places)) if p not in inner])
+        second = _blocks(places[:, 1], hidden * hidden, inner)
+        diagonal = params.offsets[f"{prefix}weight_{cell.diagonal[0]}{run.suffix}"] if cell.diagonal else 0
+        plans.append(
+            Plan(
+                place,
+                run.reverse,
+                run.signal,
+                run.column,
+                upload(places),
+                upload(np.ascontiguousarray(places[:, 0])),
+                tuple(_blocks(places[:, 0], hidden * run.signal.size, range(len(places)))),
+                recurrent[0] if recurrent else None,
+                second[0] if second else None,
+                diagonal,
+                layer.unused(params, prefix, run),
+            )
+        )
+    return plans
+
+
+def _blocks(places, size, gates):
+    """Return the `Block`s of some gates, whose weights begin at `places` (-1: none) and are `size` numbers each."""
+    found = []
+    for plane in gates:
+        place = int(places[plane])
+        if place < 0:
+            continue
+        last = found[-1] if found else None
+        if last is not None and last.first + last.count == plane and last.place + last.count * size == place:
+            found[-1] = Block(last.first, last.count + 1, last.place)
+        else:
+            found.append(Block(plane, 1, place))
+    return found
+
+
+# A layer
+
+
+def forward(call: Call, layer, plans, flat: Buffer, x: Rows, geometry: Geometry, state, number: int):
+    """Return (output, its geometry, final states, tapes); states are one buffer (states, layers * directions, samples, hidden)."""
+    cell, hidden, samples = layer.cell, layer.hidden_size, geometry.samples
+    directions, size = layer.directions, hidden * layer.directions
+    final = call.empty(len(cell.states) * layer.num_layers * directions * samples * hidden)
+    tapes = []
+    for level in range(layer.num_layers):
+        x = _drop(call, layer, x, geometry, number, level) if level > 0 else x
+        out = call.empty(geometry.rows * size)
+        for plan in plans[level * directions : (level + 1) * directions]:
+            stream = (number << 8) + 128 + plan.place
+            tapes.append(_run_forward(call, layer, plan, flat, x, geometry, state, final, stream, out, size))
+        x = Rows(out, size, geometry.rows)
+    if layer.return_sequences:
+        return x, geometry, final, tapes
+    last = call.empty(samples * size)
+    for direction in range(directions):
+        theirs = final.part(((layer.num_layers - 1) * directions + direction) * samples * hidden)
+        moves.move_rows(
+            *grid_of(samples, hidden),
+            theirs,
+            geometry.order,
+            last.part(direction * hidden),
+            size,
+            samples,
+            hidden,
+            0,
+            0,
+        )
+    return Rows(last, size, samples), geometry.last(call.arena), final, tapes
+
+
+def backward(
+    call: Call,
+    layer,
+    plans,
+    flat: Buffer,
+    tapes,
+    dy: Rows,
+    geometry: Geometry,
+    dfinal,
+    gradient: Buffer,
+    need_dx: bool,
+    number: int,
+):
+    """Write the gradients of the parameters; return (gradient of x or None, of the initial states)."""
+    cell, hidden, samples = layer.cell, layer.hidden_size, geometry.samples
+    directions, size = layer.directions, hidden * layer.directions
+    stack = layer.num_layers * directions * samples * hidden
+    dstart = call.empty(len(cell.states) * stack)
+    dlast = None if layer.return_sequences else dy
+    dx = dy if layer.return_sequences else None
+    for level in reversed(range(layer.num_layers)):
+        dy, dx = dx, None
+        if level < layer.num_layers - 1:
+            dy = _drop(call, layer, dy, geometry, number, level + 1)
+        for direction in range(directions):
+            place = level * directions + direction
+            plan, tape = plans[place], tapes[place]
+            ends = None if dfinal is None else dfinal.part(place * samples * hidden)
+            stride = stack
+            if dlast is not None and level == layer.num_layers - 1:
+                mine = call.zeros(len(cell.states) * samples * hidden)
+                if ends is not None:
+                    for s in range(len(cell.states)):
+                        mine.part(s * samples * hidden, samples * hidden).copy(ends.part(s * stack, samples * hidden))
+                moves.move_rows(
+                    *grid_of(samples, hidden),
+                    mine,
+                    geometry.order,
+                    dlast.values.part(plan.column),
+                    size,
+                    samples,
+                    hidden,
+                    1,
+                    1,
+                )
+                ends, stride = mine, samples * hidden
+            wanted = (need_dx or level > 0) and not plan.signal.tokens
+            start = dstart.part(place * samples * hidden)
+            dx = _run_backward(
+                call, layer, plan, flat, tape, dy, size, geometry, ends, stride, start, stack, gradient, wanted, dx
+            )
+    return dx, dstart
+
+
+def _drop(call, layer, x, geometry, number, level):
+    return drop(call, x, geometry, layer.dropout, (number << 8) + level) if call.training and layer.dropout else x
+
+
+# A run, forward
+
+
+def _run_forward(call, layer, plan, flat, x, geometry, state, final, stream, out, out_row):
+    cell, hidden = layer.cell, layer.hidden_size
+    steps, samples = geometry.steps, geometry.samples
+    stack = layer.num_layers * layer.directions * samples * hidden
+    start = None if state is None else state.part(plan.place * samples * hidden)
+    z = _pre_activations(call, layer, plan, flat, x, geometry)
+    states = call.empty((steps + 1) * samples * len(cell.states) * hidden)
+    saved = call.empty(steps * samples * len(cell.saved) * hidden if call.keep else 0)
+    mask = operand = inner = inner_saved = None
+    if call.training and layer.recurrent_dropout:
+        ones = call.empty(samples * hidden)
+        moves.fill(ones, 1.0)
+        mask = drop(
+            call, Rows(ones, hidden, samples), geometry.last(call.arena), layer.recurrent_dropout, stream
+        ).values
+        operand = call.empty(steps * samples * hidden)
+    if plan.inner is not None:
+        inner = call.empty(steps * samples * hidden)
+        inner_saved = call.empty(steps * samples * len(cell.inner_saved) * hidden if call.keep else 0)
+    tape = Tape(x, z, states, saved, mask, operand, inner, inner_saved)
+    out = out.part(plan.column)
+    held = _held(plan, hidden, call.dtype)
+    if held:
+        _all_steps(call, layer, plan, flat, tape, geometry, start, stack, out, out_row, held)
+    else:
+        _step_by_step(call, layer, plan, flat, tape, geometry, start, stack, out, out_row)
+    if not geometry.full:
+        kernels.clear_ended(
+            blocks_for(geometry.rows * hidden), THREADS, geometry.lengths, states, out, operand, inner, out_row, steps, samples,
+            len(cell.states), hidden, int(plan.reverse), int(operand is not None), int(inner is not None),
+        )  # fmt: skip
+    kernels.finish(
+        blocks_for(samples * hidden), THREADS, final.part(plan.place * samples * hidden), stack, geometry.order, geometry.lengths,
+        states, samples, len(cell.states), hidden, int(plan.reverse),
+    )  # fmt: skip
+    return tape if call.keep else None
+
+
+def _pre_activations(call, layer, plan, flat, x, geometry):
+    """Return z: what x and the biases make of the pre-activations of all steps."""
+    cell, hidden, rows = layer.cell, layer.hidden_size, geometry.rows
+    z_count = len(cell.preactivations)
+    width = z_count * hidden
+    z, bias = call.empty(rows * width), call.empty(width)
+    kernels.pack_bias(blocks_for(width), THREADS, flat, plan.places, z_count, hidden, bias)
+    if x.tokens:
+        table = call.empty(x.size * width)
+        tokens.pack_tokens(flat, plan.input_places, hidden, x.size, bias, table)
+        tokens.gather(table, width, x.values, z, width, rows, *geometry.ended)
+        return z
+    if sum(block.count for block in plan.inputs) < z_count:
+        moves.fill_rows(*grid_of(rows, width), bias, z, width, rows, width, 1)
+    for block in plan.inputs:
+        product(
+            call.arena, x.values, (x.size, 1), flat.part(block.place), (1, x.size), z.part(block.first * hidden), width,
+            (rows, block.count * hidden, x.size), bias=bias.part(block.first * hidden),
+        )  # fmt: skip
+    return z
+
+
+def _held(plan, hidden, dtype):
+    """Return how many weights a thread is to keep where one block can run through all steps, else 0."""
+    if plan.recurrent is None or plan.inner is not None:
+        return 0
+    return kept.held_for(plan.recurrent.count * hidden, hidden, dtype.itemsize)
+
+
+def _grid(plan, hidden, samples):
+    """Return (blocks, threads, samples a block) of the kernels that run through all steps."""
+    columns = plan.recurrent.count * hidden
+    together = max(1, min(TOGETHER, plan.recurrent.count, -(-samples // ENOUGH)))
+    return -(-samples // together), -(-columns // WARP) * WARP, together
+
+
+def _all_steps(call, layer, plan, flat, tape, geometry, start, stack, out, out_row, held):
+    cell, hidden = layer.cell, layer.hidden_size
+    z_count, columns, samples = len(cell.preactivations), plan.recurrent.count * hidden, geometry.samples
+    weights = call.empty(columns * hidden)
+    tokens.transpose(flat.part(plan.recurrent.place), columns, hidden, weights)
+    blocks, threads, together = _grid(plan, hidden, samples)
+    kept.forward[held](
+        blocks, threads, cell, tape.z, weights, start, stack, geometry.order, geometry.lengths, tape.states, tape.saved,
+        flat.part(plan.diagonal), tape.mask, tape.operand, out, out_row, samples, geometry.steps, hidden, z_count,
+        plan.recurrent.first, columns, len(cell.states), len(cell.saved), together, int(plan.reverse), int(start is not None),
+        int(tape.mask is not None), int(call.keep),
+        dynamic=together * (max(held, hidden) + (z_count + len(cell.states)) * hidden),
+    )  # fmt: skip
+
+
+def _step_by_step(call, layer, plan, flat, tape, geometry, start, stack, out, out_row):
+    cell, hidden = layer.cell, layer.hidden_size
+    steps, samples, z_count, count = geometry.steps, geometry.samples, len(cell.preactivations), len(cell.states)
+    diagonal, reverse, keep = flat.part(plan.diagonal), int(plan.reverse), int(call.keep)
+    slot, width = samples * count * hidden, z_count * hidden
+    kernels.begin(
+        blocks_for(samples * hidden), THREADS, start, stack, geometry.order, geometry.lengths, tape.states, samples, steps, count,
+        hidden, reverse, int(start is not None),
+    )  # fmt: skip
+
+    def pointwise(first, number, rows):
+        kernels.forward_steps(
+            *grid_of(rows, hidden), cell, tape.z, tape.states, tape.saved, diagonal, out, out_row, geometry.lengths, samples,
+            hidden, z_count, count, len(cell.saved), first, number, reverse, rows, keep,
+        )  # fmt: skip
+
+    if plan.recurrent is None:
+        pointwise(steps - 1 if plan.reverse else 0, steps, samples)
+        return
+    for t in reversed(range(steps)) if plan.reverse else range(steps):
+        rows = int(geometry.host.active[t])
+        if rows == 0:
+            continue
+        before = tape.states.part((t + 1 if plan.reverse else t) * slot)
+        h, row = before, count * hidden
+        if tape.mask is not None:
+            h, row = tape.operand.part(t * samples * hidden), hidden
+            kernels.mask_rows(*grid_of(rows, hidden), before, count * hidden, tape.mask, h, hidden, rows, hidden)
+        z = tape.z.part(t * samples * width)
+        _add_product(call, h, row, flat, plan.recurrent, z, width, rows, hidden)
+        if plan.inner is not None:
+            kernels.inner_forward(
+                *grid_of(rows, hidden), cell, tape.z, tape.states, tape.inner, tape.inner_saved, diagonal, t, samples, hidden,
+                z_count, count, len(cell.inner_saved), reverse, rows, keep,
+            )  # fmt: skip
+            inner = tape.inner.part(t * samples * hidden)
+            if tape.mask is not None:
+                kernels.mask_rows(*grid_of(rows, hidden), inner, hidden, tape.mask, inner, hidden, rows, hidden)
+            _add_product(call, inner, hidden, flat, plan.inner, z, width, rows, hidden)
+        pointwise(t, 1, rows)
+
+
+def _add_product(call, h, row, flat, block, z, width, rows, hidden):
+    """Add h W^T to the gates of a block."""
+    with call.arena.lent():
+        product(
+            call.arena, h, (row, 1), flat.part(block.place), (1, hidden), z.part(block.first * hidden), width,
+            (rows, block.count * hidden, hidden), add=True,
+        )  # fmt: skip
+
+
+# A run, back through time
+
+
+def _run_backward(
+    call, layer, plan, flat, tape, dy, dy_row, geometry, ends, ends_stride, dstart, stack, gradient, need_dx, dx
+):
+    cell, hidden = layer.cell, layer.hidden_size
+    samples, rows = geometry.samples, geometry.rows
+    ddiagonal = call.zeros(samples * len(cell.diagonal) * hidden)
+    dy = None if dy is None else dy.values.part(plan.column)
+    arguments = call, layer, plan, flat, tape, dy, dy_row, geometry, ends, ends_stride, ddiagonal, dstart, stack
+    held = _held(plan, hidden, call.dtype)
+    if held:
+        _all_steps_back(*arguments, held)
+    else:
+        _step_by_step_back(*arguments)
+    dz, width = tape.z, len(cell.preactivations) * hidden
+    if not geometry.full:
+        moves.clear_rows(*grid_of(samples, width), geometry.lengths, dz, geometry.steps, samples, width)
+    _weight_gradients(call, layer, plan, tape, geometry, dz, ddiagonal, gradient)
+    if not need_dx:
+        return dx
+    add = dx is not None
+    dx = dx if add else Rows(call.empty(rows * tape.x.size), tape.x.size, rows)
+    for block in plan.inputs:
+        product(
+            call.arena, dz.part(block.first * hidden), (width, 1), flat.part(block.place), (dx.size, 1), dx.values, dx.size,
+            (rows, dx.size, block.count * hidden), add=add,
+        )  # fmt: skip
+        add = True
+    return dx
+
+
+def _all_steps_back(
+    call, layer, plan, flat, tape, dy, dy_row, geometry, ends, ends_stride, ddiagonal, dstart, stack, held
+):
+    cell, hidden = layer.cell, layer.hidden_size
+    z_count, columns, samples = len(cell.preactivations), plan.recurrent.count * hidden, geometry.samples
+    blocks, threads, together = _grid(plan, hidden, samples)
+    wide = max(z_count * hidden, (z_count - 1) * hidden + held)
+    kept.backward[held](
+        blocks, threads, cell, tape.z, flat.part(plan.recurrent.place), ends, ends_stride, geometry.order, geometry.lengths,
+        tape.states, tape.saved, flat.part(plan.diagonal), tape.mask, dy, dy_row, ddiagonal, dstart, stack, samples, geometry.steps,
+        hidden, z_count, plan.recurrent.first, columns, len(cell.states), len(cell.saved), len(cell.diagonal), together,
+        int(plan.reverse), int(ends is not None), int(tape.mask is not None), int(dy is not None),
+        dynamic=together * (wide + columns + len(cell.states) * hidden),
+    )  # fmt: skip
+
+
+def _step_by_step_back(
+    call, layer, plan, flat, tape, dy, dy_row, geometry, ends, ends_stride, ddiagonal, dstart, stack
+):
+    cell, hidden = layer.cell, layer.hidden_size
+    steps, samples, z_count, count = geometry.steps, geometry.samples, len(cell.preactivations), len(cell.states)
+    diagonal, reverse = flat.part(plan.diagonal), int(plan.reverse)
+    width = z_count * hidden
+    dstates = call.zeros(samples * count * hidden)
+    both = blocks_for(samples * hidden), THREADS
+    if ends is not None:
+        kernels.spread_ends(*both, ends, ends_stride, geometry.order, dstates, samples, count, hidden, 0)
+
+    def pointwise(first, number, rows):
+        kernels.backward_steps(
+            *grid_of(rows, hidden), cell, tape.z, tape.states, tape.saved, diagonal, dy, dy_row, dstates, ddiagonal,
+            geometry.lengths, samples, hidden, z_count, count, len(cell.saved), len(cell.diagonal), first,
+            number, reverse, rows, int(dy is not None),
+        )  # fmt: skip
+
+    if plan.recurrent is None:
+        pointwise(0 if plan.reverse else steps - 1, steps, samples)
+    else:
+        scratch = call.empty(samples * hidden)
+        for t in range(steps) if plan.reverse else reversed(range(steps)):
+            rows = int(geometry.host.active[t])
+            if rows == 0:
+                continue
+            pointwise(t, 1, rows)
+            z = tape.z.part(t * samples * width)
+            if plan.inner is not None:
+                _product_back(call, z, width, flat, plan.inner, scratch, hidden, rows, hidden, add=False)
+                if tape.mask is not None:
+                    kernels.mask_rows(*grid_of(rows, hidden), scratch, hidden, tape.mask, scratch, hidden, rows, hidden)
+                kernels.inner_backward(
+                    *grid_of(rows, hidden), cell, tape.z, tape.states, tape.inner_saved, diagonal, scratch, dstates, ddiagonal, t,
+                    samples, hidden, z_count, count, len(cell.inner_saved), len(cell.diagonal), reverse, rows,
+                )  # fmt: skip
+            if tape.mask is None:
+                _product_back(call, z, width, flat, plan.recurrent, dstates, count * hidden, rows, hidden, add=True)
+            else:
+                _product_back(call, z, width, flat, plan.recurrent, scratch, hidden, rows, hidden, add=False)
+                kernels.add_masked(*grid_of(rows, hidden), scratch, tape.mask, dstates, count * hidden, rows, hidden)
+    kernels.spread_ends(*both, dstart, stack, geometry.order, dstates, samples, count, hidden, 1)
+
+
+def _product_back(call, z, width, flat, block, result, result_row, rows, hidden, *, add):
+    """Set `result` to dz W of the gates of a block, or add it."""
+    with call.arena.lent():
+        product(
+            call.arena, z.part(block.first * hidden), (width, 1), flat.part(block.place), (hidden, 1), result, result_row,
+            (rows, hidden, block.count * hidden), add=add,
+        )  # fmt: skip
+
+
+def _weight_gradients(call, layer, plan, tape, geometry, dz, ddiagonal, gradient):
+    cell, hidden, rows, x = layer.cell, layer.hidden_size, geometry.rows, tape.x
+    z_count, samples = len(cell.preactivations), geometry.samples
+    width = z_count * hidden
+
+    def of_block(block, values, row, columns):
+        product(
+            call.arena, dz.part(block.first * hidden), (1, width), values, (row, 1), gradient.part(block.place), columns,
+            (block.count * hidden, columns, rows),
+        )  # fmt: skip
+
+    for block in plan.inputs:
+        if x.tokens:
+            tokens.token_gradient(
+                x.values,
+                x.size,
+                dz.part(block.first * hidden),
+                width,
+                block.count * hidden,
+                rows,
+                gradient,
+                block.place,
+                1,
+                x.size,
+            )
+        else:
+            of_block(block, x.values, x.size, x.size)
+    if plan.recurrent is not None:
+        slot = samples * len(cell.states) * hidden
+        if tape.operand is not None:
+            of_block(plan.recurrent, tape.operand, hidden, hidden)
+        else:
+            of_block(plan.recurrent, tape.states.part(slot if plan.reverse else 0), len(cell.states) * hidden, hidden)
+    if plan.inner is not None:
+        of_block(plan.inner, tape.inner, hidden, hidden)
+    sums = column_sums(call.arena, dz, width, rows, width)
+    kernels.spread_bias(blocks_for(width), THREADS, sums, plan.places, z_count, hidden, gradient)
+    if cell.diagonal:
+        count = len(cell.diagonal) * hidden
+        column_sums(call.arena, ddiagonal, count, samples, count, result=gradient.part(plan.diagonal, count))
+    for at, size in plan.unused:
+        moves.fill(gradient.part(at, size), 0.0)

@@ -1,0 +1,173 @@
+"""The command ``numbarnn forecast``: train a forecaster on a CSV file, compare it with baselines, write forecasts and a picture."""
+
+import pathlib
+
+import numpy as np
+
+from numbarnn import io
+from numbarnn.cli.help_format import HelpFormatter
+from numbarnn.data import readers
+from numbarnn.data.datasets import weather
+from numbarnn.forecasting.forecaster import Forecaster
+from numbarnn.layers.kinds import recurrent_names
+
+
+def add_command(commands) -> None:
+    """Add the command to the subparsers of `numbarnn.cli.main`."""
+    parser = commands.add_parser(
+        "forecast",
+        help="train a forecaster on a CSV file and compare it with simple baselines",
+        description="Train a recurrent net to forecast a column of a CSV file, print its errors on the last part of the file "
+        "beside those of simple baselines on the same windows, forecast what comes after, write forecasts, picture and model. "
+        "Without a file it runs on a synthetic hourly weather series.",
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument(
+        "file", type=pathlib.Path, nargs="?", metavar="FILE", help="CSV file with a header, a row a time"
+    )
+    parser.add_argument(
+        "--target", action="append", metavar="COL", help="column to forecast; may be repeated (default: all)"
+    )
+    parser.add_argument(
+        "--columns", metavar="A,B,...", help="columns that the net sees (default: all that hold numbers)"
+    )
+    parser.add_argument("--time", metavar="COL", help="column of the times (default: the first that reads as times)")
+    parser.add_argument(
+        "--time-format",
+        metavar="FORMAT",
+        help="format of the times, such as %%d/%%m/%%Y (default: the only one by which all read)",
+    )
+    parser.add_argument("--lookback", type=int, default=72, metavar="N", help="rows of a window")
+    parser.add_argument(
+        "--delay", type=int, default=24, metavar="N", help="rows from the newest row to the first forecast"
+    )
+    parser.add_argument("--horizon", type=int, default=1, metavar="N", help="rows that are forecast")
+    parser.add_argument("--step", type=int, default=1, metavar="N", help="use every N-th row of a window")
+    parser.add_argument("--season", type=int, metavar="N", help="rows of a season (default: from the times)")
+    parser.add_argument("--difference", type=int, metavar="N", help="learn changes over N rows")
+    parser.add_argument(
+        "--relative", type=int, metavar="N", help="learn the change against N rows before, see the values"
+    )
+    parser.add_argument(
+        "--calendar", metavar="A,B", help="of hour, dayofweek, dayofyear, month (without a file: hour,dayofyear)"
+    )
+    parser.add_argument("--missing", choices=["error", "drop", "ffill"], default="error", help="what to do with gaps")
+    parser.add_argument("--recursive", action="store_true", help="forecast row after row from its own forecasts")
+    parser.add_argument("--cell", choices=list(recurrent_names()), default="gru", help="recurrent cell")
+    parser.add_argument("--hidden-size", type=int, default=32, metavar="N", help="units")
+    parser.add_argument("--num-layers", type=int, default=1, metavar="N", help="layers above each other")
+    parser.add_argument("--dropout", type=float, default=0.0, metavar="P", help="between layers")
+    parser.add_argument("--recurrent-dropout", type=float, default=0.25, metavar="P", help="on the recurrence")
+    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="passes through the training part")
+    parser.add_argument("--patience", type=int, metavar="N", help="stop after N epochs without improvement")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="windows a training step")
+    parser.add_argument("--learning-rate", type=float, default=2e-3, metavar="R", help="of Adam")
+    parser.add_argument("--split", default="0.7,0.15,0.15", metavar="A,B,C", help="training, validation and test part")
+    parser.add_argument(
+        "--straddle", choices=["drop", "keep"], default="drop", help="windows that begin in the part before"
+    )
+    parser.add_argument(
+        "-o", "--output", type=pathlib.Path, metavar="CSV", help="forecasts (default: NAME-forecast.csv)"
+    )
+    parser.add_argument("--plot", type=pathlib.Path, metavar="PNG", help="picture (default: NAME-forecast.png)")
+    parser.add_argument("--save", type=pathlib.Path, metavar="MODEL", help="write the forecaster to a safetensors file")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and dropout")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: all processors")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.set_defaults(run=run)
+
+
+def run(options) -> int:
+    """Run the command."""
+    frame, name = _data(options)
+    output = options.output or pathlib.Path(f"{name}-forecast.csv")
+    picture = options.plot or pathlib.Path(f"{name}-forecast.png")
+    for path in (output, picture, options.save):
+        if path is not None and not path.parent.is_dir():
+            raise ValueError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to")
+    calendar = ("hour,dayofyear" if options.file is None else "") if options.calendar is None else options.calendar
+    target = options.target or (["temperature"] if options.file is None else None)
+    for column in target or ():
+        if column not in frame.columns:
+            raise ValueError(f"there is no column {column!r} of numbers; there is {', '.join(map(str, frame.columns))}")
+    forecaster = Forecaster(
+        options.lookback, options.delay, options.horizon, options.step, options.cell, options.hidden_size, options.num_layers,
+        dropout=options.dropout, recurrent_dropout=options.recurrent_dropout, recursive=options.recursive,
+        difference=options.difference, relative=options.relative, season=options.season or "auto",
+        calendar=tuple(part for part in calendar.split(",") if part), missing=options.missing,
+        learning_rate=options.learning_rate, epochs=options.epochs, patience=options.patience, batch_size=options.batch_size,
+        seed=options.seed, n_threads=options.threads,
+    )  # fmt: skip
+    try:
+        split = [float(part) for part in options.split.split(",")]
+    except ValueError:
+        raise ValueError(f"--split must be fractions like 0.7,0.15,0.15, got {options.split!r}") from None
+    forecaster.fit(frame, target, split=split, straddle=options.straddle, verbose=0 if options.quiet else 1)
+    table, backtest = forecaster.evaluate(), forecaster.backtest()
+    print(f"\nErrors on the test part, forecasts for {backtest.index.min()} to {backtest.index.max()}:\n")
+    print(table.to_string(float_format=lambda value: f"{value:.4g}"))
+    io.replace(output, backtest.to_csv(index_label="time").encode())
+    written = [f"forecasts of the test part to {output}"]
+    written += [f"a picture to {picture}"] if _draw(forecaster, backtest, picture) else []
+    if options.save is not None:
+        forecaster.save(options.save)
+        written.append(f"the forecaster to {options.save}")
+    print("\nAfter the end of the data:\n")
+    print(forecaster.predict().to_string(float_format=lambda value: f"{value:.4g}"))
+    print(f"\nWrote {', '.join(written)}.")
+    return 130 if forecaster.history_.stopped == "interrupted" else 0
+
+
+def describe(forecaster):
+    """Print what a saved forecaster does; return its model."""
+    goal, seen = (", ".join(map(str, names)) for names in (forecaster.target_names_, forecaster.feature_names_))
+    print(
+        f"forecaster of {goal} from {seen}: lookback {forecaster.lookback}, "
+        f"delay {forecaster.delay}, horizon {forecaster.horizon}, step {forecaster.step}"
+    )
+    return forecaster.model_
+
+
+def _data(options):
+    """Return the table that the net sees, and a name for files."""
+    if options.file is None:
+        print("No file: a synthetic hourly weather series of three years (numbarnn.data.datasets.weather).", flush=True)
+        return weather(), "weather"
+    try:
+        frame = readers.read_series(options.file, options.time, format=options.time_format)
+    except KeyError as error:
+        raise ValueError(error.args[0]) from None
+    if options.columns:
+        names = options.columns.split(",")
+        unknown = [name for name in names if name not in frame.columns]
+        if unknown:
+            raise ValueError(f"there is no column {unknown[0]!r}; there is {', '.join(map(str, frame.columns))}")
+        frame = frame[names]
+    else:
+        numbers = frame.select_dtypes(include=[np.number, "bool"])
+        left = [str(name) for name in frame.columns if name not in numbers.columns]
+        if left:
+            print(f"Left out, for they hold no numbers: {', '.join(left)}.", flush=True)
+        frame = numbers
+    return frame, options.file.name.partition(".")[0]
+
+
+def _draw(forecaster, backtest, path) -> bool:
+    """Write a picture; return whether matplotlib is there to draw one."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print("\nNo picture: matplotlib is not installed (pip install 'numbarnn[plot]').")
+        return False
+    from numbarnn import plots
+
+    figure = Figure(figsize=(10, 8), layout="constrained")
+    rows = figure.subplot_mosaic("AA;BC")
+    plots.plot_forecast(backtest, last=500, ax=rows["A"])
+    plots.plot_history(forecaster.history_, ax=rows["C"])
+    if forecaster.horizon > 1:
+        plots.plot_errors_by_horizon(forecaster.errors_by_horizon(), ax=rows["B"])
+    else:
+        plots.plot_scatter(backtest, ax=rows["B"])
+    figure.savefig(path, dpi=120)
+    return True

@@ -1,0 +1,139 @@
+"""Compiling ahead: run everything once on the smallest nets, so that its kernels lie on the disk for later processes.
+
+Kernels are compiled for the types of their arguments, so every step here goes through the same public calls as a user's
+program; `tests/test_startup.py` runs such programs in second processes and counts what they compile.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from numbarnn.cells import CELLS
+from numbarnn.data.batches import TokenStream
+from numbarnn.forecasting.forecaster import Forecaster
+from numbarnn.kernels import cache
+from numbarnn.language.model import CELLS as LANGUAGE_CELLS
+from numbarnn.language.model import LanguageModel
+from numbarnn.layers import Dense, Dropout, Embedding, EmbeddingBag, OneHot, Pool, Recurrent
+from numbarnn.losses.base import LOSSES
+from numbarnn.model import Model
+from numbarnn.network.program import has_step
+from numbarnn.network.stream import step_function
+from numbarnn.optim import OPTIMIZERS
+from numbarnn.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """One step of warming up: what was run, kernels compiled for it, seconds."""
+
+    name: str
+    compiled: int
+    seconds: float
+
+
+def warm_everything(dtype: Any = "float32") -> Iterator[Warmed]:
+    """Run every cell, layer, loss and optimizer of the package once, forward and backward; yield the steps as they end.
+
+    Parameters
+    ----------
+    dtype : {"float32", "float64"}
+    """
+    own = {name: cell for name, cell in CELLS.items() if cell.__module__.startswith(f"{cache.PACKAGE.name}.")}
+    for name, cell in own.items():
+        yield _run(f"cell {name}", lambda cell=cell: _cell(cell, dtype))
+    for name in LANGUAGE_CELLS:
+        yield _run(f"writing with {name}", lambda name=name: _writing(name, dtype))
+    yield _run("embedding, dropout and pooling", lambda: _layers(dtype))
+    for name in LOSSES:
+        yield _run(f"loss {name}", lambda name=name: _loss(name, dtype))
+    for name in OPTIMIZERS:
+        yield _run(f"optimizer {name}", lambda name=name: _optimizer(name, dtype))
+
+
+def warm_model(model: Model | LanguageModel | Forecaster) -> Iterator[Warmed]:
+    """Run what a model needs in use, without training: predictions, steps; of a language model writing and scoring too.
+
+    The model is left as it was.
+    """
+    language = model if isinstance(model, LanguageModel) else None
+    model = language.model if language is not None else getattr(model, "model_", model)
+    yield _run("predicting", lambda: _predict(model))
+    if language is not None:
+        yield _run("scoring", lambda: Trainer(model).evaluate(TokenStream(np.zeros(4, np.int32), 1, 2, whole=True)))
+        yield _run("writing", lambda: language.sample(2, top_k=1))
+
+
+def _run(name: str, job: Callable[[], Any]) -> Warmed:
+    compiled = []
+    cache.on_compile.append(compiled.append)
+    started = time.perf_counter()
+    try:
+        job()
+    finally:
+        cache.on_compile.remove(compiled.append)
+    return Warmed(name, len(compiled), time.perf_counter() - started)
+
+
+def _fit(model, x, y, **options):
+    model.fit(x, y, epochs=1, verbose=0, n_threads=1, **options)
+
+
+def _predict(model):
+    signal = model.signals[0]
+    tokens = np.zeros((2, 3, signal.bag) if signal.bag else (2, 3), np.int32)
+    x = tokens if signal.tokens else np.zeros((2, 3, signal.size), model.dtype)
+    outputs = model.forward if model.output_activation is None else model.predict_proba
+    outputs(x, lengths=[3, 2])
+    model.step(x[:, 0])
+    if has_step(model.layers):
+        model.stream().step(x[0, 0])
+        step, weights, state = step_function(model)
+        step(weights, x[0, 0], state, np.zeros(model.signals[-1].size, model.dtype))
+
+
+def _cell(cell, dtype):
+    labels = np.zeros((2, 3), int)
+    layer = Recurrent(2, num_layers=2, cell=cell())
+    model = Model([layer, Dense(2)], 1, dtype, n_threads=1)
+    _predict(model)
+    _fit(model, np.zeros((2, 3, 1), dtype), labels)
+    if cell.from_hidden:
+        masked = Recurrent(2, recurrent_dropout=0.5, cell=cell())
+        _fit(Model([masked, Dense(2)], 1, dtype), np.zeros((2, 3, 1), dtype), labels)
+    tokens = Model([OneHot(2), layer, Dense(2)], dtype=dtype, n_threads=1)
+    _predict(tokens)
+    _fit(tokens, labels, labels)
+
+
+def _writing(name, dtype):
+    lm = LanguageModel(name, 2, 1, dtype=dtype, n_threads=1).fit("ab" * 4, 1, verbose=0)
+    lm.sample(2)
+
+
+def _layers(dtype):
+    tokens = np.zeros((2, 3), int)
+    _fit(Model([Embedding(2, 3), Dropout(0.5), Dense(2)], dtype=dtype), tokens, tokens)
+    _fit(Model([OneHot(2), Dense(2)], dtype=dtype), tokens, tokens)
+    _fit(Model([EmbeddingBag(2, 3, 1), Pool(), Dense(2)], dtype=dtype), tokens[:, :, None], tokens[:, 0])
+
+
+def _loss(name, dtype):
+    """Train with a loss, and predict; integers are the targets of some, numbers those of others."""
+    x = np.zeros((2, 3, 1), dtype)
+    targets = (np.zeros((2, 3), int), np.zeros((2, 3, 2), dtype), np.ones((2, 1), int))
+    for y in targets:
+        model = Model([Dense(2)], 1, dtype)
+        with contextlib.suppress(TypeError, ValueError):
+            _fit(model, x, y, loss=name)
+            return _predict(model)
+    raise NotImplementedError(f"warming up knows no targets for the loss {name!r}")
+
+
+def _optimizer(name, dtype):
+    x, y = np.zeros((2, 3, 1), dtype), np.zeros((2, 3), int)
+    _fit(Model([Dense(2)], 1, dtype), x, y, optimizer=name, clip_norm=1e-3, clip_value=1.0)

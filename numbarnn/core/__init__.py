@@ -1,0 +1,1 @@
+"""What everything uses: shapes and geometry of batches, parameters, ragged arrays, label sequences. No kernels."""

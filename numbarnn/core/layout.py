@@ -1,0 +1,88 @@
+"""The geometry of a batch."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Geometry of a batch: samples sorted by falling length, one row for every (step, sample).
+
+    Attributes
+    ----------
+    steps, samples : int
+    lengths : (samples,) int64, falling
+    active : (steps,) int64
+        Samples running at each step.
+    order : (samples,) int64 or None
+        ``order[i]`` is the caller's index of sorted sample i; None where nothing was sorted.
+    """
+
+    steps: int
+    samples: int
+    lengths: np.ndarray
+    active: np.ndarray
+    order: np.ndarray | None = None
+
+    @classmethod
+    def make(cls, steps: int, samples: int, lengths: np.ndarray | None = None) -> "Layout":
+        """Return the geometry of `samples` samples of `steps` steps or of the given lengths."""
+        if lengths is None or (lengths.size and lengths.min() == steps):
+            full = np.full(samples, steps, np.int64)
+            return cls(steps, samples, full, np.full(steps, samples, np.int64))
+        order = np.argsort(-lengths, kind="stable")
+        lengths = np.ascontiguousarray(lengths[order], np.int64)
+        # Samples longer than t: lengths fall, so count those beyond t from the back.
+        active = samples - np.searchsorted(lengths[::-1], np.arange(steps), side="right")
+        return cls(steps, samples, lengths, active.astype(np.int64), order)
+
+    @property
+    def full(self) -> bool:
+        """Whether every sample runs through all steps."""
+        return self.order is None
+
+    @property
+    def places(self) -> np.ndarray:
+        """`order`, also where nothing was sorted."""
+        # Not a cached property: before Python 3.12 it has a lock, which a forked child may inherit shut.
+        return np.arange(self.samples) if self.order is None else self.order
+
+    @property
+    def running(self) -> int:
+        """Number of rows that exist: the sum of the lengths."""
+        return int(self.lengths.sum())
+
+    def last(self) -> "Layout":
+        """Return the geometry of one row a sample."""
+        ones = np.ones(self.samples, np.int64)
+        return Layout(1, self.samples, ones, np.full(1, self.samples, np.int64), self.order)
+
+    def flat(self) -> "Layout":
+        """Return a geometry with the same rows for work that knows no steps: one step of all rows where none is missing."""
+        if not self.full:
+            return self
+        rows = self.steps * self.samples
+        return Layout(1, rows, np.ones(rows, np.int64), np.full(1, rows, np.int64))
+
+    def cut(self, pieces: int) -> list[tuple[int, int]]:
+        """Cut the samples into at most `pieces` runs of about equal work."""
+        pieces = min(pieces, self.samples)
+        if pieces <= 1:
+            return [(0, self.samples)]
+        done = np.cumsum(self.lengths + 1)
+        edges = [0, *(int(np.searchsorted(done, done[-1] * i / pieces)) for i in range(1, pieces)), self.samples]
+        return [(lo, hi) for lo, hi in itertools.pairwise(edges) if hi > lo]
+
+    def sort(self, array: np.ndarray, axis: int = 0) -> np.ndarray:
+        """Return an array by sample in sorted order."""
+        return array if self.order is None else np.take(array, self.order, axis)
+
+    def unsort(self, array: np.ndarray, axis: int = 0) -> np.ndarray:
+        """Return an array by sorted sample in the caller's order."""
+        if self.order is None:
+            return array
+        result = np.empty_like(array)
+        result[(slice(None),) * axis + (self.order,)] = array
+        return result

@@ -1,0 +1,29 @@
+"""What passes between two layers."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What passes between two layers, known before any data.
+
+    Attributes
+    ----------
+    size : int
+        Features of a step, or the size of the vocabulary.
+    tokens : bool
+        Whether each step is an integer below `size` instead of `size` numbers.
+    sequence : bool
+        Whether there is one value a step, or one a sample.
+    bag : int
+        Tokens a step along an axis of their own; 0: one token a step, without such an axis.
+    """
+
+    size: int
+    tokens: bool = False
+    sequence: bool = True
+    bag: int = 0
+
+    def __str__(self) -> str:
+        axes = ("samples, time steps" if self.sequence else "samples") + (f", {self.bag}" if self.bag else "")
+        return f"({axes}) tokens below {self.size}" if self.tokens else f"({axes}, {self.size})"

@@ -1,0 +1,485 @@
+"""Classifiers of sequences and of their segments, on scikit-learn's contract; `numbarnn.estimators.labelled` lists forms of X.
+
+Each class is a special case of the next:
+
+* `SequenceClassifier`: one label for a sample;
+* `SegmentClassifier`: a label for every step, or for given segments. One segment over all of each sample is the task above, and
+  ``SequenceClassifier(pooling="mean")`` its net, to rounding;
+* label strings whose places are not known need an alignment too: connectionist temporal classification.
+"""
+
+import warnings
+
+import numpy as np
+
+from numbarnn import metrics
+from numbarnn.checks import refuse_mask
+from numbarnn.core.ragged import Ragged
+from numbarnn.estimators.labelled import LabelEstimator, label_estimator
+from numbarnn.estimators.labels import Classes, check_labels
+from numbarnn.layers import Pool
+from numbarnn.losses.cross_entropy import SoftmaxCrossEntropy
+from numbarnn.losses.segments import SegmentCrossEntropy, check_segments, pool_segments, segment_codes
+from numbarnn.metrics.labels import flat_labels, missing
+from numbarnn.sklearn_api import not_fitted
+
+try:
+    from sklearn.base import ClassifierMixin
+    from sklearn.exceptions import DataConversionWarning
+except ImportError:
+    DataConversionWarning = UserWarning
+
+    class ClassifierMixin:
+        """What scikit-learn's mixin of this name does is done here."""
+
+
+# What has a label.
+ANSWERS = ("steps", "segments", "samples")
+
+# Steps that do not count, in targets of the softmax cross-entropy.
+IGNORED = -100
+
+
+@label_estimator(strata=", of every class its share")
+class SequenceClassifier(ClassifierMixin, LabelEstimator):
+    """Recurrent net that gives a whole sequence one label, on scikit-learn's contract.
+
+    Recurrent layers read the sequence, `pooling` makes one vector of their outputs, and a dense layer with a softmax turns it into
+    probabilities; the loss is the cross-entropy. X is taken as it is: ``make_pipeline(SequenceScaler(), SequenceClassifier())``
+    scales it.
+
+    Parameters
+    ----------
+    {net}
+    pooling : {{"last", "mean", "max"}}
+        The vector of a sample: the output at its last step (of the reverse direction that at its first), or the mean or maximum
+        of each feature over its steps.
+    {input}
+    {class_weight}
+    {training}
+
+    Attributes
+    ----------
+    {fitted}
+
+    Examples
+    --------
+    >>> classifier = SequenceClassifier("gru", 32, pooling="mean", random_state=0)
+    >>> classifier.fit(X, y).predict(X)  # X a list of arrays (time steps, features), y their labels
+    """
+
+    KIND = "sequence_classifier"
+    EACH_STEP = False
+
+    def __init__(
+        self,
+        cell="lstm",
+        hidden_size=32,
+        num_layers=1,
+        *,
+        pooling="last",
+        bidirectional=False,
+        dropout=0.0,
+        input_dropout=0.0,
+        recurrent_dropout=0.0,
+        tokens=None,
+        embedding_size=32,
+        class_weight=None,
+        optimizer="adam",
+        learning_rate=0.01,
+        schedule=None,
+        average=None,
+        epochs=50,
+        batch_size=32,
+        validation=0.1,
+        patience=None,
+        clip_norm=1.0,
+        warm_start=False,
+        random_state=None,
+        dtype="float32",
+        n_threads=None,
+        device="cpu",
+        verbose=0,
+    ):
+        self._keep(locals())
+
+    def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, validation=None):
+        """Train on samples, from new weights unless `warm_start`. What does not fit is refused, and leaves the estimator as it was.
+
+        Parameters
+        ----------
+        X : array-like or list
+            Samples; see `numbarnn.estimators.labelled`.
+        y : (n,) array-like or list of labels
+            Hashable values of any kind but None, NaN and fractions.
+        sample_weight : (n,) array-like, optional
+        lengths : (n,) integers, optional
+            Valid steps of padded samples.
+        offsets : (n + 1,) integers, optional
+            Where samples that lie one after the other begin and end.
+        validation : (X, y) or (X, y, options) tuple, optional
+            Held-out samples instead of a part of X; options is a dict of their lengths or offsets.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If an argument does not fit, or labels are not of the classes that the model goes on with.
+        """
+        return self._fit(X, y, sample_weight, validation, lengths=lengths, offsets=offsets)
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None, *, lengths=None, offsets=None):
+        """Train one epoch more, on other samples or the same, from where training stands; the optimizer's state goes on.
+
+        Parameters
+        ----------
+        X, y, sample_weight, lengths, offsets : as in `fit`
+        classes : array-like, optional
+            All labels that will ever come, at the first call; None: those of y.
+        """
+        return self._partial_fit(X, y, classes, sample_weight, lengths=lengths, offsets=offsets)
+
+    def predict(self, X, *, lengths=None, offsets=None) -> np.ndarray:
+        """Return the label of each sample, (n,)."""
+        scores = self._of_samples(X, lengths, offsets)
+        return self.classes_[scores.argmax(axis=1)]
+
+    def predict_proba(self, X, *, lengths=None, offsets=None) -> np.ndarray:
+        """Return the probability of each class of `classes_`, (n, classes) float64."""
+        return np.exp(_log_softmax(self._of_samples(X, lengths, offsets)))
+
+    def predict_log_proba(self, X, *, lengths=None, offsets=None) -> np.ndarray:
+        """Return the logarithms of `predict_proba`, exact where those are zero."""
+        return _log_softmax(self._of_samples(X, lengths, offsets))
+
+    def score(self, X, y, sample_weight=None, *, lengths=None, offsets=None) -> float:
+        """Return the share of labels that are right; a label that the model does not know is wrong."""
+        return metrics.accuracy(_column(y), self.predict(X, lengths=lengths, offsets=offsets), sample_weight)
+
+    def _of_samples(self, X, lengths, offsets):
+        if not hasattr(self, "model_"):
+            raise not_fitted(self)
+        return self._logits(self._read(X, {"lengths": lengths, "offsets": offsets}, reset=False))
+
+    def _answers(self, y, x, sample_weight, options, reset):
+        self._target_missing(y)
+        labels = check_labels(_column(y))
+        if len(labels) != len(x):
+            raise ValueError(f"X has {len(x)} samples, y has {len(labels)} labels: there must be one for each")
+        if self.classes_ is None:
+            self._know(Classes.of(labels))
+        numbers = self._classes.encode(labels)
+        weight = self._sample_weight(sample_weight, x)
+        if isinstance(weight, Ragged):
+            raise ValueError("sample_weight must have one number for each sample")
+        if reset:
+            self._set_loss(self._classes.weights(self.class_weight, numbers))
+        return numbers, weight
+
+    def _set_loss(self, weights):
+        self._loss = SoftmaxCrossEntropy(weights)
+
+    def _strata(self, target):
+        return target
+
+    def _head(self):
+        if self.pooling == "last":
+            return {"return_sequences": False}, []
+        return {}, [Pool(self.pooling)]
+
+
+@label_estimator()
+class SegmentClassifier(ClassifierMixin, LabelEstimator):
+    """Recurrent net that labels every step of a sequence, or given segments of it, on scikit-learn's contract.
+
+    Recurrent layers read the sequence, and a dense layer with a softmax turns each of their outputs into probabilities. What is
+    learned follows from `fit`:
+
+    * y a list of sequences of labels, one for every step: the loss is the cross-entropy of the steps, all counting alike;
+    * `segments` given, y a list of sequences of labels, one for each segment: logits are averaged over the steps of a segment
+      before the softmax;
+    * y one label a sample: one segment over all of each sample, as `SequenceClassifier` with ``pooling="mean"``.
+
+    Steps (or segments) whose label is None, NaN or `ignore` do not count.
+
+    Parameters
+    ----------
+    {net}
+    ignore : label, optional
+        Label of what does not count, such as -1.
+    {input}
+    {class_weight}
+    {training}
+
+    Attributes
+    ----------
+    {fitted}
+
+    Examples
+    --------
+    >>> tagger = SegmentClassifier(bidirectional=True, tokens=WordFeatures(prefix=3, suffix=3, shape=True), random_state=0)
+    >>> tagger.fit([["the", "cat"], ["cats", "sleep", "."]], [["DET", "NOUN"], ["NOUN", "VERB", "PUNCT"]])
+    >>> tagger.predict([["the", "dogs", "sleep"]])  # a list of arrays
+    """
+
+    KIND = "segment_classifier"
+
+    def __init__(
+        self,
+        cell="lstm",
+        hidden_size=32,
+        num_layers=1,
+        *,
+        ignore=None,
+        bidirectional=False,
+        dropout=0.0,
+        input_dropout=0.0,
+        recurrent_dropout=0.0,
+        tokens=None,
+        embedding_size=32,
+        class_weight=None,
+        optimizer="adam",
+        learning_rate=0.01,
+        schedule=None,
+        average=None,
+        epochs=50,
+        batch_size=32,
+        validation=0.1,
+        patience=None,
+        clip_norm=1.0,
+        warm_start=False,
+        random_state=None,
+        dtype="float32",
+        n_threads=None,
+        device="cpu",
+        verbose=0,
+    ):
+        self._keep(locals())
+
+    def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, segments=None, validation=None):
+        """Train on samples, from new weights unless `warm_start`. What does not fit is refused, and leaves the estimator as it was.
+
+        Parameters
+        ----------
+        X : array-like or list
+            Samples; see `numbarnn.estimators.labelled`.
+        y : list of sequences of labels, (n, time steps) array, or (n,) labels
+            A label for every step, for every segment, or for every sample; hashable values of any kind. With `offsets`, labels of
+            all steps may come one after the other, as X does.
+        sample_weight : (n,) array-like, or list of arrays with a number for every step, optional
+            A segment's weight is that of its first step.
+        lengths : (n,) integers, optional
+            Valid steps of padded samples.
+        offsets : (n + 1,) integers, optional
+            Where samples that lie one after the other begin and end.
+        segments : list of arrays, optional
+            For each sample (segments, 2) pairs of first step and step behind the last, or the number of the segment that each step
+            belongs to, -1 for none.
+        validation : (X, y) or (X, y, options) tuple, optional
+            Held-out samples instead of a part of X; options is a dict of their lengths, offsets or segments.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ShapeError, TypeError, ValueError
+            If an argument does not fit, naming the sample.
+        """
+        return self._fit(X, y, sample_weight, validation, lengths=lengths, offsets=offsets, segments=segments)
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None, *, lengths=None, offsets=None, segments=None):
+        """Train one epoch more, on other samples or the same, from where training stands; the optimizer's state goes on.
+
+        Parameters
+        ----------
+        X, y, sample_weight, lengths, offsets, segments : as in `fit`
+        classes : array-like, optional
+            All labels that will ever come, at the first call; None: those of y.
+        """
+        return self._partial_fit(X, y, classes, sample_weight, lengths=lengths, offsets=offsets, segments=segments)
+
+    def predict(self, X, *, lengths=None, offsets=None, segments=None):
+        """Return labels.
+
+        Returns
+        -------
+        list of arrays
+            One a sample, with a label for every step or, with `segments`, for every segment. With `offsets` one array of the
+            labels of all steps, as X comes; after `fit` with one label a sample, an array (n,).
+
+        Raises
+        ------
+        ValueError
+            If the model was fitted to segments and none are given.
+        """
+        return self._given(X, lengths, offsets, segments, lambda logits: self.classes_[logits.argmax(axis=1)])
+
+    def predict_proba(self, X, *, lengths=None, offsets=None, segments=None):
+        """Return the probability of each class of `classes_`, in the form of `predict` with an axis of classes behind."""
+        return self._given(X, lengths, offsets, segments, lambda logits: np.exp(_log_softmax(logits)))
+
+    def predict_log_proba(self, X, *, lengths=None, offsets=None, segments=None):
+        """Return the logarithms of `predict_proba`, exact where those are zero."""
+        return self._given(X, lengths, offsets, segments, _log_softmax)
+
+    def score(self, X, y, sample_weight=None, *, lengths=None, offsets=None, segments=None) -> float:
+        """Return the share of labels that are right, of all steps or segments that count; a label that is not known is wrong."""
+        predicted = self.predict(X, lengths=lengths, offsets=offsets, segments=segments)
+        if self._kind == "samples" and segments is None:
+            return metrics.accuracy(_column(y), predicted, sample_weight, ignore=self.ignore)
+        if offsets is not None and segments is None:
+            predicted = list(Ragged(predicted, offsets))
+            if len(y) != len(predicted) or np.ndim(y[0]) == 0:
+                labels = np.fromiter(y, object, len(y))
+                y = list(Ragged(labels, offsets))
+        if isinstance(y, np.ndarray) and y.ndim == 2:
+            y = [row[: len(labels)] for row, labels in zip(y, predicted, strict=True)]
+        return metrics.accuracy(list(map(list, y)), predicted, sample_weight, ignore=self.ignore)
+
+    def _given(self, X, lengths, offsets, segments, function):
+        """Return a function of the logits in the form that `predict` says."""
+        if not hasattr(self, "model_"):
+            raise not_fitted(self)
+        if segments is None and self._kind == "segments":
+            raise ValueError(
+                "this SegmentClassifier was fitted to segments; pass segments=, for a label of every step pairs (t, t + 1)"
+            )
+        x = self._read(X, {"lengths": lengths, "offsets": offsets}, reset=False)
+        logits = Ragged(self._logits(x), x.offsets)
+        if segments is not None:
+            pairs = check_segments(segments, x.lengths)
+            return list(Ragged(function(pool_segments(logits, pairs)), pairs.offsets))
+        if self._kind == "samples":
+            return function(pool_segments(logits, _whole(x.lengths)))
+        found = Ragged(function(logits.values), x.offsets)
+        return found.values if offsets is not None else list(found)
+
+    def _answers(self, y, x, sample_weight, options, reset):
+        self._target_missing(y)
+        segments, given = options.get("segments"), options.get("offsets") is not None
+        pairs = None if segments is None else check_segments(segments, x.lengths)
+        labels, own = _flat(y, x, given)
+        kind = "segments" if pairs is not None else "samples" if own is None else "steps"
+        if kind == "samples":
+            pairs, own = _whole(x.lengths), np.ones(len(x), np.int64)
+        elif own is None:
+            raise ValueError("y must be a list of sequences of labels, one for each segment")
+        if not reset and kind != self._kind:
+            raise ValueError(f"this SegmentClassifier was fitted to labels of {self._kind}, y has labels of {kind}")
+        if reset:
+            self._kind = kind
+        counts = x.lengths if pairs is None else pairs.lengths
+        what = "steps" if pairs is None else "segments"
+        if kind == "samples" and len(labels) != len(x):
+            raise ValueError(
+                f"X has {len(x)} samples, y has {len(labels)} labels: pass a list with the labels of each sample, one label for "
+                "each sample, or offsets= with the labels of all steps"
+            )
+        if len(own) != len(x):
+            raise ValueError(f"X has {len(x)} samples, y has {len(own)}: there must be labels for each")
+        wrong = np.flatnonzero(own != counts)
+        if wrong.size:
+            sample = wrong[0]
+            raise ValueError(f"sample {sample} has {counts[sample]} {what}, y[{sample}] has {own[sample]} labels")
+        return self._encoded(labels, x, pairs, sample_weight, reset)
+
+    def _encoded(self, labels, x, pairs, sample_weight, reset):
+        """Return targets and weights for one label a step or a pair, and set what training learns from if `reset`."""
+        if self._kind == "samples" and self.ignore is None:
+            check_labels(labels)
+        counted = np.array(
+            [not (missing(label) or (self.ignore is not None and label == self.ignore)) for label in labels]
+        )
+        there = check_labels([label for label, counts in zip(labels, counted, strict=True) if counts])
+        if not there:
+            raise ValueError("y has no label that counts")
+        if self.classes_ is None:
+            self._know(Classes.of(there))
+        numbers = np.full(len(labels), IGNORED, np.int64)
+        numbers[counted] = self._classes.encode(there)
+        weight = self._sample_weight(sample_weight, x)
+        if reset:
+            self._set_loss(self._classes.weights(self.class_weight, numbers[counted]))
+        return Ragged(numbers, x.offsets) if pairs is None else segment_codes(pairs, numbers, x.lengths), weight
+
+    def _set_loss(self, weights):
+        steps = self._kind == "steps"
+        self._loss = SoftmaxCrossEntropy(weights, IGNORED) if steps else SegmentCrossEntropy(weights)
+
+    def _file_state(self):
+        about, arrays = super()._file_state()
+        return about | {"answers": self._kind}, arrays
+
+    def _set_file_state(self, about, arrays):
+        if about["answers"] not in ANSWERS:
+            raise ValueError(f"labels of {about['answers']!r}")
+        self._kind = about["answers"]
+        super()._set_file_state(about, arrays)
+
+    def _strata(self, target):
+        return target.values[target.offsets[:-1]] if self._kind == "samples" else None
+
+    def _head(self):
+        return {}, []
+
+
+def _log_softmax(logits):
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def _whole(lengths):
+    """Return one segment over all of each sample."""
+    return Ragged.of(np.stack([np.zeros_like(lengths), lengths], axis=1), np.ones_like(lengths))
+
+
+def _column(y) -> list:
+    """Return one label a sample as a list; a column is taken for its rows, with scikit-learn's warning."""
+    refuse_mask(y, "y")
+    if hasattr(y, "__array__"):  # of pandas and torch, too
+        y = np.asarray(y)
+    if not isinstance(y, np.ndarray):
+        y = list(y)
+        if not any(isinstance(label, (list, np.ndarray)) and np.ndim(label) for label in y):
+            return flat_labels(y)[0]
+        y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] == 1:
+        warnings.warn(
+            "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples,)",
+            DataConversionWarning,
+            stacklevel=5,
+        )
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise ValueError(
+            f"y should be a 1d array of one label for each sample, got an array of shape {y.shape} instead."
+        )
+    return y.tolist()
+
+
+def _flat(y, x, given_offsets):
+    """Return labels of all steps (or segments) in one list and how many each sample has; None where each has one label."""
+    refuse_mask(y, "y")
+    if given_offsets and not isinstance(y, Ragged) and len(y) == len(x.values) and np.ndim(y[0]) == 0:
+        return _column(y), x.lengths
+    if isinstance(y, Ragged):
+        y = list(y)
+    if hasattr(y, "__array__"):
+        y = np.asarray(y)
+    longest = int(x.lengths.max())
+    if isinstance(y, np.ndarray) and y.ndim == 2 and not (y.shape[1] == 1 and longest > 1):
+        if len(y) == len(x) and y.shape[1] >= longest:
+            y = [row[:length] for row, length in zip(y, x.lengths, strict=True)]
+        else:
+            y = list(y)
+    if not isinstance(y, np.ndarray):
+        y = list(y)
+        if y and all(isinstance(item, (list, tuple)) or (hasattr(item, "__array__") and np.ndim(item)) for item in y):
+            parts = [item.tolist() if hasattr(item, "tolist") else list(item) for item in y]
+            return [label for part in parts for label in part], np.array([len(part) for part in parts], np.int64)
+    return _column(y), None

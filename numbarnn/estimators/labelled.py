@@ -1,0 +1,393 @@
+"""What classifiers of sequences share: forms of input, labels, training that leaves nothing half done.
+
+X may be what `numbarnn.estimators` lists, of numbers, and
+
+* samples padded to one length, with ``lengths=``; what lies behind each length does not matter;
+* all samples one after the other, (steps of all samples, features), with ``offsets=``: sample i is X[offsets[i]:offsets[i + 1]]; or
+  with ``lengths=`` that add up to the rows;
+* integers below `tokens`, (n, time steps) or a list of n arrays, of which each has a learned vector;
+* strings: a list of n lists of words, or of n strings, which are sequences of characters. Words of training are learned, with the
+  features that ``tokens=WordFeatures(...)`` says.
+
+Samples need no order and no packing.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from numbarnn.checks import check_finite, check_lengths, check_tokens
+from numbarnn.core.arrays import as_array, numbers
+from numbarnn.core.ragged import Ragged
+from numbarnn.data import tables
+from numbarnn.data.ragged import RaggedSource
+from numbarnn.data.words import WordFeatures, WordTable
+from numbarnn.errors import ShapeError
+from numbarnn.estimators import files as estimator_files
+from numbarnn.estimators.labels import Classes
+from numbarnn.estimators.sequence import FITTED, SequenceEstimator, _seed, _weights, described
+from numbarnn.layers import Dense, Dropout, Embedding, EmbeddingBag
+from numbarnn.metrics.labels import flat_labels
+from numbarnn.model import Model
+
+# Steps that a prediction runs at once, padding included.
+CHUNK_STEPS = 1 << 16
+
+
+# What the docstrings of the label estimators share.
+INPUT = """
+    dropout : float
+        Probability of zeroing an output of a recurrent layer on its way to the next layer or the dense one, in training.
+    input_dropout : float
+        Probability of zeroing a feature, or a number of an embedded token, in training.
+    recurrent_dropout : float
+        As in `numbarnn.Recurrent`.
+    tokens : None, int or WordFeatures
+        None: X holds numbers, or strings, each of which gets a vector; an integer: X holds tokens below it; `WordFeatures`: what is
+        learned of strings.
+    embedding_size : int
+        Length of the vectors of tokens."""
+CLASS_WEIGHT = """
+    class_weight : None, "balanced" or dict
+        Weight of each class in the loss: n / (classes * its count), or by label, 1 where none is given."""
+HELD_OUT = "Random part of the samples{strata}, held out while `patience` is given and `fit` gets no `validation`."
+
+
+# The attributes of fitted label estimators, around those of all.
+LABELS = """
+    classes_ : array
+        {classes}"""
+FEATURES = """
+    n_features_in_ : int
+        Where X holds numbers: columns of a 2-D X, else features of a time step."""
+
+
+def label_estimator(strata="", classes="Labels in order; the columns of probabilities."):
+    """Return a class decorator that fills what the label estimators share into a docstring."""
+    attributes = LABELS.format(classes=classes) + FITTED + FEATURES
+    held_out = HELD_OUT.format(strata=strata)
+    return described(held_out=held_out, input=INPUT, class_weight=CLASS_WEIGHT, fitted=attributes)
+
+
+class LabelEstimator(SequenceEstimator):
+    """What `numbarnn.SequenceClassifier`, `numbarnn.SegmentClassifier` and `numbarnn.TemporalClassifier` share; they document it.
+
+    Attributes
+    ----------
+    BLANKS : int
+        Outputs of the net before those of the classes.
+    EMPTY : bool
+        Whether samples of no steps are samples.
+    EACH_STEP : bool
+        Whether the net has outputs at every step, or one set for a sample.
+    """
+
+    BLANKS = 0
+    EMPTY = False
+    EACH_STEP = True
+
+    # What a subclass says
+
+    def _answers(self, y, x, sample_weight, options, reset):
+        """Return (targets, weights) for a source, and set the classes and the loss if `reset`."""
+        raise NotImplementedError
+
+    def _strata(self, target):
+        """Return the class of every sample, of which a held-out part has its share; None where samples have no class."""
+        raise NotImplementedError
+
+    def _set_loss(self, weights):
+        """Set the loss for weights of the classes, or None."""
+        raise NotImplementedError
+
+    def _head(self):
+        """Return the options of the recurrent layers and the layers between them and the dense one."""
+        raise NotImplementedError
+
+    # Training
+
+    def _learn(self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, patience=None):
+        x = self._read(X, options, reset=new)
+        if new:
+            self.classes_ = None
+            if classes is not None:
+                self._know(Classes.of(flat_labels(classes, "classes")[0]))
+        target, weight = self._answers(y, x, sample_weight, options, reset=new)
+        if new:
+            self._make(x)
+        source, held = RaggedSource(x, target, weight, batch_size=self.batch_size), None
+        if validation is not None:
+            if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
+                raise ValueError(
+                    "validation must be (X, y), or (X, y, options) with a dict of those arguments of fit that say what X and y are"
+                )
+            x, y, *rest = validation
+            rest = rest[0] if rest else {}
+            if not isinstance(rest, Mapping) or not set(rest) <= set(options):
+                raise ValueError(
+                    f"options of validation must be a dict with keys among {', '.join(options)}, got {rest!r}"
+                )
+            x = self._read(x, rest, reset=False)
+            held = RaggedSource(x, *self._answers(y, x, None, rest, reset=False), batch_size=256, shuffle=False)
+        elif patience is not None:
+            kept, rows = self._held_out(len(x), self._strata(target))
+            source, held = source.part(kept, True), source.part(rows, False)
+        return self._trainer().fit(source, epochs, validation=held, patience=patience, verbose=self.verbose)
+
+    def _held_out(self, samples, strata):
+        """Return the samples to train on and those held out: a random part, of every class its share."""
+        if not 0 < self.validation < 1:
+            raise ValueError(f"validation must be a fraction in (0, 1), got {self.validation!r}")
+        generator = np.random.default_rng([self.seed_, 1])
+        order = generator.permutation(samples)
+        if strata is not None:
+            # Samples one class after the other, then at even distances: every class in turn.
+            order = order[np.argsort(strata[order], kind="stable")]
+        count = max(1, round(samples * self.validation))
+        if count >= samples:
+            raise ValueError(f"validation={self.validation} leaves none of {samples} samples to train on")
+        held = order[((np.arange(count) + 0.5) * samples / count).astype(np.int64)]
+        return np.setdiff1d(np.arange(samples), held), np.sort(held)
+
+    def _know(self, classes):
+        if len(classes) == 0:
+            raise ValueError("y must have labels of at least one class, it has none")
+        self._classes, self.classes_ = classes, classes.labels
+
+    def _make(self, x):
+        """Make a new model for samples."""
+        self.seed_ = _seed(self.random_state)
+        options, head = self._head()
+        layers, features = [], None
+        if self._table is not None:
+            bag = self._table.features.bag
+            layers.append(EmbeddingBag(len(self._table), self.embedding_size, bag, "uniform(0.1)"))
+        elif self._size is not None:
+            layers.append(Embedding(self._size, self.embedding_size, "uniform(0.1)"))
+        else:
+            features = x.values.shape[1]
+        if self.input_dropout:
+            layers.append(Dropout(self.input_dropout))
+        layers.append(self._recurrent(**options))
+        layers += head
+        if self.dropout:
+            layers.append(Dropout(self.dropout))
+        layers.append(Dense(self.BLANKS + len(self.classes_)))
+        self.model_ = Model(layers, features, self.dtype, self.seed_, self.n_threads, self.device)
+        self.trainer_ = None
+
+    # Using
+
+    def _parts(self, x: Ragged):
+        """Yield (places of some samples, the model's outputs for them, their lengths), samples of like lengths together."""
+        lengths = x.lengths
+        order = np.argsort(lengths, kind="stable")
+        first = 0
+        while first < len(order):
+            last = first + 1
+            while last < len(order) and (last - first + 1) * lengths[order[last]] <= CHUNK_STEPS:
+                last += 1
+            rows = order[first:last]
+            outputs, _ = self.model_.forward(x.padded(rows), lengths=lengths[rows], n_threads=self.n_threads)
+            yield rows, outputs, lengths[rows]
+            first = last
+
+    def _logits(self, x: Ragged) -> np.ndarray:
+        """Return the outputs of the model: of every sample, or of every step one after the other; float64."""
+        outputs = np.empty((len(x.values) if self.EACH_STEP else len(x), self.model_.signals[-1].size))
+        for rows, found, _ in self._parts(x):
+            if self.EACH_STEP:
+                places, valid = x.steps_of(rows)
+                outputs[places[valid]] = found[valid]
+            else:
+                outputs[rows] = found
+        return outputs
+
+    # Files
+
+    def _file_state(self):
+        about = {"labels": [estimator_files.label_out(label) for label in self.classes_.tolist()], "tokens": self._size}
+        if self._table is not None:
+            features = dataclasses.asdict(self._table.features)
+            about["words"] = {"features": features, "known": list(map(list, self._table.known))}
+        weights = getattr(self._loss, "class_weight", None)
+        return about | {"weights": None if weights is None else list(weights)}, {}
+
+    def _set_file_state(self, about, arrays):
+        labels = about["labels"]
+        if not isinstance(labels, list):
+            raise TypeError(f"labels that are none: {labels!r}")
+        labels = [estimator_files.label_in(label) for label in labels]
+        if not labels or len(set(labels)) != len(labels):
+            raise ValueError("no labels, or not all different")
+        self._know(Classes.listed(labels))
+        self._size, self._table = about["tokens"], None
+        if "words" in about:
+            self._table = WordTable(
+                WordFeatures(**about["words"]["features"]),
+                tuple((int(place), str(feature)) for place, feature in about["words"]["known"]),
+            )
+        first, last = self.model_.signals[0], self.model_.signals[-1]
+        if self._table is not None:
+            expected = len(self._table), True, self._table.features.bag
+        elif self._size is not None:
+            expected = self._size, True, 0
+        else:
+            expected = first.size, False, 0
+        outputs = self.BLANKS + len(labels), False, self.EACH_STEP
+        if (first.size, first.tokens, first.bag) != expected or (last.size, last.tokens, last.sequence) != outputs:
+            raise ValueError(f"a model from {first} to {last} for {len(labels)} labels")
+        weights = about["weights"]
+        if weights is not None and len(weights) != len(labels):
+            raise ValueError(f"{len(weights)} weights for {len(labels)} labels")
+        self._set_loss(None if weights is None else tuple(map(float, weights)))
+
+    # Forms of input
+
+    def _read(self, X, options, reset) -> Ragged:
+        """Return X as features or tokens by step."""
+        X = _separate(X, options.get("lengths"), options.get("offsets"))
+        strings = _first_string(X) is not None
+        if reset:
+            if strings and not (self.tokens is None or isinstance(self.tokens, WordFeatures)):
+                raise ValueError(f"X holds strings, so tokens must be None or a WordFeatures, got {self.tokens!r}")
+            if isinstance(self.tokens, WordFeatures) and not strings:
+                raise ValueError("tokens=WordFeatures(...) needs strings: lists of words, one a sample")
+            self._table = self._size = None
+            for name in ("n_features_in_", "feature_names_in_"):
+                self.__dict__.pop(name, None)
+            if not strings and self.tokens is not None:
+                if isinstance(self.tokens, bool) or not isinstance(self.tokens, (int, np.integer)) or self.tokens < 1:
+                    raise ValueError(
+                        f"tokens must be None, a positive number of tokens or a WordFeatures, got {self.tokens!r}"
+                    )
+                self._size = int(self.tokens)
+        elif strings != (self._table is not None):
+            expected = "strings" if self._table is not None else "numbers"
+            raise ValueError(
+                f"this {type(self).__name__} was fitted to {expected}, X holds {'strings' if strings else 'numbers'}"
+            )
+        if strings:
+            words, lengths = _words(X, self.EMPTY)
+            if reset:
+                self._table = (self.tokens or WordFeatures()).learn(words)
+            return Ragged.of(self._table.encode(words), lengths)
+        if self._size is not None:
+            return _tokens(X, self._size, self.EMPTY)
+        array, lengths = self._sequences(X, reset, empty=self.EMPTY)
+        lengths = np.full(len(array), array.shape[1]) if lengths is None else lengths
+        steps = array[np.arange(array.shape[1]) < lengths[:, None]].astype(self.dtype)
+        check_finite(steps, f"X in {np.dtype(self.dtype)}")
+        return Ragged.of(steps, lengths)
+
+    def _sample_weight(self, sample_weight, x):
+        """Return weights of samples, or of steps as `Ragged`, or None."""
+        if isinstance(sample_weight, (list, tuple)) and any(
+            isinstance(item, (list, np.ndarray)) for item in sample_weight
+        ):
+            parts = [np.ravel(numbers(item, f"sample_weight[{i}]")) for i, item in enumerate(sample_weight)]
+            lengths = np.array([len(part) for part in parts])
+            if not np.array_equal(lengths, x.lengths):
+                raise ValueError("sample_weight must have one number a sample, or one for each step of each sample")
+            values = np.concatenate(parts).astype(np.float64)
+            if not np.isfinite(values).all() or values.min() < 0 or values.sum() == 0:
+                raise ValueError("sample_weight must be finite, not negative, and not zero for all steps")
+            return Ragged.of(values, lengths)
+        return _weights(sample_weight, len(x))
+
+    def _target_missing(self, y):
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None: X is not enough to learn from"
+            )
+
+
+def _separate(X, lengths, offsets):
+    """Return X as a list of samples where they are padded or lie one after the other, else as it is."""
+    if lengths is not None and offsets is not None:
+        raise ValueError("lengths go with padded samples, offsets with samples one after the other; pass one of them")
+    if isinstance(X, Ragged):
+        return list(X)
+    if tables.is_pandas(X) is not None and _first_string(X) is None and (lengths is not None or offsets is not None):
+        X = numbers(X, "X")
+    if lengths is not None and _one_after_the_other(X, lengths):
+        counts = np.asarray(lengths)
+        if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any():
+            raise TypeError(f"lengths must be integers, one a sample and none negative, got {lengths!r}")
+        if counts.sum() != len(X):
+            raise ShapeError(
+                f"X has {len(X)} rows, lengths add up to {counts.sum()} for {len(counts)} samples: they must add up to the rows"
+            )
+        offsets, lengths = np.concatenate([[0], np.cumsum(counts)]), None
+    if offsets is not None:
+        return list(Ragged(np.asarray(X), offsets))
+    if lengths is not None:
+        longest = max((len(sample) for sample in X), default=0)
+        lengths = check_lengths(lengths, len(X), longest)
+        for sample, length in enumerate(lengths):
+            if length > len(X[sample]):
+                raise ValueError(f"lengths[{sample}] is {length}; X[{sample}] has {len(X[sample])} steps")
+        samples = X if _first_string(X) is not None else [as_array(sample, f"X[{i}]") for i, sample in enumerate(X)]
+        return [sample[:length] for sample, length in zip(samples, lengths, strict=True)]
+    if tables.is_pandas(X) == "series" and _first_string(X) is not None:
+        return list(X)
+    return X
+
+
+def _one_after_the_other(X, lengths):
+    """Return whether an array with lengths holds the steps of all samples, since its rows cannot be the samples."""
+    if not isinstance(X, np.ndarray) or X.ndim not in (1, 2):
+        return False
+    return len(X) != np.size(lengths) or (X.ndim == 1 and X.dtype.kind in "iufb")
+
+
+def _first_string(X):
+    """Return the first string of samples, or None where the first thing found is none."""
+    if tables.is_pandas(X) == "frame" or hasattr(X, "tocsr") or not hasattr(X, "__iter__"):
+        return None
+    if isinstance(X, np.ndarray) and X.ndim == 0:
+        return None
+    for sample in X:
+        if isinstance(sample, str):
+            return sample
+        if not isinstance(sample, (list, tuple, np.ndarray)) or (isinstance(sample, np.ndarray) and sample.ndim == 0):
+            return None
+        if len(sample):
+            return sample[0] if isinstance(sample[0], str) else None
+    return None
+
+
+def _words(X, empty):
+    """Return the words of all samples in one list, and the number of each sample's, which may be zero if `empty`."""
+    words, lengths = [], []
+    for place, sample in enumerate(X):
+        sample = list(sample)
+        wrong = next((word for word in sample if not isinstance(word, str)), None)
+        if wrong is not None or not (sample or empty):
+            got = "nothing" if not sample else repr(wrong)
+            raise ValueError(f"X[{place}] must be strings{'' if empty else ', at least one'}, got {got}")
+        words += sample
+        lengths.append(len(sample))
+    if not lengths:
+        raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
+    return words, lengths
+
+
+def _tokens(X, size, empty):
+    """Return integer tokens by step, of samples that may have none if `empty`."""
+    parts = []
+    for place, sample in enumerate(X):
+        sample = as_array(sample, f"X[{place}]")
+        if empty and sample.shape == (0,):
+            sample = sample.astype(np.int32)
+        if sample.ndim != 1 or sample.dtype.kind not in "iu" or not (sample.size or empty):
+            least = "" if empty else ", at least one"
+            raise ValueError(
+                f"X[{place}] must be integer tokens of shape (time steps,){least}, got {sample.dtype} {sample.shape}"
+            )
+        check_tokens(sample, size, f"X[{place}]")
+        parts.append(sample)
+    if not parts:
+        raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
+    return Ragged.of(np.concatenate(parts).astype(np.int32), [len(part) for part in parts])

@@ -1,0 +1,5 @@
+"""Forecasting of time series."""
+
+from numbarnn.forecasting.forecaster import Forecaster
+
+__all__ = ["Forecaster"]

@@ -1,0 +1,427 @@
+"""Forecasts of time series: windows, scaling, a recurrent net, honest baselines, times and files in one object."""
+
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+
+from numbarnn import io, metrics
+from numbarnn.checks import check_seed
+from numbarnn.data import tables
+from numbarnn.data.clock import Clock
+from numbarnn.data.scaling import SequenceScaler
+from numbarnn.errors import ModelFileError, ShapeError
+from numbarnn.forecasting.evaluation import EvaluatedForecasts
+from numbarnn.forecasting.tables import CHUNK, Source, as_frame, cuts_of, part_names
+from numbarnn.model import Model, last_step_model
+from numbarnn.optim import optimizer_with
+from numbarnn.training.history import History
+from numbarnn.training.trainer import Trainer
+
+
+class Forecaster(EvaluatedForecasts):
+    """Recurrent net that forecasts columns of a table of rows at regular times.
+
+    From the rows e - (m - 1) step, ..., e - step, e with m = (lookback - 1) // step + 1 it forecasts rows e + delay, ...,
+    e + delay + horizon - 1 (`numbarnn.data.make_windows`). Inputs and targets are scaled by the training part; forecasts come in
+    the units of the targets.
+
+    Parameters
+    ----------
+    lookback, delay, horizon, step : int
+    cell : str
+        "lstm", "gru", "rnn", "indrnn", or another recurrent layer or registered cell.
+    hidden_size, num_layers : int
+    dropout, recurrent_dropout : float
+    recursive : bool
+        False: the net gives all rows of the horizon at once. True: it learns to give the next row, all columns of it, and is
+        fed its own answers up to the last row asked for.
+    difference : int, optional
+        Lag s: the net sees the targets' changes over s rows instead of their values, and learns the change since the newest known
+        row that is a multiple of s rows before the one to be forecast. For series with a trend (1) or a season and a trend (its
+        length).
+    relative : int, optional
+        Lag s, at most `lookback`: the net sees the values, and learns the targets' change as with `difference`.
+    season : int, "auto" or None
+        Rows of a season, for the seasonal baseline. "auto": a day of rows more often than daily, 7 of daily ones, 12 of
+        monthly ones, and so on; None: no such baseline.
+    calendar : sequence of str
+        Calendar features that the net sees beside the columns: "hour", "dayofweek", "dayofyear", "month".
+    scaling : {"standard", "minmax", "robust"}
+    missing : {"error", "drop", "ffill"}
+        As in `make_windows`; "ffill" fills the inputs.
+    optimizer : str or Optimizer
+    learning_rate : float or None
+        Instead of the optimizer's own.
+    epochs, batch_size : int
+    patience : int, optional
+        Epochs without a better loss on the validation part after which training ends with the best weights. None: all epochs, and
+        the weights of the best.
+    clip_norm : float, optional
+    dtype : {"float32", "float64"}
+    seed : int
+    n_threads : int, optional
+    device : {"cpu", "cuda"}
+        As in `numbarnn.Model`.
+
+    Attributes
+    ----------
+    model_ : Model
+    history_ : History
+    target_names_, feature_names_ : list
+    scaler_ : SequenceScaler
+        Of the inputs, calendar features excepted.
+
+    Examples
+    --------
+    >>> forecaster = Forecaster(lookback=120, delay=24, epochs=5)
+    >>> forecaster.fit(frame, target="temperature", split=(0.5, 0.25, 0.25))
+    >>> forecaster.evaluate()  # the net, and what it has to beat
+    >>> forecaster.predict()  # 24 hours after the last row
+    >>> forecaster.update(new_rows).predict()
+    """
+
+    def __init__(
+        self,
+        lookback: int,
+        delay: int = 1,
+        horizon: int = 1,
+        step: int = 1,
+        cell: str = "lstm",
+        hidden_size: int = 32,
+        num_layers: int = 1,
+        *,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        recursive: bool = False,
+        difference: int | None = None,
+        relative: int | None = None,
+        season: int | str | None = "auto",
+        calendar=(),
+        scaling: str = "standard",
+        missing: str = "error",
+        optimizer: Any = "adam",
+        learning_rate: float | None = None,
+        epochs: int = 20,
+        batch_size: int = 64,
+        patience: int | None = None,
+        clip_norm: float | None = 1.0,
+        dtype: str = "float32",
+        seed: int = 0,
+        n_threads: int | None = None,
+        device: str = "cpu",
+    ):
+        self.lookback, self.delay, self.horizon, self.step = lookback, delay, horizon, step
+        self.cell, self.hidden_size, self.num_layers = cell, hidden_size, num_layers
+        self.dropout, self.recurrent_dropout = dropout, recurrent_dropout
+        self.recursive, self.difference, self.relative = recursive, difference, relative
+        self.season, self.calendar = season, calendar
+        self.scaling, self.missing = scaling, missing
+        self.optimizer, self.learning_rate, self.epochs = optimizer, learning_rate, epochs
+        self.batch_size, self.patience, self.clip_norm = batch_size, patience, clip_norm
+        self.dtype, self.seed, self.n_threads, self.device = dtype, seed, n_threads, device
+
+    # Training
+
+    def fit(
+        self, data, target=None, *, split=(0.7, 0.15, 0.15), straddle: str = "drop", callbacks=(), verbose: int = 1
+    ):
+        """Train on the first part of a table, choose the best epoch by the second, keep the last for `evaluate`.
+
+        Parameters
+        ----------
+        data : DataFrame, Series or array
+            Rows of one series in order of time; every column is an input. A DatetimeIndex or PeriodIndex must be regular. Times
+            with a time zone keep it: calendar features, forecasts and files are in that zone, whichever later data come in.
+        target : name or list of names, optional
+            Columns to forecast; None: all.
+        split : sequence
+            Fractions of training, validation and test part, or of training and test part; or the first rows (int) or times of the
+            parts after the first.
+        straddle : {"drop", "keep"}
+            Whether windows of a part may begin in the part before (`Windows.split`).
+        callbacks : iterable of Callback
+        verbose : int
+
+        Returns
+        -------
+        Forecaster
+            Itself; `history_` has the records.
+
+        Raises
+        ------
+        ShapeError, KeyError, TypeError, ValueError
+            If data or settings have the wrong shape, type or value, naming the row of missing values and irregular times.
+        """
+        self._check_settings()
+        frame = as_frame(data)
+        tables.check_times(frame.index)
+        self.feature_names_ = list(frame.columns)
+        self.target_names_ = self._target_names(target)
+        self._places = [self.feature_names_.index(name) for name in self.target_names_]
+        self._clock = Clock.of(frame.index)
+        frame = frame.set_axis(self._clock.aligned(frame.index))  # the zone as later data and files have it
+        raw = self._numbers(frame)
+        cuts = cuts_of(split, frame.index)
+        self._center = self._scale = None
+        if self._lag >= cuts[0]:
+            raise ShapeError(
+                f"difference is {self._lag}; the training part has {cuts[0]} rows, and needs more than that"
+            )
+        self.scaler_ = SequenceScaler(self.scaling).fit(self._changes(raw[: cuts[0]]))
+        features = self._features(raw, self._calendar(frame.index))
+        asked = self._windows(frame, raw, features, self.delay, self.horizon, self.target_names_)
+        self._raw, self._index = raw, frame.index
+        self._parts = dict(zip(part_names(cuts), self._split(asked, cuts, straddle), strict=True))
+        learnt = dict(self._parts)
+        if self.recursive:
+            next_row = self._windows(frame, raw, features, 1, 1, self.feature_names_)
+            learnt = dict(zip(part_names(cuts), self._split(next_row, cuts, straddle), strict=True))
+        # What the net learns: delay, horizon, and the places of the columns.
+        everything = list(range(len(self.feature_names_)))
+        self._aim = (1, 1, everything) if self.recursive else (self.delay, self.horizon, self._places)
+        sources = {name: Source(self, part) for name, part in learnt.items()}
+        self._fit_target_scale(sources["train"])
+        self.model_ = last_step_model(
+            features.shape[1],
+            len(self._center),
+            self.cell,
+            self.hidden_size,
+            num_layers=self.num_layers,
+            dropout=self.dropout,
+            recurrent_dropout=self.recurrent_dropout,
+            seed=check_seed(self.seed),
+            dtype=self.dtype,
+            n_threads=self.n_threads,
+            device=self.device,
+        )
+        trainer = Trainer(
+            self.model_,
+            "mse",
+            optimizer_with(self.optimizer, self.learning_rate),
+            clip_norm=self.clip_norm,
+            seed=self.seed,
+        )
+        validation = sources.get("validation")
+        if validation is None and self.patience is not None:
+            raise ValueError("patience needs a validation part: give split three parts")
+        patience = max(1, self.epochs) if self.patience is None else self.patience
+        self.history_: History = trainer.fit(
+            sources["train"],
+            self.epochs,
+            validation=validation,
+            patience=None if validation is None else patience,
+            callbacks=callbacks,
+            verbose=verbose,
+        )
+        self._ridge = None
+        self._mase = [_naive_error(raw[: cuts[0], place]) for place in self._places]
+        self._season = self._clock.season() if self.season == "auto" else self.season
+        self._remember(raw, frame.index)
+        return self
+
+    # Forecasts
+
+    def _run(self, x) -> np.ndarray:
+        return self.model_.forward(x, n_threads=self.n_threads)[0].astype(np.float64)
+
+    def _decode(self, outputs, raw, ends):
+        delay, horizon, places = self._aim
+        values = (outputs * self._scale + self._center).reshape(len(outputs), horizon, len(places))
+        return values + self._base(raw, ends, delay, horizon, places)
+
+    def _forecast(self, raw, calendar, ends) -> np.ndarray:
+        """Return forecasts (windows, horizon, targets) for windows that end at rows of `raw`.
+
+        `calendar` has rows for what comes after `raw`, too.
+        """
+        features = None if self.recursive else self._features(raw, calendar[: len(raw)])
+        parts = [
+            self._forecast_recursive(raw, calendar, ends[first : first + CHUNK])
+            if self.recursive
+            else self._forecast_direct(features, raw, ends[first : first + CHUNK])
+            for first in range(0, len(ends), CHUNK)
+        ]
+        return np.concatenate(parts)
+
+    def _forecast_direct(self, features, raw, ends):
+        x = features[ends[:, None] - self._lag + self._window_rows()]
+        return self._decode(self._run(x), raw, ends)
+
+    def _forecast_recursive(self, raw, calendar, ends):
+        """Forecast row after row; `path` holds what was measured, then what was forecast."""
+        need, ahead = self._need, self.delay + self.horizon - 1
+        rows = ends[:, None] + np.arange(1 - need, 1)
+        path = np.zeros((len(ends), need + ahead, raw.shape[1]))
+        path[:, :need] = raw[rows]
+        hours = calendar[ends[:, None] + np.arange(1 - need, ahead + 1)]
+        for t in range(ahead):
+            seen = slice(t, t + need)
+            x = self._features(path[:, seen], hours[:, seen])[:, need - self._lag - 1 + self._window_rows()]
+            values = self._run(x) * self._scale + self._center
+            if self._aim_lag:
+                values[:, self._places] += path[:, need + t - self._aim_lag][:, self._places]
+            path[:, need + t] = values
+        return path[:, need + self.delay - 1 :, self._places]
+
+    def _remember(self, raw, index):
+        self._tail, self._tail_index = raw[-self._need :].copy(), index[-self._need :]
+
+    def predict(self, data=None):
+        """Forecast the rows after the end of the data.
+
+        Parameters
+        ----------
+        data : DataFrame, Series or array, optional
+            Rows up to now with the columns that were fitted, at least the last `lookback` (and `difference`). Times may be in
+            another time zone than those of `fit`. None: the rows seen last in `fit` and `update`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The targets, `horizon` rows, indexed by the times that are forecast, in the time zone of the data of `fit`.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError
+            If there are too few rows.
+        TypeError
+            If a column holds something else than numbers.
+        ValueError
+            If columns are missing; if the last rows miss values; if rows do not follow each other as those of `fit` did; if one has
+            times with a time zone and the other without.
+        """
+        import pandas as pd
+
+        self._fitted()
+        if data is None:
+            raw, index = self._tail, self._tail_index
+        else:
+            frame = self._new(data)
+            self._check_rows(frame.index)
+            raw, index = self._numbers(frame), frame.index
+        if len(raw) < self._need:
+            raise ShapeError(f"data has {len(raw)} rows; a forecast looks at the last {self._need}")
+        raw, index = raw[-self._need :], index[-self._need :]
+        if np.isnan(raw).any():
+            raise ValueError(
+                "the last rows miss values, so there is nothing to forecast from; mend them, or missing='ffill'"
+            )
+        ahead = self._clock.after(index, self.delay + self.horizon - 1)
+        calendar = self._calendar(index.append(ahead))
+        values = self._forecast(raw, calendar, np.array([len(raw) - 1]))[0]
+        return pd.DataFrame(values, index=ahead[self.delay - 1 :], columns=self.target_names_)
+
+    def update(self, new_rows) -> "Forecaster":
+        """Take in new rows, so that `predict` forecasts what comes after them; the net stays as it is.
+
+        Parameters
+        ----------
+        new_rows : DataFrame, Series or array
+            The rows after those seen last, one or more, as in `predict`.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError
+            As in `fit`.
+        ValueError
+            If the first of them is not the next one in time; else as in `predict`.
+        """
+        import pandas as pd
+
+        self._fitted()
+        if isinstance(new_rows, np.ndarray):
+            new_rows = as_frame(new_rows, "new_rows")
+            new_rows.index = self._clock.after(self._tail_index, len(new_rows))
+        frame = self._new(new_rows, "new_rows")
+        expected = self._clock.after(self._tail_index, 1)[0]
+        if frame.index[0] != expected:
+            raise ValueError(f"the new rows begin at {frame.index[0]}; the next row is that of {expected}")
+        before = pd.DataFrame(self._tail, index=self._tail_index, columns=self.feature_names_)
+        both = pd.concat([before, frame])
+        self._check_rows(both.index, "new_rows after the rows before")
+        self._remember(self._numbers(both), both.index)
+        return self
+
+    # Files
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write net, scales, settings and the rows that the next forecast looks at to a safetensors file.
+
+        The data of `fit` are not saved, so `evaluate` of a loaded forecaster needs some, and has no ridge regression.
+        """
+        self._fitted()
+        left_out = ("optimizer", "n_threads", "device")
+        settings = {name: value for name, value in self.get_params().items() if name not in left_out}
+        for name, value in settings.items():
+            settings[name] = value.item() if isinstance(value, np.generic) else value
+        settings["calendar"] = list(self.calendar)
+        for name in self.feature_names_:
+            if not isinstance(name, (str, int)):
+                raise TypeError(f"a file can hold column names that are strings or integers, got {name!r}")
+        about = {
+            "settings": settings,
+            "features": self.feature_names_,
+            "targets": self.target_names_,
+            "mase": self._mase,
+            "aim": list(self._aim),
+            "season": self._season,
+            "clock": dataclasses.asdict(self._clock),
+            "model": self.model_.description(),
+        }
+        arrays = {f"model.{name}": values for name, values in self.model_.params.for_file().items()}
+        arrays |= {
+            "scaler.center": self.scaler_.center_,
+            "scaler.scale": self.scaler_.scale_,
+            "target.center": self._center,
+            "target.scale": self._scale,
+            "tail": self._tail,
+            "tail.times": self._clock.numbers(self._tail_index),
+        }
+        io.write(path, "forecaster", about, arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, device: str = "cpu") -> "Forecaster":
+        """Return the forecaster of a file that `save` wrote, on a device.
+
+        Raises
+        ------
+        FileNotFoundError, ModelFileError
+            If there is no file, or it holds something else or is damaged.
+        """
+        return cls.from_description(*io.read(path, "forecaster"), device)
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any], arrays, device: str = "cpu") -> "Forecaster":
+        """Return the forecaster of a file's description and arrays, on a device."""
+        try:
+            forecaster = cls(**description["settings"], device=device)
+            parameters = {name[6:]: values for name, values in arrays.items() if name.startswith("model.")}
+            forecaster.model_ = Model.from_description(description["model"], parameters, device)
+            forecaster.feature_names_, forecaster.target_names_ = description["features"], description["targets"]
+            forecaster._places = [forecaster.feature_names_.index(name) for name in forecaster.target_names_]
+            forecaster._mase = description["mase"]
+            forecaster._aim, forecaster._season = tuple(description["aim"]), description["season"]
+            forecaster._clock = Clock(**description["clock"])
+            forecaster.scaler_ = SequenceScaler(forecaster.scaling)
+            forecaster.scaler_.center_, forecaster.scaler_.scale_ = arrays["scaler.center"], arrays["scaler.scale"]
+            forecaster.scaler_.n_features_in_ = len(forecaster.feature_names_)
+            forecaster._center, forecaster._scale = arrays["target.center"], arrays["target.scale"]
+            forecaster._tail = arrays["tail"]
+            forecaster._tail_index = forecaster._clock.index(arrays["tail.times"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(f"the file's description of the forecaster cannot be understood: {error!r}") from None
+        forecaster._ridge = None
+        return forecaster
+
+
+def _naive_error(series):
+    """Return `metrics.naive_scale` of a series whose missing values are NaN: over the rows of which both are known."""
+    before, after = series[:-1], series[1:]
+    known = np.isfinite(before) & np.isfinite(after)
+    return metrics.mae(after[known], before[known]) if known.any() else float("nan")

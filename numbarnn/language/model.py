@@ -1,0 +1,566 @@
+"""Language models: they read a text, character by character or word by word, and write on."""
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from numbarnn import io, parallel
+from numbarnn.backends.device import check_device
+from numbarnn.checks import check_seed
+from numbarnn.data.batches import TokenStream
+from numbarnn.data.vocabularies import VOCABULARIES, Vocabulary, WordVocabulary, check_size, split_words
+from numbarnn.errors import ModelFileError, ShapeError
+from numbarnn.language.sampler import DeviceSampler, Sampler, check_count, packed_weights
+from numbarnn.layers import GRU, LSTM, RNN, Dense, Embedding, IndRNN, OneHot
+from numbarnn.model import Model
+from numbarnn.optim import ExponentialDecay, Optimizer, RMSprop, Schedule
+from numbarnn.training.history import History
+from numbarnn.training.trainer import Trainer
+
+# char-rnn's, and its decay of the learning rate.
+OPTIMIZER = RMSprop(learning_rate=2e-3, alpha=0.95, eps=1e-8)
+SCHEDULE = ExponentialDecay(0.97, after=10)
+
+CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU, "indrnn": IndRNN}
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a model predicts a text.
+
+    Tokens of different units say differently much, so models of different units are compared by `nats_per_character`
+    or `bits_per_character`. That is fair as long as few words are unknown: "<unk>" is easier to predict than the word.
+
+    Attributes
+    ----------
+    nats : float
+        Mean negative log-likelihood of a token given all before it.
+    tokens : int
+        Tokens predicted: all but the first.
+    characters : int
+        Characters that these tokens stand for.
+    unknown : int
+        Tokens among them that stand for unknown words.
+    unit : str
+        "character", "byte" or "word".
+    """
+
+    nats: float
+    tokens: int
+    characters: int
+    unknown: int = 0
+    unit: str = "character"
+
+    @property
+    def bits(self) -> float:
+        """`nats` in bits."""
+        return self.nats / math.log(2.0)
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nats): among how many tokens the model is undecided, on average."""
+        return math.exp(self.nats)
+
+    @property
+    def nats_per_character(self) -> float:
+        """Negative log-likelihood of all tokens divided by the number of characters; NaN where there are none."""
+        return self.nats * self.tokens / self.characters if self.characters else math.nan
+
+    @property
+    def bits_per_character(self) -> float:
+        """`nats_per_character` in bits."""
+        return self.nats_per_character / math.log(2.0)
+
+    @property
+    def unknown_share(self) -> float:
+        """Share of the tokens that stand for unknown words."""
+        return self.unknown / self.tokens
+
+
+class LanguageModel:
+    """Language model of characters, bytes or words: o_t = softmax(V s_t), the probabilities of the token that comes next.
+
+    Parameters
+    ----------
+    cell : {"lstm", "gru", "rnn", "indrnn"}
+    hidden_size, num_layers : int
+    unit : {"character", "byte", "word"}
+        What a token is: a character of the text it is fitted to; one of the 256 bytes of any file; or a word, number,
+        sign or white space, with the space before it (`numbarnn.data.split_words`).
+    max_vocabulary : int, optional
+        Of words: know so many of them, the most frequent; all others are one, "<unk>". Two tokens more stand for
+        "<unk>" with and without a space before it.
+    min_count : int
+        Of words: know those that come at least so often.
+    embedding_size : int, optional
+        Learn a vector of this length for every token, which the recurrent layers read; None: they read one-hot
+        vectors (gathered, never multiplied), with W_ih of a column a token. With many words, vectors are smaller and
+        learn faster.
+    dropout, recurrent_dropout : float
+        As in the recurrent layers.
+    init : str
+        Scheme of `numbarnn.core.initializers`; char-rnn: uniform(-0.08, 0.08), then a forget bias of 1.
+    dtype : {"float32", "float64"}
+    seed : int
+        Of the initial weights, dropout, and of `sample` where it gets none.
+    n_threads : int, optional
+    device : {"cpu", "cuda"}
+        As in `numbarnn.Model`.
+
+    Attributes
+    ----------
+    model : Model or None
+        `OneHot` or `Embedding`, the recurrent layers and `Dense`, from the first `fit` on.
+    vocabulary : Vocabulary or None
+        Of the text it was fitted to: a `numbarnn.data.CharVocabulary`, `ByteVocabulary` or `WordVocabulary`.
+    history : History or None
+        Of the last `fit`.
+
+    Notes
+    -----
+    Unknown words count in training: the model learns where they come. It never writes them unless it is asked to:
+    `sample` gives them probability zero and divides what is left among the others.
+
+    A training step holds ``batch_size * seq_length`` rows of logits, each as long as the vocabulary, and their gradient:
+    with 50, 50 and 20,000 words 400 MB in float32.
+
+    Examples
+    --------
+    >>> lm = LanguageModel(unit="word", max_vocabulary=5000, embedding_size=64)
+    >>> lm.fit(text, epochs=10)
+    >>> lm.sample(30, prime="The cat", temperature=0.8)
+
+    References
+    ----------
+    A. Karpathy, "The unreasonable effectiveness of recurrent neural networks" (2015), and its program char-rnn, whose
+    defaults these are.
+    T. Mikolov et al., "Recurrent neural network based language model", Interspeech 2010: words.
+    """
+
+    KIND = "language_model"
+
+    def __init__(
+        self,
+        cell: str = "lstm",
+        hidden_size: int = 128,
+        num_layers: int = 2,
+        *,
+        unit: str = "character",
+        max_vocabulary: int | None = None,
+        min_count: int = 1,
+        embedding_size: int | None = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        init: str = "uniform(0.08)",
+        dtype: Any = "float32",
+        seed: int = 0,
+        n_threads: int | None = None,
+        device: str = "cpu",
+    ):
+        if cell not in CELLS:
+            raise ValueError(f"cell must be one of {', '.join(CELLS)}, got {cell!r}")
+        if unit not in VOCABULARIES:
+            raise ValueError(f"unit must be one of {', '.join(VOCABULARIES)}, got {unit!r}")
+        if unit != "word" and (max_vocabulary is not None or min_count != 1):
+            raise ValueError(f"max_vocabulary and min_count go with unit='word'; a model of {unit}s knows them all")
+        for name, value in (("max_vocabulary", max_vocabulary), ("embedding_size", embedding_size)):
+            check_size(name, 1 if value is None else value)
+        self.cell, self.unit, self.dtype, self.seed, self.n_threads = cell, unit, dtype, check_seed(seed), n_threads
+        self.device = check_device(device)
+        self.max_vocabulary, self.min_count = max_vocabulary, check_size("min_count", min_count)
+        self.embedding_size = embedding_size
+        self.recurrent = CELLS[cell](
+            hidden_size, num_layers, dropout=dropout, recurrent_dropout=recurrent_dropout, init=init
+        )
+        self.model: Model | None = None
+        self.vocabulary: Vocabulary | None = None
+        self.history: History | None = None
+        self._packed = None
+
+    def fit(
+        self,
+        text: str,
+        epochs: int = 50,
+        *,
+        batch_size: int = 50,
+        seq_length: int = 50,
+        validation: float = 0.05,
+        optimizer: Optimizer | str = OPTIMIZER,
+        schedule: Schedule = SCHEDULE,
+        clip_value: float | None = 5.0,
+        clip_norm: float | None = None,
+        patience=None,
+        seconds: float | None = None,
+        checkpoint: str | os.PathLike | None = None,
+        checkpoint_every: Any = "5min",
+        resume: bool | str = False,
+        callbacks=(),
+        verbose: int = 1,
+    ) -> "LanguageModel":
+        """Learn to predict the next token of a text.
+
+        The text is cut into `batch_size` streams that are read in chunks of `seq_length` tokens; states carry over
+        from chunk to chunk and are reset where an epoch begins. A second call goes on with the weights learnt so far
+        and the same vocabulary: characters outside it are an error, words outside it are unknown words.
+
+        Parameters
+        ----------
+        text : str
+            Any Unicode; for a model of bytes also bytes. The vocabulary of characters is that of the whole text, the
+            vocabulary of words that of the part that is not held out.
+        epochs, batch_size, seq_length : int
+        validation : float
+            Share of the tokens, at the end, that is held out and scored after every epoch; 0: none.
+        optimizer, schedule, clip_value, clip_norm, patience, seconds, checkpoint, checkpoint_every, resume, callbacks, verbose
+            As in `Model.fit`; the defaults are char-rnn's.
+
+        Returns
+        -------
+        LanguageModel
+            Itself; `history` has the records.
+        """
+        if not 0 <= validation < 1:
+            raise ValueError(f"validation must be in [0, 1), got {validation!r}")
+        vocabulary = self._vocabulary_of(text, validation) if self.vocabulary is None else self.vocabulary
+        tokens = vocabulary.encode(text, vocabulary.replacement)
+        units = vocabulary.units
+        held = int(len(tokens) * validation)
+        if len(tokens) - held < 2:
+            raise ShapeError(f"the text has {len(tokens)} {units}; at least 2 are needed to learn from")
+        learnt, rest = tokens[: len(tokens) - held], tokens[len(tokens) - held :]
+        source = TokenStream(learnt, batch_size, seq_length, unit=units)
+        validation = TokenStream(rest, batch_size, seq_length, whole=True, unit=units) if held > 1 else None
+        if self.model is None:
+            self._build(vocabulary)
+        trainer = Trainer(
+            self.model, "softmax_cross_entropy", optimizer, schedule=schedule, clip_value=clip_value,
+            clip_norm=clip_norm, seed=self.seed,
+        )  # fmt: skip
+        self.history = trainer.fit(
+            source,
+            epochs,
+            validation=validation,
+            patience=patience,
+            seconds=seconds,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            resume=resume,
+            callbacks=callbacks,
+            verbose=verbose,
+        )
+        return self
+
+    def _vocabulary_of(self, text, held_out):
+        if self.unit != "word":
+            return VOCABULARIES[self.unit].of(text)
+        pieces = split_words(text)
+        learnt = pieces[: len(pieces) - int(len(pieces) * held_out)]
+        return WordVocabulary.of(learnt, self.max_vocabulary, self.min_count)
+
+    def _build(self, vocabulary):
+        size, init = len(vocabulary), self.recurrent.init
+        first = OneHot(size) if self.embedding_size is None else Embedding(size, self.embedding_size)
+        layers = [first, self.recurrent, Dense(size, init=init)]
+        options = {"seed": self.seed, "n_threads": self.n_threads, "device": self.device}
+        self.model = Model(layers, dtype=self.dtype, **options)
+        self.vocabulary = vocabulary
+
+    # Writing
+
+    def sample(
+        self,
+        length: int = 200,
+        prime: str = "",
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        stop: str | None = None,
+        seed: int | None = None,
+        *,
+        unknown: str = "error",
+        allow_unknown: bool = False,
+    ) -> str:
+        """Write on after a text, in one compiled loop.
+
+        Parameters
+        ----------
+        length : int
+            Tokens to write: characters, bytes or words (signs and line breaks included).
+        prime : str
+            Text that comes before; the result does not repeat it. Without one, the first character is drawn with
+            equal probability from the vocabulary (char-rnn), while words and bytes begin as after a line break.
+        temperature : float
+            Divides the logits: below 1 safer, above 1 wilder; 0 always takes the likeliest token.
+        top_k : int, optional
+            Choose among the k likeliest tokens.
+        top_p : float, optional
+            Choose among the fewest tokens that together have probability p (nucleus sampling, Holtzman et al. 2020),
+            after top_k.
+        stop : str, optional
+            End after this text has been written, of words with the word that completes it.
+        seed : int, optional
+            The same seed writes the same text; None: the model's.
+        unknown : str
+            For units of prime outside the vocabulary: "error", "skip", or a unit that replaces them ("<unk>").
+        allow_unknown : bool
+            Whether a model of words may write "<unk>".
+
+        Returns
+        -------
+        str
+            Of bytes that are not UTF-8, U+FFFD.
+
+        Raises
+        ------
+        RuntimeError
+            If the model was not fitted.
+        TokenError, ValueError
+            If an argument does not fit.
+        """
+        length = check_count("length", length)
+        options = prime, temperature, top_k, top_p, stop, seed
+        if stop and self.unit == "word":  # it may begin or end inside a word
+            return "".join(self.stream(length, *options, unknown=unknown, allow_unknown=allow_unknown))
+        run = self._sampler(*options, unknown, allow_unknown)
+        return self.vocabulary.decode(run.take(length))
+
+    def sample_many(
+        self,
+        count: int,
+        length: int = 200,
+        prime: str = "",
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        stop: str | None = None,
+        seed: int | None = None,
+        *,
+        unknown: str = "error",
+        allow_unknown: bool = False,
+    ) -> list[str]:
+        """Write many texts side by side: on a GPU in one launch, on the CPU in as many threads as there are.
+
+        Parameters
+        ----------
+        count : int
+            Texts.
+        seed : int, optional
+            Text i is that of ``sample(..., seed=seed + i)``.
+        length, prime, temperature, top_k, top_p, stop, unknown, allow_unknown
+            As of `sample`.
+
+        Returns
+        -------
+        list of str
+        """
+        count, length = check_count("count", count), check_count("length", length)
+        seed = check_seed(self.seed if seed is None else seed)
+        common = prime, temperature, top_k, top_p, stop
+        if self._fitted().device == "cpu" or (stop and self.unit == "word"):
+            texts = [""] * count
+
+            def write(place):
+                options = {"unknown": unknown, "allow_unknown": allow_unknown}
+                texts[place] = self.sample(length, *common, seed + place, **options)
+
+            self._pack()  # once, not in every thread
+            threads = parallel.check_threads(self.n_threads) if self.model.device == "cpu" else 1
+            shares = parallel.shares(count, count * float(parallel.GRAIN), threads)
+            parallel.run([lambda lo=lo, hi=hi: [write(place) for place in range(lo, hi)] for lo, hi in shares])
+            return texts
+        run = self._sampler(*common, range(seed, seed + count), unknown, allow_unknown)
+        return [self.vocabulary.decode(tokens) for tokens in run.take_all(length)] if count else []
+
+    def stream(
+        self,
+        length: int | None = None,
+        prime: str = "",
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        stop: str | None = None,
+        seed: int | None = None,
+        *,
+        unknown: str = "error",
+        allow_unknown: bool = False,
+    ) -> Iterator[str]:
+        """Yield the text of `sample` token by token, without end if `length` is None.
+
+        Of bytes, whole characters are given as soon as their last byte is written.
+        """
+        run = self._sampler(prime, temperature, top_k, top_p, stop, seed, unknown, allow_unknown)
+        left = math.inf if length is None else check_count("length", length)
+
+        def pieces():
+            decode, written, done = self.vocabulary.decoder(), "", 0
+            while done < left:
+                piece = decode(run.take(1))
+                done += 1
+                if not piece:
+                    continue
+                yield piece
+                if stop:
+                    written = (written + piece)[1 - len(stop) - len(piece) :]
+                    if stop in written:
+                        return
+            if rest := decode((), True):
+                yield rest
+
+        return pieces()
+
+    def _sampler(self, prime, temperature, top_k, top_p, stop, seed, unknown, allow_unknown):
+        model, vocabulary = self._fitted(), self.vocabulary
+        self._check_parts()
+        tokens = vocabulary.encode(prime, unknown)
+        if not tokens.size:
+            tokens = np.array(vocabulary.start, np.int32)
+        end = vocabulary.encode(stop) if stop and self.unit != "word" else np.zeros(0, np.int32)
+        never = np.array(() if allow_unknown else vocabulary.unknown, np.int32)
+        seed = self.seed if seed is None else seed
+        options = tokens, temperature, top_k, top_p, end, never
+        if model.device == "cpu":
+            return Sampler(model, *self._pack(), *options, seed)
+        return DeviceSampler(model, self._pack(), *options, seed if isinstance(seed, range) else [seed])
+
+    def _pack(self):
+        """Return the weights as the sampling kernel of the device reads them, packed again where they have changed."""
+        model = self._fitted()
+        if self._packed is None or self._packed[:2] != (model, model.params.version):
+            pack = packed_weights
+            if model.device != "cpu":
+                from numbarnn.backends.cuda.sampling import pack
+            self._packed = model, model.params.version, pack(model)
+        return self._packed[2]
+
+    def _check_parts(self):
+        """Raise ValueError unless model and vocabulary are what the sampling kernel, which checks nothing, relies on."""
+        layers, signals, size = self.model.layers, self.model.signals, len(self.vocabulary)
+        if (
+            [type(layer) for layer in layers[1:]] != [CELLS[self.cell], Dense]
+            or not signals[0].tokens
+            or signals[0].bag
+        ):
+            raise ValueError(
+                f"the model must have OneHot or Embedding, {CELLS[self.cell].__name__} and Dense, got {self.model!r}"
+            )
+        if layers[1].bidirectional or not signals[2].sequence:
+            raise ValueError("the model must read in one direction and give outputs at every step")
+        if (signals[0].size, signals[-1].size) != (size, size):
+            raise ValueError(
+                f"the model reads {signals[0].size} tokens and writes {signals[-1].size}, but the vocabulary has {size}"
+            )
+
+    def score(self, text: str, *, unknown: str | None = None) -> Score:
+        """Return how well the model predicts a text, read from its first token on.
+
+        Parameters
+        ----------
+        text : str
+            At least two tokens.
+        unknown : str, optional
+            As in `sample`. None: characters outside the vocabulary are an error, words outside it are read, and must
+            be predicted, as "<unk>"; the result says how many.
+        """
+        model, vocabulary = self._fitted(), self.vocabulary
+        tokens, lengths = vocabulary.measure(text, vocabulary.replacement if unknown is None else unknown)
+        if len(tokens) < 2:
+            raise ShapeError(f"a text of at least 2 known {vocabulary.units} can be scored, got {len(tokens)}")
+        stream = TokenStream(tokens, 1, 1000, whole=True, unit=vocabulary.units)
+        strange = int(np.isin(tokens[1:], vocabulary.unknown).sum())
+        return Score(Trainer(model).evaluate(stream), stream.items, int(lengths[1:].sum()), strange, self.unit)
+
+    def __getstate__(self):
+        return self.__dict__ | {"_packed": None}  # packed for this processor
+
+    def _fitted(self) -> Model:
+        if self.model is None:
+            raise RuntimeError(f"this {type(self).__name__} has not learnt anything yet; call fit, or load a saved one")
+        return self.model
+
+    # Files
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the model and its vocabulary to a safetensors file, beside the goal first and then renamed."""
+        model = self._fitted()
+        about = {"cell": self.cell, "vocabulary": self.vocabulary.description(), "seed": self.seed} | self._about()
+        io.write(path, self.KIND, about | {"model": model.description()}, model.params.for_file())
+
+    def _about(self):
+        """Return what a file keeps of the model beside cell, vocabulary and seed, as options of the class."""
+        return {"unit": self.unit, "max_vocabulary": self.max_vocabulary, "min_count": self.min_count}
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, device: str = "cpu") -> "LanguageModel":
+        """Return the model of a file that `save` wrote, wherever it was then, on a device.
+
+        Raises
+        ------
+        FileNotFoundError, ModelFileError
+            If there is no file, or it holds something else or is damaged.
+        """
+        return cls.from_description(*io.read(path, cls.KIND), device)
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any], arrays, device: str = "cpu") -> "LanguageModel":
+        """Return the model of a file's description and parameters, on a device."""
+        try:
+            model = Model.from_description(description["model"], arrays, device)
+            options = {name: description[name] for name in cls("lstm")._about()}
+            lm = cls(description["cell"], dtype=model.dtype, seed=description["seed"], device=device, **options)
+            lm.vocabulary = VOCABULARIES[lm.unit].from_description(description["vocabulary"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ModelFileError(f"the file's description of the model cannot be understood: {error}") from None
+        lm.model = model
+        try:
+            lm._check_parts()
+        except ValueError as error:
+            raise ModelFileError(f"the file is not that of a language model: {error}") from None
+        lm.recurrent = model.layers[1]
+        lm.embedding_size = getattr(model.layers[0], "features", None)
+        return lm
+
+
+class CharLM(LanguageModel):
+    """Character-level language model with one-hot input and char-rnn's defaults: `LanguageModel` with ``unit="character"``.
+
+    Parameters
+    ----------
+    cell : {"lstm", "gru", "rnn", "indrnn"}
+    hidden_size, num_layers : int
+    dropout, recurrent_dropout, init, dtype, seed, n_threads, device
+        As in `LanguageModel`.
+
+    Examples
+    --------
+    >>> lm = CharLM(hidden_size=64, num_layers=1)
+    >>> lm.fit(text, epochs=5)
+    >>> lm.sample(200, prime="The ", temperature=0.8)
+    """
+
+    KIND = "charlm"
+
+    def __init__(
+        self,
+        cell: str = "lstm",
+        hidden_size: int = 128,
+        num_layers: int = 2,
+        *,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        init: str = "uniform(0.08)",
+        dtype: Any = "float32",
+        seed: int = 0,
+        n_threads: int | None = None,
+        device: str = "cpu",
+    ):
+        super().__init__(
+            cell, hidden_size, num_layers, dropout=dropout, recurrent_dropout=recurrent_dropout, init=init, dtype=dtype,
+            seed=seed, n_threads=n_threads, device=device,
+        )  # fmt: skip
+
+    def _about(self):
+        return {}

@@ -1,0 +1,26 @@
+"""Losses: value and gradient with respect to a model's outputs, in one pass.
+
+A loss is a frozen record; `LOSSES` finds it by name. All take *logits* where probabilities are meant: the softmax is
+part of the loss. Rows past a sample's length never count.
+"""
+
+from numbarnn.losses.base import LOSSES, Loss, loss, make_loss
+from numbarnn.losses.binary import BinaryCrossEntropy
+from numbarnn.losses.cross_entropy import SoftmaxCrossEntropy
+from numbarnn.losses.ctc import CTC
+from numbarnn.losses.regression import Huber, MeanAbsoluteError, MeanSquaredError
+from numbarnn.losses.segments import SegmentCrossEntropy
+
+__all__ = [
+    "CTC",
+    "LOSSES",
+    "BinaryCrossEntropy",
+    "Huber",
+    "Loss",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "SegmentCrossEntropy",
+    "SoftmaxCrossEntropy",
+    "loss",
+    "make_loss",
+]

@@ -1,0 +1,61 @@
+"""Binary cross-entropy: several questions at once, each answered by a logit."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from numbarnn.backends.cpu.batch import Rows
+from numbarnn.core.layout import Layout
+from numbarnn.errors import ShapeError
+from numbarnn.kernels.cpu import losses as kernels
+from numbarnn.losses.base import as_weights, loss
+from numbarnn.losses.regression import RegressionLoss
+
+
+@loss("binary_cross_entropy")
+@dataclass(frozen=True)
+class BinaryCrossEntropy(RegressionLoss):
+    """E = mean over the features of -p t log s(y) - (1 - t) log(1 - s(y)), s(y) = 1 / (1 + exp(-y)), t = target.
+
+    The outputs y are logits, of any size: `torch.nn.BCEWithLogitsLoss`. Each feature is a question of its own (several labels
+    may be true at once); for one class of many see `SoftmaxCrossEntropy`. Targets are numbers of [0, 1] or booleans in the
+    shapes of `MeanSquaredError`.
+
+    Parameters
+    ----------
+    pos_weight : float or sequence of float, optional
+        Weight p of the positive targets, one for all features or one for each; above 1 it favours recall.
+    """
+
+    pos_weight: float | tuple[float, ...] | None = None
+
+    output_activation = "sigmoid"
+
+    def __post_init__(self):
+        if self.pos_weight is not None:
+            one = np.ndim(self.pos_weight) == 0
+            weights = as_weights("pos_weight", (self.pos_weight,) if one else self.pos_weight)
+            object.__setattr__(self, "pos_weight", weights[0] if one else weights)
+
+    def targets(self, target, outputs: Rows, layout: Layout, dtype) -> np.ndarray:
+        if isinstance(self.pos_weight, tuple) and len(self.pos_weight) != outputs.size:
+            raise ShapeError(
+                f"pos_weight must have one entry for each of {outputs.size} features, got {len(self.pos_weight)}"
+            )
+        rows = super().targets(target, outputs, layout, dtype)
+        wrong = ~((rows >= 0) & (rows <= 1)).reshape(layout.steps, layout.samples, outputs.size)
+        if not layout.full:
+            wrong &= (np.arange(layout.samples) < layout.active[:, None])[:, :, None]
+        if wrong.any():
+            value = rows.reshape(wrong.shape)[wrong][0]
+            raise ValueError(
+                f"target of binary_cross_entropy must lie in [0, 1]; {np.count_nonzero(wrong)} values do not, the first is {value}"
+            )
+        return rows
+
+    def _kernel(self, outputs, row, columns, *arguments):
+        *arrays, first, last = arguments
+        weights = np.zeros(0, outputs.dtype)
+        if self.pos_weight is not None:
+            weights = np.array(np.broadcast_to(self.pos_weight, columns), outputs.dtype)
+        kernels.binary_cross_entropy(outputs, row, columns, *arrays, weights, first, last)

@@ -1,0 +1,144 @@
+"""Metrics of forecasts, which take values in the units of the target and return one number.
+
+Forecasts, their truth and all weights must be finite: what is not known is left out by the caller, in truth and forecast alike.
+"""
+
+import numpy as np
+
+from numbarnn.checks import check_finite, refuse_mask
+from numbarnn.core.arrays import numbers
+from numbarnn.errors import ShapeError
+
+ADVICE = "leave out what is not known, in all arguments alike"
+
+
+def as_finite(data, name):
+    """Return numbers as float64; refuse what is something else, masked, NaN or infinite."""
+    refuse_mask(data, name, ADVICE)
+    values = np.asarray(numbers(data, name), np.float64)
+    check_finite(values, name, ADVICE)
+    return values
+
+
+def _pair(truth, forecast):
+    truth, forecast = as_finite(truth, "truth"), as_finite(forecast, "forecast")
+    if truth.shape != forecast.shape or truth.size == 0:
+        raise ShapeError(
+            f"truth and forecast must have one shape with at least one value, got {truth.shape} and {forecast.shape}"
+        )
+    return truth, forecast
+
+
+def mae(truth, forecast) -> float:
+    """Return the mean absolute error, mean |y - f|.
+
+    Parameters
+    ----------
+    truth, forecast : arrays of one shape
+
+    Raises
+    ------
+    ShapeError
+        If the shapes differ, or there are no values.
+    TypeError
+        If an argument holds something else than real numbers, or masks some.
+    ValueError
+        If a value is NaN or infinite, with the argument, the count and the first index.
+    """
+    truth, forecast = _pair(truth, forecast)
+    return float(np.abs(truth - forecast).mean())
+
+
+def rmse(truth, forecast) -> float:
+    """Return the root of the mean squared error, sqrt(mean (y - f)^2).
+
+    Parameters and errors are those of `mae`.
+    """
+    truth, forecast = _pair(truth, forecast)
+    return float(np.sqrt(np.square(truth - forecast).mean()))
+
+
+def naive_scale(series, season: int = 1) -> float:
+    """Return mean |y_t - y_{t - season}| of a training series, the denominator of `mase`; NaN where it is too short.
+
+    Parameters
+    ----------
+    series : (rows,) or (rows, targets) array
+    season : int
+        Rows of a season; 1: changes from row to row.
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        If `series` has no rows to count or is not finite, as in `mae`, or `season` is not a positive integer.
+    """
+    if isinstance(season, bool) or not isinstance(season, (int, np.integer)) or season < 1:
+        raise ValueError(f"season must be a positive integer, got {season!r}")
+    series = as_finite(series, "series")
+    if series.ndim == 0:
+        raise ShapeError("series must have an axis of rows, got a single number")
+    changes = np.abs(series[season:] - series[:-season])
+    return float(changes.mean()) if changes.size else float("nan")
+
+
+def mase(truth, forecast, scale: float) -> float:
+    """Return the mean absolute scaled error, MAE / scale (Hyndman & Koehler 2006).
+
+    Parameters
+    ----------
+    truth, forecast : arrays of one shape
+    scale : float
+        `naive_scale` of the series that was trained on. Where it is 0 (a constant series) or NaN (one that is too short) the error
+        has no scale and is NaN.
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        As of `mae`; ValueError also if `scale` is negative or infinite.
+    """
+    error = mae(truth, forecast)
+    if np.ndim(numbers(scale, "scale")) or scale < 0 or np.isinf(scale):
+        raise ValueError(f"scale must be one finite number of at least 0, got {scale!r}")
+    return error / float(scale) if scale > 0 else float("nan")
+
+
+def r2(truth, forecast, sample_weight=None) -> float:
+    """Return the coefficient of determination, 1 - sum w (y - f)^2 / sum w (y - mean y)^2, averaged over the targets.
+
+    A constant target that is met exactly has 1, any other 0, as in scikit-learn.
+
+    Parameters
+    ----------
+    truth, forecast : (n,) or (n, targets) arrays of one shape
+    sample_weight : (n,) array, optional
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        As of `mae`, also for the weights; ValueError if a weight is negative or all are 0.
+    """
+    truth, forecast = _pair(truth, forecast)
+    if truth.ndim == 0:
+        raise ShapeError("truth and forecast must have an axis of samples, got single numbers")
+    truth, forecast = truth.reshape(len(truth), -1), forecast.reshape(len(truth), -1)
+    weight = np.ones(len(truth)) if sample_weight is None else as_weights(sample_weight)
+    if weight.shape != (len(truth),):
+        raise ShapeError(f"sample_weight must have shape ({len(truth)},), one for each sample, got {weight.shape}")
+    if weight.sum() == 0:
+        raise ValueError("sample_weight is 0 for every sample; one must be positive")
+    mean = np.average(truth, axis=0, weights=weight)
+    rest = weight @ np.square(truth - forecast)
+    total = weight @ np.square(truth - mean)
+    scores = np.where(rest == 0, 1.0, 0.0)
+    varying = total > 0
+    scores[varying] = 1 - rest[varying] / total[varying]
+    return float(scores.mean())
+
+
+def as_weights(sample_weight):
+    """Return weights as float64; refuse what `as_finite` does, and negative ones."""
+    weight = as_finite(sample_weight, "sample_weight")
+    if weight.size and weight.min() < 0:
+        first = ", ".join(map(str, np.argwhere(weight < 0)[0]))
+        raise ValueError(f"sample_weight must not be negative, sample_weight[{first}] is {weight[weight < 0][0]}")
+    return weight

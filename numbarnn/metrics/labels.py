@@ -1,0 +1,261 @@
+"""Metrics of labels.
+
+Labels are hashable values: one a sample, or one a step as a list of sequences of any lengths (what scikit-learn's own measures do
+not take); all steps count alike. Steps whose true label is None, NaN or `ignore` do not count.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numbarnn.checks import refuse_mask
+from numbarnn.core.arrays import is_pandas, numbers
+from numbarnn.errors import ShapeError
+from numbarnn.metrics.forecasts import as_weights
+
+
+def accuracy(truth, predicted, sample_weight=None, *, ignore=None) -> float:
+    """Return the share of labels that are right, weighted by `sample_weight` (in the form of the labels, or one a sample).
+
+    Parameters
+    ----------
+    truth, predicted : (n,) labels, (n, time steps) array, or list of sequences of labels
+    ignore : label, optional
+        True label of steps that do not count.
+
+    Raises
+    ------
+    ShapeError
+        If the two differ in number or length.
+    TypeError
+        If weights are something else than real numbers, or an argument masks some of its values.
+    ValueError
+        If nothing counts, or a weight is NaN, infinite or negative.
+    """
+    truth, predicted, weight = _labels(truth, predicted, sample_weight, ignore)
+    if weight is not None and weight.sum() == 0:
+        raise ValueError("sample_weight is 0 for every label that counts; one must be positive")
+    right = np.fromiter((a == b for a, b in zip(truth, predicted, strict=True)), bool, len(truth))
+    return float(np.average(right, weights=weight))
+
+
+def confusion(truth, predicted, labels=None, sample_weight=None, *, ignore=None):
+    """Return how often each true label (rows) was given each label (columns).
+
+    Parameters
+    ----------
+    truth, predicted, sample_weight, ignore : as in `accuracy`
+    labels : sequence, optional
+        Rows and columns, others are left out; None: all labels, sorted where they can be.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Integers, or sums of weights.
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        As of `accuracy`; weights may all be 0.
+    """
+    import pandas as pd
+
+    truth, predicted, weight = _labels(truth, predicted, sample_weight, ignore)
+    labels = sorted_labels({*truth, *predicted}) if labels is None else list(labels)
+    place = {label: row for row, label in enumerate(labels)}
+    table = np.zeros((len(labels), len(labels)), np.int64 if weight is None else np.float64)
+    rows, columns = (np.array([place.get(label, -1) for label in found], np.int64) for found in (truth, predicted))
+    known = (rows >= 0) & (columns >= 0)
+    np.add.at(table, (rows[known], columns[known]), 1 if weight is None else weight[known])
+    index = pd.Index(labels, dtype=object, tupleize_cols=False)
+    return pd.DataFrame(table, index=index.rename("true"), columns=index.rename("predicted"))
+
+
+def f1(truth, predicted, labels=None, sample_weight=None, *, ignore=None):
+    """Return precision TP / (TP + FP), recall TP / (TP + FN) and their harmonic mean F1 of every label.
+
+    Parameters are those of `confusion`. What would be 0 / 0 is 0.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for every label; columns precision, recall, F1 and support, the number (or weight) of true labels. The mean of the F1
+        column is scikit-learn's macro average.
+    """
+    import pandas as pd
+
+    truth, predicted, weight = _labels(truth, predicted, sample_weight, ignore)
+    table = confusion(
+        truth, predicted, sorted_labels({*truth, *predicted, *(() if labels is None else labels)}), weight
+    )
+    right, given, support = np.diag(table), table.sum(axis=0).to_numpy(), table.sum(axis=1).to_numpy()
+
+    def share(part, whole):
+        return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+
+    found = {
+        "precision": share(right, given),
+        "recall": share(right, support),
+        "F1": share(2.0 * right, given + support),
+        "support": support,
+    }
+    frame = pd.DataFrame(found, index=table.index.rename("label"))
+    return frame if labels is None else frame.loc[list(labels)]
+
+
+def sorted_labels(labels) -> list:
+    """Return a set of labels in order; of labels that cannot be compared, ordered by type and what is shown of them."""
+    try:
+        return sorted(labels)
+    except TypeError:
+        return sorted(labels, key=lambda label: (type(label).__name__, repr(label)))
+
+
+def missing(label) -> bool:
+    """Return whether a label is None or NaN, which stand for "does not count"."""
+    return label is None or (isinstance(label, (float, np.floating)) and label != label)
+
+
+def flat_labels(labels, name: str = "labels") -> tuple[list, np.ndarray | None]:
+    """Return labels as one list, and the lengths of their sequences; None where there is one label a sample."""
+    refuse_mask(labels, name, "fill them with None or with what `ignore` names")
+    if hasattr(labels, "__array__"):  # of pandas and torch, too
+        labels = np.asarray(labels)
+    if isinstance(labels, np.ndarray) and labels.ndim == 2:
+        return labels.reshape(-1).tolist(), np.full(len(labels), labels.shape[1])
+    if isinstance(labels, np.ndarray) and labels.dtype.kind != "O":
+        if labels.ndim != 1:
+            raise ShapeError(f"{name} must have one axis or two, got shape {labels.shape}")
+        return labels.tolist(), None
+    items = list(labels)
+    if not items or not all(_is_sequence(item) for item in items):
+        return [item.item() if isinstance(item, np.generic) else item for item in items], None
+    parts = [flat_labels(item, name)[0] for item in items]
+    return [label for part in parts for label in part], np.array([len(part) for part in parts], np.int64)
+
+
+def _is_sequence(item):
+    """Return whether an item holds labels; a tuple or a string is one."""
+    return isinstance(item, list) or (hasattr(item, "__array__") and np.ndim(item) > 0)
+
+
+def _labels(truth, predicted, sample_weight, ignore):
+    """Return flat lists of what counts, and their weights or None."""
+    (truth, lengths), (predicted, others) = flat_labels(truth, "truth"), flat_labels(predicted, "predicted")
+    ragged = lengths is not None and others is not None
+    if not ragged and (len(truth) != len(predicted) or lengths is not others):
+        raise ShapeError(f"truth has {len(truth)} labels, predicted {len(predicted)}; both must have the same form")
+    if ragged and not np.array_equal(lengths, others):
+        if len(lengths) != len(others):
+            raise ShapeError(f"truth has {len(lengths)} sequences, predicted {len(others)}")
+        sample = int(np.flatnonzero(lengths != others)[0])
+        raise ShapeError(f"truth[{sample}] has {lengths[sample]} labels, predicted[{sample}] {others[sample]}")
+    weight = None
+    if sample_weight is not None:
+        if is_pandas(sample_weight):
+            sample_weight = numbers(sample_weight, "sample_weight")
+        weight, own = flat_labels(sample_weight, "sample_weight")
+        weight = as_weights(weight)
+        if own is None and lengths is not None and len(weight) == len(lengths):
+            weight = np.repeat(weight, lengths)
+        if len(weight) != len(truth) or (own is not None and not np.array_equal(own, lengths)):
+            raise ShapeError(f"sample_weight must have one entry for each of {len(truth)} labels, got {len(weight)}")
+    counts = [
+        place for place, label in enumerate(truth) if not (missing(label) or (ignore is not None and label == ignore))
+    ]
+    if not counts:
+        raise ValueError("there is no true label that counts")
+    if len(counts) < len(truth):
+        truth, predicted = [truth[i] for i in counts], [predicted[i] for i in counts]
+        weight = None if weight is None else weight[counts]
+    return truth, predicted, weight
+
+
+class LabelErrors(NamedTuple):
+    """What turns true label strings into others, summed over samples.
+
+    Attributes
+    ----------
+    substitutions, insertions, deletions : int
+        Of a shortest list of edits; an insertion is a label too many.
+    labels : int
+        True labels.
+    wrong, sequences : int
+        Samples whose string is not exactly right, and all samples.
+    """
+
+    substitutions: int
+    insertions: int
+    deletions: int
+    labels: int
+    wrong: int
+    sequences: int
+
+    @property
+    def edits(self) -> int:
+        """The edit distance, summed over samples."""
+        return self.substitutions + self.insertions + self.deletions
+
+    @property
+    def rate(self) -> float:
+        """Label error rate: edits / true labels; above 1 where more is written than is true, NaN without any true label."""
+        return self.edits / self.labels if self.labels else float("nan")
+
+    @property
+    def sequence_error(self) -> float:
+        """Share of samples whose string is not exactly right."""
+        return self.wrong / self.sequences
+
+
+def label_errors(truth, predicted) -> LabelErrors:
+    """Compare label strings: substitutions, insertions and deletions of shortest edits (Levenshtein 1966), and what follows.
+
+    Parameters
+    ----------
+    truth, predicted : lists of sequences of labels
+        Of two strings of edits of equal length the one with more substitutions is counted.
+
+    Raises
+    ------
+    ShapeError
+        If the numbers of strings differ, or there are none.
+    """
+    truth, predicted = [list(string) for string in truth], [list(string) for string in predicted]
+    if len(truth) != len(predicted) or not truth:
+        raise ShapeError(
+            f"truth and predicted must have a string for each sample, got {len(truth)} and {len(predicted)}"
+        )
+    edits = [_edits(*pair) for pair in zip(truth, predicted, strict=True)]
+    return LabelErrors(
+        *(sum(column) for column in zip(*edits, strict=True)),
+        sum(map(len, truth)),
+        sum(any(row) for row in edits),
+        len(truth),
+    )
+
+
+def label_error_rate(truth, predicted) -> float:
+    """Return the edits that turn `predicted` strings into `truth`, divided by the number of true labels."""
+    return label_errors(truth, predicted).rate
+
+
+def sequence_error(truth, predicted) -> float:
+    """Return the share of strings that are not exactly right."""
+    return label_errors(truth, predicted).sequence_error
+
+
+def _edits(truth, found):
+    """Return (substitutions, insertions, deletions) of a shortest way from one string to another."""
+    # (edits, insertions + deletions, insertions, deletions): of two shortest ways the one with more substitutions.
+    row = [(j, j, j, 0) for j in range(len(found) + 1)]
+    for i, label in enumerate(truth, 1):
+        before, row = row, [(i, i, 0, i)]
+        for j, other in enumerate(found, 1):
+            cost, gaps, inserted, deleted = before[j - 1]
+            same = (cost + (label != other), gaps, inserted, deleted)
+            cost, gaps, inserted, deleted = row[j - 1]
+            more = (cost + 1, gaps + 1, inserted + 1, deleted)
+            cost, gaps, inserted, deleted = before[j]
+            row.append(min(same, more, (cost + 1, gaps + 1, inserted, deleted + 1)))
+    cost, gaps, inserted, deleted = row[-1]
+    return cost - gaps, inserted, deleted

@@ -1,0 +1,1 @@
+"""Networks: layers, parameters and the passes through them; single steps and streams."""

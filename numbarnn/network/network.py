@@ -1,0 +1,572 @@
+"""A network: layers, parameters, and the passes through them. `numbarnn.Model` adds training and files."""
+
+import contextlib
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from numbarnn import parallel
+from numbarnn.backends.cpu.batch import Call, feature_rows, from_rows, to_rows
+from numbarnn.backends.device import check_device
+from numbarnn.checks import check_seed
+from numbarnn.core.params import Params, ParamSpec
+from numbarnn.core.signal import Signal
+from numbarnn.errors import ShapeError
+from numbarnn.kernels.cpu import losses as loss_kernels
+from numbarnn.kernels.cpu.memory import Arena
+from numbarnn.layers.base import Layer
+from numbarnn.losses.base import Loss, loss_config, loss_from_config, make_loss
+from numbarnn.network.program import Plan, has_step, make_plan
+from numbarnn.network.stream import Stream
+
+State = tuple  # one entry a recurrent layer, each a tuple of (num_layers * directions, samples, hidden_size) arrays
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Gradients of a pullback: by parameter name, of the input (None for tokens), and of the initial states."""
+
+    params: dict[str, np.ndarray]
+    x: np.ndarray | None
+    state: State
+
+
+class Network:
+    """Layers, their parameters, and the passes through them; documented as `numbarnn.Model`."""
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        input_size: int | None = None,
+        dtype: Any = "float32",
+        seed: int = 0,
+        n_threads: int | None = None,
+        device: str = "cpu",
+    ):
+        self.device = check_device(device)
+        self.layers = tuple(layers)
+        if not self.layers:
+            raise ValueError("a model needs at least one layer")
+        for place, layer in enumerate(self.layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layers[{place}] must be a numbarnn layer, got {layer!r}")
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+            raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
+        self.seed = check_seed(seed)
+        self.n_threads = parallel.check_threads(n_threads) if n_threads is not None else None
+        self.input_size = input_size
+        self.names = _names(self.layers)
+        self.signals = self._signals()
+        specs, self._learning_below = [], []
+        for name, layer, signal in zip(self.names, self.layers, self.signals, strict=False):
+            self._learning_below.append(bool(specs))
+            specs += [ParamSpec(f"{name}.{spec.name}", spec.shape, spec.init) for spec in layer.specs(signal)]
+        self.params = Params(specs, self.dtype)
+        self.params.initialize(np.random.default_rng(self.seed))
+        self._packed = {}
+        self._engine = None
+        self.loss: Loss | None = None
+        self._activation = "softmax"
+        if device != "cpu":
+            self.engine  # noqa: B018 - what a device has no passes for shows here
+
+    @property
+    def engine(self):
+        """The device's half of the network; None where it is on the CPU."""
+        if self._engine is None and self.device != "cpu":
+            from numbarnn.backends.cuda.engine import Engine
+
+            self._engine = Engine(self)
+        return self._engine
+
+    def _signals(self):
+        first = self.layers[0]
+        tokens = type(first).__name__ in ("OneHot", "Embedding", "EmbeddingBag")
+        size = self.input_size
+        if tokens:
+            if size not in (None, first.size):
+                raise ShapeError(
+                    f"input_size must be left out or {first.size}, the vocabulary of layers[0], got {size}"
+                )
+            size = first.size
+        elif size is None:
+            raise ShapeError("input_size, the number of features of a step, must be given")
+        elif isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+            raise ShapeError(f"input_size must be a positive integer, got {size!r}")
+        signals = [Signal(int(size), tokens=tokens, bag=getattr(first, "bag", 0))]
+        for layer in self.layers:
+            signals.append(layer.output(signals[-1]))
+        if signals[-1].tokens:
+            raise ShapeError("OneHot needs a layer behind it that reads tokens: a recurrent layer or Dense")
+        return signals
+
+    # Passes
+
+    def forward(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None):
+        """Run a batch through the model.
+
+        Parameters
+        ----------
+        x : array-like
+            (samples, time steps, features) numbers, or (samples, time steps) integer tokens; of a model that begins with
+            `EmbeddingBag`, (samples, time steps, bag).
+        state : tuple, optional
+            Initial states as another call returned them, or None for zeros: one entry a recurrent layer, each a tuple
+            of arrays (num_layers * directions, samples, hidden_size) in the order of the cell's states (LSTM: h, c),
+            as in torch.
+        lengths : (samples,) integers, optional
+            Valid steps of each sample; 0 is legal. Outputs past them are zero, final states are those of the last
+            valid step, and the reverse direction starts there.
+        n_threads : int, optional
+            For this call instead of the model's.
+
+        Returns
+        -------
+        outputs : (samples, time steps, features) array, or (samples, features) after ``return_sequences=False``
+            Of a classifier, logits.
+        state : tuple
+            Final states, in the form of the argument.
+
+        Raises
+        ------
+        ShapeError, TokenError, TypeError, ValueError
+            If an argument does not fit.
+
+        Notes
+        -----
+        NaN in x spreads to the outputs that depend on it.
+        """
+        if self.engine is not None:
+            return self.engine.run(x, self._states(state, _samples(x)), lengths)
+        with _lent_arena() as arena:
+            call = self._call(n_threads, arena=arena, direct=True, last=len(self.layers) - 1)
+            rows, layout = to_rows(call, x, self.signals[0], lengths)
+            rows, layout, final, _ = self._forward(call, rows, layout, self._states(state, layout.samples))
+            return self._outputs(call, rows, layout), final
+
+    def predict_proba(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None) -> np.ndarray:
+        """Return probabilities: the softmax of the outputs, o_t = softmax(V s_t), or what the loss of training makes of them.
+
+        After training with binary cross-entropy each output is the logit of a question of its own, and its probability
+        s(y) = 1 / (1 + exp(-y)). A model that was not trained has the softmax.
+
+        Parameters are those of `forward`; the result has the shape of its outputs, zero past each length.
+
+        Raises
+        ------
+        ValueError
+            If the model was trained with a loss of values (squared error and its kin): its outputs are no logits.
+        ShapeError, TokenError, TypeError, ValueError
+            As `forward`.
+        """
+        activation = self.output_activation
+        if activation is None:
+            raise ValueError(
+                f"predict_proba needs a model whose outputs are logits; this one was trained with the loss "
+                f"{self.loss.name if self.loss else 'of values'}, and its outputs are values: use forward"
+            )
+        outputs, _ = self.forward(x, state, lengths, n_threads=n_threads)
+        result, classes = np.empty_like(outputs), outputs.shape[-1]
+        if activation == "sigmoid":
+            loss_kernels.sigmoid(outputs.reshape(-1), result.reshape(-1), 0, outputs.size)
+        else:
+            rows = outputs.size // classes
+            loss_kernels.softmax(outputs.reshape(-1), classes, classes, result.reshape(-1), 0, rows)
+        if lengths is not None and result.ndim == 3:
+            result[np.arange(result.shape[1]) >= np.asarray(lengths)[:, None]] = 0
+        return result
+
+    @property
+    def output_activation(self) -> str | None:
+        """What makes probabilities of the outputs: "softmax" or "sigmoid"; None where the loss of training was one of values."""
+        return self._activation if self.loss is None else self.loss.output_activation
+
+    def step(self, x_t, state: State | None = None):
+        """Run one time step.
+
+        Parameters
+        ----------
+        x_t : (samples, features) numbers, (samples,) or (samples, bag) integer tokens
+        state : tuple, optional
+            States after the step before, or None at the first step.
+
+        Returns
+        -------
+        y_t : (samples, features) array
+        state : tuple
+            States after this step.
+        """
+        x_t = np.asarray(x_t)
+        one = self.signals[0].tokens and not self.signals[0].bag
+        if x_t.ndim != (1 if one else 2):
+            expected = "(samples,) tokens" if one else f"(samples, {self.signals[0].bag or self.signals[0].size})"
+            raise ShapeError(f"x_t must have shape {expected}, got {x_t.shape}")
+        if self._takes_single(x_t):
+            return self._single_step(x_t[0], self._states(state, 1))
+        outputs, state = self.forward(x_t[:, None], state)
+        return (outputs[:, 0] if outputs.ndim == 3 else outputs), state
+
+    def _takes_single(self, x_t):
+        """Return whether a step is of one sample and valid, and can do without the machinery of batches (60 us of 65)."""
+        size = self.signals[0].size
+        if self.signals[0].tokens:
+            fits = x_t.shape == (1,) and x_t.dtype.kind in "iu" and 0 <= x_t[0] < size
+        else:
+            fits = x_t.shape == (1, size) and x_t.dtype.kind in "fiub"
+        return fits and self.device == "cpu" and has_step(self.layers)
+
+    def _single_step(self, x_t, state):
+        plan = self.step_plan()
+        array = plan.new_state()
+        plan.write(array, state)
+        handle, y = plan.handle(array), np.empty((1, plan.outputs), self.dtype)
+        x_t = int(x_t) if plan.tokens else np.asarray(x_t, self.dtype)
+        plan.enter(plan.weights.cells, handle.ctypes.data, x_t, y[0])
+        return y, plan.read(array)
+
+    def stream(self) -> Stream:
+        """Return a `Stream`: a sequence that arrives step by step, with the state held.
+
+        Raises
+        ------
+        ValueError
+            If a layer is bidirectional.
+        """
+        return Stream(self)
+
+    def loss_and_grad(
+        self,
+        x,
+        target,
+        loss="softmax_cross_entropy",
+        lengths=None,
+        state: State | None = None,
+        reduction: str = "mean",
+        *,
+        sample_weight=None,
+        n_threads: int | None = None,
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        """Return the loss of a batch and its gradient with respect to every parameter. Dropout does not act.
+
+        Parameters
+        ----------
+        x, lengths, state, n_threads : as in `forward`
+        target : array-like
+            As the loss wants it.
+        loss : str or Loss
+            A name of `numbarnn.losses.LOSSES` or a loss.
+        reduction : {"mean", "sum"}
+            Mean over the valid steps, or their sum.
+        sample_weight : (samples,) or (samples, time steps) array, optional
+            Weights; 0 masks.
+
+        Returns
+        -------
+        loss : float
+        gradients : dict
+            Arrays by parameter name, in the shapes of `params`.
+        """
+        loss = make_loss(loss)
+        if self.engine is not None:
+            state = self._states(state, _samples(x))
+            value, gradient = self.engine.loss_and_gradient(x, target, loss, lengths, state, reduction, sample_weight)
+            return value, self.params.views(gradient)
+        gradient = np.empty(self.params.flat.size, self.dtype)
+        with _lent_arena() as arena:
+            call = self._call(n_threads, keep=True, arena=arena)
+            rows, layout = to_rows(call, x, self.signals[0], lengths)
+            state = self._states(state, layout.samples)
+            value, _, _ = self.differentiate(
+                call, rows, layout, target, loss, state, gradient, reduction, sample_weight
+            )
+        return value, self.params.views(gradient)
+
+    def vjp(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None):
+        """Run a batch and return a function that back-propagates any gradient of its results.
+
+        Parameters are those of `forward`.
+
+        Returns
+        -------
+        outputs, state : as `forward`
+        pullback : callable
+            ``pullback(doutputs, dstate=None) -> Gradients``: vector-Jacobian products, with doutputs in the shape of
+            the outputs and dstate in the form of the states (entries may be None).
+        """
+        if self.engine is not None:
+            return self._device_vjp(x, state, lengths)
+        call = self._call(n_threads, keep=True, arena=_take_arena())
+        rows, layout = to_rows(call, x, self.signals[0], lengths)
+        state = self._states(state, layout.samples)
+        # The tape outlives other calls, so it shares neither memory nor packed weights with them.
+        out, out_layout, final, tape = self._forward(call, rows, layout, state, self._pack(call))
+        outputs = self._outputs(call, out, out_layout)
+
+        def pullback(doutputs, dstate=None) -> Gradients:
+            doutputs = _check_doutputs(doutputs, outputs)
+            dfinal = None if dstate is None else self._states(dstate, layout.samples)
+            gradient = np.empty(self.params.flat.size, self.dtype)
+            with _lent_arena() as arena:  # not the tape's, which would grow with every pullback
+                own = replace(call, arena=arena)
+                shape = out_layout.samples, out_layout.steps, out.size
+                dy = feature_rows(own, doutputs.reshape(shape), out_layout)
+                dx, dstart = self._backward(own, tape, dy, gradient, dfinal, need_dx=not rows.tokens)
+                dx = None if rows.tokens else from_rows(own, dx, layout)
+            return Gradients(self.params.views(gradient), dx, dstart)
+
+        weakref.finalize(pullback, _arenas.append, call.arena)
+        return outputs, final, pullback
+
+    def _device_vjp(self, x, state, lengths):
+        samples = _samples(x)
+        outputs, final, pull = self.engine.pullback(x, self._states(state, samples), lengths)
+
+        def pullback(doutputs, dstate=None) -> Gradients:
+            doutputs = _check_doutputs(doutputs, outputs)
+            dfinal = None if dstate is None else self._states(dstate, samples)
+            gradient, dx, dstart = pull(doutputs, dfinal)
+            return Gradients(self.params.views(gradient), dx, dstart)
+
+        return outputs, final, pullback
+
+    def differentiate(self, call, rows, layout, target, loss, state, gradient, reduction="mean", sample_weight=None):
+        """Write the flat gradient of a batch by rows; return (loss, final states, weight of the rows). Training's every step."""
+        out, out_layout, final, tape = self._forward(call, rows, layout, state)
+        value, doutputs, total = loss.value_and_gradient(call, out, target, out_layout, reduction, sample_weight)
+        self._backward(call, tape, doutputs, gradient)
+        return value, final, total
+
+    def evaluate_rows(self, call, rows, layout, target, loss, state, sample_weight=None):
+        """Return (mean loss, final states, weight of the rows) of a batch by rows, without a gradient of the parameters."""
+        out, out_layout, final, _ = self._forward(call, rows, layout, state)
+        value, _, total = loss.value_and_gradient(call, out, target, out_layout, "mean", sample_weight)
+        return value, final, total
+
+    def _call(self, n_threads=None, keep=False, **options) -> Call:
+        n_threads = self.n_threads if n_threads is None else n_threads
+        return Call(self.dtype, parallel.check_threads(n_threads), keep=keep, **options)
+
+    def _forward(self, call, rows, layout, state, packed=None):
+        final, tape = [], []
+        state = iter(state or ())
+        packed = self._weights(call) if packed is None else packed
+        for number, layer in enumerate(self.layers):
+            start = next(state, None) if layer.state_names else None
+            before = layout
+            rows, layout, end, kept = layer.forward(call, packed[number], rows, layout, start, number)
+            if layer.state_names:
+                final.append(end)
+            tape.append((packed[number], kept, before))
+        return rows, layout, tuple(final), tape
+
+    def _backward(self, call, tape, dy, gradient, dfinal=None, need_dx=False):
+        dfinal = list(dfinal) if dfinal is not None else []
+        dstart = []
+        for number in reversed(range(len(self.layers))):
+            layer, (packed, kept, layout) = self.layers[number], tape[number]
+            ends = dfinal.pop() if layer.state_names and dfinal else None
+            wanted = need_dx or self._learning_below[number]
+            dy, start = layer.backward(call, packed, kept, dy, layout, ends, gradient, wanted, number)
+            if layer.state_names:
+                dstart.append(start)
+        return dy, tuple(reversed(dstart))
+
+    def _weights(self, call):
+        """Return every layer's packed weights, packed again where the parameters have changed since."""
+        key = "backward" if call.keep else "forward"
+        version = self.params.version
+        known, packed = self._packed.get(key, (None, None))
+        if known != version:
+            # Training packs at every step, into the same memory; other threads may still read what inference packed.
+            packed = self._pack(call, packed if call.keep else None)
+            self._packed[key] = version, packed
+        return packed
+
+    def step_plan(self) -> Plan:
+        """Return the weights as single steps read them; `numbarnn.step_function` and streams share them."""
+        version = self.params.version
+        known, plan = self._packed.get("step", (None, None))
+        if known != version:
+            plan = make_plan(self.layers, self.signals, self._weights(self._call()), self.dtype)
+            self._packed["step"] = version, plan
+        return plan
+
+    def _pack(self, call, old=None):
+        described = zip(self.layers, self.names, self.signals, old or [None] * len(self.layers), strict=False)
+        return [layer.pack(call, self.params, f"{n}.", signal, call.keep, o) for layer, n, signal, o in described]
+
+    def _outputs(self, call, rows, layout):
+        values = from_rows(call, rows, layout)
+        return values if self.signals[-1].sequence else values[:, 0]
+
+    # States
+
+    @property
+    def recurrent_layers(self) -> list[Layer]:
+        """The layers with states, in order."""
+        return [layer for layer in self.layers if layer.state_names]
+
+    def initial_state(self, samples: int) -> State:
+        """Return zero states for a batch."""
+        return tuple(
+            tuple(np.zeros(layer.state_shape(samples), self.dtype) for _ in layer.state_names)
+            for layer in self.recurrent_layers
+        )
+
+    def check_state(self, state: State | None, samples: int = 1) -> State | None:
+        """Return a state in the model's dtype; raise ShapeError if it does not fit. None stays None."""
+        return self._states(state, samples)
+
+    def _states(self, state, samples):
+        """Check states and return them in the model's dtype; None stays None, and inside stands for zeros."""
+        if state is None:
+            return None
+        layers = self.recurrent_layers
+        if not isinstance(state, (tuple, list)) or len(state) != len(layers):
+            raise ShapeError(f"state must be a tuple with one entry for each of {len(layers)} recurrent layers")
+        checked = []
+        for place, (layer, entry) in enumerate(zip(layers, state, strict=True)):
+            if isinstance(entry, np.ndarray) and len(layer.state_names) == 1 and entry.ndim == 3:
+                entry = (entry,)
+            names = ", ".join(layer.state_names)
+            if not isinstance(entry, (tuple, list)) or len(entry) != len(layer.state_names):
+                raise ShapeError(f"state[{place}] must be a tuple of the states ({names}) of {type(layer).__name__}")
+            shape = layer.state_shape(samples)
+            arrays = []
+            for name, array in zip(layer.state_names, entry, strict=True):
+                array = np.zeros(shape, self.dtype) if array is None else np.asarray(array, self.dtype)
+                if array.shape != shape:
+                    raise ShapeError(
+                        f"state[{place}], {name}: expected (num_layers * directions, samples, hidden_size) = {shape}, "
+                        f"got {array.shape}"
+                    )
+                arrays.append(array)
+            checked.append(tuple(arrays))
+        return tuple(checked)
+
+    # Parameters
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return copies of all parameters by name, in torch's names and shapes within each layer."""
+        return {name: values.copy() for name, values in self.params.items()}
+
+    def load_state_dict(self, values: Mapping[str, Any]) -> "Network":
+        """Set all parameters from a mapping of names to arrays, and return the model.
+
+        The names are those of `params`; where one layer alone has parameters, its name may be left out. From torch:
+        ``model.load_state_dict({k: v.numpy() for k, v in net.state_dict().items()})``, with the layers' `name`
+        options set to the names of the torch modules.
+
+        Raises
+        ------
+        KeyError, ShapeError, ValueError
+            If a name is missing or unknown, a shape differs or a value is not finite; nothing is changed then.
+        """
+        values = dict(values)
+        prefixes = {name.partition(".")[0] for name in self.params}
+        if len(prefixes) == 1 and values and not any("." in name for name in values):
+            (prefix,) = prefixes
+            values = {f"{prefix}.{name}": array for name, array in values.items()}
+        self.params.load(values)
+        return self
+
+    def set_flat(self, values: np.ndarray) -> None:
+        """Set all parameters from a flat array in the order of `params`."""
+        with self.params.writing() as flat:
+            flat[...] = values
+
+    def __reduce__(self):
+        # Neither may be copied as it is: packed weights hold addresses of this process, and the views of the parameters would
+        # become arrays of their own, which training does not change.
+        options = self.layers, self.input_size, self.dtype, self.seed, self.n_threads, self.device
+        # The loss by its name: its class may be one that cannot be pickled.
+        return _revived, (type(self), options, self.params.flat, loss_config(self.loss), self.output_activation)
+
+    def copy(self) -> "Network":
+        """Return a model with the same layers and a copy of the parameters."""
+        model = _revived(*self.__reduce__()[1])
+        model.loss = self.loss
+        return model
+
+    def summary(self) -> str:
+        """Return a table of the layers, their outputs and numbers of parameters."""
+        rows = [("layer", "output", "parameters")]
+        for name, layer, before, after in zip(self.names, self.layers, self.signals, self.signals[1:], strict=False):
+            count = sum(spec.size for spec in layer.specs(before))
+            rows.append((f"{name} ({type(layer).__name__})", str(after), f"{count:,}"))
+        rows.append(("total", f"input {self.signals[0]}", f"{self.params.flat.size:,}"))
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
+        rule = "-" * len(lines[0])
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+    def __repr__(self) -> str:
+        layers = ", ".join(map(repr, self.layers))
+        return f"{type(self).__name__}([{layers}], input_size={self.signals[0].size}, dtype={self.dtype.name!r})"
+
+
+def _samples(x):
+    """Return the extent of the first axis of anything like an array; what x should be is checked later."""
+    return np.shape(x)[0] if np.ndim(x) else 0
+
+
+def _check_doutputs(doutputs, outputs):
+    """Return gradients of outputs as an array; raise ShapeError unless they have their shape."""
+    doutputs = np.asarray(doutputs)
+    if doutputs.shape != outputs.shape:
+        raise ShapeError(f"doutputs must have the outputs' shape {outputs.shape}, got {doutputs.shape}")
+    return doutputs
+
+
+def _revived(kind, options, flat, loss=None, activation="softmax"):
+    """Return a copied or unpickled model; one that was pickled before models kept their loss has none."""
+    model = kind(*options)
+    model.set_flat(flat)
+    model.loss, model._activation = loss_from_config(loss), activation
+    return model
+
+
+# Arenas that no call uses at the moment. As many exist as there were calls at one time.
+_arenas: list[Arena] = []
+
+
+def _take_arena() -> Arena:
+    """Return an arena with nothing in it; whoever takes it puts it back into `_arenas`."""
+    try:
+        arena = _arenas.pop()
+    except IndexError:
+        return Arena()
+    arena.reset()
+    return arena
+
+
+@contextlib.contextmanager
+def _lent_arena() -> Iterator[Arena]:
+    """Give an arena for the length of one call, whose results are copies."""
+    arena = _take_arena()
+    try:
+        yield arena
+    finally:
+        _arenas.append(arena)
+
+
+def _names(layers):
+    """Return the layers' names: their own, or the class name in lower case, numbered where it repeats."""
+    counts, names = {}, []
+    for layer in layers:
+        if layer.name is not None:
+            if not isinstance(layer.name, str) or not layer.name or "." in layer.name:
+                raise ValueError(f"a layer's name must be a non-empty string without dots, got {layer.name!r}")
+            names.append(layer.name)
+            continue
+        base = type(layer).__name__.lower()
+        counts[base] = counts.get(base, 0) + 1
+        names.append(base if counts[base] == 1 else f"{base}_{counts[base]}")
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ValueError(f"layers of the same name: {', '.join(sorted(twice))}")
+    return tuple(names)

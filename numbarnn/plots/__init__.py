@@ -1,0 +1,35 @@
+"""Plots with matplotlib (the extra `plot`): of forecasts, of training, of alignments, and of what `numbarnn.diagnostics` finds.
+
+Every function returns the Axes. Without `ax` a new figure is made by pyplot, which shows it in a notebook and works without a
+display. Colours are those of Okabe & Ito, which differ for colour-blind eyes too; lines that cross differ in their dashes as well.
+"""
+
+from numbarnn.plots.alignments import plot_alignment
+from numbarnn.plots.diagnostics import (
+    plot_contributions,
+    plot_gates,
+    plot_gradient_flow,
+    plot_occupancy,
+    plot_sensitivity,
+    plot_singular_values,
+    plot_unfolded,
+    plot_updates,
+)
+from numbarnn.plots.forecasts import plot_errors_by_horizon, plot_forecast, plot_scatter
+from numbarnn.plots.training import plot_history
+
+__all__ = [
+    "plot_alignment",
+    "plot_contributions",
+    "plot_errors_by_horizon",
+    "plot_forecast",
+    "plot_gates",
+    "plot_gradient_flow",
+    "plot_history",
+    "plot_occupancy",
+    "plot_scatter",
+    "plot_sensitivity",
+    "plot_singular_values",
+    "plot_unfolded",
+    "plot_updates",
+]

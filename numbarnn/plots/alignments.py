@@ -1,0 +1,52 @@
+"""Plots of alignments of label sequences."""
+
+from numbarnn.errors import ShapeError
+from numbarnn.plots.axes import COLORS, make_axes
+
+
+def plot_alignment(probabilities, alignment, labels=None, *, blank=0, ax=None):
+    """Draw what a net trained with CTC says at every step, and under it where the labels of a string are.
+
+    Parameters
+    ----------
+    probabilities : (steps, classes) array
+        One sample of `TemporalClassifier.predict_proba`, or a row of `Model.predict_proba`.
+    alignment : Alignment
+        Of `TemporalClassifier.align` or `numbarnn.decoding.align`.
+    labels : sequence, optional
+        Name of every class, the blank included; None: their numbers.
+    blank : int
+        Class of the blank, drawn as a dotted line.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    steps, classes = probabilities.shape
+    if len(alignment.path) != steps:
+        raise ShapeError(f"the alignment has {len(alignment.path)} steps, probabilities have {steps}")
+    labels = range(classes) if labels is None else labels
+    if len(labels) != classes:
+        raise ShapeError(f"labels must name {classes} classes, got {len(labels)}")
+    ax = make_axes(ax)
+    string = [int(alignment.path[first]) for first in alignment.first]
+    colors = {label: COLORS[place % 6] for place, label in enumerate(sorted(set(string)))}
+    for label in range(classes):
+        if label != blank and label not in colors:
+            ax.plot(probabilities[:, label], color="0.85", linewidth=0.8, zorder=1)
+    ax.plot(probabilities[:, blank], color="0.35", linewidth=1.0, linestyle=":", label="blank", zorder=2)
+    for label, color in colors.items():
+        ax.plot(probabilities[:, label], color=color, linewidth=1.4, zorder=3)
+    for label, first, last in zip(string, alignment.first, alignment.last, strict=True):
+        ax.axvspan(first - 0.5, last + 0.5, color=colors[label], alpha=0.15, linewidth=0)
+        ax.text((first + last) / 2, -0.09, str(labels[label]), color=colors[label], ha="center", va="center")
+    ax.axhline(0, color="0.35", linewidth=0.6)
+    ax.set_xlim(-0.5, steps - 0.5)
+    ax.set_ylim(-0.16, 1.04)
+    ax.set_yticks([0, 0.25, 0.5, 0.75, 1])
+    ax.set_xlabel("step")
+    ax.set_ylabel("probability")
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, frameon=False)
+    ax.spines[["top", "right", "bottom"]].set_visible(False)
+    return ax

@@ -1,0 +1,102 @@
+"""The record of a training run, its progress on the terminal, and early stopping."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+class History:
+    """One record an epoch.
+
+    ==================  ============================================================================================
+    epoch, seconds      number of the epoch, and its duration
+    loss, val_loss      mean over the valid steps, in training and, where there was validation, after the epoch
+    learning_rate       at the beginning of the epoch
+    gradient_norm       Euclidean norm of the gradient before clipping, mean over the optimizer steps
+    clipped_norm        the same after clipping
+    clipped             share of the optimizer steps whose gradient was clipped
+    update_ratio        norm of an update / norm of the weights, mean over every 16th optimizer step; about 1e-3 is
+                        usual, and far from it the learning rate is too large or too small
+    ==================  ============================================================================================
+
+    Attributes
+    ----------
+    records : list of dict
+        Plain numbers.
+    stopped : str
+        Why training ended: "epochs", "early stopping", "interrupted" or "callback".
+    best : int or None
+        Place of the record with the best monitored value, where early stopping kept its weights.
+    """
+
+    def __init__(self):
+        self.records: list[dict[str, Any]] = []
+        self.stopped = "epochs"
+        self.best: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, key):
+        """Return a record by its place, or a column by its name."""
+        if isinstance(key, str):
+            return [record.get(key, math.nan) for record in self.records]
+        return self.records[key]
+
+    def to_frame(self):
+        """Return the records as a `pandas.DataFrame` indexed by epoch."""
+        import pandas as pd
+
+        return pd.DataFrame(self.records).set_index("epoch") if self.records else pd.DataFrame()
+
+    def __repr__(self) -> str:
+        last = f", last {self.records[-1]}" if self.records else ""
+        return f"<History of {len(self)} epochs, ended by {self.stopped}{last}>"
+
+
+@dataclass
+class Measures:
+    """Sums over the optimizer steps of an epoch: what its record says of gradients and updates.
+
+    Attributes
+    ----------
+    steps, clipped, ratios : int
+        Steps, those among them whose gradient was clipped, and those whose update was measured.
+    norm, clipped_norm, ratio : float
+        Sums of the norms before and after clipping, and of norm of the update / norm of the weights.
+    """
+
+    steps: int = 0
+    clipped: int = 0
+    ratios: int = 0
+    norm: float = 0.0
+    clipped_norm: float = 0.0
+    ratio: float = 0.0
+
+    # An update is measured against a copy of the weights, two passes over the parameters; at every 16th step that costs nothing.
+    EVERY = 16
+
+    @property
+    def due(self) -> bool:
+        """Whether the update of the next step is to be measured."""
+        return self.steps % self.EVERY == 0
+
+    def add(self, norm: float, clipped_norm: float, ratio: float | None) -> None:
+        """Count a step."""
+        self.steps += 1
+        self.clipped += clipped_norm != norm
+        self.norm += norm
+        self.clipped_norm += clipped_norm
+        if ratio is not None:
+            self.ratios += 1
+            self.ratio += ratio
+
+    def columns(self) -> dict[str, float]:
+        """Return the columns of a `History`; NaN where there was no step."""
+        steps, ratios = self.steps or math.nan, self.ratios or math.nan
+        return {
+            "gradient_norm": self.norm / steps,
+            "clipped_norm": self.clipped_norm / steps,
+            "clipped": self.clipped / steps,
+            "update_ratio": self.ratio / ratios,
+        }

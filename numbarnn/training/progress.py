@@ -1,0 +1,110 @@
+"""Progress of a training run on the terminal."""
+
+import sys
+import time
+from typing import Any
+
+from numbarnn.kernels import cache
+
+
+class Progress:
+    """Shows how training goes: one tqdm bar on a terminal or in a notebook, plain lines elsewhere, nothing at verbose 0.
+
+    Parameters
+    ----------
+    verbose : int
+        0: silent; 1: a bar or lines.
+    total : int or None
+        Items of the whole run.
+    unit : str
+    epochs : int
+    seconds : float, optional
+        Time that training may take, counted from the end of the first batch.
+    """
+
+    LINE_EVERY = 10.0  # seconds between the plain lines inside an epoch
+
+    def __init__(self, verbose: int, total: int | None, unit: str, epochs: int, seconds: float | None = None):
+        self.unit, self.total, self.seconds = unit, None if seconds else total, seconds
+        self.of_epochs = "" if seconds else f"/{epochs}"
+        self.bar, self.on = None, verbose > 0
+        self.done = self.uncounted = 0
+        self.counting = False
+        self.started = self.spoken = time.monotonic()
+        if not self.on:
+            return
+        cache.on_compile.append(self._compiling)
+        if sys.stderr.isatty() or "ipykernel" in sys.modules:
+            from tqdm.auto import tqdm
+
+            short = {"characters": "char", "bytes": "B", "words": "word", "samples": "sample"}.get(unit, unit)
+            self.bar = tqdm(total=self.total, unit=short, unit_scale=True, dynamic_ncols=True, smoothing=0.05)
+
+    def _compiling(self, place):
+        self.write(f"compiling kernels for this processor; they are kept in {place} for the next time")
+        cache.on_compile.remove(self._compiling)
+
+    def resume(self, items: int, text: str) -> None:
+        """Say that the run goes on, after so many items."""
+        self.done = items
+        if self.bar is not None:
+            self.bar.initial = self.bar.n = items
+        self.write(text)
+
+    def batch(self, epoch: int, items: int, loss: float) -> None:
+        """Count a batch of an epoch, counted from 0."""
+        self.done += items
+        if not self.counting:  # the first batch may have compiled kernels, which says nothing of the speed
+            self.started, self.uncounted, self.counting = time.monotonic(), self.done, True
+        if self.bar is not None:
+            left = f", {self._left():.0f} s left" if self.seconds else ""
+            self.bar.set_description(f"epoch {epoch + 1}{self.of_epochs}", refresh=False)
+            self.bar.set_postfix_str(f"loss {loss:.4f}{left}", refresh=False)
+            self.bar.update(items)
+        elif self.on and time.monotonic() - self.spoken > self.LINE_EVERY:
+            self._line(f"epoch {epoch + 1}{self.of_epochs}  loss {loss:.4f}")
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """Show the record of an epoch that ended."""
+        if not self.on:
+            return
+        text = f"epoch {record['epoch']}{self.of_epochs}  loss {record['loss']:.4f}"
+        if "val_loss" in record:
+            text += f"  val_loss {record['val_loss']:.4f}"
+        if self.bar is not None:
+            self.bar.write(f"{text}  {record['seconds']:.1f} s", file=sys.stderr)
+        else:
+            self._line(text)
+
+    def _line(self, text):
+        self.spoken = time.monotonic()
+        if self.done > self.uncounted:
+            rate = (self.done - self.uncounted) / max(self.spoken - self.started, 1e-9)
+            text += f"  {rate:,.0f} {self.unit}/s"
+            left = self._left() if self.seconds else (self.total - self.done) / rate if self.total else 0
+            text += f"  {left:,.0f} s left" if left > 0 else ""
+        print(text, file=sys.stderr, flush=True)
+
+    def _left(self):
+        return max(self.seconds - (time.monotonic() - self.started), 0.0)
+
+    def write(self, text: str) -> None:
+        """Show a line without disturbing the bar."""
+        if self.bar is not None:
+            self.bar.write(text, file=sys.stderr)
+        elif self.on:
+            print(text, file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """Print a text that was asked for, also where progress is silent."""
+        if self.bar is not None:
+            self.bar.write(text, file=sys.stdout)
+        else:
+            print(text, flush=True)
+
+    def close(self) -> None:
+        """Leave the terminal in order."""
+        if self._compiling in cache.on_compile:
+            cache.on_compile.remove(self._compiling)
+        if self.bar is not None:
+            self.bar.close()

@@ -1,0 +1,369 @@
+"""Training: batches in, optimizer steps out, epoch by epoch.
+
+What a step does follows from the seed and the state of the trainer alone: the order of the samples is drawn from the
+seed and the epoch, dropout masks from the seed and the number of passes. So a run can go on from a file of that state
+(`numbarnn.training.checkpoint`) as if it had not been stopped.
+"""
+
+import contextlib
+import math
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from numbarnn.data.batches import TOKEN_UNITS, ArraySource, batches_of, checksum, with_validation
+from numbarnn.errors import CheckpointError, ShapeError
+from numbarnn.training.callbacks import Callback, EarlyStopping, early_stopping
+from numbarnn.training.checkpoint import Checkpoint, Run, run_of, set_state, settings_of, state_of
+from numbarnn.training.history import History, Measures
+from numbarnn.training.progress import Progress
+from numbarnn.training.steps import Steps
+
+
+class Trainer(Steps):
+    """Trains a network.
+
+    Parameters
+    ----------
+    model : Network
+        Changed in place.
+    loss : str or Loss
+        A name of `numbarnn.losses.LOSSES` or a loss.
+    optimizer : str or Optimizer
+        A name of `numbarnn.optim.OPTIMIZERS` or an optimizer.
+    schedule : Schedule, optional
+        Factor of the learning rate over time.
+    clip_norm, clip_value : float, optional
+        Limit of the gradient's Euclidean norm, or of its entries.
+    tbptt : int, optional
+        Truncated back-propagation through time: batches are cut into chunks of so many steps; states carry over from
+        chunk to chunk, gradients do not, and every chunk is an optimizer step (Williams & Peng 1990 with k1 = k2).
+        Needs targets for every step, and layers of one direction.
+    accumulate : int
+        Batches (chunks under `tbptt`) whose gradients make one optimizer step: the step of the batch that they are parts of, up
+        to rounding, with every part weighted by its valid steps. What is left at the end of an epoch makes a step too.
+    average : EMA or float, optional
+        Exponential moving average of the weights (a number is its decay): validation scores the average, and training ends
+        with it in the model unless ``EMA(final=False)``.
+    seed : int
+        Of the order of samples and of dropout.
+    n_threads : int, optional
+        Instead of the model's.
+
+    Attributes
+    ----------
+    epoch, step, passes : int
+        Epochs, optimizer steps, and batches or chunks done.
+    arrays : list of arrays
+        The optimizer's state.
+    average : array or None
+        The average of the weights, from the first step on.
+    pending : Accumulator
+        What `accumulate` has gathered for the next step.
+    measures : Measures
+        Norms of gradients and updates in this epoch.
+    state : tuple or None
+        States carried into the next batch.
+    """
+
+    _progress = None
+
+    def fit(
+        self,
+        source,
+        epochs: int = 10,
+        *,
+        validation=None,
+        patience: EarlyStopping | int | None = None,
+        seconds: float | None = None,
+        checkpoint: str | os.PathLike | None = None,
+        checkpoint_every: Any = "5min",
+        resume: bool | str = False,
+        callbacks: Iterable[Callback] = (),
+        verbose: int = 1,
+    ) -> History:
+        """Train for some epochs.
+
+        Parameters
+        ----------
+        source : source or (x, y) tuple
+            See `numbarnn.data.batches`; or any iterable of batches that can be iterated once an epoch.
+        epochs : int
+        validation : source, (x, y) tuple or float, optional
+            Evaluated after every epoch; a fraction holds out the last samples of an array source.
+        patience : int or EarlyStopping, optional
+            Epochs without a better validation loss after which training ends, with the weights of the best epoch.
+        seconds : float, optional
+            Training ends with the batch that uses up this time, counted from the end of the first batch (which may have compiled
+            kernels).
+        checkpoint : path-like, optional
+            File that holds all that training depends on: written before the first step, at the end of every epoch, in between as
+            `checkpoint_every` says, and where training is interrupted.
+        checkpoint_every : int, str or timedelta
+            Optimizer steps, or a time: "30s", "5min", "1h".
+        resume : bool or "auto"
+            True: go on from the checkpoint; False: start a new run, and refuse to overwrite a checkpoint; "auto": go on where
+            there is one.
+        callbacks : iterable of Callback
+        verbose : int
+            0: silent; 1: progress.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        CheckpointError
+            If the checkpoint is that of another model, optimizer, other data or settings; the message names what differs.
+        FileExistsError, FileNotFoundError, ModelFileError
+            If there is a checkpoint and `resume` is False, if there is none, or if it is damaged.
+        OSError
+            If the checkpoint cannot be written (before the first step, if its folder cannot be). The last one stays, training
+            stops, and the model is as of the last step.
+
+        Notes
+        -----
+        Ctrl-C ends training after the step at hand: the model is that of the last whole step, and the history says
+        "interrupted". A second Ctrl-C raises at once.
+
+        A resumed run ends in the weights and the history (durations aside) of the run that was not stopped, to the bit, wherever
+        it was killed and whatever the number of threads. Pass what the run was begun with; `epochs` counts from its beginning,
+        and may be larger than before. `seconds` counts from the resumption, and callbacks start anew. Within an epoch, the batches
+        that were done are drawn again and left out: what a source yields must follow from its generator alone, which is
+        checked, and an iterator that can be read only once is refused.
+        """
+        if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 0:
+            raise ValueError(f"epochs must be a number of epochs, got {epochs!r}")
+        source, validation = with_validation(source, validation)
+        for data in (source, validation):
+            if hasattr(data, "check"):
+                data.check()
+            if isinstance(data, ArraySource):
+                self.loss.check(data, self.model.signals[-1])
+        stopping = early_stopping(patience)
+        if stopping is not None and stopping.monitor == "val_loss" and validation is None:
+            raise ValueError("early stopping on val_loss needs validation data")
+        if seconds is not None and not (isinstance(seconds, (int, float, np.number)) and seconds > 0):
+            raise ValueError(f"seconds must be a positive number or None, got {seconds!r}")
+        callbacks = [*callbacks, _TimeLimit(seconds)] if seconds else list(callbacks)
+        file, run = None, Run(self.epoch, History())
+        if checkpoint is not None:
+            file = Checkpoint(
+                checkpoint,
+                settings_of(self, {"data": source, "validation": validation}, stopping),
+                checkpoint_every,
+            )
+            run = self._resumed(file) if file.found(resume) else run
+            self._write(file, run)  # here, not after hours, a folder that cannot be written to shows
+        elif resume is not False:
+            raise ValueError("resume needs checkpoint, the path of the file to resume from")
+        history, goal = run.history, run.begin + epochs
+        items = getattr(source, "items", None)
+        unit = getattr(source, "unit", "batches")
+        self._progress = progress = Progress(verbose, items and items * epochs, unit, int(epochs), seconds)
+        try:
+            if run.items or run.pieces:
+                ended = history.stopped != "epochs" or self.epoch >= goal
+                where = "at its end" if ended else f"in epoch {self.epoch - run.begin + 1}"
+                progress.resume(run.items, f"resumed from {file.path} {where}, after step {self.step}")
+            with _deferred_interrupt() as interrupted:
+                for callback in callbacks:
+                    callback.on_train_begin(self)
+                while self.epoch < goal and history.stopped == "epochs":
+                    history.stopped = self._epoch(source, run, file, callbacks, progress, interrupted)
+                    record = self._record(run)
+                    if history.stopped == "epochs":
+                        self.epoch += 1
+                        self.state = None
+                        run.begin_epoch()
+                    if validation is not None and history.stopped != "interrupted":
+                        with self.averaged():
+                            record["val_loss"] = self.evaluate(validation)
+                    history.records.append(record)
+                    whole = history.stopped == "epochs"
+                    if stopping is not None and self._no_better(run, record, stopping) and whole:
+                        history.stopped = "early stopping"
+                    progress.epoch(record)
+                    ended = _any(callback.on_epoch_end(self, record) for callback in callbacks)
+                    if file is not None and whole:
+                        self._write(file, run)
+                    if ended and history.stopped == "epochs":
+                        history.stopped = "callback"
+        finally:
+            progress.close()
+            self._progress = None
+        if run.best is not None:
+            history.best = run.best[1]
+        if run.best is not None and stopping.restore_best:
+            self.model.set_flat(run.best_weights)
+        else:
+            self.model.set_flat(self._result())
+        for callback in callbacks:
+            callback.on_train_end(self, history)
+        if history.stopped == "interrupted":
+            warnings.warn(
+                f"training was interrupted after step {self.step}; the model is as of that step", stacklevel=2
+            )
+        return history
+
+    def _epoch(self, source, run, file, callbacks, progress, interrupted):
+        """Train an epoch from where `run` stands; return "epochs" or what ended it early."""
+        started, stopped = time.perf_counter() - run.seconds, "epochs"
+        if run.pieces == 0:
+            self.pending.clear()
+            self.measures = Measures()
+            run.rate = self.learning_rate
+        for chunk, batch in self._pieces(source, run, watched=file is not None):
+            loss, count = self._train_chunk(chunk)
+            run.add(loss, count)
+            if batch is not None:
+                size = np.size(batch.x) if getattr(source, "unit", "") in TOKEN_UNITS else len(batch.x)
+                loss = run.end_batch(size)
+                progress.batch(self.epoch - run.begin, size, loss)
+                if _any(callback.on_batch_end(self, loss) for callback in callbacks):
+                    stopped = "callback"
+            if interrupted():
+                stopped = "interrupted"
+            if file is not None and (stopped != "epochs" or file.due(self.step)):
+                run.count(*self.settle())
+                run.seconds = time.perf_counter() - started
+                self._write(file, run)
+            if stopped != "epochs":
+                break
+        if stopped == "epochs":
+            self.flush()
+        run.count(*self.settle())
+        if run.weight == 0 and stopped == "epochs":
+            raise ShapeError("the source gave no batches with valid steps")
+        run.seconds = time.perf_counter() - started
+        return stopped
+
+    def _pieces(self, source, run, watched):
+        """Yield what is left of an epoch: (chunk, its batch where it is the last one of it, else None)."""
+        done, goal, seen = 0, run.pieces, 0
+        watched = watched and not hasattr(source, "fingerprint")
+        for batch in batches_of(source, np.random.default_rng([self.seed, self.epoch])):
+            seen = checksum(batch, seen) if watched else 0
+            chunks = list(self._chunks(batch))
+            for place, chunk in enumerate(chunks):
+                done += 1
+                if done > goal:
+                    run.seen = seen
+                    yield chunk, batch if place == len(chunks) - 1 else None
+                elif done == goal and seen != run.seen:
+                    raise CheckpointError(
+                        f"the first {goal} batches of epoch {self.epoch + 1} are not those that the run has seen; a run can be "
+                        "resumed if every epoch of the source follows from its generator alone"
+                    )
+        if done < goal:
+            raise CheckpointError(
+                f"the source ended after {done} of {goal} batches that the run has seen in this epoch"
+            )
+
+    def _record(self, run):
+        loss = run.total / run.weight if run.weight else math.nan
+        record = {"epoch": self.epoch + 1, "loss": loss, "learning_rate": run.rate, "seconds": run.seconds}
+        return record | self.measures.columns()
+
+    def _no_better(self, run, record, stopping):
+        """Note the best weights; return whether it is time to stop."""
+        value, place = record.get(stopping.monitor, math.nan), len(run.history) - 1
+        if run.best is None or math.isnan(run.best[0]) or value < run.best[0] - stopping.min_delta:
+            run.best, run.best_weights = (value, place), self._result()
+            return False
+        return place - run.best[1] >= stopping.patience
+
+    def _result(self):
+        """Return a copy of the weights that training ends with."""
+        final = self.ema is not None and self.ema.final and self.average is not None
+        return (self.average if final else self.model.params.flat).copy()
+
+    # Files
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the trainer's state and the weights to a file, for loops of your own around `train_batch`.
+
+        `fit` writes its own checkpoints, which hold its place in the data too.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; one that was there stays.
+        """
+        Checkpoint(path, settings_of(self)).write(self.step, *state_of(self))
+
+    def restore(self, path: str | os.PathLike) -> "Trainer":
+        """Set weights and state from a file of `save` or a checkpoint of `fit`, and return the trainer.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is that of another model, optimizer or other settings; the message names what differs.
+        FileNotFoundError, ModelFileError
+            If there is no file, or it is no checkpoint or is damaged.
+        """
+        set_state(self, *Checkpoint(path, settings_of(self)).read())
+        return self
+
+    def _write(self, file, run):
+        numbers, arrays = state_of(self)
+        if run.best_weights is not None:
+            arrays["best"] = run.best_weights
+        file.write(self.step, {**numbers, "run": run.numbers()}, arrays)
+
+    def _resumed(self, file):
+        """Set the trainer from a file and return the run that it holds."""
+        numbers, arrays = file.read()
+        run = run_of(self, numbers, arrays)
+        set_state(self, numbers, arrays)
+        return run
+
+    def say(self, text: str) -> None:
+        """Print a line without disturbing the progress bar of a running `fit`; for callbacks."""
+        if self._progress is None:
+            print(text, flush=True)
+        else:
+            self._progress.say(text)
+
+
+def _any(answers):
+    """Return whether one of the callbacks, which have all been called, said True."""
+    return sum(answer is True for answer in answers) > 0
+
+
+class _TimeLimit(Callback):
+    """Ends training some seconds after the end of the first batch."""
+
+    def __init__(self, seconds):
+        self.seconds, self.end = seconds, None
+
+    def on_batch_end(self, trainer, loss):
+        self.end = time.monotonic() + self.seconds if self.end is None else self.end
+        return time.monotonic() >= self.end
+
+
+@contextlib.contextmanager
+def _deferred_interrupt():
+    """Let the first Ctrl-C only be noted; give a function that says whether there was one."""
+    seen = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+
+    def note(number, frame):
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(seen)
+    finally:
+        signal.signal(signal.SIGINT, before)
