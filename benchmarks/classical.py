@@ -41,6 +41,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numbarnn import Dense, Model, OneHot, Trainer
+from numbarnn.backends.cpu import losses
 from numbarnn.backends.cpu.batch import from_rows
 from numbarnn.data import Batch
 from numbarnn.data.datasets import (
@@ -159,11 +160,15 @@ class Watched(Loss):
     def __init__(self, loss):
         object.__setattr__(self, "loss", loss)
 
-    def value_and_gradient(self, call, outputs, target, layout, reduction="mean", sample_weight=None):
-        """As the loss; what it saw is `outputs` then."""
-        seen = from_rows(call, outputs, layout)
-        object.__setattr__(self, "outputs", seen[:, 0] if layout.steps == 1 else seen)
-        return self.loss.value_and_gradient(call, outputs, target, layout, reduction, sample_weight)
+
+def watch(call, loss, outputs, target, layout, reduction, sample_weight):
+    """Compute a `Watched`, and keep what it saw as its `outputs`."""
+    seen = from_rows(call, outputs, layout)
+    object.__setattr__(loss, "outputs", seen[:, 0] if layout.steps == 1 else seen)
+    return losses.value_and_gradient(call, loss.loss, outputs, target, layout, reduction, sample_weight)
+
+
+losses.LOSSES["Watched"] = watch
 
 
 def reber(net, seed, limit):

@@ -29,6 +29,7 @@ def case(steps, samples, classes, labels):
 def numbarnn_case(n_threads, size):
     """Return one evaluation from rows of logits, as a model's backward pass calls it."""
     from numbarnn.backends.cpu.batch import Call, to_rows
+    from numbarnn.backends.cpu.losses import value_and_gradient
     from numbarnn.core.signal import Signal
     from numbarnn.kernels.cpu.memory import Arena
     from numbarnn.losses import CTC
@@ -41,7 +42,7 @@ def numbarnn_case(n_threads, size):
     def evaluate():
         arena.reset()
         call = Call(np.dtype("float32"), n_threads, arena=arena)
-        return loss.value_and_gradient(call, rows, (strings, counts), layout)[0]
+        return value_and_gradient(call, loss, rows, (strings, counts), layout)[0]
 
     return evaluate
 

@@ -318,7 +318,7 @@ def sampling():
 
 def memory():
     """Train 1,000 steps and see what stays: memory of the device, and copies to the host."""
-    from numbarnn.backends.cuda import training
+    from numbarnn.backends.cuda import optim
     from numbarnn.kernels.cuda.memory import Copies
 
     steps = 8 if TINY else 1000
@@ -328,7 +328,7 @@ def memory():
     trainer.fit(source, 1, verbose=0)
     before, copies = _free(), Copies.to_host
     trainer.fit(source, 1, verbose=0)
-    readings = -(-steps // training.EVERY)
+    readings = -(-steps // optim.READ_EVERY)
     return [
         {
             "steps": steps, "bytes taken meanwhile": before - _free(), "copies to the host": Copies.to_host - copies,

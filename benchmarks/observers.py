@@ -29,17 +29,19 @@ import numpy as np
 from numbarnn import LSTM, Dense, Model, Trainer
 from numbarnn.data import Batch
 from numbarnn.optim import Adam
-from numbarnn.training.history import Measures
+from numbarnn.training.history import StepStatistics
 
 MODES = ("columns off", "as it is", "imported", "used")
 # Name -> (hidden, layers, features, classes, samples, steps): one where bookkeeping would show, and char-rnn's.
 NETS = {"LSTM 16, batch 10 x 20": (16, 1, 4, 3, 10, 20), "2 x LSTM 128, batch 50 x 50": (128, 2, 65, 65, 50, 50)}
 
 
-class _Nothing(Measures):
+class _Nothing(StepStatistics):
     """Measures that measure nothing."""
 
-    due = False
+    def due(self, waiting=0):
+        """Never."""
+        return False
 
     def add(self, norm, clipped_norm, ratio):
         """Leave it."""
@@ -85,7 +87,7 @@ def child(mode, name, seconds):
     if mode == "used":
         look(trainer, batch)
     if mode == "columns off":
-        trainer.measures = _Nothing()
+        trainer.statistics = _Nothing()
     speed = rate(trainer, batch, seconds)
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     tracemalloc.start()
@@ -101,13 +103,13 @@ def child(mode, name, seconds):
 def alternate(name, seconds, pieces=40):
     """Return by how much training is slower with the columns, from pieces in turn: median and quartiles of the ratios."""
     trainer, batch = trainer_and_batch(name)
-    measures = {"on": Measures(), "off": _Nothing()}
+    measures = {"on": StepStatistics(), "off": _Nothing()}
     rate(trainer, batch, 0.5)
     ratios = []
     for piece in range(pieces):
         speeds = {}
         for kind in ("on", "off") if piece % 2 else ("off", "on"):
-            trainer.measures = measures[kind]
+            trainer.statistics = measures[kind]
             speeds[kind] = rate(trainer, batch, seconds / pieces)
         ratios.append(speeds["off"] / speeds["on"] - 1)
     return np.quantile(ratios, (0.25, 0.5, 0.75))

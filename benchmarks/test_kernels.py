@@ -8,6 +8,7 @@ import pytest
 
 import numbarnn
 from numbarnn.backends.cpu.batch import Call, Rows, to_rows
+from numbarnn.backends.cpu.losses import value_and_gradient
 from numbarnn.cells import CELLS
 from numbarnn.kernels.cpu import matmul
 from numbarnn.kernels.cpu.memory import Arena, padded
@@ -73,10 +74,10 @@ def test_loss(benchmark, name):
     numbers = np.random.default_rng(0).random((samples, steps, classes)).astype(DTYPE)
     for target in (labels, numbers):  # integers are the targets of some losses, numbers those of others
         try:
-            loss.value_and_gradient(call, outputs, target, layout)
+            value_and_gradient(call, loss, outputs, target, layout)
         except (TypeError, ValueError):
             continue
-        benchmark(lambda target=target: loss.value_and_gradient(call, outputs, target, layout))
+        benchmark(lambda target=target: value_and_gradient(call, loss, outputs, target, layout))
         return
     pytest.skip(f"{name} takes other targets")
 

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import math
 from dataclasses import asdict, dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,28 @@ from numbarnn.kernels.cpu import optim as kernels
 # What a step costs for one weight in multiply-adds: 2 ns where a core does 40 a ns.
 COST = 80.0
 
+
 OPTIMIZERS: dict[str, type["Optimizer"]] = {}
+
+
+class StepRecord(NamedTuple):
+    """What an optimizer step was like.
+
+    Attributes
+    ----------
+    loss, norm, clipped : float
+        Of its batch; norm of the gradient before and after clipping.
+    ok : bool
+        Whether loss, gradient and new weights were finite; else nothing was changed.
+    ratio : float or None
+        Norm of the update / norm of the weights, where it was measured.
+    """
+
+    loss: float
+    norm: float
+    clipped: float
+    ok: bool
+    ratio: float | None
 
 
 def optimizer(cls: type["Optimizer"]) -> type["Optimizer"]:
@@ -419,3 +441,19 @@ def optimizer_with(optimizer, learning_rate) -> Optimizer:
     """Return an optimizer by name or as given, with another learning rate unless that is None."""
     optimizer = make_optimizer(optimizer)
     return optimizer if learning_rate is None else dataclasses.replace(optimizer, learning_rate=learning_rate)
+
+
+def blend(values: np.ndarray, others: np.ndarray, keep: float, add: float, n_threads: int = 1) -> None:
+    """Set values = keep values + add others, for flat arrays of one dtype.
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        If sizes or dtypes differ, an array is not C-contiguous or `values` read-only, or a factor is not a finite number.
+    """
+    check_flat(values, "values")
+    check_flat(others, "others", values, writable=False)
+    keep, add, n_threads = check_real(keep, "keep"), check_real(add, "add"), parallel.check_threads(n_threads)
+    factors = values.dtype.type(keep), values.dtype.type(add)
+    cuts = parallel.shares(values.size, values.size * 2.0, n_threads)
+    parallel.run([functools.partial(kernels.blend, values, others, *factors, *cut) for cut in cuts])

@@ -11,8 +11,8 @@ from conftest import assert_same_bits, normal
 from processes import run_python
 
 from numbarnn import LSTM, CharLM, Dense, Model, parallel, step_function
+from numbarnn.backends.cpu import batch
 from numbarnn.kernels.cpu import step as step_kernels
-from numbarnn.network import network
 
 CACHE = os.environ.get("NUMBA_CACHE_DIR")
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
@@ -307,7 +307,7 @@ def test_copies_stand_alone(copied):
 
 def test_pullbacks_do_not_hoard_memory(monkeypatch):
     """A Jacobian is a pullback for each of its rows; the memory of one serves the next."""
-    monkeypatch.setattr(network, "_arenas", [])
+    monkeypatch.setattr(batch, "_arenas", [])
     model, x = Model([LSTM(20)], input_size=4), normal(0, 6, 7, 4)
 
     def memory(pullbacks):
@@ -316,7 +316,7 @@ def test_pullbacks_do_not_hoard_memory(monkeypatch):
             pullback(outputs)
         del pullback
         model.forward(x)
-        return sum(arena.block.size + arena.used for arena in network._arenas)
+        return sum(arena.block.size + arena.used for arena in batch._arenas)
 
     once = memory(1)
     assert memory(100) <= 2 * once

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from numbarnn import LSTM, RNN, Dense, Model, Trainer
 from numbarnn.backends.cpu.batch import Call, to_rows
+from numbarnn.backends.cpu.losses import value_and_gradient
 from numbarnn.core.label_sequences import Labels, as_labels
 from numbarnn.core.signal import Signal
 from numbarnn.data import ArraySource
@@ -29,7 +30,7 @@ def evaluate(loss, outputs, target, lengths=None, reduction="mean", sample_weigh
     """Return (value, gradient in the shape of the outputs, total weight)."""
     call = Call(outputs.dtype, n_threads)
     rows, layout = to_rows(call, outputs, Signal(outputs.shape[2]), lengths)
-    value, gradient, total = loss.value_and_gradient(call, rows, target, layout, reduction, sample_weight)
+    value, gradient, total = value_and_gradient(call, loss, rows, target, layout, reduction, sample_weight)
     by_step = gradient.values.reshape(layout.steps, layout.samples, -1)
     assert not by_step[:, :, outputs.shape[2] :].any()  # padded columns
     return value, layout.unsort(by_step[:, :, : outputs.shape[2]].transpose(1, 0, 2)), total
@@ -168,7 +169,7 @@ def test_memory():
     call = Call(outputs.dtype, 1)
     rows, layout = to_rows(call, outputs, Signal(classes), None)
     before = call.arena.used
-    CTC().value_and_gradient(call, rows, np.ones((samples, longest), int), layout)
+    value_and_gradient(call, CTC(), rows, np.ones((samples, longest), int), layout)
     assert call.arena.used - before < rows.values.nbytes + 8 * steps * 4 * (longest + 32)
 
 

@@ -9,7 +9,7 @@ import pytest
 from conftest import DTYPES, assert_close, assert_same_bits, normal
 
 from numbarnn.backends.cpu.batch import Call, Rows
-from numbarnn.backends.cpu.ctc import loss_and_gradient
+from numbarnn.backends.cpu.losses import ctc as loss_and_gradient
 from numbarnn.core.label_sequences import as_labels
 from numbarnn.core.layout import Layout
 from numbarnn.kernels.cpu.memory import padded

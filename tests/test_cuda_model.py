@@ -11,8 +11,9 @@ from conftest import RECORDS, assert_close, assert_same_bits, flatten, naive_run
 import numbarnn as nr
 from numbarnn import optim
 from numbarnn.backends import device as devices
+from numbarnn.backends.cuda import batch
+from numbarnn.backends.cuda import optim as updates
 from numbarnn.backends.cuda import recurrent as passes
-from numbarnn.backends.cuda import training
 from numbarnn.cells import CELLS
 from numbarnn.data import Batch
 from numbarnn.data.batches import ArraySource
@@ -120,7 +121,7 @@ def test_what_was_in_memory_before_does_not_matter():
     model = on_device(recurrent_model(CELLS["LSTM"](), 2, 3, "float32"))
     x, target = normal(1, 3, 4, 2), normal(2, 3, 4, 3)
     first = model.loss_and_grad(x, target, "mse", LENGTHS)
-    arena = model.engine.arena
+    arena = batch._arena
     arena.reset()
     arena.block.copy_to_device(np.full(arena.nbytes, 0xFF, np.uint8))  # NaN in every dtype
     again = model.loss_and_grad(x, target, "mse", LENGTHS)
@@ -197,16 +198,16 @@ def test_states_carry_over_on_the_device():
 
 
 def test_nothing_but_losses_comes_back(monkeypatch):
-    monkeypatch.setattr(training, "EVERY", 4)
+    monkeypatch.setattr(updates, "READ_EVERY", 4)
     model = nr.Model([nr.OneHot(5), nr.LSTM(3), nr.Dense(5)], device="cuda")
     trainer = nr.Trainer(model)
     source = nr.data.TokenStream(np.arange(4 * 6 + 1) % 5, batch_size=1, seq_length=4)
     trainer.fit(source, 1, verbose=0)
-    copies, memory = Copies.to_host, trainer.there.arena.nbytes
+    copies, memory = Copies.to_host, trainer.arena.nbytes
     trainer.fit(source, 1, verbose=0)
-    # 6 steps: two readings, of losses, norms and the ratio of updates; and the weights at the end.
-    assert Copies.to_host - copies == 2 * 3 + 1
-    assert trainer.there.arena.nbytes == memory
+    # 6 steps: two readings, of losses and norms; the ratio of an update; and the weights at the end.
+    assert Copies.to_host - copies == 2 * 2 + 1 + 1
+    assert trainer.arena.nbytes == memory
 
 
 @pytest.mark.filterwarnings("ignore:.*overflow")

@@ -6,12 +6,13 @@ import pytest
 from conftest import assert_close, assert_same_bits
 
 from numbarnn import Dense, Embedding, LanguageModel, Model, OneHot, Recurrent
+from numbarnn.backends.cpu import sampling as cpu_sampling
 from numbarnn.cells import CELLS
 from numbarnn.cells.contract import has_inner
 from numbarnn.core.signal import Signal
 from numbarnn.kernels.cuda import sampling
 from numbarnn.kernels.cuda.memory import Arena, upload
-from numbarnn.language.sampler import Sampler, packed_weights
+from numbarnn.language.sampler import Sampler
 
 NONE = np.zeros(0, np.int32)
 H = 130 if cuda_device.REAL else 3
@@ -72,7 +73,9 @@ def compare(model, count, *, temperature=1.0, top_k=None, top_p=None, stop=NONE,
     states, logits = device.state.get().reshape(STREAMS, -1), device.logits.get().reshape(STREAMS, -1)
     tolerance = {"float32": 1e-5, "float64": 1e-12}[str(model.dtype)]
     for n, prime in enumerate(primes):
-        sampler = Sampler(model, *packed_weights(model), prime, temperature, top_k, top_p, stop, never, int(seeds[n]))
+        sampler = Sampler(
+            model, cpu_sampling.pack(model), prime, temperature, top_k, top_p, stop, never, [int(seeds[n])]
+        )
         expected = sampler.take(count)
         assert found[n, : written[n]].tolist() == expected.tolist()
         if again:

@@ -8,12 +8,12 @@ from conftest import DTYPES, GRADIENT_TOLERANCE, assert_close, assert_same_bits,
 
 from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Model, Recurrent
 from numbarnn.backends.cpu.batch import Call, Rows, from_rows, to_rows
+from numbarnn.backends.cpu.dropout import drop
 from numbarnn.cells import CELLS
 from numbarnn.core.layout import Layout
 from numbarnn.core.signal import Signal
 from numbarnn.kernels.cpu.memory import padded
 from numbarnn.kernels.random import philox
-from numbarnn.layers.dropout import drop
 from numbarnn.losses import MeanSquaredError
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)

@@ -11,6 +11,8 @@ from conftest import DTYPES, GRADIENT_TOLERANCE, assert_close, assert_same_bits,
 
 from numbarnn import RNN, Dense, Model
 from numbarnn.backends.cpu.batch import Call, to_rows
+from numbarnn.backends.cpu.losses import value_and_gradient
+from numbarnn.backends.cpu.optim import Pending
 from numbarnn.core.signal import Signal
 from numbarnn.errors import ShapeError, TokenError
 from numbarnn.kernels.cpu.memory import padded
@@ -36,12 +38,13 @@ from numbarnn.optim import (
     Schedule,
     StepDecay,
     WarmUp,
+    blend,
     clip_by_norm,
     clip_by_value,
     make_optimizer,
     norm,
 )
-from numbarnn.training.average import EMA, Accumulator, blend
+from numbarnn.training.average import EMA
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 BY_STEP = [name for name, cls in LOSSES.items() if cls.by_step]  # tests/test_ctc.py has the others
@@ -56,7 +59,7 @@ def evaluate(loss, outputs, target, lengths=None, reduction="mean", sample_weigh
     """Return (value, gradient in the shape of the outputs, total weight)."""
     call = Call(outputs.dtype, n_threads)
     rows, layout = to_rows(call, outputs, Signal(outputs.shape[2]), lengths)
-    value, gradient, total = loss.value_and_gradient(call, rows, target, layout, reduction, sample_weight)
+    value, gradient, total = value_and_gradient(call, loss, rows, target, layout, reduction, sample_weight)
     by_step = gradient.values.reshape(layout.steps, layout.samples, -1)
     assert not by_step[:, :, outputs.shape[2] :].any()  # padded columns
     return value, layout.unsort(by_step[:, :, : outputs.shape[2]].transpose(1, 0, 2)), total
@@ -580,7 +583,7 @@ def test_blend(dtype, pieces):
 @every_dtype
 def test_accumulator_is_a_weighted_mean(dtype):
     gradients, losses, weights = normal(0, 3, 20, dtype=dtype), [0.5, 2.0, 1.0], [4.0, 0.0, 12.0]
-    pending = Accumulator()
+    pending = Pending()
     for _ in range(2):  # the second time over what the first has left
         for loss, gradient, weight in zip(losses, gradients, weights, strict=True):
             pending.add(loss, gradient, weight)

@@ -7,6 +7,7 @@ from conftest import DTYPES, TOLERANCE, assert_close, assert_same_bits, check_gr
 
 from numbarnn import LSTM, RNN, Dense, Dropout, EmbeddingBag, Model, Pool
 from numbarnn.backends.cpu.batch import Call, feature_rows, from_rows
+from numbarnn.backends.cpu.losses import value_and_gradient
 from numbarnn.core.layout import Layout
 from numbarnn.data import Ragged
 from numbarnn.errors import ShapeError, TokenError
@@ -181,8 +182,14 @@ def test_segment_cross_entropy(dtype, reduction, class_weight, weight, pieces):
     found = []
     for n_threads in (1, 3):
         call, layout = Call(np.dtype(dtype), n_threads), Layout.make(6, 4, lengths)
-        value, gradient, _ = SegmentCrossEntropy(class_weight).value_and_gradient(
-            call, feature_rows(call, outputs, layout), codes, layout, reduction, weight
+        value, gradient, _ = value_and_gradient(
+            call,
+            SegmentCrossEntropy(class_weight),
+            feature_rows(call, outputs, layout),
+            codes,
+            layout,
+            reduction,
+            weight,
         )
         found.append(from_rows(call, gradient, layout))
         assert value == pytest.approx(expected, rel=1e-5 if dtype == "float32" else 1e-12)
@@ -195,11 +202,11 @@ def test_segments_of_one_step_are_labelled_steps():
     outputs, target = normal(0, 2, 5, 4), np.random.default_rng(1).integers(0, 4, (2, 5))
     call, layout = Call(np.dtype("float64")), Layout.make(5, 2)
     rows = feature_rows(call, outputs, layout)
-    one = SoftmaxCrossEntropy().value_and_gradient(call, rows, target, layout)
-    other = SegmentCrossEntropy().value_and_gradient(call, rows, 2 * target + 1, layout)
+    one = value_and_gradient(call, SoftmaxCrossEntropy(), rows, target, layout)
+    other = value_and_gradient(call, SegmentCrossEntropy(), rows, 2 * target + 1, layout)
     assert one[0] == pytest.approx(other[0], rel=1e-14)
     assert_close(other[1].values, one[1].values, 1e-14)
-    nothing = SegmentCrossEntropy().value_and_gradient(call, rows, np.full((2, 5), -1), layout)
+    nothing = value_and_gradient(call, SegmentCrossEntropy(), rows, np.full((2, 5), -1), layout)
     assert (nothing[0], nothing[2]) == (0, 0)
     assert not nothing[1].values.any()
 

@@ -5,6 +5,7 @@ import pytest
 from conftest import assert_close, normal
 
 from numbarnn import GRU, LSTM, RNN, Dense, Model, Trainer
+from numbarnn.backends.cpu import losses
 from numbarnn.backends.cpu.batch import Call, to_rows
 from numbarnn.core.signal import Signal
 from numbarnn.data import Batch
@@ -161,7 +162,7 @@ def value_and_gradient(loss, logits, target, reduction):
     """Return (value, gradient as an array of the logits' shape) of a loss of the package."""
     call = Call(logits.dtype)
     rows, layout = to_rows(call, logits, Signal(logits.shape[2]), None)
-    value, gradient, _ = loss.value_and_gradient(call, rows, target, layout, reduction)
+    value, gradient, _ = losses.value_and_gradient(call, loss, rows, target, layout, reduction)
     by_step = gradient.values.reshape(layout.steps, layout.samples, -1)[:, :, : logits.shape[2]]
     return value, by_step.transpose(1, 0, 2)
 

@@ -1,11 +1,46 @@
-"""Which device a model is on, and what is missing where it cannot be."""
+"""Which backend computes: the one place where a device is chosen, and where it is said what is missing for one."""
 
+import importlib
 import importlib.util
 import os
 
 from numbarnn.errors import DeviceError
 
-DEVICES = ("cpu", "cuda")
+# Of a backend of tests the module itself.
+_BACKENDS = {"cpu": "numbarnn.backends.cpu", "cuda": "numbarnn.backends.cuda"}
+DEVICES = tuple(_BACKENDS)
+
+
+def backend(device: str):
+    """Return the backend of a device; raise as `check_device`."""
+    found = _BACKENDS[check_device(device)]
+    return importlib.import_module(found) if isinstance(found, str) else found
+
+
+def register_backend(device: str, module) -> None:
+    """Enter a backend under the name of its device, or remove it (None): for tests."""
+    if device in DEVICES:
+        raise ValueError(f"{device!r} is a device of this package; give the backend another name")
+    if module is None:
+        _BACKENDS.pop(device, None)
+    else:
+        _BACKENDS[device] = module
+
+
+def passes_of(module, layer):
+    """Return what a backend runs a layer with: the module of its class, or of the nearest class above.
+
+    Raises
+    ------
+    TypeError
+        If there is none.
+    """
+    for cls in type(layer).__mro__:
+        if cls.__name__ in module.LAYERS:
+            return module.LAYERS[cls.__name__]
+    raise TypeError(
+        f"{type(layer).__name__} has no passes in {module.__name__}; it has those of {', '.join(module.LAYERS)}"
+    )
 
 
 def check_device(device: str) -> str:
@@ -18,7 +53,7 @@ def check_device(device: str) -> str:
     DeviceError
         If it is "cuda" and there is no usable GPU; the message says what was found, and what to install.
     """
-    if device not in DEVICES:
+    if not isinstance(device, str) or device not in _BACKENDS:
         raise ValueError(f"device must be one of {', '.join(map(repr, DEVICES))}, got {device!r}")
     if device == "cuda":
         problem = _problem()

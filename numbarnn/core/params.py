@@ -66,15 +66,15 @@ class Params(Mapping):
     @property
     def flat(self) -> np.ndarray:
         """All values, read-only, in the order of the specs."""
-        self._settle()
+        self._synchronize()
         return self._visible
 
-    def newer_elsewhere(self, fetch) -> None:
+    def mark_stale(self, fetch) -> None:
         """Note that a device's copy is newer: ``fetch()`` returns it when somebody looks. The version rises."""
         self._newer = fetch
         self.version += 1
 
-    def _settle(self):
+    def _synchronize(self):
         if self._newer is not None:
             fetch, self._newer = self._newer, None
             self._flat[...] = fetch()
@@ -93,7 +93,7 @@ class Params(Mapping):
     @contextlib.contextmanager
     def writing(self) -> Iterator[np.ndarray]:
         """Give the writable flat array; the version rises when the block ends, however it ends."""
-        self._settle()
+        self._synchronize()
         try:
             yield self._flat
         finally:
@@ -147,7 +147,7 @@ class Params(Mapping):
         return dict(self)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        self._settle()
+        self._synchronize()
         return self._views[name]
 
     def __iter__(self) -> Iterator[str]:

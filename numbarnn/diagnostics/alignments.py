@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn import decoding
-from numbarnn.backends.cpu import ctc
+from numbarnn.backends.cpu.losses import ctc
 from numbarnn.core.label_sequences import as_labels, check_blank
 from numbarnn.diagnostics import tape
 from numbarnn.errors import ShapeError
@@ -134,7 +134,7 @@ def alignment(model: Network, x, labels, lengths=None, state=None, *, blank: int
     logits, given = done.outputs[-1], (strings.flat, strings.counts)
     best = decoding.align(logits, given, lengths, blank=blank)  # which checks the strings too
     occupied = decoding.occupancy(logits, given, lengths, blank=blank)
-    losses, _ = ctc.loss_and_gradient(done.call, done.rows, strings, done.layout, blank, np.ones(len(x)), False)
+    losses, _ = ctc(done.call, done.rows, strings, done.layout, blank, np.ones(len(x)), False)
     losses = done.layout.unsort(losses)
     found = []
     for n, string in enumerate(strings.rows()):

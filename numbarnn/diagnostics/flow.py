@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn.backends.cpu.batch import from_rows
+from numbarnn.backends.cpu.losses import value_and_gradient
 from numbarnn.diagnostics import tape
 from numbarnn.losses.base import make_loss
 from numbarnn.network.network import Network
@@ -140,7 +141,7 @@ def gradient_flow(
 
 def _output_gradient(net, x, y, loss, lengths, state, sample_weight):
     done = tape.run(net, x, state, lengths)
-    value, gradient, _ = loss.value_and_gradient(done.call, done.rows, y, done.layout, "mean", sample_weight)
+    value, gradient, _ = value_and_gradient(done.call, loss, done.rows, y, done.layout, "mean", sample_weight)
     dy = from_rows(done.call, gradient, done.layout)
     return value, dy, done
 

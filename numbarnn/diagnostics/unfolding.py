@@ -6,6 +6,7 @@ import numpy as np
 
 from numbarnn import cells
 from numbarnn.backends.cpu.batch import from_rows
+from numbarnn.backends.cpu.losses import value_and_gradient
 from numbarnn.cells import contract
 from numbarnn.cells.activation import ACTIVATIONS
 from numbarnn.diagnostics import tape
@@ -167,7 +168,7 @@ def unfold(model: Network, x, steps: int = 4, y=None, *, sample: int = 0, state=
     )
     done = tape.run(net, numbers[sample : sample + 1, :steps], start)
     (chain,), name = done.chains, net.names[-1]
-    _, gradient, _ = SoftmaxCrossEntropy().value_and_gradient(done.call, done.rows, y, done.layout, "sum")
+    _, gradient, _ = value_and_gradient(done.call, SoftmaxCrossEntropy(), done.rows, y, done.layout, "sum")
     dy = from_rows(done.call, gradient, done.layout)[0]
     logits = done.outputs[-1][0]
     o = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -14,7 +14,7 @@ from numbarnn.checks import check_seed
 from numbarnn.data.batches import TokenStream
 from numbarnn.data.vocabularies import VOCABULARIES, Vocabulary, WordVocabulary, check_size, split_words
 from numbarnn.errors import ModelFileError, ShapeError
-from numbarnn.language.sampler import DeviceSampler, Sampler, check_count, packed_weights
+from numbarnn.language.sampler import Sampler, check_count
 from numbarnn.layers import GRU, LSTM, RNN, Dense, Embedding, IndRNN, OneHot
 from numbarnn.model import Model
 from numbarnn.optim import ExponentialDecay, Optimizer, RMSprop, Schedule
@@ -360,18 +360,9 @@ class LanguageModel:
         count, length = check_count("count", count), check_count("length", length)
         seed = check_seed(self.seed if seed is None else seed)
         common = prime, temperature, top_k, top_p, stop
-        if self._fitted().device == "cpu" or (stop and self.unit == "word"):
-            texts = [""] * count
-
-            def write(place):
-                options = {"unknown": unknown, "allow_unknown": allow_unknown}
-                texts[place] = self.sample(length, *common, seed + place, **options)
-
-            self._pack()  # once, not in every thread
-            threads = parallel.check_threads(self.n_threads) if self.model.device == "cpu" else 1
-            shares = parallel.shares(count, count * float(parallel.GRAIN), threads)
-            parallel.run([lambda lo=lo, hi=hi: [write(place) for place in range(lo, hi)] for lo, hi in shares])
-            return texts
+        options = {"unknown": unknown, "allow_unknown": allow_unknown}
+        if stop and self.unit == "word":  # it may begin or end inside a word
+            return [self.sample(length, *common, seed + number, **options) for number in range(count)]
         run = self._sampler(*common, range(seed, seed + count), unknown, allow_unknown)
         return [self.vocabulary.decode(tokens) for tokens in run.take_all(length)] if count else []
 
@@ -421,19 +412,14 @@ class LanguageModel:
         end = vocabulary.encode(stop) if stop and self.unit != "word" else np.zeros(0, np.int32)
         never = np.array(() if allow_unknown else vocabulary.unknown, np.int32)
         seed = self.seed if seed is None else seed
-        options = tokens, temperature, top_k, top_p, end, never
-        if model.device == "cpu":
-            return Sampler(model, *self._pack(), *options, seed)
-        return DeviceSampler(model, self._pack(), *options, seed if isinstance(seed, range) else [seed])
+        options = tokens, temperature, top_k, top_p, end, never, seed if isinstance(seed, range) else [seed]
+        return Sampler(model, self._pack(), *options, parallel.check_threads(self.n_threads))
 
     def _pack(self):
-        """Return the weights as the sampling kernel of the device reads them, packed again where they have changed."""
+        """Return the weights as the backend's sampling reads them, packed again where they have changed."""
         model = self._fitted()
         if self._packed is None or self._packed[:2] != (model, model.params.version):
-            pack = packed_weights
-            if model.device != "cpu":
-                from numbarnn.backends.cuda.sampling import pack
-            self._packed = model, model.params.version, pack(model)
+            self._packed = model, model.params.version, model.backend.sampling.pack(model)
         return self._packed[2]
 
     def _check_parts(self):

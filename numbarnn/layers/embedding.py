@@ -2,15 +2,11 @@
 
 from dataclasses import dataclass
 
-from numbarnn.backends.cpu.batch import Call, Rows
 from numbarnn.checks import check_number
 from numbarnn.core import initializers
-from numbarnn.core.layout import Layout
 from numbarnn.core.params import ParamSpec
 from numbarnn.core.signal import Signal
 from numbarnn.errors import ShapeError
-from numbarnn.kernels.cpu import tokens
-from numbarnn.kernels.cpu.memory import padded
 from numbarnn.layers.base import Layer, layer
 
 
@@ -42,12 +38,6 @@ class OneHot(Layer):
     def output(self, signal: Signal) -> Signal:
         _check_tokens("OneHot", self.size, signal)
         return signal
-
-    def forward(self, call: Call, packed, x: Rows, layout: Layout, state, number: int):
-        return x, layout, (), None
-
-    def backward(self, call: Call, packed, tape, dy, layout: Layout, dfinal, gradient, need_dx: bool, number: int):
-        return None, ()
 
 
 @layer
@@ -87,46 +77,6 @@ class Embedding(Layer):
             return [ParamSpec("weight", (self.size, self.features), lambda g, shape: g.standard_normal(shape))]
         return [ParamSpec("weight", (self.size, self.features), initializers.scheme(self.init, self.features).input)]
 
-    def pack(self, call: Call, params, prefix: str, signal: Signal, backward: bool, old=None):
-        return params[f"{prefix}weight"].reshape(-1), params.offsets[f"{prefix}weight"]
-
-    def forward(self, call: Call, packed, x: Rows, layout: Layout, state, number: int):
-        width = padded(self.features, call.dtype)
-        y = call.zeros((len(x.values), width))
-        rows = layout.flat()
-        call.over_samples(
-            rows,
-            rows.running * width,
-            lambda lo, hi: tokens.gather(
-                packed[0],
-                self.features,
-                x.values,
-                rows.active,
-                rows.samples,
-                y.reshape(-1),
-                width,
-                self.features,
-                lo,
-                hi,
-            ),
-        )
-        return Rows(y, self.features), layout, (), x if call.keep else None
-
-    def backward(
-        self, call: Call, packed, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int
-    ):
-        at, rows = packed[1], layout.flat()
-        gradient[at : at + self.size * self.features] = 0
-        call.over(
-            self.features,
-            rows.running * self.features,
-            lambda a, b: tokens.embedding_gradient(
-                tape.values, dy.values.reshape(-1), dy.values.shape[1], self.features, rows.active, rows.samples,
-                gradient, at, a, b,
-            ),
-        )  # fmt: skip
-        return None, ()
-
 
 @layer
 @dataclass(frozen=True)
@@ -164,33 +114,4 @@ class EmbeddingBag(Layer):
         _check_tokens("EmbeddingBag", self.size, signal)
         return Signal(self.features, sequence=signal.sequence)
 
-    specs, pack = Embedding.specs, Embedding.pack  # its table is that of one token a step
-
-    def forward(self, call: Call, packed, x: Rows, layout: Layout, state, number: int):
-        width = padded(self.features, call.dtype)
-        y = call.zeros((len(x.values), width))
-        rows = layout.flat()
-        call.over_samples(
-            rows,
-            rows.running * width * self.bag,
-            lambda lo, hi: tokens.gather_bags(
-                packed[0], self.features, x.values.reshape(-1), self.bag, rows.active, rows.samples, y.reshape(-1), width,
-                self.features, lo, hi,
-            ),
-        )  # fmt: skip
-        return Rows(y, self.features), layout, (), x if call.keep else None
-
-    def backward(
-        self, call: Call, packed, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int
-    ):
-        at, rows = packed[1], layout.flat()
-        gradient[at : at + self.size * self.features] = 0
-        call.over(
-            self.features,
-            rows.running * self.features * self.bag,
-            lambda a, b: tokens.bag_gradient(
-                tape.values.reshape(-1), self.bag, dy.values.reshape(-1), dy.values.shape[1], self.features, rows.active,
-                rows.samples, gradient, at, a, b,
-            ),
-        )  # fmt: skip
-        return None, ()
+    specs = Embedding.specs  # its table is that of one token a step

@@ -6,12 +6,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from numbarnn.backends.cpu.batch import Call, Rows
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
-
-# What a number of the outputs costs in multiply-adds: 4 ns where a core does 40 a ns.
-COST = 150.0
 
 LOSSES: dict[str, type["Loss"]] = {}
 
@@ -28,7 +24,15 @@ def loss(name: str):
 
 @dataclass(frozen=True)
 class Loss:
-    """Base of the losses. ``_kernel`` takes (outputs, row, columns, targets, weights, scale, values, gradient, first, last).
+    """Base of the losses: a description, with the checks of targets and weights; the backends have the arithmetic.
+
+    A loss of your own is a frozen dataclass under `loss`, a decorator that names it. Derived from one of this package without
+    arithmetic of its own, it is computed as that one, on every device. Else it has a method
+
+    ``value_and_gradient(outputs, target) -> (losses, gradient)``
+
+    that takes the outputs (samples, time steps, features) and the target as given, and returns the loss of every step (samples,
+    time steps) with its gradient with respect to the outputs. Lengths, weights and the reduction are seen to; it runs on the CPU.
 
     Attributes
     ----------
@@ -43,10 +47,11 @@ class Loss:
     name = "loss"
     by_step = True
     output_activation = "softmax"
+    value_and_gradient = None
 
-    def targets(self, target, outputs: Rows, layout: Layout, dtype) -> np.ndarray:
-        """Check a target and return it by rows, as the kernel wants it."""
-        raise NotImplementedError
+    def targets(self, target, size: int, layout: Layout, dtype) -> np.ndarray:
+        """Check a target for outputs of `size` features and return it by rows, as kernels want it; nothing by itself."""
+        return np.zeros(0)
 
     def check(self, source, signal) -> None:
         """Raise before training begins where targets do not fit that only the whole of the data shows.
@@ -78,48 +83,13 @@ class Loss:
         """Return what the mean divides by: the summed weights of `count` rows."""
         return float(weights.sum()) if weights.size else float(count)
 
-    def prepare(self, outputs: Rows, count: int, target, layout: Layout, dtype, reduction, sample_weight):
+    def prepare(self, size: int, count: int, target, layout: Layout, dtype, reduction, sample_weight):
         """Check targets and weights of `count` rows; return (targets, weights, their total, what losses are multiplied by)."""
         check_reduction(reduction)
-        rows = self.targets(target, outputs, layout, dtype)
+        rows = self.targets(target, size, layout, dtype)
         weights = self.weights(rows, layout, sample_weight)
         total = self.total(rows, weights, count)
         return rows, weights, total, 1.0 if reduction == "sum" else 1.0 / total if total > 0 else 0.0
-
-    def value_and_gradient(
-        self, call: Call, outputs: Rows, target, layout: Layout, reduction="mean", sample_weight=None
-    ):
-        """Return (loss, gradient of the outputs as `Rows`, weight of all rows).
-
-        Parameters
-        ----------
-        outputs : Rows
-            Logits or predictions; left as they are.
-        target : array
-            See the loss.
-        reduction : {"mean", "sum"}
-            "mean": the weighted mean over the valid rows; "sum": the weighted sum (the lecture's E = sum over t of
-            E_t).
-        sample_weight : (samples,) or (samples, time steps) array, optional
-            Weight of every sample or step; 0 masks it.
-
-        Raises
-        ------
-        ShapeError, TokenError, ValueError
-            If target, reduction or weights do not fit.
-        """
-        count = len(outputs.values)
-        rows, weights, total, scale = self.prepare(outputs, count, target, layout, call.dtype, reduction, sample_weight)
-        values, gradient = np.empty(count), call.empty(outputs.values.shape)
-        call.over(
-            count,
-            count * outputs.size * COST,
-            lambda lo, hi: self._kernel(
-                outputs.values.reshape(-1), outputs.values.shape[1], outputs.size, rows, weights, scale, values,
-                gradient.reshape(-1), lo, hi,
-            ),
-        )  # fmt: skip
-        return float(values.sum()) * scale, Rows(gradient, outputs.size), total
 
 
 def check_reduction(reduction) -> None:

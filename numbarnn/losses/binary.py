@@ -4,10 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.backends.cpu.batch import Rows
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
-from numbarnn.kernels.cpu import losses as kernels
 from numbarnn.losses.base import as_weights, loss
 from numbarnn.losses.regression import RegressionLoss
 
@@ -37,13 +35,11 @@ class BinaryCrossEntropy(RegressionLoss):
             weights = as_weights("pos_weight", (self.pos_weight,) if one else self.pos_weight)
             object.__setattr__(self, "pos_weight", weights[0] if one else weights)
 
-    def targets(self, target, outputs: Rows, layout: Layout, dtype) -> np.ndarray:
-        if isinstance(self.pos_weight, tuple) and len(self.pos_weight) != outputs.size:
-            raise ShapeError(
-                f"pos_weight must have one entry for each of {outputs.size} features, got {len(self.pos_weight)}"
-            )
-        rows = super().targets(target, outputs, layout, dtype)
-        wrong = ~((rows >= 0) & (rows <= 1)).reshape(layout.steps, layout.samples, outputs.size)
+    def targets(self, target, size: int, layout: Layout, dtype) -> np.ndarray:
+        if isinstance(self.pos_weight, tuple) and len(self.pos_weight) != size:
+            raise ShapeError(f"pos_weight must have one entry for each of {size} features, got {len(self.pos_weight)}")
+        rows = super().targets(target, size, layout, dtype)
+        wrong = ~((rows >= 0) & (rows <= 1)).reshape(layout.steps, layout.samples, size)
         if not layout.full:
             wrong &= (np.arange(layout.samples) < layout.active[:, None])[:, :, None]
         if wrong.any():
@@ -52,10 +48,3 @@ class BinaryCrossEntropy(RegressionLoss):
                 f"target of binary_cross_entropy must lie in [0, 1]; {np.count_nonzero(wrong)} values do not, the first is {value}"
             )
         return rows
-
-    def _kernel(self, outputs, row, columns, *arguments):
-        *arrays, first, last = arguments
-        weights = np.zeros(0, outputs.dtype)
-        if self.pos_weight is not None:
-            weights = np.array(np.broadcast_to(self.pos_weight, columns), outputs.dtype)
-        kernels.binary_cross_entropy(outputs, row, columns, *arrays, weights, first, last)

@@ -1,14 +1,11 @@
 """Softmax cross-entropy: one class of many."""
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.backends.cpu.batch import Rows
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError, TokenError
-from numbarnn.kernels.cpu import losses as kernels
 from numbarnn.losses.base import Loss, as_number, as_weights, loss
 
 
@@ -48,15 +45,7 @@ class SoftmaxCrossEntropy(Loss):
         if not 0 <= as_number("label_smoothing", self.label_smoothing) <= 1:
             raise ValueError(f"label_smoothing must be in [0, 1], got {self.label_smoothing!r}")
 
-    @functools.cached_property
-    def _class_weights(self):
-        return np.array(() if self.class_weight is None else self.class_weight, np.float64)
-
-    def _kernel(self, *arguments):
-        *arrays, first, last = arguments
-        kernels.softmax_cross_entropy(*arrays, self._class_weights, float(self.label_smoothing), first, last)
-
-    def targets(self, target, outputs: Rows, layout: Layout, dtype) -> np.ndarray:
+    def targets(self, target, size: int, layout: Layout, dtype) -> np.ndarray:
         target = np.asarray(target)
         shape = (layout.samples, layout.steps)
         if target.shape == shape[:1] and layout.steps == 1:
@@ -68,14 +57,14 @@ class SoftmaxCrossEntropy(Loss):
             raise TypeError(f"target of softmax_cross_entropy must be integer class numbers, got dtype {target.dtype}")
         rows = np.ascontiguousarray(layout.sort(target).T).reshape(-1)
         running = None if layout.full else (np.arange(layout.samples) < layout.active[:, None]).reshape(-1)
-        wrong = ((rows < 0) | (rows >= outputs.size)) & (rows != self.ignore_index)
+        wrong = ((rows < 0) | (rows >= size)) & (rows != self.ignore_index)
         if running is not None:
             wrong &= running
         if wrong.any():
             values = np.unique(rows[wrong])
             raise TokenError(
                 f"target holds {', '.join(map(str, values[:5]))}{' ...' if len(values) > 5 else ''}; the model has "
-                f"{outputs.size} classes, 0 to {outputs.size - 1} (use {self.ignore_index} for positions that do not count)"
+                f"{size} classes, 0 to {size - 1} (use {self.ignore_index} for positions that do not count)"
             )
         return np.where(rows == self.ignore_index, -1, rows).astype(np.int32)
 
@@ -91,10 +80,10 @@ class SoftmaxCrossEntropy(Loss):
         if self.class_weight is None:
             return super().total(rows, weights, count)
         counted = weights > 0 if weights.size else slice(None)
-        own = self._class_weights[rows[counted]]
+        own = np.array(self.class_weight, np.float64)[rows[counted]]
         return float((own * weights[counted]).sum() if weights.size else own.sum())
 
-    def prepare(self, outputs: Rows, count: int, target, layout: Layout, dtype, reduction, sample_weight):
-        if self.class_weight is not None and len(self.class_weight) != outputs.size:
-            raise ShapeError(f"class_weight must name {outputs.size} classes, got {len(self.class_weight)}")
-        return super().prepare(outputs, count, target, layout, dtype, reduction, sample_weight)
+    def prepare(self, size: int, count: int, target, layout: Layout, dtype, reduction, sample_weight):
+        if self.class_weight is not None and len(self.class_weight) != size:
+            raise ShapeError(f"class_weight must name {size} classes, got {len(self.class_weight)}")
+        return super().prepare(size, count, target, layout, dtype, reduction, sample_weight)

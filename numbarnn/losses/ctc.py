@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.backends.cpu import ctc
-from numbarnn.backends.cpu.batch import Call, Rows
 from numbarnn.core import label_sequences
 from numbarnn.core.label_sequences import as_labels, check_blank, too_short
 from numbarnn.core.layout import Layout
@@ -69,17 +67,6 @@ class CTC(Loss):
             lengths = np.full(len(source.x), steps) if source.lengths is None else source.lengths
             counted = source.sample_weight > 0 if np.ndim(source.sample_weight) == 1 else True
             label_sequences.check_lengths(labels, lengths, self._advice, counted)
-
-    def value_and_gradient(
-        self, call: Call, outputs: Rows, target, layout: Layout, reduction="mean", sample_weight=None
-    ):
-        labels = as_labels(target, layout.samples)
-        scales, total = self.scales(labels, outputs.size, layout, reduction, sample_weight)
-        losses, gradient = ctc.loss_and_gradient(
-            call, outputs, labels, layout, self.blank, scales, self.infeasible == "zero"
-        )
-        counted = scales > 0
-        return float((losses[counted] * scales[counted]).sum()), Rows(gradient, outputs.size), total
 
     def scales(self, labels, classes: int, layout: Layout, reduction, sample_weight):
         """Check a batch; return (what the loss of each sorted sample is multiplied by, total weight)."""

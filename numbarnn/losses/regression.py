@@ -5,10 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.backends.cpu.batch import Rows
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
-from numbarnn.kernels.cpu import losses as kernels
 from numbarnn.losses.base import Loss, as_number, loss
 
 
@@ -18,15 +16,15 @@ class RegressionLoss(Loss):
 
     output_activation = None
 
-    def targets(self, target, outputs: Rows, layout: Layout, dtype) -> np.ndarray:
+    def targets(self, target, size: int, layout: Layout, dtype) -> np.ndarray:
         target = np.asarray(target)
         if target.dtype.kind not in "fiub":
             raise TypeError(f"target of {self.name} must be numbers, got dtype {target.dtype}")
-        shape = (layout.samples, layout.steps, outputs.size)
+        shape = (layout.samples, layout.steps, size)
         short = [shape]
         if layout.steps == 1:
             short.append((shape[0], shape[2]))
-        if outputs.size == 1:
+        if size == 1:
             short += [s[:-1] for s in tuple(short)]
         if target.shape not in short:
             raise ShapeError(f"target must have shape {' or '.join(map(str, reversed(short)))}, got {target.shape}")
@@ -44,9 +42,6 @@ class MeanSquaredError(RegressionLoss):
     sample; the axis of features may be left out where there is one.
     """
 
-    def _kernel(self, *arguments):
-        _regression(kernels.SQUARED, 0.0, arguments)
-
 
 @loss("mae")
 @dataclass(frozen=True)
@@ -55,9 +50,6 @@ class MeanAbsoluteError(RegressionLoss):
 
     Targets as in `MeanSquaredError`.
     """
-
-    def _kernel(self, *arguments):
-        _regression(kernels.ABSOLUTE, 0.0, arguments)
 
 
 @loss("huber")
@@ -83,11 +75,3 @@ class Huber(RegressionLoss):
     def __post_init__(self):
         if not 0 < as_number("delta", self.delta) < math.inf:
             raise ValueError(f"delta must be positive and finite, got {self.delta!r}")
-
-    def _kernel(self, *arguments):
-        _regression(kernels.HUBER, self.delta, arguments)
-
-
-def _regression(kind, delta, arguments):
-    outputs, *arrays, first, last = arguments
-    kernels.regression(outputs, *arrays, kind, outputs.dtype.type(delta), first, last)

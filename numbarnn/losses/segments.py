@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from numbarnn.backends.cpu.batch import Call, Rows
 from numbarnn.core.layout import Layout
 from numbarnn.core.ragged import Ragged
 from numbarnn.errors import ShapeError
-from numbarnn.kernels.cpu import pooling
 from numbarnn.losses.base import Loss
 from numbarnn.losses.cross_entropy import SoftmaxCrossEntropy
 
@@ -34,17 +32,16 @@ class SegmentCrossEntropy(Loss):
     """
 
     class_weight: tuple[float, ...] | None = None
-    _own: SoftmaxCrossEntropy = field(init=False, repr=False, compare=False)
+    pooled: SoftmaxCrossEntropy = field(init=False, repr=False, compare=False)  # the loss of mean logits
 
     name = "segment_cross_entropy"
     by_step = False
 
     def __post_init__(self):
-        object.__setattr__(self, "_own", SoftmaxCrossEntropy(self.class_weight))
+        object.__setattr__(self, "pooled", SoftmaxCrossEntropy(self.class_weight))
 
-    def value_and_gradient(
-        self, call: Call, outputs: Rows, target, layout: Layout, reduction="mean", sample_weight=None
-    ):
+    def segments(self, target, layout: Layout, sample_weight):
+        """Check a batch; return (samples and first steps of its segments when sorted, steps, classes, weights or None)."""
         shape = (layout.samples, layout.steps)
         codes = layout.sort(_check_codes(target, shape, layout.unsort(layout.lengths)))
         inside = codes >= 0
@@ -58,44 +55,7 @@ class SegmentCrossEntropy(Loss):
                 raise ShapeError(f"sample_weight must have shape {shape[:1]} or {shape}, got {weight.shape}")
             weight = layout.sort(weight)
             weight = weight[samples] if weight.ndim == 1 else weight[samples, steps]
-        gradient = Rows(call.zeros(outputs.values.shape), outputs.size)
-        if not counts.size:
-            return 0.0, gradient, 0.0
-        step, sample = outputs.strides(layout)
-        starts = samples * sample + steps * step
-        pooled = call.empty((len(counts), outputs.values.shape[1]))
-        none, row, size = np.zeros(0, np.int64), outputs.values.shape[1], outputs.size
-        work = float(counts.sum() * size)
-        call.over(
-            len(counts),
-            work,
-            lambda lo, hi: pooling.pool(
-                outputs.values.reshape(-1),
-                starts,
-                step,
-                counts,
-                size,
-                pooling.MEAN,
-                pooled.reshape(-1),
-                row,
-                none,
-                lo,
-                hi,
-            ),
-        )
-        classes = codes[samples, steps] // 2
-        value, dpooled, total = self._own.value_and_gradient(
-            call, Rows(pooled, size), classes, Layout.make(1, len(counts)), reduction, weight
-        )
-        call.over(
-            len(counts),
-            work,
-            lambda lo, hi: pooling.spread(
-                dpooled.values.reshape(-1), row, starts, step, counts, size, pooling.MEAN, none, gradient.values.reshape(-1),
-                lo, hi,
-            ),
-        )  # fmt: skip
-        return value, gradient, total
+        return (samples, steps), counts, codes[samples, steps] // 2, weight
 
 
 def _check_codes(target, shape, lengths):

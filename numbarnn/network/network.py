@@ -1,22 +1,20 @@
 """A network: layers, parameters, and the passes through them. `numbarnn.Model` adds training and files."""
 
-import contextlib
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from numbarnn import parallel
-from numbarnn.backends.cpu.batch import Call, feature_rows, from_rows, to_rows
-from numbarnn.backends.device import check_device
+from numbarnn.backends.cpu.batch import Call
+from numbarnn.backends.cpu.losses import probabilities
+from numbarnn.backends.device import backend, passes_of
 from numbarnn.checks import check_seed
 from numbarnn.core.params import Params, ParamSpec
 from numbarnn.core.signal import Signal
 from numbarnn.errors import ShapeError
-from numbarnn.kernels.cpu import losses as loss_kernels
-from numbarnn.kernels.cpu.memory import Arena
 from numbarnn.layers.base import Layer
 from numbarnn.losses.base import Loss, loss_config, loss_from_config, make_loss
 from numbarnn.network.program import Plan, has_step, make_plan
@@ -46,7 +44,7 @@ class Network:
         n_threads: int | None = None,
         device: str = "cpu",
     ):
-        self.device = check_device(device)
+        self.backend, self.device = backend(device), device
         self.layers = tuple(layers)
         if not self.layers:
             raise ValueError("a model needs at least one layer")
@@ -60,6 +58,7 @@ class Network:
         self.n_threads = parallel.check_threads(n_threads) if n_threads is not None else None
         self.input_size = input_size
         self.names = _names(self.layers)
+        self._passes = [(layer, passes_of(self.backend, layer)) for layer in self.layers]
         self.signals = self._signals()
         specs, self._learning_below = [], []
         for name, layer, signal in zip(self.names, self.layers, self.signals, strict=False):
@@ -68,20 +67,9 @@ class Network:
         self.params = Params(specs, self.dtype)
         self.params.initialize(np.random.default_rng(self.seed))
         self._packed = {}
-        self._engine = None
+        self.device_params = self.backend.batch.parameters(self.params)
         self.loss: Loss | None = None
         self._activation = "softmax"
-        if device != "cpu":
-            self.engine  # noqa: B018 - what a device has no passes for shows here
-
-    @property
-    def engine(self):
-        """The device's half of the network; None where it is on the CPU."""
-        if self._engine is None and self.device != "cpu":
-            from numbarnn.backends.cuda.engine import Engine
-
-            self._engine = Engine(self)
-        return self._engine
 
     def _signals(self):
         first = self.layers[0]
@@ -140,13 +128,14 @@ class Network:
         -----
         NaN in x spreads to the outputs that depend on it.
         """
-        if self.engine is not None:
-            return self.engine.run(x, self._states(state, _samples(x)), lengths)
-        with _lent_arena() as arena:
+        backend = self.backend.batch
+        with backend.lent_arena() as arena:
             call = self._call(n_threads, arena=arena, direct=True, last=len(self.layers) - 1)
-            rows, layout = to_rows(call, x, self.signals[0], lengths)
-            rows, layout, final, _ = self._forward(call, rows, layout, self._states(state, layout.samples))
-            return self._outputs(call, rows, layout), final
+            rows, layout = backend.to_rows(call, x, self.signals[0], lengths)
+            start = self._start(state, layout.samples)
+            out, out_layout, final, _ = self._forward(call, self._weights(call), rows, layout, start)
+            outputs = self._outputs(call, out, out_layout)
+            return outputs, backend.download_states(self.recurrent_layers, final, layout.samples)
 
     def predict_proba(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None) -> np.ndarray:
         """Return probabilities: the softmax of the outputs, o_t = softmax(V s_t), or what the loss of training makes of them.
@@ -170,12 +159,7 @@ class Network:
                 f"{self.loss.name if self.loss else 'of values'}, and its outputs are values: use forward"
             )
         outputs, _ = self.forward(x, state, lengths, n_threads=n_threads)
-        result, classes = np.empty_like(outputs), outputs.shape[-1]
-        if activation == "sigmoid":
-            loss_kernels.sigmoid(outputs.reshape(-1), result.reshape(-1), 0, outputs.size)
-        else:
-            rows = outputs.size // classes
-            loss_kernels.softmax(outputs.reshape(-1), classes, classes, result.reshape(-1), 0, rows)
+        result = probabilities(outputs, activation)
         if lengths is not None and result.ndim == 3:
             result[np.arange(result.shape[1]) >= np.asarray(lengths)[:, None]] = 0
         return result
@@ -217,7 +201,7 @@ class Network:
             fits = x_t.shape == (1,) and x_t.dtype.kind in "iu" and 0 <= x_t[0] < size
         else:
             fits = x_t.shape == (1, size) and x_t.dtype.kind in "fiub"
-        return fits and self.device == "cpu" and has_step(self.layers)
+        return fits and has_step(self.layers)
 
     def _single_step(self, x_t, state):
         plan = self.step_plan()
@@ -271,19 +255,16 @@ class Network:
             Arrays by parameter name, in the shapes of `params`.
         """
         loss = make_loss(loss)
-        if self.engine is not None:
-            state = self._states(state, _samples(x))
-            value, gradient = self.engine.loss_and_gradient(x, target, loss, lengths, state, reduction, sample_weight)
-            return value, self.params.views(gradient)
-        gradient = np.empty(self.params.flat.size, self.dtype)
-        with _lent_arena() as arena:
+        backend = self.backend.batch
+        gradient = backend.new_vector(self.params.flat.size, self.dtype)
+        with backend.lent_arena() as arena:
             call = self._call(n_threads, keep=True, arena=arena)
-            rows, layout = to_rows(call, x, self.signals[0], lengths)
-            state = self._states(state, layout.samples)
+            rows, layout = backend.to_rows(call, x, self.signals[0], lengths)
+            start = self._start(state, layout.samples)
             value, _, _ = self.differentiate(
-                call, rows, layout, target, loss, state, gradient, reduction, sample_weight
+                call, rows, layout, target, loss, start, gradient, reduction, sample_weight
             )
-        return value, self.params.views(gradient)
+            return backend.to_host(value), self.params.views(backend.to_host(gradient))
 
     def vjp(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None):
         """Run a batch and return a function that back-propagates any gradient of its results.
@@ -297,80 +278,76 @@ class Network:
             ``pullback(doutputs, dstate=None) -> Gradients``: vector-Jacobian products, with doutputs in the shape of
             the outputs and dstate in the form of the states (entries may be None).
         """
-        if self.engine is not None:
-            return self._device_vjp(x, state, lengths)
-        call = self._call(n_threads, keep=True, arena=_take_arena())
-        rows, layout = to_rows(call, x, self.signals[0], lengths)
-        state = self._states(state, layout.samples)
-        # The tape outlives other calls, so it shares neither memory nor packed weights with them.
-        out, out_layout, final, tape = self._forward(call, rows, layout, state, self._pack(call))
+        backend = self.backend.batch
+        call = self._call(n_threads, keep=True, arena=backend.take_arena())
+        rows, layout = backend.to_rows(call, x, self.signals[0], lengths)
+        start = self._start(state, layout.samples)
+        # The tape outlives other calls, so it shares neither memory nor weights with them.
+        weights = self._prepare(call, backend.parameters(self.params))
+        out, out_layout, final, tape = self._forward(call, weights, rows, layout, start)
         outputs = self._outputs(call, out, out_layout)
 
         def pullback(doutputs, dstate=None) -> Gradients:
             doutputs = _check_doutputs(doutputs, outputs)
-            dfinal = None if dstate is None else self._states(dstate, layout.samples)
-            gradient = np.empty(self.params.flat.size, self.dtype)
-            with _lent_arena() as arena:  # not the tape's, which would grow with every pullback
+            dfinal = self._start(dstate, layout.samples)
+            gradient = backend.new_vector(self.params.flat.size, self.dtype)
+            with backend.lent_arena() as arena:  # not the tape's, which would grow with every pullback
                 own = replace(call, arena=arena)
                 shape = out_layout.samples, out_layout.steps, out.size
-                dy = feature_rows(own, doutputs.reshape(shape), out_layout)
-                dx, dstart = self._backward(own, tape, dy, gradient, dfinal, need_dx=not rows.tokens)
-                dx = None if rows.tokens else from_rows(own, dx, layout)
-            return Gradients(self.params.views(gradient), dx, dstart)
+                dy = backend.feature_rows(own, doutputs.reshape(shape), out_layout)
+                dx, dstart = self._backward(own, weights, tape, dy, gradient, dfinal, need_dx=not rows.tokens)
+                dx = None if rows.tokens else backend.from_rows(own, dx, layout)
+                dstart = backend.download_states(self.recurrent_layers, dstart, layout.samples)
+            return Gradients(self.params.views(backend.to_host(gradient)), dx, dstart)
 
-        weakref.finalize(pullback, _arenas.append, call.arena)
-        return outputs, final, pullback
-
-    def _device_vjp(self, x, state, lengths):
-        samples = _samples(x)
-        outputs, final, pull = self.engine.pullback(x, self._states(state, samples), lengths)
-
-        def pullback(doutputs, dstate=None) -> Gradients:
-            doutputs = _check_doutputs(doutputs, outputs)
-            dfinal = None if dstate is None else self._states(dstate, samples)
-            gradient, dx, dstart = pull(doutputs, dfinal)
-            return Gradients(self.params.views(gradient), dx, dstart)
-
-        return outputs, final, pullback
+        weakref.finalize(pullback, backend.give_arena, call.arena)
+        return outputs, backend.download_states(self.recurrent_layers, final, layout.samples), pullback
 
     def differentiate(self, call, rows, layout, target, loss, state, gradient, reduction="mean", sample_weight=None):
         """Write the flat gradient of a batch by rows; return (loss, final states, weight of the rows). Training's every step."""
-        out, out_layout, final, tape = self._forward(call, rows, layout, state)
-        value, doutputs, total = loss.value_and_gradient(call, out, target, out_layout, reduction, sample_weight)
-        self._backward(call, tape, doutputs, gradient)
+        weights = self._weights(call)
+        out, out_layout, final, tape = self._forward(call, weights, rows, layout, state)
+        value, doutputs, total = self.backend.losses.value_and_gradient(
+            call, loss, out, target, out_layout, reduction, sample_weight
+        )
+        self._backward(call, weights, tape, doutputs, gradient)
         return value, final, total
 
     def evaluate_rows(self, call, rows, layout, target, loss, state, sample_weight=None):
         """Return (mean loss, final states, weight of the rows) of a batch by rows, without a gradient of the parameters."""
-        out, out_layout, final, _ = self._forward(call, rows, layout, state)
-        value, _, total = loss.value_and_gradient(call, out, target, out_layout, "mean", sample_weight)
+        out, out_layout, final, _ = self._forward(call, self._weights(call), rows, layout, state)
+        value, _, total = self.backend.losses.value_and_gradient(
+            call, loss, out, target, out_layout, "mean", sample_weight
+        )
         return value, final, total
 
     def _call(self, n_threads=None, keep=False, **options) -> Call:
         n_threads = self.n_threads if n_threads is None else n_threads
-        return Call(self.dtype, parallel.check_threads(n_threads), keep=keep, **options)
+        return self.backend.batch.Call(self.dtype, parallel.check_threads(n_threads), keep=keep, **options)
 
-    def _forward(self, call, rows, layout, state, packed=None):
+    def _start(self, state, samples):
+        """Check states and return them as passes take them."""
+        return self.backend.batch.upload_states(self._states(state, samples))
+
+    def _forward(self, call, weights, rows, layout, state):
         final, tape = [], []
         state = iter(state or ())
-        packed = self._weights(call) if packed is None else packed
-        for number, layer in enumerate(self.layers):
+        for number, (layer, passes) in enumerate(self._passes):
             start = next(state, None) if layer.state_names else None
             before = layout
-            rows, layout, end, kept = layer.forward(call, packed[number], rows, layout, start, number)
+            rows, layout, end, kept = passes.forward(call, layer, weights[number], rows, layout, start, number)
             if layer.state_names:
                 final.append(end)
-            tape.append((packed[number], kept, before))
+            tape.append((kept, before))
         return rows, layout, tuple(final), tape
 
-    def _backward(self, call, tape, dy, gradient, dfinal=None, need_dx=False):
-        dfinal = list(dfinal) if dfinal is not None else []
-        dstart = []
+    def _backward(self, call, weights, tape, dy, gradient, dfinal=None, need_dx=False):
+        dfinal, dstart = list(dfinal or ()), []
         for number in reversed(range(len(self.layers))):
-            layer, (packed, kept, layout) = self.layers[number], tape[number]
+            (layer, passes), (kept, layout) = self._passes[number], tape[number]
             ends = dfinal.pop() if layer.state_names and dfinal else None
             wanted = need_dx or self._learning_below[number]
-            dy, start = layer.backward(call, packed, kept, dy, layout, ends, gradient, wanted, number)
+            dy, start = passes.backward(call, layer, weights[number], kept, dy, layout, ends, gradient, wanted, number)
             if layer.state_names:
                 dstart.append(start)
         return dy, tuple(reversed(dstart))
@@ -379,28 +356,34 @@ class Network:
         """Return every layer's packed weights, packed again where the parameters have changed since."""
         key = "backward" if call.keep else "forward"
         version = self.params.version
-        known, packed = self._packed.get(key, (None, None))
+        known, weights = self._packed.get(key, (None, None))
         if known != version:
             # Training packs at every step, into the same memory; other threads may still read what inference packed.
-            packed = self._pack(call, packed if call.keep else None)
-            self._packed[key] = version, packed
-        return packed
+            weights = self._prepare(call, self.device_params, weights if call.keep else None)
+            self._packed[key] = version, weights
+        return weights
 
     def step_plan(self) -> Plan:
         """Return the weights as single steps read them; `numbarnn.step_function` and streams share them."""
         version = self.params.version
         known, plan = self._packed.get("step", (None, None))
         if known != version:
-            plan = make_plan(self.layers, self.signals, self._weights(self._call()), self.dtype)
+            # Single steps run on the host, whatever the device of passes is.
+            call, host = Call(self.dtype, parallel.check_threads(self.n_threads)), backend("cpu")
+            weights = self._prepare(
+                call, self.params, passes=[(layer, passes_of(host, layer)) for layer in self.layers]
+            )
+            plan = make_plan(self.layers, self.signals, weights, self.dtype)
             self._packed["step"] = version, plan
         return plan
 
-    def _pack(self, call, old=None):
-        described = zip(self.layers, self.names, self.signals, old or [None] * len(self.layers), strict=False)
-        return [layer.pack(call, self.params, f"{n}.", signal, call.keep, o) for layer, n, signal, o in described]
+    def _prepare(self, call, params, old=None, passes=None):
+        old = old or [None] * len(self.layers)
+        described = zip(passes or self._passes, self.names, self.signals, old, strict=False)
+        return [own.prepare(call, layer, params, f"{name}.", signal, o) for (layer, own), name, signal, o in described]
 
     def _outputs(self, call, rows, layout):
-        values = from_rows(call, rows, layout)
+        values = self.backend.batch.from_rows(call, rows, layout)
         return values if self.signals[-1].sequence else values[:, 0]
 
     # States
@@ -509,11 +492,6 @@ class Network:
         return f"{type(self).__name__}([{layers}], input_size={self.signals[0].size}, dtype={self.dtype.name!r})"
 
 
-def _samples(x):
-    """Return the extent of the first axis of anything like an array; what x should be is checked later."""
-    return np.shape(x)[0] if np.ndim(x) else 0
-
-
 def _check_doutputs(doutputs, outputs):
     """Return gradients of outputs as an array; raise ShapeError unless they have their shape."""
     doutputs = np.asarray(doutputs)
@@ -528,30 +506,6 @@ def _revived(kind, options, flat, loss=None, activation="softmax"):
     model.set_flat(flat)
     model.loss, model._activation = loss_from_config(loss), activation
     return model
-
-
-# Arenas that no call uses at the moment. As many exist as there were calls at one time.
-_arenas: list[Arena] = []
-
-
-def _take_arena() -> Arena:
-    """Return an arena with nothing in it; whoever takes it puts it back into `_arenas`."""
-    try:
-        arena = _arenas.pop()
-    except IndexError:
-        return Arena()
-    arena.reset()
-    return arena
-
-
-@contextlib.contextmanager
-def _lent_arena() -> Iterator[Arena]:
-    """Give an arena for the length of one call, whose results are copies."""
-    arena = _take_arena()
-    try:
-        yield arena
-    finally:
-        _arenas.append(arena)
 
 
 def _names(layers):

@@ -21,7 +21,7 @@ import numpy as np
 
 from numbarnn import __about__, io
 from numbarnn.errors import CheckpointError, ModelFileError, ShapeError
-from numbarnn.training.history import History, Measures
+from numbarnn.training.history import History, StepStatistics
 
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
@@ -256,7 +256,7 @@ def state_of(trainer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     pending = trainer.pending
     numbers = {"epoch": trainer.epoch, "step": trainer.step, "passes": trainer.passes}
     numbers["pending"] = {"count": pending.count, "loss": pending.loss, "weight": pending.weight}
-    numbers["measures"] = dataclasses.asdict(trainer.measures)
+    numbers["measures"] = dataclasses.asdict(trainer.statistics)
     arrays = {f"model.{name}": values for name, values in trainer.model.params.for_file().items()}
     arrays |= {f"optimizer.{place}": array for place, array in enumerate(trainer.arrays)}
     if trainer.average is not None:
@@ -281,7 +281,9 @@ def set_state(trainer, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarr
         counts, pending = numbers["trainer"], numbers["trainer"]["pending"]
         epoch, step, passes = (int(counts[name]) for name in ("epoch", "step", "passes"))
         count, loss, weight = int(pending["count"]), float(pending["loss"]), float(pending["weight"])
-        measures = Measures(**{f.name: f.type(counts["measures"][f.name]) for f in dataclasses.fields(Measures)})
+        statistics = StepStatistics(
+            **{f.name: f.type(counts["measures"][f.name]) for f in dataclasses.fields(StepStatistics)}
+        )
         moments = [_taken(trainer, arrays, f"optimizer.{place}") for place in range(len(trainer.arrays))]
         average = _taken(trainer, arrays, "average") if "average" in arrays else None
         gradient = _taken(trainer, arrays, "gradient") if count else None
@@ -303,7 +305,7 @@ def set_state(trainer, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarr
     trainer.arrays, trainer.average, trainer.state = moments, average, state
     trainer.pending.count, trainer.pending.loss, trainer.pending.weight = count, loss, weight
     trainer.pending.gradient = gradient
-    trainer.measures = measures
+    trainer.statistics = statistics
 
 
 def run_of(trainer, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Run:

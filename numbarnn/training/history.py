@@ -55,7 +55,7 @@ class History:
 
 
 @dataclass
-class Measures:
+class StepStatistics:
     """Sums over the optimizer steps of an epoch: what its record says of gradients and updates.
 
     Attributes
@@ -76,10 +76,9 @@ class Measures:
     # An update is measured against a copy of the weights, two passes over the parameters; at every 16th step that costs nothing.
     EVERY = 16
 
-    @property
-    def due(self) -> bool:
-        """Whether the update of the next step is to be measured."""
-        return self.steps % self.EVERY == 0
+    def due(self, waiting: int = 0) -> bool:
+        """Whether the update of the next step is to be measured; so many are not counted yet."""
+        return (self.steps + waiting) % self.EVERY == 0
 
     def add(self, norm: float, clipped_norm: float, ratio: float | None) -> None:
         """Count a step."""

@@ -2,43 +2,30 @@
 
 import contextlib
 import math
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from numbarnn import inputs, parallel
-from numbarnn.backends.cpu.batch import Call, to_rows
 from numbarnn.checks import check_lengths, check_seed
 from numbarnn.data.batches import Batch, batches_of, make_source
 from numbarnn.errors import DivergedError, ShapeError
-from numbarnn.kernels.cpu.memory import Arena
 from numbarnn.losses.base import make_loss
 from numbarnn.network.network import Network
-from numbarnn.optim import Schedule, clip_by_norm, clip_by_value, make_optimizer, norm
-from numbarnn.training.average import Accumulator, blend, make_average
-from numbarnn.training.history import Measures
+from numbarnn.optim import Schedule, make_optimizer
+from numbarnn.training.average import make_average
+from numbarnn.training.history import StepStatistics
 
 
-@dataclass
-class _Here:
-    """A training run's arrays in the host's memory; `numbarnn.backends.cuda.training.There` has the same on a device."""
-
-    arrays: list
-    average: np.ndarray | None = None
-    state: tuple | None = None
-    pending: Accumulator = field(default_factory=Accumulator)
-
-
-def _kept(name):
-    """Return a property for an array of the run: on a device, a copy of it is read, and it is written there."""
-    return property(lambda run: getattr(run.kept, name), lambda run, value: setattr(run.kept, name, value))
+def _of_updates(name):
+    """Return a property for what the backend keeps of the run: on a device a copy of it is read, and it is written there."""
+    return property(lambda run: getattr(run.updates, name), lambda run, value: setattr(run.updates, name, value))
 
 
 class Steps:
     """The steps of a training run and the state they leave; documented as `numbarnn.Trainer`."""
 
-    arrays, average, state, pending = map(_kept, ("arrays", "average", "state", "pending"))
+    arrays, average, pending = map(_of_updates, ("arrays", "average", "pending"))
 
     def __init__(
         self,
@@ -82,17 +69,29 @@ class Steps:
         self.seed = check_seed(seed)
         self.n_threads = parallel.check_threads(model.n_threads if n_threads is None else n_threads)
         self.epoch = self.step = self.passes = 0
-        self.measures = Measures()
-        self.arena = Arena()
-        # What has a larger norm overflows in the squares of a moment.
-        self._most = math.sqrt(np.finfo(model.dtype).max)
-        arrays = self.optimizer.start(model.params.flat.size, model.dtype)
-        if model.engine is None:
-            self.there, self.kept = None, _Here(arrays)
-        else:
-            from numbarnn.backends.cuda.training import There
+        self.statistics = StepStatistics()
+        backend = model.backend
+        self.arena = backend.batch.Arena()
+        self.updates = backend.optim.Updates(
+            model.device_params,
+            model.dtype,
+            model.recurrent_layers,
+            self.optimizer,
+            self.clip_norm,
+            self.clip_value,
+            self.ema,
+            self.n_threads,
+        )
 
-            self.there = self.kept = There(self, model.engine, arrays)
+    @property
+    def state(self):
+        """States carried into the next batch."""
+        return self.updates.state
+
+    @state.setter
+    def state(self, state):
+        samples = inputs.carried_samples(state)
+        self.updates.set_state(self.model.check_state(state, samples), samples)
 
     # One batch
 
@@ -117,84 +116,68 @@ class Steps:
             loss, count = self._train_chunk(chunk)
             total += loss * count
             weight += count
-        loss, count = self.settle()
+        loss, count = self.synchronize()
         total += loss * count
         weight += count
         return (total / weight if weight else 0.0), weight
 
-    def settle(self) -> tuple[float, float]:
-        """Return mean loss and weight of the chunks that a device has done and that no return value has told yet.
+    def synchronize(self) -> tuple[float, float]:
+        """Return mean loss and weight of the chunks that are done and that no return value has told yet.
 
         Raises
         ------
         DivergedError
             If one of them diverged.
         """
-        return (0.0, 0.0) if self.there is None else self.there.settle()
+        losses, records = self.updates.read()
+        for done, record in enumerate(records):
+            if not record.ok:
+                self.step -= len(records) - done  # they have changed nothing
+                raise self.diverged(record.loss, record.norm)
+            self.statistics.add(record.norm, record.clipped, record.ratio)
+        if len(losses) == 1:
+            return losses[0]
+        weight = sum(weight for _, weight in losses)
+        return (sum(loss * part for loss, part in losses) / weight if weight else 0.0), weight
 
     def _train_chunk(self, batch):
-        """Return (mean loss, weight) of a chunk; on a device, of those that were read since, (0, 0) where none was."""
-        self.model.loss = self.loss
-        if self.there is not None:
-            return self.there.train_chunk(batch)
-        model = self.model
-        self.arena.reset()
-        call = Call(
-            model.dtype, self.n_threads, keep=True, training=True, seed=self.seed, step=self.passes, arena=self.arena
-        )
-        rows, layout = to_rows(call, batch.x, model.signals[0], batch.lengths)
-        state = self._carried(batch, layout.samples)
-        gradient = call.empty((model.params.flat.size,))
+        """Return (mean loss, weight) of the chunks that were read since the last call, (0, 0) where none was."""
+        model, backend = self.model, self.model.backend
+        model.loss = self.loss
+        call = self._call(keep=True, training=True, seed=self.seed, step=self.passes)
+        rows, layout = backend.batch.to_rows(call, batch.x, model.signals[0], batch.lengths)
+        state = self._going_on(self.updates.carried, self.updates.samples, batch, layout.samples)
+        gradient = call.vector(model.params.flat.size)
         loss, final, weight = model.differentiate(
             call, rows, layout, batch.y, self.loss, state, gradient, "mean", batch.sample_weight
         )
+        self.updates.note(loss, weight)
         if self.accumulate == 1:
-            self._step(loss, gradient)
+            self.updates.step(call, loss, gradient, self.step + 1, self.learning_rate, self._due)
+            self.step += 1
         else:
-            self.pending.add(loss, gradient, weight, self.n_threads)
+            self.updates.add(loss, gradient, weight)
             if self.pending.count == self.accumulate:
-                self.flush()
+                self.flush(call)
         self.passes += 1
-        self.state = final
-        return loss, weight
+        self.updates.hold(final, layout.samples)
+        return self.synchronize() if self.updates.waiting[0] == backend.optim.READ_EVERY else (0.0, 0.0)
 
-    def flush(self) -> None:
+    def _call(self, **options):
+        self.arena.reset()
+        model = self.model
+        return model.backend.batch.Call(model.dtype, self.n_threads, arena=self.arena, **options)
+
+    @property
+    def _due(self):
+        """Whether the update of the next step is to be measured."""
+        return self.statistics.due(self.updates.waiting[1])
+
+    def flush(self, call=None) -> None:
         """Do the optimizer step for the batches that `accumulate` has gathered, if there are any."""
-        if self.there is not None:
-            self.there.flush()
-        elif self.pending.count:
-            self._step(*self.pending.take(self.n_threads))
-
-    def _step(self, loss, gradient):
-        length = norm(gradient)
-        if not (math.isfinite(loss) and math.isfinite(length)):
-            raise self.diverged(loss, length)
-        clipped = length
-        if self.clip_norm is not None:
-            clip_by_norm(gradient, self.clip_norm, length)
-            clipped = min(length, self.clip_norm)
-        if self.clip_value is not None:
-            before = norm(gradient)
-            clip_by_value(gradient, self.clip_value)
-            after = norm(gradient)
-            clipped = after if after != before else clipped
-        if clipped > self._most:
-            raise self.diverged(loss, length)
-        # Copy and norm cost 5 % of an update, which costs 8 % of a step of a 2 x 128 LSTM.
-        old = self.model.params.flat.copy()
-        with self.model.params.writing() as flat:
-            self.optimizer.update(flat, gradient, self.arrays, self.step + 1, self.learning_rate, self.n_threads)
-            if not norm(flat) <= self._most:
-                flat[...] = old
-                raise self.diverged(loss, length)
-            if self.ema is not None:
-                if self.average is None:
-                    self.average = flat.copy()
-                else:
-                    blend(self.average, flat, self.ema.decay, 1.0 - self.ema.decay, self.n_threads)
-        ratio = _update_ratio(old, self.model.params.flat) if self.measures.due else None
-        self.measures.add(length, clipped, ratio)
-        self.step += 1
+        if self.pending.count:
+            self.updates.flush(call or self._call(), self.step + 1, self.learning_rate, self._due)
+            self.step += 1
 
     def diverged(self, loss, length) -> DivergedError:
         """Return the error for the next step."""
@@ -225,15 +208,13 @@ class Steps:
         """Learning rate of the next step."""
         return self.optimizer.learning_rate * self.schedule.factor(self.epoch, self.step)
 
-    def _carried(self, batch, samples):
-        return self._going_on(self.state, batch, samples)
-
-    def _going_on(self, state, batch, samples):
-        """Return the state in which a batch begins: what the batch before it left, or None."""
+    @staticmethod
+    def _going_on(state, before, batch, samples):
+        """Return the state in which a batch begins: what the batch before it, of so many samples, left, or None."""
         if not batch.keep_state or not state:
             return None
-        inputs.check_carried(samples, inputs.carried_samples(state))
-        return self.model.check_state(state, samples)
+        inputs.check_carried(samples, before)
+        return state
 
     def _chunks(self, batch):
         """Cut a batch along its steps under `tbptt`."""
@@ -259,26 +240,15 @@ class Steps:
         ----------
         source : source or (x, y) tuple
         """
-        if self.there is not None:
-            return self.there.evaluate(source)
-        call = Call(self.model.dtype, self.n_threads, arena=self.arena)
-        total = weight = 0.0
-        state = None
+        model, backend = self.model, self.model.backend
+        losses, state, other, before = backend.optim.LossSum(model.dtype), None, None, 0
         for batch in batches_of(make_source(source, shuffle=False), np.random.default_rng(self.seed)):
-            self.arena.reset()
-            rows, layout = to_rows(call, batch.x, self.model.signals[0], batch.lengths)
-            start = self._going_on(state, batch, layout.samples)
-            loss, state, count = self.model.evaluate_rows(
+            call = self._call()
+            rows, layout = backend.batch.to_rows(call, batch.x, model.signals[0], batch.lengths)
+            start = self._going_on(state, before, batch, layout.samples)
+            loss, final, weight = model.evaluate_rows(
                 call, rows, layout, batch.y, self.loss, start, batch.sample_weight
             )
-            total += loss * count
-            weight += count
-        return total / weight if weight else math.nan
-
-
-def _update_ratio(old, new):
-    """Return the norm of new - old over that of old, 0 where all weights were zero; `old` is overwritten."""
-    size = norm(old)
-    with np.errstate(over="ignore", invalid="ignore"):  # weights that diverge are found by their loss
-        np.subtract(new, old, out=old)
-    return norm(old) / size if size else 0.0
+            losses.add(loss, weight)
+            state, other, before = backend.batch.hold_states(final, other, model.dtype), state, layout.samples
+        return losses.mean()

@@ -21,7 +21,7 @@ from numbarnn.data.batches import TOKEN_UNITS, ArraySource, batches_of, checksum
 from numbarnn.errors import CheckpointError, ShapeError
 from numbarnn.training.callbacks import Callback, EarlyStopping, early_stopping
 from numbarnn.training.checkpoint import Checkpoint, Run, run_of, set_state, settings_of, state_of
-from numbarnn.training.history import History, Measures
+from numbarnn.training.history import History, StepStatistics
 from numbarnn.training.progress import Progress
 from numbarnn.training.steps import Steps
 
@@ -64,9 +64,9 @@ class Trainer(Steps):
         The optimizer's state.
     average : array or None
         The average of the weights, from the first step on.
-    pending : Accumulator
+    pending : Pending
         What `accumulate` has gathered for the next step.
-    measures : Measures
+    statistics : StepStatistics
         Norms of gradients and updates in this epoch.
     state : tuple or None
         States carried into the next batch.
@@ -218,7 +218,7 @@ class Trainer(Steps):
         started, stopped = time.perf_counter() - run.seconds, "epochs"
         if run.pieces == 0:
             self.pending.clear()
-            self.measures = Measures()
+            self.statistics = StepStatistics()
             run.rate = self.learning_rate
         for chunk, batch in self._pieces(source, run, watched=file is not None):
             loss, count = self._train_chunk(chunk)
@@ -232,14 +232,14 @@ class Trainer(Steps):
             if interrupted():
                 stopped = "interrupted"
             if file is not None and (stopped != "epochs" or file.due(self.step)):
-                run.count(*self.settle())
+                run.count(*self.synchronize())
                 run.seconds = time.perf_counter() - started
                 self._write(file, run)
             if stopped != "epochs":
                 break
         if stopped == "epochs":
             self.flush()
-        run.count(*self.settle())
+        run.count(*self.synchronize())
         if run.weight == 0 and stopped == "epochs":
             raise ShapeError("the source gave no batches with valid steps")
         run.seconds = time.perf_counter() - started
@@ -270,7 +270,7 @@ class Trainer(Steps):
     def _record(self, run):
         loss = run.total / run.weight if run.weight else math.nan
         record = {"epoch": self.epoch + 1, "loss": loss, "learning_rate": run.rate, "seconds": run.seconds}
-        return record | self.measures.columns()
+        return record | self.statistics.columns()
 
     def _no_better(self, run, record, stopping):
         """Note the best weights; return whether it is time to stop."""

@@ -1,9 +1,11 @@
-"""What a pass through a model carries: the geometry of a batch, its rows, and how the work is done.
+"""Batch geometry, activations, and the context of a pass.
 
 Samples are sorted by falling length and laid out time-major here and nowhere else; kernels, layers and losses see rows.
 """
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,9 +41,19 @@ class Rows:
         return (width, layout.steps * width) if self.sample_major else (layout.samples * width, width)
 
     @property
+    def count(self) -> int:
+        """Number of rows."""
+        return len(self.values)
+
+    @property
     def tokens(self) -> bool:
         """Whether the rows are tokens."""
         return self.values.dtype.kind == "i"
+
+    @property
+    def bag(self) -> int:
+        """Tokens of a row; 0: one, without an axis of its own."""
+        return self.values.shape[1] if self.tokens and self.values.ndim == 2 else 0
 
 
 @dataclass
@@ -89,6 +101,10 @@ class Call:
         array = self.arena.empty(shape, self.dtype)
         array[...] = 0
         return array
+
+    def vector(self, size: int) -> np.ndarray:
+        """Return an uninitialised flat array from the arena."""
+        return self.arena.empty((size,), self.dtype)
 
     def over(self, count: int, operations: float, job, scratch: int = 0) -> None:
         """Run ``job(first, last)`` over range(count) in as many threads as the operations are worth.
@@ -176,3 +192,65 @@ def from_rows(call: Call, rows: Rows, layout: Layout) -> np.ndarray:
         ),
     )  # fmt: skip
     return x
+
+
+# Memory: as many arenas exist as there were calls at one time.
+_arenas: list[Arena] = []
+
+
+def take_arena() -> Arena:
+    """Return an arena with nothing in it; whoever takes it gives it back (`give_arena`)."""
+    try:
+        arena = _arenas.pop()
+    except IndexError:
+        return Arena()
+    arena.reset()
+    return arena
+
+
+def give_arena(arena: Arena) -> None:
+    """Take back an arena of `take_arena`."""
+    _arenas.append(arena)
+
+
+@contextlib.contextmanager
+def lent_arena() -> Iterator[Arena]:
+    """Give an arena for the length of one call, whose results are copies."""
+    arena = take_arena()
+    try:
+        yield arena
+    finally:
+        _arenas.append(arena)
+
+
+# Between the host and the device: here they are one.
+
+
+def parameters(params):
+    """Return the parameters as `prepare` takes them, with the attributes flat, offsets and version."""
+    return params
+
+
+def new_vector(size: int, dtype) -> np.ndarray:
+    """Return uninitialised memory of its own for a flat array, such as a gradient that is returned."""
+    return np.empty(size, dtype)
+
+
+def to_host(values):
+    """Return a flat array, or a loss, as the host has it."""
+    return values
+
+
+def upload_states(state):
+    """Return checked states of the host's as passes take them."""
+    return state
+
+
+def download_states(layers, state, samples: int) -> tuple:
+    """Return states of recurrent layers as the host has them."""
+    return state
+
+
+def hold_states(state, old, dtype):
+    """Return final states so that they outlive their pass; `old` is what this returned two passes ago."""
+    return state

@@ -1,12 +1,17 @@
-"""What a pass through a model carries on a device: `numbarnn.backends.cpu.batch` for buffers."""
+"""Batch geometry, activations, and the context of a pass, on a device."""
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from numbarnn.core.layout import Layout
+from numbarnn import inputs
+from numbarnn.core.layout import Layout as HostLayout
+from numbarnn.core.signal import Signal
 from numbarnn.kernels.cuda import layout as kernels
-from numbarnn.kernels.cuda.memory import Arena, Buffer
+from numbarnn.kernels.cuda.memory import Arena, Buffer, empty, upload
 
 
 @dataclass(frozen=True)
@@ -34,24 +39,27 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """A `Layout` with its arrays on the device: lengths, the caller's index of each sample, and samples running at each step."""
+class Layout:
+    """A `numbarnn.core.layout.Layout` with its arrays on the device.
 
-    host: Layout
+    Lengths, the caller's index of each sample, and the samples running at each step.
+    """
+
+    host: HostLayout
     lengths: Buffer
     order: Buffer
     active: Buffer
 
     @classmethod
-    def make(cls, layout: Layout, arena: Arena) -> "Geometry":
+    def make(cls, layout: HostLayout, arena: Arena) -> "Layout":
         """Return the geometry of a host's layout, with memory of an arena."""
         whole = np.concatenate([layout.lengths, layout.places, layout.active]).astype(np.int64)
         buffer, n = arena.empty(whole.size, np.int64).set(whole), layout.samples  # one copy, not three
         return cls(layout, buffer.part(0, n), buffer.part(n, n), buffer.part(2 * n, layout.steps))
 
-    def last(self, arena: Arena) -> "Geometry":
+    def last(self, arena: Arena) -> "Layout":
         """Return the geometry of one row a sample."""
-        return replace(Geometry.make(self.host.last(), arena), order=self.order)
+        return replace(Layout.make(self.host.last(), arena), order=self.order)
 
     @property
     def steps(self) -> int:
@@ -81,11 +89,14 @@ class Geometry:
 
 @dataclass
 class Call:
-    """One pass through a model; see `numbarnn.backends.cpu.batch.Call`."""
+    """One pass through a model; see `numbarnn.backends.cpu.batch.Call`. `n_threads`, `direct` and `last` say nothing here."""
 
     dtype: np.dtype
+    n_threads: int = 1
     keep: bool = False
     training: bool = False
+    direct: bool = False
+    last: int = -1
     seed: int = 0
     step: int = 0
     arena: Arena = field(default_factory=Arena)
@@ -94,8 +105,134 @@ class Call:
         """Return an uninitialised buffer from the arena."""
         return self.arena.empty(size, self.dtype if dtype is None else dtype)
 
+    def vector(self, size: int) -> Buffer:
+        """Return an uninitialised buffer of the pass's dtype from the arena."""
+        return self.arena.empty(size, self.dtype)
+
     def zeros(self, size: int) -> Buffer:
         """Return a buffer of zeros from the arena."""
         buffer = self.empty(size)
         kernels.fill(buffer, 0.0)
         return buffer
+
+
+# Between the host and the device
+
+
+class Parameters:
+    """The parameters on the device, copied there where the host's are newer.
+
+    Attributes
+    ----------
+    offsets : dict
+        Where each begins in `flat`, by name.
+    """
+
+    def __init__(self, params):
+        self._host, self.offsets = params, params.offsets
+        self._flat, self._version = empty(params.flat.size, params.dtype), None
+        self._lock = threading.Lock()
+
+    @property
+    def version(self):
+        """Rises with every change, on either side."""
+        return self._host.version
+
+    @property
+    def flat(self) -> Buffer:
+        """All values, up to date."""
+        with self._lock:
+            if self._version != self._host.version:
+                self._flat.set(self._host.flat)
+                self._version = self._host.version
+            return self._flat
+
+    def changed(self) -> None:
+        """Note that the device's values are newer than the host's, which are copied when somebody looks."""
+        self._host.mark_stale(self._flat.get)
+        self._version = self._host.version
+
+
+def parameters(params) -> Parameters:
+    """Return the parameters as `prepare` takes them, with the attributes flat, offsets and version."""
+    return Parameters(params)
+
+
+# One call at a time: its memory is used again, and so is the stream of the device.
+_arena, _lock = Arena(), threading.Lock()
+
+
+def take_arena() -> Arena:
+    """Return memory for a tape that outlives its call."""
+    return Arena()
+
+
+def give_arena(arena: Arena) -> None:
+    """Take back memory of `take_arena`, which goes when nobody holds it."""
+
+
+@contextlib.contextmanager
+def lent_arena() -> Iterator[Arena]:
+    """Give memory for the length of one call, whose results are copies; other calls wait."""
+    with _lock:
+        _arena.reset()
+        yield _arena
+
+
+def new_vector(size: int, dtype) -> Buffer:
+    """Return uninitialised memory of its own for a flat array, such as a gradient that is returned."""
+    return empty(size, dtype)
+
+
+def to_host(values: Buffer):
+    """Return a flat array, or a loss, as the host has it."""
+    found = values.get()
+    return float(found[0]) if found.size == 1 else found
+
+
+def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Rows, Layout]:
+    """Check a batch and return it by rows, with its geometry; see `numbarnn.backends.cpu.batch.to_rows`."""
+    array, host = inputs.check(x, signal, lengths, name)
+    layout = Layout.make(host, call.arena)
+    if signal.tokens:
+        tokens = call.empty(array.size, np.int32).set(inputs.token_rows(array, host))
+        return Rows(tokens, signal.size, layout.rows, tokens=True, bag=signal.bag), layout
+    return feature_rows(call, array, layout), layout
+
+
+def feature_rows(call: Call, array: np.ndarray, layout: Layout) -> Rows:
+    """Return values (samples, time steps, features) by rows."""
+    size = array.shape[2]
+    given, rows = call.empty(array.size).set(array), call.empty(array.size)
+    grid, steps, samples = kernels.grid_of(layout.rows, size), layout.steps, layout.samples
+    kernels.to_time_major(*grid, given, layout.order, layout.lengths, rows, steps, samples, size)
+    return Rows(rows, size, layout.rows)
+
+
+def from_rows(call: Call, rows: Rows, layout: Layout) -> np.ndarray:
+    """Return rows as a new array (samples, time steps, size) of the host's, in the caller's order."""
+    values = rows.values.get().reshape(layout.steps, layout.samples, rows.size)
+    return np.ascontiguousarray(layout.host.unsort(values, 1).transpose(1, 0, 2))
+
+
+# States: one buffer for each recurrent layer, (states, layers * directions, samples, hidden)
+
+
+def upload_states(state) -> list[Buffer] | None:
+    """Return checked states of the host's as passes take them."""
+    return None if state is None else [upload(np.stack(entry)) for entry in state]
+
+
+def download_states(layers, state, samples: int) -> tuple:
+    """Return states of recurrent layers as the host has them."""
+    return tuple(
+        tuple(buffer.get().reshape(len(layer.state_names), *layer.state_shape(samples)))
+        for layer, buffer in zip(layers, state, strict=True)
+    )
+
+
+def hold_states(state, old, dtype) -> list[Buffer]:
+    """Return final states so that they outlive their pass; `old` is what this returned two passes ago."""
+    if old is None or [b.size for b in old] != [b.size for b in state]:
+        old = [empty(b.size, dtype) for b in state]
+    return [buffer.copy(values) for buffer, values in zip(old, state, strict=True)]

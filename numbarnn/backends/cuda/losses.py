@@ -2,35 +2,43 @@
 
 import numpy as np
 
-from numbarnn.backends.cpu.batch import Rows as HostRows
-from numbarnn.backends.cuda.batch import Call, Geometry, Rows
+from numbarnn.backends.cuda.batch import Call, Layout, Rows
 from numbarnn.core.label_sequences import as_labels
 from numbarnn.kernels.cuda import ctc as trellis
 from numbarnn.kernels.cuda import layout as moves
 from numbarnn.kernels.cuda import losses as kernels
 from numbarnn.kernels.cuda import optim
-from numbarnn.losses.ctc import CTC
 
 
-def value_and_gradient(
-    call: Call, loss, outputs: Rows, target, geometry: Geometry, reduction="mean", sample_weight=None
-):
+def value_and_gradient(call: Call, loss, outputs: Rows, target, layout: Layout, reduction="mean", sample_weight=None):
     """Return (loss as a buffer of one, gradient of the outputs, weight of all rows), as `Loss.value_and_gradient` does."""
-    if isinstance(loss, CTC):
-        return _ctc(call, loss, outputs, target, geometry, reduction, sample_weight)
-    # What the checks look at of the outputs: their size.
-    shape = HostRows(np.empty((0, outputs.size), call.dtype), outputs.size)
-    rows, weights, total, scale = loss.prepare(
-        shape, outputs.count, target, geometry.host, call.dtype, reduction, sample_weight
+    if loss.value_and_gradient is None:
+        for cls in type(loss).__mro__:
+            if cls.__name__ in LOSSES:
+                return LOSSES[cls.__name__](call, loss, outputs, target, layout, reduction, sample_weight)
+    raise TypeError(
+        f'the loss {loss.name} ({type(loss).__name__}) has no kernel for CUDA; use device="cpu", or one of {", ".join(LOSSES)} or '
+        "a class derived from them without a value_and_gradient of its own"
     )
-    targets = call.empty(rows.size, rows.dtype).set(rows)
-    weights = call.empty(weights.size).set(weights) if weights.size else None
-    values, gradient = call.empty(outputs.count), call.empty(outputs.values.size)
-    arguments = outputs.values, outputs.size, outputs.size, targets, weights, scale, values, gradient, outputs.count
-    _KERNELS[loss.name](call, loss, arguments)
-    value = kernels.total(call.arena, values, outputs.count)
-    optim.scale(value, 1, scale)
-    return value, Rows(gradient, outputs.size, outputs.count), total
+
+
+def _by_rows(kernel):
+    """Return the function of a loss that ``kernel(call, loss, arguments)`` computes by rows."""
+
+    def run(call, loss, outputs, target, layout, reduction, sample_weight):
+        rows, weights, total, scale = loss.prepare(
+            outputs.size, outputs.count, target, layout.host, call.dtype, reduction, sample_weight
+        )
+        targets = call.empty(rows.size, rows.dtype).set(rows)
+        weights = call.empty(weights.size).set(weights) if weights.size else None
+        values, gradient = call.empty(outputs.count), call.empty(outputs.values.size)
+        arguments = outputs.values, outputs.size, outputs.size, targets, weights, scale, values, gradient, outputs.count
+        kernel(call, loss, arguments)
+        value = kernels.total(call.arena, values, outputs.count)
+        optim.scale(value, 1, scale)
+        return value, Rows(gradient, outputs.size, outputs.count), total
+
+    return run
 
 
 def _cross_entropy(call, loss, arguments):
@@ -49,17 +57,8 @@ def _binary(call, loss, arguments):
     kernels.binary_cross_entropy(*arguments, pos_weights=own)
 
 
-_KERNELS = {
-    "softmax_cross_entropy": _cross_entropy,
-    "mse": _regression(kernels.SQUARED),
-    "mae": _regression(kernels.ABSOLUTE),
-    "huber": _regression(kernels.HUBER),
-    "binary_cross_entropy": _binary,
-}
-
-
-def _ctc(call, loss, outputs, target, geometry, reduction, sample_weight):
-    layout = geometry.host
+def _ctc(call, loss, outputs, target, layout, reduction, sample_weight):
+    layout = layout.host
     labels = as_labels(target, layout.samples)
     scales, total = loss.scales(labels, outputs.size, layout, reduction, sample_weight)
     labels = labels if layout.order is None else labels.take(layout.order)
@@ -71,3 +70,11 @@ def _ctc(call, loss, outputs, target, geometry, reduction, sample_weight):
     moves.times(values, call.empty(layout.samples).set(scales))
     value = kernels.total(call.arena, values, layout.samples)
     return value, Rows(gradient, outputs.size, outputs.count), total
+
+
+# By class name.
+LOSSES = {
+    "SoftmaxCrossEntropy": _by_rows(_cross_entropy), "MeanSquaredError": _by_rows(_regression(kernels.SQUARED)),
+    "MeanAbsoluteError": _by_rows(_regression(kernels.ABSOLUTE)), "Huber": _by_rows(_regression(kernels.HUBER)),
+    "BinaryCrossEntropy": _by_rows(_binary), "CTC": _ctc,
+}  # fmt: skip

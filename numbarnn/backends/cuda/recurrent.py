@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.backends.cuda.batch import Call, Geometry, Rows
-from numbarnn.backends.cuda.dense import drop
+from numbarnn.backends.cuda.batch import Call, Layout, Rows
+from numbarnn.backends.cuda.dropout import drop
 from numbarnn.core.signal import Signal
 from numbarnn.kernels.cuda import layout as moves
 from numbarnn.kernels.cuda import persistent as kept
@@ -69,8 +69,11 @@ class Tape:
     inner_saved: Buffer | None
 
 
-def prepare(layer, params, prefix: str, signal: Signal) -> list[Plan]:
-    """Return the plans of all runs of a layer."""
+def prepare(call: Call, layer, params, prefix: str, signal: Signal, old=None):
+    """Return the flat parameters and the plans of all runs of a layer."""
+    flat = params.flat
+    if old is not None:
+        return old
     plans, cell, hidden = [], layer.cell, layer.hidden_size
     for place, run in enumerate(layer.runs(signal)):
         places = layer.places(params, prefix, run)
@@ -94,7 +97,7 @@ def prepare(layer, params, prefix: str, signal: Signal) -> list[Plan]:
                 layer.unused(params, prefix, run),
             )
         )
-    return plans
+    return flat, plans
 
 
 def _blocks(places, size, gates):
@@ -115,28 +118,29 @@ def _blocks(places, size, gates):
 # A layer
 
 
-def forward(call: Call, layer, plans, flat: Buffer, x: Rows, geometry: Geometry, state, number: int):
-    """Return (output, its geometry, final states, tapes); states are one buffer (states, layers * directions, samples, hidden)."""
-    cell, hidden, samples = layer.cell, layer.hidden_size, geometry.samples
+def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: int):
+    """Return (output, its layout, final states, tapes); states are one buffer (states, layers * directions, samples, hidden)."""
+    flat, plans = weights
+    cell, hidden, samples = layer.cell, layer.hidden_size, layout.samples
     directions, size = layer.directions, hidden * layer.directions
     final = call.empty(len(cell.states) * layer.num_layers * directions * samples * hidden)
     tapes = []
     for level in range(layer.num_layers):
-        x = _drop(call, layer, x, geometry, number, level) if level > 0 else x
-        out = call.empty(geometry.rows * size)
+        x = _drop(call, layer, x, layout, number, level) if level > 0 else x
+        out = call.empty(layout.rows * size)
         for plan in plans[level * directions : (level + 1) * directions]:
             stream = (number << 8) + 128 + plan.place
-            tapes.append(_run_forward(call, layer, plan, flat, x, geometry, state, final, stream, out, size))
-        x = Rows(out, size, geometry.rows)
+            tapes.append(_run_forward(call, layer, plan, flat, x, layout, state, final, stream, out, size))
+        x = Rows(out, size, layout.rows)
     if layer.return_sequences:
-        return x, geometry, final, tapes
+        return x, layout, final, tapes
     last = call.empty(samples * size)
     for direction in range(directions):
         theirs = final.part(((layer.num_layers - 1) * directions + direction) * samples * hidden)
         moves.move_rows(
             *grid_of(samples, hidden),
             theirs,
-            geometry.order,
+            layout.order,
             last.part(direction * hidden),
             size,
             samples,
@@ -144,24 +148,15 @@ def forward(call: Call, layer, plans, flat: Buffer, x: Rows, geometry: Geometry,
             0,
             0,
         )
-    return Rows(last, size, samples), geometry.last(call.arena), final, tapes
+    return Rows(last, size, samples), layout.last(call.arena), final, tapes
 
 
 def backward(
-    call: Call,
-    layer,
-    plans,
-    flat: Buffer,
-    tapes,
-    dy: Rows,
-    geometry: Geometry,
-    dfinal,
-    gradient: Buffer,
-    need_dx: bool,
-    number: int,
+    call: Call, layer, weights, tapes, dy: Rows, layout: Layout, dfinal, gradient: Buffer, need_dx: bool, number: int
 ):
     """Write the gradients of the parameters; return (gradient of x or None, of the initial states)."""
-    cell, hidden, samples = layer.cell, layer.hidden_size, geometry.samples
+    flat, plans = weights
+    cell, hidden, samples = layer.cell, layer.hidden_size, layout.samples
     directions, size = layer.directions, hidden * layer.directions
     stack = layer.num_layers * directions * samples * hidden
     dstart = call.empty(len(cell.states) * stack)
@@ -170,7 +165,7 @@ def backward(
     for level in reversed(range(layer.num_layers)):
         dy, dx = dx, None
         if level < layer.num_layers - 1:
-            dy = _drop(call, layer, dy, geometry, number, level + 1)
+            dy = _drop(call, layer, dy, layout, number, level + 1)
         for direction in range(directions):
             place = level * directions + direction
             plan, tape = plans[place], tapes[place]
@@ -184,7 +179,7 @@ def backward(
                 moves.move_rows(
                     *grid_of(samples, hidden),
                     mine,
-                    geometry.order,
+                    layout.order,
                     dlast.values.part(plan.column),
                     size,
                     samples,
@@ -196,33 +191,31 @@ def backward(
             wanted = (need_dx or level > 0) and not plan.signal.tokens
             start = dstart.part(place * samples * hidden)
             dx = _run_backward(
-                call, layer, plan, flat, tape, dy, size, geometry, ends, stride, start, stack, gradient, wanted, dx
+                call, layer, plan, flat, tape, dy, size, layout, ends, stride, start, stack, gradient, wanted, dx
             )
     return dx, dstart
 
 
-def _drop(call, layer, x, geometry, number, level):
-    return drop(call, x, geometry, layer.dropout, (number << 8) + level) if call.training and layer.dropout else x
+def _drop(call, layer, x, layout, number, level):
+    return drop(call, x, layout, layer.dropout, (number << 8) + level) if call.training and layer.dropout else x
 
 
 # A run, forward
 
 
-def _run_forward(call, layer, plan, flat, x, geometry, state, final, stream, out, out_row):
+def _run_forward(call, layer, plan, flat, x, layout, state, final, stream, out, out_row):
     cell, hidden = layer.cell, layer.hidden_size
-    steps, samples = geometry.steps, geometry.samples
+    steps, samples = layout.steps, layout.samples
     stack = layer.num_layers * layer.directions * samples * hidden
     start = None if state is None else state.part(plan.place * samples * hidden)
-    z = _pre_activations(call, layer, plan, flat, x, geometry)
+    z = _pre_activations(call, layer, plan, flat, x, layout)
     states = call.empty((steps + 1) * samples * len(cell.states) * hidden)
     saved = call.empty(steps * samples * len(cell.saved) * hidden if call.keep else 0)
     mask = operand = inner = inner_saved = None
     if call.training and layer.recurrent_dropout:
         ones = call.empty(samples * hidden)
         moves.fill(ones, 1.0)
-        mask = drop(
-            call, Rows(ones, hidden, samples), geometry.last(call.arena), layer.recurrent_dropout, stream
-        ).values
+        mask = drop(call, Rows(ones, hidden, samples), layout.last(call.arena), layer.recurrent_dropout, stream).values
         operand = call.empty(steps * samples * hidden)
     if plan.inner is not None:
         inner = call.empty(steps * samples * hidden)
@@ -231,24 +224,24 @@ def _run_forward(call, layer, plan, flat, x, geometry, state, final, stream, out
     out = out.part(plan.column)
     held = _held(plan, hidden, call.dtype)
     if held:
-        _all_steps(call, layer, plan, flat, tape, geometry, start, stack, out, out_row, held)
+        _all_steps(call, layer, plan, flat, tape, layout, start, stack, out, out_row, held)
     else:
-        _step_by_step(call, layer, plan, flat, tape, geometry, start, stack, out, out_row)
-    if not geometry.full:
+        _step_by_step(call, layer, plan, flat, tape, layout, start, stack, out, out_row)
+    if not layout.full:
         kernels.clear_ended(
-            blocks_for(geometry.rows * hidden), THREADS, geometry.lengths, states, out, operand, inner, out_row, steps, samples,
+            blocks_for(layout.rows * hidden), THREADS, layout.lengths, states, out, operand, inner, out_row, steps, samples,
             len(cell.states), hidden, int(plan.reverse), int(operand is not None), int(inner is not None),
         )  # fmt: skip
     kernels.finish(
-        blocks_for(samples * hidden), THREADS, final.part(plan.place * samples * hidden), stack, geometry.order, geometry.lengths,
+        blocks_for(samples * hidden), THREADS, final.part(plan.place * samples * hidden), stack, layout.order, layout.lengths,
         states, samples, len(cell.states), hidden, int(plan.reverse),
     )  # fmt: skip
     return tape if call.keep else None
 
 
-def _pre_activations(call, layer, plan, flat, x, geometry):
+def _pre_activations(call, layer, plan, flat, x, layout):
     """Return z: what x and the biases make of the pre-activations of all steps."""
-    cell, hidden, rows = layer.cell, layer.hidden_size, geometry.rows
+    cell, hidden, rows = layer.cell, layer.hidden_size, layout.rows
     z_count = len(cell.preactivations)
     width = z_count * hidden
     z, bias = call.empty(rows * width), call.empty(width)
@@ -256,7 +249,7 @@ def _pre_activations(call, layer, plan, flat, x, geometry):
     if x.tokens:
         table = call.empty(x.size * width)
         tokens.pack_tokens(flat, plan.input_places, hidden, x.size, bias, table)
-        tokens.gather(table, width, x.values, z, width, rows, *geometry.ended)
+        tokens.gather(table, width, x.values, z, width, rows, *layout.ended)
         return z
     if sum(block.count for block in plan.inputs) < z_count:
         moves.fill_rows(*grid_of(rows, width), bias, z, width, rows, width, 1)
@@ -282,34 +275,34 @@ def _grid(plan, hidden, samples):
     return -(-samples // together), -(-columns // WARP) * WARP, together
 
 
-def _all_steps(call, layer, plan, flat, tape, geometry, start, stack, out, out_row, held):
+def _all_steps(call, layer, plan, flat, tape, layout, start, stack, out, out_row, held):
     cell, hidden = layer.cell, layer.hidden_size
-    z_count, columns, samples = len(cell.preactivations), plan.recurrent.count * hidden, geometry.samples
+    z_count, columns, samples = len(cell.preactivations), plan.recurrent.count * hidden, layout.samples
     weights = call.empty(columns * hidden)
     tokens.transpose(flat.part(plan.recurrent.place), columns, hidden, weights)
     blocks, threads, together = _grid(plan, hidden, samples)
     kept.forward[held](
-        blocks, threads, cell, tape.z, weights, start, stack, geometry.order, geometry.lengths, tape.states, tape.saved,
-        flat.part(plan.diagonal), tape.mask, tape.operand, out, out_row, samples, geometry.steps, hidden, z_count,
+        blocks, threads, cell, tape.z, weights, start, stack, layout.order, layout.lengths, tape.states, tape.saved,
+        flat.part(plan.diagonal), tape.mask, tape.operand, out, out_row, samples, layout.steps, hidden, z_count,
         plan.recurrent.first, columns, len(cell.states), len(cell.saved), together, int(plan.reverse), int(start is not None),
         int(tape.mask is not None), int(call.keep),
         dynamic=together * (max(held, hidden) + (z_count + len(cell.states)) * hidden),
     )  # fmt: skip
 
 
-def _step_by_step(call, layer, plan, flat, tape, geometry, start, stack, out, out_row):
+def _step_by_step(call, layer, plan, flat, tape, layout, start, stack, out, out_row):
     cell, hidden = layer.cell, layer.hidden_size
-    steps, samples, z_count, count = geometry.steps, geometry.samples, len(cell.preactivations), len(cell.states)
+    steps, samples, z_count, count = layout.steps, layout.samples, len(cell.preactivations), len(cell.states)
     diagonal, reverse, keep = flat.part(plan.diagonal), int(plan.reverse), int(call.keep)
     slot, width = samples * count * hidden, z_count * hidden
     kernels.begin(
-        blocks_for(samples * hidden), THREADS, start, stack, geometry.order, geometry.lengths, tape.states, samples, steps, count,
+        blocks_for(samples * hidden), THREADS, start, stack, layout.order, layout.lengths, tape.states, samples, steps, count,
         hidden, reverse, int(start is not None),
     )  # fmt: skip
 
     def pointwise(first, number, rows):
         kernels.forward_steps(
-            *grid_of(rows, hidden), cell, tape.z, tape.states, tape.saved, diagonal, out, out_row, geometry.lengths, samples,
+            *grid_of(rows, hidden), cell, tape.z, tape.states, tape.saved, diagonal, out, out_row, layout.lengths, samples,
             hidden, z_count, count, len(cell.saved), first, number, reverse, rows, keep,
         )  # fmt: skip
 
@@ -317,7 +310,7 @@ def _step_by_step(call, layer, plan, flat, tape, geometry, start, stack, out, ou
         pointwise(steps - 1 if plan.reverse else 0, steps, samples)
         return
     for t in reversed(range(steps)) if plan.reverse else range(steps):
-        rows = int(geometry.host.active[t])
+        rows = int(layout.host.active[t])
         if rows == 0:
             continue
         before = tape.states.part((t + 1 if plan.reverse else t) * slot)
@@ -352,22 +345,22 @@ def _add_product(call, h, row, flat, block, z, width, rows, hidden):
 
 
 def _run_backward(
-    call, layer, plan, flat, tape, dy, dy_row, geometry, ends, ends_stride, dstart, stack, gradient, need_dx, dx
+    call, layer, plan, flat, tape, dy, dy_row, layout, ends, ends_stride, dstart, stack, gradient, need_dx, dx
 ):
     cell, hidden = layer.cell, layer.hidden_size
-    samples, rows = geometry.samples, geometry.rows
+    samples, rows = layout.samples, layout.rows
     ddiagonal = call.zeros(samples * len(cell.diagonal) * hidden)
     dy = None if dy is None else dy.values.part(plan.column)
-    arguments = call, layer, plan, flat, tape, dy, dy_row, geometry, ends, ends_stride, ddiagonal, dstart, stack
+    arguments = call, layer, plan, flat, tape, dy, dy_row, layout, ends, ends_stride, ddiagonal, dstart, stack
     held = _held(plan, hidden, call.dtype)
     if held:
         _all_steps_back(*arguments, held)
     else:
         _step_by_step_back(*arguments)
     dz, width = tape.z, len(cell.preactivations) * hidden
-    if not geometry.full:
-        moves.clear_rows(*grid_of(samples, width), geometry.lengths, dz, geometry.steps, samples, width)
-    _weight_gradients(call, layer, plan, tape, geometry, dz, ddiagonal, gradient)
+    if not layout.full:
+        moves.clear_rows(*grid_of(samples, width), layout.lengths, dz, layout.steps, samples, width)
+    _weight_gradients(call, layer, plan, tape, layout, dz, ddiagonal, gradient)
     if not need_dx:
         return dx
     add = dx is not None
@@ -382,37 +375,35 @@ def _run_backward(
 
 
 def _all_steps_back(
-    call, layer, plan, flat, tape, dy, dy_row, geometry, ends, ends_stride, ddiagonal, dstart, stack, held
+    call, layer, plan, flat, tape, dy, dy_row, layout, ends, ends_stride, ddiagonal, dstart, stack, held
 ):
     cell, hidden = layer.cell, layer.hidden_size
-    z_count, columns, samples = len(cell.preactivations), plan.recurrent.count * hidden, geometry.samples
+    z_count, columns, samples = len(cell.preactivations), plan.recurrent.count * hidden, layout.samples
     blocks, threads, together = _grid(plan, hidden, samples)
     wide = max(z_count * hidden, (z_count - 1) * hidden + held)
     kept.backward[held](
-        blocks, threads, cell, tape.z, flat.part(plan.recurrent.place), ends, ends_stride, geometry.order, geometry.lengths,
-        tape.states, tape.saved, flat.part(plan.diagonal), tape.mask, dy, dy_row, ddiagonal, dstart, stack, samples, geometry.steps,
+        blocks, threads, cell, tape.z, flat.part(plan.recurrent.place), ends, ends_stride, layout.order, layout.lengths,
+        tape.states, tape.saved, flat.part(plan.diagonal), tape.mask, dy, dy_row, ddiagonal, dstart, stack, samples, layout.steps,
         hidden, z_count, plan.recurrent.first, columns, len(cell.states), len(cell.saved), len(cell.diagonal), together,
         int(plan.reverse), int(ends is not None), int(tape.mask is not None), int(dy is not None),
         dynamic=together * (wide + columns + len(cell.states) * hidden),
     )  # fmt: skip
 
 
-def _step_by_step_back(
-    call, layer, plan, flat, tape, dy, dy_row, geometry, ends, ends_stride, ddiagonal, dstart, stack
-):
+def _step_by_step_back(call, layer, plan, flat, tape, dy, dy_row, layout, ends, ends_stride, ddiagonal, dstart, stack):
     cell, hidden = layer.cell, layer.hidden_size
-    steps, samples, z_count, count = geometry.steps, geometry.samples, len(cell.preactivations), len(cell.states)
+    steps, samples, z_count, count = layout.steps, layout.samples, len(cell.preactivations), len(cell.states)
     diagonal, reverse = flat.part(plan.diagonal), int(plan.reverse)
     width = z_count * hidden
     dstates = call.zeros(samples * count * hidden)
     both = blocks_for(samples * hidden), THREADS
     if ends is not None:
-        kernels.spread_ends(*both, ends, ends_stride, geometry.order, dstates, samples, count, hidden, 0)
+        kernels.spread_ends(*both, ends, ends_stride, layout.order, dstates, samples, count, hidden, 0)
 
     def pointwise(first, number, rows):
         kernels.backward_steps(
             *grid_of(rows, hidden), cell, tape.z, tape.states, tape.saved, diagonal, dy, dy_row, dstates, ddiagonal,
-            geometry.lengths, samples, hidden, z_count, count, len(cell.saved), len(cell.diagonal), first,
+            layout.lengths, samples, hidden, z_count, count, len(cell.saved), len(cell.diagonal), first,
             number, reverse, rows, int(dy is not None),
         )  # fmt: skip
 
@@ -421,7 +412,7 @@ def _step_by_step_back(
     else:
         scratch = call.empty(samples * hidden)
         for t in range(steps) if plan.reverse else reversed(range(steps)):
-            rows = int(geometry.host.active[t])
+            rows = int(layout.host.active[t])
             if rows == 0:
                 continue
             pointwise(t, 1, rows)
@@ -439,7 +430,7 @@ def _step_by_step_back(
             else:
                 _product_back(call, z, width, flat, plan.recurrent, scratch, hidden, rows, hidden, add=False)
                 kernels.add_masked(*grid_of(rows, hidden), scratch, tape.mask, dstates, count * hidden, rows, hidden)
-    kernels.spread_ends(*both, dstart, stack, geometry.order, dstates, samples, count, hidden, 1)
+    kernels.spread_ends(*both, dstart, stack, layout.order, dstates, samples, count, hidden, 1)
 
 
 def _product_back(call, z, width, flat, block, result, result_row, rows, hidden, *, add):
@@ -451,9 +442,9 @@ def _product_back(call, z, width, flat, block, result, result_row, rows, hidden,
         )  # fmt: skip
 
 
-def _weight_gradients(call, layer, plan, tape, geometry, dz, ddiagonal, gradient):
-    cell, hidden, rows, x = layer.cell, layer.hidden_size, geometry.rows, tape.x
-    z_count, samples = len(cell.preactivations), geometry.samples
+def _weight_gradients(call, layer, plan, tape, layout, dz, ddiagonal, gradient):
+    cell, hidden, rows, x = layer.cell, layer.hidden_size, layout.rows, tape.x
+    z_count, samples = len(cell.preactivations), layout.samples
     width = z_count * hidden
 
     def of_block(block, values, row, columns):

@@ -1,4 +1,4 @@
-"""Language models that write on a device: all streams in one launch, whose loop runs from token to token without the host."""
+"""Sampling from language models on a device: all streams in one launch, whose loop runs from token to token without the host."""
 
 import numpy as np
 
@@ -14,17 +14,17 @@ def pack(network) -> kernels.Packed:
     runs = layer.runs(network.signals[1])
     diagonal = [params.offsets[f"{name}.weight_{cell.diagonal[0]}{run.suffix}"] if cell.diagonal else 0 for run in runs]
     embedding = None
-    if hasattr(below, "features"):
+    if not network.signals[1].tokens:
         embedding = params.offsets[f"{below_name}.weight"], below.features
     return kernels.pack(
-        network.engine.weights(), [layer.places(params, f"{name}.", run) for run in runs], diagonal, len(cell.diagonal),
-        *layer._ranges(), layer.hidden_size,
+        network.device_params.flat, [layer.places(params, f"{name}.", run) for run in runs], diagonal, len(cell.diagonal),
+        *layer.ranges(), layer.hidden_size,
         (params.offsets[f"{dense_name}.weight"], params.offsets.get(f"{dense_name}.bias", -1)), dense.size, embedding,
     )  # fmt: skip
 
 
 class Streams:
-    """Streams of tokens that a language model writes; `numbarnn.language.Sampler` for many at once.
+    """Streams of tokens that are sampled from a language model; `numbarnn.backends.cpu.sampling.Streams`.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Streams:
     seeds : list of int
     """
 
-    def __init__(self, network, packed, primes, temperature, top_k, top_p, stop, never, seeds):
+    def __init__(self, network, packed, primes, temperature, top_k, top_p, stop, never, seeds, n_threads: int = 1):
         layer, classes = network.layers[1], network.layers[2].size
         self.cell, self.packed, self.primes = layer.cell, packed, primes
         self.options, self.stop, self.never = (temperature, top_k, top_p), stop, never

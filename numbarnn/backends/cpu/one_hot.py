@@ -1,0 +1,19 @@
+"""One-hot vectors, which are never made: the next layer gathers columns of its weights instead."""
+
+from numbarnn.backends.cpu.batch import Call, Rows
+from numbarnn.core.layout import Layout
+from numbarnn.core.signal import Signal
+
+
+def prepare(call: Call, layer, params, prefix: str, signal: Signal, old=None):
+    """Return None: there are no weights."""
+
+
+def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: int):
+    """Return the tokens as they are."""
+    return x, layout, (), None
+
+
+def backward(call: Call, layer, weights, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int):
+    """Do nothing: tokens have no gradient."""
+    return None, ()
