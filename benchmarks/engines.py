@@ -55,8 +55,9 @@ def numbarnn_case(n_threads, cell, inputs, hidden, samples, steps, backward):
         arena.reset()
         call = Call(model.dtype, n_threads, keep=True, arena=arena)
         rows, layout = to_rows(call, x, model.signals[0], None)
-        _, _, _, tape = model._forward(call, rows, layout, None)
-        model._backward(call, tape, Rows(dy, width), gradient, need_dx=True)
+        packed = model._weights(call)
+        _, _, _, tape = model._forward(call, packed, rows, layout, None)
+        model._backward(call, packed, tape, Rows(dy, width), gradient, need_dx=True)
         return gradient
 
     return step

@@ -43,7 +43,7 @@ class OnDevice:
         self.packed = sampling.pack(
             upload(params.flat), [layer.places(params, prefix, run) for run in runs],
             [params.offsets[f"{prefix}weight_{units[0]}{run.suffix}"] if units else 0 for run in runs], len(units),
-            *layer._ranges(), hidden, dense_at, classes, embedding,
+            *layer.ranges(), hidden, dense_at, classes, embedding,
         )  # fmt: skip
         self.streams = streams
         self.state = upload(np.zeros((streams, len(runs), len(self.cell.states), hidden), model.dtype))

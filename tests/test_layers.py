@@ -317,10 +317,9 @@ def test_rows_past_the_length_are_zero(layer, dtype, poisoned):
     poisoned()
     call = Call(model.dtype, training=True)
     rows, layout = to_rows(call, x, model.signals[0], RAGGED)
-    (name,) = model.names
-    packed = layer.pack(call, model.params, f"{name}.", model.signals[0], False)
+    ((passes, weights),) = model.host_passes(call)
     start = state[0] if state else None
-    out, layout, _, _ = layer.forward(call, packed, rows, layout, start, 0)
+    out, layout, _, _ = passes.forward(call, layer, weights, rows, layout, start, 0)
     by_step = out.values.reshape(6, 4, -1)[:, :, : out.size]
     padding = np.arange(6)[:, None] >= layout.lengths
     assert padding.any()

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.backends.cpu.batch import Rows, from_rows, to_rows
+from numbarnn import parallel
+from numbarnn.backends.cpu.batch import Call, Rows, from_rows, to_rows
 from numbarnn.cells import contract
 from numbarnn.checks import check_finite
 from numbarnn.core.layout import Layout
@@ -141,19 +142,24 @@ class Tape:
 
 def run(model: Network, x, state=None, lengths=None) -> Tape:
     """Run a batch through a model and return its tape. Parameters as in `numbarnn.Model.forward`."""
-    call = model._call(keep=True)
+    call = _call(model, keep=True)
     rows, layout = to_rows(call, x, model.signals[0], lengths)
     states = iter(model._states(state, layout.samples) or ())
-    packed, outputs, chains, begun = model._pack(call), [], [], layout
+    passes, outputs, chains, begun = model.host_passes(call), [], [], layout
     for number, layer in enumerate(model.layers):
         start = next(states, None) if layer.state_names else None
-        rows, after, _, kept = layer.forward(call, packed[number], rows, layout, start, number)
+        own, weights = passes[number]
+        rows, after, _, kept = own.forward(call, layer, weights, rows, layout, start, number)
         if isinstance(layer, Recurrent):
             chains += _chains(model, call, layer, number, kept, layout)
         layout = after
         values = None if rows.tokens else from_rows(call, rows, layout)
         outputs.append(values if values is None or model.signals[number + 1].sequence else values[:, 0])
     return Tape(model, outputs, chains, begun.unsort(begun.lengths), rows, layout, call)
+
+
+def _call(model, **options):
+    return Call(model.dtype, parallel.check_threads(model.n_threads), **options)
 
 
 def _chains(model, call, layer, number, tapes, layout):
@@ -207,7 +213,7 @@ def in_numbers(model: Network, x, lengths=None) -> tuple[Network, np.ndarray]:
         If it has no recurrent layer, or x holds NaN.
     """
     check_model(model)
-    _, layout = to_rows(model._call(), x, model.signals[0], lengths)
+    _, layout = to_rows(_call(model), x, model.signals[0], lengths)
     running = np.arange(layout.steps) < layout.unsort(layout.lengths)[:, None]
     first, layers, x = model.layers[0], model.layers, np.asarray(x)
     if model.signals[0].tokens:

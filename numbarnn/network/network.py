@@ -368,14 +368,18 @@ class Network:
         version = self.params.version
         known, plan = self._packed.get("step", (None, None))
         if known != version:
-            # Single steps run on the host, whatever the device of passes is.
-            call, host = Call(self.dtype, parallel.check_threads(self.n_threads)), backend("cpu")
-            weights = self._prepare(
-                call, self.params, passes=[(layer, passes_of(host, layer)) for layer in self.layers]
-            )
+            call = Call(self.dtype, parallel.check_threads(self.n_threads))
+            weights = [weights for _, weights in self.host_passes(call)]
             plan = make_plan(self.layers, self.signals, weights, self.dtype)
             self._packed["step"] = version, plan
         return plan
+
+    def host_passes(self, call) -> list:
+        """Return (passes, weights) of every layer for work on the host, whatever the device: single steps, diagnostics."""
+        host = backend("cpu")
+        passes = [(layer, passes_of(host, layer)) for layer in self.layers]
+        weights = self._prepare(call, self.params, passes=passes)
+        return [(own, packed) for (_, own), packed in zip(passes, weights, strict=True)]
 
     def _prepare(self, call, params, old=None, passes=None):
         old = old or [None] * len(self.layers)
