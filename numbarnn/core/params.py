@@ -52,6 +52,7 @@ class Params(Mapping):
             twice = sorted({name for name in names if names.count(name) > 1})
             raise ValueError(f"parameters of the same name: {', '.join(twice)}; give the layers different names")
         self._flat = np.zeros(sum(spec.size for spec in self.specs), dtype)
+        self.size = self._flat.size
         self._visible = self._flat.view()
         self._visible.flags.writeable = False
         self._newer = None

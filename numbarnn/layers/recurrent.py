@@ -199,7 +199,7 @@ class Recurrent(Layer):
                 row, first = cell.preactivations.index(plane), cell.gates.index(gate) * hidden
                 places[row, column] = params.offsets[f"{prefix}weight_{side}{run.suffix}"] + first * size
                 bias = f"{prefix}bias_{side}{run.suffix}"
-                if bias in params:
+                if bias in params.offsets:
                     places[row, 2 + column] = params.offsets[bias] + first
         return places
 
@@ -213,7 +213,7 @@ class Recurrent(Layer):
             for first, gate in enumerate(cell.gates):
                 for kind, columns in (("weight", size), ("bias", 1)):
                     name = f"{prefix}{kind}_{side}{run.suffix}"
-                    if gate not in preactivations.values() and name in params:
+                    if gate not in preactivations.values() and name in params.offsets:
                         found.append((params.offsets[name] + first * hidden * columns, hidden * columns))
         return found
 

@@ -256,7 +256,7 @@ class Network:
         """
         loss = make_loss(loss)
         backend = self.backend.batch
-        gradient = backend.new_vector(self.params.flat.size, self.dtype)
+        gradient = backend.new_vector(self.params.size, self.dtype)
         with backend.lent_arena() as arena:
             call = self._call(n_threads, keep=True, arena=arena)
             rows, layout = backend.to_rows(call, x, self.signals[0], lengths)
@@ -290,7 +290,7 @@ class Network:
         def pullback(doutputs, dstate=None) -> Gradients:
             doutputs = _check_doutputs(doutputs, outputs)
             dfinal = self._start(dstate, layout.samples)
-            gradient = backend.new_vector(self.params.flat.size, self.dtype)
+            gradient = backend.new_vector(self.params.size, self.dtype)
             with backend.lent_arena() as arena:  # not the tape's, which would grow with every pullback
                 own = replace(call, arena=arena)
                 shape = out_layout.samples, out_layout.steps, out.size
@@ -485,7 +485,7 @@ class Network:
         for name, layer, before, after in zip(self.names, self.layers, self.signals, self.signals[1:], strict=False):
             count = sum(spec.size for spec in layer.specs(before))
             rows.append((f"{name} ({type(layer).__name__})", str(after), f"{count:,}"))
-        rows.append(("total", f"input {self.signals[0]}", f"{self.params.flat.size:,}"))
+        rows.append(("total", f"input {self.signals[0]}", f"{self.params.size:,}"))
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
         lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
         rule = "-" * len(lines[0])

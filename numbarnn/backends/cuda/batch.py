@@ -130,7 +130,7 @@ class Parameters:
 
     def __init__(self, params):
         self._host, self.offsets = params, params.offsets
-        self._flat, self._version = empty(params.flat.size, params.dtype), None
+        self._flat, self._version = empty(params.flat.size, params.flat.dtype), None
         self._lock = threading.Lock()
 
     @property
