@@ -41,6 +41,8 @@ class Params(Mapping):
 
     Attributes
     ----------
+    size : int
+        Number of values.
     version : int
         Rises with every write.
     """

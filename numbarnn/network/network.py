@@ -66,6 +66,7 @@ class Network:
             specs += [ParamSpec(f"{name}.{spec.name}", spec.shape, spec.init) for spec in layer.specs(signal)]
         self.params = Params(specs, self.dtype)
         self.params.initialize(np.random.default_rng(self.seed))
+        self.recurrent_layers = [layer for layer in self.layers if layer.state_names]
         self._packed = {}
         self.device_params = self.backend.batch.parameters(self.params)
         self.loss: Loss | None = None
@@ -391,11 +392,6 @@ class Network:
         return values if self.signals[-1].sequence else values[:, 0]
 
     # States
-
-    @property
-    def recurrent_layers(self) -> list[Layer]:
-        """The layers with states, in order."""
-        return [layer for layer in self.layers if layer.state_names]
 
     def initial_state(self, samples: int) -> State:
         """Return zero states for a batch."""
