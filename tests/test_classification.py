@@ -130,9 +130,9 @@ def test_features_of_words():
     table = WordFeatures(suffix=1, min_count=2).learn(["aa", "ba", "c", "c"])
     assert table.known == ((0, "c"), (1, "a"), (1, "c"))
     assert table.encode(["aa", "c", "za", "zz"]).tolist() == [[-1, 1], [0, 2], [-1, 1], [-1, -1]]
-    with pytest.raises(ValueError, match="prefix must be an integer of at least 0, got -1"):
+    with pytest.raises(ValueError, match="prefix must be an integer >= 0, got -1"):
         WordFeatures(prefix=-1)
-    with pytest.raises(ValueError, match="no feature of the words comes 3 times"):
+    with pytest.raises(ValueError, match="no feature of the words occurs 3 times"):
         WordFeatures(min_count=3).learn(["a", "b"])
     # A new word is known by its ending.
     y = ["verb", "noun"] * 20

@@ -560,7 +560,7 @@ def test_alignments_that_do_not_exist():
         ShapeError, match=r"sample 1: 3 steps for 2 labels with 1 repeats|sample 1: 2 steps for 2 labels"
     ):
         diagnostics.alignment(net(GRU(3)), x, [[1], [1, 1]], [3, 2])
-    with pytest.raises(TokenError, match="labels holds label 3 in sample 0"):
+    with pytest.raises(TokenError, match="labels has label 3 in sample 0"):
         diagnostics.alignment(net(GRU(3)), x, [[3], []])
     with pytest.raises(TokenError, match="2 is the blank"):
         diagnostics.alignment(net(GRU(3)), x, [[2], []], blank=2)
@@ -568,7 +568,7 @@ def test_alignments_that_do_not_exist():
         diagnostics.alignment(net(GRU(3)), x, [[1], []], blank=0.0)
     with pytest.raises(ShapeError, match="one value a sample"):
         diagnostics.alignment(net(GRU(3, return_sequences=False)), x, [[1], [2]])
-    with pytest.raises(ShapeError, match="labels must have one label string for each of 2 samples"):
+    with pytest.raises(ShapeError, match="labels must have one label sequence for each of 2 samples"):
         diagnostics.alignment(net(GRU(3)), x, [[1]])
 
 
@@ -576,7 +576,7 @@ def test_alignments_that_do_not_exist():
 
 
 def test_label_strings_that_do_not_fit_are_named():
-    """Also where there are more samples than are looked at, and in every form in which label strings come."""
+    """Also where there are more samples than are looked at, and in every form of label sequences."""
     model, x = net(LSTM(4)), normal(6, 6, 4, 2)
     strings, lengths = [[1, 2], [1, 1, 2, 1], [], [2, 2, 2], [1], [2, 1, 2]], [4, 4, 4, 4, 4, 2]
     padded = np.array([row + [-1] * (4 - len(row)) for row in strings])

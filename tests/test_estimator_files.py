@@ -245,12 +245,12 @@ def test_damaged_files(tmp_path):
     (size,) = struct.unpack("<Q", whole[:8])
     for cut in (0, 7, 9, size // 2, size + 8, len(whole) - 1):
         path.write_bytes(whole[:cut])
-        with pytest.raises(ModelFileError, match="is no model file, or is cut off or damaged"):
+        with pytest.raises(ModelFileError, match="is not a model file, or is cut off or damaged"):
             numbarnn.load(path)
     flipped = bytearray(whole)
     flipped[-2] ^= 1
     path.write_bytes(flipped)
-    with pytest.raises(ModelFileError, match="the checksum of its segment_classifier does not fit"):
+    with pytest.raises(ModelFileError, match="the checksum of its segment_classifier does not match"):
         numbarnn.load(path)
     header = json.loads(whole[8 : 8 + size])
     header["__metadata__"]["numbarnn"] = header["__metadata__"]["numbarnn"][:-10]

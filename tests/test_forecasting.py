@@ -313,7 +313,7 @@ def test_missing_values():
     data.iloc[50:53, 1] = np.nan
     data.iloc[170, 0] = np.nan
     with pytest.raises(
-        ValueError, match=r"data misses 4 values, the first at row 50 \(2020-01-03 02:00:00\), column 'b'"
+        ValueError, match=r"data has 4 missing values, the first at row 50 \(2020-01-03 02:00:00\), column 'b'"
     ):
         fitted(data)
     dropped, filled = fitted(data, missing="drop"), fitted(data, missing="ffill")
@@ -345,12 +345,12 @@ def test_refused():
     data = table()
     cases = [
         (lambda: Forecaster(6).predict(), NotFittedError, "this Forecaster is not fitted yet"),
-        (lambda: fitted(data, "c"), KeyError, "target 'c' is no column of data; it has 'a', 'b'"),
+        (lambda: fitted(data, "c"), KeyError, "target 'c' is not a column of data, which has 'a', 'b'"),
         (lambda: fitted(data, []), ValueError, "at least one column"),
-        (lambda: fitted(data.assign(c="x")), TypeError, "column 'c' of data must hold numbers"),
+        (lambda: fitted(data.assign(c="x")), TypeError, "column 'c' of data must be numeric"),
         (lambda: fitted(data.drop(data.index[9])), ValueError, "row 9 of data, .* comes 0 days 02:00:00 after"),
         (lambda: fitted(data, delay=0), ValueError, "delay must be an integer of at least 1, got 0"),
-        (lambda: fitted(data, lookback=0), ValueError, "lookback must be an integer of at least 1, got 0"),
+        (lambda: fitted(data, lookback=0), ValueError, "lookback must be an integer >= 1, got 0"),
         (lambda: fitted(data, difference=0), ValueError, "difference must be a positive integer or None, got 0"),
         (lambda: fitted(data, difference=1, relative=1), ValueError, "give difference or relative, not both"),
         (lambda: fitted(data, relative=7), ValueError, r"relative must be at most lookback \(6\), got 7"),
@@ -365,7 +365,7 @@ def test_refused():
         (lambda: fitted(data, split=(0.98, 0.01, 0.01)), ValueError, "no window fits into rows 196 to 197"),
         (lambda: fitted(data.reset_index(drop=True), split=["2020", "2021"]), ValueError, "dates need data with a Datet"),
         (lambda: fitted(data.set_axis([f"t{i}" for i in range(200)])), TypeError, "the index must be a DatetimeIndex, a P"),
-        (lambda: fitted(data.set_axis([*range(199), 500])), ValueError, "goes on by 1 and then, at row 199, by 302"),
+        (lambda: fitted(data.set_axis([*range(199), 500])), ValueError, "rises by 1 and then, at row 199, by 302"),
         (lambda: fitted(data).predict(data[["a"]]), ValueError, r"data lacks columns \['b'\]"),
         (lambda: fitted(data).backtest(part="tests"), ValueError, "part must be one of train, validation, test"),
     ]  # fmt: skip
@@ -479,10 +479,10 @@ def test_command_without_a_file(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("fit", "use", "message"),
     [
-        (HOURS, pd.date_range("2020", periods=200, freq="2h"), "must go on at the frequency 'h'.*row 1,"),
+        (HOURS, pd.date_range("2020", periods=200, freq="2h"), "must continue at the frequency 'h'.*row 1,"),
         (HOURS, pd.RangeIndex(200), "must have an index of times"),
         (pd.RangeIndex(200), HOURS, "must have an index of numbers"),
-        (pd.RangeIndex(0, 2000, 10), pd.RangeIndex(200), "must go on by 10"),
+        (pd.RangeIndex(0, 2000, 10), pd.RangeIndex(200), "must continue by 10"),
         (pd.RangeIndex(200), np.r_[0:100, 150:250], "row 100, 150, does not"),
         (pd.RangeIndex(200), np.arange(200.0), "must have an index of numbers"),
         (pd.period_range("2020-01", periods=200, freq="M"), pd.period_range("2020-01", periods=200, freq="D"), "frequency 'M'"),
@@ -552,7 +552,7 @@ def test_a_zone_without_a_name_is_refused():
     ("fit", "use", "message"),
     [
         (BERLIN, BERLIN.tz_localize(None), "{name} has times without a zone .* in the zone Europe/Berlin; .*{name}.tz_localize"),
-        (HOURS, HOURS.tz_localize("UTC"), r"{name} has times in the zone UTC, the data of fit .* without .*tz_localize\(None\)"),
+        (HOURS, HOURS.tz_localize("UTC"), r"{name} has times in the zone UTC, the data passed .* without .*tz_localize\(None\)"),
     ],
     ids=["naive", "aware"],
 )  # fmt: skip

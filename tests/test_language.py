@@ -151,7 +151,7 @@ def test_bytes_are_any_file():
     assert vocabulary.encode(whole).tolist() == list(range(256))
     assert vocabulary.decode(vocabulary.encode(NAIVE)) == NAIVE
     assert vocabulary.decode(vocabulary.encode(b"a\xff\xe2\x82")) == "a\ufffd\ufffd"
-    with pytest.raises(TypeError, match="string or bytes, got list"):
+    with pytest.raises(TypeError, match="str or bytes, got list"):
         vocabulary.encode([1, 2])
 
 

@@ -1,4 +1,4 @@
-"""The gated recurrent unit of the paper, with the reset gate before the recurrent product: a cell of two phases."""
+"""The gated recurrent unit of the paper: the reset gate before the recurrent product, so a cell with a second recurrent product."""
 
 from typing import NamedTuple
 

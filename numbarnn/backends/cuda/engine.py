@@ -60,7 +60,7 @@ class Engine:
 
     def changed(self) -> None:
         """Note that the device's parameters are newer than the host's, which are copied when somebody looks."""
-        self.params.newer_elsewhere(self.flat.get)
+        self.params.mark_stale(self.flat.get)
         self.version = self.params.version
 
     # Batches

@@ -182,7 +182,7 @@ class There:
             optim.judge(self.status_after, self.log_after, slot, loss, squares, 0.0)
         flat = engine.weights()
         old = call.empty(self.size).copy(flat)
-        update, numbers = run.optimizer.kernel, run.optimizer.numbers(run.step + 1, run.learning_rate)
+        update, numbers = run.optimizer.kernel, run.optimizer.coefficients(run.step + 1, run.learning_rate)
         getattr(optim, update)(flat, gradient, *self._arrays, *numbers, self.size, self.status)
         squares = optim.sum_of_squares(call.arena, flat, self.size)
         optim.undo(flat, old, self.size, squares, self.status, self.log, slot)
