@@ -9,7 +9,7 @@ import pytest
 from processes import PACKAGE
 
 import numbarnn
-from numbarnn.cli import main
+from numbarnn.cli.main import main
 
 TEXT = "the cat sat on the mat. the dog sat on the log.\n" * 20
 
@@ -98,7 +98,7 @@ def test_words(tmp_path, capsys):
     assert (lm.unit, len(lm.vocabulary), lm.min_count, lm.embedding_size) == ("word", 10, 2, 5)
     assert main(["info", model]) == 0
     shown = capsys.readouterr().out
-    assert re.match(r"word model \(rnn\), 10 words with the unknown ones, first ' (sat|on|the)'", shown)
+    assert re.match(r"word model \(rnn\), 10 words including the unknown ones, first ' (sat|on|the)'", shown)
     assert "embedding (Embedding)" in shown
     assert main(["sample", model, "-n", "6", "--prime", "the cat", "--unknown", "<unk>", "--seed", "1"]) == 0
     shown = capsys.readouterr().out
@@ -164,19 +164,19 @@ def test_help(arguments, capsys):
         (["train", "text.txt", "--seed", "-3"], "seed must be"),
         (["train", "text.txt", "--validation", "2"], "validation must be"),
         (["sample", "missing.safetensors"], "no model file"),
-        (["sample", "text.txt"], "no model file, or is cut off"),
+        (["sample", "text.txt"], "not a model file, or is cut off"),
         (["sample", "MODEL", "--prime", "Ω"], "outside the model's vocabulary"),
         (["sample", "MODEL", "--temperature", "-1"], "temperature must be"),
-        (["score", "MODEL", "strange.txt"], "outside the model's vocabulary"),
+        (["score", "MODEL", "unknown.txt"], "outside the model's vocabulary"),
         (["score", "plain", "text.txt"], "not a language model"),
-        (["info", "text.txt"], "no model file, or is cut off"),
+        (["info", "text.txt"], "not a model file, or is cut off"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_mistakes(model, folder, capsys, arguments, message):
     (folder / "empty.txt").write_text("")
     (folder / "latin.txt").write_bytes("für".encode("latin-1"))
-    (folder / "strange.txt").write_text("Ωmega", encoding="utf-8")
+    (folder / "unknown.txt").write_text("Ωmega", encoding="utf-8")
     numbarnn.Model([numbarnn.GRU(3)], input_size=2).save("plain")
     assert main([model if a == "MODEL" else a for a in arguments]) == 1
     shown = capsys.readouterr()
@@ -214,7 +214,7 @@ def test_a_reader_that_closes_the_pipe(model):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
-def test_ctrl_c_in_training_saves_what_was_learnt(folder):
+def test_ctrl_c_in_training_saves_what_was_learned(folder):
     import signal
 
     process = run("train", "text.txt", "--epochs", "100000", "--hidden-size", "8", "--num-layers", "1", cwd=folder)

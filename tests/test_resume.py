@@ -16,7 +16,7 @@ from conftest import assert_same_bits
 from processes import run_python
 
 from numbarnn import LSTM, RNN, CharLM, Dense, Model, OneHot, Trainer, io
-from numbarnn.cli import main
+from numbarnn.cli.main import main
 from numbarnn.data import Batch, TokenStream
 from numbarnn.errors import CheckpointError, ModelFileError
 from numbarnn.losses import SoftmaxCrossEntropy

@@ -89,8 +89,8 @@ class Clock:
             return index
         if self.zone is None and index.tz is not None:
             raise ValueError(
-                f"{name} has times in the zone {index.tz}, the data passed to fit had times without a zone (naive); convert them to "
-                f"that zone and drop it: {name}.tz_convert(ZONE).tz_localize(None)"
+                f"{name} has times in the zone {index.tz}, the data passed to fit had times without a zone (naive); convert them "
+                f"to that zone and drop it: {name}.tz_convert(ZONE).tz_localize(None)"
             )
         if self.zone is not None and index.tz is None:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""One run of a language model's sampling kernel: what it reads, packed, and the state it carries."""
+"""Samplers: packed weights and carried state of a language model's sampling kernels."""
 
 import math
 
@@ -15,18 +15,18 @@ from numbarnn.model import Model
 
 
 def packed_weights(model: Model) -> tuple[np.ndarray, np.ndarray]:
-    """Return all weights of a language model in one array, and where each begins, as `sampling.generate` reads them."""
+    """Return all weights of a language model in one array, and their offsets, as `sampling.generate` reads them."""
     below, recurrent, dense = model._weights(Call(model.dtype, 1))
-    parts, places, at = [], [], 0
+    parts, offsets, at = [], [], 0
     for run in recurrent:
         first = run.token_rows if run.token_rows.size else run.bias
         group = [run.forward, first.reshape(-1), run.diagonal.reshape(-1)]
-        places.append([at, at + group[0].size, at + group[0].size + group[1].size])
+        offsets.append([at, at + group[0].size, at + group[0].size + group[1].size])
         parts += group
         at += sum(part.size for part in group)
     parts += [dense.forward, dense.bias]
     end = at + dense.forward.size + dense.bias.size
-    places.append([at, at + dense.forward.size, end])
+    offsets.append([at, at + dense.forward.size, end])
     if below is not None:
         flat, first = below
         embedding = flat[first : first + model.layers[0].size * model.layers[0].features]
@@ -34,26 +34,26 @@ def packed_weights(model: Model) -> tuple[np.ndarray, np.ndarray]:
         end += embedding.size
     weights = zeros((end,), model.dtype)
     np.concatenate(parts, out=weights)
-    return weights, np.array(places, np.int64)
+    return weights, np.array(offsets, np.int64)
 
 
 class Sampler:
-    """The arrays of one run of the sampling kernel, which can be taken from piece by piece.
+    """One run of the sampling kernel on the CPU, from which tokens are taken piece by piece.
 
     Parameters
     ----------
     model : Model
         `OneHot` or `Embedding`, recurrent layers in one direction, `Dense`.
-    weights, places : arrays
+    weights, offsets : arrays
         Of `packed_weights`.
     prime : (n,) int32
-        Tokens that come before; none: the first token is drawn from all with equal probability.
+        Tokens that precede the sample; none: the first token is drawn uniformly.
     temperature, top_k, top_p
         As in `LanguageModel.sample`.
     stop : (n,) int32
-        Tokens whose coming ends a piece; none: nothing does.
-    never : (n,) int32
-        Tokens that are not written.
+        Sequence of tokens that ends the sample; empty: none.
+    excluded : (n,) int32
+        Tokens of probability zero.
     seed : int
 
     Raises
@@ -62,29 +62,29 @@ class Sampler:
         If an option is out of its range.
     """
 
-    def __init__(self, model, weights, places, prime, temperature, top_k, top_p, stop, never, seed):
+    def __init__(self, model, weights, offsets, prime, temperature, top_k, top_p, stop, excluded, seed):
         self.options = check_options(model, temperature, top_k, top_p)
         self.seed = check_seed(seed)
         self.layer, dtype, classes = model.layers[1], model.dtype, model.layers[2].size
         width = padded(self.layer.hidden_size, dtype)
         self.table = Call(dtype, 1).table
         self.features = getattr(model.layers[0], "features", 0)
-        self.weights, self.places, self.classes = weights, places, classes
+        self.weights, self.offsets, self.classes = weights, offsets, classes
         self.state = zeros((self.layer.num_layers, len(self.layer.cell.states), width), dtype)
         self.preactivations = zeros((len(self.layer.cell.preactivations), width), dtype)
         self.logits = zeros((padded(classes, dtype),), dtype)
         self.likely = np.zeros(classes, np.int64)
-        self.stop, self.never, self.prime = stop, never, prime
-        self.first = None if prime.size else first_token(classes, never, self.seed)
+        self.stop, self.excluded, self.prime = stop, excluded, prime
+        self.first = None if prime.size else first_token(classes, excluded, self.seed)
         self.position = 0
 
     def take(self, count: int) -> np.ndarray:
-        """Return the next tokens, fewer if `stop` comes among them."""
+        """Return the next tokens, fewer if `stop` is among them."""
         out = np.zeros(count, np.int32)
         prime, self.prime = self.prime, self.prime[:0]
-        written = 0
+        generated = 0
         if self.first is not None and count > 0:
-            out[0], self.first, written = self.first, None, 1
+            out[0], self.first, generated = self.first, None, 1
             prime = out[:1].copy()
             if self.stop.size == 1 and out[0] == self.stop[0]:
                 return out[:1]
@@ -92,21 +92,21 @@ class Sampler:
         x_range, h_range = self.layer._ranges()
         hidden, cell = self.layer.hidden_size, self.layer.cell
         kernel = kernel_for(sampling.generate, cell)
-        filled = []
+        results = []
 
         def job():
-            filled.append(
+            results.append(
                 kernel(
                     cell, self.table, x_range, h_range, self.features, hidden, hidden if cell.from_hidden else 0,
-                    self.weights, self.places, self.classes, self.state, self.preactivations, self.logits, self.likely, prime, out,
-                    written, temperature, top_k, top_p, self.seed, self.position, self.stop, self.never,
+                    self.weights, self.offsets, self.classes, self.state, self.preactivations, self.logits, self.likely, prime, out,
+                    generated, temperature, top_k, top_p, self.seed, self.position, self.stop, self.excluded,
                 )
             )  # fmt: skip
 
-        parallel.run([job])  # as a layer's pass, whose arithmetic this is
-        (written,) = filled
-        self.position += written
-        return out[:written]
+        parallel.run([job])  # in the arithmetic mode of a layer's pass
+        (generated,) = results
+        self.position += generated
+        return out[:generated]
 
 
 class DeviceSampler:
@@ -117,25 +117,25 @@ class DeviceSampler:
     model : Model
     packed
         Of `numbarnn.backends.cuda.sampling.pack`.
-    prime, temperature, top_k, top_p, stop, never
-        As of `Sampler`.
+    prime, temperature, top_k, top_p, stop, excluded
+        As in `Sampler`.
     seeds : list of int
-        One a stream.
+        One for each stream.
     """
 
-    def __init__(self, model, packed, prime, temperature, top_k, top_p, stop, never, seeds):
+    def __init__(self, model, packed, prime, temperature, top_k, top_p, stop, excluded, seeds):
         from numbarnn.backends.cuda.sampling import Streams
 
         options = check_options(model, temperature, top_k, top_p)
         seeds = [check_seed(seed) for seed in seeds]
         self.stop, self.first, primes = stop, None, [prime] * len(seeds)
         if not prime.size:
-            self.first = np.array([first_token(model.layers[2].size, never, seed) for seed in seeds], np.int32)
+            self.first = np.array([first_token(model.layers[2].size, excluded, seed) for seed in seeds], np.int32)
             primes = [token.reshape(1) for token in self.first]
-        self.streams = Streams(model, packed, primes, *options, stop, never, seeds)
+        self.streams = Streams(model, packed, primes, *options, stop, excluded, seeds)
 
     def take_all(self, count: int) -> list[np.ndarray]:
-        """Return the next tokens of each stream, fewer where `stop` came among them."""
+        """Return the next tokens of each stream, fewer where `stop` is among them."""
         if count == 0:
             return [np.zeros(0, np.int32) for _ in self.streams.seeds]
         first, self.first = self.first, None
@@ -159,19 +159,19 @@ def check_options(model, temperature, top_k, top_p) -> tuple[float, int, float]:
         raise ValueError(f"top_k must be a positive integer, got {top_k!r}")
     if has_inner(model.layers[1].cell):
         raise ValueError(
-            f"sampling does not know cells of two phases, and {type(model.layers[1].cell).__name__} is one"
+            f"sampling does not support cells with a second recurrent product, such as {type(model.layers[1].cell).__name__}"
         )
     return float(temperature), min(int(top_k or 0), model.layers[2].size), float(top_p or 1.0)
 
 
-def first_token(classes, never, seed):
-    """Return a token drawn from all that are allowed: there is nothing to predict it from, so all are as likely."""
-    allowed = np.setdiff1d(np.arange(classes), never)
+def first_token(classes, excluded, seed):
+    """Return a token drawn uniformly from all that are allowed, since there is nothing to predict it from."""
+    allowed = np.setdiff1d(np.arange(classes), excluded)
     return allowed[np.random.default_rng(seed).integers(len(allowed))]
 
 
 def check_count(name: str, value) -> int:
-    """Return a number of things as an int; raise ValueError unless it is one."""
+    """Return a count as an int; raise ValueError unless it is an integer >= 0."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise ValueError(f"{name} must be a whole number >= 0, got {value!r}")
+        raise ValueError(f"{name} must be an integer >= 0, got {value!r}")
     return int(value)
