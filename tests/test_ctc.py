@@ -312,7 +312,7 @@ def test_forms_of_targets():
 
 
 @given(st.lists(st.lists(st.integers(0, 2), max_size=4), min_size=1, max_size=6), st.randoms())
-def test_label_strings(strings, random):
+def test_label_sequences(strings, random):
     labels = as_labels(strings)
     assert labels.repeats.tolist() == [sum(a == b for a, b in itertools.pairwise(s)) for s in strings]
     assert [row.tolist() for row in labels.rows()] == strings

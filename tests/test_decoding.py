@@ -35,7 +35,7 @@ def test_best_path():
 def test_wide_beam_is_exhaustive(seed, steps, classes, blank):
     blank = min(blank, classes - 1)
     logits = normal(seed, 1, steps, classes)
-    every = naive.label_strings(logits[0], blank)
+    every = naive.label_sequences(logits[0], blank)
     (found,) = beam_search(logits, beam_width=len(every), n_best=len(every), blank=blank, n_threads=1)
     assert len(found) == len(every)
     assert {hypothesis.labels for hypothesis in found} == set(every)
@@ -50,7 +50,7 @@ def test_narrow_beam():
     hits = 0
     for seed in range(40):
         logits = normal(seed, 1, 6, 3)
-        every = naive.label_strings(logits[0])
+        every = naive.label_sequences(logits[0])
         (found,) = beam_search(logits, beam_width=4, n_best=4, n_threads=1)
         assert len({hypothesis.labels for hypothesis in found}) == 4
         for hypothesis in found:
@@ -90,7 +90,7 @@ def test_strings_of_probability_zero_are_not_given():
 @given(st.integers(0, 200), st.lists(st.integers(1, 2), max_size=3))
 def test_alignment_and_occupancy(seed, string):
     logits = normal(seed, 1, 6, 3)
-    _, paths = naive.label_strings(logits[0])[tuple(string)]
+    _, paths = naive.label_sequences(logits[0])[tuple(string)]
     (found,) = align(logits, [string])
     best, probability = max(paths, key=lambda path: path[1])
     assert found.path.tolist() == list(best)

@@ -512,7 +512,7 @@ def test_an_alignment_is_the_share_of_all_paths():
     logits, _ = model.forward(x, lengths=lengths)
     found = diagnostics.alignment(model, x, strings, lengths)
     for n, (own, string, length) in enumerate(zip(found, strings, lengths, strict=True)):
-        whole, paths = naive.label_strings(logits[n, :length])[tuple(string)]
+        whole, paths = naive.label_sequences(logits[n, :length])[tuple(string)]
         assert_close(own.log_probability, np.log(whole), 1e-12)
         best, probability = max(paths, key=lambda item: item[1])
         assert tuple(own.best.path) == best
@@ -575,7 +575,7 @@ def test_alignments_that_do_not_exist():
 # Verdicts
 
 
-def test_label_strings_that_do_not_fit_are_named():
+def test_label_sequences_that_do_not_fit_are_named():
     """Also where there are more samples than are looked at, and in every form of label sequences."""
     model, x = net(LSTM(4)), normal(6, 6, 4, 2)
     strings, lengths = [[1, 2], [1, 1, 2, 1], [], [2, 2, 2], [1], [2, 1, 2]], [4, 4, 4, 4, 4, 2]
