@@ -140,7 +140,7 @@ def runs(recordings, sequences, seed):
 
 
 def varied(recordings, sequences, copies, seed):
-    """Return copies of recordings, slower or faster, of another colour and in noise, so that a small training set is not memorised."""
+    """Return copies of recordings, slower or faster, of another colour and in noise, so that a small set is not memorised."""
     generator, more = np.random.default_rng(seed), []
     for part in recordings * copies:
         count = int(len(part) * generator.uniform(0.85, 1.15))
