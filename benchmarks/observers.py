@@ -56,7 +56,7 @@ def trainer_and_batch(name):
 
 
 def rate(trainer, batch, seconds):
-    """Return training steps a second of processor time."""
+    """Return training steps per second of processor time."""
     done, started = 0, time.process_time()
     while (passed := time.process_time() - started) < seconds:
         for _ in range(8):

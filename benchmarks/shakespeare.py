@@ -153,7 +153,7 @@ def compare(path, peers, say, epochs=3, n_threads=2):
             found[name]["seconds"] += seconds
             found[name]["nats"] = nats
             found[name]["curve"].append(nats)
-            say(f"epoch {epoch + 1}: {name} {seconds:.1f} s, {nats:.4f} nats a character on the held-out end")
+            say(f"epoch {epoch + 1}: {name} {seconds:.1f} s, {nats:.4f} nats per character on the held-out end")
     for process in engines.values():
         process.stdin.close()
         process.wait()
@@ -173,7 +173,7 @@ def main():
     options = parser.parse_args()
     if options.minutes:
         result = train_longer(options.file, 60 * options.minutes, options.threads, lambda line: print(line, flush=True))
-        print(f"{result['nats']:.4f} nats a character on the last 10 % after {result['seconds']:.0f} s")
+        print(f"{result['nats']:.4f} nats per character on the last 10 % after {result['seconds']:.0f} s")
         return
     if not options.worker:
         from compare import PEERS

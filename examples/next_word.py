@@ -48,7 +48,7 @@ def main():
     score = model.score(held_out)
     print(f"\nThe last tenth, {score.tokens:,} words of which {score.unknown_share:.1%} are unknown to the model:")
     print(f"  perplexity {score.perplexity:.1f} (from the words' frequencies alone: {math.exp(alone):.1f})")
-    print(f"  {score.nats:.3f} nats a word, {score.nats_per_character:.3f} nats a character")
+    print(f"  {score.nats:.3f} nats per word, {score.nats_per_character:.3f} nats per character")
 
     words = numbarnn.data.split_words(held_out)
     print("\nWhat comes next?")

@@ -5,7 +5,7 @@ threading layer that could abort (workqueue under concurrent callers) or die in 
 worker through a lock and waiting for it takes 25 us (a ThreadPoolExecutor: 130 us); `shares` therefore gives small
 work one thread.
 
-* Several Python threads may call: whoever finds the pool taken runs its shares alone, one after the other. Results do not
+* Several Python threads may call: whoever finds the pool taken runs its shares alone, in sequence. Results do not
   depend on the number of threads, so this shows in time only.
 * A forked child starts with an empty pool. A fork waits until no other thread is compiling: the child would inherit
   the compiler's lock without the thread that opens it, and hang where it first needs a kernel.

@@ -38,7 +38,7 @@ def test_train_writes_a_model(folder, capsys):
     )
     assert main(arguments) == 0
     shown = capsys.readouterr()
-    assert re.search(r"saved text.safetensors; loss \d\.\d{4}, held out \d\.\d{4} nats a character", shown.out)
+    assert re.search(r"saved text.safetensors; loss \d\.\d{4}, held out \d\.\d{4} nats per character", shown.out)
     assert "epoch 2/2" in shown.err
     assert numbarnn.load("text.safetensors").cell == "gru"
     assert main([*arguments[:2], "--resume-from", "text.safetensors", "--epochs", "1", "--quiet"]) == 0
@@ -59,7 +59,7 @@ def test_score(model, folder, capsys):
     assert main(["score", model, "text.txt"]) == 0
     shown = capsys.readouterr().out
     found = re.fullmatch(
-        r"(\d\.\d+) nats a character, (\d\.\d+) bits, perplexity \d+\.\d+, over (\d+) characters\n", shown
+        r"(\d\.\d+) nats per character, (\d\.\d+) bits, perplexity \d+\.\d+, over (\d+) characters\n", shown
     )
     score = numbarnn.load(model).score(TEXT)
     assert (float(found[1]), float(found[2])) == pytest.approx((score.nats, score.bits), abs=1e-4)
@@ -93,7 +93,7 @@ def train(path, text, *arguments):
 
 def test_words(tmp_path, capsys):
     model = train(tmp_path, TEXT.encode(), *"--unit word --max-vocabulary 8 --min-count 2 --embedding-size 5".split())
-    assert re.search(r"held out \d\.\d+ nats a word\n", capsys.readouterr().out)
+    assert re.search(r"held out \d\.\d+ nats per word\n", capsys.readouterr().out)
     lm = numbarnn.load(model)
     assert (lm.unit, len(lm.vocabulary), lm.min_count, lm.embedding_size) == ("word", 10, 2, 5)
     assert main(["info", model]) == 0
@@ -108,8 +108,8 @@ def test_words(tmp_path, capsys):
     assert "<unk>" in capsys.readouterr().out
     assert main(["score", model, str(tmp_path / "text.txt")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"\d\.\d+ nats a word, \d\.\d+ bits, perplexity \d+\.\d+, over 299 words", lines[0])
-    assert re.fullmatch(r"0\.\d+ nats a character, 0?\.?\d*\.?\d+ bits", lines[1])
+    assert re.fullmatch(r"\d\.\d+ nats per word, \d\.\d+ bits, perplexity \d+\.\d+, over 299 words", lines[0])
+    assert re.fullmatch(r"0\.\d+ nats per character, 0?\.?\d*\.?\d+ bits", lines[1])
     assert re.fullmatch(r"\d+\.\d\d% of the words are unknown to the model", lines[2])
     assert main(["sample", model, "--prime", "zebra"]) == 1
     assert "1 word outside the model's vocabulary of 10: 'zebra'" in capsys.readouterr().err
@@ -118,7 +118,7 @@ def test_words(tmp_path, capsys):
 def test_bytes(tmp_path, capsys):
     latin = "für die Käse\n".encode("latin-1") * 40
     model = train(tmp_path, latin, "--unit", "byte")  # not UTF-8, and nobody minds
-    assert "nats a byte" in capsys.readouterr().out
+    assert "nats per byte" in capsys.readouterr().out
     assert main(["score", model, str(tmp_path / "text.txt")]) == 0
     assert f"over {len(latin) - 1} bytes\n" in capsys.readouterr().out
     assert main(["info", model]) == 0

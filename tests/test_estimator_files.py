@@ -200,7 +200,7 @@ ABOUT = {
     "history": (lambda d: d.update(history=[]), "cannot be understood: TypeError"),
     "no model": (lambda d: d.pop("model"), "cannot be understood: KeyError"),
     "model no model": (lambda d: d["model"].update(layers=[{"type": "Exec"}]), "has a layer 'Exec'"),
-    "model of another size": (lambda d: d["model"].update(input_size=3), "do not fit"),
+    "model of another size": (lambda d: d["model"].update(input_size=3), "do not match"),
 }  # fmt: skip
 
 

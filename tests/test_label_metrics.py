@@ -133,8 +133,8 @@ def test_labels_of_any_kind():
             "truth is a masked array with 1 masked value; fill",
         ),
         ([1, 2], np.ma.masked_equal([1, 2], 2), None, TypeError, "predicted is a masked array with 1 masked value"),
-        ([None], [1], None, ValueError, "no true label that counts"),
-        ([], [], None, ValueError, "no true label that counts"),
+        ([None], [1], None, ValueError, "no true labels besides"),
+        ([], [], None, ValueError, "no true labels besides"),
     ],
 )
 def test_refused(truth, predicted, weight, error, message):

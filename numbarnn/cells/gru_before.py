@@ -14,7 +14,7 @@ class ResetBeforeGRU(NamedTuple):
         n    = tanh(W x_t + b + R (r h_{t-1}) + b')             candidate
         h_t  = (1 - z) n + z h_{t-1}
 
-    The paper writes no biases.
+    The paper has no biases.
 
     Parameters
     ----------

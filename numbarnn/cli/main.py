@@ -169,7 +169,7 @@ def _parser():
     score = commands.add_parser(
         "score",
         help="evaluate how well a model predicts a text",
-        description="Print how well a saved language model predicts a text file, in nats and bits a character, byte or word.",
+        description="Print how well a saved language model predicts a text file, in nats and bits per character, byte or word.",
     )
     score.add_argument("model", type=pathlib.Path, metavar="MODEL")
     score.add_argument("file", type=pathlib.Path, metavar="FILE")
@@ -299,7 +299,7 @@ def _train(options):
         if last
         else ""
     )
-    print(f"saved {output}{loss} nats a {lm.unit}" if last else f"saved {output}")
+    print(f"saved {output}{loss} nats per {lm.unit}" if last else f"saved {output}")
     return 130 if lm.history.stopped == "interrupted" else 0
 
 
@@ -322,11 +322,11 @@ def _score(options):
     lm = _load(options.model)
     score = lm.score(_read(options.file, options.encoding, lm.unit), unknown=options.unknown)
     print(
-        f"{score.nats:.4f} nats a {lm.unit}, {score.bits:.4f} bits, perplexity {score.perplexity:.3f}, "
+        f"{score.nats:.4f} nats per {lm.unit}, {score.bits:.4f} bits, perplexity {score.perplexity:.3f}, "
         f"over {score.tokens:,} {lm.vocabulary.units}"
     )
     if lm.unit != "character":
-        print(f"{score.nats_per_character:.4f} nats a character, {score.bits_per_character:.4f} bits")
+        print(f"{score.nats_per_character:.4f} nats per character, {score.bits_per_character:.4f} bits")
     if lm.unit == "word":
         print(f"{score.unknown_share:.2%} of the words are unknown to the model")
 

@@ -32,7 +32,7 @@ class Labels(NamedTuple):
 
     @property
     def repeats(self) -> np.ndarray:
-        """How many labels of each sequence equal the one before them, (samples,)."""
+        """Number of labels of each sequence that equal the one before them, (samples,)."""
         starts = self.starts
         same = np.zeros(len(self.flat) + 1, np.int64)
         same[2:] = self.flat[1:] == self.flat[:-1]
@@ -55,7 +55,7 @@ class Labels(NamedTuple):
         return array
 
     def rows(self) -> list[np.ndarray]:
-        """Return one array a sample."""
+        """Return one array for each sample."""
         return np.split(self.flat, np.cumsum(self.counts)[:-1]) if len(self.counts) else []
 
 
@@ -66,7 +66,7 @@ def as_labels(target, samples: int | None = None, name: str = "target") -> Label
     ----------
     target : array, list or tuple
         * an integer array (samples, longest), each row padded with negative values;
-        * a list of sequences of integers, one a sample, of any lengths;
+        * a list of sequences of integers, one for each sample, of any lengths;
         * a tuple (labels, lengths): labels (samples, longest), padded with anything, or (sum of lengths,),
           the sequences concatenated, and lengths (samples,).
     samples : int, optional

@@ -11,7 +11,7 @@ from numbarnn.errors import ShapeError
 class Ragged:
     """Concatenated samples of different lengths.
 
-    A sequence of arrays, one a sample, which are views.
+    A sequence of arrays, one for each sample, which are views.
 
     Parameters
     ----------

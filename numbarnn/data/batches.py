@@ -1,6 +1,6 @@
 """Sources of batches: anything with a method ``batches(generator)`` that yields one epoch of `Batch`.
 
-A source may also have ``__len__`` (batches an epoch) and ``items`` (samples or tokens an epoch) for the progress bar,
+A source may also have ``__len__`` (batches per epoch) and ``items`` (samples or tokens per epoch) for the progress bar,
 ``unit`` (their name; of tokens one of `TOKEN_UNITS`), ``check()``, which raises where its data cannot be trained on,
 and ``fingerprint()``, a dict that identifies what it yields, by which a checkpoint recognises its data. An epoch must be
 determined by the generator alone: a run that resumes within an epoch draws its batches again and skips those that it has seen.

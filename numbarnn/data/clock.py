@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Rows of a season by how often there is a row, for `Forecaster(season="auto")`.
+# Rows of a season by the frequency of the rows, for `Forecaster(season="auto")`.
 SEASONS = {"h": 24, "D": 7, "B": 5, "W": 52, "M": 12, "MS": 12, "ME": 12, "Q": 4, "QS": 4, "QE": 4}
 DAY = 86400  # seconds: a row more often than hourly has a season of a day
 

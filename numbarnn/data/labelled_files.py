@@ -92,7 +92,7 @@ def read_conll(path: str | os.PathLike, columns=(0, 1), *, separator: str | None
 
     Returns
     -------
-    tuple with one list for each of `columns`, of one list of strings for each sentence: ``words, tags = read_conll(path)``
+    tuple with one list for each of `columns`, of one list of str for each sentence: ``words, tags = read_conll(path)``
 
     Raises
     ------

@@ -44,7 +44,7 @@ class SequenceScaler(Parameters):
     center_, scale_ : (features,) float64 arrays
     n_features_in_ : int
     feature_names_in_ : array of str
-        Of a DataFrame with names that are strings.
+        Of a DataFrame whose column names are str.
     """
 
     def __init__(self, method: str = "standard", feature_range: Sequence[float] = (0.0, 1.0)):

@@ -413,7 +413,7 @@ class Windows:
             A part's first row is the number of rows times the sum of the fractions before it, rounded down.
         rows : sequence of int
             First row of each part after the first.
-        dates : sequence of timestamps or strings
+        dates : sequence of timestamps or str
             First time of each part after the first; in the time zone of the data where they name none.
         straddle : {"drop", "keep"}
             "drop": a part has the windows all of whose rows, the `lookback` rows up to the newest and the targets, lie in it.

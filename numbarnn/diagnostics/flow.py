@@ -81,7 +81,7 @@ class GradientFlow:
         for name, norms in self.norms.items():
             line = f"{name:20} ||dL/ds|| first step {norms[0]:.2e}, last step {norms[-1]:.2e}"
             if self.by_lag:
-                line += f"; {self.decades_per_step(name):+.3f} decades a step, 99 % within {self.steps_holding(0.99, name)} steps"
+                line += f"; {self.decades_per_step(name):+.3f} decades per step, 99 % within {self.steps_holding(0.99, name)} steps"
             lines.append(line)
         return "\n".join(lines)
 

@@ -81,7 +81,7 @@ def check_gradients(
         Targets in the form that the loss takes.
     loss : str or Loss
     entries : int or None
-        How many entries of each parameter and gate are compared, drawn at random; None: all.
+        Number of entries of each parameter and gate to compare, drawn at random; None: all.
     tolerance : float
         Of `GradientCheck.ok`.
     seed : int

@@ -25,7 +25,7 @@ SATURATED = 0.5  # share of a gate's values within 0.01 of 0 or 1
 DEAD = 1e-4  # spread of a unit over all samples and steps
 CLIPPED = 0.5  # share of clipped steps
 RATIOS = (1e-4, 1e-1)  # update / weights
-EXPLODING = 0.02  # decades a step
+EXPLODING = 0.02  # decades per step
 SILENT = 0.5  # share of the samples with labels for which the net predicts none
 
 
@@ -102,7 +102,7 @@ def diagnose(
     ================  ====================================================================================================
     reach             99 % of the gradient within less than a quarter of the steps; below that, long dependencies are not
                       learned
-    exploding         the gradient grows by more than 0.02 decades a step back (a factor of 10 in 50 steps)
+    exploding         the gradient grows by more than 0.02 decades per step back (a factor of 10 in 50 steps)
     gates             half of a gate's values within 0.01 of 0 or 1, where its gradient is below 1 % of the largest
     recurrence        spectral radius of W of a plain recurrent net (1: neither vanishing nor exploding, linearly)
     units             units whose value never changes by more than 1e-4
@@ -224,7 +224,7 @@ def _of_reach(flow, steps):
             continue
         reach, decades = flow.steps_holding(0.99, name), flow.decades_per_step(name)
         figures = {"steps": reach, "of": steps, "decades_per_step": decades}
-        text = f"99 % of the gradient of {name} lies within {reach} steps; sequences have {steps} ({decades:+.3f} decades a step)"
+        text = f"99 % of the gradient of {name} lies within {reach} steps; sequences have {steps} ({decades:+.3f} decades per step)"
         short = reach < REACH * steps
         advice = (
             f"dependencies longer than {reach} steps are not learned: LSTM or GRU, a forget bias of log(steps) = "
@@ -232,7 +232,7 @@ def _of_reach(flow, steps):
         )
         found.append(Verdict("reach", short, text, advice if short else "", figures))
         if decades > EXPLODING:
-            text = f"the gradient of {name} grows by {decades:+.3f} decades a step back, {decades * steps:.1f} over {steps} steps"
+            text = f"the gradient of {name} grows by {decades:+.3f} decades per step back, {decades * steps:.1f} over {steps} steps"
             advice = "clip_norm=1.0, a smaller recurrent init ('orthogonal'), or truncated back-propagation (tbptt=)"
             found.append(Verdict("exploding", True, text, advice, figures))
     return found

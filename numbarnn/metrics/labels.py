@@ -162,7 +162,7 @@ def _labels(truth, predicted, sample_weight, ignore):
             raise ShapeError(f"sample_weight must have one entry for each of {len(truth)} labels, got {len(weight)}")
     counts = [i for i, label in enumerate(truth) if not (missing(label) or (ignore is not None and label == ignore))]
     if not counts:
-        raise ValueError("there is no true label that counts")
+        raise ValueError("there are no true labels besides None, NaN and `ignore`")
     if len(counts) < len(truth):
         truth, predicted = [truth[i] for i in counts], [predicted[i] for i in counts]
         weight = None if weight is None else weight[counts]

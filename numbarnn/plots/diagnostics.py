@@ -36,7 +36,9 @@ def plot_gradient_flow(flows, state=None, *, ax=None):
         values = flow.by_lag[next(iter(flow.by_lag)) if state is None else state]
         rate = flow.decades_per_step(state)
         ax.plot(
-            np.where(values > 0, values, np.nan), label=f"{label} ({rate:+.3f} decades a step)".strip(), **_style(index)
+            np.where(values > 0, values, np.nan),
+            label=f"{label} ({rate:+.3f} decades per step)".strip(),
+            **_style(index),
         )
     ax.set_yscale("log")
     ax.set_xlabel("lag: steps back from the loss")
