@@ -246,10 +246,10 @@ def openvino_stream(cell, inputs, hidden):
     requests = []
     for before, after in (buffers, buffers[::-1]):
         request = compiled.create_infer_request()
-        for place, array in enumerate([x_own, *before]):
-            request.set_input_tensor(place, openvino.Tensor(array, shared_memory=True))
-        for place, array in enumerate(after):
-            request.set_output_tensor(place, openvino.Tensor(array, shared_memory=True))
+        for index, array in enumerate([x_own, *before]):
+            request.set_input_tensor(index, openvino.Tensor(array, shared_memory=True))
+        for index, array in enumerate(after):
+            request.set_output_tensor(index, openvino.Tensor(array, shared_memory=True))
         requests.append(request)
     turn = 1
 

@@ -271,7 +271,7 @@ def charlm():
             times[label].append(milliseconds(job, wait, count))
     medians = {engine: statistics.median(found) for engine, found in times.items()}
     return [
-        {"engine": engine, "ms a step": ms, "numbarnn is so many times as fast": ms / medians["numbarnn"]}
+        {"engine": engine, "ms per step": ms, "numbarnn is that many times as fast": ms / medians["numbarnn"]}
         for engine, ms in medians.items()
     ]
 

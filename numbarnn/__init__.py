@@ -1,4 +1,4 @@
-"""numbarnn: recurrent nets (RNN, LSTM, GRU and their kin) compiled by Numba, with no deep-learning framework."""
+"""numbarnn: recurrent nets (RNN, LSTM, GRU, IndRNN and custom cells) compiled by Numba, with no deep-learning framework."""
 
 import importlib
 

@@ -1,6 +1,6 @@
-"""Optimizers, gradient clipping and learning-rate schedules.
+"""Optimizers, gradient clipping and learning-rate schedules; lr in formulas is the learning rate.
 
-An optimizer is a frozen record of hyper-parameters. It holds no state: `arrays` says how many arrays of the size of the
+An optimizer is a frozen record of hyper-parameters. It has no state: `arrays` says how many arrays of the size of the
 parameters it needs, and `update` changes parameters and arrays in place.
 """
 
@@ -17,7 +17,7 @@ from numbarnn.checks import check_flat, check_integer, check_real
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu import optim as kernels
 
-# What a step costs for one weight in multiply-adds: 2 ns where a core does 40 a ns.
+# Cost of a step for one weight in multiply-adds: 2 ns where a core does 40 a ns.
 COST = 80.0
 
 
@@ -87,7 +87,7 @@ class Optimizer:
         """Return the arrays as they are before the first step."""
         return [np.zeros(size, dtype) for _ in range(self.arrays)]
 
-    def update(self, weights, gradient, arrays, step: int, rate: float, n_threads: int = 1) -> None:
+    def update(self, weights, gradient, arrays, step: int, learning_rate: float, n_threads: int = 1) -> None:
         """Change `weights` and `arrays` in place by one step.
 
         Parameters
@@ -98,15 +98,15 @@ class Optimizer:
             From `start`.
         step : int
             1 for the first step.
-        rate : float
-            Learning rate of this step.
+        learning_rate : float
+            Of this step.
         n_threads : int, optional
             None: as many as there are processors. Results do not depend on it.
 
         Raises
         ------
         ShapeError, TypeError, ValueError
-            If sizes or dtypes differ, an array is not C-contiguous or read-only, or a number is out of range; nothing is changed
+            If sizes or dtypes differ, an array is not C-contiguous or read-only, or a value is out of range; nothing is changed
             then.
         """
         check_flat(weights, "weights")
@@ -117,15 +117,16 @@ class Optimizer:
             )
         for number, array in enumerate(arrays):
             check_flat(array, f"arrays[{number}]", weights)
-        numbers, t = self.numbers(check_integer(step, "step", 1), check_real(rate, "rate")), weights.dtype.type
+        step, learning_rate = check_integer(step, "step", 1), check_real(learning_rate, "learning_rate")
+        as_dtype = weights.dtype.type
         with np.errstate(over="ignore"):  # a rate beyond float32 makes infinite weights, which the caller finds
-            numbers = [number if isinstance(number, bool) else t(number) for number in numbers]
+            coefficients = [c if isinstance(c, bool) else as_dtype(c) for c in self.coefficients(step, learning_rate)]
         cuts = parallel.shares(weights.size, weights.size * COST, parallel.check_threads(n_threads))
-        kernel = functools.partial(getattr(kernels, self.kernel), weights, gradient, *arrays, *numbers)
+        kernel = functools.partial(getattr(kernels, self.kernel), weights, gradient, *arrays, *coefficients)
         parallel.run([functools.partial(kernel, *cut) for cut in cuts])
 
-    def numbers(self, step: int, rate: float) -> tuple:
-        """Return the numbers of a step in the order in which the kernel takes them."""
+    def coefficients(self, step: int, learning_rate: float) -> tuple:
+        """Return the coefficients of a step in the order in which the kernel takes them."""
         raise NotImplementedError
 
     def config(self) -> dict:
@@ -137,7 +138,7 @@ def _betas(owner, value):
     """Return an option `betas` as a tuple of two floats."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise TypeError(f"{owner}: betas must be two numbers, such as (0.9, 0.999), got {value!r}")
-    betas = tuple(check_real(beta, f"{owner}: betas[{place}]") for place, beta in enumerate(value))
+    betas = tuple(check_real(beta, f"{owner}: betas[{i}]") for i, beta in enumerate(value))
     if not all(0 <= beta < 1 for beta in betas):
         raise ValueError(f"{owner}: betas must lie in [0, 1), got {value!r}")
     return betas
@@ -146,9 +147,9 @@ def _betas(owner, value):
 @optimizer
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """Stochastic gradient descent with momentum, as `torch.optim.SGD`: v = momentum v + g; w -= rate v.
+    """Stochastic gradient descent with momentum, as `torch.optim.SGD`: v = momentum v + g; w -= lr v.
 
-    With Nesterov's momentum w -= rate (g + momentum v): the gradient as if taken where the momentum leads.
+    With Nesterov's momentum w -= lr (g + momentum v): the gradient as if taken where the momentum leads.
 
     Parameters
     ----------
@@ -175,14 +176,14 @@ class SGD(Optimizer):
         if self.nesterov and self.momentum == 0:
             raise ValueError("SGD: nesterov=True needs a momentum above 0, for example 0.9")
 
-    def numbers(self, step, rate):
-        return rate, self.momentum, self.weight_decay, self.nesterov
+    def coefficients(self, step, learning_rate):
+        return learning_rate, self.momentum, self.weight_decay, self.nesterov
 
 
 @optimizer
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
-    """RMSprop, as `torch.optim.RMSprop`: s = alpha s + (1 - alpha) g^2; w -= rate g / (sqrt(s) + eps).
+    """RMSprop, as `torch.optim.RMSprop`: s = alpha s + (1 - alpha) g^2; w -= lr g / (sqrt(s) + eps).
 
     Parameters
     ----------
@@ -200,14 +201,14 @@ class RMSprop(Optimizer):
 
     arrays, kernel = 1, "rmsprop"
 
-    def numbers(self, step, rate):
-        return rate, self.alpha, 1.0 - self.alpha, self.eps, self.weight_decay
+    def coefficients(self, step, learning_rate):
+        return learning_rate, self.alpha, 1.0 - self.alpha, self.eps, self.weight_decay
 
 
 @optimizer
 @dataclass(frozen=True)
 class Adagrad(Optimizer):
-    """Adagrad, as `torch.optim.Adagrad`: s += g^2; w -= rate / (1 + (step - 1) lr_decay) g / (sqrt(s) + eps).
+    """Adagrad, as `torch.optim.Adagrad`: s += g^2; w -= lr / (1 + (step - 1) lr_decay) g / (sqrt(s) + eps).
 
     Parameters
     ----------
@@ -232,8 +233,8 @@ class Adagrad(Optimizer):
     def start(self, size, dtype):
         return [np.full(size, self.initial_accumulator_value, dtype)]
 
-    def numbers(self, step, rate):
-        return rate / (1.0 + (step - 1) * self.lr_decay), 1.0, 1.0, self.eps, self.weight_decay
+    def coefficients(self, step, learning_rate):
+        return learning_rate / (1.0 + (step - 1) * self.lr_decay), 1.0, 1.0, self.eps, self.weight_decay
 
 
 @optimizer
@@ -259,21 +260,21 @@ class Adam(Optimizer):
 
     arrays, kernel = 2, "adam"
 
-    def numbers(self, step, rate):
-        return self._numbers(step, rate, self.weight_decay, 0.0)
+    def coefficients(self, step, learning_rate):
+        return self._coefficients(step, learning_rate, self.weight_decay, 0.0)
 
-    def _numbers(self, step, rate, l2, decay):
+    def _coefficients(self, step, learning_rate, l2, decay):
         beta1, beta2 = self.betas
         return (
-            1.0 - rate * decay, l2, beta1, 1.0 - beta1, beta2, 1.0 - beta2,
-            rate / (1.0 - beta1**step), math.sqrt(1.0 - beta2**step), self.eps,
+            1.0 - learning_rate * decay, l2, beta1, 1.0 - beta1, beta2, 1.0 - beta2,
+            learning_rate / (1.0 - beta1**step), math.sqrt(1.0 - beta2**step), self.eps,
         )  # fmt: skip
 
 
 @optimizer
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam with decoupled weight decay, as `torch.optim.AdamW`: w *= 1 - rate weight_decay, then Adam's step.
+    """Adam with decoupled weight decay, as `torch.optim.AdamW`: w *= 1 - lr weight_decay, then Adam's step.
 
     Parameters
     ----------
@@ -288,8 +289,8 @@ class AdamW(Adam):
 
     weight_decay: float = 0.01
 
-    def numbers(self, step, rate):
-        return self._numbers(step, rate, 0.0, self.weight_decay)
+    def coefficients(self, step, learning_rate):
+        return self._coefficients(step, learning_rate, 0.0, self.weight_decay)
 
 
 def make_optimizer(value) -> Optimizer:
@@ -398,7 +399,7 @@ class StepDecay(Schedule):
 @schedule
 @dataclass(frozen=True)
 class ExponentialDecay(Schedule):
-    """gamma ** max(0, epoch + 1 - after): a step down after every epoch from the `after`-th on (char-rnn: 0.97, 10)."""
+    """gamma ** max(0, epoch + 1 - after): a step down after every epoch, starting with the `after`-th (char-rnn: 0.97, 10)."""
 
     gamma: float
     after: int = 1

@@ -313,7 +313,7 @@ def test_forms_of_targets():
 
 
 @given(st.lists(st.lists(st.integers(0, 2), max_size=4), min_size=1, max_size=6), st.randoms())
-def test_label_strings(strings, random):
+def test_label_sequences(strings, random):
     labels = as_labels(strings)
     assert labels.repeats.tolist() == [sum(a == b for a, b in itertools.pairwise(s)) for s in strings]
     assert [row.tolist() for row in labels.rows()] == strings
@@ -332,9 +332,13 @@ REFUSED = [
     (np.zeros((6, 2)), TypeError, "integer label numbers, got dtype float64"),
     ([[1.5], [], [], [], [], []], TypeError, r"target\[0\] must be integer"),
     ([[1], [[2]], [], [], [], []], ShapeError, r"target\[1\] must be a sequence of labels"),
-    ([[1], [-2], [], [], [], []], ValueError, r"target\[1\] holds the negative label -2"),
-    ([[1]] * 5, ShapeError, "one label string for each of 6 samples, got 5"),
-    (np.array([[-1, 1]] * 6), ValueError, r"target\[0, 0\] is negative, which ends a label string, but labels follow"),
+    ([[1], [-2], [], [], [], []], ValueError, r"target\[1\] has the negative label -2"),
+    ([[1]] * 5, ShapeError, "one label sequence for each of 6 samples, got 5"),
+    (
+        np.array([[-1, 1]] * 6),
+        ValueError,
+        r"target\[0, 0\] is negative, which ends a label sequence, but labels follow",
+    ),
     ((np.ones(5, int), np.ones(6, int)), ShapeError, "5 labels, but lengths that add up to 6"),
     ((np.ones((6, 2), int), np.full(6, 3)), ValueError, "a label length of 3, but 2 columns"),
     ((np.ones((5, 2), int), np.ones(6, int)), ShapeError, "labels of 5 samples and lengths of 6"),
@@ -443,7 +447,7 @@ def test_what_training_refuses():
     before = model.params.flat.copy()
     for wrong, error, message in (
         ([1, 2, 3] * 9, ShapeError, f"1 of 8 samples have too few steps.*sample 5: {lengths[5]} steps for 27 labels"),
-        ([4], TokenError, "y holds label 4 in sample 5"),
+        ([4], TokenError, "y has label 4 in sample 5"),
     ):
         y = [*strings[:5], wrong, *strings[6:]]
         with pytest.raises(error, match=message):

@@ -88,8 +88,8 @@ def test_refuses():
         (lambda: regressor.predict(x[:, :, :1]), "X has 1 features, but SequenceRegressor is expecting 2 features"),
         (lambda: regressor.predict(x[:, :, 0]), r"X is \(samples, time steps\), .* fitted to \(samples, time steps, f"),
         (lambda: fitted(x, y[:5]), "X has 20 samples, y has 5"),
-        (lambda: fitted(x, np.full(20, np.nan)), "y holds 20 values that are NaN"),
-        (lambda: fitted(holes, y), r"Input X contains NaN: .* 40 values .* first at \[0, 2, 0\]"),
+        (lambda: fitted(x, np.full(20, np.nan)), "y has 20 NaN"),
+        (lambda: fitted(holes, y), r"Input X contains NaN: .* 40 NaN or infinite values.* first at \[0, 2, 0\]"),
         (lambda: fitted(np.full_like(x, np.nan), y), "sample 0 has nothing but NaN"),
         (lambda: fitted([x[0], x[1][:, :1]], y[:2]), r"X\[1\] must be numbers .* \(time steps, 2\) as X\[0\], got float64 \(5, 1"),
         (lambda: fitted([x[0], x[1][:0]], y[:2]), r"X\[1\] has no time steps"),
@@ -251,15 +251,15 @@ MEASURES = {
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
-        (np.where(T >= 3, np.nan, T), ValueError, r"{name} holds 2 values that are NaN or infinite, the first at \[3\]; leave out"),
-        (np.where(T == 1, -np.inf, T), ValueError, r"{name} holds 1 values that are NaN or infinite, the first at \[1\]"),
-        (pd.Series([0, 1, None, 3, 4], dtype="Int64"), ValueError, r"{name} holds 1 values .* the first at \[2\]"),
-        (np.ma.array(T, mask=[1, 0, 1, 0, 0]), TypeError, "{name} is a masked array of which 2 values are masked; leave out"),
-        (T + 0j, TypeError, "{name} must hold numbers, got dtype complex128"),
-        (T.astype(str), TypeError, "{name} must hold numbers, got dtype <U"),
-        (T.astype("M8[s]"), TypeError, r"{name} must hold numbers, got dtype datetime64\[s\]"),
-        (T.astype("m8[s]"), TypeError, r"{name} must hold numbers, got dtype timedelta64\[s\]"),
-        (np.array(["a", *T[1:]], object), TypeError, "{name} must hold numbers, got .a. of type str"),
+        (np.where(T >= 3, np.nan, T), ValueError, r"{name} has 2 NaN or infinite values, the first at \[3\]; leave out"),
+        (np.where(T == 1, -np.inf, T), ValueError, r"{name} has 1 NaN or infinite value, the first at \[1\]"),
+        (pd.Series([0, 1, None, 3, 4], dtype="Int64"), ValueError, r"{name} has 1 NaN or infinite value.* the first at \[2\]"),
+        (np.ma.array(T, mask=[1, 0, 1, 0, 0]), TypeError, "{name} is a masked array with 2 masked values; leave out"),
+        (T + 0j, TypeError, "{name} must be numeric, got dtype complex128"),
+        (T.astype(str), TypeError, "{name} must be numeric, got dtype <U"),
+        (T.astype("M8[s]"), TypeError, r"{name} must be numeric, got dtype datetime64\[s\]"),
+        (T.astype("m8[s]"), TypeError, r"{name} must be numeric, got dtype timedelta64\[s\]"),
+        (np.array(["a", *T[1:]], object), TypeError, "{name} must be numeric, got .a. of type str"),
         ([[0.0], [1.0, 2.0]], ShapeError, "{name} must be an array, or rows of one length"),
         (T[:4], ShapeError, r"truth and forecast must have one shape with at least one value, got \(.,\) and \(.,\)"),
         (T[:, None], ShapeError, "truth and forecast must have one shape"),
@@ -276,24 +276,24 @@ def test_measures_refuse(measure, name, wrong, error, message):
     [
         (lambda: metrics.mae([], []), ShapeError, r"at least one value, got \(0,\) and \(0,\)"),
         (lambda: metrics.r2(1.0, 2.0), ShapeError, "must have an axis of samples"),
-        (lambda: metrics.naive_scale(np.where(T == 2, np.nan, T)), ValueError, r"series holds 1 values .* at \[2\]"),
-        (lambda: metrics.naive_scale(np.ma.masked_equal(T, 2)), TypeError, "series is a masked array of which 1"),
-        (lambda: metrics.naive_scale(T.astype(str)), TypeError, "series must hold numbers"),
+        (lambda: metrics.naive_scale(np.where(T == 2, np.nan, T)), ValueError, r"series has 1 NaN or infinite value.* at \[2\]"),
+        (lambda: metrics.naive_scale(np.ma.masked_equal(T, 2)), TypeError, "series is a masked array with 1 masked value"),
+        (lambda: metrics.naive_scale(T.astype(str)), TypeError, "series must be numeric"),
         (lambda: metrics.naive_scale(1.0), ShapeError, "series must have an axis of rows"),
         (lambda: metrics.naive_scale(T, 0), ValueError, "season must be a positive integer, got 0"),
         (lambda: metrics.naive_scale(T, -1), ValueError, "season must be a positive integer, got -1"),
         (lambda: metrics.naive_scale(T, 1.0), ValueError, "season must be a positive integer, got 1.0"),
         (lambda: metrics.naive_scale(T, True), ValueError, "season must be a positive integer, got True"),
-        (lambda: metrics.mase(T, T, -1.0), ValueError, "scale must be one finite number of at least 0, got -1.0"),
-        (lambda: metrics.mase(T, T, np.inf), ValueError, "scale must be one finite number of at least 0, got inf"),
-        (lambda: metrics.mase(T, T, [1.0]), ValueError, r"scale must be one finite number of at least 0, got \[1.0\]"),
-        (lambda: metrics.mase(T, T, "1"), TypeError, "scale must hold numbers"),
-        (lambda: metrics.r2(T, T, np.where(T == 4, np.nan, 1)), ValueError, r"sample_weight holds 1 values .* at \[4\]"),
+        (lambda: metrics.mase(T, T, -1.0), ValueError, "scale must be one finite number >= 0, got -1.0"),
+        (lambda: metrics.mase(T, T, np.inf), ValueError, "scale must be one finite number >= 0, got inf"),
+        (lambda: metrics.mase(T, T, [1.0]), ValueError, r"scale must be one finite number >= 0, got \[1.0\]"),
+        (lambda: metrics.mase(T, T, "1"), TypeError, "scale must be numeric"),
+        (lambda: metrics.r2(T, T, np.where(T == 4, np.nan, 1)), ValueError, r"sample_weight has 1 NaN.* at \[4\]"),
         (lambda: metrics.r2(T, T, T - 1), ValueError, r"sample_weight must not be negative, sample_weight\[0\] is -1.0"),
         (lambda: metrics.r2(T, T, 0 * T), ValueError, "sample_weight is 0 for every sample; one must be positive"),
         (lambda: metrics.r2(T, T, T[:3]), ShapeError, r"sample_weight must have shape \(5,\), .*, got \(3,\)"),
-        (lambda: metrics.r2(T, T, np.ma.masked_equal(T, 4)), TypeError, "sample_weight is a masked array of which 1"),
-        (lambda: metrics.r2(T, T, T + 0j), TypeError, "sample_weight must hold numbers, got dtype complex128"),
+        (lambda: metrics.r2(T, T, np.ma.masked_equal(T, 4)), TypeError, "sample_weight is a masked array with 1 masked value"),
+        (lambda: metrics.r2(T, T, T + 0j), TypeError, "sample_weight must be numeric, got dtype complex128"),
     ],
 )  # fmt: skip
 def test_arguments_of_measures_are_refused(call, error, message):
@@ -313,23 +313,27 @@ def test_missing_values_of_nullable_types_are_found(kind):
     )
     hole = frame.copy()
     hole.iloc[4, 1] = pd.NA
-    with pytest.raises(ValueError, match=r"Input X contains NaN: X holds 1 values .* the first at \[4, 1, 0\]"):
+    with pytest.raises(
+        ValueError, match=r"Input X contains NaN: X has 1 NaN or infinite value.* the first at \[4, 1, 0\]"
+    ):
         found.predict(hole)
-    with pytest.raises(ValueError, match=r"Input X contains NaN: X holds 1 values .* the first at \[0, 4, 1\]"):
+    with pytest.raises(
+        ValueError, match=r"Input X contains NaN: X has 1 NaN or infinite value.* the first at \[0, 4, 1\]"
+    ):
         fitted([hole, frame], [0.0, 1.0])
     target[5] = pd.NA
-    with pytest.raises(ValueError, match=r"y holds 1 values that are NaN or infinite, the first at \[5\]"):
+    with pytest.raises(ValueError, match=r"y has 1 NaN or infinite value, the first at \[5\]"):
         fitted(frame, target)
 
 
 def test_masked_samples_and_weights_are_refused():
     x, y = task(6, 4)
     masked = np.ma.masked_equal(np.where(np.arange(4)[:, None] == 2, -9999.0, x[0]), -9999.0)
-    with pytest.raises(TypeError, match=r"X\[1\] is a masked array of which 1 values are masked"):
+    with pytest.raises(TypeError, match=r"X\[1\] is a masked array with 1 masked value"):
         fitted([x[0], masked, *x[2:]], y)
-    with pytest.raises(TypeError, match="sample_weight is a masked array of which 1 values are masked"):
+    with pytest.raises(TypeError, match="sample_weight is a masked array with 1 masked value"):
         SequenceRegressor(**FEW).fit(x, y, sample_weight=np.ma.masked_equal(np.arange(6.0), 3))
-    with pytest.raises(TypeError, match="sample_weight must hold numbers, got dtype complex128"):
+    with pytest.raises(TypeError, match="sample_weight must be numeric, got dtype complex128"):
         SequenceRegressor(**FEW).fit(x, y, sample_weight=np.ones(6) + 0j)
 
 

@@ -12,7 +12,7 @@ from data_files import data_file
 
 import numbarnn
 from numbarnn import Forecaster
-from numbarnn.cli import main
+from numbarnn.cli.main import main
 from numbarnn.data import calendar_features, datasets, readers
 from numbarnn.errors import ModelFileError, ShapeError
 from numbarnn.forecasting import baselines
@@ -230,7 +230,7 @@ def test_ridge_is_the_closed_form():
     assert baselines.PENALTIES[np.argmin(errors)] == ridge.penalty
 
 
-def test_nothing_of_the_other_parts_is_learnt():
+def test_nothing_of_the_other_parts_is_learned():
     data = table()
     other = data.copy()
     other.iloc[160:] = 1e6
@@ -313,7 +313,7 @@ def test_missing_values():
     data.iloc[50:53, 1] = np.nan
     data.iloc[170, 0] = np.nan
     with pytest.raises(
-        ValueError, match=r"data misses 4 values, the first at row 50 \(2020-01-03 02:00:00\), column 'b'"
+        ValueError, match=r"data has 4 missing values, the first at row 50 \(2020-01-03 02:00:00\), column 'b'"
     ):
         fitted(data)
     dropped, filled = fitted(data, missing="drop"), fitted(data, missing="ffill")
@@ -347,10 +347,10 @@ def test_refused():
         (lambda: Forecaster(6).predict(), NotFittedError, "this Forecaster is not fitted yet"),
         (lambda: fitted(data, "c"), KeyError, "target 'c' is no column of data; it has 'a', 'b'"),
         (lambda: fitted(data, []), ValueError, "at least one column"),
-        (lambda: fitted(data.assign(c="x")), TypeError, "column 'c' of data must hold numbers"),
+        (lambda: fitted(data.assign(c="x")), TypeError, "column 'c' of data must be numeric"),
         (lambda: fitted(data.drop(data.index[9])), ValueError, "row 9 of data, .* comes 0 days 02:00:00 after"),
         (lambda: fitted(data, delay=0), ValueError, "delay must be an integer of at least 1, got 0"),
-        (lambda: fitted(data, lookback=0), ValueError, "lookback must be an integer of at least 1, got 0"),
+        (lambda: fitted(data, lookback=0), ValueError, "lookback must be an integer >= 1, got 0"),
         (lambda: fitted(data, difference=0), ValueError, "difference must be a positive integer or None, got 0"),
         (lambda: fitted(data, difference=1, relative=1), ValueError, "give difference or relative, not both"),
         (lambda: fitted(data, relative=7), ValueError, r"relative must be at most lookback \(6\), got 7"),
@@ -365,7 +365,7 @@ def test_refused():
         (lambda: fitted(data, split=(0.98, 0.01, 0.01)), ValueError, "no window fits into rows 196 to 197"),
         (lambda: fitted(data.reset_index(drop=True), split=["2020", "2021"]), ValueError, "dates need data with a Datet"),
         (lambda: fitted(data.set_axis([f"t{i}" for i in range(200)])), TypeError, "the index must be a DatetimeIndex, a P"),
-        (lambda: fitted(data.set_axis([*range(199), 500])), ValueError, "goes on by 1 and then, at row 199, by 302"),
+        (lambda: fitted(data.set_axis([*range(199), 500])), ValueError, "rises by 1 and then, at row 199, by 302"),
         (lambda: fitted(data).predict(data[["a"]]), ValueError, r"data lacks columns \['b'\]"),
         (lambda: fitted(data).backtest(part="tests"), ValueError, "part must be one of train, validation, test"),
     ]  # fmt: skip
@@ -398,7 +398,7 @@ def test_airline_passengers():
 # Pictures and the command
 
 
-def test_pictures():
+def test_plots():
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
     from matplotlib import pyplot
@@ -443,7 +443,7 @@ def test_command(tmp_path, monkeypatch, capsys):
     arguments = "forecast station.csv --target a --lookback 6 --delay 2 --horizon 3 --epochs 2 --hidden-size 4 --quiet --threads 1"
     assert main([*arguments.split(), "--save", "f.safetensors"]) == 0
     shown = capsys.readouterr().out
-    assert "Left out, for they hold no numbers: place." in shown
+    assert "Left out, since they are not numeric: place." in shown
     assert re.search(r"net +[\d.]+ +[\d.]+ +[\d.]+\nlast value", shown)
     assert "Wrote forecasts of the test part to station-forecast.csv" in shown
     written = pd.read_csv("station-forecast.csv", index_col="time", parse_dates=True)
@@ -455,7 +455,7 @@ def test_command(tmp_path, monkeypatch, capsys):
     assert main(["info", "f.safetensors"]) == 0
     assert "forecaster of a from a, b: lookback 6, delay 2, horizon 3, step 1" in capsys.readouterr().out
     for bad, message in (
-        (["--target", "z"], "there is no column 'z' of numbers; there is a, b"),
+        (["--target", "z"], "there is no numeric column 'z'; there is a, b"),
         (["--split", "a,b"], "--split must be fractions like"),
         (["--output", "no/x.csv"], "there is no folder 'no' to write 'x.csv' to"),
         (["--columns", "a,z"], "there is no column 'z'; there is a, b, place"),
@@ -479,11 +479,11 @@ def test_command_without_a_file(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("fit", "use", "message"),
     [
-        (HOURS, pd.date_range("2020", periods=200, freq="2h"), "must go on at the frequency 'h'.*row 1,"),
+        (HOURS, pd.date_range("2020", periods=200, freq="2h"), "must continue at the frequency 'h'.*row 1 is"),
         (HOURS, pd.RangeIndex(200), "must have an index of times"),
         (pd.RangeIndex(200), HOURS, "must have an index of numbers"),
-        (pd.RangeIndex(0, 2000, 10), pd.RangeIndex(200), "must go on by 10"),
-        (pd.RangeIndex(200), np.r_[0:100, 150:250], "row 100, 150, does not"),
+        (pd.RangeIndex(0, 2000, 10), pd.RangeIndex(200), "must continue by 10"),
+        (pd.RangeIndex(200), np.r_[0:100, 150:250], "row 100 is 150, not 100"),
         (pd.RangeIndex(200), np.arange(200.0), "must have an index of numbers"),
         (pd.period_range("2020-01", periods=200, freq="M"), pd.period_range("2020-01", periods=200, freq="D"), "frequency 'M'"),
         (pd.date_range("2020", periods=200, freq="MS"), pd.date_range("2020", periods=200, freq="D"), "frequency 'MS'"),
@@ -552,7 +552,7 @@ def test_a_zone_without_a_name_is_refused():
     ("fit", "use", "message"),
     [
         (BERLIN, BERLIN.tz_localize(None), "{name} has times without a zone .* in the zone Europe/Berlin; .*{name}.tz_localize"),
-        (HOURS, HOURS.tz_localize("UTC"), r"{name} has times in the zone UTC, the data of fit .* without .*tz_localize\(None\)"),
+        (HOURS, HOURS.tz_localize("UTC"), r"{name} has times in the zone UTC, the data passed .* without .*tz_localize\(None\)"),
     ],
     ids=["naive", "aware"],
 )  # fmt: skip
@@ -597,7 +597,7 @@ def test_several_series_are_refused():
 
 @pytest.mark.parametrize("kind", ["bool", "boolean", "Int64", "Float64"])
 def test_every_type_of_numbers(kind):
-    """Columns of booleans and of nullable types are numbers beside others, in what is learnt and in what comes later."""
+    """Columns of booleans and of nullable types are numbers beside others, in fit and in later data."""
     data = table().assign(b=np.arange(200) % 3 == 0)
     plain = data.astype({"b": "float64"})
     typed = data.astype({"b": kind})
@@ -611,7 +611,7 @@ def test_every_type_of_numbers(kind):
     if kind != "bool":
         hole.loc[hole.index[60], "b"] = pd.NA
     count = 1 if kind == "bool" else 2
-    with pytest.raises(ValueError, match=rf"data misses {count} values, the first at row 50 .* column 'a'"):
+    with pytest.raises(ValueError, match=rf"data has {count} missing values?, the first at row 50 .* column 'a'"):
         fitted(hole)
     assert np.isfinite(fitted(hole, missing="drop").evaluate()).all(axis=None)
 
@@ -619,7 +619,7 @@ def test_every_type_of_numbers(kind):
 def test_update_refuses_a_gap_between_numbered_rows():
     f = fitted(table().reset_index(drop=True), epochs=1)
     before = f.predict()
-    with pytest.raises(ValueError, match=r"row .*, 205, does not"):
+    with pytest.raises(ValueError, match=r"row .* is 205, not"):
         f.update(table(3).set_axis([200, 201, 205]))
     assert f.predict().equals(before)
 

@@ -627,8 +627,8 @@ def test_copies_are_independent():
         (lambda d: d.update({"dense.bias": np.zeros(3)}), ShapeError, r"dense.bias: expected shape \(2,\), got \(3,\)"),
         (lambda d: d.update({"dense.bias": np.array([1, np.nan])}), ValueError, "dense.bias: holds 1 values"),
         (lambda d: d.update({"dense.bias": np.array([1, -np.inf])}), ValueError, "dense.bias: holds 1 values"),
-        (lambda d: d.update({"dense.bias": np.array(["a", "b"])}), ValueError, "dense.bias: expected numbers"),
-        (lambda d: d.update({"dense.bias": np.array([1, 2j])}), ValueError, "dense.bias: expected numbers"),
+        (lambda d: d.update({"dense.bias": np.array(["a", "b"])}), ValueError, "dense.bias: expected a numeric array"),
+        (lambda d: d.update({"dense.bias": np.array([1, 2j])}), ValueError, "dense.bias: expected a numeric array"),
         # Finite in float64, infinite in the model's float32.
         (lambda d: d.update({"dense.bias": np.array([1.0, 1e300])}), ValueError, "dense.bias"),
     ],

@@ -11,7 +11,8 @@ from test_cache import STEP
 
 import numbarnn
 from numbarnn.cells import CELLS
-from numbarnn.cli import doctor, main
+from numbarnn.cli import doctor
+from numbarnn.cli.main import main
 from numbarnn.kernels import cache
 from numbarnn.kernels.inventory import take_inventory
 from numbarnn.losses import LOSSES
@@ -115,7 +116,7 @@ def test_warm_read_only_install_serves_a_model(install, model):
     shown = run_python(COMMAND, "warmup", folder / "model.safetensors", **options).stdout
     kept = folder / "numbarnn" / "__pycache__" / "kernels"
     assert f"kept in {kept}" in shown
-    assert "writing" in shown
+    assert "sampling" in shown
     before = freeze(folder)
     written, count = run_python(SERVICE + PREDICT, folder / "model.safetensors", **options).stdout.rsplit("\n", 2)[:2]
     assert count == "0"
@@ -166,7 +167,7 @@ def test_warmup_says_what_is_wrong(tmp_path, capsys, monkeypatch, model):
     assert "set NUMBA_CACHE_DIR" in capsys.readouterr().err
     monkeypatch.undo()
     assert main(["warmup", str(model), "--dtype", "float64"]) == 1
-    assert "--dtype goes without MODEL" in capsys.readouterr().err
+    assert "--dtype cannot be combined with MODEL" in capsys.readouterr().err
     assert main(["warmup", str(tmp_path / "none")]) == 1
     assert "no model file" in capsys.readouterr().err
 
@@ -182,7 +183,7 @@ def test_warmup_leaves_the_model_as_it_was(model):
 
     lm = numbarnn.load(model)
     before = lm.model.params.flat.copy()
-    assert [step.name for step in warm_model(lm)] == ["predicting", "scoring", "writing"]
+    assert [step.name for step in warm_model(lm)] == ["predicting", "scoring", "sampling"]
     assert (lm.model.params.flat == before).all()
 
 

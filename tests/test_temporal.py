@@ -362,7 +362,7 @@ def test_a_fitted_estimator_stays_as_it_was():
         (lambda: classifier.predict(nan_inside()), ValueError, "NaN"),
         (lambda: classifier.predict(["ab"]), ValueError, "was fitted to numbers, X holds strings"),
         (lambda: classifier.predict([part[:, :2] for part in X]), ValueError, "X has 2 features"),
-        (lambda: classifier.score(X, Y[:-1]), ShapeError, "a string for each sample, got 5 and 6"),
+        (lambda: classifier.score(X, Y[:-1]), ShapeError, "a label sequence for each sample, got 5 and 6"),
         (lambda: classifier.align(X, Y[:-1]), ShapeError, "X has 6 samples, y has 5"),
         (
             lambda: classifier.align([X[0], X[1][:2]], [[], ["ten", "ten"]]),
@@ -423,7 +423,7 @@ def test_label_errors():
     assert errors.sequence_error == metrics.sequence_error(truth, found) == 3 / 4
     assert np.isnan(metrics.label_error_rate([""], ["a"]))
     for bad in ((["a"], []), ([], [])):
-        with pytest.raises(ShapeError, match="a string for each sample"):
+        with pytest.raises(ShapeError, match="a label sequence for each sample"):
             metrics.label_errors(*bad)
 
 

@@ -1,10 +1,10 @@
-"""How the command line writes its help."""
+"""Formatter of the command line's help."""
 
 import argparse
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Adds the default to the help of every option that has one and does not say it itself."""
+    """Appends the default to the help of every option that has one and does not mention it."""
 
     def _get_help_string(self, action):
         said = "(default" in action.help or not (action.default or type(action.default) in (int, float))

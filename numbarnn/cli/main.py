@@ -1,4 +1,4 @@
-"""The command line: train a language model, let it write, score a text; look after compiled kernels."""
+"""The command line: train a language model, generate text, score a text; manage compiled kernels."""
 
 import argparse
 import json
@@ -26,7 +26,7 @@ DEMO_SECONDS = 60.0
 
 
 class _UserError(Exception):
-    """Something the user can mend; shown without a traceback."""
+    """An error that the user can correct; shown without a traceback."""
 
 
 def main(arguments=None) -> int:
@@ -43,7 +43,7 @@ def main(arguments=None) -> int:
         print("numbarnn: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of our output (head, less) has seen enough.
+        # The reader of the output (head, less) has closed it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except TokenError as error:
@@ -61,7 +61,7 @@ def main(arguments=None) -> int:
 def _parser():
     parser = argparse.ArgumentParser(
         prog="numbarnn",
-        description="Recurrent nets compiled by Numba: train a language model, let it write, score texts.",
+        description="Recurrent nets compiled by Numba: train a language model, generate text, score texts.",
     )
     parser.add_argument("--version", action="version", version=f"numbarnn {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -89,40 +89,44 @@ def _parser():
     train.add_argument("file", type=pathlib.Path, metavar="FILE", help="text file")
     train.add_argument("-o", "--output", type=pathlib.Path, help="model file (default: FILE with .safetensors)")
     train.add_argument("--encoding", default="utf-8", help="of the text file")
-    train.add_argument(
-        "--unit", choices=list(VOCABULARIES), default="character", help="what the model reads and writes"
-    )
+    train.add_argument("--unit", choices=list(VOCABULARIES), default="character", help="unit of a token")
     train.add_argument(
         "--max-vocabulary", type=_positive(int), metavar="N", help="of words: know the N most frequent (default: all)"
     )
     train.add_argument(
-        "--min-count", type=_positive(int), default=1, metavar="N", help="of words: know those that come N times"
+        "--min-count",
+        type=_positive(int),
+        default=1,
+        metavar="N",
+        help="of words: know those with at least N occurrences",
     )
     train.add_argument(
         "--embedding-size",
         type=_positive(int),
         metavar="N",
-        help="learn a vector of N numbers for every token (default: one-hot)",
+        help="learn a vector of N values for every token (default: one-hot)",
     )
     train.add_argument("--cell", choices=sorted(CELLS), default="lstm", help="recurrent cell")
     train.add_argument("--hidden-size", type=_positive(int), default=128, metavar="N", help="units in each layer")
-    train.add_argument("--num-layers", type=_positive(int), default=2, metavar="N", help="layers above each other")
+    train.add_argument("--num-layers", type=_positive(int), default=2, metavar="N", help="stacked layers")
     train.add_argument("--dropout", type=float, default=0.0, metavar="P", help="between the layers, in training")
     train.add_argument("--epochs", type=_positive(int), default=50, metavar="N", help="passes through the text")
-    train.add_argument("--batch-size", type=_positive(int), default=50, metavar="N", help="streams read side by side")
+    train.add_argument("--batch-size", type=_positive(int), default=50, metavar="N", help="streams read in parallel")
     train.add_argument(
         "--seq-length", type=_positive(int), default=50, metavar="N", help="characters, bytes or words in a chunk"
     )
     train.add_argument("--learning-rate", type=_positive(float), default=2e-3, metavar="R", help="of RMSprop")
-    train.add_argument("--validation", type=float, default=0.05, metavar="F", help="end of the text that is held out")
+    train.add_argument(
+        "--validation", type=float, default=0.05, metavar="F", help="share of the text, at its end, to hold out"
+    )
     train.add_argument("--patience", type=_positive(int), metavar="N", help="stop after N epochs without improvement")
     train.add_argument(
-        "--resume-from", type=pathlib.Path, metavar="MODEL", help="go on with the weights of a saved model"
+        "--resume-from", type=pathlib.Path, metavar="MODEL", help="continue from the weights of a saved model"
     )
     train.add_argument(
-        "--checkpoint", type=pathlib.Path, metavar="PATH", help="file to go on from after the run was stopped or killed"
+        "--checkpoint", type=pathlib.Path, metavar="PATH", help="file from which a stopped or killed run resumes"
     )
-    train.add_argument("--resume", action="store_true", help="go on from the checkpoint, where there is one")
+    train.add_argument("--resume", action="store_true", help="resume from the checkpoint, if there is one")
     train.add_argument("--seed", type=int, default=0, help="of weights and dropout")
     train.add_argument("--threads", type=_positive(int), metavar="N", help="default: all processors")
     train.add_argument("--device", choices=DEVICES, default="cpu", help="where to train")
@@ -131,35 +135,41 @@ def _parser():
 
     sample = commands.add_parser(
         "sample",
-        help="let a model write",
-        description="Let a saved language model write.",
+        help="generate text",
+        description="Generate text with a saved language model.",
         formatter_class=HelpFormatter,
     )
     sample.add_argument("model", type=pathlib.Path, metavar="MODEL", help="file of a trained model")
     sample.add_argument(
-        "-n", "--length", type=_positive(int), default=500, metavar="N", help="characters, bytes or words to write"
+        "-n", "--length", type=_positive(int), default=500, metavar="N", help="characters, bytes or words to generate"
     )
-    sample.add_argument("--prime", default="", metavar="TEXT", help="text to go on from")
+    sample.add_argument("--prime", default="", metavar="TEXT", help="text to continue")
     sample.add_argument(
-        "--temperature", type=float, default=1.0, metavar="T", help="0: the likeliest; 1: as learnt; above: wilder"
+        "--temperature",
+        type=float,
+        default=1.0,
+        metavar="T",
+        help="0: the most probable token; 1: as learned; above: more varied",
     )
-    sample.add_argument("--top-k", type=_positive(int), metavar="K", help="choose among the K likeliest")
-    sample.add_argument("--top-p", type=float, metavar="P", help="choose among the fewest with probability P together")
+    sample.add_argument("--top-k", type=_positive(int), metavar="K", help="sample from the K most probable tokens")
+    sample.add_argument(
+        "--top-p", type=float, metavar="P", help="sample from the fewest tokens with probability P together"
+    )
     sample.add_argument("--stop", metavar="TEXT", help="end after this text")
-    sample.add_argument("--seed", type=int, help="a number writes the same text again")
+    sample.add_argument("--seed", type=int, help="the same seed gives the same text")
     sample.add_argument(
         "--unknown",
         default="error",
         metavar="HOW",
-        help="unknown characters or words of --prime: error, skip, or what to read",
+        help="unknown characters or words of --prime: error, skip, or a replacement",
     )
-    sample.add_argument("--allow-unknown", action="store_true", help="let a model of words write <unk>")
+    sample.add_argument("--allow-unknown", action="store_true", help="allow a model of words to generate <unk>")
     sample.set_defaults(run=_sample)
 
     score = commands.add_parser(
         "score",
-        help="say how well a model predicts a text",
-        description="Print how well a saved language model predicts a text file, in nats and bits a character, byte or word.",
+        help="evaluate how well a model predicts a text",
+        description="Print how well a saved language model predicts a text file, in nats and bits per character, byte or word.",
     )
     score.add_argument("model", type=pathlib.Path, metavar="MODEL")
     score.add_argument("file", type=pathlib.Path, metavar="FILE")
@@ -167,7 +177,7 @@ def _parser():
     score.add_argument(
         "--unknown",
         metavar="HOW",
-        help="unknown characters or words: error, skip, or what to read instead (default: error; words: <unk>)",
+        help="unknown characters or words: error, skip, or a replacement (default: error; words: <unk>)",
     )
     score.set_defaults(run=_score)
 
@@ -181,7 +191,7 @@ def _parser():
         "warmup",
         help="compile kernels ahead, for a fast first start",
         description="Compile kernels and keep them on the disk, so that later processes start fast: all of the package, or what "
-        "one saved model needs to predict, write and score.",
+        "one saved model needs to predict, sample and score.",
     )
     warmup.add_argument(
         "model", type=pathlib.Path, nargs="?", metavar="MODEL", help="file of a model (default: everything)"
@@ -223,16 +233,16 @@ def _demo(options):
     )
     lm = CharLM("lstm", 192, 1, init="keras")
     show = _Show(lm, options.seconds)
-    # A patience that never ends: the time does, with the weights of the best epoch.
+    # Unlimited patience: the time limit ends training, with the weights of the best epoch.
     lm.fit(
         text, 10**6, optimizer=RMSprop(learning_rate=4e-3), seconds=options.seconds, patience=10**6, callbacks=[show],
         verbose=1,
     )  # fmt: skip
     lm.save(options.output)
     lm = _load(options.output)
-    print(f"\nThe model was saved to {options.output}; read from there, it writes:\n")
+    print(f"\nThe model was saved to {options.output}; loaded from there, it generates:\n")
     print(_indent("The " + lm.sample(600, prime="The ", temperature=0.6, seed=2)))
-    print(f"\nLet it write on:  numbarnn sample {options.output} --prime 'The ' --temperature 0.6")
+    print(f"\nGenerate more:  numbarnn sample {options.output} --prime 'The ' --temperature 0.6")
 
 
 class _Show(Callback):
@@ -289,7 +299,7 @@ def _train(options):
         if last
         else ""
     )
-    print(f"saved {output}{loss} nats a {lm.unit}" if last else f"saved {output}")
+    print(f"saved {output}{loss} nats per {lm.unit}" if last else f"saved {output}")
     return 130 if lm.history.stopped == "interrupted" else 0
 
 
@@ -312,11 +322,11 @@ def _score(options):
     lm = _load(options.model)
     score = lm.score(_read(options.file, options.encoding, lm.unit), unknown=options.unknown)
     print(
-        f"{score.nats:.4f} nats a {lm.unit}, {score.bits:.4f} bits, perplexity {score.perplexity:.3f}, "
+        f"{score.nats:.4f} nats per {lm.unit}, {score.bits:.4f} bits, perplexity {score.perplexity:.3f}, "
         f"over {score.tokens:,} {lm.vocabulary.units}"
     )
     if lm.unit != "character":
-        print(f"{score.nats_per_character:.4f} nats a character, {score.bits_per_character:.4f} bits")
+        print(f"{score.nats_per_character:.4f} nats per character, {score.bits_per_character:.4f} bits")
     if lm.unit == "word":
         print(f"{score.unknown_share:.2%} of the words are unknown to the model")
 
@@ -344,10 +354,9 @@ def _warmup(options):
     from numbarnn.cli import warmup
 
     if options.model is not None and options.dtype is not None:
-        raise _UserError("--dtype goes without MODEL: a saved model has its own")
-    place = cache.writable_directory()
-    if place is None:
-        raise _UserError("there is no folder to keep compiled kernels in; set NUMBA_CACHE_DIR to a writable one")
+        raise _UserError("--dtype cannot be combined with MODEL: a saved model has its own")
+    if cache.writable_directory() is None:
+        raise _UserError("there is no folder for compiled kernels; set NUMBA_CACHE_DIR to a writable one")
     started, compiled = time.perf_counter(), 0
     model = None if options.model is None else load(options.model)
     steps = warmup.warm_everything(options.dtype or "float32") if model is None else warmup.warm_model(model)
@@ -369,9 +378,9 @@ def _doctor(options):
 
 
 def _shown(vocabulary):
-    """Return what `info` shows of a vocabulary."""
+    """Return the text of `info` on a vocabulary."""
     if vocabulary.unit == "word":
-        return f" with the unknown ones, first {', '.join(map(repr, vocabulary.words[:12]))}"
+        return f" including the unknown ones, first {', '.join(map(repr, vocabulary.words[:12]))}"
     return f": {vocabulary.characters!r}" if vocabulary.unit == "character" else ""
 
 
@@ -381,7 +390,7 @@ def _shown(vocabulary):
 def _load(path, device="cpu"):
     model = load(path, device)
     if not isinstance(model, LanguageModel):
-        raise _UserError(f"{str(path)!r} holds a plain model, not a language model")
+        raise _UserError(f"{str(path)!r} has a plain model, not a language model")
     return model
 
 

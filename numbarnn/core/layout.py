@@ -1,4 +1,4 @@
-"""The geometry of a batch."""
+"""Geometry of a batch: samples sorted by length, the steps at which each runs."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -55,12 +55,12 @@ class Layout:
         return np.arange(self.samples) if self.order is None else self.order
 
     def last(self) -> "Layout":
-        """Return the geometry of one row a sample."""
+        """Return the geometry of one row per sample."""
         ones = np.ones(self.samples, np.int64)
         return Layout(1, self.samples, ones, np.full(1, self.samples, np.int64), self.order)
 
     def flat(self) -> "Layout":
-        """Return a geometry with the same rows for work that knows no steps: one step of all rows where none is missing."""
+        """Return a geometry with the same rows for work that ignores steps: one step of all rows where none is missing."""
         if not self.full:
             return self
         rows = self.steps * self.samples

@@ -1,4 +1,4 @@
-"""Samples of different lengths without padding: all steps in one array, and where each sample begins."""
+"""Samples of different lengths without padding: all steps in one array, and the offset of each sample."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ from numbarnn.errors import ShapeError
 
 @dataclass(frozen=True, eq=False)
 class Ragged:
-    """Samples one after the other.
+    """Concatenated samples of different lengths.
 
-    A sequence of arrays, one a sample, which are views.
+    A sequence of arrays, one for each sample, which are views.
 
     Parameters
     ----------
@@ -70,20 +70,20 @@ class Ragged:
         return self.values[self.offsets[sample] : self.offsets[sample + 1]]
 
     def steps_of(self, rows) -> tuple[np.ndarray, np.ndarray]:
-        """Return where the steps of some samples stand, (samples, longest or 1), and which of these places are theirs."""
+        """Return the indices of the steps of some samples, (samples, longest or 1), and a mask of those that are valid."""
         lengths = self.lengths[rows]
-        places = np.arange(max(1, lengths.max(initial=0)))
-        valid = places < lengths[:, None]
-        return np.where(valid, self.offsets[:-1][rows][:, None] + places, 0), valid
+        steps = np.arange(max(1, lengths.max(initial=0)))
+        valid = steps < lengths[:, None]
+        return np.where(valid, self.offsets[:-1][rows][:, None] + steps, 0), valid
 
     def padded(self, rows, fill=0) -> np.ndarray:
         """Return some samples as one array of at least one step, `fill` past each length."""
-        places, valid = self.steps_of(rows)
-        array = np.full((*places.shape, *self.values.shape[1:]), fill, self.values.dtype)
-        array[valid] = self.values[places[valid]]
+        indices, valid = self.steps_of(rows)
+        array = np.full((*indices.shape, *self.values.shape[1:]), fill, self.values.dtype)
+        array[valid] = self.values[indices[valid]]
         return array
 
     def take(self, rows) -> "Ragged":
         """Return some samples."""
-        places, valid = self.steps_of(rows)
-        return Ragged.of(self.values[places[valid]], self.lengths[rows])
+        indices, valid = self.steps_of(rows)
+        return Ragged.of(self.values[indices[valid]], self.lengths[rows])

@@ -1,4 +1,4 @@
-"""Batches of samples of different lengths."""
+"""A source of batches of samples of different lengths."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -34,7 +34,7 @@ class RaggedSource:
         return -(-self.items // self.batch_size)
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what the batches follow from."""
+        """Return what determines the batches."""
         found = {"batch_size": self.batch_size, "shuffle": self.shuffle}
         for name in ("x", "y", "sample_weight"):
             data = getattr(self, name)

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from numbarnn.checks import check_finite, check_lengths, check_tokens
-from numbarnn.core.arrays import as_array, numbers
+from numbarnn.core.arrays import as_array, as_numeric
 from numbarnn.core.ragged import Ragged
 from numbarnn.data import tables
 from numbarnn.data.ragged import RaggedSource
@@ -286,7 +286,7 @@ class LabelEstimator(SequenceEstimator):
         if isinstance(sample_weight, (list, tuple)) and any(
             isinstance(item, (list, np.ndarray)) for item in sample_weight
         ):
-            parts = [np.ravel(numbers(item, f"sample_weight[{i}]")) for i, item in enumerate(sample_weight)]
+            parts = [np.ravel(as_numeric(item, f"sample_weight[{i}]")) for i, item in enumerate(sample_weight)]
             lengths = np.array([len(part) for part in parts])
             if not np.array_equal(lengths, x.lengths):
                 raise ValueError("sample_weight must have one number a sample, or one for each step of each sample")
@@ -310,7 +310,7 @@ def _separate(X, lengths, offsets):
     if isinstance(X, Ragged):
         return list(X)
     if tables.is_pandas(X) is not None and _first_string(X) is None and (lengths is not None or offsets is not None):
-        X = numbers(X, "X")
+        X = as_numeric(X, "X")
     if lengths is not None and _one_after_the_other(X, lengths):
         counts = np.asarray(lengths)
         if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any():

@@ -17,7 +17,7 @@ import numpy as np
 
 from numbarnn import io, metrics
 from numbarnn.checks import check_finite, check_seed, refuse_mask
-from numbarnn.core.arrays import as_array, numbers
+from numbarnn.core.arrays import as_array, as_numeric
 from numbarnn.data import tables
 from numbarnn.data.batches import ArraySource
 from numbarnn.estimators import files as estimator_files
@@ -581,7 +581,7 @@ def _weights(sample_weight, samples):
     if sample_weight is None:
         return None
     refuse_mask(sample_weight, "sample_weight")
-    weight = np.asarray(numbers(sample_weight, "sample_weight"), np.float64)
+    weight = np.asarray(as_numeric(sample_weight, "sample_weight"), np.float64)
     if weight.ndim == 0:
         weight = np.full(samples, float(weight))
     if weight.shape != (samples,):

@@ -381,7 +381,7 @@ class Forecaster(EvaluatedForecasts):
             "target.center": self._center,
             "target.scale": self._scale,
             "tail": self._tail,
-            "tail.times": self._clock.numbers(self._tail_index),
+            "tail.times": self._clock.to_integers(self._tail_index),
         }
         io.write(path, "forecaster", about, arrays)
 
@@ -413,7 +413,7 @@ class Forecaster(EvaluatedForecasts):
             forecaster.scaler_.n_features_in_ = len(forecaster.feature_names_)
             forecaster._center, forecaster._scale = arrays["target.center"], arrays["target.scale"]
             forecaster._tail = arrays["tail"]
-            forecaster._tail_index = forecaster._clock.index(arrays["tail.times"])
+            forecaster._tail_index = forecaster._clock.from_integers(arrays["tail.times"])
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"the file's description of the forecaster cannot be understood: {error!r}") from None
         forecaster._ridge = None
