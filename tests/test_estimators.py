@@ -1,6 +1,7 @@
 """Estimators: scikit-learn's contract, forms of input, training that goes on, and life without scikit-learn."""
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,8 @@ from processes import run_python
 
 from numbarnn import metrics
 from numbarnn.errors import ShapeError
-from numbarnn.estimators import SequenceRegressor
+from numbarnn.estimators import SegmentClassifier, SequenceClassifier, SequenceRegressor, TemporalClassifier
+from numbarnn.training.trainer import Trainer
 
 FEW = {"epochs": 3, "hidden_size": 4, "random_state": 0, "n_threads": 1}
 
@@ -343,3 +345,54 @@ def test_going_on_draws_new_dropout_masks(dropout):
     for _ in range(4):
         parts.partial_fit(x, y)
     assert_same_bits(parts.predict(x), whole)
+
+
+# Memory
+
+LENGTHS = np.random.default_rng(0).integers(20, 61, 200)
+LENGTHS[77] = 20_000
+
+
+def traced(function):
+    """Return the most memory that a function held, in bytes."""
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "most"),
+    [
+        (SequenceRegressor, float, 4),
+        (SequenceClassifier, lambda length: length % 2, 4),
+        (TemporalClassifier, lambda length: "ab"[: 1 + length % 2], 20),  # outputs at every step
+        (SegmentClassifier, lambda length: [0, 1] * (length // 2) + [0] * (length % 2), 20),
+    ],
+)
+def test_one_long_sample_among_short_ones_is_not_padding(monkeypatch, kind, target, most):
+    """All samples padded to the longest are 177 times the data."""
+    x = [np.ones((length, 5), np.float32) for length in LENGTHS]
+    y = [target(int(length)) for length in LENGTHS]
+    data = 20 * LENGTHS.sum()
+    net = kind(**FEW | {"epochs": 1, "hidden_size": 32})
+    short = np.flatnonzero(LENGTHS < 60)
+    net.fit([x[i] for i in short], [y[i] for i in short]).predict(x)
+    assert traced(lambda: net.predict(x)) < most * data
+    prepared = []
+    monkeypatch.setattr(Trainer, "fit", lambda self, source, *args, **options: prepared.append(source) or net.history_)
+    assert traced(lambda: net.fit(x, y)) < 2.6 * data
+    assert prepared[0].x.values.dtype == np.float32
+    assert_same_bits(prepared[0].x.lengths, LENGTHS)
+
+
+def test_held_out_samples_of_different_lengths():
+    """They are scored in groups of like lengths, which is the loss of all."""
+    x, y = task(60, 8, 2)
+    x = [sample[:length] for sample, length in zip(x, np.random.default_rng(1).integers(1, 9, 60), strict=True)]
+    regressor = fitted(x, y, patience=3, validation=0.25)
+    scaled = (regressor.predict(x[45:]) - y[45:]) / np.std(y)
+    assert len(regressor.history_) == 3
+    assert_close(min(regressor.history_["val_loss"]), np.mean(scaled**2), 1e-5)

@@ -8,6 +8,7 @@ Each class is a special case of the next:
 * label strings whose places are not known need an alignment too: connectionist temporal classification.
 """
 
+import itertools
 import warnings
 
 import numpy as np
@@ -392,10 +393,9 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         """Return targets and weights for one label a step or a pair, and set what training learns from if `reset`."""
         if self._kind == "samples" and self.ignore is None:
             check_labels(labels)
-        counted = np.array(
-            [not (missing(label) or (self.ignore is not None and label == self.ignore)) for label in labels]
-        )
-        there = check_labels([label for label, counts in zip(labels, counted, strict=True) if counts])
+        ignored = (missing(label) or (self.ignore is not None and label == self.ignore) for label in labels)
+        counted = ~np.fromiter(ignored, bool, len(labels))
+        there = check_labels(labels if counted.all() else list(itertools.compress(labels, counted)))
         if not there:
             raise ValueError("y has no label that counts")
         if self.classes_ is None:
@@ -480,6 +480,6 @@ def _flat(y, x, given_offsets):
     if not isinstance(y, np.ndarray):
         y = list(y)
         if y and all(isinstance(item, (list, tuple)) or (hasattr(item, "__array__") and np.ndim(item)) for item in y):
-            parts = [item.tolist() if hasattr(item, "tolist") else list(item) for item in y]
-            return [label for part in parts for label in part], np.array([len(part) for part in parts], np.int64)
+            labels = [label for item in y for label in (item.tolist() if hasattr(item, "tolist") else item)]
+            return labels, np.array([len(item) for item in y], np.int64)
     return _column(y), None
