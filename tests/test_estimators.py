@@ -1,5 +1,6 @@
 """Estimators: scikit-learn's contract, forms of input, training that goes on, and life without scikit-learn."""
 
+import inspect
 import pickle
 import tracemalloc
 
@@ -194,6 +195,40 @@ def test_pipeline_and_searches():
     again = selection.GridSearchCV(pipe, {"net__hidden_size": [2, 8]}, cv=split).fit(w.X, w.y)
     assert np.array_equal(search.cv_results_["mean_test_score"], again.cv_results_["mean_test_score"])
     assert search.best_params_ == {"net__hidden_size": 8}
+
+
+SHARED = {
+    "cell": "lstm", "hidden_size": 32, "num_layers": 1, "bidirectional": False, "dropout": 0.0, "recurrent_dropout": 0.0,
+    "optimizer": "adam", "learning_rate": 0.01, "schedule": None, "average": None, "epochs": 50, "batch_size": 32,
+    "validation": 0.1, "patience": None, "clip_norm": 1.0, "warm_start": False, "random_state": None, "dtype": "float32",
+    "n_threads": None, "device": "cpu", "verbose": 0,
+}  # fmt: skip
+LABELLED = SHARED | {"input_dropout": 0.0, "tokens": None, "embedding_size": 32}
+
+
+@pytest.mark.parametrize(
+    ("kind", "defaults"),
+    [
+        (SequenceRegressor, SHARED),
+        (SequenceClassifier, LABELLED | {"pooling": "last", "class_weight": None}),
+        (SegmentClassifier, LABELLED | {"ignore": None, "class_weight": None}),
+        (TemporalClassifier, LABELLED | {"bidirectional": True, "infeasible": "error"}),
+    ],
+)
+def test_parameters(kind, defaults):
+    parameters = inspect.signature(kind).parameters
+    assert {name: parameter.default for name, parameter in parameters.items()} == defaults == kind().get_params()
+    assert [name for name in parameters if parameters[name].kind != inspect.Parameter.KEYWORD_ONLY] == [
+        "cell",
+        "hidden_size",
+    ]
+    one = kind("gru", 8, epochs=2)
+    assert one != kind("gru", 8, epochs=2)  # as all of scikit-learn's, which are compared by identity
+    assert hash(one)
+    copy = pytest.importorskip("sklearn.base").clone(one)
+    assert copy.get_params() == one.get_params()
+    assert repr(copy) == f"{kind.__name__}(cell='gru', epochs=2, hidden_size=8)"
+    assert copy.set_params(epochs=3, dtype="float8").epochs == 3  # settings are checked by fit
 
 
 WITHOUT = """

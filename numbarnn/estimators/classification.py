@@ -10,6 +10,9 @@ Each class is a special case of the next:
 
 import itertools
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +45,7 @@ IGNORED = -100
 
 
 @label_estimator(strata=", of every class its share")
+@dataclass(eq=False, repr=False, kw_only=True)
 class SequenceClassifier(ClassifierMixin, LabelEstimator):
     """Recurrent net that gives a whole sequence one label, on scikit-learn's contract.
 
@@ -72,37 +76,8 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
     KIND = "sequence_classifier"
     EACH_STEP = False
 
-    def __init__(
-        self,
-        cell="lstm",
-        hidden_size=32,
-        num_layers=1,
-        *,
-        pooling="last",
-        bidirectional=False,
-        dropout=0.0,
-        input_dropout=0.0,
-        recurrent_dropout=0.0,
-        tokens=None,
-        embedding_size=32,
-        class_weight=None,
-        optimizer="adam",
-        learning_rate=0.01,
-        schedule=None,
-        average=None,
-        epochs=50,
-        batch_size=32,
-        validation=0.1,
-        patience=None,
-        clip_norm=1.0,
-        warm_start=False,
-        random_state=None,
-        dtype="float32",
-        n_threads=None,
-        device="cpu",
-        verbose=0,
-    ):
-        self._keep(locals())
+    pooling: str = "last"
+    class_weight: str | Mapping | None = None
 
     def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, validation=None):
         """Train on samples, from new weights unless `warm_start`. What does not fit is refused, and leaves the estimator as it was.
@@ -193,6 +168,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
 
 
 @label_estimator()
+@dataclass(eq=False, repr=False, kw_only=True)
 class SegmentClassifier(ClassifierMixin, LabelEstimator):
     """Recurrent net that labels every step of a sequence, or given segments of it, on scikit-learn's contract.
 
@@ -228,37 +204,8 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
 
     KIND = "segment_classifier"
 
-    def __init__(
-        self,
-        cell="lstm",
-        hidden_size=32,
-        num_layers=1,
-        *,
-        ignore=None,
-        bidirectional=False,
-        dropout=0.0,
-        input_dropout=0.0,
-        recurrent_dropout=0.0,
-        tokens=None,
-        embedding_size=32,
-        class_weight=None,
-        optimizer="adam",
-        learning_rate=0.01,
-        schedule=None,
-        average=None,
-        epochs=50,
-        batch_size=32,
-        validation=0.1,
-        patience=None,
-        clip_norm=1.0,
-        warm_start=False,
-        random_state=None,
-        dtype="float32",
-        n_threads=None,
-        device="cpu",
-        verbose=0,
-    ):
-        self._keep(locals())
+    ignore: Any = None
+    class_weight: str | Mapping | None = None
 
     def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, segments=None, validation=None):
         """Train on samples, from new weights unless `warm_start`. What does not fit is refused, and leaves the estimator as it was.

@@ -14,6 +14,7 @@ Samples need no order and no packing.
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -66,6 +67,7 @@ def label_estimator(strata="", classes="Labels in order; the columns of probabil
     return described(held_out=held_out, input=INPUT, class_weight=CLASS_WEIGHT, fitted=attributes)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class LabelEstimator(SequenceEstimator):
     """What `numbarnn.SequenceClassifier`, `numbarnn.SegmentClassifier` and `numbarnn.TemporalClassifier` share; they document it.
 
@@ -82,6 +84,10 @@ class LabelEstimator(SequenceEstimator):
     BLANKS = 0
     EMPTY = False
     EACH_STEP = True
+
+    input_dropout: float = 0.0
+    tokens: int | WordFeatures | None = None
+    embedding_size: int = 32
 
     # What a subclass says
 

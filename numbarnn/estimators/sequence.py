@@ -12,6 +12,8 @@ list only the features of a step must agree; lengths are free.
 """
 
 import contextlib
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,8 +28,9 @@ from numbarnn.estimators import files as estimator_files
 from numbarnn.layers import Dense
 from numbarnn.layers.kinds import recurrent
 from numbarnn.model import Model
-from numbarnn.optim import optimizer_with
+from numbarnn.optim import Optimizer, Schedule, optimizer_with
 from numbarnn.sklearn_api import Parameters, not_fitted
+from numbarnn.training.average import EMA
 from numbarnn.training.trainer import Trainer
 
 try:
@@ -98,6 +101,7 @@ def described(**words):
     return fill
 
 
+@dataclass(eq=False, repr=False)
 class SequenceEstimator(BaseEstimator):
     """What estimators of sequences share; `SequenceRegressor` documents it.
 
@@ -107,13 +111,32 @@ class SequenceEstimator(BaseEstimator):
         What files call it.
     """
 
-    KIND: str
+    KIND: ClassVar[str]
+
+    cell: str = "lstm"
+    hidden_size: int = 32
+    _: KW_ONLY
+    num_layers: int = 1
+    bidirectional: bool = False
+    dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    optimizer: str | Optimizer = "adam"
+    learning_rate: float | None = 0.01
+    schedule: Schedule | None = None
+    average: EMA | float | None = None
+    epochs: int = 50
+    batch_size: int = 32
+    validation: float = 0.1
+    patience: int | None = None
+    clip_norm: float | None = 1.0
+    warm_start: bool = False
+    random_state: Any = None
+    dtype: str = "float32"
+    n_threads: int | None = None
+    device: str = "cpu"
+    verbose: int = 0
 
     _loss = "mse"
-
-    def _keep(self, arguments):
-        """Keep the arguments of a constructor as attributes of their names, which is all that scikit-learn lets it do."""
-        vars(self).update((name, value) for name, value in arguments.items() if name not in ("self", "__class__"))
 
     def _recurrent(self, **options):
         """Return the recurrent layers."""
@@ -356,6 +379,7 @@ class SequenceEstimator(BaseEstimator):
 
 
 @described(held_out="Last part of the samples, held out while `patience` is given.")
+@dataclass(eq=False, repr=False, kw_only=True)
 class SequenceRegressor(RegressorMixin, SequenceEstimator):
     """Recurrent net that predicts numbers from a whole sequence, on scikit-learn's contract.
 
@@ -385,33 +409,6 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
     """
 
     KIND = "sequence_regressor"
-
-    def __init__(
-        self,
-        cell="lstm",
-        hidden_size=32,
-        num_layers=1,
-        *,
-        bidirectional=False,
-        dropout=0.0,
-        recurrent_dropout=0.0,
-        optimizer="adam",
-        learning_rate=0.01,
-        schedule=None,
-        average=None,
-        epochs=50,
-        batch_size=32,
-        validation=0.1,
-        patience=None,
-        clip_norm=1.0,
-        warm_start=False,
-        random_state=None,
-        dtype="float32",
-        n_threads=None,
-        device="cpu",
-        verbose=0,
-    ):
-        self._keep(locals())
 
     def fit(self, X, y, sample_weight=None):
         """Train on samples, from new weights unless `warm_start`. What does not fit is refused, and leaves the estimator as it was.
@@ -444,7 +441,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
             self._prepare(target, weight)
             self._make(1 if self._flat else self.n_features_in_)
         kind = RaggedSource if isinstance(x, Ragged) else ArraySource
-        source = kind(x, self._encode(target), sample_weight=weight, batch_size=self.batch_size)
+        source = kind(x, self._encode(target).astype(self.dtype), sample_weight=weight, batch_size=self.batch_size)
         held_out = None if patience is None else self.validation
         return self._trainer().fit(source, epochs, validation=held_out, patience=patience, verbose=self.verbose)
 
