@@ -1,6 +1,8 @@
 """Estimators: scikit-learn's contract, forms of input, training that goes on, and life without scikit-learn."""
 
+import inspect
 import pickle
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,8 @@ from processes import run_python
 
 from numbarnn import metrics
 from numbarnn.errors import ShapeError
-from numbarnn.estimators import SequenceRegressor
+from numbarnn.estimators import SegmentClassifier, SequenceClassifier, SequenceRegressor, TemporalClassifier
+from numbarnn.training.trainer import Trainer
 
 FEW = {"epochs": 3, "hidden_size": 4, "random_state": 0, "n_threads": 1}
 
@@ -194,6 +197,40 @@ def test_pipeline_and_searches():
     assert search.best_params_ == {"net__hidden_size": 8}
 
 
+SHARED = {
+    "cell": "lstm", "hidden_size": 32, "num_layers": 1, "bidirectional": False, "dropout": 0.0, "recurrent_dropout": 0.0,
+    "optimizer": "adam", "learning_rate": 0.01, "schedule": None, "average": None, "epochs": 50, "batch_size": 32,
+    "validation": 0.1, "patience": None, "clip_norm": 1.0, "warm_start": False, "random_state": None, "dtype": "float32",
+    "n_threads": None, "device": "cpu", "verbose": 0,
+}  # fmt: skip
+LABELLED = SHARED | {"input_dropout": 0.0, "tokens": None, "embedding_size": 32}
+
+
+@pytest.mark.parametrize(
+    ("kind", "defaults"),
+    [
+        (SequenceRegressor, SHARED),
+        (SequenceClassifier, LABELLED | {"pooling": "last", "class_weight": None}),
+        (SegmentClassifier, LABELLED | {"ignore": None, "class_weight": None}),
+        (TemporalClassifier, LABELLED | {"bidirectional": True, "infeasible": "error"}),
+    ],
+)
+def test_parameters(kind, defaults):
+    parameters = inspect.signature(kind).parameters
+    assert {name: parameter.default for name, parameter in parameters.items()} == defaults == kind().get_params()
+    assert [name for name in parameters if parameters[name].kind != inspect.Parameter.KEYWORD_ONLY] == [
+        "cell",
+        "hidden_size",
+    ]
+    one = kind("gru", 8, epochs=2)
+    assert one != kind("gru", 8, epochs=2)  # as all of scikit-learn's, which are compared by identity
+    assert hash(one)
+    copy = pytest.importorskip("sklearn.base").clone(one)
+    assert copy.get_params() == one.get_params()
+    assert repr(copy) == f"{kind.__name__}(cell='gru', epochs=2, hidden_size=8)"
+    assert copy.set_params(epochs=3, dtype="float8").epochs == 3  # settings are checked by fit
+
+
 WITHOUT = """
 import sys
 import numbarnn
@@ -347,3 +384,54 @@ def test_going_on_draws_new_dropout_masks(dropout):
     for _ in range(4):
         parts.partial_fit(x, y)
     assert_same_bits(parts.predict(x), whole)
+
+
+# Memory
+
+LENGTHS = np.random.default_rng(0).integers(20, 61, 200)
+LENGTHS[77] = 20_000
+
+
+def traced(function):
+    """Return the most memory that a function held, in bytes."""
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "most"),
+    [
+        (SequenceRegressor, float, 4),
+        (SequenceClassifier, lambda length: length % 2, 4),
+        (TemporalClassifier, lambda length: "ab"[: 1 + length % 2], 20),  # outputs at every step
+        (SegmentClassifier, lambda length: [0, 1] * (length // 2) + [0] * (length % 2), 20),
+    ],
+)
+def test_one_long_sample_among_short_ones_is_not_padding(monkeypatch, kind, target, most):
+    """All samples padded to the longest are 177 times the data."""
+    x = [np.ones((length, 5), np.float32) for length in LENGTHS]
+    y = [target(int(length)) for length in LENGTHS]
+    data = 20 * LENGTHS.sum()
+    net = kind(**FEW | {"epochs": 1, "hidden_size": 32})
+    short = np.flatnonzero(LENGTHS < 60)
+    net.fit([x[i] for i in short], [y[i] for i in short]).predict(x)
+    assert traced(lambda: net.predict(x)) < most * data
+    prepared = []
+    monkeypatch.setattr(Trainer, "fit", lambda self, source, *args, **options: prepared.append(source) or net.history_)
+    assert traced(lambda: net.fit(x, y)) < 2.6 * data
+    assert prepared[0].x.values.dtype == np.float32
+    assert_same_bits(prepared[0].x.lengths, LENGTHS)
+
+
+def test_held_out_samples_of_different_lengths():
+    """They are scored in groups of like lengths, which is the loss of all."""
+    x, y = task(60, 8, 2)
+    x = [sample[:length] for sample, length in zip(x, np.random.default_rng(1).integers(1, 9, 60), strict=True)]
+    regressor = fitted(x, y, patience=3, validation=0.25)
+    scaled = (regressor.predict(x[45:]) - y[45:]) / np.std(y)
+    assert len(regressor.history_) == 3
+    assert_close(min(regressor.history_["val_loss"]), np.mean(scaled**2), 1e-5)

@@ -1,6 +1,7 @@
 """Forecaster: what it learns from, its times, its baselines, its files, and the command."""
 
 import datetime
+import inspect
 import pathlib
 import re
 
@@ -82,7 +83,7 @@ def by_hand(forecaster, data, end):
     def net(rows, e, ahead, columns):
         window = [features(rows, e - k * f.step) for k in range((f.lookback - 1) // f.step, -1, -1)]
         out = f.model_.forward(np.array(window)[None])[0][0].astype(float)
-        out = (out * f._scale + f._center).reshape(-1, len(columns))
+        out = (out * f._targets.scale + f._targets.center).reshape(-1, len(columns))
         lag = f.difference or f.relative
         for k in range(len(out)):
             for j, column in enumerate(columns):
@@ -111,13 +112,13 @@ def test_forecasts_by_definition(made, name):
         expected = by_hand(f, data, end)
         assert_close(rows[f.target_names_].to_numpy(), expected, 1e-6)
         # The same from nothing but the rows up to there, and from no more of them than are needed.
-        for first in (0, end + 1 - f._need):
+        for first in (0, end + 1 - f._preparation.need):
             ahead = f.predict(data.iloc[first : end + 1])
             assert_close(ahead.to_numpy(), expected, 1e-6)
             assert ahead.index.equals(rows.index)
         assert np.array_equal(rows[f"{f.target_names_[0]} truth"], data[f.target_names_[0]].loc[rows.index])
-    with pytest.raises(ShapeError, match=f"a forecast looks at the last {f._need}"):
-        f.predict(data.iloc[-f._need + 1 :])
+    with pytest.raises(ShapeError, match=f"a forecast looks at the last {f._preparation.need}"):
+        f.predict(data.iloc[-f._preparation.need + 1 :])
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -130,7 +131,7 @@ def test_update_then_predict(made, name):
     assert f.update(new.iloc[:3]).update(new.iloc[3:4]).update(new.iloc[4:]) is f
     assert f.predict().equals(expected)
     assert expected.index[0] == new.index[-1] + pd.Timedelta(hours=f.delay)
-    assert len(f._tail) == f._need
+    assert len(f._tail) == f._preparation.need
     assert f.predict(data).equals(made(name).predict())
     with pytest.raises(
         ValueError, match=r"the new rows begin at 2020-01-09 08:00:00; the next row is that of 2020-01-09 15:00"
@@ -211,15 +212,15 @@ def test_ridge_is_the_closed_form():
     data = table(150)
     f = fitted(data, horizon=2, split=(0.5, 0.25, 0.25))
     f.evaluate()
-    ridge = f._ridge
-    train = f._parts["train"]
+    ridge = f._evaluation.ridge
+    train = f._evaluation.parts["train"]
     x = np.float64(train.X.reshape(len(train), -1))
     y = train.y.reshape(len(train), -1)
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     expected = np.linalg.solve(x.T @ x / len(x) + ridge.penalty * np.eye(x.shape[1]), x.T @ y / len(x))
     assert_close(ridge.weights, expected, 1e-6)
     # No other penalty is better on the validation part.
-    validation = f._parts["validation"]
+    validation = f._evaluation.parts["validation"]
 
     def error(penalty):
         w = np.linalg.solve(x.T @ x / len(x) + penalty * np.eye(x.shape[1]), x.T @ y / len(x))
@@ -290,7 +291,7 @@ def test_times(index, after, season, tmp_path):
         assert list(ahead.columns) == ["x"]
         label = ahead.index[0]
         assert str(label) == after if isinstance(index, pd.PeriodIndex) else label == type(label)(after)
-        assert one._season == season
+        assert one._evaluation.season == season
     if isinstance(index, pd.DatetimeIndex):
         assert ahead.index.tz == index.tz
     assert f.backtest().index[-1] == index[-1]
@@ -322,7 +323,7 @@ def test_missing_values():
         assert data.index[170] not in f.backtest().index  # the truth is not known
     assert len(dropped.backtest()) < len(filled.backtest())
     end = data.iloc[:171]
-    with pytest.raises(ValueError, match="the last rows miss values"):
+    with pytest.raises(ValueError, match="the last rows have missing values"):
         dropped.predict(end)
     assert np.isfinite(filled.predict(end)).all(axis=None)
 
@@ -345,7 +346,7 @@ def test_refused():
     data = table()
     cases = [
         (lambda: Forecaster(6).predict(), NotFittedError, "this Forecaster is not fitted yet"),
-        (lambda: fitted(data, "c"), KeyError, "target 'c' is no column of data; it has 'a', 'b'"),
+        (lambda: fitted(data, "c"), KeyError, "target 'c' is not a column of data; it has 'a', 'b'"),
         (lambda: fitted(data, []), ValueError, "at least one column"),
         (lambda: fitted(data.assign(c="x")), TypeError, "column 'c' of data must be numeric"),
         (lambda: fitted(data.drop(data.index[9])), ValueError, "row 9 of data, .* comes 0 days 02:00:00 after"),
@@ -381,6 +382,16 @@ def test_parameters():
     assert f.get_params()["cell"] == "gru"
     assert repr(f) == "Forecaster(lookback=6, cell='gru')"
     assert f.set_params(horizon=3).horizon == 3
+    parameters = inspect.signature(Forecaster).parameters
+    positional = [name for name in parameters if parameters[name].kind != inspect.Parameter.KEYWORD_ONLY]
+    assert positional == ["lookback", "delay", "horizon"]
+    assert {name: parameter.default for name, parameter in parameters.items() if name != "lookback"} == {
+        "delay": 1, "horizon": 1, "step": 1, "cell": "lstm", "hidden_size": 32, "num_layers": 1, "dropout": 0.0,
+        "recurrent_dropout": 0.0, "recursive": False, "difference": None, "relative": None, "season": "auto", "calendar": (),
+        "scaling": "standard", "missing": "error", "optimizer": "adam", "learning_rate": None, "epochs": 20, "batch_size": 64,
+        "patience": None, "clip_norm": 1.0, "dtype": "float32", "seed": 0, "n_threads": None, "device": "cpu",
+    }  # fmt: skip
+    assert pytest.importorskip("sklearn.base").clone(f).get_params() == f.get_params()
 
 
 def test_airline_passengers():
@@ -562,7 +573,7 @@ def test_times_without_a_zone_and_with_one_are_not_mixed(fit, use, message):
     for method in (f.predict, f.evaluate, f.backtest, f.errors_by_horizon):
         with pytest.raises(ValueError, match=message.format(name="data")):
             method(other)
-    after = f._clock.after(fit, 2)
+    after = f._preparation.clock.after(fit, 2)
     after = after.tz_localize(None) if after.tz is not None else after.tz_localize("UTC")
     with pytest.raises(ValueError, match=message.format(name="new_rows")):
         f.update(table(2).set_axis(after))

@@ -91,7 +91,8 @@ def run(options) -> int:
         if column not in frame.columns:
             raise ValueError(f"there is no numeric column {column!r}; there is {', '.join(map(str, frame.columns))}")
     forecaster = Forecaster(
-        options.lookback, options.delay, options.horizon, options.step, options.cell, options.hidden_size, options.num_layers,
+        options.lookback, options.delay, options.horizon, step=options.step, cell=options.cell,
+        hidden_size=options.hidden_size, num_layers=options.num_layers,
         dropout=options.dropout, recurrent_dropout=options.recurrent_dropout, recursive=options.recursive,
         difference=options.difference, relative=options.relative, season=options.season or "auto",
         calendar=tuple(part for part in calendar.split(",") if part), missing=options.missing,

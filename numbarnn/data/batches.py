@@ -43,7 +43,34 @@ class Batch:
     keep_state: bool = False
 
 
-class ArraySource:
+class SampleSource:
+    """What sources of samples in memory share: their order, and parts, which ``part(rows, shuffle)`` of a subclass returns."""
+
+    unit = "samples"
+
+    def __init__(self, items, batch_size, shuffle):
+        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+            raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
+        self.items, self.batch_size, self.shuffle = items, int(batch_size), bool(shuffle)
+
+    def __len__(self) -> int:
+        return -(-self.items // self.batch_size)
+
+    def split(self, fraction: float) -> tuple["SampleSource", "SampleSource"]:
+        """Return the source without its last `fraction` of samples, and those, in their order."""
+        last = max(1, round(self.items * fraction))
+        if last >= self.items:
+            raise ValueError(f"a validation fraction of {fraction} leaves none of {self.items} samples to train on")
+        return self.part(slice(0, self.items - last), self.shuffle), self.part(slice(self.items - last, None), False)
+
+    def orders(self, generator: np.random.Generator) -> Iterator[np.ndarray]:
+        """Yield the indices of the samples of every batch of an epoch."""
+        order = generator.permutation(self.items) if self.shuffle else np.arange(self.items)
+        for first in range(0, self.items, self.batch_size):
+            yield order[first : first + self.batch_size]
+
+
+class ArraySource(SampleSource):
     """Batches of samples from arrays in memory, in a new random order every epoch.
 
     Parameters
@@ -64,16 +91,12 @@ class ArraySource:
         If lengths are not integers from 0 to the number of time steps, or an argument has masked values.
     """
 
-    unit = "samples"
-
     def __init__(self, x, y, *, lengths=None, sample_weight=None, batch_size: int = 32, shuffle: bool = True):
         for name, data in (("x", x), ("y", y), ("sample_weight", sample_weight)):
             refuse_mask(data, name)
         self.x, self.y = as_array(x, "x"), _targets(y)
         self.sample_weight = None if sample_weight is None else as_array(sample_weight, "sample_weight")
-        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-            raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
-        self.batch_size, self.shuffle = int(batch_size), bool(shuffle)
+        super().__init__(len(self.x) if self.x.ndim else 0, batch_size, shuffle)
         if self.x.ndim < 2 or len(self.x) == 0:
             raise ShapeError(f"x must have samples and time steps, got shape {self.x.shape}")
         self.lengths = check_lengths(lengths, *self.x.shape[:2])
@@ -83,10 +106,6 @@ class ArraySource:
                 raise ShapeError(
                     f"{name} must have one entry for each of {len(self.x)} samples, got shape {array.shape}"
                 )
-        self.items = len(self.x)
-
-    def __len__(self) -> int:
-        return -(-self.items // self.batch_size)
 
     def check(self) -> None:
         """Raise ValueError if x or y has NaN or infinity within the valid steps."""
@@ -103,14 +122,8 @@ class ArraySource:
         arrays = {name: digest(name, getattr(self, name)) for name in ("x", "y", "lengths", "sample_weight")}
         return {**arrays, "batch_size": self.batch_size, "shuffle": self.shuffle}
 
-    def split(self, fraction: float) -> tuple["ArraySource", "ArraySource"]:
-        """Return the source without its last `fraction` of samples, and those, in their order."""
-        last = max(1, round(self.items * fraction))
-        if last >= self.items:
-            raise ValueError(f"a validation fraction of {fraction} leaves none of {self.items} samples to train on")
-        return self._part(slice(0, self.items - last), self.shuffle), self._part(slice(self.items - last, None), False)
-
-    def _part(self, rows, shuffle):
+    def part(self, rows, shuffle: bool) -> "ArraySource":
+        """Return a source of some samples, given by their indices or a slice."""
         return ArraySource(
             self.x[rows],
             self.y[rows],
@@ -122,9 +135,7 @@ class ArraySource:
 
     def batches(self, generator: np.random.Generator) -> Iterator[Batch]:
         """Yield one epoch."""
-        order = generator.permutation(self.items) if self.shuffle else np.arange(self.items)
-        for first in range(0, self.items, self.batch_size):
-            rows = order[first : first + self.batch_size]
+        for rows in self.orders(generator):
             yield Batch(
                 self.x[rows],
                 self.y[rows],
@@ -267,7 +278,7 @@ def with_validation(source, validation):
     """Return the sources of training and validation for the arguments of `fit`."""
     source = make_source(source)
     if isinstance(validation, (float, np.floating)):
-        if not isinstance(source, ArraySource) or not 0 < validation < 1:
+        if not isinstance(source, SampleSource) or not 0 < validation < 1:
             raise ValueError(f"a validation fraction must lie in (0, 1) and needs arrays, got {validation!r}")
         return source.split(validation)
     if validation is not None:

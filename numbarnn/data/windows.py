@@ -457,12 +457,18 @@ class Windows:
 
     def gather(self, samples) -> tuple[np.ndarray, np.ndarray]:
         """Return copies of x and y of some samples, given by their indices; y as losses take it, (samples, values)."""
-        ends = self.chosen_ends(samples)
-        return self._rows()[ends[:, None] + np.arange(-self.reach, 1, self.step)], self.gather_y(samples)
+        ends, rows = self.chosen_ends(samples), self._rows()
+        row, column = rows.strides
+        # The windows that begin at each row: to index these is 2 to 3 times as fast as to index rows.
+        shape = (max(0, len(rows) - self.reach), self.steps, rows.shape[1])
+        windows = as_strided(rows, shape, (row, row * self.step, column), writeable=False)
+        return windows[ends - self.reach], self._targets(ends)
 
     def gather_y(self, samples) -> np.ndarray:
         """Return y of `gather` alone."""
-        ends = self.chosen_ends(samples)
+        return self._targets(self.chosen_ends(samples))
+
+    def _targets(self, ends):
         y = self.target[ends[:, None] + np.arange(self.delay, self.delay + self.horizon)]
         return y.reshape(len(ends), -1)
 

@@ -8,7 +8,11 @@ Each class is a special case of the next:
 * label strings whose places are not known need an alignment too: connectionist temporal classification.
 """
 
+import itertools
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +45,7 @@ IGNORED = -100
 
 
 @label_estimator(strata=", of every class its share")
+@dataclass(eq=False, repr=False, kw_only=True)
 class SequenceClassifier(ClassifierMixin, LabelEstimator):
     """Recurrent net that gives a whole sequence one label, on scikit-learn's contract.
 
@@ -71,37 +76,8 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
     KIND = "sequence_classifier"
     EACH_STEP = False
 
-    def __init__(
-        self,
-        cell="lstm",
-        hidden_size=32,
-        num_layers=1,
-        *,
-        pooling="last",
-        bidirectional=False,
-        dropout=0.0,
-        input_dropout=0.0,
-        recurrent_dropout=0.0,
-        tokens=None,
-        embedding_size=32,
-        class_weight=None,
-        optimizer="adam",
-        learning_rate=0.01,
-        schedule=None,
-        average=None,
-        epochs=50,
-        batch_size=32,
-        validation=0.1,
-        patience=None,
-        clip_norm=1.0,
-        warm_start=False,
-        random_state=None,
-        dtype="float32",
-        n_threads=None,
-        device="cpu",
-        verbose=0,
-    ):
-        self._keep(locals())
+    pooling: str = "last"
+    class_weight: str | Mapping | None = None
 
     def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, validation=None):
         """Train on samples, from new weights unless `warm_start`. What does not fit is refused, and leaves the estimator as it was.
@@ -192,6 +168,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
 
 
 @label_estimator()
+@dataclass(eq=False, repr=False, kw_only=True)
 class SegmentClassifier(ClassifierMixin, LabelEstimator):
     """Recurrent net that labels every step of a sequence, or given segments of it, on scikit-learn's contract.
 
@@ -227,37 +204,8 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
 
     KIND = "segment_classifier"
 
-    def __init__(
-        self,
-        cell="lstm",
-        hidden_size=32,
-        num_layers=1,
-        *,
-        ignore=None,
-        bidirectional=False,
-        dropout=0.0,
-        input_dropout=0.0,
-        recurrent_dropout=0.0,
-        tokens=None,
-        embedding_size=32,
-        class_weight=None,
-        optimizer="adam",
-        learning_rate=0.01,
-        schedule=None,
-        average=None,
-        epochs=50,
-        batch_size=32,
-        validation=0.1,
-        patience=None,
-        clip_norm=1.0,
-        warm_start=False,
-        random_state=None,
-        dtype="float32",
-        n_threads=None,
-        device="cpu",
-        verbose=0,
-    ):
-        self._keep(locals())
+    ignore: Any = None
+    class_weight: str | Mapping | None = None
 
     def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, segments=None, validation=None):
         """Train on samples, from new weights unless `warm_start`. What does not fit is refused, and leaves the estimator as it was.
@@ -392,10 +340,9 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         """Return targets and weights for one label a step or a pair, and set what training learns from if `reset`."""
         if self._kind == "samples" and self.ignore is None:
             check_labels(labels)
-        counted = np.array(
-            [not (missing(label) or (self.ignore is not None and label == self.ignore)) for label in labels]
-        )
-        there = check_labels([label for label, counts in zip(labels, counted, strict=True) if counts])
+        ignored = (missing(label) or (self.ignore is not None and label == self.ignore) for label in labels)
+        counted = ~np.fromiter(ignored, bool, len(labels))
+        there = check_labels(labels if counted.all() else list(itertools.compress(labels, counted)))
         if not there:
             raise ValueError("y has no label that counts")
         if self.classes_ is None:
@@ -480,6 +427,6 @@ def _flat(y, x, given_offsets):
     if not isinstance(y, np.ndarray):
         y = list(y)
         if y and all(isinstance(item, (list, tuple)) or (hasattr(item, "__array__") and np.ndim(item)) for item in y):
-            parts = [item.tolist() if hasattr(item, "tolist") else list(item) for item in y]
-            return [label for part in parts for label in part], np.array([len(part) for part in parts], np.int64)
+            labels = [label for item in y for label in (item.tolist() if hasattr(item, "tolist") else item)]
+            return labels, np.array([len(item) for item in y], np.int64)
     return _column(y), None

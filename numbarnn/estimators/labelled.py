@@ -14,6 +14,7 @@ Samples need no order and no packing.
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -30,10 +31,6 @@ from numbarnn.estimators.sequence import FITTED, SequenceEstimator, _seed, _weig
 from numbarnn.layers import Dense, Dropout, Embedding, EmbeddingBag
 from numbarnn.metrics.labels import flat_labels
 from numbarnn.model import Model
-
-# Steps that a prediction runs at once, padding included.
-CHUNK_STEPS = 1 << 16
-
 
 # What the docstrings of the label estimators share.
 INPUT = """
@@ -70,6 +67,7 @@ def label_estimator(strata="", classes="Labels in order; the columns of probabil
     return described(held_out=held_out, input=INPUT, class_weight=CLASS_WEIGHT, fitted=attributes)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class LabelEstimator(SequenceEstimator):
     """What `numbarnn.SequenceClassifier`, `numbarnn.SegmentClassifier` and `numbarnn.TemporalClassifier` share; they document it.
 
@@ -86,6 +84,10 @@ class LabelEstimator(SequenceEstimator):
     BLANKS = 0
     EMPTY = False
     EACH_STEP = True
+
+    input_dropout: float = 0.0
+    tokens: int | WordFeatures | None = None
+    embedding_size: int = 32
 
     # What a subclass says
 
@@ -179,29 +181,15 @@ class LabelEstimator(SequenceEstimator):
 
     # Using
 
-    def _parts(self, x: Ragged):
-        """Yield (places of some samples, the model's outputs for them, their lengths), samples of like lengths together."""
-        lengths = x.lengths
-        order = np.argsort(lengths, kind="stable")
-        first = 0
-        while first < len(order):
-            last = first + 1
-            while last < len(order) and (last - first + 1) * lengths[order[last]] <= CHUNK_STEPS:
-                last += 1
-            rows = order[first:last]
-            outputs, _ = self.model_.forward(x.padded(rows), lengths=lengths[rows], n_threads=self.n_threads)
-            yield rows, outputs, lengths[rows]
-            first = last
-
     def _logits(self, x: Ragged) -> np.ndarray:
         """Return the outputs of the model: of every sample, or of every step one after the other; float64."""
         outputs = np.empty((len(x.values) if self.EACH_STEP else len(x), self.model_.signals[-1].size))
-        for rows, found, _ in self._parts(x):
-            if self.EACH_STEP:
-                places, valid = x.steps_of(rows)
-                outputs[places[valid]] = found[valid]
-            else:
+        for rows, found, lengths in self._parts(x):
+            if not self.EACH_STEP:
                 outputs[rows] = found
+                continue
+            for start, steps, length in zip(x.offsets[rows], found, lengths, strict=True):
+                outputs[start : start + length] = steps[:length]
         return outputs
 
     # Files
@@ -275,11 +263,12 @@ class LabelEstimator(SequenceEstimator):
             return Ragged.of(self._table.encode(words), lengths)
         if self._size is not None:
             return _tokens(X, self._size, self.EMPTY)
-        array, lengths = self._sequences(X, reset, empty=self.EMPTY)
-        lengths = np.full(len(array), array.shape[1]) if lengths is None else lengths
-        steps = array[np.arange(array.shape[1]) < lengths[:, None]].astype(self.dtype)
-        check_finite(steps, f"X in {np.dtype(self.dtype)}")
-        return Ragged.of(steps, lengths)
+        x = self._sequences(X, reset, empty=self.EMPTY)
+        if isinstance(x, Ragged):
+            return x
+        steps = np.ascontiguousarray(x, self.dtype).reshape(-1, x.shape[2])
+        check_finite(steps, f"X in {steps.dtype}")
+        return Ragged.of(steps, np.full(len(x), x.shape[1]))
 
     def _sample_weight(self, sample_weight, x):
         """Return weights of samples, or of steps as `Ragged`, or None."""
@@ -390,4 +379,4 @@ def _tokens(X, size, empty):
         parts.append(sample)
     if not parts:
         raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
-    return Ragged.of(np.concatenate(parts).astype(np.int32), [len(part) for part in parts])
+    return Ragged.of(np.concatenate(parts, dtype=np.int32, casting="unsafe"), [len(part) for part in parts])

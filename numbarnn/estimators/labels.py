@@ -56,7 +56,7 @@ class Classes:
         ValueError
             If there are labels that are not known, naming them.
         """
-        numbers = np.array([self._places.get(label, -1) for label in labels], np.int64)
+        numbers = np.fromiter((self._places.get(label, -1) for label in labels), np.int64, len(labels))
         strange = np.flatnonzero(numbers < 0)
         if strange.size:
             names = sorted_labels({labels[place] for place in strange})

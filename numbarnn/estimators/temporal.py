@@ -5,6 +5,8 @@ where every step has a label of its own and no two neighbours are equal, the CTC
 rounding.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from numbarnn import decoding, metrics
@@ -21,6 +23,7 @@ BLANK = 0  # column of the blank; label k of classes_ has column k + 1
 
 
 @label_estimator(classes="Labels in order. Column k + 1 of probabilities is label k, column 0 the blank.")
+@dataclass(eq=False, repr=False, kw_only=True)
 class TemporalClassifier(LabelEstimator):
     """Recurrent net that reads sequences and writes label strings, trained without knowing where the labels are.
 
@@ -61,36 +64,8 @@ class TemporalClassifier(LabelEstimator):
     BLANKS = 1
     EMPTY = True
 
-    def __init__(
-        self,
-        cell="lstm",
-        hidden_size=32,
-        num_layers=1,
-        *,
-        bidirectional=True,
-        dropout=0.0,
-        input_dropout=0.0,
-        recurrent_dropout=0.0,
-        tokens=None,
-        embedding_size=32,
-        infeasible="error",
-        optimizer="adam",
-        learning_rate=0.01,
-        schedule=None,
-        average=None,
-        epochs=50,
-        batch_size=32,
-        validation=0.1,
-        patience=None,
-        clip_norm=1.0,
-        warm_start=False,
-        random_state=None,
-        dtype="float32",
-        n_threads=None,
-        device="cpu",
-        verbose=0,
-    ):
-        self._keep(locals())
+    bidirectional: bool = True
+    infeasible: str = "error"
 
     @property
     def _loss(self):
