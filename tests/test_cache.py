@@ -386,7 +386,7 @@ class Listener(event.Listener):
     def on_start(self, e): compiles.append(e)
     def on_end(self, e): pass
 event.register("numba:compile", Listener())
-import numbarnn
+from numbarnn import LSTM, Dense, Forecaster, LanguageModel, Model, Trainer, step
 new = {name.partition(".")[0] for name in set(sys.modules) - before}
 print(len(compiles), *sorted(new & {"pandas", "tqdm", "safetensors", "torch", "scipy", "sklearn", "matplotlib"}))
 """

@@ -9,7 +9,7 @@ import pytest
 from processes import PACKAGE
 
 import numbarnn
-from numbarnn.cli import main
+from numbarnn.cli.main import main
 
 TEXT = "the cat sat on the mat. the dog sat on the log.\n" * 20
 

@@ -12,7 +12,7 @@ from data_files import data_file
 
 import numbarnn
 from numbarnn import Forecaster
-from numbarnn.cli import main
+from numbarnn.cli.main import main
 from numbarnn.data import calendar_features, datasets, readers
 from numbarnn.errors import ModelFileError, ShapeError
 from numbarnn.forecasting import baselines
