@@ -135,21 +135,20 @@ def import_figures(times=10):
 def measure(say):
     """Return the start-up figures as {what: text}."""
     figures = import_figures() | first_use()
-    with tempfile.TemporaryDirectory() as cache:
-        for cell in ("LSTM", "GRU", "RNN"):
-            with tempfile.TemporaryDirectory() as empty:
-                (seconds, compiled), _ = run(FIRST_STEP.format(cell=cell), empty)
-                again = [run(FIRST_STEP.format(cell=cell), empty) for _ in range(3)]
-                files = [f for f in pathlib.Path(empty).rglob("*") if f.suffix == ".nbc"]
-                size = sum(f.stat().st_size for f in pathlib.Path(empty).rglob("*") if f.is_file())
-            warm, recompiled = statistics.median(a[0][0] for a in again), max(a[0][1] for a in again)
-            figures[f"{cell}, empty cache: start to the first training step"] = (
-                f"{seconds:.1f} s, {compiled:.0f} kernels compiled"
-            )
-            figures[f"{cell}, second process: start to the first training step"] = (
-                f"{warm:.2f} s, {recompiled:.0f} compiled"
-            )
-            figures[f"{cell}: kernels kept, size of the cache"] = f"{len(files)}, {size / 1e6:.1f} MB"
+    for cell in ("LSTM", "GRU", "RNN"):
+        with tempfile.TemporaryDirectory() as empty:
+            (seconds, compiled), _ = run(FIRST_STEP.format(cell=cell), empty)
+            again = [run(FIRST_STEP.format(cell=cell), empty) for _ in range(3)]
+            files = [f for f in pathlib.Path(empty).rglob("*") if f.suffix == ".nbc"]
+            size = sum(f.stat().st_size for f in pathlib.Path(empty).rglob("*") if f.is_file())
+        warm, recompiled = statistics.median(a[0][0] for a in again), max(a[0][1] for a in again)
+        figures[f"{cell}, empty cache: start to the first training step"] = (
+            f"{seconds:.1f} s, {compiled:.0f} kernels compiled"
+        )
+        figures[f"{cell}, second process: start to the first training step"] = (
+            f"{warm:.2f} s, {recompiled:.0f} compiled"
+        )
+        figures[f"{cell}: kernels kept, size of the cache"] = f"{len(files)}, {size / 1e6:.1f} MB"
     for name, value in figures.items():
         say(f"{name}: {value}")
     return figures
