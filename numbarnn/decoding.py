@@ -66,8 +66,35 @@ def best_path(logits, lengths=None, *, blank: int = 0) -> list[np.ndarray]:
 
 
 def collapse(path, blank: int = 0) -> np.ndarray:
-    """Return the label string of an alignment: equal neighbours merged, then blanks left out."""
+    """Return the label string of an alignment: equal neighbours merged, then blanks left out.
+
+    Parameters
+    ----------
+    path : (steps,) integers
+        Class of every step.
+    blank : int
+
+    Returns
+    -------
+    (labels,) array
+
+    Raises
+    ------
+    ShapeError
+        If the path does not have one axis.
+    TypeError
+        If it does not hold integers.
+
+    Examples
+    --------
+    >>> collapse([0, 1, 1, 0, 1, 2, 2])
+    array([1, 1, 2])
+    """
     path = np.asarray(path)
+    if path.ndim != 1:
+        raise ShapeError(f"path must have shape (steps,), got {path.shape}")
+    if path.size and path.dtype.kind not in "iu":
+        raise TypeError(f"path must hold integers, the classes of the steps, got dtype {path.dtype}")
     fresh = np.ones(len(path), bool)
     fresh[1:] = path[1:] != path[:-1]
     return path[fresh & (path != blank)]
