@@ -23,7 +23,18 @@ OPTIMIZERS: dict[str, type["Optimizer"]] = {}
 
 
 def optimizer(cls: type["Optimizer"]) -> type["Optimizer"]:
-    """Enter an optimizer class into `OPTIMIZERS` by its class name in lower case."""
+    """Enter an optimizer class into `OPTIMIZERS` by its class name in lower case.
+
+    Parameters
+    ----------
+    cls : type
+        A frozen dataclass derived from `Optimizer`.
+
+    Returns
+    -------
+    type
+        The class, so that this is a decorator.
+    """
     OPTIMIZERS[cls.__name__.lower()] = cls
     return cls
 
@@ -36,6 +47,13 @@ class Optimizer:
     ----------
     learning_rate : float
         Before the schedule's factor.
+
+    Raises
+    ------
+    TypeError
+        If a hyper-parameter is not a finite number, or a flag not True or False.
+    ValueError
+        If a hyper-parameter is negative, or a decay is not below 1.
     """
 
     learning_rate: float
@@ -134,6 +152,11 @@ class SGD(Optimizer):
         weight_decay adds weight_decay * w to the gradient.
     nesterov : bool
         Needs a momentum.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `Optimizer`; ValueError if `nesterov` has no momentum.
 
     References
     ----------
@@ -271,7 +294,27 @@ class AdamW(Adam):
 
 
 def make_optimizer(value) -> Optimizer:
-    """Return an optimizer for an argument: an optimizer, or a name of `OPTIMIZERS` with its default hyper-parameters."""
+    """Return an optimizer for an argument: an optimizer, or a name of `OPTIMIZERS` with its default hyper-parameters.
+
+    Parameters
+    ----------
+    value : Optimizer or str
+        Case does not count in a name.
+
+    Returns
+    -------
+    Optimizer
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+
+    Examples
+    --------
+    >>> make_optimizer("sgd").learning_rate
+    0.01
+    """
     if isinstance(value, Optimizer):
         return value
     if isinstance(value, str) and value.lower() in OPTIMIZERS:
@@ -282,10 +325,23 @@ def make_optimizer(value) -> Optimizer:
 def norm(gradient: np.ndarray) -> float:
     """Return the Euclidean norm of a flat gradient, summed in float64.
 
+    Parameters
+    ----------
+    gradient : (n,) array of float32 or float64
+
+    Returns
+    -------
+    float
+
     Raises
     ------
     ShapeError, TypeError, ValueError
         If it is not a flat, C-contiguous array of float32 or float64.
+
+    Examples
+    --------
+    >>> norm(np.array([3.0, 4.0]))
+    5.0
     """
     check_flat(gradient, "gradient", writable=False)
     return math.sqrt(kernels.sum_of_squares(gradient))
@@ -305,6 +361,17 @@ def clip_by_norm(gradient: np.ndarray, limit: float, length: float | None = None
     ------
     ShapeError, TypeError, ValueError
         If the gradient is not a flat, C-contiguous, writable array of float32 or float64, or `limit` is not a number >= 0.
+
+    References
+    ----------
+    R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks", ICML 2013, algorithm 1.
+
+    Examples
+    --------
+    >>> gradient = np.array([3.0, 4.0])
+    >>> clip_by_norm(gradient, 1.0)
+    >>> gradient.round(3).tolist()
+    [0.6, 0.8]
     """
     check_flat(gradient, "gradient")
     limit = check_real(limit, "limit", 0.0)
@@ -315,12 +382,24 @@ def clip_by_norm(gradient: np.ndarray, limit: float, length: float | None = None
 
 
 def clip_by_value(gradient: np.ndarray, limit: float) -> None:
-    """Limit every entry of a gradient in place to [-limit, limit]; NaN stays NaN.
+    """Limit every entry of a gradient in place to [-limit, limit], as `torch.nn.utils.clip_grad_value_`; NaN stays NaN.
+
+    Parameters
+    ----------
+    gradient : (n,) array of float32 or float64
+    limit : float
 
     Raises
     ------
     ShapeError, TypeError, ValueError
         As `clip_by_norm`.
+
+    Examples
+    --------
+    >>> gradient = np.array([0.5, -3.0])
+    >>> clip_by_value(gradient, 1.0)
+    >>> gradient.tolist()
+    [0.5, -1.0]
     """
     check_flat(gradient, "gradient")
     limit = check_real(limit, "limit", 0.0)
@@ -331,7 +410,18 @@ SCHEDULES: dict[str, type["Schedule"]] = {}
 
 
 def schedule(cls: type["Schedule"]) -> type["Schedule"]:
-    """Enter a schedule class into `SCHEDULES` by its class name in lower case."""
+    """Enter a schedule class into `SCHEDULES` by its class name in lower case.
+
+    Parameters
+    ----------
+    cls : type
+        A frozen dataclass derived from `Schedule`.
+
+    Returns
+    -------
+    type
+        The class, so that this is a decorator.
+    """
     SCHEDULES[cls.__name__.lower()] = cls
     return cls
 
@@ -348,6 +438,10 @@ class Schedule:
         ----------
         epoch, step : int
             Epochs and optimizer steps done before; both 0 at the first step.
+
+        Returns
+        -------
+        float
         """
         return 1.0
 
@@ -361,7 +455,24 @@ def _check_positive(owner, name):
 @schedule
 @dataclass(frozen=True)
 class StepDecay(Schedule):
-    """gamma ** (epoch // every): a step down every few epochs."""
+    """gamma ** (epoch // every): a step down every few epochs, as `torch.optim.lr_scheduler.StepLR`.
+
+    Parameters
+    ----------
+    every : int
+        Epochs from one step down to the next.
+    gamma : float
+
+    Raises
+    ------
+    ValueError
+        If `every` is not a positive integer.
+
+    Examples
+    --------
+    >>> [StepDecay(2, 0.5).factor(epoch, 0) for epoch in range(5)]
+    [1.0, 1.0, 0.5, 0.5, 0.25]
+    """
 
     every: int
     gamma: float = 0.1
@@ -376,7 +487,19 @@ class StepDecay(Schedule):
 @schedule
 @dataclass(frozen=True)
 class ExponentialDecay(Schedule):
-    """gamma ** max(0, epoch + 1 - after): a step down after every epoch from the `after`-th on (char-rnn: 0.97, 10)."""
+    """gamma ** max(0, epoch + 1 - after): a step down after every epoch from the `after`-th on (char-rnn: 0.97, 10).
+
+    Parameters
+    ----------
+    gamma : float
+    after : int
+        Epochs at the full rate.
+
+    Examples
+    --------
+    >>> [ExponentialDecay(0.5, after=2).factor(epoch, 0) for epoch in range(4)]
+    [1.0, 1.0, 0.5, 0.25]
+    """
 
     gamma: float
     after: int = 1
@@ -388,7 +511,30 @@ class ExponentialDecay(Schedule):
 @schedule
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """From 1 down to `low` along half a cosine in `steps` optimizer steps, then `low` (Loshchilov & Hutter 2017, eq. 5)."""
+    """From 1 down to `low` along half a cosine in `steps` optimizer steps, then `low` (Loshchilov & Hutter 2017, eq. 5).
+
+    low + (1 - low) (1 + cos(pi step / steps)) / 2, without restarts.
+
+    Parameters
+    ----------
+    steps : int
+        Optimizer steps, not epochs.
+    low : float
+
+    Raises
+    ------
+    ValueError
+        If `steps` is not a positive integer.
+
+    References
+    ----------
+    I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, equation 5.
+
+    Examples
+    --------
+    >>> [round(Cosine(4).factor(0, step), 3) for step in range(6)]
+    [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
+    """
 
     steps: int
     low: float = 0.0
@@ -403,7 +549,24 @@ class Cosine(Schedule):
 @schedule
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """From 1 / steps up to 1 in `steps` optimizer steps, times another schedule, which counts from the start."""
+    """From 1 / steps up to 1 in `steps` optimizer steps, times another schedule, which counts from the start.
+
+    Parameters
+    ----------
+    steps : int
+        Optimizer steps, not epochs.
+    then : Schedule
+
+    Raises
+    ------
+    ValueError
+        If `steps` is not a positive integer.
+
+    Examples
+    --------
+    >>> [WarmUp(4).factor(0, step) for step in range(5)]
+    [0.25, 0.5, 0.75, 1.0, 1.0]
+    """
 
     steps: int
     then: Schedule = Schedule()
@@ -416,6 +579,17 @@ class WarmUp(Schedule):
 
 
 def optimizer_with(optimizer, learning_rate) -> Optimizer:
-    """Return an optimizer by name or as given, with another learning rate unless that is None."""
+    """Return an optimizer by name or as given, with another learning rate unless that is None.
+
+    Parameters
+    ----------
+    optimizer : Optimizer or str
+        As for `make_optimizer`, whose errors this raises.
+    learning_rate : float or None
+
+    Returns
+    -------
+    Optimizer
+    """
     optimizer = make_optimizer(optimizer)
     return optimizer if learning_rate is None else dataclasses.replace(optimizer, learning_rate=learning_rate)

@@ -1,5 +1,7 @@
 """The script that counts the structure of the package counts what it says, on small examples."""
 
+import doctest
+import importlib
 import json
 import pathlib
 import sys
@@ -182,3 +184,9 @@ def test_all_figures(capsys):
         "what       3      <= 2  over",
         "else       1",
     ]
+
+
+@pytest.mark.parametrize("module", ["data.vocabularies", "decoding", "metrics.forecasts", "metrics.labels", "optim"])
+def test_examples_in_docstrings_run(module):
+    result = doctest.testmod(importlib.import_module(f"numbarnn.{module}"))
+    assert (result.failed, result.attempted > 0) == (0, True)

@@ -275,6 +275,24 @@ def split_words(text: str) -> list[str]:
     or else one line break, or what white space is left between (an indentation, a tab). So "The cat  sat.\n" becomes
     "The", " cat", " ", " sat", ".", "\n". Case counts, and so does the space: "The" begins a line, " The" does not.
     Scripts that put no spaces between words (Chinese, Thai) are better read as characters.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    TypeError
+        If it is not a string.
+
+    Examples
+    --------
+    >>> split_words("The cat  sat.")
+    ['The', ' cat', ' ', ' sat', '.']
     """
     check_text(text)
     word = r"\w"

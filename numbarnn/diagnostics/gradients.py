@@ -91,6 +91,11 @@ def check_gradients(
     -------
     GradientCheck
 
+    Raises
+    ------
+    ShapeError, TokenError, TypeError, ValueError
+        As `numbarnn.Model.loss_and_grad`; ValueError also if `entries` is neither None nor a positive integer.
+
     Notes
     -----
     Where an activation has a kink (relu, absolute errors) a difference across it is off; more entries tell it from an error.

@@ -199,6 +199,11 @@ def sensitivity(model: Network, x, t: int, output: int, *, state=None, lengths=N
     (samples, time steps, features) array
         Of tokens, the derivative by the one-hot vector, or by the embedding.
 
+    Raises
+    ------
+    ShapeError, TokenError, TypeError, ValueError
+        As `numbarnn.Model.forward`; ValueError also if the outputs have no feature `output`, or x no step t.
+
     References
     ----------
     A. Graves, "Supervised sequence labelling with recurrent neural networks" (2012), section 4.4 (its sequential Jacobian).
