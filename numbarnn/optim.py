@@ -162,6 +162,15 @@ class SGD(Optimizer):
     ----------
     I. Sutskever, J. Martens, G. Dahl, G. Hinton, "On the importance of initialization and momentum in deep learning", ICML 2013,
     section 2 (the form of Y. Nesterov's method that torch has).
+
+    Examples
+    --------
+    >>> weights, gradient, sgd = np.array([1.0]), np.array([0.5]), SGD(momentum=0.9)
+    >>> arrays = sgd.start(1, weights.dtype)
+    >>> for step in (1, 2):
+    ...     sgd.update(weights, gradient, arrays, step, rate=0.1)
+    >>> weights.round(4).tolist()  # v = 0.5, then 0.95
+    [0.855]
     """
 
     learning_rate: float = 0.01
@@ -251,6 +260,13 @@ class Adam(Optimizer):
     References
     ----------
     D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
+
+    Examples
+    --------
+    >>> weights, gradient, adam = np.array([1.0]), np.array([0.5]), Adam()
+    >>> adam.update(weights, gradient, adam.start(1, weights.dtype), step=1, rate=0.1)
+    >>> weights.round(4).tolist()  # the first step is of the length of the rate
+    [0.9]
     """
 
     learning_rate: float = 0.001

@@ -186,7 +186,13 @@ def test_all_figures(capsys):
     ]
 
 
-@pytest.mark.parametrize("module", ["data.vocabularies", "decoding", "metrics.forecasts", "metrics.labels", "optim"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "core.ragged", "data.scaling", "data.vocabularies", "decoding", "diagnostics.flow", "diagnostics.gradients",
+        "diagnostics.jacobians", "diagnostics.traces", "diagnostics.verdicts", "metrics.forecasts", "metrics.labels", "optim",
+    ],
+)  # fmt: skip
 def test_examples_in_docstrings_run(module):
     result = doctest.testmod(importlib.import_module(f"numbarnn.{module}"))
     assert (result.failed, result.attempted > 0) == (0, True)

@@ -152,6 +152,14 @@ class CharVocabulary(Vocabulary):
     ------
     ValueError
         If there are no characters.
+
+    Examples
+    --------
+    >>> vocabulary = CharVocabulary("banana")
+    >>> vocabulary.characters
+    'abn'
+    >>> vocabulary.encode("nab").tolist()
+    [2, 0, 1]
     """
 
     characters: str
@@ -216,6 +224,11 @@ class ByteVocabulary(Vocabulary):
 
     What is decoded may not be UTF-8, since a model writes what it likes: as everywhere in Python under
     ``errors="replace"``, wrong bytes become U+FFFD.
+
+    Examples
+    --------
+    >>> ByteVocabulary().encode("é").tolist()
+    [195, 169]
     """
 
     unit = "byte"
@@ -319,6 +332,12 @@ class WordVocabulary(Vocabulary):
     ------
     ValueError
         If there are none, one comes twice, or one is no single piece.
+
+    Examples
+    --------
+    >>> vocabulary = WordVocabulary(["the", " cat", " sat"])
+    >>> vocabulary.decode(vocabulary.encode("the dog sat", unknown="<unk>"))
+    'the <unk> sat'
     """
 
     words: tuple[str, ...]

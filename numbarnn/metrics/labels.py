@@ -68,6 +68,11 @@ def confusion(truth, predicted, labels=None, sample_weight=None, *, ignore=None)
     ------
     ShapeError, TypeError, ValueError
         As of `accuracy`; weights may all be 0.
+
+    Examples
+    --------
+    >>> confusion(["a", "b", "b"], ["a", "a", "b"]).to_numpy().tolist()
+    [[1, 0], [1, 1]]
     """
     import pandas as pd
 
@@ -92,6 +97,16 @@ def f1(truth, predicted, labels=None, sample_weight=None, *, ignore=None):
     pandas.DataFrame
         A row for every label; columns precision, recall, F1 and support, the number (or weight) of true labels. The mean of the F1
         column is scikit-learn's macro average.
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        As of `confusion`.
+
+    Examples
+    --------
+    >>> f1(["a", "b", "b"], ["a", "a", "b"]).round(2).loc["a"].tolist()
+    [0.5, 1.0, 0.67, 1.0]
     """
     import pandas as pd
 
