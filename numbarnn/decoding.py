@@ -55,10 +55,28 @@ def best_path(logits, lengths=None, *, blank: int = 0) -> list[np.ndarray]:
 
     The sequence of the most probable *alignment*, which is not always the most probable sequence: see `beam_search`.
 
+    Parameters
+    ----------
+    logits : (samples, time steps, classes) array
+    lengths : (samples,) integers, optional
+        Valid steps of each sample; None: all.
+    blank : int
+        Class of the blank.
+
+    Returns
+    -------
+    list of (labels,) arrays of integers
+
     Raises
     ------
     ShapeError, TypeError, ValueError
         If an argument has the wrong shape, dtype or value.
+
+    Examples
+    --------
+    >>> logits = np.log([[[0.1, 0.8, 0.1], [0.6, 0.3, 0.1], [0.2, 0.1, 0.7]]])
+    >>> best_path(logits)
+    [array([1, 2])]
     """
     logits, lengths, blank = _checked(logits, lengths, blank)
     paths = logits.argmax(axis=2)
@@ -66,8 +84,35 @@ def best_path(logits, lengths=None, *, blank: int = 0) -> list[np.ndarray]:
 
 
 def collapse(path, blank: int = 0) -> np.ndarray:
-    """Return the label sequence of an alignment: equal neighbours merged, then blanks removed."""
+    """Return the label sequence of an alignment: equal neighbours merged, then blanks removed.
+
+    Parameters
+    ----------
+    path : (steps,) integers
+        Class of every step.
+    blank : int
+
+    Returns
+    -------
+    (labels,) array
+
+    Raises
+    ------
+    ShapeError
+        If the path does not have one axis.
+    TypeError
+        If it does not hold integers.
+
+    Examples
+    --------
+    >>> collapse([0, 1, 1, 0, 1, 2, 2])
+    array([1, 1, 2])
+    """
     path = np.asarray(path)
+    if path.ndim != 1:
+        raise ShapeError(f"path must have shape (steps,), got {path.shape}")
+    if path.size and path.dtype.kind not in "iu":
+        raise TypeError(f"path must hold integers, the classes of the steps, got dtype {path.dtype}")
     fresh = np.ones(len(path), bool)
     fresh[1:] = path[1:] != path[:-1]
     return path[fresh & (path != blank)]
@@ -90,6 +135,11 @@ def beam_search(
     n_threads : int, optional
         Results do not depend on it.
 
+    Returns
+    -------
+    list of lists of Hypothesis
+        One list a sample.
+
     Raises
     ------
     ShapeError, TypeError, ValueError
@@ -99,6 +149,13 @@ def beam_search(
     ----------
     A. Graves et al., ICML 2006, section 3.2; A. Hannun et al., "First-pass large vocabulary continuous speech recognition using
     bi-directional recurrent DNNs", arXiv:1408.2873 (2014), algorithm 1, without its language model.
+
+    Examples
+    --------
+    >>> logits = np.log([[[0.1, 0.8, 0.1], [0.6, 0.3, 0.1], [0.2, 0.1, 0.7]]])
+    >>> best = beam_search(logits)[0][0]
+    >>> best.labels, round(best.log_probability, 3)
+    ((1, 2), -0.516)
     """
     logits, lengths, blank = _checked(logits, lengths, blank)
     for name, value in (("beam_width", beam_width), ("n_best", n_best)):
@@ -137,8 +194,18 @@ def align(logits, labels, lengths=None, *, blank: int = 0) -> list[Alignment]:
 
     Parameters
     ----------
+    logits : (samples, time steps, classes) array
     labels : array, list or tuple
         Label sequences, in a form of `numbarnn.core.label_sequences.as_labels`.
+    lengths : (samples,) integers, optional
+        Valid steps of each sample; None: all.
+    blank : int
+        Class of the blank.
+
+    Returns
+    -------
+    list of Alignment
+        One a sample.
 
     Raises
     ------
@@ -146,6 +213,12 @@ def align(logits, labels, lengths=None, *, blank: int = 0) -> list[Alignment]:
         If a sequence has more labels (and blanks between equal ones) than its sample has steps.
     ShapeError, TypeError, TokenError, ValueError
         If an argument has the wrong shape, dtype or value.
+
+    Examples
+    --------
+    >>> logits = np.log([[[0.1, 0.8, 0.1], [0.6, 0.3, 0.1], [0.2, 0.1, 0.7]]])
+    >>> align(logits, [[1, 2]])[0].path
+    array([1, 0, 2])
     """
     logits, lengths, blank = _checked(logits, lengths, blank)
     logs, labels, skip = _states(logits, labels, lengths, blank)
@@ -180,6 +253,11 @@ def align(logits, labels, lengths=None, *, blank: int = 0) -> list[Alignment]:
 def occupancy(logits, labels, lengths=None, *, blank: int = 0) -> list[np.ndarray]:
     """Return the probability of each position of the label sequence, blanks included, at each step, given the sequence.
 
+    Parameters
+    ----------
+    logits, labels, lengths, blank
+        As for `align`.
+
     Returns
     -------
     list of (steps, 2 labels + 1) arrays
@@ -188,7 +266,19 @@ def occupancy(logits, labels, lengths=None, *, blank: int = 0) -> list[np.ndarra
 
     Raises
     ------
-    As `align`.
+    ShapeError, TypeError, TokenError, ValueError
+        As `align`.
+
+    References
+    ----------
+    A. Graves et al., "Connectionist temporal classification: labelling unsegmented sequence data with recurrent neural networks",
+    ICML 2006, section 4.1.
+
+    Examples
+    --------
+    >>> logits = np.log([[[0.1, 0.8, 0.1], [0.6, 0.3, 0.1], [0.2, 0.1, 0.7]]])
+    >>> occupancy(logits, [[1, 2]])[0].round(2)[:, 1]
+    array([0.96, 0.32, 0.  ])
     """
     logits, lengths, blank = _checked(logits, lengths, blank)
     logs, labels, skip = _states(logits, labels, lengths, blank)

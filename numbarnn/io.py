@@ -192,6 +192,11 @@ def load(path: str | os.PathLike, device: str = "cpu"):
     device : {"cpu", "cuda"}
         Device of the loaded model; files do not depend on the device that wrote them.
 
+    Returns
+    -------
+    Model, LanguageModel, CharLM, Forecaster, SequenceRegressor, SequenceClassifier, SegmentClassifier or TemporalClassifier
+        As the file names it.
+
     Raises
     ------
     DeviceError
@@ -202,6 +207,11 @@ def load(path: str | os.PathLike, device: str = "cpu"):
         If it is not a model file, is damaged, or comes from a later version.
     ValueError
         If it needs a cell that is not registered.
+
+    Examples
+    --------
+    >>> model.save("model.safetensors")
+    >>> model = numbarnn.load("model.safetensors")
     """
     description, arrays = read(path)
     kind = str(description["kind"])

@@ -45,7 +45,18 @@ class StepRecord(NamedTuple):
 
 
 def optimizer(cls: type["Optimizer"]) -> type["Optimizer"]:
-    """Enter an optimizer class into `OPTIMIZERS` by its class name in lower case."""
+    """Enter an optimizer class into `OPTIMIZERS` by its class name in lower case.
+
+    Parameters
+    ----------
+    cls : type
+        A frozen dataclass derived from `Optimizer`.
+
+    Returns
+    -------
+    type
+        The class, so that this is a decorator.
+    """
     OPTIMIZERS[cls.__name__.lower()] = cls
     return cls
 
@@ -58,6 +69,13 @@ class Optimizer:
     ----------
     learning_rate : float
         Before the schedule's factor.
+
+    Raises
+    ------
+    TypeError
+        If a hyper-parameter is not a finite number, or a flag not True or False.
+    ValueError
+        If a hyper-parameter is negative, or a decay is not below 1.
     """
 
     learning_rate: float
@@ -158,10 +176,24 @@ class SGD(Optimizer):
     nesterov : bool
         Needs a momentum.
 
+    Raises
+    ------
+    TypeError, ValueError
+        As `Optimizer`; ValueError if `nesterov` has no momentum.
+
     References
     ----------
     I. Sutskever, J. Martens, G. Dahl, G. Hinton, "On the importance of initialization and momentum in deep learning", ICML 2013,
     section 2 (the form of Y. Nesterov's method that torch has).
+
+    Examples
+    --------
+    >>> weights, gradient, sgd = np.array([1.0]), np.array([0.5]), SGD(momentum=0.9)
+    >>> arrays = sgd.start(1, weights.dtype)
+    >>> for step in (1, 2):
+    ...     sgd.update(weights, gradient, arrays, step, rate=0.1)
+    >>> weights.round(4).tolist()  # v = 0.5, then 0.95
+    [0.855]
     """
 
     learning_rate: float = 0.01
@@ -251,6 +283,13 @@ class Adam(Optimizer):
     References
     ----------
     D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
+
+    Examples
+    --------
+    >>> weights, gradient, adam = np.array([1.0]), np.array([0.5]), Adam()
+    >>> adam.update(weights, gradient, adam.start(1, weights.dtype), step=1, rate=0.1)
+    >>> weights.round(4).tolist()  # the first step is of the length of the rate
+    [0.9]
     """
 
     learning_rate: float = 0.001
@@ -294,7 +333,27 @@ class AdamW(Adam):
 
 
 def make_optimizer(value) -> Optimizer:
-    """Return an optimizer for an argument: an optimizer, or a name of `OPTIMIZERS` with its default hyper-parameters."""
+    """Return an optimizer for an argument: an optimizer, or a name of `OPTIMIZERS` with its default hyper-parameters.
+
+    Parameters
+    ----------
+    value : Optimizer or str
+        Case does not count in a name.
+
+    Returns
+    -------
+    Optimizer
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+
+    Examples
+    --------
+    >>> make_optimizer("sgd").learning_rate
+    0.01
+    """
     if isinstance(value, Optimizer):
         return value
     if isinstance(value, str) and value.lower() in OPTIMIZERS:
@@ -305,10 +364,23 @@ def make_optimizer(value) -> Optimizer:
 def norm(gradient: np.ndarray) -> float:
     """Return the Euclidean norm of a flat gradient, summed in float64.
 
+    Parameters
+    ----------
+    gradient : (n,) array of float32 or float64
+
+    Returns
+    -------
+    float
+
     Raises
     ------
     ShapeError, TypeError, ValueError
         If it is not a flat, C-contiguous array of float32 or float64.
+
+    Examples
+    --------
+    >>> norm(np.array([3.0, 4.0]))
+    5.0
     """
     check_flat(gradient, "gradient", writable=False)
     return math.sqrt(kernels.sum_of_squares(gradient))
@@ -328,6 +400,17 @@ def clip_by_norm(gradient: np.ndarray, limit: float, length: float | None = None
     ------
     ShapeError, TypeError, ValueError
         If the gradient is not a flat, C-contiguous, writable array of float32 or float64, or `limit` is not a number >= 0.
+
+    References
+    ----------
+    R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks", ICML 2013, algorithm 1.
+
+    Examples
+    --------
+    >>> gradient = np.array([3.0, 4.0])
+    >>> clip_by_norm(gradient, 1.0)
+    >>> gradient.round(3).tolist()
+    [0.6, 0.8]
     """
     check_flat(gradient, "gradient")
     limit = check_real(limit, "limit", 0.0)
@@ -338,12 +421,24 @@ def clip_by_norm(gradient: np.ndarray, limit: float, length: float | None = None
 
 
 def clip_by_value(gradient: np.ndarray, limit: float) -> None:
-    """Limit every entry of a gradient in place to [-limit, limit]; NaN stays NaN.
+    """Limit every entry of a gradient in place to [-limit, limit], as `torch.nn.utils.clip_grad_value_`; NaN stays NaN.
+
+    Parameters
+    ----------
+    gradient : (n,) array of float32 or float64
+    limit : float
 
     Raises
     ------
     ShapeError, TypeError, ValueError
         As `clip_by_norm`.
+
+    Examples
+    --------
+    >>> gradient = np.array([0.5, -3.0])
+    >>> clip_by_value(gradient, 1.0)
+    >>> gradient.tolist()
+    [0.5, -1.0]
     """
     check_flat(gradient, "gradient")
     limit = check_real(limit, "limit", 0.0)
@@ -354,7 +449,18 @@ SCHEDULES: dict[str, type["Schedule"]] = {}
 
 
 def schedule(cls: type["Schedule"]) -> type["Schedule"]:
-    """Enter a schedule class into `SCHEDULES` by its class name in lower case."""
+    """Enter a schedule class into `SCHEDULES` by its class name in lower case.
+
+    Parameters
+    ----------
+    cls : type
+        A frozen dataclass derived from `Schedule`.
+
+    Returns
+    -------
+    type
+        The class, so that this is a decorator.
+    """
     SCHEDULES[cls.__name__.lower()] = cls
     return cls
 
@@ -371,6 +477,10 @@ class Schedule:
         ----------
         epoch, step : int
             Epochs and optimizer steps done before; both 0 at the first step.
+
+        Returns
+        -------
+        float
         """
         return 1.0
 
@@ -384,7 +494,24 @@ def _check_positive(owner, name):
 @schedule
 @dataclass(frozen=True)
 class StepDecay(Schedule):
-    """gamma ** (epoch // every): a step down every few epochs."""
+    """gamma ** (epoch // every): a step down every few epochs, as `torch.optim.lr_scheduler.StepLR`.
+
+    Parameters
+    ----------
+    every : int
+        Epochs from one step down to the next.
+    gamma : float
+
+    Raises
+    ------
+    ValueError
+        If `every` is not a positive integer.
+
+    Examples
+    --------
+    >>> [StepDecay(2, 0.5).factor(epoch, 0) for epoch in range(5)]
+    [1.0, 1.0, 0.5, 0.5, 0.25]
+    """
 
     every: int
     gamma: float = 0.1
@@ -399,7 +526,19 @@ class StepDecay(Schedule):
 @schedule
 @dataclass(frozen=True)
 class ExponentialDecay(Schedule):
-    """gamma ** max(0, epoch + 1 - after): a step down after every epoch, starting with the `after`-th (char-rnn: 0.97, 10)."""
+    """gamma ** max(0, epoch + 1 - after): a step down after every epoch from the `after`-th on (char-rnn: 0.97, 10).
+
+    Parameters
+    ----------
+    gamma : float
+    after : int
+        Epochs at the full rate.
+
+    Examples
+    --------
+    >>> [ExponentialDecay(0.5, after=2).factor(epoch, 0) for epoch in range(4)]
+    [1.0, 1.0, 0.5, 0.25]
+    """
 
     gamma: float
     after: int = 1
@@ -411,7 +550,30 @@ class ExponentialDecay(Schedule):
 @schedule
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """From 1 down to `low` along half a cosine in `steps` optimizer steps, then `low` (Loshchilov & Hutter 2017, eq. 5)."""
+    """From 1 down to `low` along half a cosine in `steps` optimizer steps, then `low` (Loshchilov & Hutter 2017, eq. 5).
+
+    low + (1 - low) (1 + cos(pi step / steps)) / 2, without restarts.
+
+    Parameters
+    ----------
+    steps : int
+        Optimizer steps, not epochs.
+    low : float
+
+    Raises
+    ------
+    ValueError
+        If `steps` is not a positive integer.
+
+    References
+    ----------
+    I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, equation 5.
+
+    Examples
+    --------
+    >>> [round(Cosine(4).factor(0, step), 3) for step in range(6)]
+    [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
+    """
 
     steps: int
     low: float = 0.0
@@ -426,7 +588,24 @@ class Cosine(Schedule):
 @schedule
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """From 1 / steps up to 1 in `steps` optimizer steps, times another schedule, which counts from the start."""
+    """From 1 / steps up to 1 in `steps` optimizer steps, times another schedule, which counts from the start.
+
+    Parameters
+    ----------
+    steps : int
+        Optimizer steps, not epochs.
+    then : Schedule
+
+    Raises
+    ------
+    ValueError
+        If `steps` is not a positive integer.
+
+    Examples
+    --------
+    >>> [WarmUp(4).factor(0, step) for step in range(5)]
+    [0.25, 0.5, 0.75, 1.0, 1.0]
+    """
 
     steps: int
     then: Schedule = Schedule()
@@ -439,7 +618,18 @@ class WarmUp(Schedule):
 
 
 def optimizer_with(optimizer, learning_rate) -> Optimizer:
-    """Return an optimizer by name or as given, with another learning rate unless that is None."""
+    """Return an optimizer by name or as given, with another learning rate unless that is None.
+
+    Parameters
+    ----------
+    optimizer : Optimizer or str
+        As for `make_optimizer`, whose errors this raises.
+    learning_rate : float or None
+
+    Returns
+    -------
+    Optimizer
+    """
     optimizer = make_optimizer(optimizer)
     return optimizer if learning_rate is None else dataclasses.replace(optimizer, learning_rate=learning_rate)
 

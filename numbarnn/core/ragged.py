@@ -27,6 +27,12 @@ class Ragged:
     ------
     ShapeError, TypeError, ValueError
         If offsets are not integers that rise from 0 to the number of steps.
+
+    Examples
+    --------
+    >>> samples = Ragged(np.array([1, 2, 3]), np.array([0, 1, 3]))
+    >>> [sample.tolist() for sample in samples]
+    [[1], [2, 3]]
     """
 
     values: np.ndarray

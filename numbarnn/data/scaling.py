@@ -45,6 +45,15 @@ class SequenceScaler(Parameters):
     n_features_in_ : int
     feature_names_in_ : array of str
         Of a DataFrame whose column names are str.
+
+    Examples
+    --------
+    >>> scaler = SequenceScaler("minmax").fit(np.array([[1.0], [3.0]]))
+    >>> scaled = scaler.transform(np.array([[2.0], [5.0]]))
+    >>> scaled.ravel().tolist()
+    [0.5, 2.0]
+    >>> scaler.inverse_transform(scaled).ravel().tolist()
+    [2.0, 5.0]
     """
 
     def __init__(self, method: str = "standard", feature_range: Sequence[float] = (0.0, 1.0)):
@@ -210,6 +219,15 @@ class Differences(Parameters):
     `transform` returns `lag` rows fewer than it gets. `fit` stores the last `lag` rows, so that
     ``inverse_transform(d)`` continues the fitted data; ``inverse_transform(d, before)`` continues other rows.
     Tables with a MultiIndex are refused: take differences of one series at a time.
+
+    Examples
+    --------
+    >>> differences = Differences()
+    >>> d = differences.fit_transform(np.array([1.0, 3.0, 6.0]))
+    >>> d.tolist()
+    [2.0, 3.0]
+    >>> differences.inverse_transform(np.array([1.0, 1.0])).tolist()
+    [7.0, 8.0]
     """
 
     def __init__(self, lag: int = 1):
@@ -302,6 +320,13 @@ def calendar_features(index, features: Sequence[str] = ("hour", "dayofyear")):
     ------
     TypeError, ValueError
         If the index has no times, or a feature is none of the four.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> times = pd.date_range("2024-01-01 06:00", periods=2, freq="12h")
+    >>> calendar_features(times, ["hour"])["hour_sin"].round(3).tolist()
+    [1.0, -1.0]
     """
     import pandas as pd
 

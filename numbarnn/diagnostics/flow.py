@@ -125,6 +125,14 @@ def gradient_flow(
     ------
     ShapeError, TypeError, ValueError
         If an argument has the wrong shape, dtype or value.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn
+    >>> model = numbarnn.Model([numbarnn.LSTM(4), numbarnn.Dense(2)], input_size=3)
+    >>> x, y = np.ones((2, 5, 3)), np.zeros((2, 5), int)
+    >>> numbarnn.diagnostics.gradient_flow(model, x, y).contributions["lstm.h_l0"].shape
+    (5, 5)
     """
     net, x = tape.in_float64(model, x, lengths)
     loss = make_loss(loss)

@@ -92,9 +92,22 @@ def check_gradients(
     -------
     GradientCheck
 
+    Raises
+    ------
+    ShapeError, TokenError, TypeError, ValueError
+        As `numbarnn.Model.loss_and_grad`; ValueError also if `entries` is neither None nor a positive integer.
+
     Notes
     -----
     Where an activation has a kink (relu, absolute errors) a difference across it is wrong; more entries tell it from an error.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn
+    >>> model = numbarnn.Model([numbarnn.LSTM(4), numbarnn.Dense(2)], input_size=3)
+    >>> x, y = np.ones((2, 5, 3)), np.zeros((2, 5), int)
+    >>> numbarnn.diagnostics.check_gradients(model, x, y, entries=5).ok
+    True
     """
     if entries is not None and (isinstance(entries, bool) or not isinstance(entries, (int, np.integer)) or entries < 1):
         raise ValueError(f"entries must be a positive integer or None for all, got {entries!r}")

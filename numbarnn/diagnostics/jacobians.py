@@ -154,6 +154,13 @@ def jacobian(
     ------
     ValueError
         If t, k, sample or the level do not exist.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn
+    >>> model = numbarnn.Model([numbarnn.LSTM(4), numbarnn.Dense(2)], input_size=3)
+    >>> numbarnn.diagnostics.jacobian(model, np.ones((2, 5, 3)), t=4, k=0).matrix.shape
+    (8, 8)
     """
     net, x = tape.in_float64(model, x, lengths)
     done = tape.run(net, x, state, lengths)
@@ -199,9 +206,22 @@ def sensitivity(model: Network, x, t: int, output: int, *, state=None, lengths=N
     (samples, time steps, features) array
         Of tokens, the derivative by the one-hot vector, or by the embedding.
 
+    Raises
+    ------
+    ShapeError, TokenError, TypeError, ValueError
+        As `numbarnn.Model.forward`; ValueError also if the outputs have no feature `output`, or x no step t.
+
     References
     ----------
     A. Graves, "Supervised sequence labelling with recurrent neural networks" (2012), section 4.4 (its sequential Jacobian).
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn
+    >>> model = numbarnn.Model([numbarnn.LSTM(4), numbarnn.Dense(2)], input_size=3)
+    >>> values = numbarnn.diagnostics.sensitivity(model, np.ones((2, 5, 3)), t=2, output=0)
+    >>> values.shape, bool(values[:, 3:].any())  # nothing after step 2 reaches it
+    ((2, 5, 3), False)
     """
     net, x = tape.in_float64(model, x, lengths)
     outputs, _, pullback = net.vjp(x, state, lengths)

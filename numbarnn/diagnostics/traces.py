@@ -75,6 +75,14 @@ def trace(model: Network, x, state=None, lengths=None) -> Trace:
     ------
     ShapeError, TokenError, TypeError, ValueError
         As in `numbarnn.Model.forward`.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn
+    >>> model = numbarnn.Model([numbarnn.LSTM(4), numbarnn.Dense(2)], input_size=3)
+    >>> found = numbarnn.diagnostics.trace(model, np.ones((2, 5, 3)))
+    >>> found["lstm.f_l0"].shape
+    (2, 5, 4)
     """
     tape.check_model(model)
     done, arrays = tape.run(model, x, state, lengths), {}

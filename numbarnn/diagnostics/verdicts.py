@@ -129,6 +129,15 @@ def diagnose(
     ------
     ShapeError, TypeError, ValueError
         If an argument has the wrong shape, dtype or value.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn
+    >>> model = numbarnn.Model([numbarnn.LSTM(4), numbarnn.Dense(2)], input_size=3)
+    >>> x, y = np.ones((2, 5, 3)), np.zeros((2, 5), int)
+    >>> found = numbarnn.diagnostics.diagnose(model, x, y)
+    >>> [verdict.finding for verdict in found.verdicts if verdict.topic == "units"]
+    ['0 of 4 units of lstm.h_l0 never change']
     """
     if isinstance(samples, bool) or not isinstance(samples, (int, np.integer)) or samples < 1:
         raise ValueError(f"samples must be a positive integer, got {samples!r}")

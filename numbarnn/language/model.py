@@ -112,6 +112,15 @@ class LanguageModel:
     device : {"cpu", "cuda"}
         As in `numbarnn.Model`.
 
+    Raises
+    ------
+    ValueError
+        If `cell`, `unit` or a scheme is unknown, or an option does not go with the unit.
+    TypeError, ValueError
+        If a size, a rate or the seed is not a number of its range.
+    DeviceError
+        If the device cannot be used.
+
     Attributes
     ----------
     model : Model or None

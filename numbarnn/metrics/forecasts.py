@@ -36,6 +36,10 @@ def mae(truth, forecast) -> float:
     ----------
     truth, forecast : arrays of one shape
 
+    Returns
+    -------
+    float
+
     Raises
     ------
     ShapeError
@@ -44,6 +48,11 @@ def mae(truth, forecast) -> float:
         If an argument is not real and numeric, or has masked values.
     ValueError
         If a value is NaN or infinite, with the argument, the count and the first index.
+
+    Examples
+    --------
+    >>> mae([1.0, 2.0], [1.0, 4.0])
+    1.0
     """
     truth, forecast = _pair(truth, forecast)
     return float(np.abs(truth - forecast).mean())
@@ -52,7 +61,23 @@ def mae(truth, forecast) -> float:
 def rmse(truth, forecast) -> float:
     """Return the root of the mean squared error, sqrt(mean (y - f)^2).
 
-    Parameters and errors are those of `mae`.
+    Parameters
+    ----------
+    truth, forecast : arrays of one shape
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        As of `mae`.
+
+    Examples
+    --------
+    >>> rmse([1.0, 2.0], [1.0, 4.0])
+    1.4142135623730951
     """
     truth, forecast = _pair(truth, forecast)
     return float(np.sqrt(np.square(truth - forecast).mean()))
@@ -67,10 +92,19 @@ def naive_scale(series, season: int = 1) -> float:
     season : int
         Rows of a season; 1: changes from row to row.
 
+    Returns
+    -------
+    float
+
     Raises
     ------
     ShapeError, TypeError, ValueError
         If `series` has no rows to count or is not finite, as in `mae`, or `season` is not a positive integer.
+
+    Examples
+    --------
+    >>> naive_scale([1.0, 2.0, 4.0])
+    1.5
     """
     if isinstance(season, bool) or not isinstance(season, (int, np.integer)) or season < 1:
         raise ValueError(f"season must be a positive integer, got {season!r}")
@@ -91,10 +125,24 @@ def mase(truth, forecast, scale: float) -> float:
         `naive_scale` of the series that was trained on. Where it is 0 (a constant series) or NaN (one that is too short) the error
         has no scale and is NaN.
 
+    Returns
+    -------
+    float
+
     Raises
     ------
     ShapeError, TypeError, ValueError
         As in `mae`; ValueError also if `scale` is negative or infinite.
+
+    References
+    ----------
+    R. J. Hyndman, A. B. Koehler, "Another look at measures of forecast accuracy", International Journal of Forecasting 22 (2006),
+    679-688.
+
+    Examples
+    --------
+    >>> mase([1.0, 2.0], [1.0, 4.0], naive_scale([1.0, 2.0, 4.0]))
+    0.6666666666666666
     """
     error = mae(truth, forecast)
     if np.ndim(as_numeric(scale, "scale")) or scale < 0 or np.isinf(scale):
@@ -112,10 +160,19 @@ def r2(truth, forecast, sample_weight=None) -> float:
     truth, forecast : (n,) or (n, targets) arrays of one shape
     sample_weight : (n,) array, optional
 
+    Returns
+    -------
+    float
+
     Raises
     ------
     ShapeError, TypeError, ValueError
         As in `mae`, also for the weights; ValueError if a weight is negative or all are 0.
+
+    Examples
+    --------
+    >>> r2([1.0, 2.0, 3.0], [1.0, 2.0, 2.0])
+    0.5
     """
     truth, forecast = _pair(truth, forecast)
     if truth.ndim == 0:

@@ -15,13 +15,19 @@ from numbarnn.metrics.forecasts import as_weights
 
 
 def accuracy(truth, predicted, sample_weight=None, *, ignore=None) -> float:
-    """Return the share of labels that are right, weighted by `sample_weight` (in the form of the labels, or one for each sample).
+    """Return the share of labels that are right, weighted by `sample_weight`.
 
     Parameters
     ----------
     truth, predicted : (n,) labels, (n, time steps) array, or list of sequences of labels
+    sample_weight : array or list, optional
+        In the form of the labels, or one a sample; None: 1.
     ignore : label, optional
         True label of steps that do not count.
+
+    Returns
+    -------
+    float
 
     Raises
     ------
@@ -31,6 +37,11 @@ def accuracy(truth, predicted, sample_weight=None, *, ignore=None) -> float:
         If weights are not real and numeric, or an argument has masked values.
     ValueError
         If nothing counts, or a weight is NaN, infinite or negative.
+
+    Examples
+    --------
+    >>> accuracy([["a", "b"], ["c"]], [["a", "a"], ["c"]])
+    0.6666666666666666
     """
     truth, predicted, weight = _labels(truth, predicted, sample_weight, ignore)
     if weight is not None and weight.sum() == 0:
@@ -57,6 +68,11 @@ def confusion(truth, predicted, labels=None, sample_weight=None, *, ignore=None)
     ------
     ShapeError, TypeError, ValueError
         As in `accuracy`; weights may all be 0.
+
+    Examples
+    --------
+    >>> confusion(["a", "b", "b"], ["a", "a", "b"]).to_numpy().tolist()
+    [[1, 0], [1, 1]]
     """
     import pandas as pd
 
@@ -81,6 +97,16 @@ def f1(truth, predicted, labels=None, sample_weight=None, *, ignore=None):
     pandas.DataFrame
         A row for every label; columns precision, recall, F1 and support, the number (or weight) of true labels. The mean of the F1
         column is scikit-learn's macro average.
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        As of `confusion`.
+
+    Examples
+    --------
+    >>> f1(["a", "b", "b"], ["a", "a", "b"]).round(2).loc["a"].tolist()
+    [0.5, 1.0, 0.67, 1.0]
     """
     import pandas as pd
 
@@ -213,10 +239,25 @@ def label_errors(truth, predicted) -> LabelErrors:
     truth, predicted : lists of sequences of labels
         Of two shortest lists of edits the one with more substitutions is counted.
 
+    Returns
+    -------
+    LabelErrors
+
     Raises
     ------
     ShapeError
         If the numbers of sequences differ, or there are none.
+
+    References
+    ----------
+    V. I. Levenshtein, "Binary codes capable of correcting deletions, insertions and reversals", Soviet Physics Doklady 10 (1966),
+    707-710.
+
+    Examples
+    --------
+    >>> errors = label_errors([["a", "b", "c"]], [["a", "c", "c", "d"]])
+    >>> errors.substitutions, errors.insertions, errors.deletions, errors.rate
+    (1, 1, 0, 0.6666666666666666)
     """
     truth, predicted = [list(sequence) for sequence in truth], [list(sequence) for sequence in predicted]
     if len(truth) != len(predicted) or not truth:
@@ -233,12 +274,50 @@ def label_errors(truth, predicted) -> LabelErrors:
 
 
 def label_error_rate(truth, predicted) -> float:
-    """Return the edits that turn `predicted` sequences into `truth`, divided by the number of true labels."""
+    """Return the edits that turn `predicted` sequences into `truth`, divided by the number of true labels.
+
+    Parameters
+    ----------
+    truth, predicted : lists of sequences of labels
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ShapeError
+        As in `label_errors`.
+
+    Examples
+    --------
+    >>> label_error_rate([["a", "b"]], [["a"]])
+    0.5
+    """
     return label_errors(truth, predicted).rate
 
 
 def sequence_error(truth, predicted) -> float:
-    """Return the share of label sequences that are not exactly right."""
+    """Return the share of label sequences that are not exactly right.
+
+    Parameters
+    ----------
+    truth, predicted : lists of sequences of labels
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ShapeError
+        As in `label_errors`.
+
+    Examples
+    --------
+    >>> sequence_error([["a", "b"], ["c"]], [["a"], ["c"]])
+    0.5
+    """
     return label_errors(truth, predicted).sequence_error
 
 

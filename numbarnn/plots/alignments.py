@@ -22,6 +22,11 @@ def plot_alignment(probabilities, alignment, labels=None, *, blank=0, ax=None):
     Returns
     -------
     matplotlib.axes.Axes
+
+    Raises
+    ------
+    ShapeError
+        If the alignment has another number of steps than `probabilities`, or `labels` another number of names than classes.
     """
     steps, classes = probabilities.shape
     if len(alignment.path) != steps:

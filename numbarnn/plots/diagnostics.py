@@ -178,6 +178,11 @@ def plot_updates(history, *, ax=None):
     -------
     matplotlib.axes.Axes
         The share of clipped steps is in the legend, that of the last epoch.
+
+    Raises
+    ------
+    ValueError
+        If the history has no epochs.
     """
     if len(history) == 0:
         raise ValueError("the history has no epochs to draw")
@@ -241,6 +246,11 @@ def plot_occupancy(alignment, labels=None, *, ax=None):
     Returns
     -------
     matplotlib.axes.Axes
+
+    Raises
+    ------
+    ShapeError
+        If `labels` has another number of names than there are classes.
     """
     steps, positions = alignment.occupancy.shape
     classes = alignment.probabilities.shape[1]

@@ -22,6 +22,15 @@ def plot_forecast(backtest, target=None, *, ahead=None, last=None, ax=None):
     Returns
     -------
     matplotlib.axes.Axes
+
+    Raises
+    ------
+    KeyError
+        If `target` is not a target of the backtest.
+    ShapeError
+        If `backtest` is not a frame of `numbarnn.Forecaster.backtest`.
+    ValueError
+        If there are no forecasts `ahead` rows ahead.
     """
     target = _target(backtest, target)
     ahead = backtest["ahead"].max() if ahead is None else ahead
