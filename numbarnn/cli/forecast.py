@@ -5,14 +5,14 @@ import pathlib
 import numpy as np
 
 from numbarnn import io
-from numbarnn.cli.help_format import HelpFormatter
+from numbarnn.cli.common import HelpFormatter
 from numbarnn.data import readers
 from numbarnn.data.datasets import weather
 from numbarnn.forecasting.forecaster import Forecaster
 from numbarnn.layers.kinds import recurrent_names
 
 
-def add_command(commands) -> None:
+def add_commands(commands) -> None:
     """Add the command to the subparsers of `numbarnn.cli.main`."""
     parser = commands.add_parser(
         "forecast",
