@@ -328,8 +328,8 @@ def test_label_sequences(strings, random):
 
 REFUSED = [
     (3, TypeError, "target must be an array"),
-    (np.zeros(6, int), ShapeError, r"filled up with -1, got \(6,\); labels one behind the other go with"),
-    (np.zeros((6, 2)), TypeError, "integer label numbers, got dtype float64"),
+    (np.zeros(6, int), ShapeError, r"padded with -1, got \(6,\); concatenated labels need"),
+    (np.zeros((6, 2)), TypeError, "integer labels, got dtype float64"),
     ([[1.5], [], [], [], [], []], TypeError, r"target\[0\] must be integer"),
     ([[1], [[2]], [], [], [], []], ShapeError, r"target\[1\] must be a sequence of labels"),
     ([[1], [-2], [], [], [], []], ValueError, r"target\[1\] has the negative label -2"),
@@ -344,8 +344,8 @@ REFUSED = [
     ((np.ones((5, 2), int), np.ones(6, int)), ShapeError, "labels of 5 samples and lengths of 6"),
     ((np.ones(6, int), np.ones(6)), TypeError, "lengths must be integers"),
     ((np.ones(6, int), np.array([7, -1, 0, 0, 0, 0])), ValueError, "must not be negative"),
-    ([[1], [4], [], [], [], []], TokenError, "holds label 4 in sample 1; the model has 4 classes, 0 to 3"),
-    ([[1], [], [], [2, 0], [], []], TokenError, "holds label 0 in sample 3; 0 is the blank"),
+    ([[1], [4], [], [], [], []], TokenError, "has label 4 in sample 1; the model has 4 classes, 0 to 3"),
+    ([[1], [], [], [2, 0], [], []], TokenError, "has label 0 in sample 3; 0 is the blank"),
 ]
 
 
@@ -357,7 +357,7 @@ def test_bad_targets(target, error, message):
 
 def test_bad_options():
     for options, error, message in (
-        ({"blank": -1}, ValueError, "blank must be the number of a class"),
+        ({"blank": -1}, ValueError, "blank must be the index of a class"),
         ({"blank": 1.0}, TypeError, "blank must be an integer"),
         ({"infeasible": "nan"}, ValueError, "infeasible must be 'error' or 'zero'"),
     ):

@@ -564,7 +564,7 @@ def test_nan_in_the_padding_is_none():
         ({"validation": 1.5}, ValueError, "fraction"),
         ({"validation": 3}, TypeError, "source"),
         ({"patience": 0, "validation": 0.2}, ValueError, "patience"),
-        ({"lengths": [3]}, ShapeError, r"lengths must have shape \(60,\), one a sample"),
+        ({"lengths": [3]}, ShapeError, r"lengths must have shape \(60,\), one for each sample"),
         ({"sample_weight": np.ones(3)}, ShapeError, "sample_weight"),
         ({"seed": -1}, ValueError, "seed"),
         ({"n_threads": 0}, ValueError, "n_threads"),
