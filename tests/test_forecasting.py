@@ -231,7 +231,7 @@ def test_ridge_is_the_closed_form():
     assert baselines.PENALTIES[np.argmin(errors)] == ridge.penalty
 
 
-def test_nothing_of_the_other_parts_is_learnt():
+def test_nothing_of_the_other_parts_is_learned():
     data = table()
     other = data.copy()
     other.iloc[160:] = 1e6
@@ -409,7 +409,7 @@ def test_airline_passengers():
 # Pictures and the command
 
 
-def test_pictures():
+def test_plots():
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
     from matplotlib import pyplot
@@ -608,7 +608,7 @@ def test_several_series_are_refused():
 
 @pytest.mark.parametrize("kind", ["bool", "boolean", "Int64", "Float64"])
 def test_every_type_of_numbers(kind):
-    """Columns of booleans and of nullable types are numbers beside others, in what is learnt and in what comes later."""
+    """Columns of booleans and of nullable types are numbers beside others, in what is learned and in what comes later."""
     data = table().assign(b=np.arange(200) % 3 == 0)
     plain = data.astype({"b": "float64"})
     typed = data.astype({"b": kind})

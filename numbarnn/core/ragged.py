@@ -1,4 +1,4 @@
-"""Samples of different lengths without padding: all steps in one array, and where each sample begins."""
+"""Samples of different lengths without padding: all steps in one array, and the offset of each sample."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ MOST_STEPS = 1 << 15
 
 @dataclass(frozen=True, eq=False)
 class Ragged:
-    """Samples one after the other.
+    """Concatenated samples.
 
     A sequence of arrays, one a sample, which are views.
 
