@@ -29,7 +29,7 @@ from numbarnn import GRU, LSTM, RNN, Model, OneHot, Recurrent, cells
 from numbarnn.cells import CELLS, register, sigmoid, tanh
 from numbarnn.cells.contract import has_inner
 from numbarnn.kernels.compile import uncached_twin
-from numbarnn.kernels.cpu import recurrent, two_phase
+from numbarnn.kernels.cpu import recurrent
 from numbarnn.kernels.cpu.simd import target
 
 every_cell = pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
@@ -453,11 +453,6 @@ DIVISIONS = {
 }
 
 
-def driver_of(cell):
-    """Return the module with the time loops of a cell."""
-    return two_phase if has_inner(cell) else recurrent
-
-
 @pytest.fixture(scope="module")
 def x86():
     if platform.machine().lower() not in ("x86_64", "amd64"):
@@ -498,13 +493,13 @@ def packed(assembly, instructions):
 @pytest.mark.parametrize("name", CELLS)
 def test_forward_is_vectorised(name, assembly):
     assert name in DIVISIONS, f"add the packed divisions of {name} to DIVISIONS"
-    assert packed(assembly(CELLS[name], driver_of(CELLS[name]).forward), "divps") >= DIVISIONS[name][0]
+    assert packed(assembly(CELLS[name], recurrent.forward), "divps") >= DIVISIONS[name][0]
 
 
 @pytest.mark.parametrize("name", CELLS)
 def test_backward_is_vectorised(name, assembly):
     assert name in DIVISIONS, f"add the packed divisions of {name} to DIVISIONS"
-    code = assembly(CELLS[name], driver_of(CELLS[name]).backward)
+    code = assembly(CELLS[name], recurrent.backward)
     assert packed(code, "divps") >= DIVISIONS[name][1]
     # Every cell's backward step has a 1 - y or 1 - y^2, and nothing else in the driver subtracts numbers.
     assert packed(code, r"subps|fnmadd\d+ps") >= 1
@@ -548,7 +543,7 @@ def test_first_phase_is_vectorised_and_needs_no_product(x86, monkeypatch):
     model = recurrent_model(OnlyFirst(), 4, 20, "float32")
     outputs, _, pullback = model.vjp(normal(0, 2, 3, 4, dtype="float32"))
     pullback(outputs)
-    for driver, instruction in ((two_phase.forward, "divps"), (two_phase.backward, r"subps|fnmadd\d+ps")):
+    for driver, instruction in ((recurrent.forward, "divps"), (recurrent.backward, r"subps|fnmadd\d+ps")):
         twin = uncached_twin(driver)
         (signature,) = versions(twin, OnlyFirst, "float32")
         assert packed(twin.inspect_asm(signature), instruction) >= 1
@@ -570,7 +565,7 @@ def test_one_compiled_version_serves_all(name, dtype):
         model = Model([OneHot(5), Recurrent(3, cell=cell(**options))], dtype=dtype, n_threads=1)
         outputs, _, pullback = model.vjp([[1, 2], [4, 0]])
         pullback(outputs)
-    for driver in (driver_of(cell).forward, driver_of(cell).backward):
+    for driver in (recurrent.forward, recurrent.backward):
         assert len(versions(driver, cell, dtype)) == 1
 
 
@@ -848,7 +843,7 @@ def test_own_cell(own_cell, bias):
     for array, expected in zip(final[0], expected_final, strict=True):
         assert_close(array, expected, TOLERANCE["float64"])
     # Its type must not enter the index of the package's kernels, which processes without it could not read then.
-    assert not versions(driver_of(own_cell).forward, type(own_cell), "float64")
+    assert not versions(recurrent.forward, type(own_cell), "float64")
 
 
 def test_gradients_of_own_cell(own_cell):

@@ -25,6 +25,11 @@ def record_class(record_type):
     return record_type.instance_class if isinstance(record_type, types.BaseNamedTuple) else None
 
 
+def has_second_product(record_type):
+    """Return whether a record's Numba type is that of a cell with a second recurrent product."""
+    return bool(getattr(record_class(record_type), "inner", ()))
+
+
 def cell_forward(cell, preactivations, states, diagonal):
     """Call ``cell.forward``: (preactivations, previous states, unit weights) -> (next states, saved)."""
     return type(cell).forward(cell, preactivations, states, diagonal)
@@ -36,7 +41,7 @@ def cell_backward(cell, saved, states, diagonal, after, gradients):
 
 
 def cell_inner_forward(cell, preactivations, states, diagonal):
-    """Call ``cell.inner_forward``: (preactivations, previous states, unit weights) -> (inner, kept)."""
+    """Call ``cell.inner_forward``: (preactivations, previous states, unit weights) -> (inner, saved)."""
     return type(cell).inner_forward(cell, preactivations, states, diagonal)
 
 

@@ -10,7 +10,7 @@ from numbarnn.cells import contract
 from numbarnn.core.layout import Layout
 from numbarnn.core.signal import Signal
 from numbarnn.kernels.compile import kernel_for
-from numbarnn.kernels.cpu import matmul, recurrent, tokens, two_phase
+from numbarnn.kernels.cpu import matmul, recurrent, tokens
 from numbarnn.kernels.cpu.memory import empty, padded, zeros
 from numbarnn.kernels.cpu.simd import panel_width
 
@@ -110,11 +110,6 @@ def _pack_back(call, hidden, flat, places, side, columns, old):
     return packed
 
 
-def _driver(layer):
-    """Return the module with the time loops of the cell: `recurrent`, or `two_phase` with the same arguments and more."""
-    return two_phase if contract.has_inner(layer.cell) else recurrent
-
-
 def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: int):
     """Return (output, its layout, final states, tape)."""
     final = tuple(np.empty(layer.state_shape(layout.samples), call.dtype) for _ in layer.cell.states)
@@ -199,13 +194,12 @@ def _run_forward(call, layer, run, packed, x, layout, start, stream, out):
     if call.training and layer.recurrent_dropout:
         mask, operand = _mask(call, layer, layout, stream), call.empty((steps, samples, width))
     diagonal = _repeated(packed.diagonal, samples)
-    inner, inner_saved, second = none.reshape(0, 0, 0), none.reshape(0, 0, 0, 0), ()
+    inner, inner_saved = none.reshape(0, 0, 0), none.reshape(0, 0, 0, 0)
     if contract.has_inner(cell):
         kept = steps if call.keep else 1
         inner = call.empty((kept, samples, width))
         inner_saved = call.empty((kept, len(cell.inner_saved), samples, width))
-        second = (layer.inner_range(), inner, inner_saved)
-    kernel = kernel_for(_driver(layer).forward, cell)
+    kernel = kernel_for(recurrent.forward, cell)
     x_range, h_range = layer.ranges()
     values, x_strides = (none, (0, 0)) if x.tokens else (x.values.reshape(-1), x.strides(layout))
     out_values, out_strides = (none, (0, 0)) if out is None else (out.values.reshape(-1), out.strides(layout))
@@ -219,7 +213,8 @@ def _run_forward(call, layer, run, packed, x, layout, start, stream, out):
             run.reverse, values, *x_strides, token, packed.token_rows.reshape(-1),
             packed.forward, packed.bias, diagonal.reshape(-1), mask,
             layout.lengths, layout.active, first, states, saved, preactivations, operand,
-            out_values, run.column, *out_strides, hidden, final, lo, hi, *second,
+            out_values, run.column, *out_strides, hidden, final,
+            layer.inner_range(), inner, inner_saved, lo, hi,
         ),
     )  # fmt: skip
     if not call.keep:
@@ -244,10 +239,8 @@ def _run_backward(call, layer, run, packed, tape, dy, layout, ends, gradient, ne
         dx = Rows(call.empty(shape) if layout.full else call.zeros(shape), tape.x.size)
     dx_values, dx_row = (dx.values.reshape(-1), dx.values.shape[1]) if need_dx else (none, 0)
     dy_values, dy_row = (none, 0) if dy is None else (dy.values.reshape(-1), dy.values.shape[1])
-    second = ()
-    if contract.has_inner(cell):
-        second = (layer.inner_range(), packed.back_inner, tape.inner_saved, call.empty((samples, width)))
-    kernel = kernel_for(_driver(layer).backward, cell)
+    dinner = call.empty((samples, width) if contract.has_inner(cell) else (0, 0))
+    kernel = kernel_for(recurrent.backward, cell)
     blank = np.zeros(max(width, dx_row), dtype)
     work = layout.running * (packed.forward.size + 16 * width)
     call.over_samples(
@@ -257,7 +250,8 @@ def _run_backward(call, layer, run, packed, tape, dy, layout, ends, gradient, ne
             cell, call.table, x_range, h_range, hidden, run.reverse,
             packed.back_h, packed.back_x, diagonal.reshape(-1), tape.mask,
             layout.active, tape.states, tape.saved, dy_values, run.column, dy_row, blank,
-            ends, dpreactivations, product, dx_values, dx_row, add, ddiagonal, lo, hi, *second,
+            ends, dpreactivations, product, dx_values, dx_row, add, ddiagonal,
+            layer.inner_range(), packed.back_inner, tape.inner_saved, dinner, lo, hi,
         ),
     )  # fmt: skip
     for at, size in packed.unused:

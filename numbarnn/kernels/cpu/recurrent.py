@@ -1,16 +1,21 @@
-"""The time loop of every pointwise cell, and its back-propagation through time directly below.
+"""The time loop of every cell, and its back-propagation through time directly below.
 
 One driver serves all cells: it makes the pre-activations of a step by products (`matmul.multiply`), then calls the
 cell's scalar function for every element of one flat loop over samples and units, which LLVM vectorises (a test counts
-packed divisions). A shard is a range of samples; it runs through all steps alone. The arrays are described in
-`numbarnn.kernels`.
+packed divisions). Where a cell has a second recurrent product, a first loop makes the inner value that it sees, between the
+two products; of other cells that compiles to nothing. A shard is a range of samples; it runs through all steps alone. The
+arrays are described in `numbarnn.kernels`.
 """
 
+from numba.extending import overload
+
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.cpu.matmul import ONE, ZERO
+from numbarnn.kernels.cpu.matmul import ONE, ZERO, multiply
+from numbarnn.kernels.cpu.simd import panel_of
 from numbarnn.kernels.cpu.steps import (
     add_output_gradient,
     add_products,
+    back_through,
     begin,
     clear_ended,
     end,
@@ -21,7 +26,16 @@ from numbarnn.kernels.cpu.steps import (
     slots_of,
     write_output,
 )
-from numbarnn.kernels.element import added, cell_backward, cell_forward, load, store
+from numbarnn.kernels.element import (
+    added,
+    cell_backward,
+    cell_forward,
+    cell_inner_backward,
+    cell_inner_forward,
+    has_second_product,
+    load,
+    store,
+)
 
 
 @jit
@@ -29,7 +43,8 @@ def forward(
     cell, table, from_input, from_hidden, inputs, recurrents, reverse,
     x, x_step, x_row, tokens, token_rows,
     packed, bias, diagonal, mask,
-    lengths, active, start, states, saved, preactivations, operand, out, out_at, out_step, out_row, hidden, final, lo, hi,
+    lengths, active, start, states, saved, preactivations, operand, out, out_at, out_step, out_row, hidden, final,
+    from_inner, inner, inner_saved, lo, hi,
 ):  # fmt: skip
     """Run the samples lo <= n < hi through all steps.
 
@@ -49,13 +64,19 @@ def forward(
     operand               out: (T, N, Hp) masked h of each step, or empty
     out                   out, 1-D: `hidden` columns of row (t, n) at ``out_at + t * out_step + n * out_row``, zero past the
                           sample's length; or empty
+
+    Of cells with a second recurrent product:
+
+    from_inner            (first, last) of the pre-activations that it enters
+    inner                 out: (T, N, Hp) what it saw, masked; (1, N, Hp) when no tape is kept
+    inner_saved           out: (T or 1, K', N, Hp), like `saved`, what `inner_forward` saves
     """
     steps, batch, width = active.size, states.shape[2], states.shape[3]
     plane = batch * width
     history = states.shape[1] * plane
     slots = slots_of(states, steps)
     tape = saved.shape[1] * plane if saved.shape[0] > 1 else ZERO
-    h, z, kept_values = states.reshape(-1), preactivations.reshape(-1), saved.reshape(-1)
+    h, z, saved_values = states.reshape(-1), preactivations.reshape(-1), saved.reshape(-1)
     masked = operand.reshape(-1)
     first = lo * width
     begin(start, lengths, reverse, slots, h, history, plane, lo, hi)
@@ -80,13 +101,17 @@ def forward(
             x, t * x_step, x_row, tokens, token_rows, packed, bias, h_from, h_at,
             preactivations.shape[0], batch, width, t, z, lo, rows,
         )  # fmt: skip
+        second_product(
+            cell, table, from_inner, inputs, recurrents, packed, diagonal, mask, inner, inner_saved,
+            h, before, history, z, t, lo, rows,
+        )  # fmt: skip
         for e in range(rows * width):
             gates = load(cell, "preactivations", z, first, plane, e)
             previous = load(cell, "states", h, before + first, history, e)
             weights = load(cell, "diagonal", diagonal, first, plane, e)
-            following, kept = cell_forward(cell, gates, previous, weights)
+            following, own = cell_forward(cell, gates, previous, weights)
             store(cell, "states", h, after + first, history, e, following)
-            store(cell, "saved", kept_values, t * tape + first, plane, e, kept)
+            store(cell, "saved", saved_values, t * tape + first, plane, e, own)
         if out.size > 0:
             write_output(h, after, width, out, out_at + t * out_step, out_row, hidden, lo, rows, hi)
 
@@ -98,7 +123,8 @@ def backward(
     cell, table, from_input, from_hidden, hidden, reverse,
     packed_h, packed_x, diagonal, mask,
     active, states, saved, dy, dy_at, dy_row, zeros,
-    dstates, dpreactivations, product, dx, dx_row, add_to_dx, ddiagonal, lo, hi,
+    dstates, dpreactivations, product, dx, dx_row, add_to_dx, ddiagonal,
+    from_inner, packed_inner, inner_saved, dinner, lo, hi,
 ):  # fmt: skip
     """Back-propagate through all steps of the samples lo <= n < hi.
 
@@ -112,11 +138,18 @@ def backward(
     product               scratch (N, Hp) under a mask, or empty
     dx, dx_row            out, 1-D: (T * N, dx_row), or empty; `add_to_dx`: added to what is there (the other direction's)
     ddiagonal                in and out: (U, N, Hp) gradient of the diagonal weights, summed over the steps of each sample
+
+    Of cells with a second recurrent product:
+
+    from_inner            (first, last) of the pre-activations that it enters
+    packed_inner          in: panels of the rows of W_hh that make them (columns: the inner value)
+    inner_saved           in, from `forward` with a tape
+    dinner                scratch (N, Hp)
     """
     steps, batch, width = states.shape[1] - 1, states.shape[2], states.shape[3]
     plane = batch * width
     history, tape, step = states.shape[1] * plane, saved.shape[1] * plane, dpreactivations.shape[1] * plane
-    h, kept_values, dz, dh = states.reshape(-1), saved.reshape(-1), dpreactivations.reshape(-1), dstates.reshape(-1)
+    h, saved_values, dz, dh = states.reshape(-1), saved.reshape(-1), dpreactivations.reshape(-1), dstates.reshape(-1)
     dw, scratch = ddiagonal.reshape(-1), product.reshape(-1)
     first = lo * width
 
@@ -131,18 +164,22 @@ def backward(
         if dy.size > 0:
             add_output_gradient(dy, dy_at, dy_row, hidden, width, t * batch, dh, lo, rows)
         for e in range(rows * width):
-            kept = load(cell, "saved", kept_values, t * tape + first, plane, e)
+            own = load(cell, "saved", saved_values, t * tape + first, plane, e)
             previous = load(cell, "states", h, before + first, history, e)
             weights = load(cell, "diagonal", diagonal, first, plane, e)
             following = load(cell, "states", h, after + first, history, e)
             gradients = load(cell, "states", dh, first, plane, e)
             so_far = load(cell, "diagonal", dw, first, plane, e)
-            dgates, dprevious, dweights = cell_backward(cell, kept, previous, weights, following, gradients)
+            dgates, dprevious, dweights = cell_backward(cell, own, previous, weights, following, gradients)
             store(cell, "preactivations", dz, t * step + first, plane, e, dgates)
             store(cell, "states", dh, first, plane, e, dprevious)
             store(cell, "diagonal", dw, first, plane, e, added(so_far, dweights))
 
         at = t * step + first
+        second_gradient(
+            cell, table, from_inner, hidden, packed_inner, zeros, diagonal, mask, inner_saved,
+            h, before, history, dz, at, dinner, dh, dw, t, lo, rows,
+        )  # fmt: skip
         if from_hidden[1] > from_hidden[0]:
             recurrent_gradient(
                 table, from_hidden, hidden, width, plane, dz, at, packed_h, zeros, mask, scratch, dh, lo, rows
@@ -152,3 +189,106 @@ def backward(
                 table, from_input, hidden, width, plane, dz, at, packed_x, zeros,
                 dx, dx_row, add_to_dx, t * batch + lo, rows,
             )  # fmt: skip
+
+
+# The stand-ins below see the cell's type; where it has no second recurrent product, they compile to nothing.
+
+
+def second_product(
+    cell, table, from_inner, inputs, recurrents, packed, diagonal, mask, inner, inner_saved,
+    h, before, history, z, t, lo, rows,
+):  # fmt: skip
+    """Make the inner value of step t, and add its product to the pre-activations that it enters."""
+
+
+@overload(second_product, jit_options={"forceinline": True})
+def _second_product(
+    cell, table, from_inner, inputs, recurrents, packed, diagonal, mask, inner, inner_saved,
+    h, before, history, z, t, lo, rows,
+):  # fmt: skip
+    def none(
+        cell, table, from_inner, inputs, recurrents, packed, diagonal, mask, inner, inner_saved,
+        h, before, history, z, t, lo, rows,
+    ):  # fmt: skip
+        return None
+
+    def run(
+        cell, table, from_inner, inputs, recurrents, packed, diagonal, mask, inner, inner_saved,
+        h, before, history, z, t, lo, rows,
+    ):  # fmt: skip
+        w = panel_of(z)
+        batch, width = inner.shape[1], inner.shape[2]
+        plane, first, length = batch * width, lo * width, inputs + recurrents
+        step = plane if inner.shape[0] > 1 else ZERO
+        tape = inner_saved.shape[1] * step
+        a, values_saved = inner.reshape(-1), inner_saved.reshape(-1)
+        at = t * step
+        for e in range(rows * width):
+            gates = load(cell, "preactivations", z, first, plane, e)
+            previous = load(cell, "states", h, before + first, history, e)
+            weights = load(cell, "diagonal", diagonal, first, plane, e)
+            values, own = cell_inner_forward(cell, gates, previous, weights)
+            store(cell, "inner", a, at + first, plane, e, values)
+            store(cell, "inner_saved", values_saved, t * tape + first, plane, e, own)
+        if mask.size > 0:
+            mask_rows(mask, a, at, a, at, lo, rows)
+        for g in range(from_inner[0], from_inner[1]):
+            dst = g * plane + first
+            multiply(
+                table, z, dst, width,
+                a, at + first, width, recurrents, ONE, ZERO,
+                a, ZERO, ZERO, ZERO,
+                rows, width // w,
+                packed, g * width * length + inputs * w, length * w,
+                z, dst, width,
+            )  # fmt: skip
+
+    return run if has_second_product(cell) else none
+
+
+def second_gradient(
+    cell, table, from_inner, hidden, packed_inner, zeros, diagonal, mask, inner_saved,
+    h, before, history, dz, at, dinner, dh, dw, t, lo, rows,
+):  # fmt: skip
+    """Add what passes through the second product of step t to the gradients of its pre-activations, states and weights."""
+
+
+@overload(second_gradient, jit_options={"forceinline": True})
+def _second_gradient(
+    cell, table, from_inner, hidden, packed_inner, zeros, diagonal, mask, inner_saved,
+    h, before, history, dz, at, dinner, dh, dw, t, lo, rows,
+):  # fmt: skip
+    def none(
+        cell, table, from_inner, hidden, packed_inner, zeros, diagonal, mask, inner_saved,
+        h, before, history, dz, at, dinner, dh, dw, t, lo, rows,
+    ):  # fmt: skip
+        return None
+
+    def run(
+        cell, table, from_inner, hidden, packed_inner, zeros, diagonal, mask, inner_saved,
+        h, before, history, dz, at, dinner, dh, dw, t, lo, rows,
+    ):  # fmt: skip
+        batch, width = dinner.shape
+        plane, first = batch * width, lo * width
+        tape = inner_saved.shape[1] * plane
+        values_saved, da = inner_saved.reshape(-1), dinner.reshape(-1)
+        back_through(
+            table, from_inner, hidden, width, plane, dz, at, packed_inner,
+            zeros, ZERO, ZERO, da, first, width, rows,
+        )  # fmt: skip
+        if mask.size > 0:
+            mask_rows(mask, da, ZERO, da, ZERO, lo, rows)
+        for e in range(rows * width):
+            own = load(cell, "inner_saved", values_saved, t * tape + first, plane, e)
+            previous = load(cell, "states", h, before + first, history, e)
+            weights = load(cell, "diagonal", diagonal, first, plane, e)
+            gradients = load(cell, "inner", da, first, plane, e)
+            so_far_z = load(cell, "preactivations", dz, at, plane, e)
+            states_so_far = load(cell, "states", dh, first, plane, e)
+            so_far = load(cell, "diagonal", dw, first, plane, e)
+            dgates, dprevious, dweights = cell_inner_backward(cell, own, previous, weights, gradients)
+            store(cell, "preactivations", dz, at, plane, e, added(so_far_z, dgates))
+            store(cell, "states", dh, first, plane, e, added(states_so_far, dprevious))
+            store(cell, "diagonal", dw, first, plane, e, added(so_far, dweights))
+
+    return run if has_second_product(cell) else none

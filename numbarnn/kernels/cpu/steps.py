@@ -1,7 +1,7 @@
-"""The parts of a time loop that every driver has: entering and leaving a batch, products of a step, what ended samples hold.
+"""The parts of the time loops: entering and leaving a batch, products of a step, the states of ended samples.
 
-All are inlined into the drivers (`numbarnn.kernels.cpu.recurrent`, `numbarnn.kernels.cpu.two_phase`), whose letters they
-use: ``plane`` is N * Hp, ``history`` the stride from one state to the next in `states`.
+All are inlined into the drivers (`numbarnn.kernels.cpu.recurrent`), whose letters they use: ``plane`` is N * Hp, the size of
+the block of one pre-activation, and ``history`` the stride from one state to the next in `states`.
 """
 
 import numpy as np
