@@ -28,7 +28,7 @@ from conftest import (
 from numbarnn import GRU, LSTM, RNN, Model, OneHot, Recurrent, cells
 from numbarnn.cells import CELLS, register, sigmoid, tanh
 from numbarnn.cells.contract import has_inner
-from numbarnn.kernels.compile import uncached_twin
+from numbarnn.kernels.compile import foreign
 from numbarnn.kernels.cpu import recurrent
 from numbarnn.kernels.cpu.simd import target
 
@@ -468,7 +468,7 @@ def assembly(x86):
         outputs, _, pullback = model.vjp(normal(0, 2, 3, 4, dtype="float32"))
         pullback(outputs)
         signature = versions(driver, cell, "float32")[0]
-        twin = uncached_twin(driver)
+        twin = numba.njit(nogil=True, error_model="numpy")(driver.py_func)
         twin.compile(signature)
         return twin.inspect_asm(signature)
 
@@ -477,11 +477,8 @@ def assembly(x86):
 
 def versions(driver, cell, dtype):
     """Return the signatures that a driver was compiled for with a cell and a dtype."""
-    # The options of the record are float64 always.
-    arrays = [{str(a.dtype) for a in s if isinstance(a, numba.types.Array)} for s in driver.signatures]
-    return [
-        s for s, found in zip(driver.signatures, arrays, strict=True) if s[0].instance_class is cell and dtype in found
-    ]
+    # The options of the record are float64 always; its weights have the dtype.
+    return [s for s in driver.signatures if s[0].instance_class is cell and str(s[1].types[-1].dtype) == dtype]
 
 
 def packed(assembly, instructions):
@@ -544,9 +541,8 @@ def test_first_phase_is_vectorised_and_needs_no_product(x86, monkeypatch):
     outputs, _, pullback = model.vjp(normal(0, 2, 3, 4, dtype="float32"))
     pullback(outputs)
     for driver, instruction in ((recurrent.forward, "divps"), (recurrent.backward, r"subps|fnmadd\d+ps")):
-        twin = uncached_twin(driver)
-        (signature,) = versions(twin, OnlyFirst, "float32")
-        assert packed(twin.inspect_asm(signature), instruction) >= 1
+        (signature,) = versions(driver, OnlyFirst, "float32")
+        assert packed(driver.inspect_asm(signature), instruction) >= 1
     for options in ({}, {"bidirectional": True}):
         check_gradients(recurrent_model(OnlyFirst(), 2, 3, seed=4, **options), normal(6, 3, 4, 2), lengths=[3, 0, 4])
 
@@ -842,8 +838,43 @@ def test_own_cell(own_cell, bias):
     assert_close(outputs, expected_outputs, TOLERANCE["float64"])
     for array, expected in zip(final[0], expected_final, strict=True):
         assert_close(array, expected, TOLERANCE["float64"])
-    # Its type must not enter the index of the package's kernels, which processes without it could not read then.
-    assert not versions(recurrent.forward, type(own_cell), "float64")
+    # Its type must not get into the files of the package's kernels, which processes without it could not read then.
+    (signature,) = versions(recurrent.forward, type(own_cell), "float64")
+    assert foreign(signature)
+    assert not foreign(versions(recurrent.forward, cells.RNN, "float64")[0])
+
+
+def test_a_class_that_is_defined_again_is_another_cell(monkeypatch):
+    """As in a notebook, whose cells are run again and again: entry points hang on the class, not on its name."""
+
+    def define(factor):
+        class Gain(NamedTuple):
+            gates = preactivations = ("h",)
+            from_input = {"h": "h"}
+            from_hidden = {}
+            states = ("h",)
+            saved = diagonal = ()
+
+            @staticmethod
+            def forward(cell, preactivations, states, diagonal):
+                return (preactivations[0] * type(states[0])(factor),), ()
+
+            @staticmethod
+            def backward(cell, saved, states, diagonal, after, gradients):
+                zero = type(states[0])(0)
+                return (gradients[0] * type(states[0])(factor),), (gradients[0] * zero,), ()
+
+        return register(Gain)
+
+    monkeypatch.delitem(CELLS, "Gain", raising=False)
+    x, found = normal(0, 2, 3, 2), []
+    for factor in (1, 2):
+        model = Model([Recurrent(3, cell=define(factor)())], input_size=2, dtype="float64")
+        outputs, _, pullback = model.vjp(x)
+        found.append((outputs, model.forward(x)[0], pullback(np.ones_like(outputs)).x))
+    for one, two in zip(*found, strict=True):
+        assert_close(two, 2 * one, 1e-14)
+    del CELLS["Gain"]
 
 
 def test_gradients_of_own_cell(own_cell):

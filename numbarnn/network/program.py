@@ -200,9 +200,9 @@ def _add_recurrent(build, layer, signal, packed, x_at, states):
         groups = _groups(cell, inputs, recurrents)
         operation = Cell(
             cell=build.cell(cell), x_at=max(x_at, 0), inputs=inputs, h_at=h_at, recurrents=recurrents, width=width,
-            panels_at=build.weights(weights.forward),
-            bias_at=build.weights(weights.token_rows if tokens else weights.bias),
-            token_row=weights.bias.size if tokens else 0,
+            panels_at=build.weights(weights.forward.packed),
+            bias_at=build.weights(weights.forward.token_rows if tokens else weights.forward.bias),
+            token_row=weights.forward.bias.size if tokens else 0,
             diagonal_at=build.weights(weights.diagonal), z_at=z_at,
             inner_at=inner_at, inner_plane=min(inner, default=0), inner_count=len(inner), groups=len(groups),
         )  # fmt: skip

@@ -4,7 +4,6 @@ import numpy as np
 
 from numbarnn import parallel
 from numbarnn.backends.cpu.batch import Call
-from numbarnn.kernels.compile import kernel_for
 from numbarnn.kernels.cpu import sampling as kernels
 from numbarnn.kernels.cpu.memory import padded, zeros
 
@@ -14,8 +13,8 @@ def pack(model) -> tuple[np.ndarray, np.ndarray]:
     below, recurrent, dense = model._weights(Call(model.dtype, 1))
     parts, places, at = [], [], 0
     for run in recurrent:
-        first = run.token_rows if run.token_rows.size else run.bias
-        group = [run.forward, first.reshape(-1), run.diagonal.reshape(-1)]
+        first = run.forward.token_rows if run.forward.token_rows.size else run.forward.bias
+        group = [run.forward.packed, first.reshape(-1), run.diagonal.reshape(-1)]
         places.append([at, at + group[0].size, at + group[0].size + group[1].size])
         parts += group
         at += sum(part.size for part in group)
@@ -75,7 +74,7 @@ class Streams:
         first : tokens that streams begin with, one each; they are part of what is returned.
         """
         cell, hidden = self.layer.cell, self.layer.hidden_size
-        kernel, recurrents = kernel_for(kernels.generate, cell), hidden if cell.from_hidden else 0
+        recurrents = hidden if cell.from_hidden else 0
         (x_range, h_range), done = self.layer.ranges(), [None] * len(self.seeds)
 
         def generate(stream):
@@ -84,7 +83,7 @@ class Streams:
             if first is not None:
                 out[0], written = first[stream], 1
             state, preactivations, logits = self.arrays[stream]
-            filled = kernel(
+            filled = kernels.generate(
                 cell, self.table, x_range, h_range, self.features, hidden, recurrents, *self.packed, self.classes, state,
                 preactivations, logits, np.zeros(self.classes, np.int64), self.primes[stream], out, written, *self.options,
                 self.seeds[stream], self.positions[stream], self.stop, self.never,

@@ -7,6 +7,8 @@ two products; of other cells that compiles to nothing. A shard is a range of sam
 arrays are described in `numbarnn.kernels`.
 """
 
+from typing import NamedTuple
+
 from numba.extending import overload
 
 from numbarnn.kernels.compile import jit
@@ -36,43 +38,180 @@ from numbarnn.kernels.element import (
     load,
     store,
 )
+from numbarnn.kernels.groups import Floats1, Floats2, Floats3, Floats4, Integers1, Range, Tokens1
+
+
+class Weights(NamedTuple):
+    """The weights of one run over a layer's input.
+
+    Attributes
+    ----------
+    table : addresses of the tiles (`simd.tile_table`)
+    from_input, from_hidden, from_inner : (first, last) of the pre-activations that x enters; that h enters; that the second
+        recurrent product enters
+    inputs, recurrents : extents of the products: C or 0, and H or 0
+    hidden : H
+    reverse : whether the run goes from the last step to the first
+    packed : (G * Hp / W, inputs + recurrents, W) panels of W_ih above W_hh
+    bias : (G * Hp,)
+    token_rows : (C, G * Hp) the row that each token adds, bias included; empty: x are not tokens
+    """
+
+    table: Integers1
+    from_input: Range
+    from_hidden: Range
+    from_inner: Range
+    inputs: int
+    recurrents: int
+    hidden: int
+    reverse: bool
+    packed: Floats1
+    bias: Floats1
+    token_rows: Floats1
+
+
+class BackwardWeights(NamedTuple):
+    """The weights of one run as its back-propagation reads them.
+
+    Attributes
+    ----------
+    table, from_input, from_hidden, from_inner, hidden, reverse : as in `Weights`
+    packed_h, packed_x : panels of W_hh (rows: gates and units, columns: h) and of W_ih (columns: x)
+    packed_inner : panels of the rows of W_hh of the second recurrent product (columns: the inner value)
+    zeros : (max(Cp, Hp),) zeros
+    """
+
+    table: Integers1
+    from_input: Range
+    from_hidden: Range
+    from_inner: Range
+    hidden: int
+    reverse: bool
+    packed_h: Floats1
+    packed_x: Floats1
+    packed_inner: Floats1
+    zeros: Floats1
+
+
+class Batch(NamedTuple):
+    """The samples of a batch, and what acts on each of them at every step.
+
+    Attributes
+    ----------
+    lengths, active : (N,) falling, and (T,) samples still running
+    diagonal : (U, N, Hp) diagonal weights, repeated for every sample
+    mask : (N, Hp) factors of h on its way into the recurrent products, or empty
+    """
+
+    lengths: Integers1
+    active: Integers1
+    diagonal: Floats1
+    mask: Floats2
+
+
+class Input(NamedTuple):
+    """What a run reads.
+
+    Attributes
+    ----------
+    values : 1-D: row (t, n) at ``t * step + n * row``, C columns; empty: tokens
+    step, row : distances
+    tokens : (T * N,) token of every row, or empty
+    """
+
+    values: Floats1
+    step: int
+    row: int
+    tokens: Tokens1
+
+
+class Columns(NamedTuple):
+    """Columns of rows that lie apart: outputs, their gradient.
+
+    Attributes
+    ----------
+    values : 1-D: row (t, n) at ``at + t * step + n * row``; or empty
+    at, step, row : offset and distances
+    """
+
+    values: Floats1
+    at: int
+    step: int
+    row: int
+
+
+class InputGradient(NamedTuple):
+    """The gradient of the input.
+
+    Attributes
+    ----------
+    values : 1-D: row (t, n) at ``(t * N + n) * row``; or empty
+    row : distance
+    add : whether it is added to what is there, the other direction's
+    """
+
+    values: Floats1
+    row: int
+    add: bool
+
+
+class Activations(NamedTuple):
+    """What `forward` writes and `backward` reads, as in `numbarnn.kernels`.
+
+    Attributes
+    ----------
+    states, saved : without a tape two slots used in turn, and one
+    operand : (T, N, Hp) masked h of each step, or empty
+    inner : (T, N, Hp) what the second recurrent product saw, masked; (1, N, Hp) without a tape; empty without such a product
+    inner_saved : (T or 1, K', N, Hp), like `saved`, what `inner_forward` saves
+    preactivations : (G, N, Hp) scratch of `forward`
+    start, final : (S, N, Hp) states before the first and after the last step of each sample
+    """
+
+    states: Floats4
+    saved: Floats4
+    operand: Floats3
+    inner: Floats3
+    inner_saved: Floats4
+    preactivations: Floats3
+    start: Floats3
+    final: Floats3
+
+
+class Gradients(NamedTuple):
+    """What `backward` writes.
+
+    Attributes
+    ----------
+    dstates : in and out: (S, N, Hp) gradient of the final states, then of the initial states
+    dpreactivations : (T, G, N, Hp)
+    ddiagonal : in and out: (U, N, Hp) gradient of the diagonal weights, summed over the steps of each sample
+    product : scratch (N, Hp) under a mask, or empty
+    dinner : scratch (N, Hp) of a second recurrent product, or empty
+    """
+
+    dstates: Floats3
+    dpreactivations: Floats4
+    ddiagonal: Floats3
+    product: Floats2
+    dinner: Floats2
 
 
 @jit
 def forward(
-    cell, table, from_input, from_hidden, inputs, recurrents, reverse,
-    x, x_step, x_row, tokens, token_rows,
-    packed, bias, diagonal, mask,
-    lengths, active, start, states, saved, preactivations, operand, out, out_at, out_step, out_row, hidden, final,
-    from_inner, inner, inner_saved, lo, hi,
+    cell, weights: Weights, batch: Batch, x: Input, out: Columns, activations: Activations, lo: int, hi: int
 ):  # fmt: skip
     """Run the samples lo <= n < hi through all steps.
 
-    cell                  record; selects the scalar functions
-    from_input          (first, last) of the pre-activations that x enters; `from_hidden`: that h enters
-    inputs, recurrents    extents of the two products: C or 0, and H or 0
-    x, x_step, x_row      in, 1-D: row (t, n) at ``t * x_step + n * x_row``, `inputs` columns; or else
-    tokens, token_rows    in: (T * N,) token of every row, and (C, G * Hp) the row that each adds, bias included (empty: no tokens)
-    packed                in: (G * Hp / W, inputs + recurrents, W) panels of W_ih above W_hh
-    bias                  in: (G * Hp,)
-    diagonal              in: (U, N, Hp) diagonal weights, repeated for every sample
-    mask                  in: (N, Hp) factors of h on its way into the recurrent product, or empty
-    lengths, active       in: (N,) falling, and (T,) samples still running
-    start, final          in and out: (S, N, Hp) states before the first and after the last step of each sample
-    states, saved         out, see `numbarnn.kernels`; without a tape two slots used in turn, and one
-    preactivations        scratch (G, N, Hp)
-    operand               out: (T, N, Hp) masked h of each step, or empty
-    out                   out, 1-D: `hidden` columns of row (t, n) at ``out_at + t * out_step + n * out_row``, zero past the
-                          sample's length; or empty
-
-    Of cells with a second recurrent product:
-
-    from_inner            (first, last) of the pre-activations that it enters
-    inner                 out: (T, N, Hp) what it saw, masked; (1, N, Hp) when no tape is kept
-    inner_saved           out: (T or 1, K', N, Hp), like `saved`, what `inner_forward` saves
+    cell : record; selects the scalar functions. out : H columns of each row, zero past the sample's length; or empty
     """
-    steps, batch, width = active.size, states.shape[2], states.shape[3]
-    plane = batch * width
+    table, from_input, from_hidden, from_inner, inputs, recurrents, hidden, reverse, packed, bias, token_rows = weights
+    lengths, active, diagonal, mask = batch
+    x_values, x_step, x_row, tokens = x
+    out_values, out_at, out_step, out_row = out
+    states, saved, operand, inner, inner_saved, preactivations, start, final = activations
+    steps, samples, width = active.size, states.shape[2], states.shape[3]
+    plane = samples * width
     history = states.shape[1] * plane
     slots = slots_of(states, steps)
     tape = saved.shape[1] * plane if saved.shape[0] > 1 else ZERO
@@ -88,8 +227,8 @@ def forward(
         if slots != ONE:
             clear_ended(active, t, reverse, h, after, history, start.shape[0], width, lo, hi)
         if rows == 0:
-            if out.size > 0:
-                write_output(h, after, width, out, out_at + t * out_step, out_row, hidden, lo, rows, hi)
+            if out_values.size > 0:
+                write_output(h, after, width, out_values, out_at + t * out_step, out_row, hidden, lo, rows, hi)
             continue
 
         h_from, h_at = h, before
@@ -98,8 +237,8 @@ def forward(
             mask_rows(mask, h, before, masked, h_at, lo, rows)
         add_products(
             table, from_input, from_hidden, inputs, recurrents,
-            x, t * x_step, x_row, tokens, token_rows, packed, bias, h_from, h_at,
-            preactivations.shape[0], batch, width, t, z, lo, rows,
+            x_values, t * x_step, x_row, tokens, token_rows, packed, bias, h_from, h_at,
+            preactivations.shape[0], samples, width, t, z, lo, rows,
         )  # fmt: skip
         second_product(
             cell, table, from_inner, inputs, recurrents, packed, diagonal, mask, inner, inner_saved,
@@ -108,46 +247,33 @@ def forward(
         for e in range(rows * width):
             gates = load(cell, "preactivations", z, first, plane, e)
             previous = load(cell, "states", h, before + first, history, e)
-            weights = load(cell, "diagonal", diagonal, first, plane, e)
-            following, own = cell_forward(cell, gates, previous, weights)
+            own_weights = load(cell, "diagonal", diagonal, first, plane, e)
+            following, own = cell_forward(cell, gates, previous, own_weights)
             store(cell, "states", h, after + first, history, e, following)
             store(cell, "saved", saved_values, t * tape + first, plane, e, own)
-        if out.size > 0:
-            write_output(h, after, width, out, out_at + t * out_step, out_row, hidden, lo, rows, hi)
+        if out_values.size > 0:
+            write_output(h, after, width, out_values, out_at + t * out_step, out_row, hidden, lo, rows, hi)
 
     end(final, lengths, reverse, slots, h, history, plane, lo, hi)
 
 
 @jit
 def backward(
-    cell, table, from_input, from_hidden, hidden, reverse,
-    packed_h, packed_x, diagonal, mask,
-    active, states, saved, dy, dy_at, dy_row, zeros,
-    dstates, dpreactivations, product, dx, dx_row, add_to_dx, ddiagonal,
-    from_inner, packed_inner, inner_saved, dinner, lo, hi,
+    cell, weights: BackwardWeights, batch: Batch, activations: Activations, dy: Columns, dx: InputGradient,
+    gradients: Gradients, lo: int, hi: int,
 ):  # fmt: skip
     """Back-propagate through all steps of the samples lo <= n < hi.
 
-    packed_h, packed_x    in: panels of W_hh (rows: gates and units, columns: h) and of W_ih (columns: x)
-    diagonal, mask        in, as in `forward`
-    active, states, saved in, from `forward` with a tape
-    dy, dy_at, dy_row     in, 1-D: gradient of the output, row (t, n) at ``dy_at + (t * N + n) * dy_row``, or empty
-    zeros                 in: (Cp,) zeros
-    dstates               in and out: (S, N, Hp) gradient of the final states, then of the initial states
-    dpreactivations       out: (T, G, N, Hp)
-    product               scratch (N, Hp) under a mask, or empty
-    dx, dx_row            out, 1-D: (T * N, dx_row), or empty; `add_to_dx`: added to what is there (the other direction's)
-    ddiagonal                in and out: (U, N, Hp) gradient of the diagonal weights, summed over the steps of each sample
-
-    Of cells with a second recurrent product:
-
-    from_inner            (first, last) of the pre-activations that it enters
-    packed_inner          in: panels of the rows of W_hh that make them (columns: the inner value)
-    inner_saved           in, from `forward` with a tape
-    dinner                scratch (N, Hp)
+    dy : gradient of the output, or empty. Activations are those of `forward` with a tape.
     """
-    steps, batch, width = states.shape[1] - 1, states.shape[2], states.shape[3]
-    plane = batch * width
+    table, from_input, from_hidden, from_inner, hidden, reverse, packed_h, packed_x, packed_inner, zeros = weights
+    _, active, diagonal, mask = batch
+    states, saved, _, _, inner_saved, _, _, _ = activations
+    dy_values, dy_at, dy_step, dy_row = dy
+    dx_values, dx_row, add_to_dx = dx
+    dstates, dpreactivations, ddiagonal, product, dinner = gradients
+    steps, samples, width = states.shape[1] - 1, states.shape[2], states.shape[3]
+    plane = samples * width
     history, tape, step = states.shape[1] * plane, saved.shape[1] * plane, dpreactivations.shape[1] * plane
     h, saved_values, dz, dh = states.reshape(-1), saved.reshape(-1), dpreactivations.reshape(-1), dstates.reshape(-1)
     dw, scratch = ddiagonal.reshape(-1), product.reshape(-1)
@@ -161,16 +287,16 @@ def backward(
         if rows == 0:
             continue
 
-        if dy.size > 0:
-            add_output_gradient(dy, dy_at, dy_row, hidden, width, t * batch, dh, lo, rows)
+        if dy_values.size > 0:
+            add_output_gradient(dy_values, dy_at + t * dy_step, dy_row, hidden, width, dh, lo, rows)
         for e in range(rows * width):
             own = load(cell, "saved", saved_values, t * tape + first, plane, e)
             previous = load(cell, "states", h, before + first, history, e)
-            weights = load(cell, "diagonal", diagonal, first, plane, e)
+            own_weights = load(cell, "diagonal", diagonal, first, plane, e)
             following = load(cell, "states", h, after + first, history, e)
-            gradients = load(cell, "states", dh, first, plane, e)
+            dafter = load(cell, "states", dh, first, plane, e)
             so_far = load(cell, "diagonal", dw, first, plane, e)
-            dgates, dprevious, dweights = cell_backward(cell, own, previous, weights, following, gradients)
+            dgates, dprevious, dweights = cell_backward(cell, own, previous, own_weights, following, dafter)
             store(cell, "preactivations", dz, t * step + first, plane, e, dgates)
             store(cell, "states", dh, first, plane, e, dprevious)
             store(cell, "diagonal", dw, first, plane, e, added(so_far, dweights))
@@ -184,10 +310,10 @@ def backward(
             recurrent_gradient(
                 table, from_hidden, hidden, width, plane, dz, at, packed_h, zeros, mask, scratch, dh, lo, rows
             )
-        if dx.size > 0:
+        if dx_values.size > 0:
             input_gradient(
                 table, from_input, hidden, width, plane, dz, at, packed_x, zeros,
-                dx, dx_row, add_to_dx, t * batch + lo, rows,
+                dx_values, dx_row, add_to_dx, t * samples + lo, rows,
             )  # fmt: skip
 
 

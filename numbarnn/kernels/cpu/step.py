@@ -24,13 +24,13 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import populate_array
 
-from numbarnn.kernels.cache import KernelCache, stamp
+from numbarnn.kernels.cache import stamp
 from numbarnn.kernels.compile import jit
 from numbarnn.kernels.cpu.denormals import FLUSH, apart, exchange
 from numbarnn.kernels.cpu.matmul import ONE, ZERO, multiply
 from numbarnn.kernels.cpu.simd import INDEX, panel_of, panel_width, tile_table
 from numbarnn.kernels.element import cell_forward, cell_inner_forward, load, record_class, store
-from numbarnn.kernels.records import holds_own, unpack_records
+from numbarnn.kernels.records import unpack_records
 from numbarnn.kernels.scalar import inlined
 
 HEADER, FIRST = 64, 73
@@ -125,30 +125,7 @@ def _revived(arrays, made_for):
     return StepWeights(cells, program, values)
 
 
-class _StepCache(KernelCache):
-    """The cache of a kernel whose code a cell of the user's own may be part of: then nothing is kept."""
-
-    def load_overload(self, sig, target_context):
-        """Return what was kept for a signature, or None."""
-        return None if _own(sig) else super().load_overload(sig, target_context)
-
-    def save_overload(self, sig, data):
-        """Keep what was compiled."""
-        if not _own(sig):
-            super().save_overload(sig, data)
-
-
-def _own(sig):
-    return any(holds_own(part) for kind in sig for part in getattr(kind, "types", (kind,)))
-
-
-def _step_kernel(function):
-    dispatcher = jit(function)
-    dispatcher._cache = _StepCache(function)
-    return dispatcher
-
-
-@_step_kernel
+@jit
 def step(weights, x, state, y):
     """Run one time step, from compiled code or from Python.
 
@@ -189,7 +166,7 @@ def step(weights, x, state, y):
     _advance(weights.cells, program, weights.values, x, state, y)
 
 
-@_step_kernel
+@jit
 def stream_step(cells, handle, x, y):
     """Run the step of a stream, from Python: `step` with as few arguments to unpack as possible (0.18 us less).
 

@@ -85,10 +85,10 @@ def add_masked(mask, scratch, dh, lo, rows):
 
 
 @inlined
-def add_output_gradient(dy, dy_at, dy_row, hidden, width, row, dh, lo, rows):
-    """Add the gradient of the output of a step, whose first sample has row `row`, to that of h."""
+def add_output_gradient(dy, dy_at, dy_row, hidden, width, dh, lo, rows):
+    """Add the gradient of the output of a step, whose row of the first sample begins at `dy_at`, to that of h."""
     for n in range(lo, lo + rows):
-        add(dy, dy_at + (row + n) * dy_row, dh, n * width, hidden)
+        add(dy, dy_at + n * dy_row, dh, n * width, hidden)
 
 
 @inlined
