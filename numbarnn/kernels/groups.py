@@ -42,7 +42,7 @@ _entry_points = weakref.WeakKeyDictionary()  # by the class of a record: a noteb
 
 
 def entry_point(kernel, dtype, record=None):
-    """Return the compiled kernel for a dtype and the type of a record, its first argument if it has one.
+    """Return the compiled kernel for a dtype and the type of its first argument if that is a record, or an array of records.
 
     It is called as the kernel is, with positional arguments. They must be those of the annotations of the kernel's parameters:
     nothing looks at their types.
@@ -51,7 +51,12 @@ def entry_point(kernel, dtype, record=None):
     if known is None:
         known = _entry_points[record.__class__] = {}
     # The types of a record's options follow from its class where a layer made it; not where a test did.
-    key = (kernel, dtype) if record is None else (kernel, dtype, *map(type, record))
+    if record is None:
+        key = kernel, dtype
+    elif record.__class__ is np.ndarray:
+        key = kernel, dtype, record.dtype
+    else:
+        key = kernel, dtype, *map(type, record)
     found = known.get(key)
     if found is None:
         hints = get_type_hints(kernel.py_func, include_extras=True)

@@ -7,6 +7,7 @@ import numpy as np
 
 from numbarnn.backends.cpu.batch import Call, Rows
 from numbarnn.backends.cpu.dropout import drop
+from numbarnn.backends.cpu.products import token_gradient, weight_gradient
 from numbarnn.cells import contract
 from numbarnn.core.layout import Layout
 from numbarnn.core.signal import Signal
@@ -295,58 +296,29 @@ def _run_backward(call, layer, packed, tape, dy, layout, ends, gradient, need_dx
 
 def _weight_gradients(call, layer, packed, tape, layout, dpreactivations, gradient):
     cell, hidden, dtype = layer.cell, layer.hidden_size, call.dtype
-    width, samples = padded(hidden, dtype), layout.samples
-    x_range, h_range = layer.ranges()
-    offsets, flat = packed.offsets.copy(), dpreactivations.reshape(-1)
-    plane, step = samples * width, len(cell.preactivations) * samples * width
-    x = tape.x
+    width, samples, x = padded(hidden, dtype), layout.samples, tape.x
+    block, count = samples * width, len(cell.preactivations)
+    offsets, (x_range, h_range) = packed.offsets.copy(), layer.ranges()
+    d = matmul.Blocks(dpreactivations.reshape(-1), 0, block, count * block, width, hidden)
+    none = matmul.Operand(_nothing(dtype)[0], 0, 0, 0, (0, 0))
+    left = none
     if x.tokens:
-        lanes = panel_width(dtype)
-        call.over(
-            len(cell.preactivations) * width // lanes,
-            layout.running * len(cell.preactivations) * width * 14.0,  # additions that wait for memory
-            lambda a, b, scratch: tokens.token_gradient(
-                x.values, x.size, flat, plane, width, step, hidden, layout.active, samples, scratch, gradient, offsets, a, b
-            ),
-            scratch=x.size * lanes,
-        )  # fmt: skip
+        token_gradient(call, layout, x, d, count * width, gradient, offsets)
         offsets[:, 0] = -1
-    none = np.zeros(0, dtype), 0, 0, (0, 0)
-    left = none if x.tokens else (x.values.reshape(-1), x.values.shape[1], x.size, x_range)
-    if tape.activations.operand.size:
-        h, h_at = tape.activations.operand.reshape(-1), 0
     else:
-        h, h_at = tape.activations.states.reshape(-1), plane if packed.run.reverse else 0
-    right = h, h_at, width, hidden if cell.from_hidden else 0, h_range
+        left = matmul.Operand(x.values.reshape(-1), 0, x.values.shape[1], x.size, x_range)
+    activations = tape.activations
+    h, at = activations.operand, 0
+    if not h.size:
+        h, at = activations.states, block if packed.run.reverse else 0
+    right = matmul.Operand(h.reshape(-1), at, width, hidden if cell.from_hidden else 0, h_range)
     if contract.has_inner(cell):
         first, last = layer.inner_range()
         own = np.full((last - first, 4), -1, np.int64)
         own[:, 1], offsets[first:last, 1] = offsets[first:last, 1], -1
-        inner = tape.activations.inner.reshape(-1), 0, width, hidden, (0, last - first)
-        _product_gradient(call, layer, layout, none, inner, flat[first * plane :], step, own, gradient)
-    _product_gradient(call, layer, layout, left, right, flat, step, offsets, gradient)
-
-
-def _product_gradient(call, layer, layout, left, right, dpreactivations, step, offsets, gradient):
-    """Write the gradients of the weights of one or two products and of their biases.
-
-    left : x as (values, row, columns, range); right : h as (values, offset, row, columns, range), as in `matmul`.
-    """
-    dtype, width = call.dtype, padded(layer.hidden_size, call.dtype)
-    lanes = panel_width(dtype)
-    panels = len(offsets) * width // lanes
-    columns, recurrents = left[2], right[3]
-    rows = padded(columns, dtype) + padded(recurrents, dtype)
-    sums = call.empty((panels * (rows + matmul.CHAINS) * lanes,))
-    call.over(
-        panels,
-        layout.running * len(offsets) * width * (columns + recurrents + 8),
-        lambda a, b, scratch: matmul.weight_gradient(
-            call.table, *left, *right, dpreactivations, layout.samples * width, width, step, layer.hidden_size,
-            layout.active, layout.samples, scratch, sums, gradient, offsets, a, b,
-        ),
-        scratch=(rows + 2 * lanes) * matmul.SPAN,
-    )  # fmt: skip
+        inner = matmul.Operand(activations.inner.reshape(-1), 0, width, hidden, (0, last - first))
+        weight_gradient(call, layout, none, inner, d._replace(at=first * block), gradient, own)
+    weight_gradient(call, layout, left, right, d, gradient, offsets)
 
 
 def _join(call, layer, outputs, layout):

@@ -205,6 +205,15 @@ def _advance(cells, program, values, x, state, y):
     token = _take(x, program, state)
     records = unpack_records(cells)
     before = exchange(FLUSH)
+    operate(records, program, values, token, state)
+    exchange(before)
+    for j in range(y.size):
+        y[j] = state[program[OUTPUT] + j]
+
+
+@inlined
+def operate(records, program, values, token, state):
+    """Run the operations of a program for a token, or for the input that lies in the state."""
     at = np.intp(FIRST)
     for _ in range(program[OPERATIONS]):
         kind = program[at]
@@ -220,13 +229,10 @@ def _advance(cells, program, values, x, state, y):
             )  # fmt: skip
             at += 6
         else:
-            source, row, goal = program[at], program[at + 1], program[at + 2]
+            source, row, dst = program[at], program[at + 1], program[at + 2]
             for j in range(row):
-                state[goal + j] = values[source + token * row + j]
+                state[dst + j] = values[source + token * row + j]
             at += 3
-    exchange(before)
-    for j in range(y.size):
-        y[j] = state[program[OUTPUT] + j]
 
 
 def _checked(weights, x, state, y):
