@@ -1,4 +1,4 @@
-"""How kernels are compiled: one decorator, one cache (`numbarnn.kernels.cache`)."""
+"""The decorator that compiles kernels; their cache is `numbarnn.kernels.cache`."""
 
 import functools
 

@@ -147,14 +147,14 @@ def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: 
         if not call.keep and (layer.return_sequences or level < layer.num_layers - 1):
             out = _output_rows(call, layer, layout, number, level)
         outputs = []
-        for place in range(level * layer.directions, (level + 1) * layer.directions):
-            start = None if state is None else [s[place] for s in state]
-            stream = (number << 8) + 128 + place
-            h, ends, tape = _run_forward(call, layer, weights[place], x, layout, start, stream, out)
+        for index in range(level * layer.directions, (level + 1) * layer.directions):
+            start = None if state is None else [s[index] for s in state]
+            stream = (number << 8) + 128 + index
+            h, ends, tape = _run_forward(call, layer, weights[index], x, layout, start, stream, out)
             outputs.append(h)
             tapes.append(tape)
             for whole, end in zip(final, ends, strict=True):
-                whole[place] = layout.unsort(end)
+                whole[index] = layout.unsort(end)
         x = _join(call, layer, outputs, layout) if call.keep else out
     if layer.return_sequences:
         return x, layout, final, tapes
@@ -177,18 +177,18 @@ def backward(call: Call, layer, weights, tapes, dy, layout: Layout, dfinal, grad
         if level < layer.num_layers - 1:
             dy = _drop(call, layer, dy, layout, number, level + 1)
         for direction in range(layer.directions):
-            place = level * layer.directions + direction
-            run, tape = weights[place].run, tapes[place]
+            index = level * layer.directions + direction
+            run, tape = weights[index].run, tapes[index]
             ends = call.zeros((len(layer.cell.states), layout.samples, padded(hidden, call.dtype)))
             if dfinal is not None:
                 for s, whole in enumerate(dfinal):
-                    ends[s, :, :hidden] = layout.sort(whole[place])
+                    ends[s, :, :hidden] = layout.sort(whole[index])
             if dlast is not None and level == layer.num_layers - 1:
                 ends[0, :, :hidden] += dlast.values[:, run.column : run.column + hidden]
             wanted = (need_dx or level > 0) and not run.signal.tokens
-            dx = _run_backward(call, layer, weights[place], tape, dy, layout, ends, gradient, wanted, dx)
+            dx = _run_backward(call, layer, weights[index], tape, dy, layout, ends, gradient, wanted, dx)
             for whole, part in zip(dstart, ends, strict=True):
-                whole[place] = layout.unsort(part[:, :hidden])
+                whole[index] = layout.unsort(part[:, :hidden])
     return dx, dstart
 
 
@@ -204,7 +204,7 @@ def _output_rows(call, layer, layout, number, level):
 def _run_forward(call, layer, packed, x, layout, start, stream, out):
     cell, hidden, dtype = layer.cell, layer.hidden_size, call.dtype
     width, steps, samples = padded(hidden, dtype), layout.steps, layout.samples
-    plane, slots = samples * width, steps if call.keep else 1
+    block, slots = samples * width, steps if call.keep else 1
     initial = call.zeros((len(cell.states), samples, width))
     if start is not None:
         for s, values in enumerate(start):
@@ -219,7 +219,7 @@ def _run_forward(call, layer, packed, x, layout, start, stream, out):
             call.empty((slots, len(cell.inner_saved), samples, width)),
         )
     batch = kernels.Batch(layout.lengths, layout.active, _repeated(packed.diagonal, samples), mask)
-    batch = checked(batch, dtype, (samples,), (steps,), (packed.diagonal.shape[0] * plane,), mask.shape)
+    batch = checked(batch, dtype, (samples,), (steps,), (packed.diagonal.shape[0] * block,), mask.shape)
     activations = kernels.Activations(
         states=call.empty((len(cell.states), steps + 1 if call.keep else 2, samples, width)),
         saved=call.empty((slots, len(cell.saved), samples, width)),
@@ -331,7 +331,7 @@ def _join(call, layer, outputs, layout):
         column = direction * layer.hidden_size
         joined[:, column : column + layer.hidden_size] = rows.values[:, : layer.hidden_size]
     if not layout.full and len(outputs) == 2:
-        # In the reverse direction the initial state stands in the row behind the last of each sample.
+        # In the reverse direction the initial state is in the row after the last of each sample.
         ended = np.flatnonzero(layout.lengths < layout.steps)
         joined[layout.lengths[ended] * layout.samples + ended, layer.hidden_size :] = 0
     return Rows(joined, size)

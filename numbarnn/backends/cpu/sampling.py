@@ -35,7 +35,7 @@ class Streams:
     """
 
     def __init__(self, model, packed, primes, temperature, top_k, top_p, stop, never, seeds, n_threads: int = 1):
-        self.plan, self.n_threads = packed, n_threads  # the plan owns the records and keeps the arrays
+        self.plan, self.n_threads = packed, n_threads  # the plan owns the records and the arrays
         self.primes, self.seeds, self.positions = primes, seeds, [0] * len(seeds)
         weights, dtype = packed.weights, model.dtype
         self.streams, self.options = [], []

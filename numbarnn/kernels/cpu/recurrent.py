@@ -211,18 +211,18 @@ def forward(
     out_values, out_at, out_step, out_row = out
     states, saved, operand, inner, inner_saved, preactivations, start, final = activations
     steps, samples, width = active.size, states.shape[2], states.shape[3]
-    plane = samples * width
-    history = states.shape[1] * plane
+    block = samples * width
+    history = states.shape[1] * block
     slots = slots_of(states, steps)
-    tape = saved.shape[1] * plane if saved.shape[0] > 1 else ZERO
+    tape = saved.shape[1] * block if saved.shape[0] > 1 else ZERO
     h, z, saved_values = states.reshape(-1), preactivations.reshape(-1), saved.reshape(-1)
     masked = operand.reshape(-1)
     first = lo * width
-    begin(start, lengths, reverse, slots, h, history, plane, lo, hi)
+    begin(start, lengths, reverse, slots, h, history, block, lo, hi)
     for i in range(steps):
         t = steps - 1 - i if reverse else i
-        before = ((t + 1 if reverse else t) & slots) * plane
-        after = ((t if reverse else t + 1) & slots) * plane
+        before = ((t + 1 if reverse else t) & slots) * block
+        after = ((t if reverse else t + 1) & slots) * block
         rows = running(active, t, lo, hi)
         if slots != ONE:
             clear_ended(active, t, reverse, h, after, history, start.shape[0], width, lo, hi)
@@ -233,7 +233,7 @@ def forward(
 
         h_from, h_at = h, before
         if mask.size > 0:
-            h_from, h_at = masked, t * plane
+            h_from, h_at = masked, t * block
             mask_rows(mask, h, before, masked, h_at, lo, rows)
         add_products(
             table, from_input, from_hidden, inputs, recurrents,
@@ -245,16 +245,16 @@ def forward(
             h, before, history, z, t, lo, rows,
         )  # fmt: skip
         for e in range(rows * width):
-            gates = load(cell, "preactivations", z, first, plane, e)
+            gates = load(cell, "preactivations", z, first, block, e)
             previous = load(cell, "states", h, before + first, history, e)
-            own_weights = load(cell, "diagonal", diagonal, first, plane, e)
+            own_weights = load(cell, "diagonal", diagonal, first, block, e)
             following, own = cell_forward(cell, gates, previous, own_weights)
             store(cell, "states", h, after + first, history, e, following)
-            store(cell, "saved", saved_values, t * tape + first, plane, e, own)
+            store(cell, "saved", saved_values, t * tape + first, block, e, own)
         if out_values.size > 0:
             write_output(h, after, width, out_values, out_at + t * out_step, out_row, hidden, lo, rows, hi)
 
-    end(final, lengths, reverse, slots, h, history, plane, lo, hi)
+    end(final, lengths, reverse, slots, h, history, block, lo, hi)
 
 
 @jit
@@ -273,16 +273,16 @@ def backward(
     dx_values, dx_row, add_to_dx = dx
     dstates, dpreactivations, ddiagonal, product, dinner = gradients
     steps, samples, width = states.shape[1] - 1, states.shape[2], states.shape[3]
-    plane = samples * width
-    history, tape, step = states.shape[1] * plane, saved.shape[1] * plane, dpreactivations.shape[1] * plane
+    block = samples * width
+    history, tape, step = states.shape[1] * block, saved.shape[1] * block, dpreactivations.shape[1] * block
     h, saved_values, dz, dh = states.reshape(-1), saved.reshape(-1), dpreactivations.reshape(-1), dstates.reshape(-1)
     dw, scratch = ddiagonal.reshape(-1), product.reshape(-1)
     first = lo * width
 
     for i in range(steps):
         t = i if reverse else steps - 1 - i
-        before = (t + 1 if reverse else t) * plane
-        after = (t if reverse else t + 1) * plane
+        before = (t + 1 if reverse else t) * block
+        after = (t if reverse else t + 1) * block
         rows = running(active, t, lo, hi)
         if rows == 0:
             continue
@@ -290,16 +290,16 @@ def backward(
         if dy_values.size > 0:
             add_output_gradient(dy_values, dy_at + t * dy_step, dy_row, hidden, width, dh, lo, rows)
         for e in range(rows * width):
-            own = load(cell, "saved", saved_values, t * tape + first, plane, e)
+            own = load(cell, "saved", saved_values, t * tape + first, block, e)
             previous = load(cell, "states", h, before + first, history, e)
-            own_weights = load(cell, "diagonal", diagonal, first, plane, e)
+            own_weights = load(cell, "diagonal", diagonal, first, block, e)
             following = load(cell, "states", h, after + first, history, e)
-            dafter = load(cell, "states", dh, first, plane, e)
-            so_far = load(cell, "diagonal", dw, first, plane, e)
+            dafter = load(cell, "states", dh, first, block, e)
+            so_far = load(cell, "diagonal", dw, first, block, e)
             dgates, dprevious, dweights = cell_backward(cell, own, previous, own_weights, following, dafter)
-            store(cell, "preactivations", dz, t * step + first, plane, e, dgates)
-            store(cell, "states", dh, first, plane, e, dprevious)
-            store(cell, "diagonal", dw, first, plane, e, added(so_far, dweights))
+            store(cell, "preactivations", dz, t * step + first, block, e, dgates)
+            store(cell, "states", dh, first, block, e, dprevious)
+            store(cell, "diagonal", dw, first, block, e, added(so_far, dweights))
 
         at = t * step + first
         second_gradient(
@@ -308,11 +308,11 @@ def backward(
         )  # fmt: skip
         if from_hidden[1] > from_hidden[0]:
             recurrent_gradient(
-                table, from_hidden, hidden, width, plane, dz, at, packed_h, zeros, mask, scratch, dh, lo, rows
+                table, from_hidden, hidden, width, block, dz, at, packed_h, zeros, mask, scratch, dh, lo, rows
             )
         if dx_values.size > 0:
             input_gradient(
-                table, from_input, hidden, width, plane, dz, at, packed_x, zeros,
+                table, from_input, hidden, width, block, dz, at, packed_x, zeros,
                 dx_values, dx_row, add_to_dx, t * samples + lo, rows,
             )  # fmt: skip
 
@@ -344,22 +344,22 @@ def _second_product(
     ):  # fmt: skip
         w = panel_of(z)
         batch, width = inner.shape[1], inner.shape[2]
-        plane, first, length = batch * width, lo * width, inputs + recurrents
-        step = plane if inner.shape[0] > 1 else ZERO
+        block, first, length = batch * width, lo * width, inputs + recurrents
+        step = block if inner.shape[0] > 1 else ZERO
         tape = inner_saved.shape[1] * step
         a, values_saved = inner.reshape(-1), inner_saved.reshape(-1)
         at = t * step
         for e in range(rows * width):
-            gates = load(cell, "preactivations", z, first, plane, e)
+            gates = load(cell, "preactivations", z, first, block, e)
             previous = load(cell, "states", h, before + first, history, e)
-            weights = load(cell, "diagonal", diagonal, first, plane, e)
+            weights = load(cell, "diagonal", diagonal, first, block, e)
             values, own = cell_inner_forward(cell, gates, previous, weights)
-            store(cell, "inner", a, at + first, plane, e, values)
-            store(cell, "inner_saved", values_saved, t * tape + first, plane, e, own)
+            store(cell, "inner", a, at + first, block, e, values)
+            store(cell, "inner_saved", values_saved, t * tape + first, block, e, own)
         if mask.size > 0:
             mask_rows(mask, a, at, a, at, lo, rows)
         for g in range(from_inner[0], from_inner[1]):
-            dst = g * plane + first
+            dst = g * block + first
             multiply(
                 table, z, dst, width,
                 a, at + first, width, recurrents, ONE, ZERO,
@@ -395,26 +395,26 @@ def _second_gradient(
         h, before, history, dz, at, dinner, dh, dw, t, lo, rows,
     ):  # fmt: skip
         batch, width = dinner.shape
-        plane, first = batch * width, lo * width
-        tape = inner_saved.shape[1] * plane
+        block, first = batch * width, lo * width
+        tape = inner_saved.shape[1] * block
         values_saved, da = inner_saved.reshape(-1), dinner.reshape(-1)
         back_through(
-            table, from_inner, hidden, width, plane, dz, at, packed_inner,
+            table, from_inner, hidden, width, block, dz, at, packed_inner,
             zeros, ZERO, ZERO, da, first, width, rows,
         )  # fmt: skip
         if mask.size > 0:
             mask_rows(mask, da, ZERO, da, ZERO, lo, rows)
         for e in range(rows * width):
-            own = load(cell, "inner_saved", values_saved, t * tape + first, plane, e)
+            own = load(cell, "inner_saved", values_saved, t * tape + first, block, e)
             previous = load(cell, "states", h, before + first, history, e)
-            weights = load(cell, "diagonal", diagonal, first, plane, e)
-            gradients = load(cell, "inner", da, first, plane, e)
-            so_far_z = load(cell, "preactivations", dz, at, plane, e)
-            states_so_far = load(cell, "states", dh, first, plane, e)
-            so_far = load(cell, "diagonal", dw, first, plane, e)
+            weights = load(cell, "diagonal", diagonal, first, block, e)
+            gradients = load(cell, "inner", da, first, block, e)
+            so_far_z = load(cell, "preactivations", dz, at, block, e)
+            states_so_far = load(cell, "states", dh, first, block, e)
+            so_far = load(cell, "diagonal", dw, first, block, e)
             dgates, dprevious, dweights = cell_inner_backward(cell, own, previous, weights, gradients)
-            store(cell, "preactivations", dz, at, plane, e, added(so_far_z, dgates))
-            store(cell, "states", dh, first, plane, e, added(states_so_far, dprevious))
-            store(cell, "diagonal", dw, first, plane, e, added(so_far, dweights))
+            store(cell, "preactivations", dz, at, block, e, added(so_far_z, dgates))
+            store(cell, "states", dh, first, block, e, added(states_so_far, dprevious))
+            store(cell, "diagonal", dw, first, block, e, added(so_far, dweights))
 
     return run if has_second_product(cell) else none

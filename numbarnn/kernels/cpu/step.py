@@ -1,7 +1,7 @@
 """One time step of a whole model for one sample: what streams run, and what users call from their own compiled code.
 
-All weights lie in one array, all numbers that change in another, and a small *program* of integers says which layers
-there are and where their numbers lie: so a call takes few arguments, allocates nothing, and a stack of any depth is the
+All weights lie in one array, all values that change in another, and a small *program* of integers says which layers
+there are and where their values lie: so a call takes few arguments, allocates nothing, and a stack of any depth is the
 same compiled code. Only the types of the cells select code.
 
 The operations of a step and their order are those of the layers' forward pass, so the results are equal to the bit.
@@ -11,9 +11,9 @@ Adjacent pre-activations of a cell that take the same operands are one product h
 
     [0, HEADER)       addresses of the tiles (`simd.tile_table`)
     [HEADER, FIRST)   header: numbers at OPERATIONS ... PANEL below
-    [FIRST, ...)      operations, one after the other, in the order of the fields of `Gather`, `Affine` or `Cell`
+    [FIRST, ...)      operations, in a row, in the order of the fields of `Gather`, `Affine` or `Cell`
 
-Places (``..._at``) count elements of the weights (what is read only) or of the state (the rest).
+Offsets (``..._at``) count elements of the weights (what is read only) or of the state (the rest).
 """
 
 from typing import NamedTuple
@@ -62,10 +62,10 @@ class Affine(NamedTuple):
 class Cell(NamedTuple):
     """One step of one recurrent layer.
 
-    ``cell`` is the place of its record among the model's; ``token_row`` the distance between the rows of two tokens at
-    ``bias_at``, 0 without tokens; ``inner_at`` the scratch place of the inner value of a cell with a second product, whose second
-    product enters ``inner_count`` pre-activations from ``inner_plane`` on. After the fields come ``groups`` times four numbers: the
-    first of some adjacent pre-activations, how many, and how many values of x and of h enter them.
+    ``cell`` is the index of its record among the model's; ``token_row`` the distance between the rows of two tokens at
+    ``bias_at``, 0 without tokens; ``inner_at`` the scratch offset of the inner value of a cell with a second product, whose second
+    product enters ``inner_count`` pre-activations from ``inner_first`` on. After the fields come ``groups`` times four integers:
+    the first of some adjacent pre-activations, how many, and how many values of x and of h enter them.
     """
 
     cell: int
@@ -80,7 +80,7 @@ class Cell(NamedTuple):
     diagonal_at: int
     z_at: int
     inner_at: int
-    inner_plane: int
+    inner_first: int
     inner_count: int
     groups: int
 
@@ -97,7 +97,7 @@ class StepWeights(NamedTuple):
         The records of the model's cells, each once, and the stamp of this package's sources and their compiler; see
         `numbarnn.kernels.records`.
     program : int64 array
-        Which layers there are, and where their numbers lie.
+        Which layers there are, and where their values lie.
     values : float array
         All weights.
     """
@@ -178,8 +178,8 @@ def stream_step(cells, handle, x, y):
 
 
 @intrinsic
-def array_at(typingctx, handle, place, dtype):
-    """Return the 1-D array whose address and size are the numbers `place` and `place` + 1 of those at the address `handle`."""
+def array_at(typingctx, handle, index, dtype):
+    """Return the 1-D array whose address and size are the integers `index` and `index` + 1 of those at the address `handle`."""
     kind = types.Array(dtype.dtype, 1, "C")
 
     def codegen(context, builder, signature, args):
@@ -264,7 +264,7 @@ def _flat(kind):
 
 
 def _take(x, program, state):
-    """Copy the input to its place and return 0, or return the token."""
+    """Copy the input into the state and return 0, or return the token."""
 
 
 @overload(_take)
@@ -332,17 +332,17 @@ def _one_layer(cell, program, at, weights, state, token):
         bias_at += token * program[at + 8]
         for i in range(groups):
             group = at + CELL_FIELDS + 4 * i
-            plane, count, x_length, h_length = (
+            gate, count, x_length, h_length = (
                 program[group],
                 program[group + 1],
                 program[group + 2],
                 program[group + 3],
             )
             multiply(
-                program, weights, bias_at + plane * width, ZERO, state, x_at, ZERO, x_length, ONE, ZERO,
+                program, weights, bias_at + gate * width, ZERO, state, x_at, ZERO, x_length, ONE, ZERO,
                 state, h_at, ZERO, h_length, ONE, count * width // w,
-                weights, panels_at + plane * width * length + (inputs - x_length) * w, length * w,
-                state, z_at + plane * width, ZERO,
+                weights, panels_at + gate * width * length + (inputs - x_length) * w, length * w,
+                state, z_at + gate * width, ZERO,
             )  # fmt: skip
         _second(cell, program, at, weights, state)
         for e in range(width):
@@ -360,7 +360,7 @@ def _second(cell, program, at, weights, state):
 
 
 @overload(_second)
-def _second_phase(cell, program, at, weights, state):
+def _second_product(cell, program, at, weights, state):
     if not getattr(record_class(cell), "inner", ()):
         return lambda cell, program, at, weights, state: None
 
@@ -370,7 +370,7 @@ def _second_phase(cell, program, at, weights, state):
             program[at + 2], program[at + 3], program[at + 4], program[at + 5], program[at + 6],
         )  # fmt: skip
         diagonal_at, z_at, inner_at = program[at + 9], program[at + 10], program[at + 11]
-        plane, count = program[at + 12], program[at + 13]
+        gate, count = program[at + 12], program[at + 13]
         length = inputs + recurrents
         for e in range(width):
             gates = load(cell, "preactivations", state, z_at, width, e)
@@ -379,9 +379,9 @@ def _second_phase(cell, program, at, weights, state):
             values, _ = cell_inner_forward(cell, gates, previous, own)
             store(cell, "inner", state, inner_at, width, e, values)
         multiply(
-            program, state, z_at + plane * width, ZERO, state, inner_at, ZERO, recurrents, ONE, ZERO,
+            program, state, z_at + gate * width, ZERO, state, inner_at, ZERO, recurrents, ONE, ZERO,
             state, ZERO, ZERO, ZERO, ONE, count * width // w,
-            weights, panels_at + plane * width * length + inputs * w, length * w, state, z_at + plane * width, ZERO,
+            weights, panels_at + gate * width * length + inputs * w, length * w, state, z_at + gate * width, ZERO,
         )  # fmt: skip
 
     return run
