@@ -704,4 +704,4 @@ class Streams:
         return int(order[np.searchsorted(np.cumsum(p), uniform * p.sum(), side="right")])
 
 
-sampling = SimpleNamespace(pack=lambda model: None, Streams=Streams)
+sampling = SimpleNamespace(pack=lambda model: None, Streams=Streams, SECOND_PRODUCT=True)

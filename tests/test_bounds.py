@@ -17,7 +17,6 @@ GUARDED = pathlib.Path(__file__).with_name("guarded.py")
 INDEX = """
 import numpy as np
 from numbarnn.kernels.cpu.optim import clamp, scale, sgd
-from numbarnn.kernels.compile import uncached_twin
 w, g = np.ones(5), np.ones(3)
 try:
     sgd(w, g, w, 0.1, 0.0, 0.0, False, 0, 5)

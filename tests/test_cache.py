@@ -5,14 +5,20 @@ import pathlib
 import pickle
 import subprocess
 import sys
+from typing import NamedTuple
 
+import numba
 import pytest
-from numba.core import config
+from numba.core import config, types
 from processes import copy_package, run_python
 
+from numbarnn import cells
 from numbarnn.kernels import cache
 from numbarnn.kernels.cache import ENDING, distrust, read_entry, write_entry
+from numbarnn.kernels.compile import foreign
+from numbarnn.kernels.cpu import recurrent
 from numbarnn.kernels.inventory import take_inventory
+from numbarnn.kernels.records import pack_records
 
 # A net small enough to compile fast: one kernel after the other, each named with whether it came from the disk.
 STEP = """
@@ -447,6 +453,74 @@ def test_cells_of_one_name_are_apart(folder):
     (folder / "mycell.py").write_text(halved)
     assert float(counted(code=code, **options)[1]) == pytest.approx(first / 2)
     assert float(counted(code=CELL + code.partition("Integrator\n")[2], **options)[1]) == first
+
+
+class Mine(NamedTuple):
+    """A record from outside the package."""
+
+    rate: float = 0.5
+
+
+def test_a_class_from_elsewhere_is_found_in_groups():
+    group = type("Group", (recurrent.Columns,), {})  # of the package by its module, as a group of arguments is
+    group.__module__ = recurrent.__name__
+    array, mine = types.Array(types.float64, 1, "C"), numba.typeof(Mine())
+    own = numba.typeof(cells.LSTM())
+
+    def grouped(*kinds):
+        return types.BaseTuple.from_types(kinds, group)
+
+    assert not foreign((own, array, grouped(array, own, types.int64), types.UniTuple(types.int64, 2)))
+    assert foreign((mine, array))
+    assert foreign((array, grouped(array, mine, types.int64)))
+    assert foreign((array, types.Tuple((types.int64, grouped(types.int64, types.Tuple((mine, array)))))))
+    packed, of_own = (numba.typeof(pack_records([record])) for record in (Mine2(), cells.LSTM()))
+    assert foreign((grouped(array, packed),))
+    assert not foreign((grouped(array, of_own),))
+
+
+class Mine2(NamedTuple):
+    """A record with a function, whose code is part of its name in an array of records."""
+
+    rate: float = 0.5
+
+    @staticmethod
+    def forward(cell, preactivations, states, diagonal):
+        return states, ()
+
+
+GROUPED = """
+from typing import NamedTuple
+from numbarnn.kernels import cache
+from numbarnn.kernels.compile import jit
+
+class Mine(NamedTuple):
+    rate: float
+
+class Group(NamedTuple):
+    mine: Mine
+    count: int
+
+Group.__module__ = "numbarnn.kernels.groups"
+
+@jit
+def grouped_half(group):
+    return group.mine.rate / group.count
+
+@jit
+def plain_half(group):
+    return group[0] / group[1]
+
+print(0, grouped_half(Group(Mine(4.0), 2)), plain_half((4.0, 2)))
+"""
+
+
+def test_a_record_in_a_group_leaves_no_file(folder):
+    """A group is the package's own; what is in it may not be."""
+    _, result, _ = counted(code=GROUPED, cwd=folder, path=folder, cache=folder / "cache", HOME=folder / "home")
+    assert result == "2.0 2.0"
+    assert not sorted(folder.glob(f"cache/*/*grouped_half*{ENDING}"))
+    assert sorted(folder.glob(f"cache/*/*plain_half*{ENDING}"))
 
 
 IMPORT = """

@@ -28,8 +28,8 @@ from conftest import (
 from numbarnn import GRU, LSTM, RNN, Model, OneHot, Recurrent, cells
 from numbarnn.cells import CELLS, register, sigmoid, tanh
 from numbarnn.cells.contract import has_inner
-from numbarnn.kernels.compile import uncached_twin
-from numbarnn.kernels.cpu import recurrent, two_phase
+from numbarnn.kernels.compile import foreign
+from numbarnn.kernels.cpu import recurrent
 from numbarnn.kernels.cpu.simd import target
 
 every_cell = pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
@@ -453,11 +453,6 @@ DIVISIONS = {
 }
 
 
-def driver_of(cell):
-    """Return the module with the time loops of a cell."""
-    return two_phase if has_inner(cell) else recurrent
-
-
 @pytest.fixture(scope="module")
 def x86():
     if platform.machine().lower() not in ("x86_64", "amd64"):
@@ -473,7 +468,7 @@ def assembly(x86):
         outputs, _, pullback = model.vjp(normal(0, 2, 3, 4, dtype="float32"))
         pullback(outputs)
         signature = versions(driver, cell, "float32")[0]
-        twin = uncached_twin(driver)
+        twin = numba.njit(nogil=True, error_model="numpy")(driver.py_func)
         twin.compile(signature)
         return twin.inspect_asm(signature)
 
@@ -482,11 +477,8 @@ def assembly(x86):
 
 def versions(driver, cell, dtype):
     """Return the signatures that a driver was compiled for with a cell and a dtype."""
-    # The options of the record are float64 always.
-    arrays = [{str(a.dtype) for a in s if isinstance(a, numba.types.Array)} for s in driver.signatures]
-    return [
-        s for s, found in zip(driver.signatures, arrays, strict=True) if s[0].instance_class is cell and dtype in found
-    ]
+    # The options of the record are float64 always; its weights have the dtype.
+    return [s for s in driver.signatures if s[0].instance_class is cell and str(s[1].types[-1].dtype) == dtype]
 
 
 def packed(assembly, instructions):
@@ -498,13 +490,13 @@ def packed(assembly, instructions):
 @pytest.mark.parametrize("name", CELLS)
 def test_forward_is_vectorised(name, assembly):
     assert name in DIVISIONS, f"add the packed divisions of {name} to DIVISIONS"
-    assert packed(assembly(CELLS[name], driver_of(CELLS[name]).forward), "divps") >= DIVISIONS[name][0]
+    assert packed(assembly(CELLS[name], recurrent.forward), "divps") >= DIVISIONS[name][0]
 
 
 @pytest.mark.parametrize("name", CELLS)
 def test_backward_is_vectorised(name, assembly):
     assert name in DIVISIONS, f"add the packed divisions of {name} to DIVISIONS"
-    code = assembly(CELLS[name], driver_of(CELLS[name]).backward)
+    code = assembly(CELLS[name], recurrent.backward)
     assert packed(code, "divps") >= DIVISIONS[name][1]
     # Every cell's backward step has a 1 - y or 1 - y^2, and nothing else in the driver subtracts numbers.
     assert packed(code, r"subps|fnmadd\d+ps") >= 1
@@ -548,10 +540,9 @@ def test_first_phase_is_vectorised_and_needs_no_product(x86, monkeypatch):
     model = recurrent_model(OnlyFirst(), 4, 20, "float32")
     outputs, _, pullback = model.vjp(normal(0, 2, 3, 4, dtype="float32"))
     pullback(outputs)
-    for driver, instruction in ((two_phase.forward, "divps"), (two_phase.backward, r"subps|fnmadd\d+ps")):
-        twin = uncached_twin(driver)
-        (signature,) = versions(twin, OnlyFirst, "float32")
-        assert packed(twin.inspect_asm(signature), instruction) >= 1
+    for driver, instruction in ((recurrent.forward, "divps"), (recurrent.backward, r"subps|fnmadd\d+ps")):
+        (signature,) = versions(driver, OnlyFirst, "float32")
+        assert packed(driver.inspect_asm(signature), instruction) >= 1
     for options in ({}, {"bidirectional": True}):
         check_gradients(recurrent_model(OnlyFirst(), 2, 3, seed=4, **options), normal(6, 3, 4, 2), lengths=[3, 0, 4])
 
@@ -570,7 +561,7 @@ def test_one_compiled_version_serves_all(name, dtype):
         model = Model([OneHot(5), Recurrent(3, cell=cell(**options))], dtype=dtype, n_threads=1)
         outputs, _, pullback = model.vjp([[1, 2], [4, 0]])
         pullback(outputs)
-    for driver in (driver_of(cell).forward, driver_of(cell).backward):
+    for driver in (recurrent.forward, recurrent.backward):
         assert len(versions(driver, cell, dtype)) == 1
 
 
@@ -847,8 +838,43 @@ def test_own_cell(own_cell, bias):
     assert_close(outputs, expected_outputs, TOLERANCE["float64"])
     for array, expected in zip(final[0], expected_final, strict=True):
         assert_close(array, expected, TOLERANCE["float64"])
-    # Its type must not enter the index of the package's kernels, which processes without it could not read then.
-    assert not versions(driver_of(own_cell).forward, type(own_cell), "float64")
+    # Its type must not get into the files of the package's kernels, which processes without it could not read then.
+    (signature,) = versions(recurrent.forward, type(own_cell), "float64")
+    assert foreign(signature)
+    assert not foreign(versions(recurrent.forward, cells.RNN, "float64")[0])
+
+
+def test_a_class_that_is_defined_again_is_another_cell(monkeypatch):
+    """As in a notebook, whose cells are run again and again: entry points hang on the class, not on its name."""
+
+    def define(factor):
+        class Gain(NamedTuple):
+            gates = preactivations = ("h",)
+            from_input = {"h": "h"}
+            from_hidden = {}
+            states = ("h",)
+            saved = diagonal = ()
+
+            @staticmethod
+            def forward(cell, preactivations, states, diagonal):
+                return (preactivations[0] * type(states[0])(factor),), ()
+
+            @staticmethod
+            def backward(cell, saved, states, diagonal, after, gradients):
+                zero = type(states[0])(0)
+                return (gradients[0] * type(states[0])(factor),), (gradients[0] * zero,), ()
+
+        return register(Gain)
+
+    monkeypatch.delitem(CELLS, "Gain", raising=False)
+    x, found = normal(0, 2, 3, 2), []
+    for factor in (1, 2):
+        model = Model([Recurrent(3, cell=define(factor)())], input_size=2, dtype="float64")
+        outputs, _, pullback = model.vjp(x)
+        found.append((outputs, model.forward(x)[0], pullback(np.ones_like(outputs)).x))
+    for one, two in zip(*found, strict=True):
+        assert_close(two, 2 * one, 1e-14)
+    del CELLS["Gain"]
 
 
 def test_gradients_of_own_cell(own_cell):

@@ -406,10 +406,10 @@ def check_weight_gradient(dtype, steps, batch, outputs, inputs, recurrents, take
     for first, last in ((0, panels // 2), (panels // 2, panels)):
         gathered = Zone(nan(dtype, (x_row + h_row + 2 * w) * matmul.SPAN))
         matmul.weight_gradient(
-            tile_table(np.dtype(dtype)), x.values, x_row, inputs, span(0),
-            h.flat, h.at, h_row, recurrents, span(1),
-            d.values, batch * width, width, count * batch * width, outputs, active, batch,
-            gathered.values, sums.values, gradient.values, weights.places, first, last,
+            tile_table(np.dtype(dtype)), matmul.Operand(x.values, 0, x_row, inputs, span(0)),
+            matmul.Operand(h.flat, h.at, h_row, recurrents, span(1)),
+            matmul.Blocks(d.values, 0, batch * width, count * batch * width, width, outputs), active, batch,
+            gathered.values, matmul.WeightGradient(gradient.values, weights.places, sums.values), first, last,
         )  # fmt: skip
         assert gathered.intact()
     weights.found(gradient, expected)
@@ -537,8 +537,8 @@ def test_token_gradient(dtype, steps, batch, vocabulary, columns, seed, takes):
     for first, last in ((0, panels // 2), (panels // 2, panels)):
         sums = Zone(nan(dtype, vocabulary * w))
         tokens.token_gradient(
-            chosen, vocabulary, d.values, batch * width, width, count * batch * width, columns, active, batch,
-            sums.values, gradient.values, weights.places, first, last,
+            chosen, vocabulary, matmul.Blocks(d.values, 0, batch * width, count * batch * width, width, columns),
+            active, batch, sums.values, gradient.values, weights.places, first, last,
         )  # fmt: skip
         assert sums.intact()
     weights.found(gradient, expected)

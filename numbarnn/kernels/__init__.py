@@ -7,7 +7,7 @@ T    time steps
 N    batch: samples
 C    inputs: features of a step, or size of the vocabulary of tokens
 H    hidden units
-G    gates: preactivations of pre-activations of a cell
+G    gates: pre-activations of a cell
 S    states of a cell; state 0 is the one that recurs and is the output
 K    values a cell saves for its backward step
 U    diagonal weights of a cell
@@ -22,16 +22,16 @@ zero and cost nothing.
 
 Arrays of a recurrent layer, and who owns them:
 
-=========  ====================  ===============================================================================
-states     (S, T + 1, N, Hp)     slot t holds the states before step t (forward) or after it (reverse); the output
-                                 is state 0 of slots 1..T (forward) or 0..T-1 (reverse): output and tape in one; where
-                                 no tape is kept, two slots serve all steps and the outputs are written to rows
-saved      (T or 1, K, N, Hp)    what the backward step needs; one slot, overwritten, when nothing is kept
-inner      (T or 1, N, Hp)       what the second product of a cell of two phases sees
-preactivations     (G, N, Hp)            pre-activations of the current step, scratch
-dpreactivations    (T, G, N, Hp)         gradients of the pre-activations, read by the weight gradients
-dstates    (S, N, Hp)            gradient of the final states on entry, of the initial states on exit
-=========  ====================  ===============================================================================
+===============  ==================  =================================================================================
+states           (S, T + 1, N, Hp)   slot t holds the states before step t (forward) or after it (reverse); the output
+                                     is state 0 of slots 1..T (forward) or 0..T-1 (reverse): output and tape in one;
+                                     without a tape, two slots serve all steps and the outputs are written to rows
+saved            (T or 1, K, N, Hp)  what the backward step needs; one slot, overwritten, without a tape
+inner            (T or 1, N, Hp)     what a cell's second recurrent product sees
+preactivations   (G, N, Hp)          pre-activations of the current step, scratch
+dpreactivations  (T, G, N, Hp)       gradients of the pre-activations, read by the weight gradients
+dstates          (S, N, Hp)          gradient of the final states on entry, of the initial states on exit
+===============  ==================  =================================================================================
 
 Threads share a batch by rows ``lo <= n < hi`` through the whole time loop, without a barrier per step; then each
 thread owns columns of the weight gradients. No sum depends on the number of threads, so results are equal to the bit

@@ -1,8 +1,8 @@
-"""Where the machine code of kernels is kept on disk, and what may be loaded from there.
+"""The machine code of kernels on disk, and what of it may be loaded.
 
 Numba's own on-disk cache asks whether the *file of the compiled function* changed. A kernel here inlines scalar
 functions from other files (the cells, the activations), so an edit or an upgrade of those would go unnoticed and the
-old numbers would come back. Every file is therefore stamped with a hash of all sources of the package, of the versions of
+old results would come back. Every file is therefore stamped with a hash of all sources of the package, of the versions of
 Numba and llvmlite, and of the settings of Numba that change code: kernels with and without bounds checks never mix.
 
 One compiled kernel is one file: a hash of all that follows, the stamp, then the *key* (signature, processor, bytecode) and the
@@ -278,7 +278,7 @@ class StampedCache:
                 path.unlink(missing_ok=True)
 
     def _file_name(self, key):
-        # Without hashes of the sources, so that an edited kernel takes the place of the one before it.
+        # Without hashes of the sources, so that an edited kernel replaces the one before it.
         code = hashlib.sha256(f"{compiler()} {key[0]} {key[1]} {self._variant()}".encode()).hexdigest()[:16]
         return f"{self._impl.filename_base}.{code}{ENDING}"
 

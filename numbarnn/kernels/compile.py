@@ -1,11 +1,13 @@
-"""How kernels are compiled: one decorator, one cache (`numbarnn.kernels.cache`)."""
+"""The decorator that compiles kernels; their cache is `numbarnn.kernels.cache`."""
 
 import functools
 
 import numba
+from numba.core import types
 
 from numbarnn.kernels.cache import PACKAGE, KernelCache
 from numbarnn.kernels.interrupts import DeferredInterrupt
+from numbarnn.kernels.records import holds_own
 
 COMPILING = "Ctrl-C was heard: a kernel is being compiled or loaded, which ends in a moment"
 
@@ -17,28 +19,41 @@ def jit(function):
     equality to the bit for any number of threads rests on (under "contract" LLVM fused one or the other product of f c + i g:
     83 of 360 values of an LSTM differed). Speed that needs a flag is asked for by name: `numbarnn.kernels.scalar.fma`, `total`.
     """
-    dispatcher = _dispatcher(function)
-    dispatcher._cache = KernelCache(function)
-    return dispatcher
-
-
-@functools.cache
-def uncached_twin(dispatcher):
-    """Return a second dispatcher of the same kernel that never touches the disk.
-
-    A record type defined outside the package would be pickled by reference beside the kernel's code, and no process that
-    cannot import it could read that.
-    """
-    return _dispatcher(dispatcher.py_func)
-
-
-def _dispatcher(function):
     dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
     if numba.config.DISABLE_JIT:  # Python's function, of which `numbarnn doctor` says why nothing works
         return dispatcher
     # An exception in the middle of LLVM's work leaves its memory half freed: a double free was seen.
     dispatcher.compile = uninterrupted(dispatcher.compile)
+    dispatcher._cache = _Cache(function)
     return dispatcher
+
+
+class _Cache(KernelCache):
+    """The cache of a kernel, which leaves no trace of a cell of the user's own.
+
+    A record type defined outside the package would be pickled by reference beside the kernel's code, and no process that
+    cannot import it could read that.
+    """
+
+    def load_overload(self, sig, target_context):
+        """Return what is on disk for a signature, or None."""
+        return None if foreign(sig) else super().load_overload(sig, target_context)
+
+    def save_overload(self, sig, data):
+        """Write what was compiled."""
+        if not foreign(sig):
+            super().save_overload(sig, data)
+
+
+def foreign(signature) -> bool:
+    """Return whether a class from outside the package is anywhere in the types of a signature: of a record, or in a group."""
+    return any(map(_foreign, signature))
+
+
+def _foreign(kind):
+    if isinstance(kind, types.BaseNamedTuple) and not _own(kind.instance_class):
+        return True
+    return holds_own(kind) or any(map(_foreign, getattr(kind, "types", ())))
 
 
 def uninterrupted(build):
@@ -52,11 +67,10 @@ def uninterrupted(build):
     return compile_or_load
 
 
-def kernel_for(dispatcher, record):
-    """Return `dispatcher`, or its uncached twin when the type of `record` is not the package's own."""
-    return dispatcher if own_record(record) else uncached_twin(dispatcher)
-
-
 def own_record(record):
     """Return whether the type of a record is the package's own."""
-    return type(record).__module__.partition(".")[0] == PACKAGE.name
+    return _own(type(record))
+
+
+def _own(record_class):
+    return record_class.__module__.partition(".")[0] == PACKAGE.name

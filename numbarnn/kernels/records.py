@@ -58,8 +58,8 @@ def pack_records(records) -> np.ndarray:
         If an option is not a number.
     """
     fields, values = [(f"v{stamp()[:16]}", np.int8)], [0]
-    for place, record in enumerate(records):
-        fields.append((f"{place} {_name(type(record))}", np.int8))
+    for index, record in enumerate(records):
+        fields.append((f"{index} {_name(type(record))}", np.int8))
         values.append(0)
         for option, value in record._asdict().items():
             kinds = [
@@ -69,7 +69,7 @@ def pack_records(records) -> np.ndarray:
             ]
             if not kinds:
                 raise TypeError(f"option {option} of {type(record).__name__} must be a number, got {value!r}")
-            fields.append((f"{place}.{option}", kinds[0]))
+            fields.append((f"{index}.{option}", kinds[0]))
             values.append(value)
     array = np.zeros(1, np.dtype(fields, align=True))
     array[0] = tuple(values)
@@ -87,10 +87,10 @@ def unpack_records(typingctx, array):
     """Inside a kernel: return the records of `pack_records` as a tuple."""
     found = []
     for name, field in array.dtype.fields.items():
-        place, space, class_name = name.partition(" ")
+        index, space, class_name = name.partition(" ")
         if space:
             found.append((_class(class_name), []))
-        elif "." in place:
+        elif "." in index:
             found[-1][1].append((field.type, field.offset))
     kinds = [types.BaseTuple.from_types([kind for kind, _ in fields], cls) for cls, fields in found]
     result = types.BaseTuple.from_types(kinds)
@@ -102,9 +102,9 @@ def unpack_records(typingctx, array):
         for kind, (_, fields) in zip(kinds, found, strict=True):
             values = []
             for field, offset in fields:
-                place = builder.gep(start, [context.get_constant(types.intp, offset)])
-                place = builder.bitcast(place, context.get_data_type(field).as_pointer())
-                values.append(context.unpack_value(builder, field, place))
+                address = builder.gep(start, [context.get_constant(types.intp, offset)])
+                address = builder.bitcast(address, context.get_data_type(field).as_pointer())
+                values.append(context.unpack_value(builder, field, address))
             records.append(context.make_tuple(builder, kind, values))
         return context.make_tuple(builder, result, records)
 

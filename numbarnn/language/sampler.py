@@ -67,9 +67,10 @@ def check_options(model, temperature, top_k, top_p) -> tuple[float, int, float]:
         raise ValueError(f"top_p must be in (0, 1], got {top_p!r}")
     if top_k is not None and check_count("top_k", top_k) < 1:
         raise ValueError(f"top_k must be a positive integer, got {top_k!r}")
-    if has_inner(model.layers[1].cell):
+    if has_inner(model.layers[1].cell) and not model.backend.sampling.SECOND_PRODUCT:
         raise ValueError(
-            f"sampling does not support cells with a second recurrent product, such as {type(model.layers[1].cell).__name__}"
+            f"sampling with device={model.device!r} does not support cells with a second recurrent product, such as "
+            f"{type(model.layers[1].cell).__name__}; copy the parameters to a model with device='cpu'"
         )
     return float(temperature), min(int(top_k or 0), model.layers[2].size), float(top_p or 1.0)
 

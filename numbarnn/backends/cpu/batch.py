@@ -58,20 +58,20 @@ class Rows:
 
 @dataclass
 class Call:
-    """One pass through a model: how, and the numbers that randomness is keyed by.
+    """One pass through a model: how, and the integers that randomness is keyed by.
 
     Attributes
     ----------
     dtype : numpy.dtype
     n_threads : int
     keep : bool
-        Whether a backward pass follows, so that tapes are kept.
+        Whether a backward pass follows, which needs tapes.
     training : bool
         Whether dropout acts.
     direct : bool
         Whether rows may be the caller's own arrays, sample-major: in passes that keep nothing and return outputs.
     last : int
-        Place of the model's last layer, whose output a direct pass returns.
+        Index of the model's last layer, whose output a direct pass returns.
     seed, step : int
         Key of the dropout masks.
     arena : Arena
@@ -109,7 +109,7 @@ class Call:
     def over(self, count: int, operations: float, job, scratch: int = 0) -> None:
         """Run ``job(first, last)`` over range(count) in as many threads as the operations are worth.
 
-        With `scratch` it is ``job(first, last, array)``, an uninitialised array of so many numbers for each thread.
+        With `scratch` it is ``job(first, last, array)``, an uninitialised array of that many values for each thread.
         """
         pieces = parallel.shares(count, operations, self.n_threads)
         own = [(self.empty((scratch,)),) if scratch else () for _ in pieces]
@@ -137,7 +137,7 @@ def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Ro
     call : Call
         Whose memory the rows take.
     x : array-like
-        (samples, time steps, features) numbers, or (samples, time steps) or (samples, time steps, bag) integer tokens, as `signal`
+        (samples, time steps, features) values, or (samples, time steps) or (samples, time steps, bag) integer tokens, as `signal`
         says.
     signal : Signal
         What the model takes.
@@ -162,7 +162,7 @@ def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Ro
 
 
 def feature_rows(call: Call, array: np.ndarray, layout: Layout) -> Rows:
-    """Return numbers (samples, time steps, features) by rows."""
+    """Return values (samples, time steps, features) by rows."""
     size = array.shape[2]
     values = call.empty((layout.steps * layout.samples, padded(size, call.dtype)))
     array = np.require(array, call.dtype, ["C", "W", "A"])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn.backends.cpu.batch import Call, Rows
+from numbarnn.backends.cpu.products import token_gradient, weight_gradient
 from numbarnn.core.layout import Layout
 from numbarnn.core.signal import Signal
 from numbarnn.kernels.cpu import matmul, tokens
@@ -14,9 +15,9 @@ from numbarnn.kernels.cpu.simd import panel_width
 
 @dataclass
 class Weights:
-    """The weights as the kernels want them."""
+    """The weights as the kernels read them."""
 
-    places: np.ndarray
+    offsets: np.ndarray
     forward: np.ndarray
     bias: np.ndarray
     token_rows: np.ndarray
@@ -24,15 +25,15 @@ class Weights:
 
 
 def prepare(call: Call, layer, params, prefix: str, signal: Signal, old=None) -> Weights:
-    """Return the weights as the kernels want them."""
+    """Return the weights as the kernels read them."""
     dtype, flat, inputs = call.dtype, params.flat, signal.size
     width = padded(layer.size, dtype)
     bias_at = params.offsets[f"{prefix}bias"] if layer.bias else -1
-    places = np.array([[params.offsets[f"{prefix}weight"], -1, bias_at, -1]], np.int64)
+    offsets = np.array([[params.offsets[f"{prefix}weight"], -1, bias_at, -1]], np.int64)
     products = 0 if signal.tokens else inputs
     forward = old.forward if old else empty((products * width,), dtype)
     bias = old.bias if old else empty((width,), dtype)
-    own = np.array([[-1, -1, bias_at, -1]], np.int64) if signal.tokens else places
+    own = np.array([[-1, -1, bias_at, -1]], np.int64) if signal.tokens else offsets
     lanes = panel_width(dtype)
     call.over(
         width // lanes,
@@ -42,7 +43,7 @@ def prepare(call: Call, layer, params, prefix: str, signal: Signal, old=None) ->
     token_rows = back = np.zeros(0, dtype)
     if signal.tokens:
         rows = empty((inputs, width), dtype)
-        tokens.pack_tokens(flat, places, layer.size, inputs, bias, rows, 0, inputs)
+        tokens.pack_tokens(flat, offsets, layer.size, inputs, bias, rows, 0, inputs)
         token_rows = rows.reshape(-1)
         token_rows.flags.writeable = (
             False  # as an embedding's, which are the parameters themselves: one compiled kernel
@@ -52,9 +53,9 @@ def prepare(call: Call, layer, params, prefix: str, signal: Signal, old=None) ->
         call.over(
             padded(inputs, dtype) // lanes,
             back.size,
-            lambda a, b: matmul.pack_backward(flat, places, 0, layer.size, inputs, back, a, b),
+            lambda a, b: matmul.pack_backward(flat, offsets, 0, layer.size, inputs, back, a, b),
         )
-    return Weights(places, forward, bias, token_rows, back)
+    return Weights(offsets, forward, bias, token_rows, back)
 
 
 def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: int):
@@ -79,36 +80,17 @@ def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: 
 def backward(call: Call, layer, weights, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int):
     """Write the gradients of the parameters; return (gradient of x or None, of the initial states)."""
     dtype, x, rows = call.dtype, tape, layout.flat()
-    width, lanes = padded(layer.size, dtype), panel_width(dtype)
-    places, inputs = weights.places, x.size
+    width, offsets = padded(layer.size, dtype), weights.offsets
+    d = matmul.Blocks(dy.values.reshape(-1), 0, 0, rows.samples * width, width, layer.size)
     none = np.zeros(0, dtype)
-    x_values, x_row = none, 0
     if x.tokens:
-        call.over(
-            width // lanes,
-            rows.running * width,
-            lambda a, b, scratch: tokens.token_gradient(
-                x.values, x.size, dy.values.reshape(-1), 0, width, rows.samples * width, layer.size, rows.active,
-                rows.samples, scratch, gradient, places, a, b,
-            ),
-            scratch=x.size * lanes,
-        )  # fmt: skip
-        places, inputs = places.copy(), 0
-        places[:, 0] = -1
+        token_gradient(call, rows, x, d, width, gradient, offsets)
+        offsets = offsets.copy()
+        offsets[:, 0] = -1
+        left = matmul.Operand(none, 0, 0, 0, (0, 1))
     else:
-        x_values, x_row = x.values.reshape(-1), x.values.shape[1]
-    height = padded(inputs, dtype)
-    sums = call.empty((width * (height + matmul.CHAINS),))
-    call.over(
-        width // lanes,
-        rows.running * width * (inputs + 8),
-        lambda a, b, scratch: matmul.weight_gradient(
-            call.table, x_values, x_row, inputs, (0, 1), none, 0, 0, 0, (0, 0),
-            dy.values.reshape(-1), 0, width, rows.samples * width, layer.size, rows.active, rows.samples,
-            scratch, sums, gradient, places, a, b,
-        ),
-        scratch=(height + 2 * lanes) * matmul.SPAN,
-    )  # fmt: skip
+        left = matmul.Operand(x.values.reshape(-1), 0, x.values.shape[1], x.size, (0, 1))
+    weight_gradient(call, rows, left, matmul.Operand(none, 0, 0, 0, (0, 0)), d, gradient, offsets)
     if not need_dx or x.tokens:
         return None, ()
     shape = (len(x.values), padded(x.size, dtype))

@@ -18,7 +18,7 @@ def prepare(call: Call, layer, params, prefix: str, signal: Signal, old=None):
 def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: int):
     """Return (output, its layout, final states, tape)."""
     y = call.empty((layout.samples, padded(x.size, call.dtype)))
-    places = np.empty(layout.samples * x.size if layer.kind == "max" else 0, np.int64)
+    winners = np.empty(layout.samples * x.size if layer.kind == "max" else 0, np.int64)
     step, sample = x.strides(layout)
     starts = np.arange(layout.samples) * sample
     call.over_samples(
@@ -26,10 +26,10 @@ def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: 
         layout.running * x.size,
         lambda lo, hi: pooling.pool(
             x.values.reshape(-1), starts, step, layout.lengths, x.size, KINDS[layer.kind], y.reshape(-1), y.shape[1],
-            places, lo, hi,
+            winners, lo, hi,
         ),
     )  # fmt: skip
-    return Rows(y, x.size), layout.last(), (), places
+    return Rows(y, x.size), layout.last(), (), winners
 
 
 def backward(call: Call, layer, weights, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int):

@@ -3,33 +3,16 @@
 import numpy as np
 
 from numbarnn import parallel
-from numbarnn.backends.cpu.batch import Call
-from numbarnn.kernels.compile import kernel_for
 from numbarnn.kernels.cpu import sampling as kernels
-from numbarnn.kernels.cpu.memory import padded, zeros
+from numbarnn.kernels.groups import checked, entry_point
+
+# Whether cells with a second recurrent product can be sampled from.
+SECOND_PRODUCT = True
 
 
-def pack(model) -> tuple[np.ndarray, np.ndarray]:
-    """Return all weights of a language model in one array, and where each begins, as `Streams` reads them."""
-    below, recurrent, dense = model._weights(Call(model.dtype, 1))
-    parts, places, at = [], [], 0
-    for run in recurrent:
-        first = run.token_rows if run.token_rows.size else run.bias
-        group = [run.forward, first.reshape(-1), run.diagonal.reshape(-1)]
-        places.append([at, at + group[0].size, at + group[0].size + group[1].size])
-        parts += group
-        at += sum(part.size for part in group)
-    parts += [dense.forward, dense.bias]
-    end = at + dense.forward.size + dense.bias.size
-    places.append([at, at + dense.forward.size, end])
-    if below is not None:
-        flat, first = below
-        embedding = flat[first : first + model.layers[0].size * model.layers[0].features]
-        parts.append(embedding)
-        end += embedding.size
-    weights = zeros((end,), model.dtype)
-    np.concatenate(parts, out=weights)
-    return weights, np.array(places, np.int64)
+def pack(model):
+    """Return the weights of a language model as `Streams` takes them: the program of single steps, which streams share."""
+    return model.step_plan()
 
 
 class Streams:
@@ -52,43 +35,37 @@ class Streams:
     """
 
     def __init__(self, model, packed, primes, temperature, top_k, top_p, stop, never, seeds, n_threads: int = 1):
-        self.layer, dtype, self.classes = model.layers[1], model.dtype, model.layers[2].size
-        cell, width = self.layer.cell, padded(self.layer.hidden_size, dtype)
-        self.table = Call(dtype, 1).table
-        self.features = model.signals[1].size if not model.signals[1].tokens else 0
-        self.packed, self.n_threads = packed, n_threads
-        self.options, self.stop, self.never = (temperature, top_k, top_p), stop, never
+        self.plan, self.n_threads = packed, n_threads  # the plan owns the records and the arrays
         self.primes, self.seeds, self.positions = primes, seeds, [0] * len(seeds)
-        size = self.layer.num_layers, len(cell.states), width
-        self.arrays = [
-            (
-                zeros(size, dtype),
-                zeros((len(cell.preactivations), width), dtype),
-                zeros((padded(self.classes, dtype),), dtype),
+        weights, dtype = packed.weights, model.dtype
+        self.streams, self.options = [], []
+        for seed in seeds:
+            arrays = np.zeros(packed.outputs, dtype), np.zeros(packed.outputs, np.int64)
+            stream = kernels.Stream(weights.program, weights.values, packed.new_state(), *arrays)
+            shapes = weights.program.shape, weights.values.shape, (packed.size,), (packed.outputs,), (packed.outputs,)
+            self.streams.append(checked(stream, dtype, *shapes))
+            options = kernels.Options(
+                temperature, top_k, top_p, seed, np.array(stop, np.int32), np.array(never, np.int32)
             )
-            for _ in seeds
-        ]
+            self.options.append(checked(options, dtype, stop.shape, never.shape))
+        self.kernel = entry_point(kernels.generate, dtype, weights.cells)
 
     def take(self, count: int, first=None) -> list[np.ndarray]:
         """Return the next tokens of each stream, fewer where `stop` came among them.
 
         first : tokens that streams begin with, one each; they are part of what is returned.
         """
-        cell, hidden = self.layer.cell, self.layer.hidden_size
-        kernel, recurrents = kernel_for(kernels.generate, cell), hidden if cell.from_hidden else 0
-        (x_range, h_range), done = self.layer.ranges(), [None] * len(self.seeds)
+        cells, done = self.plan.weights.cells, [None] * len(self.seeds)
 
         def generate(stream):
             out = np.zeros(count, np.int32)
             written = 0
             if first is not None:
                 out[0], written = first[stream], 1
-            state, preactivations, logits = self.arrays[stream]
-            filled = kernel(
-                cell, self.table, x_range, h_range, self.features, hidden, recurrents, *self.packed, self.classes, state,
-                preactivations, logits, np.zeros(self.classes, np.int64), self.primes[stream], out, written, *self.options,
-                self.seeds[stream], self.positions[stream], self.stop, self.never,
-            )  # fmt: skip
+            prime = np.array(self.primes[stream], np.int32)
+            filled = self.kernel(
+                cells, self.streams[stream], self.options[stream], prime, out, written, self.positions[stream]
+            )
             self.primes[stream] = self.primes[stream][:0]
             self.positions[stream] += filled
             done[stream] = out[:filled]

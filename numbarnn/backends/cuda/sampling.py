@@ -5,6 +5,9 @@ import numpy as np
 from numbarnn.kernels.cuda import sampling as kernels
 from numbarnn.kernels.cuda.memory import Arena, upload
 
+# Whether cells with a second recurrent product can be sampled from.
+SECOND_PRODUCT = False
+
 
 def pack(network) -> kernels.Packed:
     """Return the weights of a language model as the kernel reads them, from a network on a device."""

@@ -1,4 +1,4 @@
-"""Connectionist temporal classification: the loss of label strings whose places are unknown, with its gradient."""
+"""Connectionist temporal classification: the loss of label sequences whose alignment is unknown, with its gradient."""
 
 import math
 
@@ -17,7 +17,7 @@ _LN2 = math.log(2.0)
 
 @inlined
 def width_of(labels, lanes):
-    """Return the numbers in a row of states for so many labels: whole vectors, with two numbers behind the last blank."""
+    """Return the values in a row of states for that many labels: whole vectors, with two values after the last blank."""
     return -(-(labels + 2) // lanes) * lanes
 
 
@@ -82,13 +82,13 @@ def _one(mantissas, exponents, at):
 
 
 @inlined
-def _emissions(logits, at, top, labels, first, count, width, mantissas, exponents, goal):
-    """Set emission k, goal <= goal + k < width, to exp(logits of label k - top), zero behind the last label."""
+def _emissions(logits, at, top, labels, first, count, width, mantissas, exponents, dst):
+    """Set emission k, dst <= dst + k < width, to exp(logits of label k - top), zero after the last label."""
     for k in range(count):
-        mantissas[goal + k] = logits[at + labels[first + k]] - top
+        mantissas[dst + k] = logits[at + labels[first + k]] - top
     for k in range(count, width):
-        mantissas[goal + k] = mantissas.dtype.type(-np.inf)
-    for k in range(goal, goal + width):
+        mantissas[dst + k] = mantissas.dtype.type(-np.inf)
+    for k in range(dst, dst + width):
         mantissas[k], exponents[k] = split_exp(mantissas[k])
 
 
@@ -114,7 +114,7 @@ def ctc(
 
     logits : in, 1-D: step t of sample i at ``(t * samples + i) * row``; dlogits : out, another array; its padding becomes zero
     lengths : (samples,) steps, in; labels : int32, in; starts : (samples + 1,) where each sample's labels begin, in
-    scales, losses : (samples,) float64, in, out; mantissas, exponents : `scratch_of` numbers and integers of their size, scratch
+    scales, losses : (samples,) float64, in, out; mantissas, exponents : `scratch_of` values and integers of their size, scratch
     """
     lanes = lanes_of(mantissas)
     steps_of_all = logits.size // (row * samples)
@@ -134,7 +134,7 @@ def ctc(
         _zeros(mantissas, exponents, 0, 2 * width)
         _one(mantissas, exponents, 0)
         _skips(labels, begin, count, exponents, skips, width + lanes)
-        # Forward; the exponents of `shares` are free for the skips, as shares are plain numbers.
+        # Forward; the exponents of `shares` are free for the skips, as shares are plain floats.
         logs, product = 0.0, 1.0
         for t in range(steps):
             at = (t * samples + i) * row

@@ -1,4 +1,4 @@
-"""Prefix beam search: the most probable label strings of CTC's outputs."""
+"""Prefix beam search: the most probable label sequences of CTC's outputs."""
 
 import math
 
@@ -18,20 +18,20 @@ def log_add(a, b):
 
 
 @inlined
-def _keep(entry, label, blank, rest, whole, froms, labels, blanks, rests, wholes, kept, width):
+def _enter(entry, label, blank, rest, whole, froms, labels, blanks, rests, wholes, entered, width):
     """Enter a candidate among the `width` best; return their number. Of equals the one that came first stays."""
     if whole == -np.inf:
-        return kept
-    place = kept
-    if kept == width:
-        place = 0
+        return entered
+    slot = entered
+    if entered == width:
+        slot = 0
         for j in range(1, width):
-            if wholes[j] <= wholes[place]:
-                place = j
-        if not whole > wholes[place]:
-            return kept
-    froms[place], labels[place], blanks[place], rests[place], wholes[place] = entry, label, blank, rest, whole
-    return min(kept + 1, width)
+            if wholes[j] <= wholes[slot]:
+                slot = j
+        if not whole > wholes[slot]:
+            return entered
+    froms[slot], labels[slot], blanks[slot], rests[slot], wholes[slot] = entry, label, blank, rest, whole
+    return min(entered + 1, width)
 
 
 @inlined
@@ -66,7 +66,7 @@ def beam_search(
     first,
     last,
 ):
-    """Set the `best` label strings of each sample, found among the `width` most probable prefixes of every step.
+    """Set the `best` label sequences of each sample, found among the `width` most probable prefixes of every step.
 
     A prefix has two probabilities, of all alignments that end in a blank and of those that end in its last label (Hannun et al.
     2014, algorithm 1). Prefixes are nodes of a tree, so that a string that was dropped and comes again is the same node.
@@ -87,7 +87,7 @@ def beam_search(
         node[0], ends_blank[0], ends_label[0] = 0, 0.0, -np.inf
         for t in range(lengths[n]):
             row = (n * steps_of_all + t) * classes
-            kept = 0
+            entered = 0
             for i in range(size):
                 at = node[i]
                 on_blank = log_add(ends_blank[i], ends_label[i]) + logs[row + blank]
@@ -101,7 +101,9 @@ def beam_search(
                             before = ends_blank[j] if same else log_add(ends_blank[j], ends_label[j])
                             on_label = log_add(on_label, before + own)
                 whole = log_add(on_blank, on_label)
-                kept = _keep(i, NOTHING, on_blank, on_label, whole, froms, added, blanks, rests, wholes, kept, width)
+                entered = _enter(
+                    i, NOTHING, on_blank, on_label, whole, froms, added, blanks, rests, wholes, entered, width
+                )
             for i in range(size):
                 mark += 1
                 for j in range(size):
@@ -112,27 +114,29 @@ def beam_search(
                     if c != blank and marks[c] != mark:
                         before = ends_blank[i] if c == tree[1, node[i]] else whole
                         score = before + logs[row + c]
-                        kept = _keep(i, c, -np.inf, score, score, froms, added, blanks, rests, wholes, kept, width)
-            for j in range(kept):
+                        entered = _enter(
+                            i, c, -np.inf, score, score, froms, added, blanks, rests, wholes, entered, width
+                        )
+            for j in range(entered):
                 fresh[j] = node[froms[j]]
                 if added[j] != NOTHING:
                     fresh[j], nodes = _child(tree, fresh[j], added[j], nodes)
-            size = kept
+            size = entered
             for j in range(size):
                 node[j], ends_blank[j], ends_label[j] = fresh[j], blanks[j], rests[j]
-        for place in range(best):
-            counts[n, place], scores[n, place] = NOTHING, -np.inf
+        for slot in range(best):
+            counts[n, slot], scores[n, slot] = NOTHING, -np.inf
             chosen = NOTHING
             for j in range(size):
                 whole = log_add(ends_blank[j], ends_label[j])
-                if whole > scores[n, place]:
-                    chosen, scores[n, place] = j, whole
+                if whole > scores[n, slot]:
+                    chosen, scores[n, slot] = j, whole
             if chosen == NOTHING:
                 continue
             ends_blank[chosen], ends_label[chosen] = -np.inf, -np.inf
             count, at = 0, node[chosen]
             while at != 0:
                 count, at = count + 1, tree[0, at]
-            counts[n, place], at = count, node[chosen]
+            counts[n, slot], at = count, node[chosen]
             for k in range(count - 1, -1, -1):
-                labels[n, place, k], at = tree[1, at], tree[0, at]
+                labels[n, slot, k], at = tree[1, at], tree[0, at]

@@ -1,4 +1,4 @@
-"""The one place where samples first becomes time first, and back.
+"""Batches from samples first to time first, and back; nothing else transposes one.
 
 NumPy assigns a transposed array row by row through its general iterator, 280 ns a row; here it is a copy.
 """
@@ -13,7 +13,7 @@ TOGETHER = 16
 
 @jit
 def to_time_major(x, samples, steps, columns, order, rows, width, lo, hi):
-    """Set rows[t, i, :columns] = x[order[i], t] and the padding to any numbers of x or zero, for lo <= i < hi.
+    """Set rows[t, i, :columns] = x[order[i], t] and the padding to any values of x or zero, for lo <= i < hi.
 
     x : (samples * steps * columns,), in; order : (samples,), in; rows : (steps * samples * width,), out.
     """
@@ -21,15 +21,15 @@ def to_time_major(x, samples, steps, columns, order, rows, width, lo, hi):
     for first in range(lo, hi, TOGETHER):
         for t in range(steps):
             for i in range(first, min(first + TOGETHER, hi)):
-                source, goal = (order[i] * steps + t) * columns, (t * samples + i) * width
+                source, dst = (order[i] * steps + t) * columns, (t * samples + i) * width
                 if source + width <= x.size:
-                    # Whole panels, with what follows in x as padding: 2 ns instead of 18 for a row of 14 numbers.
+                    # Whole panels, with what follows in x as padding: 2 ns instead of 18 for a row of 14 values.
                     for j in range(0, width, w):
-                        copy_row(x, source + j, rows, goal + j)
+                        copy_row(x, source + j, rows, dst + j)
                     continue
-                copy(x, source, rows, goal, columns)
+                copy(x, source, rows, dst, columns)
                 for j in range(columns, width):
-                    rows[goal + j] = 0
+                    rows[dst + j] = 0
 
 
 @jit
@@ -38,9 +38,9 @@ def to_sample_major(rows, width, samples, steps, columns, order, lengths, x, lo,
     for first in range(lo, hi, TOGETHER):
         for t in range(steps):
             for i in range(first, min(first + TOGETHER, hi)):
-                source, goal = (t * samples + i) * width, (order[i] * steps + t) * columns
+                source, dst = (t * samples + i) * width, (order[i] * steps + t) * columns
                 if t < lengths[i]:
-                    copy(rows, source, x, goal, columns)
+                    copy(rows, source, x, dst, columns)
                 else:
                     for j in range(columns):
-                        x[goal + j] = 0
+                        x[dst + j] = 0

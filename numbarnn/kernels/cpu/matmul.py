@@ -1,9 +1,12 @@
 """Products on packed panels: packing, the one multiply under every layer, and the gradient of a product's weights."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from numbarnn.kernels.compile import jit
 from numbarnn.kernels.cpu.simd import add_row, copy_row, lanes_of, panel_of, tile_limits, tiles, transpose_rows
+from numbarnn.kernels.groups import Floats1, Integers1, Integers2, Range
 
 # Values of k in one block: a panel's block (16 KiB on AVX2) stays in the first-level cache while all rows pass.
 BLOCK = 256
@@ -20,33 +23,33 @@ ZERO, ONE = np.intp(0), np.intp(1)
 
 
 @jit
-def copy(a, at, b, to, columns):
-    """Copy part of a row: b[to : to + columns] = a[at : at + columns]."""
+def copy(a, at, b, dst, columns):
+    """Copy part of a row: b[dst : dst + columns] = a[at : at + columns]."""
     w = panel_of(a)
     whole = columns // w * w
     for j in range(0, whole, w):
-        copy_row(a, at + j, b, to + j)
+        copy_row(a, at + j, b, dst + j)
     for j in range(whole, columns):
-        b[to + j] = a[at + j]
+        b[dst + j] = a[at + j]
 
 
 @jit
-def add(a, at, b, to, columns):
-    """Add part of a row: b[to : to + columns] += a[at : at + columns]."""
+def add(a, at, b, dst, columns):
+    """Add part of a row: b[dst : dst + columns] += a[at : at + columns]."""
     w = panel_of(a)
     whole = columns // w * w
     for j in range(0, whole, w):
-        add_row(a, at + j, b, to + j)
+        add_row(a, at + j, b, dst + j)
     for j in range(whole, columns):
-        b[to + j] += a[at + j]
+        b[dst + j] += a[at + j]
 
 
 @jit
-def pack_forward(weights, places, outputs, inputs, recurrents, packed, bias, first, last):
+def pack_forward(weights, offsets, outputs, inputs, recurrents, packed, bias, first, last):
     """Pack the weights of z[g, j] = x . W_ih[g, j] + h . W_hh[g, j] + b[g, j] for the panels [first, last), biases added up.
 
     weights  in, 1-D: the flat parameters
-    places   in, (G, 4): where a gate's rows of W_ih (outputs, inputs) and W_hh (outputs, recurrents) begin in `weights`,
+    offsets   in, (G, 4): where a gate's rows of W_ih (outputs, inputs) and W_hh (outputs, recurrents) begin in `weights`,
              and its two biases; -1: nowhere
     packed   out: (G * Op / W, inputs + recurrents, W); rows of a product that a gate does not take are left as they are
     bias     out: (G * Op,)
@@ -57,15 +60,15 @@ def pack_forward(weights, places, outputs, inputs, recurrents, packed, bias, fir
         g, column = p // panels, (p % panels) * w
         columns = min(w, outputs - column)
         to = p * (inputs + recurrents) * w
-        if places[g, 0] >= 0:
-            _transpose(weights, places[g, 0] + column * inputs, inputs, columns, packed, to)
-        if places[g, 1] >= 0:
-            _transpose(weights, places[g, 1] + column * recurrents, recurrents, columns, packed, to + inputs * w)
+        if offsets[g, 0] >= 0:
+            _transpose(weights, offsets[g, 0] + column * inputs, inputs, columns, packed, to)
+        if offsets[g, 1] >= 0:
+            _transpose(weights, offsets[g, 1] + column * recurrents, recurrents, columns, packed, to + inputs * w)
         for j in range(w):
             total = packed.dtype.type(0)
             for side in range(2, 4):
-                if j < columns and places[g, side] >= 0:
-                    total += weights[places[g, side] + column + j]
+                if j < columns and offsets[g, side] >= 0:
+                    total += weights[offsets[g, side] + column + j]
             bias[p * w + j] = total
 
 
@@ -86,20 +89,20 @@ def _transpose(weights, at, length, columns, packed, to):
 
 
 @jit
-def pack_backward(weights, places, side, outputs, inputs, packed, first, last):
+def pack_backward(weights, offsets, side, outputs, inputs, packed, first, last):
     """Pack the weights of dx[c] = sum over gates g and j of dz[g, j] W[g, j, c] for the panels [first, last) of c.
 
-    places : (G, 4) as in `pack_forward`, only those of gates that x enters; side : 0 for W_ih, 1 for W_hh;
+    offsets : (G, 4) as in `pack_forward`, only those of gates that x enters; side : 0 for W_ih, 1 for W_hh;
     packed : out, (Ip / W, G * outputs, W).
     """
     w = panel_of(packed)
-    high = places.shape[0] * outputs
+    high = offsets.shape[0] * outputs
     # Some rows for all panels at a time, so that a page of memory is visited once.
-    for g in range(places.shape[0]):
+    for g in range(offsets.shape[0]):
         for start in range(0, outputs, BAND):
             stop = min(start + BAND, outputs)
             for p in range(first, last):
-                at = places[g, side] + start * inputs + p * w
+                at = offsets[g, side] + start * inputs + p * w
                 to = (p * high + g * outputs + start) * w
                 columns = min(w, inputs - p * w)
                 for _ in range(start, stop):
@@ -215,11 +218,11 @@ def _gather(a, at, row, step, panels, active, t, n, gathered, to):
         while k < SPAN and step_now < active.size:
             count = min(SPAN - k, active[step_now] - n_now)
             source = at + step_now * step + n_now * row + q * w
-            goal = to + (q * SPAN + k) * w
+            dst = to + (q * SPAN + k) * w
             for _ in range(count):
-                copy_row(a, source, gathered, goal)
+                copy_row(a, source, gathered, dst)
                 source += row
-                goal += w
+                dst += w
             k += max(count, 0)
             step_now += 1
             n_now = 0
@@ -279,14 +282,61 @@ def _add_rows(a, at, rows, sums, to):
         add_row(a, at + i * w, sums, to + (i % CHAINS) * w)
 
 
+class Operand(NamedTuple):
+    """The left matrix of a product.
+
+    Attributes
+    ----------
+    values : in, 1-D: row (t, n) at ``at + (t * N + n) * row``
+    at, row : offset and distance
+    columns : C or H; 0: there is no such product (of tokens see `tokens.token_gradient`)
+    gates : (first, last) of the gates that it enters
+    """
+
+    values: Floats1
+    at: int
+    row: int
+    columns: int
+    gates: Range
+
+
+class Blocks(NamedTuple):
+    """Gradients of pre-activations, a block for each gate.
+
+    Attributes
+    ----------
+    values : in, 1-D: gate g of row (t, n) at ``at + g * block + t * step + n * row``, `outputs` columns
+    at, block, step, row : offset and distances
+    outputs : columns
+    """
+
+    values: Floats1
+    at: int
+    block: int
+    step: int
+    row: int
+    outputs: int
+
+
+class WeightGradient(NamedTuple):
+    """Where the gradients of a product's weights are summed and written.
+
+    Attributes
+    ----------
+    values : out, 1-D: the flat gradient of all parameters, with W_ih and W_hh as (rows, columns)
+    offsets : (G, 4) of a gate's rows of W_ih and W_hh in `values`, and of its two biases; -1: nowhere
+    sums : scratch shared by the threads, (panels, Cp + Hp + CHAINS, W)
+    """
+
+    values: Floats1
+    offsets: Integers2
+    sums: Floats1
+
+
 @jit
 def weight_gradient(
-    table,
-    x, x_row, inputs, from_input,
-    h, h_at, h_row, units, from_hidden,
-    d, d_plane, d_row, d_step, outputs,
-    active, batch, gathered, sums,
-    gradient, places, first, last,
+    table: Integers1, x: Operand, h: Operand, d: Blocks, active: Integers1, batch: int, gathered: Floats1,
+    result: WeightGradient, first: int, last: int,
 ):  # fmt: skip
     """Write the gradients of the weights of one or two products, and of their biases, for the panels [first, last).
 
@@ -294,44 +344,39 @@ def weight_gradient(
     sums over all running (t, n) of ``d[t, n, g, j] * x[t, n, c]`` and so on, in blocks of SPAN rows in the order of
     (t, n), each block summed from zero. A dense layer has one gate and no h.
 
-    table             (tiles,) addresses of the tiles
-    x                 in, 1-D: row (t, n) at ``(t * N + n) * x_row``, `inputs` columns (0 for tokens: see `tokens.token_gradient`)
-    from_input      (first, last) of the gates that x enters
-    h                 in, 1-D: row (t, n) at ``h_at + (t * N + n) * h_row``, `units` columns
-    from_hidden  (first, last) of the gates that h enters
-    d                 in, 1-D: gate g of row (t, n) at ``g * d_plane + t * d_step + n * d_row``, `outputs` columns
-    active            (T,) running rows of each step
-    gathered          scratch of this thread, (Cp + Hp + 2 W) * SPAN
-    sums              scratch shared by the threads, (panels, Cp + Hp + CHAINS, W)
-    gradient          out, 1-D: the flat gradient of all parameters, with W_ih and W_hh as (rows, columns)
-    places            (G, 4) where in `gradient` a gate's rows of W_ih and W_hh begin, and its two biases; -1: nowhere
+    table : addresses of the tiles; active : (T,) running rows of each step, of `batch`; gathered : scratch of this thread,
+    (Cp + Hp + 2 W) * SPAN.
     """
-    w = panel_of(d)
+    x_values, x_at, x_row, inputs, from_input = x
+    h_values, h_at, h_row, units, from_hidden = h
+    d_values, d_at, d_block, d_step, d_row, outputs = d
+    gradient, offsets, sums = result
+    w = panel_of(d_values)
     tallest, paired, _ = tile_limits()
     panels = (outputs + w - 1) // w
     x_panels, h_panels = (inputs + w - 1) // w, (units + w - 1) // w
-    h_to = x_panels * SPAN * w
-    d_to = h_to + h_panels * SPAN * w
+    h_dst = x_panels * SPAN * w
+    d_dst = h_dst + h_panels * SPAN * w
     high = (x_panels + h_panels) * w + CHAINS
     for i in range(first * high * w, last * high * w):
         sums[i] = 0
     t, n = ZERO, ZERO
     while t < active.size:
-        k = _gather(x, ZERO, x_row, batch * x_row, x_panels, active, t, n, gathered, ZERO)
-        k = max(k, _gather(h, h_at, h_row, batch * h_row, h_panels, active, t, n, gathered, h_to))
+        k = _gather(x_values, x_at, x_row, batch * x_row, x_panels, active, t, n, gathered, ZERO)
+        k = max(k, _gather(h_values, h_at, h_row, batch * h_row, h_panels, active, t, n, gathered, h_dst))
         p = first
         while p < last:
             g, column = p // panels, (p % panels) * w
             side = 2 if paired == tallest and p + 1 < last and column + w < panels * w else 1
-            k = _gather(d, g * d_plane + column, d_row, d_step, side, active, t, n, gathered, d_to)
-            to = p * high * w
+            k = _gather(d_values, d_at + g * d_block + column, d_row, d_step, side, active, t, n, gathered, d_dst)
+            dst = p * high * w
             if from_input[0] <= g and g < from_input[1]:
-                _transposed_product(table, side, gathered, ZERO, inputs, k, gathered, d_to, sums, to, high * w)
+                _transposed_product(table, side, gathered, ZERO, inputs, k, gathered, d_dst, sums, dst, high * w)
             if from_hidden[0] <= g and g < from_hidden[1]:
-                at = to + x_panels * w * w
-                _transposed_product(table, side, gathered, h_to, units, k, gathered, d_to, sums, at, high * w)
+                at = dst + x_panels * w * w
+                _transposed_product(table, side, gathered, h_dst, units, k, gathered, d_dst, sums, at, high * w)
             for i in range(side):
-                _add_rows(gathered, d_to + i * SPAN * w, k, sums, to + ((i + 1) * high - CHAINS) * w)
+                _add_rows(gathered, d_dst + i * SPAN * w, k, sums, dst + ((i + 1) * high - CHAINS) * w)
             p += side
         if k == 0:
             break
@@ -347,16 +392,16 @@ def weight_gradient(
         at = p * high * w
         for j in range(min(w, outputs - column)):
             row = column + j
-            if places[g, 0] >= 0:
+            if offsets[g, 0] >= 0:
                 for c in range(inputs):
-                    gradient[places[g, 0] + row * inputs + c] = sums[at + c * w + j]
-            if places[g, 1] >= 0:
+                    gradient[offsets[g, 0] + row * inputs + c] = sums[at + c * w + j]
+            if offsets[g, 1] >= 0:
                 for c in range(units):
-                    gradient[places[g, 1] + row * units + c] = sums[at + (x_panels * w + c) * w + j]
+                    gradient[offsets[g, 1] + row * units + c] = sums[at + (x_panels * w + c) * w + j]
             bias = sums[at + (high - CHAINS) * w + j]
             for i in range(1, CHAINS):
                 bias += sums[at + (high - CHAINS + i) * w + j]
-            if places[g, 2] >= 0:
-                gradient[places[g, 2] + row] = bias
-            if places[g, 3] >= 0:
-                gradient[places[g, 3] + row] = bias
+            if offsets[g, 2] >= 0:
+                gradient[offsets[g, 2] + row] = bias
+            if offsets[g, 3] >= 0:
+                gradient[offsets[g, 3] + row] = bias

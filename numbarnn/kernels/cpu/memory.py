@@ -26,7 +26,7 @@ def zeros(shape, dtype) -> np.ndarray:
 
 
 def _block(size: int) -> tuple[np.ndarray, int]:
-    """Return at least `size` bytes, and where the first cache line among them begins."""
+    """Return at least `size` bytes, and the offset of the first cache line among them."""
     block = np.empty(size + ALIGNMENT, np.uint8)
     return block, -block.ctypes.data % ALIGNMENT
 

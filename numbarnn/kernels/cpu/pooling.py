@@ -6,49 +6,49 @@ MEAN, MAX, LAST = 0, 1, 2  # codes of the kinds
 
 
 @jit
-def pool(x, starts, step, counts, columns, kind, y, y_row, places, lo, hi):
+def pool(x, starts, step, counts, columns, kind, y, y_row, winners, lo, hi):
     """Set y[i, :columns] to the mean, maximum or last of the rows of run i for lo <= i < hi, and the padding to zero.
 
     x : 1-D, row k of run i at ``starts[i] + k * step``; counts : rows of each run, a run of none gives zeros; y : 1-D, row i at
-    ``i * y_row``; places : (runs * columns,) int64, out, of MAX: the row in which each maximum stands, the first of several (NaN
+    ``i * y_row``; winners : (runs * columns,) int64, out, of MAX: the row of each maximum, the first of several (NaN
     is above all numbers); of the other kinds empty.
     """
     for i in range(lo, hi):
-        goal, count = i * y_row, counts[i]
+        dst, count = i * y_row, counts[i]
         for j in range(y_row):
-            y[goal + j] = 0
+            y[dst + j] = 0
         if count == 0:
             continue
         if kind == MEAN:
             for k in range(count):
                 source = starts[i] + k * step
                 for j in range(columns):
-                    y[goal + j] += x[source + j]
+                    y[dst + j] += x[source + j]
             share = y.dtype.type(1) / y.dtype.type(count)
             for j in range(columns):
-                y[goal + j] *= share
+                y[dst + j] *= share
         elif kind == MAX:
             for j in range(columns):
-                y[goal + j] = x[starts[i] + j]
-                places[i * columns + j] = 0
+                y[dst + j] = x[starts[i] + j]
+                winners[i * columns + j] = 0
             for k in range(1, count):
                 source = starts[i] + k * step
                 for j in range(columns):
-                    value, best = x[source + j], y[goal + j]
+                    value, best = x[source + j], y[dst + j]
                     if value > best or (value != value and best == best):
-                        y[goal + j] = value
-                        places[i * columns + j] = k
+                        y[dst + j] = value
+                        winners[i * columns + j] = k
         else:
             source = starts[i] + (count - 1) * step
             for j in range(columns):
-                y[goal + j] = x[source + j]
+                y[dst + j] = x[source + j]
 
 
 @jit
-def spread(dy, dy_row, starts, step, counts, columns, kind, places, dx, lo, hi):
+def spread(dy, dy_row, starts, step, counts, columns, kind, winners, dx, lo, hi):
     """Set the gradient of the rows of run i from that of its pooled row, for lo <= i < hi; dx holds zeros, and runs share no row.
 
-    The arguments are those of `pool`, with dx in the place of x.
+    The arguments are those of `pool`, with dx instead of x.
     """
     for i in range(lo, hi):
         source, count = i * dy_row, counts[i]
@@ -57,13 +57,13 @@ def spread(dy, dy_row, starts, step, counts, columns, kind, places, dx, lo, hi):
         if kind == MEAN:
             share = dx.dtype.type(1) / dx.dtype.type(count)
             for k in range(count):
-                goal = starts[i] + k * step
+                dst = starts[i] + k * step
                 for j in range(columns):
-                    dx[goal + j] = dy[source + j] * share
+                    dx[dst + j] = dy[source + j] * share
         elif kind == MAX:
             for j in range(columns):
-                dx[starts[i] + places[i * columns + j] * step + j] = dy[source + j]
+                dx[starts[i] + winners[i * columns + j] * step + j] = dy[source + j]
         else:
-            goal = starts[i] + (count - 1) * step
+            dst = starts[i] + (count - 1) * step
             for j in range(columns):
-                dx[goal + j] = dy[source + j]
+                dx[dst + j] = dy[source + j]

@@ -119,7 +119,7 @@ def copy_row(typingctx, a, at, b, to):
     def codegen(context, builder, signature, args):
         row = _Row(context, builder, signature.args, args)
         for v in range(row.vectors):
-            builder.store(row.load(row.source, v), row.place(row.goal, v), align=row.size)
+            builder.store(row.load(row.source, v), row.place(row.dst, v), align=row.size)
         return context.get_dummy_value()
 
     return types.void(a, types.intp, b, types.intp), codegen
@@ -132,8 +132,8 @@ def add_row(typingctx, a, at, b, to):
     def codegen(context, builder, signature, args):
         row = _Row(context, builder, signature.args, args)
         for v in range(row.vectors):
-            total = builder.fadd(row.load(row.goal, v), row.load(row.source, v))
-            builder.store(total, row.place(row.goal, v), align=row.size)
+            total = builder.fadd(row.load(row.dst, v), row.load(row.source, v))
+            builder.store(total, row.place(row.dst, v), align=row.size)
         return context.get_dummy_value()
 
     return types.void(a, types.intp, b, types.intp), codegen
@@ -163,8 +163,8 @@ def transpose_rows(typingctx, a, at, row, b, to):
                 for j in range(lanes)
             ]
             for k, column in enumerate(_transposed(builder, rows)):
-                goal = builder.gep(arrays.goal, [INDEX(k * arrays.vectors * lanes)])
-                builder.store(column, arrays.place(goal, v), align=arrays.size)
+                dst = builder.gep(arrays.dst, [INDEX(k * arrays.vectors * lanes)])
+                builder.store(column, arrays.place(dst, v), align=arrays.size)
         return context.get_dummy_value()
 
     return types.void(a, types.intp, types.intp, b, types.intp), codegen
@@ -186,8 +186,8 @@ def _transposed(builder, rows):
     return rows
 
 
-def _mask(places):
-    return ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places)
+def _mask(indices):
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(indices)), indices)
 
 
 class _Row:
@@ -200,8 +200,8 @@ class _Row:
         self.vectors = geometry().vectors
         self.vector = ir.VectorType(_scalar(dtype), self.lanes)
         source = context.make_array(kinds[0])(context, builder, args[0]).data
-        goal = context.make_array(kinds[2])(context, builder, args[2]).data
-        self.source, self.goal = builder.gep(source, [args[1]]), builder.gep(goal, [args[3]])
+        dst = context.make_array(kinds[2])(context, builder, args[2]).data
+        self.source, self.dst = builder.gep(source, [args[1]]), builder.gep(dst, [args[3]])
 
     def place(self, pointer, v):
         return self.builder.bitcast(self.builder.gep(pointer, [INDEX(v * self.lanes)]), self.vector.as_pointer())
@@ -229,9 +229,9 @@ def fill_table(table, like):
 def _fill_table(typingctx, table, like):
     def codegen(context, builder, signature, args):
         data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        for place, (rows, panels) in enumerate(tile_shapes()):
+        for index, (rows, panels) in enumerate(tile_shapes()):
             function = _tile_function(builder.module, like.dtype, rows, panels)
-            builder.store(builder.ptrtoint(function, INDEX), builder.gep(data, [INDEX(place)]))
+            builder.store(builder.ptrtoint(function, INDEX), builder.gep(data, [INDEX(index)]))
         return context.get_dummy_value()
 
     return types.void(table, like), codegen
@@ -377,13 +377,13 @@ class _Tile:
         builder, sums = self.builder, iter(sums)
         for r in range(self.rows):
             for p in range(self.panels):
-                source, goal = (
+                source, dst = (
                     builder.gep(base, [builder.add(builder.mul(row, INDEX(r)), builder.mul(following, INDEX(p)))])
                     for base, row, following in ((c0, c0_row, c0_next), (c, c_row, c_next))
                 )
                 for v in range(self.vectors):
                     value = builder.fadd(self.load(source, v * self.lanes), next(sums))
-                    builder.store(value, self.place(goal, v * self.lanes), align=self.size)
+                    builder.store(value, self.place(dst, v * self.lanes), align=self.size)
 
     def place(self, pointer, offset):
         return self.builder.bitcast(self.builder.gep(pointer, [INDEX(offset)]), self.vector.as_pointer())

@@ -1,7 +1,7 @@
 """One time step of a whole model for one sample: what streams run, and what users call from their own compiled code.
 
-All weights lie in one array, all numbers that change in another, and a small *program* of integers says which layers
-there are and where their numbers lie: so a call takes few arguments, allocates nothing, and a stack of any depth is the
+All weights lie in one array, all values that change in another, and a small *program* of integers says which layers
+there are and where their values lie: so a call takes few arguments, allocates nothing, and a stack of any depth is the
 same compiled code. Only the types of the cells select code.
 
 The operations of a step and their order are those of the layers' forward pass, so the results are equal to the bit.
@@ -11,9 +11,9 @@ Adjacent pre-activations of a cell that take the same operands are one product h
 
     [0, HEADER)       addresses of the tiles (`simd.tile_table`)
     [HEADER, FIRST)   header: numbers at OPERATIONS ... PANEL below
-    [FIRST, ...)      operations, one after the other, in the order of the fields of `Gather`, `Affine` or `Cell`
+    [FIRST, ...)      operations, in a row, in the order of the fields of `Gather`, `Affine` or `Cell`
 
-Places (``..._at``) count elements of the weights (what is read only) or of the state (the rest).
+Offsets (``..._at``) count elements of the weights (what is read only) or of the state (the rest).
 """
 
 from typing import NamedTuple
@@ -24,13 +24,13 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import populate_array
 
-from numbarnn.kernels.cache import KernelCache, stamp
+from numbarnn.kernels.cache import stamp
 from numbarnn.kernels.compile import jit
 from numbarnn.kernels.cpu.denormals import FLUSH, apart, exchange
 from numbarnn.kernels.cpu.matmul import ONE, ZERO, multiply
 from numbarnn.kernels.cpu.simd import INDEX, panel_of, panel_width, tile_table
 from numbarnn.kernels.element import cell_forward, cell_inner_forward, load, record_class, store
-from numbarnn.kernels.records import holds_own, unpack_records
+from numbarnn.kernels.records import unpack_records
 from numbarnn.kernels.scalar import inlined
 
 HEADER, FIRST = 64, 73
@@ -62,10 +62,10 @@ class Affine(NamedTuple):
 class Cell(NamedTuple):
     """One step of one recurrent layer.
 
-    ``cell`` is the place of its record among the model's; ``token_row`` the distance between the rows of two tokens at
-    ``bias_at``, 0 without tokens; ``inner_at`` the scratch place of the inner value of a cell with a second product, whose second
-    product enters ``inner_count`` pre-activations from ``inner_plane`` on. After the fields come ``groups`` times four numbers: the
-    first of some adjacent pre-activations, how many, and how many values of x and of h enter them.
+    ``cell`` is the index of its record among the model's; ``token_row`` the distance between the rows of two tokens at
+    ``bias_at``, 0 without tokens; ``inner_at`` the scratch offset of the inner value of a cell with a second product, whose second
+    product enters ``inner_count`` pre-activations from ``inner_first`` on. After the fields come ``groups`` times four integers:
+    the first of some adjacent pre-activations, how many, and how many values of x and of h enter them.
     """
 
     cell: int
@@ -80,7 +80,7 @@ class Cell(NamedTuple):
     diagonal_at: int
     z_at: int
     inner_at: int
-    inner_plane: int
+    inner_first: int
     inner_count: int
     groups: int
 
@@ -97,7 +97,7 @@ class StepWeights(NamedTuple):
         The records of the model's cells, each once, and the stamp of this package's sources and their compiler; see
         `numbarnn.kernels.records`.
     program : int64 array
-        Which layers there are, and where their numbers lie.
+        Which layers there are, and where their values lie.
     values : float array
         All weights.
     """
@@ -125,30 +125,7 @@ def _revived(arrays, made_for):
     return StepWeights(cells, program, values)
 
 
-class _StepCache(KernelCache):
-    """The cache of a kernel whose code a cell of the user's own may be part of: then nothing is kept."""
-
-    def load_overload(self, sig, target_context):
-        """Return what was kept for a signature, or None."""
-        return None if _own(sig) else super().load_overload(sig, target_context)
-
-    def save_overload(self, sig, data):
-        """Keep what was compiled."""
-        if not _own(sig):
-            super().save_overload(sig, data)
-
-
-def _own(sig):
-    return any(holds_own(part) for kind in sig for part in getattr(kind, "types", (kind,)))
-
-
-def _step_kernel(function):
-    dispatcher = jit(function)
-    dispatcher._cache = _StepCache(function)
-    return dispatcher
-
-
-@_step_kernel
+@jit
 def step(weights, x, state, y):
     """Run one time step, from compiled code or from Python.
 
@@ -189,7 +166,7 @@ def step(weights, x, state, y):
     _advance(weights.cells, program, weights.values, x, state, y)
 
 
-@_step_kernel
+@jit
 def stream_step(cells, handle, x, y):
     """Run the step of a stream, from Python: `step` with as few arguments to unpack as possible (0.18 us less).
 
@@ -201,8 +178,8 @@ def stream_step(cells, handle, x, y):
 
 
 @intrinsic
-def array_at(typingctx, handle, place, dtype):
-    """Return the 1-D array whose address and size are the numbers `place` and `place` + 1 of those at the address `handle`."""
+def array_at(typingctx, handle, index, dtype):
+    """Return the 1-D array whose address and size are the integers `index` and `index` + 1 of those at the address `handle`."""
     kind = types.Array(dtype.dtype, 1, "C")
 
     def codegen(context, builder, signature, args):
@@ -228,6 +205,15 @@ def _advance(cells, program, values, x, state, y):
     token = _take(x, program, state)
     records = unpack_records(cells)
     before = exchange(FLUSH)
+    operate(records, program, values, token, state)
+    exchange(before)
+    for j in range(y.size):
+        y[j] = state[program[OUTPUT] + j]
+
+
+@inlined
+def operate(records, program, values, token, state):
+    """Run the operations of a program for a token, or for the input that lies in the state."""
     at = np.intp(FIRST)
     for _ in range(program[OPERATIONS]):
         kind = program[at]
@@ -243,13 +229,10 @@ def _advance(cells, program, values, x, state, y):
             )  # fmt: skip
             at += 6
         else:
-            source, row, goal = program[at], program[at + 1], program[at + 2]
+            source, row, dst = program[at], program[at + 1], program[at + 2]
             for j in range(row):
-                state[goal + j] = values[source + token * row + j]
+                state[dst + j] = values[source + token * row + j]
             at += 3
-    exchange(before)
-    for j in range(y.size):
-        y[j] = state[program[OUTPUT] + j]
 
 
 def _checked(weights, x, state, y):
@@ -281,7 +264,7 @@ def _flat(kind):
 
 
 def _take(x, program, state):
-    """Copy the input to its place and return 0, or return the token."""
+    """Copy the input into the state and return 0, or return the token."""
 
 
 @overload(_take)
@@ -349,17 +332,17 @@ def _one_layer(cell, program, at, weights, state, token):
         bias_at += token * program[at + 8]
         for i in range(groups):
             group = at + CELL_FIELDS + 4 * i
-            plane, count, x_length, h_length = (
+            gate, count, x_length, h_length = (
                 program[group],
                 program[group + 1],
                 program[group + 2],
                 program[group + 3],
             )
             multiply(
-                program, weights, bias_at + plane * width, ZERO, state, x_at, ZERO, x_length, ONE, ZERO,
+                program, weights, bias_at + gate * width, ZERO, state, x_at, ZERO, x_length, ONE, ZERO,
                 state, h_at, ZERO, h_length, ONE, count * width // w,
-                weights, panels_at + plane * width * length + (inputs - x_length) * w, length * w,
-                state, z_at + plane * width, ZERO,
+                weights, panels_at + gate * width * length + (inputs - x_length) * w, length * w,
+                state, z_at + gate * width, ZERO,
             )  # fmt: skip
         _second(cell, program, at, weights, state)
         for e in range(width):
@@ -377,7 +360,7 @@ def _second(cell, program, at, weights, state):
 
 
 @overload(_second)
-def _second_phase(cell, program, at, weights, state):
+def _second_product(cell, program, at, weights, state):
     if not getattr(record_class(cell), "inner", ()):
         return lambda cell, program, at, weights, state: None
 
@@ -387,7 +370,7 @@ def _second_phase(cell, program, at, weights, state):
             program[at + 2], program[at + 3], program[at + 4], program[at + 5], program[at + 6],
         )  # fmt: skip
         diagonal_at, z_at, inner_at = program[at + 9], program[at + 10], program[at + 11]
-        plane, count = program[at + 12], program[at + 13]
+        gate, count = program[at + 12], program[at + 13]
         length = inputs + recurrents
         for e in range(width):
             gates = load(cell, "preactivations", state, z_at, width, e)
@@ -396,9 +379,9 @@ def _second_phase(cell, program, at, weights, state):
             values, _ = cell_inner_forward(cell, gates, previous, own)
             store(cell, "inner", state, inner_at, width, e, values)
         multiply(
-            program, state, z_at + plane * width, ZERO, state, inner_at, ZERO, recurrents, ONE, ZERO,
+            program, state, z_at + gate * width, ZERO, state, inner_at, ZERO, recurrents, ONE, ZERO,
             state, ZERO, ZERO, ZERO, ONE, count * width // w,
-            weights, panels_at + plane * width * length + inputs * w, length * w, state, z_at + plane * width, ZERO,
+            weights, panels_at + gate * width * length + inputs * w, length * w, state, z_at + gate * width, ZERO,
         )  # fmt: skip
 
     return run

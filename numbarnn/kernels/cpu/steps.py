@@ -1,7 +1,7 @@
-"""The parts of a time loop that every driver has: entering and leaving a batch, products of a step, what ended samples hold.
+"""The parts of the time loops: entering and leaving a batch, products of a step, the states of ended samples.
 
-All are inlined into the drivers (`numbarnn.kernels.cpu.recurrent`, `numbarnn.kernels.cpu.two_phase`), whose letters they
-use: ``plane`` is N * Hp, ``history`` the stride from one state to the next in `states`.
+All are inlined into the drivers (`numbarnn.kernels.cpu.recurrent`), whose letters they use: ``block`` is N * Hp, the size of
+the block of one pre-activation, and ``history`` the stride from one state to the next in `states`.
 """
 
 import numpy as np
@@ -24,22 +24,22 @@ def slots_of(states, steps):
 
 
 @inlined
-def begin(start, lengths, reverse, slots, h, history, plane, lo, hi):
+def begin(start, lengths, reverse, slots, h, history, block, lo, hi):
     """Copy the initial states to where the first step of each sample reads them."""
     width = start.shape[2]
     for n in range(lo, hi):
-        to = ((lengths[n] if reverse else 0) & slots) * plane + n * width
+        dst = ((lengths[n] if reverse else 0) & slots) * block + n * width
         for s in range(start.shape[0]):
             for j in range(width):
-                h[to + s * history + j] = start[s, n, j]
+                h[dst + s * history + j] = start[s, n, j]
 
 
 @inlined
-def end(final, lengths, reverse, slots, h, history, plane, lo, hi):
+def end(final, lengths, reverse, slots, h, history, block, lo, hi):
     """Copy the states after the last step of each sample."""
     width = final.shape[2]
     for n in range(lo, hi):
-        at = ((0 if reverse else lengths[n]) & slots) * plane + n * width
+        at = ((0 if reverse else lengths[n]) & slots) * block + n * width
         for s in range(final.shape[0]):
             for j in range(width):
                 final[s, n, j] = h[at + s * history + j]
@@ -85,10 +85,10 @@ def add_masked(mask, scratch, dh, lo, rows):
 
 
 @inlined
-def add_output_gradient(dy, dy_at, dy_row, hidden, width, row, dh, lo, rows):
-    """Add the gradient of the output of a step, whose first sample has row `row`, to that of h."""
+def add_output_gradient(dy, dy_at, dy_row, hidden, width, dh, lo, rows):
+    """Add the gradient of the output of a step, whose row of the first sample begins at `dy_at`, to that of h."""
     for n in range(lo, lo + rows):
-        add(dy, dy_at + (row + n) * dy_row, dh, n * width, hidden)
+        add(dy, dy_at + n * dy_row, dh, n * width, hidden)
 
 
 @inlined
@@ -99,13 +99,13 @@ def add_products(
 ):  # fmt: skip
     """Set the pre-activations of step t, whose first row of x is at `x_at`, to what x, h and the biases make them."""
     w = panel_of(z)
-    plane, first, length = batch * width, lo * width, inputs + recurrents
+    block, first, length = batch * width, lo * width, inputs + recurrents
     from_tokens = tokens.size > 0
     if from_tokens:
         for n in range(lo, lo + rows):
             source = tokens[t * batch + n] * count * width
             for g in range(count):
-                copy(token_rows, source + g * width, z, g * plane + n * width, width)
+                copy(token_rows, source + g * width, z, g * block + n * width, width)
     g = ZERO
     while g < count:
         has_x = from_input[0] <= g and g < from_input[1]
@@ -121,28 +121,28 @@ def add_products(
                 together += 1
         x_length = inputs if has_x else ZERO
         h_length = recurrents if has_h else ZERO
-        to = g * plane + first
+        dst = g * block + first
         multiply(
-            table, z if from_tokens else bias, to if from_tokens else g * width, width if from_tokens else ZERO,
+            table, z if from_tokens else bias, dst if from_tokens else g * width, width if from_tokens else ZERO,
             x, x_at + lo * x_row, x_row, x_length, ONE, ZERO,
             h, h_at + first, width, h_length,
             rows, together * width // w,
             packed, g * width * length + (inputs - x_length) * w, length * w,
-            z, to, width,
+            z, dst, width,
         )  # fmt: skip
         g += together
 
 
 @inlined
 def back_through(
-    table, preactivations, hidden, width, plane, dz, dz_at, packed, c0, c0_at, c0_row, c, at, c_row, rows,
+    table, preactivations, hidden, width, block, dz, dz_at, packed, c0, c0_at, c0_row, c, at, c_row, rows,
 ):  # fmt: skip
     """Set C = C0 + the gradients of some preactivations times the rows of weights that made them."""
     w = panel_of(c)
     count = preactivations[1] - preactivations[0]
     multiply(
         table, c0, c0_at, c0_row,
-        dz, dz_at + preactivations[0] * plane, width, hidden, count, plane,
+        dz, dz_at + preactivations[0] * block, width, hidden, count, block,
         dz, ZERO, ZERO, ZERO,
         rows, c_row // w, packed, ZERO, count * hidden * w,
         c, at, c_row,
@@ -151,25 +151,25 @@ def back_through(
 
 @inlined
 def input_gradient(
-    table, from_input, hidden, width, plane, dz, dz_at, packed_x, zeros, dx, dx_row, add_to_dx, row, rows
+    table, from_input, hidden, width, block, dz, dz_at, packed_x, zeros, dx, dx_row, add_to_dx, row, rows
 ):
     """Set the gradient of x, or add to it, for `rows` rows from `row` on."""
-    to = row * dx_row
+    dst = row * dx_row
     back_through(
-        table, from_input, hidden, width, plane, dz, dz_at, packed_x,
-        dx if add_to_dx else zeros, to if add_to_dx else ZERO, dx_row if add_to_dx else ZERO, dx, to, dx_row, rows,
+        table, from_input, hidden, width, block, dz, dz_at, packed_x,
+        dx if add_to_dx else zeros, dst if add_to_dx else ZERO, dx_row if add_to_dx else ZERO, dx, dst, dx_row, rows,
     )  # fmt: skip
 
 
 @inlined
 def recurrent_gradient(
-    table, from_hidden, hidden, width, plane, dz, dz_at, packed_h, zeros, mask, scratch, dh, lo, rows
+    table, from_hidden, hidden, width, block, dz, dz_at, packed_h, zeros, mask, scratch, dh, lo, rows
 ):
     """Add to the gradient of h what passes through the recurrent product."""
     first = lo * width
     masks = mask.size > 0
     back_through(
-        table, from_hidden, hidden, width, plane, dz, dz_at, packed_h,
+        table, from_hidden, hidden, width, block, dz, dz_at, packed_h,
         zeros if masks else dh, ZERO if masks else first, ZERO if masks else width,
         scratch if masks else dh, first, width, rows,
     )  # fmt: skip

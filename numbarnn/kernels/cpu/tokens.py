@@ -1,27 +1,29 @@
 """Token input: rows are gathered and scattered, never multiplied by one-hot vectors.
 
-A token's one-hot vector times W_ih is a column of W_ih, so a recurrent or dense layer behind `OneHot` reads one row
+A token's one-hot vector times W_ih is a column of W_ih, so a recurrent or dense layer after `OneHot` reads one row
 of a table, and an embedding is the table itself. Indices are checked before they get here.
 """
 
 from numbarnn.kernels.compile import jit
+from numbarnn.kernels.cpu.matmul import Blocks
 from numbarnn.kernels.cpu.simd import add_row, panel_of
+from numbarnn.kernels.groups import Floats1, Integers1, Integers2, Tokens1
 
 
 @jit
-def pack_tokens(weights, places, outputs, size, bias, rows, first, last):
+def pack_tokens(weights, offsets, outputs, size, bias, rows, first, last):
     """Make the rows that tokens [first, last) add to the pre-activations: rows[v, g, j] = W_ih[g, j, v] + bias[g, j].
 
-    weights, places : as in `matmul.pack_forward`; bias : (preactivations * Op,), in; rows : (size, preactivations * Op), out.
+    weights, offsets : as in `matmul.pack_forward`; bias : (preactivations * Op,), in; rows : (size, preactivations * Op), out.
     """
-    preactivations = places.shape[0]
+    preactivations = offsets.shape[0]
     width = bias.size // preactivations
     for v in range(first, last):
         for g in range(preactivations):
             for j in range(width):
                 value = bias[g * width + j]
-                if j < outputs and places[g, 0] >= 0:
-                    value += weights[places[g, 0] + j * size + v]
+                if j < outputs and offsets[g, 0] >= 0:
+                    value += weights[offsets[g, 0] + j * size + v]
                 rows[v, g * width + j] = value
 
 
@@ -31,36 +33,38 @@ def gather(table, row, tokens, active, batch, y, y_row, columns, lo, hi):
     for t in range(active.size):
         for n in range(lo, min(active[t], hi)):
             source = tokens[t * batch + n] * row
-            goal = (t * batch + n) * y_row
+            dst = (t * batch + n) * y_row
             for j in range(columns):
-                y[goal + j] = table[source + j]
+                y[dst + j] = table[source + j]
 
 
 @jit
 def token_gradient(
-    tokens, size, d, d_plane, d_row, d_step, outputs, active, batch, sums, gradient, places, first, last
-):
+    tokens: Tokens1, size: int, d: Blocks, active: Integers1, batch: int, sums: Floats1, gradient: Floats1, offsets: Integers2,
+    first: int, last: int,
+):  # fmt: skip
     """Write the gradient of W_ih (rows, size) under token input for the panels [first, last); see `matmul.weight_gradient`.
 
     sums : scratch of this thread, (size, W). Rows are added in the order of (t, n).
     """
-    w = panel_of(d)
+    d_values, d_at, d_block, d_step, d_row, outputs = d
+    w = panel_of(d_values)
     panels = (outputs + w - 1) // w
     for p in range(first, last):
         g, column = p // panels, (p % panels) * w
-        if places[g, 0] < 0:
+        if offsets[g, 0] < 0:
             continue
         for i in range(size * w):
             sums[i] = 0
         for t in range(active.size):
             for n in range(active[t]):
-                source = g * d_plane + t * d_step + n * d_row + column
-                goal = tokens[t * batch + n] * w
-                add_row(d, source, sums, goal)
+                source = d_at + g * d_block + t * d_step + n * d_row + column
+                dst = tokens[t * batch + n] * w
+                add_row(d_values, source, sums, dst)
         for j in range(min(w, outputs - column)):
-            to = places[g, 0] + (column + j) * size
+            dst = offsets[g, 0] + (column + j) * size
             for v in range(size):
-                gradient[to + v] = sums[v * w + j]
+                gradient[dst + v] = sums[v * w + j]
 
 
 @jit
@@ -69,24 +73,24 @@ def embedding_gradient(tokens, d, d_row, columns, active, batch, gradient, at, f
     for t in range(active.size):
         for n in range(active[t]):
             source = (t * batch + n) * d_row
-            goal = at + tokens[t * batch + n] * columns
+            dst = at + tokens[t * batch + n] * columns
             for j in range(first, last):
-                gradient[goal + j] += d[source + j]
+                gradient[dst + j] += d[source + j]
 
 
 @jit
 def gather_bags(table, row, tokens, bag, active, batch, y, y_row, columns, lo, hi):
-    """Set y[t, n, :columns] to the sum of table[tokens[t, n, k]] over k < bag with tokens of 0 on, for the running rows."""
+    """Set y[t, n, :columns] to the sum of table[tokens[t, n, k]] over k < bag with tokens >= 0, for the running rows."""
     for t in range(active.size):
         for n in range(lo, min(active[t], hi)):
-            at, goal = (t * batch + n) * bag, (t * batch + n) * y_row
+            at, dst = (t * batch + n) * bag, (t * batch + n) * y_row
             for j in range(columns):
-                y[goal + j] = 0
+                y[dst + j] = 0
             for k in range(bag):
                 if tokens[at + k] >= 0:
                     source = tokens[at + k] * row
                     for j in range(columns):
-                        y[goal + j] += table[source + j]
+                        y[dst + j] += table[source + j]
 
 
 @jit
@@ -97,6 +101,6 @@ def bag_gradient(tokens, bag, d, d_row, columns, active, batch, gradient, at, fi
             own, source = (t * batch + n) * bag, (t * batch + n) * d_row
             for k in range(bag):
                 if tokens[own + k] >= 0:
-                    goal = at + tokens[own + k] * columns
+                    dst = at + tokens[own + k] * columns
                     for j in range(first, last):
-                        gradient[goal + j] += d[source + j]
+                        gradient[dst + j] += d[source + j]

@@ -6,8 +6,8 @@ floating point: relative errors of one rounding a step, where sums of logarithms
 that is 1e-4 of p, at every step). Nothing underflows: the exponents reach beyond any product of probabilities in use and stop at
 FLOOR.
 
-The trellis has a state for every blank k = 0..L and every label k = 0..L - 1, in two rows of `width` numbers, ``at + k`` and
-``at + width + k``, with at least two numbers of zero behind the last of each.
+The trellis has a state for every blank k = 0..L and every label k = 0..L - 1, in two rows of `width` values, ``at + k`` and
+``at + width + k``, with at least two zeros after the last of each.
 """
 
 import llvmlite.ir as ir
@@ -34,7 +34,7 @@ class _Pairs:
             context.make_array(kind)(context, builder, arg).data for kind, arg in zip(kinds[:2], args[:2], strict=True)
         )
 
-    def place(self, *offsets):
+    def pointer(self, *offsets):
         """Return the sum of offsets."""
         total = offsets[0]
         for offset in offsets[1:]:
@@ -63,7 +63,7 @@ class _Pairs:
         return self.builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
 
     def one(self, at):
-        """Return a vector of the number at one place."""
+        """Return a vector of the number at one offset."""
         b = self.builder
         return self.spread(b.load(b.gep(self.mantissas, [at]))), self.spread(b.load(b.gep(self.exponents, [at])))
 
@@ -109,79 +109,79 @@ class _Pairs:
 
 
 @intrinsic
-def forward_states(typingctx, m, e, source, goal, width, emission, blank, skips, k):
+def forward_states(typingctx, m, e, source, dst, width, emission, blank, skips, k):
     """Set a vector of states after a step from the states before it.
 
     b'(k) = (b(k) + l(k - 1)) p_blank and l'(k) = (l(k) + b(k) + [label k != label k - 1] l(k - 1)) p(k).
 
-    source, goal : the states; emission : p(k); blank : p_blank, one number; skips : integers among e, zero where labels repeat
+    source, dst : the states; emission : p(k); blank : p_blank, one number; skips : integers among e, zero where labels repeat
     """
 
     def codegen(context, builder, signature, args):
         pairs = _Pairs(context, builder, signature.args, args)
-        source, goal, width, emission, blank, skips, k = args[2:]
-        b, l = pairs.load(pairs.place(source, k)), pairs.load(pairs.place(source, width, k))  # noqa: E741
-        before = pairs.load(pairs.place(source, width, k, -1))
+        source, dst, width, emission, blank, skips, k = args[2:]
+        b, l = pairs.load(pairs.pointer(source, k)), pairs.load(pairs.pointer(source, width, k))  # noqa: E741
+        before = pairs.load(pairs.pointer(source, width, k, -1))
         both = pairs.add(b, before)
-        inner = pairs.add(l, pairs.chosen(pairs.mask(pairs.place(skips, k)), both, b))
-        pairs.store(pairs.normal(pairs.times(both, pairs.one(blank))), pairs.place(goal, k))
-        own = pairs.load(pairs.place(emission, k))
-        pairs.store(pairs.normal(pairs.times(inner, own)), pairs.place(goal, width, k))
+        inner = pairs.add(l, pairs.chosen(pairs.mask(pairs.pointer(skips, k)), both, b))
+        pairs.store(pairs.normal(pairs.times(both, pairs.one(blank))), pairs.pointer(dst, k))
+        own = pairs.load(pairs.pointer(emission, k))
+        pairs.store(pairs.normal(pairs.times(inner, own)), pairs.pointer(dst, width, k))
         return context.get_dummy_value()
 
     return types.void(m, e, *[types.intp] * 7), codegen
 
 
 @intrinsic
-def weigh_states(typingctx, m, e, source, goal, width, emission, blank, k):
+def weigh_states(typingctx, m, e, source, dst, width, emission, blank, k):
     """Set a vector of products of states and what they emit: b(k) p_blank and l(k) p(k)."""
 
     def codegen(context, builder, signature, args):
         pairs = _Pairs(context, builder, signature.args, args)
-        source, goal, width, emission, blank, k = args[2:]
-        b, l = pairs.load(pairs.place(source, k)), pairs.load(pairs.place(source, width, k))  # noqa: E741
-        pairs.store(pairs.times(b, pairs.one(blank)), pairs.place(goal, k))
-        pairs.store(pairs.times(l, pairs.load(pairs.place(emission, k))), pairs.place(goal, width, k))
+        source, dst, width, emission, blank, k = args[2:]
+        b, l = pairs.load(pairs.pointer(source, k)), pairs.load(pairs.pointer(source, width, k))  # noqa: E741
+        pairs.store(pairs.times(b, pairs.one(blank)), pairs.pointer(dst, k))
+        pairs.store(pairs.times(l, pairs.load(pairs.pointer(emission, k))), pairs.pointer(dst, width, k))
         return context.get_dummy_value()
 
     return types.void(m, e, *[types.intp] * 6), codegen
 
 
 @intrinsic
-def backward_states(typingctx, m, e, source, goal, width, skips, k):
+def backward_states(typingctx, m, e, source, dst, width, skips, k):
     """Set a vector of states before a step from the weighed states b, l after it.
 
-    b'(k) = b(k) + l(k) and l'(k) = l(k) + b(k + 1) + [label k + 1 != label k] l(k + 1). Behind the second row of b and l lies a
+    b'(k) = b(k) + l(k) and l'(k) = l(k) + b(k + 1) + [label k + 1 != label k] l(k + 1). After the second row of b and l lies a
     vector of zeros.
     """
 
     def codegen(context, builder, signature, args):
         pairs = _Pairs(context, builder, signature.args, args)
-        source, goal, width, skips, k = args[2:]
-        b, l = pairs.load(pairs.place(source, k)), pairs.load(pairs.place(source, width, k))  # noqa: E741
-        blank, label = pairs.load(pairs.place(source, k, 1)), pairs.load(pairs.place(source, width, k, 1))
-        pairs.store(pairs.normal(pairs.add(b, l)), pairs.place(goal, k))
-        onward = pairs.chosen(pairs.mask(pairs.place(skips, k, 1)), pairs.add(blank, label), blank)
-        pairs.store(pairs.normal(pairs.add(l, onward)), pairs.place(goal, width, k))
+        source, dst, width, skips, k = args[2:]
+        b, l = pairs.load(pairs.pointer(source, k)), pairs.load(pairs.pointer(source, width, k))  # noqa: E741
+        blank, label = pairs.load(pairs.pointer(source, k, 1)), pairs.load(pairs.pointer(source, width, k, 1))
+        pairs.store(pairs.normal(pairs.add(b, l)), pairs.pointer(dst, k))
+        onward = pairs.chosen(pairs.mask(pairs.pointer(skips, k, 1)), pairs.add(blank, label), blank)
+        pairs.store(pairs.normal(pairs.add(l, onward)), pairs.pointer(dst, width, k))
         return context.get_dummy_value()
 
     return types.void(m, e, *[types.intp] * 5), codegen
 
 
 @intrinsic
-def occupy_states(typingctx, m, e, before, after, goal, factor, exponent, k):
-    """Set a vector of m to the products of two vectors of states, times factor 2^-exponent, as plain numbers."""
+def occupy_states(typingctx, m, e, before, after, dst, factor, exponent, k):
+    """Set a vector of m to the products of two vectors of states, times factor 2^-exponent, as plain floats."""
 
     def codegen(context, builder, signature, args):
         pairs = _Pairs(context, builder, signature.args, args)
-        before, after, goal, factor, exponent, k = args[2:]
-        m, e = pairs.times(pairs.load(pairs.place(before, k)), pairs.load(pairs.place(after, k)))
+        before, after, dst, factor, exponent, k = args[2:]
+        m, e = pairs.times(pairs.load(pairs.pointer(before, k)), pairs.load(pairs.pointer(after, k)))
         e = builder.sub(e, pairs.spread(exponent))
-        # A share of the whole is at most one; numbers beside the states may be anything, and are not read.
+        # A share of the whole is at most one; values beside the states may be anything, and are not read.
         limit = pairs.constant(4)
         e = builder.select(builder.icmp_signed("<", e, limit), e, limit)
         m = builder.fmul(builder.fmul(m, pairs.spread(factor)), pairs.power(e))
-        builder.store(m, pairs._pointers(pairs.place(goal, k))[0], align=pairs.size)
+        builder.store(m, pairs._pointers(pairs.pointer(dst, k))[0], align=pairs.size)
         return context.get_dummy_value()
 
     return types.void(m, e, *[types.intp] * 3, m.dtype, e.dtype, types.intp), codegen
