@@ -69,7 +69,7 @@ class _Worker:
         threading.Thread(target=self._loop, name=f"numbarnn-{number}", daemon=True).start()
 
     def _loop(self):
-        denormals.mode(denormals.FLUSH)
+        denormals.mode_entry()(denormals.FLUSH)
         while True:
             self.go.acquire()
             job = self.job
@@ -125,9 +125,10 @@ if hasattr(os, "register_at_fork"):
 
 def run(jobs) -> None:
     """Call every job, the first in this thread and the others in workers, and return when all are done."""
-    before = denormals.mode(denormals.KEEP)  # apart from setting it, which an interrupt may follow at once
+    mode = denormals.mode_entry()
+    before = mode(denormals.KEEP)  # apart from setting it, which an interrupt may follow at once
     try:
-        denormals.mode(denormals.FLUSH)
+        mode(denormals.FLUSH)
         if len(jobs) == 1:
             jobs[0]()
             return
@@ -144,7 +145,7 @@ def run(jobs) -> None:
                 if 0 in _owner and _owner[0] is me:
                     del _owner[0]
     finally:
-        denormals.mode(before)
+        mode(before)
 
 
 def _run_together(jobs):

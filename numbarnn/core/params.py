@@ -60,11 +60,12 @@ class Params(Mapping):
         self._visible.flags.writeable = False
         self._newer = None
         self.version = 0
-        self.offsets = {}
-        at = 0
+        self.offsets, self._parts = {}, []
+        first = 0
         for spec in self.specs:
-            self.offsets[spec.name] = at
-            at += spec.size
+            self.offsets[spec.name], last = first, first + spec.size
+            self._parts.append((spec.name, first, last, spec.shape))
+            first = last
         self._views = self.views(self.flat)
 
     @property
@@ -85,8 +86,7 @@ class Params(Mapping):
 
     def views(self, flat: np.ndarray) -> dict[str, np.ndarray]:
         """Return views of another flat array of the same layout (gradients, moments) by name."""
-        at = self.offsets
-        return {s.name: flat[at[s.name] : at[s.name] + s.size].reshape(s.shape) for s in self.specs}
+        return {name: flat[first:last].reshape(shape) for name, first, last, shape in self._parts}
 
     def initialize(self, generator: np.random.Generator) -> None:
         """Draw every parameter from its initialiser, in the order of the specs."""

@@ -91,10 +91,8 @@ class Call:
 
     def __post_init__(self):
         self.table = tile_table(self.dtype)
-
-    def empty(self, shape) -> np.ndarray:
-        """Return an uninitialised array from the arena."""
-        return self.arena.empty(shape, self.dtype)
+        # ``empty(shape)`` returns an uninitialised array from the arena.
+        self.empty = functools.partial(self.arena.empty, dtype=self.dtype)
 
     def zeros(self, shape) -> np.ndarray:
         """Return an array of zeros from the arena."""
@@ -111,17 +109,23 @@ class Call:
 
         With `scratch` it is ``job(first, last, array)``, an uninitialised array of that many values for each thread.
         """
-        pieces = parallel.shares(count, operations, self.n_threads)
-        own = [(self.empty((scratch,)),) if scratch else () for _ in pieces]
-        self.run([functools.partial(job, *piece, *array) for piece, array in zip(pieces, own, strict=True)])
+        pieces = ((0, count),)
+        if self.n_threads > 1 and operations >= 2 * parallel.GRAIN:
+            pieces = parallel.shares(count, operations, self.n_threads)
+        jobs = []
+        for piece in pieces:
+            own = (self.empty((scratch,)),) if scratch else ()
+            jobs.append(functools.partial(job, *piece, *own))
+        parallel.run(jobs)
 
     def over_samples(self, layout: Layout, operations: float, job) -> None:
         """Run ``job(lo, hi)`` over the samples of a layout, cut by work."""
-        pieces = max(1, min(self.n_threads, int(operations // parallel.GRAIN)))
-        self.run([functools.partial(job, *piece) for piece in layout.cut(pieces)])
-
-    def run(self, jobs) -> None:
-        """Run all jobs, and return when they are done."""
+        pieces = ((0, layout.samples),)
+        if self.n_threads > 1 and operations >= 2 * parallel.GRAIN:
+            pieces = layout.cut(min(self.n_threads, int(operations // parallel.GRAIN)))
+        jobs = []
+        for lo, hi in pieces:
+            jobs.append(functools.partial(job, lo, hi))
         parallel.run(jobs)
 
 

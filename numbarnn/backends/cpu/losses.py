@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 
+from numbarnn import parallel
 from numbarnn.backends.cpu.batch import Call, Rows, feature_rows, from_rows
 from numbarnn.core.label_sequences import Labels, as_labels
 from numbarnn.core.layout import Layout
@@ -12,7 +13,6 @@ from numbarnn.kernels.cpu import ctc as trellis
 from numbarnn.kernels.cpu import losses as kernels
 from numbarnn.kernels.cpu import pooling
 from numbarnn.kernels.cpu.simd import target as cpu_target
-from numbarnn.parallel import GRAIN
 
 # What a value of the outputs costs in multiply-adds: 4 ns where a core does 40 a ns.
 COST = 150.0
@@ -124,7 +124,7 @@ def ctc(call: Call, outputs: Rows, labels: Labels, layout: Layout, blank: int, s
     gradient, losses = call.empty(outputs.values.shape), np.empty(layout.samples)
     flat, starts = labels.flat.astype(np.int32), labels.starts
     work = layout.lengths * (outputs.size * CLASS + (labels.counts + lanes) * LABEL)
-    pieces = layout.cut(max(1, min(call.n_threads, int(work.sum() // GRAIN))))
+    pieces = layout.cut(max(1, min(call.n_threads, int(work.sum() // parallel.GRAIN))))
     needed = trellis.scratch_of(layout.lengths, labels.counts, lanes)
     jobs = []
     for first, last in pieces:
@@ -136,7 +136,7 @@ def ctc(call: Call, outputs: Rows, labels: Labels, layout: Layout, blank: int, s
                 scratch[1].view(f"i{call.dtype.itemsize}"), first, last,
             )
         )  # fmt: skip
-    call.run(jobs)
+    parallel.run(jobs)
     return losses, gradient
 
 

@@ -11,11 +11,14 @@ workers are always in it), and `numbarnn.kernels.cpu.step.step`, which runs insi
 itself. Nested entries change nothing.
 """
 
+import functools
+
 import llvmlite.ir as ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from numbarnn.kernels.compile import jit
+from numbarnn.kernels.groups import entry_point
 
 FTZ_DAZ = 0x8000 | 0x0040  # bits of MXCSR: results, operands
 FZ = 1 << 24  # bit of FPCR: both
@@ -85,6 +88,12 @@ def apart(typingctx):
 
 
 @jit
-def mode(new):
+def mode(new: int):
     """Call `exchange`, from Python."""
     return exchange(new)
+
+
+@functools.cache
+def mode_entry():
+    """Return `mode` without Numba's dispatcher, which passes call three times each; compiled at the first call."""
+    return entry_point(mode, None)

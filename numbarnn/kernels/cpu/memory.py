@@ -1,5 +1,6 @@
 """Memory for the rows of a batch: aligned, and used again."""
 
+import functools
 import math
 
 import numpy as np
@@ -67,6 +68,7 @@ class Arena:
         return np.ndarray(shape, dtype, self.block, at)
 
 
+@functools.cache
 def padded(size: int, dtype) -> int:
     """Return `size` rounded up to whole panels."""
     width = panel_width(dtype)
