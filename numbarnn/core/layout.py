@@ -31,6 +31,7 @@ class Layout:
     order: np.ndarray | None = None
     full: bool = field(init=False)
     running: int = field(init=False)
+    _flat: "Layout | None" = field(default=None, init=False, repr=False)
 
     def __post_init__(self):
         object.__setattr__(self, "full", self.order is None)
@@ -63,8 +64,11 @@ class Layout:
         """Return a geometry with the same rows for work that ignores steps: one step of all rows where none is missing."""
         if not self.full:
             return self
-        rows = self.steps * self.samples
-        return Layout(1, rows, np.ones(rows, np.int64), np.full(1, rows, np.int64))
+        if self._flat is None:
+            rows = self.steps * self.samples
+            flat = Layout(1, rows, np.ones(rows, np.int64), np.full(1, rows, np.int64))
+            object.__setattr__(self, "_flat", flat)
+        return self._flat
 
     def cut(self, pieces: int) -> list[tuple[int, int]]:
         """Cut the samples into at most `pieces` runs of about equal work."""

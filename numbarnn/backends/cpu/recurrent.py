@@ -32,6 +32,8 @@ class Weights:
         Of the diagonal weights in the flat parameters.
     unused : list
         (offset, size) of the rows of gates that no pre-activation takes.
+    inner : bool
+        Whether the cell has a second recurrent product.
     """
 
     run: object
@@ -41,6 +43,7 @@ class Weights:
     diagonal: np.ndarray
     diagonal_offsets: list
     unused: list
+    inner: bool
 
 
 @dataclass
@@ -124,6 +127,7 @@ def _new_weights(call, layer, params, prefix, run):
         zeros((len(cell.diagonal), width), dtype),
         [params.offsets[f"{prefix}weight_{unit}{run.suffix}"] for unit in cell.diagonal],
         layer.unused(params, prefix, run),
+        contract.has_inner(cell),
     )
 
 
@@ -213,7 +217,7 @@ def _run_forward(call, layer, packed, x, layout, start, stream, out):
     inner = operand
     if call.training and layer.recurrent_dropout:
         mask, operand = _mask(call, layer, layout, stream), call.empty((steps, samples, width))
-    if contract.has_inner(cell):
+    if packed.inner:
         inner, inner_saved = (
             call.empty((slots, samples, width)),
             call.empty((slots, len(cell.inner_saved), samples, width)),
@@ -276,7 +280,7 @@ def _run_backward(call, layer, packed, tape, dy, layout, ends, gradient, need_dx
         dpreactivations=call.empty((steps, len(cell.preactivations), samples, width)),
         ddiagonal=call.zeros((len(cell.diagonal), samples, width)),
         product=call.empty((samples, width) if tape.batch.mask.size else (0, 0)),
-        dinner=call.empty((samples, width) if contract.has_inner(cell) else (0, 0)),
+        dinner=call.empty((samples, width) if packed.inner else (0, 0)),
     )
     given = checked(given, dtype, (steps * samples * given.row,))
     weights, dout = packed.backward, _columns(call, dy, packed.run.column, layout)
@@ -298,7 +302,7 @@ def _weight_gradients(call, layer, packed, tape, layout, dpreactivations, gradie
     cell, hidden, dtype = layer.cell, layer.hidden_size, call.dtype
     width, samples, x = padded(hidden, dtype), layout.samples, tape.x
     block, count = samples * width, len(cell.preactivations)
-    offsets, (x_range, h_range) = packed.offsets.copy(), layer.ranges()
+    offsets, ranges = packed.offsets.copy(), packed.forward
     d = matmul.Blocks(dpreactivations.reshape(-1), 0, block, count * block, width, hidden)
     none = matmul.Operand(_nothing(dtype)[0], 0, 0, 0, (0, 0))
     left = none
@@ -306,14 +310,14 @@ def _weight_gradients(call, layer, packed, tape, layout, dpreactivations, gradie
         token_gradient(call, layout, x, d, count * width, gradient, offsets)
         offsets[:, 0] = -1
     else:
-        left = matmul.Operand(x.values.reshape(-1), 0, x.values.shape[1], x.size, x_range)
+        left = matmul.Operand(x.values.reshape(-1), 0, x.values.shape[1], x.size, ranges.from_input)
     activations = tape.activations
     h, at = activations.operand, 0
     if not h.size:
         h, at = activations.states, block if packed.run.reverse else 0
-    right = matmul.Operand(h.reshape(-1), at, width, hidden if cell.from_hidden else 0, h_range)
-    if contract.has_inner(cell):
-        first, last = layer.inner_range()
+    right = matmul.Operand(h.reshape(-1), at, width, hidden if cell.from_hidden else 0, ranges.from_hidden)
+    if packed.inner:
+        first, last = ranges.from_inner
         own = np.full((last - first, 4), -1, np.int64)
         own[:, 1], offsets[first:last, 1] = offsets[first:last, 1], -1
         inner = matmul.Operand(activations.inner.reshape(-1), 0, width, hidden, (0, last - first))
