@@ -4,13 +4,14 @@ Whether a step may change anything, and how much its gradient is scaled, stays o
 numbers, [factor, ok, norm, spare], that the kernels behind it read. A training loop sets it to ``[1, 1, 0, 0]`` and asks for it
 when it reads losses.
 
-The equations are those of `numbarnn.kernels.cpu.optim`; g is the gradient, w the weights.
+The updates are those of `numbarnn.kernels.equations`.
 """
 
 import math
 
 from numba import cuda
 
+from numbarnn.kernels import equations
 from numbarnn.kernels.cuda.launch import THREADS, blocks_for, kernel
 from numbarnn.kernels.cuda.sums import SQUARED_DIFFERENCES, SQUARES, summed
 
@@ -63,11 +64,9 @@ def step_sgd(real):
         """Change weights and velocity, where the status is ok."""
         if status[1] != real(0):
             for i in range(cuda.grid(1), count, cuda.gridsize(1)):
-                w = weights[i]
-                g = gradient[i] + decay * w
-                v = momentum * velocity[i] + g
-                velocity[i] = v
-                weights[i] = w - rate * (g + momentum * v if nesterov else v)
+                weights[i], velocity[i] = equations.sgd(
+                    weights[i], gradient[i], velocity[i], rate, momentum, decay, nesterov
+                )
 
     return step_sgd
 
@@ -80,11 +79,9 @@ def step_rmsprop(real):
         """Change weights and the mean of squares, where the status is ok."""
         if status[1] != real(0):
             for i in range(cuda.grid(1), count, cuda.gridsize(1)):
-                w = weights[i]
-                g = gradient[i] + decay * w
-                s = alpha * square[i] + rest * g * g
-                square[i] = s
-                weights[i] = w - rate * g / (math.sqrt(s) + epsilon)
+                weights[i], square[i] = equations.rmsprop(
+                    weights[i], gradient[i], square[i], rate, alpha, rest, epsilon, decay
+                )
 
     return step_rmsprop
 
@@ -99,13 +96,21 @@ def step_adam(real):
         """Change weights and moments, where the status is ok."""
         if status[1] != real(0):
             for i in range(cuda.grid(1), count, cuda.gridsize(1)):
-                w = weights[i] * keep
-                g = gradient[i] + l2 * w
-                m = beta1 * mean[i] + rest1 * g
-                s = beta2 * square[i] + rest2 * g * g
-                mean[i] = m
-                square[i] = s
-                weights[i] = w - step * m / (math.sqrt(s) / root + epsilon)
+                weights[i], mean[i], square[i] = equations.adam(
+                    weights[i],
+                    gradient[i],
+                    mean[i],
+                    square[i],
+                    keep,
+                    l2,
+                    beta1,
+                    rest1,
+                    beta2,
+                    rest2,
+                    step,
+                    root,
+                    epsilon,
+                )
 
     return step_adam
 
@@ -181,21 +186,21 @@ def clip(gradient, count, status, limit_value):
 
 
 def sgd(weights, gradient, velocity, rate, momentum, decay, nesterov, count, status):
-    """SGD: g += decay w;  v = momentum v + g;  w -= rate v, or with `nesterov` w -= rate (g + momentum v)."""
+    """Update weights and velocity by `numbarnn.kernels.equations.sgd`, where the status is ok."""
     step_sgd(
         blocks_for(count), THREADS, weights, gradient, velocity, rate, momentum, decay, int(nesterov), count, status
     )
 
 
 def rmsprop(weights, gradient, square, rate, alpha, rest, epsilon, decay, count, status):
-    """RMSprop: g += decay w;  s = alpha s + rest g^2;  w -= rate g / (sqrt(s) + epsilon); with alpha = rest = 1 Adagrad."""
+    """Update weights and the mean of squares by `numbarnn.kernels.equations.rmsprop`, where the status is ok."""
     step_rmsprop(
         blocks_for(count), THREADS, weights, gradient, square, rate, alpha, rest, epsilon, decay, count, status
     )
 
 
 def adam(weights, gradient, mean, square, keep, l2, beta1, rest1, beta2, rest2, step, root, epsilon, count, status):
-    """Adam and AdamW: w *= keep;  g += l2 w;  m = b1 m + r1 g;  s = b2 s + r2 g^2;  w -= step m / (sqrt(s) / root + epsilon)."""
+    """Update weights and moments by `numbarnn.kernels.equations.adam`, where the status is ok."""
     step_adam(
         blocks_for(count), THREADS, weights, gradient, mean, square, keep, l2, beta1, rest1, beta2, rest2, step, root, epsilon,
         count, status,
