@@ -130,8 +130,11 @@ class Parameters:
 
     def __init__(self, params):
         self._host, self.offsets = params, params.offsets
-        self._flat, self._version = empty(params.flat.size, params.dtype), None
+        self._flat, self._version = empty(params.flat.size, params.flat.dtype), None
         self._lock = threading.Lock()
+
+    def __contains__(self, name):
+        return name in self.offsets
 
     @property
     def version(self):

@@ -7,7 +7,7 @@ import numpy as np
 
 from numbarnn.kernels import equations
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.scalar import unordered
+from numbarnn.kernels.scalar import clip, unordered
 
 
 @jit
@@ -66,4 +66,4 @@ def scale(values, factor):
 def clamp(values, limit):
     """Limit all values to [-limit, limit]; NaN stays NaN."""
     for i in range(values.size):
-        values[i] = min(max(values[i], -limit), limit)
+        values[i] = clip(values[i], limit)

@@ -21,7 +21,7 @@ l     pointer to int64
 n     integer (int64)
 q     unsigned integer (uint64)
 r     a number of the kernel's type
-c     record of a cell; its type selects the cell's functions
+c     record of a cell or of a loss term; its type selects the functions
 ====  ============================================================================================================
 
 Blocks are a number or a tuple of up to three, threads a number. ``dynamic`` is the count of numbers of the kernel's type in the
@@ -57,7 +57,7 @@ REAL = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64
 
 
 class Kernel:
-    """A kernel for every type of numbers and every cell, compiled when it is first launched."""
+    """A kernel for every type of numbers and every record, compiled when it is first launched."""
 
     def __init__(self, make, kinds: str, dtypes=("float32", "float64"), **options):
         self.make, self.kinds, self.dtypes, self.options = make, tuple(kinds.split()), dtypes, options
@@ -74,16 +74,15 @@ class Kernel:
         function = self.make(real)
         if SIMULATED:
             return cuda.jit(function)
-        from numbarnn.kernels.cuda import cache, typing
+        from numbarnn.kernels.cuda import cache
 
-        typing.tell_inlined()
         dispatcher = cuda.jit(**self.options)(function)
         if kept:
             dispatcher._cache = cache.KernelCache(function)
         return dispatcher
 
     def signature(self, real, record=None) -> tuple:
-        """Return Numba's types of the arguments, for a record of a cell where there is one."""
+        """Return Numba's types of the arguments, for a record where there is one."""
         known = {
             "x": types.CPointer(real), "i": types.CPointer(types.int32), "l": types.CPointer(types.int64), "n": types.int64,
             "q": types.uint64, "r": real,
@@ -96,6 +95,9 @@ class Kernel:
 
     def load(self, real, record=None):
         """Return the compiled kernel, from the disk where it is there."""
+        from numbarnn.kernels.cuda import typing
+
+        typing.tell_inlined()
         # A class from elsewhere would be part of the index on disk, and break it where that cannot be imported.
         kept = record is None or own_record(record)
         return uninterrupted(self.dispatcher(real, kept).compile)(self.signature(real, record))

@@ -11,7 +11,7 @@ import math
 
 from numba import cuda
 
-from numbarnn.kernels import equations
+from numbarnn.kernels import equations, scalar
 from numbarnn.kernels.cuda.launch import THREADS, blocks_for, kernel
 from numbarnn.kernels.cuda.sums import SQUARED_DIFFERENCES, SQUARES, summed
 
@@ -50,7 +50,7 @@ def clip_gradient(real):
             for i in range(cuda.grid(1), count, cuda.gridsize(1)):
                 g = gradient[i] * factor
                 if limit > real(0):
-                    g = limit if g > limit else -limit if g < -limit else g
+                    g = scalar.clip(g, limit)
                 gradient[i] = g
 
     return clip_gradient

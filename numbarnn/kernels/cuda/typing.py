@@ -9,7 +9,7 @@ from numba.cuda import libdevice, types
 from numba.cuda.extending import overload, register_jitable
 
 from numbarnn.kernels import element as shared
-from numbarnn.kernels import scalar
+from numbarnn.kernels import equations, scalar
 from numbarnn.kernels.cuda import element
 
 _told = 0
@@ -59,6 +59,13 @@ def _sigmoid(x):
     return sigmoid
 
 
+@overload(scalar.clip, jit_options={"forceinline": True})
+def _clip(x, limit):
+    return lambda x, limit: (
+        limit if x > limit else -limit if x < -limit else x
+    )  # the minimum of NaN and a number is the number
+
+
 @overload(scalar.exp, jit_options={"forceinline": True})
 def _exp(x):
     return lambda x: math.exp(x)
@@ -79,6 +86,12 @@ def _of_record(stand_in, name):
 
 for _stand_in in (shared.cell_forward, shared.cell_backward, shared.cell_inner_forward, shared.cell_inner_backward):
     _of_record(_stand_in, _stand_in.__name__.removeprefix("cell_"))
+
+
+@overload(equations.loss_term, jit_options={"forceinline": True})
+def _loss_term(term, y, t, options):
+    function = _class(term).term
+    return lambda term, y, t, options: function(y, t, *options)
 
 
 @overload(shared.added, jit_options={"forceinline": True})
