@@ -22,11 +22,11 @@ NETS = {
     "IndRNN": lambda: [IndRNN(64, num_layers=2, return_sequences=False), Dense(1)],
 }
 RATES = {"LSTM": 5e-3, "GRU": 5e-3, "IndRNN": 2e-3}
-EVERY, BATCH, GOAL = 100, 50, 0.01
+EVERY, BATCH, THRESHOLD = 100, 50, 0.01
 
 
 def run(name, steps, seed, limit):
-    """Return optimizer steps until the goal (None: not reached), the last error, and seconds."""
+    """Return optimizer steps until the threshold (None: not reached), the last error, and seconds."""
     model = Model(NETS[name](), input_size=2, seed=seed)
     trainer = Trainer(model, "mse", Adam(RATES[name]), clip_norm=1.0, seed=seed)
     test = adding(2000, steps, seed=10**6 + seed)
@@ -36,7 +36,7 @@ def run(name, steps, seed, limit):
         for first in range(0, len(x), BATCH):
             trainer.train_batch(Batch(x[first : first + BATCH], y[first : first + BATCH]))
         error = float(np.square(model.forward(test.x)[0][:, 0] - test.y).mean())
-        if error < GOAL:
+        if error < THRESHOLD:
             return done, error, time.perf_counter() - started
     return None, error, time.perf_counter() - started
 
@@ -50,7 +50,7 @@ def main():
     parser.add_argument("--cells", nargs="+", choices=list(NETS), default=list(NETS))
     options = parser.parse_args()
     print(
-        f"Adding problem, T = {options.steps}, batches of {BATCH}, until the error of 2,000 fresh samples is below {GOAL}:"
+        f"Adding problem, T = {options.steps}, batches of {BATCH}, until the error of 2,000 fresh samples is below {THRESHOLD}:"
     )
     for name in options.cells:
         for seed in range(options.seeds):

@@ -140,8 +140,8 @@ class Stream(NamedTuple):
                 part = slice(first, first + BATCH)
                 weight = None if self.weight is None else self.weight(y[part])
                 trainer.train_batch(Batch(x[part], y[part], None if lengths is None else lengths[part], weight))
-                place = (done + first) % self.window
-                ring = slice(place, place + BATCH)
+                start = (done + first) % self.window
+                ring = slice(start, start + BATCH)
                 errors[ring], wrong[ring] = self.judge(watched.outputs, y[part])
                 if self.solved(errors, wrong):
                     needed = done + first + BATCH

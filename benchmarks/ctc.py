@@ -19,11 +19,11 @@ def case(steps, samples, classes, labels):
     """Return logits (T, N, V), labels (N, L), lengths and label lengths; a quarter of the samples is shorter."""
     rng = np.random.default_rng(0)
     logits = rng.standard_normal((steps, samples, classes)).astype(np.float32)
-    strings = rng.integers(1, classes, (samples, labels))
+    targets = rng.integers(1, classes, (samples, labels))
     lengths = np.full(samples, steps)
     counts = np.full(samples, labels)
     lengths[::4], counts[::4] = int(0.8 * steps), int(0.8 * labels)
-    return logits, strings, lengths, counts
+    return logits, targets, lengths, counts
 
 
 def numbarnn_case(n_threads, size):
@@ -34,7 +34,7 @@ def numbarnn_case(n_threads, size):
     from numbarnn.kernels.cpu.memory import Arena
     from numbarnn.losses import CTC
 
-    logits, strings, lengths, counts = case(*size)
+    logits, targets, lengths, counts = case(*size)
     call = Call(np.dtype("float32"), n_threads)
     rows, layout = to_rows(call, np.ascontiguousarray(logits.transpose(1, 0, 2)), Signal(size[2]), lengths)
     loss, arena = CTC(), Arena()
@@ -42,7 +42,7 @@ def numbarnn_case(n_threads, size):
     def evaluate():
         arena.reset()
         call = Call(np.dtype("float32"), n_threads, arena=arena)
-        return value_and_gradient(call, loss, rows, (strings, counts), layout)[0]
+        return value_and_gradient(call, loss, rows, (targets, counts), layout)[0]
 
     return evaluate
 
@@ -52,9 +52,9 @@ def torch_case(n_threads, size):
     import torch
 
     torch.set_num_threads(n_threads)
-    logits, strings, lengths, counts = case(*size)
+    logits, targets, lengths, counts = case(*size)
     x = torch.tensor(logits, requires_grad=True)
-    arguments = [torch.tensor(array) for array in (strings, lengths, counts)]
+    arguments = [torch.tensor(array) for array in (targets, lengths, counts)]
 
     def evaluate():
         x.grad = None

@@ -55,8 +55,9 @@ def numbarnn_case(n_threads, cell, inputs, hidden, samples, steps, backward):
         arena.reset()
         call = Call(model.dtype, n_threads, keep=True, arena=arena)
         rows, layout = to_rows(call, x, model.signals[0], None)
-        _, _, _, tape = model._forward(call, rows, layout, None)
-        model._backward(call, tape, Rows(dy, width), gradient, need_dx=True)
+        packed = model._weights(call)
+        _, _, _, tape = model._forward(call, packed, rows, layout, None)
+        model._backward(call, packed, tape, Rows(dy, width), gradient, need_dx=True)
         return gradient
 
     return step
@@ -245,10 +246,10 @@ def openvino_stream(cell, inputs, hidden):
     requests = []
     for before, after in (buffers, buffers[::-1]):
         request = compiled.create_infer_request()
-        for place, array in enumerate([x_own, *before]):
-            request.set_input_tensor(place, openvino.Tensor(array, shared_memory=True))
-        for place, array in enumerate(after):
-            request.set_output_tensor(place, openvino.Tensor(array, shared_memory=True))
+        for index, array in enumerate([x_own, *before]):
+            request.set_input_tensor(index, openvino.Tensor(array, shared_memory=True))
+        for index, array in enumerate(after):
+            request.set_output_tensor(index, openvino.Tensor(array, shared_memory=True))
         requests.append(request)
     turn = 1
 

@@ -43,7 +43,7 @@ def torch_seconds(net, x, y, count):
     options = net.get_params()
     torch.set_num_threads(options["n_threads"])
     torch.manual_seed(0)
-    strings, sequence = hasattr(net, "decode"), "pooling" in options
+    ctc_net, sequence = hasattr(net, "decode"), "pooling" in options
     pooling, table = options.get("pooling"), None
     if isinstance(x[0][0], str):
         table = (options["tokens"] or WordFeatures()).learn(word for sentence in x for word in sentence)
@@ -52,10 +52,10 @@ def torch_seconds(net, x, y, count):
     else:
         x = [torch.tensor(np.asarray(sample, np.float32)) for sample in x]
     labels = sorted({label for item in y for label in ([item] if sequence else item)})
-    place = {label: number + strings for number, label in enumerate(labels)}  # CTC has the blank first
-    y = [torch.tensor(place[item] if sequence else [place[label] for label in item], dtype=torch.long) for item in y]
+    index = {label: number + ctc_net for number, label in enumerate(labels)}  # CTC has the blank first
+    y = [torch.tensor(index[item] if sequence else [index[label] for label in item], dtype=torch.long) for item in y]
     hidden, both = options["hidden_size"], 1 + options["bidirectional"]
-    ctc = nn.CTCLoss(zero_infinity=options.get("infeasible") == "zero") if strings else None
+    ctc = nn.CTCLoss(zero_infinity=options.get("infeasible") == "zero") if ctc_net else None
 
     class Net(nn.Module):
         def __init__(self):
@@ -68,7 +68,7 @@ def torch_seconds(net, x, y, count):
             layers = options["num_layers"]
             between = options["dropout"] if layers > 1 else 0.0
             self.recurrent = kind(size, hidden, layers, batch_first=True, bidirectional=both == 2, dropout=between)
-            self.dense = nn.Linear(both * hidden, len(labels) + strings)
+            self.dense = nn.Linear(both * hidden, len(labels) + ctc_net)
             self.before, self.after = nn.Dropout(options["input_dropout"]), nn.Dropout(options["dropout"])
 
         def forward(self, x, lengths):
@@ -86,8 +86,8 @@ def torch_seconds(net, x, y, count):
             return self.dense(self.after(h))
 
     def loss_of(outputs, target, lengths):
-        if strings:
-            counts = torch.tensor([len(string) for string in target])
+        if ctc_net:
+            counts = torch.tensor([len(labels_of) for labels_of in target])
             return ctc(outputs.log_softmax(dim=2).transpose(0, 1), torch.cat(target), lengths, counts)
         target = torch.stack(target) if sequence else rnn.pad_sequence(target, batch_first=True, padding_value=-100)
         return nn.functional.cross_entropy(outputs.reshape(-1, len(labels)), target.reshape(-1))

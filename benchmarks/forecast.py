@@ -50,8 +50,8 @@ def torch_run(path, epochs, seed, n_threads):
     first = int(frame.notna().all(axis=1).to_numpy().argmax())
     starts = [torch.arange(max(a, first), b - LOOKBACK - DELAY + 1) for a, b in zip([0, *cuts], cuts, strict=False)]
     windows = scaled.unfold(0, LOOKBACK, 1).transpose(1, 2)
-    goals = target[starts[0] + LOOKBACK + DELAY - 1]
-    mean, std = goals.mean(), goals.std(correction=0)
+    targets = target[starts[0] + LOOKBACK + DELAY - 1]
+    mean, std = targets.mean(), targets.std(correction=0)
 
     class Net(torch.nn.Module):
         def __init__(self):

@@ -181,22 +181,23 @@ def recurrent():
 
 
 def _ours(name, hidden, samples, steps):
-    from numbarnn.backends.cuda.batch import Call
+    from numbarnn.backends.cuda.batch import Call, feature_rows, to_rows
     from numbarnn.kernels.cuda.memory import Arena, empty
 
     generator = np.random.default_rng(0)
     model = nr.Model([getattr(nr, name)(hidden)], hidden, device="cuda")
-    engine, kept, work = model.engine, Arena(), Arena()
-    first = Call(engine.dtype, arena=kept)
+    held, work = Arena(), Arena()
+    first = Call(model.dtype, arena=held)
     x, dy = (generator.standard_normal((samples, steps, hidden)).astype(np.float32) for _ in range(2))
-    rows, geometry = engine.rows(first, x, None)
-    dy, gradient = engine.feature_rows(first, dy, geometry), empty(engine.flat.size, engine.dtype)
+    rows, layout = to_rows(first, x, model.signals[0], None)
+    dy, gradient = feature_rows(first, dy, layout), empty(model.params.flat.size, model.dtype)
 
     def job():
         work.reset()
-        call, flat = Call(engine.dtype, keep=True, arena=work), engine.weights()
-        *_, tape = engine.forward(call, flat, rows, geometry, None)
-        engine.backward(call, flat, tape, dy, gradient, need_dx=True)
+        call = Call(model.dtype, keep=True, arena=work)
+        weights = model._weights(call)
+        *_, tape = model._forward(call, weights, rows, layout, None)
+        model._backward(call, weights, tape, dy, gradient, need_dx=True)
 
     return job
 
@@ -270,7 +271,7 @@ def charlm():
             times[label].append(milliseconds(job, wait, count))
     medians = {engine: statistics.median(found) for engine, found in times.items()}
     return [
-        {"engine": engine, "ms a step": ms, "numbarnn is so many times as fast": ms / medians["numbarnn"]}
+        {"engine": engine, "ms per step": ms, "numbarnn is that many times as fast": ms / medians["numbarnn"]}
         for engine, ms in medians.items()
     ]
 

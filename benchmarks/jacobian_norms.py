@@ -1,6 +1,6 @@
 """How far a gradient reaches before and after training: log10 ||ds_100 / ds_0||, by cell and initial weights.
 
-python benchmarks/jacobian_norms.py [--hidden 32] [--seeds 3] [--steps 2000] [--picture docs/pictures/jacobian_norms.png]
+python benchmarks/jacobian_norms.py [--hidden 32] [--seeds 3] [--steps 2000] [--plot docs/pictures/jacobian_norms.png]
 
 The sequences are the adding problem's, 101 steps; training is on it too (batches of 50, Adam, gradients clipped to norm 1). s is
 all that a cell carries, (h, c) of an LSTM. At 0 a gradient arrives as large as it left.
@@ -46,7 +46,7 @@ def main():
     parser.add_argument("--hidden", type=int, default=32)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2000, help="optimizer steps; 0: no training")
-    parser.add_argument("--picture", help="file to draw into")
+    parser.add_argument("--plot", help="file to draw into")
     options = parser.parse_args()
     curves = {}
     print(
@@ -65,8 +65,8 @@ def main():
             ends = [f"{np.mean(c, axis=0)[-1]:+.1f}" if c else "-" for c in (before, after)]
             error = ", ".join(f"{error:.4f}" for error in errors) or "-"
             print(f"| {name} | {init} | {ends[0]} | {ends[1]} | {error} |", flush=True)
-    if options.picture:
-        draw(curves).figure.savefig(options.picture, dpi=70)
+    if options.plot:
+        draw(curves).figure.savefig(options.plot, dpi=70)
 
 
 def draw(curves):

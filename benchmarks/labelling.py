@@ -79,7 +79,7 @@ def slopes(sample):
 
 
 def stacked(sample, rows):
-    """Return a sample with so many steps side by side as one, the last repeated where one is not whole."""
+    """Return a sample with that many consecutive steps stacked as one, the last step repeated to fill the last."""
     padded = np.pad(sample, ((0, -len(sample) % rows), (0, 0)), mode="edge")
     return padded.reshape(-1, rows * sample.shape[1])
 

@@ -20,15 +20,17 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "example
 from temporal_classification import errors_of, load, untrained
 
 
-def cuts(classifier, recordings, strings, seed):
+def cuts(classifier, recordings, sequences, seed):
     """Return a random run of words of every recording, and its words."""
     generator, parts, words = np.random.default_rng(seed), [], []
-    for recording, string, alignment in zip(recordings, strings, classifier.align(recordings, strings), strict=True):
+    for recording, sequence, alignment in zip(
+        recordings, sequences, classifier.align(recordings, sequences), strict=True
+    ):
         middles = (alignment.last[:-1] + alignment.first[1:] + 1) // 2
         edges = [0, *middles, len(recording)]
-        first, last = np.sort(generator.choice(len(string) + 1, 2, replace=False))
+        first, last = np.sort(generator.choice(len(sequence) + 1, 2, replace=False))
         parts.append(recording[edges[first] : edges[last]])
-        words.append(string[first:last])
+        words.append(sequence[first:last])
     return parts, words
 
 
@@ -36,7 +38,7 @@ def shown(errors):
     """Return errors in words."""
     return (
         f"label error {errors.rate:.2%} ({errors.substitutions} + {errors.insertions} + {errors.deletions} of {errors.labels}), "
-        f"wrong strings {errors.sequence_error:.2%} of {errors.sequences}"
+        f"wrong sequences {errors.sequence_error:.2%} of {errors.sequences}"
     )
 
 
@@ -59,7 +61,7 @@ def main():
         given = [value for value in sys.argv[1:] if value != "--speed"]
         epochs.in_turn(options.kind, options, [__file__, *given])
         return
-    train, held, (test, truth), settings = load(options.kind, options.path, options.samples)
+    train, validation, (test, truth), settings = load(options.kind, options.path, options.samples)
     for name in ("epochs", "hidden_size", "num_layers", "batch_size", "dropout", "learning_rate"):
         if getattr(options, name) is not None:
             settings[name] = getattr(options, name)
@@ -71,7 +73,7 @@ def main():
     for seed in options.seeds:
         classifier = untrained(options.kind, settings, len(train[0]), seed, n_threads=options.threads, verbose=1)
         started = time.perf_counter()
-        classifier.fit(*train, validation=held)
+        classifier.fit(*train, validation=validation)
         seconds = time.perf_counter() - started
         print(f"seed {seed}: {classifier.n_iter_} epochs, {seconds:.0f} s", flush=True)
         print(f"  best path    {shown(errors_of(truth, classifier.predict(test)))}", flush=True)

@@ -58,7 +58,7 @@ def trainer_and_batch(name):
 
 
 def rate(trainer, batch, seconds):
-    """Return training steps a second of processor time."""
+    """Return training steps per second of processor time."""
     done, started = 0, time.process_time()
     while (passed := time.process_time() - started) < seconds:
         for _ in range(8):
@@ -131,8 +131,8 @@ def main():
     print("|---|---|---|---|---|")
     for name in NETS:
         found = {mode: [] for mode in MODES}
-        for place in range(options.rounds):
-            for mode in MODES if place % 2 else MODES[::-1]:
+        for i in range(options.rounds):
+            for mode in MODES if i % 2 else MODES[::-1]:
                 command = [sys.executable, __file__, "--child", mode, name, "--seconds", str(options.seconds)]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
                 found[mode].append(json.loads(done.stdout))

@@ -40,8 +40,8 @@ def torch_run(text, n_threads):
     torch.manual_seed(0)
     torch.set_num_threads(n_threads)
     letters = sorted(set(text))
-    place = {c: i for i, c in enumerate(letters)}
-    tokens = torch.from_numpy(np.array([place[c] for c in text]))
+    index = {c: i for i, c in enumerate(letters)}
+    tokens = torch.from_numpy(np.array([index[c] for c in text]))
     size = len(letters)
     cut = len(text) - int(len(text) * HELD)
 
@@ -90,8 +90,8 @@ def torch_run(text, n_threads):
             for first in range(0, len(held) - 1, 1000):
                 part = held[first : first + 1000][: len(held) - 1 - first]
                 logits, state = net(part, state)
-                goal = held[first + 1 : first + 1 + len(part), 0]
-                total += float(entropy(logits[:, 0], goal)) * len(part)
+                target = held[first + 1 : first + 1 + len(part), 0]
+                total += float(entropy(logits[:, 0], target)) * len(part)
                 count += len(part)
         yield seconds, total / count
 
@@ -153,7 +153,7 @@ def compare(path, peers, say, epochs=3, n_threads=2):
             found[name]["seconds"] += seconds
             found[name]["nats"] = nats
             found[name]["curve"].append(nats)
-            say(f"epoch {epoch + 1}: {name} {seconds:.1f} s, {nats:.4f} nats a character on the held-out end")
+            say(f"epoch {epoch + 1}: {name} {seconds:.1f} s, {nats:.4f} nats per character on the held-out end")
     for process in engines.values():
         process.stdin.close()
         process.wait()
@@ -173,7 +173,7 @@ def main():
     options = parser.parse_args()
     if options.minutes:
         result = train_longer(options.file, 60 * options.minutes, options.threads, lambda line: print(line, flush=True))
-        print(f"{result['nats']:.4f} nats a character on the last 10 % after {result['seconds']:.0f} s")
+        print(f"{result['nats']:.4f} nats per character on the last 10 % after {result['seconds']:.0f} s")
         return
     if not options.worker:
         from compare import PEERS

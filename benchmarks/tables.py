@@ -119,7 +119,7 @@ def start(results):
 
 def shakespeare(results):
     """Return a Markdown table of training on Tiny Shakespeare."""
-    rows = ["| engine | seconds | nats a character, held out |", "|---|---|---|"]
+    rows = ["| engine | seconds | nats per character, held out |", "|---|---|---|"]
     for name, result in results["engines"].items():
         rows.append(f"| {name} | {result['seconds']:.0f} | {result['nats']:.3f} |")
     return "\n".join(rows)

@@ -55,8 +55,9 @@ def test_recurrent(benchmark, cell, size, which):
         arena.reset()
         call = Call(DTYPE, keep=True, arena=arena)
         rows, layout = to_rows(call, x, model.signals[0], None)
-        *_, tape = model._forward(call, rows, layout, None)
-        model._backward(call, tape, Rows(dy, hidden), gradient, need_dx=True)
+        weights = model._weights(call)
+        *_, tape = model._forward(call, weights, rows, layout, None)
+        model._backward(call, weights, tape, Rows(dy, hidden), gradient, need_dx=True)
 
     run = (lambda: model.forward(x)) if which == "forward" else back
     run()
@@ -69,7 +70,7 @@ def test_loss(benchmark, name):
     model = numbarnn.Model([numbarnn.Dense(classes)], 8, n_threads=1)
     call, loss = Call(DTYPE), LOSSES[name]()
     outputs, layout = to_rows(call, normal(samples, steps, 8), model.signals[0], None)
-    outputs, layout, _, _ = model._forward(call, outputs, layout, None)
+    outputs, layout, _, _ = model._forward(call, model._weights(call), outputs, layout, None)
     labels = np.random.default_rng(0).integers(0, classes, (samples, steps))
     numbers = np.random.default_rng(0).random((samples, steps, classes)).astype(DTYPE)
     for target in (labels, numbers):  # integers are the targets of some losses, numbers those of others

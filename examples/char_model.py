@@ -1,4 +1,4 @@
-"""A character-level language model of a text file: train it, look at it get better, save it, load it, let it write.
+"""A character-level language model of a text file: train it, compare samples, save it, load it, generate text.
 
     python examples/char_model.py [FILE] [--epochs N]
 
@@ -35,9 +35,9 @@ def main():
         path = pathlib.Path(folder) / "model.safetensors"
         model.save(path)
         again = numbarnn.load(path)
-    print(f"\nSaved and loaded, it writes the same: {again.sample(50, seed=5) == model.sample(50, seed=5)}")
+    print(f"\nSaved and loaded, it generates the same: {again.sample(50, seed=5) == model.sample(50, seed=5)}")
     score = again.score(text[-5000:])
-    print(f"The last 5,000 characters: {score.nats:.3f} nats or {score.bits:.3f} bits a character.")
+    print(f"The last 5,000 characters: {score.nats:.3f} nats or {score.bits:.3f} bits per character.")
 
 
 if __name__ == "__main__":

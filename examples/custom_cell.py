@@ -1,4 +1,4 @@
-"""A cell of your own: the update-gate RNN of Collins et al. (2017), as one record with two scalar functions.
+"""A custom cell: the update-gate RNN of Collins et al. (2017), as one record with two scalar functions.
 
     g   = sigmoid(W_g x_t + R_g h_{t-1} + b_g)          how much is kept
     c   = tanh(W_c x_t + R_c h_{t-1} + b_c)             candidate
@@ -50,14 +50,14 @@ def check_gradient():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(4, 9, 3)), rng.integers(0, 2, (4, 9))
     _, gradients = model.loss_and_grad(x, y)
-    flat, place, step = model.params.flat.copy(), 40, 1e-6
+    flat, index, step = model.params.flat.copy(), 40, 1e-6
     losses = []
     for sign in (1, -1):
         moved = flat.copy()
-        moved[place] += sign * step
+        moved[index] += sign * step
         model.set_flat(moved)
         losses.append(model.loss_and_grad(x, y)[0])
-    exact = np.concatenate([g.ravel() for g in gradients.values()])[place]
+    exact = np.concatenate([g.ravel() for g in gradients.values()])[index]
     print(f"gradient {exact:.9f}, central difference {(losses[0] - losses[1]) / (2 * step):.9f}")
 
 

@@ -1,7 +1,7 @@
 """From a table with times to a forecast that knows what it is worth.
 
 Three years of synthetic hourly weather; the temperature of the next 24 hours, hour by hour, from the three days before. The net is
-compared with forecasts that anybody can make, then new hours come in and it goes on with them. ``--plot FILE`` draws a picture.
+compared with baselines, then updated with new hours. ``--plot FILE`` draws a plot.
 """
 
 import argparse
@@ -15,7 +15,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=int, default=3 * 8766)
     parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--plot", metavar="FILE", help="write a picture (needs matplotlib)")
+    parser.add_argument("--plot", metavar="FILE", help="write a plot (needs matplotlib)")
     options = parser.parse_args()
 
     frame = weather(options.hours)

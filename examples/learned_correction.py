@@ -69,7 +69,7 @@ def main():
         validation=0.1,
         verbose=0,
     )
-    print(f"mean squared error of the force, on motions held out: {history['val_loss'][-1]:.2g}")
+    print(f"mean squared error of the force, on held-out motions: {history['val_loss'][-1]:.2g}")
 
     true = np.empty((steps + 1, 2))
     true[0] = 1.5, -0.5

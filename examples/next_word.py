@@ -35,28 +35,28 @@ def main():
     model = numbarnn.LanguageModel(
         "lstm", 128, 1, unit="word", max_vocabulary=options.vocabulary, embedding_size=64, init="keras", seed=1
     )
-    learnt, held = text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :]
+    training, held_out = text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :]
     optimizer = numbarnn.optim.Adam(learning_rate=4e-3)
-    model.fit(learnt, options.epochs, batch_size=20, seq_length=30, patience=2, optimizer=optimizer)
+    model.fit(training, options.epochs, batch_size=20, seq_length=30, patience=2, optimizer=optimizer)
     print(model.history.to_frame().to_string(float_format="{:.4g}".format))
 
     # What counting the words alone would give.
-    counts = collections.Counter(model.vocabulary.encode(learnt, "<unk>").tolist())
-    tokens = model.vocabulary.encode(held, "<unk>")[1:].tolist()
+    counts = collections.Counter(model.vocabulary.encode(training, "<unk>").tolist())
+    tokens = model.vocabulary.encode(held_out, "<unk>")[1:].tolist()
     total = sum(counts.values()) + len(model.vocabulary)
     alone = -sum(math.log((counts[token] + 1) / total) for token in tokens) / len(tokens)
-    score = model.score(held)
+    score = model.score(held_out)
     print(f"\nThe last tenth, {score.tokens:,} words of which {score.unknown_share:.1%} are unknown to the model:")
     print(f"  perplexity {score.perplexity:.1f} (from the words' frequencies alone: {math.exp(alone):.1f})")
-    print(f"  {score.nats:.3f} nats a word, {score.nats_per_character:.3f} nats a character")
+    print(f"  {score.nats:.3f} nats per word, {score.nats_per_character:.3f} nats per character")
 
-    words = numbarnn.data.split_words(held)
+    words = numbarnn.data.split_words(held_out)
     print("\nWhat comes next?")
-    for place in range(200, len(words), max(1, len(words) // 6)):
-        before = "".join(words[:place])
-        print(f"  ...{before[-45:]!r} -> {guesses(model, before)}; it is {words[place]!r}")
+    for i in range(200, len(words), max(1, len(words) // 6)):
+        before = "".join(words[:i])
+        print(f"  ...{before[-45:]!r} -> {guesses(model, before)}; it is {words[i]!r}")
 
-    print("\nIt writes:")
+    print("\nGenerated text:")
     print(model.sample(80, prime="".join(words[:100]), temperature=0.7, unknown="<unk>", seed=4))
 
 

@@ -14,7 +14,7 @@ from numbarnn.data import WordFeatures, read_conll
 from numbarnn.metrics import accuracy, f1
 
 SYLLABLES = ["ba", "ko", "mi", "tu", "le", "ra", "so", "ni", "vu", "pe", "da", "go"]
-# "-an" ends nouns and verbs; only the place tells.
+# "-an" ends nouns and verbs; only the position tells.
 ENDINGS = {"NOUN": ["or", "is", "an"], "VERB": ["et", "ut", "an"], "ADJ": ["ic", "ous"]}
 PATTERNS = [
     "DET NOUN VERB", "DET ADJ NOUN VERB DET NOUN", "PRON VERB DET ADJ NOUN", "DET NOUN VERB ADP DET NOUN",
@@ -91,7 +91,7 @@ def main():
     for word, tag, p in zip(new[0], found[0], tagger.predict_proba(new[:1])[0].max(axis=1), strict=True):
         print(f"{word:>16}  {tag:<6} {p:.3f}")
 
-    # Segments whose places are known have one label each. Here: is a pair of words "article, adjective or noun"?
+    # Segments with known boundaries have one label each. Here: is a pair of words "article, adjective or noun"?
     pairs = [[(t, t + 2) for t in range(0, len(sentence) - 1, 2)] for sentence in x]
     begins = [
         [tags[a] == "DET" and tags[a + 1] in ("ADJ", "NOUN") for a, _ in own]

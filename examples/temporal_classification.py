@@ -1,7 +1,7 @@
-"""Label strings whose places are unknown: what was said, and when, from recordings that only say what.
+"""Label sequences without known alignment: which words were said, and when, from recordings labelled by their words alone.
 
 Without a file: synthetic "speech". Every digit is a short chirp of three tones in noise, said faster or slower and louder or
-softer; a recording is a few of them with pauses, and all that training is told is their string. With ``--fsdd``, ``--yesno`` or
+softer; a recording is a few of them with pauses, and training sees only their labels. With ``--fsdd``, ``--yesno`` or
 ``--cmudict`` and a path the same on real data: joined recordings of spoken digits, eight words yes or no, and letters to phones.
 ``--plot FILE`` draws what the net says at every step, with the labels under it.
 """
@@ -22,15 +22,15 @@ BANDS = 12
 
 
 def synthetic(samples, seed):
-    """Return recordings, arrays (steps, bands) of energies, and their strings of digits."""
+    """Return recordings, arrays (steps, bands) of energies, and their sequences of digits."""
     generator, tones = (
         np.random.default_rng(seed),
         np.random.default_rng(0).permuted(np.tile(np.arange(BANDS), (10, 1)), axis=1),
     )
-    recordings, strings = [], []
+    recordings, sequences = [], []
     for _ in range(samples):
-        string, parts = generator.integers(0, 10, generator.integers(1, 6)), []
-        for digit in string:
+        sequence, parts = generator.integers(0, 10, generator.integers(1, 6)), []
+        for digit in sequence:
             parts.append(np.zeros((generator.integers(2, 9), BANDS)))
             for tone in tones[digit, :3]:
                 bump = np.exp(-0.5 * (np.arange(BANDS) - tone) ** 2)
@@ -38,8 +38,8 @@ def synthetic(samples, seed):
         parts.append(np.zeros((generator.integers(2, 9), BANDS)))
         energies = np.concatenate(parts)
         recordings.append((energies + 0.2 * generator.standard_normal(energies.shape)).astype(np.float32))
-        strings.append("".join(map(str, string)))
-    return recordings, strings
+        sequences.append("".join(map(str, sequence)))
+    return recordings, sequences
 
 
 def mfcc(audio):
@@ -62,32 +62,32 @@ def mfcc(audio):
 
 
 def connected_digits(path, part, count):
-    """Return utterances of 3 to 7 joined digits of one speaker, and their strings; parts use recordings of their own."""
+    """Return utterances of 3 to 7 joined digits of one speaker, and their digits; parts use recordings of their own."""
     low, high, seed = {"train": (10, 49, 0), "dev": (5, 9, 1), "test": (0, 4, 2)}[part]
     with np.load(path) as file:
         audio, offsets = file["audio"], file["offsets"]
         speakers, labels, index = file["speaker"].tolist(), file["label"].tolist(), file["index"].tolist()
     where = {key: k for k, key in enumerate(zip(speakers, labels, index, strict=True))}
     names, generator = sorted(set(speakers)), np.random.default_rng(seed)
-    features, strings = [], []
+    features, sequences = [], []
     for _ in range(count):
         length, speaker = int(generator.integers(3, 8)), names[int(generator.integers(0, 6))]
-        parts, string = [], ""
+        parts, sequence = [], ""
         for _ in range(length):
             digit, recording = int(generator.integers(0, 10)), int(generator.integers(low, high + 1))
             gap, k = int(generator.integers(0, 801)), where[speaker, digit, recording]
             parts += [audio[offsets[k] : offsets[k + 1]], np.zeros(gap, np.int16)]
-            string += str(digit)
+            sequence += str(digit)
         features.append(mfcc(np.concatenate(parts)))
-        strings.append(string)
-    return features, strings
+        sequences.append(sequence)
+    return features, sequences
 
 
 def yes_no(path):
-    """Return recordings of eight words, and their strings: those that begin with no, and those that begin with yes."""
+    """Return recordings of eight words, and their labels: those that begin with no, and those that begin with yes."""
     with np.load(path) as file:
         rows, offsets, labels = file["mfcc"].astype(np.float32), file["offsets"], file["labels"]
-    words = [[("no", "yes")[word] for word in string] for string in labels]
+    words = [[("no", "yes")[word] for word in sequence] for sequence in labels]
     recordings = [rows[a:b] for a, b in itertools.pairwise(offsets)]
     parts = ([k for k in range(len(words)) if labels[k, 0] == first] for first in (0, 1))
     return [([recordings[k] for k in part], [words[k] for k in part]) for part in parts]
@@ -118,50 +118,50 @@ def scaled(parts):
 
 
 def stacked(recordings, rows=6):
-    """Return recordings with so many rows side by side as one step."""
+    """Return recordings with that many consecutive rows stacked as one step."""
     return [part[: len(part) // rows * rows].reshape(-1, rows * part.shape[1]) for part in recordings]
 
 
-def runs(recordings, strings, seed):
+def runs(recordings, sequences, seed):
     """Return a random run of words of every recording, between the silence at its ends, and its words; cut where it is quiet."""
     generator, parts, words = np.random.default_rng(seed), [], []
-    for recording, string in zip(recordings, strings, strict=True):
+    for recording, sequence in zip(recordings, sequences, strict=True):
         loudness = np.convolve(recording[:, 0], np.ones(5) / 5, "same")  # the first coefficient is the energy
         low, high = np.percentile(loudness, [10, 95])
         edges = np.flatnonzero(np.diff(loudness < low + 0.45 * (high - low), prepend=False, append=False))
         middles = edges.reshape(-1, 2).mean(axis=1).astype(int)
-        if len(middles) != len(string) + 1:
+        if len(middles) != len(sequence) + 1:
             continue  # a pause that is none, or one that was not found
         first, last = np.sort(generator.choice(len(middles), 2, replace=False))
         ends = recording[: middles[0]], recording[middles[-1] :]
         parts.append(np.concatenate([ends[0], recording[middles[first] : middles[last]], ends[1]]))
-        words.append(string[first:last])
+        words.append(sequence[first:last])
     return parts, words
 
 
-def varied(recordings, strings, copies, seed):
-    """Return copies of recordings, slower or faster, of another colour and in noise, so that few are not learnt by heart."""
+def varied(recordings, sequences, copies, seed):
+    """Return copies of recordings, slower or faster, of another colour and in noise, so that a small set is not memorised."""
     generator, more = np.random.default_rng(seed), []
     for part in recordings * copies:
         count = int(len(part) * generator.uniform(0.85, 1.15))
         rows = part[np.linspace(0, len(part) - 1, count).round().astype(int)]
         color, noise = generator.standard_normal(part.shape[1]), generator.standard_normal(rows.shape)
         more.append((rows + 0.2 * color + 0.5 * noise).astype(np.float32))
-    return more, strings * copies
+    return more, sequences * copies
 
 
 def load(kind, path, samples=None, seed=0):
-    """Return pairs (inputs, strings) for training, holding out (or None) and testing, and settings.
+    """Return pairs (inputs, label sequences) for training, validation (or None) and test, and settings.
 
-    The strings of a test word are a list of all that are right.
+    The label sequences of a test word are a list of all that are right.
     """
     if kind == "fsdd":
-        train, held, test = (
+        train, validation, test = (
             connected_digits(path, part, count)
             for part, count in (("train", samples or 4000), ("dev", 500), ("test", 500))
         )
-        inputs = scaled([train[0], held[0], test[0]])
-        pairs = [(x, part[1]) for x, part in zip(inputs, (train, held, test), strict=True)]
+        inputs = scaled([train[0], validation[0], test[0]])
+        pairs = [(x, part[1]) for x, part in zip(inputs, (train, validation, test), strict=True)]
         settings = {"epochs": 10, "hidden_size": 64, "dropout": 0.2, "learning_rate": 5e-3, "batch_size": 16}
         return *pairs, settings | {"patience": 10}
     if kind == "yesno":
@@ -177,12 +177,12 @@ def load(kind, path, samples=None, seed=0):
         found = pronunciations(path)
         words = np.array(sorted(found))[np.random.default_rng(0).permutation(len(found))].tolist()
         train = [(word, phones) for word in words[14670:][:samples] for phones in found[word]]
-        held = letters(words[12000:14670]), [found[word][0] for word in words[12000:14670]]
+        validation = letters(words[12000:14670]), [found[word][0] for word in words[12000:14670]]
         test = letters(words[:12000]), [found[word] for word in words[:12000]]
         # A few words have more phones than steps for them; they have no effect.
         settings = {"epochs": 10, "hidden_size": 128, "num_layers": 2, "dropout": 0.2, "learning_rate": 5e-3}
         settings |= {"batch_size": 64, "infeasible": "zero"}
-        return (letters([word for word, _ in train]), [phones for _, phones in train]), held, test, settings
+        return (letters([word for word, _ in train]), [phones for _, phones in train]), validation, test, settings
     settings = {"epochs": 12, "hidden_size": 32, "batch_size": 16}
     return synthetic(samples or 400, seed), None, synthetic(100, seed + 1), settings
 
@@ -195,14 +195,14 @@ def untrained(kind, settings, samples, seed, **options):
     return numbarnn.TemporalClassifier("lstm", random_state=seed, schedule=schedule, **settings, **options)
 
 
-def errors_of(truth, strings):
-    """Return label errors; where there are several right strings, from the nearest."""
+def errors_of(truth, sequences):
+    """Return label errors; where several label sequences are right, those of the nearest."""
     if truth and isinstance(truth[0], list) and isinstance(truth[0][0], tuple):
         truth = [
             min(every, key=lambda one, found=found: label_errors([one], [found]).edits)
-            for every, found in zip(truth, strings, strict=True)
+            for every, found in zip(truth, sequences, strict=True)
         ]
-    return label_errors(truth, strings)
+    return label_errors(truth, sequences)
 
 
 def main():
@@ -215,32 +215,32 @@ def main():
     parser.add_argument("--samples", type=int, help="recordings or words to train on")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--plot", metavar="FILE", help="write a picture (needs matplotlib)")
+    parser.add_argument("--plot", metavar="FILE", help="write a plot (needs matplotlib)")
     options = parser.parse_args()
 
     kind = next((kind for kind in ("fsdd", "yesno", "cmudict") if getattr(options, kind)), "synthetic")
-    train, held, (test, truth), settings = load(kind, getattr(options, kind, None), options.samples, options.seed)
+    train, validation, (test, truth), settings = load(kind, getattr(options, kind, None), options.samples, options.seed)
     if options.epochs:
         settings["epochs"] = options.epochs
     classifier = untrained(kind, settings, len(train[0]), options.seed, verbose=1)
-    classifier.fit(*train, validation=held)
+    classifier.fit(*train, validation=validation)
 
     print()
     beam = [hypotheses[0].labels for hypotheses in classifier.decode(test, beam_width=10)]
-    for name, strings in (("best path", classifier.predict(test)), ("beam search", beam)):
-        errors = errors_of(truth, strings)
+    for name, sequences in (("best path", classifier.predict(test)), ("beam search", beam)):
+        errors = errors_of(truth, sequences)
         print(
             f"{name}: label error {errors.rate:.2%} ({errors.substitutions} substitutions, {errors.insertions} insertions, "
-            f"{errors.deletions} deletions of {errors.labels}), wrong strings {errors.sequence_error:.2%}"
+            f"{errors.deletions} deletions of {errors.labels}), wrong sequences {errors.sequence_error:.2%}"
         )
 
-    place = max(range(min(50, len(test))), key=lambda k: len(beam[k]))
-    sample, string = test[place], truth[place][0] if kind == "cmudict" else truth[place]
-    print(f"\nA test sample of {len(sample)} steps, said: {' '.join(string)}")
+    longest = max(range(min(50, len(test))), key=lambda k: len(beam[k]))
+    sample, sequence = test[longest], truth[longest][0] if kind == "cmudict" else truth[longest]
+    print(f"\nA test sample of {len(sample)} steps, said: {' '.join(sequence)}")
     for hypothesis in classifier.decode([sample], n_best=3)[0]:
         print(f"  heard with log probability {hypothesis.log_probability:7.3f}: {' '.join(hypothesis.labels)}")
-    (alignment,) = classifier.align([sample], [string])
-    for label, first, last in zip(string, alignment.first, alignment.last, strict=True):
+    (alignment,) = classifier.align([sample], [sequence])
+    for label, first, last in zip(sequence, alignment.first, alignment.last, strict=True):
         print(f"  {label} at steps {first} to {last}")
 
     if options.plot:

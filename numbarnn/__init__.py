@@ -1,16 +1,50 @@
-"""numbarnn: recurrent nets (RNN, LSTM, GRU and their kin) compiled by Numba, with no deep-learning framework."""
+"""numbarnn: recurrent nets (RNN, LSTM, GRU, IndRNN and custom cells) compiled by Numba, with no deep-learning framework.
+
+Names and modules are imported when they are first asked for, so that ``import numbarnn`` costs nothing that is not used.
+"""
 
 import importlib
+from typing import TYPE_CHECKING
 
 from numbarnn.__about__ import __version__
-from numbarnn.forecasting.forecaster import Forecaster
-from numbarnn.io import load
-from numbarnn.kernels.cpu.step import step
-from numbarnn.language.model import CharLM, LanguageModel
-from numbarnn.layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, EmbeddingBag, IndRNN, OneHot, Pool, Recurrent
-from numbarnn.model import Model
-from numbarnn.network.stream import step_function
-from numbarnn.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from numbarnn import cells as cells
+    from numbarnn import data as data
+    from numbarnn import decoding as decoding
+    from numbarnn import diagnostics as diagnostics
+    from numbarnn import errors as errors
+    from numbarnn import language as language
+    from numbarnn import layers as layers
+    from numbarnn import losses as losses
+    from numbarnn import metrics as metrics
+    from numbarnn import optim as optim
+    from numbarnn import plots as plots
+    from numbarnn.estimators import SegmentClassifier, SequenceClassifier, SequenceRegressor, TemporalClassifier
+    from numbarnn.forecasting import Forecaster
+    from numbarnn.io import load
+    from numbarnn.kernels.cpu.step import step
+    from numbarnn.language import CharLM, LanguageModel
+    from numbarnn.layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, EmbeddingBag, IndRNN, OneHot, Pool, Recurrent
+    from numbarnn.model import Model
+    from numbarnn.network.stream import step_function
+    from numbarnn.training.trainer import Trainer
+
+# Where the public names are; a test compares the table with the imports above, which type checkers and editors read.
+_HOMES = {
+    "numbarnn.estimators": ("SegmentClassifier", "SequenceClassifier", "SequenceRegressor", "TemporalClassifier"),
+    "numbarnn.forecasting": ("Forecaster",),
+    "numbarnn.io": ("load",),
+    "numbarnn.kernels.cpu.step": ("step",),
+    "numbarnn.language": ("CharLM", "LanguageModel"),
+    "numbarnn.layers": (
+        "GRU", "LSTM", "RNN", "Dense", "Dropout", "Embedding", "EmbeddingBag", "IndRNN", "OneHot", "Pool", "Recurrent",
+    ),
+    "numbarnn.model": ("Model",),
+    "numbarnn.network.stream": ("step_function",),
+    "numbarnn.training.trainer": ("Trainer",),
+}  # fmt: skip
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "GRU",
@@ -39,16 +73,23 @@ __all__ = [
     "step_function",
 ]
 
-# Imported when they are first asked for: estimators import scikit-learn where it is installed.
-_LATER = {
-    "SegmentClassifier": "numbarnn.estimators",
-    "SequenceClassifier": "numbarnn.estimators",
-    "SequenceRegressor": "numbarnn.estimators",
-    "TemporalClassifier": "numbarnn.estimators",
-}
+_MODULES = frozenset({
+    "backends", "cells", "checks", "cli", "core", "data", "decoding", "diagnostics", "errors", "estimators", "forecasting",
+    "inputs", "io", "kernels", "language", "layers", "losses", "metrics", "model", "network", "optim", "parallel", "plots",
+    "sklearn_api", "training",
+})  # fmt: skip
 
 
 def __getattr__(name):
-    if name in _LATER:
-        return getattr(importlib.import_module(_LATER[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"numbarnn.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value  # asked for once
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__, *_MODULES})

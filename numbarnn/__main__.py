@@ -2,6 +2,6 @@
 
 import sys
 
-from numbarnn.cli import main
+from numbarnn.cli.main import main
 
 sys.exit(main())

@@ -1,4 +1,4 @@
-"""Checks of arguments that have nothing to do with nets: each says what it expected of which argument, and what came."""
+"""Checks of arguments that have nothing to do with nets: each names the argument, what was expected, and what was given."""
 
 import math
 
@@ -9,8 +9,13 @@ from numbarnn.errors import ShapeError, TokenError
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things in words: "1 missing value", "3 missing values"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def check_flat(array, name: str, like: np.ndarray | None = None, writable: bool = True) -> np.ndarray:
-    """Return a flat array as compiled code takes it; it is never copied, for it may be changed in place.
+    """Return a flat array as compiled code takes it; it is never copied, since it may be changed in place.
 
     Parameters
     ----------
@@ -18,7 +23,7 @@ def check_flat(array, name: str, like: np.ndarray | None = None, writable: bool 
     name : str
         Of the argument, for messages.
     like : (n,) array, optional
-        What size and dtype must be those of.
+        Array of the size and dtype that are required.
     writable : bool
         Whether the array is going to be changed.
 
@@ -105,17 +110,17 @@ def check_lengths(lengths, samples: int, steps: int) -> np.ndarray | None:
     Raises
     ------
     ShapeError
-        If they are not one a sample.
+        If there is not one for each sample.
     TypeError
         If they are not integers.
     ValueError
-        If one is negative or beyond `steps`.
+        If one is negative or greater than `steps`.
     """
     if lengths is None:
         return None
     array = np.asarray(lengths)
     if array.shape != (samples,):
-        raise ShapeError(f"lengths must have shape ({samples},), one a sample, got {array.shape}")
+        raise ShapeError(f"lengths must have shape ({samples},), one for each sample, got {array.shape}")
     if array.dtype.kind not in "iu":
         raise TypeError(f"lengths must be integers, got dtype {array.dtype}")
     array = array.astype(np.int64)
@@ -132,10 +137,10 @@ def check_tokens(array: np.ndarray, size: int, name: str = "x", least: int = 0) 
     low, high = array.min(), array.max()
     if low < least or high >= size:
         wrong = np.argwhere((array < least) | (array >= size))[0]
-        place = ", ".join(map(str, wrong))
+        index = ", ".join(map(str, wrong))
         hint = " (-1 for none)" if least < 0 else ""
         raise TokenError(
-            f"{name}[{place}] is {array[tuple(wrong)]}; the vocabulary has {size} tokens, 0 to {size - 1}{hint}"
+            f"{name}[{index}] is {array[tuple(wrong)]}; the vocabulary has {size} tokens, 0 to {size - 1}{hint}"
         )
 
 
@@ -145,14 +150,14 @@ def check_finite(array: np.ndarray, name: str, advice: str = "fill or drop them 
         return
     finite = np.isfinite(array)
     if not finite.all():
-        place = ", ".join(map(str, np.argwhere(~finite)[0]))
+        index = ", ".join(map(str, np.argwhere(~finite)[0]))
         raise ValueError(
-            f"{name} holds {np.count_nonzero(~finite)} values that are NaN or infinite, the first at [{place}]; {advice}"
+            f"{name} has {counted(np.count_nonzero(~finite), 'NaN or infinite value')}, the first at [{index}]; {advice}"
         )
 
 
 def refuse_mask(data, name: str, advice: str | None = None) -> None:
-    """Raise TypeError for a masked array that masks something: what lies under the mask would be taken for data."""
+    """Raise TypeError for a masked array with masked values: what lies under the mask would be taken for data."""
     if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
-        advice = advice or f"fill them ({name}.filled), and say by lengths or sample_weight what does not count"
-        raise TypeError(f"{name} is a masked array of which {np.ma.count_masked(data)} values are masked; {advice}")
+        advice = advice or f"fill them ({name}.filled), and exclude them by lengths or sample_weight"
+        raise TypeError(f"{name} is a masked array with {counted(np.ma.count_masked(data), 'masked value')}; {advice}")

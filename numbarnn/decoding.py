@@ -1,4 +1,4 @@
-"""From CTC's outputs to label strings, and from label strings to their places.
+"""Decoding and alignment of CTC outputs: label sequences from logits, and the steps at which labels lie.
 
 All functions take logits (samples, time steps, classes) of a model trained with `numbarnn.losses.CTC`, and `lengths`. Steps past a
 length do not exist. Everything is computed in float64.
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numbarnn import parallel
-from numbarnn.checks import check_lengths
+from numbarnn.checks import check_lengths, counted
 from numbarnn.core import label_sequences
 from numbarnn.core.label_sequences import Labels, as_labels, check_blank
 from numbarnn.errors import ShapeError
@@ -18,13 +18,13 @@ from numbarnn.kernels.cpu import decoding as kernels
 
 
 class Hypothesis(NamedTuple):
-    """A label string and what is known of its probability.
+    """A label sequence and its log probability.
 
     Attributes
     ----------
     labels : tuple
     log_probability : float
-        Sum over the alignments that were looked at, in nats: all of them where the beam dropped nothing, else a lower bound.
+        Sum over the alignments in the beam, in nats: all of them where the beam dropped nothing, else a lower bound.
     """
 
     labels: tuple
@@ -32,7 +32,7 @@ class Hypothesis(NamedTuple):
 
 
 class Alignment(NamedTuple):
-    """The most probable alignment of a label string.
+    """The most probable alignment of a label sequence.
 
     Attributes
     ----------
@@ -51,14 +51,32 @@ class Alignment(NamedTuple):
 
 
 def best_path(logits, lengths=None, *, blank: int = 0) -> list[np.ndarray]:
-    """Return the label string of the most probable class of every step, one array a sample (Graves et al. 2006, section 3.2).
+    """Return the label sequence of the most probable class of every step, one array per sample (Graves et al. 2006, section 3.2).
 
-    The string of the most probable *alignment*, not always the most probable string: see `beam_search`.
+    The sequence of the most probable *alignment*, which is not always the most probable sequence: see `beam_search`.
+
+    Parameters
+    ----------
+    logits : (samples, time steps, classes) array
+    lengths : (samples,) integers, optional
+        Valid steps of each sample; None: all.
+    blank : int
+        Class of the blank.
+
+    Returns
+    -------
+    list of (labels,) arrays of integers
 
     Raises
     ------
     ShapeError, TypeError, ValueError
-        If an argument does not fit.
+        If an argument has the wrong shape, dtype or value.
+
+    Examples
+    --------
+    >>> logits = np.log([[[0.1, 0.8, 0.1], [0.6, 0.3, 0.1], [0.2, 0.1, 0.7]]])
+    >>> best_path(logits)
+    [array([1, 2])]
     """
     logits, lengths, blank = _checked(logits, lengths, blank)
     paths = logits.argmax(axis=2)
@@ -66,8 +84,35 @@ def best_path(logits, lengths=None, *, blank: int = 0) -> list[np.ndarray]:
 
 
 def collapse(path, blank: int = 0) -> np.ndarray:
-    """Return the label string of an alignment: equal neighbours merged, then blanks left out."""
+    """Return the label sequence of an alignment: equal neighbours merged, then blanks removed.
+
+    Parameters
+    ----------
+    path : (steps,) integers
+        Class of every step.
+    blank : int
+
+    Returns
+    -------
+    (labels,) array
+
+    Raises
+    ------
+    ShapeError
+        If the path does not have one axis.
+    TypeError
+        If it does not hold integers.
+
+    Examples
+    --------
+    >>> collapse([0, 1, 1, 0, 1, 2, 2])
+    array([1, 1, 2])
+    """
     path = np.asarray(path)
+    if path.ndim != 1:
+        raise ShapeError(f"path must have shape (steps,), got {path.shape}")
+    if path.size and path.dtype.kind not in "iu":
+        raise TypeError(f"path must hold integers, the classes of the steps, got dtype {path.dtype}")
     fresh = np.ones(len(path), bool)
     fresh[1:] = path[1:] != path[:-1]
     return path[fresh & (path != blank)]
@@ -76,7 +121,7 @@ def collapse(path, blank: int = 0) -> np.ndarray:
 def beam_search(
     logits, lengths=None, *, beam_width: int = 10, n_best: int = 1, blank: int = 0, n_threads: int | None = None
 ) -> list[list[Hypothesis]]:
-    """Return the most probable label strings of each sample, the best first, by prefix beam search.
+    """Return the most probable label sequences of each sample, the best first, by prefix beam search.
 
     Parameters
     ----------
@@ -85,27 +130,39 @@ def beam_search(
     beam_width : int
         Prefixes kept at every step. With a beam as wide as there are prefixes the result is exact.
     n_best : int
-        At most so many strings, up to `beam_width`; fewer where there are fewer of positive probability.
+        At most that many sequences, up to `beam_width`; fewer where fewer have positive probability.
     blank : int
     n_threads : int, optional
         Results do not depend on it.
 
+    Returns
+    -------
+    list of lists of Hypothesis
+        One list a sample.
+
     Raises
     ------
     ShapeError, TypeError, ValueError
-        If an argument does not fit.
+        If an argument has the wrong shape, dtype or value.
 
     References
     ----------
     A. Graves et al., ICML 2006, section 3.2; A. Hannun et al., "First-pass large vocabulary continuous speech recognition using
     bi-directional recurrent DNNs", arXiv:1408.2873 (2014), algorithm 1, without its language model.
+
+    Examples
+    --------
+    >>> logits = np.log([[[0.1, 0.8, 0.1], [0.6, 0.3, 0.1], [0.2, 0.1, 0.7]]])
+    >>> best = beam_search(logits)[0][0]
+    >>> best.labels, round(best.log_probability, 3)
+    ((1, 2), -0.516)
     """
     logits, lengths, blank = _checked(logits, lengths, blank)
     for name, value in (("beam_width", beam_width), ("n_best", n_best)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise ValueError(f"{name} must be a positive integer, got {value!r}")
     if n_best > beam_width:
-        raise ValueError(f"n_best is {n_best}, but a beam of {beam_width} keeps no more strings than that")
+        raise ValueError(f"n_best is {n_best}, but a beam of {beam_width} keeps no more sequences than that")
     samples, steps, classes = logits.shape
     logs = _log_softmax(logits).reshape(-1)
     labels = np.zeros((samples, n_best, steps), np.int32)
@@ -124,8 +181,8 @@ def beam_search(
     parallel.run(jobs)
     return [
         [
-            Hypothesis(tuple(string[:count].tolist()), float(score))
-            for string, count, score in zip(labels[n], counts[n], scores[n], strict=True)
+            Hypothesis(tuple(sequence[:count].tolist()), float(score))
+            for sequence, count, score in zip(labels[n], counts[n], scores[n], strict=True)
             if count >= 0
         ]
         for n in range(samples)
@@ -133,19 +190,35 @@ def beam_search(
 
 
 def align(logits, labels, lengths=None, *, blank: int = 0) -> list[Alignment]:
-    """Return the most probable alignment of each sample's label string (Viterbi).
+    """Return the most probable alignment of each sample's label sequence (Viterbi).
 
     Parameters
     ----------
+    logits : (samples, time steps, classes) array
     labels : array, list or tuple
-        Label strings, in a form of `numbarnn.core.label_sequences.as_labels`.
+        Label sequences, in a form of `numbarnn.core.label_sequences.as_labels`.
+    lengths : (samples,) integers, optional
+        Valid steps of each sample; None: all.
+    blank : int
+        Class of the blank.
+
+    Returns
+    -------
+    list of Alignment
+        One a sample.
 
     Raises
     ------
     ShapeError
-        If a string has more labels (and blanks between equal ones) than its sample has steps.
+        If a sequence has more labels (and blanks between equal ones) than its sample has steps.
     ShapeError, TypeError, TokenError, ValueError
-        If an argument does not fit.
+        If an argument has the wrong shape, dtype or value.
+
+    Examples
+    --------
+    >>> logits = np.log([[[0.1, 0.8, 0.1], [0.6, 0.3, 0.1], [0.2, 0.1, 0.7]]])
+    >>> align(logits, [[1, 2]])[0].path
+    array([1, 0, 2])
     """
     logits, lengths, blank = _checked(logits, lengths, blank)
     logs, labels, skip = _states(logits, labels, lengths, blank)
@@ -159,26 +232,31 @@ def align(logits, labels, lengths=None, *, blank: int = 0) -> list[Alignment]:
         running = (t < lengths)[:, None]
         best = np.where(running, ways.max(axis=0) + logs[:, t], best)
     found = []
-    for n, string in enumerate(labels.rows()):
-        state = 2 * len(string)
-        if len(string) and best[n, state - 1] > best[n, state]:
+    for n, sequence in enumerate(labels.rows()):
+        state = 2 * len(sequence)
+        if len(sequence) and best[n, state - 1] > best[n, state]:
             state -= 1
         score, visited = float(best[n, state]), np.empty(lengths[n], np.int64)
         if score == -np.inf:
-            raise ValueError(f"the label string of sample {n} has probability zero: it has no alignment")
+            raise ValueError(f"the label sequence of sample {n} has probability zero: it has no alignment")
         for t in range(lengths[n] - 1, -1, -1):
             visited[t] = state
             state -= came[n, t, state]
-        symbols = np.full(2 * len(string) + 1, blank)
-        symbols[1::2] = string
-        ends = [np.flatnonzero(visited == 2 * k + 1) for k in range(len(string))]
-        first, last = (np.array([places[edge] for places in ends], np.int64) for edge in (0, -1))
+        symbols = np.full(2 * len(sequence) + 1, blank)
+        symbols[1::2] = sequence
+        steps_of = [np.flatnonzero(visited == 2 * k + 1) for k in range(len(sequence))]
+        first, last = (np.array([found_steps[edge] for found_steps in steps_of], np.int64) for edge in (0, -1))
         found.append(Alignment(symbols[visited], first, last, score))
     return found
 
 
 def occupancy(logits, labels, lengths=None, *, blank: int = 0) -> list[np.ndarray]:
-    """Return the probability that each place of the label string is taken at each step, given the string.
+    """Return the probability of each position of the label sequence, blanks included, at each step, given the sequence.
+
+    Parameters
+    ----------
+    logits, labels, lengths, blank
+        As for `align`.
 
     Returns
     -------
@@ -188,7 +266,19 @@ def occupancy(logits, labels, lengths=None, *, blank: int = 0) -> list[np.ndarra
 
     Raises
     ------
-    As `align`.
+    ShapeError, TypeError, TokenError, ValueError
+        As `align`.
+
+    References
+    ----------
+    A. Graves et al., "Connectionist temporal classification: labelling unsegmented sequence data with recurrent neural networks",
+    ICML 2006, section 4.1.
+
+    Examples
+    --------
+    >>> logits = np.log([[[0.1, 0.8, 0.1], [0.6, 0.3, 0.1], [0.2, 0.1, 0.7]]])
+    >>> occupancy(logits, [[1, 2]])[0].round(2)[:, 1]
+    array([0.96, 0.32, 0.  ])
     """
     logits, lengths, blank = _checked(logits, lengths, blank)
     logs, labels, skip = _states(logits, labels, lengths, blank)
@@ -216,7 +306,7 @@ def occupancy(logits, labels, lengths=None, *, blank: int = 0) -> list[np.ndarra
         part = result[n, : lengths[n], : 2 * count + 1]
         whole = np.logaddexp.reduce(part, axis=1, keepdims=True) if part.size else part
         if np.isneginf(whole).any():
-            raise ValueError(f"the label string of sample {n} has probability zero: there is nothing to share out")
+            raise ValueError(f"the label sequence of sample {n} has probability zero: it has no alignment")
         found.append(np.exp(part - whole))
     return found
 
@@ -226,7 +316,7 @@ def _checked(logits, lengths, blank):
     if array.ndim != 3 or 0 in array.shape:
         raise ShapeError(f"logits must have shape (samples, time steps, classes), got {array.shape}")
     if array.dtype.kind not in "fiu":
-        raise TypeError(f"logits must be numbers, got dtype {array.dtype}")
+        raise TypeError(f"logits must be numeric, got dtype {array.dtype}")
     lengths = check_lengths(lengths, *array.shape[:2])
     lengths = np.full(len(array), array.shape[1], np.int64) if lengths is None else lengths
     blank = check_blank(blank)
@@ -236,9 +326,9 @@ def _checked(logits, lengths, blank):
     array = np.where(running[:, :, None], array, 0).astype(np.float64)
     bad = np.isnan(array) | np.isposinf(array) | np.isneginf(array).all(axis=2, keepdims=True)
     if bad.any():
-        place = ", ".join(map(str, np.argwhere(bad)[0]))
+        index = ", ".join(map(str, np.argwhere(bad)[0]))
         raise ValueError(
-            f"logits hold {np.count_nonzero(bad)} values that are NaN or inf, or -inf for all classes, the first at [{place}]"
+            f"logits have {counted(np.count_nonzero(bad), 'value')} NaN or inf, or -inf for all classes, the first at [{index}]"
         )
     return array, lengths, blank
 
@@ -249,22 +339,22 @@ def _log_softmax(logits):
 
 
 def _states(logits, labels, lengths, blank) -> tuple[np.ndarray, Labels, np.ndarray]:
-    """Return the log softmax (samples, steps, 2 longest + 1) at the places of the strings, the strings, and what is skipped to."""
+    """Return the log softmax (samples, steps, 2 longest + 1) by position of the label sequences, the sequences, and the skips."""
     samples, steps, classes = logits.shape
     labels = as_labels(labels, samples, "labels")
     label_sequences.check_labels(labels, classes, blank, "labels")
-    label_sequences.check_lengths(labels, lengths, "Such strings have no alignment")
+    label_sequences.check_lengths(labels, lengths, "Such sequences have no alignment")
     padded, longest = labels.padded(), max(1, int(labels.counts.max(initial=0)))
     symbols = np.full((samples, 2 * longest + 1), blank)
     symbols[:, 1::2] = np.where(padded >= 0, padded, blank)
     skip = np.zeros(symbols.shape, bool)
     skip[:, 3::2] = symbols[:, 3::2] != symbols[:, 1:-2:2]
-    places = np.broadcast_to(symbols[:, None], (samples, steps, symbols.shape[1]))
-    return np.take_along_axis(_log_softmax(logits), places, axis=2), labels, skip
+    classes_of = np.broadcast_to(symbols[:, None], (samples, steps, symbols.shape[1]))
+    return np.take_along_axis(_log_softmax(logits), classes_of, axis=2), labels, skip
 
 
 def _shifted(values, by):
-    """Return values moved along the last axis, with -inf where nothing comes from."""
+    """Return values shifted along the last axis, filled with -inf."""
     result = np.full_like(values, -np.inf)
     if by > 0:
         result[..., by:] = values[..., :-by]
@@ -274,5 +364,5 @@ def _shifted(values, by):
 
 
 def _ways(values, skip):
-    """Return what comes from the same place, from the one before, and from the one before that where that is allowed."""
+    """Return the values at the same position, at the one before, and at the one before that where a skip is allowed."""
     return np.stack([values, _shifted(values, 1), np.where(skip, _shifted(values, 2), -np.inf)])

@@ -1,4 +1,4 @@
-"""The package's own exceptions; each is also the built-in one that a caller would expect."""
+"""The exceptions of the package; each is also the built-in one that a caller would expect."""
 
 
 class ShapeError(ValueError):
@@ -10,7 +10,7 @@ class TokenError(ValueError):
 
 
 class ModelFileError(ValueError):
-    """A file is no model of this package, or is damaged."""
+    """A file is not a model of this package, or is damaged."""
 
 
 class DivergedError(ArithmeticError):

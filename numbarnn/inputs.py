@@ -1,4 +1,4 @@
-"""Checks of what users pass in, once, before a kernel sees it. Every error names the argument, what fits, what came, what to do."""
+"""Checks of user input, once, before a kernel sees it. Errors name the argument, what was expected and given, and what to do."""
 
 import numpy as np
 
@@ -9,18 +9,18 @@ from numbarnn.errors import ShapeError
 
 
 def carried_samples(state) -> int:
-    """Return the number of samples that states are of, as far as they have the form of states; 0 of none."""
+    """Return the number of samples of states, as far as they have the form of states; 0 without states."""
     try:
         return state[0][0].shape[1] if state else 0
     except (AttributeError, IndexError, KeyError, TypeError):
-        return 0  # what is wrong shows where the state is checked
+        return 0  # the state itself is checked later, with a message
 
 
 def check_carried(samples: int, before: int) -> None:
-    """Raise ShapeError unless a batch with keep_state has as many samples as the one before."""
+    """Raise ShapeError unless a batch with keep_state has as many samples as the batch before."""
     if samples != before:
         raise ShapeError(
-            f"a batch with keep_state has {samples} samples, the one before had {before}; states carry over only between "
+            f"a batch with keep_state has {samples} samples, the batch before had {before}; states carry over only between "
             "batches of the same samples"
         )
 
@@ -30,7 +30,7 @@ def check(x, signal: Signal, lengths, name: str = "x") -> tuple[np.ndarray, Layo
     refuse_mask(x, name)
     array = np.asarray(x)
     if array.dtype.kind not in ("iu" if signal.tokens else "fiub"):
-        expected = "integer tokens" if signal.tokens else "numbers"
+        expected = "integer tokens" if signal.tokens else "numeric"
         raise TypeError(f"{name} must be {expected}, got dtype {array.dtype}")
     if signal.tokens:
         bag = (signal.bag,) if signal.bag else ()
@@ -50,12 +50,12 @@ def check(x, signal: Signal, lengths, name: str = "x") -> tuple[np.ndarray, Layo
     if signal.tokens:
         if not layout.full:
             running = np.arange(steps) < layout.unsort(layout.lengths)[:, None]
-            array = np.where(running.reshape(running.shape + (1,) * len(bag)), array, 0)  # padding may be anything
+            array = np.where(running.reshape(running.shape + (1,) * len(bag)), array, 0)  # padding may have any value
         check_tokens(array, signal.size, name, least=-1 if bag else 0)
     return array, layout
 
 
 def token_rows(array: np.ndarray, layout: Layout) -> np.ndarray:
-    """Return tokens (samples, time steps[, bag]) by rows: a copy, since the tape must not see later changes of x."""
+    """Return tokens (samples, time steps[, bag]) by rows: a copy, since later changes of x must not reach the tape."""
     rows = np.array(layout.sort(array).swapaxes(0, 1), np.int32, order="C")
     return rows.reshape(-1, *array.shape[2:])

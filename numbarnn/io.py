@@ -1,7 +1,7 @@
-"""Files: safetensors with a description in their metadata. Nothing that is loaded is executed.
+"""Model files: safetensors with a description in their metadata. Nothing that is loaded is executed.
 
 A file holds the parameters by name and, under the key ``numbarnn``, a JSON description of what they belong to, with a
-checksum. It is written beside its goal and renamed, so a full disk or a killed process leaves the old file as it was.
+checksum. It is written beside its destination and renamed, so a full disk or a killed process leaves the old file as it was.
 """
 
 import contextlib
@@ -31,15 +31,15 @@ def write(path: str | os.PathLike, kind: str, description: Mapping[str, Any], ar
     path : path-like
         Replaced if it exists.
     kind : str
-        What the file holds, for example "model".
+        What the file contains, for example "model".
     description : mapping
-        JSON values, numbers of NumPy among them.
+        JSON values; NumPy scalars are allowed.
     arrays : mapping of str to array
 
     Raises
     ------
     OSError
-        If the file cannot be written; what was there stays.
+        If the file cannot be written; the existing file is left as it was.
     """
     from safetensors.numpy import save
 
@@ -49,16 +49,16 @@ def write(path: str | os.PathLike, kind: str, description: Mapping[str, Any], ar
 
 
 def _plain(value):
-    """Return Python's number for one of NumPy, which JSON does not know."""
+    """Return the Python value of a NumPy scalar, which JSON cannot encode."""
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(f"a file cannot hold {value!r}")
+    raise TypeError(f"a file cannot store {value!r}")
 
 
 def replace(path: str | os.PathLike, content: bytes) -> None:
     """Write a file beside its destination, bring it to the disk, and rename it.
 
-    A new file has the permissions that the umask leaves; one that was there keeps its own, and its owner where the system allows.
+    A new file has the permissions that the umask leaves; an existing one keeps its own, and its owner where the system allows.
     """
     path = pathlib.Path(path)
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
@@ -66,7 +66,7 @@ def replace(path: str | os.PathLike, content: bytes) -> None:
         before = path.stat()
     except FileNotFoundError:
         before = None
-    # Open to nobody until it has the permissions of the file before it.
+    # Open to nobody until it has the permissions of the file that it replaces.
     mode = 0o666 if before is None else 0o600
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
     try:
@@ -76,7 +76,7 @@ def replace(path: str | os.PathLike, content: bytes) -> None:
             os.fsync(file.fileno())
         if before is not None:
             for owner in ((-1, before.st_gid), (before.st_uid, -1)):
-                with contextlib.suppress(OSError, AttributeError):  # not ours to give away, or no such thing here
+                with contextlib.suppress(OSError, AttributeError):  # not permitted, or not available on this system
                     os.chown(temporary, *owner)
             os.chmod(temporary, stat.S_IMODE(before.st_mode))
         os.replace(temporary, path)
@@ -102,14 +102,14 @@ def read(path: str | os.PathLike, kind: str | None = None) -> tuple[dict[str, An
     ----------
     path : path-like
     kind : str, optional
-        What the file must hold.
+        What the file must contain.
 
     Raises
     ------
     FileNotFoundError
         If there is none.
     ModelFileError
-        If it is no such file, is damaged, comes from a later version of the format, or holds something else.
+        If it is not such a file, is damaged, comes from a later version of the format, or holds something else.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -123,7 +123,7 @@ def read(path: str | os.PathLike, kind: str | None = None) -> tuple[dict[str, An
                 raise ModelFileError(f"{str(path)!r} is a safetensors file, but not one of numbarnn")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except SafetensorError as error:
-        raise ModelFileError(f"{str(path)!r} is no model file, or is cut off or damaged: {error}") from None
+        raise ModelFileError(f"{str(path)!r} is not a model file, or is cut off or damaged: {error}") from None
     try:
         description = json.loads(about)
         version, found, checksum = description["format"], str(description["kind"]), description["sha256"]
@@ -134,13 +134,13 @@ def read(path: str | os.PathLike, kind: str | None = None) -> tuple[dict[str, An
             f"{str(path)!r} has format {version!r}, this version of numbarnn reads {FORMAT}; update numbarnn"
         )
     if checksum != _checksum(arrays):
-        raise ModelFileError(f"{str(path)!r} is damaged: the checksum of its {found} does not fit")
+        raise ModelFileError(f"{str(path)!r} is damaged: the checksum of its {found} does not match")
     if kind not in (None, found):
         raise ModelFileError(f"{str(path)!r} holds a {found}, not a {kind}; numbarnn.load loads any kind")
     return _renamed(description), arrays
 
 
-# Options that files of earlier versions have under other names.
+# Options that have other names in files of earlier versions.
 _NAMES = {
     "epsilon": "eps", "hold": "fix", "initial_accumulator": "initial_accumulator_value", "stopping": "patience",
     "validation_fraction": "validation",
@@ -148,7 +148,7 @@ _NAMES = {
 
 
 def _renamed(value):
-    """Return a description with the names that options have now."""
+    """Return a description with the current names of options."""
     if isinstance(value, list):
         return [_renamed(part) for part in value]
     if not isinstance(value, dict):
@@ -168,7 +168,7 @@ def _checksum(arrays):
     return digest.hexdigest()
 
 
-# By the kind that a file names: where the class is that makes the object again, imported when such a file is loaded.
+# Kind named in a file -> module and name of the class that restores the object, imported when such a file is loaded.
 _CLASSES = {
     "model": ("numbarnn.model", "Model"),
     "language_model": ("numbarnn.language.model", "LanguageModel"),
@@ -190,7 +190,12 @@ def load(path: str | os.PathLike, device: str = "cpu"):
     ----------
     path : path-like
     device : {"cpu", "cuda"}
-        Where the model is to be; files know nothing of where it was.
+        Device of the loaded model; files do not depend on the device that wrote them.
+
+    Returns
+    -------
+    Model, LanguageModel, CharLM, Forecaster, SequenceRegressor, SequenceClassifier, SegmentClassifier or TemporalClassifier
+        As the file names it.
 
     Raises
     ------
@@ -199,9 +204,14 @@ def load(path: str | os.PathLike, device: str = "cpu"):
     FileNotFoundError
         If there is no such file.
     ModelFileError
-        If it is no model file, is damaged, or comes from a later version.
+        If it is not a model file, is damaged, or comes from a later version.
     ValueError
         If it needs a cell that is not registered.
+
+    Examples
+    --------
+    >>> model.save("model.safetensors")
+    >>> model = numbarnn.load("model.safetensors")
     """
     description, arrays = read(path)
     kind = str(description["kind"])

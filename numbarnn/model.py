@@ -1,4 +1,4 @@
-"""The model that users build: a network that trains, and is saved and loaded."""
+"""Model: a network with training and files."""
 
 import os
 from typing import Any
@@ -31,7 +31,7 @@ class Model(Network):
         Threads that the model may use; None: the processors of this process. Results do not depend on it.
     device : {"cpu", "cuda"}
         Where passes and training run. "cuda" is the first GPU (``CUDA_VISIBLE_DEVICES`` chooses among several), and needs the
-        extra ``numbarnn[cuda13]`` or ``numbarnn[cuda12]``; arguments and results are arrays of the host's all the same, files
+        extra ``numbarnn[cuda13]`` or ``numbarnn[cuda12]``; arguments and results are arrays of the host all the same, files
         are the same, and results equal the CPU's up to rounding. Single steps (`stream`, `numbarnn.step_function`) run on the CPU.
 
     Raises
@@ -47,7 +47,7 @@ class Model(Network):
     names : tuple of str
         Name of each layer, the prefix of its parameters.
     loss : Loss or None
-        What the model was last trained with; `predict_proba` follows it, and files keep it.
+        Loss of the last training; `predict_proba` depends on it, and files contain it.
 
     Notes
     -----
@@ -99,7 +99,7 @@ class Model(Network):
             Samples (samples, time steps, features) or tokens (samples, time steps), with `y`; or a source of batches,
             which decides about batches, lengths, weights and order itself (`numbarnn.data`).
         y : array-like, optional
-            Targets as the loss wants them.
+            Targets in the form that the loss takes.
         loss, optimizer : str or object
             Names of `numbarnn.losses.LOSSES` and `numbarnn.optim.OPTIMIZERS`, or objects.
         epochs, batch_size : int
@@ -123,12 +123,12 @@ class Model(Network):
             Exponential moving average of the weights, or its decay (0.999): it is what validation scores and what training
             ends with.
         checkpoint : path-like, optional
-            File from which the run can go on to the bit after it was stopped or killed, written at the end of every epoch and as
+            File from which a run that was stopped or killed resumes to the bit, written at the end of every epoch and as
             `checkpoint_every` says.
         checkpoint_every : int, str or timedelta
             Optimizer steps, or a time: "30s", "5min", "1h".
         resume : bool or "auto"
-            True: go on from the checkpoint; False: start anew, where no checkpoint would be overwritten; "auto": go on where there
+            True: resume from the checkpoint; False: start anew, if no checkpoint would be overwritten; "auto": resume where there
             is one.
         callbacks : iterable of Callback
         verbose : int
@@ -145,7 +145,7 @@ class Model(Network):
         Raises
         ------
         ValueError
-            If x or y holds NaN (with count and first place), and for every argument that does not fit.
+            If x or y has NaN (the message gives count and first index), or an argument has the wrong shape, dtype or value.
         DivergedError
             If the loss becomes NaN or infinite.
         CheckpointError, OSError
@@ -155,7 +155,7 @@ class Model(Network):
         --------
         >>> history = model.fit(x, y, epochs=50, validation=0.2, patience=5)
 
-        A run that survives being killed: the same call goes on where the last checkpoint was written, and ends in the very
+        A run that survives being killed: the same call resumes from the last checkpoint, and ends with exactly the
         weights of a run that was never stopped.
 
         >>> history = model.fit(x, y, epochs=50, checkpoint="run.ckpt", resume="auto")
@@ -165,7 +165,7 @@ class Model(Network):
             options = {"lengths": lengths, "sample_weight": sample_weight, "batch_size": batch_size, "shuffle": shuffle}
             source = make_source(x, y, **options)
         elif lengths is not None or sample_weight is not None:
-            raise ValueError("lengths and sample_weight go with arrays x and y; a source gives its own")
+            raise ValueError("lengths and sample_weight are for arrays x and y; a source yields its own")
         trainer = Trainer(
             self,
             loss,
@@ -193,7 +193,7 @@ class Model(Network):
         )
 
     def description(self) -> dict[str, Any]:
-        """Return what a file says of the model beside its parameters, as JSON values."""
+        """Return what a file stores of the model besides its parameters, as JSON values."""
         return {
             "version": __about__.__version__,
             "layers": [{"type": type(layer).__name__, **layer.config()} for layer in self.layers],
@@ -213,7 +213,7 @@ class Model(Network):
         Raises
         ------
         OSError
-            If the file cannot be written; what was there stays.
+            If the file cannot be written; the existing file is left as it was.
         ValueError
             If a parameter is NaN or infinite.
         """
@@ -236,7 +236,7 @@ class Model(Network):
         try:
             model.load_state_dict(arrays)
         except (KeyError, ValueError) as error:
-            raise ModelFileError(f"the file's parameters do not fit its description: {error.args[0]}") from None
+            raise ModelFileError(f"the file's parameters do not match its description: {error.args[0]}") from None
         try:
             model.loss = loss_from_config(description.get("loss"))
         except (KeyError, TypeError, ValueError) as error:
@@ -255,7 +255,7 @@ class Model(Network):
         Raises
         ------
         FileNotFoundError, ModelFileError
-            If there is no file, or it holds something else or is damaged.
+            If there is no file, or it contains something else or is damaged.
         ValueError
             If it needs a cell that is not registered.
         """
@@ -265,6 +265,6 @@ class Model(Network):
 def last_step_model(
     inputs: int, outputs: int, cell: str, hidden_size: int, *, seed, dtype, n_threads, device="cpu", **options
 ) -> Model:
-    """Return a model that reads a sequence and gives `outputs` numbers after its last step."""
+    """Return a model that reads a sequence and gives `outputs` values after its last step."""
     layer = recurrent(cell, hidden_size, return_sequences=False, **options)
     return Model([layer, Dense(outputs)], inputs, dtype, seed, n_threads, device)

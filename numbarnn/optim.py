@@ -1,6 +1,6 @@
-"""Optimizers, gradient clipping and learning-rate schedules.
+"""Optimizers, gradient clipping and learning-rate schedules; lr in formulas is the learning rate.
 
-An optimizer is a frozen record of hyper-parameters. It holds no state: `arrays` says how many arrays of the size of the
+An optimizer is a frozen record of hyper-parameters. It has no state: `arrays` says how many arrays of the size of the
 parameters it needs, and `update` changes parameters and arrays in place.
 """
 
@@ -17,7 +17,7 @@ from numbarnn.checks import check_flat, check_integer, check_real
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu import optim as kernels
 
-# What a step costs for one weight in multiply-adds: 2 ns where a core does 40 a ns.
+# Cost of a step for one weight in multiply-adds: 2 ns where a core does 40 a ns.
 COST = 80.0
 
 
@@ -45,7 +45,18 @@ class StepRecord(NamedTuple):
 
 
 def optimizer(cls: type["Optimizer"]) -> type["Optimizer"]:
-    """Enter an optimizer class into `OPTIMIZERS` by its class name in lower case."""
+    """Enter an optimizer class into `OPTIMIZERS` by its class name in lower case.
+
+    Parameters
+    ----------
+    cls : type
+        A frozen dataclass derived from `Optimizer`.
+
+    Returns
+    -------
+    type
+        The class, so that this is a decorator.
+    """
     OPTIMIZERS[cls.__name__.lower()] = cls
     return cls
 
@@ -58,6 +69,13 @@ class Optimizer:
     ----------
     learning_rate : float
         Before the schedule's factor.
+
+    Raises
+    ------
+    TypeError
+        If a hyper-parameter is not a finite number, or a flag not True or False.
+    ValueError
+        If a hyper-parameter is negative, or a decay is not below 1.
     """
 
     learning_rate: float
@@ -87,7 +105,7 @@ class Optimizer:
         """Return the arrays as they are before the first step."""
         return [np.zeros(size, dtype) for _ in range(self.arrays)]
 
-    def update(self, weights, gradient, arrays, step: int, rate: float, n_threads: int = 1) -> None:
+    def update(self, weights, gradient, arrays, step: int, learning_rate: float, n_threads: int = 1) -> None:
         """Change `weights` and `arrays` in place by one step.
 
         Parameters
@@ -98,15 +116,15 @@ class Optimizer:
             From `start`.
         step : int
             1 for the first step.
-        rate : float
-            Learning rate of this step.
+        learning_rate : float
+            Of this step.
         n_threads : int, optional
             None: as many as there are processors. Results do not depend on it.
 
         Raises
         ------
         ShapeError, TypeError, ValueError
-            If sizes or dtypes differ, an array is not C-contiguous or read-only, or a number is out of range; nothing is changed
+            If sizes or dtypes differ, an array is not C-contiguous or read-only, or a value is out of range; nothing is changed
             then.
         """
         check_flat(weights, "weights")
@@ -117,15 +135,16 @@ class Optimizer:
             )
         for number, array in enumerate(arrays):
             check_flat(array, f"arrays[{number}]", weights)
-        numbers, t = self.numbers(check_integer(step, "step", 1), check_real(rate, "rate")), weights.dtype.type
+        step, learning_rate = check_integer(step, "step", 1), check_real(learning_rate, "learning_rate")
+        as_dtype = weights.dtype.type
         with np.errstate(over="ignore"):  # a rate beyond float32 makes infinite weights, which the caller finds
-            numbers = [number if isinstance(number, bool) else t(number) for number in numbers]
+            coefficients = [c if isinstance(c, bool) else as_dtype(c) for c in self.coefficients(step, learning_rate)]
         cuts = parallel.shares(weights.size, weights.size * COST, parallel.check_threads(n_threads))
-        kernel = functools.partial(getattr(kernels, self.kernel), weights, gradient, *arrays, *numbers)
+        kernel = functools.partial(getattr(kernels, self.kernel), weights, gradient, *arrays, *coefficients)
         parallel.run([functools.partial(kernel, *cut) for cut in cuts])
 
-    def numbers(self, step: int, rate: float) -> tuple:
-        """Return the numbers of a step in the order in which the kernel takes them."""
+    def coefficients(self, step: int, learning_rate: float) -> tuple:
+        """Return the coefficients of a step in the order in which the kernel takes them."""
         raise NotImplementedError
 
     def config(self) -> dict:
@@ -137,7 +156,7 @@ def _betas(owner, value):
     """Return an option `betas` as a tuple of two floats."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise TypeError(f"{owner}: betas must be two numbers, such as (0.9, 0.999), got {value!r}")
-    betas = tuple(check_real(beta, f"{owner}: betas[{place}]") for place, beta in enumerate(value))
+    betas = tuple(check_real(beta, f"{owner}: betas[{i}]") for i, beta in enumerate(value))
     if not all(0 <= beta < 1 for beta in betas):
         raise ValueError(f"{owner}: betas must lie in [0, 1), got {value!r}")
     return betas
@@ -146,9 +165,9 @@ def _betas(owner, value):
 @optimizer
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """Stochastic gradient descent with momentum, as `torch.optim.SGD`: v = momentum v + g; w -= rate v.
+    """Stochastic gradient descent with momentum, as `torch.optim.SGD`: v = momentum v + g; w -= lr v.
 
-    With Nesterov's momentum w -= rate (g + momentum v): the gradient as if taken where the momentum leads.
+    With Nesterov's momentum w -= lr (g + momentum v): the gradient as if taken where the momentum leads.
 
     Parameters
     ----------
@@ -157,10 +176,24 @@ class SGD(Optimizer):
     nesterov : bool
         Needs a momentum.
 
+    Raises
+    ------
+    TypeError, ValueError
+        As `Optimizer`; ValueError if `nesterov` has no momentum.
+
     References
     ----------
     I. Sutskever, J. Martens, G. Dahl, G. Hinton, "On the importance of initialization and momentum in deep learning", ICML 2013,
     section 2 (the form of Y. Nesterov's method that torch has).
+
+    Examples
+    --------
+    >>> weights, gradient, sgd = np.array([1.0]), np.array([0.5]), SGD(momentum=0.9)
+    >>> arrays = sgd.start(1, weights.dtype)
+    >>> for step in (1, 2):
+    ...     sgd.update(weights, gradient, arrays, step, rate=0.1)
+    >>> weights.round(4).tolist()  # v = 0.5, then 0.95
+    [0.855]
     """
 
     learning_rate: float = 0.01
@@ -175,14 +208,14 @@ class SGD(Optimizer):
         if self.nesterov and self.momentum == 0:
             raise ValueError("SGD: nesterov=True needs a momentum above 0, for example 0.9")
 
-    def numbers(self, step, rate):
-        return rate, self.momentum, self.weight_decay, self.nesterov
+    def coefficients(self, step, learning_rate):
+        return learning_rate, self.momentum, self.weight_decay, self.nesterov
 
 
 @optimizer
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
-    """RMSprop, as `torch.optim.RMSprop`: s = alpha s + (1 - alpha) g^2; w -= rate g / (sqrt(s) + eps).
+    """RMSprop, as `torch.optim.RMSprop`: s = alpha s + (1 - alpha) g^2; w -= lr g / (sqrt(s) + eps).
 
     Parameters
     ----------
@@ -200,14 +233,14 @@ class RMSprop(Optimizer):
 
     arrays, kernel = 1, "rmsprop"
 
-    def numbers(self, step, rate):
-        return rate, self.alpha, 1.0 - self.alpha, self.eps, self.weight_decay
+    def coefficients(self, step, learning_rate):
+        return learning_rate, self.alpha, 1.0 - self.alpha, self.eps, self.weight_decay
 
 
 @optimizer
 @dataclass(frozen=True)
 class Adagrad(Optimizer):
-    """Adagrad, as `torch.optim.Adagrad`: s += g^2; w -= rate / (1 + (step - 1) lr_decay) g / (sqrt(s) + eps).
+    """Adagrad, as `torch.optim.Adagrad`: s += g^2; w -= lr / (1 + (step - 1) lr_decay) g / (sqrt(s) + eps).
 
     Parameters
     ----------
@@ -232,8 +265,8 @@ class Adagrad(Optimizer):
     def start(self, size, dtype):
         return [np.full(size, self.initial_accumulator_value, dtype)]
 
-    def numbers(self, step, rate):
-        return rate / (1.0 + (step - 1) * self.lr_decay), 1.0, 1.0, self.eps, self.weight_decay
+    def coefficients(self, step, learning_rate):
+        return learning_rate / (1.0 + (step - 1) * self.lr_decay), 1.0, 1.0, self.eps, self.weight_decay
 
 
 @optimizer
@@ -250,6 +283,13 @@ class Adam(Optimizer):
     References
     ----------
     D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
+
+    Examples
+    --------
+    >>> weights, gradient, adam = np.array([1.0]), np.array([0.5]), Adam()
+    >>> adam.update(weights, gradient, adam.start(1, weights.dtype), step=1, rate=0.1)
+    >>> weights.round(4).tolist()  # the first step is of the length of the rate
+    [0.9]
     """
 
     learning_rate: float = 0.001
@@ -259,21 +299,21 @@ class Adam(Optimizer):
 
     arrays, kernel = 2, "adam"
 
-    def numbers(self, step, rate):
-        return self._numbers(step, rate, self.weight_decay, 0.0)
+    def coefficients(self, step, learning_rate):
+        return self._coefficients(step, learning_rate, self.weight_decay, 0.0)
 
-    def _numbers(self, step, rate, l2, decay):
+    def _coefficients(self, step, learning_rate, l2, decay):
         beta1, beta2 = self.betas
         return (
-            1.0 - rate * decay, l2, beta1, 1.0 - beta1, beta2, 1.0 - beta2,
-            rate / (1.0 - beta1**step), math.sqrt(1.0 - beta2**step), self.eps,
+            1.0 - learning_rate * decay, l2, beta1, 1.0 - beta1, beta2, 1.0 - beta2,
+            learning_rate / (1.0 - beta1**step), math.sqrt(1.0 - beta2**step), self.eps,
         )  # fmt: skip
 
 
 @optimizer
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam with decoupled weight decay, as `torch.optim.AdamW`: w *= 1 - rate weight_decay, then Adam's step.
+    """Adam with decoupled weight decay, as `torch.optim.AdamW`: w *= 1 - lr weight_decay, then Adam's step.
 
     Parameters
     ----------
@@ -288,12 +328,32 @@ class AdamW(Adam):
 
     weight_decay: float = 0.01
 
-    def numbers(self, step, rate):
-        return self._numbers(step, rate, 0.0, self.weight_decay)
+    def coefficients(self, step, learning_rate):
+        return self._coefficients(step, learning_rate, 0.0, self.weight_decay)
 
 
 def make_optimizer(value) -> Optimizer:
-    """Return an optimizer for an argument: an optimizer, or a name of `OPTIMIZERS` with its default hyper-parameters."""
+    """Return an optimizer for an argument: an optimizer, or a name of `OPTIMIZERS` with its default hyper-parameters.
+
+    Parameters
+    ----------
+    value : Optimizer or str
+        Case does not count in a name.
+
+    Returns
+    -------
+    Optimizer
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+
+    Examples
+    --------
+    >>> make_optimizer("sgd").learning_rate
+    0.01
+    """
     if isinstance(value, Optimizer):
         return value
     if isinstance(value, str) and value.lower() in OPTIMIZERS:
@@ -304,10 +364,23 @@ def make_optimizer(value) -> Optimizer:
 def norm(gradient: np.ndarray) -> float:
     """Return the Euclidean norm of a flat gradient, summed in float64.
 
+    Parameters
+    ----------
+    gradient : (n,) array of float32 or float64
+
+    Returns
+    -------
+    float
+
     Raises
     ------
     ShapeError, TypeError, ValueError
         If it is not a flat, C-contiguous array of float32 or float64.
+
+    Examples
+    --------
+    >>> norm(np.array([3.0, 4.0]))
+    5.0
     """
     check_flat(gradient, "gradient", writable=False)
     return math.sqrt(kernels.sum_of_squares(gradient))
@@ -327,6 +400,17 @@ def clip_by_norm(gradient: np.ndarray, limit: float, length: float | None = None
     ------
     ShapeError, TypeError, ValueError
         If the gradient is not a flat, C-contiguous, writable array of float32 or float64, or `limit` is not a number >= 0.
+
+    References
+    ----------
+    R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks", ICML 2013, algorithm 1.
+
+    Examples
+    --------
+    >>> gradient = np.array([3.0, 4.0])
+    >>> clip_by_norm(gradient, 1.0)
+    >>> gradient.round(3).tolist()
+    [0.6, 0.8]
     """
     check_flat(gradient, "gradient")
     limit = check_real(limit, "limit", 0.0)
@@ -337,12 +421,24 @@ def clip_by_norm(gradient: np.ndarray, limit: float, length: float | None = None
 
 
 def clip_by_value(gradient: np.ndarray, limit: float) -> None:
-    """Limit every entry of a gradient in place to [-limit, limit]; NaN stays NaN.
+    """Limit every entry of a gradient in place to [-limit, limit], as `torch.nn.utils.clip_grad_value_`; NaN stays NaN.
+
+    Parameters
+    ----------
+    gradient : (n,) array of float32 or float64
+    limit : float
 
     Raises
     ------
     ShapeError, TypeError, ValueError
         As `clip_by_norm`.
+
+    Examples
+    --------
+    >>> gradient = np.array([0.5, -3.0])
+    >>> clip_by_value(gradient, 1.0)
+    >>> gradient.tolist()
+    [0.5, -1.0]
     """
     check_flat(gradient, "gradient")
     limit = check_real(limit, "limit", 0.0)
@@ -353,7 +449,18 @@ SCHEDULES: dict[str, type["Schedule"]] = {}
 
 
 def schedule(cls: type["Schedule"]) -> type["Schedule"]:
-    """Enter a schedule class into `SCHEDULES` by its class name in lower case."""
+    """Enter a schedule class into `SCHEDULES` by its class name in lower case.
+
+    Parameters
+    ----------
+    cls : type
+        A frozen dataclass derived from `Schedule`.
+
+    Returns
+    -------
+    type
+        The class, so that this is a decorator.
+    """
     SCHEDULES[cls.__name__.lower()] = cls
     return cls
 
@@ -370,6 +477,10 @@ class Schedule:
         ----------
         epoch, step : int
             Epochs and optimizer steps done before; both 0 at the first step.
+
+        Returns
+        -------
+        float
         """
         return 1.0
 
@@ -383,7 +494,24 @@ def _check_positive(owner, name):
 @schedule
 @dataclass(frozen=True)
 class StepDecay(Schedule):
-    """gamma ** (epoch // every): a step down every few epochs."""
+    """gamma ** (epoch // every): a step down every few epochs, as `torch.optim.lr_scheduler.StepLR`.
+
+    Parameters
+    ----------
+    every : int
+        Epochs from one step down to the next.
+    gamma : float
+
+    Raises
+    ------
+    ValueError
+        If `every` is not a positive integer.
+
+    Examples
+    --------
+    >>> [StepDecay(2, 0.5).factor(epoch, 0) for epoch in range(5)]
+    [1.0, 1.0, 0.5, 0.5, 0.25]
+    """
 
     every: int
     gamma: float = 0.1
@@ -398,7 +526,19 @@ class StepDecay(Schedule):
 @schedule
 @dataclass(frozen=True)
 class ExponentialDecay(Schedule):
-    """gamma ** max(0, epoch + 1 - after): a step down after every epoch from the `after`-th on (char-rnn: 0.97, 10)."""
+    """gamma ** max(0, epoch + 1 - after): a step down after every epoch from the `after`-th on (char-rnn: 0.97, 10).
+
+    Parameters
+    ----------
+    gamma : float
+    after : int
+        Epochs at the full rate.
+
+    Examples
+    --------
+    >>> [ExponentialDecay(0.5, after=2).factor(epoch, 0) for epoch in range(4)]
+    [1.0, 1.0, 0.5, 0.25]
+    """
 
     gamma: float
     after: int = 1
@@ -410,7 +550,30 @@ class ExponentialDecay(Schedule):
 @schedule
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """From 1 down to `low` along half a cosine in `steps` optimizer steps, then `low` (Loshchilov & Hutter 2017, eq. 5)."""
+    """From 1 down to `low` along half a cosine in `steps` optimizer steps, then `low` (Loshchilov & Hutter 2017, eq. 5).
+
+    low + (1 - low) (1 + cos(pi step / steps)) / 2, without restarts.
+
+    Parameters
+    ----------
+    steps : int
+        Optimizer steps, not epochs.
+    low : float
+
+    Raises
+    ------
+    ValueError
+        If `steps` is not a positive integer.
+
+    References
+    ----------
+    I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, equation 5.
+
+    Examples
+    --------
+    >>> [round(Cosine(4).factor(0, step), 3) for step in range(6)]
+    [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
+    """
 
     steps: int
     low: float = 0.0
@@ -425,7 +588,24 @@ class Cosine(Schedule):
 @schedule
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """From 1 / steps up to 1 in `steps` optimizer steps, times another schedule, which counts from the start."""
+    """From 1 / steps up to 1 in `steps` optimizer steps, times another schedule, which counts from the start.
+
+    Parameters
+    ----------
+    steps : int
+        Optimizer steps, not epochs.
+    then : Schedule
+
+    Raises
+    ------
+    ValueError
+        If `steps` is not a positive integer.
+
+    Examples
+    --------
+    >>> [WarmUp(4).factor(0, step) for step in range(5)]
+    [0.25, 0.5, 0.75, 1.0, 1.0]
+    """
 
     steps: int
     then: Schedule = Schedule()
@@ -438,7 +618,18 @@ class WarmUp(Schedule):
 
 
 def optimizer_with(optimizer, learning_rate) -> Optimizer:
-    """Return an optimizer by name or as given, with another learning rate unless that is None."""
+    """Return an optimizer by name or as given, with another learning rate unless that is None.
+
+    Parameters
+    ----------
+    optimizer : Optimizer or str
+        As for `make_optimizer`, whose errors this raises.
+    learning_rate : float or None
+
+    Returns
+    -------
+    Optimizer
+    """
     optimizer = make_optimizer(optimizer)
     return optimizer if learning_rate is None else dataclasses.replace(optimizer, learning_rate=learning_rate)
 

@@ -5,11 +5,11 @@ threading layer that could abort (workqueue under concurrent callers) or die in 
 worker through a lock and waiting for it takes 25 us (a ThreadPoolExecutor: 130 us); `shares` therefore gives small
 work one thread.
 
-* Several Python threads may call: whoever finds the pool taken runs its shares alone, one after the other. Results do not
+* Several Python threads may call: whoever finds the pool taken runs its shares alone, in sequence. Results do not
   depend on the number of threads, so this shows in time only.
 * A forked child starts with an empty pool. A fork waits until no other thread is compiling: the child would inherit
   the compiler's lock without the thread that opens it, and hang where it first needs a kernel.
-* Ctrl-C in the middle waits until the workers are done with the caller's arrays, then goes on; so does any other exception
+* Ctrl-C during a call takes effect when the workers are done with the caller's arrays; so does any other exception
   that a signal's handler raises.
 * Jobs take denormal numbers as zero; the caller's mode is as before when they are done (`numbarnn.kernels.cpu.denormals`).
 """
@@ -58,7 +58,7 @@ def shares(count: int, operations: float, n_threads: int) -> list[tuple[int, int
 class _Worker:
     """A thread that waits for a job and runs it; the job is done when `job` is None.
 
-    Both locks only wake: one that is open already stays open, and whoever wakes looks whether there is reason to.
+    Both locks only wake: an open lock stays open, and whoever is woken checks whether there is work.
     """
 
     def __init__(self, number):

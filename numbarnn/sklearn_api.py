@@ -5,11 +5,11 @@ import sys
 
 
 class NotFittedError(ValueError, AttributeError):
-    """Something was asked of an object before `fit`."""
+    """A method was called that needs `fit` before."""
 
 
 def not_fitted(owner) -> NotFittedError:
-    """Return the error of an object that is not fitted; where scikit-learn is loaded, it is one of theirs, too."""
+    """Return the error of an object that is not fitted; where scikit-learn is loaded, it is also one of scikit-learn's."""
     error, theirs = NotFittedError, sys.modules.get("sklearn.exceptions")
     if theirs is not None:
         error = type("NotFittedError", (NotFittedError, theirs.NotFittedError), {"__module__": __name__})

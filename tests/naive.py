@@ -297,8 +297,8 @@ LOSSES = {
 }
 
 
-def label_strings(logits, blank=0):
-    """Return the probability of every label string of logits (T, V), by going through all V^T alignments, with those alignments."""
+def label_sequences(logits, blank=0):
+    """Return the probability of every label sequence of logits (T, V), over all V^T alignments, with those alignments."""
     steps, classes = logits.shape
     probabilities, found = softmax(logits), {}
     for path in itertools.product(range(classes), repeat=steps):
@@ -308,8 +308,8 @@ def label_strings(logits, blank=0):
 
 
 def ctc(logits, string, blank=0):
-    """Return -log p(label string) and its gradient with respect to the logits (T, V), by going through all alignments."""
-    whole, paths = label_strings(logits, blank)[tuple(string)]
+    """Return -log p(label sequence) and its gradient with respect to the logits (T, V), by going through all alignments."""
+    whole, paths = label_sequences(logits, blank)[tuple(string)]
     occupied = np.zeros(logits.shape)
     for path, probability in paths:
         occupied[np.arange(len(path)), list(path)] += probability / whole

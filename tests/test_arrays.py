@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from numbarnn.core.arrays import numbers
+from numbarnn.core.arrays import as_numeric
 from numbarnn.errors import ShapeError
 
 NAN = float("nan")
@@ -37,7 +37,7 @@ NAN = float("nan")
     ],
 )
 def test_numbers(data, dtype, expected):
-    found = numbers(data)
+    found = as_numeric(data)
     assert found.dtype == dtype
     assert np.array_equal(found, expected, equal_nan=found.dtype.kind == "f")
 
@@ -45,15 +45,15 @@ def test_numbers(data, dtype, expected):
 def test_arrow():
     pytest.importorskip("pyarrow")
     frame = pd.DataFrame({"a": pd.array([1.5, None], "double[pyarrow]"), "b": pd.array([True, False], "bool[pyarrow]")})
-    assert np.array_equal(numbers(frame), [[1.5, 1], [NAN, 0]], equal_nan=True)
+    assert np.array_equal(as_numeric(frame), [[1.5, 1], [NAN, 0]], equal_nan=True)
 
 
 def test_nothing_is_copied_that_lies_in_one_block():
     values = np.arange(6.0).reshape(3, 2)
-    assert numbers(values) is values
+    assert as_numeric(values) is values
     frame = pd.DataFrame(values, copy=False)
-    assert np.shares_memory(numbers(frame), values)
-    assert np.shares_memory(numbers(frame[0]), values)
+    assert np.shares_memory(as_numeric(frame), values)
+    assert np.shares_memory(as_numeric(frame[0]), values)
 
 
 @pytest.mark.parametrize(
@@ -63,10 +63,10 @@ def test_nothing_is_copied_that_lies_in_one_block():
 )  # fmt: skip
 def test_what_is_no_number_is_refused(column):
     frame = pd.DataFrame({"a": [1.0, 2.0], "b": column})
-    with pytest.raises(TypeError, match="column 'b' of X must hold numbers, got"):
-        numbers(frame, "X")
-    with pytest.raises(TypeError, match="y must hold numbers, got"):
-        numbers(frame["b"], "y")
+    with pytest.raises(TypeError, match="column 'b' of X must be numeric, got"):
+        as_numeric(frame, "X")
+    with pytest.raises(TypeError, match="y must be numeric, got"):
+        as_numeric(frame["b"], "y")
 
 
 def test_objects_that_are_numbers():
@@ -74,16 +74,16 @@ def test_objects_that_are_numbers():
     objects = np.array([True, None, 3, Decimal("0.5"), np.float32(2), pd.NA, NAN], object)
     expected = [1, NAN, 3, 0.5, 2, NAN, NAN]
     for data in (objects, pd.Series(objects), objects.tolist()):
-        found = numbers(data, "y")
+        found = as_numeric(data, "y")
         assert found.dtype == np.float64
         assert np.array_equal(found, expected, equal_nan=True)
     frame = pd.DataFrame({"a": [1, 2], "b": pd.Series([True, None], dtype=object)})
-    assert np.array_equal(numbers(frame), [[1, 1], [2, NAN]], equal_nan=True)
+    assert np.array_equal(as_numeric(frame), [[1, 1], [2, NAN]], equal_nan=True)
     row = pd.DataFrame({"name": ["x"], "a": [1.5], "b": [2]}).loc[0, ["a", "b"]]  # of a frame with text: objects
-    assert numbers(row).tolist() == [1.5, 2]
+    assert as_numeric(row).tolist() == [1.5, 2]
 
 
 def test_rows_of_different_lengths_are_refused():
     with pytest.raises(ShapeError, match="y must be an array, or rows of one length"):
-        numbers([[1, 2], [3]], "y")
-    assert np.array_equal(numbers([1.0, pd.NA], "y"), [1, NAN], equal_nan=True)
+        as_numeric([[1, 2], [3]], "y")
+    assert np.array_equal(as_numeric([1.0, pd.NA], "y"), [1, NAN], equal_nan=True)

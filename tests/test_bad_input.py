@@ -1,4 +1,4 @@
-"""What does not fit is refused, with the exception that a caller would expect and a message that says what fits."""
+"""Wrong arguments are refused, with the exception that a caller would expect and a message that says what is allowed."""
 
 import collections
 import types
@@ -66,15 +66,15 @@ DATA = [
         ShapeError, r"got \(3, 4\); add an axis: x\[:, :, None\]"),
     refused("rank-4", lambda m: m.lstm.forward(X[None]), ShapeError, r"got \(1, 3, 4, 2\)"),
     refused("rank-0", lambda m: m.lstm.forward(1.0), ShapeError, r"got \(\)"),
-    refused("none", lambda m: m.lstm.forward(None), TypeError, "x must be numbers, got dtype object"),
+    refused("none", lambda m: m.lstm.forward(None), TypeError, "x must be numeric, got dtype object"),
     refused("feature-count", lambda m: m.lstm.forward(X[:, :, :1]), ShapeError, r"with 2 features, got \(3, 4, 1\)"),
     refused("no-samples", lambda m: m.lstm.forward(X[:0]), ShapeError, r"at least one sample .* got shape \(0, 4, 2\)"),
     refused("no-steps", lambda m: m.lstm.forward(X[:, :0]), ShapeError, r"one time step, got shape \(3, 0, 2\)"),
     refused("no-tokens", lambda m: m.letters.forward(TOKENS[:0]), ShapeError, r"at least one sample"),
-    refused("strings", lambda m: m.lstm.forward(X.astype(str)), TypeError, "x must be numbers, got dtype <U"),
-    refused("complex", lambda m: m.lstm.forward(X + 1j), TypeError, "x must be numbers, got dtype complex128"),
-    refused("objects", lambda m: m.lstm.forward(X.astype(object)), TypeError, "x must be numbers, got dtype object"),
-    refused("dates", lambda m: m.lstm.forward(X.astype("M8[s]")), TypeError, "x must be numbers, got dtype datetime64"),
+    refused("strings", lambda m: m.lstm.forward(X.astype(str)), TypeError, "x must be numeric, got dtype <U"),
+    refused("complex", lambda m: m.lstm.forward(X + 1j), TypeError, "x must be numeric, got dtype complex128"),
+    refused("objects", lambda m: m.lstm.forward(X.astype(object)), TypeError, "x must be numeric, got dtype object"),
+    refused("dates", lambda m: m.lstm.forward(X.astype("M8[s]")), TypeError, "x must be numeric, got dtype datetime64"),
     refused("float-tokens", lambda m: m.letters.forward(TOKENS * 1.0),
         TypeError, "x must be integer tokens, got dtype float64"),
     refused("bool-tokens", lambda m: m.letters.forward(TOKENS > 0),
@@ -100,7 +100,7 @@ DATA = [
     refused("lengths-bool", lambda m: m.lstm.forward(X, lengths=[True, True, False]),
         TypeError, "lengths must be integers, got dtype bool"),
     refused("lengths-count", lambda m: m.lstm.forward(X, lengths=[4, 4]),
-        ShapeError, r"lengths must have shape \(3,\), one a sample, got \(2,\)"),
+        ShapeError, r"lengths must have shape \(3,\), one for each sample, got \(2,\)"),
     refused("lengths-rank", lambda m: m.lstm.forward(X, lengths=[[4, 4, 4]]), ShapeError, r"got \(1, 3\)"),
     refused("lengths-scalar", lambda m: m.lstm.forward(X, lengths=4), ShapeError, r"got \(\)"),
     refused("lengths-tokens", lambda m: m.letters.forward(TOKENS, lengths=[4, 5, 1]), ValueError, r"lengths\[1\] is 5"),
@@ -176,7 +176,7 @@ LOSSES = [
     refused("mse-strings", regress(np.full((3, 4, 2), "a")), TypeError, "target of mse must be numbers, got dtype <U1"),
     refused("mse-complex", regress(np.full((3, 4, 2), 1j)),
         TypeError, "target of mse must be numbers, got dtype complex128"),
-    refused("name", learn(loss="hinge"), ValueError, "loss must be one of softmax_cross_entropy, mse.* got 'hinge'"),
+    refused("name", learn(loss="hinge"), ValueError, "loss must be one of .*mse.* got 'hinge'"),
     refused("class", learn(loss=SoftmaxCrossEntropy), ValueError, "loss must be one of .* or a loss object"),
     refused("no-loss", lambda m: make_loss(None), ValueError, "loss must be one of .* got None"),
     refused("reduction", learn(reduction="max"), ValueError, "reduction must be 'mean' or 'sum', got 'max'"),
@@ -265,9 +265,9 @@ MODELS = [
         for n in ("", "a.b", 5)
     ],
     refused("load-nan", lambda: model(Dense(1, bias=False))().load_state_dict({"weight": [[1, NAN]]}),
-        ValueError, "dense.weight: holds 1 values that are not finite"),
+        ValueError, "dense.weight: 1 value not finite in float32"),
     refused("load-inf", lambda: model(Dense(1, bias=False))().load_state_dict({"weight": [[1, INF]]}),
-        ValueError, "dense.weight: holds 1"),
+        ValueError, "dense.weight: 1 value"),
     refused("load-shape", lambda: model(Dense(1, bias=False))().load_state_dict({"weight": [1, 2]}),
         ShapeError, r"dense.weight: expected shape \(1, 2\), got \(2,\)"),
     refused("load-nothing", lambda: model(Dense(1))().load_state_dict({}),
@@ -637,7 +637,7 @@ def test_masked_values_are_no_data():
     x[0, 1, 0] = np.ma.masked
     calls = (lambda: model.forward(x), lambda: model.loss_and_grad(x, target), lambda: model.fit(x, target, verbose=0))
     for call in calls:
-        with pytest.raises(TypeError, match=r"x is a masked array of which 1 values are masked; fill them \(x.filled"):
+        with pytest.raises(TypeError, match=r"x is a masked array with 1 masked value; fill them \(x.filled"):
             call()
     with pytest.raises(TypeError, match="y is a masked array"):
         model.fit(x.filled(0), np.ma.masked_array(target, mask=target == 0), verbose=0)
@@ -647,7 +647,7 @@ def test_masked_values_are_no_data():
 
 def test_masked_rows_of_a_table_are_missing():
     data = np.ma.masked_array(np.arange(10), mask=np.arange(10) == 6)
-    with pytest.raises(ValueError, match="data misses 1 values, the first at row 6"):
+    with pytest.raises(ValueError, match="data has 1 missing value, the first at row 6"):
         make_windows(data, 3)
     assert list(make_windows(data, 3, missing="drop").y) == [3, 4, 5]
 
@@ -659,11 +659,11 @@ def test_targets_of_pandas_types():
     y = pd.DataFrame({"a": pd.array([0.5, 1, 2], "Float64"), "b": [True, False, True]})
     assert np.isfinite(model.fit(x, y, loss="mse", epochs=1, verbose=0)["loss"]).all()
     y.loc[1, "a"] = pd.NA
-    with pytest.raises(ValueError, match=r"y holds 1 values that are NaN or infinite, the first at \[1, 0\]"):
+    with pytest.raises(ValueError, match=r"y has 1 NaN or infinite value, the first at \[1, 0\]"):
         model.fit(x, y, loss="mse", epochs=1, verbose=0)
-    with pytest.raises(TypeError, match="column 'a' of y must hold numbers"):
+    with pytest.raises(TypeError, match="column 'a' of y must be numeric"):
         model.fit(x, y.assign(a="x"), loss="mse", epochs=1, verbose=0)
-    with pytest.raises(TypeError, match="sample_weight is a masked array of which 1 values are masked"):
+    with pytest.raises(TypeError, match="sample_weight is a masked array with 1 masked value"):
         model.fit(x, y[["b", "b"]].to_numpy(), sample_weight=np.ma.masked_equal([1, 2, 3], 2), loss="mse", verbose=0)
 
 
@@ -671,10 +671,10 @@ def test_targets_of_pandas_types():
 def test_masked_labels_are_no_labels(kind):
     classifier = kind(hidden_size=2, epochs=1, n_threads=1)
     labels = np.array([0, 1, 1])
-    with pytest.raises(TypeError, match="y is a masked array of which 1 values are masked"):
+    with pytest.raises(TypeError, match="y is a masked array with 1 masked value"):
         classifier.fit(X, np.ma.masked_equal(labels, 0))
     classifier.fit(X, labels)
-    with pytest.raises(TypeError, match="y is a masked array of which 1 values are masked"):
+    with pytest.raises(TypeError, match="y is a masked array with 1 masked value"):
         classifier.score(X, np.ma.masked_equal(labels, 0))
 
 

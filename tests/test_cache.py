@@ -376,6 +376,79 @@ def test_cell_of_a_script(warm, tmp_path):
     assert counted(cwd=folder, path=folder, cache=cache)[:2] == (0, result)
 
 
+# Everything that is compiled for a cell: passes, training, streams, steps in compiled code. The net has a cell of the package too,
+# whose kernels the first process leaves for the second.
+EVERYTHING = """
+from numbarnn.kernels import cache
+compiled = []
+cache.on_compile.append(compiled.append)
+layers = [numbarnn.Recurrent(3, cell=Integrator(), init="uniform(1)", bias=False), numbarnn.RNN(2), numbarnn.Dense(1)]
+model = numbarnn.Model(layers, input_size=1, dtype="float64", n_threads=1)
+x = np.linspace(0, 1, 10).reshape(2, 5, 1)
+outputs, _ = model.forward(x)
+step, weights, state = numbarnn.step_function(model)
+stream, y, found = model.stream(), np.zeros(1), []
+for x_t in x[0]:
+    step(weights, x_t, state, y)
+    assert (stream.step(x_t) == y).all()
+    found.append(y.copy())
+assert (np.array(found) == outputs[0]).all()
+model.loss_and_grad(x, x, loss="mse")
+model.fit(x, x, loss="mse", epochs=1, verbose=0)
+print(len(compiled), outputs.sum(), model.params.flat.sum())
+"""
+
+
+# What the processes above leave for one without their cell.
+PLAIN = """
+import numpy as np, numbarnn
+from numbarnn.kernels import cache
+compiled = []
+cache.on_compile.append(compiled.append)
+model = numbarnn.Model([numbarnn.RNN(3), numbarnn.RNN(2), numbarnn.Dense(1)], input_size=1, dtype="float64", n_threads=1)
+x = np.linspace(0, 1, 10).reshape(2, 5, 1)
+model.forward(x)
+model.loss_and_grad(x, x, loss="mse")
+model.fit(x, x, loss="mse", epochs=1, verbose=0)
+print(len(compiled))
+"""
+
+
+def entries_of(folder, name):
+    """Return the files of kernels that hold a name, looked at without loading them."""
+    return [file for file in folder.rglob(f"*{ENDING}") if name.encode() in file.read_bytes()]
+
+
+def test_everything_with_a_cell_that_another_process_lacks(folder):
+    """Defined in a module and in `__main__`: nothing of it is kept, what is kept serves a process that has neither."""
+    (folder / "mycell.py").write_text(CELL)
+    options = {"cwd": folder, "path": folder, "cache": folder / "cache"}
+    module, script = "from mycell import *\nfrom mycell import Integrator\n" + EVERYTHING, CELL + EVERYTHING
+    count, result, _ = counted(code=module, **options)
+    assert count > 0  # kernels of the package's own cell, all that is counted here and kept
+    assert entries_of(folder, "Integrator") == entries_of(folder, "mycell") == []
+    os.unlink(folder / "mycell.py")
+    assert counted(code=script, **options)[:2] == (0, result)
+    assert entries_of(folder, "Integrator") == []
+    assert counted(code=PLAIN, **options)[0] == 0
+    assert take_inventory(next((folder / "cache").iterdir())).stale == 0
+
+
+def test_cells_of_one_name_are_apart(folder):
+    """Two users' cells, or one before and after it was edited, have one name and one module, and differ in what they compute."""
+    options = {"cwd": folder, "path": folder, "cache": folder / "cache"}
+    halved = CELL.replace("(states[0] + preactivations[0],)", "(states[0] + preactivations[0] / type(states[0])(2),)")
+    assert halved != CELL
+    code = (
+        "from mycell import *\nfrom mycell import Integrator\n" + USE.split("weight =")[0] + "print(0, outputs.sum())"
+    )
+    (folder / "mycell.py").write_text(CELL)
+    first = float(counted(code=code, **options)[1])
+    (folder / "mycell.py").write_text(halved)
+    assert float(counted(code=code, **options)[1]) == pytest.approx(first / 2)
+    assert float(counted(code=CELL + code.partition("Integrator\n")[2], **options)[1]) == first
+
+
 IMPORT = """
 import sys
 import numba
@@ -386,7 +459,7 @@ class Listener(event.Listener):
     def on_start(self, e): compiles.append(e)
     def on_end(self, e): pass
 event.register("numba:compile", Listener())
-import numbarnn
+from numbarnn import LSTM, Dense, Forecaster, LanguageModel, Model, Trainer, step
 new = {name.partition(".")[0] for name in set(sys.modules) - before}
 print(len(compiles), *sorted(new & {"pandas", "tqdm", "safetensors", "torch", "scipy", "sklearn", "matplotlib"}))
 """

@@ -29,7 +29,7 @@ def lm():
 
 @pytest.fixture(scope="module")
 def rough():
-    """A model that has learnt nothing: all characters stay about as likely."""
+    """A model that has learned nothing: all characters stay about equally likely."""
     return make(epochs=0)
 
 
@@ -83,7 +83,9 @@ def test_sampling_refuses_cells_of_two_phases():
     model = CharLM("gru", 8, 1)
     model.recurrent = GRU(8, reset_after=False)
     model.fit(TEXT, 1, batch_size=2, seq_length=10, verbose=0)
-    with pytest.raises(ValueError, match="sampling does not know cells of two phases, and ResetBeforeGRU is one"):
+    with pytest.raises(
+        ValueError, match="sampling does not support cells with a second recurrent product, such as ResetBeforeGRU"
+    ):
         model.sample(5)
     assert model.score(TEXT).bits > 0
 

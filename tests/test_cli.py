@@ -9,7 +9,7 @@ import pytest
 from processes import PACKAGE
 
 import numbarnn
-from numbarnn.cli import main
+from numbarnn.cli.main import main
 
 TEXT = "the cat sat on the mat. the dog sat on the log.\n" * 20
 
@@ -38,7 +38,7 @@ def test_train_writes_a_model(folder, capsys):
     )
     assert main(arguments) == 0
     shown = capsys.readouterr()
-    assert re.search(r"saved text.safetensors; loss \d\.\d{4}, held out \d\.\d{4} nats a character", shown.out)
+    assert re.search(r"saved text.safetensors; loss \d\.\d{4}, held out \d\.\d{4} nats per character", shown.out)
     assert "epoch 2/2" in shown.err
     assert numbarnn.load("text.safetensors").cell == "gru"
     assert main([*arguments[:2], "--resume-from", "text.safetensors", "--epochs", "1", "--quiet"]) == 0
@@ -59,7 +59,7 @@ def test_score(model, folder, capsys):
     assert main(["score", model, "text.txt"]) == 0
     shown = capsys.readouterr().out
     found = re.fullmatch(
-        r"(\d\.\d+) nats a character, (\d\.\d+) bits, perplexity \d+\.\d+, over (\d+) characters\n", shown
+        r"(\d\.\d+) nats per character, (\d\.\d+) bits, perplexity \d+\.\d+, over (\d+) characters\n", shown
     )
     score = numbarnn.load(model).score(TEXT)
     assert (float(found[1]), float(found[2])) == pytest.approx((score.nats, score.bits), abs=1e-4)
@@ -93,12 +93,12 @@ def train(path, text, *arguments):
 
 def test_words(tmp_path, capsys):
     model = train(tmp_path, TEXT.encode(), *"--unit word --max-vocabulary 8 --min-count 2 --embedding-size 5".split())
-    assert re.search(r"held out \d\.\d+ nats a word\n", capsys.readouterr().out)
+    assert re.search(r"held out \d\.\d+ nats per word\n", capsys.readouterr().out)
     lm = numbarnn.load(model)
     assert (lm.unit, len(lm.vocabulary), lm.min_count, lm.embedding_size) == ("word", 10, 2, 5)
     assert main(["info", model]) == 0
     shown = capsys.readouterr().out
-    assert re.match(r"word model \(rnn\), 10 words with the unknown ones, first ' (sat|on|the)'", shown)
+    assert re.match(r"word model \(rnn\), 10 words including the unknown ones, first ' (sat|on|the)'", shown)
     assert "embedding (Embedding)" in shown
     assert main(["sample", model, "-n", "6", "--prime", "the cat", "--unknown", "<unk>", "--seed", "1"]) == 0
     shown = capsys.readouterr().out
@@ -108,8 +108,8 @@ def test_words(tmp_path, capsys):
     assert "<unk>" in capsys.readouterr().out
     assert main(["score", model, str(tmp_path / "text.txt")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"\d\.\d+ nats a word, \d\.\d+ bits, perplexity \d+\.\d+, over 299 words", lines[0])
-    assert re.fullmatch(r"0\.\d+ nats a character, 0?\.?\d*\.?\d+ bits", lines[1])
+    assert re.fullmatch(r"\d\.\d+ nats per word, \d\.\d+ bits, perplexity \d+\.\d+, over 299 words", lines[0])
+    assert re.fullmatch(r"0\.\d+ nats per character, 0?\.?\d*\.?\d+ bits", lines[1])
     assert re.fullmatch(r"\d+\.\d\d% of the words are unknown to the model", lines[2])
     assert main(["sample", model, "--prime", "zebra"]) == 1
     assert "1 word outside the model's vocabulary of 10: 'zebra'" in capsys.readouterr().err
@@ -118,7 +118,7 @@ def test_words(tmp_path, capsys):
 def test_bytes(tmp_path, capsys):
     latin = "für die Käse\n".encode("latin-1") * 40
     model = train(tmp_path, latin, "--unit", "byte")  # not UTF-8, and nobody minds
-    assert "nats a byte" in capsys.readouterr().out
+    assert "nats per byte" in capsys.readouterr().out
     assert main(["score", model, str(tmp_path / "text.txt")]) == 0
     assert f"over {len(latin) - 1} bytes\n" in capsys.readouterr().out
     assert main(["info", model]) == 0
@@ -164,19 +164,19 @@ def test_help(arguments, capsys):
         (["train", "text.txt", "--seed", "-3"], "seed must be"),
         (["train", "text.txt", "--validation", "2"], "validation must be"),
         (["sample", "missing.safetensors"], "no model file"),
-        (["sample", "text.txt"], "no model file, or is cut off"),
+        (["sample", "text.txt"], "not a model file, or is cut off"),
         (["sample", "MODEL", "--prime", "Ω"], "outside the model's vocabulary"),
         (["sample", "MODEL", "--temperature", "-1"], "temperature must be"),
-        (["score", "MODEL", "strange.txt"], "outside the model's vocabulary"),
+        (["score", "MODEL", "unknown.txt"], "outside the model's vocabulary"),
         (["score", "plain", "text.txt"], "not a language model"),
-        (["info", "text.txt"], "no model file, or is cut off"),
+        (["info", "text.txt"], "not a model file, or is cut off"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_mistakes(model, folder, capsys, arguments, message):
     (folder / "empty.txt").write_text("")
     (folder / "latin.txt").write_bytes("für".encode("latin-1"))
-    (folder / "strange.txt").write_text("Ωmega", encoding="utf-8")
+    (folder / "unknown.txt").write_text("Ωmega", encoding="utf-8")
     numbarnn.Model([numbarnn.GRU(3)], input_size=2).save("plain")
     assert main([model if a == "MODEL" else a for a in arguments]) == 1
     shown = capsys.readouterr()
@@ -214,7 +214,7 @@ def test_a_reader_that_closes_the_pipe(model):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
-def test_ctrl_c_in_training_saves_what_was_learnt(folder):
+def test_ctrl_c_in_training_saves_what_was_learned(folder):
     import signal
 
     process = run("train", "text.txt", "--epochs", "100000", "--hidden-size", "8", "--num-layers", "1", cwd=folder)

@@ -313,7 +313,7 @@ def test_forms_of_targets():
 
 
 @given(st.lists(st.lists(st.integers(0, 2), max_size=4), min_size=1, max_size=6), st.randoms())
-def test_label_strings(strings, random):
+def test_label_sequences(strings, random):
     labels = as_labels(strings)
     assert labels.repeats.tolist() == [sum(a == b for a, b in itertools.pairwise(s)) for s in strings]
     assert [row.tolist() for row in labels.rows()] == strings
@@ -328,20 +328,24 @@ def test_label_strings(strings, random):
 
 REFUSED = [
     (3, TypeError, "target must be an array"),
-    (np.zeros(6, int), ShapeError, r"filled up with -1, got \(6,\); labels one behind the other go with"),
-    (np.zeros((6, 2)), TypeError, "integer label numbers, got dtype float64"),
+    (np.zeros(6, int), ShapeError, r"padded with -1, got \(6,\); concatenated labels need"),
+    (np.zeros((6, 2)), TypeError, "integer labels, got dtype float64"),
     ([[1.5], [], [], [], [], []], TypeError, r"target\[0\] must be integer"),
     ([[1], [[2]], [], [], [], []], ShapeError, r"target\[1\] must be a sequence of labels"),
-    ([[1], [-2], [], [], [], []], ValueError, r"target\[1\] holds the negative label -2"),
-    ([[1]] * 5, ShapeError, "one label string for each of 6 samples, got 5"),
-    (np.array([[-1, 1]] * 6), ValueError, r"target\[0, 0\] is negative, which ends a label string, but labels follow"),
+    ([[1], [-2], [], [], [], []], ValueError, r"target\[1\] has the negative label -2"),
+    ([[1]] * 5, ShapeError, "one label sequence for each of 6 samples, got 5"),
+    (
+        np.array([[-1, 1]] * 6),
+        ValueError,
+        r"target\[0, 0\] is negative, which ends a label sequence, but labels follow",
+    ),
     ((np.ones(5, int), np.ones(6, int)), ShapeError, "5 labels, but lengths that add up to 6"),
     ((np.ones((6, 2), int), np.full(6, 3)), ValueError, "a label length of 3, but 2 columns"),
     ((np.ones((5, 2), int), np.ones(6, int)), ShapeError, "labels of 5 samples and lengths of 6"),
     ((np.ones(6, int), np.ones(6)), TypeError, "lengths must be integers"),
     ((np.ones(6, int), np.array([7, -1, 0, 0, 0, 0])), ValueError, "must not be negative"),
-    ([[1], [4], [], [], [], []], TokenError, "holds label 4 in sample 1; the model has 4 classes, 0 to 3"),
-    ([[1], [], [], [2, 0], [], []], TokenError, "holds label 0 in sample 3; 0 is the blank"),
+    ([[1], [4], [], [], [], []], TokenError, "has label 4 in sample 1; the model has 4 classes, 0 to 3"),
+    ([[1], [], [], [2, 0], [], []], TokenError, "has label 0 in sample 3; 0 is the blank"),
 ]
 
 
@@ -353,7 +357,7 @@ def test_bad_targets(target, error, message):
 
 def test_bad_options():
     for options, error, message in (
-        ({"blank": -1}, ValueError, "blank must be the number of a class"),
+        ({"blank": -1}, ValueError, "blank must be the index of a class"),
         ({"blank": 1.0}, TypeError, "blank must be an integer"),
         ({"infeasible": "nan"}, ValueError, "infeasible must be 'error' or 'zero'"),
     ):
@@ -443,7 +447,7 @@ def test_what_training_refuses():
     before = model.params.flat.copy()
     for wrong, error, message in (
         ([1, 2, 3] * 9, ShapeError, f"1 of 8 samples have too few steps.*sample 5: {lengths[5]} steps for 27 labels"),
-        ([4], TokenError, "y holds label 4 in sample 5"),
+        ([4], TokenError, "y has label 4 in sample 5"),
     ):
         y = [*strings[:5], wrong, *strings[6:]]
         with pytest.raises(error, match=message):

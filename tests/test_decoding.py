@@ -35,7 +35,7 @@ def test_best_path():
 def test_wide_beam_is_exhaustive(seed, steps, classes, blank):
     blank = min(blank, classes - 1)
     logits = normal(seed, 1, steps, classes)
-    every = naive.label_strings(logits[0], blank)
+    every = naive.label_sequences(logits[0], blank)
     (found,) = beam_search(logits, beam_width=len(every), n_best=len(every), blank=blank, n_threads=1)
     assert len(found) == len(every)
     assert {hypothesis.labels for hypothesis in found} == set(every)
@@ -50,7 +50,7 @@ def test_narrow_beam():
     hits = 0
     for seed in range(40):
         logits = normal(seed, 1, 6, 3)
-        every = naive.label_strings(logits[0])
+        every = naive.label_sequences(logits[0])
         (found,) = beam_search(logits, beam_width=4, n_best=4, n_threads=1)
         assert len({hypothesis.labels for hypothesis in found}) == 4
         for hypothesis in found:
@@ -90,7 +90,7 @@ def test_strings_of_probability_zero_are_not_given():
 @given(st.integers(0, 200), st.lists(st.integers(1, 2), max_size=3))
 def test_alignment_and_occupancy(seed, string):
     logits = normal(seed, 1, 6, 3)
-    _, paths = naive.label_strings(logits[0])[tuple(string)]
+    _, paths = naive.label_sequences(logits[0])[tuple(string)]
     (found,) = align(logits, [string])
     best, probability = max(paths, key=lambda path: path[1])
     assert found.path.tolist() == list(best)
@@ -123,7 +123,7 @@ def test_what_is_refused():
     logits = batch()
     for call, error, message in (
         (lambda: best_path(logits[0]), ShapeError, r"\(samples, time steps, classes\), got \(6, 3\)"),
-        (lambda: best_path(logits.astype(str)), TypeError, "logits must be numbers"),
+        (lambda: best_path(logits.astype(str)), TypeError, "logits must be numeric"),
         (lambda: best_path(logits, [7, 1, 1, 1]), ValueError, r"lengths\[0\] is 7"),
         (lambda: best_path(logits, blank=3), ValueError, "blank is class 3; logits have 3 classes"),
         (
@@ -134,8 +134,8 @@ def test_what_is_refused():
         (lambda: beam_search(np.full((1, 2, 3), -np.inf)), ValueError, "-inf for all classes"),
         (lambda: beam_search(logits, beam_width=0), ValueError, "beam_width must be a positive integer"),
         (lambda: beam_search(logits, beam_width=2, n_best=3), ValueError, "n_best is 3, but a beam of 2"),
-        (lambda: align(logits, [[1]] * 3), ShapeError, "labels must have one label string for each of 4"),
-        (lambda: align(logits, [[1], [0], [], []]), TokenError, "labels holds label 0 in sample 1; 0 is the blank"),
+        (lambda: align(logits, [[1]] * 3), ShapeError, "labels must have one label sequence for each of 4"),
+        (lambda: align(logits, [[1], [0], [], []]), TokenError, "labels has label 0 in sample 1; 0 is the blank"),
         (lambda: occupancy(logits, [[1], [], [1], []], LENGTHS), ShapeError, "sample 2: 0 steps for 1 labels"),
     ):
         with pytest.raises(error, match=message):

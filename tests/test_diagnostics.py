@@ -512,7 +512,7 @@ def test_an_alignment_is_the_share_of_all_paths():
     logits, _ = model.forward(x, lengths=lengths)
     found = diagnostics.alignment(model, x, strings, lengths)
     for n, (own, string, length) in enumerate(zip(found, strings, lengths, strict=True)):
-        whole, paths = naive.label_strings(logits[n, :length])[tuple(string)]
+        whole, paths = naive.label_sequences(logits[n, :length])[tuple(string)]
         assert_close(own.log_probability, np.log(whole), 1e-12)
         best, probability = max(paths, key=lambda item: item[1])
         assert tuple(own.best.path) == best
@@ -521,7 +521,7 @@ def test_an_alignment_is_the_share_of_all_paths():
         assert_close(own.probabilities - own.by_class, gradient, 1e-12)
         occupied = np.zeros((length, 2 * len(string) + 1))
         for path, probability in paths:
-            place = 0  # even: a blank; the path leaves it for the label behind it, and that for the next place
+            place = 0  # even: a blank; the path leaves it for the label after it, and that for the next position
             for t, c in enumerate(path):
                 if c == 0:
                     place += place % 2
@@ -531,11 +531,11 @@ def test_an_alignment_is_the_share_of_all_paths():
         assert_close(own.occupancy, occupied, 1e-12)
         centers = [np.average(np.arange(length), weights=weights) for weights in occupied.T[1::2]]
         assert own.centers == pytest.approx(centers, rel=1e-12)
-    assert found[0].places.tolist() == [0, 1, 0, 1, 0]
+    assert found[0].extended_labels.tolist() == [0, 1, 0, 1, 0]
     frame = found[0].to_frame()
     assert len(frame) == 25
     assert frame.groupby("step")["probability"].sum().to_numpy() == pytest.approx(1)
-    assert set(frame[frame["place"] == 3]["label"]) == {1}
+    assert set(frame[frame["position"] == 3]["label"]) == {1}
     assert "log p(l | x)" in str(found[0])
     assert len(str(found[0]).splitlines()) == 4
 
@@ -560,23 +560,23 @@ def test_alignments_that_do_not_exist():
         ShapeError, match=r"sample 1: 3 steps for 2 labels with 1 repeats|sample 1: 2 steps for 2 labels"
     ):
         diagnostics.alignment(net(GRU(3)), x, [[1], [1, 1]], [3, 2])
-    with pytest.raises(TokenError, match="labels holds label 3 in sample 0"):
+    with pytest.raises(TokenError, match="labels has label 3 in sample 0"):
         diagnostics.alignment(net(GRU(3)), x, [[3], []])
     with pytest.raises(TokenError, match="2 is the blank"):
         diagnostics.alignment(net(GRU(3)), x, [[2], []], blank=2)
     with pytest.raises(TypeError, match="blank must be an integer"):
         diagnostics.alignment(net(GRU(3)), x, [[1], []], blank=0.0)
-    with pytest.raises(ShapeError, match="one value a sample"):
+    with pytest.raises(ShapeError, match="one output per sample"):
         diagnostics.alignment(net(GRU(3, return_sequences=False)), x, [[1], [2]])
-    with pytest.raises(ShapeError, match="labels must have one label string for each of 2 samples"):
+    with pytest.raises(ShapeError, match="labels must have one label sequence for each of 2 samples"):
         diagnostics.alignment(net(GRU(3)), x, [[1]])
 
 
 # Verdicts
 
 
-def test_label_strings_that_do_not_fit_are_named():
-    """Also where there are more samples than are looked at, and in every form in which label strings come."""
+def test_label_sequences_that_do_not_fit_are_named():
+    """Also where there are more samples than are looked at, and in every form of label sequences."""
     model, x = net(LSTM(4)), normal(6, 6, 4, 2)
     strings, lengths = [[1, 2], [1, 1, 2, 1], [], [2, 2, 2], [1], [2, 1, 2]], [4, 4, 4, 4, 4, 2]
     padded = np.array([row + [-1] * (4 - len(row)) for row in strings])
@@ -595,7 +595,7 @@ def test_label_strings_that_do_not_fit_are_named():
     assert "the tightest with 1 steps to spare" in str(fine)
     none = diagnose(model, x[:2, :1], [[1, 1], [2, 2]], "ctc")
     assert none.warnings[0].figures["rows"] == [0, 1]
-    with pytest.raises(ShapeError, match="label strings, which go with loss='ctc'"):
+    with pytest.raises(ShapeError, match="label sequences, which need loss='ctc'"):
         diagnose(model, x, strings)
     with pytest.raises(ShapeError, match=r"lengths must have shape \(6,\)"):
         diagnose(model, x, strings, "ctc", lengths[:5])
@@ -737,30 +737,30 @@ def test_columns_of_gradients_and_updates():
     assert {"gradient_norm", "clipped_norm", "clipped", "update_ratio"} <= set(history.to_frame().columns)
 
 
-# Pictures
+# Plots
 
 
-def test_pictures():
+def test_plots():
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    from numbarnn import plots as pictures
+    from numbarnn import plots
 
     x, y = task()
     nets = {"RNN": net(RNN(4)), "LSTM": net(LSTM(4)), "GRU": net(GRU(4))}
     flows = {name: gradient_flow(model, x, y) for name, model in nets.items()}
     axes = [
-        pictures.plot_gradient_flow(flows),
-        pictures.plot_gradient_flow(flows["LSTM"], "lstm.c_l0"),
-        pictures.plot_contributions(flows["RNN"]),
-        *[pictures.plot_gates(trace(model, x), labels="abcdef") for model in nets.values()],
-        pictures.plot_gates(trace(nets["LSTM"], x), ["lstm.c_l0"], unit=1),
-        pictures.plot_singular_values(jacobian(nets["RNN"], x, 5, -1)),
-        pictures.plot_sensitivity(sensitivity(nets["GRU"], x, 4, 1)),
-        pictures.plot_updates(nets["RNN"].copy().fit(x, y, epochs=3, clip_norm=0.01, verbose=0)),
-        pictures.plot_occupancy(diagnostics.alignment(nets["GRU"], x, [[1, 2], [2, 2], [1], []])[1], "-ab"),
-        pictures.plot_unfolded(unfold(nets["RNN"], x, 4, y)),
+        plots.plot_gradient_flow(flows),
+        plots.plot_gradient_flow(flows["LSTM"], "lstm.c_l0"),
+        plots.plot_contributions(flows["RNN"]),
+        *[plots.plot_gates(trace(model, x), labels="abcdef") for model in nets.values()],
+        plots.plot_gates(trace(nets["LSTM"], x), ["lstm.c_l0"], unit=1),
+        plots.plot_singular_values(jacobian(nets["RNN"], x, 5, -1)),
+        plots.plot_sensitivity(sensitivity(nets["GRU"], x, 4, 1)),
+        plots.plot_updates(nets["RNN"].copy().fit(x, y, epochs=3, clip_norm=0.01, verbose=0)),
+        plots.plot_occupancy(diagnostics.alignment(nets["GRU"], x, [[1, 2], [2, 2], [1], []])[1], "-ab"),
+        plots.plot_unfolded(unfold(nets["RNN"], x, 4, y)),
     ]
     for ax in axes:
         assert isinstance(ax, matplotlib.axes.Axes)
@@ -769,7 +769,7 @@ def test_pictures():
     assert [text.get_text() for text in axes[4].get_legend().get_texts()] == ["lstm.i_l0", "lstm.f_l0", "lstm.o_l0"]
     assert all(ax.get_xlabel() and ax.get_ylabel() for ax in axes[:-1])
     ax = pyplot.figure().add_subplot()
-    assert pictures.plot_sensitivity(sensitivity(nets["GRU"], x, 4, 1), ax=ax) is ax
+    assert plots.plot_sensitivity(sensitivity(nets["GRU"], x, 4, 1), ax=ax) is ax
     drawn = [text.get_text() for text in axes[-1].texts]
     assert any(
         text.startswith("V =\n") and f"{nets['RNN'].params['dense.weight'][0, 0]:+.2f}" in text for text in drawn
@@ -778,10 +778,10 @@ def test_pictures():
         "gradient norm", "after clipping (100% of the last epoch's steps)", "update / weights",
     ]  # fmt: skip
     with pytest.raises(ValueError, match="no epochs"):
-        pictures.plot_updates(nets["RNN"].fit(x, y, epochs=0, verbose=0))
+        plots.plot_updates(nets["RNN"].fit(x, y, epochs=0, verbose=0))
     assert [tick.get_text() for tick in axes[-2].get_yticklabels()] == ["blank", "b", "blank", "b", "blank"]
     with pytest.raises(ShapeError, match="labels must name 3 classes, got 2"):
-        pictures.plot_occupancy(diagnostics.alignment(nets["GRU"], x, [[1], [2], [1], []])[0], "ab")
+        plots.plot_occupancy(diagnostics.alignment(nets["GRU"], x, [[1], [2], [1], []])[0], "ab")
     with pytest.raises(ValueError, match="no gates"):
-        pictures.plot_gates(diagnostics.Trace({"dense.y": np.zeros((1, 2, 1))}, np.array([2])))
+        plots.plot_gates(diagnostics.Trace({"dense.y": np.zeros((1, 2, 1))}, np.array([2])))
     pyplot.close("all")

@@ -7,6 +7,7 @@ import pytest
 from conftest import DTYPES, GRADIENT_TOLERANCE, assert_close, assert_same_bits, naive_run, normal, recurrent_model
 
 from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Model, Recurrent
+from numbarnn.backends.cpu import dropout
 from numbarnn.backends.cpu.batch import Call, Rows, from_rows, to_rows
 from numbarnn.backends.cpu.dropout import drop
 from numbarnn.cells import CELLS
@@ -108,12 +109,12 @@ def test_layer_acts_in_training_only():
     layer, dtype = Dropout(0.5), np.dtype("float64")
     rows, layout = to_rows(Call(dtype), normal(0, 3, 4, 6), Signal(6), None)
     for call in (Call(dtype), Call(dtype, keep=True, seed=3)):
-        assert layer.forward(call, None, rows, layout, None, 0)[0] is rows
+        assert dropout.forward(call, layer, None, rows, layout, None, 0)[0] is rows
     call = Call(dtype, training=True)
-    found = layer.forward(call, None, rows, layout, None, 2)[0]
+    found = dropout.forward(call, layer, None, rows, layout, None, 2)[0]
     x = from_rows(Call(dtype), rows, layout)
     assert_close(from_rows(Call(dtype), found, layout), x * naive.dropout_factors(3, 4, 6, 0.5, 0, 0, 2 << 8), 1e-15)
-    assert Dropout(0.0).forward(call, None, rows, layout, None, 0)[0] is rows
+    assert dropout.forward(call, Dropout(0.0), None, rows, layout, None, 0)[0] is rows
     model = Model([LSTM(3, 2, dropout=0.5, recurrent_dropout=0.5), Dropout(0.5)], input_size=2)
     plain = Model([LSTM(3, 2)], input_size=2)
     plain.load_state_dict(model.state_dict())
@@ -127,11 +128,11 @@ def test_layer_acts_in_training_only():
 
 def train_forward(model, x, lengths=None, **key):
     """Return outputs and final states of a model of one layer with dropout acting."""
-    (layer,), (name,) = model.layers, model.names
+    (layer,) = model.layers
     call = Call(model.dtype, training=True, **key)
     rows, layout = to_rows(call, x, model.signals[0], lengths)
-    packed = layer.pack(call, model.params, f"{name}.", model.signals[0], False)
-    out, layout, final, _ = layer.forward(call, packed, rows, layout, None, 0)
+    ((passes, weights),) = model.host_passes(call)
+    out, layout, final, _ = passes.forward(call, layer, weights, rows, layout, None, 0)
     return from_rows(call, out, layout), final
 
 

@@ -200,7 +200,7 @@ ABOUT = {
     "history": (lambda d: d.update(history=[]), "cannot be understood: TypeError"),
     "no model": (lambda d: d.pop("model"), "cannot be understood: KeyError"),
     "model no model": (lambda d: d["model"].update(layers=[{"type": "Exec"}]), "has a layer 'Exec'"),
-    "model of another size": (lambda d: d["model"].update(input_size=3), "do not fit"),
+    "model of another size": (lambda d: d["model"].update(input_size=3), "do not match"),
 }  # fmt: skip
 
 
@@ -245,12 +245,12 @@ def test_damaged_files(tmp_path):
     (size,) = struct.unpack("<Q", whole[:8])
     for cut in (0, 7, 9, size // 2, size + 8, len(whole) - 1):
         path.write_bytes(whole[:cut])
-        with pytest.raises(ModelFileError, match="is no model file, or is cut off or damaged"):
+        with pytest.raises(ModelFileError, match="is not a model file, or is cut off or damaged"):
             numbarnn.load(path)
     flipped = bytearray(whole)
     flipped[-2] ^= 1
     path.write_bytes(flipped)
-    with pytest.raises(ModelFileError, match="the checksum of its segment_classifier does not fit"):
+    with pytest.raises(ModelFileError, match="the checksum of its segment_classifier does not match"):
         numbarnn.load(path)
     header = json.loads(whole[8 : 8 + size])
     header["__metadata__"]["numbarnn"] = header["__metadata__"]["numbarnn"][:-10]

@@ -1,6 +1,8 @@
 """Estimators: scikit-learn's contract, forms of input, training that goes on, and life without scikit-learn."""
 
+import inspect
 import pickle
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,8 @@ from processes import run_python
 
 from numbarnn import metrics
 from numbarnn.errors import ShapeError
-from numbarnn.estimators import SequenceRegressor
+from numbarnn.estimators import SegmentClassifier, SequenceClassifier, SequenceRegressor, TemporalClassifier
+from numbarnn.training.trainer import Trainer
 
 FEW = {"epochs": 3, "hidden_size": 4, "random_state": 0, "n_threads": 1}
 
@@ -88,8 +91,8 @@ def test_refuses():
         (lambda: regressor.predict(x[:, :, :1]), "X has 1 features, but SequenceRegressor is expecting 2 features"),
         (lambda: regressor.predict(x[:, :, 0]), r"X is \(samples, time steps\), .* fitted to \(samples, time steps, f"),
         (lambda: fitted(x, y[:5]), "X has 20 samples, y has 5"),
-        (lambda: fitted(x, np.full(20, np.nan)), "y holds 20 values that are NaN"),
-        (lambda: fitted(holes, y), r"Input X contains NaN: .* 40 values .* first at \[0, 2, 0\]"),
+        (lambda: fitted(x, np.full(20, np.nan)), "y has 20 NaN"),
+        (lambda: fitted(holes, y), r"Input X contains NaN: .* 40 NaN or infinite values.* first at \[0, 2, 0\]"),
         (lambda: fitted(np.full_like(x, np.nan), y), "sample 0 has nothing but NaN"),
         (lambda: fitted([x[0], x[1][:, :1]], y[:2]), r"X\[1\] must be numbers .* \(time steps, 2\) as X\[0\], got float64 \(5, 1"),
         (lambda: fitted([x[0], x[1][:0]], y[:2]), r"X\[1\] has no time steps"),
@@ -194,6 +197,40 @@ def test_pipeline_and_searches():
     assert search.best_params_ == {"net__hidden_size": 8}
 
 
+SHARED = {
+    "cell": "lstm", "hidden_size": 32, "num_layers": 1, "bidirectional": False, "dropout": 0.0, "recurrent_dropout": 0.0,
+    "optimizer": "adam", "learning_rate": 0.01, "schedule": None, "average": None, "epochs": 50, "batch_size": 32,
+    "validation": 0.1, "patience": None, "clip_norm": 1.0, "warm_start": False, "random_state": None, "dtype": "float32",
+    "n_threads": None, "device": "cpu", "verbose": 0,
+}  # fmt: skip
+LABELLED = SHARED | {"input_dropout": 0.0, "tokens": None, "embedding_size": 32}
+
+
+@pytest.mark.parametrize(
+    ("kind", "defaults"),
+    [
+        (SequenceRegressor, SHARED),
+        (SequenceClassifier, LABELLED | {"pooling": "last", "class_weight": None}),
+        (SegmentClassifier, LABELLED | {"ignore": None, "class_weight": None}),
+        (TemporalClassifier, LABELLED | {"bidirectional": True, "infeasible": "error"}),
+    ],
+)
+def test_parameters(kind, defaults):
+    parameters = inspect.signature(kind).parameters
+    assert {name: parameter.default for name, parameter in parameters.items()} == defaults == kind().get_params()
+    assert [name for name in parameters if parameters[name].kind != inspect.Parameter.KEYWORD_ONLY] == [
+        "cell",
+        "hidden_size",
+    ]
+    one = kind("gru", 8, epochs=2)
+    assert one != kind("gru", 8, epochs=2)  # as all of scikit-learn's, which are compared by identity
+    assert hash(one)
+    copy = pytest.importorskip("sklearn.base").clone(one)
+    assert copy.get_params() == one.get_params()
+    assert repr(copy) == f"{kind.__name__}(cell='gru', epochs=2, hidden_size=8)"
+    assert copy.set_params(epochs=3, dtype="float8").epochs == 3  # settings are checked by fit
+
+
 WITHOUT = """
 import sys
 import numbarnn
@@ -219,7 +256,7 @@ def test_without_scikit_learn(tmp_path):
     assert "SequenceRegressor(cell='rnn', hidden_size=4, epochs=20, random_state=0) True 20" in shown
 
 
-def test_measures():
+def test_metrics():
     truth, forecast = np.array([1.0, 2, 3, 4]), np.array([1.0, 3, 3, 2])
     assert metrics.mae(truth, forecast) == 0.75
     assert metrics.rmse(truth, forecast) == pytest.approx(np.sqrt(5 / 4))
@@ -237,7 +274,7 @@ def test_measures():
 
 
 T = np.arange(5.0)
-MEASURES = {
+METRICS = {
     "mae": lambda truth, forecast: metrics.mae(truth, forecast),
     "rmse": lambda truth, forecast: metrics.rmse(truth, forecast),
     "mase": lambda truth, forecast: metrics.mase(truth, forecast, 1.0),
@@ -246,26 +283,26 @@ MEASURES = {
 }
 
 
-@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+@pytest.mark.parametrize("measure", METRICS.values(), ids=METRICS)
 @pytest.mark.parametrize("name", ["truth", "forecast"])
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
-        (np.where(T >= 3, np.nan, T), ValueError, r"{name} holds 2 values that are NaN or infinite, the first at \[3\]; leave out"),
-        (np.where(T == 1, -np.inf, T), ValueError, r"{name} holds 1 values that are NaN or infinite, the first at \[1\]"),
-        (pd.Series([0, 1, None, 3, 4], dtype="Int64"), ValueError, r"{name} holds 1 values .* the first at \[2\]"),
-        (np.ma.array(T, mask=[1, 0, 1, 0, 0]), TypeError, "{name} is a masked array of which 2 values are masked; leave out"),
-        (T + 0j, TypeError, "{name} must hold numbers, got dtype complex128"),
-        (T.astype(str), TypeError, "{name} must hold numbers, got dtype <U"),
-        (T.astype("M8[s]"), TypeError, r"{name} must hold numbers, got dtype datetime64\[s\]"),
-        (T.astype("m8[s]"), TypeError, r"{name} must hold numbers, got dtype timedelta64\[s\]"),
-        (np.array(["a", *T[1:]], object), TypeError, "{name} must hold numbers, got .a. of type str"),
+        (np.where(T >= 3, np.nan, T), ValueError, r"{name} has 2 NaN or infinite values, the first at \[3\]; leave out"),
+        (np.where(T == 1, -np.inf, T), ValueError, r"{name} has 1 NaN or infinite value, the first at \[1\]"),
+        (pd.Series([0, 1, None, 3, 4], dtype="Int64"), ValueError, r"{name} has 1 NaN or infinite value.* the first at \[2\]"),
+        (np.ma.array(T, mask=[1, 0, 1, 0, 0]), TypeError, "{name} is a masked array with 2 masked values; leave out"),
+        (T + 0j, TypeError, "{name} must be numeric, got dtype complex128"),
+        (T.astype(str), TypeError, "{name} must be numeric, got dtype <U"),
+        (T.astype("M8[s]"), TypeError, r"{name} must be numeric, got dtype datetime64\[s\]"),
+        (T.astype("m8[s]"), TypeError, r"{name} must be numeric, got dtype timedelta64\[s\]"),
+        (np.array(["a", *T[1:]], object), TypeError, "{name} must be numeric, got .a. of type str"),
         ([[0.0], [1.0, 2.0]], ShapeError, "{name} must be an array, or rows of one length"),
         (T[:4], ShapeError, r"truth and forecast must have one shape with at least one value, got \(.,\) and \(.,\)"),
         (T[:, None], ShapeError, "truth and forecast must have one shape"),
     ],
 )  # fmt: skip
-def test_measures_refuse(measure, name, wrong, error, message):
+def test_metrics_refuse(measure, name, wrong, error, message):
     arguments = {"truth": T, "forecast": T + 0.1} | {name: wrong}
     with pytest.raises(error, match=message.format(name=name)):
         measure(**arguments)
@@ -276,27 +313,27 @@ def test_measures_refuse(measure, name, wrong, error, message):
     [
         (lambda: metrics.mae([], []), ShapeError, r"at least one value, got \(0,\) and \(0,\)"),
         (lambda: metrics.r2(1.0, 2.0), ShapeError, "must have an axis of samples"),
-        (lambda: metrics.naive_scale(np.where(T == 2, np.nan, T)), ValueError, r"series holds 1 values .* at \[2\]"),
-        (lambda: metrics.naive_scale(np.ma.masked_equal(T, 2)), TypeError, "series is a masked array of which 1"),
-        (lambda: metrics.naive_scale(T.astype(str)), TypeError, "series must hold numbers"),
+        (lambda: metrics.naive_scale(np.where(T == 2, np.nan, T)), ValueError, r"series has 1 NaN or infinite value.* at \[2\]"),
+        (lambda: metrics.naive_scale(np.ma.masked_equal(T, 2)), TypeError, "series is a masked array with 1 masked value"),
+        (lambda: metrics.naive_scale(T.astype(str)), TypeError, "series must be numeric"),
         (lambda: metrics.naive_scale(1.0), ShapeError, "series must have an axis of rows"),
         (lambda: metrics.naive_scale(T, 0), ValueError, "season must be a positive integer, got 0"),
         (lambda: metrics.naive_scale(T, -1), ValueError, "season must be a positive integer, got -1"),
         (lambda: metrics.naive_scale(T, 1.0), ValueError, "season must be a positive integer, got 1.0"),
         (lambda: metrics.naive_scale(T, True), ValueError, "season must be a positive integer, got True"),
-        (lambda: metrics.mase(T, T, -1.0), ValueError, "scale must be one finite number of at least 0, got -1.0"),
-        (lambda: metrics.mase(T, T, np.inf), ValueError, "scale must be one finite number of at least 0, got inf"),
-        (lambda: metrics.mase(T, T, [1.0]), ValueError, r"scale must be one finite number of at least 0, got \[1.0\]"),
-        (lambda: metrics.mase(T, T, "1"), TypeError, "scale must hold numbers"),
-        (lambda: metrics.r2(T, T, np.where(T == 4, np.nan, 1)), ValueError, r"sample_weight holds 1 values .* at \[4\]"),
+        (lambda: metrics.mase(T, T, -1.0), ValueError, "scale must be one finite number >= 0, got -1.0"),
+        (lambda: metrics.mase(T, T, np.inf), ValueError, "scale must be one finite number >= 0, got inf"),
+        (lambda: metrics.mase(T, T, [1.0]), ValueError, r"scale must be one finite number >= 0, got \[1.0\]"),
+        (lambda: metrics.mase(T, T, "1"), TypeError, "scale must be numeric"),
+        (lambda: metrics.r2(T, T, np.where(T == 4, np.nan, 1)), ValueError, r"sample_weight has 1 NaN.* at \[4\]"),
         (lambda: metrics.r2(T, T, T - 1), ValueError, r"sample_weight must not be negative, sample_weight\[0\] is -1.0"),
         (lambda: metrics.r2(T, T, 0 * T), ValueError, "sample_weight is 0 for every sample; one must be positive"),
         (lambda: metrics.r2(T, T, T[:3]), ShapeError, r"sample_weight must have shape \(5,\), .*, got \(3,\)"),
-        (lambda: metrics.r2(T, T, np.ma.masked_equal(T, 4)), TypeError, "sample_weight is a masked array of which 1"),
-        (lambda: metrics.r2(T, T, T + 0j), TypeError, "sample_weight must hold numbers, got dtype complex128"),
+        (lambda: metrics.r2(T, T, np.ma.masked_equal(T, 4)), TypeError, "sample_weight is a masked array with 1 masked value"),
+        (lambda: metrics.r2(T, T, T + 0j), TypeError, "sample_weight must be numeric, got dtype complex128"),
     ],
 )  # fmt: skip
-def test_arguments_of_measures_are_refused(call, error, message):
+def test_arguments_of_metrics_are_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
 
@@ -313,23 +350,27 @@ def test_missing_values_of_nullable_types_are_found(kind):
     )
     hole = frame.copy()
     hole.iloc[4, 1] = pd.NA
-    with pytest.raises(ValueError, match=r"Input X contains NaN: X holds 1 values .* the first at \[4, 1, 0\]"):
+    with pytest.raises(
+        ValueError, match=r"Input X contains NaN: X has 1 NaN or infinite value.* the first at \[4, 1, 0\]"
+    ):
         found.predict(hole)
-    with pytest.raises(ValueError, match=r"Input X contains NaN: X holds 1 values .* the first at \[0, 4, 1\]"):
+    with pytest.raises(
+        ValueError, match=r"Input X contains NaN: X has 1 NaN or infinite value.* the first at \[0, 4, 1\]"
+    ):
         fitted([hole, frame], [0.0, 1.0])
     target[5] = pd.NA
-    with pytest.raises(ValueError, match=r"y holds 1 values that are NaN or infinite, the first at \[5\]"):
+    with pytest.raises(ValueError, match=r"y has 1 NaN or infinite value, the first at \[5\]"):
         fitted(frame, target)
 
 
 def test_masked_samples_and_weights_are_refused():
     x, y = task(6, 4)
     masked = np.ma.masked_equal(np.where(np.arange(4)[:, None] == 2, -9999.0, x[0]), -9999.0)
-    with pytest.raises(TypeError, match=r"X\[1\] is a masked array of which 1 values are masked"):
+    with pytest.raises(TypeError, match=r"X\[1\] is a masked array with 1 masked value"):
         fitted([x[0], masked, *x[2:]], y)
-    with pytest.raises(TypeError, match="sample_weight is a masked array of which 1 values are masked"):
+    with pytest.raises(TypeError, match="sample_weight is a masked array with 1 masked value"):
         SequenceRegressor(**FEW).fit(x, y, sample_weight=np.ma.masked_equal(np.arange(6.0), 3))
-    with pytest.raises(TypeError, match="sample_weight must hold numbers, got dtype complex128"):
+    with pytest.raises(TypeError, match="sample_weight must be numeric, got dtype complex128"):
         SequenceRegressor(**FEW).fit(x, y, sample_weight=np.ones(6) + 0j)
 
 
@@ -343,3 +384,54 @@ def test_going_on_draws_new_dropout_masks(dropout):
     for _ in range(4):
         parts.partial_fit(x, y)
     assert_same_bits(parts.predict(x), whole)
+
+
+# Memory
+
+LENGTHS = np.random.default_rng(0).integers(20, 61, 200)
+LENGTHS[77] = 20_000
+
+
+def traced(function):
+    """Return the most memory that a function held, in bytes."""
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "most"),
+    [
+        (SequenceRegressor, float, 4),
+        (SequenceClassifier, lambda length: length % 2, 4),
+        (TemporalClassifier, lambda length: "ab"[: 1 + length % 2], 20),  # outputs at every step
+        (SegmentClassifier, lambda length: [0, 1] * (length // 2) + [0] * (length % 2), 20),
+    ],
+)
+def test_one_long_sample_among_short_ones_is_not_padding(monkeypatch, kind, target, most):
+    """All samples padded to the longest are 177 times the data."""
+    x = [np.ones((length, 5), np.float32) for length in LENGTHS]
+    y = [target(int(length)) for length in LENGTHS]
+    data = 20 * LENGTHS.sum()
+    net = kind(**FEW | {"epochs": 1, "hidden_size": 32})
+    short = np.flatnonzero(LENGTHS < 60)
+    net.fit([x[i] for i in short], [y[i] for i in short]).predict(x)
+    assert traced(lambda: net.predict(x)) < most * data
+    prepared = []
+    monkeypatch.setattr(Trainer, "fit", lambda self, source, *args, **options: prepared.append(source) or net.history_)
+    assert traced(lambda: net.fit(x, y)) < 2.6 * data
+    assert prepared[0].x.values.dtype == np.float32
+    assert_same_bits(prepared[0].x.lengths, LENGTHS)
+
+
+def test_held_out_samples_of_different_lengths():
+    """They are scored in groups of like lengths, which is the loss of all."""
+    x, y = task(60, 8, 2)
+    x = [sample[:length] for sample, length in zip(x, np.random.default_rng(1).integers(1, 9, 60), strict=True)]
+    regressor = fitted(x, y, patience=3, validation=0.25)
+    scaled = (regressor.predict(x[45:]) - y[45:]) / np.std(y)
+    assert len(regressor.history_) == 3
+    assert_close(min(regressor.history_["val_loss"]), np.mean(scaled**2), 1e-5)

@@ -45,7 +45,7 @@ def test_custom_cell():
 def test_char_model(tmp_path):
     (tmp_path / "text.txt").write_text("the cat sat on the mat. the dog sat on the log.\n" * 400)
     shown = run("char_model.py", str(tmp_path / "text.txt"), "--epochs", "10", "--hidden-size", "24")
-    assert "it writes the same: True" in shown
+    assert "it generates the same: True" in shown
     assert float(re.search(r"([\d.]+) nats", shown)[1]) < 1.0
 
 
@@ -61,7 +61,7 @@ def test_next_word():
     assert 10 < perplexity < 0.4 * alone
     assert re.search(r"([\d.]+)% are unknown", shown)
     assert shown.count(" -> ") == 6
-    assert "<unk>" not in shown.partition("It writes:")[2]
+    assert "<unk>" not in shown.partition("Generated text:")[2]
 
 
 def test_temporal_classification():

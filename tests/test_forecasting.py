@@ -1,6 +1,7 @@
 """Forecaster: what it learns from, its times, its baselines, its files, and the command."""
 
 import datetime
+import inspect
 import pathlib
 import re
 
@@ -12,7 +13,7 @@ from data_files import data_file
 
 import numbarnn
 from numbarnn import Forecaster
-from numbarnn.cli import main
+from numbarnn.cli.main import main
 from numbarnn.data import calendar_features, datasets, readers
 from numbarnn.errors import ModelFileError, ShapeError
 from numbarnn.forecasting import baselines
@@ -82,7 +83,7 @@ def by_hand(forecaster, data, end):
     def net(rows, e, ahead, columns):
         window = [features(rows, e - k * f.step) for k in range((f.lookback - 1) // f.step, -1, -1)]
         out = f.model_.forward(np.array(window)[None])[0][0].astype(float)
-        out = (out * f._scale + f._center).reshape(-1, len(columns))
+        out = (out * f._targets.scale + f._targets.center).reshape(-1, len(columns))
         lag = f.difference or f.relative
         for k in range(len(out)):
             for j, column in enumerate(columns):
@@ -111,13 +112,13 @@ def test_forecasts_by_definition(made, name):
         expected = by_hand(f, data, end)
         assert_close(rows[f.target_names_].to_numpy(), expected, 1e-6)
         # The same from nothing but the rows up to there, and from no more of them than are needed.
-        for first in (0, end + 1 - f._need):
+        for first in (0, end + 1 - f._preparation.need):
             ahead = f.predict(data.iloc[first : end + 1])
             assert_close(ahead.to_numpy(), expected, 1e-6)
             assert ahead.index.equals(rows.index)
         assert np.array_equal(rows[f"{f.target_names_[0]} truth"], data[f.target_names_[0]].loc[rows.index])
-    with pytest.raises(ShapeError, match=f"a forecast looks at the last {f._need}"):
-        f.predict(data.iloc[-f._need + 1 :])
+    with pytest.raises(ShapeError, match=f"a forecast looks at the last {f._preparation.need}"):
+        f.predict(data.iloc[-f._preparation.need + 1 :])
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -130,7 +131,7 @@ def test_update_then_predict(made, name):
     assert f.update(new.iloc[:3]).update(new.iloc[3:4]).update(new.iloc[4:]) is f
     assert f.predict().equals(expected)
     assert expected.index[0] == new.index[-1] + pd.Timedelta(hours=f.delay)
-    assert len(f._tail) == f._need
+    assert len(f._tail) == f._preparation.need
     assert f.predict(data).equals(made(name).predict())
     with pytest.raises(
         ValueError, match=r"the new rows begin at 2020-01-09 08:00:00; the next row is that of 2020-01-09 15:00"
@@ -211,15 +212,15 @@ def test_ridge_is_the_closed_form():
     data = table(150)
     f = fitted(data, horizon=2, split=(0.5, 0.25, 0.25))
     f.evaluate()
-    ridge = f._ridge
-    train = f._parts["train"]
+    ridge = f._evaluation.ridge
+    train = f._evaluation.parts["train"]
     x = np.float64(train.X.reshape(len(train), -1))
     y = train.y.reshape(len(train), -1)
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     expected = np.linalg.solve(x.T @ x / len(x) + ridge.penalty * np.eye(x.shape[1]), x.T @ y / len(x))
     assert_close(ridge.weights, expected, 1e-6)
     # No other penalty is better on the validation part.
-    validation = f._parts["validation"]
+    validation = f._evaluation.parts["validation"]
 
     def error(penalty):
         w = np.linalg.solve(x.T @ x / len(x) + penalty * np.eye(x.shape[1]), x.T @ y / len(x))
@@ -230,7 +231,7 @@ def test_ridge_is_the_closed_form():
     assert baselines.PENALTIES[np.argmin(errors)] == ridge.penalty
 
 
-def test_nothing_of_the_other_parts_is_learnt():
+def test_nothing_of_the_other_parts_is_learned():
     data = table()
     other = data.copy()
     other.iloc[160:] = 1e6
@@ -290,7 +291,7 @@ def test_times(index, after, season, tmp_path):
         assert list(ahead.columns) == ["x"]
         label = ahead.index[0]
         assert str(label) == after if isinstance(index, pd.PeriodIndex) else label == type(label)(after)
-        assert one._season == season
+        assert one._evaluation.season == season
     if isinstance(index, pd.DatetimeIndex):
         assert ahead.index.tz == index.tz
     assert f.backtest().index[-1] == index[-1]
@@ -313,7 +314,7 @@ def test_missing_values():
     data.iloc[50:53, 1] = np.nan
     data.iloc[170, 0] = np.nan
     with pytest.raises(
-        ValueError, match=r"data misses 4 values, the first at row 50 \(2020-01-03 02:00:00\), column 'b'"
+        ValueError, match=r"data has 4 missing values, the first at row 50 \(2020-01-03 02:00:00\), column 'b'"
     ):
         fitted(data)
     dropped, filled = fitted(data, missing="drop"), fitted(data, missing="ffill")
@@ -322,7 +323,7 @@ def test_missing_values():
         assert data.index[170] not in f.backtest().index  # the truth is not known
     assert len(dropped.backtest()) < len(filled.backtest())
     end = data.iloc[:171]
-    with pytest.raises(ValueError, match="the last rows miss values"):
+    with pytest.raises(ValueError, match="the last rows have missing values"):
         dropped.predict(end)
     assert np.isfinite(filled.predict(end)).all(axis=None)
 
@@ -345,12 +346,12 @@ def test_refused():
     data = table()
     cases = [
         (lambda: Forecaster(6).predict(), NotFittedError, "this Forecaster is not fitted yet"),
-        (lambda: fitted(data, "c"), KeyError, "target 'c' is no column of data; it has 'a', 'b'"),
+        (lambda: fitted(data, "c"), KeyError, "target 'c' is not a column of data; it has 'a', 'b'"),
         (lambda: fitted(data, []), ValueError, "at least one column"),
-        (lambda: fitted(data.assign(c="x")), TypeError, "column 'c' of data must hold numbers"),
+        (lambda: fitted(data.assign(c="x")), TypeError, "column 'c' of data must be numeric"),
         (lambda: fitted(data.drop(data.index[9])), ValueError, "row 9 of data, .* comes 0 days 02:00:00 after"),
         (lambda: fitted(data, delay=0), ValueError, "delay must be an integer of at least 1, got 0"),
-        (lambda: fitted(data, lookback=0), ValueError, "lookback must be an integer of at least 1, got 0"),
+        (lambda: fitted(data, lookback=0), ValueError, "lookback must be an integer >= 1, got 0"),
         (lambda: fitted(data, difference=0), ValueError, "difference must be a positive integer or None, got 0"),
         (lambda: fitted(data, difference=1, relative=1), ValueError, "give difference or relative, not both"),
         (lambda: fitted(data, relative=7), ValueError, r"relative must be at most lookback \(6\), got 7"),
@@ -365,7 +366,7 @@ def test_refused():
         (lambda: fitted(data, split=(0.98, 0.01, 0.01)), ValueError, "no window fits into rows 196 to 197"),
         (lambda: fitted(data.reset_index(drop=True), split=["2020", "2021"]), ValueError, "dates need data with a Datet"),
         (lambda: fitted(data.set_axis([f"t{i}" for i in range(200)])), TypeError, "the index must be a DatetimeIndex, a P"),
-        (lambda: fitted(data.set_axis([*range(199), 500])), ValueError, "goes on by 1 and then, at row 199, by 302"),
+        (lambda: fitted(data.set_axis([*range(199), 500])), ValueError, "rises by 1 and then, at row 199, by 302"),
         (lambda: fitted(data).predict(data[["a"]]), ValueError, r"data lacks columns \['b'\]"),
         (lambda: fitted(data).backtest(part="tests"), ValueError, "part must be one of train, validation, test"),
     ]  # fmt: skip
@@ -381,6 +382,16 @@ def test_parameters():
     assert f.get_params()["cell"] == "gru"
     assert repr(f) == "Forecaster(lookback=6, cell='gru')"
     assert f.set_params(horizon=3).horizon == 3
+    parameters = inspect.signature(Forecaster).parameters
+    positional = [name for name in parameters if parameters[name].kind != inspect.Parameter.KEYWORD_ONLY]
+    assert positional == ["lookback", "delay", "horizon"]
+    assert {name: parameter.default for name, parameter in parameters.items() if name != "lookback"} == {
+        "delay": 1, "horizon": 1, "step": 1, "cell": "lstm", "hidden_size": 32, "num_layers": 1, "dropout": 0.0,
+        "recurrent_dropout": 0.0, "recursive": False, "difference": None, "relative": None, "season": "auto", "calendar": (),
+        "scaling": "standard", "missing": "error", "optimizer": "adam", "learning_rate": None, "epochs": 20, "batch_size": 64,
+        "patience": None, "clip_norm": 1.0, "dtype": "float32", "seed": 0, "n_threads": None, "device": "cpu",
+    }  # fmt: skip
+    assert pytest.importorskip("sklearn.base").clone(f).get_params() == f.get_params()
 
 
 def test_airline_passengers():
@@ -398,7 +409,7 @@ def test_airline_passengers():
 # Pictures and the command
 
 
-def test_pictures():
+def test_plots():
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
     from matplotlib import pyplot
@@ -443,7 +454,7 @@ def test_command(tmp_path, monkeypatch, capsys):
     arguments = "forecast station.csv --target a --lookback 6 --delay 2 --horizon 3 --epochs 2 --hidden-size 4 --quiet --threads 1"
     assert main([*arguments.split(), "--save", "f.safetensors"]) == 0
     shown = capsys.readouterr().out
-    assert "Left out, for they hold no numbers: place." in shown
+    assert "Left out, since they are not numeric: place." in shown
     assert re.search(r"net +[\d.]+ +[\d.]+ +[\d.]+\nlast value", shown)
     assert "Wrote forecasts of the test part to station-forecast.csv" in shown
     written = pd.read_csv("station-forecast.csv", index_col="time", parse_dates=True)
@@ -455,7 +466,7 @@ def test_command(tmp_path, monkeypatch, capsys):
     assert main(["info", "f.safetensors"]) == 0
     assert "forecaster of a from a, b: lookback 6, delay 2, horizon 3, step 1" in capsys.readouterr().out
     for bad, message in (
-        (["--target", "z"], "there is no column 'z' of numbers; there is a, b"),
+        (["--target", "z"], "there is no numeric column 'z'; there is a, b"),
         (["--split", "a,b"], "--split must be fractions like"),
         (["--output", "no/x.csv"], "there is no folder 'no' to write 'x.csv' to"),
         (["--columns", "a,z"], "there is no column 'z'; there is a, b, place"),
@@ -479,11 +490,11 @@ def test_command_without_a_file(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("fit", "use", "message"),
     [
-        (HOURS, pd.date_range("2020", periods=200, freq="2h"), "must go on at the frequency 'h'.*row 1,"),
+        (HOURS, pd.date_range("2020", periods=200, freq="2h"), "must continue at the frequency 'h'.*row 1 is"),
         (HOURS, pd.RangeIndex(200), "must have an index of times"),
         (pd.RangeIndex(200), HOURS, "must have an index of numbers"),
-        (pd.RangeIndex(0, 2000, 10), pd.RangeIndex(200), "must go on by 10"),
-        (pd.RangeIndex(200), np.r_[0:100, 150:250], "row 100, 150, does not"),
+        (pd.RangeIndex(0, 2000, 10), pd.RangeIndex(200), "must continue by 10"),
+        (pd.RangeIndex(200), np.r_[0:100, 150:250], "row 100 is 150, not 100"),
         (pd.RangeIndex(200), np.arange(200.0), "must have an index of numbers"),
         (pd.period_range("2020-01", periods=200, freq="M"), pd.period_range("2020-01", periods=200, freq="D"), "frequency 'M'"),
         (pd.date_range("2020", periods=200, freq="MS"), pd.date_range("2020", periods=200, freq="D"), "frequency 'MS'"),
@@ -552,7 +563,7 @@ def test_a_zone_without_a_name_is_refused():
     ("fit", "use", "message"),
     [
         (BERLIN, BERLIN.tz_localize(None), "{name} has times without a zone .* in the zone Europe/Berlin; .*{name}.tz_localize"),
-        (HOURS, HOURS.tz_localize("UTC"), r"{name} has times in the zone UTC, the data of fit .* without .*tz_localize\(None\)"),
+        (HOURS, HOURS.tz_localize("UTC"), r"{name} has times in the zone UTC, the data passed .* without .*tz_localize\(None\)"),
     ],
     ids=["naive", "aware"],
 )  # fmt: skip
@@ -562,7 +573,7 @@ def test_times_without_a_zone_and_with_one_are_not_mixed(fit, use, message):
     for method in (f.predict, f.evaluate, f.backtest, f.errors_by_horizon):
         with pytest.raises(ValueError, match=message.format(name="data")):
             method(other)
-    after = f._clock.after(fit, 2)
+    after = f._preparation.clock.after(fit, 2)
     after = after.tz_localize(None) if after.tz is not None else after.tz_localize("UTC")
     with pytest.raises(ValueError, match=message.format(name="new_rows")):
         f.update(table(2).set_axis(after))
@@ -597,7 +608,7 @@ def test_several_series_are_refused():
 
 @pytest.mark.parametrize("kind", ["bool", "boolean", "Int64", "Float64"])
 def test_every_type_of_numbers(kind):
-    """Columns of booleans and of nullable types are numbers beside others, in what is learnt and in what comes later."""
+    """Columns of booleans and of nullable types are numbers beside others, in what is learned and in what comes later."""
     data = table().assign(b=np.arange(200) % 3 == 0)
     plain = data.astype({"b": "float64"})
     typed = data.astype({"b": kind})
@@ -611,7 +622,7 @@ def test_every_type_of_numbers(kind):
     if kind != "bool":
         hole.loc[hole.index[60], "b"] = pd.NA
     count = 1 if kind == "bool" else 2
-    with pytest.raises(ValueError, match=rf"data misses {count} values, the first at row 50 .* column 'a'"):
+    with pytest.raises(ValueError, match=rf"data has {count} missing values?, the first at row 50 .* column 'a'"):
         fitted(hole)
     assert np.isfinite(fitted(hole, missing="drop").evaluate()).all(axis=None)
 
@@ -619,7 +630,7 @@ def test_every_type_of_numbers(kind):
 def test_update_refuses_a_gap_between_numbered_rows():
     f = fitted(table().reset_index(drop=True), epochs=1)
     before = f.predict()
-    with pytest.raises(ValueError, match=r"row .*, 205, does not"):
+    with pytest.raises(ValueError, match=r"row .* is 205, not"):
         f.update(table(3).set_axis([200, 201, 205]))
     assert f.predict().equals(before)
 

@@ -212,7 +212,7 @@ def test_an_interrupt_right_after_a_worker_was_done(tmp_path):
 TRAIN = """
 import os, signal, sys, threading, time
 from numbarnn import parallel
-from numbarnn.cli import main
+from numbarnn.cli.main import main
 parallel.GRAIN = 1
 
 def press():

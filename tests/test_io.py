@@ -189,7 +189,7 @@ def described(path, **changes):
         (lambda p: damage(p, lambda b: b""), "cut off or damaged"),
         (lambda p: damage(p, lambda b: struct.pack("<Q", 2**60) + b[8:]), "cut off or damaged"),
         (lambda p: damage(p, flip), "checksum"),
-        (lambda p: p.write_text("a text, no model"), "no model file"),
+        (lambda p: p.write_text("a text, no model"), "not a model file"),
         (lambda p: save_file({"a": np.zeros(3)}, p), "not one of numbarnn"),
         (lambda p: save_file({"a": np.zeros(3)}, p, metadata={"numbarnn": "{}"}), "not one of numbarnn"),
         (lambda p: save_file({"a": np.zeros(3)}, p, metadata={"numbarnn": "[1"}), "not one of numbarnn"),
@@ -209,7 +209,7 @@ def test_bad_files(saved, change, message):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no model file"):
+    with pytest.raises(FileNotFoundError, match="there is no model file"):
         numbarnn.load(tmp_path / "nothing")
 
 
@@ -251,7 +251,7 @@ def test_parameters_that_do_not_fit_the_description(tmp_path):
     short = {name: values[:1] for name, values in model.params.items()}
     for arrays in ({}, short):
         io.write(path, "model", model.description(), arrays)
-        with pytest.raises(ModelFileError, match="the file's parameters do not fit its description"):
+        with pytest.raises(ModelFileError, match="the file's parameters do not match its description"):
             numbarnn.load(path)
     io.write(path, ["model"], model.description(), dict(model.params))
     with pytest.raises(ModelFileError, match="which this version of numbarnn does not know"):

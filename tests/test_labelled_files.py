@@ -93,10 +93,10 @@ def test_other_columns(tmp_path):
             r"line 4 .* 2 channels .* 2 of lengths \[1, 2\]",
         ),
         (read_ts, "@classLabel true a\n@dimensions 2\n@data\n1,2:a\n", r"must have 2 channels of one length, it has 1"),
-        (read_ts, "@classLabel true a\n@data\n1,x:a\n", "line 3 .* holds no numbers: .*'x'"),
+        (read_ts, "@classLabel true a\n@data\n1,x:a\n", "line 3 .* has values that are not numeric: .*'x'"),
         (read_conll, "a\tb\nc\n", "line 2 of .* has 1 columns, the first has 2"),
         (read_conll, "\n\n", "has no sentences"),
-        (read_conll, "a\n", "there is no column 1 among 1"),
+        (read_conll, "a\n", "column 1 is out of range for 1 columns"),
         (lambda path: read_conll(path, ("form",)), "a\tb\n", "columns by name are those of CoNLL-U"),
     ],
 )

@@ -151,7 +151,7 @@ def test_bytes_are_any_file():
     assert vocabulary.encode(whole).tolist() == list(range(256))
     assert vocabulary.decode(vocabulary.encode(NAIVE)) == NAIVE
     assert vocabulary.decode(vocabulary.encode(b"a\xff\xe2\x82")) == "a\ufffd\ufffd"
-    with pytest.raises(TypeError, match="string or bytes, got list"):
+    with pytest.raises(TypeError, match="str or bytes, got list"):
         vocabulary.encode([1, 2])
 
 
@@ -192,7 +192,7 @@ def test_unknown_words_are_not_written(options):
     model = make(max_vocabulary=4, epochs=2)
     tokens = model.vocabulary.encode("The", "<unk>")
     p = probabilities(model, tokens)
-    assert p[:2].sum() > 0.2  # it has learnt where they come
+    assert p[:2].sum() > 0.2  # it has learned where they occur
     assert "<unk>" not in model.sample(300, prime="The", seed=1, unknown="<unk>", **options)
     allowed = model.sample(300, prime="The", seed=1, unknown="<unk>", allow_unknown=True, **options)
     assert allowed.count("<unk>") > 30
@@ -286,7 +286,7 @@ def test_parts_that_were_replaced_are_checked_before_sampling():
         setattr(lm, name, value)
         for call in (lm.sample, lambda count: next(lm.stream()), lambda count: lm.sample_many(2, count)):
             with pytest.raises(
-                ValueError, match=r"the model reads [49] tokens and writes [49], but the vocabulary has [49]"
+                ValueError, match=r"the model has [49] input and [49] output tokens, but the vocabulary has [49]"
             ):
                 call(9)
         setattr(lm, name, before)
@@ -299,7 +299,7 @@ def test_parts_that_were_replaced_are_checked_before_sampling():
     assert lm.sample(9, seed=1, temperature=1e-3) != text
 
 
-def test_vocabulary_of_words_is_learnt_without_what_is_held_out():
+def test_vocabulary_of_words_is_learned_without_the_held_out_part():
     text = "a b c\n" * 30 + "x y z\n" * 10
     model = LanguageModel("rnn", 4, 1, unit="word").fit(text, 1, batch_size=2, validation=0.25, verbose=0)
     assert set(model.vocabulary.words) == {"a", " b", " c", "\n"}
@@ -321,7 +321,7 @@ def test_vocabulary_of_words_is_learnt_without_what_is_held_out():
         (lambda: LanguageModel(unit="word").fit(b"a b"), TypeError, "got bytes; decode bytes"),
         (lambda: LanguageModel(unit="word").fit("word"), ShapeError, "the text has 1 words"),
         (lambda: LanguageModel(unit="byte").fit(""), ShapeError, "the text has 0 bytes"),
-        (lambda: LanguageModel(unit="word").sample(), RuntimeError, "this LanguageModel has not learnt"),
+        (lambda: LanguageModel(unit="word").sample(), RuntimeError, "this LanguageModel is not fitted"),
     ],
     ids=range(11),
 )

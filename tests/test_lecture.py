@@ -97,7 +97,7 @@ def test_l07_vanishing_and_exploding(shown):
         assert norm <= bound * 1.05  # two digits are printed
     assert pairs[0] < 1e-14
     assert pairs[-2] > 100
-    rnn, lstm, gru = numbers(text, r": ([-+][\d.]+) decades a step")
+    rnn, lstm, gru = numbers(text, r": ([-+][\d.]+) decades per step")
     assert rnn < gru < lstm < 0
 
 

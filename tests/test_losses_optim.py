@@ -702,7 +702,7 @@ def test_updates_of_arrays_that_differ_are_refused(name, case):
     [
         (0, 0.1, "step must be an integer >= 1"),
         (1.0, 0.1, "step must be an integer, got 1.0"),
-        (1, math.nan, "rate must be finite"),
+        (1, math.nan, "learning_rate must be finite"),
     ],
 )
 def test_numbers_of_an_update(step, rate, message):

@@ -16,7 +16,7 @@ from conftest import assert_same_bits
 from processes import run_python
 
 from numbarnn import LSTM, RNN, CharLM, Dense, Model, OneHot, Trainer, io
-from numbarnn.cli import main
+from numbarnn.cli.main import main
 from numbarnn.data import Batch, TokenStream
 from numbarnn.errors import CheckpointError, ModelFileError
 from numbarnn.losses import SoftmaxCrossEntropy
@@ -369,7 +369,7 @@ def test_a_source_that_gives_other_batches_is_refused(path):
 
 def test_python_objects_are_refused(path):
     x, y = task()
-    with pytest.raises(TypeError, match="x must be an array of numbers, got dtype object"):
+    with pytest.raises(TypeError, match="x must be a numeric array, got dtype object"):
         net().fit(x.astype(object), y, checkpoint=path, verbose=0)
 
 

@@ -1,5 +1,6 @@
 """Starting fast: kernels compiled ahead, an install that nobody may write to, and what `doctor` says of a machine."""
 
+import ast
 import json
 import os
 import pathlib
@@ -11,7 +12,8 @@ from test_cache import STEP
 
 import numbarnn
 from numbarnn.cells import CELLS
-from numbarnn.cli import doctor, main
+from numbarnn.cli import doctor
+from numbarnn.cli.main import main
 from numbarnn.kernels import cache
 from numbarnn.kernels.inventory import take_inventory
 from numbarnn.losses import LOSSES
@@ -115,7 +117,7 @@ def test_warm_read_only_install_serves_a_model(install, model):
     shown = run_python(COMMAND, "warmup", folder / "model.safetensors", **options).stdout
     kept = folder / "numbarnn" / "__pycache__" / "kernels"
     assert f"kept in {kept}" in shown
-    assert "writing" in shown
+    assert "sampling" in shown
     before = freeze(folder)
     written, count = run_python(SERVICE + PREDICT, folder / "model.safetensors", **options).stdout.rsplit("\n", 2)[:2]
     assert count == "0"
@@ -166,7 +168,7 @@ def test_warmup_says_what_is_wrong(tmp_path, capsys, monkeypatch, model):
     assert "set NUMBA_CACHE_DIR" in capsys.readouterr().err
     monkeypatch.undo()
     assert main(["warmup", str(model), "--dtype", "float64"]) == 1
-    assert "--dtype goes without MODEL" in capsys.readouterr().err
+    assert "--dtype cannot be combined with MODEL" in capsys.readouterr().err
     assert main(["warmup", str(tmp_path / "none")]) == 1
     assert "no model file" in capsys.readouterr().err
 
@@ -182,7 +184,7 @@ def test_warmup_leaves_the_model_as_it_was(model):
 
     lm = numbarnn.load(model)
     before = lm.model.params.flat.copy()
-    assert [step.name for step in warm_model(lm)] == ["predicting", "scoring", "writing"]
+    assert [step.name for step in warm_model(lm)] == ["predicting", "scoring", "sampling"]
     assert (lm.model.params.flat == before).all()
 
 
@@ -228,7 +230,7 @@ def test_doctor_of_this_machine(capsys):
 def test_doctor_finds_settings(tmp_path, setting, value, serious, message):
     if setting == "NUMBA_CPU_NAME" and doctor.platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("a processor of another architecture")
-    code = "import json; from numbarnn import doctor; doctor._trial = lambda problem: None; print(json.dumps(doctor.examine()))"
+    code = "import json; from numbarnn.cli import doctor; doctor._trial = lambda problem: None; print(json.dumps(doctor.examine()))"
     report = json.loads(run_python(code, cwd=tmp_path, cache=tmp_path, **{setting: value}).stdout)
     found = problems(report, serious)
     assert doctor.re.search(message, found), report["problems"]
@@ -299,8 +301,103 @@ def test_quota_below_the_threads_is_found(monkeypatch):
 def test_doctor_imports_nothing_optional(tmp_path):
     code = """
 import sys
-from numbarnn import doctor
+from numbarnn.cli import doctor
 doctor.examine()
 print(sorted({"torch", "numba.cuda", "onnx"} & set(sys.modules)))
 """
     assert run_python(code, cwd=tmp_path, cache=os.environ.get("NUMBA_CACHE_DIR")).stdout == "[]\n"
+
+
+# What an import brings
+
+
+IMPORTED = """
+import sys, numba
+before = set(sys.modules)
+{statement}
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+def imported_by(statement, cwd):
+    """Return the modules that a statement imports in a process that has Numba already."""
+    return set(run_python(IMPORTED.format(statement=statement), cwd=cwd, cache=cwd).stdout.split())
+
+
+def test_package_imports_nothing_that_is_not_asked_for(tmp_path):
+    assert {name for name in imported_by("import numbarnn", tmp_path) if name.startswith("numbarnn")} == {
+        "numbarnn",
+        "numbarnn.__about__",
+    }
+
+
+OPTIONAL = {"pandas", "tqdm", "sklearn", "scipy", "matplotlib", "torch", "onnx", "safetensors", "numba.cuda"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        (
+            "from numbarnn import Model, LSTM, Dense",
+            {"numbarnn.forecasting", "numbarnn.estimators", "numbarnn.language", "numbarnn.decoding",
+             "numbarnn.diagnostics", "numbarnn.plots", "numbarnn.cli"},
+        ),
+        ("import numbarnn; numbarnn.Model([numbarnn.LSTM(2), numbarnn.Dense(1)], 2)", {"numbarnn.forecasting"}),
+        ("from numbarnn import LanguageModel, Trainer, load", {"numbarnn.forecasting", "numbarnn.estimators"}),
+        ("from numbarnn import Forecaster, decoding, data, diagnostics, metrics, optim, plots", {"numbarnn.cli"}),
+    ],
+)  # fmt: skip
+def test_what_is_not_used_is_not_imported(statement, absent, tmp_path):
+    assert imported_by(statement, tmp_path) & (OPTIONAL | absent) == set()
+
+
+def test_every_public_name_is_found(tmp_path):
+    """In a process of its own, where nothing was imported before: by name, by `*`, and as an attribute."""
+    code = """
+import numbarnn
+for name in numbarnn.__all__:
+    assert getattr(numbarnn, name) is vars(numbarnn)[name], name
+for name in dir(numbarnn):
+    getattr(numbarnn, name)
+assert numbarnn.cells.LSTM and numbarnn.network.network.Network and numbarnn.language.CELLS
+exec("from numbarnn import *")
+assert LSTM is numbarnn.layers.LSTM
+print(*(name for name in ("models", "_LATER", "__path") if hasattr(numbarnn, name)))
+"""
+    assert run_python(code, cwd=tmp_path, cache=tmp_path).stdout == "\n"
+
+
+def test_editors_see_every_public_name():
+    """Type checkers and editors read the imports under TYPE_CHECKING, Python the table."""
+    tree = ast.parse(pathlib.Path(numbarnn.__file__).read_text())
+    (checked,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = {}
+    for node in checked.body:
+        for alias in node.names:
+            seen[alias.name] = f"numbarnn.{alias.name}" if node.module == "numbarnn" else node.module
+    modules = {name for name, module in seen.items() if module == f"numbarnn.{name}"}
+    assert modules <= numbarnn._MODULES
+    assert {name: module for name, module in seen.items() if name not in modules} == numbarnn._HOME
+    assert sorted(numbarnn._HOME) + ["__version__"] == sorted(numbarnn.__all__, key=lambda name: (name[0] == "_", name))
+    folder = pathlib.Path(numbarnn.__file__).parent
+    found = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert {name for name in found if not name.startswith("__")} == numbarnn._MODULES
+
+
+def test_step_is_found_by_compiled_code_that_nothing_imported_it_for(tmp_path):
+    """`numbarnn.step` as an attribute and as a global in a function that is compiled before any model is made."""
+    code = """
+import numba, numpy as np, numbarnn
+
+@numba.njit
+def attribute(weights, x, state, y):
+    numbarnn.step(weights, x, state, y)
+
+model = numbarnn.Model([numbarnn.RNN(3), numbarnn.Dense(2)], 2, n_threads=1)
+_, weights, state = numbarnn.step_function(model)
+vars(numbarnn).pop("step", None)  # not looked up yet: the compiler asks for it
+x, y = np.ones(2, np.float32), np.zeros(2, np.float32)
+attribute(weights, x, state, y)
+assert (y == model.forward(x[None, None])[0][0, 0]).all()
+"""
+    run_python(code, cwd=tmp_path, cache=os.environ.get("NUMBA_CACHE_DIR", tmp_path))

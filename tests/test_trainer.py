@@ -518,9 +518,7 @@ def test_weights_that_cannot_be_loaded_are_not_saved(tmp_path, kind):
     flat = model.params.flat.copy()
     flat[1] = np.inf
     model.set_flat(flat)
-    with pytest.raises(
-        ValueError, match="holds 1 values that are NaN or infinite, and a file of them could not be loaded"
-    ):
+    with pytest.raises(ValueError, match="has 1 NaN or infinite value, so the file could not be loaded"):
         owner.save(tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == before
 
@@ -532,9 +530,7 @@ def test_nan_is_refused_with_count_and_place(name):
     data = {"x": x, "y": y[:, :, None].astype(float)}
     data[name][3, 2, 0] = data[name][5, 0, 0] = np.nan
     before = model.params.flat.copy()
-    with pytest.raises(
-        ValueError, match=re.escape(f"{name} holds 2 values that are NaN or infinite, the first at [3, 2, 0]")
-    ):
+    with pytest.raises(ValueError, match=re.escape(f"{name} has 2 NaN or infinite values, the first at [3, 2, 0]")):
         fit(model, data["x"], data["y"], loss="mse")
     assert_same_bits(model.params.flat, before)
 
@@ -568,7 +564,7 @@ def test_nan_in_the_padding_is_none():
         ({"validation": 1.5}, ValueError, "fraction"),
         ({"validation": 3}, TypeError, "source"),
         ({"patience": 0, "validation": 0.2}, ValueError, "patience"),
-        ({"lengths": [3]}, ShapeError, r"lengths must have shape \(60,\), one a sample"),
+        ({"lengths": [3]}, ShapeError, r"lengths must have shape \(60,\), one for each sample"),
         ({"sample_weight": np.ones(3)}, ShapeError, "sample_weight"),
         ({"seed": -1}, ValueError, "seed"),
         ({"n_threads": 0}, ValueError, "n_threads"),

@@ -167,10 +167,10 @@ def test_view_and_cheap():
 
 def test_pandas_dtypes():
     frame = pd.DataFrame({"a": pd.array([1, 2, None, 4, 5, 6], dtype="Int64"), "b": [True, False] * 3})
-    with pytest.raises(ValueError, match=r"misses 1 values, the first at row 2 \(2\), column 'a'"):
+    with pytest.raises(ValueError, match=r"has 1 missing value, the first at row 2 \(2\), column 'a'"):
         make_windows(frame, 2)
     assert np.array_equal(make_windows(frame, 2, missing="drop").X[:, :, 0], [[4, 5]])
-    with pytest.raises(TypeError, match="column 'c' of data must hold numbers, got dtype"):
+    with pytest.raises(TypeError, match="column 'c' of data must be numeric, got dtype"):
         make_windows(frame.assign(c="x"), 2)
 
 
@@ -185,10 +185,10 @@ def test_missing_values_beside_other_types(flags):
     assert np.array_equal(whole.X[0, :, 1], np.float64(flags[:5]))
     hole = frame.copy()
     hole.loc[30, "t"] = np.nan
-    with pytest.raises(ValueError, match=r"misses 1 values, the first at row 30 \(30\), column 't'"):
+    with pytest.raises(ValueError, match=r"has 1 missing value, the first at row 30 \(30\), column 't'"):
         make_windows(hole, 5, target="t")
     assert make_windows(hole, 5, target="t", missing="drop").dropped == 6
-    with pytest.raises(ValueError, match=r"holds 1 infinite values, the first at row 30 \(30\), column 't'"):
+    with pytest.raises(ValueError, match=r"has 1 infinite value, the first at row 30 \(30\), column 't'"):
         make_windows(hole.fillna(np.inf), 5, target="t", missing="drop")
     model = Model([LSTM(2, return_sequences=False), Dense(1)], input_size=2, seed=0)
     assert np.isfinite(model.fit(whole, loss="mse", epochs=1, verbose=0)["loss"]).all()
@@ -332,12 +332,12 @@ def test_missing_is_refused_with_place():
     frame.loc[frame.index[7], "b"] = np.nan
     frame.loc[frame.index[9], ["a", "b"]] = np.nan
     with pytest.raises(
-        ValueError, match=r"data misses 3 values, the first at row 7 \(2020-01-01 07:00:00\), column 'b'"
+        ValueError, match=r"data has 3 missing values, the first at row 7 \(2020-01-01 07:00:00\), column 'b'"
     ):
         make_windows(frame, 3)
-    with pytest.raises(ValueError, match=r"target misses 1 values, the first at row 4"):
+    with pytest.raises(ValueError, match=r"target has 1 missing value, the first at row 4"):
         make_windows(TENS, 3, target=np.where(TENS == 50, np.nan, TENS))
-    with pytest.raises(ValueError, match=r"data holds 1 infinite values, the first at row 3"):
+    with pytest.raises(ValueError, match=r"data has 1 infinite value, the first at row 3"):
         make_windows([1.0, 2, 3, np.inf, 5], 2, missing="drop")
 
 
@@ -360,7 +360,7 @@ def test_irregular_times_name_the_first_row():
     assert len(make_windows(late, 2, irregular="ignore")) == 6
     twice = pd.concat([frame.iloc[:3], frame.iloc[2:]])
     with pytest.raises(
-        ValueError, match=r"row 3 of data, 2020-01-01 02:00:00, has the time of the row above again; drop"
+        ValueError, match=r"row 3 of data, 2020-01-01 02:00:00, has the same time as the row above; drop"
     ):
         make_windows(twice, 2)
     with pytest.raises(
@@ -448,12 +448,12 @@ def test_regular_on_the_calendar(index):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"lookback": 0}, ValueError, "lookback must be an integer of at least 1, got 0"),
+        ({"lookback": 0}, ValueError, "lookback must be an integer >= 1, got 0"),
         ({"lookback": 2.0}, ValueError, "lookback must be an integer"),
-        ({"delay": -1}, ValueError, "delay must be an integer of at least 0"),
-        ({"stride": True}, ValueError, "stride must be an integer of at least 1, got True"),
+        ({"delay": -1}, ValueError, "delay must be an integer >= 0"),
+        ({"stride": True}, ValueError, "stride must be an integer >= 1, got True"),
         ({"lookback": 9}, ShapeError, "data has 9 rows; lookback 9, delay 1 and horizon 1 need at least 10"),
-        ({"target": "z"}, KeyError, "target 'z' is no column of data; it has 0, 1"),
+        ({"target": "z"}, KeyError, "target 'z' is not a column of data, which has 0, 1"),
         ({"target": np.zeros(3)}, ShapeError, "target has 3 rows, data has 9"),
         ({"target": []}, ValueError, "at least one column"),
         ({"missing": "fill"}, ValueError, "missing must be 'error', 'drop' or 'ffill'"),
@@ -463,7 +463,7 @@ def test_regular_on_the_calendar(index):
             ShapeError,
             r"data must have shape \(rows,\) or \(rows, columns\), got \(2, 3, 4\)",
         ),
-        ({"data": ["a", "b"]}, TypeError, "data must hold numbers"),
+        ({"data": ["a", "b"]}, TypeError, "data must be numeric"),
         ({"data": np.zeros((0, 2))}, ShapeError, "at least one row"),
     ],
 )
@@ -489,7 +489,7 @@ def test_index_one_and_iterate():
     assert len(list(w)) == 5
     with pytest.raises(IndexError, match="sample 5 of 5"):
         w[5]
-    with pytest.raises(TypeError, match="chosen by a number"):
+    with pytest.raises(TypeError, match="chosen by an integer"):
         w["a"]
     assert np.array_equal(np.asarray(w), w.X)
     assert len(w[:0].X) == 0
@@ -545,5 +545,5 @@ def test_gather_takes_samples_that_are_there():
         for wrong in (n, -n - 1):
             with pytest.raises(IndexError, match=f"sample {wrong} of {n}"):
                 part.gather([0, wrong])
-        with pytest.raises(TypeError, match="samples must be given by an array of their numbers"):
+        with pytest.raises(TypeError, match="samples must be given by an array of their indices"):
             part.gather(np.ones(n, bool))

@@ -1,7 +1,7 @@
-"""Temporal classification: a string of labels for a sequence, and nobody knows which step belongs to which label.
+"""Temporal classification: a sequence of labels for a sequence of inputs, without known alignment.
 
-A path gives every step a label or the blank; merging what repeats and then dropping blanks, B(path), leaves the string. The
-probability of a string is the sum over all paths that lead to it: p(l | x) = sum over B(path) = l of prod_t o_t[path_t].
+A path gives every step a label or the blank; merging what repeats and then dropping blanks, B(path), gives the label
+sequence. Its probability is the sum over all paths that lead to it: p(l | x) = sum over B(path) = l of prod_t o_t[path_t].
 
 Training raises p(l | x). Where the labels are, nobody has told the net; the posterior alignment says where it has put them.
 
@@ -37,16 +37,18 @@ def paths():
         print(f"B({path}) = {collapse(path)}")
     paths = ["".join(path) for path in itertools.product(LETTERS, repeat=steps)]
     probability = {path: np.prod([o[t, LETTERS.index(symbol)] for t, symbol in enumerate(path)]) for path in paths}
-    strings = {}
+    sequences = {}
     for path in paths:
-        strings[collapse(path)] = strings.get(collapse(path), 0.0) + probability[path]
+        sequences[collapse(path)] = sequences.get(collapse(path), 0.0) + probability[path]
     leading = [path for path in paths if collapse(path) == "ab"]
     print(
-        f"{len(paths)} paths over {steps} steps, {len(leading)} of them lead to 'ab': p('ab' | x) = {strings['ab']:.6f}"
+        f"{len(paths)} paths over {steps} steps, {len(leading)} of them lead to 'ab': p('ab' | x) = {sequences['ab']:.6f}"
     )
-    print(f"{len(strings)} strings are possible, and their probabilities sum to {sum(strings.values()):.12f}")
+    print(
+        f"{len(sequences)} label sequences are possible, and their probabilities sum to {sum(sequences.values()):.12f}"
+    )
     loss, _ = model.loss_and_grad(x, np.array([[1, 2]]), "ctc", reduction="sum")
-    print(f"the CTC loss sums the same paths step by step: {loss:.12f}, -log p = {-np.log(strings['ab']):.12f}")
+    print(f"the CTC loss sums the same paths step by step: {loss:.12f}, -log p = {-np.log(sequences['ab']):.12f}")
 
 
 def tones(samples, seed=0):
@@ -60,15 +62,15 @@ def tones(samples, seed=0):
 
 
 def main(folder=None):
-    """Sum over paths, then train a net on strings alone and show where it puts the labels."""
+    """Sum over paths, then train a net on label sequences alone and show its alignment."""
     paths()
     x, labels, _ = tones(500)
     model = Model([GRU(16), Dense(3)], input_size=2, seed=1)
-    x_new, string, end = (values[:1] for values in tones(1, seed=1))
-    before = alignment(model, x_new, string)[0]
+    x_new, sequence, end = (values[:1] for values in tones(1, seed=1))
+    before = alignment(model, x_new, sequence)[0]
     model.fit(x, labels, loss="ctc", optimizer=Adam(0.01), epochs=20, batch_size=20, verbose=0)
-    after = alignment(model, x_new, string)[0]
-    shown = "".join(LETTERS[c] for c in string[0])
+    after = alignment(model, x_new, sequence)[0]
+    shown = "".join(LETTERS[c] for c in sequence[0])
     print(
         f"A new sequence with tones {shown} that end at steps {', '.join(map(str, end[0]))}, before and after training:"
     )
@@ -78,10 +80,12 @@ def main(folder=None):
             f"{', '.join(f'{step:.1f}' for step in found.centers)}, path {''.join(LETTERS[c] for c in found.best.path)}"
         )
     step = int(after.occupancy[:, 3].argmax())  # of the second label
-    strength = np.linalg.norm(sensitivity(model, x_new, step, int(string[0, 1]))[0], axis=1)
+    strength = np.linalg.norm(sensitivity(model, x_new, step, int(sequence[0, 1]))[0], axis=1)
     first = end[0, 1] - 3
     share = strength[first : step + 1].sum() / strength.sum()
-    print(f"The second label, put out at step {step}, depends on steps {first} to {step}: {share:.0%} of ||dy/dx||")
+    print(
+        f"The second label, most probable at step {step}, depends on steps {first} to {step}: {share:.0%} of ||dy/dx||"
+    )
     if folder:
         from numbarnn.plots import plot_occupancy
 

@@ -4,7 +4,7 @@
     dE_3/dW = sum over k = 0..3 of  dE_3/ds_3  (prod over j = k+1..3 of ds_j/ds_{j-1})  d+s_k/dW
     ds_j/ds_{j-1} = diag(f'(U x_j + W s_{j-1} + b)) W
 
-and four places where the lecture's formulas slip, each with the number that proves it.
+and four slips in the lecture's formulas, each with the figure that proves it.
 """
 
 import numpy as np

@@ -35,7 +35,8 @@ def main(folder=None):
         model = Model([layer(HIDDEN, init="torch"), Dense(3)], input_size=4, seed=1)
         flows[name] = flow = gradient_flow(model, x, y)
         print(
-            f"{name:4}: {flow.decades_per_step():+.3f} decades a step; 99 % of the gradient within {flow.steps_holding(0.99)} steps"
+            f"{name:4}: {flow.decades_per_step():+.3f} decades per step; "
+            f"99 % of the gradient within {flow.steps_holding(0.99)} steps"
         )
         if name == "RNN":
             found = jacobian(model, x, STEPS - 1, 9)

@@ -1,4 +1,4 @@
-"""The lecture's questions on gates: what the cell computes if one is held at 0 or 1, and what training loses.
+"""The lecture's questions on gates: what the cell computes if one is fixed at 0 or 1, and what training loses.
 
 f = 1: c_t = c_{t-1} + i g, a counter that never forgets      f = 0: c_t = i g, no memory but h
 i = 1, f = 0, o = 1: h_t = tanh(tanh(W x_t + R h_{t-1} + b)), the plain recurrent net up to the outer tanh
@@ -20,7 +20,7 @@ QUESTIONS = {
 
 
 def main():
-    """Print what held cells compute, and train them."""
+    """Print what cells with fixed gates compute, and train them."""
     x = np.random.default_rng(0).normal(size=(2, 6, 2))
     for question, fix in list(QUESTIONS.items())[1:]:
         model = Model([LSTM(3, init="torch", fix=fix)], input_size=2, dtype="float64", seed=1)

@@ -26,8 +26,8 @@ def main():
     other = trace(before, x)["gru.h_l0"][0, 5, 0]
     print(f"Reset before the product, same weights: h_5 of unit 0 = {other:+.4f}; the two forms are not the same net")
     for fix in ({"update": 1.0}, {"update": 0.0}):
-        held = Model([GRU(4, init="torch", fix=fix)], input_size=2, dtype="float64").load_state_dict(weights)
-        found = jacobian(held, x, 35, 5)
+        fixed = Model([GRU(4, init="torch", fix=fix)], input_size=2, dtype="float64").load_state_dict(weights)
+        found = jacobian(fixed, x, 35, 5)
         meaning = "h never changes, a perfect memory of nothing" if fix["update"] else "a plain net with a reset"
         print(f"z always {fix['update']:.0f}: ||dh_35/dh_5|| = {found.norm:.1e}, {meaning}")
     for layer in (RNN, GRU, LSTM):

@@ -1,6 +1,6 @@
 """Cells: one file is one cell, an immutable record with its options and two scalar functions.
 
-A cell is a `typing.NamedTuple`. Its fields are options (numbers); its class attributes name what the time loop must
+A cell is a `typing.NamedTuple`. Its fields are numeric options; its class attributes name what the time loop must
 provide:
 
 =================  =======================================================================================================
@@ -25,14 +25,14 @@ and two static functions of scalars, `forward` directly above `backward`:
 
 They are compiled, so: no arrays, no Python objects, no names but modules' constants and functions (`tanh`, `sigmoid`
 from here), and constants in the type of an argument, ``one = type(h)(1)``, since 1.0 would turn float32 into float64.
-Called from Python, on NumPy scalars, they compute the same (`tests/` and `register` do). Options are numbers: one that
+Called from Python, on NumPy scalars, they compute the same (`tests/` and `register` do). Options are numeric: one that
 changes the pre-activations is another cell.
 
 Second recurrent product
 ------------------------
 Where the recurrent product must see something other than h_{t-1}, as in the GRU with the reset before the product, a
 step has two products: one of h_{t-1}, then one of an *inner* value that is computed from the first. A cell that has
-`inner` is such a cell, and says in addition:
+`inner` is such a cell, and declares in addition:
 
 =================  =======================================================================================================
 inner              the name of the inner value, a tuple of one

@@ -1,4 +1,4 @@
-"""The four activations of the plain recurrent cells, chosen by a number so that they do not multiply compiled code.
+"""The four activations of the plain recurrent cells, chosen by a code so that they do not multiply compiled code.
 
 tanh and the logistic function are one formula, ``a tanh(b x) + c``; relu and the identity cost a comparison each.
 """

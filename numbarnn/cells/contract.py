@@ -1,4 +1,4 @@
-"""The contract of cells: the registry, and what a class must have to enter it (`numbarnn.cells` describes it)."""
+"""The contract of cells: the registry, and the checks of a class that is registered (`numbarnn.cells` describes it)."""
 
 import inspect
 import operator
@@ -37,7 +37,7 @@ def register(cell_class):
     Raises
     ------
     TypeError
-        If it is no NamedTuple class, or lacks a name or function, or a function takes or returns the wrong number of
+        If it is not a NamedTuple class, or lacks a name or function, or a function takes or returns the wrong number of
         values.
     ValueError
         If pre-activations of one product are not adjacent, or another class has the name.
@@ -165,28 +165,28 @@ def _check_results(cell_class):
     except TypeError as error:
         raise TypeError(f"every option of {name} must have a default: {error}") from None
 
-    def numbers(names):
+    def example(names):
         return tuple(np.float64(0.25 + 0.125 * n) for n in range(len(names)))
 
     preactivations, states, diagonal = (
-        numbers(cell_class.preactivations),
-        numbers(cell_class.states),
-        numbers(cell_class.diagonal),
+        example(cell_class.preactivations),
+        example(cell_class.states),
+        example(cell_class.diagonal),
     )
     after, saved = _tuples(
         f"{name}.forward", cell_class.forward(cell, preactivations, states, diagonal), ("states", "saved"), cell
     )
     gradients = ("preactivations", "states", "diagonal")
-    results = cell_class.backward(cell, saved, states, diagonal, after, numbers(cell_class.states))
+    results = cell_class.backward(cell, saved, states, diagonal, after, example(cell_class.states))
     _tuples(f"{name}.backward", results, gradients, cell)
     if has_inner(cell_class):
-        inner, kept = _tuples(
+        inner, inner_saved = _tuples(
             f"{name}.inner_forward",
             cell_class.inner_forward(cell, preactivations, states, diagonal),
             _INNER_NAMES,
             cell,
         )
-        results = cell_class.inner_backward(cell, kept, states, diagonal, inner)
+        results = cell_class.inner_backward(cell, inner_saved, states, diagonal, inner)
         _tuples(f"{name}.inner_backward", results, gradients, cell)
 
 

@@ -1,19 +1,19 @@
-"""Gates that may be fixed at a constant: which, and where, are numbers, so that they do not multiply compiled code.
+"""Gates that may be fixed (clamped) at a constant: options with numeric values, so that they do not multiply compiled code.
 
-Comparisons are made in the type of the numbers, so that a kernel of float32 has no instruction of float64. What depends on the
+Comparisons are made in the dtype of the values, so that a kernel of float32 has no instruction of float64. What depends on the
 options alone does not change inside a driver's loop, so fixing costs a free gate nothing: the
 logistic function is ``scale * tanh(x / 2) + shift`` anyhow.
 """
 
 from numbarnn.kernels.scalar import fma, inlined, tanh
 
-# The value of an option ``fix_...`` that leaves the gate free: a number that neither a gate nor a candidate can take.
+# The value of an option ``fix_...`` that leaves the gate free: one that neither a gate nor a candidate can take.
 FREE = 2.0
 
 
 @inlined
 def gate(fix, x):
-    """Return the logistic function of x, or the number at which the gate is fixed."""
+    """Return the logistic function of x, or the value at which the gate is fixed."""
     half, zero, fixed = type(x)(0.5), type(x)(0), type(x)(fix)
     free = fixed == type(x)(FREE)
     scale = half if free else zero
@@ -31,7 +31,7 @@ def gate_slope(fix, y):
 
 @inlined
 def candidate(fix, x):
-    """Return tanh x, or the number at which the candidate is fixed."""
+    """Return tanh x, or the value at which the candidate is fixed."""
     zero, fixed = type(x)(0), type(x)(fix)
     free = fixed == type(x)(FREE)
     scale = type(x)(1) if free else zero

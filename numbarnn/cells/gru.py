@@ -20,8 +20,8 @@ class GRU(NamedTuple):
     Parameters
     ----------
     fix_r, fix_z, fix_n : float
-        A number at which r, z or n is held, whatever its pre-activation; its weights get a gradient of exactly zero.
-        `numbarnn.cells.gate.FREE`: not held.
+        A value at which r, z or n is fixed (clamped), whatever its pre-activation; its weights get a gradient of exactly zero.
+        `numbarnn.cells.gate.FREE`: not fixed.
 
     References
     ----------

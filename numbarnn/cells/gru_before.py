@@ -1,4 +1,4 @@
-"""The gated recurrent unit of the paper, with the reset gate before the recurrent product: a cell of two phases."""
+"""The gated recurrent unit of the paper: the reset gate before the recurrent product, so a cell with a second recurrent product."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ class ResetBeforeGRU(NamedTuple):
         n    = tanh(W x_t + b + R (r h_{t-1}) + b')             candidate
         h_t  = (1 - z) n + z h_{t-1}
 
-    The paper writes no biases.
+    The paper has no biases.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The independently recurrent net: every unit remembers itself alone."""
+"""The independently recurrent net: diagonal recurrent weights, so each unit sees only its own previous value."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from numbarnn.cells.activation import activate, slope
 
 
 class IndRNN(NamedTuple):
-    """h_t = f(W x_t + b + u * h_{t-1}), u a vector: one weight a unit.
+    """h_t = f(W x_t + b + u * h_{t-1}), u a vector of diagonal (per-unit) weights.
 
     Parameters
     ----------

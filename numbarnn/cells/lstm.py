@@ -8,7 +8,7 @@ from numbarnn.kernels.scalar import fma, inlined, tanh
 
 @inlined
 def forget_gate(cell, i, x):
-    """Return f: of its pre-activation x, held, or 1 - i where the gates are coupled."""
+    """Return f: the gate of pre-activation x (or its fixed value), or 1 - i where the gates are coupled."""
     fix = type(x)(cell.fix_f) if cell.coupled == 0 else type(x)(1)
     return fma(type(x)(-cell.coupled), i, gate(fix, x))
 
@@ -36,8 +36,8 @@ class LSTM(NamedTuple):
     coupled : int
         1: f = 1 - i, which the forget gate's weights do not enter (``input_forget`` of ONNX); 0: as above.
     fix_i, fix_f, fix_g, fix_o : float
-        A number at which i, f, g or o is held, whatever its pre-activation; its weights get a gradient of exactly
-        zero. `numbarnn.cells.gate.FREE`: not held. f of a coupled cell is 1 - i, held or not.
+        A value at which i, f, g or o is fixed (clamped), whatever its pre-activation; its weights get a gradient of exactly
+        zero. `numbarnn.cells.gate.FREE`: not fixed. f of a coupled cell is always 1 - i.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Long short-term memory whose gates see the carry."""
+"""Long short-term memory with peepholes: gates that see the carry."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ class PeepholeLSTM(NamedTuple):
         o    = sigmoid(W x_t + b + R h_{t-1} + b' + p c_t)          output gate
         h_t  = o tanh(c_t)
 
-    A peephole is diagonal: p has one weight a unit, ``ci``, ``cf`` and ``co`` for the three gates.
+    A peephole is diagonal: p has one weight for each unit, ``ci``, ``cf`` and ``co`` for the three gates.
 
     Parameters
     ----------

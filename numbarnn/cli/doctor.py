@@ -1,4 +1,4 @@
-"""What a machine is like for this package, what is wrong with it, and what to do about that."""
+"""Diagnosis of a machine and an installation: what was found, what is wrong, and what to do about it."""
 
 import ctypes
 import importlib.metadata
@@ -26,7 +26,7 @@ from numbarnn.kernels.inventory import take_inventory
 from numbarnn.layers import Dense
 from numbarnn.model import Model
 
-# Distributions that the package needs, and what does not work without them; and those that it can work with.
+# Required distributions, with what does not work without them; and optional ones.
 NEEDED = {
     "numpy": "nothing works",
     "numba": "nothing works",
@@ -42,13 +42,13 @@ SHOWN = (*VECTORS, "avx512f", "neon", "sve")
 
 
 def examine() -> dict[str, Any]:
-    """Return what there is, as JSON values.
+    """Return a report on the machine and the installation, as JSON values.
 
     Returns
     -------
     dict
         ``versions``, ``processor``, ``threads``, ``cache``, ``denormals``, ``cuda``, ``trial``, each a dict (the cache:
-        a list of places), and ``problems``, a list of dicts ``{"serious", "what", "do"}``. With a serious problem
+        a list of folders), and ``problems``, a list of dicts ``{"serious", "what", "do"}``. With a serious problem
         something does not work; the others cost time.
     """
     problems: list[dict[str, Any]] = []
@@ -74,7 +74,7 @@ def works(report: dict[str, Any]) -> bool:
 
 
 def text(report: dict[str, Any]) -> str:
-    """Return a report for reading."""
+    """Return a report as text."""
     versions, processor, threads = report["versions"], report["processor"], report["threads"]
     arithmetic = "fused multiply-add" if processor["fma"] else "multiply + add"
     lines = [
@@ -87,11 +87,12 @@ def text(report: dict[str, Any]) -> str:
         f"{processor['panel_float32']} float32 or {processor['panel_float64']} float64",
         f"threads     {threads['used'] or '?'} used of {threads['processors']} processors; {threads['backend']}",
     ]
-    for place in report["cache"]:
-        state = "written to" if place["written"] else "writable" if place["writable"] else "not writable"
-        state += f"; NOT TRUSTED: {place['distrusted']}" if place["distrusted"] else ""
-        kept = f"{place['kernels']} kernels, {place['foreign']} for others, {place['stale']} stale, {place['size'] / 1e6:.1f} MB"
-        lines.append(f"cache       {place['path']}: {state}; {kept if place['exists'] else 'does not exist'}")
+    for folder in report["cache"]:
+        state = "written to" if folder["written"] else "writable" if folder["writable"] else "not writable"
+        state += f"; NOT TRUSTED: {folder['distrusted']}" if folder["distrusted"] else ""
+        counts = f"{folder['kernels']} kernels, {folder['foreign']} for others, {folder['stale']} stale"
+        kept = f"{counts}, {folder['size'] / 1e6:.1f} MB"
+        lines.append(f"cache       {folder['path']}: {state}; {kept if folder['exists'] else 'does not exist'}")
     lines.append(f"denormals   {report['denormals']['handling']}")
     usable = "" if not report["cuda"]["devices"] else f"; {report['cuda']['usable']}"
     lines.append(f"CUDA        {report['cuda']['found']}{usable}")
@@ -137,20 +138,20 @@ def _versions(problem):
 
 
 def _within(version, requirement):
-    """Return whether a version fits a requirement like ``numba<0.69,>=0.61``, by its leading numbers."""
+    """Return whether a version satisfies a requirement like ``numba<0.69,>=0.61``, by its leading numbers."""
 
-    def numbers(text):
+    def release(text):
         return tuple(int(part) for part in re.match(r"\d+(?:\.\d+)*", text)[0].split("."))
 
-    at_least = (numbers(v) <= numbers(version) for v in re.findall(r">=\s*([\d.]+)", requirement))
-    below = (numbers(version) < numbers(v) for v in re.findall(r"<\s*([\d.]+)", requirement))
+    at_least = (release(v) <= release(version) for v in re.findall(r">=\s*([\d.]+)", requirement))
+    below = (release(version) < release(v) for v in re.findall(r"<\s*([\d.]+)", requirement))
     return all((*at_least, *below))
 
 
 def _processor(problem):
     _, name, features = cpu_target.target_context.codegen().magic_tuple()
     host = llvmlite.binding.get_host_cpu_name()
-    present = {name for name, there in llvmlite.binding.get_host_cpu_features().items() if there}
+    present = {name for name, found in llvmlite.binding.get_host_cpu_features().items() if found}
     chosen = {feature[1:] for feature in features.split(",") if feature.startswith("+")}
     if missing := sorted(chosen - present):
         problem(
@@ -231,34 +232,34 @@ def _cache(problem):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", cache.CacheWarning)
         written = cache.writable_directory()
-    places = []
-    for place in cache.cache_directories():
-        inventory = take_inventory(place)
-        places.append(
+    folders = []
+    for path in cache.cache_directories():
+        inventory = take_inventory(path)
+        folders.append(
             {
-                "path": os.fspath(place),
-                "written": place == written,
-                "writable": place == written or _writable(place),
-                "exists": place.is_dir(),
+                "path": os.fspath(path),
+                "written": path == written,
+                "writable": path == written or _writable(path),
+                "exists": path.is_dir(),
                 **{name: getattr(inventory, name) for name in ("kernels", "foreign", "stale", "distrusted", "size")},
             }
         )
-    for place in places:
-        if place["distrusted"]:
+    for folder in folders:
+        if folder["distrusted"]:
             problem(
                 False,
-                f"compiled kernels in {place['path']} are not used: {place['distrusted']}",
+                f"compiled kernels in {folder['path']} are not used: {folder['distrusted']}",
                 cache.ADVICE,
             )
-    kernels = sum(place["kernels"] for place in places)
+    kernels = sum(folder["kernels"] for folder in folders)
     if written is None:
         problem(
             False,
-            "no folder for compiled kernels is writable: what is not cached yet is compiled anew by every process",
+            "no folder for compiled kernels is writable: kernels that are not cached are compiled again by every process",
             "set NUMBA_CACHE_DIR to a writable folder, or run `numbarnn warmup` where the folder is still writable "
             "(docs/container.md)",
         )
-    if not kernels and (foreign := sum(place["foreign"] for place in places)):
+    if not kernels and (foreign := sum(folder["foreign"] for folder in folders)):
         problem(
             False,
             f"{foreign} kernels are cached, but for another processor or Python: the first calls compile for seconds",
@@ -269,23 +270,23 @@ def _cache(problem):
         problem(
             False,
             "no kernels are cached: the first calls compile for seconds",
-            "run `numbarnn warmup`, or just begin: what is compiled is kept" if written else "see above",
+            "run `numbarnn warmup`, or just begin: compiled kernels are cached" if written else "see above",
         )
-    if stale := [place for place in places if place["stale"] > 100 and place["writable"]]:
+    if stale := [folder for folder in folders if folder["stale"] > 100 and folder["writable"]]:
         problem(
             False,
-            f"{sum(place['stale'] for place in stale)} stale kernels of earlier versions lie in "
-            + ", ".join(place["path"] for place in stale),
-            "delete the folder; it is filled again",
+            f"{sum(folder['stale'] for folder in stale)} stale kernels of earlier versions lie in "
+            + ", ".join(folder["path"] for folder in stale),
+            "delete the folder; it is filled again when kernels are compiled",
         )
-    return places
+    return folders
 
 
-def _writable(place):
-    """Return whether a folder could be written to, without making it."""
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+def _writable(path):
+    """Return whether a folder could be written to, without creating it."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
 
 
 def _denormals():

@@ -1,36 +1,34 @@
-"""The command ``numbarnn forecast``: train a forecaster on a CSV file, compare it with baselines, write forecasts and a picture."""
+"""The command ``numbarnn forecast``: train a forecaster on a CSV file, compare it with baselines, write forecasts and a plot."""
 
 import pathlib
 
 import numpy as np
 
 from numbarnn import io
-from numbarnn.cli.help_format import HelpFormatter
+from numbarnn.cli.common import HelpFormatter
 from numbarnn.data import readers
 from numbarnn.data.datasets import weather
 from numbarnn.forecasting.forecaster import Forecaster
 from numbarnn.layers.kinds import recurrent_names
 
 
-def add_command(commands) -> None:
+def add_commands(commands) -> None:
     """Add the command to the subparsers of `numbarnn.cli.main`."""
     parser = commands.add_parser(
         "forecast",
         help="train a forecaster on a CSV file and compare it with simple baselines",
         description="Train a recurrent net to forecast a column of a CSV file, print its errors on the last part of the file "
-        "beside those of simple baselines on the same windows, forecast what comes after, write forecasts, picture and model. "
+        "beside those of simple baselines on the same windows, forecast the rows after its end, write forecasts, plot and model. "
         "Without a file it runs on a synthetic hourly weather series.",
         formatter_class=HelpFormatter,
     )
     parser.add_argument(
-        "file", type=pathlib.Path, nargs="?", metavar="FILE", help="CSV file with a header, a row a time"
+        "file", type=pathlib.Path, nargs="?", metavar="FILE", help="CSV file with a header, one row per time"
     )
     parser.add_argument(
         "--target", action="append", metavar="COL", help="column to forecast; may be repeated (default: all)"
     )
-    parser.add_argument(
-        "--columns", metavar="A,B,...", help="columns that the net sees (default: all that hold numbers)"
-    )
+    parser.add_argument("--columns", metavar="A,B,...", help="columns that the net sees (default: all numeric columns)")
     parser.add_argument("--time", metavar="COL", help="column of the times (default: the first that reads as times)")
     parser.add_argument(
         "--time-format",
@@ -51,11 +49,13 @@ def add_command(commands) -> None:
     parser.add_argument(
         "--calendar", metavar="A,B", help="of hour, dayofweek, dayofyear, month (without a file: hour,dayofyear)"
     )
-    parser.add_argument("--missing", choices=["error", "drop", "ffill"], default="error", help="what to do with gaps")
+    parser.add_argument(
+        "--missing", choices=["error", "drop", "ffill"], default="error", help="treatment of missing values"
+    )
     parser.add_argument("--recursive", action="store_true", help="forecast row after row from its own forecasts")
     parser.add_argument("--cell", choices=list(recurrent_names()), default="gru", help="recurrent cell")
-    parser.add_argument("--hidden-size", type=int, default=32, metavar="N", help="units")
-    parser.add_argument("--num-layers", type=int, default=1, metavar="N", help="layers above each other")
+    parser.add_argument("--hidden-size", type=int, default=32, metavar="N", help="units in each layer")
+    parser.add_argument("--num-layers", type=int, default=1, metavar="N", help="stacked layers")
     parser.add_argument("--dropout", type=float, default=0.0, metavar="P", help="between layers")
     parser.add_argument("--recurrent-dropout", type=float, default=0.25, metavar="P", help="on the recurrence")
     parser.add_argument("--epochs", type=int, default=10, metavar="N", help="passes through the training part")
@@ -69,7 +69,7 @@ def add_command(commands) -> None:
     parser.add_argument(
         "-o", "--output", type=pathlib.Path, metavar="CSV", help="forecasts (default: NAME-forecast.csv)"
     )
-    parser.add_argument("--plot", type=pathlib.Path, metavar="PNG", help="picture (default: NAME-forecast.png)")
+    parser.add_argument("--plot", type=pathlib.Path, metavar="PNG", help="plot (default: NAME-forecast.png)")
     parser.add_argument("--save", type=pathlib.Path, metavar="MODEL", help="write the forecaster to a safetensors file")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and dropout")
     parser.add_argument("--threads", type=int, metavar="N", help="default: all processors")
@@ -81,17 +81,18 @@ def run(options) -> int:
     """Run the command."""
     frame, name = _data(options)
     output = options.output or pathlib.Path(f"{name}-forecast.csv")
-    picture = options.plot or pathlib.Path(f"{name}-forecast.png")
-    for path in (output, picture, options.save):
+    plot = options.plot or pathlib.Path(f"{name}-forecast.png")
+    for path in (output, plot, options.save):
         if path is not None and not path.parent.is_dir():
             raise ValueError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to")
     calendar = ("hour,dayofyear" if options.file is None else "") if options.calendar is None else options.calendar
     target = options.target or (["temperature"] if options.file is None else None)
     for column in target or ():
         if column not in frame.columns:
-            raise ValueError(f"there is no column {column!r} of numbers; there is {', '.join(map(str, frame.columns))}")
+            raise ValueError(f"there is no numeric column {column!r}; there is {', '.join(map(str, frame.columns))}")
     forecaster = Forecaster(
-        options.lookback, options.delay, options.horizon, options.step, options.cell, options.hidden_size, options.num_layers,
+        options.lookback, options.delay, options.horizon, step=options.step, cell=options.cell,
+        hidden_size=options.hidden_size, num_layers=options.num_layers,
         dropout=options.dropout, recurrent_dropout=options.recurrent_dropout, recursive=options.recursive,
         difference=options.difference, relative=options.relative, season=options.season or "auto",
         calendar=tuple(part for part in calendar.split(",") if part), missing=options.missing,
@@ -108,7 +109,7 @@ def run(options) -> int:
     print(table.to_string(float_format=lambda value: f"{value:.4g}"))
     io.replace(output, backtest.to_csv(index_label="time").encode())
     written = [f"forecasts of the test part to {output}"]
-    written += [f"a picture to {picture}"] if _draw(forecaster, backtest, picture) else []
+    written += [f"a plot to {plot}"] if _draw(forecaster, backtest, plot) else []
     if options.save is not None:
         forecaster.save(options.save)
         written.append(f"the forecaster to {options.save}")
@@ -119,10 +120,10 @@ def run(options) -> int:
 
 
 def describe(forecaster):
-    """Print what a saved forecaster does; return its model."""
-    goal, seen = (", ".join(map(str, names)) for names in (forecaster.target_names_, forecaster.feature_names_))
+    """Print targets, features and windows of a saved forecaster; return its model."""
+    targets, features = (", ".join(map(str, names)) for names in (forecaster.target_names_, forecaster.feature_names_))
     print(
-        f"forecaster of {goal} from {seen}: lookback {forecaster.lookback}, "
+        f"forecaster of {targets} from {features}: lookback {forecaster.lookback}, "
         f"delay {forecaster.delay}, horizon {forecaster.horizon}, step {forecaster.step}"
     )
     return forecaster.model_
@@ -144,20 +145,20 @@ def _data(options):
             raise ValueError(f"there is no column {unknown[0]!r}; there is {', '.join(map(str, frame.columns))}")
         frame = frame[names]
     else:
-        numbers = frame.select_dtypes(include=[np.number, "bool"])
-        left = [str(name) for name in frame.columns if name not in numbers.columns]
+        numeric = frame.select_dtypes(include=[np.number, "bool"])
+        left = [str(name) for name in frame.columns if name not in numeric.columns]
         if left:
-            print(f"Left out, for they hold no numbers: {', '.join(left)}.", flush=True)
-        frame = numbers
+            print(f"Left out, since they are not numeric: {', '.join(left)}.", flush=True)
+        frame = numeric
     return frame, options.file.name.partition(".")[0]
 
 
 def _draw(forecaster, backtest, path) -> bool:
-    """Write a picture; return whether matplotlib is there to draw one."""
+    """Write a plot; return whether matplotlib is installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        print("\nNo picture: matplotlib is not installed (pip install 'numbarnn[plot]').")
+        print("\nNo plot: matplotlib is not installed (pip install 'numbarnn[plot]').")
         return False
     from numbarnn import plots
 

@@ -1,4 +1,4 @@
-"""Compiling ahead: run everything once on the smallest nets, so that its kernels lie on the disk for later processes.
+"""Compiling ahead: run everything once on the smallest nets, so that its kernels are cached for later processes.
 
 Kernels are compiled for the types of their arguments, so every step here goes through the same public calls as a user's
 program; `tests/test_startup.py` runs such programs in second processes and counts what they compile.
@@ -29,7 +29,7 @@ from numbarnn.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class Warmed:
-    """One step of warming up: what was run, kernels compiled for it, seconds."""
+    """One step of warming up: name, number of compiled kernels, seconds."""
 
     name: str
     compiled: int
@@ -47,7 +47,7 @@ def warm_everything(dtype: Any = "float32") -> Iterator[Warmed]:
     for name, cell in own.items():
         yield _run(f"cell {name}", lambda cell=cell: _cell(cell, dtype))
     for name in LANGUAGE_CELLS:
-        yield _run(f"writing with {name}", lambda name=name: _writing(name, dtype))
+        yield _run(f"sampling with {name}", lambda name=name: _sampling(name, dtype))
     yield _run("embedding, dropout and pooling", lambda: _layers(dtype))
     for name in LOSSES:
         yield _run(f"loss {name}", lambda name=name: _loss(name, dtype))
@@ -56,7 +56,7 @@ def warm_everything(dtype: Any = "float32") -> Iterator[Warmed]:
 
 
 def warm_model(model: Model | LanguageModel | Forecaster) -> Iterator[Warmed]:
-    """Run what a model needs in use, without training: predictions, steps; of a language model writing and scoring too.
+    """Run what a model needs for inference: predictions and steps; for a language model also sampling and scoring.
 
     The model is left as it was.
     """
@@ -65,7 +65,7 @@ def warm_model(model: Model | LanguageModel | Forecaster) -> Iterator[Warmed]:
     yield _run("predicting", lambda: _predict(model))
     if language is not None:
         yield _run("scoring", lambda: Trainer(model).evaluate(TokenStream(np.zeros(4, np.int32), 1, 2, whole=True)))
-        yield _run("writing", lambda: language.sample(2, top_k=1))
+        yield _run("sampling", lambda: language.sample(2, top_k=1))
 
 
 def _run(name: str, job: Callable[[], Any]) -> Warmed:
@@ -110,7 +110,7 @@ def _cell(cell, dtype):
     _fit(tokens, labels, labels)
 
 
-def _writing(name, dtype):
+def _sampling(name, dtype):
     lm = LanguageModel(name, 2, 1, dtype=dtype, n_threads=1).fit("ab" * 4, 1, verbose=0)
     lm.sample(2)
 
@@ -123,7 +123,7 @@ def _layers(dtype):
 
 
 def _loss(name, dtype):
-    """Train with a loss, and predict; integers are the targets of some, numbers those of others."""
+    """Train with a loss, and predict; some losses take integer targets, others values."""
     x = np.zeros((2, 3, 1), dtype)
     targets = (np.zeros((2, 3), int), np.zeros((2, 3, 2), dtype), np.ones((2, 1), int))
     for y in targets:

@@ -1,1 +1,1 @@
-"""What everything uses: shapes and geometry of batches, parameters, ragged arrays, label sequences. No kernels."""
+"""Signals, batch geometry, parameters, initial weights, ragged arrays and label sequences; no kernels."""

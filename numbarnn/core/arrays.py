@@ -1,4 +1,4 @@
-"""What users pass in as arrays of numbers: the one conversion of pandas objects, masked arrays and lists.
+"""Numeric arrays from what users pass in: the one conversion of pandas objects, masked arrays and lists.
 
 pandas is not imported here before a pandas object comes in.
 """
@@ -20,8 +20,8 @@ def is_pandas(data) -> str | None:
     return "frame" if isinstance(data, pd.DataFrame) else "series" if isinstance(data, pd.Series) else None
 
 
-def numbers(data, name: str = "data") -> np.ndarray:
-    """Return data as an array of integers, floating-point numbers or booleans; what is missing is NaN.
+def as_numeric(data, name: str = "data") -> np.ndarray:
+    """Return data as a numeric array (integers, floating-point values or booleans); missing values are NaN.
 
     Columns of different types become the type that NumPy promotes them to, so that booleans beside float64 are float64. pandas' NA
     and the masked values of a masked array are NaN, in float64 unless the data are of a smaller floating-point type.
@@ -42,7 +42,7 @@ def numbers(data, name: str = "data") -> np.ndarray:
     ShapeError
         If a list has rows of different lengths.
     TypeError
-        If something is not a number, naming the column.
+        If a value is not numeric, naming the column.
     """
     pd = sys.modules.get("pandas")
     if pd is not None and isinstance(data, (pd.Index, pd.api.extensions.ExtensionArray)):
@@ -50,7 +50,7 @@ def numbers(data, name: str = "data") -> np.ndarray:
     if is_pandas(data):
         return _of_pandas(data, name)
     if isinstance(data, (list, tuple)) and any(map(_hides_missing, {type(item) for item in data})):
-        data = [numbers(item, f"{name}[{i}]") for i, item in enumerate(data)]
+        data = [as_numeric(item, f"{name}[{i}]") for i, item in enumerate(data)]
     try:
         values = np.asarray(data)
     except ValueError as error:
@@ -64,13 +64,13 @@ def numbers(data, name: str = "data") -> np.ndarray:
 
 
 def as_array(data, name: str) -> np.ndarray:
-    """Return data as `np.asarray` does, a pandas object by `numbers`; categories as they are."""
+    """Return data as `np.asarray` does, a pandas object by `as_numeric`; categories as they are."""
     categories = is_pandas(data) == "series" and str(data.dtype) == "category"
-    return numbers(data, name) if is_pandas(data) and not categories else np.asarray(data)
+    return as_numeric(data, name) if is_pandas(data) and not categories else np.asarray(data)
 
 
 def _hides_missing(kind):
-    """Return whether NumPy would lose the missing values of items of a type, or their numbers' type."""
+    """Return whether NumPy would lose the missing values of items of a type, or their dtype."""
     pd = sys.modules.get("pandas")
     return issubclass(kind, np.ma.MaskedArray) or (
         pd is not None and issubclass(kind, (pd.Series, pd.DataFrame, pd.Index, pd.api.extensions.ExtensionArray))
@@ -93,7 +93,7 @@ def _of_pandas(data, name):
         _check_numeric(dtype, what)
     if not dtypes or (len(set(dtypes)) == 1 and isinstance(dtypes[0], np.dtype)):
         return data.to_numpy()
-    # pandas' nullable and Arrow's types name the NumPy type of their numbers, sparse ones call it the subtype.
+    # pandas' nullable and Arrow's types name the NumPy type of their values, sparse ones call it the subtype.
     plain = [np.dtype(getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype))) for dtype in dtypes]
     common = np.result_type(*plain)
     if common.kind == "f":
@@ -104,13 +104,13 @@ def _of_pandas(data, name):
 
 
 def _of_objects(values, what):
-    """Return Python's numbers (None, NaN and NA where one is missing) as float64; raise TypeError for anything else."""
+    """Return an array of Python's numbers (None, NaN or NA where one is missing) as float64; raise TypeError for anything else."""
     pd = sys.modules.get("pandas")
     missing = [value is None or (pd is not None and value is pd.NA) for value in values.flat]
     for value, absent in zip(values.flat, missing, strict=True):
         if not absent and not isinstance(value, (Real, Decimal)):
             raise TypeError(
-                f"{what} must hold numbers, got {value!r} of type {type(value).__name__} in an array of objects; convert it "
+                f"{what} must be numeric, got {value!r} of type {type(value).__name__} in an array of objects; convert it "
                 "(pandas.to_numeric, pandas.get_dummies) or leave it out"
             )
     found = [np.nan if absent else float(value) for value, absent in zip(values.flat, missing, strict=True)]
@@ -121,5 +121,5 @@ def _check_numeric(dtype, what):
     kind = getattr(dtype, "kind", "O")
     if kind not in "fiub":
         raise TypeError(
-            f"{what} must hold numbers, got dtype {dtype}; convert it (pandas.to_numeric, pandas.get_dummies) or leave it out"
+            f"{what} must be numeric, got dtype {dtype}; convert it (pandas.to_numeric, pandas.get_dummies) or leave it out"
         )

@@ -14,7 +14,7 @@ name                weights                                                biase
 
 Glorot uniform is uniform(-a, a) with a = sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16), fan_out
 counting all gates, as Keras does; orthogonal matrices come from the QR decomposition of a normal one, signs made
-uniform (Saxe et al. 2014). Per-unit weights (IndRNN's u) are uniform(0, 1), as in IndRNN's paper, except under
+uniform (Saxe et al. 2014). Diagonal (per-unit) weights (IndRNN's u) are uniform(0, 1), as in IndRNN's paper, except under
 ``uniform(a)``; peepholes are drawn like biases.
 """
 

@@ -1,7 +1,7 @@
-"""Label strings of a batch: the forms in which users have them, and the one in which they travel.
+"""Label sequences of a batch: the forms that users may pass, and the two that the package uses.
 
-They travel as an array (samples, longest) whose rows end in -1, so that a source of batches may pick its rows, or as one flat array
-with the number of labels of each sample.
+Inside the package they are an array (samples, longest) whose rows are padded with -1, so that a source of batches may pick rows,
+or one flat array with the number of labels of each sample.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ PADDING = -1
 
 
 class Labels(NamedTuple):
-    """Label strings one behind the other.
+    """Label sequences, concatenated.
 
     Attributes
     ----------
@@ -27,57 +27,57 @@ class Labels(NamedTuple):
 
     @property
     def starts(self) -> np.ndarray:
-        """Where each string begins, and where the last ends, (samples + 1,)."""
+        """Offset of each sequence, and the end of the last, (samples + 1,)."""
         return np.concatenate([np.zeros(1, np.int64), np.cumsum(self.counts)])
 
     @property
     def repeats(self) -> np.ndarray:
-        """How many labels of each string equal the one before them, (samples,)."""
+        """Number of labels of each sequence that equal the one before them, (samples,)."""
         starts = self.starts
         same = np.zeros(len(self.flat) + 1, np.int64)
         same[2:] = self.flat[1:] == self.flat[:-1]
-        same[starts[starts < len(self.flat)] + 1] = 0  # the first of a string follows nothing
+        same[starts[starts < len(self.flat)] + 1] = 0  # the first of a sequence follows nothing
         running = np.cumsum(same)
         return running[starts[1:]] - running[starts[:-1]]
 
     def take(self, order: np.ndarray) -> "Labels":
-        """Return the strings of some samples, in that order."""
+        """Return the sequences of some samples, in that order."""
         counts, starts = self.counts[order], self.starts
         ends = np.cumsum(counts)
-        places = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts[order] - (ends - counts), counts)
-        return Labels(self.flat[places], counts)
+        indices = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts[order] - (ends - counts), counts)
+        return Labels(self.flat[indices], counts)
 
     def padded(self) -> np.ndarray:
-        """Return an array (samples, longest), each row filled up with -1; at least one column."""
+        """Return an array (samples, longest), each row padded with -1; at least one column."""
         longest = max(1, int(self.counts.max(initial=0)))
         array = np.full((len(self.counts), longest), PADDING, np.int64)
         array[np.arange(longest) < self.counts[:, None]] = self.flat
         return array
 
     def rows(self) -> list[np.ndarray]:
-        """Return one array a sample."""
+        """Return one array for each sample."""
         return np.split(self.flat, np.cumsum(self.counts)[:-1]) if len(self.counts) else []
 
 
 def as_labels(target, samples: int | None = None, name: str = "target") -> Labels:
-    """Return label strings for an argument.
+    """Return the label sequences of an argument.
 
     Parameters
     ----------
     target : array, list or tuple
-        * an integer array (samples, longest), each row filled up with negative numbers;
-        * a list of sequences of integers, one a sample, of any lengths;
-        * a tuple (labels, lengths): labels (samples, longest), filled up with anything, or (sum of lengths,), one
-          string behind the other, and lengths (samples,).
+        * an integer array (samples, longest), each row padded with negative values;
+        * a list of sequences of integers, one for each sample, of any lengths;
+        * a tuple (labels, lengths): labels (samples, longest), padded with anything, or (sum of lengths,),
+          the sequences concatenated, and lengths (samples,).
     samples : int, optional
-        What the number of strings must be.
+        What the number of sequences must be.
     name : str
         Of the argument, for messages.
 
     Raises
     ------
     ShapeError, TypeError, ValueError
-        If the form, the numbers of samples or the lengths do not fit.
+        If the form is none of these, or the number of samples or a length is wrong.
     """
     if isinstance(target, tuple) and len(target) == 2:
         labels = _with_lengths(*target, name)
@@ -87,45 +87,45 @@ def as_labels(target, samples: int | None = None, name: str = "target") -> Label
         labels = _listed(target, name)
     else:
         raise TypeError(
-            f"{name} must be an array (samples, longest) filled up with -1, a list of label sequences, or a tuple (labels, "
+            f"{name} must be an array (samples, longest) padded with -1, a list of label sequences, or a tuple (labels, "
             f"lengths), got {type(target).__name__}"
         )
     if samples is not None and len(labels.counts) != samples:
-        raise ShapeError(f"{name} must have one label string for each of {samples} samples, got {len(labels.counts)}")
+        raise ShapeError(f"{name} must have one label sequence for each of {samples} samples, got {len(labels.counts)}")
     return labels
 
 
 def _integers(array, name):
     if array.size and array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integer label numbers, got dtype {array.dtype}")
+        raise TypeError(f"{name} must be integer labels, got dtype {array.dtype}")
     return array.astype(np.int64)
 
 
 def _padded(array, name):
     if array.ndim != 2:
         raise ShapeError(
-            f"{name} must have shape (samples, longest), filled up with -1, got {array.shape}; labels one behind the other go with "
-            "their lengths: (labels, lengths)"
+            f"{name} must have shape (samples, longest), padded with -1, got {array.shape}; concatenated labels need their "
+            "lengths: (labels, lengths)"
         )
     array = _integers(array, name)
-    there = array >= 0
-    counts = there.sum(axis=1)
-    gaps = there != (np.arange(array.shape[1]) < counts[:, None])
+    valid = array >= 0
+    counts = valid.sum(axis=1)
+    gaps = valid != (np.arange(array.shape[1]) < counts[:, None])
     if gaps.any():
         row, column = np.argwhere(gaps)[0]
-        raise ValueError(f"{name}[{row}, {column}] is negative, which ends a label string, but labels follow")
-    return Labels(array[there], counts.astype(np.int64))
+        raise ValueError(f"{name}[{row}, {column}] is negative, which ends a label sequence, but labels follow")
+    return Labels(array[valid], counts.astype(np.int64))
 
 
-def _listed(strings, name):
+def _listed(sequences, name):
     rows = []
-    for place, string in enumerate(strings):
-        row = np.asarray(string)
+    for sample, sequence in enumerate(sequences):
+        row = np.asarray(sequence)
         if row.ndim != 1:
-            raise ShapeError(f"{name}[{place}] must be a sequence of labels, got shape {row.shape}")
-        row = _integers(row, f"{name}[{place}]")
+            raise ShapeError(f"{name}[{sample}] must be a sequence of labels, got shape {row.shape}")
+        row = _integers(row, f"{name}[{sample}]")
         if row.size and row.min() < 0:
-            raise ValueError(f"{name}[{place}] holds the negative label {row.min()}")
+            raise ValueError(f"{name}[{sample}] has the negative label {row.min()}")
         rows.append(row)
     flat = np.concatenate(rows) if rows else np.zeros(0, np.int64)
     return Labels(flat, np.array([len(row) for row in rows], np.int64))
@@ -135,7 +135,7 @@ def _with_lengths(labels, lengths, name):
     counts = np.asarray(lengths)
     if counts.ndim != 1 or counts.dtype.kind not in "iu":
         raise TypeError(
-            f"{name} is a tuple (labels, lengths); lengths must be integers, one a sample, got {counts.dtype} {counts.shape}"
+            f"{name} is a tuple (labels, lengths); lengths must be integers, one for each sample, got {counts.dtype} {counts.shape}"
         )
     counts = counts.astype(np.int64)
     if counts.min(initial=0) < 0:
@@ -154,16 +154,16 @@ def _with_lengths(labels, lengths, name):
     else:
         raise ShapeError(f"{name} must have labels (samples, longest) or (sum of lengths,), got {array.shape}")
     if flat.size and flat.min() < 0:
-        raise ValueError(f"{name} holds the negative label {flat.min()}")
+        raise ValueError(f"{name} has the negative label {flat.min()}")
     return Labels(flat, counts)
 
 
 def check_blank(blank) -> int:
-    """Return the index of the blank as an int; raise TypeError or ValueError unless it is an integer from 0 on."""
+    """Return the index of the blank as an int; raise TypeError or ValueError unless it is an integer >= 0."""
     if isinstance(blank, bool) or not isinstance(blank, (int, np.integer)):
         raise TypeError(f"blank must be an integer, got {blank!r}")
     if blank < 0:
-        raise ValueError(f"blank must be the number of a class, from 0 on, got {blank}")
+        raise ValueError(f"blank must be the index of a class, >= 0, got {blank}")
     return int(blank)
 
 
@@ -173,21 +173,21 @@ def check_labels(labels: Labels, classes: int, blank: int, name: str = "target")
         raise ValueError(f"blank is class {blank}; the model has {classes} classes, 0 to {classes - 1}")
     for wrong, what in (
         ((labels.flat < 0) | (labels.flat >= classes), f"the model has {classes} classes, 0 to {classes - 1}"),
-        (labels.flat == blank, f"{blank} is the blank, which no label string may hold"),
+        (labels.flat == blank, f"{blank} is the blank, which no label sequence may contain"),
     ):
         if wrong.any():
-            place = int(wrong.argmax())
-            sample = int(np.searchsorted(labels.starts, place, side="right")) - 1
-            raise TokenError(f"{name} holds label {labels.flat[place]} in sample {sample}; {what}")
+            at = int(wrong.argmax())
+            sample = int(np.searchsorted(labels.starts, at, side="right")) - 1
+            raise TokenError(f"{name} has label {labels.flat[at]} in sample {sample}; {what}")
 
 
 def too_short(labels: Labels, lengths: np.ndarray) -> np.ndarray:
-    """Return which samples have fewer steps than their label string needs: a step a label, and one between two equal ones."""
+    """Return which samples have fewer steps than their label sequence needs: one per label, and one between two equal labels."""
     return lengths < labels.counts + labels.repeats
 
 
 def check_lengths(labels: Labels, lengths: np.ndarray, advice: str, counted=True) -> None:
-    """Raise ShapeError, naming the samples, where a label string does not fit into the steps."""
+    """Raise ShapeError, naming the samples, where a label sequence needs more steps than there are."""
     rows = np.flatnonzero(too_short(labels, lengths) & counted)
     if rows.size == 0:
         return

@@ -1,7 +1,7 @@
-"""The geometry of a batch."""
+"""Geometry of a batch: samples sorted by length, the steps at which each runs."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,6 +18,10 @@ class Layout:
         Samples running at each step.
     order : (samples,) int64 or None
         ``order[i]`` is the caller's index of sorted sample i; None where nothing was sorted.
+    full : bool
+        Whether every sample runs through all steps.
+    running : int
+        Number of rows that exist: the sum of the lengths.
     """
 
     steps: int
@@ -25,6 +29,12 @@ class Layout:
     lengths: np.ndarray
     active: np.ndarray
     order: np.ndarray | None = None
+    full: bool = field(init=False)
+    running: int = field(init=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "full", self.order is None)
+        object.__setattr__(self, "running", int(self.lengths.sum()))
 
     @classmethod
     def make(cls, steps: int, samples: int, lengths: np.ndarray | None = None) -> "Layout":
@@ -39,28 +49,18 @@ class Layout:
         return cls(steps, samples, lengths, active.astype(np.int64), order)
 
     @property
-    def full(self) -> bool:
-        """Whether every sample runs through all steps."""
-        return self.order is None
-
-    @property
     def places(self) -> np.ndarray:
         """`order`, also where nothing was sorted."""
         # Not a cached property: before Python 3.12 it has a lock, which a forked child may inherit shut.
         return np.arange(self.samples) if self.order is None else self.order
 
-    @property
-    def running(self) -> int:
-        """Number of rows that exist: the sum of the lengths."""
-        return int(self.lengths.sum())
-
     def last(self) -> "Layout":
-        """Return the geometry of one row a sample."""
+        """Return the geometry of one row per sample."""
         ones = np.ones(self.samples, np.int64)
         return Layout(1, self.samples, ones, np.full(1, self.samples, np.int64), self.order)
 
     def flat(self) -> "Layout":
-        """Return a geometry with the same rows for work that knows no steps: one step of all rows where none is missing."""
+        """Return a geometry with the same rows for work that ignores steps: one step of all rows where none is missing."""
         if not self.full:
             return self
         rows = self.steps * self.samples

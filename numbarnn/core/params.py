@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numbarnn.checks import counted
 from numbarnn.errors import ShapeError
 
 
@@ -41,6 +42,8 @@ class Params(Mapping):
 
     Attributes
     ----------
+    size : int
+        Number of values.
     version : int
         Rises with every write.
     """
@@ -52,6 +55,7 @@ class Params(Mapping):
             twice = sorted({name for name in names if names.count(name) > 1})
             raise ValueError(f"parameters of the same name: {', '.join(twice)}; give the layers different names")
         self._flat = np.zeros(sum(spec.size for spec in self.specs), dtype)
+        self.size = self._flat.size
         self._visible = self._flat.view()
         self._visible.flags.writeable = False
         self._newer = None
@@ -70,7 +74,7 @@ class Params(Mapping):
         return self._visible
 
     def mark_stale(self, fetch) -> None:
-        """Note that a device's copy is newer: ``fetch()`` returns it when somebody looks. The version rises."""
+        """Mark the array as older than a device's copy, which ``fetch()`` returns at the next access. The version rises."""
         self._newer = fetch
         self.version += 1
 
@@ -115,7 +119,8 @@ class Params(Mapping):
         unknown = [name for name in values if name not in self._views]
         if missing or unknown:
             raise KeyError(
-                f"the names do not fit: missing {missing or 'none'}, unknown {unknown or 'none'}; this model has {list(self)}"
+                f"the names are not those of the model: missing {missing or 'none'}, unknown {unknown or 'none'}; "
+                f"this model has {list(self)}"
             )
         arrays = {}
         for name in self:
@@ -123,26 +128,26 @@ class Params(Mapping):
             if array.shape != self[name].shape:
                 raise ShapeError(f"{name}: expected shape {self[name].shape}, got {array.shape}")
             if array.dtype.kind not in "fiu":
-                raise ValueError(f"{name}: expected numbers, got dtype {array.dtype}")
+                raise ValueError(f"{name}: expected a numeric array, got dtype {array.dtype}")
             with np.errstate(over="ignore"):
                 arrays[name] = array.astype(self._flat.dtype)
             finite = np.isfinite(arrays[name])
             if not finite.all():
                 raise ValueError(
-                    f"{name}: holds {np.count_nonzero(~finite)} values that are not finite in {self._flat.dtype}"
+                    f"{name}: {counted(np.count_nonzero(~finite), 'value')} not finite in {self._flat.dtype}"
                 )
         with self.writing() as flat:
             for name, view in self.views(flat).items():
                 view[...] = arrays[name]
 
     def for_file(self) -> dict[str, np.ndarray]:
-        """Return every parameter by name; raise ValueError where one is not finite, for a file that `load` refuses helps nobody."""
+        """Return every parameter by name; raise ValueError where one is not finite, since `load` would refuse the file."""
         for name, values in self.items():
             bad = np.count_nonzero(~np.isfinite(values))
             if bad:
                 raise ValueError(
-                    f"{name} holds {bad} values that are NaN or infinite, and a file of them could not be loaded; set finite "
-                    "values first (load_state_dict)"
+                    f"{name} has {counted(bad, 'NaN or infinite value')}, so the file could not be loaded; set finite values first "
+                    "(load_state_dict)"
                 )
         return dict(self)
 

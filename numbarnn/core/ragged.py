@@ -1,17 +1,21 @@
-"""Samples of different lengths without padding: all steps in one array, and where each sample begins."""
+"""Samples of different lengths without padding: all steps in one array, and the offset of each sample."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from numbarnn.errors import ShapeError
 
+# Steps, padding included, of a group of samples that need no certain order or company.
+MOST_STEPS = 1 << 15
+
 
 @dataclass(frozen=True, eq=False)
 class Ragged:
-    """Samples one after the other.
+    """Concatenated samples of different lengths.
 
-    A sequence of arrays, one a sample, which are views.
+    A sequence of arrays, one for each sample, which are views.
 
     Parameters
     ----------
@@ -23,6 +27,12 @@ class Ragged:
     ------
     ShapeError, TypeError, ValueError
         If offsets are not integers that rise from 0 to the number of steps.
+
+    Examples
+    --------
+    >>> samples = Ragged(np.array([1, 2, 3]), np.array([0, 1, 3]))
+    >>> [sample.tolist() for sample in samples]
+    [[1], [2, 3]]
     """
 
     values: np.ndarray
@@ -69,21 +79,35 @@ class Ragged:
         sample %= len(self)
         return self.values[self.offsets[sample] : self.offsets[sample + 1]]
 
-    def steps_of(self, rows) -> tuple[np.ndarray, np.ndarray]:
-        """Return where the steps of some samples stand, (samples, longest or 1), and which of these places are theirs."""
-        lengths = self.lengths[rows]
-        places = np.arange(max(1, lengths.max(initial=0)))
-        valid = places < lengths[:, None]
-        return np.where(valid, self.offsets[:-1][rows][:, None] + places, 0), valid
+    def padded(self, samples, fill=0) -> np.ndarray:
+        """Return some samples, given by their indices, as one array of at least one step, `fill` past each length.
 
-    def padded(self, rows, fill=0) -> np.ndarray:
-        """Return some samples as one array of at least one step, `fill` past each length."""
-        places, valid = self.steps_of(rows)
-        array = np.full((*places.shape, *self.values.shape[1:]), fill, self.values.dtype)
-        array[valid] = self.values[places[valid]]
+        A single sample is a view.
+        """
+        lengths = self.lengths[samples]
+        if len(lengths) == 1 and lengths[0]:
+            return self[samples[0]][None]
+        array = np.full((len(lengths), max(1, lengths.max(initial=0)), *self.values.shape[1:]), fill, self.values.dtype)
+        for row, sample, length in zip(array, samples, lengths, strict=True):
+            row[:length] = self[sample]
         return array
 
-    def take(self, rows) -> "Ragged":
-        """Return some samples."""
-        places, valid = self.steps_of(rows)
-        return Ragged.of(self.values[places[valid]], self.lengths[rows])
+    def take(self, samples) -> "Ragged":
+        """Return some samples, given by their indices."""
+        parts = [self[sample] for sample in samples]
+        return Ragged.of(np.concatenate([self.values[:0], *parts]), self.lengths[samples])
+
+
+def length_groups(lengths: np.ndarray, samples: int | None = None) -> Iterator[np.ndarray]:
+    """Yield the indices of samples by rising length, in groups that are padded to at most `MOST_STEPS` steps.
+
+    samples : most samples of a group; None: any number. A longer sample is a group of its own.
+    """
+    order = np.argsort(lengths, kind="stable")
+    first = 0
+    while first < len(order):
+        last, end = first + 1, len(order) if samples is None else min(first + samples, len(order))
+        while last < end and (last - first + 1) * lengths[order[last]] <= MOST_STEPS:
+            last += 1
+        yield order[first:last]
+        first = last

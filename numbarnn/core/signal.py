@@ -1,22 +1,22 @@
-"""What passes between two layers."""
+"""Signal: the shape and kind of what one layer passes to the next."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Signal:
-    """What passes between two layers, known before any data.
+    """Shape and kind of what one layer passes to the next, known before any data.
 
     Attributes
     ----------
     size : int
         Features of a step, or the size of the vocabulary.
     tokens : bool
-        Whether each step is an integer below `size` instead of `size` numbers.
+        Whether each step is an integer below `size` instead of `size` values.
     sequence : bool
-        Whether there is one value a step, or one a sample.
+        Whether there is one output per step, or one per sample.
     bag : int
-        Tokens a step along an axis of their own; 0: one token a step, without such an axis.
+        Tokens per step along an axis of their own; 0: one token per step, without such an axis.
     """
 
     size: int

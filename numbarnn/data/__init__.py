@@ -1,4 +1,4 @@
-"""Data on its way to a model: vocabularies, series, windows and batches."""
+"""Data preparation: vocabularies, scaling, windows of series, readers, and sources of batches."""
 
 from numbarnn.core.ragged import Ragged
 from numbarnn.data.batches import ArraySource, Batch, TokenStream

@@ -1,9 +1,9 @@
 """Sources of batches: anything with a method ``batches(generator)`` that yields one epoch of `Batch`.
 
-A source may also have ``__len__`` (batches an epoch) and ``items`` (samples or tokens an epoch) for the progress bar,
-``unit`` (their name; of tokens one of `TOKEN_UNITS`), ``check()``, which raises where its data do not fit for training,
-and ``fingerprint()``, a dict of what it yields, by which a checkpoint knows its data again. An epoch must follow from the
-generator alone: a run that goes on within an epoch draws its batches again and leaves out those that it has seen.
+A source may also have ``__len__`` (batches per epoch) and ``items`` (samples or tokens per epoch) for the progress bar,
+``unit`` (their name; of tokens one of `TOKEN_UNITS`), ``check()``, which raises where its data cannot be trained on,
+and ``fingerprint()``, a dict that identifies what it yields, by which a checkpoint recognises its data. An epoch must be
+determined by the generator alone: a run that resumes within an epoch draws its batches again and skips those that it has seen.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ from numbarnn.core.arrays import as_array
 from numbarnn.core.label_sequences import as_labels
 from numbarnn.errors import ShapeError
 
-# Units of sources of which a batch has one for every step of every sample, not one a sample.
+# Units of which a batch has one for every step of every sample, not one for each sample.
 TOKEN_UNITS = ("characters", "bytes", "words")
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a model sees at once.
+    """One batch: the input, targets, lengths and weights of a training step.
 
     Attributes
     ----------
@@ -43,14 +43,41 @@ class Batch:
     keep_state: bool = False
 
 
-class ArraySource:
+class SampleSource:
+    """What sources of samples in memory share: their order, and parts, which ``part(rows, shuffle)`` of a subclass returns."""
+
+    unit = "samples"
+
+    def __init__(self, items, batch_size, shuffle):
+        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+            raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
+        self.items, self.batch_size, self.shuffle = items, int(batch_size), bool(shuffle)
+
+    def __len__(self) -> int:
+        return -(-self.items // self.batch_size)
+
+    def split(self, fraction: float) -> tuple["SampleSource", "SampleSource"]:
+        """Return the source without its last `fraction` of samples, and those, in their order."""
+        last = max(1, round(self.items * fraction))
+        if last >= self.items:
+            raise ValueError(f"a validation fraction of {fraction} leaves none of {self.items} samples to train on")
+        return self.part(slice(0, self.items - last), self.shuffle), self.part(slice(self.items - last, None), False)
+
+    def orders(self, generator: np.random.Generator) -> Iterator[np.ndarray]:
+        """Yield the indices of the samples of every batch of an epoch."""
+        order = generator.permutation(self.items) if self.shuffle else np.arange(self.items)
+        for first in range(0, self.items, self.batch_size):
+            yield order[first : first + self.batch_size]
+
+
+class ArraySource(SampleSource):
     """Batches of samples from arrays in memory, in a new random order every epoch.
 
     Parameters
     ----------
     x, y : array-like
-        Samples along the first axis. y may be label strings of different lengths too, a list of sequences of integers or a tuple of
-        arrays (labels, lengths), which are kept as an array filled up with -1 (`numbarnn.core.label_sequences`).
+        Samples along the first axis. y may also be label sequences of different lengths, a list of integer sequences or a tuple of
+        arrays (labels, lengths), which are stored as an array padded with -1 (`numbarnn.core.label_sequences`).
     lengths : (samples,) integers, optional
     sample_weight : (samples,) or (samples, time steps) array, optional
     batch_size : int
@@ -61,19 +88,15 @@ class ArraySource:
     ShapeError
         If the numbers of samples differ, or there are none.
     TypeError, ValueError
-        If lengths are not integers from 0 to the number of time steps, or an argument masks some of its values.
+        If lengths are not integers from 0 to the number of time steps, or an argument has masked values.
     """
-
-    unit = "samples"
 
     def __init__(self, x, y, *, lengths=None, sample_weight=None, batch_size: int = 32, shuffle: bool = True):
         for name, data in (("x", x), ("y", y), ("sample_weight", sample_weight)):
             refuse_mask(data, name)
         self.x, self.y = as_array(x, "x"), _targets(y)
         self.sample_weight = None if sample_weight is None else as_array(sample_weight, "sample_weight")
-        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-            raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
-        self.batch_size, self.shuffle = int(batch_size), bool(shuffle)
+        super().__init__(len(self.x) if self.x.ndim else 0, batch_size, shuffle)
         if self.x.ndim < 2 or len(self.x) == 0:
             raise ShapeError(f"x must have samples and time steps, got shape {self.x.shape}")
         self.lengths = check_lengths(lengths, *self.x.shape[:2])
@@ -83,13 +106,9 @@ class ArraySource:
                 raise ShapeError(
                     f"{name} must have one entry for each of {len(self.x)} samples, got shape {array.shape}"
                 )
-        self.items = len(self.x)
-
-    def __len__(self) -> int:
-        return -(-self.items // self.batch_size)
 
     def check(self) -> None:
-        """Raise ValueError if x or y holds NaN or infinity within the valid steps."""
+        """Raise ValueError if x or y has NaN or infinity within the valid steps."""
         for name in ("x", "y"):
             array = getattr(self, name)
             if self.lengths is not None and array.dtype.kind == "f" and array.ndim >= 2:
@@ -99,18 +118,12 @@ class ArraySource:
             check_finite(array, name)
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what the batches follow from: shape, type and hash of the arrays, size and order of the batches."""
+        """Return what determines the batches: shape, dtype and hash of the arrays, size and order of the batches."""
         arrays = {name: digest(name, getattr(self, name)) for name in ("x", "y", "lengths", "sample_weight")}
         return {**arrays, "batch_size": self.batch_size, "shuffle": self.shuffle}
 
-    def split(self, fraction: float) -> tuple["ArraySource", "ArraySource"]:
-        """Return the source without its last `fraction` of samples, and those, in their order."""
-        held = max(1, round(self.items * fraction))
-        if held >= self.items:
-            raise ValueError(f"a validation fraction of {fraction} leaves none of {self.items} samples to train on")
-        return self._part(slice(0, self.items - held), self.shuffle), self._part(slice(self.items - held, None), False)
-
-    def _part(self, rows, shuffle):
+    def part(self, rows, shuffle: bool) -> "ArraySource":
+        """Return a source of some samples, given by their indices or a slice."""
         return ArraySource(
             self.x[rows],
             self.y[rows],
@@ -122,9 +135,7 @@ class ArraySource:
 
     def batches(self, generator: np.random.Generator) -> Iterator[Batch]:
         """Yield one epoch."""
-        order = generator.permutation(self.items) if self.shuffle else np.arange(self.items)
-        for first in range(0, self.items, self.batch_size):
-            rows = order[first : first + self.batch_size]
+        for rows in self.orders(generator):
             yield Batch(
                 self.x[rows],
                 self.y[rows],
@@ -134,7 +145,7 @@ class ArraySource:
 
 
 def _targets(y) -> np.ndarray:
-    """Return targets as one array: label strings of different lengths filled up with -1, anything else as it is."""
+    """Return targets as one array: label sequences of different lengths padded with -1, anything else as it is."""
     pair = isinstance(y, tuple) and len(y) == 2 and all(isinstance(part, np.ndarray) for part in y)
     if pair and y[1].ndim == 1 and y[1].dtype.kind in "iu" and (y[0].ndim == 2 or y[1].sum() == len(y[0])):
         return as_labels(y, name="y").padded()
@@ -146,9 +157,9 @@ def _targets(y) -> np.ndarray:
 class TokenStream:
     """One long sequence of tokens as parallel streams cut into chunks, each chunk predicting the next token of every step.
 
-    The sequence is cut into `batch_size` streams of equal length; chunk k holds tokens k * seq_length ... of every
-    stream and continues chunk k - 1, so states carry over; the state is reset where an epoch begins (char-rnn). What
-    does not fill a chunk of all streams at the end is left out. A sequence too short for one chunk gets fewer
+    The sequence is cut into `batch_size` streams of equal length; chunk k has tokens k * seq_length ... of every
+    stream and continues chunk k - 1, so states carry over; the state is reset where an epoch begins (char-rnn). Tokens
+    at the end that do not fill a chunk of all streams are left out. A sequence too short for one chunk gets fewer
     streams, then shorter ones.
 
     Parameters
@@ -191,7 +202,7 @@ class TokenStream:
         return -(-self.x.shape[1] // self.seq_length)
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what the chunks follow from: number and hash of the tokens, streams and steps."""
+        """Return what determines the chunks: number and hash of the tokens, streams and steps."""
         return {
             "tokens": digest("tokens", self.x),
             "last": digest("tokens", self.y[:, -1]),
@@ -206,11 +217,11 @@ class TokenStream:
 
 
 def digest(name: str, array: np.ndarray | None) -> str | None:
-    """Return type, shape and hash of an array; raise TypeError for Python objects."""
+    """Return dtype, shape and hash of an array; raise TypeError for Python objects."""
     if array is None:
         return None
     if array.dtype.hasobject:
-        raise TypeError(f"{name} must be an array of numbers, got dtype {array.dtype}")
+        raise TypeError(f"{name} must be a numeric array, got dtype {array.dtype}")
     array = np.ascontiguousarray(array)
     code = hashlib.sha256(array.reshape(-1).view(np.uint8)).hexdigest()[:16]
     return f"{array.dtype.name} {array.shape} {code}"
@@ -267,7 +278,7 @@ def with_validation(source, validation):
     """Return the sources of training and validation for the arguments of `fit`."""
     source = make_source(source)
     if isinstance(validation, (float, np.floating)):
-        if not isinstance(source, ArraySource) or not 0 < validation < 1:
+        if not isinstance(source, SampleSource) or not 0 < validation < 1:
             raise ValueError(f"a validation fraction must lie in (0, 1) and needs arrays, got {validation!r}")
         return source.split(validation)
     if validation is not None:

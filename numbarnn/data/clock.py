@@ -1,4 +1,4 @@
-"""How an index goes on: the labels after its last, the rows of a season, and its place in a file."""
+"""Clock: the frequency of an index, the labels after its last, the rows of a season, and its form in files."""
 
 import contextlib
 import datetime
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Rows of a season by how often there is a row, for `Forecaster(season="auto")`.
+# Rows of a season by the frequency of the rows, for `Forecaster(season="auto")`.
 SEASONS = {"h": 24, "D": 7, "B": 5, "W": 52, "M": 12, "MS": 12, "ME": 12, "Q": 4, "QS": 4, "QE": 4}
 DAY = 86400  # seconds: a row more often than hourly has a season of a day
 
 
 @dataclass(frozen=True)
 class Clock:
-    """How an index goes on: at a pandas frequency, or by numbers."""
+    """Frequency of an index: a pandas frequency, or a step between integers."""
 
     kind: str  # "times", "periods" or "numbers"
-    every: str | int  # pandas frequency, or the distance of the numbers
+    every: str | int  # pandas frequency, or the step between the integers
     zone: str | None = None
     name: str | int | None = None
 
@@ -36,18 +36,18 @@ class Clock:
                 every = pd.tseries.frequencies.to_offset(index[1] - index[0])
             every = every if isinstance(every, str) else every.freqstr
             return cls("times", every, _zone_name(index.tz), name)
-        numbers = np.asarray(index)
+        values = np.asarray(index)
         every = 1
-        if numbers.dtype.kind in "iu" and len(numbers) > 1:
-            steps = np.diff(numbers)
+        if values.dtype.kind in "iu" and len(values) > 1:
+            steps = np.diff(values)
             every = int(steps[0])
             if not (steps == every).all() or every == 0:
                 row = int(np.flatnonzero(steps != steps[0])[0]) + 1 if every else 1
                 raise ValueError(
-                    f"the index goes on by {steps[0]} and then, at row {row}, by {steps[row - 1]}; number the rows evenly, or "
+                    f"the index rises by {steps[0]} and then, at row {row}, by {steps[row - 1]}; number the rows evenly, or "
                     "use times"
                 )
-        elif numbers.dtype.kind not in "iu":
+        elif values.dtype.kind not in "iu":
             raise TypeError(
                 f"the index must be a DatetimeIndex, a PeriodIndex or integers, got {index.dtype}; pandas.to_datetime makes times "
                 "of text"
@@ -66,7 +66,7 @@ class Clock:
         return pd.Index(last + self.every * np.arange(1, count + 1), name=self.name)
 
     def aligned(self, index, name="data"):
-        """Return an index of this clock's kind with its times in this clock's zone, the same instants.
+        """Return an index of this clock's kind with its times converted to this clock's zone.
 
         Raises
         ------
@@ -79,28 +79,28 @@ class Clock:
         kind = kinds.get(type(index), "numbers")
         if kind != self.kind or (kind == "numbers" and index.dtype.kind not in "iu"):
             raise ValueError(
-                f"{name} must have an index of {self.kind}, as the data of fit had, got {type(index).__name__} of {index.dtype}"
+                f"{name} must have an index of {self.kind}, as the data passed to fit, got {type(index).__name__} of {index.dtype}"
             )
         if kind == "periods" and index.freqstr != self.every:
             raise ValueError(
-                f"{name} must have periods of the frequency {self.every!r}, as the data of fit had, got {index.freqstr!r}"
+                f"{name} must have periods of the frequency {self.every!r}, as the data passed to fit, got {index.freqstr!r}"
             )
         if kind != "times":
             return index
         if self.zone is None and index.tz is not None:
             raise ValueError(
-                f"{name} has times in the zone {index.tz}, the data of fit had times without a zone (naive); take the zone off, "
-                f"after going to the one that those were in: {name}.tz_convert(ZONE).tz_localize(None)"
+                f"{name} has times in the zone {index.tz}, the data passed to fit had times without a zone (naive); convert them "
+                f"to that zone and drop it: {name}.tz_convert(ZONE).tz_localize(None)"
             )
         if self.zone is not None and index.tz is None:
             raise ValueError(
-                f"{name} has times without a zone (naive), the data of fit had times in the zone {self.zone}; name the zone that "
-                f"they are in, such as {name}.tz_localize({self.zone!r})"
+                f"{name} has times without a zone (naive), the data passed to fit had times in the zone {self.zone}; localize "
+                f"them, such as {name}.tz_localize({self.zone!r})"
             )
         return index if self.zone is None else index.tz_convert(self.zone)
 
     def check(self, index, name="data"):
-        """Raise ValueError unless an `aligned` index goes on as this clock does, naming the first row that does not."""
+        """Raise ValueError unless an `aligned` index has the frequency of this clock, naming the first row that does not."""
         if len(index) < 2:
             return
         expected = index[:1].append(self.after(index[:1], len(index) - 1))
@@ -109,11 +109,11 @@ class Clock:
             row = int(wrong[0])
             every = f"by {self.every}" if self.kind == "numbers" else f"at the frequency {self.every!r}"
             raise ValueError(
-                f"{name} must go on {every}, as the data of fit did; row {row}, {index[row]}, does not ({expected[row]} would)"
+                f"{name} must continue {every}, as in the data passed to fit; row {row} is {index[row]}, not {expected[row]}"
             )
 
     def season(self):
-        """Return the rows of a season, or None where it is not known."""
+        """Return the rows of a season, or None where it is unknown."""
         import pandas as pd
 
         if self.kind == "numbers":
@@ -127,22 +127,22 @@ class Clock:
             return None
         return round(DAY / seconds) if 0 < seconds < DAY and DAY % seconds == 0 else None
 
-    def numbers(self, index):
-        """Return the labels as integers for a file."""
+    def to_integers(self, index):
+        """Return the labels of an index as integers, for a file."""
         if self.kind == "times":
             return index.as_unit("ns").asi8.astype(np.int64)
         return np.asarray(index.asi8 if self.kind == "periods" else index, np.int64)
 
-    def index(self, numbers):
-        """Return an index of the integers of a file."""
+    def from_integers(self, values):
+        """Return the index of the integers of a file."""
         import pandas as pd
 
         if self.kind == "times":
-            index = pd.DatetimeIndex(numbers.astype("datetime64[ns]"), name=self.name)
+            index = pd.DatetimeIndex(values.astype("datetime64[ns]"), name=self.name)
             return index if self.zone is None else index.tz_localize("UTC").tz_convert(self.zone)
         if self.kind == "periods":
-            return pd.PeriodIndex.from_ordinals(numbers, freq=self.every, name=self.name)
-        return pd.Index(numbers, name=self.name)
+            return pd.PeriodIndex.from_ordinals(values, freq=self.every, name=self.name)
+        return pd.Index(values, name=self.name)
 
 
 def _zone_name(zone):

@@ -1,7 +1,7 @@
-"""Sequences made to order: the classic tests of long memory, and a weather station that never was.
+"""Synthetic data: the classic tests of long memory, a noisy sine, and a synthetic weather series.
 
-Every function draws from its seed alone. The tasks return `Samples`, which unpack as ``x, y, lengths`` and fit
-``model.fit(x, y, lengths=lengths)``.
+The result of every function depends on its seed alone. The tasks return `Samples`, which unpack as ``x, y, lengths``, the arguments
+of ``model.fit(x, y, lengths=lengths)``.
 """
 
 from typing import NamedTuple
@@ -38,7 +38,7 @@ class Samples(NamedTuple):
 
 
 def adding(samples: int, steps: int = 100, *, seed: int = 0) -> Samples:
-    """Return the adding problem in its later form: the sum of two marked numbers.
+    """Return the adding problem in its later form: the sum of two marked values.
 
     A step is (value, marker): values are uniform in [0, 1], markers are 1 at one step of the first half and one of the
     second and 0 elsewhere, and the target is the sum of the two marked values. Always answering 1 has a mean squared
@@ -101,7 +101,7 @@ def adding_1997(samples: int, steps: int = 100, *, seed: int = 0) -> Samples:
 
 
 def multiplication(samples: int, steps: int = 100, *, seed: int = 0) -> Samples:
-    """Return the multiplication problem: the product of two marked numbers.
+    """Return the multiplication problem: the product of two marked values.
 
     As `adding_1997`, but the values are uniform in [0, 1] and the target at the end is X1 X2; where X1 falls on the very first
     step it counts as 1. An answer is right within 0.04. Always answering the mean, 0.275, has a mean squared error of 0.058.
@@ -129,7 +129,7 @@ def multiplication(samples: int, steps: int = 100, *, seed: int = 0) -> Samples:
 
 
 def _marked(samples, steps, low, seed):
-    """Return x of values from `low` to 1 with two marked steps, lengths, and the places (2, samples) of the marked steps."""
+    """Return x of values from `low` to 1 with two marked steps, lengths, and the indices (2, samples) of the marked steps."""
     generator = _generator(seed, samples=(samples, 1), steps=(steps, 22))
     longest = steps + steps // 10
     lengths = generator.integers(steps, longest + 1, samples)
@@ -178,7 +178,7 @@ def long_lag(samples: int, lag: int = 100, *, seed: int = 0) -> Samples:
 def temporal_order(samples: int, symbols: int = 2, *, seed: int = 0) -> Samples:
     """Return the temporal order problem: tell in which order two or three symbols came among distractors.
 
-    Sequences of 100 to 110 symbols begin with E, end with B, and hold random a, b, c, d, except for `symbols` places with X or
+    Sequences of 100 to 110 symbols begin with E, end with B, and hold random a, b, c, d, except for `symbols` positions with X or
     Y: at steps 10-20 and 50-60 (task 6a), or 10-20, 33-43 and 66-76 (task 6b), counted from 0, ends included. The class is
     the binary number of the order: XX = 0, XY = 1, YX = 2, YY = 3.
 
@@ -191,7 +191,7 @@ def temporal_order(samples: int, symbols: int = 2, *, seed: int = 0) -> Samples:
     Returns
     -------
     Samples
-        x (samples, 110) tokens, places in `TEMPORAL_ORDER`, 0 past each length; y (samples,) classes; lengths.
+        x (samples, 110) tokens, indices in `TEMPORAL_ORDER`, 0 past each length; y (samples,) classes; lengths.
 
     References
     ----------
@@ -215,9 +215,9 @@ def temporal_order(samples: int, symbols: int = 2, *, seed: int = 0) -> Samples:
 
 
 def copy_memory(samples: int, delay: int = 100, *, seed: int = 0) -> Samples:
-    """Return the copy problem: repeat ten digits after a long silence.
+    """Return the copy problem: repeat ten digits after a long delay.
 
-    The input is ten digits of 1 to 8, delay - 1 zeros, and eleven nines, the first of which says "now"; the output is
+    The input is ten digits of 1 to 8, delay - 1 zeros, and eleven nines, the first of which is the signal to answer; the target is
     zeros, and the ten digits at the last ten steps. Without a memory the best mean cross-entropy is
     10 ln 8 / (delay + 20).
 
@@ -259,7 +259,7 @@ def embedded_reber(samples: int, *, seed: int = 0) -> Samples:
     Returns
     -------
     Samples
-        x, y (samples, longest) tokens, places in `REBER`: y is the symbol after x, both 0 past each length; lengths.
+        x, y (samples, longest) tokens, indices in `REBER`: y is the symbol after x, both 0 past each length; lengths.
 
     References
     ----------
@@ -306,7 +306,7 @@ def reber_allowed(x, lengths) -> np.ndarray:
         state = 0
         for t, symbol in enumerate(string):
             if symbol not in follow[-1]:
-                raise ValueError(f"row {row} holds {string!r}, which leaves the grammar at step {t}")
+                raise ValueError(f"row {row} is {string!r}, which leaves the grammar at step {t}")
             if t == 0:
                 follow.append({"T", "P"})
             elif t == 1:
@@ -342,7 +342,7 @@ def noisy_sine(
 def weather(hours: int = 3 * 8766, *, start: str = "2021-01-01", seed: int = 0):
     r"""Return a synthetic hourly weather series of a temperate climate.
 
-    It is made, not measured, so that examples need no file. With d the day of the year, h the hour, and normal noise e:
+    It is simulated, so that examples need no file. With d the day of the year, h the hour, and normal noise e:
 
     * pressure anomaly :math:`p_t = 1.96\,p_{t-1} - 0.9617\,p_{t-2} + 0.1\,e_t` hPa: highs and lows that follow each other in
       about a week;
@@ -400,9 +400,9 @@ def weather(hours: int = 3 * 8766, *, start: str = "2021-01-01", seed: int = 0):
     return pd.DataFrame(columns, index=index)
 
 
-def _generator(seed, **numbers):
-    """Return a generator; raise ValueError unless the seed is one, and every (value, least) an integer of at least that."""
-    for name, (value, least) in {"seed": (seed, 0), **numbers}.items():
+def _generator(seed, **integers):
+    """Return a generator; raise ValueError unless the seed and every (value, least) is an integer of at least that."""
+    for name, (value, least) in {"seed": (seed, 0), **integers}.items():
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+            raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
     return np.random.default_rng(seed)

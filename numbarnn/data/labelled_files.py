@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
-# Rows of CoNLL-U that are no syntactic words: "1-2" spans several, "8.1" is an empty node.
+# Rows of CoNLL-U that are not syntactic words: "1-2" spans several, "8.1" is an empty node.
 _NO_WORD = re.compile(r"\d+[-.]\d+")
 
 
@@ -19,7 +19,7 @@ def _lines(path):
 
 
 def read_ts(path: str | os.PathLike):
-    """Read sequences of the UEA and UCR archives: a line for each, channels parted by colons, numbers by commas, the label last.
+    """Read sequences of the UEA and UCR archives: a line for each, channels separated by colons, values by commas, the label last.
 
     Parameters
     ----------
@@ -31,14 +31,14 @@ def read_ts(path: str | os.PathLike):
     X : list of (time steps, channels) float64 arrays
         A missing value, "?", is NaN.
     y : (n,) array or None
-        Labels as strings (``@classLabel true``), numbers (``@targetLabel true``), or None where the file has neither.
+        Labels as str (``@classLabel true``), float64 (``@targetLabel true``), or None where the file has neither.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is no ``.ts`` file, has time stamps, or a line does not fit; with the number of the line.
+        If the file is not a ``.ts`` file, has time stamps, or a line has the wrong form; the message gives the line.
     """
     header, data = {}, False
     samples, labels = [], []
@@ -49,13 +49,13 @@ def read_ts(path: str | os.PathLike):
         if not data:
             if not line.startswith("@"):
                 raise ValueError(
-                    f"line {number} of {os.fspath(path)!r} comes before @data and is no @header: {line[:40]!r}"
+                    f"line {number} of {os.fspath(path)!r} comes before @data and is not a @header: {line[:40]!r}"
                 )
             name, _, value = line[1:].partition(" ")
             data = name.lower() == "data"
             header[name.lower()] = value.strip()
             if name.lower() == "timestamps" and value.strip().lower() == "true":
-                raise ValueError(f"{os.fspath(path)!r} has time stamps, which read_ts does not read")
+                raise ValueError(f"{os.fspath(path)!r} has time stamps, which read_ts does not support")
             continue
         kind = next((k for k in ("classlabel", "targetlabel") if header.get(k, "").lower().startswith("true")), None)
         *channels, label = line.split(":") if kind else (*line.split(":"), None)
@@ -63,7 +63,7 @@ def read_ts(path: str | os.PathLike):
             rows = [[float(v) if v.strip() != "?" else np.nan for v in channel.split(",")] for channel in channels]
             label = float(label) if kind == "targetlabel" else label and label.strip()
         except ValueError as error:
-            raise ValueError(f"line {number} of {os.fspath(path)!r} holds no numbers: {error}") from None
+            raise ValueError(f"line {number} of {os.fspath(path)!r} has values that are not numeric: {error}") from None
         lengths = {len(row) for row in rows}
         expected = int(header.get("dimensions", header.get("dimension", len(rows) or 1)))
         if len(lengths) != 1 or len(rows) != expected:
@@ -74,39 +74,39 @@ def read_ts(path: str | os.PathLike):
         samples.append(np.array(rows).T.copy())
         labels.append(label)
     if not data:
-        raise ValueError(f"{os.fspath(path)!r} has no @data: it is no .ts file")
+        raise ValueError(f"{os.fspath(path)!r} has no @data: it is not a .ts file")
     return samples, np.array(labels) if labels and labels[0] is not None else None
 
 
 def read_conll(path: str | os.PathLike, columns=(0, 1), *, separator: str | None = "\t"):
-    """Read sentences from a file with a word and its annotations on each line and an empty line behind each sentence.
+    """Read sentences from a file with a word and its annotations on each line and an empty line after each sentence.
 
     Parameters
     ----------
     path : path-like
         CoNLL-U or any file of columns, also compressed (.gz).
     columns : tuple of int or str
-        What to read: numbers from 0, negative ones from the end, or of CoNLL-U names ("form", "upos").
+        Columns to read: indices from 0, negative ones from the end, or, of CoNLL-U, names ("form", "upos").
     separator : str or None
-        Between columns; None: any white space, as in the files of CoNLL 2003.
+        Separator of columns; None: any white space, as in the files of CoNLL 2003.
 
     Returns
     -------
-    tuple with one list for each of `columns`, of one list of strings for each sentence: ``words, tags = read_conll(path)``
+    tuple with one list for each of `columns`, of one list of str for each sentence: ``words, tags = read_conll(path)``
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If a line has other columns than the first, with its number, or there are no sentences.
+        If a line has another number of columns than the first (the message gives the line), or there are no sentences.
 
     Notes
     -----
-    Lines that begin with # and have not the columns of the others are comments. Of CoNLL-U, ranges of words ("1-2") and empty nodes
+    Lines that begin with # and have another number of columns are comments. Of CoNLL-U, ranges of words ("1-2") and empty nodes
     ("8.1") are left out.
     """
-    sentences, sentence, count, places = [], [], None, None
+    sentences, sentence, count, indices = [], [], None, None
     for number, line in _lines(path):
         fields = line.split(separator)
         if not line.strip():
@@ -118,20 +118,20 @@ def read_conll(path: str | os.PathLike, columns=(0, 1), *, separator: str | None
             continue
         if count is None:
             count = len(fields)
-            places = [_place(column, count) for column in columns]
+            indices = [_column_index(column, count) for column in columns]
         if len(fields) != count:
             raise ValueError(f"line {number} of {os.fspath(path)!r} has {len(fields)} columns, the first has {count}")
         if count == len(CONLLU) and _NO_WORD.fullmatch(fields[0]):
             continue
-        sentence.append([fields[place] for place in places])
+        sentence.append([fields[i] for i in indices])
     if sentence:
         sentences.append(sentence)
     if not sentences:
         raise ValueError(f"{os.fspath(path)!r} has no sentences")
-    return tuple([[row[k] for row in sentence] for sentence in sentences] for k in range(len(places)))
+    return tuple([[row[k] for row in sentence] for sentence in sentences] for k in range(len(indices)))
 
 
-def _place(column, count):
+def _column_index(column, count):
     if isinstance(column, str):
         if count != len(CONLLU) or column not in CONLLU:
             raise ValueError(
@@ -140,5 +140,5 @@ def _place(column, count):
             )
         return CONLLU.index(column)
     if not -count <= column < count:
-        raise ValueError(f"there is no column {column} among {count}")
+        raise ValueError(f"column {column} is out of range for {count} columns")
     return column

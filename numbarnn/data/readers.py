@@ -18,7 +18,7 @@ def read_jena(path: str | os.PathLike):
     """Read the Jena climate file (Max Planck Institute for Biogeochemistry), as published.
 
     420,551 rows of 14 quantities every ten minutes from 1 January 2009 to the end of 2016, with a quoted header and times
-    dd.mm.yyyy hh:mm:ss. The value -9999 of the two wind speeds stands for "no measurement" and becomes NaN.
+    dd.mm.yyyy hh:mm:ss. The value -9999 of the two wind speeds means "no measurement" and becomes NaN.
 
     Some times are missing or repeated in the published file (420,551 rows, where eight years have 420,768 times ten minutes), which
     `make_windows` refuses unless told ``irregular="ignore"``, as published results did; or make them regular:
@@ -76,7 +76,7 @@ def read_beijing(path: str | os.PathLike):
     Returns
     -------
     pandas.DataFrame
-        Numbers by hour; ``cbwd``, the direction of the wind, stays text. Missing PM2.5 is NaN.
+        Hourly values; ``cbwd``, the direction of the wind, stays text. Missing PM2.5 is NaN.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def read_beijing(path: str | os.PathLike):
 def read_series(path: str | os.PathLike, time: str | None = None, *, format: str | None = None):
     """Read a CSV file with a row for every time.
 
-    Fields that a row has too few are missing values. One empty field too many at the end of the rows, after a trailing comma, is
+    Fields that a row lacks are missing values. One empty field too many at the end of the rows, after a trailing comma, is
     not a column; nor is a last column without name and values.
 
     Parameters
@@ -106,7 +106,7 @@ def read_series(path: str | os.PathLike, time: str | None = None, *, format: str
     path : path-like
         A CSV file with a header, also compressed (.gz, .zip).
     time : str, optional
-        Column of the times, or of integers that number the rows. None: the first column of text that reads as times, else the first
+        Column of the times, or of integer row numbers. None: the first column of text that reads as times, else the first
         of integers that are dates (20241231) or, under a name such as "year", years or months in order; without one, rows are
         numbered from 0.
     format : str, optional
@@ -158,7 +158,7 @@ def read_series(path: str | os.PathLike, time: str | None = None, *, format: str
         raise refused
     elif format is not None:
         raise ValueError(
-            f"no column of {os.fspath(path)!r} holds times of the format {format!r}; name the one that has them (time=)"
+            f"no column of {os.fspath(path)!r} has times of the format {format!r}; pass the one that has (time=)"
         )
     elif called := [name for name in frame.columns if called_time(frame[name])]:
         warnings.warn(
@@ -170,7 +170,7 @@ def read_series(path: str | os.PathLike, time: str | None = None, *, format: str
 
 
 def _likely_times(frame, format):
-    """Return the names of the columns that hold times, text before numbers."""
+    """Return the names of the columns that hold times, text columns before numeric ones."""
     import pandas as pd
 
     names = [name for name in frame.columns if like_times(frame[name], format)]
@@ -206,7 +206,7 @@ def _too_many_fields(path):
     long = [(line, fields) for line, fields in rows if len(fields) > len(header)]
     if not long:
         return None
-    # What is lost comes before what is empty.
+    # A row that would lose values is reported before one whose extra fields are empty.
     line, fields = next((row for row in long if any(map(str.strip, row[1][len(header) :]))), long[0])
     return (
         f"line {line} of {os.fspath(path)!r} has {len(fields)} fields, the header has {len(header)}; every column needs a name in "

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn.core.arrays import numbers
+from numbarnn.checks import counted
+from numbarnn.core.arrays import as_numeric
 from numbarnn.data import tables
 from numbarnn.errors import ShapeError
 from numbarnn.sklearn_api import Parameters, not_fitted
@@ -14,7 +15,7 @@ METHODS = ("standard", "minmax", "robust")
 
 
 class SequenceScaler(Parameters):
-    """Shift and scale every feature by what was seen in `fit`: x' = (x - center) / scale.
+    """Shift and scale every feature by statistics of the data of `fit`: x' = (x - center) / scale.
 
     ==========  =====================================  =================================================
     method      center                                 scale
@@ -43,7 +44,16 @@ class SequenceScaler(Parameters):
     center_, scale_ : (features,) float64 arrays
     n_features_in_ : int
     feature_names_in_ : array of str
-        Of a DataFrame with names that are strings.
+        Of a DataFrame whose column names are str.
+
+    Examples
+    --------
+    >>> scaler = SequenceScaler("minmax").fit(np.array([[1.0], [3.0]]))
+    >>> scaled = scaler.transform(np.array([[2.0], [5.0]]))
+    >>> scaled.ravel().tolist()
+    [0.5, 2.0]
+    >>> scaler.inverse_transform(scaled).ravel().tolist()
+    [2.0, 5.0]
     """
 
     def __init__(self, method: str = "standard", feature_range: Sequence[float] = (0.0, 1.0)):
@@ -56,13 +66,14 @@ class SequenceScaler(Parameters):
         Raises
         ------
         ShapeError, TypeError, ValueError
-            If the data do not fit, hold infinity, or a feature has no values.
+            If the data have the wrong shape or dtype or infinite values, or a feature has no values.
         """
         if self.method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
         rows, names = _rows(X)
         if np.isinf(rows).any():
-            raise ValueError(f"X holds {np.count_nonzero(np.isinf(rows))} infinite values; mend them before scaling")
+            count = np.count_nonzero(np.isinf(rows))
+            raise ValueError(f"X has {counted(count, 'infinite value')}; clean the data first")
         empty = np.isnan(rows).all(axis=0)
         if empty.any():
             raise ValueError(f"feature {np.flatnonzero(empty)[0]} of X has no values but NaN")
@@ -103,7 +114,7 @@ class SequenceScaler(Parameters):
         ----------
         X : as in `transform`
         columns : sequence of int or str, optional
-            The features that X has, where it has not all of them (forecasts of the targets only).
+            The features of X, where it does not have all of them (forecasts of the targets only).
         """
         return self._map(X, lambda x, center, scale: x * scale + center, columns)
 
@@ -123,14 +134,14 @@ class SequenceScaler(Parameters):
         center, scale = self.center_, self.scale_
         known = getattr(self, "feature_names_in_", None)
         if columns is not None:
-            places = []
+            indices = []
             for column in columns:
                 if isinstance(column, str):
                     if known is None or column not in known:
-                        raise KeyError(f"{column!r} is no feature this scaler was fitted to")
+                        raise KeyError(f"{column!r} is not a feature that this scaler was fitted to")
                     column = list(known).index(column)
-                places.append(column)
-            center, scale = center[places], scale[places]
+                indices.append(column)
+            center, scale = center[indices], scale[indices]
         elif tables.is_pandas(X) == "frame" and known is not None and list(X.columns) != list(known):
             raise ValueError(f"X has columns {list(X.columns)}, the scaler was fitted to {list(known)}, in this order")
 
@@ -142,9 +153,9 @@ class SequenceScaler(Parameters):
 
         kind = tables.is_pandas(X)
         if _is_list(X):
-            parts = [numbers(x, f"X[{i}]") for i, x in enumerate(X)]
+            parts = [as_numeric(x, f"X[{i}]") for i, x in enumerate(X)]
             return [mapped(x) if x.ndim == 2 else mapped(x[:, None])[:, 0] for x in parts]
-        rows = numbers(X, "X")
+        rows = as_numeric(X, "X")
         if kind == "frame":
             return type(X)(mapped(rows), index=X.index, columns=X.columns)
         if kind == "series":
@@ -178,7 +189,7 @@ def _rows(data):
         if not table.flat and all(isinstance(name, str) for name in table.names):
             names = np.array(table.names, object)
     elif _is_list(data):
-        parts = [numbers(x, f"X[{i}]") for i, x in enumerate(data)]
+        parts = [as_numeric(x, f"X[{i}]") for i, x in enumerate(data)]
         parts = [x[:, None] if x.ndim == 1 else x for x in parts]
         if any(x.ndim != 2 or x.shape[1] != parts[0].shape[1] for x in parts):
             raise ShapeError(
@@ -186,7 +197,7 @@ def _rows(data):
             )
         rows = np.concatenate(parts)
     else:
-        rows = numbers(data, "X")
+        rows = as_numeric(data, "X")
         if rows.ndim not in (2, 3):
             raise ShapeError(f"X must have shape (rows, features) or (samples, time steps, features), got {rows.shape}")
         rows = rows.reshape(-1, rows.shape[-1])
@@ -205,16 +216,25 @@ class Differences(Parameters):
 
     Notes
     -----
-    `transform` returns `lag` rows fewer than it gets. `fit` keeps the last `lag` rows, so that
-    ``inverse_transform(d)`` continues the data that were fitted; ``inverse_transform(d, before)`` continues other rows.
+    `transform` returns `lag` rows fewer than it gets. `fit` stores the last `lag` rows, so that
+    ``inverse_transform(d)`` continues the fitted data; ``inverse_transform(d, before)`` continues other rows.
     Tables with a MultiIndex are refused: take differences of one series at a time.
+
+    Examples
+    --------
+    >>> differences = Differences()
+    >>> d = differences.fit_transform(np.array([1.0, 3.0, 6.0]))
+    >>> d.tolist()
+    [2.0, 3.0]
+    >>> differences.inverse_transform(np.array([1.0, 1.0])).tolist()
+    [7.0, 8.0]
     """
 
     def __init__(self, lag: int = 1):
         self.lag = lag
 
     def fit(self, X, y=None) -> "Differences":
-        """Check the lag and keep the last rows."""
+        """Check the lag and store the last rows."""
         if isinstance(self.lag, bool) or not isinstance(self.lag, (int, np.integer)) or self.lag < 1:
             raise ValueError(f"lag must be a positive integer, got {self.lag!r}")
         rows = _column_rows(X)
@@ -256,7 +276,7 @@ class Differences(Parameters):
         if not hasattr(self, "last_"):
             raise not_fitted(self)
         changes = _column_rows(X)
-        start = self.last_ if before is None else np.asarray(numbers(before, "before"), np.float64)
+        start = self.last_ if before is None else np.asarray(as_numeric(before, "before"), np.float64)
         if start.shape != (self.lag, *changes.shape[1:]):
             raise ShapeError(f"before must have shape {(self.lag, *changes.shape[1:])}, got {start.shape}")
         values = np.concatenate([start, changes])
@@ -272,7 +292,7 @@ def _column_rows(data):
     """Return the rows of one series as float64 (rows,) or (rows, features)."""
     if tables.is_pandas(data):
         tables.check_one_series(data.index, "X")
-    rows = numbers(data, "X")
+    rows = as_numeric(data, "X")
     if rows.ndim not in (1, 2):
         raise ShapeError(f"X must have shape (rows,) or (rows, features), got {rows.shape}")
     return np.asarray(rows, np.float64)
@@ -282,24 +302,31 @@ CALENDAR = ("hour", "dayofweek", "dayofyear", "month")
 
 
 def calendar_features(index, features: Sequence[str] = ("hour", "dayofyear")):
-    """Return where times lie in the day, the week or the year, as sine and cosine; in the zone of times that have one.
+    """Return the time of day, week or year as sine and cosine, in the time zone of the index if it has one.
 
     Parameters
     ----------
     index : DatetimeIndex, PeriodIndex, or a Series or DataFrame that has one
     features : sequence of {"hour", "dayofweek", "dayofyear", "month"}
-        Turns of a clock: "hour" once a day (minutes count), "dayofweek" once a week from Monday, "dayofyear" once a
-        year from 1 January, "month" in twelve steps a year.
+        Cycles: "hour" of a day (minutes count), "dayofweek" of a week from Monday, "dayofyear" of a year from
+        1 January, "month" of a year in twelve steps.
 
     Returns
     -------
     pandas.DataFrame
-        Columns ``hour_sin``, ``hour_cos`` and so on: sin and cos of 2 pi times the share of the turn that has passed.
+        Columns ``hour_sin``, ``hour_cos`` and so on: sin and cos of 2 pi times the share of the cycle that has passed.
 
     Raises
     ------
     TypeError, ValueError
         If the index has no times, or a feature is none of the four.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> times = pd.date_range("2024-01-01 06:00", periods=2, freq="12h")
+    >>> calendar_features(times, ["hour"])["hour_sin"].round(3).tolist()
+    [1.0, -1.0]
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Tables on their way in: arrays, Series and DataFrames as numbers with names and times, checked once.
+"""Tables: arrays, Series and DataFrames as numeric values with column names and an index, checked once.
 
 pandas is not imported here before a pandas object comes in.
 """
@@ -10,23 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn.core.arrays import is_pandas, numbers
+from numbarnn.checks import counted
+from numbarnn.core.arrays import as_numeric, is_pandas
 from numbarnn.errors import ShapeError
 
-# Rows that are looked at together, so that a check needs no second array of the table's size.
+# Rows that are checked together, so that a check needs no second array of the table's size.
 BLOCK = 8192
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Numbers by row, with what is known of rows and columns.
+    """Values by row, with the column names and the index.
 
     Attributes
     ----------
     values : (rows, columns) array
-        A view of the data where they are numbers of one kind.
+        A view of the data where they have one numeric dtype.
     names : tuple
-        Of the columns; their numbers where the data have no names.
+        Of the columns; their indices where the data have no names.
     index : pandas.Index or None
         Of the rows.
     flat : bool
@@ -48,7 +49,7 @@ def as_table(data, name: str = "data") -> Table:
     Parameters
     ----------
     data : (rows,) or (rows, columns) array-like, Series or DataFrame
-        Integers, floating-point numbers or booleans; NaN, pandas' NA and the mask of a masked array stand for missing values.
+        Integers, floating-point numbers or booleans; NaN, pandas' NA and the mask of a masked array are missing values.
     name : str
         Of the argument, for messages.
 
@@ -57,7 +58,7 @@ def as_table(data, name: str = "data") -> Table:
     ShapeError
         If there are no rows or columns, more than two axes, or columns of the same name.
     TypeError
-        If something is not a number, naming the column.
+        If a value is not numeric, naming the column.
     """
     kind = is_pandas(data)
     if kind == "frame":
@@ -65,13 +66,13 @@ def as_table(data, name: str = "data") -> Table:
         if len(set(names)) < len(names):
             twice = next(n for n in names if names.count(n) > 1)
             raise ShapeError(f"{name} has several columns {twice!r}; give every column a name of its own")
-        values = numbers(data, name)
+        values = as_numeric(data, name)
         index, flat = data.index, False
     elif kind == "series":
-        values = numbers(data, name)[:, None]
+        values = as_numeric(data, name)[:, None]
         names, index, flat = (0 if data.name is None else data.name,), data.index, True
     else:
-        values = numbers(data, name)
+        values = as_numeric(data, name)
         if values.ndim not in (1, 2):
             raise ShapeError(f"{name} must have shape (rows,) or (rows, columns), got {values.shape}")
         flat = values.ndim == 1
@@ -82,19 +83,19 @@ def as_table(data, name: str = "data") -> Table:
     return Table(values, names, index, flat)
 
 
-def place(table: Table, row: int, column: int) -> str:
-    """Return a place in a table in words."""
+def position(table: Table, row: int, column: int) -> str:
+    """Return a position in a table in words, for messages."""
     at = f"row {row}" if table.index is None else f"row {row} ({table.index[row]})"
     return at if table.flat else f"{at}, column {table.names[column]!r}"
 
 
 def bad_rows(table: Table, name: str) -> np.ndarray | None:
-    """Return which rows miss a value (NaN), or None where no row does.
+    """Return a mask of the rows with a missing value (NaN), or None where there are none.
 
     Raises
     ------
     ValueError
-        If a value is infinite, with count and first place.
+        If a value is infinite; the message gives count and first position.
     """
     if table.values.dtype.kind != "f":
         return None
@@ -103,35 +104,35 @@ def bad_rows(table: Table, name: str) -> np.ndarray | None:
         block = table.values[at : at + BLOCK]
         if np.isfinite(block).all():
             continue
-        endless = np.isinf(block)
-        if first is None and endless.any():
-            first = np.argwhere(endless)[0] + (at, 0)
-        infinite += np.count_nonzero(endless)
+        wrong = np.isinf(block)
+        if first is None and wrong.any():
+            first = np.argwhere(wrong)[0] + (at, 0)
+        infinite += np.count_nonzero(wrong)
         rows = np.zeros(len(table), bool) if rows is None else rows
         rows[at : at + BLOCK] = np.isnan(block).any(axis=1)
     if infinite:
-        raise ValueError(f"{name} holds {infinite} infinite values, the first at {place(table, *first)}")
+        raise ValueError(f"{name} has {counted(infinite, 'infinite value')}, the first at {position(table, *first)}")
     return rows
 
 
 def refuse_missing(table: Table, rows: np.ndarray, name: str, advice: str) -> None:
-    """Raise ValueError with the number of missing values and the first place."""
+    """Raise ValueError with the number of missing values and the first position."""
     missing = np.isnan(table.values[rows])
-    row, column = np.flatnonzero(rows)[0], np.argwhere(missing)[0, 1]
+    first = position(table, int(np.flatnonzero(rows)[0]), int(np.argwhere(missing)[0, 1]))
     raise ValueError(
-        f"{name} misses {np.count_nonzero(missing)} values, the first at {place(table, int(row), int(column))}; {advice}"
+        f"{name} has {counted(np.count_nonzero(missing), 'missing value')}, the first at {first}; {advice}"
     )
 
 
 def forward_filled(values: np.ndarray) -> np.ndarray:
-    """Return a copy of (rows, columns) in which NaN is the last number above it; what has none above stays NaN."""
+    """Return a copy of (rows, columns) in which NaN is replaced by the last value above it; leading NaN stays."""
     known = np.where(np.isnan(values), 0, np.arange(len(values))[:, None])
     np.maximum.accumulate(known, axis=0, out=known)
     return np.take_along_axis(values, known, axis=0)
 
 
 def check_one_series(index, name: str = "data") -> None:
-    """Raise ValueError for a MultiIndex: its rows are of several series, which must not run into each other."""
+    """Raise ValueError for a MultiIndex: its rows are of several series, which must not be joined."""
     pd = sys.modules.get("pandas")
     if pd is None or not isinstance(index, pd.MultiIndex):
         return
@@ -150,10 +151,10 @@ def check_one_series(index, name: str = "data") -> None:
 
 
 def check_times(index, name: str = "data") -> None:
-    """Raise ValueError unless times follow each other at one distance, naming the first row that does not.
+    """Raise ValueError unless times are evenly spaced, naming the first row that does not.
 
-    A DatetimeIndex, PeriodIndex or TimedeltaIndex is checked. Times at one *calendar* distance, such as the first day of every
-    month, are regular. Numbers must rise or fall from row to row, at any distance; any other index is a set of labels.
+    A DatetimeIndex, PeriodIndex or TimedeltaIndex is checked. Times of one *calendar* frequency, such as the first day of every
+    month, are regular. Numbers must rise or fall from row to row, by any step; any other index is a set of labels.
     """
     pd = sys.modules.get("pandas")
     if pd is None or not isinstance(index, pd.Index) or len(index) < 2:
@@ -163,12 +164,12 @@ def check_times(index, name: str = "data") -> None:
         return
     if index.hasnans:
         row = int(np.flatnonzero(index.isna())[0])
-        raise ValueError(f"{name} has no time in row {row} (NaT); drop such rows or mend the index")
+        raise ValueError(f"{name} has no time in row {row} (NaT); drop such rows or correct the index")
     steps = np.diff(index.asi8)
     if (steps == steps[0]).all() and steps[0] > 0:
         return
     for wrong, what, advice in (
-        (steps == 0, "has the time of the row above again", "drop or average duplicates"),
+        (steps == 0, "has the same time as the row above", "drop or average duplicates"),
         (
             steps < 0,
             "is earlier than the row above",
@@ -197,10 +198,10 @@ def check_times(index, name: str = "data") -> None:
 
 
 def _check_numbered(index, name):
-    """Raise ValueError for row numbers that turn back or repeat, as those of concatenated or shuffled tables do."""
+    """Raise ValueError for row numbers that change direction or repeat, as those of concatenated or shuffled tables do."""
     if getattr(index.dtype, "kind", "O") not in "iuf":
         return
-    labels = numbers(index, f"the index of {name}")
+    labels = as_numeric(index, f"the index of {name}")
     rising = labels[1:] > labels[:-1]
     wrong = ~rising if rising[0] else ~(labels[1:] < labels[:-1])
     if wrong.any():
@@ -212,7 +213,7 @@ def _check_numbered(index, name):
 
 
 def _on_the_calendar(index):
-    """Return whether pandas knows the distance of times, such as months."""
+    """Return whether pandas infers a frequency of the times, such as months."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pandas 3 warns that the answer's type will change
         return len(index) > 2 and index.inferred_freq is not None

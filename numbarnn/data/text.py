@@ -1,4 +1,4 @@
-"""A text to learn from that needs no download."""
+"""A training text that needs no download: Python's language reference."""
 
 
 def python_reference() -> str:

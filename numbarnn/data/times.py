@@ -1,4 +1,4 @@
-"""Columns of a file as times: read where there is one way to read every row, never guessed."""
+"""Time columns of files: parsed where exactly one format parses every row, never guessed."""
 
 import itertools
 
@@ -14,26 +14,26 @@ FORMATS = ("ISO8601", *map("".join, itertools.product(_DAYS, _CLOCKS)))
 # What integers are tried as, by their number of digits.
 DIGITS = {4: ("%Y",), 6: ("%Y%m", "%y%m%d"), 8: ("%Y%m%d",)}
 LAST_YEAR = 2999
-# Integers that are all above are not taken for numbers of rows: they may be seconds since 1970, year and day of the year, ...
+# Integers that are all above are not taken for row numbers: they may be seconds since 1970, year and day of the year, ...
 LARGEST_NUMBER = 10**6
 # Columns with such a name hold times, also where that does not show.
 NAMES = {"time", "times", "date", "dates", "datetime", "timestamp", "year", "years", "yearmonth"}
 # An offset from UTC after a time of day.
 OFFSET = r"[T ]\d\d\S*?\s?(Z|[+-]\d\d(?::?\d\d)?)$"
-# Texts that say which formats are worth trying, and texts that say whether a column is worth reading.
+# Number of texts that decide which formats are tried, and of texts that decide whether a column holds times.
 FIRST, SOME = 10, 1000
 ADVICE = (
-    "write times as 2024-12-31 23:50, or pass their format, such as format='%d-%b-%y %H:%M'; numbers can be years, 202412 or "
+    "write times as 2024-12-31 23:50, or pass their format, such as format='%d-%b-%y %H:%M'; integers can be years, 202412 or "
     "20241231 (of seconds since 1970 make times: pandas.to_datetime(frame[name], unit='s'))"
 )
 
 
 def read_times(column, at, format: str | None = None):
-    """Return a column as an index of times, or of integers where they are numbers of rows.
+    """Return a column as an index of times, or of integers where they are row numbers.
 
     Text is read as ISO 8601, in UTC where offsets from UTC differ; with dots day first; with slashes or dashes month first or day
     first; with names of months; with a time of day of 24 hours, or of 12 hours with AM and PM. Integers are read as years, as years
-    and months (202412) or as dates (20241231); others, unless all are above a million, are numbers of rows.
+    and months (202412) or as dates (20241231); others, unless all are above a million, are row numbers.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def read_times(column, at, format: str | None = None):
 
 
 def like_times(column, format: str | None = None) -> bool:
-    """Return whether a column that nobody named holds times, so that it must be read or refused.
+    """Return whether a column that the user did not name holds times, so that it must be parsed or refused.
 
     Text does where half of it or more reads as times, of a format if one is given. Integers do where half or more are dates
     (20241231) or of that format; under a name such as "year" also where they are years or months in order.
@@ -126,12 +126,12 @@ def called_time(column) -> bool:
 
 
 def _integral(column):
-    """Return which numbers are integers that float64 holds exactly."""
+    """Return which values are integers that float64 represents exactly."""
     return np.zeros(len(column), bool) if column.dtype == bool else (column % 1 == 0) & (column.abs() < 2**53)
 
 
 def _texts(column):
-    """Return a column without missing values as text, integers as their digits; None where it holds other numbers."""
+    """Return a column without missing values as text, integers as their digits; None where it has other numeric values."""
     import pandas as pd
 
     if not pd.api.types.is_numeric_dtype(column):
@@ -140,7 +140,7 @@ def _texts(column):
 
 
 def _readings(texts, numeric, format):
-    """Return {format: times, NaT where a text cannot be read} of the formats that are worth trying."""
+    """Return {format: times, NaT where a text cannot be parsed} of the formats that are tried."""
     if format is not None:
         return {format: _parsed(texts, format)}
     if numeric:

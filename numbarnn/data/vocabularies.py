@@ -1,6 +1,6 @@
-"""What a language model reads and writes: characters, bytes or words, each a number.
+"""Vocabularies: the characters, bytes or words of a language model as integer tokens.
 
-A vocabulary is an immutable record. All have the same methods, and `VOCABULARIES` finds them by the unit's name.
+A vocabulary is an immutable record. All have the same methods; `VOCABULARIES` maps the name of a unit to its class.
 """
 
 import codecs
@@ -26,13 +26,13 @@ class Vocabulary:
     Attributes
     ----------
     unit, units : str
-        What a token is, and many of them.
+        Name of the unit of a token, singular and plural.
     replacement : str
-        What training and scoring do with unknown units, as the argument `unknown` of `encode`.
+        Treatment of unknown units in training and scoring, as the argument `unknown` of `encode`.
     unknown : tuple of int
         Tokens that stand for unknown units.
     start : tuple of int
-        Tokens that a text begins after, where nothing else is known.
+        Tokens that precede a generated text without a prime.
     """
 
     unit: ClassVar[str]
@@ -55,39 +55,39 @@ class Vocabulary:
         text : str
             A vocabulary of bytes also takes bytes.
         unknown : str
-            What to do with units outside the vocabulary: "error", "skip", or a unit of the vocabulary that replaces
+            Treatment of units outside the vocabulary: "error", "skip", or a unit of the vocabulary that replaces
             them; for words usually "<unk>".
 
         Raises
         ------
         TokenError
-            If there are such units and `unknown` is "error", naming them, their number and the first place.
+            If there are such units and `unknown` is "error", naming them, their number and the first position.
         ValueError
             If `unknown` is none of the three.
         """
         return self.measure(text, unknown)[0]
 
     def measure(self, text, unknown: str = "error") -> tuple[np.ndarray, np.ndarray]:
-        """Return the tokens of a text, and how many characters each stands for."""
+        """Return the tokens of a text, and the number of characters of each."""
         tokens, lengths = self._find(text)
-        strange = tokens < 0
-        if not strange.any():
+        outside = tokens < 0
+        if not outside.any():
             return tokens, lengths
         if unknown == "skip":
-            return tokens[~strange], lengths[~strange]
+            return tokens[~outside], lengths[~outside]
         if unknown != "error" and unknown in self:
-            tokens[strange] = self._substitute(unknown, tokens[strange])
+            tokens[outside] = self._substitute(unknown, tokens[outside])
             return tokens, lengths
         if unknown != "error":
             raise ValueError(f"unknown must be 'error', 'skip' or a {self.unit} of the vocabulary, got {unknown!r}")
-        places = np.flatnonzero(strange)
+        indices = np.flatnonzero(outside)
         ends = np.cumsum(lengths)
-        names = sorted({text[ends[i] - lengths[i] : ends[i]] for i in places})
+        names = sorted({text[ends[i] - lengths[i] : ends[i]] for i in indices})
         shown = ", ".join(map(self._describe, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        kind = self.units if len(places) > 1 else self.unit
+        kind = self.units if len(indices) > 1 else self.unit
         raise TokenError(
-            f"the text holds {len(places)} {kind} outside the model's vocabulary of {len(self)}: {shown}; the first at "
-            f"position {ends[places[0]] - lengths[places[0]]}. {self._advice}"
+            f"the text has {len(indices)} {kind} outside the model's vocabulary of {len(self)}: {shown}; the first at "
+            f"position {ends[indices[0]] - lengths[indices[0]]}. {self._advice}"
         )
 
     def decode(self, tokens) -> str:
@@ -99,7 +99,7 @@ class Vocabulary:
         return lambda tokens, final=False: self.decode(tokens)
 
     def description(self) -> Any:
-        """Return what a file keeps of the vocabulary, as JSON values."""
+        """Return what a file stores of the vocabulary, as JSON values."""
         raise NotImplementedError
 
     @classmethod
@@ -108,11 +108,11 @@ class Vocabulary:
         raise NotImplementedError
 
     def _find(self, text):
-        """Return the tokens of a text, negative where unknown, and the lengths of what they stand for."""
+        """Return the tokens of a text, negative where unknown, and their lengths in characters."""
         raise NotImplementedError
 
-    def _substitute(self, unit, strange):
-        """Return what replaces the negative tokens `strange` if the user asked for `unit`."""
+    def _substitute(self, unit, negative):
+        """Return the tokens that replace negative tokens where `unit` is to replace unknown units."""
         raise NotImplementedError
 
     def _check(self, tokens):
@@ -123,10 +123,10 @@ class Vocabulary:
 
 
 def check_text(text) -> str:
-    """Return a text; raise TypeError unless it is a string."""
+    """Return a text; raise TypeError unless it is a str."""
     if not isinstance(text, str):
         raise TypeError(
-            f"text must be a string, got {type(text).__name__}; decode bytes or read the file first, or use unit='byte'"
+            f"text must be a str, got {type(text).__name__}; decode bytes or read the file first, or use unit='byte'"
         )
     return text
 
@@ -141,17 +141,25 @@ def _codes(text: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class CharVocabulary(Vocabulary):
-    """The characters a model knows, in order of their code points; a character's token is its place.
+    """The characters a model knows, in order of their code points; a character's token is its index.
 
     Parameters
     ----------
     characters : str or iterable of str
-        Single characters, in any order, repetitions allowed. The attribute is a string, in order.
+        Single characters, in any order, repetitions allowed. The attribute is a str, in order.
 
     Raises
     ------
     ValueError
         If there are no characters.
+
+    Examples
+    --------
+    >>> vocabulary = CharVocabulary("banana")
+    >>> vocabulary.characters
+    'abn'
+    >>> vocabulary.encode("nab").tolist()
+    [2, 0, 1]
     """
 
     characters: str
@@ -200,7 +208,7 @@ class CharVocabulary(Vocabulary):
         tokens[self._known[tokens] != codes] = -1
         return tokens, np.ones(len(tokens), np.int64)
 
-    def _substitute(self, unit, strange):
+    def _substitute(self, unit, negative):
         return self.characters.index(unit)
 
     def _describe(self, character):
@@ -214,8 +222,13 @@ class CharVocabulary(Vocabulary):
 class ByteVocabulary(Vocabulary):
     """The 256 bytes: any file and any language, without unknown units. Text is UTF-8.
 
-    What is decoded may not be UTF-8, since a model writes what it likes: as everywhere in Python under
-    ``errors="replace"``, wrong bytes become U+FFFD.
+    Generated bytes may not be valid UTF-8: as everywhere in Python under ``errors="replace"``, invalid bytes are decoded
+    as U+FFFD.
+
+    Examples
+    --------
+    >>> ByteVocabulary().encode("é").tolist()
+    [195, 169]
     """
 
     unit = "byte"
@@ -224,7 +237,7 @@ class ByteVocabulary(Vocabulary):
 
     @classmethod
     def of(cls, text) -> "ByteVocabulary":
-        """Return the vocabulary, which no text changes."""
+        """Return the vocabulary, which does not depend on the text."""
         return cls()
 
     def __len__(self) -> int:
@@ -251,9 +264,9 @@ class ByteVocabulary(Vocabulary):
         if isinstance(text, str):
             text = text.encode()
         elif not isinstance(text, (bytes, bytearray, memoryview)):
-            raise TypeError(f"text must be a string or bytes, got {type(text).__name__}")
+            raise TypeError(f"text must be a str or bytes, got {type(text).__name__}")
         tokens = np.frombuffer(text, np.uint8).astype(np.int32)
-        # A character counts at its first byte; those that go on with it are 10xxxxxx.
+        # A character counts at its first byte; its other bytes are 10xxxxxx.
         return tokens, ((tokens & 0xC0) != 0x80).astype(np.int64)
 
 
@@ -272,14 +285,32 @@ def split_words(text: str) -> list[str]:
     * a number: digits, with points and commas between them ("3.14", "1,000");
     * one sign of punctuation or another symbol;
 
-    or else one line break, or what white space is left between (an indentation, a tab). So "The cat  sat.\n" becomes
+    or else one line break, or the remaining white space between pieces (an indentation, a tab). So "The cat  sat.\n" becomes
     "The", " cat", " ", " sat", ".", "\n". Case counts, and so does the space: "The" begins a line, " The" does not.
-    Scripts that put no spaces between words (Chinese, Thai) are better read as characters.
+    Scripts without spaces between words (Chinese, Thai) are better read as characters.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    TypeError
+        If it is not a string.
+
+    Examples
+    --------
+    >>> split_words("The cat  sat.")
+    ['The', ' cat', ' ', ' sat', '.']
     """
     check_text(text)
     word = r"\w"
     if not text.isascii():
-        # Marks are no letters to `re`; written Hindi, or a decomposed "é", would fall to pieces.
+        # Marks are not letters to `re`: words in Hindi, or with a decomposed "é", would be split.
         marks = "".join(c for c in sorted(set(text)) if unicodedata.category(c).startswith("M"))
         word = rf"[\w{marks}]"
     return re.findall(_PIECES.replace("{word}", word), text)
@@ -295,12 +326,18 @@ class WordVocabulary(Vocabulary):
     Parameters
     ----------
     words : iterable of str
-        Pieces as `split_words` makes them. A word's token is its place, counted from 2.
+        Pieces as `split_words` makes them. A word's token is its index plus 2.
 
     Raises
     ------
     ValueError
-        If there are none, one comes twice, or one is no single piece.
+        If there are none, one is repeated, or one is not a single piece.
+
+    Examples
+    --------
+    >>> vocabulary = WordVocabulary(["the", " cat", " sat"])
+    >>> vocabulary.decode(vocabulary.encode("the dog sat", unknown="<unk>"))
+    'the <unk> sat'
     """
 
     words: tuple[str, ...]
@@ -315,7 +352,7 @@ class WordVocabulary(Vocabulary):
         object.__setattr__(self, "words", tuple(self.words))
         if not self.words:
             raise ValueError("a vocabulary needs at least one word; the text has none, or min_count is too high")
-        if len(self._places) != len(self.words) + 2:
+        if len(self._tokens) != len(self.words) + 2:
             raise ValueError("a vocabulary's words must differ from each other")
         for word in self.words:
             if split_words(word) != [word]:
@@ -330,10 +367,10 @@ class WordVocabulary(Vocabulary):
         text : str or iterable of str
             A text, or its pieces.
         max_vocabulary : int, optional
-            Keep so many words, the most frequent; of words as frequent, those that come first in order of their
+            Keep that many words, the most frequent; of equally frequent ones, those that come first in the order of their
             characters.
         min_count : int
-            Keep words that come at least so often.
+            Keep words with at least that many occurrences.
         """
         check_size("max_vocabulary", 1 if max_vocabulary is None else max_vocabulary)
         check_size("min_count", min_count)
@@ -342,23 +379,23 @@ class WordVocabulary(Vocabulary):
         return cls(tuple(kept[:max_vocabulary]))
 
     @cached_property
-    def _places(self):
-        return {word: place for place, word in enumerate((UNKNOWN, f" {UNKNOWN}", *self.words))}
+    def _tokens(self):
+        return {word: token for token, word in enumerate((UNKNOWN, f" {UNKNOWN}", *self.words))}
 
     @cached_property
     def _texts(self):
-        return tuple(self._places)
+        return tuple(self._tokens)
 
     @property
     def start(self) -> tuple[int, ...]:
         """A line break, where the vocabulary has one."""
-        return (self._places["\n"],) if "\n" in self else ()
+        return (self._tokens["\n"],) if "\n" in self else ()
 
     def __len__(self) -> int:
         return len(self.words) + 2
 
     def __contains__(self, word: str) -> bool:
-        return word in self._places
+        return word in self._tokens
 
     def decode(self, tokens) -> str:
         return "".join([self._texts[token] for token in self._check(tokens).tolist()])
@@ -372,11 +409,11 @@ class WordVocabulary(Vocabulary):
 
     def _find(self, text):
         pieces = split_words(text)
-        tokens = [self._places.get(piece, -2 if piece[0] == " " else -1) for piece in pieces]
+        tokens = [self._tokens.get(piece, -2 if piece[0] == " " else -1) for piece in pieces]
         return np.array(tokens, np.int32), np.array([len(piece) for piece in pieces], np.int64)
 
-    def _substitute(self, unit, strange):
-        return -1 - strange if unit == UNKNOWN else self._places[unit]
+    def _substitute(self, unit, negative):
+        return -1 - negative if unit == UNKNOWN else self._tokens[unit]
 
     def _describe(self, word):
         other = word[1:] if word[0] == " " else f" {word}"
@@ -384,7 +421,7 @@ class WordVocabulary(Vocabulary):
 
 
 def check_size(name: str, value) -> int:
-    """Return a positive whole number as an int; raise ValueError unless it is one."""
+    """Return a positive integer as an int; raise ValueError unless it is one."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
     return int(value)

@@ -37,7 +37,7 @@ def make_windows(
     missing: str = "error",
     irregular: str = "error",
 ) -> "Windows":
-    r"""Cut a table into windows and what is to be predicted from each.
+    r"""Cut a table into windows and the targets of each.
 
     With L = lookback, D = delay and m = (L - 1) // step + 1, sample i ends at row
 
@@ -50,8 +50,8 @@ def make_windows(
     Parameters
     ----------
     data : (rows,) or (rows, columns) array-like, Series or DataFrame
-        Numbers of one series in order of time, all columns being features. A DatetimeIndex, PeriodIndex or TimedeltaIndex must be
-        regular, an index of numbers must rise or fall. Of a table of several series make windows for each: ``for key, part in
+        Values of one series in order of time, all columns being features. A DatetimeIndex, PeriodIndex or TimedeltaIndex must be
+        regular, a numeric index must rise or fall. Of a table of several series make windows for each: ``for key, part in
         table.groupby(level=0): make_windows(part.droplevel(0), ...)``.
     lookback : int
         Rows L from the oldest to the newest that a window spans.
@@ -59,7 +59,7 @@ def make_windows(
         Rows D from the newest row of a window to its first target; 1: the next row. 0 is for targets that are not
         among the features.
     target : name, list of names, array, Series or DataFrame, optional
-        What to predict: a column or columns of the data by name (of an array: by number), or values of their own, a
+        What to predict: a column or columns of the data by name (of an array: by index), or separate values, a
         row for every row of the data. None: all columns.
     step : int
         Rows between two rows of a window.
@@ -68,12 +68,12 @@ def make_windows(
     horizon : int
         Rows that are predicted from each window.
     missing : {"error", "drop", "ffill"}
-        What to do with NaN. "error": refuse it, with count and first place. "drop": leave out the windows that touch
+        Treatment of NaN. "error": refuse it, with count and first position. "drop": leave out the windows that touch
         one. "ffill": inputs take the last value known before; windows with a missing target, or with rows before the
         first known value, are left out.
     irregular : {"error", "ignore"}
-        What to do with times that are not at one distance, and with numbered rows that turn back or repeat. "error": name the
-        first such row. "ignore": count rows.
+        Treatment of times that are not evenly spaced, and of row numbers that change direction or repeat. "error": raise, naming
+        the first such row. "ignore": count rows.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def make_windows(
     KeyError
         If a target column does not exist.
     TypeError, ValueError
-        For every argument of another type or value, for missing and infinite values, for irregular times, and for a MultiIndex.
+        For arguments of a wrong dtype or value, for missing and infinite values, for irregular times, and for a MultiIndex.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def make_windows(
     for name, value in options.items():
         low = 0 if name == "delay" else 1
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
-            raise ValueError(f"{name} must be an integer of at least {low}, got {value!r}")
+            raise ValueError(f"{name} must be an integer >= {low}, got {value!r}")
     options = {name: int(value) for name, value in options.items()}
     if missing not in ("error", "drop", "ffill"):
         raise ValueError(f"missing must be 'error', 'drop' or 'ffill', got {missing!r}")
@@ -109,18 +109,18 @@ def make_windows(
         raise ValueError(f"irregular must be 'error' or 'ignore', got {irregular!r}")
     table = tables.as_table(data)
     tables.check_one_series(table.index)
-    goal = _targets(table, target)
+    targets = _targets(table, target)
     ends = _ends(len(table), **options)
     if irregular == "error":
         tables.check_times(table.index)
     values, dropped = table.values, 0
     bad = tables.bad_rows(table, "data")
     own = isinstance(target, np.ndarray) or tables.is_pandas(target)
-    bad_goal = tables.bad_rows(goal, "target") if own or bad is not None else None
-    if bad is not None or bad_goal is not None:
+    bad_targets = tables.bad_rows(targets, "target") if own or bad is not None else None
+    if bad is not None or bad_targets is not None:
         if missing == "error":
-            advice = "pass missing='drop' or 'ffill', or mend them before"
-            shown = (table, bad, "data") if bad is not None else (goal, bad_goal, "target")
+            advice = "pass missing='drop' or 'ffill', or clean the data first"
+            shown = (table, bad, "data") if bad is not None else (targets, bad_targets, "target")
             tables.refuse_missing(*shown, advice)
         if (
             missing == "ffill" and bad is not None
@@ -128,20 +128,20 @@ def make_windows(
             values = tables.forward_filled(values)
             bad = np.isnan(values).any(axis=1)
         before = len(ends)
-        ends = _untouched(ends, bad, bad_goal, **options)
+        ends = _untouched(ends, bad, bad_targets, **options)
         dropped = before - len(ends)
         if len(ends) == 0:
             raise ValueError(
-                f"every one of {before} windows touches a missing value; mend them before, or use missing='ffill'"
+                f"every one of {before} windows touches a missing value; clean the data first, or use missing='ffill'"
             )
     return Windows(
         values,
-        goal.values[:, 0] if goal.flat else goal.values,
+        targets.values[:, 0] if targets.flat else targets.values,
         ends,
         **options,
         index=table.index,
         feature_names=table.names,
-        target_names=goal.names,
+        target_names=targets.names,
         dropped=dropped,
     )
 
@@ -151,24 +151,24 @@ def _targets(table, target) -> tables.Table:
     if target is None:
         return table
     if isinstance(target, np.ndarray) or tables.is_pandas(target):
-        goal = tables.as_table(target, "target")
-        tables.check_one_series(goal.index, "target")
-        if len(goal) != len(table):
-            raise ShapeError(f"target has {len(goal)} rows, data has {len(table)}; they must have a row for every time")
-        if goal.index is not None and table.index is not None and not goal.index.equals(table.index):
-            raise ValueError("target and data have different indexes; align them before: target.reindex(data.index)")
-        return goal
+        own = tables.as_table(target, "target")
+        tables.check_one_series(own.index, "target")
+        if len(own) != len(table):
+            raise ShapeError(f"target has {len(own)} rows, data has {len(table)}; they must have a row for every time")
+        if own.index is not None and table.index is not None and not own.index.equals(table.index):
+            raise ValueError("target and data have different indexes; align them first: target.reindex(data.index)")
+        return own
     several = isinstance(target, (list, tuple)) and target not in table.names
     names = tuple(target) if several else (target,)
     if not names:
         raise ValueError("target must name at least one column, got an empty list")
-    places = []
+    columns = []
     for name in names:
         if name not in table.names:
             known = ", ".join(map(repr, table.names[:12])) + (", ..." if len(table.names) > 12 else "")
-            raise KeyError(f"target {name!r} is no column of data; it has {known}")
-        places.append(table.names.index(name))
-    values = table.values[:, places[0] : places[0] + 1] if len(places) == 1 else table.values[:, places]
+            raise KeyError(f"target {name!r} is not a column of data, which has {known}")
+        columns.append(table.names.index(name))
+    values = table.values[:, columns[0] : columns[0] + 1] if len(columns) == 1 else table.values[:, columns]
     return tables.Table(values, names, table.index, flat=not several)
 
 
@@ -183,16 +183,16 @@ def _ends(rows, *, lookback, delay, step, stride, horizon) -> range:
     return range(lookback - 1, past, stride)
 
 
-def _untouched(ends, bad, bad_goal, *, lookback, delay, step, stride, horizon):
+def _untouched(ends, bad, bad_targets, *, lookback, delay, step, stride, horizon):
     """Return the ends of the windows none of whose rows is bad."""
-    places = np.arange(ends.start, ends.stop, ends.step)
-    good = np.ones(len(places), bool)
+    newest = np.arange(ends.start, ends.stop, ends.step)
+    good = np.ones(len(newest), bool)
     if bad is not None:
         width = (lookback - 1) // step + 1
-        good &= _counts(bad, width, step)[places] == 0
-    if bad_goal is not None:
-        good &= _counts(bad_goal, horizon, 1)[places + delay + horizon - 1] == 0
-    return ends if good.all() else places[good]
+        good &= _counts(bad, width, step)[newest] == 0
+    if bad_targets is not None:
+        good &= _counts(bad_targets, horizon, 1)[newest + delay + horizon - 1] == 0
+    return ends if good.all() else newest[good]
 
 
 def _counts(bad, width, step):
@@ -238,17 +238,17 @@ def _time_in(zone, date):
     time = pd.Timestamp(date)
     if zone is None and time.tzinfo is not None:
         raise ValueError(
-            f"the date {time} has the zone {time.tzinfo}, the data have times without a zone (naive); give it without one, in the "
-            "zone that the data are in"
+            f"the date {time} has the zone {time.tzinfo}, the data have times without a zone (naive); give it without a "
+            "zone, in that of the data"
         )
     return time.tz_localize(zone) if zone is not None and time.tzinfo is None else time
 
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Samples of a time series, made by `make_windows`; nothing is copied before it is asked for.
+    """Samples of a time series, made by `make_windows`; nothing is copied before it is accessed.
 
-    ``len`` is the number of samples; a slice, array of numbers or mask selects samples; a number gives one pair (x, y).
+    ``len`` is the number of samples; a slice, array of integers or mask selects samples; an integer gives one pair (x, y).
     ``for train, test in TimeSeriesSplit().split(windows)`` works, and so do scikit-learn's functions that take
     ``windows.X`` (or the windows themselves, which are array-like) and ``windows.y``.
 
@@ -279,11 +279,11 @@ class Windows:
     feature_names: tuple
     target_names: tuple
     dropped: int = 0
-    _shared: dict = field(default_factory=dict, repr=False)  # what all parts of the windows of one table share
+    _shared: dict = field(default_factory=dict, repr=False)  # shared by all parts of the windows of one table
 
     unit = "samples"
 
-    # What a sample is
+    # Geometry of a sample
 
     @property
     def steps(self) -> int:
@@ -297,7 +297,7 @@ class Windows:
 
     @property
     def X(self) -> np.ndarray:  # noqa: N802 (scikit-learn's name)
-        """Inputs (samples, m, features): a read-only view where the samples are at one distance, else a copy."""
+        """Inputs (samples, m, features): a read-only view where the samples are evenly spaced, else a copy."""
         return self._cut(self.table, -self.reach, self.steps, self.step)
 
     @property
@@ -380,7 +380,7 @@ class Windows:
             return replace(self, ends=self.ends[which])
         which = np.asarray(which)
         if which.ndim != 1 or which.dtype.kind not in "iub":
-            raise TypeError(f"samples are chosen by a number, a slice, or an array of numbers or a mask, got {which!r}")
+            raise TypeError(f"samples are chosen by an integer, a slice, an array of integers or a mask, got {which!r}")
         ends = np.arange(self.ends.start, self.ends.stop, self.ends.step) if isinstance(self.ends, range) else self.ends
         return replace(self, ends=ends[which])
 
@@ -413,7 +413,7 @@ class Windows:
             A part's first row is the number of rows times the sum of the fractions before it, rounded down.
         rows : sequence of int
             First row of each part after the first.
-        dates : sequence of timestamps or strings
+        dates : sequence of timestamps or str
             First time of each part after the first; in the time zone of the data where they name none.
         straddle : {"drop", "keep"}
             "drop": a part has the windows all of whose rows, the `lookback` rows up to the newest and the targets, lie in it.
@@ -456,29 +456,35 @@ class Windows:
     # Batches
 
     def gather(self, samples) -> tuple[np.ndarray, np.ndarray]:
-        """Return copies of x and y of some samples, given by their numbers; y as losses take it, (samples, numbers)."""
-        ends = self.chosen_ends(samples)
-        return self._rows()[ends[:, None] + np.arange(-self.reach, 1, self.step)], self.gather_y(samples)
+        """Return copies of x and y of some samples, given by their indices; y as losses take it, (samples, values)."""
+        ends, rows = self.chosen_ends(samples), self._rows()
+        row, column = rows.strides
+        # The windows that begin at each row: to index these is 2 to 3 times as fast as to index rows.
+        shape = (max(0, len(rows) - self.reach), self.steps, rows.shape[1])
+        windows = as_strided(rows, shape, (row, row * self.step, column), writeable=False)
+        return windows[ends - self.reach], self._targets(ends)
 
     def gather_y(self, samples) -> np.ndarray:
         """Return y of `gather` alone."""
-        ends = self.chosen_ends(samples)
+        return self._targets(self.chosen_ends(samples))
+
+    def _targets(self, ends):
         y = self.target[ends[:, None] + np.arange(self.delay, self.delay + self.horizon)]
         return y.reshape(len(ends), -1)
 
     def chosen_ends(self, samples) -> np.ndarray:
-        """Return the newest rows of some samples, given by their numbers; those below 0 count from the end."""
-        numbers, count = np.asarray(samples), len(self)
-        if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
-            raise TypeError(f"samples must be given by an array of their numbers, got {samples!r}")
-        if numbers.size and not -count <= numbers.min() <= numbers.max() < count:
-            wrong = numbers[(numbers < -count) | (numbers >= count)][0]
+        """Return the newest rows of some samples, given by their indices; negative ones count from the end."""
+        indices, count = np.asarray(samples), len(self)
+        if indices.ndim != 1 or indices.dtype.kind not in "iu":
+            raise TypeError(f"samples must be given by an array of their indices, got {samples!r}")
+        if indices.size and not -count <= indices.min() <= indices.max() < count:
+            wrong = indices[(indices < -count) | (indices >= count)][0]
             raise IndexError(f"sample {wrong} of {count}")
-        numbers = np.where(numbers < 0, numbers + count, numbers).astype(np.int64)
-        return self.ends.start + self.ends.step * numbers if isinstance(self.ends, range) else self.ends[numbers]
+        indices = np.where(indices < 0, indices + count, indices).astype(np.int64)
+        return self.ends.start + self.ends.step * indices if isinstance(self.ends, range) else self.ends[indices]
 
     def _rows(self):
-        """Return the table with its rows in one piece each, made once (pandas keeps columns in one piece)."""
+        """Return the table with contiguous rows, copied once (the columns of pandas are contiguous)."""
         if "rows" not in self._shared:
             self._shared["rows"] = np.ascontiguousarray(self.table)
         return self._shared["rows"]

@@ -1,4 +1,4 @@
-"""Words as numbers: by themselves, by their beginnings and endings, and by how they are written."""
+"""Word features as tokens: the word itself, prefixes, suffixes and the shape of its writing."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class WordFeatures:
-    """Which features of a word a model sees; each is a token, and `numbarnn.EmbeddingBag` adds up their vectors.
+    """Features of a word that a model sees; each is a token, and `numbarnn.EmbeddingBag` adds up their vectors.
 
     ========  ============================================  =======================
     feature   of "Unhappier"                                 option
@@ -23,20 +23,20 @@ class WordFeatures:
               other signs as they are; repetitions once
     ========  ============================================  =======================
 
-    A feature that is not known, such as a new word itself, adds nothing; its other features still do.
+    An unknown feature, such as a new word itself, adds nothing; the other features of the word still do.
 
     Parameters
     ----------
     prefix, suffix : int
-        Longest beginning and ending.
+        Largest length of prefixes and suffixes.
     shape, lower : bool
     min_count : int
-        Features seen less often in training are not known. From 2 on, a model learns from rare words what to make of a new one.
+        Features with fewer occurrences in training are unknown. With 2 or more, rare words teach a model how to treat new ones.
 
     Raises
     ------
     ValueError
-        If a number is out of range.
+        If an option is out of range.
     """
 
     prefix: int = 0
@@ -49,25 +49,25 @@ class WordFeatures:
         for name, least in (("prefix", 0), ("suffix", 0), ("min_count", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise ValueError(f"WordFeatures: {name} must be an integer of at least {least}, got {value!r}")
+                raise ValueError(f"WordFeatures: {name} must be an integer >= {least}, got {value!r}")
 
     @property
     def bag(self) -> int:
-        """Features of a word."""
+        """Number of features of a word."""
         return 1 + self.prefix + self.suffix + bool(self.shape) + bool(self.lower)
 
     def of(self, word: str) -> tuple:
-        """Return the features of a word, each with its place among them; None where the word is too short for one."""
+        """Return the features of a word, each with its index among them; None where the word is too short for one."""
         low = word.lower()
         found = [word]
         found += [low] if self.lower else []
         found += [low[:n] if len(low) >= n else None for n in range(1, self.prefix + 1)]
         found += [low[-n:] if len(low) >= n else None for n in range(1, self.suffix + 1)]
         found += [word_shape(word)] if self.shape else []
-        return tuple(None if feature is None else (place, feature) for place, feature in enumerate(found))
+        return tuple(None if feature is None else (index, feature) for index, feature in enumerate(found))
 
     def learn(self, words) -> "WordTable":
-        """Return the features of words as tokens, those that are frequent enough."""
+        """Return the table of the features of words that are frequent enough."""
         counts = Counter()
         for word, count in Counter(words).items():
             for feature in self.of(word):
@@ -75,7 +75,7 @@ class WordFeatures:
         counts.pop(None, None)
         known = sorted(feature for feature, count in counts.items() if count >= self.min_count)
         if not known:
-            raise ValueError(f"no feature of the words comes {self.min_count} times; lower min_count")
+            raise ValueError(f"no feature of the words occurs {self.min_count} times; lower min_count")
         return WordTable(self, tuple(known))
 
 
@@ -87,7 +87,7 @@ def word_shape(word: str) -> str:
 
 @dataclass(frozen=True)
 class WordTable:
-    """The features that a model knows; a feature's token is its place."""
+    """The features that a model knows; a feature's token is its index."""
 
     features: WordFeatures
     known: tuple
@@ -96,11 +96,11 @@ class WordTable:
         return len(self.known)
 
     @cached_property
-    def _places(self):
-        return {None: -1, **{feature: place for place, feature in enumerate(self.known)}}
+    def _tokens(self):
+        return {None: -1, **{feature: token for token, feature in enumerate(self.known)}}
 
     def encode(self, words) -> np.ndarray:
-        """Return the tokens of words, (words, bag) int32, -1 for what is not known."""
+        """Return the tokens of words, (words, bag) int32, -1 for unknown features."""
         words = list(words)
-        rows = {word: [self._places.get(feature, -1) for feature in self.features.of(word)] for word in set(words)}
+        rows = {word: [self._tokens.get(feature, -1) for feature in self.features.of(word)] for word in set(words)}
         return np.array([rows[word] for word in words], np.int32).reshape(-1, self.features.bag)

@@ -1,15 +1,16 @@
-"""Insight into a net: what its gates do, how far its gradient reaches, and what is wrong with it.
+"""Diagnostics of a net: gate traces, gradient flow, Jacobians, alignments, gradient checks and verdicts.
 
-Observers only: every function takes a model and data, runs its own passes and changes nothing; what is not called costs nothing.
+Observers only: every function takes a model and data, runs its own passes and changes nothing; functions that are not called cost
+nothing.
 
 ====================  ================================================================================================
 `trace`               every gate, carry and hidden state by name
 `gradient_flow`       norms of dL/ds_t by step, and how much of the loss at step t reaches step k
 `jacobian`            ds_t / ds_k, its singular values and bounds; the path along an LSTM's carry
 `sensitivity`         d output / d input over time
-`alignment`           where a net trained with CTC puts the labels of a string
+`alignment`           posterior alignment of label sequences, for nets trained with CTC
 `check_gradients`     gradients against central differences, by parameter and gate
-`unfold`              the unfolded net with its numbers, and the terms of back-propagation through time one by one
+`unfold`              the unfolded net with its values, and the terms of back-propagation through time one by one
 `diagnose`            verdicts with figures and advice
 ====================  ================================================================================================
 

@@ -1,4 +1,4 @@
-"""Where a net trained with CTC has put the labels of a string."""
+"""Posterior alignments of nets trained with CTC."""
 
 import functools
 from dataclasses import dataclass
@@ -15,23 +15,23 @@ from numbarnn.network.network import Network
 
 @dataclass(frozen=True)
 class PosteriorAlignment:
-    """Where the labels of one sample's string are, by the probability of all its alignments.
+    """Posterior alignment of one sample's label sequence: at which steps its labels lie, over all alignments.
 
     ::
 
         o_t = softmax(logits_t)        p(path | x) = prod over t of o_t[path_t]
         p(l | x) = sum over B(path) = l of p(path | x)
-        gamma_t(s) = p(path takes place s at step t | l, x)
-        -log p(l | x) = E,     dE / dlogits_t[k] = o_t[k] - sum over the places s of class k of gamma_t(s)
+        gamma_t(s) = p(path is at position s of l' at step t | l, x)
+        -log p(l | x) = E,     dE / dlogits_t[k] = o_t[k] - sum over the positions s of class k of gamma_t(s)
 
-    The 2 L + 1 places of a string of L labels are blank, first label, blank, ..., last label, blank.
+    l', the extended label sequence, has 2 L + 1 positions for L labels: blank, first label, blank, ..., last label, blank.
 
     Attributes
     ----------
     labels : (L,) int64
     blank : int
     probabilities : (steps, classes) array
-        o_t, what the net says without knowing the string.
+        o_t, the softmax of the outputs, not conditioned on the label sequence.
     occupancy : (steps, 2 L + 1) array
         gamma; rows add up to 1.
     best : numbarnn.decoding.Alignment
@@ -52,37 +52,42 @@ class PosteriorAlignment:
     log_probability: float
 
     @property
-    def places(self) -> np.ndarray:
-        """Class of every place, (2 L + 1,)."""
-        places = np.full(2 * len(self.labels) + 1, self.blank, np.int64)
-        places[1::2] = self.labels
-        return places
+    def extended_labels(self) -> np.ndarray:
+        """Class of every position of the extended label sequence, (2 L + 1,)."""
+        classes = np.full(2 * len(self.labels) + 1, self.blank, np.int64)
+        classes[1::2] = self.labels
+        return classes
 
     @functools.cached_property
     def by_class(self) -> np.ndarray:
-        """Occupancy summed by class, (steps, classes): the targets that the loss pulls the probabilities to."""
+        """Occupancy summed by class, (steps, classes): the targets that the loss pulls the probabilities towards."""
         summed = np.zeros_like(self.probabilities)
-        np.add.at(summed, (slice(None), self.places), self.occupancy)
+        np.add.at(summed, (slice(None), self.extended_labels), self.occupancy)
         return summed
 
     @property
     def centers(self) -> np.ndarray:
         """Mean step of each label under the occupancy, (L,)."""
         own = self.occupancy[:, 1::2]
-        return np.arange(len(own)) @ own / own.sum(axis=0)  # every path is at every label for a step at least
+        return np.arange(len(own)) @ own / own.sum(axis=0)  # every path is at every label for at least one step
 
     @property
     def certainty(self) -> float:
-        """Probability of the best alignment among those of the string; 1 where there is only one."""
+        """Probability of the best alignment among all of the label sequence; 1 where there is only one."""
         return float(np.exp(self.best.log_probability - self.log_probability))
 
     def to_frame(self):
-        """Return a tidy `pandas.DataFrame`: columns step, place, label (the blank's too), probability."""
+        """Return a tidy `pandas.DataFrame`: columns step, position, label (blanks included), probability."""
         import pandas as pd
 
-        step, place = np.indices(self.occupancy.shape).reshape(2, -1)
+        step, position = np.indices(self.occupancy.shape).reshape(2, -1)
         return pd.DataFrame(
-            {"step": step, "place": place, "label": self.places[place], "probability": self.occupancy.reshape(-1)}
+            {
+                "step": step,
+                "position": position,
+                "label": self.extended_labels[position],
+                "probability": self.occupancy.reshape(-1),
+            }
         )
 
     def __str__(self) -> str:
@@ -90,56 +95,56 @@ class PosteriorAlignment:
             f"log p(l | x) = {self.log_probability:.4g}; the best alignment has {self.certainty:.0%} of it",
             f"{'label':>6} {'steps of the best':>18} {'mean step':>10} {'most probable at':>17}",
         ]
-        for place, label in enumerate(self.labels):
-            first, last = self.best.first[place], self.best.last[place]
-            peak = int(self.occupancy[:, 2 * place + 1].argmax())
-            shown = f"{peak} ({self.occupancy[peak, 2 * place + 1]:.2f})"
-            lines.append(f"{label:>6} {f'{first} to {last}':>18} {self.centers[place]:>10.1f} {shown:>17}")
+        for k, label in enumerate(self.labels):
+            first, last = self.best.first[k], self.best.last[k]
+            peak = int(self.occupancy[:, 2 * k + 1].argmax())
+            shown = f"{peak} ({self.occupancy[peak, 2 * k + 1]:.2f})"
+            lines.append(f"{label:>6} {f'{first} to {last}':>18} {self.centers[k]:>10.1f} {shown:>17}")
         return "\n".join(lines)
 
 
 def alignment(model: Network, x, labels, lengths=None, state=None, *, blank: int = 0) -> list[PosteriorAlignment]:
-    """Return where the labels of each sample's string are, of a model trained with CTC, in float64.
+    """Return the posterior alignment of each sample's label sequence, of a model trained with CTC, in float64.
 
-    Which inputs a label depends on, `sensitivity` says, at the step where the label is: with ``found = alignment(model, x,
+    `sensitivity` shows which inputs a label depends on, at the step of the label: with ``found = alignment(model, x,
     labels)[0]``, ``sensitivity(model, x[:1], t=found.best.first[k], output=found.labels[k])``.
 
     Parameters
     ----------
     model, x, lengths, state : as in `numbarnn.Model.forward`
     labels : array, list or tuple
-        Label strings, in a form of `numbarnn.losses.CTC`.
+        Label sequences, in a form of `numbarnn.losses.CTC`.
     blank : int
         Class of the blank.
 
     Returns
     -------
     list of PosteriorAlignment
-        One a sample.
+        One for each sample.
 
     Raises
     ------
     ShapeError
-        If a string has more labels (and blanks between equal ones) than its sample has steps, or the model puts out one value a
+        If a sequence has more labels (and blanks between equal ones) than its sample has steps, or the model has one output per
         sample.
     TokenError, TypeError, ValueError
-        If an argument does not fit.
+        If an argument has the wrong shape, dtype or value.
     """
     blank = check_blank(blank)
-    net, x = tape.in_numbers(model, x, lengths)
+    net, x = tape.in_float64(model, x, lengths)
     if not net.signals[-1].sequence:
-        raise ShapeError("the model puts out one value a sample; CTC needs one at every step: return_sequences=True")
-    strings = as_labels(labels, len(x), "labels")
+        raise ShapeError("the model has one output per sample; CTC needs one at every step: return_sequences=True")
+    sequences = as_labels(labels, len(x), "labels")
     done = tape.run(net, x, state, lengths)
-    logits, given = done.outputs[-1], (strings.flat, strings.counts)
-    best = decoding.align(logits, given, lengths, blank=blank)  # which checks the strings too
+    logits, given = done.outputs[-1], (sequences.flat, sequences.counts)
+    best = decoding.align(logits, given, lengths, blank=blank)  # which checks the sequences too
     occupied = decoding.occupancy(logits, given, lengths, blank=blank)
-    losses, _ = ctc(done.call, done.rows, strings, done.layout, blank, np.ones(len(x)), False)
+    losses, _ = ctc(done.call, done.rows, sequences, done.layout, blank, np.ones(len(x)), False)
     losses = done.layout.unsort(losses)
     found = []
-    for n, string in enumerate(strings.rows()):
+    for n, sequence in enumerate(sequences.rows()):
         own = logits[n, : done.lengths[n]]
         shares = np.exp(own - own.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
-        found.append(PosteriorAlignment(string, blank, shares, occupied[n], best[n], -float(losses[n])))
+        found.append(PosteriorAlignment(sequence, blank, shares, occupied[n], best[n], -float(losses[n])))
     return found

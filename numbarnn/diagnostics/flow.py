@@ -1,4 +1,4 @@
-"""How the gradient of the loss flows back through time."""
+"""Gradient flow: norms of the loss's gradient by time step, and contributions of the losses."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,10 @@ from numbarnn.network.network import Network
 
 @dataclass(frozen=True)
 class GradientFlow:
-    """Norms of the gradient by time step, and which loss they come from.
+    """Norms of the gradient by time step, and the contributions of the losses.
 
     States are named as in `trace`: ``lstm.h_l0``, ``lstm.c_l0``. The state of a step counts as a whole, (h_t, c_t): the gradient of
-    c_t is what comes back along the carry, without what h_t = o_t tanh(c_t) hands on at the same step.
+    c_t is the part that comes back along the carry, without the part through h_t = o_t tanh(c_t) at the same step.
 
     Attributes
     ----------
@@ -25,7 +25,7 @@ class GradientFlow:
         State -> (T,) array: ||dL/ds_t||, Euclidean over samples and units.
     contributions : dict
         State -> (T, T) array: entry [t, k] is ||dE_t/ds_k||, how much of the loss at step t reaches step k. One row, of the last
-        step, where the model puts out one value a sample. Empty if they were not asked for.
+        step, where the model has one output per sample. Empty if they were not requested.
     by_lag : dict
         State -> (T,) array: mean over samples and losses that are not masked of ||dE_t/ds_{t-lag}||; NaN at lags that do not occur.
     """
@@ -37,7 +37,7 @@ class GradientFlow:
     _summed: dict[str, np.ndarray]
 
     def decades_per_step(self, name: str | None = None) -> float:
-        """Return by how many powers of ten the gradient changes a step back: the slope of log10 `by_lag`; below 0 it vanishes.
+        """Return by how many powers of ten the gradient changes per step back: the slope of log10 `by_lag`; below 0 it vanishes.
 
         Parameters
         ----------
@@ -64,7 +64,7 @@ class GradientFlow:
 
     def _of(self, values, name):
         if not values:
-            raise ValueError("contributions were not asked for: gradient_flow(..., contributions=True)")
+            raise ValueError("contributions were not computed: gradient_flow(..., contributions=True)")
         name = next(iter(values)) if name is None else name
         if name not in values:
             raise KeyError(f"there is no state {name!r}; there are {', '.join(values)}")
@@ -82,7 +82,7 @@ class GradientFlow:
         for name, norms in self.norms.items():
             line = f"{name:20} ||dL/ds|| first step {norms[0]:.2e}, last step {norms[-1]:.2e}"
             if self.by_lag:
-                line += f"; {self.decades_per_step(name):+.3f} decades a step, 99 % within {self.steps_holding(0.99, name)} steps"
+                line += f"; {self.decades_per_step(name):+.3f} decades per step, 99 % within {self.steps_holding(0.99, name)} steps"
             lines.append(line)
         return "\n".join(lines)
 
@@ -98,7 +98,7 @@ def gradient_flow(
     sample_weight=None,
     contributions: bool = True,
 ) -> GradientFlow:
-    """Back-propagate a batch and return how large the gradient is at every step, and where it comes from.
+    """Back-propagate a batch and return the norm of the gradient at every step, and the contributions of the losses.
 
     ::
 
@@ -110,11 +110,11 @@ def gradient_flow(
     ----------
     model, x, lengths, state : as in `numbarnn.Model.forward`
     y : array-like
-        Targets as the loss wants them.
+        Targets in the form that the loss takes.
     loss : str or Loss
     sample_weight : array, optional
     contributions : bool
-        Whether to follow the loss of every step by itself, for `contributions`, `by_lag` and what follows from them; the work is
+        Whether to back-propagate the loss of every step separately, for `contributions`, `by_lag` and the methods; the work is
         T / 2 times that of one backward pass.
 
     Returns
@@ -124,13 +124,21 @@ def gradient_flow(
     Raises
     ------
     ShapeError, TypeError, ValueError
-        If an argument does not fit.
+        If an argument has the wrong shape, dtype or value.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn
+    >>> model = numbarnn.Model([numbarnn.LSTM(4), numbarnn.Dense(2)], input_size=3)
+    >>> x, y = np.ones((2, 5, 3)), np.zeros((2, 5), int)
+    >>> numbarnn.diagnostics.gradient_flow(model, x, y).contributions["lstm.h_l0"].shape
+    (5, 5)
     """
-    net, x = tape.in_numbers(model, x, lengths)
+    net, x = tape.in_float64(model, x, lengths)
     loss = make_loss(loss)
     total = _Sums(x.shape[1], net.signals[-1].sequence, contributions)
     value, dy, done = _output_gradient(net, x, y, loss, lengths, state, sample_weight)
-    # Blocks hold a number for every (loss, sample, step, feature): samples are followed a few at a time.
+    # Blocks hold a value for every (loss, sample, step, feature): a few samples are back-propagated at a time.
     widest = max(signal.size for signal in net.signals)
     losses = x.shape[1] if contributions and net.signals[-1].sequence else 1
     piece = max(1, tape.BUDGET // (losses * x.shape[1] * widest))
@@ -155,7 +163,7 @@ class _Sums:
 
     @property
     def losses(self):
-        """Number of losses that are followed by themselves."""
+        """Number of losses that are back-propagated separately."""
         return self.steps if self.sequence and self.follow else 1
 
     def add(self, name, t, gradient, distance):
@@ -169,9 +177,9 @@ class _Sums:
         parts[:, t] += squares.sum(axis=1)
         sums = self.lags.setdefault(name, np.zeros(self.steps))
         counts = self.counts.setdefault(name, np.zeros(self.steps))
-        there = distance >= 0
-        np.add.at(sums, distance[there], np.sqrt(squares[there]))
-        np.add.at(counts, distance[there], 1)
+        valid = distance >= 0
+        np.add.at(sums, distance[valid], np.sqrt(squares[valid]))
+        np.add.at(counts, distance[valid], 1)
 
     def result(self, value):
         with np.errstate(invalid="ignore"):
@@ -191,28 +199,28 @@ class _Sums:
 def _follow(net, done, part, dy, total):
     """Back-propagate some samples, from the last layer to the first.
 
-    A gradient is "flat", (N, T, F), while every step holds that of its own loss alone, or (losses, N, T, F).
+    A gradient is "flat", (N, T, F), while every step has that of its own loss alone, or (losses, N, T, F).
     """
     lengths = done.lengths[part]
     gradient, flat = dy[part], True
     # A loss that is masked or past the end counts in no mean.
     counted = (np.abs(gradient).max(axis=2) > 0).T if total.losses > 1 else np.ones((1, len(lengths)), bool)
-    for place in reversed(range(len(net.layers))):
-        layer = net.layers[place]
+    for index in reversed(range(len(net.layers))):
+        layer = net.layers[index]
         if layer.state_names:
-            gradient = _through_recurrent(done, place, layer, part, lengths, gradient, flat, counted, total)
+            gradient = _through_recurrent(done, index, layer, part, lengths, gradient, flat, counted, total)
             flat = False
         else:
-            before = done.outputs[place - 1] if place else None
+            before = done.outputs[index - 1] if index else None
             if before is None:
                 return
-            gradient = _through_steps(net, place, before[part], gradient)
+            gradient = _through_steps(net, index, before[part], gradient)
 
 
-def _through_steps(net, place, before, gradient):
-    """Return the gradient below a layer that treats every step by itself."""
+def _through_steps(net, index, before, gradient):
+    """Return the gradient below a layer that treats every step independently."""
     before = before if before.ndim == 3 else before[:, None]
-    layer, name = net.layers[place], net.names[place]
+    layer, name = net.layers[index], net.names[index]
     single = Network([layer], before.shape[2], np.float64, n_threads=net.n_threads)
     single.params.load({own: net.params[own] for own in net.params if own.startswith(f"{name}.")})
     blocks = gradient if gradient.ndim == 4 else gradient[None]
@@ -221,11 +229,11 @@ def _through_steps(net, place, before, gradient):
     return below if gradient.ndim == 4 else below[0]
 
 
-def _through_recurrent(done, place, layer, part, lengths, gradient, flat, counted, total):
+def _through_recurrent(done, index, layer, part, lengths, gradient, flat, counted, total):
     for level in reversed(range(layer.num_layers)):
         below = None
         for chain in done.chains:
-            if (chain.place, chain.level) != (place, level):
+            if (chain.layer_index, chain.level) != (index, level):
                 continue
             column = layer.hidden_size if chain.reverse else 0
             own = gradient[..., column : column + layer.hidden_size]
@@ -237,14 +245,14 @@ def _through_recurrent(done, place, layer, part, lengths, gradient, flat, counte
 
 
 def _through_chain(chain, part, lengths, gradient, flat, single, counted, total):
-    """Return (losses, N, T, C), the gradient of what a chain reads; note the norms of its states' gradients.
+    """Return (losses, N, T, C), the gradient of a chain's input; record the norms of its states' gradients.
 
-    single : whether the output is that of the last step of the chain alone. counted : (losses, N), which losses there are.
+    single : whether the output is that of the last step of the chain alone. counted : (losses, N), mask of the losses that count.
     """
     count, samples, steps = total.losses, len(lengths), total.steps
     states, hidden = len(chain.before), chain.layer.hidden_size
     rows = np.arange(samples)
-    numbers = np.arange(part.start, part.stop)
+    samples_of = np.arange(part.start, part.stop)
     carry = np.zeros((states, count, samples, hidden))
     dx = np.zeros((count, samples, steps, chain.x.shape[2]))
     last = np.zeros(samples, np.int64) if chain.reverse else lengths - 1
@@ -260,7 +268,7 @@ def _through_chain(chain, part, lengths, gradient, flat, single, counted, total)
             g[0] += gradient[:, :, t]
         running = t < lengths
         g[:, :, ~running] = 0
-        # The step whose loss a block is: its own number, or where the chain ends.
+        # The step of a block's loss: its own index, or the last step of the chain.
         origin = np.arange(count)[:, None] if total.sequence else (last if chain.reverse else lengths - 1)[None]
         distance = np.abs(np.broadcast_to(origin, (count, samples)) - t)
         past = (origin < t) if not chain.reverse else (origin > t)
@@ -272,7 +280,7 @@ def _through_chain(chain, part, lengths, gradient, flat, single, counted, total)
         carry = np.zeros_like(g)
         if len(active):
             b, n = active.T
-            below, before, _ = chain.pull(numbers[n], np.full(len(n), t), g[:, b, n])
+            below, before, _ = chain.pull(samples_of[n], np.full(len(n), t), g[:, b, n])
             carry[:, b, n] = before
             dx[b, n, t] = below
     return dx

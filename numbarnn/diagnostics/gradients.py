@@ -1,4 +1,4 @@
-"""Gradients against central differences."""
+"""Gradient check: gradients against central differences."""
 
 from dataclasses import dataclass
 
@@ -73,16 +73,16 @@ def check_gradients(
 ) -> GradientCheck:
     """Compare the gradient of every parameter with central differences of the loss, in float64.
 
-    For a cell, loss or layer of your own, or to be sure: a few samples and steps suffice.
+    For a custom cell, loss or layer; a few samples and steps suffice.
 
     Parameters
     ----------
     model, x, lengths, state : as in `numbarnn.Model.forward`
     y : array-like
-        Targets as the loss wants them.
+        Targets in the form that the loss takes.
     loss : str or Loss
     entries : int or None
-        How many entries of each parameter and gate are compared, drawn at random; None: all.
+        Number of entries of each parameter and gate to compare, drawn at random; None: all.
     tolerance : float
         Of `GradientCheck.ok`.
     seed : int
@@ -92,22 +92,35 @@ def check_gradients(
     -------
     GradientCheck
 
+    Raises
+    ------
+    ShapeError, TokenError, TypeError, ValueError
+        As `numbarnn.Model.loss_and_grad`; ValueError also if `entries` is neither None nor a positive integer.
+
     Notes
     -----
-    Where an activation has a kink (relu, absolute errors) a difference across it is off; more entries tell it from an error.
+    Where an activation has a kink (relu, absolute errors) a difference across it is wrong; more entries tell it from an error.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn
+    >>> model = numbarnn.Model([numbarnn.LSTM(4), numbarnn.Dense(2)], input_size=3)
+    >>> x, y = np.ones((2, 5, 3)), np.zeros((2, 5), int)
+    >>> numbarnn.diagnostics.check_gradients(model, x, y, entries=5).ok
+    True
     """
     if entries is not None and (isinstance(entries, bool) or not isinstance(entries, (int, np.integer)) or entries < 1):
-        raise ValueError(f"entries must be a positive number or None for all, got {entries!r}")
-    net, x = tape.in_numbers(model, x, lengths)
+        raise ValueError(f"entries must be a positive integer or None for all, got {entries!r}")
+    net, x = tape.in_float64(model, x, lengths)
     loss = make_loss(loss)
     _, gradients = net.loss_and_grad(x, y, loss, lengths, state, "mean")
     start, largest = net.params.flat.copy(), max(np.abs(g).max(initial=0) for g in gradients.values())
 
-    def difference(place, step):
+    def difference(index, step):
         values = []
         for sign in (1, -1):
             moved = start.copy()
-            moved[place] += sign * step
+            moved[index] += sign * step
             net.set_flat(moved)
             done = tape.run(net, x, state, lengths)
             values.append(value_and_gradient(done.call, loss, done.rows, y, done.layout, "mean")[0])
@@ -116,22 +129,22 @@ def check_gradients(
     generator, rows = np.random.default_rng(seed), []
     for name, gate, first, last in _blocks(net):
         gradient = gradients[name].reshape(-1)
-        places = np.arange(first, last)
-        if entries is not None and entries < len(places):
-            places = np.sort(generator.choice(places, entries, replace=False))
+        indices = np.arange(first, last)
+        if entries is not None and entries < len(indices):
+            indices = np.sort(generator.choice(indices, entries, replace=False))
         found = []
-        for place in places:
-            at = net.params.offsets[name] + place
+        for i in indices:
+            at = net.params.offsets[name] + i
             step = STEP * max(1.0, abs(start[at]))
             found.append((4 * difference(at, step) - difference(at, 2 * step)) / 3)
-        errors = np.abs(gradient[places] - found)
+        errors = np.abs(gradient[indices] - found)
         scale = max(np.abs(gradient[first:last]).max(), 1e-3 * largest, np.finfo(float).tiny)
         worst = int(errors.argmax())
-        index = tuple(int(i) for i in np.unravel_index(places[worst], gradients[name].shape))
+        index = tuple(int(i) for i in np.unravel_index(indices[worst], gradients[name].shape))
         rows.append(
             {
-                "parameter": name, "gate": gate, "checked": len(places), "error": float(errors[worst] / scale), "index": index,
-                "gradient": float(gradient[places[worst]]), "difference": float(found[worst]),
+                "parameter": name, "gate": gate, "checked": len(indices), "error": float(errors[worst] / scale), "index": index,
+                "gradient": float(gradient[indices[worst]]), "difference": float(found[worst]),
             }
         )  # fmt: skip
     return GradientCheck(rows, tolerance)
@@ -147,5 +160,5 @@ def _blocks(net):
             yield name, None, 0, values.size
             continue
         size = values.size // len(gates)
-        for place, gate in enumerate(gates):
-            yield name, gate, place * size, (place + 1) * size
+        for k, gate in enumerate(gates):
+            yield name, gate, k * size, (k + 1) * size

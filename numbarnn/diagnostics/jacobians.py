@@ -1,4 +1,4 @@
-"""Derivatives over time: of a state by an earlier one, and of an output by the inputs."""
+"""Jacobians over time: of a state by an earlier state, and of an output by the inputs."""
 
 import functools
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _STEEPEST = {0: 1.0, 1: 1.0, 2: 0.25, 3: 1.0}
 
 @dataclass(frozen=True)
 class Jacobian:
-    """ds_t / ds_k of one sample, where s is all that a level carries: (h, c) of an LSTM side by side.
+    """ds_t / ds_k of one sample, where s is the whole state of a level: (h, c) of an LSTM, concatenated.
 
     ::
 
@@ -28,7 +28,7 @@ class Jacobian:
     ----------
     t, k : int
     states : tuple of str
-        Names of the states, in the order of rows and columns, `hidden` each.
+        Names of the states, in the order of rows and columns, `hidden` of each.
     hidden : int
     steps : (t - k, S * H, S * H) array
         J_{k+1}, ..., J_t: rows are the states after a step, columns those before it.
@@ -110,7 +110,7 @@ class Jacobian:
 
     @property
     def carry_added(self) -> np.ndarray:
-        """What the paths through the gates add to dc_t / dc_k, (H, H)."""
+        """Contribution of the paths through the gates to dc_t / dc_k, (H, H)."""
         return self.block("c", "c") - self.carry_path
 
     def __repr__(self) -> str:
@@ -144,7 +144,7 @@ def jacobian(
     level : int
         Of its stack.
     reverse : bool
-        Of a bidirectional layer, the direction from the end.
+        Of a bidirectional layer, the reverse direction.
 
     Returns
     -------
@@ -154,8 +154,15 @@ def jacobian(
     ------
     ValueError
         If t, k, sample or the level do not exist.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn
+    >>> model = numbarnn.Model([numbarnn.LSTM(4), numbarnn.Dense(2)], input_size=3)
+    >>> numbarnn.diagnostics.jacobian(model, np.ones((2, 5, 3)), t=4, k=0).matrix.shape
+    (8, 8)
     """
-    net, x = tape.in_numbers(model, x, lengths)
+    net, x = tape.in_float64(model, x, lengths)
     done = tape.run(net, x, state, lengths)
     chain = tape.chain_of(done, layer, level, reverse)
     sample = tape.check_sample(sample, len(x))
@@ -190,20 +197,33 @@ def sensitivity(model: Network, x, t: int, output: int, *, state=None, lengths=N
     ----------
     model, x, state, lengths : as in `numbarnn.Model.forward`
     t : int
-        Step of the output; -1: the last. Of no effect where the model puts out one value a sample.
+        Step of the output; -1: the last. Of no effect where the model has one output per sample.
     output : int
-        Which feature of the output; of a classifier, a logit. Where a net trained with CTC has put a label, `alignment` says.
+        Which feature of the output; of a classifier, a logit. For nets trained with CTC, `alignment` gives the steps of the labels.
 
     Returns
     -------
     (samples, time steps, features) array
         Of tokens, the derivative by the one-hot vector, or by the embedding.
 
+    Raises
+    ------
+    ShapeError, TokenError, TypeError, ValueError
+        As `numbarnn.Model.forward`; ValueError also if the outputs have no feature `output`, or x no step t.
+
     References
     ----------
     A. Graves, "Supervised sequence labelling with recurrent neural networks" (2012), section 4.4 (its sequential Jacobian).
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn
+    >>> model = numbarnn.Model([numbarnn.LSTM(4), numbarnn.Dense(2)], input_size=3)
+    >>> values = numbarnn.diagnostics.sensitivity(model, np.ones((2, 5, 3)), t=2, output=0)
+    >>> values.shape, bool(values[:, 3:].any())  # nothing after step 2 reaches it
+    ((2, 5, 3), False)
     """
-    net, x = tape.in_numbers(model, x, lengths)
+    net, x = tape.in_float64(model, x, lengths)
     outputs, _, pullback = net.vjp(x, state, lengths)
     if not -outputs.shape[-1] <= output < outputs.shape[-1]:
         raise ValueError(

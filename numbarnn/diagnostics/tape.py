@@ -1,7 +1,7 @@
-"""A pass through a model with everything it keeps, and its time steps one by one.
+"""Tapes of diagnostic passes: gates, states and outputs of every step, and backward passes of single time steps.
 
-The passes are those of training: the tape that back-propagation reads is read here too. What a step's backward pass gives, it
-gives by the same kernels, called for one time step; many steps, samples and directions are the samples of one call.
+The passes are those of training: the tape that back-propagation reads is read here too. The backward pass of a single step uses the
+same kernels, called for one time step; many steps, samples and directions are the samples of one call.
 """
 
 import functools
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.backends.cpu.batch import Rows, from_rows, to_rows
+from numbarnn import parallel
+from numbarnn.backends.cpu.batch import Call, Rows, from_rows, to_rows
 from numbarnn.cells import contract
 from numbarnn.checks import check_finite
 from numbarnn.core.layout import Layout
@@ -17,7 +18,7 @@ from numbarnn.errors import ShapeError
 from numbarnn.layers import Recurrent
 from numbarnn.network.network import Network
 
-# Numbers that the arrays of one call may hold, about; longer batches of steps are cut.
+# Approximate limit of the values in the arrays of one call; larger batches of steps are cut.
 BUDGET = 2**23
 
 
@@ -29,22 +30,22 @@ class Chain:
     ----------
     model : Network
     layer : Recurrent
-    place : int
-        Of the layer in the model.
+    layer_index : int
+        Index of the layer in the model.
     level : int
     reverse : bool
     x : (N, T, C) array, or None for tokens
-        What it reads.
+        Its input.
     before, after : (S, N, T, H) arrays
-        The states before and after every step, in the order of computing; zero past a sample's length.
+        The states before and after every step, in the order of computation; zero past a sample's length.
     saved : dict
-        Name -> (N, T, H): the gates, and what else the cell keeps.
+        Name -> (N, T, H): the gates, and the other saved values of the cell.
     lengths : (N,) int64
     """
 
     model: Network
     layer: Recurrent
-    place: int
+    layer_index: int
     level: int
     reverse: bool
     x: np.ndarray | None
@@ -60,7 +61,7 @@ class Chain:
 
     def name(self, quantity: str) -> str:
         """Return the full name of a gate or state: "lstm.f_l0"."""
-        return f"{self.model.names[self.place]}.{quantity}{self.suffix}"
+        return f"{self.model.names[self.layer_index]}.{quantity}{self.suffix}"
 
     def weight(self, kind: str) -> np.ndarray:
         """Return a parameter of the chain by its kind, such as "weight_hh"."""
@@ -82,7 +83,7 @@ class Chain:
         Parameters
         ----------
         samples, steps : (R,) integers
-            Which step of which sample each row is.
+            Sample and step of each row.
         gradients : (S, R, H) array
             Gradients of the states after the steps.
         params : bool
@@ -123,7 +124,7 @@ class Tape:
     outputs : list of arrays
         Of every layer, (N, T, features), or (N, features) after ``return_sequences=False``; None for tokens.
     chains : list of Chain
-        In the order of computing.
+        In the order of computation.
     lengths : (N,) int64
     rows, layout : Rows, Layout
         The last layer's output and its geometry, as losses take them.
@@ -141,13 +142,14 @@ class Tape:
 
 def run(model: Network, x, state=None, lengths=None) -> Tape:
     """Run a batch through a model and return its tape. Parameters as in `numbarnn.Model.forward`."""
-    call = model._call(keep=True)
+    call = _call(model, keep=True)
     rows, layout = to_rows(call, x, model.signals[0], lengths)
     states = iter(model._states(state, layout.samples) or ())
-    packed, outputs, chains, begun = model._pack(call), [], [], layout
+    passes, outputs, chains, begun = model.host_passes(call), [], [], layout
     for number, layer in enumerate(model.layers):
         start = next(states, None) if layer.state_names else None
-        rows, after, _, kept = layer.forward(call, packed[number], rows, layout, start, number)
+        own, weights = passes[number]
+        rows, after, _, kept = own.forward(call, layer, weights, rows, layout, start, number)
         if isinstance(layer, Recurrent):
             chains += _chains(model, call, layer, number, kept, layout)
         layout = after
@@ -156,9 +158,13 @@ def run(model: Network, x, state=None, lengths=None) -> Tape:
     return Tape(model, outputs, chains, begun.unsort(begun.lengths), rows, layout, call)
 
 
+def _call(model, **options):
+    return Call(model.dtype, parallel.check_threads(model.n_threads), **options)
+
+
 def _chains(model, call, layer, number, tapes, layout):
-    for place, kept in enumerate(tapes):
-        level, direction = divmod(place, layer.directions)
+    for index, saved_tape in enumerate(tapes):
+        level, direction = divmod(index, layer.directions)
         reverse = direction == 1
         running = np.arange(layout.steps) < layout.unsort(layout.lengths)[:, None]
 
@@ -167,16 +173,16 @@ def _chains(model, call, layer, number, tapes, layout):
             values = layout.unsort(np.swapaxes(values[:, :, : layer.hidden_size], 0, 1))
             return np.where(running[:, :, None], values, 0)
 
-        slots = kept.states[:, 1:], kept.states[:, :-1]
+        slots = saved_tape.states[:, 1:], saved_tape.states[:, :-1]
         before, after = slots if reverse else slots[::-1]
         cell = layer.cell
-        saved = {name: array(kept.saved[:, k]) for k, name in enumerate(cell.saved)}
+        saved = {name: array(saved_tape.saved[:, k]) for k, name in enumerate(cell.saved)}
         if contract.has_inner(cell):
-            saved |= {name: array(kept.inner_saved[:, k]) for k, name in enumerate(cell.inner_saved)}
-            saved |= {name: array(kept.inner) for name in cell.inner}
+            saved |= {name: array(saved_tape.inner_saved[:, k]) for k, name in enumerate(cell.inner_saved)}
+            saved |= {name: array(saved_tape.inner) for name in cell.inner}
         yield Chain(
             model, layer, number, level, reverse,
-            None if kept.x.tokens else from_rows(call, kept.x, layout),
+            None if saved_tape.x.tokens else from_rows(call, saved_tape.x, layout),
             np.stack([array(values) for values in before]), np.stack([array(values) for values in after]),
             {name: values for name, values in saved.items() if name not in cell.states},
             layout.unsort(layout.lengths),
@@ -184,30 +190,30 @@ def _chains(model, call, layer, number, tapes, layout):
 
 
 def check_model(model) -> None:
-    """Raise TypeError or ValueError unless a model has something to see over time."""
+    """Raise TypeError or ValueError unless a model has recurrent layers."""
     if not isinstance(model, Network):
         inner = [name for name in ("model", "model_") if isinstance(getattr(model, name, None), Network)]
         hint = f"; pass its attribute {inner[0]}" if inner else ""
         raise TypeError(f"model must be a numbarnn.Model, got {type(model).__name__}{hint}")
     if not model.recurrent_layers:
-        raise ValueError("the model has no recurrent layer, so there is nothing to see over time")
+        raise ValueError("the model has no recurrent layer, so there are no states over time")
 
 
-def in_numbers(model: Network, x, lengths=None) -> tuple[Network, np.ndarray]:
-    """Return a float64 copy of a model and its input as numbers.
+def in_float64(model: Network, x, lengths=None) -> tuple[Network, np.ndarray]:
+    """Return a float64 copy of a model and its numeric input.
 
-    Tokens become what the first layer makes of them, one-hot vectors or embeddings, and that layer is left out: so
-    derivatives by the input exist.
+    Tokens are replaced by the output of the first layer, one-hot vectors or embeddings, and that layer is left out, so that
+    derivatives with respect to the input exist.
 
     Raises
     ------
     TypeError
-        If `model` is no model.
+        If `model` is not a model.
     ValueError
-        If it has no recurrent layer, or x holds NaN.
+        If it has no recurrent layer, or x has NaN.
     """
     check_model(model)
-    _, layout = to_rows(model._call(), x, model.signals[0], lengths)
+    _, layout = to_rows(_call(model), x, model.signals[0], lengths)
     running = np.arange(layout.steps) < layout.unsort(layout.lengths)[:, None]
     first, layers, x = model.layers[0], model.layers, np.asarray(x)
     if model.signals[0].tokens:
@@ -233,18 +239,18 @@ def chain_of(tape: Tape, layer: str | None, level: int, reverse: bool) -> Chain:
     Raises
     ------
     ValueError
-        If there is none; the message names those that there are.
+        If there is none; the message names the existing ones.
     """
-    names = [(tape.model.names[chain.place], chain.level, chain.reverse) for chain in tape.chains]
+    names = [(tape.model.names[chain.layer_index], chain.level, chain.reverse) for chain in tape.chains]
     wanted = (names[0][0] if layer is None else layer, level, reverse)
     if wanted not in names:
-        there = ", ".join(f"layer={n!r} level={at} reverse={back}" for n, at, back in names)
-        raise ValueError(f"there is no layer={layer!r} level={level} reverse={reverse}; the model has {there}")
+        existing = ", ".join(f"layer={n!r} level={at} reverse={back}" for n, at, back in names)
+        raise ValueError(f"there is no layer={layer!r} level={level} reverse={reverse}; the model has {existing}")
     return tape.chains[names.index(wanted)]
 
 
 def check_sample(sample: int, count: int) -> int:
-    """Return the number of a sample; raise ShapeError unless it is one of `count`."""
+    """Return the index of a sample; raise ShapeError unless it is one of `count`."""
     if isinstance(sample, bool) or not isinstance(sample, (int, np.integer)) or not 0 <= sample < count:
         raise ShapeError(f"sample must be an integer from 0 to {count - 1}, got {sample!r}")
     return int(sample)

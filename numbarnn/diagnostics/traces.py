@@ -1,4 +1,4 @@
-"""Every gate, carry and hidden state by name."""
+"""Traces: every gate, carry and hidden state by name."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,11 +9,11 @@ from numbarnn.network.network import Network
 
 
 class Trace(Mapping):
-    """What a model computed, by name: a mapping of names to arrays (samples, time steps, units), zero past each length.
+    """The intermediate values of a pass, by name: a mapping of names to arrays (samples, time steps, units), zero past each length.
 
     Names are those of the parameters: ``lstm.f_l0`` is the forget gate of the first level of layer ``lstm``, ``lstm.c_l0`` its
-    carry and ``lstm.h_l0`` its hidden state, ``gru.z_l1_reverse`` an update gate of the other direction, ``dense.y`` what a layer
-    without gates puts out (samples, features, where there is one value a sample).
+    carry and ``lstm.h_l0`` its hidden state, ``gru.z_l1_reverse`` an update gate of the other direction, ``dense.y`` the output
+    of a layer without gates (samples, features, where there is one output per sample).
 
     Attributes
     ----------
@@ -35,10 +35,10 @@ class Trace(Mapping):
         return len(self._arrays)
 
     def to_frame(self):
-        """Return a tidy `pandas.DataFrame`: columns layer, quantity, sample, step, unit, value, one row a number.
+        """Return a tidy `pandas.DataFrame`: columns layer, quantity, sample, step, unit, value, one row for each value.
 
-        Steps past a sample's length are left out; step is that of the last valid one where there is one value a
-        sample, and -1 of a sample of length 0.
+        Steps past a sample's length are left out; where there is one output per sample, step is the last valid one,
+        and -1 of a sample of length 0.
         """
         import pandas as pd
 
@@ -74,15 +74,23 @@ def trace(model: Network, x, state=None, lengths=None) -> Trace:
     Raises
     ------
     ShapeError, TokenError, TypeError, ValueError
-        As `numbarnn.Model.forward`.
+        As in `numbarnn.Model.forward`.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn
+    >>> model = numbarnn.Model([numbarnn.LSTM(4), numbarnn.Dense(2)], input_size=3)
+    >>> found = numbarnn.diagnostics.trace(model, np.ones((2, 5, 3)))
+    >>> found["lstm.f_l0"].shape
+    (2, 5, 4)
     """
     tape.check_model(model)
     done, arrays = tape.run(model, x, state, lengths), {}
-    for place, (name, layer) in enumerate(zip(model.names, model.layers, strict=True)):
+    for index, (name, layer) in enumerate(zip(model.names, model.layers, strict=True)):
         for chain in done.chains:
-            if chain.place == place:
+            if chain.layer_index == index:
                 arrays |= {chain.name(gate): values for gate, values in chain.saved.items()}
                 arrays |= {chain.name(s): values for s, values in zip(layer.state_names, chain.after, strict=True)}
-        if not layer.state_names and done.outputs[place] is not None:
-            arrays[f"{name}.y"] = done.outputs[place]
+        if not layer.state_names and done.outputs[index] is not None:
+            arrays[f"{name}.y"] = done.outputs[index]
     return Trace(arrays, done.lengths)

@@ -1,4 +1,4 @@
-"""The unfolded net with its numbers, and the terms of back-propagation through time one by one."""
+"""Unfolding: a net step by step with its values, and the terms of back-propagation through time one by one."""
 
 from dataclasses import dataclass
 
@@ -111,7 +111,7 @@ class Unfolded:
 
 
 def _shown(values, indent=0):
-    """Return numbers as text; the further rows of a matrix begin at `indent`."""
+    """Return values as text; the further rows of a matrix begin at `indent`."""
     text = np.array2string(
         np.asarray(values), precision=3, suppress_small=True, sign=" ", max_line_width=110, threshold=200
     )
@@ -119,14 +119,14 @@ def _shown(values, indent=0):
 
 
 def unfold(model: Network, x, steps: int = 4, y=None, *, sample: int = 0, state=None) -> Unfolded:
-    """Unfold a recurrent classifier over its first steps, with the numbers of one sample.
+    """Unfold a recurrent classifier over its first steps, with the values of one sample.
 
     Parameters
     ----------
     model : Model
-        Layers: tokens or numbers, one recurrent layer of one level and direction, and `Dense`.
+        Layers: tokens or numeric input, one recurrent layer of one level and direction, and `Dense`.
     x : array-like
-        (samples, time steps, features) numbers or (samples, time steps) tokens.
+        (samples, time steps, features) values or (samples, time steps) tokens.
     steps : int
         Steps to unfold.
     y : (samples, time steps) integers, optional
@@ -147,18 +147,18 @@ def unfold(model: Network, x, steps: int = 4, y=None, *, sample: int = 0, state=
     """
     x = np.asarray(x)
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
-        raise ValueError(f"steps must be a positive number of steps, got {steps!r}")
+        raise ValueError(f"steps must be a positive integer, got {steps!r}")
     if x.ndim > 1 and x.shape[1] < steps + (y is None):
         raise ShapeError(
             f"x must have {steps + (y is None)} time steps for {steps} steps{' and their targets' if y is None else ''}, "
             f"got {x.shape}"
         )
-    net, numbers = tape.in_numbers(model, x)
+    net, values = tape.in_float64(model, x)
     _check_form(net)
     sample = tape.check_sample(sample, len(x))
     if y is None:
         if not model.signals[0].tokens:
-            raise ValueError("y must be given: only of tokens the next one is the target")
+            raise ValueError("y must be given: only for tokens is the next one the target")
         y = x[:, 1:]
     y = np.asarray(y)[sample : sample + 1, :steps]
     start = (
@@ -166,7 +166,7 @@ def unfold(model: Network, x, steps: int = 4, y=None, *, sample: int = 0, state=
         if state is None
         else tuple(tuple(s[:, sample : sample + 1] for s in entry) for entry in net.check_state(state, len(x)))
     )
-    done = tape.run(net, numbers[sample : sample + 1, :steps], start)
+    done = tape.run(net, values[sample : sample + 1, :steps], start)
     (chain,), name = done.chains, net.names[-1]
     _, gradient, _ = value_and_gradient(done.call, SoftmaxCrossEntropy(), done.rows, y, done.layout, "sum")
     dy = from_rows(done.call, gradient, done.layout)[0]
@@ -184,13 +184,13 @@ def unfold(model: Network, x, steps: int = 4, y=None, *, sample: int = 0, state=
             _, g, terms = chain.pull(np.array([0]), np.array([k]), g, params=True)
             dU[t, k], dW[t, k] = terms["weight_ih"], terms["weight_hh"]
     _, found = net.loss_and_grad(
-        numbers[sample : sample + 1, :steps], y, SoftmaxCrossEntropy(), state=start, reduction="sum"
+        values[sample : sample + 1, :steps], y, SoftmaxCrossEntropy(), state=start, reduction="sum"
     )
     gradients = {"U": found[chain.name("weight_ih")], "W": found[chain.name("weight_hh")], "V": found[f"{name}.weight"]}
     dV = dy[:, :, None] * s[:, None, :]
     return Unfolded(
         chain.layer.cell,
-        numbers[sample, :steps],
+        values[sample, :steps],
         y[0],
         s,
         chain.before[0, 0],
@@ -218,5 +218,5 @@ def _check_form(net):
     ):
         raise ValueError(
             "unfold needs a recurrent layer with a recurrent product, of one level and direction and return_sequences=True, and a "
-            f"Dense layer behind it; the model has {', '.join(type(layer).__name__ for layer in net.layers)}"
+            f"Dense layer after it; the model has {', '.join(type(layer).__name__ for layer in net.layers)}"
         )

@@ -1,4 +1,4 @@
-"""What is wrong with a net: verdicts with figures and advice."""
+"""Verdicts on a net: findings with figures and advice."""
 
 import dataclasses
 import math
@@ -19,14 +19,14 @@ from numbarnn.losses.ctc import CTC
 from numbarnn.network.network import Network
 from numbarnn.training.history import History
 
-# Where a verdict becomes a warning. Rules of thumb, named in `diagnose`.
+# Thresholds from which a verdict is a warning: rules of thumb, described in `diagnose`.
 REACH = 0.25  # 99 % of the gradient within this share of the steps
 SATURATED = 0.5  # share of a gate's values within 0.01 of 0 or 1
 DEAD = 1e-4  # spread of a unit over all samples and steps
 CLIPPED = 0.5  # share of clipped steps
 RATIOS = (1e-4, 1e-1)  # update / weights
-EXPLODING = 0.02  # decades a step
-SILENT = 0.5  # share of the samples with labels to which the net gives none
+EXPLODING = 0.02  # decades per step
+SILENT = 0.5  # share of the samples with labels for which the net predicts none
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class Verdict:
     ----------
     topic : str
     warning : bool
-        Whether something should be done; else the finding is as it should be.
+        Whether something should be done.
     finding : str
-        With the figures.
+        A sentence with the figures.
     advice : str
-        What to do; empty where nothing is.
+        What to do; empty without a warning.
     figures : dict
-        The figures by name; of rows, a list of their numbers.
+        The figures by name; rows as a list of their indices.
     """
 
     topic: str
@@ -97,19 +97,19 @@ def diagnose(
     history: History | None = None,
     samples: int = 32,
 ) -> Diagnosis:
-    """Examine a net on some data and say what stands in the way of learning.
+    """Examine a net on some data and report what hinders learning.
 
     ================  ====================================================================================================
     reach             99 % of the gradient within less than a quarter of the steps; below that, long dependencies are not
                       learned
-    exploding         the gradient grows by more than 0.02 decades a step back (a factor of 10 in 50 steps)
+    exploding         the gradient grows by more than 0.02 decades per step back (a factor of 10 in 50 steps)
     gates             half of a gate's values within 0.01 of 0 or 1, where its gradient is below 1 % of the largest
     recurrence        spectral radius of W of a plain recurrent net (1: neither vanishing nor exploding, linearly)
     units             units whose value never changes by more than 1e-4
     clipping          more than half of the last epoch's steps clipped (needs `history`)
     learning rate     update / weights of the last epoch outside [1e-4, 1e-1] (needs `history`)
-    alignments        under CTC, samples whose label string does not fit into their steps: their loss is infinite; all samples
-                      are looked at
+    alignments        under CTC, samples with fewer steps than their label sequence needs: their loss is infinite; all samples
+                      are examined
     blanks            under CTC, more than half of the samples that have labels get none
     ================  ====================================================================================================
 
@@ -119,7 +119,7 @@ def diagnose(
     history : History, optional
         Of its training.
     samples : int
-        At most so many samples are looked at, the first ones; under CTC, the first ones whose label strings fit.
+        At most that many samples are examined, the first ones; under CTC, the first ones with enough steps for their labels.
 
     Returns
     -------
@@ -128,10 +128,19 @@ def diagnose(
     Raises
     ------
     ShapeError, TypeError, ValueError
-        If an argument does not fit.
+        If an argument has the wrong shape, dtype or value.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn
+    >>> model = numbarnn.Model([numbarnn.LSTM(4), numbarnn.Dense(2)], input_size=3)
+    >>> x, y = np.ones((2, 5, 3)), np.zeros((2, 5), int)
+    >>> found = numbarnn.diagnostics.diagnose(model, x, y)
+    >>> [verdict.finding for verdict in found.verdicts if verdict.topic == "units"]
+    ['0 of 4 units of lstm.h_l0 never change']
     """
     if isinstance(samples, bool) or not isinstance(samples, (int, np.integer)) or samples < 1:
-        raise ValueError(f"samples must be a positive number, got {samples!r}")
+        raise ValueError(f"samples must be a positive integer, got {samples!r}")
     if history is not None and not isinstance(history, History):
         raise TypeError(f"history must be what fit returned, a History, got {type(history).__name__}")
     tape.check_model(model)
@@ -151,11 +160,11 @@ def diagnose(
         y = _rows_of(y, rows)
     x, lengths = x[rows], None if lengths is None else lengths[rows]
     flow = gradient_flow(model, x, y, loss, lengths)
-    net, numbers = tape.in_numbers(model, x, lengths)
-    done = tape.run(net, numbers, None, lengths)
+    net, values = tape.in_float64(model, x, lengths)
+    done = tape.run(net, values, None, lengths)
     verdicts += _of_reach(flow, int(done.lengths.max()))
     for chain in done.chains:
-        running = np.arange(numbers.shape[1]) < chain.lengths[:, None]
+        running = np.arange(values.shape[1]) < chain.lengths[:, None]
         verdicts += _of_gates(chain, running) + _of_recurrence(chain, flow) + _of_units(chain, running)
     if isinstance(loss, CTC) and net.signals[-1].sequence:
         verdicts += _of_blanks(done.outputs[-1], labels, done.lengths, loss.blank)
@@ -170,13 +179,13 @@ def _rows_of(y, rows):
         y = np.asarray(y)
     except ValueError:
         raise ShapeError(
-            "y must be an array of targets; sequences of different lengths are label strings, which go with loss='ctc'"
+            "y must be an array of targets; sequences of different lengths are label sequences, which need loss='ctc'"
         ) from None
     return y[rows[rows < len(y)]] if y.ndim else y
 
 
 def _of_alignments(model, x, labels: Labels, lengths):
-    """Return the verdict on label strings that do not fit into their steps, and the numbers of the samples whose do."""
+    """Return the verdict on samples with too few steps for their labels, and the indices of the other samples."""
     steps = np.full(len(x), x.shape[1]) if lengths is None else lengths
     steps = steps if model.signals[-1].sequence else np.minimum(steps, 1)
     wrong = too_short(labels, steps)
@@ -184,7 +193,7 @@ def _of_alignments(model, x, labels: Labels, lengths):
     figures = {"infeasible": len(rows), "samples": len(x), "rows": rows.tolist()}
     if len(rows) == 0:
         least = int((steps - labels.counts - labels.repeats).min(initial=x.shape[1]))
-        text = f"all {len(x)} label strings fit into their steps, the tightest with {least} steps to spare"
+        text = f"all {len(x)} samples have enough steps for their labels, the tightest with {least} steps to spare"
         return Verdict("alignments", False, text, "", figures), np.arange(len(x))
     n = rows[0]
     repeats = f" and {labels.repeats[n]} blanks between equal ones" if labels.repeats[n] else ""
@@ -195,25 +204,25 @@ def _of_alignments(model, x, labels: Labels, lengths):
     )
     advice = "give them more steps (less down-sampling), leave them out, or train with CTC(infeasible='zero'), which skips them"
     if not model.signals[-1].sequence:
-        advice = "the model puts out one value a sample: CTC needs one at every step, return_sequences=True"
+        advice = "the model has one output per sample: CTC needs one at every step, return_sequences=True"
     return Verdict("alignments", True, text, advice, figures), np.flatnonzero(~wrong)
 
 
 def _of_blanks(logits, labels: Labels, lengths, blank):
-    """Judge whether the net says anything: CTC's nets say only blanks at first, and some stay there."""
+    """Return the verdict on blanks: nets trained with CTC predict only blanks at first, and some never leave that state."""
     wanted = labels.counts > 0
     if not wanted.any():
         return []
     paths = decoding.best_path(logits, lengths, blank=blank)
     silent = int(sum(len(path) == 0 for path, some in zip(paths, wanted, strict=True) if some))
     count = int(wanted.sum())
-    said = sum(map(len, paths)) / labels.counts.sum()
-    text = f"{silent} of {count} sequences get no label at all; the net writes {said:.2f} labels for each that there is"
+    predicted = sum(map(len, paths)) / labels.counts.sum()
+    text = f"{silent} of {count} sequences get no label at all; the net predicts {predicted:.2f} labels for each true label"
     bad = silent > SILENT * count
     advice = (
         "usual early in training, when the blank alone is learned: train longer; if it stays, raise the learning rate"
     )
-    figures = {"silent": silent, "samples": count, "labels_per_label": float(said)}
+    figures = {"silent": silent, "samples": count, "labels_per_label": float(predicted)}
     return [Verdict("blanks", bad, text, advice if bad else "", figures)]
 
 
@@ -224,22 +233,22 @@ def _of_reach(flow, steps):
             continue
         reach, decades = flow.steps_holding(0.99, name), flow.decades_per_step(name)
         figures = {"steps": reach, "of": steps, "decades_per_step": decades}
-        text = f"99 % of the gradient of {name} lies within {reach} steps; sequences have {steps} ({decades:+.3f} decades a step)"
+        text = f"99 % of the gradient of {name} lies within {reach} steps; sequences have {steps} ({decades:+.3f} decades per step)"
         short = reach < REACH * steps
         advice = (
-            f"what lies further back than {reach} steps is not learned: LSTM or GRU, a forget bias of log(steps) = "
+            f"dependencies longer than {reach} steps are not learned: LSTM or GRU, a forget bias of log(steps) = "
             f"{math.log(steps):.1f}, init='orthogonal', or shorter sequences"
         )
         found.append(Verdict("reach", short, text, advice if short else "", figures))
         if decades > EXPLODING:
-            text = f"the gradient of {name} grows by {decades:+.3f} decades a step back, {decades * steps:.1f} over {steps} steps"
+            text = f"the gradient of {name} grows by {decades:+.3f} decades per step back, {decades * steps:.1f} over {steps} steps"
             advice = "clip_norm=1.0, a smaller recurrent init ('orthogonal'), or truncated back-propagation (tbptt=)"
             found.append(Verdict("exploding", True, text, advice, figures))
     return found
 
 
 def _of_gates(chain, running):
-    """Judge what is a logistic function: gates of the LSTM and GRU kin by their names."""
+    """Return the verdicts on logistic gates, of LSTM and GRU cells, by their names."""
     found, cell = [], chain.layer.cell
     names = {"i": "input", "f": "forget", "o": "output", "r": "reset", "z": "update"}
     if not isinstance(cell, (cells.LSTM, cells.PeepholeLSTM, cells.GRU, cells.ResetBeforeGRU)):
@@ -298,7 +307,7 @@ def _of_history(record):
     if clipped > 0:
         norms = f"norm {record['gradient_norm']:.3g} before, {record['clipped_norm']:.3g} after"
         text = f"{clipped:.0%} of the last epoch's steps were clipped ({norms})"
-        advice = "clipping is meant for the few: a smaller learning rate, or a higher limit if training is stable"
+        advice = "clipping is meant for few steps: a smaller learning rate, or a higher limit if training is stable"
         found.append(
             Verdict("clipping", clipped > CLIPPED, text, advice if clipped > CLIPPED else "", {"clipped": clipped})
         )

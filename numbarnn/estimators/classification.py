@@ -5,10 +5,14 @@ Each class is a special case of the next:
 * `SequenceClassifier`: one label for a sample;
 * `SegmentClassifier`: a label for every step, or for given segments. One segment over all of each sample is the task above, and
   ``SequenceClassifier(pooling="mean")`` its net, to rounding;
-* label strings whose places are not known need an alignment too: connectionist temporal classification.
+* label sequences at unknown positions need an alignment too: connectionist temporal classification.
 """
 
+import itertools
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -30,10 +34,10 @@ except ImportError:
     DataConversionWarning = UserWarning
 
     class ClassifierMixin:
-        """What scikit-learn's mixin of this name does is done here."""
+        """Stands in for scikit-learn's mixin of this name."""
 
 
-# What has a label.
+# Kinds of targets: labels of steps, segments or samples.
 ANSWERS = ("steps", "segments", "samples")
 
 # Steps that do not count, in targets of the softmax cross-entropy.
@@ -41,6 +45,7 @@ IGNORED = -100
 
 
 @label_estimator(strata=", of every class its share")
+@dataclass(eq=False, repr=False, kw_only=True)
 class SequenceClassifier(ClassifierMixin, LabelEstimator):
     """Recurrent net that gives a whole sequence one label, on scikit-learn's contract.
 
@@ -71,40 +76,11 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
     KIND = "sequence_classifier"
     EACH_STEP = False
 
-    def __init__(
-        self,
-        cell="lstm",
-        hidden_size=32,
-        num_layers=1,
-        *,
-        pooling="last",
-        bidirectional=False,
-        dropout=0.0,
-        input_dropout=0.0,
-        recurrent_dropout=0.0,
-        tokens=None,
-        embedding_size=32,
-        class_weight=None,
-        optimizer="adam",
-        learning_rate=0.01,
-        schedule=None,
-        average=None,
-        epochs=50,
-        batch_size=32,
-        validation=0.1,
-        patience=None,
-        clip_norm=1.0,
-        warm_start=False,
-        random_state=None,
-        dtype="float32",
-        n_threads=None,
-        device="cpu",
-        verbose=0,
-    ):
-        self._keep(locals())
+    pooling: str = "last"
+    class_weight: str | Mapping | None = None
 
     def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, validation=None):
-        """Train on samples, from new weights unless `warm_start`. What does not fit is refused, and leaves the estimator as it was.
+        """Train on samples, from new weights unless `warm_start`. After an error the estimator is as it was.
 
         Parameters
         ----------
@@ -116,7 +92,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
         lengths : (n,) integers, optional
             Valid steps of padded samples.
         offsets : (n + 1,) integers, optional
-            Where samples that lie one after the other begin and end.
+            Where each of the concatenated samples begins, and the last ends.
         validation : (X, y) or (X, y, options) tuple, optional
             Held-out samples instead of a part of X; options is a dict of their lengths or offsets.
 
@@ -127,7 +103,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
         Raises
         ------
         ValueError
-            If an argument does not fit, or labels are not of the classes that the model goes on with.
+            If an argument has the wrong shape, dtype or value, or, under `warm_start`, y has labels that the model does not know.
         """
         return self._fit(X, y, sample_weight, validation, lengths=lengths, offsets=offsets)
 
@@ -164,20 +140,20 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
             raise not_fitted(self)
         return self._logits(self._read(X, {"lengths": lengths, "offsets": offsets}, reset=False))
 
-    def _answers(self, y, x, sample_weight, options, reset):
+    def _encode_targets(self, y, x, sample_weight, options, reset):
         self._target_missing(y)
         labels = check_labels(_column(y))
         if len(labels) != len(x):
             raise ValueError(f"X has {len(x)} samples, y has {len(labels)} labels: there must be one for each")
         if self.classes_ is None:
-            self._know(Classes.of(labels))
-        numbers = self._classes.encode(labels)
+            self._set_classes(Classes.of(labels))
+        codes = self._classes.encode(labels)
         weight = self._sample_weight(sample_weight, x)
         if isinstance(weight, Ragged):
-            raise ValueError("sample_weight must have one number for each sample")
+            raise ValueError("sample_weight must have one value for each sample")
         if reset:
-            self._set_loss(self._classes.weights(self.class_weight, numbers))
-        return numbers, weight
+            self._set_loss(self._classes.weights(self.class_weight, codes))
+        return codes, weight
 
     def _set_loss(self, weights):
         self._loss = SoftmaxCrossEntropy(weights)
@@ -185,13 +161,14 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
     def _strata(self, target):
         return target
 
-    def _head(self):
+    def _layers_before_output(self):
         if self.pooling == "last":
             return {"return_sequences": False}, []
         return {}, [Pool(self.pooling)]
 
 
 @label_estimator()
+@dataclass(eq=False, repr=False, kw_only=True)
 class SegmentClassifier(ClassifierMixin, LabelEstimator):
     """Recurrent net that labels every step of a sequence, or given segments of it, on scikit-learn's contract.
 
@@ -227,40 +204,11 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
 
     KIND = "segment_classifier"
 
-    def __init__(
-        self,
-        cell="lstm",
-        hidden_size=32,
-        num_layers=1,
-        *,
-        ignore=None,
-        bidirectional=False,
-        dropout=0.0,
-        input_dropout=0.0,
-        recurrent_dropout=0.0,
-        tokens=None,
-        embedding_size=32,
-        class_weight=None,
-        optimizer="adam",
-        learning_rate=0.01,
-        schedule=None,
-        average=None,
-        epochs=50,
-        batch_size=32,
-        validation=0.1,
-        patience=None,
-        clip_norm=1.0,
-        warm_start=False,
-        random_state=None,
-        dtype="float32",
-        n_threads=None,
-        device="cpu",
-        verbose=0,
-    ):
-        self._keep(locals())
+    ignore: Any = None
+    class_weight: str | Mapping | None = None
 
     def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, segments=None, validation=None):
-        """Train on samples, from new weights unless `warm_start`. What does not fit is refused, and leaves the estimator as it was.
+        """Train on samples, from new weights unless `warm_start`. After an error the estimator is as it was.
 
         Parameters
         ----------
@@ -268,15 +216,15 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
             Samples; see `numbarnn.estimators.labelled`.
         y : list of sequences of labels, (n, time steps) array, or (n,) labels
             A label for every step, for every segment, or for every sample; hashable values of any kind. With `offsets`, labels of
-            all steps may come one after the other, as X does.
-        sample_weight : (n,) array-like, or list of arrays with a number for every step, optional
+            all steps may be concatenated, as X is.
+        sample_weight : (n,) array-like, or list of arrays with a value for every step, optional
             A segment's weight is that of its first step.
         lengths : (n,) integers, optional
             Valid steps of padded samples.
         offsets : (n + 1,) integers, optional
-            Where samples that lie one after the other begin and end.
+            Where each of the concatenated samples begins, and the last ends.
         segments : list of arrays, optional
-            For each sample (segments, 2) pairs of first step and step behind the last, or the number of the segment that each step
+            For each sample (segments, 2) pairs of first step and step after the last, or the index of the segment that each step
             belongs to, -1 for none.
         validation : (X, y) or (X, y, options) tuple, optional
             Held-out samples instead of a part of X; options is a dict of their lengths, offsets or segments.
@@ -288,7 +236,7 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         Raises
         ------
         ShapeError, TypeError, ValueError
-            If an argument does not fit, naming the sample.
+            If an argument has the wrong shape, dtype or value, naming the sample.
         """
         return self._fit(X, y, sample_weight, validation, lengths=lengths, offsets=offsets, segments=segments)
 
@@ -320,7 +268,7 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         return self._given(X, lengths, offsets, segments, lambda logits: self.classes_[logits.argmax(axis=1)])
 
     def predict_proba(self, X, *, lengths=None, offsets=None, segments=None):
-        """Return the probability of each class of `classes_`, in the form of `predict` with an axis of classes behind."""
+        """Return the probability of each class of `classes_`, in the form of `predict` with a last axis of classes."""
         return self._given(X, lengths, offsets, segments, lambda logits: np.exp(_log_softmax(logits)))
 
     def predict_log_proba(self, X, *, lengths=None, offsets=None, segments=None):
@@ -359,7 +307,7 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         found = Ragged(function(logits.values), x.offsets)
         return found.values if offsets is not None else list(found)
 
-    def _answers(self, y, x, sample_weight, options, reset):
+    def _encode_targets(self, y, x, sample_weight, options, reset):
         self._target_missing(y)
         segments, given = options.get("segments"), options.get("offsets") is not None
         pairs = None if segments is None else check_segments(segments, x.lengths)
@@ -392,20 +340,19 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         """Return targets and weights for one label a step or a pair, and set what training learns from if `reset`."""
         if self._kind == "samples" and self.ignore is None:
             check_labels(labels)
-        counted = np.array(
-            [not (missing(label) or (self.ignore is not None and label == self.ignore)) for label in labels]
-        )
-        there = check_labels([label for label, counts in zip(labels, counted, strict=True) if counts])
+        ignored = (missing(label) or (self.ignore is not None and label == self.ignore) for label in labels)
+        counted = ~np.fromiter(ignored, bool, len(labels))
+        there = check_labels(labels if counted.all() else list(itertools.compress(labels, counted)))
         if not there:
             raise ValueError("y has no label that counts")
         if self.classes_ is None:
-            self._know(Classes.of(there))
-        numbers = np.full(len(labels), IGNORED, np.int64)
-        numbers[counted] = self._classes.encode(there)
+            self._set_classes(Classes.of(there))
+        codes = np.full(len(labels), IGNORED, np.int64)
+        codes[counted] = self._classes.encode(there)
         weight = self._sample_weight(sample_weight, x)
         if reset:
-            self._set_loss(self._classes.weights(self.class_weight, numbers[counted]))
-        return Ragged(numbers, x.offsets) if pairs is None else segment_codes(pairs, numbers, x.lengths), weight
+            self._set_loss(self._classes.weights(self.class_weight, codes[counted]))
+        return Ragged(codes, x.offsets) if pairs is None else segment_codes(pairs, codes, x.lengths), weight
 
     def _set_loss(self, weights):
         steps = self._kind == "steps"
@@ -424,7 +371,7 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
     def _strata(self, target):
         return target.values[target.offsets[:-1]] if self._kind == "samples" else None
 
-    def _head(self):
+    def _layers_before_output(self):
         return {}, []
 
 
@@ -480,6 +427,6 @@ def _flat(y, x, given_offsets):
     if not isinstance(y, np.ndarray):
         y = list(y)
         if y and all(isinstance(item, (list, tuple)) or (hasattr(item, "__array__") and np.ndim(item)) for item in y):
-            parts = [item.tolist() if hasattr(item, "tolist") else list(item) for item in y]
-            return [label for part in parts for label in part], np.array([len(part) for part in parts], np.int64)
+            labels = [label for item in y for label in (item.tolist() if hasattr(item, "tolist") else item)]
+            return labels, np.array([len(item) for item in y], np.int64)
     return _column(y), None

@@ -1,6 +1,6 @@
 """Estimators on scikit-learn's contract. Importing this module imports scikit-learn where it is installed; none of it is needed.
 
-What X may be, with n samples:
+Forms of X, with n samples:
 
 * (n, time steps, features) array;
 * (n, time steps) array or DataFrame: one feature, each column a time step, as scikit-learn's own tools make tables;
@@ -12,20 +12,25 @@ list only the features of a step must agree; lengths are free.
 """
 
 import contextlib
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from numbarnn import io, metrics
 from numbarnn.checks import check_finite, check_seed, refuse_mask
-from numbarnn.core.arrays import as_array, numbers
+from numbarnn.core.arrays import as_array, as_numeric
+from numbarnn.core.ragged import Ragged, length_groups
 from numbarnn.data import tables
 from numbarnn.data.batches import ArraySource
+from numbarnn.data.ragged import RaggedSource
 from numbarnn.estimators import files as estimator_files
 from numbarnn.layers import Dense
 from numbarnn.layers.kinds import recurrent
 from numbarnn.model import Model
-from numbarnn.optim import optimizer_with
+from numbarnn.optim import Optimizer, Schedule, optimizer_with
 from numbarnn.sklearn_api import Parameters, not_fitted
+from numbarnn.training.average import EMA
 from numbarnn.training.trainer import Trainer
 
 try:
@@ -34,7 +39,7 @@ except ImportError:
     BaseEstimator = Parameters
 
     class RegressorMixin:
-        """What scikit-learn's mixin of this name does."""
+        """Stands in for scikit-learn's mixin of this name."""
 
         def score(self, X, y, sample_weight=None) -> float:
             """Return the coefficient of determination of ``predict(X)``."""
@@ -45,7 +50,7 @@ except ImportError:
 CHUNK = 1024
 
 
-# What the docstrings of the estimators share.
+# Sections that the docstrings of the estimators share.
 NET = """
     cell : str
         "lstm", "gru", "rnn", "indrnn", or another recurrent layer or registered cell.
@@ -96,22 +101,42 @@ def described(**words):
     return fill
 
 
+@dataclass(eq=False, repr=False)
 class SequenceEstimator(BaseEstimator):
-    """What estimators of sequences share; `SequenceRegressor` documents it.
+    """Base of the estimators of sequences; `SequenceRegressor` documents it.
 
     Attributes
     ----------
     KIND : str
-        What files call it.
+        Its name in files.
     """
 
-    KIND: str
+    KIND: ClassVar[str]
+
+    cell: str = "lstm"
+    hidden_size: int = 32
+    _: KW_ONLY
+    num_layers: int = 1
+    bidirectional: bool = False
+    dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    optimizer: str | Optimizer = "adam"
+    learning_rate: float | None = 0.01
+    schedule: Schedule | None = None
+    average: EMA | float | None = None
+    epochs: int = 50
+    batch_size: int = 32
+    validation: float = 0.1
+    patience: int | None = None
+    clip_norm: float | None = 1.0
+    warm_start: bool = False
+    random_state: Any = None
+    dtype: str = "float32"
+    n_threads: int | None = None
+    device: str = "cpu"
+    verbose: int = 0
 
     _loss = "mse"
-
-    def _keep(self, arguments):
-        """Keep the arguments of a constructor as attributes of their names, which is all that scikit-learn lets it do."""
-        vars(self).update((name, value) for name, value in arguments.items() if name not in ("self", "__class__"))
 
     def _recurrent(self, **options):
         """Return the recurrent layers."""
@@ -125,7 +150,7 @@ class SequenceEstimator(BaseEstimator):
             **options,
         )
 
-    # What a subclass says
+    # Of a subclass
 
     def _learn(self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, patience=None):
         """Train for some epochs, a new model if `new`, and return the history."""
@@ -136,7 +161,7 @@ class SequenceEstimator(BaseEstimator):
         raise NotImplementedError
 
     def _set_file_state(self, about, arrays):
-        """Set what `_file_state` returned; raise KeyError, TypeError or ValueError where it does not fit the model."""
+        """Set what `_file_state` returned; raise KeyError, TypeError or ValueError where it contradicts the model."""
         raise NotImplementedError
 
     # Training
@@ -195,18 +220,27 @@ class SequenceEstimator(BaseEstimator):
         """Return the model's outputs for samples, (n, outputs) float64."""
         if not hasattr(self, "model_"):
             raise not_fitted(self)
-        x, lengths = self._sequences(X, reset=False)
-        parts = []
-        for first in range(0, len(x), CHUNK):
-            rows = slice(first, first + CHUNK)
-            part = None if lengths is None else lengths[rows]
-            parts.append(self.model_.forward(x[rows], lengths=part, n_threads=self.n_threads)[0])
-        return np.concatenate(parts).astype(np.float64)
+        x = self._sequences(X, reset=False)
+        outputs = np.empty((len(x), self.model_.signals[-1].size))
+        for rows, found, _ in self._parts(x):
+            outputs[rows] = found
+        return outputs
+
+    def _parts(self, x: Ragged | np.ndarray):
+        """Yield (indices of some samples, the model's outputs for them, their lengths), samples of like lengths together."""
+        if isinstance(x, Ragged):
+            for rows in length_groups(x.lengths):
+                steps = x.lengths[rows]
+                yield rows, self.model_.forward(x.padded(rows), lengths=steps, n_threads=self.n_threads)[0], steps
+        else:
+            for first in range(0, len(x), CHUNK):
+                rows = slice(first, first + CHUNK)
+                yield rows, self.model_.forward(x[rows], n_threads=self.n_threads)[0], None
 
     # Files
 
     def save(self, path) -> None:
-        """Write net, settings and all that predictions need to a safetensors file, beside the goal first and then renamed.
+        """Write net, settings and all that predictions need to a safetensors file, beside the destination first and then renamed.
 
         Not kept: `n_threads` and `device`, which are a matter of the machine; the optimizer's state, so training that goes on after
         `load` starts it anew; and a generator given as `random_state`, of which the seed that it gave is kept.
@@ -246,9 +280,10 @@ class SequenceEstimator(BaseEstimator):
     # Checks
 
     def _sequences(self, X, reset, empty=False):
-        """Return X as (samples, time steps, features) and lengths or None; note, or compare, what scikit-learn wants to know.
+        """Return X as an array (samples, time steps, features), or `Ragged` of a list of arrays and of samples that end in NaN.
 
-        empty : whether samples may have no time steps.
+        What scikit-learn wants to know is noted if `reset`, else compared. Samples may have no time steps if `empty`. Values of
+        `Ragged` have the model's dtype.
         """
         if hasattr(X, "tocsr") or hasattr(X, "todense"):
             raise TypeError(f"{type(self).__name__} does not take sparse data; pass X.toarray()")
@@ -264,25 +299,27 @@ class SequenceEstimator(BaseEstimator):
             if any(strings) and not all(strings):
                 raise TypeError("Feature names are only supported if all input features have string names")
             names = names if all(strings) else None
-        if isinstance(X, (list, tuple)) and X and all(isinstance(item, np.ndarray) and item.ndim > 0 for item in X):
-            array, lengths = _stack(X, empty)
-        else:
-            array, lengths = _array(X), None
-        if array.shape[0] == 0:
-            raise ValueError(f"Found array with 0 sample(s) (shape={array.shape}) while a minimum of 1 is required.")
-        if 0 in (array.shape[-1:] if empty and lengths is not None else array.shape[1:]):
+        listed = (
+            isinstance(X, (list, tuple)) and X and all(isinstance(item, np.ndarray) and item.ndim > 0 for item in X)
+        )
+        array, parts = (None, _listed(X, empty)) if listed else (_array(X), None)
+        shape = (len(X), parts[0].shape[1]) if listed else array.shape
+        if shape[0] == 0:
+            raise ValueError(f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required.")
+        if 0 in shape[1:]:
             raise ValueError(
-                f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required by "
-                f"{type(self).__name__}."
+                f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required by {type(self).__name__}."
             )
-        flat = array.ndim == 2
-        self._check_features(array.shape[-1], flat, names, reset)
-        if flat:
-            array = array[:, :, None]
+        flat = not listed and array.ndim == 2
+        self._check_features(shape[-1], flat, names, reset)
+        if listed:
+            return _joined(parts, [len(part) for part in parts], self.dtype)
+        array = array[:, :, None] if flat else array
+        lengths = _tails(array)
         if lengths is None:
-            array, lengths = _tails(array)
-        _finite(array, lengths)
-        return array, lengths
+            _finite(array)
+            return array
+        return _joined([array[np.arange(array.shape[1]) < lengths[:, None]]], lengths, self.dtype)
 
     def _check_features(self, count, flat, names, reset):
         if reset:
@@ -342,8 +379,9 @@ class SequenceEstimator(BaseEstimator):
 
 
 @described(held_out="Last part of the samples, held out while `patience` is given.")
+@dataclass(eq=False, repr=False, kw_only=True)
 class SequenceRegressor(RegressorMixin, SequenceEstimator):
-    """Recurrent net that predicts numbers from a whole sequence, on scikit-learn's contract.
+    """Recurrent net that predicts values from a whole sequence, on scikit-learn's contract.
 
     Recurrent layers read the sequence; a dense layer turns the last valid output into the targets. The loss is the mean squared
     error of targets standardised by the training targets, so their unit does not matter; X is taken as it is:
@@ -372,35 +410,8 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
 
     KIND = "sequence_regressor"
 
-    def __init__(
-        self,
-        cell="lstm",
-        hidden_size=32,
-        num_layers=1,
-        *,
-        bidirectional=False,
-        dropout=0.0,
-        recurrent_dropout=0.0,
-        optimizer="adam",
-        learning_rate=0.01,
-        schedule=None,
-        average=None,
-        epochs=50,
-        batch_size=32,
-        validation=0.1,
-        patience=None,
-        clip_norm=1.0,
-        warm_start=False,
-        random_state=None,
-        dtype="float32",
-        n_threads=None,
-        device="cpu",
-        verbose=0,
-    ):
-        self._keep(locals())
-
     def fit(self, X, y, sample_weight=None):
-        """Train on samples, from new weights unless `warm_start`. What does not fit is refused, and leaves the estimator as it was.
+        """Train on samples, from new weights unless `warm_start`. After an error the estimator is as it was.
 
         Parameters
         ----------
@@ -423,18 +434,19 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         return self._partial_fit(X, y, None, sample_weight)
 
     def _learn(self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, patience=None):
-        x, lengths = self._sequences(X, reset=new)
+        x = self._sequences(X, reset=new)
         target = self._targets(y, len(x), reset=new)
         weight = _weights(sample_weight, len(x))
         if new:
             self._prepare(target, weight)
-            self._make(x.shape[2])
-        source = ArraySource(x, self._encode(target), lengths=lengths, sample_weight=weight, batch_size=self.batch_size)
+            self._make(1 if self._flat else self.n_features_in_)
+        kind = RaggedSource if isinstance(x, Ragged) else ArraySource
+        source = kind(x, self._encode(target).astype(self.dtype), sample_weight=weight, batch_size=self.batch_size)
         held_out = None if patience is None else self.validation
         return self._trainer().fit(source, epochs, validation=held_out, patience=patience, verbose=self.verbose)
 
     def _make(self, features):
-        """Make a new model for samples of so many features."""
+        """Make a new model for samples of that many features."""
         self.seed_ = _seed(self.random_state)
         layers = [self._recurrent(return_sequences=False), Dense(len(self._center))]
         self.model_ = Model(layers, features, self.dtype, self.seed_, self.n_threads, self.device)
@@ -448,7 +460,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         NotFittedError
             If `fit` was not called.
         ValueError
-            If X does not fit what was fitted.
+            If X has the wrong shape, dtype or values, or not the features of `fit`.
         """
         values = self._forward(X) * self._scale + self._center
         return values[:, 0] if self._one else values
@@ -533,43 +545,49 @@ def _array(data, name="X", allow=(2, 3)) -> np.ndarray:
     return array
 
 
-def _stack(items, empty):
-    """Return a list of sequences as one array, zero past each length, and the lengths."""
-    for place, item in enumerate(items):
-        refuse_mask(item, f"X[{place}]")
+def _listed(items, empty):
+    """Return a list of sequences as arrays (time steps, features)."""
+    for index, item in enumerate(items):
+        refuse_mask(item, f"X[{index}]")
     parts = [item[:, None] if item.ndim == 1 else item for item in items]
     features = parts[0].shape[-1]
-    for place, part in enumerate(parts):
+    for index, part in enumerate(parts):
         if part.ndim != 2 or part.shape[1] != features or part.dtype.kind not in "fiub":
             raise ValueError(
-                f"X[{place}] must be numbers of shape (time steps, {features}) as X[0], got {part.dtype} {items[place].shape}"
+                f"X[{index}] must be numbers of shape (time steps, {features}) as X[0], got {part.dtype} {items[index].shape}"
             )
         if len(part) == 0 and not empty:
-            raise ValueError(f"X[{place}] has no time steps")
-    lengths = np.array([len(part) for part in parts])
-    array = np.zeros((len(parts), lengths.max(), features), np.result_type(*parts))
-    for row, part in zip(array, parts, strict=True):
-        row[: len(part)] = part
-    return array, None if 0 < lengths.min() == lengths.max() else lengths
+            raise ValueError(f"X[{index}] has no time steps")
+    return parts
+
+
+def _joined(parts, lengths, dtype) -> Ragged:
+    """Return arrays of steps as one of a dtype, with the length of each sample; raise ValueError where one is not finite."""
+    with np.errstate(over="ignore"):  # found below
+        x = Ragged.of(np.concatenate(parts, dtype=dtype, casting="unsafe"), lengths)
+    if not np.isfinite(x.values).all():
+        for sample, values in enumerate(Ragged.of(np.concatenate(parts), lengths)):
+            _finite(values, f"X[{sample}]")
+        check_finite(x.values, f"X in {x.values.dtype}")
+    return x
 
 
 def _tails(array):
-    """Return an array without the NaN that pads its samples, and their lengths; None where nothing is padded."""
+    """Return the lengths of samples that NaN pads; None where nothing is padded."""
     if array.dtype.kind != "f" or not np.isnan(array[:, -1]).all(axis=-1).any():
-        return array, None
+        return None
     there = ~np.isnan(array).all(axis=2)
     lengths = np.where(there.any(axis=1), array.shape[1] - there[:, ::-1].argmax(axis=1), 0)
     if lengths.min() == 0:
         sample = int(lengths.argmin())
         raise ValueError(f"Input X contains NaN: sample {sample} has nothing but NaN; leave it out")
-    padding = np.arange(array.shape[1]) >= lengths[:, None]
-    return np.where(padding[:, :, None], 0, array), lengths
+    return lengths
 
 
-def _finite(array, lengths):
-    """Raise ValueError where valid steps hold NaN or infinity."""
+def _finite(array, name="X"):
+    """Raise ValueError where an array holds NaN or infinity."""
     try:
-        check_finite(array, "X")
+        check_finite(array, name)
     except ValueError as error:
         what = "NaN" if np.isnan(array).any() else "infinity"
         raise ValueError(
@@ -581,7 +599,7 @@ def _weights(sample_weight, samples):
     if sample_weight is None:
         return None
     refuse_mask(sample_weight, "sample_weight")
-    weight = np.asarray(numbers(sample_weight, "sample_weight"), np.float64)
+    weight = np.asarray(as_numeric(sample_weight, "sample_weight"), np.float64)
     if weight.ndim == 0:
         weight = np.full(samples, float(weight))
     if weight.shape != (samples,):
@@ -603,7 +621,7 @@ def _seed(random_state) -> int:
         return check_seed(random_state)
     except ValueError:
         raise ValueError(
-            f"random_state must be an integer from 0 on, a RandomState, a Generator or None, got {random_state!r}"
+            f"random_state must be an integer >= 0, a RandomState, a Generator or None, got {random_state!r}"
         ) from None
 
 

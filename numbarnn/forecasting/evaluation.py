@@ -1,166 +1,131 @@
-"""How good a forecaster is: its forecasts where the truth is known, beside those that anybody can make."""
+"""Quality of forecasts: backtests, and baselines on the same windows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from numbarnn import metrics
 from numbarnn.forecasting import baselines
-from numbarnn.forecasting.tables import CHUNK, ForecastTables, Source
+from numbarnn.forecasting.tables import CHUNK, Source, Targets
 
 
-class EvaluatedForecasts(ForecastTables):
-    """Backtests and comparisons of a `numbarnn.Forecaster`, which has the method `_forecast`."""
+@dataclass(eq=False)
+class Evaluation:
+    """Forecasts of windows where the truth is known.
 
-    def backtest(self, data=None, part: str = "test"):
-        """Forecast from every window of a part, where the truth is known.
+    The methods, which `numbarnn.Forecaster` documents, take a function of (rows, calendar features, ends of windows) that returns
+    forecasts (windows, horizon, targets).
 
-        Parameters
-        ----------
-        data : DataFrame, Series or array, optional
-            Other rows with the columns that were fitted; all their windows. None: a part of the data of `fit`. Times may be in
-            another time zone; results come in the zone of the data of `fit`.
-        part : {"train", "validation", "test"}
+    Attributes
+    ----------
+    targets : Targets
+        As a net learns them that gives the whole horizon at once.
+    errors : list of float
+        Mean absolute error of "the same as the row before" on the training part, of each target.
+    season : int or None
+        Rows of a season.
+    raw, index, parts
+        Rows and times of the data of `fit`, and its windows by part; None after loading.
+    ridge : Ridge or None
+        Fitted when it is first needed.
+    """
 
-        Returns
-        -------
-        pandas.DataFrame
-            A row for every window and row ahead: index the time that is forecast; columns ``origin`` (time of the window's newest
-            row), ``ahead`` (rows from there), and for every target the forecast and ``<target> truth``.
-        """
+    targets: Targets
+    errors: list
+    season: int | None
+    raw: np.ndarray | None = None
+    index: object = None
+    parts: dict | None = None
+    ridge: baselines.Ridge | None = None
+
+    def backtest(self, forecast: Callable, data, part):
+        """Return forecasts and truth of every window of a part."""
         import pandas as pd
 
+        targets, own = self.targets, self.targets.preparation
         raw, index, ends, truth = self._case(data, part)
-        values = self._forecast(raw, self._calendar(index), ends)
-        ahead = np.tile(self.delay + np.arange(self.horizon), len(ends))
-        origin = np.repeat(ends, self.horizon)
+        values = forecast(raw, own.calendar_rows(index), ends)
+        ahead = np.tile(targets.delay + np.arange(targets.horizon), len(ends))
+        origin = np.repeat(ends, targets.horizon)
         frame = pd.DataFrame({"origin": index[origin], "ahead": ahead}, index=index[origin + ahead])
-        for k, name in enumerate(self.target_names_):
+        for k, name in enumerate(own.targets):
             frame[name] = values[:, :, k].reshape(-1)
             frame[f"{name} truth"] = truth[:, :, k].reshape(-1)
         return frame
 
-    def _case(self, data, part):
-        """Return rows, index, ends of windows and the truth, (windows, horizon, targets)."""
-        self._fitted()
-        if data is None:
-            if not hasattr(self, "_parts"):
-                raise ValueError("a forecaster that was loaded has no data; pass some")
-            if part not in self._parts:
-                raise ValueError(f"part must be one of {', '.join(self._parts)}, got {part!r}")
-            windows, raw, index = self._parts[part], self._raw, self._index
-        else:
-            frame = self._new(data)
-            self._check_rows(frame.index)
-            raw, index = self._numbers(frame), frame.index
-            features = self._features(raw, self._calendar(index))
-            windows = self._windows(frame, raw, features, self.delay, self.horizon, self.target_names_)
-        truth = windows.y.reshape(len(windows), self.horizon, len(self.target_names_))
-        return raw, index, np.asarray(windows.ends) + self._lag, truth
-
-    def _rivals(self, raw, index, ends) -> dict[str, np.ndarray]:
-        """Return the forecasts of the net and of every baseline, (windows, horizon, targets) each."""
-        series = raw[:, self._places]
-        found = {"net": self._forecast(raw, self._calendar(index), ends)}
-        found["last value"] = baselines.last_value(series, ends, self.delay, self.horizon)
-        season = self._season
-        if season is not None:
-            rows = baselines.seasonal_rows(ends, self.delay, self.horizon, season)
-            # Windows at the very beginning, or with a gap that a window steps over, have no such row.
-            if rows.min() >= 0 and np.isfinite(series[rows]).all():
-                found[f"seasonal ({season})"] = series[rows]
-        found["moving mean"] = baselines.moving_mean(
-            series, ends, self.delay, self.horizon, min(self.lookback, int(ends.min()) + 1)
-        )
-        ridge = self._ridge_baseline()
-        if ridge is not None:
-            found["ridge"] = self._of_ridge(ridge, raw, index, ends)
-        return found
-
-    def _ridge_baseline(self):
-        """Return the ridge regression on the training windows, learnt when it is first needed; None without data.
-
-        It gives the whole horizon at once, also where the net is recursive.
-        """
-        if self._ridge is None and hasattr(self, "_parts"):
-            direct = _Direct(self)
-            validation = self._parts.get("validation")
-            self._ridge = baselines.Ridge(
-                Source(direct, self._parts["train"]), None if validation is None else Source(direct, validation)
-            )
-        return self._ridge
-
-    def _of_ridge(self, ridge, raw, index, ends):
-        features = self._features(raw, self._calendar(index))
-        base = self._base(raw, ends, self.delay, self.horizon, self._places)
-        parts = [
-            ridge.predict(features[some[:, None] - self._lag + self._window_rows()])
-            for some in np.array_split(ends, -(-len(ends) // CHUNK))
-        ]
-        return np.concatenate(parts).reshape(base.shape) + base
-
-    def evaluate(self, data=None, part: str = "test"):
-        """Compare the net with forecasts that anybody can make, all on the same windows.
-
-        ==============  ==========================================================================================
-        last value      the newest value of the window
-        seasonal (P)    the newest known value a whole number of seasons of P rows before
-        moving mean     the mean of the last `lookback` rows
-        ridge           linear regression on all numbers of the window, its penalty chosen on the validation part
-        ==============  ==========================================================================================
-
-        Parameters
-        ----------
-        data : DataFrame, Series or array, optional
-            Other rows, as in `backtest`; None: a part of the data of `fit`.
-        part : {"train", "validation", "test"}
-
-        Returns
-        -------
-        pandas.DataFrame
-            MAE and RMSE in the units of the target, and MASE: the MAE over that of "the same as the row before" on the training
-            part. One row for the net and each baseline; of several targets, one for each target and forecast.
-        """
+    def evaluate(self, forecast: Callable, data, part):
+        """Return MAE, RMSE and MASE of the net and of the baselines."""
         import pandas as pd
 
+        names = self.targets.preparation.targets
         raw, index, ends, truth = self._case(data, part)
         rows = {}
-        for name, values in self._rivals(raw, index, ends).items():
-            for k, target in enumerate(self.target_names_):
+        for name, values in self._rivals(forecast, raw, index, ends).items():
+            for k, target in enumerate(names):
                 y, f = truth[:, :, k], values[:, :, k]
-                rows[target, name] = (metrics.mae(y, f), metrics.rmse(y, f), metrics.mase(y, f, self._mase[k]))
+                rows[target, name] = (metrics.mae(y, f), metrics.rmse(y, f), metrics.mase(y, f, self.errors[k]))
         frame = pd.DataFrame.from_dict(rows, orient="index", columns=["MAE", "RMSE", "MASE"])
         frame.index = pd.MultiIndex.from_tuples(rows, names=["target", "forecast"])
         frame = frame.sort_index(level=0, sort_remaining=False)
-        return frame.droplevel("target") if len(self.target_names_) == 1 else frame
+        return frame.droplevel("target") if len(names) == 1 else frame
 
-    def errors_by_horizon(self, data=None, part: str = "test", target=None):
-        """Return the MAE of the net and every baseline for each number of rows ahead.
-
-        Parameters
-        ----------
-        data, part : as in `evaluate`
-        target : name, optional
-            Of several targets; None: the first.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Index: rows ahead of the window's newest row; a column for each forecast.
-        """
+    def errors_by_horizon(self, forecast: Callable, data, part, target):
+        """Return the MAE of the net and of the baselines for each number of rows ahead."""
         import pandas as pd
 
+        targets = self.targets
         raw, index, ends, truth = self._case(data, part)
-        k = 0 if target is None else self.target_names_.index(target)
+        k = 0 if target is None else targets.preparation.targets.index(target)
         columns = {
             name: np.abs(values[:, :, k] - truth[:, :, k]).mean(axis=0)
-            for name, values in self._rivals(raw, index, ends).items()
+            for name, values in self._rivals(forecast, raw, index, ends).items()
         }
-        return pd.DataFrame(columns, index=pd.RangeIndex(self.delay, self.delay + self.horizon, name="rows ahead"))
+        ahead = pd.RangeIndex(targets.delay, targets.delay + targets.horizon, name="rows ahead")
+        return pd.DataFrame(columns, index=ahead)
 
+    def _case(self, data, part):
+        """Return rows, index, ends of windows and the truth, (windows, horizon, targets)."""
+        targets, own = self.targets, self.targets.preparation
+        if data is None:
+            if self.parts is None:
+                raise ValueError("a forecaster that was loaded has no data; pass some")
+            if part not in self.parts:
+                raise ValueError(f"part must be one of {', '.join(self.parts)}, got {part!r}")
+            windows, raw, index = self.parts[part], self.raw, self.index
+        else:
+            frame = own.frame(data)
+            own.check_rows(frame.index)
+            raw, index = own.values(frame), frame.index
+            windows = targets.windows(frame, raw, own.features(raw, own.calendar_rows(index)))
+        truth = windows.y.reshape(len(windows), targets.horizon, len(own.targets))
+        return raw, index, np.asarray(windows.ends) + own.lag, truth
 
-class _Direct:
-    """A forecaster's windows as a direct net would learn them, for the ridge regression."""
-
-    def __init__(self, forecaster):
-        self._raw, self._lag, self._base = forecaster._raw, forecaster._lag, forecaster._base
-        self._aim = (forecaster.delay, forecaster.horizon, forecaster._places)
-        self._center, self._scale = 0.0, 1.0
+    def _rivals(self, forecast, raw, index, ends) -> dict[str, np.ndarray]:
+        """Return the forecasts of the net and of every baseline, (windows, horizon, targets) each."""
+        own, (delay, horizon) = self.targets.preparation, (self.targets.delay, self.targets.horizon)
+        series = raw[:, self.targets.columns]
+        found = {"net": forecast(raw, own.calendar_rows(index), ends)}
+        found["last value"] = baselines.last_value(series, ends, delay, horizon)
+        if self.season is not None:
+            rows = baselines.seasonal_rows(ends, delay, horizon, self.season)
+            # Windows at the very beginning, or with a gap that a window steps over, have no such row.
+            if rows.min() >= 0 and np.isfinite(series[rows]).all():
+                found[f"seasonal ({self.season})"] = series[rows]
+        found["moving mean"] = baselines.moving_mean(
+            series, ends, delay, horizon, min(own.lookback, int(ends.min()) + 1)
+        )
+        if self.ridge is None and self.parts is not None:
+            train, validation = (
+                name in self.parts and Source(self.targets, self.raw, self.parts[name])
+                for name in ("train", "validation")
+            )
+            self.ridge = baselines.Ridge(train, validation or None)
+        if self.ridge is not None:
+            features = own.features(raw, own.calendar_rows(index))
+            parts = [
+                self.ridge.predict(features[some[:, None] - own.lag + own.window_rows])
+                for some in np.array_split(ends, -(-len(ends) // CHUNK))
+            ]
+            found["ridge"] = self.targets.decode(np.concatenate(parts), raw, ends)
+        return found

@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,15 +14,17 @@ from numbarnn.data import tables
 from numbarnn.data.clock import Clock
 from numbarnn.data.scaling import SequenceScaler
 from numbarnn.errors import ModelFileError, ShapeError
-from numbarnn.forecasting.evaluation import EvaluatedForecasts
-from numbarnn.forecasting.tables import CHUNK, Source, as_frame, cuts_of, part_names
+from numbarnn.forecasting.evaluation import Evaluation
+from numbarnn.forecasting.tables import CHUNK, Preparation, Source, Targets, as_frame, cuts_of, part_names
 from numbarnn.model import Model, last_step_model
-from numbarnn.optim import optimizer_with
+from numbarnn.optim import Optimizer, optimizer_with
+from numbarnn.sklearn_api import Parameters, not_fitted
 from numbarnn.training.history import History
 from numbarnn.training.trainer import Trainer
 
 
-class Forecaster(EvaluatedForecasts):
+@dataclass(eq=False, repr=False)
+class Forecaster(Parameters):
     """Recurrent net that forecasts columns of a table of rows at regular times.
 
     From the rows e - (m - 1) step, ..., e - step, e with m = (lookback - 1) // step + 1 it forecasts rows e + delay, ...,
@@ -36,7 +40,7 @@ class Forecaster(EvaluatedForecasts):
     dropout, recurrent_dropout : float
     recursive : bool
         False: the net gives all rows of the horizon at once. True: it learns to give the next row, all columns of it, and is
-        fed its own answers up to the last row asked for.
+        fed its own forecasts up to the last row asked for.
     difference : int, optional
         Lag s: the net sees the targets' changes over s rows instead of their values, and learns the change since the newest known
         row that is a multiple of s rows before the one to be forecast. For series with a trend (1) or a season and a trend (its
@@ -82,45 +86,33 @@ class Forecaster(EvaluatedForecasts):
     >>> forecaster.update(new_rows).predict()
     """
 
-    def __init__(
-        self,
-        lookback: int,
-        delay: int = 1,
-        horizon: int = 1,
-        step: int = 1,
-        cell: str = "lstm",
-        hidden_size: int = 32,
-        num_layers: int = 1,
-        *,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        recursive: bool = False,
-        difference: int | None = None,
-        relative: int | None = None,
-        season: int | str | None = "auto",
-        calendar=(),
-        scaling: str = "standard",
-        missing: str = "error",
-        optimizer: Any = "adam",
-        learning_rate: float | None = None,
-        epochs: int = 20,
-        batch_size: int = 64,
-        patience: int | None = None,
-        clip_norm: float | None = 1.0,
-        dtype: str = "float32",
-        seed: int = 0,
-        n_threads: int | None = None,
-        device: str = "cpu",
-    ):
-        self.lookback, self.delay, self.horizon, self.step = lookback, delay, horizon, step
-        self.cell, self.hidden_size, self.num_layers = cell, hidden_size, num_layers
-        self.dropout, self.recurrent_dropout = dropout, recurrent_dropout
-        self.recursive, self.difference, self.relative = recursive, difference, relative
-        self.season, self.calendar = season, calendar
-        self.scaling, self.missing = scaling, missing
-        self.optimizer, self.learning_rate, self.epochs = optimizer, learning_rate, epochs
-        self.batch_size, self.patience, self.clip_norm = batch_size, patience, clip_norm
-        self.dtype, self.seed, self.n_threads, self.device = dtype, seed, n_threads, device
+    lookback: int
+    delay: int = 1
+    horizon: int = 1
+    _: KW_ONLY
+    step: int = 1
+    cell: str = "lstm"
+    hidden_size: int = 32
+    num_layers: int = 1
+    dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    recursive: bool = False
+    difference: int | None = None
+    relative: int | None = None
+    season: int | str | None = "auto"
+    calendar: Sequence[str] = ()
+    scaling: str = "standard"
+    missing: str = "error"
+    optimizer: str | Optimizer = "adam"
+    learning_rate: float | None = None
+    epochs: int = 20
+    batch_size: int = 64
+    patience: int | None = None
+    clip_norm: float | None = 1.0
+    dtype: str = "float32"
+    seed: int = 0
+    n_threads: int | None = None
+    device: str = "cpu"
 
     # Training
 
@@ -158,34 +150,34 @@ class Forecaster(EvaluatedForecasts):
         frame = as_frame(data)
         tables.check_times(frame.index)
         self.feature_names_ = list(frame.columns)
-        self.target_names_ = self._target_names(target)
-        self._places = [self.feature_names_.index(name) for name in self.target_names_]
-        self._clock = Clock.of(frame.index)
-        frame = frame.set_axis(self._clock.aligned(frame.index))  # the zone as later data and files have it
-        raw = self._numbers(frame)
+        self.target_names_ = _target_names(target, self.feature_names_)
+        clock = Clock.of(frame.index)
+        frame = frame.set_axis(clock.aligned(frame.index))  # the zone as later data and files have it
+        self.scaler_ = SequenceScaler(self.scaling)
+        own = self._preparation = Preparation.of(self, self.feature_names_, self.target_names_, clock, self.scaler_)
+        raw = own.values(frame)
         cuts = cuts_of(split, frame.index)
-        self._center = self._scale = None
-        if self._lag >= cuts[0]:
-            raise ShapeError(
-                f"difference is {self._lag}; the training part has {cuts[0]} rows, and needs more than that"
-            )
-        self.scaler_ = SequenceScaler(self.scaling).fit(self._changes(raw[: cuts[0]]))
-        features = self._features(raw, self._calendar(frame.index))
-        asked = self._windows(frame, raw, features, self.delay, self.horizon, self.target_names_)
-        self._raw, self._index = raw, frame.index
-        self._parts = dict(zip(part_names(cuts), self._split(asked, cuts, straddle), strict=True))
-        learnt = dict(self._parts)
-        if self.recursive:
-            next_row = self._windows(frame, raw, features, 1, 1, self.feature_names_)
-            learnt = dict(zip(part_names(cuts), self._split(next_row, cuts, straddle), strict=True))
-        # What the net learns: delay, horizon, and the places of the columns.
-        everything = list(range(len(self.feature_names_)))
-        self._aim = (1, 1, everything) if self.recursive else (self.delay, self.horizon, self._places)
-        sources = {name: Source(self, part) for name, part in learnt.items()}
-        self._fit_target_scale(sources["train"])
+        if own.lag >= cuts[0]:
+            raise ShapeError(f"difference is {own.lag}; the training part has {cuts[0]} rows, and needs more than that")
+        self.scaler_.fit(own.changes(raw[: cuts[0]]))
+        features = own.features(raw, own.calendar_rows(frame.index))
+
+        def parts_of(targets):
+            rows = [cut - own.lag for cut in cuts]
+            parts = targets.windows(frame, raw, features).split(rows=rows, straddle=straddle)
+            return dict(zip(part_names(cuts), parts, strict=True))
+
+        direct = Targets(own, self.delay, self.horizon, own.columns)
+        parts = parts_of(direct)
+        self._targets = Targets(own, 1, 1, list(range(raw.shape[1]))) if self.recursive else dataclasses.replace(direct)
+        sources = {
+            name: Source(self._targets, raw, windows, self.batch_size)
+            for name, windows in (parts_of(self._targets) if self.recursive else parts).items()
+        }
+        self._targets.fit(sources["train"])
         self.model_ = last_step_model(
             features.shape[1],
-            len(self._center),
+            len(self._targets.center),
             self.cell,
             self.hidden_size,
             num_layers=self.num_layers,
@@ -215,58 +207,79 @@ class Forecaster(EvaluatedForecasts):
             callbacks=callbacks,
             verbose=verbose,
         )
-        self._ridge = None
-        self._mase = [_naive_error(raw[: cuts[0], place]) for place in self._places]
-        self._season = self._clock.season() if self.season == "auto" else self.season
+        errors = [_naive_error(raw[: cuts[0], column]) for column in own.columns]
+        season = clock.season() if self.season == "auto" else self.season
+        self._evaluation = Evaluation(direct, errors, season, raw, frame.index, parts)
         self._remember(raw, frame.index)
         return self
+
+    def _check_settings(self):
+        for name in ("difference", "relative", "season"):
+            value = getattr(self, name)
+            if value is None or (name == "season" and value == "auto"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+                raise ValueError(f"{name} must be a positive integer or None, got {value!r}")
+        size = self.batch_size
+        if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+            raise ValueError(f"batch_size must be a positive integer, got {size!r}")
+        if self.difference is not None and self.relative is not None:
+            raise ValueError("give difference or relative, not both: both say what the targets are compared with")
+        if self.relative is not None and self.relative > self.lookback:
+            raise ValueError(f"relative must be at most lookback ({self.lookback}), got {self.relative}")
+        if self.missing not in ("error", "drop", "ffill"):
+            raise ValueError(f"missing must be 'error', 'drop' or 'ffill', got {self.missing!r}")
+        if isinstance(self.delay, (int, np.integer)) and self.delay < 1:
+            raise ValueError(f"delay must be an integer of at least 1, got {self.delay!r}")
+
+    def _fitted(self):
+        if not hasattr(self, "model_"):
+            raise not_fitted(self)
 
     # Forecasts
 
     def _run(self, x) -> np.ndarray:
         return self.model_.forward(x, n_threads=self.n_threads)[0].astype(np.float64)
 
-    def _decode(self, outputs, raw, ends):
-        delay, horizon, places = self._aim
-        values = (outputs * self._scale + self._center).reshape(len(outputs), horizon, len(places))
-        return values + self._base(raw, ends, delay, horizon, places)
-
     def _forecast(self, raw, calendar, ends) -> np.ndarray:
         """Return forecasts (windows, horizon, targets) for windows that end at rows of `raw`.
 
         `calendar` has rows for what comes after `raw`, too.
         """
-        features = None if self.recursive else self._features(raw, calendar[: len(raw)])
-        parts = [
-            self._forecast_recursive(raw, calendar, ends[first : first + CHUNK])
-            if self.recursive
-            else self._forecast_direct(features, raw, ends[first : first + CHUNK])
-            for first in range(0, len(ends), CHUNK)
-        ]
+        if self.recursive:
+            parts = [
+                self._forecast_recursive(raw, calendar, ends[first : first + CHUNK])
+                for first in range(0, len(ends), CHUNK)
+            ]
+            return np.concatenate(parts)
+        own = self._preparation
+        features, parts = own.features(raw, calendar[: len(raw)]), []
+        for first in range(0, len(ends), CHUNK):
+            some = ends[first : first + CHUNK]
+            x = features[some[:, None] - own.lag + own.window_rows]
+            parts.append(self._targets.decode(self._run(x), raw, some))
         return np.concatenate(parts)
-
-    def _forecast_direct(self, features, raw, ends):
-        x = features[ends[:, None] - self._lag + self._window_rows()]
-        return self._decode(self._run(x), raw, ends)
 
     def _forecast_recursive(self, raw, calendar, ends):
         """Forecast row after row; `path` holds what was measured, then what was forecast."""
-        need, ahead = self._need, self.delay + self.horizon - 1
+        own, targets = self._preparation, self._targets
+        need, ahead = own.need, self.delay + self.horizon - 1
         rows = ends[:, None] + np.arange(1 - need, 1)
         path = np.zeros((len(ends), need + ahead, raw.shape[1]))
         path[:, :need] = raw[rows]
         hours = calendar[ends[:, None] + np.arange(1 - need, ahead + 1)]
         for t in range(ahead):
             seen = slice(t, t + need)
-            x = self._features(path[:, seen], hours[:, seen])[:, need - self._lag - 1 + self._window_rows()]
-            values = self._run(x) * self._scale + self._center
-            if self._aim_lag:
-                values[:, self._places] += path[:, need + t - self._aim_lag][:, self._places]
+            x = own.features(path[:, seen], hours[:, seen])[:, need - own.lag - 1 + own.window_rows]
+            values = self._run(x) * targets.scale + targets.center
+            if own.season:
+                values[:, own.columns] += path[:, need + t - own.season][:, own.columns]
             path[:, need + t] = values
-        return path[:, need + self.delay - 1 :, self._places]
+        return path[:, need + self.delay - 1 :, own.columns]
 
     def _remember(self, raw, index):
-        self._tail, self._tail_index = raw[-self._need :].copy(), index[-self._need :]
+        need = self._preparation.need
+        self._tail, self._tail_index = raw[-need:].copy(), index[-need:]
 
     def predict(self, data=None):
         """Forecast the rows after the end of the data.
@@ -289,29 +302,30 @@ class Forecaster(EvaluatedForecasts):
         ShapeError
             If there are too few rows.
         TypeError
-            If a column holds something else than numbers.
+            If a column has values that are not numbers.
         ValueError
-            If columns are missing; if the last rows miss values; if rows do not follow each other as those of `fit` did; if one has
-            times with a time zone and the other without.
+            If columns are missing; if the last rows have missing values; if rows do not follow each other as those of `fit` did; if
+            one has times with a time zone and the other without.
         """
         import pandas as pd
 
         self._fitted()
+        own = self._preparation
         if data is None:
             raw, index = self._tail, self._tail_index
         else:
-            frame = self._new(data)
-            self._check_rows(frame.index)
-            raw, index = self._numbers(frame), frame.index
-        if len(raw) < self._need:
-            raise ShapeError(f"data has {len(raw)} rows; a forecast looks at the last {self._need}")
-        raw, index = raw[-self._need :], index[-self._need :]
+            frame = own.frame(data)
+            own.check_rows(frame.index)
+            raw, index = own.values(frame), frame.index
+        if len(raw) < own.need:
+            raise ShapeError(f"data has {len(raw)} rows; a forecast looks at the last {own.need}")
+        raw, index = raw[-own.need :], index[-own.need :]
         if np.isnan(raw).any():
             raise ValueError(
-                "the last rows miss values, so there is nothing to forecast from; mend them, or missing='ffill'"
+                "the last rows have missing values, so there is nothing to forecast from; fill them, or pass missing='ffill'"
             )
-        ahead = self._clock.after(index, self.delay + self.horizon - 1)
-        calendar = self._calendar(index.append(ahead))
+        ahead = own.clock.after(index, self.delay + self.horizon - 1)
+        calendar = own.calendar_rows(index.append(ahead))
         values = self._forecast(raw, calendar, np.array([len(raw) - 1]))[0]
         return pd.DataFrame(values, index=ahead[self.delay - 1 :], columns=self.target_names_)
 
@@ -335,18 +349,82 @@ class Forecaster(EvaluatedForecasts):
         import pandas as pd
 
         self._fitted()
+        own = self._preparation
         if isinstance(new_rows, np.ndarray):
             new_rows = as_frame(new_rows, "new_rows")
-            new_rows.index = self._clock.after(self._tail_index, len(new_rows))
-        frame = self._new(new_rows, "new_rows")
-        expected = self._clock.after(self._tail_index, 1)[0]
+            new_rows.index = own.clock.after(self._tail_index, len(new_rows))
+        frame = own.frame(new_rows, "new_rows")
+        expected = own.clock.after(self._tail_index, 1)[0]
         if frame.index[0] != expected:
             raise ValueError(f"the new rows begin at {frame.index[0]}; the next row is that of {expected}")
         before = pd.DataFrame(self._tail, index=self._tail_index, columns=self.feature_names_)
         both = pd.concat([before, frame])
-        self._check_rows(both.index, "new_rows after the rows before")
-        self._remember(self._numbers(both), both.index)
+        own.check_rows(both.index, "new_rows after the rows before")
+        self._remember(own.values(both), both.index)
         return self
+
+    # Quality
+
+    def backtest(self, data=None, part: str = "test"):
+        """Forecast from every window of a part, where the truth is known.
+
+        Parameters
+        ----------
+        data : DataFrame, Series or array, optional
+            Other rows with the columns that were fitted; all their windows. None: a part of the data of `fit`. Times may be in
+            another time zone; results come in the zone of the data of `fit`.
+        part : {"train", "validation", "test"}
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for every window and row ahead: index the time that is forecast; columns ``origin`` (time of the window's newest
+            row), ``ahead`` (rows from there), and for every target the forecast and ``<target> truth``.
+        """
+        self._fitted()
+        return self._evaluation.backtest(self._forecast, data, part)
+
+    def evaluate(self, data=None, part: str = "test"):
+        """Compare the net with forecasts that anybody can make, all on the same windows.
+
+        ==============  ==========================================================================================
+        last value      the newest value of the window
+        seasonal (P)    the newest known value a whole number of seasons of P rows before
+        moving mean     the mean of the last `lookback` rows
+        ridge           linear regression on all values of the window, its penalty chosen on the validation part
+        ==============  ==========================================================================================
+
+        Parameters
+        ----------
+        data : DataFrame, Series or array, optional
+            Other rows, as in `backtest`; None: a part of the data of `fit`.
+        part : {"train", "validation", "test"}
+
+        Returns
+        -------
+        pandas.DataFrame
+            MAE and RMSE in the units of the target, and MASE: the MAE over that of "the same as the row before" on the training
+            part. One row for the net and each baseline; of several targets, one for each target and forecast.
+        """
+        self._fitted()
+        return self._evaluation.evaluate(self._forecast, data, part)
+
+    def errors_by_horizon(self, data=None, part: str = "test", target=None):
+        """Return the MAE of the net and every baseline for each number of rows ahead.
+
+        Parameters
+        ----------
+        data, part : as in `evaluate`
+        target : name, optional
+            Of several targets; None: the first.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Index: rows ahead of the window's newest row; a column for each forecast.
+        """
+        self._fitted()
+        return self._evaluation.errors_by_horizon(self._forecast, data, part, target)
 
     # Files
 
@@ -368,20 +446,20 @@ class Forecaster(EvaluatedForecasts):
             "settings": settings,
             "features": self.feature_names_,
             "targets": self.target_names_,
-            "mase": self._mase,
-            "aim": list(self._aim),
-            "season": self._season,
-            "clock": dataclasses.asdict(self._clock),
+            "mase": self._evaluation.errors,
+            "aim": [self._targets.delay, self._targets.horizon, self._targets.columns],
+            "season": self._evaluation.season,
+            "clock": dataclasses.asdict(self._preparation.clock),
             "model": self.model_.description(),
         }
         arrays = {f"model.{name}": values for name, values in self.model_.params.for_file().items()}
         arrays |= {
             "scaler.center": self.scaler_.center_,
             "scaler.scale": self.scaler_.scale_,
-            "target.center": self._center,
-            "target.scale": self._scale,
+            "target.center": self._targets.center,
+            "target.scale": self._targets.scale,
             "tail": self._tail,
-            "tail.times": self._clock.numbers(self._tail_index),
+            "tail.times": self._preparation.clock.to_integers(self._tail_index),
         }
         io.write(path, "forecaster", about, arrays)
 
@@ -404,20 +482,32 @@ class Forecaster(EvaluatedForecasts):
             parameters = {name[6:]: values for name, values in arrays.items() if name.startswith("model.")}
             forecaster.model_ = Model.from_description(description["model"], parameters, device)
             forecaster.feature_names_, forecaster.target_names_ = description["features"], description["targets"]
-            forecaster._places = [forecaster.feature_names_.index(name) for name in forecaster.target_names_]
-            forecaster._mase = description["mase"]
-            forecaster._aim, forecaster._season = tuple(description["aim"]), description["season"]
-            forecaster._clock = Clock(**description["clock"])
-            forecaster.scaler_ = SequenceScaler(forecaster.scaling)
-            forecaster.scaler_.center_, forecaster.scaler_.scale_ = arrays["scaler.center"], arrays["scaler.scale"]
-            forecaster.scaler_.n_features_in_ = len(forecaster.feature_names_)
-            forecaster._center, forecaster._scale = arrays["target.center"], arrays["target.scale"]
-            forecaster._tail = arrays["tail"]
-            forecaster._tail_index = forecaster._clock.index(arrays["tail.times"])
+            scaler = forecaster.scaler_ = SequenceScaler(forecaster.scaling)
+            scaler.center_, scaler.scale_ = arrays["scaler.center"], arrays["scaler.scale"]
+            scaler.n_features_in_ = len(forecaster.feature_names_)
+            clock = Clock(**description["clock"])
+            own = Preparation.of(forecaster, forecaster.feature_names_, forecaster.target_names_, clock, scaler)
+            scales = arrays["target.center"], arrays["target.scale"]
+            forecaster._preparation, forecaster._targets = own, Targets(own, *description["aim"], *scales)
+            direct = Targets(own, forecaster.delay, forecaster.horizon, own.columns)
+            forecaster._evaluation = Evaluation(direct, description["mase"], description["season"])
+            forecaster._tail, forecaster._tail_index = arrays["tail"], clock.from_integers(arrays["tail.times"])
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"the file's description of the forecaster cannot be understood: {error!r}") from None
-        forecaster._ridge = None
         return forecaster
+
+
+def _target_names(target, names):
+    """Return the columns to forecast for an argument `target`."""
+    if target is None:
+        return list(names)
+    wanted = list(target) if isinstance(target, (list, tuple)) else [target]
+    for name in wanted:
+        if name not in names:
+            raise KeyError(f"target {name!r} is not a column of data; it has {', '.join(map(repr, names[:12]))}")
+    if not wanted:
+        raise ValueError("target must name at least one column, got an empty list")
+    return wanted
 
 
 def _naive_error(series):

@@ -1,4 +1,4 @@
-"""Tables on their way to a forecaster's net and its answers on their way back: checks, changes, scales, windows, batches."""
+"""A forecaster's tables: checks, changes, scales, windows, targets, batches."""
 
 import dataclasses
 
@@ -6,191 +6,216 @@ import numpy as np
 
 from numbarnn.data import tables
 from numbarnn.data.batches import Batch
-from numbarnn.data.scaling import calendar_features
+from numbarnn.data.clock import Clock
+from numbarnn.data.scaling import SequenceScaler, calendar_features
 from numbarnn.data.windows import Windows, cut_rows, make_windows
 from numbarnn.forecasting import baselines
-from numbarnn.sklearn_api import Parameters, not_fitted
 
 CHUNK = 1024
 
 
-class ForecastTables(Parameters):
-    """What a `numbarnn.Forecaster` does to tables; its settings and what it has learnt of them are the forecaster's attributes."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Preparation:
+    """What becomes of tables on their way to a net.
 
-    def _check_settings(self):
-        for name in ("difference", "relative", "season"):
-            value = getattr(self, name)
-            if value is None or (name == "season" and value == "auto"):
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"{name} must be a positive integer or None, got {value!r}")
-        size = self.batch_size
-        if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
-            raise ValueError(f"batch_size must be a positive integer, got {size!r}")
-        if self.difference is not None and self.relative is not None:
-            raise ValueError("give difference or relative, not both: both say what the targets are compared with")
-        if self.relative is not None and self.relative > self.lookback:
-            raise ValueError(f"relative must be at most lookback ({self.lookback}), got {self.relative}")
-        if self.missing not in ("error", "drop", "ffill"):
-            raise ValueError(f"missing must be 'error', 'drop' or 'ffill', got {self.missing!r}")
-        if isinstance(self.delay, (int, np.integer)) and self.delay < 1:
-            raise ValueError(f"delay must be an integer of at least 1, got {self.delay!r}")
+    Attributes
+    ----------
+    lookback, step, difference, relative, calendar, missing, dtype : settings of the `numbarnn.Forecaster`
+    names, targets : list
+        All columns, and those to forecast.
+    clock : Clock
+        The times of the rows of `fit`.
+    scaler : SequenceScaler
+    """
 
-    def _target_names(self, target):
-        names = self.feature_names_
-        if target is None:
-            return list(names)
-        wanted = list(target) if isinstance(target, (list, tuple)) else [target]
-        for name in wanted:
-            if name not in names:
-                raise KeyError(f"target {name!r} is no column of data; it has {', '.join(map(repr, names[:12]))}")
-        if not wanted:
-            raise ValueError("target must name at least one column, got an empty list")
-        return wanted
+    lookback: int
+    step: int
+    difference: int | None
+    relative: int | None
+    calendar: tuple
+    missing: str
+    dtype: str
+    names: list
+    targets: list
+    clock: Clock
+    scaler: SequenceScaler
+
+    @classmethod
+    def of(cls, settings, names, targets, clock, scaler) -> "Preparation":
+        """Return the preparation for the settings of a forecaster."""
+        own = ("lookback", "step", "difference", "relative", "calendar", "missing", "dtype")
+        return cls(*(getattr(settings, name) for name in own), names, targets, clock, scaler)
 
     @property
-    def _lag(self):
+    def lag(self) -> int:
         """Rows at the beginning of a table that have no changes."""
         return self.difference or 0
 
     @property
-    def _aim_lag(self):
+    def season(self) -> int:
         """Rows of the season that targets are compared with; 0: none."""
         return self.difference or self.relative or 0
 
-    def _numbers(self, frame):
-        """Return the columns as float64 rows, filled where asked; raise where values are missing and must not be."""
-        table = tables.as_table(frame)
-        bad = tables.bad_rows(table, "data")
-        if bad is not None and self.missing == "error":
-            tables.refuse_missing(table, bad, "data", "pass missing='drop' or 'ffill', or mend them before")
-        raw = np.array(table.values, np.float64, order="C")
-        return tables.forward_filled(raw) if bad is not None and self.missing == "ffill" else raw
+    @property
+    def columns(self) -> list[int]:
+        """Indices of the columns to forecast."""
+        return [self.names.index(name) for name in self.targets]
 
-    def _calendar(self, index):
-        if not self.calendar:
-            return np.zeros((len(index), 0))
-        return calendar_features(index, self.calendar).to_numpy()
-
-    def _changes(self, raw):
-        """Return rows (..., rows, columns) with the targets' changes over the lag, that many rows fewer."""
-        lag = self._lag
-        values = np.array(raw[..., lag:, :])
-        if lag:
-            values[..., self._places] -= raw[..., :-lag, :][..., self._places]
-        return values
-
-    def _features(self, raw, calendar):
-        """Return what the net sees of rows (..., rows, columns), `_lag` rows fewer."""
-        scaled = (self._changes(raw) - self.scaler_.center_) / self.scaler_.scale_
-        return np.concatenate([scaled, calendar[..., self._lag :, :]], axis=-1).astype(self.dtype)
-
-    def _windows(self, frame, raw, features, delay, horizon, names) -> Windows:
-        lag = self._lag
-        goal = frame[names].to_numpy(np.float64)[lag:]
-        policy = "error" if self.missing == "error" else "drop"
-        windows = make_windows(
-            features, self.lookback, delay, target=goal, step=self.step, horizon=horizon, missing=policy
-        )
-        if policy == "error" or not self._aim_lag:
-            return windows
-        # What the targets are compared with may be missing where no row of the window is: a window steps over rows, and changes
-        # are taken over more rows than it has.
-        rows = baselines.seasonal_rows(np.asarray(windows.ends) + lag, delay, horizon, self._aim_lag)
-        known = np.isfinite(raw[:, self._places]).all(axis=1)[rows].all(axis=1)
-        if known.all():
-            return windows
-        if not known.any():
-            raise ValueError("of every window, a value is missing that the targets are compared with; mend them before")
-        return dataclasses.replace(windows[known], dropped=windows.dropped + int(np.count_nonzero(~known)))
-
-    def _split(self, windows, cuts, straddle):
-        return windows.split(rows=[cut - self._lag for cut in cuts], straddle=straddle)
-
-    def _base(self, raw, ends, delay, horizon, places):
-        """Return what is subtracted from the targets of windows before they are scaled, (windows, horizon, targets)."""
-        base = np.zeros((len(ends), horizon, len(places)))
-        if self._aim_lag:
-            changing = [k for k, place in enumerate(places) if place in self._places]
-            rows = baselines.seasonal_rows(ends, delay, horizon, self._aim_lag)
-            base[:, :, changing] = raw[:, [places[k] for k in changing]][rows]
-        return base
-
-    def _fit_target_scale(self, source):
-        """Set center and scale of the net's outputs from training windows."""
-        parts = []
-        windows = source.windows
-        numbers = np.unique(np.linspace(0, len(windows) - 1, min(len(windows), 100_000)).astype(np.int64))
-        for first in range(0, len(numbers), CHUNK):
-            parts.append(source.changes(numbers[first : first + CHUNK]))
-        changes = np.concatenate(parts)
-        scale = changes.std(axis=(0, 1))
-        steps = changes.shape[1]
-        self._center = np.tile(changes.mean(axis=(0, 1)), steps)
-        self._scale = np.tile(np.where(scale > 0, scale, 1.0), steps)
-
-    def _window_rows(self):
+    @property
+    def window_rows(self) -> np.ndarray:
+        """The rows of a window, counted from its newest."""
         steps = (self.lookback - 1) // self.step + 1
         return np.arange(-(steps - 1) * self.step, 1, self.step)
 
     @property
-    def _need(self):
+    def need(self) -> int:
         """Rows that a forecast looks at."""
-        return max(-int(self._window_rows()[0]) + 1 + self._lag, self._aim_lag)
+        return max(-int(self.window_rows[0]) + 1 + self.lag, self.season)
 
-    def _fitted(self):
-        if not hasattr(self, "model_"):
-            raise not_fitted(self)
-
-    def _columns(self, frame):
-        names = self.feature_names_
-        if list(frame.columns) != names:
-            missing = [name for name in names if name not in frame.columns]
-            if missing:
-                raise ValueError(f"data lacks columns {missing}; the forecaster was fitted to {names}")
-            frame = frame[names]
-        return frame
-
-    def _new(self, data, name="data"):
+    def frame(self, data, name="data"):
         """Return data that came after `fit` as a frame of the fitted columns, its times in the zone of those of `fit`."""
-        frame = self._columns(as_frame(data, name))
-        return frame.set_axis(self._clock.aligned(frame.index, name))
+        frame = as_frame(data, name)
+        if list(frame.columns) != self.names:
+            missing = [column for column in self.names if column not in frame.columns]
+            if missing:
+                raise ValueError(f"data lacks columns {missing}; the forecaster was fitted to {self.names}")
+            frame = frame[self.names]
+        return frame.set_axis(self.clock.aligned(frame.index, name))
 
-    def _check_rows(self, index, name="data"):
+    def check_rows(self, index, name="data"):
         """Raise ValueError unless rows follow each other as those of `fit` did."""
         tables.check_times(index, name)
-        self._clock.check(index, name)
+        self.clock.check(index, name)
+
+    def values(self, frame) -> np.ndarray:
+        """Return the columns as float64 rows, filled where asked; raise where values are missing and must not be."""
+        table = tables.as_table(frame)
+        bad = tables.bad_rows(table, "data")
+        if bad is not None and self.missing == "error":
+            tables.refuse_missing(table, bad, "data", "pass missing='drop' or 'ffill', or clean the data first")
+        raw = np.array(table.values, np.float64, order="C")
+        return tables.forward_filled(raw) if bad is not None and self.missing == "ffill" else raw
+
+    def calendar_rows(self, index) -> np.ndarray:
+        """Return the calendar features of times."""
+        if not self.calendar:
+            return np.zeros((len(index), 0))
+        return calendar_features(index, self.calendar).to_numpy()
+
+    def changes(self, raw) -> np.ndarray:
+        """Return rows (..., rows, columns) with the targets' changes over the lag, that many rows fewer."""
+        values = np.array(raw[..., self.lag :, :])
+        if self.lag:
+            values[..., self.columns] -= raw[..., : -self.lag, :][..., self.columns]
+        return values
+
+    def features(self, raw, calendar) -> np.ndarray:
+        """Return what the net sees of rows (..., rows, columns), `lag` rows fewer."""
+        scaled = (self.changes(raw) - self.scaler.center_) / self.scaler.scale_
+        return np.concatenate([scaled, calendar[..., self.lag :, :]], axis=-1).astype(self.dtype)
 
 
+@dataclasses.dataclass(eq=False)
+class Targets:
+    """What a net learns to forecast: rows ahead of a window, less those they are compared with, scaled.
+
+    Attributes
+    ----------
+    preparation : Preparation
+    delay, horizon : int
+    columns : list of int
+        Indices of the columns.
+    center, scale : (horizon * columns,) arrays
+    """
+
+    preparation: Preparation
+    delay: int
+    horizon: int
+    columns: list
+    center: np.ndarray | float = 0.0
+    scale: np.ndarray | float = 1.0
+
+    def windows(self, frame, raw, features) -> Windows:
+        """Return the windows of a table, of which all values are known."""
+        own = self.preparation
+        target = frame.to_numpy(np.float64)[own.lag :, self.columns]
+        policy = "error" if own.missing == "error" else "drop"
+        windows = make_windows(
+            features, own.lookback, self.delay, target=target, step=own.step, horizon=self.horizon, missing=policy
+        )
+        if policy == "error" or not own.season:
+            return windows
+        # What the targets are compared with may be missing where no row of the window is: a window steps over rows, and changes
+        # are taken over more rows than it has.
+        rows = baselines.seasonal_rows(np.asarray(windows.ends) + own.lag, self.delay, self.horizon, own.season)
+        known = np.isfinite(raw[:, own.columns]).all(axis=1)[rows].all(axis=1)
+        if known.all():
+            return windows
+        if not known.any():
+            raise ValueError(
+                "of every window, a value is missing that the targets are compared with; clean the data first"
+            )
+        return dataclasses.replace(windows[known], dropped=windows.dropped + int(np.count_nonzero(~known)))
+
+    def base(self, raw, ends) -> np.ndarray:
+        """Return what is subtracted from the targets of windows before they are scaled, (windows, horizon, columns)."""
+        base, own = np.zeros((len(ends), self.horizon, len(self.columns))), self.preparation
+        if own.season:
+            changing = [k for k, column in enumerate(self.columns) if column in own.columns]
+            rows = baselines.seasonal_rows(ends, self.delay, self.horizon, own.season)
+            base[:, :, changing] = raw[:, [self.columns[k] for k in changing]][rows]
+        return base
+
+    def decode(self, outputs, raw, ends) -> np.ndarray:
+        """Return forecasts (windows, horizon, columns) for the outputs of a net."""
+        values = (outputs * self.scale + self.center).reshape(len(outputs), self.horizon, len(self.columns))
+        return values + self.base(raw, ends)
+
+    def fit(self, source):
+        """Set center and scale by training windows."""
+        count = len(source.windows)
+        samples = np.unique(np.linspace(0, count - 1, min(count, 100_000)).astype(np.int64))
+        parts = [source.changes(samples[first : first + CHUNK]) for first in range(0, len(samples), CHUNK)]
+        changes = np.concatenate(parts)
+        scale = changes.std(axis=(0, 1))
+        self.center = np.tile(changes.mean(axis=(0, 1)), self.horizon)
+        self.scale = np.tile(np.where(scale > 0, scale, 1.0), self.horizon)
+
+
+@dataclasses.dataclass(eq=False)
 class Source:
-    """Batches of windows with targets as the net learns them: changes where asked, scaled."""
+    """Batches of windows of a table with targets as a net learns them."""
+
+    targets: Targets
+    raw: np.ndarray
+    windows: Windows
+    batch_size: int = CHUNK
 
     unit = "samples"
 
-    def __init__(self, owner, windows):
-        self.owner, self.windows = owner, windows
-        self.items = len(windows)
+    @property
+    def items(self):
+        return len(self.windows)
 
     def __len__(self):
-        return -(-self.items // self.owner.batch_size)
+        return -(-self.items // self.batch_size)
 
-    def changes(self, numbers):
-        """Return targets less their base, (samples, horizon, targets), in their own units."""
-        owner, windows = self.owner, self.windows
-        delay, horizon, places = owner._aim
-        y = windows.gather_y(numbers).reshape(len(numbers), horizon, len(places))
-        return y - owner._base(owner._raw, windows.chosen_ends(numbers) + owner._lag, delay, horizon, places)
+    def changes(self, samples):
+        """Return targets less their base, (samples, horizon, columns), in their own units."""
+        ends = self.windows.chosen_ends(samples) + self.targets.preparation.lag
+        base = self.targets.base(self.raw, ends)
+        return self.windows.gather_y(samples).reshape(base.shape) - base
 
-    def gather(self, numbers):
-        """Return x, and y as the net learns it, (samples, horizon * targets)."""
-        x, _ = self.windows.gather(numbers)
-        y = (self.changes(numbers).reshape(len(numbers), -1) - self.owner._center) / self.owner._scale
-        return x, y
+    def gather(self, samples):
+        """Return x, and y as a net learns it, (samples, horizon * columns)."""
+        x, _ = self.windows.gather(samples)
+        return x, (self.changes(samples).reshape(len(samples), -1) - self.targets.center) / self.targets.scale
 
     def batches(self, generator):
-        order, size = generator.permutation(self.items), self.owner.batch_size
-        for first in range(0, self.items, size):
-            yield Batch(*self.gather(order[first : first + size]))
+        """Yield one epoch."""
+        order = generator.permutation(self.items)
+        for first in range(0, self.items, self.batch_size):
+            yield Batch(*self.gather(order[first : first + self.batch_size]))
 
 
 def as_frame(data, name="data"):

@@ -1,4 +1,4 @@
-"""Language models: they read a text, character by character or word by word, and write on."""
+"""Language models by character, byte or word: training, scoring and text generation."""
 
 import math
 import os
@@ -32,8 +32,9 @@ CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU, "indrnn": IndRNN}
 class Score:
     """How well a model predicts a text.
 
-    Tokens of different units say differently much, so models of different units are compared by `nats_per_character`
-    or `bits_per_character`. That is fair as long as few words are unknown: "<unk>" is easier to predict than the word.
+    Tokens of different units carry different amounts of information, so models of different units are compared by
+    `nats_per_character` or `bits_per_character`. That is fair as long as few words are unknown: "<unk>" is easier to predict than
+    the word.
 
     Attributes
     ----------
@@ -62,7 +63,7 @@ class Score:
 
     @property
     def perplexity(self) -> float:
-        """exp(nats): among how many tokens the model is undecided, on average."""
+        """exp(nats): the average number of equally likely tokens that the model chooses among."""
         return math.exp(self.nats)
 
     @property
@@ -89,27 +90,36 @@ class LanguageModel:
     cell : {"lstm", "gru", "rnn", "indrnn"}
     hidden_size, num_layers : int
     unit : {"character", "byte", "word"}
-        What a token is: a character of the text it is fitted to; one of the 256 bytes of any file; or a word, number,
+        Unit of a token: a character of the text it is fitted to; one of the 256 bytes of any file; or a word, number,
         sign or white space, with the space before it (`numbarnn.data.split_words`).
     max_vocabulary : int, optional
-        Of words: know so many of them, the most frequent; all others are one, "<unk>". Two tokens more stand for
+        Of words: size of the vocabulary, the most frequent words; all others are "<unk>". Two more tokens stand for
         "<unk>" with and without a space before it.
     min_count : int
-        Of words: know those that come at least so often.
+        Of words: least number of occurrences of a word of the vocabulary.
     embedding_size : int, optional
         Learn a vector of this length for every token, which the recurrent layers read; None: they read one-hot
-        vectors (gathered, never multiplied), with W_ih of a column a token. With many words, vectors are smaller and
-        learn faster.
+        vectors (gathered, never multiplied), with one column of W_ih for each token. With many words, embeddings are smaller
+        and learn faster.
     dropout, recurrent_dropout : float
         As in the recurrent layers.
     init : str
         Scheme of `numbarnn.core.initializers`; char-rnn: uniform(-0.08, 0.08), then a forget bias of 1.
     dtype : {"float32", "float64"}
     seed : int
-        Of the initial weights, dropout, and of `sample` where it gets none.
+        Of the initial weights and dropout, and the default of `sample`.
     n_threads : int, optional
     device : {"cpu", "cuda"}
         As in `numbarnn.Model`.
+
+    Raises
+    ------
+    ValueError
+        If `cell`, `unit` or a scheme is unknown, or an option does not go with the unit.
+    TypeError, ValueError
+        If a size, a rate or the seed is not a number of its range.
+    DeviceError
+        If the device cannot be used.
 
     Attributes
     ----------
@@ -122,10 +132,10 @@ class LanguageModel:
 
     Notes
     -----
-    Unknown words count in training: the model learns where they come. It never writes them unless it is asked to:
-    `sample` gives them probability zero and divides what is left among the others.
+    Unknown words count in training: the model learns where they occur. It generates them only on request: by default
+    `sample` sets their probability to zero and renormalises the others.
 
-    A training step holds ``batch_size * seq_length`` rows of logits, each as long as the vocabulary, and their gradient:
+    A training step stores ``batch_size * seq_length`` rows of logits, each as long as the vocabulary, and their gradient:
     with 50, 50 and 20,000 words 400 MB in float32.
 
     Examples
@@ -166,7 +176,7 @@ class LanguageModel:
         if unit not in VOCABULARIES:
             raise ValueError(f"unit must be one of {', '.join(VOCABULARIES)}, got {unit!r}")
         if unit != "word" and (max_vocabulary is not None or min_count != 1):
-            raise ValueError(f"max_vocabulary and min_count go with unit='word'; a model of {unit}s knows them all")
+            raise ValueError(f"max_vocabulary and min_count go with unit='word'; a model of {unit}s has no other limit")
         for name, value in (("max_vocabulary", max_vocabulary), ("embedding_size", embedding_size)):
             check_size(name, 1 if value is None else value)
         self.cell, self.unit, self.dtype, self.seed, self.n_threads = cell, unit, dtype, check_seed(seed), n_threads
@@ -204,8 +214,8 @@ class LanguageModel:
         """Learn to predict the next token of a text.
 
         The text is cut into `batch_size` streams that are read in chunks of `seq_length` tokens; states carry over
-        from chunk to chunk and are reset where an epoch begins. A second call goes on with the weights learnt so far
-        and the same vocabulary: characters outside it are an error, words outside it are unknown words.
+        from chunk to chunk and are reset where an epoch begins. A second call continues from the weights learned so far,
+        with the same vocabulary: characters outside it are an error, words outside it are unknown words.
 
         Parameters
         ----------
@@ -228,12 +238,12 @@ class LanguageModel:
         vocabulary = self._vocabulary_of(text, validation) if self.vocabulary is None else self.vocabulary
         tokens = vocabulary.encode(text, vocabulary.replacement)
         units = vocabulary.units
-        held = int(len(tokens) * validation)
-        if len(tokens) - held < 2:
-            raise ShapeError(f"the text has {len(tokens)} {units}; at least 2 are needed to learn from")
-        learnt, rest = tokens[: len(tokens) - held], tokens[len(tokens) - held :]
-        source = TokenStream(learnt, batch_size, seq_length, unit=units)
-        validation = TokenStream(rest, batch_size, seq_length, whole=True, unit=units) if held > 1 else None
+        held_out = int(len(tokens) * validation)
+        if len(tokens) - held_out < 2:
+            raise ShapeError(f"the text has {len(tokens)} {units}; at least 2 are needed for training")
+        training, rest = tokens[: len(tokens) - held_out], tokens[len(tokens) - held_out :]
+        source = TokenStream(training, batch_size, seq_length, unit=units)
+        validation = TokenStream(rest, batch_size, seq_length, whole=True, unit=units) if held_out > 1 else None
         if self.model is None:
             self._build(vocabulary)
         trainer = Trainer(
@@ -258,8 +268,8 @@ class LanguageModel:
         if self.unit != "word":
             return VOCABULARIES[self.unit].of(text)
         pieces = split_words(text)
-        learnt = pieces[: len(pieces) - int(len(pieces) * held_out)]
-        return WordVocabulary.of(learnt, self.max_vocabulary, self.min_count)
+        training = pieces[: len(pieces) - int(len(pieces) * held_out)]
+        return WordVocabulary.of(training, self.max_vocabulary, self.min_count)
 
     def _build(self, vocabulary):
         size, init = len(vocabulary), self.recurrent.init
@@ -269,7 +279,7 @@ class LanguageModel:
         self.model = Model(layers, dtype=self.dtype, **options)
         self.vocabulary = vocabulary
 
-    # Writing
+    # Text generation
 
     def sample(
         self,
@@ -284,42 +294,42 @@ class LanguageModel:
         unknown: str = "error",
         allow_unknown: bool = False,
     ) -> str:
-        """Write on after a text, in one compiled loop.
+        """Generate text that continues a prime, in one compiled loop.
 
         Parameters
         ----------
         length : int
-            Tokens to write: characters, bytes or words (signs and line breaks included).
+            Tokens to generate: characters, bytes or words (punctuation and line breaks included).
         prime : str
-            Text that comes before; the result does not repeat it. Without one, the first character is drawn with
-            equal probability from the vocabulary (char-rnn), while words and bytes begin as after a line break.
+            Text to continue; the result does not repeat it. Without one, the first character is drawn uniformly from the
+            vocabulary (char-rnn), while words and bytes begin as after a line break.
         temperature : float
-            Divides the logits: below 1 safer, above 1 wilder; 0 always takes the likeliest token.
+            Divides the logits: below 1 more conservative, above 1 more varied; 0: always the most probable token.
         top_k : int, optional
-            Choose among the k likeliest tokens.
+            Sample from the k most probable tokens.
         top_p : float, optional
-            Choose among the fewest tokens that together have probability p (nucleus sampling, Holtzman et al. 2020),
+            Sample from the fewest tokens that together have probability p (nucleus sampling, Holtzman et al. 2020),
             after top_k.
         stop : str, optional
-            End after this text has been written, of words with the word that completes it.
+            Stop after this text has been generated; for words, with the word that completes it.
         seed : int, optional
-            The same seed writes the same text; None: the model's.
+            The same seed gives the same text; None: the model's.
         unknown : str
-            For units of prime outside the vocabulary: "error", "skip", or a unit that replaces them ("<unk>").
+            Treatment of units of the prime outside the vocabulary: "error", "skip", or a unit that replaces them ("<unk>").
         allow_unknown : bool
-            Whether a model of words may write "<unk>".
+            Whether a model of words may generate "<unk>".
 
         Returns
         -------
         str
-            Of bytes that are not UTF-8, U+FFFD.
+            With U+FFFD for bytes that are not valid UTF-8.
 
         Raises
         ------
         RuntimeError
             If the model was not fitted.
         TokenError, ValueError
-            If an argument does not fit.
+            If an argument has the wrong dtype or value.
         """
         length = check_count("length", length)
         options = prime, temperature, top_k, top_p, stop, seed
@@ -342,16 +352,16 @@ class LanguageModel:
         unknown: str = "error",
         allow_unknown: bool = False,
     ) -> list[str]:
-        """Write many texts side by side: on a GPU in one launch, on the CPU in as many threads as there are.
+        """Generate many texts in parallel: on a GPU in one launch, on the CPU in `n_threads` threads.
 
         Parameters
         ----------
         count : int
-            Texts.
+            Number of texts.
         seed : int, optional
             Text i is that of ``sample(..., seed=seed + i)``.
         length, prime, temperature, top_k, top_p, stop, unknown, allow_unknown
-            As of `sample`.
+            As in `sample`.
 
         Returns
         -------
@@ -381,13 +391,13 @@ class LanguageModel:
     ) -> Iterator[str]:
         """Yield the text of `sample` token by token, without end if `length` is None.
 
-        Of bytes, whole characters are given as soon as their last byte is written.
+        Of bytes, a character is yielded as soon as its last byte is generated.
         """
         run = self._sampler(prime, temperature, top_k, top_p, stop, seed, unknown, allow_unknown)
         left = math.inf if length is None else check_count("length", length)
 
         def pieces():
-            decode, written, done = self.vocabulary.decoder(), "", 0
+            decode, recent, done = self.vocabulary.decoder(), "", 0
             while done < left:
                 piece = decode(run.take(1))
                 done += 1
@@ -395,8 +405,8 @@ class LanguageModel:
                     continue
                 yield piece
                 if stop:
-                    written = (written + piece)[1 - len(stop) - len(piece) :]
-                    if stop in written:
+                    recent = (recent + piece)[1 - len(stop) - len(piece) :]
+                    if stop in recent:
                         return
             if rest := decode((), True):
                 yield rest
@@ -410,9 +420,9 @@ class LanguageModel:
         if not tokens.size:
             tokens = np.array(vocabulary.start, np.int32)
         end = vocabulary.encode(stop) if stop and self.unit != "word" else np.zeros(0, np.int32)
-        never = np.array(() if allow_unknown else vocabulary.unknown, np.int32)
+        excluded = np.array(() if allow_unknown else vocabulary.unknown, np.int32)
         seed = self.seed if seed is None else seed
-        options = tokens, temperature, top_k, top_p, end, never, seed if isinstance(seed, range) else [seed]
+        options = tokens, temperature, top_k, top_p, end, excluded, seed if isinstance(seed, range) else [seed]
         return Sampler(model, self._pack(), *options, parallel.check_threads(self.n_threads))
 
     def _pack(self):
@@ -423,7 +433,7 @@ class LanguageModel:
         return self._packed[2]
 
     def _check_parts(self):
-        """Raise ValueError unless model and vocabulary are what the sampling kernel, which checks nothing, relies on."""
+        """Raise ValueError unless model and vocabulary have the form that the sampling kernel, which checks nothing, relies on."""
         layers, signals, size = self.model.layers, self.model.signals, len(self.vocabulary)
         if (
             [type(layer) for layer in layers[1:]] != [CELLS[self.cell], Dense]
@@ -437,11 +447,11 @@ class LanguageModel:
             raise ValueError("the model must read in one direction and give outputs at every step")
         if (signals[0].size, signals[-1].size) != (size, size):
             raise ValueError(
-                f"the model reads {signals[0].size} tokens and writes {signals[-1].size}, but the vocabulary has {size}"
+                f"the model has {signals[0].size} input and {signals[-1].size} output tokens, but the vocabulary has {size}"
             )
 
     def score(self, text: str, *, unknown: str | None = None) -> Score:
-        """Return how well the model predicts a text, read from its first token on.
+        """Return how well the model predicts a text, from a zero state before its first token.
 
         Parameters
         ----------
@@ -456,27 +466,27 @@ class LanguageModel:
         if len(tokens) < 2:
             raise ShapeError(f"a text of at least 2 known {vocabulary.units} can be scored, got {len(tokens)}")
         stream = TokenStream(tokens, 1, 1000, whole=True, unit=vocabulary.units)
-        strange = int(np.isin(tokens[1:], vocabulary.unknown).sum())
-        return Score(Trainer(model).evaluate(stream), stream.items, int(lengths[1:].sum()), strange, self.unit)
+        unknown_tokens = int(np.isin(tokens[1:], vocabulary.unknown).sum())
+        return Score(Trainer(model).evaluate(stream), stream.items, int(lengths[1:].sum()), unknown_tokens, self.unit)
 
     def __getstate__(self):
         return self.__dict__ | {"_packed": None}  # packed for this processor
 
     def _fitted(self) -> Model:
         if self.model is None:
-            raise RuntimeError(f"this {type(self).__name__} has not learnt anything yet; call fit, or load a saved one")
+            raise RuntimeError(f"this {type(self).__name__} is not fitted yet; call fit, or load a saved one")
         return self.model
 
     # Files
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the model and its vocabulary to a safetensors file, beside the goal first and then renamed."""
+        """Write the model and its vocabulary to a safetensors file, beside its destination first and then renamed."""
         model = self._fitted()
         about = {"cell": self.cell, "vocabulary": self.vocabulary.description(), "seed": self.seed} | self._about()
         io.write(path, self.KIND, about | {"model": model.description()}, model.params.for_file())
 
     def _about(self):
-        """Return what a file keeps of the model beside cell, vocabulary and seed, as options of the class."""
+        """Return what a file stores of the model besides cell, vocabulary and seed, as options of the class."""
         return {"unit": self.unit, "max_vocabulary": self.max_vocabulary, "min_count": self.min_count}
 
     @classmethod
@@ -486,7 +496,7 @@ class LanguageModel:
         Raises
         ------
         FileNotFoundError, ModelFileError
-            If there is no file, or it holds something else or is damaged.
+            If there is no file, or it contains something else or is damaged.
         """
         return cls.from_description(*io.read(path, cls.KIND), device)
 

@@ -18,13 +18,13 @@ class Sampler:
     packed
         Its weights, of the backend's ``sampling.pack``.
     prime : (n,) int32
-        Tokens that come before; none: the first token is drawn from all with equal probability.
+        Tokens that precede the sample; none: the first token is drawn uniformly.
     temperature, top_k, top_p
         As in `LanguageModel.sample`.
     stop : (n,) int32
-        Tokens whose coming ends a piece; none: nothing does.
-    never : (n,) int32
-        Tokens that are not sampled.
+        Sequence of tokens that ends the sample; empty: none.
+    excluded : (n,) int32
+        Tokens of probability zero.
     seeds : list of int
         One for each stream.
     n_threads : int
@@ -35,17 +35,17 @@ class Sampler:
         If an option is out of its range.
     """
 
-    def __init__(self, model, packed, prime, temperature, top_k, top_p, stop, never, seeds, n_threads: int = 1):
+    def __init__(self, model, packed, prime, temperature, top_k, top_p, stop, excluded, seeds, n_threads: int = 1):
         options = check_options(model, temperature, top_k, top_p)
         seeds = [check_seed(seed) for seed in seeds]
         self.stop, self.first, primes = stop, None, [prime] * len(seeds)
         if not prime.size:
-            self.first = np.array([first_token(model.layers[2].size, never, seed) for seed in seeds], np.int32)
+            self.first = np.array([first_token(model.layers[2].size, excluded, seed) for seed in seeds], np.int32)
             primes = [token.reshape(1) for token in self.first]
-        self.streams = model.backend.sampling.Streams(model, packed, primes, *options, stop, never, seeds, n_threads)
+        self.streams = model.backend.sampling.Streams(model, packed, primes, *options, stop, excluded, seeds, n_threads)
 
     def take_all(self, count: int) -> list[np.ndarray]:
-        """Return the next tokens of each stream, fewer where `stop` came among them."""
+        """Return the next tokens of each stream, fewer where `stop` is among them."""
         if count == 0:
             return [np.zeros(0, np.int32) for _ in self.streams.seeds]
         first, self.first = self.first, None
@@ -69,19 +69,19 @@ def check_options(model, temperature, top_k, top_p) -> tuple[float, int, float]:
         raise ValueError(f"top_k must be a positive integer, got {top_k!r}")
     if has_inner(model.layers[1].cell):
         raise ValueError(
-            f"sampling does not know cells of two phases, and {type(model.layers[1].cell).__name__} is one"
+            f"sampling does not support cells with a second recurrent product, such as {type(model.layers[1].cell).__name__}"
         )
     return float(temperature), min(int(top_k or 0), model.layers[2].size), float(top_p or 1.0)
 
 
-def first_token(classes, never, seed):
-    """Return a token drawn from all that are allowed: there is nothing to predict it from, so all are as likely."""
-    allowed = np.setdiff1d(np.arange(classes), never)
+def first_token(classes, excluded, seed):
+    """Return a token drawn uniformly from all that are allowed, since there is nothing to predict it from."""
+    allowed = np.setdiff1d(np.arange(classes), excluded)
     return allowed[np.random.default_rng(seed).integers(len(allowed))]
 
 
 def check_count(name: str, value) -> int:
-    """Return a number of things as an int; raise ValueError unless it is one."""
+    """Return a count as an int; raise ValueError unless it is an integer >= 0."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise ValueError(f"{name} must be a whole number >= 0, got {value!r}")
+        raise ValueError(f"{name} must be an integer >= 0, got {value!r}")
     return int(value)

@@ -69,6 +69,13 @@ class Recurrent(Layer):
     ``bias_ih_l0`` and ``bias_hh_l0`` (gates * H,), ``..._l0_reverse`` for the other direction; diagonal weights are
     ``weight_u_l0`` (H,) of IndRNN, and ``weight_ci_l0``, ``weight_cf_l0``, ``weight_co_l0`` (H,) of an LSTM with peepholes.
 
+    Attributes
+    ----------
+    directions : int
+        1 or 2.
+    state_names : tuple of str
+        Names of the states, in the order in which `Model.forward` takes and returns them.
+
     Raises
     ------
     TypeError, ValueError
@@ -107,20 +114,12 @@ class Recurrent(Layer):
                 f"{owner}: {self.cell!r} is no registered cell; decorate its class with numbarnn.cells.register"
             )
         object.__setattr__(self, "cell", contract.typed(self.cell))
+        object.__setattr__(self, "directions", 2 if self.bidirectional else 1)
+        object.__setattr__(self, "state_names", self.cell.states)
         if self.recurrent_dropout and not contract.used_hidden_rows(self.cell):
             raise ValueError(f"{owner}: recurrent_dropout needs a recurrent product, which this cell does not have")
 
     # Static description
-
-    @property
-    def directions(self) -> int:
-        """Number of directions, 1 or 2."""
-        return 2 if self.bidirectional else 1
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """Names of the states, in the order in which `forward` takes and returns them."""
-        return self.cell.states
 
     def state_shape(self, samples: int) -> tuple[int, int, int]:
         """Return the shape of each state: (num_layers * directions, samples, hidden_size), as in torch."""
@@ -199,7 +198,7 @@ class Recurrent(Layer):
                 row, first = cell.preactivations.index(plane), cell.gates.index(gate) * hidden
                 places[row, column] = params.offsets[f"{prefix}weight_{side}{run.suffix}"] + first * size
                 bias = f"{prefix}bias_{side}{run.suffix}"
-                if bias in params:
+                if bias in params.offsets:
                     places[row, 2 + column] = params.offsets[bias] + first
         return places
 
@@ -213,7 +212,7 @@ class Recurrent(Layer):
             for first, gate in enumerate(cell.gates):
                 for kind, columns in (("weight", size), ("bias", 1)):
                     name = f"{prefix}{kind}_{side}{run.suffix}"
-                    if gate not in preactivations.values() and name in params:
+                    if gate not in preactivations.values() and name in params.offsets:
                         found.append((params.offsets[name] + first * hidden * columns, hidden * columns))
         return found
 

@@ -1,21 +1,21 @@
-"""Metrics of forecasts, which take values in the units of the target and return one number.
+"""Metrics of forecasts, which take values in the units of the target and return one value.
 
-Forecasts, their truth and all weights must be finite: what is not known is left out by the caller, in truth and forecast alike.
+Forecasts, their truth and all weights must be finite: drop unknown values in truth and forecast alike.
 """
 
 import numpy as np
 
 from numbarnn.checks import check_finite, refuse_mask
-from numbarnn.core.arrays import numbers
+from numbarnn.core.arrays import as_numeric
 from numbarnn.errors import ShapeError
 
-ADVICE = "leave out what is not known, in all arguments alike"
+ADVICE = "leave out unknown values, in all arguments alike"
 
 
 def as_finite(data, name):
-    """Return numbers as float64; refuse what is something else, masked, NaN or infinite."""
+    """Return values as float64; refuse any that are not numeric, masked, NaN or infinite."""
     refuse_mask(data, name, ADVICE)
-    values = np.asarray(numbers(data, name), np.float64)
+    values = np.asarray(as_numeric(data, name), np.float64)
     check_finite(values, name, ADVICE)
     return values
 
@@ -36,14 +36,23 @@ def mae(truth, forecast) -> float:
     ----------
     truth, forecast : arrays of one shape
 
+    Returns
+    -------
+    float
+
     Raises
     ------
     ShapeError
         If the shapes differ, or there are no values.
     TypeError
-        If an argument holds something else than real numbers, or masks some.
+        If an argument is not real and numeric, or has masked values.
     ValueError
         If a value is NaN or infinite, with the argument, the count and the first index.
+
+    Examples
+    --------
+    >>> mae([1.0, 2.0], [1.0, 4.0])
+    1.0
     """
     truth, forecast = _pair(truth, forecast)
     return float(np.abs(truth - forecast).mean())
@@ -52,7 +61,23 @@ def mae(truth, forecast) -> float:
 def rmse(truth, forecast) -> float:
     """Return the root of the mean squared error, sqrt(mean (y - f)^2).
 
-    Parameters and errors are those of `mae`.
+    Parameters
+    ----------
+    truth, forecast : arrays of one shape
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        As of `mae`.
+
+    Examples
+    --------
+    >>> rmse([1.0, 2.0], [1.0, 4.0])
+    1.4142135623730951
     """
     truth, forecast = _pair(truth, forecast)
     return float(np.sqrt(np.square(truth - forecast).mean()))
@@ -67,16 +92,25 @@ def naive_scale(series, season: int = 1) -> float:
     season : int
         Rows of a season; 1: changes from row to row.
 
+    Returns
+    -------
+    float
+
     Raises
     ------
     ShapeError, TypeError, ValueError
         If `series` has no rows to count or is not finite, as in `mae`, or `season` is not a positive integer.
+
+    Examples
+    --------
+    >>> naive_scale([1.0, 2.0, 4.0])
+    1.5
     """
     if isinstance(season, bool) or not isinstance(season, (int, np.integer)) or season < 1:
         raise ValueError(f"season must be a positive integer, got {season!r}")
     series = as_finite(series, "series")
     if series.ndim == 0:
-        raise ShapeError("series must have an axis of rows, got a single number")
+        raise ShapeError("series must have an axis of rows, got a single value")
     changes = np.abs(series[season:] - series[:-season])
     return float(changes.mean()) if changes.size else float("nan")
 
@@ -91,35 +125,58 @@ def mase(truth, forecast, scale: float) -> float:
         `naive_scale` of the series that was trained on. Where it is 0 (a constant series) or NaN (one that is too short) the error
         has no scale and is NaN.
 
+    Returns
+    -------
+    float
+
     Raises
     ------
     ShapeError, TypeError, ValueError
-        As of `mae`; ValueError also if `scale` is negative or infinite.
+        As in `mae`; ValueError also if `scale` is negative or infinite.
+
+    References
+    ----------
+    R. J. Hyndman, A. B. Koehler, "Another look at measures of forecast accuracy", International Journal of Forecasting 22 (2006),
+    679-688.
+
+    Examples
+    --------
+    >>> mase([1.0, 2.0], [1.0, 4.0], naive_scale([1.0, 2.0, 4.0]))
+    0.6666666666666666
     """
     error = mae(truth, forecast)
-    if np.ndim(numbers(scale, "scale")) or scale < 0 or np.isinf(scale):
-        raise ValueError(f"scale must be one finite number of at least 0, got {scale!r}")
+    if np.ndim(as_numeric(scale, "scale")) or scale < 0 or np.isinf(scale):
+        raise ValueError(f"scale must be one finite number >= 0, got {scale!r}")
     return error / float(scale) if scale > 0 else float("nan")
 
 
 def r2(truth, forecast, sample_weight=None) -> float:
     """Return the coefficient of determination, 1 - sum w (y - f)^2 / sum w (y - mean y)^2, averaged over the targets.
 
-    A constant target that is met exactly has 1, any other 0, as in scikit-learn.
+    A constant target that is predicted exactly has 1, any other 0, as in scikit-learn.
 
     Parameters
     ----------
     truth, forecast : (n,) or (n, targets) arrays of one shape
     sample_weight : (n,) array, optional
 
+    Returns
+    -------
+    float
+
     Raises
     ------
     ShapeError, TypeError, ValueError
-        As of `mae`, also for the weights; ValueError if a weight is negative or all are 0.
+        As in `mae`, also for the weights; ValueError if a weight is negative or all are 0.
+
+    Examples
+    --------
+    >>> r2([1.0, 2.0, 3.0], [1.0, 2.0, 2.0])
+    0.5
     """
     truth, forecast = _pair(truth, forecast)
     if truth.ndim == 0:
-        raise ShapeError("truth and forecast must have an axis of samples, got single numbers")
+        raise ShapeError("truth and forecast must have an axis of samples, got single values")
     truth, forecast = truth.reshape(len(truth), -1), forecast.reshape(len(truth), -1)
     weight = np.ones(len(truth)) if sample_weight is None else as_weights(sample_weight)
     if weight.shape != (len(truth),):
@@ -136,7 +193,7 @@ def r2(truth, forecast, sample_weight=None) -> float:
 
 
 def as_weights(sample_weight):
-    """Return weights as float64; refuse what `as_finite` does, and negative ones."""
+    """Return weights as float64; refuse what `as_finite` refuses, and negative weights."""
     weight = as_finite(sample_weight, "sample_weight")
     if weight.size and weight.min() < 0:
         first = ", ".join(map(str, np.argwhere(weight < 0)[0]))

@@ -1,7 +1,7 @@
 """Metrics of labels.
 
-Labels are hashable values: one a sample, or one a step as a list of sequences of any lengths (what scikit-learn's own measures do
-not take); all steps count alike. Steps whose true label is None, NaN or `ignore` do not count.
+Labels are hashable values: one for each sample, or one for each step as a list of sequences of any lengths (which scikit-learn's
+metrics do not take); all steps count alike. Steps whose true label is None, NaN or `ignore` do not count.
 """
 
 from typing import NamedTuple
@@ -9,28 +9,39 @@ from typing import NamedTuple
 import numpy as np
 
 from numbarnn.checks import refuse_mask
-from numbarnn.core.arrays import is_pandas, numbers
+from numbarnn.core.arrays import as_numeric, is_pandas
 from numbarnn.errors import ShapeError
 from numbarnn.metrics.forecasts import as_weights
 
 
 def accuracy(truth, predicted, sample_weight=None, *, ignore=None) -> float:
-    """Return the share of labels that are right, weighted by `sample_weight` (in the form of the labels, or one a sample).
+    """Return the share of labels that are right, weighted by `sample_weight`.
 
     Parameters
     ----------
     truth, predicted : (n,) labels, (n, time steps) array, or list of sequences of labels
+    sample_weight : array or list, optional
+        In the form of the labels, or one a sample; None: 1.
     ignore : label, optional
         True label of steps that do not count.
+
+    Returns
+    -------
+    float
 
     Raises
     ------
     ShapeError
         If the two differ in number or length.
     TypeError
-        If weights are something else than real numbers, or an argument masks some of its values.
+        If weights are not real and numeric, or an argument has masked values.
     ValueError
         If nothing counts, or a weight is NaN, infinite or negative.
+
+    Examples
+    --------
+    >>> accuracy([["a", "b"], ["c"]], [["a", "a"], ["c"]])
+    0.6666666666666666
     """
     truth, predicted, weight = _labels(truth, predicted, sample_weight, ignore)
     if weight is not None and weight.sum() == 0:
@@ -40,13 +51,13 @@ def accuracy(truth, predicted, sample_weight=None, *, ignore=None) -> float:
 
 
 def confusion(truth, predicted, labels=None, sample_weight=None, *, ignore=None):
-    """Return how often each true label (rows) was given each label (columns).
+    """Return how often each true label (rows) was predicted as each label (columns).
 
     Parameters
     ----------
     truth, predicted, sample_weight, ignore : as in `accuracy`
     labels : sequence, optional
-        Rows and columns, others are left out; None: all labels, sorted where they can be.
+        Labels of rows and columns, others are left out; None: all labels, sorted where they can be.
 
     Returns
     -------
@@ -56,15 +67,20 @@ def confusion(truth, predicted, labels=None, sample_weight=None, *, ignore=None)
     Raises
     ------
     ShapeError, TypeError, ValueError
-        As of `accuracy`; weights may all be 0.
+        As in `accuracy`; weights may all be 0.
+
+    Examples
+    --------
+    >>> confusion(["a", "b", "b"], ["a", "a", "b"]).to_numpy().tolist()
+    [[1, 0], [1, 1]]
     """
     import pandas as pd
 
     truth, predicted, weight = _labels(truth, predicted, sample_weight, ignore)
     labels = sorted_labels({*truth, *predicted}) if labels is None else list(labels)
-    place = {label: row for row, label in enumerate(labels)}
+    index_of = {label: row for row, label in enumerate(labels)}
     table = np.zeros((len(labels), len(labels)), np.int64 if weight is None else np.float64)
-    rows, columns = (np.array([place.get(label, -1) for label in found], np.int64) for found in (truth, predicted))
+    rows, columns = (np.array([index_of.get(label, -1) for label in found], np.int64) for found in (truth, predicted))
     known = (rows >= 0) & (columns >= 0)
     np.add.at(table, (rows[known], columns[known]), 1 if weight is None else weight[known])
     index = pd.Index(labels, dtype=object, tupleize_cols=False)
@@ -81,6 +97,16 @@ def f1(truth, predicted, labels=None, sample_weight=None, *, ignore=None):
     pandas.DataFrame
         A row for every label; columns precision, recall, F1 and support, the number (or weight) of true labels. The mean of the F1
         column is scikit-learn's macro average.
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        As of `confusion`.
+
+    Examples
+    --------
+    >>> f1(["a", "b", "b"], ["a", "a", "b"]).round(2).loc["a"].tolist()
+    [0.5, 1.0, 0.67, 1.0]
     """
     import pandas as pd
 
@@ -104,7 +130,7 @@ def f1(truth, predicted, labels=None, sample_weight=None, *, ignore=None):
 
 
 def sorted_labels(labels) -> list:
-    """Return a set of labels in order; of labels that cannot be compared, ordered by type and what is shown of them."""
+    """Return a set of labels in order; labels that cannot be compared are ordered by type and repr."""
     try:
         return sorted(labels)
     except TypeError:
@@ -117,8 +143,8 @@ def missing(label) -> bool:
 
 
 def flat_labels(labels, name: str = "labels") -> tuple[list, np.ndarray | None]:
-    """Return labels as one list, and the lengths of their sequences; None where there is one label a sample."""
-    refuse_mask(labels, name, "fill them with None or with what `ignore` names")
+    """Return labels as one list, and the lengths of their sequences; None where there is one label for each sample."""
+    refuse_mask(labels, name, "fill them with None or with the label that `ignore` names")
     if hasattr(labels, "__array__"):  # of pandas and torch, too
         labels = np.asarray(labels)
     if isinstance(labels, np.ndarray) and labels.ndim == 2:
@@ -135,12 +161,12 @@ def flat_labels(labels, name: str = "labels") -> tuple[list, np.ndarray | None]:
 
 
 def _is_sequence(item):
-    """Return whether an item holds labels; a tuple or a string is one."""
+    """Return whether an item is a sequence of labels; a tuple or a str is a single label."""
     return isinstance(item, list) or (hasattr(item, "__array__") and np.ndim(item) > 0)
 
 
 def _labels(truth, predicted, sample_weight, ignore):
-    """Return flat lists of what counts, and their weights or None."""
+    """Return flat lists of the labels that count, and their weights or None."""
     (truth, lengths), (predicted, others) = flat_labels(truth, "truth"), flat_labels(predicted, "predicted")
     ragged = lengths is not None and others is not None
     if not ragged and (len(truth) != len(predicted) or lengths is not others):
@@ -153,18 +179,16 @@ def _labels(truth, predicted, sample_weight, ignore):
     weight = None
     if sample_weight is not None:
         if is_pandas(sample_weight):
-            sample_weight = numbers(sample_weight, "sample_weight")
+            sample_weight = as_numeric(sample_weight, "sample_weight")
         weight, own = flat_labels(sample_weight, "sample_weight")
         weight = as_weights(weight)
         if own is None and lengths is not None and len(weight) == len(lengths):
             weight = np.repeat(weight, lengths)
         if len(weight) != len(truth) or (own is not None and not np.array_equal(own, lengths)):
             raise ShapeError(f"sample_weight must have one entry for each of {len(truth)} labels, got {len(weight)}")
-    counts = [
-        place for place, label in enumerate(truth) if not (missing(label) or (ignore is not None and label == ignore))
-    ]
+    counts = [i for i, label in enumerate(truth) if not (missing(label) or (ignore is not None and label == ignore))]
     if not counts:
-        raise ValueError("there is no true label that counts")
+        raise ValueError("there are no true labels besides None, NaN and `ignore`")
     if len(counts) < len(truth):
         truth, predicted = [truth[i] for i in counts], [predicted[i] for i in counts]
         weight = None if weight is None else weight[counts]
@@ -172,16 +196,16 @@ def _labels(truth, predicted, sample_weight, ignore):
 
 
 class LabelErrors(NamedTuple):
-    """What turns true label strings into others, summed over samples.
+    """Edits that turn predicted label sequences into the true ones, summed over samples.
 
     Attributes
     ----------
     substitutions, insertions, deletions : int
-        Of a shortest list of edits; an insertion is a label too many.
+        Of a shortest list of edits; an insertion is a predicted label too many.
     labels : int
         True labels.
     wrong, sequences : int
-        Samples whose string is not exactly right, and all samples.
+        Samples whose label sequence is not exactly right, and all samples.
     """
 
     substitutions: int
@@ -198,32 +222,47 @@ class LabelErrors(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """Label error rate: edits / true labels; above 1 where more is written than is true, NaN without any true label."""
+        """Label error rate: edits / true labels; above 1 where there are more edits than true labels, NaN without true labels."""
         return self.edits / self.labels if self.labels else float("nan")
 
     @property
     def sequence_error(self) -> float:
-        """Share of samples whose string is not exactly right."""
+        """Share of samples whose label sequence is not exactly right."""
         return self.wrong / self.sequences
 
 
 def label_errors(truth, predicted) -> LabelErrors:
-    """Compare label strings: substitutions, insertions and deletions of shortest edits (Levenshtein 1966), and what follows.
+    """Compare label sequences: substitutions, insertions and deletions of shortest edits (Levenshtein 1966), and rates of them.
 
     Parameters
     ----------
     truth, predicted : lists of sequences of labels
-        Of two strings of edits of equal length the one with more substitutions is counted.
+        Of two shortest lists of edits the one with more substitutions is counted.
+
+    Returns
+    -------
+    LabelErrors
 
     Raises
     ------
     ShapeError
-        If the numbers of strings differ, or there are none.
+        If the numbers of sequences differ, or there are none.
+
+    References
+    ----------
+    V. I. Levenshtein, "Binary codes capable of correcting deletions, insertions and reversals", Soviet Physics Doklady 10 (1966),
+    707-710.
+
+    Examples
+    --------
+    >>> errors = label_errors([["a", "b", "c"]], [["a", "c", "c", "d"]])
+    >>> errors.substitutions, errors.insertions, errors.deletions, errors.rate
+    (1, 1, 0, 0.6666666666666666)
     """
-    truth, predicted = [list(string) for string in truth], [list(string) for string in predicted]
+    truth, predicted = [list(sequence) for sequence in truth], [list(sequence) for sequence in predicted]
     if len(truth) != len(predicted) or not truth:
         raise ShapeError(
-            f"truth and predicted must have a string for each sample, got {len(truth)} and {len(predicted)}"
+            f"truth and predicted must have a label sequence for each sample, got {len(truth)} and {len(predicted)}"
         )
     edits = [_edits(*pair) for pair in zip(truth, predicted, strict=True)]
     return LabelErrors(
@@ -235,18 +274,56 @@ def label_errors(truth, predicted) -> LabelErrors:
 
 
 def label_error_rate(truth, predicted) -> float:
-    """Return the edits that turn `predicted` strings into `truth`, divided by the number of true labels."""
+    """Return the edits that turn `predicted` sequences into `truth`, divided by the number of true labels.
+
+    Parameters
+    ----------
+    truth, predicted : lists of sequences of labels
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ShapeError
+        As in `label_errors`.
+
+    Examples
+    --------
+    >>> label_error_rate([["a", "b"]], [["a"]])
+    0.5
+    """
     return label_errors(truth, predicted).rate
 
 
 def sequence_error(truth, predicted) -> float:
-    """Return the share of strings that are not exactly right."""
+    """Return the share of label sequences that are not exactly right.
+
+    Parameters
+    ----------
+    truth, predicted : lists of sequences of labels
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ShapeError
+        As in `label_errors`.
+
+    Examples
+    --------
+    >>> sequence_error([["a", "b"], ["c"]], [["a"], ["c"]])
+    0.5
+    """
     return label_errors(truth, predicted).sequence_error
 
 
 def _edits(truth, found):
-    """Return (substitutions, insertions, deletions) of a shortest way from one string to another."""
-    # (edits, insertions + deletions, insertions, deletions): of two shortest ways the one with more substitutions.
+    """Return (substitutions, insertions, deletions) of shortest edits from one sequence to another."""
+    # (edits, insertions + deletions, insertions, deletions): of two shortest lists of edits the one with more substitutions.
     row = [(j, j, j, 0) for j in range(len(found) + 1)]
     for i, label in enumerate(truth, 1):
         before, row = row, [(i, i, 0, i)]

@@ -66,6 +66,7 @@ class Network:
             specs += [ParamSpec(f"{name}.{spec.name}", spec.shape, spec.init) for spec in layer.specs(signal)]
         self.params = Params(specs, self.dtype)
         self.params.initialize(np.random.default_rng(self.seed))
+        self.recurrent_layers = [layer for layer in self.layers if layer.state_names]
         self._packed = {}
         self.device_params = self.backend.batch.parameters(self.params)
         self.loss: Loss | None = None
@@ -256,7 +257,7 @@ class Network:
         """
         loss = make_loss(loss)
         backend = self.backend.batch
-        gradient = backend.new_vector(self.params.flat.size, self.dtype)
+        gradient = backend.new_vector(self.params.size, self.dtype)
         with backend.lent_arena() as arena:
             call = self._call(n_threads, keep=True, arena=arena)
             rows, layout = backend.to_rows(call, x, self.signals[0], lengths)
@@ -290,7 +291,7 @@ class Network:
         def pullback(doutputs, dstate=None) -> Gradients:
             doutputs = _check_doutputs(doutputs, outputs)
             dfinal = self._start(dstate, layout.samples)
-            gradient = backend.new_vector(self.params.flat.size, self.dtype)
+            gradient = backend.new_vector(self.params.size, self.dtype)
             with backend.lent_arena() as arena:  # not the tape's, which would grow with every pullback
                 own = replace(call, arena=arena)
                 shape = out_layout.samples, out_layout.steps, out.size
@@ -368,14 +369,18 @@ class Network:
         version = self.params.version
         known, plan = self._packed.get("step", (None, None))
         if known != version:
-            # Single steps run on the host, whatever the device of passes is.
-            call, host = Call(self.dtype, parallel.check_threads(self.n_threads)), backend("cpu")
-            weights = self._prepare(
-                call, self.params, passes=[(layer, passes_of(host, layer)) for layer in self.layers]
-            )
+            call = Call(self.dtype, parallel.check_threads(self.n_threads))
+            weights = [weights for _, weights in self.host_passes(call)]
             plan = make_plan(self.layers, self.signals, weights, self.dtype)
             self._packed["step"] = version, plan
         return plan
+
+    def host_passes(self, call) -> list:
+        """Return (passes, weights) of every layer for work on the host, whatever the device: single steps, diagnostics."""
+        host = backend("cpu")
+        passes = [(layer, passes_of(host, layer)) for layer in self.layers]
+        weights = self._prepare(call, self.params, passes=passes)
+        return [(own, packed) for (_, own), packed in zip(passes, weights, strict=True)]
 
     def _prepare(self, call, params, old=None, passes=None):
         old = old or [None] * len(self.layers)
@@ -387,11 +392,6 @@ class Network:
         return values if self.signals[-1].sequence else values[:, 0]
 
     # States
-
-    @property
-    def recurrent_layers(self) -> list[Layer]:
-        """The layers with states, in order."""
-        return [layer for layer in self.layers if layer.state_names]
 
     def initial_state(self, samples: int) -> State:
         """Return zero states for a batch."""
@@ -481,7 +481,7 @@ class Network:
         for name, layer, before, after in zip(self.names, self.layers, self.signals, self.signals[1:], strict=False):
             count = sum(spec.size for spec in layer.specs(before))
             rows.append((f"{name} ({type(layer).__name__})", str(after), f"{count:,}"))
-        rows.append(("total", f"input {self.signals[0]}", f"{self.params.flat.size:,}"))
+        rows.append(("total", f"input {self.signals[0]}", f"{self.params.size:,}"))
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
         lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
         rule = "-" * len(lines[0])

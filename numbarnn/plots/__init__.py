@@ -1,4 +1,4 @@
-"""Plots with matplotlib (the extra `plot`): of forecasts, of training, of alignments, and of what `numbarnn.diagnostics` finds.
+"""Plots with matplotlib (the extra `plot`): of forecasts, of training, of alignments, and of the results of `numbarnn.diagnostics`.
 
 Every function returns the Axes. Without `ax` a new figure is made by pyplot, which shows it in a notebook and works without a
 display. Colours are those of Okabe & Ito, which differ for colour-blind eyes too; lines that cross differ in their dashes as well.

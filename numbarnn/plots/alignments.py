@@ -5,7 +5,7 @@ from numbarnn.plots.axes import COLORS, make_axes
 
 
 def plot_alignment(probabilities, alignment, labels=None, *, blank=0, ax=None):
-    """Draw what a net trained with CTC says at every step, and under it where the labels of a string are.
+    """Draw the class probabilities of a net trained with CTC at every step, and below them the alignment of the labels.
 
     Parameters
     ----------
@@ -14,7 +14,7 @@ def plot_alignment(probabilities, alignment, labels=None, *, blank=0, ax=None):
     alignment : Alignment
         Of `TemporalClassifier.align` or `numbarnn.decoding.align`.
     labels : sequence, optional
-        Name of every class, the blank included; None: their numbers.
+        Name of every class, the blank included; None: their indices.
     blank : int
         Class of the blank, drawn as a dotted line.
     ax : matplotlib.axes.Axes, optional
@@ -22,6 +22,11 @@ def plot_alignment(probabilities, alignment, labels=None, *, blank=0, ax=None):
     Returns
     -------
     matplotlib.axes.Axes
+
+    Raises
+    ------
+    ShapeError
+        If the alignment has another number of steps than `probabilities`, or `labels` another number of names than classes.
     """
     steps, classes = probabilities.shape
     if len(alignment.path) != steps:
@@ -30,15 +35,15 @@ def plot_alignment(probabilities, alignment, labels=None, *, blank=0, ax=None):
     if len(labels) != classes:
         raise ShapeError(f"labels must name {classes} classes, got {len(labels)}")
     ax = make_axes(ax)
-    string = [int(alignment.path[first]) for first in alignment.first]
-    colors = {label: COLORS[place % 6] for place, label in enumerate(sorted(set(string)))}
+    sequence = [int(alignment.path[first]) for first in alignment.first]
+    colors = {label: COLORS[k % 6] for k, label in enumerate(sorted(set(sequence)))}
     for label in range(classes):
         if label != blank and label not in colors:
             ax.plot(probabilities[:, label], color="0.85", linewidth=0.8, zorder=1)
     ax.plot(probabilities[:, blank], color="0.35", linewidth=1.0, linestyle=":", label="blank", zorder=2)
     for label, color in colors.items():
         ax.plot(probabilities[:, label], color=color, linewidth=1.4, zorder=3)
-    for label, first, last in zip(string, alignment.first, alignment.last, strict=True):
+    for label, first, last in zip(sequence, alignment.first, alignment.last, strict=True):
         ax.axvspan(first - 0.5, last + 0.5, color=colors[label], alpha=0.15, linewidth=0)
         ax.text((first + last) / 2, -0.09, str(labels[label]), color=colors[label], ha="center", va="center")
     ax.axhline(0, color="0.35", linewidth=0.6)

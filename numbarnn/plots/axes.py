@@ -13,5 +13,5 @@ def make_axes(ax, width=9.0, height=4.0):
     try:
         from matplotlib import pyplot
     except ImportError:
-        raise ImportError("pictures need matplotlib: pip install 'numbarnn[plot]'") from None
+        raise ImportError("plots need matplotlib: pip install 'numbarnn[plot]'") from None
     return pyplot.subplots(figsize=(width, height), layout="constrained")[1]

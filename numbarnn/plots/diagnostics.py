@@ -1,4 +1,4 @@
-"""Plots of what a net does over time; maps are cividis."""
+"""Plots of the results of `numbarnn.diagnostics`; color maps are cividis."""
 
 import numpy as np
 
@@ -6,8 +6,8 @@ from numbarnn.errors import ShapeError
 from numbarnn.plots.axes import COLORS, DASHES, make_axes
 
 
-def _style(place):
-    return {"color": COLORS[place % len(COLORS)], "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.8}
+def _style(index):
+    return {"color": COLORS[index % len(COLORS)], "linestyle": DASHES[index % len(DASHES)], "linewidth": 1.8}
 
 
 def _bare(ax):
@@ -32,11 +32,13 @@ def plot_gradient_flow(flows, state=None, *, ax=None):
     """
     flows = flows if isinstance(flows, dict) else {"": flows}
     ax = make_axes(ax, 7.0)
-    for place, (label, flow) in enumerate(flows.items()):
+    for index, (label, flow) in enumerate(flows.items()):
         values = flow.by_lag[next(iter(flow.by_lag)) if state is None else state]
         rate = flow.decades_per_step(state)
         ax.plot(
-            np.where(values > 0, values, np.nan), label=f"{label} ({rate:+.3f} decades a step)".strip(), **_style(place)
+            np.where(values > 0, values, np.nan),
+            label=f"{label} ({rate:+.3f} decades per step)".strip(),
+            **_style(index),
         )
     ax.set_yscale("log")
     ax.set_xlabel("lag: steps back from the loss")
@@ -79,7 +81,7 @@ def plot_contributions(flow, state=None, *, ax=None):
 
 
 def plot_gates(trace, names=None, *, sample=0, unit=None, labels=None, ax=None):
-    """Draw gates over a sentence or a series: their means over the units; of one gate also the band that holds eight units of ten.
+    """Draw gates over a sentence or a series: their means over the units; for a single gate also the 10 % to 90 % band.
 
     Parameters
     ----------
@@ -91,7 +93,7 @@ def plot_gates(trace, names=None, *, sample=0, unit=None, labels=None, ax=None):
     unit : int, optional
         One unit alone.
     labels : sequence of str, optional
-        What stands at each step: the characters of a text.
+        Labels of the steps, such as the characters of a text.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -100,8 +102,8 @@ def plot_gates(trace, names=None, *, sample=0, unit=None, labels=None, ax=None):
     """
     names = _gates_of(trace) if names is None else list(names)
     ax, steps = make_axes(ax, 9.0, 3.6), int(trace.lengths[sample])
-    for place, name in enumerate(names):
-        values, style = trace[name][sample, :steps], _style(place)
+    for index, name in enumerate(names):
+        values, style = trace[name][sample, :steps], _style(index)
         if unit is not None:
             ax.plot(values[:, unit], label=name, **style)
             continue
@@ -176,6 +178,11 @@ def plot_updates(history, *, ax=None):
     -------
     matplotlib.axes.Axes
         The share of clipped steps is in the legend, that of the last epoch.
+
+    Raises
+    ------
+    ValueError
+        If the history has no epochs.
     """
     if len(history) == 0:
         raise ValueError("the history has no epochs to draw")
@@ -184,8 +191,8 @@ def plot_updates(history, *, ax=None):
     if any(value > 0 for value in history["clipped"]):
         lines.append(("clipped_norm", f"after clipping ({clipped:.0%} of the last epoch's steps)"))
     lines.append(("update_ratio", "update / weights"))
-    for place, (column, label) in enumerate(lines):
-        ax.plot(history["epoch"], history[column], marker="o", markersize=3, label=label, **_style(place))
+    for index, (column, label) in enumerate(lines):
+        ax.plot(history["epoch"], history[column], marker="o", markersize=3, label=label, **_style(index))
     ax.axhspan(1e-4, 1e-2, color=_style(len(lines) - 1)["color"], alpha=0.08, linewidth=0)
     ax.annotate(
         "usual for update / weights", (0.99, 1.15e-4), xycoords=("axes fraction", "data"), ha="right", fontsize="small"
@@ -207,7 +214,7 @@ def plot_sensitivity(values, *, sample=0, labels=None, ax=None):
         Of `sensitivity`.
     sample : int
     labels : sequence of str, optional
-        What stands at each step.
+        Labels of the steps.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -226,55 +233,61 @@ def plot_sensitivity(values, *, sample=0, labels=None, ax=None):
 
 
 def plot_occupancy(alignment, labels=None, *, ax=None):
-    """Draw where the labels of a string are: the probability of every place of the string at every step, and the best path.
+    """Draw a posterior alignment: the probability of every position of the label sequence at every step, and the best path.
 
     Parameters
     ----------
     alignment : PosteriorAlignment
         One of `numbarnn.diagnostics.alignment`.
     labels : sequence, optional
-        Name of every class, the blank included; None: their numbers.
+        Name of every class, the blank included; None: their indices.
     ax : matplotlib.axes.Axes, optional
 
     Returns
     -------
     matplotlib.axes.Axes
+
+    Raises
+    ------
+    ShapeError
+        If `labels` has another number of names than there are classes.
     """
-    steps, places = alignment.occupancy.shape
+    steps, positions = alignment.occupancy.shape
     classes = alignment.probabilities.shape[1]
     labels = range(classes) if labels is None else labels
     if len(labels) != classes:
         raise ShapeError(f"labels must name {classes} classes, got {len(labels)}")
     from matplotlib.patheffects import withStroke
 
-    ax = make_axes(ax, min(max(5.0, 0.16 * steps + 2), 12.0), min(max(2.4, 0.26 * places + 1), 9.0))
+    ax = make_axes(ax, min(max(5.0, 0.16 * steps + 2), 12.0), min(max(2.4, 0.26 * positions + 1), 9.0))
     image = ax.imshow(
         alignment.occupancy.T, cmap="cividis", vmin=0, vmax=1, origin="upper", interpolation="nearest", aspect="auto"
     )
     bar = ax.figure.colorbar(image, ax=ax)
-    bar.set_label("probability, given the string")
-    best, string = np.zeros(steps), alignment.best
-    for place, (first, last) in enumerate(zip(string.first, string.last, strict=True)):
-        best[first : last + 1] = 2 * place + 1
-        best[last + 1 :] = 2 * place + 2
+    bar.set_label("probability, given the labels")
+    best, path = np.zeros(steps), alignment.best
+    for k, (first, last) in enumerate(zip(path.first, path.last, strict=True)):
+        best[first : last + 1] = 2 * k + 1
+        best[last + 1 :] = 2 * k + 2
     halo = [withStroke(linewidth=3.4, foreground="white")]  # seen on dark and on light
     ax.plot(np.arange(steps), best, color="black", linewidth=1.6, path_effects=halo, label="best alignment")
     ax.set_yticks(
-        np.arange(places), ["blank" if place % 2 == 0 else str(labels[c]) for place, c in enumerate(alignment.places)]
+        np.arange(positions),
+        ["blank" if k % 2 == 0 else str(labels[c]) for k, c in enumerate(alignment.extended_labels)],
     )
-    for place, tick in enumerate(ax.get_yticklabels()):
-        tick.set(fontsize="x-small" if place % 2 == 0 else "medium", color="0.45" if place % 2 == 0 else "black")
+    for k, tick in enumerate(ax.get_yticklabels()):
+        tick.set(fontsize="x-small" if k % 2 == 0 else "medium", color="0.45" if k % 2 == 0 else "black")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_xlabel("step")
-    ax.set_ylabel("place in the string")
+    ax.set_ylabel("position in the label sequence")
     ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
     return ax
 
 
 def plot_unfolded(unfolded, *, ax=None):
-    """Draw the unfolded net with its numbers: inputs below, hidden states, outputs and losses above, weights on the arrows.
+    """Draw the unfolded net with its values: inputs below, hidden states, outputs and losses above, weights on the arrows.
 
-    U, W and V stand below as numbers where they have at most 12 rows and 8 columns.
+    The values of U, W and V are shown below where they have at most 12 rows and 8 columns.
 
     Parameters
     ----------
@@ -317,9 +330,9 @@ def plot_unfolded(unfolded, *, ax=None):
             ax.text(t + 0.05, (low + high) / 2, name, fontsize=10, va="center", style="italic")
         ax.annotate("", (t - 0.32, 1), (t - 0.68, 1), arrowprops=arrow)
         ax.text(t - 0.5, 1.07, "W", fontsize=10, ha="center", style="italic")
-    for place, (name, values) in enumerate(weights.items() if small else ()):
+    for index, (name, values) in enumerate(weights.items() if small else ()):
         lines = [f"{name} ="] + ["  ".join(f"{value:+.2f}" for value in row) for row in values]
-        at = -1.3 + (steps + 0.85) * place / 3
+        at = -1.3 + (steps + 0.85) * index / 3
         ax.text(at, -0.5, "\n".join(lines), family="monospace", fontsize=8.5, va="top", linespacing=1.15)
     ax.set_xlim(-1.4, steps - 0.45)
     ax.set_ylim(-0.4 - 0.12 * rows, 3.1)
@@ -328,6 +341,6 @@ def plot_unfolded(unfolded, *, ax=None):
 
 
 def _column(values):
-    """Return numbers, two in a row, six at most."""
+    """Return values as text, two in a row, six at most."""
     shown = [f"{value:+.2f}" for value in values[:6]] + (["..."] if len(values) > 6 else [])
     return "\n".join("  ".join(shown[i : i + 2]) for i in range(0, len(shown), 2))

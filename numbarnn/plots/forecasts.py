@@ -14,14 +14,23 @@ def plot_forecast(backtest, target=None, *, ahead=None, last=None, ax=None):
     target : name, optional
         None: the first target.
     ahead : int, optional
-        Which rows ahead to draw; None: the farthest.
+        Rows ahead to draw; None: the most.
     last : int, optional
-        Draw only so many rows, the last ones.
+        Draw only the last that many rows.
     ax : matplotlib.axes.Axes, optional
 
     Returns
     -------
     matplotlib.axes.Axes
+
+    Raises
+    ------
+    KeyError
+        If `target` is not a target of the backtest.
+    ShapeError
+        If `backtest` is not a frame of `numbarnn.Forecaster.backtest`.
+    ValueError
+        If there are no forecasts `ahead` rows ahead.
     """
     target = _target(backtest, target)
     ahead = backtest["ahead"].max() if ahead is None else ahead
@@ -73,7 +82,7 @@ def plot_errors_by_horizon(errors, *, ax=None):
 
 
 def plot_scatter(backtest, target=None, *, ax=None):
-    """Draw forecasts over what was measured, a point each; on the diagonal a forecast is right.
+    """Draw forecasts against measured values, one point each; on the diagonal a forecast is exact.
 
     Parameters
     ----------

@@ -15,6 +15,11 @@ def plot_history(history, *, ax=None):
     Returns
     -------
     matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If the history has no epochs.
     """
     if len(history) == 0:
         raise ValueError("the history has no epochs to draw")

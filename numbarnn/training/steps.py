@@ -147,7 +147,7 @@ class Steps:
         call = self._call(keep=True, training=True, seed=self.seed, step=self.passes)
         rows, layout = backend.batch.to_rows(call, batch.x, model.signals[0], batch.lengths)
         state = self._going_on(self.updates.carried, self.updates.samples, batch, layout.samples)
-        gradient = call.vector(model.params.flat.size)
+        gradient = call.vector(model.params.size)
         loss, final, weight = model.differentiate(
             call, rows, layout, batch.y, self.loss, state, gradient, "mean", batch.sample_weight
         )

@@ -1,0 +1,29 @@
+"""What the commands share: their help, types of arguments, and errors."""
+
+import argparse
+
+
+class UserError(Exception):
+    """An error that the user can correct; shown without a traceback."""
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Appends the default to the help of every option that has one and does not mention it."""
+
+    def _get_help_string(self, action):
+        said = "(default" in action.help or not (action.default or type(action.default) in (int, float))
+        hidden = said or action.default is argparse.SUPPRESS
+        return action.help if hidden else f"{action.help} (default: %(default)s)"
+
+
+def positive(kind):
+    """Return a type of arguments: a positive int or float."""
+
+    def convert(text):
+        value = kind(text)
+        if not value > 0:
+            raise argparse.ArgumentTypeError(f"must be positive, got {text}")
+        return value
+
+    convert.__name__ = "number" if kind is float else "integer"
+    return convert

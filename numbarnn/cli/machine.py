@@ -1,0 +1,93 @@
+"""The commands that look after files and machines: info, warmup, doctor."""
+
+import json
+import pathlib
+import time
+
+from numbarnn.cli import forecast
+from numbarnn.cli.common import UserError
+from numbarnn.io import load
+from numbarnn.kernels import cache
+from numbarnn.kernels.inventory import take_inventory
+from numbarnn.language import LanguageModel
+
+
+def add_commands(commands) -> None:
+    """Add the commands to the subparsers of `numbarnn.cli.main`."""
+    info = commands.add_parser("info", help="describe a model file", description="Describe a model file.")
+    info.add_argument("model", type=pathlib.Path, metavar="MODEL")
+    info.set_defaults(run=_info)
+
+    warmup = commands.add_parser(
+        "warmup",
+        help="compile kernels ahead, for a fast first start",
+        description="Compile kernels and keep them on the disk, so that later processes start fast: all of the package, or what "
+        "one saved model needs to predict, sample and score.",
+    )
+    warmup.add_argument(
+        "model", type=pathlib.Path, nargs="?", metavar="MODEL", help="file of a model (default: everything)"
+    )
+    warmup.add_argument("--dtype", choices=("float32", "float64"), help="without MODEL (default: float32)")
+    warmup.set_defaults(run=_warmup)
+
+    doctor = commands.add_parser(
+        "doctor",
+        help="look for what is wrong with this machine or installation",
+        description="Print processor, threads, caches of compiled kernels and versions, and for every problem what to do. The exit "
+        "status is 1 if something will not work.",
+    )
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    doctor.set_defaults(run=_doctor)
+
+
+def _info(options):
+    model = load(options.model)
+    if isinstance(model, forecast.Forecaster):
+        model = forecast.describe(model)
+    if isinstance(model, LanguageModel):
+        print(
+            f"{model.unit} model ({model.cell}), {len(model.vocabulary):,} {model.vocabulary.units}{_shown(model.vocabulary)}"
+        )
+        model = model.model
+    if hasattr(model, "get_params"):  # an estimator
+        labels = getattr(model, "classes_", ())
+        shown = (
+            ", ".join(map(repr, labels[:10].tolist())) + (", ..." if len(labels) > 10 else "") if len(labels) else ""
+        )
+        print(f"{model}{f', {len(labels):,} labels: {shown}' if shown else ''}")
+        model = model.model_
+    print(model.summary())
+
+
+def _warmup(options):
+    from numbarnn.cli import warmup
+
+    if options.model is not None and options.dtype is not None:
+        raise UserError("--dtype cannot be combined with MODEL: a saved model has its own")
+    if cache.writable_directory() is None:
+        raise UserError("there is no folder for compiled kernels; set NUMBA_CACHE_DIR to a writable one")
+    started, compiled = time.perf_counter(), 0
+    model = None if options.model is None else load(options.model)
+    steps = warmup.warm_everything(options.dtype or "float32") if model is None else warmup.warm_model(model)
+    for step in steps:
+        compiled += step.compiled
+        print(f"{step.name:<32} {step.compiled:>3} compiled {step.seconds:>7.2f} s", flush=True)
+    print(f"{compiled} kernels compiled in {time.perf_counter() - started:.1f} s")
+    for path in cache.cache_directories():
+        if kept := take_inventory(path).kernels:
+            print(f"{kept} kernels for this processor are kept in {path}")
+
+
+def _doctor(options):
+    from numbarnn.cli import doctor
+
+    report = doctor.examine()
+    print(json.dumps(report, indent=2) if options.json else doctor.text(report))
+    return 0 if doctor.works(report) else 1
+
+
+def _shown(vocabulary):
+    """Return the text of `info` on a vocabulary."""
+    if vocabulary.unit == "word":
+        return f" including the unknown ones, first {', '.join(map(repr, vocabulary.words[:12]))}"
+    return f": {vocabulary.characters!r}" if vocabulary.unit == "character" else ""
