@@ -191,7 +191,7 @@ class SGD(Optimizer):
     >>> weights, gradient, sgd = np.array([1.0]), np.array([0.5]), SGD(momentum=0.9)
     >>> arrays = sgd.start(1, weights.dtype)
     >>> for step in (1, 2):
-    ...     sgd.update(weights, gradient, arrays, step, rate=0.1)
+    ...     sgd.update(weights, gradient, arrays, step, learning_rate=0.1)
     >>> weights.round(4).tolist()  # v = 0.5, then 0.95
     [0.855]
     """
@@ -287,7 +287,7 @@ class Adam(Optimizer):
     Examples
     --------
     >>> weights, gradient, adam = np.array([1.0]), np.array([0.5]), Adam()
-    >>> adam.update(weights, gradient, adam.start(1, weights.dtype), step=1, rate=0.1)
+    >>> adam.update(weights, gradient, adam.start(1, weights.dtype), step=1, learning_rate=0.1)
     >>> weights.round(4).tolist()  # the first step is of the length of the rate
     [0.9]
     """

@@ -115,13 +115,13 @@ class PointwiseLoss(Loss):
 
     Examples
     --------
-    The quantile loss (R. Koenker, G. Bassett, "Regression quantiles", Econometrica 46 (1978)), here of one quantile a feature:
+    The quantile loss (R. Koenker, G. Bassett, "Regression quantiles", Econometrica 46 (1978)), here of one quantile a feature;
+    under ``@nr.losses.loss("quantile")`` it would have a name by which `fit` and files of models know it.
 
     >>> from dataclasses import dataclass
     >>> import numpy as np
     >>> import numbarnn as nr
-    >>> @nr.losses.loss("quantile")
-    ... @dataclass(frozen=True)
+    >>> @dataclass(frozen=True)
     ... class Quantile(nr.losses.PointwiseLoss):
     ...     q: float | tuple[float, ...] = 0.5
     ...

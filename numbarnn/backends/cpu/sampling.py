@@ -9,9 +9,9 @@ from numbarnn.kernels.cpu import sampling as kernels
 from numbarnn.kernels.cpu.memory import padded, zeros
 
 
-def pack(model) -> tuple[np.ndarray, np.ndarray]:
+def pack(network) -> tuple[np.ndarray, np.ndarray]:
     """Return all weights of a language model in one array, and where each begins, as `Streams` reads them."""
-    below, recurrent, dense = model._weights(Call(model.dtype, 1))
+    below, recurrent, dense = network._weights(Call(network.dtype, 1))
     parts, places, at = [], [], 0
     for run in recurrent:
         first = run.token_rows if run.token_rows.size else run.bias
@@ -24,10 +24,10 @@ def pack(model) -> tuple[np.ndarray, np.ndarray]:
     places.append([at, at + dense.forward.size, end])
     if below is not None:
         flat, first = below
-        embedding = flat[first : first + model.layers[0].size * model.layers[0].features]
+        embedding = flat[first : first + network.layers[0].size * network.layers[0].features]
         parts.append(embedding)
         end += embedding.size
-    weights = zeros((end,), model.dtype)
+    weights = zeros((end,), network.dtype)
     np.concatenate(parts, out=weights)
     return weights, np.array(places, np.int64)
 
@@ -37,7 +37,7 @@ class Streams:
 
     Parameters
     ----------
-    model : Network
+    network : Network
         `OneHot` or `Embedding`, recurrent layers in one direction, `Dense`.
     packed
         Its weights, of `pack`.
@@ -51,11 +51,11 @@ class Streams:
     n_threads : int
     """
 
-    def __init__(self, model, packed, primes, temperature, top_k, top_p, stop, never, seeds, n_threads: int = 1):
-        self.layer, dtype, self.classes = model.layers[1], model.dtype, model.layers[2].size
+    def __init__(self, network, packed, primes, temperature, top_k, top_p, stop, never, seeds, n_threads: int = 1):
+        self.layer, dtype, self.classes = network.layers[1], network.dtype, network.layers[2].size
         cell, width = self.layer.cell, padded(self.layer.hidden_size, dtype)
         self.table = Call(dtype, 1).table
-        self.features = model.signals[1].size if not model.signals[1].tokens else 0
+        self.features = network.signals[1].size if not network.signals[1].tokens else 0
         self.packed, self.n_threads = packed, n_threads
         self.options, self.stop, self.never = (temperature, top_k, top_p), stop, never
         self.primes, self.seeds, self.positions = primes, seeds, [0] * len(seeds)

@@ -5,10 +5,11 @@ import numpy as np
 from numbarnn.backends.cuda.batch import Call, Layout, Rows
 from numbarnn.backends.device import arithmetic_of
 from numbarnn.core.label_sequences import as_labels
+from numbarnn.core.layout import Layout as HostLayout
 from numbarnn.kernels.cuda import ctc as trellis
 from numbarnn.kernels.cuda import layout as moves
 from numbarnn.kernels.cuda import losses as kernels
-from numbarnn.kernels.cuda import optim
+from numbarnn.kernels.cuda import optim, pooling
 from numbarnn.kernels.equations import term_record
 
 
@@ -74,5 +75,23 @@ def _ctc(call, loss, outputs, target, layout, reduction, sample_weight):
     return value, Rows(gradient, outputs.size, outputs.count), total
 
 
+def _segments(call, loss, outputs, target, layout, reduction, sample_weight):
+    (samples, steps), counts, classes, weight = loss.segments(target, layout.host, sample_weight)
+    gradient, size, count = call.zeros(outputs.values.size), outputs.size, len(counts)
+    if not count:
+        return call.zeros(1), Rows(gradient, size, outputs.count), 0.0
+    starts = call.empty(count, np.int64).set((steps * layout.samples + samples) * size)
+    lengths = call.empty(count, np.int64).set(counts)
+    runs = {"starts": starts, "step": layout.samples * size}
+    pooled = call.empty(count * size)
+    pooling.pool(outputs.values, size, count, lengths, size, pooling.MEAN, pooled, size, **runs)
+    value, dpooled, total = value_and_gradient(
+        call, loss.pooled, Rows(pooled, size, count), classes, Layout.make(HostLayout.make(1, count), call.arena), reduction, weight
+    )  # fmt: skip
+    longest = int(counts.max())
+    pooling.spread(dpooled.values, size, longest, count, lengths, size, pooling.MEAN, None, gradient, size, **runs)
+    return value, Rows(gradient, size, outputs.count), total
+
+
 # By class name: the losses that have neither a term nor a value_and_gradient.
-LOSSES = {"SoftmaxCrossEntropy": _cross_entropy, "CTC": _ctc}
+LOSSES = {"SoftmaxCrossEntropy": _cross_entropy, "CTC": _ctc, "SegmentCrossEntropy": _segments}
