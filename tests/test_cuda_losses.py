@@ -12,15 +12,14 @@ from conftest import DTYPES, assert_close, assert_same_bits, normal
 
 from numbarnn.kernels import equations
 from numbarnn.kernels.cuda import losses as kernels
-from numbarnn.kernels.cuda import rows as sharing
-from numbarnn.kernels.cuda import sums
+from numbarnn.kernels.cuda import reduce
 from numbarnn.kernels.cuda.memory import Arena, upload
 from numbarnn.losses import LOSSES, BinaryCrossEntropy, Huber, PointwiseLoss
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 ROWS, SCALE = 5, 0.3
 # One thread a row, some threads a row, threads without a column, a whole block a row.
-WIDTHS = [1, 3, sharing.WIDE, sharing.WIDE + 3, *([65, 1500] if cuda_device.REAL else [])]
+WIDTHS = [1, 3, reduce.WIDE, reduce.WIDE + 3, *([65, 1500] if cuda_device.REAL else [])]
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 every_width = pytest.mark.parametrize("columns", WIDTHS)
 weighted = pytest.mark.parametrize("weights", [None, np.array([0.5, 0, 1, 3, 0])], ids=["ones", "weights"])
@@ -166,7 +165,7 @@ def test_binary_logits_of_any_size(dtype, size):
 
 
 @every_dtype
-@pytest.mark.parametrize("count", [0, 1, sums.PART, sums.PART + 1, 3 * sums.PART * sums.MOST_PARTS // 2 + 5])
+@pytest.mark.parametrize("count", [0, 1, reduce.PART, reduce.PART + 1, 3 * reduce.PART * reduce.MOST_PARTS // 2 + 5])
 def test_total(dtype, count):
     values, arena = normal(5, count + 3, dtype=dtype), Arena()
     buffer = upload(values)

@@ -21,7 +21,7 @@ class Rows:
     Attributes
     ----------
     values : Buffer
-        (rows, size) numbers, or (rows,) or (rows, bag) int32 tokens.
+        (rows, size) values, or (rows,) or (rows, bag) int32 tokens.
     size : int
         Columns, or the size of the vocabulary.
     count : int

@@ -11,8 +11,7 @@ from numba import cuda
 from numbarnn.kernels import equations
 from numbarnn.kernels.cuda.element import load
 from numbarnn.kernels.cuda.launch import THREADS, kernel
-from numbarnn.kernels.cuda.rows import add_up, find_largest, row_blocks, shift_for
-from numbarnn.kernels.cuda.sums import VALUES, summed
+from numbarnn.kernels.cuda.reduce import VALUES, add_up, find_largest, row_blocks, shift_for, summed
 from numbarnn.kernels.equations import loss_term
 
 
@@ -107,7 +106,7 @@ def softmax_rows(real):
         lane = thread & (lanes - 1)
         first = thread - lane
         r = cuda.blockIdx.x * (THREADS >> shift) + (thread >> shift)
-        at, to = r * row, r * classes
+        at, dst = r * row, r * classes
         looked = classes if r < rows else 0
         top = logits[at] if looked > 0 else real(0)
         for j in range(lane, looked, lanes):
@@ -122,7 +121,7 @@ def softmax_rows(real):
         add_up(wholes, thread, lane, lanes)
         factor = real(1) / wholes[first] if looked > 0 else real(0)
         for j in range(lane, looked, lanes):
-            probabilities[to + j] = math.exp(logits[at + j] - top) * factor
+            probabilities[dst + j] = math.exp(logits[at + j] - top) * factor
 
     return softmax_rows
 
@@ -193,7 +192,7 @@ def softmax_cross_entropy(
 
 
 def softmax(logits, row, classes, probabilities, rows):
-    """Set probabilities[r] = softmax(logits[r]), rows of `classes` numbers; `row` is the distance of the rows of logits."""
+    """Set probabilities[r] = softmax(logits[r]), rows of `classes` values; `row` is the distance of the rows of logits."""
     shift = shift_for(classes)
     softmax_rows(row_blocks(rows, shift), THREADS, logits, row, classes, probabilities, rows, shift)
 

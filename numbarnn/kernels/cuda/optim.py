@@ -1,8 +1,8 @@
-"""Steps of the optimizers over the flat parameters, and the judgement on a step that the device itself passes.
+"""Optimizer steps over the flat parameters, and the check of a step, which the device itself makes.
 
-Whether a step may change anything, and how much its gradient is scaled, stays on the device: `judge` writes it to a status of four
-numbers, [factor, ok, norm, spare], that the kernels behind it read. A training loop sets it to ``[1, 1, 0, 0]`` and asks for it
-when it reads losses.
+Whether a step may change anything, and how much its gradient is scaled, stays on the device: `check_step` writes it to a status
+of four values, [factor, ok, norm, spare], that later kernels read. A training loop sets it to ``[1, 1, 0, 0]`` and asks for it when
+it reads losses.
 
 The updates are those of `numbarnn.kernels.equations`.
 """
@@ -13,14 +13,14 @@ from numba import cuda
 
 from numbarnn.kernels import equations, scalar
 from numbarnn.kernels.cuda.launch import THREADS, blocks_for, kernel
-from numbarnn.kernels.cuda.sums import SQUARED_DIFFERENCES, SQUARES, summed
+from numbarnn.kernels.cuda.reduce import SQUARED_DIFFERENCES, SQUARES, summed
 
 
 @kernel("x x n x x r")
-def judge_step(real):
-    """Make the kernel of `judge`."""
+def set_status(real):
+    """Make the kernel of `check_step`."""
 
-    def judge_step(status, log, slot, loss, squares, limit):
+    def set_status(status, log, slot, loss, squares, limit):
         """Set the status, and write a line of the log; one thread."""
         value = loss[0]
         norm = real(math.sqrt(squares[0]))
@@ -36,7 +36,7 @@ def judge_step(real):
         log[3 * slot + 1] = norm
         log[3 * slot + 2] = status[1]
 
-    return judge_step
+    return set_status
 
 
 @kernel("x n x r")
@@ -44,7 +44,7 @@ def clip_gradient(real):
     """Make the kernel of `clip`."""
 
     def clip_gradient(gradient, count, status, limit):
-        """Scale the gradient by the status's factor, and limit its numbers to [-limit, limit] if limit > 0."""
+        """Scale the gradient by the status's factor, and limit its values to [-limit, limit] if limit > 0."""
         factor = status[0]
         if status[1] != real(0):
             for i in range(cuda.grid(1), count, cuda.gridsize(1)):
@@ -136,9 +136,9 @@ def undo_step(real):
 def combine(real):
     """Make the kernel of `blend`, `scale` and `add`."""
 
-    def combine(values, others, keep, more, count, status, judged):
-        """Set values = keep values + more others, where the status is ok if `judged`; without others if more = 0."""
-        ok = status[1] != real(0) if judged else True
+    def combine(values, others, keep, more, count, status, checked):
+        """Set values = keep values + more others, where the status is ok if `checked`; without others if more = 0."""
+        ok = status[1] != real(0) if checked else True
         if ok:
             for i in range(cuda.grid(1), count, cuda.gridsize(1)):
                 value = keep * values[i]
@@ -159,8 +159,8 @@ def difference_norms(arena, old, new, count):
     return summed(arena, SQUARED_DIFFERENCES, old, count, new, sums=2)
 
 
-def judge(status, log, slot, loss, squares, limit):
-    """Judge a step: set the status, and log[slot] = (loss, norm, ok).
+def check_step(status, log, slot, loss, squares, limit):
+    """Check a step: set the status, and log[slot] = (loss, norm, ok).
 
     norm is the root of `squares`; ok, once 0, stays so, and becomes 0 where loss or norm is not finite (in float32 a norm above
     1.8e19 is not); factor = min(1, limit / (norm + 1e-6)), that of `torch.nn.utils.clip_grad_norm_`, or 1 if limit <= 0.
@@ -168,17 +168,17 @@ def judge(status, log, slot, loss, squares, limit):
     Parameters
     ----------
     status : Buffer
-        (4,): factor, ok, norm and a spare number.
+        (4,): factor, ok, norm and a spare value.
     log : Buffer
         (slots, 3)
     loss, squares : Buffer
         (1,)
     """
-    judge_step(1, 1, status, log, slot, loss, squares, limit)
+    set_status(1, 1, status, log, slot, loss, squares, limit)
 
 
 def clip(gradient, count, status, limit_value):
-    """Multiply a gradient by the status's factor, then limit its numbers to [-limit_value, limit_value] if that is above 0.
+    """Multiply a gradient by the status's factor, then limit its values to [-limit_value, limit_value] if that is above 0.
 
     NaN stays NaN; nothing happens where the status is not ok.
     """

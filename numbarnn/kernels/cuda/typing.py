@@ -1,4 +1,4 @@
-"""What CUDA's half of Numba must be told of the functions that both targets share: numba-cuda has registries of its own.
+"""Overloads for CUDA of the functions that both targets share: numba-cuda has registries of its own.
 
 Not imported in the simulator, which runs the functions as they are.
 """
@@ -119,20 +119,20 @@ def _load(cell, role, values, at, stride):
 
 
 @overload(element.store, prefer_literal=True, jit_options={"forceinline": True})
-def _store(cell, role, values, at, stride, numbers):
+def _store(cell, role, values, at, stride, entries):
     count = _count(cell, role)
-    if len(numbers) != count:
+    if len(entries) != count:
         raise TypeError(
-            f"{_class(cell).__name__} declares {count} {role.literal_value}, its function returns {len(numbers)}"
+            f"{_class(cell).__name__} declares {count} {role.literal_value}, its function returns {len(entries)}"
         )
     return _written(count)[1]
 
 
 def _written(count):
     """Return `load` and `store` for tuples of a length, written out: a tuple has no length that a loop could run through."""
-    numbers = "".join(f"values[at + {i} * stride], " for i in range(count))
-    stores = "".join(f"\n    values[at + {i} * stride] = numbers[{i}]" for i in range(count)) or "\n    pass"
+    entries = "".join(f"values[at + {i} * stride], " for i in range(count))
+    stores = "".join(f"\n    values[at + {i} * stride] = entries[{i}]" for i in range(count)) or "\n    pass"
     scope = {}
-    exec(f"def load(cell, role, values, at, stride):\n    return ({numbers})", scope)
-    exec(f"def store(cell, role, values, at, stride, numbers):{stores}", scope)
+    exec(f"def load(cell, role, values, at, stride):\n    return ({entries})", scope)
+    exec(f"def store(cell, role, values, at, stride, entries):{stores}", scope)
     return scope["load"], scope["store"]
