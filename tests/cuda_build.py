@@ -21,7 +21,7 @@ OLDEST, MIDDLE, NEWEST = (7, 5, ""), (8, 0, ""), (9, 0, "a")
 
 def cards_for(name, real, cell):
     """Return the cards that a kernel is built for: a build takes one to three seconds, and all of them four minutes."""
-    if cell in (None, "LSTM") or name.startswith("kept.") or "inner" in name:
+    if cell in (None, "LSTM") or name.startswith(("persistent.", "losses.")) or "inner" in name:
         return {"float32": [OLDEST, NEWEST] + [MIDDLE] * (name == "matmul.multiply"), "float64": [OLDEST]}[real]
     return {"float32": [OLDEST], "float64": []}[real]
 
@@ -92,14 +92,18 @@ def all_builds(kernels):
     from numbarnn.cells import CELLS
     from numbarnn.cells.contract import has_inner
     from numbarnn.kernels.cuda.launch import REAL
+    from numbarnn.kernels.equations import TERMS, term_record
 
     wanted = []
     for name, kernel in kernels.items():
         records = [None]
         if "c" in kernel.kinds:
-            inner = any(word.startswith("cell_inner") for word in names_of(kernel.make.__code__))
+            names = names_of(kernel.make.__code__)
+            inner = any(word.startswith("cell_inner") for word in names)
             records = [cell() for cell in CELLS.values() if has_inner(cell()) or not inner]
-        if name.startswith("kept."):
+            if "loss_term" in names:
+                records = [term_record(term) for term in TERMS.values()]
+        if name.startswith("persistent."):
             # Of the kernels that run a cell with a recurrent product through all steps, one with all of them, and those with
             # other numbers of registers with the cell that needs most.
             fits = [r for r in records if r.from_hidden and not has_inner(r)]

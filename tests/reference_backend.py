@@ -434,6 +434,8 @@ LAYERS = {
 
 def value_and_gradient(call, loss, outputs, target, layout, reduction="mean", sample_weight=None):
     """Return (loss, gradient of the outputs, weight of all rows)."""
+    if loss.term is not None:
+        return _by_rows(_pointwise)(call, loss, outputs, target, layout, reduction, sample_weight)
     for cls in type(loss).__mro__:
         if cls.__name__ in LOSSES:
             return LOSSES[cls.__name__](call, loss, outputs, target, layout, reduction, sample_weight)
@@ -465,26 +467,11 @@ def _cross_entropy(loss, y, t):
     return -(q * np.log(naive.softmax(y))).sum(axis=1), naive.softmax(y) * q.sum(axis=1, keepdims=True) - q
 
 
-def _squared(loss, y, t):
-    d = y - t
-    return (d * d).mean(axis=1), 2 * d / y.shape[1]
-
-
-def _absolute(loss, y, t):
-    return np.abs(y - t).mean(axis=1), np.sign(y - t) / y.shape[1]
-
-
-def _huber(loss, y, t):
-    d, delta = y - t, loss.delta
-    values = np.where(np.abs(d) <= delta, d * d / 2, delta * (np.abs(d) - delta / 2))
-    return values.mean(axis=1), np.clip(d, -delta, delta) / y.shape[1]
-
-
-def _binary(loss, y, t):
-    p = 1.0 if loss.pos_weight is None else np.array(loss.pos_weight)
-    values = p * t * np.logaddexp(0, -y) + (1 - t) * np.logaddexp(0, y)
-    s = naive.logistic(y)
-    return values.mean(axis=1), (-p * t * (1 - s) + (1 - t) * s) / y.shape[1]
+def _pointwise(loss, y, t):
+    """The mean over the features of the loss's term, called for one value after another."""
+    options = loss.options(y.shape[1], np.float64).reshape(-1, y.shape[1])
+    values, slopes = np.vectorize(loss.term, otypes=[float, float])(y, t, *options)
+    return values.mean(axis=1), slopes / y.shape[1]
 
 
 def _ctc(call, loss, outputs, target, layout, reduction, sample_weight):
@@ -519,11 +506,7 @@ def _segments(call, loss, outputs, target, layout, reduction, sample_weight):
     return value, Rows(gradient, outputs.size), total
 
 
-LOSSES = {
-    "SoftmaxCrossEntropy": _by_rows(_cross_entropy), "MeanSquaredError": _by_rows(_squared),
-    "MeanAbsoluteError": _by_rows(_absolute), "Huber": _by_rows(_huber), "BinaryCrossEntropy": _by_rows(_binary), "CTC": _ctc,
-    "SegmentCrossEntropy": _segments,
-}  # fmt: skip
+LOSSES = {"SoftmaxCrossEntropy": _by_rows(_cross_entropy), "CTC": _ctc, "SegmentCrossEntropy": _segments}
 losses = SimpleNamespace(value_and_gradient=value_and_gradient, LOSSES=LOSSES)
 
 # Optimizer steps

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 
 TESTS = pathlib.Path(__file__).resolve().parent
 # Kernels of float32 numbers that compute with float64 here and there.
-DOUBLE = {"sampling.write"}  # draws are compared with sums of chances in float64, as on the CPU
+DOUBLE = {"sampling.sample_streams"}  # draws are compared with sums of chances in float64, as on the CPU
 SHARED_BYTES = 48 * 1024  # of a block, on every card
 REGISTERS = 65536  # of a block, on every card
 
@@ -62,14 +62,14 @@ def test_every_kernel_is_built(builds):
         left_out = {b["kernel"] for b in builds} - names
         # Kernels that keep other numbers of weights in registers than float64 has room for.
         assert left_out == (
-            {f"kept.{w}.{n}" for w in ("forward", "backward") for n in (48, 112)} if real == "float64" else set()
+            {f"persistent.{w}.{n}" for w in ("forward", "backward") for n in (48, 112)} if real == "float64" else set()
         )
         assert names >= {
             "matmul.multiply",
             "recurrent.forward_steps",
             "ctc.advance",
             "losses.cross_entropy_rows",
-            "sampling.write",
+            "sampling.sample_streams",
         }
     assert len({b["cell"] for b in builds if b["kernel"] == "recurrent.forward_steps"}) >= 6
 

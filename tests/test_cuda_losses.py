@@ -1,5 +1,7 @@
 """Losses on CUDA against the naive equations, and sums of long arrays."""
 
+import dataclasses
+import functools
 import math
 
 import cuda_device
@@ -8,15 +10,16 @@ import numpy as np
 import pytest
 from conftest import DTYPES, assert_close, assert_same_bits, normal
 
+from numbarnn.kernels import equations
 from numbarnn.kernels.cuda import losses as kernels
-from numbarnn.kernels.cuda import rows as sharing
-from numbarnn.kernels.cuda import sums
+from numbarnn.kernels.cuda import reduce
 from numbarnn.kernels.cuda.memory import Arena, upload
+from numbarnn.losses import LOSSES, BinaryCrossEntropy, Huber, PointwiseLoss
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 ROWS, SCALE = 5, 0.3
 # One thread a row, some threads a row, threads without a column, a whole block a row.
-WIDTHS = [1, 3, sharing.WIDE, sharing.WIDE + 3, *([65, 1500] if cuda_device.REAL else [])]
+WIDTHS = [1, 3, reduce.WIDE, reduce.WIDE + 3, *([65, 1500] if cuda_device.REAL else [])]
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 every_width = pytest.mark.parametrize("columns", WIDTHS)
 weighted = pytest.mark.parametrize("weights", [None, np.array([0.5, 0, 1, 3, 0])], ids=["ones", "weights"])
@@ -35,6 +38,11 @@ def evaluate(kernel, outputs, targets, weights, *options):
     gradient = gradient.get().reshape(padded.shape)
     assert (gradient[:, columns:] == POISON).all()
     return losses.get(), gradient[:, :columns]
+
+
+def pointwise(term):
+    """Return the kernel of a loss term with the arguments of `kernels.softmax_cross_entropy`."""
+    return functools.partial(kernels.pointwise, equations.term_record(term))
 
 
 def check(name, found, outputs, targets, weights, dtype, **options):
@@ -113,35 +121,32 @@ def test_softmax(dtype, columns):
 @every_width
 @weighted
 @pytest.mark.parametrize(
-    ("name", "kind", "delta"),
-    [("mse", kernels.SQUARED, 0.0), ("mae", kernels.ABSOLUTE, 0.0), ("huber", kernels.HUBER, 0.7)],
+    "loss",
+    [*(loss() for loss in LOSSES.values() if issubclass(loss, PointwiseLoss)), Huber(0.7), BinaryCrossEntropy(3.0)],
+    ids=repr,
 )
-def test_regression(dtype, columns, weights, name, kind, delta):
-    outputs, targets = normal(2, ROWS, columns, dtype=dtype), normal(3, ROWS, columns, dtype=dtype)
+def test_losses_with_a_term(dtype, columns, weights, loss):
+    outputs, targets = 4 * normal(2, ROWS, columns, dtype=dtype), normal(3, ROWS, columns, dtype=dtype)
     targets[2, 0] = outputs[2, 0]  # where an absolute error has no slope
+    if loss.output_activation == "sigmoid":
+        targets = np.random.default_rng(columns).random((ROWS, columns)).astype(dtype)
+        targets[3] = targets[3] > 0.5
     spoil(outputs, targets, weights, np.nan)
-    found = evaluate(kernels.regression, outputs, targets, weights, kind, delta)
-    options = {"delta": delta} if name == "huber" else {}
-    check(name, found, outputs, targets, weights, dtype, **options)
+    options = loss.options(columns, dtype)
+    found = evaluate(pointwise(loss.term), outputs, targets, weights, upload(options) if options.size else None)
+    given = {field.name: getattr(loss, field.name) for field in dataclasses.fields(loss)}
+    given = {name: value for name, value in given.items() if value is not None}
+    check(loss.name, found, outputs, targets, weights, dtype, **given)
 
 
 @every_dtype
 @every_width
-@weighted
-@pytest.mark.parametrize("positive", [False, True], ids=["plain", "pos_weights"])
-def test_binary_cross_entropy(dtype, columns, weights, positive):
+def test_an_option_for_each_feature(dtype, columns):
     generator = np.random.default_rng(columns)
-    logits = 4 * normal(4, ROWS, columns, dtype=dtype)
-    targets = generator.random((ROWS, columns)).astype(dtype)
-    targets[3] = targets[3] > 0.5
-    spoil(logits, targets, weights, np.nan)
-    pos_weights = generator.uniform(0.2, 3, columns).astype(dtype) if positive else None
-    found = evaluate(
-        kernels.binary_cross_entropy, logits, targets, weights, None if pos_weights is None else upload(pos_weights)
-    )
-    check(
-        "binary_cross_entropy", found, logits, targets, weights, dtype, pos_weight=1.0 if pos_weights is None else pos_weights
-    )  # fmt: skip
+    outputs, targets = 4 * normal(4, ROWS, columns, dtype=dtype), generator.random((ROWS, columns)).astype(dtype)
+    pos_weights = generator.uniform(0.2, 3, columns).astype(dtype)
+    found = evaluate(pointwise(equations.binary_cross_entropy), outputs, targets, None, upload(pos_weights))
+    check("binary_cross_entropy", found, outputs, targets, None, dtype, pos_weight=pos_weights)
 
 
 @every_dtype
@@ -149,7 +154,8 @@ def test_binary_cross_entropy(dtype, columns, weights, positive):
 def test_binary_logits_of_any_size(dtype, size):
     logits = np.array([[size], [size], [-size], [-size]], dtype)
     targets = np.array([[1], [0], [1], [0]], dtype)
-    losses, gradient = evaluate(kernels.binary_cross_entropy, logits, targets, None)
+    ones = upload(np.ones(1, dtype))
+    losses, gradient = evaluate(pointwise(equations.binary_cross_entropy), logits, targets, None, ones)
     tiny = np.finfo(dtype).tiny * 2  # smaller ones may be zero
     for loss, slope, signed in zip(losses, gradient[:, 0], np.float64([-size, size, size, -size]), strict=True):
         expected = np.logaddexp(0, signed)
@@ -159,7 +165,7 @@ def test_binary_logits_of_any_size(dtype, size):
 
 
 @every_dtype
-@pytest.mark.parametrize("count", [0, 1, sums.PART, sums.PART + 1, 3 * sums.PART * sums.MOST_PARTS // 2 + 5])
+@pytest.mark.parametrize("count", [0, 1, reduce.PART, reduce.PART + 1, 3 * reduce.PART * reduce.MOST_PARTS // 2 + 5])
 def test_total(dtype, count):
     values, arena = normal(5, count + 3, dtype=dtype), Arena()
     buffer = upload(values)

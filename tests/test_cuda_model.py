@@ -18,8 +18,7 @@ from numbarnn.cells import CELLS
 from numbarnn.data import Batch
 from numbarnn.data.batches import ArraySource
 from numbarnn.errors import DeviceError, DivergedError, ShapeError
-from numbarnn.kernels.cuda import memory
-from numbarnn.kernels.cuda import persistent as kept
+from numbarnn.kernels.cuda import memory, persistent
 from numbarnn.kernels.cuda.memory import Copies
 
 # Largest deviation from the CPU, relative to the largest value of the array.
@@ -71,16 +70,16 @@ def test_cells_in_float32_equal_the_naive_equations(name):
     compare_passes(model, x)
 
 
-@pytest.mark.parametrize("path", ["kept", "kept in part", "several samples a block", "step by step"])
+@pytest.mark.parametrize("path", ["in registers", "partly in registers", "several samples a block", "step by step"])
 @pytest.mark.parametrize("name", ["LSTM", "GRU", "PeepholeLSTM"])
 def test_all_paths_of_the_time_loop(name, path, monkeypatch):
     if path == "several samples a block":
         monkeypatch.setattr(passes, "ENOUGH", 1)
     if path == "step by step":
-        monkeypatch.setattr(kept, "held_for", lambda *sizes: 0)
-    hidden = 6 if path == "kept in part" else 3
+        monkeypatch.setattr(persistent, "resident_for", lambda *sizes: 0)
+    hidden = 6 if path == "partly in registers" else 3
     if not cuda_device.REAL:
-        held = kept.held_for(len(CELLS[name].gates) * hidden, hidden, 8)
+        held = persistent.resident_for(len(CELLS[name].gates) * hidden, hidden, 8)
         assert held == (0 if path == "step by step" else 4)
     compare_passes(recurrent_model(CELLS[name](), 2, hidden), normal(1, 4, 3, 2), [1, 3, 3, 2])
 

@@ -1,4 +1,4 @@
-"""Optimizers, clipping and the judgement on steps on CUDA, against the naive equations and the CPU."""
+"""Optimizers, clipping and the check of steps on CUDA, against the naive equations and the CPU."""
 
 import math
 
@@ -95,24 +95,24 @@ def test_sums_of_squares(dtype):
         assert np.abs(found - expected).max() <= TOLERANCE[dtype] * max(found.max(), 1)
 
 
-def judge(status, loss, squares, limit, slot=0):
-    """Judge a step, and return (status, line of the log)."""
+def check_step(status, loss, squares, limit, slot=0):
+    """Check a step, and return (status, line of the log)."""
     dtype = status.dtype
     log = upload(np.zeros(6, dtype))
-    kernels.judge(status, log, slot, upload(np.array([loss], dtype)), upload(np.array([squares], dtype)), limit)
+    kernels.check_step(status, log, slot, upload(np.array([loss], dtype)), upload(np.array([squares], dtype)), limit)
     return status.get(), log.get().reshape(2, 3)[slot]
 
 
 @every_dtype
-def test_judge(dtype):
-    found, line = judge(status_of(dtype), 1.5, 25.0, 0.0, slot=1)
+def test_check_step(dtype):
+    found, line = check_step(status_of(dtype), 1.5, 25.0, 0.0, slot=1)
     assert found[:3].tolist() == [1, 1, 5]
     assert line.tolist() == [1.5, 5, 1]
-    found, _ = judge(status_of(dtype), 1.5, 25.0, 8.0)
+    found, _ = check_step(status_of(dtype), 1.5, 25.0, 8.0)
     assert found[:3].tolist() == [1, 1, 5]
-    found, _ = judge(status_of(dtype), 1.5, 25.0, 2.0)
+    found, _ = check_step(status_of(dtype), 1.5, 25.0, 2.0)
     assert_close(found[0], 2.0 / (5 + 1e-6), TOLERANCE[dtype])
-    found, _ = judge(status_of(dtype), 1.5, 0.0, 2.0)
+    found, _ = check_step(status_of(dtype), 1.5, 0.0, 2.0)
     assert found[:3].tolist() == [1, 1, 0]
 
 
@@ -121,12 +121,12 @@ def test_judge(dtype):
 @pytest.mark.parametrize(
     ("loss", "squares"), [(math.nan, 4.0), (math.inf, 4.0), (1.0, math.nan), (1.0, math.inf), (math.nan, math.inf)]
 )
-def test_judge_stops_at_what_is_not_finite(dtype, loss, squares, limit):
+def test_check_stops_at_what_is_not_finite(dtype, loss, squares, limit):
     status = status_of(dtype)
-    found, line = judge(status, loss, squares, limit)
+    found, line = check_step(status, loss, squares, limit)
     assert found[:2].tolist() == [1, 0]
     np.testing.assert_array_equal(line, [loss, math.sqrt(squares), 0])
-    _, line = judge(status, 1.0, 4.0, limit)  # and for good
+    _, line = check_step(status, 1.0, 4.0, limit)  # and for good
     assert line.tolist() == [1, 2, 0]
     assert status.get()[1] == 0
 
@@ -161,7 +161,7 @@ def test_clip(dtype, limit):
 def test_clip_by_norm(dtype):
     gradient, arena, status = normal(0, COUNT, dtype=dtype), Arena(), status_of(dtype)
     buffer, zero = upload(gradient), upload(np.zeros(3, dtype))
-    kernels.judge(status, zero, 0, zero.part(0, 1), kernels.sum_of_squares(arena, buffer, COUNT), 1.5)
+    kernels.check_step(status, zero, 0, zero.part(0, 1), kernels.sum_of_squares(arena, buffer, COUNT), 1.5)
     kernels.clip(buffer, COUNT, status, 0.0)
     assert_close(buffer.get(), naive.clip_by_norm(np.float64(gradient), 1.5), TOLERANCE[dtype])
 

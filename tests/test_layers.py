@@ -43,7 +43,7 @@ from numbarnn.core.params import Params, ParamSpec
 from numbarnn.core.signal import Signal
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu.layout import to_time_major
-from numbarnn.kernels.cpu.losses import regression
+from numbarnn.kernels.cpu.losses import pointwise
 from numbarnn.layers import LAYERS
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -720,7 +720,7 @@ def test_arrays_that_come_in_compile_nothing_more():
         return array
 
     expected = run(*good)
-    kernels = (to_time_major, regression)
+    kernels = (to_time_major, pointwise)
     known = [len(kernel.signatures) for kernel in kernels]
     for change in (unaligned, read_only):
         for one, other in zip(run(*map(change, good)), expected, strict=True):

@@ -15,7 +15,9 @@ from numbarnn.backends.cpu.losses import value_and_gradient
 from numbarnn.backends.cpu.optim import Pending
 from numbarnn.core.signal import Signal
 from numbarnn.errors import ShapeError, TokenError
+from numbarnn.kernels.cpu import losses as kernels
 from numbarnn.kernels.cpu.memory import padded
+from numbarnn.kernels.equations import term_record
 from numbarnn.losses import (
     LOSSES,
     BinaryCrossEntropy,
@@ -68,13 +70,12 @@ def evaluate(loss, outputs, target, lengths=None, reduction="mean", sample_weigh
 def example(name, dtype="float64", seed=0, size=SIZE):
     """Return (outputs, target) for a loss."""
     outputs = 2 * normal(seed, N, T, size, dtype=dtype)
-    targets = {
-        "softmax_cross_entropy": lambda: np.random.default_rng(seed).integers(0, size, (N, T)),
-        **dict.fromkeys(("mse", "mae", "huber"), lambda: normal(seed + 1, N, T, size, dtype=dtype)),
-        "binary_cross_entropy": lambda: np.random.default_rng(seed).random((N, T, size)).astype(dtype),
-    }
-    assert name in targets, f"add a target of {name}"
-    return outputs, targets[name]()
+    generator, kind = np.random.default_rng(seed), LOSSES[name].output_activation
+    if kind == "softmax":
+        return outputs, generator.integers(0, size, (N, T))
+    if kind == "sigmoid":
+        return outputs, generator.random((N, T, size)).astype(dtype)
+    return outputs, normal(seed + 1, N, T, size, dtype=dtype)
 
 
 def weights_of(shape, seed=3):
@@ -272,6 +273,16 @@ def test_result_does_not_depend_on_where_the_arrays_lie(loss, dtype, size):
     target = target.astype(np.int32) if target.dtype.kind == "i" else target
     arrays = [outputs.reshape(-1), target.reshape(-1), np.full(rows, np.nan), np.full(rows * row, np.nan, dtype)]
     results = set()
+
+    def run(outputs, row, columns, targets, *arguments):
+        if name == "softmax_cross_entropy":
+            *arguments, first, last = arguments
+            given = outputs, row, columns, targets, *arguments, np.zeros(0), loss.label_smoothing, first, last
+            kernels.softmax_cross_entropy(*given)
+        else:
+            options = loss.options(columns, outputs.dtype)
+            kernels.pointwise(term_record(loss.term), outputs, row, columns, targets, options, *arguments)
+
     for order in itertools.permutations(range(4)):
         for gap in (0, 64, 1024, 8192):
             arena, at, placed = np.zeros(200_000, np.uint8), 64, {}
@@ -280,7 +291,7 @@ def test_result_does_not_depend_on_where_the_arrays_lie(loss, dtype, size):
                 placed[i][...] = arrays[i]
                 at += -(-arrays[i].nbytes // 64) * 64 + gap
             values, goal, losses, gradient = (placed[i] for i in range(4))
-            loss._kernel(values, row, size, goal, np.zeros(0), 0.3, losses, gradient, 0, rows)
+            run(values, row, size, goal, np.zeros(0), 0.3, losses, gradient, 0, rows)
             results.add(losses.tobytes() + gradient.tobytes())
     assert len(results) == 1
 

@@ -43,6 +43,20 @@ def passes_of(module, layer):
     )
 
 
+def arithmetic_of(loss, table):
+    """Return what computes a loss: "value_and_gradient", "term" or a key of a backend's table; None if nothing does.
+
+    The nearest class that has one of them says.
+    """
+    for cls in type(loss).__mro__:
+        for name in ("value_and_gradient", "term"):
+            if vars(cls).get(name) is not None:
+                return name
+        if cls.__name__ in table:
+            return cls.__name__
+    return None
+
+
 def check_device(device: str) -> str:
     """Return a device's name.
 

@@ -119,6 +119,16 @@ def _sigmoid(x):
     return lambda x: 0.5 * math.tanh(0.5 * x) + 0.5
 
 
+def clip(x, limit):
+    """Return x limited to [-limit, limit]; NaN stays NaN."""
+    return min(max(x, -limit), limit)
+
+
+@overload(clip, jit_options={"forceinline": True})
+def _clip(x, limit):
+    return lambda x, limit: min(max(x, -limit), limit)  # two instructions, no branch; CUDA's minimum loses NaN
+
+
 # exp x = 2^n exp(r), n = round(x / ln 2), |r| <= ln 2 / 2; exp r by its series to the
 # seventh power: 3e-7 relative in all.
 # ln 2 is split in two so that n * ln 2 is exact (Cody & Waite).

@@ -4,7 +4,7 @@ A loss is a frozen record; `LOSSES` finds it by name. All take *logits* where pr
 part of the loss. Rows past a sample's length never count.
 """
 
-from numbarnn.losses.base import LOSSES, Loss, loss, make_loss
+from numbarnn.losses.base import LOSSES, Loss, PointwiseLoss, loss, make_loss
 from numbarnn.losses.binary import BinaryCrossEntropy
 from numbarnn.losses.cross_entropy import SoftmaxCrossEntropy
 from numbarnn.losses.ctc import CTC
@@ -19,6 +19,7 @@ __all__ = [
     "Loss",
     "MeanAbsoluteError",
     "MeanSquaredError",
+    "PointwiseLoss",
     "SegmentCrossEntropy",
     "SoftmaxCrossEntropy",
     "loss",

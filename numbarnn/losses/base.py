@@ -1,5 +1,6 @@
 """What all losses have: names, checks, weights, reduction."""
 
+import inspect
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -26,13 +27,15 @@ def loss(name: str):
 class Loss:
     """Base of the losses: a description, with the checks of targets and weights; the backends have the arithmetic.
 
-    A loss of your own is a frozen dataclass under `loss`, a decorator that names it. Derived from one of this package without
-    arithmetic of its own, it is computed as that one, on every device. Else it has a method
+    A loss of your own is a frozen dataclass under `loss`, a decorator that names it. Lengths, weights and the reduction are seen
+    to; of its arithmetic there are three kinds, and the nearest base class that has one decides:
 
-    ``value_and_gradient(outputs, target) -> (losses, gradient)``
-
-    that takes the outputs (samples, time steps, features) and the target as given, and returns the loss of every step (samples,
-    time steps) with its gradient with respect to the outputs. Lengths, weights and the reduction are seen to; it runs on the CPU.
+    * derived from a loss of this package, without arithmetic of its own, it is computed as that one, on every device;
+    * a mean over the features of a function of one output and its target has that function as its `term`, which is compiled for
+      every device: see `PointwiseLoss`;
+    * anything else has a method ``value_and_gradient(outputs, target) -> (losses, gradient)`` in NumPy, which runs on the CPU. It
+      takes the outputs (samples, time steps, features) and the target as given, and returns the loss of every step (samples, time
+      steps) with its gradient with respect to the outputs.
 
     Attributes
     ----------
@@ -47,7 +50,12 @@ class Loss:
     name = "loss"
     by_step = True
     output_activation = "softmax"
-    value_and_gradient = None
+    value_and_gradient = term = None
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        if vars(cls).get("term") is not None and not issubclass(cls, PointwiseLoss):
+            raise TypeError(f"{cls.__name__} has a term: derive it from numbarnn.losses.PointwiseLoss")
 
     def targets(self, target, size: int, layout: Layout, dtype) -> np.ndarray:
         """Check a target for outputs of `size` features and return it by rows, as kernels want it; nothing by itself."""
@@ -90,6 +98,99 @@ class Loss:
         weights = self.weights(rows, layout, sample_weight)
         total = self.total(rows, weights, count)
         return rows, weights, total, 1.0 if reduction == "sum" else 1.0 / total if total > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class PointwiseLoss(Loss):
+    """Base of the losses that are a mean over the features of a *term*: a scalar function of an output and its target.
+
+    Targets are numbers in the shape of the outputs, (samples, time steps, features) for a sequence or (samples, features) for one
+    output a sample; the axis of features may be left out where there is one.
+
+    ``term(y, t, *options) -> (loss, slope)`` takes an output and its target, and returns the loss and its derivative by the output.
+    It is plain Python on scalars, with the functions of `math`, and is compiled into the loops of every device. What it takes
+    beside the two are options of the loss by name, each a number or one for each feature. All scalars have the model's dtype; a
+    constant such as 0.5 is float64, which a GPU is slow with, and ``type(y)(0.5)`` is not. Terms of your own are compiled anew in
+    every process.
+
+    Examples
+    --------
+    The quantile loss (R. Koenker, G. Bassett, "Regression quantiles", Econometrica 46 (1978)), here of one quantile a feature;
+    under ``@nr.losses.loss("quantile")`` it would have a name by which `fit` and files of models know it.
+
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> import numbarnn as nr
+    >>> @dataclass(frozen=True)
+    ... class Quantile(nr.losses.PointwiseLoss):
+    ...     q: float | tuple[float, ...] = 0.5
+    ...
+    ...     @staticmethod
+    ...     def term(y, t, q):
+    ...         slope = q if y < t else q - type(y)(1)
+    ...         return slope * (t - y), -slope
+    >>> model = nr.Model([nr.RNN(8), nr.Dense(3)], input_size=1, seed=0)
+    >>> x = np.random.default_rng(0).standard_normal((64, 10, 1))
+    >>> y = np.repeat(x, 3, axis=2)
+    >>> history = model.fit(x, y, epochs=2, loss=Quantile((0.1, 0.5, 0.9)), verbose=0)
+    >>> history["loss"][1] < history["loss"][0]
+    True
+    """
+
+    output_activation = None
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        term = vars(cls).get("term")
+        if term is None:
+            return
+        if not isinstance(term, staticmethod):
+            raise TypeError(f"{cls.__name__}.term must be a staticmethod: term(y, t, *options) -> (loss, slope)")
+        kinds = [parameter.kind for parameter in inspect.signature(term.__func__).parameters.values()]
+        if len(kinds) < 2 or any(kind != inspect.Parameter.POSITIONAL_OR_KEYWORD for kind in kinds):
+            raise TypeError(
+                f"{cls.__name__}.term must take an output, its target, and options of the loss by name, got "
+                f"term{inspect.signature(term.__func__)}"
+            )
+
+    def option(self, name: str):
+        """Return the value of an option of the term: a number, or one for each feature."""
+        if not hasattr(self, name):
+            raise TypeError(
+                f"{type(self).__name__}.term takes {name!r}, which is not an option of the loss: make it a field of the dataclass"
+            )
+        return getattr(self, name)
+
+    def options(self, size: int, dtype) -> np.ndarray:
+        """Return the options of the term for every feature, (options, size) as a flat array."""
+        names = list(inspect.signature(self.term).parameters)[2:]
+        values = np.empty((len(names), size), dtype)
+        for row, name in zip(values, names, strict=True):
+            given = np.asarray(self.option(name))
+            if given.dtype.kind not in "fiub":
+                raise TypeError(f"{name} of {self.name} must be a number, or one for each feature, got {given!r}")
+            if given.shape not in ((), (1,), (size,)):
+                raise ShapeError(
+                    f"{name} of {self.name} must be a number, or one for each of {size} features, got shape {given.shape}"
+                )
+            row[...] = given
+        return values.reshape(-1)
+
+    def targets(self, target, size: int, layout: Layout, dtype) -> np.ndarray:
+        target = np.asarray(target)
+        if target.dtype.kind not in "fiub":
+            raise TypeError(f"target of {self.name} must be numbers, got dtype {target.dtype}")
+        shape = (layout.samples, layout.steps, size)
+        short = [shape]
+        if layout.steps == 1:
+            short.append((shape[0], shape[2]))
+        if size == 1:
+            short += [s[:-1] for s in tuple(short)]
+        if target.shape not in short:
+            raise ShapeError(f"target must have shape {' or '.join(map(str, reversed(short)))}, got {target.shape}")
+        rows = layout.sort(target.reshape(shape)).transpose(1, 0, 2)
+        # A read-only or unaligned array would be another type, and compile the kernel once more; it is copied.
+        return np.require(rows, dtype, ["C", "W", "A"]).reshape(-1)
 
 
 def check_reduction(reduction) -> None:

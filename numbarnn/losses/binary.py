@@ -6,13 +6,13 @@ import numpy as np
 
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
-from numbarnn.losses.base import as_weights, loss
-from numbarnn.losses.regression import RegressionLoss
+from numbarnn.kernels import equations
+from numbarnn.losses.base import PointwiseLoss, as_weights, loss
 
 
 @loss("binary_cross_entropy")
 @dataclass(frozen=True)
-class BinaryCrossEntropy(RegressionLoss):
+class BinaryCrossEntropy(PointwiseLoss):
     """E = mean over the features of -p t log s(y) - (1 - t) log(1 - s(y)), s(y) = 1 / (1 + exp(-y)), t = target.
 
     The outputs y are logits, of any size: `torch.nn.BCEWithLogitsLoss`. Each feature is a question of its own (several labels
@@ -28,12 +28,16 @@ class BinaryCrossEntropy(RegressionLoss):
     pos_weight: float | tuple[float, ...] | None = None
 
     output_activation = "sigmoid"
+    term = staticmethod(equations.binary_cross_entropy)
 
     def __post_init__(self):
         if self.pos_weight is not None:
             one = np.ndim(self.pos_weight) == 0
             weights = as_weights("pos_weight", (self.pos_weight,) if one else self.pos_weight)
             object.__setattr__(self, "pos_weight", weights[0] if one else weights)
+
+    def option(self, name: str):
+        return 1.0 if self.pos_weight is None else self.pos_weight
 
     def targets(self, target, size: int, layout: Layout, dtype) -> np.ndarray:
         if isinstance(self.pos_weight, tuple) and len(self.pos_weight) != size:

@@ -6,13 +6,16 @@ import numpy as np
 
 from numbarnn import parallel
 from numbarnn.backends.cpu.batch import Call, Rows, feature_rows, from_rows
+from numbarnn.backends.device import arithmetic_of
 from numbarnn.core.label_sequences import Labels, as_labels
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
+from numbarnn.kernels.compile import kernel_for
 from numbarnn.kernels.cpu import ctc as trellis
 from numbarnn.kernels.cpu import losses as kernels
 from numbarnn.kernels.cpu import pooling
 from numbarnn.kernels.cpu.simd import target as cpu_target
+from numbarnn.kernels.equations import term_record
 
 # What a value of the outputs costs in multiply-adds: 4 ns where a core does 40 a ns.
 COST = 150.0
@@ -40,63 +43,52 @@ def value_and_gradient(call: Call, loss, outputs: Rows, target, layout: Layout, 
     ShapeError, TokenError, TypeError, ValueError
         If target, reduction or weights have the wrong shape, dtype or value.
     """
-    if loss.value_and_gradient is not None:
-        return _own(call, loss, outputs, target, layout, reduction, sample_weight)
-    for cls in type(loss).__mro__:
-        if cls.__name__ in LOSSES:
-            return LOSSES[cls.__name__](call, loss, outputs, target, layout, reduction, sample_weight)
-    raise TypeError(
-        f"{type(loss).__name__} has no arithmetic: derive it from a loss of numbarnn.losses, or give it a method "
-        "value_and_gradient(outputs, target)"
+    found = arithmetic_of(loss, LOSSES)
+    if found is None:
+        raise TypeError(
+            f"{type(loss).__name__} has no arithmetic: derive it from a loss of numbarnn.losses, or give it a method "
+            "value_and_gradient(outputs, target) or a term (see numbarnn.losses.PointwiseLoss)"
+        )
+    run = {"value_and_gradient": _own, "term": _pointwise}.get(found) or LOSSES[found]
+    return run(call, loss, outputs, target, layout, reduction, sample_weight)
+
+
+def _by_rows(call, loss, outputs, target, layout, reduction, sample_weight, kernel):
+    """Run ``kernel(outputs, row, columns, targets, weights, scale, losses, gradient, first, last)`` over all rows of a loss."""
+    count = outputs.count
+    targets, weights, total, scale = loss.prepare(
+        outputs.size, count, target, layout, call.dtype, reduction, sample_weight
     )
+    losses, gradient = np.empty(count), call.empty(outputs.values.shape)
+    values, row, columns = outputs.values.reshape(-1), outputs.values.shape[1], outputs.size
+    doutputs = gradient.reshape(-1)
+    call.over(
+        count,
+        count * columns * COST,
+        lambda lo, hi: kernel(values, row, columns, targets, weights, scale, losses, doutputs, lo, hi),
+    )
+    return float(losses.sum()) * scale, Rows(gradient, columns), total
 
 
-def _by_rows(kernel):
-    """Return the function of a loss that ``kernel(loss, dtype, size)`` computes by rows: it returns (kernel, options behind)."""
+def _pointwise(call, loss, outputs, target, layout, reduction, sample_weight):
+    """Run a loss that is the mean of a scalar term over the features."""
+    record, options = term_record(loss.term), loss.options(outputs.size, call.dtype)
+    pointwise = kernel_for(kernels.pointwise, record)
 
-    def run(call, loss, outputs, target, layout, reduction, sample_weight):
-        count = outputs.count
-        rows, weights, total, scale = loss.prepare(
-            outputs.size, count, target, layout, call.dtype, reduction, sample_weight
-        )
-        values, gradient = np.empty(count), call.empty(outputs.values.shape)
-        function, options = kernel(loss, call.dtype.type, outputs.size)
-        logits, row, size, dlogits = (
-            outputs.values.reshape(-1),
-            outputs.values.shape[1],
-            outputs.size,
-            gradient.reshape(-1),
-        )
-        call.over(
-            count,
-            count * size * COST,
-            lambda lo, hi: function(logits, row, size, rows, weights, scale, values, dlogits, *options, lo, hi),
-        )
-        return float(values.sum()) * scale, Rows(gradient, size), total
+    def kernel(values, row, columns, targets, *arguments):
+        pointwise(record, values, row, columns, targets, options, *arguments)
 
-    return run
+    return _by_rows(call, loss, outputs, target, layout, reduction, sample_weight, kernel)
 
 
-def _cross_entropy(loss, real, size):
+def _cross_entropy(call, loss, outputs, target, layout, reduction, sample_weight):
     weights = np.array(() if loss.class_weight is None else loss.class_weight, np.float64)
-    return kernels.softmax_cross_entropy, (weights, float(loss.label_smoothing))
 
+    def kernel(*arguments):
+        *arguments, first, last = arguments
+        kernels.softmax_cross_entropy(*arguments, weights, float(loss.label_smoothing), first, last)
 
-def _squared(loss, real, size):
-    return kernels.regression, (kernels.SQUARED, real(0))
-
-
-def _absolute(loss, real, size):
-    return kernels.regression, (kernels.ABSOLUTE, real(0))
-
-
-def _huber(loss, real, size):
-    return kernels.regression, (kernels.HUBER, real(loss.delta))
-
-
-def _binary(loss, real, size):
-    weights = np.zeros(0, real) if loss.pos_weight is None else np.array(np.broadcast_to(loss.pos_weight, size), real)
-    return kernels.binary_cross_entropy, (weights,)
+    return _by_rows(call, loss, outputs, target, layout, reduction, sample_weight, kernel)
 
 
 def _ctc(call, loss, outputs, target, layout, reduction, sample_weight):
@@ -187,12 +179,8 @@ def _own(call, loss, outputs, target, layout, reduction, sample_weight):
     return value, feature_rows(call, gradient, layout), total
 
 
-# By class name.
-LOSSES = {
-    "SoftmaxCrossEntropy": _by_rows(_cross_entropy), "MeanSquaredError": _by_rows(_squared),
-    "MeanAbsoluteError": _by_rows(_absolute), "Huber": _by_rows(_huber), "BinaryCrossEntropy": _by_rows(_binary),
-    "CTC": _ctc, "SegmentCrossEntropy": _segments,
-}  # fmt: skip
+# By class name: the losses that have neither a term nor a value_and_gradient.
+LOSSES = {"SoftmaxCrossEntropy": _cross_entropy, "CTC": _ctc, "SegmentCrossEntropy": _segments}
 
 
 def probabilities(outputs: np.ndarray, activation: str) -> np.ndarray:

@@ -10,9 +10,9 @@ from numbarnn.kernels.groups import checked, entry_point
 SECOND_PRODUCT = True
 
 
-def pack(model):
+def pack(network):
     """Return the weights of a language model as `Streams` takes them: the program of single steps, which streams share."""
-    return model.step_plan()
+    return network.step_plan()
 
 
 class Streams:
@@ -20,7 +20,7 @@ class Streams:
 
     Parameters
     ----------
-    model : Network
+    network : Network
         `OneHot` or `Embedding`, recurrent layers in one direction, `Dense`.
     packed
         Its weights, of `pack`.
@@ -34,10 +34,10 @@ class Streams:
     n_threads : int
     """
 
-    def __init__(self, model, packed, primes, temperature, top_k, top_p, stop, never, seeds, n_threads: int = 1):
+    def __init__(self, network, packed, primes, temperature, top_k, top_p, stop, never, seeds, n_threads: int = 1):
         self.plan, self.n_threads = packed, n_threads  # the plan owns the records and the arrays
         self.primes, self.seeds, self.positions = primes, seeds, [0] * len(seeds)
-        weights, dtype = packed.weights, model.dtype
+        weights, dtype = packed.weights, network.dtype
         self.streams, self.options = [], []
         for seed in seeds:
             arrays = np.zeros(packed.outputs, dtype), np.zeros(packed.outputs, np.int64)

@@ -21,7 +21,7 @@ class Rows:
     Attributes
     ----------
     values : Buffer
-        (rows, size) numbers, or (rows,) or (rows, bag) int32 tokens.
+        (rows, size) values, or (rows,) or (rows, bag) int32 tokens.
     size : int
         Columns, or the size of the vocabulary.
     count : int
@@ -132,6 +132,9 @@ class Parameters:
         self._host, self.offsets = params, params.offsets
         self._flat, self._version = empty(params.flat.size, params.flat.dtype), None
         self._lock = threading.Lock()
+
+    def __contains__(self, name):
+        return name in self.offsets
 
     @property
     def version(self):

@@ -22,12 +22,12 @@ def prepare(call: Call, layer, params, prefix: str, signal: Signal, old=None):
 
 def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: int):
     """Return (output, its layout, final states, tape)."""
-    flat, weight, bias, places = weights
+    flat, weight, bias, offsets = weights
     y = call.empty(x.count * layer.size)
     biases = call.zeros(layer.size) if bias is None else flat.part(bias, layer.size)
     if x.tokens:
         table = call.empty(x.size * layer.size)
-        tokens.pack_tokens(flat, places, layer.size, x.size, biases, table)
+        tokens.pack_tokens(flat, offsets, layer.size, x.size, biases, table)
         tokens.gather(table, layer.size, x.values, y, layer.size, x.count, *layout.ended)
     else:
         shape = x.count, layer.size, x.size

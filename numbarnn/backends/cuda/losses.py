@@ -3,58 +3,61 @@
 import numpy as np
 
 from numbarnn.backends.cuda.batch import Call, Layout, Rows
+from numbarnn.backends.device import arithmetic_of
 from numbarnn.core.label_sequences import as_labels
+from numbarnn.core.layout import Layout as HostLayout
 from numbarnn.kernels.cuda import ctc as trellis
 from numbarnn.kernels.cuda import layout as moves
 from numbarnn.kernels.cuda import losses as kernels
-from numbarnn.kernels.cuda import optim
+from numbarnn.kernels.cuda import optim, pooling
+from numbarnn.kernels.equations import term_record
 
 
 def value_and_gradient(call: Call, loss, outputs: Rows, target, layout: Layout, reduction="mean", sample_weight=None):
-    """Return (loss as a buffer of one, gradient of the outputs, weight of all rows), as `Loss.value_and_gradient` does."""
-    if loss.value_and_gradient is None:
-        for cls in type(loss).__mro__:
-            if cls.__name__ in LOSSES:
-                return LOSSES[cls.__name__](call, loss, outputs, target, layout, reduction, sample_weight)
-    raise TypeError(
-        f'the loss {loss.name} ({type(loss).__name__}) has no kernel for CUDA; use device="cpu", or one of {", ".join(LOSSES)} or '
-        "a class derived from them without a value_and_gradient of its own"
-    )
-
-
-def _by_rows(kernel):
-    """Return the function of a loss that ``kernel(call, loss, arguments)`` computes by rows."""
-
-    def run(call, loss, outputs, target, layout, reduction, sample_weight):
-        rows, weights, total, scale = loss.prepare(
-            outputs.size, outputs.count, target, layout.host, call.dtype, reduction, sample_weight
+    """Return (loss as a buffer of one, gradient of the outputs, weight of all rows); see `numbarnn.backends.cpu.losses`."""
+    found = arithmetic_of(loss, LOSSES)
+    if found is None or found == "value_and_gradient":
+        raise TypeError(
+            f'the loss {loss.name} ({type(loss).__name__}) has no kernel for CUDA; use device="cpu", give it a term (see '
+            f"numbarnn.losses.PointwiseLoss), or derive it from a loss of numbarnn.losses without a value_and_gradient of its own"
         )
-        targets = call.empty(rows.size, rows.dtype).set(rows)
-        weights = call.empty(weights.size).set(weights) if weights.size else None
-        values, gradient = call.empty(outputs.count), call.empty(outputs.values.size)
-        arguments = outputs.values, outputs.size, outputs.size, targets, weights, scale, values, gradient, outputs.count
-        kernel(call, loss, arguments)
-        value = kernels.total(call.arena, values, outputs.count)
-        optim.scale(value, 1, scale)
-        return value, Rows(gradient, outputs.size, outputs.count), total
-
-    return run
+    run = _pointwise if found == "term" else LOSSES[found]
+    return run(call, loss, outputs, target, layout, reduction, sample_weight)
 
 
-def _cross_entropy(call, loss, arguments):
+def _by_rows(call, loss, outputs, target, layout, reduction, sample_weight, kernel):
+    """Run ``kernel(outputs, row, columns, targets, weights, scale, losses, gradient, rows)`` for a loss."""
+    rows, weights, total, scale = loss.prepare(
+        outputs.size, outputs.count, target, layout.host, call.dtype, reduction, sample_weight
+    )
+    targets = call.empty(rows.size, rows.dtype).set(rows)
+    weights = call.empty(weights.size).set(weights) if weights.size else None
+    losses, gradient = call.empty(outputs.count), call.empty(outputs.values.size)
+    kernel(outputs.values, outputs.size, outputs.size, targets, weights, scale, losses, gradient, outputs.count)
+    value = kernels.total(call.arena, losses, outputs.count)
+    optim.scale(value, 1, scale)
+    return value, Rows(gradient, outputs.size, outputs.count), total
+
+
+def _pointwise(call, loss, outputs, target, layout, reduction, sample_weight):
+    """Run a loss that is the mean of a scalar term over the features."""
+    record, options = term_record(loss.term), loss.options(outputs.size, call.dtype)
+    own = call.empty(options.size).set(options) if options.size else None
+
+    def kernel(*arguments):
+        kernels.pointwise(record, *arguments, options=own)
+
+    return _by_rows(call, loss, outputs, target, layout, reduction, sample_weight, kernel)
+
+
+def _cross_entropy(call, loss, outputs, target, layout, reduction, sample_weight):
     weights = loss.class_weight
     own = None if weights is None else call.empty(len(weights)).set(np.array(weights))
-    kernels.softmax_cross_entropy(*arguments, class_weights=own, smoothing=float(loss.label_smoothing))
 
+    def kernel(*arguments):
+        kernels.softmax_cross_entropy(*arguments, class_weights=own, smoothing=float(loss.label_smoothing))
 
-def _regression(kind):
-    return lambda call, loss, arguments: kernels.regression(*arguments, kind, getattr(loss, "delta", 0.0))
-
-
-def _binary(call, loss, arguments):
-    columns, weights = arguments[2], loss.pos_weight
-    own = None if weights is None else call.empty(columns).set(np.array(np.broadcast_to(weights, columns)))
-    kernels.binary_cross_entropy(*arguments, pos_weights=own)
+    return _by_rows(call, loss, outputs, target, layout, reduction, sample_weight, kernel)
 
 
 def _ctc(call, loss, outputs, target, layout, reduction, sample_weight):
@@ -72,9 +75,23 @@ def _ctc(call, loss, outputs, target, layout, reduction, sample_weight):
     return value, Rows(gradient, outputs.size, outputs.count), total
 
 
-# By class name.
-LOSSES = {
-    "SoftmaxCrossEntropy": _by_rows(_cross_entropy), "MeanSquaredError": _by_rows(_regression(kernels.SQUARED)),
-    "MeanAbsoluteError": _by_rows(_regression(kernels.ABSOLUTE)), "Huber": _by_rows(_regression(kernels.HUBER)),
-    "BinaryCrossEntropy": _by_rows(_binary), "CTC": _ctc,
-}  # fmt: skip
+def _segments(call, loss, outputs, target, layout, reduction, sample_weight):
+    (samples, steps), counts, classes, weight = loss.segments(target, layout.host, sample_weight)
+    gradient, size, count = call.zeros(outputs.values.size), outputs.size, len(counts)
+    if not count:
+        return call.zeros(1), Rows(gradient, size, outputs.count), 0.0
+    starts = call.empty(count, np.int64).set((steps * layout.samples + samples) * size)
+    lengths = call.empty(count, np.int64).set(counts)
+    runs = {"starts": starts, "step": layout.samples * size}
+    pooled = call.empty(count * size)
+    pooling.pool(outputs.values, size, count, lengths, size, pooling.MEAN, pooled, size, **runs)
+    value, dpooled, total = value_and_gradient(
+        call, loss.pooled, Rows(pooled, size, count), classes, Layout.make(HostLayout.make(1, count), call.arena), reduction, weight
+    )  # fmt: skip
+    longest = int(counts.max())
+    pooling.spread(dpooled.values, size, longest, count, lengths, size, pooling.MEAN, None, gradient, size, **runs)
+    return value, Rows(gradient, size, outputs.count), total
+
+
+# By class name: the losses that have neither a term nor a value_and_gradient.
+LOSSES = {"SoftmaxCrossEntropy": _cross_entropy, "CTC": _ctc, "SegmentCrossEntropy": _segments}

@@ -14,7 +14,7 @@ from numbarnn.optim import StepRecord
 
 # Chunks between two readings of losses and norms, which wait for the device. Every reading is one copy.
 READ_EVERY = 16
-# The status before the first step; see `numbarnn.kernels.cuda.optim.judge`.
+# The status before the first step; see `numbarnn.kernels.cuda.optim.check_step`.
 START = np.array([1, 1, 0, 0])
 
 
@@ -173,12 +173,12 @@ class Updates:
         """Do an optimizer step; after one whose loss, gradient or weights are not finite, no step does anything until `read`."""
         slot, flat = self._steps, self._params.flat
         squares = optim.sum_of_squares(call.arena, gradient, self._size)
-        optim.judge(self._status, self._log, slot, loss, squares, self._clip_norm or 0.0)
+        optim.check_step(self._status, self._log, slot, loss, squares, self._clip_norm or 0.0)
         if self._clip_norm is not None or self._clip_value is not None:
             optim.clip(gradient, self._size, self._status, self._clip_value or 0.0)
         if self._clip_value is not None:
             squares = optim.sum_of_squares(call.arena, gradient, self._size)
-            optim.judge(self._status_after, self._log_after, slot, loss, squares, 0.0)
+            optim.check_step(self._status_after, self._log_after, slot, loss, squares, 0.0)
         old = call.vector(self._size).copy(flat)
         update, numbers = self._optimizer.kernel, self._optimizer.coefficients(number, rate)
         getattr(optim, update)(flat, gradient, *self._arrays, *numbers, self._size, self._status)

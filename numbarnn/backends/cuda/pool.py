@@ -16,9 +16,9 @@ def prepare(call: Call, layer, params, prefix: str, signal: Signal, old=None):
 def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: int):
     """Return (output, its layout, final states, tape)."""
     y = call.empty(layout.samples * x.size)
-    places = call.empty(layout.samples * x.size if layer.kind == "max" else 0, np.int64)
-    pooling.pool(x.values, x.size, layout.samples, layout.lengths, x.size, KINDS[layer.kind], y, x.size, places)
-    return Rows(y, x.size, layout.samples), layout.last(call.arena), None, places
+    indices = call.empty(layout.samples * x.size if layer.kind == "max" else 0, np.int64)
+    pooling.pool(x.values, x.size, layout.samples, layout.lengths, x.size, KINDS[layer.kind], y, x.size, indices)
+    return Rows(y, x.size, layout.samples), layout.last(call.arena), None, indices
 
 
 def backward(call: Call, layer, weights, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int):

@@ -8,9 +8,8 @@ from numbarnn.backends.cuda.batch import Call, Layout, Rows
 from numbarnn.backends.cuda.dropout import drop
 from numbarnn.core.signal import Signal
 from numbarnn.kernels.cuda import layout as moves
-from numbarnn.kernels.cuda import persistent as kept
+from numbarnn.kernels.cuda import persistent, tokens
 from numbarnn.kernels.cuda import recurrent as kernels
-from numbarnn.kernels.cuda import tokens
 from numbarnn.kernels.cuda.launch import THREADS, WARP, blocks_for
 from numbarnn.kernels.cuda.layout import grid_of
 from numbarnn.kernels.cuda.matmul import column_sums, product
@@ -29,25 +28,25 @@ class Block:
     ----------
     first, count : int
         Planes.
-    place : int
+    offset : int
         Where the weights begin in the flat parameters.
     """
 
     first: int
     count: int
-    place: int
+    offset: int
 
 
 @dataclass(frozen=True)
 class Plan:
     """What is known of a run before any data: one cell through the steps in one direction."""
 
-    place: int  # in the stack
+    index: int  # in the stack
     reverse: bool
     signal: Signal
     column: int
-    places: Buffer  # (gates, 4), as the kernels of biases take them
-    input_places: Buffer  # (gates,): where the rows of W_ih for each plane begin
+    offsets: Buffer  # (gates, 4), as the kernels of biases take them
+    input_offsets: Buffer  # (gates,): where the rows of W_ih for each pre-activation begin
     inputs: tuple[Block, ...]
     recurrent: Block | None
     inner: Block | None
@@ -75,22 +74,22 @@ def prepare(call: Call, layer, params, prefix: str, signal: Signal, old=None):
     if old is not None:
         return old
     plans, cell, hidden = [], layer.cell, layer.hidden_size
-    for place, run in enumerate(layer.runs(signal)):
-        places = layer.places(params, prefix, run)
+    for index, run in enumerate(layer.runs(signal)):
+        offsets = layer.places(params, prefix, run)
         first_inner, last_inner = layer.inner_range()
         inner = range(first_inner, last_inner)
-        recurrent = _blocks(places[:, 1], hidden * hidden, [p for p in range(len(places)) if p not in inner])
-        second = _blocks(places[:, 1], hidden * hidden, inner)
+        recurrent = _blocks(offsets[:, 1], hidden * hidden, [p for p in range(len(offsets)) if p not in inner])
+        second = _blocks(offsets[:, 1], hidden * hidden, inner)
         diagonal = params.offsets[f"{prefix}weight_{cell.diagonal[0]}{run.suffix}"] if cell.diagonal else 0
         plans.append(
             Plan(
-                place,
+                index,
                 run.reverse,
                 run.signal,
                 run.column,
-                upload(places),
-                upload(np.ascontiguousarray(places[:, 0])),
-                tuple(_blocks(places[:, 0], hidden * run.signal.size, range(len(places)))),
+                upload(offsets),
+                upload(np.ascontiguousarray(offsets[:, 0])),
+                tuple(_blocks(offsets[:, 0], hidden * run.signal.size, range(len(offsets)))),
                 recurrent[0] if recurrent else None,
                 second[0] if second else None,
                 diagonal,
@@ -100,18 +99,18 @@ def prepare(call: Call, layer, params, prefix: str, signal: Signal, old=None):
     return flat, plans
 
 
-def _blocks(places, size, gates):
-    """Return the `Block`s of some gates, whose weights begin at `places` (-1: none) and are `size` numbers each."""
+def _blocks(offsets, size, gates):
+    """Return the `Block`s of some gates, whose weights begin at `offsets` (-1: none) and are `size` values each."""
     found = []
-    for plane in gates:
-        place = int(places[plane])
-        if place < 0:
+    for gate in gates:
+        offset = int(offsets[gate])
+        if offset < 0:
             continue
         last = found[-1] if found else None
-        if last is not None and last.first + last.count == plane and last.place + last.count * size == place:
-            found[-1] = Block(last.first, last.count + 1, last.place)
+        if last is not None and last.first + last.count == gate and last.offset + last.count * size == offset:
+            found[-1] = Block(last.first, last.count + 1, last.offset)
         else:
-            found.append(Block(plane, 1, place))
+            found.append(Block(gate, 1, offset))
     return found
 
 
@@ -129,7 +128,7 @@ def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: 
         x = _drop(call, layer, x, layout, number, level) if level > 0 else x
         out = call.empty(layout.rows * size)
         for plan in plans[level * directions : (level + 1) * directions]:
-            stream = (number << 8) + 128 + plan.place
+            stream = (number << 8) + 128 + plan.index
             tapes.append(_run_forward(call, layer, plan, flat, x, layout, state, final, stream, out, size))
         x = Rows(out, size, layout.rows)
     if layer.return_sequences:
@@ -167,9 +166,9 @@ def backward(
         if level < layer.num_layers - 1:
             dy = _drop(call, layer, dy, layout, number, level + 1)
         for direction in range(directions):
-            place = level * directions + direction
-            plan, tape = plans[place], tapes[place]
-            ends = None if dfinal is None else dfinal.part(place * samples * hidden)
+            index = level * directions + direction
+            plan, tape = plans[index], tapes[index]
+            ends = None if dfinal is None else dfinal.part(index * samples * hidden)
             stride = stack
             if dlast is not None and level == layer.num_layers - 1:
                 mine = call.zeros(len(cell.states) * samples * hidden)
@@ -189,7 +188,7 @@ def backward(
                 )
                 ends, stride = mine, samples * hidden
             wanted = (need_dx or level > 0) and not plan.signal.tokens
-            start = dstart.part(place * samples * hidden)
+            start = dstart.part(index * samples * hidden)
             dx = _run_backward(
                 call, layer, plan, flat, tape, dy, size, layout, ends, stride, start, stack, gradient, wanted, dx
             )
@@ -207,7 +206,7 @@ def _run_forward(call, layer, plan, flat, x, layout, state, final, stream, out, 
     cell, hidden = layer.cell, layer.hidden_size
     steps, samples = layout.steps, layout.samples
     stack = layer.num_layers * layer.directions * samples * hidden
-    start = None if state is None else state.part(plan.place * samples * hidden)
+    start = None if state is None else state.part(plan.index * samples * hidden)
     z = _pre_activations(call, layer, plan, flat, x, layout)
     states = call.empty((steps + 1) * samples * len(cell.states) * hidden)
     saved = call.empty(steps * samples * len(cell.saved) * hidden if call.keep else 0)
@@ -222,9 +221,9 @@ def _run_forward(call, layer, plan, flat, x, layout, state, final, stream, out, 
         inner_saved = call.empty(steps * samples * len(cell.inner_saved) * hidden if call.keep else 0)
     tape = Tape(x, z, states, saved, mask, operand, inner, inner_saved)
     out = out.part(plan.column)
-    held = _held(plan, hidden, call.dtype)
-    if held:
-        _all_steps(call, layer, plan, flat, tape, layout, start, stack, out, out_row, held)
+    resident = _resident(plan, hidden, call.dtype)
+    if resident:
+        _all_steps(call, layer, plan, flat, tape, layout, start, stack, out, out_row, resident)
     else:
         _step_by_step(call, layer, plan, flat, tape, layout, start, stack, out, out_row)
     if not layout.full:
@@ -233,7 +232,7 @@ def _run_forward(call, layer, plan, flat, x, layout, state, final, stream, out, 
             len(cell.states), hidden, int(plan.reverse), int(operand is not None), int(inner is not None),
         )  # fmt: skip
     kernels.finish(
-        blocks_for(samples * hidden), THREADS, final.part(plan.place * samples * hidden), stack, layout.order, layout.lengths,
+        blocks_for(samples * hidden), THREADS, final.part(plan.index * samples * hidden), stack, layout.order, layout.lengths,
         states, samples, len(cell.states), hidden, int(plan.reverse),
     )  # fmt: skip
     return tape if call.keep else None
@@ -245,27 +244,27 @@ def _pre_activations(call, layer, plan, flat, x, layout):
     z_count = len(cell.preactivations)
     width = z_count * hidden
     z, bias = call.empty(rows * width), call.empty(width)
-    kernels.pack_bias(blocks_for(width), THREADS, flat, plan.places, z_count, hidden, bias)
+    kernels.pack_bias(blocks_for(width), THREADS, flat, plan.offsets, z_count, hidden, bias)
     if x.tokens:
         table = call.empty(x.size * width)
-        tokens.pack_tokens(flat, plan.input_places, hidden, x.size, bias, table)
+        tokens.pack_tokens(flat, plan.input_offsets, hidden, x.size, bias, table)
         tokens.gather(table, width, x.values, z, width, rows, *layout.ended)
         return z
     if sum(block.count for block in plan.inputs) < z_count:
         moves.fill_rows(*grid_of(rows, width), bias, z, width, rows, width, 1)
     for block in plan.inputs:
         product(
-            call.arena, x.values, (x.size, 1), flat.part(block.place), (1, x.size), z.part(block.first * hidden), width,
+            call.arena, x.values, (x.size, 1), flat.part(block.offset), (1, x.size), z.part(block.first * hidden), width,
             (rows, block.count * hidden, x.size), bias=bias.part(block.first * hidden),
         )  # fmt: skip
     return z
 
 
-def _held(plan, hidden, dtype):
+def _resident(plan, hidden, dtype):
     """Return how many weights a thread is to keep where one block can run through all steps, else 0."""
     if plan.recurrent is None or plan.inner is not None:
         return 0
-    return kept.held_for(plan.recurrent.count * hidden, hidden, dtype.itemsize)
+    return persistent.resident_for(plan.recurrent.count * hidden, hidden, dtype.itemsize)
 
 
 def _grid(plan, hidden, samples):
@@ -275,18 +274,18 @@ def _grid(plan, hidden, samples):
     return -(-samples // together), -(-columns // WARP) * WARP, together
 
 
-def _all_steps(call, layer, plan, flat, tape, layout, start, stack, out, out_row, held):
+def _all_steps(call, layer, plan, flat, tape, layout, start, stack, out, out_row, resident):
     cell, hidden = layer.cell, layer.hidden_size
     z_count, columns, samples = len(cell.preactivations), plan.recurrent.count * hidden, layout.samples
     weights = call.empty(columns * hidden)
-    tokens.transpose(flat.part(plan.recurrent.place), columns, hidden, weights)
+    tokens.transpose(flat.part(plan.recurrent.offset), columns, hidden, weights)
     blocks, threads, together = _grid(plan, hidden, samples)
-    kept.forward[held](
+    persistent.forward[resident](
         blocks, threads, cell, tape.z, weights, start, stack, layout.order, layout.lengths, tape.states, tape.saved,
         flat.part(plan.diagonal), tape.mask, tape.operand, out, out_row, samples, layout.steps, hidden, z_count,
         plan.recurrent.first, columns, len(cell.states), len(cell.saved), together, int(plan.reverse), int(start is not None),
         int(tape.mask is not None), int(call.keep),
-        dynamic=together * (max(held, hidden) + (z_count + len(cell.states)) * hidden),
+        dynamic=together * (max(resident, hidden) + (z_count + len(cell.states)) * hidden),
     )  # fmt: skip
 
 
@@ -336,7 +335,7 @@ def _add_product(call, h, row, flat, block, z, width, rows, hidden):
     """Add h W^T to the gates of a block."""
     with call.arena.lent():
         product(
-            call.arena, h, (row, 1), flat.part(block.place), (1, hidden), z.part(block.first * hidden), width,
+            call.arena, h, (row, 1), flat.part(block.offset), (1, hidden), z.part(block.first * hidden), width,
             (rows, block.count * hidden, hidden), add=True,
         )  # fmt: skip
 
@@ -352,9 +351,9 @@ def _run_backward(
     ddiagonal = call.zeros(samples * len(cell.diagonal) * hidden)
     dy = None if dy is None else dy.values.part(plan.column)
     arguments = call, layer, plan, flat, tape, dy, dy_row, layout, ends, ends_stride, ddiagonal, dstart, stack
-    held = _held(plan, hidden, call.dtype)
-    if held:
-        _all_steps_back(*arguments, held)
+    resident = _resident(plan, hidden, call.dtype)
+    if resident:
+        _all_steps_back(*arguments, resident)
     else:
         _step_by_step_back(*arguments)
     dz, width = tape.z, len(cell.preactivations) * hidden
@@ -367,7 +366,7 @@ def _run_backward(
     dx = dx if add else Rows(call.empty(rows * tape.x.size), tape.x.size, rows)
     for block in plan.inputs:
         product(
-            call.arena, dz.part(block.first * hidden), (width, 1), flat.part(block.place), (dx.size, 1), dx.values, dx.size,
+            call.arena, dz.part(block.first * hidden), (width, 1), flat.part(block.offset), (dx.size, 1), dx.values, dx.size,
             (rows, dx.size, block.count * hidden), add=add,
         )  # fmt: skip
         add = True
@@ -375,14 +374,14 @@ def _run_backward(
 
 
 def _all_steps_back(
-    call, layer, plan, flat, tape, dy, dy_row, layout, ends, ends_stride, ddiagonal, dstart, stack, held
+    call, layer, plan, flat, tape, dy, dy_row, layout, ends, ends_stride, ddiagonal, dstart, stack, resident
 ):
     cell, hidden = layer.cell, layer.hidden_size
     z_count, columns, samples = len(cell.preactivations), plan.recurrent.count * hidden, layout.samples
     blocks, threads, together = _grid(plan, hidden, samples)
-    wide = max(z_count * hidden, (z_count - 1) * hidden + held)
-    kept.backward[held](
-        blocks, threads, cell, tape.z, flat.part(plan.recurrent.place), ends, ends_stride, layout.order, layout.lengths,
+    wide = max(z_count * hidden, (z_count - 1) * hidden + resident)
+    persistent.backward[resident](
+        blocks, threads, cell, tape.z, flat.part(plan.recurrent.offset), ends, ends_stride, layout.order, layout.lengths,
         tape.states, tape.saved, flat.part(plan.diagonal), tape.mask, dy, dy_row, ddiagonal, dstart, stack, samples, layout.steps,
         hidden, z_count, plan.recurrent.first, columns, len(cell.states), len(cell.saved), len(cell.diagonal), together,
         int(plan.reverse), int(ends is not None), int(tape.mask is not None), int(dy is not None),
@@ -437,7 +436,7 @@ def _product_back(call, z, width, flat, block, result, result_row, rows, hidden,
     """Set `result` to dz W of the gates of a block, or add it."""
     with call.arena.lent():
         product(
-            call.arena, z.part(block.first * hidden), (width, 1), flat.part(block.place), (hidden, 1), result, result_row,
+            call.arena, z.part(block.first * hidden), (width, 1), flat.part(block.offset), (hidden, 1), result, result_row,
             (rows, hidden, block.count * hidden), add=add,
         )  # fmt: skip
 
@@ -449,7 +448,7 @@ def _weight_gradients(call, layer, plan, tape, layout, dz, ddiagonal, gradient):
 
     def of_block(block, values, row, columns):
         product(
-            call.arena, dz.part(block.first * hidden), (1, width), values, (row, 1), gradient.part(block.place), columns,
+            call.arena, dz.part(block.first * hidden), (1, width), values, (row, 1), gradient.part(block.offset), columns,
             (block.count * hidden, columns, rows),
         )  # fmt: skip
 
@@ -463,7 +462,7 @@ def _weight_gradients(call, layer, plan, tape, layout, dz, ddiagonal, gradient):
                 block.count * hidden,
                 rows,
                 gradient,
-                block.place,
+                block.offset,
                 1,
                 x.size,
             )
@@ -478,7 +477,7 @@ def _weight_gradients(call, layer, plan, tape, layout, dz, ddiagonal, gradient):
     if plan.inner is not None:
         of_block(plan.inner, tape.inner, hidden, hidden)
     sums = column_sums(call.arena, dz, width, rows, width)
-    kernels.spread_bias(blocks_for(width), THREADS, sums, plan.places, z_count, hidden, gradient)
+    kernels.spread_bias(blocks_for(width), THREADS, sums, plan.offsets, z_count, hidden, gradient)
     if cell.diagonal:
         count = len(cell.diagonal) * hidden
         column_sums(call.arena, ddiagonal, count, samples, count, result=gradient.part(plan.diagonal, count))

@@ -1,9 +1,10 @@
 """Losses with their gradients, in one pass over the rows."""
 
-import math
-
+from numbarnn.kernels import equations
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.scalar import exp, inlined, log1p, total, total_of_squares, unordered
+from numbarnn.kernels.element import load
+from numbarnn.kernels.equations import loss_term
+from numbarnn.kernels.scalar import exp, inlined, total
 
 
 @inlined
@@ -43,7 +44,6 @@ def softmax_cross_entropy(
             losses[r] = 0.0
             _clear(dlogits, at, row)
             continue
-        goal = logits[at + targets[r]]
         top = logits[at]
         for j in range(1, classes):
             top = max(top, logits[at + j])
@@ -59,7 +59,8 @@ def softmax_cross_entropy(
         for j in range(classes):
             dlogits[at + j] = exp(logits[at + j] - top)
         whole = total(dlogits, at, classes)
-        losses[r] = whole_weight * math.log(whole) + own * (top - goal) + weight * smoothing / classes * below
+        gap, each = top - logits[at + targets[r]], weight * smoothing / classes
+        losses[r] = equations.softmax_cross_entropy(whole_weight, own, each, whole, gap, below)
         factor = dlogits.dtype.type(scale * whole_weight / whole)
         for j in range(classes):
             dlogits[at + j] *= factor
@@ -88,112 +89,34 @@ def softmax(logits, row, classes, probabilities, first, last):
 
 @jit
 def sigmoid(logits, probabilities, first, last):
-    """Set probabilities[i] = 1 / (1 + exp(-logits[i])), without overflow: the s(y) of `binary_cross_entropy`."""
+    """Set probabilities[i] = 1 / (1 + exp(-logits[i])), without overflow."""
     zero, one = logits.dtype.type(0), logits.dtype.type(1)
     for i in range(first, last):
         e = exp(-abs(logits[i]))
         probabilities[i] = (e if logits[i] < zero else one) / (one + e)
 
 
-SQUARED, ABSOLUTE, HUBER = 0, 1, 2  # codes of the errors of `regression`
-
-
-@unordered
-def _total_of_sizes(errors, at, count):
-    result = errors.dtype.type(0)
-    for i in range(at, at + count):
-        result += abs(errors[i])
-    return result
-
-
-@unordered
-def _total_of_huber(errors, at, count, delta):
-    half = errors.dtype.type(0.5)
-    result = errors.dtype.type(0)
-    for i in range(at, at + count):
-        size = abs(errors[i])
-        result += half * size * size if size <= delta else delta * (size - half * delta)
-    return result
-
-
 @jit
-def regression(outputs, row, columns, targets, weights, scale, losses, doutputs, kind, delta, first, last):
-    """Set losses[r] = w_r mean_j e(y[r, j] - t[r, j]) and the gradient of ``scale * losses`` in `doutputs`.
+def pointwise(term, outputs, row, columns, targets, options, weights, scale, losses, doutputs, first, last):
+    """Set losses[r] = w_r mean_j l(y[r, j], t[r, j]) and the gradient of ``scale * losses`` in `doutputs`, l being a loss term.
 
-    e(d) is d^2 (SQUARED), |d| (ABSOLUTE), or d^2 / 2 for |d| <= delta and delta (|d| - delta / 2) beyond (HUBER).
-
-    outputs, doutputs, weights, losses : as in `softmax_cross_entropy`; targets : (rows, columns) as 1-D, in; delta : in their dtype
+    term     record of `numbarnn.kernels.equations.term_record`
+    outputs, doutputs, weights, losses : as in `softmax_cross_entropy`; targets : (rows, columns) as 1-D, in
+    options  (options of the term, columns) as 1-D in the dtype of the outputs, in: what the term takes beside y and t
     """
-    zero, one = outputs.dtype.type(0), outputs.dtype.type(1)
     for r in range(first, last):
-        at = r * row
+        start, target = r * row, r * columns
         weight = weights[r] if weights.size > 0 else 1.0
         if weight == 0.0:
             losses[r] = 0.0
-            _clear(doutputs, at, row)
+            _clear(doutputs, start, row)
             continue
         for j in range(columns):
-            doutputs[at + j] = outputs[at + j] - targets[r * columns + j]
-        slope = scale * weight / columns
-        if kind == SQUARED:
-            losses[r] = weight * total_of_squares(doutputs, at, columns) / columns
-            slope *= 2.0
-        elif kind == ABSOLUTE:
-            losses[r] = weight * _total_of_sizes(doutputs, at, columns) / columns
-            for j in range(columns):
-                d = doutputs[at + j]
-                # What is left is zero, or NaN.
-                doutputs[at + j] = one if d > zero else -one if d < zero else d
-        else:
-            losses[r] = weight * _total_of_huber(doutputs, at, columns, delta) / columns
-            for j in range(columns):
-                d = doutputs[at + j]
-                doutputs[at + j] = delta if d > delta else -delta if d < -delta else d
-        factor = outputs.dtype.type(slope)
+            own = load(term, "options", options, 0, columns, j)
+            doutputs[start + j] = loss_term(term, outputs[start + j], targets[target + j], own)[0]
+        losses[r] = weight * total(doutputs, start, columns) / columns
+        factor = outputs.dtype.type(scale * weight / columns)
         for j in range(columns):
-            doutputs[at + j] *= factor
-        _clear(doutputs, at + columns, row - columns)
-
-
-@jit
-def binary_cross_entropy(logits, row, columns, targets, weights, scale, losses, dlogits, pos_weights, first, last):
-    """Set losses[r] = w_r mean_j (-p_j t log s(y) - (1 - t) log(1 - s(y))) and the gradient of ``scale * losses``.
-
-    s is the logistic function, y and t are logits[r, j] and targets[r, j]. With e = exp(-|y|), -log s(y) = log(1 + e) +
-    max(-y, 0): nothing overflows or cancels.
-
-    logits, dlogits, weights, losses : as in `softmax_cross_entropy`; targets : (rows, columns) as 1-D in [0, 1], in
-    pos_weights : (columns,) p in the dtype of the logits, in, or empty for ones
-    """
-    zero, one = logits.dtype.type(0), logits.dtype.type(1)
-    for r in range(first, last):
-        at = r * row
-        weight = weights[r] if weights.size > 0 else 1.0
-        if weight == 0.0:
-            losses[r] = 0.0
-            _clear(dlogits, at, row)
-            continue
-        for j in range(columns):
-            y = logits[at + j]
-            on = targets[r * columns + j]
-            off = one - on
-            if pos_weights.size > 0:
-                on *= pos_weights[j]
-            rest = log1p(exp(-abs(y)))
-            # A weight of zero makes nothing of an infinite logit.
-            dlogits[at + j] = (off * (rest + max(y, zero)) if off > zero else zero) + (
-                on * (rest + max(-y, zero)) if on > zero else zero
-            )
-        losses[r] = weight * total(dlogits, at, columns) / columns
-        factor = logits.dtype.type(scale * weight / columns)
-        for j in range(columns):
-            y = logits[at + j]
-            on = targets[r * columns + j]
-            off = one - on
-            if pos_weights.size > 0:
-                on *= pos_weights[j]
-            e = exp(-abs(y))
-            high = one / (one + e)
-            low = e * high
-            dlogits[at + j] = factor * (off * (low if y < zero else high) - on * (high if y < zero else low))
-        _clear(dlogits, at + columns, row - columns)
+            own = load(term, "options", options, 0, columns, j)
+            doutputs[start + j] = factor * loss_term(term, outputs[start + j], targets[target + j], own)[1]
+        _clear(doutputs, start + columns, row - columns)

@@ -1,54 +1,36 @@
-"""Steps of the optimizers over the flat parameters; `first` and `last` bound the values of one thread.
+"""Optimizer steps over the flat parameters; `first` and `last` bound the values of one thread.
 
-Hyper-parameters come in the dtype of the parameters. g is the gradient, w the weights; the equations are those of
-torch.
+Hyper-parameters come in the dtype of the parameters; the updates are those of `numbarnn.kernels.equations`.
 """
-
-import math
 
 import numpy as np
 
+from numbarnn.kernels import equations
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.scalar import unordered
+from numbarnn.kernels.scalar import clip, unordered
 
 
 @jit
 def sgd(weights, gradient, velocity, rate, momentum, decay, nesterov, first, last):
-    """SGD: g += decay w;  v = momentum v + g;  w -= rate v, or with `nesterov` w -= rate (g + momentum v)."""
+    """Update weights and velocity by `numbarnn.kernels.equations.sgd`."""
     for i in range(first, last):
-        g = gradient[i] + decay * weights[i]
-        v = momentum * velocity[i] + g
-        velocity[i] = v
-        weights[i] -= rate * (g + momentum * v if nesterov else v)
+        weights[i], velocity[i] = equations.sgd(weights[i], gradient[i], velocity[i], rate, momentum, decay, nesterov)
 
 
 @jit
 def rmsprop(weights, gradient, square, rate, alpha, rest, epsilon, decay, first, last):
-    """RMSprop: g += decay w;  s = alpha s + rest g^2;  w -= rate g / (sqrt(s) + epsilon), with rest = 1 - alpha.
-
-    With alpha = rest = 1 this is Adagrad.
-    """
+    """Update weights and the mean of squares by `numbarnn.kernels.equations.rmsprop`."""
     for i in range(first, last):
-        g = gradient[i] + decay * weights[i]
-        s = alpha * square[i] + rest * g * g
-        square[i] = s
-        weights[i] -= rate * g / (math.sqrt(s) + epsilon)
+        weights[i], square[i] = equations.rmsprop(weights[i], gradient[i], square[i], rate, alpha, rest, epsilon, decay)
 
 
 @jit
 def adam(weights, gradient, mean, square, keep, l2, beta1, rest1, beta2, rest2, step, root, epsilon, first, last):
-    """Adam and AdamW: w *= keep;  g += l2 w;  m = b1 m + r1 g;  s = b2 s + r2 g^2;  w -= step m / (sqrt(s) / root + epsilon).
-
-    With r = 1 - b, ``step = rate / (1 - b1^t)`` and ``root = sqrt(1 - b2^t)`` correct the bias of the moments at step t.
-    """
+    """Update weights and moments by `numbarnn.kernels.equations.adam`."""
     for i in range(first, last):
-        w = weights[i] * keep
-        g = gradient[i] + l2 * w
-        m = beta1 * mean[i] + rest1 * g
-        s = beta2 * square[i] + rest2 * g * g
-        mean[i] = m
-        square[i] = s
-        weights[i] = w - step * m / (math.sqrt(s) / root + epsilon)
+        weights[i], mean[i], square[i] = equations.adam(
+            weights[i], gradient[i], mean[i], square[i], keep, l2, beta1, rest1, beta2, rest2, step, root, epsilon
+        )
 
 
 @jit
@@ -84,4 +66,4 @@ def scale(values, factor):
 def clamp(values, limit):
     """Limit all values to [-limit, limit]; NaN stays NaN."""
     for i in range(values.size):
-        values[i] = min(max(values[i], -limit), limit)
+        values[i] = clip(values[i], limit)

@@ -16,7 +16,7 @@ class _Impl(PackageLocator, CUDACacheImpl):
 
 
 class KernelCache(StampedCache, CUDACache):
-    """The cache of one kernel for one type of numbers."""
+    """The cache of one kernel for one type of values."""
 
     folder = "cuda"
     _impl_class = _Impl

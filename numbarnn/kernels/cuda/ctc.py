@@ -1,10 +1,10 @@
 """Connectionist temporal classification: a block of threads for each label string, another for each row of logits.
 
-The equations are those of `numbarnn.kernels.cpu.ctc`, and so are the numbers of the trellis: pairs m 2^e of a mantissa in [1, 2)
+The equations are those of `numbarnn.kernels.cpu.ctc`, and so are the values of the trellis: pairs m 2^e of a mantissa in [1, 2)
 and an integer exponent, zero the pair (0, FLOOR). Nothing underflows, and a step rounds as in floating point. Emissions here are
 probabilities, so that the products of them are those of alignments.
 
-A string of L labels has states for the blanks k = 0..L and the labels k = 0..L - 1, in two rows of `width` numbers. Threads stride
+A string of L labels has states for the blanks k = 0..L and the labels k = 0..L - 1, in two rows of `width` values. Threads stride
 over k, so a string may be of any length; one barrier parts a step from the next.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from numba import cuda
 
 from numbarnn.kernels.cuda.launch import SIMULATED, THREADS, device, kernel, types
-from numbarnn.kernels.cuda.rows import add_up, find_largest
+from numbarnn.kernels.cuda.reduce import add_up, find_largest
 from numbarnn.kernels.scalar import fma
 
 # Exponent of zero, and the lowest of all: sums of a few of them stay integers of 32 bits.
@@ -129,7 +129,7 @@ def advance(real):
                 mantissas[at + width + k], exponents[at + width + k] = real(0), FLOOR
         cuda.syncthreads()
         for t in range(steps if looked else 0):
-            at, to = (t * samples + n) * 2 * width, ((t + 1) * samples + n) * 2 * width
+            at, dst = (t * samples + n) * 2 * width, ((t + 1) * samples + n) * 2 * width
             given = (t * samples + n) * width
             for k in range(thread, count + 1, threads):
                 b, b_power = mantissas[at + k], exponents[at + k]
@@ -137,13 +137,13 @@ def advance(real):
                 if k > 0:
                     both, both_power = plus(b, b_power, mantissas[at + width + k - 1], exponents[at + width + k - 1])
                 m, power = normal(both * emitted[given + count], both_power + emitted_powers[given + count])
-                mantissas[to + k], exponents[to + k] = m, power
+                mantissas[dst + k], exponents[dst + k] = m, power
                 if k < count:
                     if k > 0 and labels[first + k] != labels[first + k - 1]:
                         b, b_power = both, both_power
                     m, power = plus(b, b_power, mantissas[at + width + k], exponents[at + width + k])
                     m, power = normal(m * emitted[given + k], power + emitted_powers[given + k])
-                    mantissas[to + width + k], exponents[to + width + k] = m, power
+                    mantissas[dst + width + k], exponents[dst + width + k] = m, power
             cuda.syncthreads()
         if thread == 0:
             loss, end, peak = real(0), real(0), 0
@@ -174,12 +174,12 @@ def occupy(real):
     """Make the kernel of the backward pass."""
 
     def occupy(
-        lengths, labels, starts, scales, samples, width, emitted, emitted_powers, mantissas, exponents, ends, peaks, behind,
-        behind_powers,
+        lengths, labels, starts, scales, samples, width, emitted, emitted_powers, mantissas, exponents, ends, peaks, backward,
+        backward_powers,
     ):  # fmt: skip
         """Turn the mantissas of the states after each step into the probabilities that the alignment is there.
 
-        behind : the backward states of a step and of the next; those of string n at ``n * 2 * width`` and `samples` strings later.
+        backward : backward states of a step and of the next; those of string n at ``n * 2 * width`` and `samples` strings later.
         """
         n = cuda.blockIdx.x
         thread, threads = cuda.threadIdx.x, cuda.blockDim.x
@@ -190,18 +190,21 @@ def occupy(real):
             at = n * 2 * width
             for k in range(thread, count + 1, threads):
                 own = k == count
-                behind[at + k], behind_powers[at + k] = real(1) if own else real(0), 0 if own else FLOOR
+                backward[at + k], backward_powers[at + k] = real(1) if own else real(0), 0 if own else FLOOR
                 own = k == count - 1
-                behind[at + width + k], behind_powers[at + width + k] = real(1) if own else real(0), 0 if own else FLOOR
+                backward[at + width + k], backward_powers[at + width + k] = (
+                    real(1) if own else real(0),
+                    0 if own else FLOOR,
+                )
         cuda.syncthreads()
         done = steps if looked else 0
         for back in range(done):
             t = steps - 1 - back
-            at, to = ((back % 2) * samples + n) * 2 * width, ((1 - back % 2) * samples + n) * 2 * width
+            at, dst = ((back % 2) * samples + n) * 2 * width, ((1 - back % 2) * samples + n) * 2 * width
             ahead, given = ((t + 1) * samples + n) * 2 * width, (t * samples + n) * width
             for k in range(thread, count + 1, threads):
-                b, b_power = behind[at + k], behind_powers[at + k]
-                l, l_power = behind[at + width + k], behind_powers[at + width + k]  # noqa: E741 - a label's state
+                b, b_power = backward[at + k], backward_powers[at + k]
+                l, l_power = backward[at + width + k], backward_powers[at + width + k]  # noqa: E741 - a label's state
                 mantissas[ahead + k] = math.ldexp(
                     b * mantissas[ahead + k] / end, int(b_power + exponents[ahead + k] - peak)
                 )
@@ -211,15 +214,15 @@ def occupy(real):
                     mantissas[label] = math.ldexp(l * mantissas[label] / end, int(l_power + exponents[label] - peak))
                     l, l_power = l * emitted[given + k], l_power + emitted_powers[given + k]  # noqa: E741
                     b, b_power = plus(b, b_power, l, l_power)
-                    after, after_power = behind[at + k + 1], behind_powers[at + k + 1]
+                    after, after_power = backward[at + k + 1], backward_powers[at + k + 1]
                     after, after_power = after * emitted[given + count], after_power + emitted_powers[given + count]
                     l, l_power = plus(l, l_power, after, after_power)  # noqa: E741
                     if k + 1 < count and labels[first + k] != labels[first + k + 1]:
-                        after, after_power = behind[at + width + k + 1], behind_powers[at + width + k + 1]
+                        after, after_power = backward[at + width + k + 1], backward_powers[at + width + k + 1]
                         after, after_power = after * emitted[given + k + 1], after_power + emitted_powers[given + k + 1]
                         l, l_power = plus(l, l_power, after, after_power)  # noqa: E741
-                    behind[to + width + k], behind_powers[to + width + k] = normal(l, l_power)
-                behind[to + k], behind_powers[to + k] = normal(b, b_power)
+                    backward[dst + width + k], backward_powers[dst + width + k] = normal(l, l_power)
+                backward[dst + k], backward_powers[dst + k] = normal(b, b_power)
             cuda.syncthreads()
 
     return occupy
@@ -289,7 +292,7 @@ def ctc(arena, logits, row, samples, steps, classes, lengths, labels, starts, bl
     lengths : (samples,) integers, on the host
     labels, starts : integers, on the host
         All labels, and where those of each sample begin, (samples + 1,).
-    scales : (samples,) numbers, on the host
+    scales : (samples,) values, on the host
     losses : Buffer
         (samples,), out.
     """
@@ -297,17 +300,17 @@ def ctc(arena, logits, row, samples, steps, classes, lengths, labels, starts, bl
         return
     following, leading = chains(labels, starts)
     host = np.concatenate([lengths, starts, labels, following, leading]).astype(np.int32)
-    numbers = arena.empty(host.size, np.int32).set(host)
+    integers = arena.empty(host.size, np.int32).set(host)
     parts, at = [], 0
     for size in (samples, samples + 1, len(labels), len(labels), len(labels)):
-        parts.append(numbers.part(at, size))
+        parts.append(integers.part(at, size))
         at += size
     lengths, starts_there, labels, following, leading = parts
     scales = arena.empty(samples, logits.dtype).set(np.asarray(scales))
     width, rows = int(np.diff(starts).max()) + 1, steps * samples
     tops, wholes, ends = (arena.empty(size, logits.dtype) for size in (rows, rows, samples))
     peaks = arena.empty(samples, np.int32)
-    emitted, states, behind = (
+    emitted, states, backward = (
         (arena.empty(size, logits.dtype), arena.empty(size, np.int32))
         for size in (rows * width, (rows + samples) * 2 * width, 2 * samples * 2 * width)
     )
@@ -315,7 +318,7 @@ def ctc(arena, logits, row, samples, steps, classes, lengths, labels, starts, bl
     given = lengths, labels, starts_there
     emit(rows, LANES, logits, row, samples, classes, *given, blank, scales, width, tops, wholes, *emitted)
     advance(samples, threads, *given, scales, int(zero), samples, width, *emitted, *states, ends, peaks, losses)
-    occupy(samples, threads, *given, scales, samples, width, *emitted, *states, ends, peaks, *behind)
+    occupy(samples, threads, *given, scales, samples, width, *emitted, *states, ends, peaks, *backward)
     differ(
         rows, LANES, logits, row, samples, classes, *given, following, leading, blank, scales, width, tops, wholes, states[0], ends,
         dlogits,

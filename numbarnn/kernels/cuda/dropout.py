@@ -4,7 +4,7 @@ from numba import cuda
 from numba.types import uint64
 
 from numbarnn.kernels.cuda.launch import THREADS, kernel
-from numbarnn.kernels.cuda.rows import shift_for, step_blocks
+from numbarnn.kernels.cuda.reduce import shift_for, step_blocks
 from numbarnn.kernels.random import philox
 
 _LOW = 0xFFFFFFFF
@@ -25,20 +25,20 @@ def drop_rows(real):
         if n < samples:
             own = uint64(rows_of[n])
             for t in range(cuda.blockIdx.y, steps, cuda.gridDim.y):
-                source, goal = (t * samples + n) * x_row, (t * samples + n) * y_row
+                src, dst = (t * samples + n) * x_row, (t * samples + n) * y_row
                 if n < active[t]:
                     for j in range(4 * lane, columns, 4 * lanes):
                         a, b, c, d = philox(uint64(j >> 2), uint64(t), own, word, key_0, key_1)
-                        y[goal + j] = x[source + j] * (scale if a >= threshold else zero)
+                        y[dst + j] = x[src + j] * (scale if a >= threshold else zero)
                         if j + 1 < columns:
-                            y[goal + j + 1] = x[source + j + 1] * (scale if b >= threshold else zero)
+                            y[dst + j + 1] = x[src + j + 1] * (scale if b >= threshold else zero)
                         if j + 2 < columns:
-                            y[goal + j + 2] = x[source + j + 2] * (scale if c >= threshold else zero)
+                            y[dst + j + 2] = x[src + j + 2] * (scale if c >= threshold else zero)
                         if j + 3 < columns:
-                            y[goal + j + 3] = x[source + j + 3] * (scale if d >= threshold else zero)
+                            y[dst + j + 3] = x[src + j + 3] * (scale if d >= threshold else zero)
                 else:
                     for j in range(lane, columns, lanes):
-                        y[goal + j] = zero
+                        y[dst + j] = zero
 
     return drop_rows
 

@@ -1,4 +1,4 @@
-"""Tuples of a cell's numbers from memory and back: `numbarnn.kernels.element` for pointers.
+"""Tuples of a cell's values from memory and back: `numbarnn.kernels.element` for pointers.
 
 The stand-ins `cell_forward` and so on are the CPU's; Numba learns in `numbarnn.kernels.cuda.typing` what they are on CUDA. The
 functions here are what the simulator runs.
@@ -21,7 +21,7 @@ def load(cell, role, values, at, stride):
     return tuple(values[at + i * stride] for i in range(len(getattr(cell, role))))
 
 
-def store(cell, role, values, at, stride, numbers):
+def store(cell, role, values, at, stride, entries):
     """Store a tuple as `load` would read it."""
-    for i, number in enumerate(numbers):
-        values[at + i * stride] = number
+    for i, entry in enumerate(entries):
+        values[at + i * stride] = entry

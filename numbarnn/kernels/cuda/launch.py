@@ -1,6 +1,6 @@
-"""How kernels of CUDA are declared, compiled, cached and launched.
+"""Declaration, compilation, cache and launch of kernels.
 
-A kernel is made by a function of the type of its numbers, and declared with the kinds of its arguments::
+A kernel is made by a function of the type of its values, and declared with the kinds of its arguments::
 
     @kernel("x x n r")
     def scale(real):
@@ -15,16 +15,16 @@ A kernel is made by a function of the type of its numbers, and declared with the
 ====  ============================================================================================================
 kind  argument
 ====  ============================================================================================================
-x     pointer to numbers of the kernel's type (`numbarnn.kernels.cuda.memory.Buffer`, or None for one that is not read)
+x     pointer to values of the kernel's type (`numbarnn.kernels.cuda.memory.Buffer`, or None for one that is not read)
 i     pointer to int32
 l     pointer to int64
 n     integer (int64)
 q     unsigned integer (uint64)
-r     a number of the kernel's type
-c     record of a cell; its type selects the cell's functions
+r     a value of the kernel's type
+c     record of a cell or of a loss term; its type selects the functions
 ====  ============================================================================================================
 
-Blocks are a number or a tuple of up to three, threads a number. ``dynamic`` is the count of numbers of the kernel's type in the
+Blocks are a number or a tuple of up to three, threads a number. ``dynamic`` is the count of values of the kernel's type in the
 block's dynamic shared memory, ``cuda.shared.array(0, real)``.
 
 With ``NUMBA_ENABLE_CUDASIM=1`` the kernels run in Numba's simulator: in Python, a thread of the host for each of the device's,
@@ -57,7 +57,7 @@ REAL = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64
 
 
 class Kernel:
-    """A kernel for every type of numbers and every cell, compiled when it is first launched."""
+    """A kernel for every type of values and every record, compiled when it is first launched."""
 
     def __init__(self, make, kinds: str, dtypes=("float32", "float64"), **options):
         self.make, self.kinds, self.dtypes, self.options = make, tuple(kinds.split()), dtypes, options
@@ -69,21 +69,20 @@ class Kernel:
         return f"<CUDA kernel {self.name}({' '.join(self.kinds)})>"
 
     @functools.cache  # noqa: B019 - kernels live as long as the process
-    def dispatcher(self, real, kept=True):
-        """Return Numba's dispatcher for a type of numbers, `types.float32` or `types.float64`; `kept`: with a cache on disk."""
+    def dispatcher(self, real, cached=True):
+        """Return Numba's dispatcher for a type of values, `types.float32` or `types.float64`; `cached`: with a cache on disk."""
         function = self.make(real)
         if SIMULATED:
             return cuda.jit(function)
-        from numbarnn.kernels.cuda import cache, typing
+        from numbarnn.kernels.cuda import cache
 
-        typing.tell_inlined()
         dispatcher = cuda.jit(**self.options)(function)
-        if kept:
+        if cached:
             dispatcher._cache = cache.KernelCache(function)
         return dispatcher
 
     def signature(self, real, record=None) -> tuple:
-        """Return Numba's types of the arguments, for a record of a cell where there is one."""
+        """Return Numba's types of the arguments, for a record where there is one."""
         known = {
             "x": types.CPointer(real), "i": types.CPointer(types.int32), "l": types.CPointer(types.int64), "n": types.int64,
             "q": types.uint64, "r": real,
@@ -96,9 +95,12 @@ class Kernel:
 
     def load(self, real, record=None):
         """Return the compiled kernel, from the disk where it is there."""
+        from numbarnn.kernels.cuda import typing
+
+        typing.tell_inlined()
         # A class from elsewhere would be part of the index on disk, and break it where that cannot be imported.
-        kept = record is None or own_record(record)
-        return uninterrupted(self.dispatcher(real, kept).compile)(self.signature(real, record))
+        cached = record is None or own_record(record)
+        return uninterrupted(self.dispatcher(real, cached).compile)(self.signature(real, record))
 
     def __call__(self, blocks, threads: int, *arguments, dynamic: int = 0) -> None:
         """Launch the kernel; nothing waits for it."""
@@ -134,7 +136,7 @@ class Kernel:
         values = []
         for kind, argument in zip(self.kinds, arguments, strict=True):
             if kind in "xil":
-                argument = np.empty(0, dtype) if argument is None else argument.numbers
+                argument = np.empty(0, dtype) if argument is None else argument.values
             elif kind == "r":
                 argument = dtype.type(argument)
             elif kind == "q":
@@ -173,7 +175,7 @@ def _launch(compiled, grid, threads, nbytes, values):
 
 
 def kernel(kinds: str, **options):
-    """Return a decorator that makes a `Kernel` of a function of the type of numbers.
+    """Return a decorator that makes a `Kernel` of a function of the type of values.
 
     Options are `dtypes`, the names of the types that it is for, and those of ``cuda.jit``.
     """

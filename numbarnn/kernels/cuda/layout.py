@@ -1,4 +1,4 @@
-"""Rows and numbers as they are: filled, copied, moved between the caller's order and that of the batch."""
+"""Rows and arrays as they are: filled, copied, moved between the caller's order and that of the batch."""
 
 from numba import cuda
 
@@ -14,31 +14,31 @@ def grid_of(rows: int, columns: int) -> tuple:
 
 
 @kernel("x n r")
-def fill_numbers(real):
-    """Make the kernel that sets all numbers to one."""
+def fill_values(real):
+    """Make the kernel that sets all values to one."""
 
-    def fill_numbers(values, count, number):
+    def fill_values(values, count, number):
         for i in range(cuda.grid(1), count, cuda.gridsize(1)):
             values[i] = number
 
-    return fill_numbers
+    return fill_values
 
 
 def fill(values, number: float) -> None:
-    """Set all numbers of a buffer to one."""
+    """Set all values of a buffer to one."""
     if values.size:
-        fill_numbers(blocks_for(values.size), THREADS, values, values.size, number)
+        fill_values(blocks_for(values.size), THREADS, values, values.size, number)
 
 
 @kernel("x x n n n n")
 def fill_rows(real):
-    """Make the kernel that sets columns of all rows to the same numbers."""
+    """Make the kernel that sets columns of all rows to the same values."""
 
-    def fill_rows(numbers, values, row, rows, columns, has_numbers):
-        """Set values[r * row + j] to numbers[j], or to zero without numbers."""
+    def fill_rows(entries, values, row, rows, columns, given):
+        """Set values[r * row + j] to entries[j], or to zero without."""
         for r in range(cuda.blockIdx.y, rows, cuda.gridDim.y):
             for j in range(cuda.grid(1), columns, cuda.gridsize(1)):
-                values[r * row + j] = numbers[j] if has_numbers else real(0)
+                values[r * row + j] = entries[j] if given else real(0)
 
     return fill_rows
 
@@ -93,17 +93,17 @@ def to_time_major(real):
 
 
 @kernel("x x n")
-def times_numbers(real):
-    """Make the kernel that weighs numbers."""
+def times_values(real):
+    """Make the kernel that weighs values."""
 
-    def times_numbers(values, weights, count):
+    def times_values(values, weights, count):
         """Multiply values by weights; a weight of zero makes zero of anything."""
         for i in range(cuda.grid(1), count, cuda.gridsize(1)):
             values[i] = values[i] * weights[i] if weights[i] != real(0) else real(0)
 
-    return times_numbers
+    return times_values
 
 
 def times(values, weights) -> None:
-    """Multiply the numbers of a buffer by those of another; a weight of zero makes zero of anything."""
-    times_numbers(blocks_for(values.size), THREADS, values, weights, values.size)
+    """Multiply the values of a buffer by those of another; a weight of zero makes zero of anything."""
+    times_values(blocks_for(values.size), THREADS, values, weights, values.size)

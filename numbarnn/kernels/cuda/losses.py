@@ -1,19 +1,18 @@
 """Losses with their gradients: some threads share a row, as many as its columns are worth.
 
-The equations are those of `numbarnn.kernels.cpu.losses`, in the type of the outputs throughout; columns past those that are
-named stay as they are.
+The equations are those of `numbarnn.kernels.equations`, in the type of the outputs throughout; columns past those that are named
+stay as they are.
 """
 
 import math
 
 from numba import cuda
 
+from numbarnn.kernels import equations
+from numbarnn.kernels.cuda.element import load
 from numbarnn.kernels.cuda.launch import THREADS, kernel
-from numbarnn.kernels.cuda.rows import add_up, find_largest, row_blocks, shift_for
-from numbarnn.kernels.cuda.sums import VALUES, summed
-
-SQUARED, ABSOLUTE, HUBER = 0, 1, 2  # codes of the errors of `regression`
-_BINARY = 3  # that of `binary_cross_entropy`
+from numbarnn.kernels.cuda.reduce import VALUES, add_up, find_largest, row_blocks, shift_for, summed
+from numbarnn.kernels.equations import loss_term
 
 
 @kernel("x n n i x n r x x n x n r n")
@@ -77,9 +76,8 @@ def cross_entropy_rows(real):
             if lane == 0:
                 loss = zero
                 if counts:
-                    loss = whole_weight * math.log(wholes[first]) + own * (top - logits[at + target])
-                    if smoothing > zero:
-                        loss += each * belows[first]
+                    gap, below = top - logits[at + target], belows[first] if smoothing > zero else zero
+                    loss = equations.softmax_cross_entropy(whole_weight, own, each, wholes[first], gap, below)
                 losses[r] = loss
             factor = scale * whole_weight / wholes[first] if counts else zero
             for j in range(lane, classes, lanes):
@@ -108,7 +106,7 @@ def softmax_rows(real):
         lane = thread & (lanes - 1)
         first = thread - lane
         r = cuda.blockIdx.x * (THREADS >> shift) + (thread >> shift)
-        at, to = r * row, r * classes
+        at, dst = r * row, r * classes
         looked = classes if r < rows else 0
         top = logits[at] if looked > 0 else real(0)
         for j in range(lane, looked, lanes):
@@ -123,27 +121,26 @@ def softmax_rows(real):
         add_up(wholes, thread, lane, lanes)
         factor = real(1) / wholes[first] if looked > 0 else real(0)
         for j in range(lane, looked, lanes):
-            probabilities[to + j] = math.exp(logits[at + j] - top) * factor
+            probabilities[dst + j] = math.exp(logits[at + j] - top) * factor
 
     return softmax_rows
 
 
-@kernel("x n n x x n r x x n n r x n n")
-def number_rows(real):
-    """Make the kernel of `regression` and `binary_cross_entropy`."""
+@kernel("c x n n x x x n r x x n n")
+def pointwise_rows(real):
+    """Make the kernel of `pointwise`."""
 
-    def number_rows(
-        outputs, row, columns, targets, weights, weighted, scale, losses, doutputs, rows, kind, delta, pos_weights, positive,
-        shift,
-    ):  # fmt: skip
-        """Set losses and gradients of all rows, ``2**shift`` threads each; `weighted`, `positive`: whether there are weights."""
+    def pointwise_rows(
+        term, outputs, row, columns, targets, options, weights, weighted, scale, losses, doutputs, rows, shift
+    ):
+        """Set losses and gradients of all rows, ``2**shift`` threads each; `weighted`: whether there are weights."""
         sums = cuda.shared.array(THREADS, real)
-        zero, one, half = real(0), real(1), real(0.5)
+        zero, one = real(0), real(1)
         lanes = 1 << shift
         thread = cuda.threadIdx.x
         lane = thread & (lanes - 1)
         r = cuda.blockIdx.x * (THREADS >> shift) + (thread >> shift)
-        at, to = r * row, r * columns
+        start, target = r * row, r * columns
         weight = zero
         if r < rows:
             weight = weights[r] if weighted else one
@@ -151,42 +148,19 @@ def number_rows(real):
         factor = scale * share
         total = zero
         for j in range(lane, columns if r < rows else 0, lanes):
-            slope = zero
+            d = zero
             if weight != zero:
-                y, goal = outputs[at + j], targets[to + j]
-                d = y - goal
-                size = abs(d)
-                if kind == SQUARED:
-                    total += d * d
-                    slope = d + d
-                elif kind == ABSOLUTE:
-                    total += size
-                    # What is left is zero, or NaN.
-                    slope = one if d > zero else -one if d < zero else d
-                elif kind == HUBER:
-                    total += half * size * size if size <= delta else delta * (size - half * delta)
-                    slope = delta if d > delta else -delta if d < -delta else d
-                else:
-                    on, off = goal, one - goal
-                    if positive:
-                        on *= pos_weights[j]
-                    e = math.exp(-abs(y))
-                    rest = math.log1p(e)
-                    # A weight of zero makes nothing of an infinite logit.
-                    if off > zero:
-                        total += off * (rest + max(y, zero))
-                    if on > zero:
-                        total += on * (rest + max(-y, zero))
-                    high = one / (one + e)
-                    low = e * high
-                    slope = off * (low if y < zero else high) - on * (high if y < zero else low)
-            doutputs[at + j] = factor * slope
+                own = load(term, "options", options, j, columns)
+                loss, slope = loss_term(term, outputs[start + j], targets[target + j], own)
+                total += real(loss)
+                d = factor * real(slope)
+            doutputs[start + j] = d
         sums[thread] = total
         add_up(sums, thread, lane, lanes)
         if lane == 0 and r < rows:
             losses[r] = share * sums[thread]
 
-    return number_rows
+    return pointwise_rows
 
 
 def softmax_cross_entropy(
@@ -218,34 +192,29 @@ def softmax_cross_entropy(
 
 
 def softmax(logits, row, classes, probabilities, rows):
-    """Set probabilities[r] = softmax(logits[r]), rows of `classes` numbers; `row` is the distance of the rows of logits."""
+    """Set probabilities[r] = softmax(logits[r]), rows of `classes` values; `row` is the distance of the rows of logits."""
     shift = shift_for(classes)
     softmax_rows(row_blocks(rows, shift), THREADS, logits, row, classes, probabilities, rows, shift)
 
 
-def regression(outputs, row, columns, targets, weights, scale, losses, doutputs, rows, kind, delta):
-    """Set losses[r] = w_r mean_j e(y[r, j] - t[r, j]) and the gradient of ``scale * losses`` in `doutputs`.
+def pointwise(term, outputs, row, columns, targets, weights, scale, losses, doutputs, rows, options=None):
+    """Set losses[r] = w_r mean_j l(y[r, j], t[r, j]) and the gradient of ``scale * losses`` in `doutputs`, l being a loss term.
 
-    e(d) is d^2 (SQUARED), |d| (ABSOLUTE), or d^2 / 2 for |d| <= delta and delta (|d| - delta / 2) beyond (HUBER); targets are
-    (rows, columns) in the type of the outputs, the other arguments those of `softmax_cross_entropy`.
+    Parameters
+    ----------
+    term : tuple
+        Record of `numbarnn.kernels.equations.term_record`.
+    targets : Buffer
+        (rows, columns) in the type of the outputs.
+    options : Buffer or None
+        (options of the term, columns): what it takes beside output and target; None where that is nothing.
+
+    The other arguments are those of `softmax_cross_entropy`.
     """
     shift = shift_for(columns)
-    number_rows(
-        row_blocks(rows, shift), THREADS, outputs, row, columns, targets, weights, int(weights is not None), scale, losses,
-        doutputs, rows, kind, delta, None, 0, shift,
-    )  # fmt: skip
-
-
-def binary_cross_entropy(logits, row, columns, targets, weights, scale, losses, dlogits, rows, pos_weights=None):
-    """Set losses[r] = w_r mean_j (-p_j t log s(y) - (1 - t) log(1 - s(y))) and the gradient of ``scale * losses``.
-
-    s is the logistic function, y and t are logits[r, j] and targets[r, j], p the (columns,) `pos_weights`, None for ones; the other
-    arguments are those of `regression`.
-    """
-    shift = shift_for(columns)
-    number_rows(
-        row_blocks(rows, shift), THREADS, logits, row, columns, targets, weights, int(weights is not None), scale, losses, dlogits,
-        rows, _BINARY, 0.0, pos_weights, int(pos_weights is not None), shift,
+    pointwise_rows(
+        row_blocks(rows, shift), THREADS, term, outputs, row, columns, targets, options, weights, int(weights is not None), scale,
+        losses, doutputs, rows, shift,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Products of matrices, and sums of columns: all weights meet their numbers here.
+"""Products of matrices, and sums of columns: all weights meet their inputs here.
 
 A matrix is a pointer with the distances of its rows and of its columns, so that transposes cost nothing: x W^T, dz W and
 dz^T x are one kernel.
@@ -49,7 +49,7 @@ def multiply(real):
             for load in range(LOADS):
                 item = load * BLOCK + thread
                 if item < TILE * DEPTH:
-                    # Neighbouring threads read neighbouring numbers, whichever side those lie on.
+                    # Neighbouring threads read neighbouring values, whichever side those lie on.
                     k, m = (item % DEPTH, item // DEPTH) if a_column == 1 else (item // TILE, item % TILE)
                     inside = top + m < rows and k0 + k < stop
                     left[k, m] = a[(top + m) * a_row + (k0 + k) * a_column] if inside else real(0)
@@ -65,7 +65,7 @@ def multiply(real):
                     for j in range(EACH):
                         sums[i, j] += own_a[i] * own_b[j]
             cuda.syncthreads()
-        to = cuda.blockIdx.z * c_part
+        dst = cuda.blockIdx.z * c_part
         for i in range(EACH):
             for j in range(EACH):
                 m, n = top + down + i * SIDE, first + across + j * SIDE
@@ -74,8 +74,8 @@ def multiply(real):
                     if mode == 1:
                         before = bias[n]
                     elif mode == 2:
-                        before = c[to + m * c_row + n]
-                    c[to + m * c_row + n] = before + sums[i, j]
+                        before = c[dst + m * c_row + n]
+                    c[dst + m * c_row + n] = before + sums[i, j]
 
     return multiply
 
@@ -87,11 +87,11 @@ def add_parts(real):
     def add_parts(parts, count, size, columns, c, c_row, add):
         """Set C[m, n] to the sum of its parts in their order, or add it to C if `add`; part p begins at ``p * size``."""
         for i in range(cuda.grid(1), size, cuda.gridsize(1)):
-            to = (i // columns) * c_row + i % columns
-            total = c[to] if add else real(0)
+            dst = (i // columns) * c_row + i % columns
+            total = c[dst] if add else real(0)
             for p in range(count):
                 total += parts[p * size + i]
-            c[to] = total
+            c[dst] = total
 
     return add_parts
 

@@ -15,14 +15,14 @@ ALIGNMENT = 256  # bytes, what an allocation of the driver's is aligned to
 
 
 class Buffer:
-    """So many numbers of one dtype in a device's memory.
+    """An array of values of one dtype in a device's memory.
 
     Attributes
     ----------
     array : device array
         1-D, in bytes; shared with other buffers.
     at : int
-        Where the first number is, in bytes.
+        Where the first value is, in bytes.
     size : int
     dtype : numpy.dtype
     base : int
@@ -43,28 +43,28 @@ class Buffer:
 
     @property
     def pointer(self) -> int:
-        """The address of the first number."""
+        """The address of the first value."""
         return int(self.base + self.at)
 
     @property
-    def numbers(self):
-        """The numbers as a device array; of the simulator's alone: on a card, kernels and copies take the pointer."""
+    def values(self):
+        """The values as a device array; of the simulator's alone: on a card, kernels and copies take the pointer."""
         return self.array[self.at : self.at + self.size * self.dtype.itemsize].view(self.dtype)
 
     def part(self, first: int, size: int | None = None) -> "Buffer":
-        """Return `size` numbers from number `first` on, without a copy; all that are left without a size."""
+        """Return `size` values from index `first`, without a copy; all that are left without a size."""
         size = self.size - first if size is None else size
         if first < 0 or size < 0 or first + size > self.size:
-            raise IndexError(f"numbers {first} to {first + size} of a buffer of {self.size}")
+            raise IndexError(f"values {first} to {first + size} of a buffer of {self.size}")
         return Buffer(self.array, self.at + first * self.dtype.itemsize, size, self.dtype, self.base)
 
     def set(self, values: np.ndarray) -> "Buffer":
-        """Copy numbers of the host's here, and return the buffer."""
+        """Copy values of the host's here, and return the buffer."""
         values = np.ascontiguousarray(values, self.dtype).reshape(-1)
         if values.size != self.size:
-            raise ValueError(f"{values.size} numbers for a buffer of {self.size}")
+            raise ValueError(f"{values.size} values for a buffer of {self.size}")
         if SIMULATED:
-            self.numbers.copy_to_device(values)
+            self.values.copy_to_device(values)
         elif self.size:
             _done(driver.cuMemcpyHtoD(self.pointer, values.ctypes.data, values.nbytes))
         return self
@@ -74,17 +74,17 @@ class Buffer:
         Copies.to_host += 1
         values = np.empty(self.size, self.dtype)
         if SIMULATED:
-            self.numbers.copy_to_host(values)
+            self.values.copy_to_host(values)
         elif self.size:
             _done(driver.cuMemcpyDtoH(values.ctypes.data, self.pointer, values.nbytes))
         return values
 
     def copy(self, other: "Buffer") -> "Buffer":
-        """Copy the numbers of another buffer of the same size and dtype here, and return this one."""
+        """Copy the values of another buffer of the same size and dtype here, and return this one."""
         if (other.size, other.dtype) != (self.size, self.dtype):
             raise ValueError(f"{other.size} {other.dtype} for a buffer of {self.size} {self.dtype}")
         if SIMULATED:
-            self.numbers.copy_to_device(other.numbers)
+            self.values.copy_to_device(other.values)
         elif self.size:
             _done(driver.cuMemcpyDtoDAsync(self.pointer, other.pointer, self.size * self.dtype.itemsize, 0))
         return self
@@ -109,7 +109,7 @@ def empty(size: int, dtype) -> Buffer:
 
 
 def _allocate(nbytes):
-    """Return a device array of so many bytes; raise MemoryError where the device has not got them."""
+    """Return a device array of that many bytes; raise MemoryError where the device has not got them."""
     try:
         return cuda.device_array(max(nbytes, 1), np.uint8)
     except Exception as error:  # the driver's type depends on the version
@@ -126,7 +126,7 @@ def address_of(array) -> int:
 
 
 def upload(values: np.ndarray) -> Buffer:
-    """Return a buffer of its own with the numbers of a host's array."""
+    """Return a buffer of its own with the values of a host's array."""
     return empty(values.size, values.dtype).set(values)
 
 
@@ -153,7 +153,7 @@ class Arena:
         return 0 if self.block is None else self.block.nbytes
 
     def empty(self, size: int, dtype) -> Buffer:
-        """Return an uninitialised buffer of so many numbers."""
+        """Return an uninitialised buffer of that many values."""
         dtype = np.dtype(dtype)
         at = self.used
         self.used += -(-max(size * dtype.itemsize, 1) // ALIGNMENT) * ALIGNMENT

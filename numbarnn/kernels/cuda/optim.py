@@ -1,25 +1,26 @@
-"""Steps of the optimizers over the flat parameters, and the judgement on a step that the device itself passes.
+"""Optimizer steps over the flat parameters, and the check of a step, which the device itself makes.
 
-Whether a step may change anything, and how much its gradient is scaled, stays on the device: `judge` writes it to a status of four
-numbers, [factor, ok, norm, spare], that the kernels behind it read. A training loop sets it to ``[1, 1, 0, 0]`` and asks for it
-when it reads losses.
+Whether a step may change anything, and how much its gradient is scaled, stays on the device: `check_step` writes it to a status
+of four values, [factor, ok, norm, spare], that later kernels read. A training loop sets it to ``[1, 1, 0, 0]`` and asks for it when
+it reads losses.
 
-The equations are those of `numbarnn.kernels.cpu.optim`; g is the gradient, w the weights.
+The updates are those of `numbarnn.kernels.equations`.
 """
 
 import math
 
 from numba import cuda
 
+from numbarnn.kernels import equations, scalar
 from numbarnn.kernels.cuda.launch import THREADS, blocks_for, kernel
-from numbarnn.kernels.cuda.sums import SQUARED_DIFFERENCES, SQUARES, summed
+from numbarnn.kernels.cuda.reduce import SQUARED_DIFFERENCES, SQUARES, summed
 
 
 @kernel("x x n x x r")
-def judge_step(real):
-    """Make the kernel of `judge`."""
+def set_status(real):
+    """Make the kernel of `check_step`."""
 
-    def judge_step(status, log, slot, loss, squares, limit):
+    def set_status(status, log, slot, loss, squares, limit):
         """Set the status, and write a line of the log; one thread."""
         value = loss[0]
         norm = real(math.sqrt(squares[0]))
@@ -35,7 +36,7 @@ def judge_step(real):
         log[3 * slot + 1] = norm
         log[3 * slot + 2] = status[1]
 
-    return judge_step
+    return set_status
 
 
 @kernel("x n x r")
@@ -43,13 +44,13 @@ def clip_gradient(real):
     """Make the kernel of `clip`."""
 
     def clip_gradient(gradient, count, status, limit):
-        """Scale the gradient by the status's factor, and limit its numbers to [-limit, limit] if limit > 0."""
+        """Scale the gradient by the status's factor, and limit its values to [-limit, limit] if limit > 0."""
         factor = status[0]
         if status[1] != real(0):
             for i in range(cuda.grid(1), count, cuda.gridsize(1)):
                 g = gradient[i] * factor
                 if limit > real(0):
-                    g = limit if g > limit else -limit if g < -limit else g
+                    g = scalar.clip(g, limit)
                 gradient[i] = g
 
     return clip_gradient
@@ -63,11 +64,9 @@ def step_sgd(real):
         """Change weights and velocity, where the status is ok."""
         if status[1] != real(0):
             for i in range(cuda.grid(1), count, cuda.gridsize(1)):
-                w = weights[i]
-                g = gradient[i] + decay * w
-                v = momentum * velocity[i] + g
-                velocity[i] = v
-                weights[i] = w - rate * (g + momentum * v if nesterov else v)
+                weights[i], velocity[i] = equations.sgd(
+                    weights[i], gradient[i], velocity[i], rate, momentum, decay, nesterov
+                )
 
     return step_sgd
 
@@ -80,11 +79,9 @@ def step_rmsprop(real):
         """Change weights and the mean of squares, where the status is ok."""
         if status[1] != real(0):
             for i in range(cuda.grid(1), count, cuda.gridsize(1)):
-                w = weights[i]
-                g = gradient[i] + decay * w
-                s = alpha * square[i] + rest * g * g
-                square[i] = s
-                weights[i] = w - rate * g / (math.sqrt(s) + epsilon)
+                weights[i], square[i] = equations.rmsprop(
+                    weights[i], gradient[i], square[i], rate, alpha, rest, epsilon, decay
+                )
 
     return step_rmsprop
 
@@ -99,13 +96,21 @@ def step_adam(real):
         """Change weights and moments, where the status is ok."""
         if status[1] != real(0):
             for i in range(cuda.grid(1), count, cuda.gridsize(1)):
-                w = weights[i] * keep
-                g = gradient[i] + l2 * w
-                m = beta1 * mean[i] + rest1 * g
-                s = beta2 * square[i] + rest2 * g * g
-                mean[i] = m
-                square[i] = s
-                weights[i] = w - step * m / (math.sqrt(s) / root + epsilon)
+                weights[i], mean[i], square[i] = equations.adam(
+                    weights[i],
+                    gradient[i],
+                    mean[i],
+                    square[i],
+                    keep,
+                    l2,
+                    beta1,
+                    rest1,
+                    beta2,
+                    rest2,
+                    step,
+                    root,
+                    epsilon,
+                )
 
     return step_adam
 
@@ -131,9 +136,9 @@ def undo_step(real):
 def combine(real):
     """Make the kernel of `blend`, `scale` and `add`."""
 
-    def combine(values, others, keep, more, count, status, judged):
-        """Set values = keep values + more others, where the status is ok if `judged`; without others if more = 0."""
-        ok = status[1] != real(0) if judged else True
+    def combine(values, others, keep, more, count, status, checked):
+        """Set values = keep values + more others, where the status is ok if `checked`; without others if more = 0."""
+        ok = status[1] != real(0) if checked else True
         if ok:
             for i in range(cuda.grid(1), count, cuda.gridsize(1)):
                 value = keep * values[i]
@@ -154,8 +159,8 @@ def difference_norms(arena, old, new, count):
     return summed(arena, SQUARED_DIFFERENCES, old, count, new, sums=2)
 
 
-def judge(status, log, slot, loss, squares, limit):
-    """Judge a step: set the status, and log[slot] = (loss, norm, ok).
+def check_step(status, log, slot, loss, squares, limit):
+    """Check a step: set the status, and log[slot] = (loss, norm, ok).
 
     norm is the root of `squares`; ok, once 0, stays so, and becomes 0 where loss or norm is not finite (in float32 a norm above
     1.8e19 is not); factor = min(1, limit / (norm + 1e-6)), that of `torch.nn.utils.clip_grad_norm_`, or 1 if limit <= 0.
@@ -163,17 +168,17 @@ def judge(status, log, slot, loss, squares, limit):
     Parameters
     ----------
     status : Buffer
-        (4,): factor, ok, norm and a spare number.
+        (4,): factor, ok, norm and a spare value.
     log : Buffer
         (slots, 3)
     loss, squares : Buffer
         (1,)
     """
-    judge_step(1, 1, status, log, slot, loss, squares, limit)
+    set_status(1, 1, status, log, slot, loss, squares, limit)
 
 
 def clip(gradient, count, status, limit_value):
-    """Multiply a gradient by the status's factor, then limit its numbers to [-limit_value, limit_value] if that is above 0.
+    """Multiply a gradient by the status's factor, then limit its values to [-limit_value, limit_value] if that is above 0.
 
     NaN stays NaN; nothing happens where the status is not ok.
     """
@@ -181,21 +186,21 @@ def clip(gradient, count, status, limit_value):
 
 
 def sgd(weights, gradient, velocity, rate, momentum, decay, nesterov, count, status):
-    """SGD: g += decay w;  v = momentum v + g;  w -= rate v, or with `nesterov` w -= rate (g + momentum v)."""
+    """Update weights and velocity by `numbarnn.kernels.equations.sgd`, where the status is ok."""
     step_sgd(
         blocks_for(count), THREADS, weights, gradient, velocity, rate, momentum, decay, int(nesterov), count, status
     )
 
 
 def rmsprop(weights, gradient, square, rate, alpha, rest, epsilon, decay, count, status):
-    """RMSprop: g += decay w;  s = alpha s + rest g^2;  w -= rate g / (sqrt(s) + epsilon); with alpha = rest = 1 Adagrad."""
+    """Update weights and the mean of squares by `numbarnn.kernels.equations.rmsprop`, where the status is ok."""
     step_rmsprop(
         blocks_for(count), THREADS, weights, gradient, square, rate, alpha, rest, epsilon, decay, count, status
     )
 
 
 def adam(weights, gradient, mean, square, keep, l2, beta1, rest1, beta2, rest2, step, root, epsilon, count, status):
-    """Adam and AdamW: w *= keep;  g += l2 w;  m = b1 m + r1 g;  s = b2 s + r2 g^2;  w -= step m / (sqrt(s) / root + epsilon)."""
+    """Update weights and moments by `numbarnn.kernels.equations.adam`, where the status is ok."""
     step_adam(
         blocks_for(count), THREADS, weights, gradient, mean, square, keep, l2, beta1, rest1, beta2, rest2, step, root, epsilon,
         count, status,

@@ -11,7 +11,7 @@ from numbarnn.kernels.cuda.element import added, cell_backward, cell_forward, lo
 from numbarnn.kernels.cuda.launch import SIMULATED, kernel
 
 
-def _forward(held):
+def _forward(resident):
     def make(real):
         """Make the kernel that keeps rows of W_hh in registers."""
 
@@ -26,16 +26,16 @@ def _forward(held):
 
             Thread j makes column j of the product for every sample, and the step of one unit of one sample; the block has at
             least `columns` and ``together * H`` threads. Dynamic shared memory, for each sample: h as the product sees it
-            (`held` numbers or H, whichever is more), the pre-activations, and the states.
+            (`resident` values or H, whichever is more), the pre-activations, and the states.
             """
             shared = cuda.shared.array(0, real)
-            own = cuda.local.array(held, real)
+            own = cuda.local.array(resident, real)
             j = cuda.threadIdx.x
             n0 = cuda.blockIdx.x * together
             mine = min(together, samples - n0)
-            wide = max(held, hidden)
+            wide = max(resident, hidden)
             z_at, s_at = together * wide, together * (wide + z_count * hidden)
-            for k in range(held):
+            for k in range(resident):
                 own[k] = weights[k * columns + j] if k < hidden and j < columns else real(0)
             for e in range(j, together * wide, cuda.blockDim.x):
                 shared[e] = real(0)
@@ -64,23 +64,23 @@ def _forward(held):
                 for r2 in range(mine):
                     if t < lengths[n0 + r2]:
                         at = (t * samples + n0 + r2) * z_count * hidden
-                        to = z_at + r2 * z_count * hidden
+                        dst = z_at + r2 * z_count * hidden
                         if j < columns:
                             before = z[at + first * hidden + j]
                             h = r2 * wide
                             a0, a1, a2, a3 = real(0), real(0), real(0), real(0)
-                            for k in range(0, held, 4):
+                            for k in range(0, resident, 4):
                                 a0 += own[k] * shared[h + k]
                                 a1 += own[k + 1] * shared[h + k + 1]
                                 a2 += own[k + 2] * shared[h + k + 2]
                                 a3 += own[k + 3] * shared[h + k + 3]
-                            for k in range(held, hidden):
+                            for k in range(resident, hidden):
                                 a0 += weights[k * columns + j] * shared[h + k]
-                            shared[to + first * hidden + j] = before + ((a0 + a1) + (a2 + a3))
+                            shared[dst + first * hidden + j] = before + ((a0 + a1) + (a2 + a3))
                         for c in range(j, z_count * hidden - columns, cuda.blockDim.x):
-                            # The gates that h does not enter stand before and behind those that it does.
+                            # The gates that h does not enter stand before and after those that it does.
                             c = c if c < first * hidden else c + columns
-                            shared[to + c] = z[at + c]
+                            shared[dst + c] = z[at + c]
                 cuda.syncthreads()
                 if t < length:
                     row = t * samples + n
@@ -89,11 +89,11 @@ def _forward(held):
                         operand[row * hidden + u] = shared[r * wide + u]
                     preactivations = load(cell, "preactivations", shared, z_at + r * z_count * hidden + u, hidden)
                     previous = load(cell, "states", shared, s_at + r * count * hidden + u, hidden)
-                    following, kept = cell_forward(cell, preactivations, previous, diagonal_weights)
+                    following, saved_values = cell_forward(cell, preactivations, previous, diagonal_weights)
                     store(cell, "states", shared, s_at + r * count * hidden + u, hidden, following)
                     store(cell, "states", states, after * count * hidden + u, hidden, following)
                     if keep:
-                        store(cell, "saved", saved, row * kept_count * hidden + u, hidden, kept)
+                        store(cell, "saved", saved, row * kept_count * hidden + u, hidden, saved_values)
                     out[row * out_row + u] = following[0]
                     shared[r * wide + u] = following[0] * factor
                 cuda.syncthreads()
@@ -103,7 +103,7 @@ def _forward(held):
     return make
 
 
-def _backward(held):
+def _backward(resident):
     def make(real):
         """Make the kernel that keeps columns of W_hh in registers."""
 
@@ -117,18 +117,18 @@ def _backward(held):
             weights : (`columns`, H) rows of W_hh for the gates from `first` on
             ends, dstart : gradients of the final and of the initial states
 
-            Thread (g, k) makes what plane g adds to the gradient of h[k], for every sample. Dynamic shared memory, for each
-            sample: gradients of the pre-activations, what each plane adds, and gradients of the states.
+            Thread (g, k) makes what block g adds to the gradient of h[k], for every sample. Dynamic shared memory, for each
+            sample: gradients of the pre-activations, what each block adds, and gradients of the states.
             """
             shared = cuda.shared.array(0, real)
-            own = cuda.local.array(held, real)
+            own = cuda.local.array(resident, real)
             j = cuda.threadIdx.x
             n0 = cuda.blockIdx.x * together
             mine = min(together, samples - n0)
-            wide = max(z_count * hidden, (z_count - 1) * hidden + held)
+            wide = max(z_count * hidden, (z_count - 1) * hidden + resident)
             p_at, s_at = together * wide, together * (wide + columns)
             g, column = j // hidden, j % hidden
-            for k in range(held):
+            for k in range(resident):
                 own[k] = weights[(g * hidden + k) * hidden + column] if k < hidden and j < columns else real(0)
             for e in range(j, s_at, cuda.blockDim.x):
                 shared[e] = real(0)
@@ -159,13 +159,13 @@ def _backward(held):
                     if has_dy:
                         back += dy[row * dy_row + u]
                     shared[own_states] += back
-                    kept = load(cell, "saved", saved, row * kept_count * hidden + u, hidden)
+                    saved_values = load(cell, "saved", saved, row * kept_count * hidden + u, hidden)
                     previous = load(cell, "states", states, before * count * hidden + u, hidden)
                     following = load(cell, "states", states, after * count * hidden + u, hidden)
                     gradients = load(cell, "states", shared, own_states, hidden)
                     so_far = load(cell, "diagonal", ddiagonal, n * diagonal_count * hidden + u, hidden)
                     dgates, dprevious, dweights = cell_backward(
-                        cell, kept, previous, diagonal_weights, following, gradients
+                        cell, saved_values, previous, diagonal_weights, following, gradients
                     )
                     store(cell, "preactivations", z, row * z_count * hidden + u, hidden, dgates)
                     store(cell, "preactivations", shared, r * wide + u, hidden, dgates)
@@ -176,12 +176,12 @@ def _backward(held):
                     if t < lengths[n0 + r2] and j < columns:
                         d = r2 * wide + (first + g) * hidden
                         a0, a1, a2, a3 = real(0), real(0), real(0), real(0)
-                        for k in range(0, held, 4):
+                        for k in range(0, resident, 4):
                             a0 += own[k] * shared[d + k]
                             a1 += own[k + 1] * shared[d + k + 1]
                             a2 += own[k + 2] * shared[d + k + 2]
                             a3 += own[k + 3] * shared[d + k + 3]
-                        for k in range(held, hidden):
+                        for k in range(resident, hidden):
                             a0 += weights[(g * hidden + k) * hidden + column] * shared[d + k]
                         shared[p_at + r2 * columns + j] = (a0 + a1) + (a2 + a3)
                 cuda.syncthreads()
@@ -200,27 +200,27 @@ def _backward(held):
 
 _FORWARD_KINDS = "c x x x n l l x x x x x x n n n n n n n n n n n n n n"
 _BACKWARD_KINDS = "c x x x n l l x x x x x n x x n n n n n n n n n n n n n n n"
-# Numbers of a row of W_hh in the registers of a thread, and the most threads of a block that leave it so many: of float32 and of
+# Values of a row of W_hh in the registers of a thread, and the most threads of a block that leave it that many: of float32 and of
 # float64 (tests/test_cuda_compile.py finds that nothing is spilled).
-HELD = {4: 64} if SIMULATED else {32: 256, 48: 512, 64: 256, 112: 256}
-_DOUBLE = HELD if SIMULATED else {32: 256, 64: 256}
+RESIDENT = {4: 64} if SIMULATED else {32: 256, 48: 512, 64: 256, 112: 256}
+_DOUBLE = RESIDENT if SIMULATED else {32: 256, 64: 256}
 
 
-def _options(held):
+def _options(resident):
     if SIMULATED:
         return {}
-    dtypes = ("float32", "float64") if held in _DOUBLE else ("float32",)
-    return {"dtypes": dtypes, "launch_bounds": (HELD[held], 1)}
+    dtypes = ("float32", "float64") if resident in _DOUBLE else ("float32",)
+    return {"dtypes": dtypes, "launch_bounds": (RESIDENT[resident], 1)}
 
 
-forward = {held: kernel(_FORWARD_KINDS, **_options(held))(_forward(held)) for held in HELD}
-backward = {held: kernel(_BACKWARD_KINDS, **_options(held))(_backward(held)) for held in HELD}
+forward = {resident: kernel(_FORWARD_KINDS, **_options(resident))(_forward(resident)) for resident in RESIDENT}
+backward = {resident: kernel(_BACKWARD_KINDS, **_options(resident))(_backward(resident)) for resident in RESIDENT}
 
 
-def held_for(columns: int, hidden: int, itemsize: int) -> int:
-    """Return how many numbers of a row of W_hh each thread is to keep, 0 where the steps are to be launched one by one."""
-    fits = [held for held, most in (HELD if itemsize == 4 else _DOUBLE).items() if columns <= most]
+def resident_for(columns: int, hidden: int, itemsize: int) -> int:
+    """Return how many values of a row of W_hh stay in registers of each thread, 0 where steps are to be launched one by one."""
+    fits = [resident for resident, most in (RESIDENT if itemsize == 4 else _DOUBLE).items() if columns <= most]
     # What a thread does not keep it reads at every step, through the first cache: up to twice as much again.
-    whole = [held for held in fits if hidden <= held]
-    part = [held for held in fits if hidden <= 3 * held]
+    whole = [resident for resident in fits if hidden <= resident]
+    part = [resident for resident in fits if hidden <= 3 * resident]
     return min(whole) if whole else max(part, default=0)

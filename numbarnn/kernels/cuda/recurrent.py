@@ -1,8 +1,8 @@
 """Entering and leaving a batch, and time loops that are launched step by step, of every cell and any size.
 
-A step is a product (`matmul.multiply`) and a pointwise kernel (`forward_steps`, `backward_steps`; of a cell of two phases, two of
-each), which also runs through many steps at once for cells without a recurrent product. Where a cell is small, `kept` takes
-samples through all their steps in one launch instead.
+A step is a product (`matmul.multiply`) and a pointwise kernel (`forward_steps`, `backward_steps`; of a cell with a second recurrent
+product, two of each), which also runs through many steps at once for cells without a recurrent product. Where a cell is small,
+`persistent` takes samples through all their steps in one launch instead.
 
 ======  ====================  =========================================================================================
 z       (T, N, P, H)          pre-activations, P gates; on the way back their gradients take the same memory
@@ -139,16 +139,16 @@ def spread_ends(real):
 
 @kernel("x l n n x")
 def pack_bias(real):
-    """Make the kernel that adds up the biases of each plane."""
+    """Make the kernel that adds up the biases of each pre-activation."""
 
-    def pack_bias(weights, places, z_count, hidden, bias):
-        """Set bias[p, u] to the sum of the biases at ``places[p, 2]`` and ``places[p, 3]``, where there are any."""
+    def pack_bias(weights, offsets, z_count, hidden, bias):
+        """Set bias[p, u] to the sum of the biases at ``offsets[p, 2]`` and ``offsets[p, 3]``, where there are any."""
         for e in range(cuda.grid(1), z_count * hidden, cuda.gridsize(1)):
             p, u = e // hidden, e % hidden
             value = real(0)
             for side in range(2, 4):
-                if places[p * 4 + side] >= 0:
-                    value += weights[places[p * 4 + side] + u]
+                if offsets[p * 4 + side] >= 0:
+                    value += weights[offsets[p * 4 + side] + u]
             bias[e] = value
 
     return pack_bias
@@ -156,15 +156,15 @@ def pack_bias(real):
 
 @kernel("x l n n x")
 def spread_bias(real):
-    """Make the kernel that gives both biases of a plane its gradient."""
+    """Make the kernel that gives both biases of a pre-activation its gradient."""
 
-    def spread_bias(sums, places, z_count, hidden, gradient):
-        """Set the gradients at ``places[p, 2]`` and ``places[p, 3]`` to sums[p]."""
+    def spread_bias(sums, offsets, z_count, hidden, gradient):
+        """Set the gradients at ``offsets[p, 2]`` and ``offsets[p, 3]`` to sums[p]."""
         for e in range(cuda.grid(1), z_count * hidden, cuda.gridsize(1)):
             p, u = e // hidden, e % hidden
             for side in range(2, 4):
-                if places[p * 4 + side] >= 0:
-                    gradient[places[p * 4 + side] + u] = sums[e]
+                if offsets[p * 4 + side] >= 0:
+                    gradient[offsets[p * 4 + side] + u] = sums[e]
 
     return spread_bias
 
@@ -191,10 +191,10 @@ def forward_steps(real):
                         before, after = (row + samples, row) if reverse else (row, row + samples)
                         preactivations = load(cell, "preactivations", z, row * z_count * hidden + u, hidden)
                         previous = load(cell, "states", states, before * count * hidden + u, hidden)
-                        following, kept = cell_forward(cell, preactivations, previous, weights)
+                        following, saved_values = cell_forward(cell, preactivations, previous, weights)
                         store(cell, "states", states, after * count * hidden + u, hidden, following)
                         if keep:
-                            store(cell, "saved", saved, row * kept_count * hidden + u, hidden, kept)
+                            store(cell, "saved", saved, row * kept_count * hidden + u, hidden, saved_values)
                         out[row * out_row + u] = following[0]
 
     return forward_steps
@@ -224,12 +224,14 @@ def backward_steps(real):
                         before, after = (row + samples, row) if reverse else (row, row + samples)
                         if has_dy:
                             dstates[at] += dy[row * dy_row + u]
-                        kept = load(cell, "saved", saved, row * kept_count * hidden + u, hidden)
+                        saved_values = load(cell, "saved", saved, row * kept_count * hidden + u, hidden)
                         previous = load(cell, "states", states, before * count * hidden + u, hidden)
                         following = load(cell, "states", states, after * count * hidden + u, hidden)
                         gradients = load(cell, "states", dstates, at, hidden)
                         so_far = load(cell, "diagonal", ddiagonal, n * diagonal_count * hidden + u, hidden)
-                        dgates, dprevious, dweights = cell_backward(cell, kept, previous, weights, following, gradients)
+                        dgates, dprevious, dweights = cell_backward(
+                            cell, saved_values, previous, weights, following, gradients
+                        )
                         store(cell, "preactivations", z, row * z_count * hidden + u, hidden, dgates)
                         store(cell, "states", dstates, at, hidden, dprevious)
                         store(

@@ -1,7 +1,7 @@
 """Language models that are fed their own samples: a block of threads for each stream, from its first token to its last.
 
 Weights are read from memory at every step, more than a block's registers and shared memory hold: transposed copies, in which
-neighbouring threads read neighbouring numbers. Of a product with fewer columns than the block has threads, several threads share
+neighbouring threads read neighbouring values. Of a product with fewer columns than the block has threads, several threads share
 a column.
 
 The choice is that of `numbarnn.kernels.cpu.sampling`, by the same draws, and made in float64 as there.
@@ -26,15 +26,15 @@ SPAN = 6 if SIMULATED else 512
 # Tokens that are put in order all at once; of more, the likeliest are looked for one after the other.
 RANKED = 6 if SIMULATED else 1024
 
-# Columns of `places`: where a layer's weights of its input and of its recurrent product, its biases (token rows in the first
+# Columns of `offsets`: where a layer's weights of its input and of its recurrent product, its biases (token rows in the first
 # layer, unless it has an embedding below) and diagonal weights begin; the last row is the dense layer's, with the embedding at the
 # end.
 INPUT, RECURRENT, BIAS, DIAGONAL = 0, 1, 2, 3
 
 
 @device
-def add_product(weights, at, columns, inner, source, first, result, to, held, partial, zero):
-    """Add to ``result[to + j]`` the sums over k of ``weights[at + k * columns + j] * source[first + k]``; all threads must call."""
+def add_product(weights, at, columns, inner, source, first, result, dst, staged, partial, zero):
+    """Add to ``result[dst + j]`` the sums over k of ``weights[at + k * columns + j] * source[first + k]``; all threads call."""
     thread = running.threadIdx.x
     parts = BLOCK // columns
     part = 0
@@ -43,7 +43,7 @@ def add_product(weights, at, columns, inner, source, first, result, to, held, pa
     for k0 in range(0, inner, SPAN):
         length = min(SPAN, inner - k0)
         for k in range(thread, length, BLOCK):
-            held[k] = source[first + k0 + k]
+            staged[k] = source[first + k0 + k]
         running.syncthreads()
         share = length
         if parts > 1:
@@ -51,47 +51,47 @@ def add_product(weights, at, columns, inner, source, first, result, to, held, pa
         for j in range(thread - part * columns, columns, BLOCK):
             total = zero
             k, stop = part * share, min(length, (part + 1) * share)
-            place = at + (k0 + k) * columns + j
+            index = at + (k0 + k) * columns + j
             while k + 8 <= stop:
                 # Eight loads wait for memory at a time.
                 w0, w1, w2, w3 = (
-                    weights[place],
-                    weights[place + columns],
-                    weights[place + 2 * columns],
-                    weights[place + 3 * columns],
+                    weights[index],
+                    weights[index + columns],
+                    weights[index + 2 * columns],
+                    weights[index + 3 * columns],
                 )
-                place += 4 * columns
+                index += 4 * columns
                 w4, w5, w6, w7 = (
-                    weights[place],
-                    weights[place + columns],
-                    weights[place + 2 * columns],
-                    weights[place + 3 * columns],
+                    weights[index],
+                    weights[index + columns],
+                    weights[index + 2 * columns],
+                    weights[index + 3 * columns],
                 )
-                place += 4 * columns
-                total += w0 * held[k]
-                total += w1 * held[k + 1]
-                total += w2 * held[k + 2]
-                total += w3 * held[k + 3]
-                total += w4 * held[k + 4]
-                total += w5 * held[k + 5]
-                total += w6 * held[k + 6]
-                total += w7 * held[k + 7]
+                index += 4 * columns
+                total += w0 * staged[k]
+                total += w1 * staged[k + 1]
+                total += w2 * staged[k + 2]
+                total += w3 * staged[k + 3]
+                total += w4 * staged[k + 4]
+                total += w5 * staged[k + 5]
+                total += w6 * staged[k + 6]
+                total += w7 * staged[k + 7]
                 k += 8
             while k < stop:
-                total += weights[place] * held[k]
-                place += columns
+                total += weights[index] * staged[k]
+                index += columns
                 k += 1
             if parts > 1:
                 partial[thread] = total
             else:
-                result[to + j] += total
+                result[dst + j] += total
         if parts > 1:
             running.syncthreads()
             if thread < columns:
                 total = zero
                 for p in range(parts):
                     total += partial[p * columns + thread]
-                result[to + thread] += total
+                result[dst + thread] += total
         running.syncthreads()
 
 
@@ -130,14 +130,14 @@ def draw_ordered(chances, at, most, whole, summed, top_p, uniform):
         whole = 0.0
         for i in range(most):
             whole += chances[at + i]
-    kept, count = 0.0, 0
-    while count < most and (count == 0 or kept < top_p * whole):
-        kept += chances[at + count]
+    nucleus, count = 0.0, 0
+    while count < most and (count == 0 or nucleus < top_p * whole):
+        nucleus += chances[at + count]
         count += 1
-    goal = uniform * kept
+    rest = uniform * nucleus
     for i in range(count):
-        goal -= chances[at + i]
-        if goal < 0.0:
+        rest -= chances[at + i]
+        if rest < 0.0:
             return i
     return 0
 
@@ -146,16 +146,16 @@ def draw_ordered(chances, at, most, whole, summed, top_p, uniform):
     "c x l n n n n n n n n n x x x x i i l i n l r n r l l i n i n",
     **({} if SIMULATED else {"launch_bounds": (BLOCK, 1)}),
 )
-def write(real):
+def sample_streams(real):
     """Make the kernel of `generate`."""
 
-    def write(
-        cell, weights, places, layers, hidden, z_count, features, classes, input_first, input_count, recurrent_first,
+    def sample_streams(
+        cell, weights, offsets, layers, hidden, z_count, features, classes, input_first, input_count, recurrent_first,
         recurrent_count, state, scratch, logits, sorted_chances, sorted_tokens, prime, prime_starts, out, room, written, scale,
         top_k, top_p, seeds, positions, stop, stop_count, never, never_count,
     ):  # fmt: skip
         """Feed stream n, block n, its prime and then what it draws, until its row of `out` is full or ends with `stop`."""
-        held = cuda.shared.array(SPAN, real)
+        staged = cuda.shared.array(SPAN, real)
         partial = cuda.shared.array(BLOCK, real)
         chances = cuda.shared.array(RANKED, real)
         tokens = cuda.shared.array(BLOCK, types.int32)
@@ -180,7 +180,7 @@ def write(real):
                 summed = top_k == 0 or top_k >= classes
                 ordered = scale > zero and not (top_k == 0 and top_p >= real(1))
                 few = classes <= RANKED
-                top, whole, kept, count, last, searching = zero, 0.0, 0.0, 0, -1, True
+                top, whole, nucleus, count, last, searching = zero, 0.0, 0.0, 0, -1, True
                 while searching:
                     last = find_next(logits, at, classes, last, partial, tokens)
                     if count == 0:
@@ -191,7 +191,7 @@ def write(real):
                                     whole += math.exp((logits[at + j] - top) * scale)
                                 sums[thread] = whole
                             if ordered and few:
-                                # A token's place is the number of those before it.
+                                # A token's rank is the count of those before it.
                                 for j in range(thread, classes, BLOCK):
                                     rank = 0
                                     for i in range(classes):
@@ -211,9 +211,9 @@ def write(real):
                         if thread == 0:
                             sorted_chances[at + count] = chance
                             sorted_tokens[at + count] = last
-                        kept += chance
+                        nucleus += chance
                         count += 1
-                        searching = count < most and (not summed or kept < top_p * whole)
+                        searching = count < most and (not summed or nucleus < top_p * whole)
                 if scale > zero:
                     if thread == 0:
                         number, seed = types.uint64(positions[n] + filled), types.uint64(seeds[n])
@@ -225,20 +225,20 @@ def write(real):
                             1.0 / 9007199254740992.0
                         )
                         if not ordered:
-                            goal, adder = uniform * whole, 0
-                            while adder < ADDERS - 1 and goal >= sums[adder]:
-                                goal -= sums[adder]
+                            rest, adder = uniform * whole, 0
+                            while adder < ADDERS - 1 and rest >= sums[adder]:
+                                rest -= sums[adder]
                                 adder += 1
                             for j in range(adder * each, classes):
-                                goal -= math.exp((logits[at + j] - top) * scale)
-                                if goal < 0.0:
+                                rest -= math.exp((logits[at + j] - top) * scale)
+                                if rest < 0.0:
                                     token = j
                                     break
                         elif few:
                             token = int(ranked[draw_ordered(chances, 0, most, whole, summed, top_p, uniform)])
                         else:
-                            place = draw_ordered(sorted_chances, at, count, whole, summed, top_p, uniform)
-                            token = int(sorted_tokens[at + place])
+                            index = draw_ordered(sorted_chances, at, count, whole, summed, top_p, uniform)
+                            token = int(sorted_tokens[at + index])
                         chosen[0] = token
                     cuda.syncthreads()
                     token = int(chosen[0])
@@ -260,16 +260,16 @@ def write(real):
                 layer, recurrent = stage // 2, stage % 2
                 own = h + layer * states * hidden
                 source, first, inner, columns = state, own - states * hidden, hidden, classes
-                result, to = logits, at
+                result, dst = logits, at
                 if layer < layers:
-                    result, to = scratch, z + input_first * hidden
+                    result, dst = scratch, z + input_first * hidden
                     columns = input_count * hidden
                     if recurrent:
-                        first, to, columns = own, z + recurrent_first * hidden, recurrent_count * hidden
+                        first, dst, columns = own, z + recurrent_first * hidden, recurrent_count * hidden
                     elif layer == 0:
-                        source, first, inner = weights, places[layers * 4 + DIAGONAL] + token * features, features
+                        source, first, inner = weights, offsets[layers * 4 + DIAGONAL] + token * features, features
                 if not recurrent:
-                    row = places[layer * 4 + BIAS]
+                    row = offsets[layer * 4 + BIAS]
                     if layer == 0 and features == 0:
                         row += token * z_count * hidden
                     for j in range(thread, z_count * hidden if layer < layers else classes, BLOCK):
@@ -281,14 +281,14 @@ def write(real):
                 if columns > 0:
                     add_product(
                         weights,
-                        places[layer * 4 + recurrent],
+                        offsets[layer * 4 + recurrent],
                         columns,
                         inner,
                         source,
                         first,
                         result,
-                        to,
-                        held,
+                        dst,
+                        staged,
                         partial,
                         zero,
                     )
@@ -298,14 +298,14 @@ def write(real):
                             cell,
                             load(cell, "preactivations", scratch, z + e, hidden),
                             load(cell, "states", state, own + e, hidden),
-                            load(cell, "diagonal", weights, places[layer * 4 + DIAGONAL] + e, hidden),
+                            load(cell, "diagonal", weights, offsets[layer * 4 + DIAGONAL] + e, hidden),
                         )
                         store(cell, "states", state, own + e, hidden, following)
                     cuda.syncthreads()
         if thread == 0:
             written[n] = filled
 
-    return write
+    return sample_streams
 
 
 class Packed(NamedTuple):
@@ -313,7 +313,7 @@ class Packed(NamedTuple):
 
     Attributes
     ----------
-    weights, places : Buffer
+    weights, offsets : Buffer
     layers, hidden, features, classes : int
         features : of the embedding of a token; 0: there is none, a token adds its row.
     inputs, recurrents : (first, last)
@@ -321,7 +321,7 @@ class Packed(NamedTuple):
     """
 
     weights: Buffer
-    places: Buffer
+    offsets: Buffer
     layers: int
     hidden: int
     features: int
@@ -330,34 +330,34 @@ class Packed(NamedTuple):
     recurrents: tuple
 
 
-def pack(flat, places, diagonal, diagonal_count, inputs, recurrents, hidden, dense, classes, embedding=None) -> Packed:
+def pack(flat, offsets, diagonal, diagonal_count, inputs, recurrents, hidden, dense, classes, embedding=None) -> Packed:
     """Return a packed copy of a language model's weights.
 
     Parameters
     ----------
     flat : Buffer
         The flat parameters.
-    places : list of (gates, 4) integers
-        For each layer, where in `flat` the rows of W_ih and W_hh of a plane and its two biases begin, -1 for none.
+    offsets : list of (gates, 4) integers
+        For each layer, where in `flat` the rows of W_ih and W_hh of a pre-activation and its two biases begin, -1 for none.
     diagonal, diagonal_count : list of int, int
         Where the diagonal weights of each layer begin, and how many vectors of them there are.
     inputs, recurrents : (first, last)
         Planes that x and that h enters.
     dense : (weight, bias)
         Places of the dense layer's parameters, the bias -1 for none.
-    embedding : (place, features), optional
+    embedding : (offset, features), optional
         Else tokens add columns of the first layer's W_ih.
     """
-    z_count, features = len(places[0]), 0 if embedding is None else embedding[1]
+    z_count, features = len(offsets[0]), 0 if embedding is None else embedding[1]
     (in_first, in_last), (h_first, h_last) = inputs, recurrents
-    found, size = np.zeros((len(places) + 1, 4), np.int64), 0
+    found, size = np.zeros((len(offsets) + 1, 4), np.int64), 0
 
     def room(row, column, count):
         nonlocal size
         found[row, column] = size
         size += count
 
-    for layer in range(len(places)):
+    for layer in range(len(offsets)):
         width = hidden if layer else features
         room(layer, INPUT, width * (in_last - in_first) * hidden)
         room(layer, RECURRENT, hidden * (h_last - h_first) * hidden)
@@ -368,12 +368,12 @@ def pack(flat, places, diagonal, diagonal_count, inputs, recurrents, hidden, den
     room(-1, DIAGONAL, classes * features)
     weights = empty(size, flat.dtype)
     host = flat.get()
-    for layer, (own, at) in enumerate(zip(places, found[:-1], strict=True)):
+    for layer, (own, at) in enumerate(zip(offsets, found[:-1], strict=True)):
         bias = np.zeros((z_count, hidden), flat.dtype)
-        for plane in range(z_count):
-            for place in own[plane, 2:]:
-                if place >= 0:
-                    bias[plane] += host[place : place + hidden]
+        for block in range(z_count):
+            for index in own[block, 2:]:
+                if index >= 0:
+                    bias[block] += host[index : index + hidden]
         width = hidden if layer else features
         if width:
             _transpose(flat, own[in_first:in_last, 0], hidden, width, weights.part(int(at[INPUT])))
@@ -396,15 +396,15 @@ def pack(flat, places, diagonal, diagonal_count, inputs, recurrents, hidden, den
         bias.set(np.zeros(classes))
     if features:
         weights.part(int(at[DIAGONAL]), classes * features).copy(flat.part(embedding[0], classes * features))
-    return Packed(weights, upload(found.reshape(-1)), len(places), hidden, features, classes, inputs, recurrents)
+    return Packed(weights, upload(found.reshape(-1)), len(offsets), hidden, features, classes, inputs, recurrents)
 
 
-def _transpose(flat, places, high, wide, result):
-    """Set result[k, p * high + j] = flat[places[p] + j * wide + k]."""
-    if len(places):
-        blocks = -(-wide // SIDE), min(-(-high // SIDE), MOST_TILES), len(places)
-        there = upload(np.ascontiguousarray(places, np.int64))
-        turn(blocks, SIDE * HIGH, flat, there, 1, high, wide, None, 0, result, len(places) * high)
+def _transpose(flat, offsets, high, wide, result):
+    """Set result[k, p * high + j] = flat[offsets[p] + j * wide + k]."""
+    if len(offsets):
+        blocks = -(-wide // SIDE), min(-(-high // SIDE), MOST_TILES), len(offsets)
+        there = upload(np.ascontiguousarray(offsets, np.int64))
+        turn(blocks, SIDE * HIGH, flat, there, 1, high, wide, None, 0, result, len(offsets) * high)
 
 
 def generate(
@@ -446,8 +446,8 @@ def generate(
     ordered = 1 if classes <= RANKED else streams * classes
     scale = 0.0 if temperature == 0 else min(1.0 / temperature, 1e30)
     (in_first, in_last), (h_first, h_last) = packed.inputs, packed.recurrents
-    write(
-        streams, BLOCK, cell, packed.weights, packed.places, packed.layers, packed.hidden, z_count, packed.features, classes,
+    sample_streams(
+        streams, BLOCK, cell, packed.weights, packed.offsets, packed.layers, packed.hidden, z_count, packed.features, classes,
         in_first, in_last - in_first, h_first, h_last - h_first, state, arena.empty(streams * z_count * packed.hidden, dtype),
         logits, arena.empty(ordered, dtype), arena.empty(ordered, np.int32), short.part(0, fed), long.part(0, streams + 1),
         out, out.size // streams, written, scale, top_k, top_p, long.part(streams + 1, streams),

@@ -4,7 +4,7 @@ from numba import cuda
 from numba.types import int32
 
 from numbarnn.kernels.cuda.launch import SIMULATED, THREADS, kernel
-from numbarnn.kernels.cuda.rows import shift_for, step_blocks
+from numbarnn.kernels.cuda.reduce import shift_for, step_blocks
 
 # Side of the tile that a block turns; a block has a thread for each `HIGH`-th row of it.
 SIDE, HIGH = (4, 2) if SIMULATED else (32, 8)
@@ -21,15 +21,15 @@ ENOUGH = 10 if SIMULATED else 4096  # blocks that fill a card
 def turn(real):
     """Make the kernel of `transpose` and `pack_tokens`."""
 
-    def turn(source, places, placed, high, wide, bias, biased, result, result_row):
+    def turn(source, offsets, listed, high, wide, bias, biased, result, result_row):
         """Set result[v, g * high + j] = source[at + j * wide + v] + bias[g * high + j], block (x, y, g).
 
-        at is ``places[g]`` if `placed`, where below 0 the bias alone is set, else 0; `biased` says whether there is a bias.
+        at is ``offsets[g]`` if `listed`, where below 0 the bias alone is set, else 0; `biased` says whether there is a bias.
         """
         tile = cuda.shared.array((SIDE, WIDTH), real)
         across, down = cuda.threadIdx.x % SIDE, cuda.threadIdx.x // SIDE
-        plane = cuda.blockIdx.z
-        at = places[plane] if placed else 0
+        block = cuda.blockIdx.z
+        at = offsets[block] if listed else 0
         left = cuda.blockIdx.x * SIDE
         for top in range(cuda.blockIdx.y * SIDE, high, cuda.gridDim.y * SIDE):
             for i in range(down, SIDE, HIGH):
@@ -40,8 +40,8 @@ def turn(real):
                 if top + across < high and left + i < wide:
                     value = tile[across, i] if at >= 0 else real(0)
                     if biased:
-                        value += bias[plane * high + top + across]
-                    result[(left + i) * result_row + plane * high + top + across] = value
+                        value += bias[block * high + top + across]
+                    result[(left + i) * result_row + block * high + top + across] = value
             cuda.syncthreads()
 
     return turn
@@ -77,13 +77,13 @@ def gather_rows(real):
 def sum_tokens(real):
     """Make the kernel of `token_gradient` and `bag_gradient`."""
 
-    def sum_tokens(tokens, bag, rows, d, d_row, columns, gradient, place, v_stride, j_stride):
+    def sum_tokens(tokens, bag, rows, d, d_row, columns, gradient, offset, v_stride, j_stride):
         """Set the gradient of token v, columns ``range(y * LANES, columns, Y * LANES)`` and their neighbours, block (v, y).
 
         The rows of a chunk that have the token are added by slots, then the slots to each other: an order that the rows decide.
         """
         zero = real(0)
-        held = cuda.shared.array(CHUNK, int32)
+        staged = cuda.shared.array(CHUNK, int32)
         sums = cuda.shared.array(BLOCK, real)
         v = cuda.blockIdx.x
         thread = cuda.threadIdx.x
@@ -100,7 +100,7 @@ def sum_tokens(real):
                         token = int32(-1)
                         if top + i < rows:
                             token = tokens[(top + i) * bag + k]
-                        held[i] = token
+                        staged[i] = token
                         if token == v:
                             mine = 1
                     if cuda.syncthreads_or(mine):
@@ -109,10 +109,10 @@ def sum_tokens(real):
                             # Four loads wait for memory at a time.
                             for i in range(slot, CHUNK, 4 * SLOTS):
                                 at = (top + i) * d_row + j
-                                one = d[at] if held[i] == v else zero
-                                two = d[at + SLOTS * d_row] if held[i + SLOTS] == v else zero
-                                three = d[at + 2 * SLOTS * d_row] if held[i + 2 * SLOTS] == v else zero
-                                four = d[at + 3 * SLOTS * d_row] if held[i + 3 * SLOTS] == v else zero
+                                one = d[at] if staged[i] == v else zero
+                                two = d[at + SLOTS * d_row] if staged[i + SLOTS] == v else zero
+                                three = d[at + 2 * SLOTS * d_row] if staged[i + 2 * SLOTS] == v else zero
+                                four = d[at + 3 * SLOTS * d_row] if staged[i + 3 * SLOTS] == v else zero
                                 total += (one + two) + (three + four)
                     cuda.syncthreads()
             first = 0
@@ -121,7 +121,7 @@ def sum_tokens(real):
             if slot == 0 and j < columns:
                 for s in range(1, SLOTS):
                     total += sums[s * LANES + lane]
-                gradient[place + v * v_stride + j * j_stride] = total
+                gradient[offset + v * v_stride + j * j_stride] = total
             cuda.syncthreads()
 
     return sum_tokens
@@ -133,22 +133,22 @@ def transpose(source, rows, columns, result):
     turn(blocks, SIDE * HIGH, source, None, 0, rows, columns, None, 0, result, rows)
 
 
-def pack_tokens(weights, places, hidden, size, bias, rows):
+def pack_tokens(weights, offsets, hidden, size, bias, rows):
     """Make the rows that tokens add to the pre-activations: rows[v, g * H + j] = W_ih[g, j, v] + bias[g * H + j].
 
     Parameters
     ----------
     weights : Buffer
-        The flat parameters: W_ih[g, j, v] at ``places[g] + j * size + v``.
-    places : Buffer
-        (gates,) int64; a plane at -1 gets the bias alone.
+        The flat parameters: W_ih[g, j, v] at ``offsets[g] + j * size + v``.
+    offsets : Buffer
+        (gates,) int64; a pre-activation at -1 gets the bias alone.
     bias : Buffer
         (gates * H,)
     rows : Buffer
         (size, gates * H), out.
     """
-    blocks = -(-size // SIDE), min(-(-hidden // SIDE), MOST_TILES), places.size
-    turn(blocks, SIDE * HIGH, weights, places, 1, hidden, size, bias, 1, rows, places.size * hidden)
+    blocks = -(-size // SIDE), min(-(-hidden // SIDE), MOST_TILES), offsets.size
+    turn(blocks, SIDE * HIGH, weights, offsets, 1, hidden, size, bias, 1, rows, offsets.size * hidden)
 
 
 def gather(table, columns, tokens, y, y_row, rows, active=None, samples=0):
@@ -181,8 +181,8 @@ def gather_bags(table, columns, tokens, bag, y, y_row, rows, active=None, sample
     )  # fmt: skip
 
 
-def token_gradient(tokens, size, d, d_row, columns, rows, gradient, place, v_stride, j_stride):
-    """Set gradient[place + v * v_stride + j * j_stride] to the sum of d[r, j] over the rows r with tokens[r] = v, for v < size.
+def token_gradient(tokens, size, d, d_row, columns, rows, gradient, offset, v_stride, j_stride):
+    """Set gradient[offset + v * v_stride + j * j_stride] to the sum of d[r, j] over the rows r with tokens[r] = v, for v < size.
 
     That is the gradient of an embedding's table (strides columns and 1) as well as of W_ih under token input (1 and size). Rows
     past a sample's length hold zeros in d, and any token.
@@ -194,10 +194,10 @@ def token_gradient(tokens, size, d, d_row, columns, rows, gradient, place, v_str
     d : Buffer
         Row r at ``r * d_row``.
     """
-    bag_gradient(tokens, 1, size, d, d_row, columns, rows, gradient, place, v_stride, j_stride)
+    bag_gradient(tokens, 1, size, d, d_row, columns, rows, gradient, offset, v_stride, j_stride)
 
 
-def bag_gradient(tokens, bag, size, d, d_row, columns, rows, gradient, place, v_stride, j_stride):
+def bag_gradient(tokens, bag, size, d, d_row, columns, rows, gradient, offset, v_stride, j_stride):
     """Set the sums of the rows of d over all (r, k) with tokens[r, k] = v; otherwise `token_gradient`. Tokens are (rows, bag)."""
     blocks = size, max(1, min(-(-columns // LANES), -(-ENOUGH // max(size, 1))))
-    sum_tokens(blocks, BLOCK, tokens, bag, rows, d, d_row, columns, gradient, place, v_stride, j_stride)
+    sum_tokens(blocks, BLOCK, tokens, bag, rows, d, d_row, columns, gradient, offset, v_stride, j_stride)

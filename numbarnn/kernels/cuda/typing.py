@@ -1,4 +1,4 @@
-"""What CUDA's half of Numba must be told of the functions that both targets share: numba-cuda has registries of its own.
+"""Overloads for CUDA of the functions that both targets share: numba-cuda has registries of its own.
 
 Not imported in the simulator, which runs the functions as they are.
 """
@@ -9,7 +9,7 @@ from numba.cuda import libdevice, types
 from numba.cuda.extending import overload, register_jitable
 
 from numbarnn.kernels import element as shared
-from numbarnn.kernels import scalar
+from numbarnn.kernels import equations, scalar
 from numbarnn.kernels.cuda import element
 
 _told = 0
@@ -59,6 +59,13 @@ def _sigmoid(x):
     return sigmoid
 
 
+@overload(scalar.clip, jit_options={"forceinline": True})
+def _clip(x, limit):
+    return lambda x, limit: (
+        limit if x > limit else -limit if x < -limit else x
+    )  # the minimum of NaN and a number is the number
+
+
 @overload(scalar.exp, jit_options={"forceinline": True})
 def _exp(x):
     return lambda x: math.exp(x)
@@ -79,6 +86,12 @@ def _of_record(stand_in, name):
 
 for _stand_in in (shared.cell_forward, shared.cell_backward, shared.cell_inner_forward, shared.cell_inner_backward):
     _of_record(_stand_in, _stand_in.__name__.removeprefix("cell_"))
+
+
+@overload(equations.loss_term, jit_options={"forceinline": True})
+def _loss_term(term, y, t, options):
+    function = _class(term).term
+    return lambda term, y, t, options: function(y, t, *options)
 
 
 @overload(shared.added, jit_options={"forceinline": True})
@@ -106,20 +119,20 @@ def _load(cell, role, values, at, stride):
 
 
 @overload(element.store, prefer_literal=True, jit_options={"forceinline": True})
-def _store(cell, role, values, at, stride, numbers):
+def _store(cell, role, values, at, stride, entries):
     count = _count(cell, role)
-    if len(numbers) != count:
+    if len(entries) != count:
         raise TypeError(
-            f"{_class(cell).__name__} declares {count} {role.literal_value}, its function returns {len(numbers)}"
+            f"{_class(cell).__name__} declares {count} {role.literal_value}, its function returns {len(entries)}"
         )
     return _written(count)[1]
 
 
 def _written(count):
     """Return `load` and `store` for tuples of a length, written out: a tuple has no length that a loop could run through."""
-    numbers = "".join(f"values[at + {i} * stride], " for i in range(count))
-    stores = "".join(f"\n    values[at + {i} * stride] = numbers[{i}]" for i in range(count)) or "\n    pass"
+    entries = "".join(f"values[at + {i} * stride], " for i in range(count))
+    stores = "".join(f"\n    values[at + {i} * stride] = entries[{i}]" for i in range(count)) or "\n    pass"
     scope = {}
-    exec(f"def load(cell, role, values, at, stride):\n    return ({numbers})", scope)
-    exec(f"def store(cell, role, values, at, stride, numbers):{stores}", scope)
+    exec(f"def load(cell, role, values, at, stride):\n    return ({entries})", scope)
+    exec(f"def store(cell, role, values, at, stride, entries):{stores}", scope)
     return scope["load"], scope["store"]
