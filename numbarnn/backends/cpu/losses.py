@@ -10,7 +10,6 @@ from numbarnn.backends.device import arithmetic_of
 from numbarnn.core.label_sequences import Labels, as_labels
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
-from numbarnn.kernels.compile import kernel_for
 from numbarnn.kernels.cpu import ctc as trellis
 from numbarnn.kernels.cpu import losses as kernels
 from numbarnn.kernels.cpu import pooling
@@ -73,10 +72,9 @@ def _by_rows(call, loss, outputs, target, layout, reduction, sample_weight, kern
 def _pointwise(call, loss, outputs, target, layout, reduction, sample_weight):
     """Run a loss that is the mean of a scalar term over the features."""
     record, options = term_record(loss.term), loss.options(outputs.size, call.dtype)
-    pointwise = kernel_for(kernels.pointwise, record)
 
     def kernel(values, row, columns, targets, *arguments):
-        pointwise(record, values, row, columns, targets, options, *arguments)
+        kernels.pointwise(record, values, row, columns, targets, options, *arguments)
 
     return _by_rows(call, loss, outputs, target, layout, reduction, sample_weight, kernel)
 
