@@ -141,6 +141,10 @@ STATES = [
         ShapeError, r"shape \(3, 6\), got \(3, 1, 6\)"),
     refused("dstate", lambda m: m.lstm.vjp(X)[2](zeros(3, 4, 3), m.lstm.initial_state(2)),
         ShapeError, r"got \(1, 2, 5\)"),
+    refused("text", lambda m: m.lstm.forward(X, ((zeros(1, 3, 5), zeros(1, 3, 5).astype(str)),)),
+        TypeError, r"state\[0\], c: expected a numeric array, got dtype <U32"),
+    refused("doutputs-text", lambda m: m.lstm.vjp(X)[2](zeros(3, 4, 3).astype(str)),
+        TypeError, "doutputs must be a numeric array, got dtype <U32"),
 ]  # fmt: skip
 
 CLASSES = np.zeros((3, 4), int)

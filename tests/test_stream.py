@@ -453,7 +453,13 @@ def test_a_bad_out_leaves_the_state():
     fixed.flags.writeable = False
     cases = (
         (np.zeros(4, np.float32), ShapeError, r"shape \(3,\)"),
-        (np.zeros(3, int), TypeError, "out must hold numbers of the model's kind, float32, got dtype int64"),
+        (
+            np.zeros(3, int),
+            TypeError,
+            "out must have a floating-point dtype, such as the model's float32, got dtype int64",
+        ),
+        (np.zeros(3, "U3"), TypeError, "out must have a floating-point dtype, .* got dtype <U3"),
+        (np.zeros(3, object), TypeError, "out must have a floating-point dtype, .* got dtype object"),
         (fixed, ValueError, "out must be writable"),
     )
     for out, error, message in cases:

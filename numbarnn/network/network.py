@@ -421,13 +421,15 @@ class Network:
             shape = layer.state_shape(samples)
             arrays = []
             for name, array in zip(layer.state_names, entry, strict=True):
-                array = np.zeros(shape, self.dtype) if array is None else np.asarray(array, self.dtype)
+                array = np.zeros(shape, self.dtype) if array is None else np.asarray(array)
+                if array.dtype.kind not in "fiub":
+                    raise TypeError(f"state[{place}], {name}: expected a numeric array, got dtype {array.dtype}")
                 if array.shape != shape:
                     raise ShapeError(
                         f"state[{place}], {name}: expected (num_layers * directions, samples, hidden_size) = {shape}, "
                         f"got {array.shape}"
                     )
-                arrays.append(array)
+                arrays.append(np.asarray(array, self.dtype))
             checked.append(tuple(arrays))
         return tuple(checked)
 
@@ -493,8 +495,10 @@ class Network:
 
 
 def _check_doutputs(doutputs, outputs):
-    """Return gradients of outputs as an array; raise ShapeError unless they have their shape."""
+    """Return gradients of outputs as an array; raise ShapeError unless they have their shape, TypeError unless they are numeric."""
     doutputs = np.asarray(doutputs)
+    if doutputs.dtype.kind not in "fiub":
+        raise TypeError(f"doutputs must be a numeric array, got dtype {doutputs.dtype}")
     if doutputs.shape != outputs.shape:
         raise ShapeError(f"doutputs must have the outputs' shape {outputs.shape}, got {doutputs.shape}")
     return doutputs

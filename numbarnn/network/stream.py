@@ -57,7 +57,7 @@ class Stream:
         ----------
         x_t : (features,) numbers, or an integer token
             A NumPy array of the model's dtype is read as it is, all else is converted. One feature may be a number.
-        out : (outputs,) array, optional
+        out : (outputs,) array of a floating-point dtype, optional
             Receives the output.
 
         Returns
@@ -87,8 +87,10 @@ class Stream:
         if not isinstance(out, np.ndarray) or out.shape != self._y.shape:
             expected = f"a NumPy array of shape {self._y.shape}"
             raise ShapeError(f"out must be {expected}, got {out.shape if isinstance(out, np.ndarray) else type(out)}")
-        if not np.can_cast(self._dtype, out.dtype, "same_kind"):
-            raise TypeError(f"out must hold numbers of the model's kind, {self._dtype}, got dtype {out.dtype}")
+        if out.dtype.kind not in "fc":  # NumPy would write text, cut off to its length, into an array of strings
+            raise TypeError(
+                f"out must have a floating-point dtype, such as the model's {self._dtype}, got dtype {out.dtype}"
+            )
         if not out.flags.writeable:
             raise ValueError("out must be writable, got a read-only array")
 
