@@ -363,16 +363,16 @@ OPTIONS += [
 ]  # fmt: skip
 OPTIONS += [
     refused("no-cell", lambda: Recurrent(3), TypeError, "Recurrent needs a cell"),
-    refused("cell-class", lambda: Recurrent(3, cell=cells.LSTM), TypeError, "is no registered cell"),
-    refused("cell-name", lambda: Recurrent(3, cell="LSTM"), TypeError, "'LSTM' is no registered cell"),
+    refused("cell-class", lambda: Recurrent(3, cell=cells.LSTM), TypeError, "is not a registered cell"),
+    refused("cell-name", lambda: Recurrent(3, cell="LSTM"), TypeError, "'LSTM' is not a registered cell"),
     refused("cell-not-registered", lambda: Recurrent(3, cell=good_cell()()),
-        TypeError, "is no registered cell; decorate its class"),
+        TypeError, "is not a registered cell; decorate its class"),
     refused("no-product", lambda: IndRNN(3, recurrent_dropout=0.5),
         ValueError, "recurrent_dropout needs a recurrent product"),
     *[
         refused(f"{make.__name__}-fix-{fix!r}", lambda make=make, fix=fix: make(3, fix=fix), error, message)
         for make, fix, error, message in (
-            (LSTM, "forget", TypeError, 'LSTM: fix must be a dict of gate -> number, such as {"input": 1.0}, got'),
+            (LSTM, "forget", TypeError, 'LSTM: fix must be a dict of gate -> value, such as {"input": 1.0}, got'),
             (LSTM, {"reset": 1.0}, ValueError, "LSTM: fix must name gates among input, forget, candidate, output or i, f"),
             (GRU, {"forget": 1.0}, ValueError, "GRU: fix must name gates among reset, update, candidate or r, z, n, got"),
             (GRU, {1: 1.0}, ValueError, "GRU: fix must name gates"),

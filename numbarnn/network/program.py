@@ -17,7 +17,7 @@ from numbarnn.layers import Dense, Dropout, Embedding, OneHot, Recurrent
 
 
 class _States(NamedTuple):
-    """Where the states of one recurrent layer lie: (levels, states, width) numbers, `hidden` of each row counting."""
+    """Offset and shape of the states of one recurrent layer: (levels, states, width) values, the first `hidden` of a row used."""
 
     at: int
     levels: int
@@ -40,7 +40,7 @@ class Plan:
     tokens : bool
         Whether the model reads tokens.
     states : tuple
-        Where the states of each recurrent layer lie.
+        Offset and shape of the states of each recurrent layer.
     """
 
     weights: StepWeights
@@ -60,9 +60,9 @@ class Plan:
         return _enter(numba.typeof(self.weights.cells), numba.from_dtype(self.weights.values.dtype), self.tokens)
 
     def handle(self, state: np.ndarray) -> np.ndarray:
-        """Return the numbers whose address `enter` takes."""
+        """Return the addresses and sizes of program, weights and state; `enter` takes the address of this array."""
         arrays = self.weights.program, self.weights.values, state
-        return np.array([number for array in arrays for number in (array.ctypes.data, array.size)], np.int64)
+        return np.array([value for array in arrays for value in (array.ctypes.data, array.size)], np.int64)
 
     def new_state(self) -> np.ndarray:
         """Return the state before the first step."""
@@ -71,26 +71,26 @@ class Plan:
     def write(self, state: np.ndarray, values) -> None:
         """Set a state from one in the form of `Model.forward`, of one sample; None: zeros."""
         state[...] = 0
-        for place, entry in zip(self.states, values or (), strict=False):
-            rows = self._rows(state, place)
+        for part, entry in zip(self.states, values or (), strict=False):
+            rows = self._rows(state, part)
             for s, array in enumerate(entry):
-                rows[:, s, : place.hidden] = array[:, 0]
+                rows[:, s, : part.hidden] = array[:, 0]
 
     def read(self, state: np.ndarray) -> tuple:
         """Return a copy of a state in the form of `Model.forward`."""
         return tuple(
-            tuple(self._rows(state, place)[:, s, None, : place.hidden].copy() for s in range(place.count))
-            for place in self.states
+            tuple(self._rows(state, part)[:, s, None, : part.hidden].copy() for s in range(part.count))
+            for part in self.states
         )
 
     @staticmethod
-    def _rows(state, place):
-        size = place.levels * place.count * place.width
-        return state[place.at : place.at + size].reshape(place.levels, place.count, place.width)
+    def _rows(state, part):
+        size = part.levels * part.count * part.width
+        return state[part.at : part.at + size].reshape(part.levels, part.count, part.width)
 
 
 class _Builder:
-    """Collects weights, places of the state, operations and cells."""
+    """Collects weights, offsets of the state, operations and cells."""
 
     def __init__(self, dtype):
         self.dtype, self.line = dtype, ALIGNMENT // dtype.itemsize
@@ -98,20 +98,20 @@ class _Builder:
         self.operations, self.cells = [], {}
 
     def weights(self, array) -> int:
-        """Add an array of weights and return its place."""
+        """Add an array of weights and return its offset."""
         at = self.used
         self.parts.append((at, array.reshape(-1)))
         self.used += -(-array.size // self.line) * self.line
         return at
 
     def room(self, count) -> int:
-        """Reserve so many numbers of the state and return their place."""
+        """Reserve that many values of the state and return their offset."""
         at = self.size
         self.size += -(-count // self.line) * self.line
         return at
 
     def cell(self, record) -> int:
-        """Return the place of a record among the cells."""
+        """Return the index of a record among the cells."""
         return self.cells.setdefault((type(record), record), len(self.cells))
 
     def values(self):
@@ -153,16 +153,16 @@ def make_plan(layers, signals, packed, dtype) -> Plan:
     states = _reserve_states(build, layers)
     tokens, inputs = signals[0].tokens, signals[0].size
     x_at = -1 if tokens else build.room(inputs)
-    at, place = x_at, iter(states)
+    at, parts = x_at, iter(states)
     for layer, signal, weights in zip(layers, signals, packed, strict=False):
         if isinstance(layer, Recurrent):
-            at = _add_recurrent(build, layer, signal, weights, at, next(place))
+            at = _add_recurrent(build, layer, signal, weights, at, next(parts))
         elif isinstance(layer, Dense):
             at = _add_dense(build, layer, signal, weights, at)
         elif isinstance(layer, Embedding):
-            goal = build.room(padded(layer.features, dtype))
-            build.operations.append((kernels.GATHER, *Gather(build.weights(weights[0]), layer.features, goal)))
-            at = goal
+            y_at = build.room(padded(layer.features, dtype))
+            build.operations.append((kernels.GATHER, *Gather(build.weights(weights[0]), layer.features, y_at)))
+            at = y_at
         elif not isinstance(layer, (Dropout, OneHot)):
             raise TypeError(f"{layer!r} has no step: recurrent layers, Dense, Embedding, OneHot and Dropout have")
     table = tile_table(dtype)
@@ -172,13 +172,13 @@ def make_plan(layers, signals, packed, dtype) -> Plan:
     program[: table.size] = table
     sizes = build.size, build.used, program.size, padded(1, dtype)
     program[kernels.HEADER : kernels.FIRST] = len(build.operations), inputs, x_at, signals[-1].size, at, *sizes
-    program[kernels.FIRST :] = [number for operation in build.operations for number in operation]
+    program[kernels.FIRST :] = [value for operation in build.operations for value in operation]
     weights = StepWeights(pack_records(record for _, record in build.cells), program, build.values())
     return Plan(weights, build.size, inputs, signals[-1].size, tokens, states)
 
 
 def _reserve_states(build, layers):
-    """Return the places of all states; they come first in the array."""
+    """Return offsets and shapes of all states; they come first in the array."""
     found = []
     for layer in layers:
         if isinstance(layer, Recurrent):
@@ -192,7 +192,7 @@ def _add_recurrent(build, layer, signal, packed, x_at, states):
     recurrents = layer.hidden_size if used_hidden_rows(cell) else 0
     z_at = build.room(len(cell.preactivations) * width)
     inner_at = build.room(width) if has_inner(cell) else 0
-    inner = [cell.preactivations.index(plane) for plane in inner_rows(cell)]
+    inner = [cell.preactivations.index(name) for name in inner_rows(cell)]
     for level, weights in enumerate(packed):
         tokens = signal.tokens and level == 0
         inputs = 0 if tokens else signal.size if level == 0 else layer.hidden_size
@@ -206,21 +206,21 @@ def _add_recurrent(build, layer, signal, packed, x_at, states):
             diagonal_at=build.weights(weights.diagonal), z_at=z_at,
             inner_at=inner_at, inner_plane=min(inner, default=0), inner_count=len(inner), groups=len(groups),
         )  # fmt: skip
-        build.operations.append((kernels.CELL, *operation, *(number for group in groups for number in group)))
+        build.operations.append((kernels.CELL, *operation, *(value for group in groups for value in group)))
         x_at = h_at
     return x_at
 
 
 def _groups(cell, inputs, recurrents):
-    """Return (first plane, preactivations, values of x, values of h) of the runs of preactivations that take the same operands."""
+    """Return (first, count, values of x, values of h) of the runs of pre-activations that take the same operands."""
     groups = []
-    for place, plane in enumerate(cell.preactivations):
-        operands = (inputs if plane in cell.from_input else 0, recurrents if plane in cell.from_hidden else 0)
+    for index, name in enumerate(cell.preactivations):
+        operands = (inputs if name in cell.from_input else 0, recurrents if name in cell.from_hidden else 0)
         if groups and groups[-1][2:] == operands:
             first, count = groups[-1][:2]
             groups[-1] = (first, count + 1, *operands)
         else:
-            groups.append((place, 1, *operands))
+            groups.append((index, 1, *operands))
     return groups
 
 
@@ -231,7 +231,7 @@ def _add_dense(build, layer, signal, packed, x_at):
         operation = (kernels.GATHER, *Gather(build.weights(packed.token_rows), width, y_at))
     else:
         panels = width // padded(1, build.dtype)
-        places = build.weights(packed.forward), build.weights(packed.bias)
-        operation = (kernels.AFFINE, *Affine(x_at, signal.size, *places, y_at, panels))
+        offsets = build.weights(packed.forward), build.weights(packed.bias)
+        operation = (kernels.AFFINE, *Affine(x_at, signal.size, *offsets, y_at, panels))
     build.operations.append(operation)
     return y_at

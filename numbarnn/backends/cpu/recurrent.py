@@ -55,7 +55,7 @@ def _pack_run(call, layer, params, prefix, run, old):
     cell, hidden, dtype = layer.cell, layer.hidden_size, call.dtype
     flat, width = params.flat, padded(hidden, dtype)
     inputs = run.signal.size
-    places = old.places if old else layer.places(params, prefix, run)
+    places = old.places if old else layer.weight_offsets(params, prefix, run)
     products = 0 if run.signal.tokens else inputs
     recurrents = hidden if contract.used_hidden_rows(cell) else 0
     forward = old.forward if old else empty((len(cell.preactivations) * width * (products + recurrents),), dtype)
@@ -91,7 +91,7 @@ def _pack_run(call, layer, params, prefix, run, old):
         )
         if not run.signal.tokens:
             back_x = _pack_back(call, layer.hidden_size, flat, places[places[:, 0] >= 0], 0, inputs, old and old.back_x)
-    unused = old.unused if old else layer.unused(params, prefix, run)
+    unused = old.unused if old else layer.unused_offsets(params, prefix, run)
     return Weights(forward, bias, places, diagonal, diagonal_offsets, unused, token_rows, back_h, back_x, back_inner)
 
 

@@ -76,7 +76,7 @@ def prepare(call: Call, layer, params, prefix: str, signal: Signal, old=None):
         return old
     plans, cell, hidden = [], layer.cell, layer.hidden_size
     for place, run in enumerate(layer.runs(signal)):
-        places = layer.places(params, prefix, run)
+        places = layer.weight_offsets(params, prefix, run)
         first_inner, last_inner = layer.inner_range()
         inner = range(first_inner, last_inner)
         recurrent = _blocks(places[:, 1], hidden * hidden, [p for p in range(len(places)) if p not in inner])
@@ -94,7 +94,7 @@ def prepare(call: Call, layer, params, prefix: str, signal: Signal, old=None):
                 recurrent[0] if recurrent else None,
                 second[0] if second else None,
                 diagonal,
-                layer.unused(params, prefix, run),
+                layer.unused_offsets(params, prefix, run),
             )
         )
     return flat, plans
