@@ -5,7 +5,7 @@ Each class is a special case of the next:
 * `SequenceClassifier`: one label for a sample;
 * `SegmentClassifier`: a label for every step, or for given segments. One segment over all of each sample is the task above, and
   ``SequenceClassifier(pooling="mean")`` its net, to rounding;
-* label strings whose places are not known need an alignment too: connectionist temporal classification.
+* label sequences whose positions are not known need an alignment too: connectionist temporal classification.
 """
 
 import itertools
@@ -80,7 +80,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
     class_weight: str | Mapping | None = None
 
     def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, validation=None):
-        """Train on samples, from new weights unless `warm_start`. What does not fit is refused, and leaves the estimator as it was.
+        """Train on samples, from new weights unless `warm_start`. Arguments that are refused leave the estimator as it was.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
         Raises
         ------
         ValueError
-            If an argument does not fit, or labels are not of the classes that the model goes on with.
+            If an argument has the wrong shape, dtype or value, or y has labels that the model does not know under `warm_start`.
         """
         return self._fit(X, y, sample_weight, validation, lengths=lengths, offsets=offsets)
 
@@ -115,20 +115,78 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
         X, y, sample_weight, lengths, offsets : as in `fit`
         classes : array-like, optional
             All labels that will ever come, at the first call; None: those of y.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ShapeError, TypeError, ValueError
+            If an argument has the wrong shape, dtype or value, or y has labels that the model does not know.
         """
         return self._partial_fit(X, y, classes, sample_weight, lengths=lengths, offsets=offsets)
 
     def predict(self, X, *, lengths=None, offsets=None) -> np.ndarray:
-        """Return the label of each sample, (n,)."""
+        """Return the label of each sample.
+
+        Parameters
+        ----------
+        X, lengths, offsets : as in `fit`
+
+        Returns
+        -------
+        (n,) array
+            Entries of `classes_`.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError, ValueError
+            If X has another form, dtype or number of features than in `fit`.
+        """
         scores = self._of_samples(X, lengths, offsets)
         return self.classes_[scores.argmax(axis=1)]
 
     def predict_proba(self, X, *, lengths=None, offsets=None) -> np.ndarray:
-        """Return the probability of each class of `classes_`, (n, classes) float64."""
+        """Return the probability of each class of `classes_`.
+
+        Parameters
+        ----------
+        X, lengths, offsets : as in `fit`
+
+        Returns
+        -------
+        (n, classes) float64 array
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError, ValueError
+            If X has another form, dtype or number of features than in `fit`.
+        """
         return np.exp(_log_softmax(self._of_samples(X, lengths, offsets)))
 
     def predict_log_proba(self, X, *, lengths=None, offsets=None) -> np.ndarray:
-        """Return the logarithms of `predict_proba`, exact where those are zero."""
+        """Return the logarithms of `predict_proba`, exact where those are zero.
+
+        Parameters
+        ----------
+        X, lengths, offsets : as in `fit`
+
+        Returns
+        -------
+        (n, classes) float64 array
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError, ValueError
+            If X has another form, dtype or number of features than in `fit`.
+        """
         return _log_softmax(self._of_samples(X, lengths, offsets))
 
     def score(self, X, y, sample_weight=None, *, lengths=None, offsets=None) -> float:
@@ -208,7 +266,7 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
     class_weight: str | Mapping | None = None
 
     def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, segments=None, validation=None):
-        """Train on samples, from new weights unless `warm_start`. What does not fit is refused, and leaves the estimator as it was.
+        """Train on samples, from new weights unless `warm_start`. Arguments that are refused leave the estimator as it was.
 
         Parameters
         ----------
@@ -217,14 +275,14 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         y : list of sequences of labels, (n, time steps) array, or (n,) labels
             A label for every step, for every segment, or for every sample; hashable values of any kind. With `offsets`, labels of
             all steps may come one after the other, as X does.
-        sample_weight : (n,) array-like, or list of arrays with a number for every step, optional
+        sample_weight : (n,) array-like, or list of arrays with a value for every step, optional
             A segment's weight is that of its first step.
         lengths : (n,) integers, optional
             Valid steps of padded samples.
         offsets : (n + 1,) integers, optional
             Where samples that lie one after the other begin and end.
         segments : list of arrays, optional
-            For each sample (segments, 2) pairs of first step and step behind the last, or the number of the segment that each step
+            For each sample (segments, 2) pairs of first step and step after the last, or the number of the segment that each step
             belongs to, -1 for none.
         validation : (X, y) or (X, y, options) tuple, optional
             Held-out samples instead of a part of X; options is a dict of their lengths, offsets or segments.
@@ -236,7 +294,7 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         Raises
         ------
         ShapeError, TypeError, ValueError
-            If an argument does not fit, naming the sample.
+            If an argument has the wrong shape, dtype or value, naming the sample.
         """
         return self._fit(X, y, sample_weight, validation, lengths=lengths, offsets=offsets, segments=segments)
 
@@ -248,11 +306,24 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         X, y, sample_weight, lengths, offsets, segments : as in `fit`
         classes : array-like, optional
             All labels that will ever come, at the first call; None: those of y.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ShapeError, TypeError, ValueError
+            If an argument has the wrong shape, dtype or value, or y has labels that the model does not know.
         """
         return self._partial_fit(X, y, classes, sample_weight, lengths=lengths, offsets=offsets, segments=segments)
 
     def predict(self, X, *, lengths=None, offsets=None, segments=None):
         """Return labels.
+
+        Parameters
+        ----------
+        X, lengths, offsets, segments : as in `fit`
 
         Returns
         -------
@@ -262,17 +333,53 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
 
         Raises
         ------
-        ValueError
-            If the model was fitted to segments and none are given.
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError, ValueError
+            If X has another form, dtype or number of features than in `fit`, or the model was fitted to segments and none are
+            given.
         """
         return self._given(X, lengths, offsets, segments, lambda logits: self.classes_[logits.argmax(axis=1)])
 
     def predict_proba(self, X, *, lengths=None, offsets=None, segments=None):
-        """Return the probability of each class of `classes_`, in the form of `predict` with an axis of classes behind."""
+        """Return the probability of each class of `classes_`.
+
+        Parameters
+        ----------
+        X, lengths, offsets, segments : as in `fit`
+
+        Returns
+        -------
+        as `predict`
+            With a last axis of classes, float64.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError, ValueError
+            If X has another form, dtype or number of features than in `fit`.
+        """
         return self._given(X, lengths, offsets, segments, lambda logits: np.exp(_log_softmax(logits)))
 
     def predict_log_proba(self, X, *, lengths=None, offsets=None, segments=None):
-        """Return the logarithms of `predict_proba`, exact where those are zero."""
+        """Return the logarithms of `predict_proba`, exact where those are zero.
+
+        Parameters
+        ----------
+        X, lengths, offsets, segments : as in `fit`
+
+        Returns
+        -------
+        as `predict_proba`
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError, ValueError
+            If X has another form, dtype or number of features than in `fit`.
+        """
         return self._given(X, lengths, offsets, segments, _log_softmax)
 
     def score(self, X, y, sample_weight=None, *, lengths=None, offsets=None, segments=None) -> float:

@@ -240,10 +240,10 @@ class SequenceEstimator(BaseEstimator):
     # Files
 
     def save(self, path) -> None:
-        """Write net, settings and all that predictions need to a safetensors file, beside the goal first and then renamed.
+        """Write net, settings and all that predictions need to a safetensors file, beside its destination first and then renamed.
 
-        Not kept: `n_threads` and `device`, which are a matter of the machine; the optimizer's state, so training that goes on after
-        `load` starts it anew; and a generator given as `random_state`, of which the seed that it gave is kept.
+        Not stored: `n_threads` and `device`, which are a matter of the machine; the optimizer's state, so training that goes on
+        after `load` starts it anew; and a generator given as `random_state`, of which the seed that it gave is stored.
 
         Raises
         ------
@@ -411,7 +411,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
     KIND = "sequence_regressor"
 
     def fit(self, X, y, sample_weight=None):
-        """Train on samples, from new weights unless `warm_start`. What does not fit is refused, and leaves the estimator as it was.
+        """Train on samples, from new weights unless `warm_start`. Arguments that are refused leave the estimator as it was.
 
         Parameters
         ----------
@@ -430,6 +430,15 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         """Train one epoch more, on other samples or the same, from where training stands; the optimizer's state goes on.
 
         Parameters are those of `fit`. Target scaling is that of the first call.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ShapeError, TypeError, ValueError
+            If an argument has the wrong shape, dtype or value.
         """
         return self._partial_fit(X, y, None, sample_weight)
 
@@ -446,21 +455,30 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         return self._trainer().fit(source, epochs, validation=held_out, patience=patience, verbose=self.verbose)
 
     def _make(self, features):
-        """Make a new model for samples of so many features."""
+        """Make a new model for samples of that many features."""
         self.seed_ = _seed(self.random_state)
         layers = [self._recurrent(return_sequences=False), Dense(len(self._center))]
         self.model_ = Model(layers, features, self.dtype, self.seed_, self.n_threads, self.device)
         self.trainer_ = None
 
     def predict(self, X) -> np.ndarray:
-        """Return predictions (n,) or (n, targets) in the units of y, float64.
+        """Return predictions in the units of y.
+
+        Parameters
+        ----------
+        X : as in `fit`
+
+        Returns
+        -------
+        (n,) or (n, targets) float64 array
+            As y was in `fit`.
 
         Raises
         ------
         NotFittedError
             If `fit` was not called.
         ValueError
-            If X does not fit what was fitted.
+            If X has another form, dtype or number of features than in `fit`.
         """
         values = self._forward(X) * self._scale + self._center
         return values[:, 0] if self._one else values
