@@ -190,7 +190,7 @@ def test_carried_state_needs_the_same_samples():
     x, y = task(6)
     trainer = Trainer(net())
     trainer.train_batch(Batch(x, y))
-    with pytest.raises(ShapeError, match="has 4 samples, the one before had 6"):
+    with pytest.raises(ShapeError, match="has 4 samples, the batch before had 6"):
         trainer.train_batch(Batch(x[:4], y[:4], keep_state=True))
 
 
@@ -452,7 +452,7 @@ def test_states_carry_over_between_the_same_samples_alone(before, after, lengths
     batches = [batch(before), batch(after, keep_state=True)]
     trainer = Trainer(net())
     for run in (trainer.evaluate, lambda batches: [trainer.train_batch(b) for b in batches]):
-        with pytest.raises(ShapeError, match=f"has {after} samples, the one before had {before}"):
+        with pytest.raises(ShapeError, match=f"has {after} samples, the batch before had {before}"):
             run(batches)
 
 
@@ -460,9 +460,9 @@ def test_a_state_of_another_model_is_refused():
     x, y = task(4)
     trainer = Trainer(net())
     trainer.train_batch(Batch(x, y))
-    trainer.state = ((np.zeros((1, 4, 1)), np.zeros((1, 4, 1))),)
     with pytest.raises(ShapeError, match=r"expected .* = \(1, 4, 6\), got \(1, 4, 1\)"):
-        trainer.train_batch(Batch(x, y, keep_state=True))
+        trainer.state = ((np.zeros((1, 4, 1)), np.zeros((1, 4, 1))),)
+    trainer.train_batch(Batch(x, y, keep_state=True))
 
 
 def test_divergence_leaves_the_weights_of_the_step_before():

@@ -1,6 +1,6 @@
 """Checkpoints: a file from which a run that was stopped, or killed, goes on as if it had not been.
 
-One safetensors file holds all that training depends on: weights, the optimizer's arrays, carried states, counters, the position
+One safetensors file contains all that training depends on: weights, the optimizer's arrays, carried states, counters, the position
 in the data, sums of the epoch, history, best weights. Random numbers have no state of their own: order and dropout depend on the
 seed and the counters. The file is written beside the old one and renamed, so a process may be killed at any point.
 """

@@ -103,7 +103,7 @@ class Trainer(Steps):
             Training ends with the batch that uses up this time, counted from the end of the first batch (which may have compiled
             kernels).
         checkpoint : path-like, optional
-            File that holds all that training depends on: written before the first step, at the end of every epoch, in between as
+            File of all that training depends on: written before the first step, at the end of every epoch, in between as
             `checkpoint_every` says, and where training is interrupted.
         checkpoint_every : int, str or timedelta
             Optimizer steps, or a time: "30s", "5min", "1h".
