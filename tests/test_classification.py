@@ -294,7 +294,7 @@ REFUSED = {
     "label none": (lambda: fit(X, [None, *Y[1:]]), "y contains NaN, infinity or None, the first at 0"),
     "label nan": (lambda: fit(X, [1.0] * 19 + [np.nan]), "y contains NaN, infinity or None, the first at 19"),
     "label infinite": (lambda: fit(X, [np.inf] * 20), "y contains NaN, infinity"),
-    "label fraction": (lambda: fit(X, [0.5] * 20), "Unknown label type: continuous. y holds 20 numbers such as 0.5"),
+    "label fraction": (lambda: fit(X, [0.5] * 20), "Unknown label type: continuous. y holds 20 values such as 0.5"),
     "labels of two axes": (lambda: fit(X, np.zeros((20, 2))), r"y should be a 1d array .* shape \(20, 2\)"),
     "nan within": (lambda: fit(HOLES, Y), r"Input X contains NaN: X\[0\] holds 2 values .* first at \[1, 0\]"),
     "nan at predict": (lambda: net().predict(HOLES), "Input X contains NaN"),

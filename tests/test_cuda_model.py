@@ -264,7 +264,7 @@ def test_what_a_run_is_given_is_checked():
             setattr(trainer, name, value)
     with pytest.raises(ShapeError, match="gradient must have shape"):
         trainer.pending.gradient = np.zeros(n - 1, np.float32)
-    with pytest.raises(ShapeError, match="has 3 samples, the one before had 1"):
+    with pytest.raises(ShapeError, match="has 3 samples, the batch before had 1"):
         trainer.evaluate([Batch(x[:1], y[:1]), Batch(x, y, keep_state=True)])
 
 

@@ -256,7 +256,7 @@ def test_without_scikit_learn(tmp_path):
     assert "SequenceRegressor(cell='rnn', hidden_size=4, epochs=20, random_state=0) True 20" in shown
 
 
-def test_measures():
+def test_metrics():
     truth, forecast = np.array([1.0, 2, 3, 4]), np.array([1.0, 3, 3, 2])
     assert metrics.mae(truth, forecast) == 0.75
     assert metrics.rmse(truth, forecast) == pytest.approx(np.sqrt(5 / 4))
@@ -274,7 +274,7 @@ def test_measures():
 
 
 T = np.arange(5.0)
-MEASURES = {
+METRICS = {
     "mae": lambda truth, forecast: metrics.mae(truth, forecast),
     "rmse": lambda truth, forecast: metrics.rmse(truth, forecast),
     "mase": lambda truth, forecast: metrics.mase(truth, forecast, 1.0),
@@ -283,7 +283,7 @@ MEASURES = {
 }
 
 
-@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+@pytest.mark.parametrize("measure", METRICS.values(), ids=METRICS)
 @pytest.mark.parametrize("name", ["truth", "forecast"])
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
@@ -302,7 +302,7 @@ MEASURES = {
         (T[:, None], ShapeError, "truth and forecast must have one shape"),
     ],
 )  # fmt: skip
-def test_measures_refuse(measure, name, wrong, error, message):
+def test_metrics_refuse(measure, name, wrong, error, message):
     arguments = {"truth": T, "forecast": T + 0.1} | {name: wrong}
     with pytest.raises(error, match=message.format(name=name)):
         measure(**arguments)
@@ -333,7 +333,7 @@ def test_measures_refuse(measure, name, wrong, error, message):
         (lambda: metrics.r2(T, T, T + 0j), TypeError, "sample_weight must be numeric, got dtype complex128"),
     ],
 )  # fmt: skip
-def test_arguments_of_measures_are_refused(call, error, message):
+def test_arguments_of_metrics_are_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
 

@@ -608,7 +608,7 @@ def test_several_series_are_refused():
 
 @pytest.mark.parametrize("kind", ["bool", "boolean", "Int64", "Float64"])
 def test_every_type_of_numbers(kind):
-    """Columns of booleans and of nullable types are numbers beside others, in fit and in later data."""
+    """Columns of booleans and of nullable types are numbers beside others, in what is learned and in what comes later."""
     data = table().assign(b=np.arange(200) % 3 == 0)
     plain = data.astype({"b": "float64"})
     typed = data.astype({"b": kind})

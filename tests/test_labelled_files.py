@@ -7,6 +7,7 @@ import pytest
 from conftest import assert_same_bits
 from data_files import data_file
 
+from numbarnn.core import ragged
 from numbarnn.data import Ragged, read_conll, read_ts
 from numbarnn.data.ragged import RaggedSource
 from numbarnn.errors import ShapeError
@@ -130,12 +131,27 @@ def test_ragged():
     assert [sample.tolist() for sample in data] == [[1, 2], [], [3, 4, 5]]
     assert data[-1].tolist() == [3, 4, 5]
     assert data.padded([2, 0], 9).tolist() == [[3, 4, 5], [1, 2, 9]]
+    assert data.padded([-1, 1], 9).tolist() == [[3, 4, 5], [9, 9, 9]]
+    assert data.padded([1]).tolist() == [[0]]
+    assert np.shares_memory(data.padded([2]), data.values)
     assert [sample.tolist() for sample in data.take(np.array([2, 1]))] == [[3, 4, 5], []]
     assert Ragged.of(np.zeros((4, 2)), [1, 3]).padded([0, 1]).shape == (2, 3, 2)
     with pytest.raises(IndexError, match="no sample 3 among 3"):
         data[3]
     with pytest.raises(ShapeError, match="offsets must have shape"):
         Ragged([1], 0)
+
+
+def test_groups_of_like_lengths(monkeypatch):
+    monkeypatch.setattr(ragged, "MOST_STEPS", 12)
+    lengths = np.array([3, 50, 1, 4, 4, 2, 5])
+    assert [group.tolist() for group in ragged.length_groups(lengths)] == [[2, 5, 0], [3, 4], [6], [1]]
+    assert [group.tolist() for group in ragged.length_groups(lengths, 2)] == [[2, 5], [0, 3], [4, 6], [1]]
+    x = Ragged.of(np.arange(69.0)[:, None], lengths)
+    part = RaggedSource(x, np.arange(7)).part([1, 2, 5, 6], False)
+    batches = list(part.batches(np.random.default_rng(0)))
+    assert [batch.y.tolist() for batch in batches] == [[2, 5], [6], [1]]
+    assert [batch.x.shape[1] for batch in batches] == [2, 5, 50]
 
 
 def test_batches_are_as_long_as_their_longest_sample():

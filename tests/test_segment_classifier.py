@@ -232,7 +232,7 @@ REFUSED = {
         "fitted to labels of steps, y has labels of samples"),
     "unknown classes": (lambda: fit(X, Y).partial_fit(X, [["x"] * len(s) for s in X]), ValueError,
         "does not know: 'x'; it knows 'down', 'up'"),
-    "step weights": (lambda: fit(X, Y, [[1.0]] * 20), ValueError, "one number a sample, or one for each step"),
+    "step weights": (lambda: fit(X, Y, [[1.0]] * 20), ValueError, "one value a sample, or one for each step"),
     "negative weights": (lambda: fit(X, Y, [[-1.0] * len(s) for s in X]), ValueError, "sample_weight must be finite, not negative"),
     "offsets of the wrong sum": (lambda: fit(np.concatenate(X), Y, offsets=[0, 4]), ValueError, "offsets must run from 0 to"),
     "nan": (lambda: fit([np.full((3, 1), np.inf)], [[0, 1, 0]]), ValueError, "Input X contains infinity"),

@@ -1,4 +1,4 @@
-"""`TemporalClassifier`: label strings with unknown places, forms of input, errors that leave nothing half-trained; label errors."""
+"""`TemporalClassifier`: label sequences at unknown positions, forms of input, errors that leave nothing half-trained."""
 
 import pickle
 
@@ -253,8 +253,8 @@ def nan_inside():
 
 REFUSED = [
     ("nan", lambda c: c.fit(nan_inside(), Y), ValueError, "Input X contains NaN"),
-    ("count", lambda c: c.fit(X, Y[:-1]), ShapeError, "X has 6 samples, y has 5 label strings"),
-    ("none", lambda c: c.fit(X, None), ValueError, "y must be a list of label strings"),
+    ("count", lambda c: c.fit(X, Y[:-1]), ShapeError, "X has 6 samples, y has 5 label sequences"),
+    ("none", lambda c: c.fit(X, None), ValueError, "y must be a list of label sequences"),
     ("one string", lambda c: c.fit(X, "abcdef"), TypeError, "got one string"),
     ("one label", lambda c: c.fit(X, [1, 2, 3, 4, 5, 6]), TypeError, r"y\[0\] must be a sequence of labels, got 1"),
     (
@@ -270,7 +270,7 @@ REFUSED = [
         TypeError,
         r"y\[1\] must hold hashable labels, got list",
     ),
-    ("fraction", lambda c: c.fit(X, [[], [0.5], [], [], [], []]), ValueError, r"y\[1\] holds 1 numbers such as 0.5"),
+    ("fraction", lambda c: c.fit(X, [[], [0.5], [], [], [], []]), ValueError, r"y\[1\] holds 1 values such as 0.5"),
     ("no labels", lambda c: c.fit(X, [[]] * 6), ValueError, "at least one class, it has none"),
     (
         "short",
@@ -320,7 +320,7 @@ REFUSED = [
         ValueError,
         "keys among lengths, offsets",
     ),
-    ("step weights", lambda c: c.fit(X, Y, [[1.0] * len(x) for x in X]), ValueError, "one number for each sample"),
+    ("step weights", lambda c: c.fit(X, Y, [[1.0] * len(x) for x in X]), ValueError, "one value for each sample"),
     (
         "schedule",
         lambda c: c.set_params(schedule=0.9).fit(X, Y),
@@ -427,7 +427,7 @@ def test_label_errors():
             metrics.label_errors(*bad)
 
 
-def test_picture(learned, tmp_path):
+def test_plot(learned, tmp_path):
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
     from numbarnn.plots import plot_alignment

@@ -84,12 +84,13 @@ class Ragged:
 
         A single sample is a view.
         """
-        lengths = self.lengths[samples]
-        if len(lengths) == 1 and lengths[0]:
-            return self[samples[0]][None]
-        array = np.full((len(lengths), max(1, lengths.max(initial=0)), *self.values.shape[1:]), fill, self.values.dtype)
-        for row, sample, length in zip(array, samples, lengths, strict=True):
-            row[:length] = self[sample]
+        starts, ends = self.offsets[:-1][samples], self.offsets[1:][samples]
+        longest = max(1, (ends - starts).max(initial=0))
+        if len(starts) == 1 and ends[0] - starts[0] == longest:
+            return self.values[None, starts[0] : ends[0]]
+        array = np.full((len(starts), longest, *self.values.shape[1:]), fill, self.values.dtype)
+        for row, start, end in zip(array, starts.tolist(), ends.tolist(), strict=True):
+            row[: end - start] = self.values[start:end]
         return array
 
     def take(self, samples) -> "Ragged":

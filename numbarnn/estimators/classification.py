@@ -5,7 +5,7 @@ Each class is a special case of the next:
 * `SequenceClassifier`: one label for a sample;
 * `SegmentClassifier`: a label for every step, or for given segments. One segment over all of each sample is the task above, and
   ``SequenceClassifier(pooling="mean")`` its net, to rounding;
-* label sequences whose positions are not known need an alignment too: connectionist temporal classification.
+* label sequences at unknown positions need an alignment too: connectionist temporal classification.
 """
 
 import itertools
@@ -34,10 +34,10 @@ except ImportError:
     DataConversionWarning = UserWarning
 
     class ClassifierMixin:
-        """What scikit-learn's mixin of this name does is done here."""
+        """Stands in for scikit-learn's mixin of this name."""
 
 
-# What has a label.
+# Kinds of targets: labels of steps, segments or samples.
 ANSWERS = ("steps", "segments", "samples")
 
 # Steps that do not count, in targets of the softmax cross-entropy.
@@ -80,7 +80,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
     class_weight: str | Mapping | None = None
 
     def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, validation=None):
-        """Train on samples, from new weights unless `warm_start`. Arguments that are refused leave the estimator as it was.
+        """Train on samples, from new weights unless `warm_start`. After an error the estimator is as it was.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
         lengths : (n,) integers, optional
             Valid steps of padded samples.
         offsets : (n + 1,) integers, optional
-            Where samples that lie one after the other begin and end.
+            Where each of the concatenated samples begins, and the last ends.
         validation : (X, y) or (X, y, options) tuple, optional
             Held-out samples instead of a part of X; options is a dict of their lengths or offsets.
 
@@ -103,7 +103,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
         Raises
         ------
         ValueError
-            If an argument has the wrong shape, dtype or value, or y has labels that the model does not know under `warm_start`.
+            If an argument has the wrong shape, dtype or value, or, under `warm_start`, y has labels that the model does not know.
         """
         return self._fit(X, y, sample_weight, validation, lengths=lengths, offsets=offsets)
 
@@ -198,20 +198,20 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
             raise not_fitted(self)
         return self._logits(self._read(X, {"lengths": lengths, "offsets": offsets}, reset=False))
 
-    def _answers(self, y, x, sample_weight, options, reset):
+    def _encode_targets(self, y, x, sample_weight, options, reset):
         self._target_missing(y)
         labels = check_labels(_column(y))
         if len(labels) != len(x):
             raise ValueError(f"X has {len(x)} samples, y has {len(labels)} labels: there must be one for each")
         if self.classes_ is None:
-            self._know(Classes.of(labels))
-        numbers = self._classes.encode(labels)
+            self._set_classes(Classes.of(labels))
+        codes = self._classes.encode(labels)
         weight = self._sample_weight(sample_weight, x)
         if isinstance(weight, Ragged):
-            raise ValueError("sample_weight must have one number for each sample")
+            raise ValueError("sample_weight must have one value for each sample")
         if reset:
-            self._set_loss(self._classes.weights(self.class_weight, numbers))
-        return numbers, weight
+            self._set_loss(self._classes.weights(self.class_weight, codes))
+        return codes, weight
 
     def _set_loss(self, weights):
         self._loss = SoftmaxCrossEntropy(weights)
@@ -219,7 +219,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
     def _strata(self, target):
         return target
 
-    def _head(self):
+    def _layers_before_output(self):
         if self.pooling == "last":
             return {"return_sequences": False}, []
         return {}, [Pool(self.pooling)]
@@ -266,7 +266,7 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
     class_weight: str | Mapping | None = None
 
     def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, segments=None, validation=None):
-        """Train on samples, from new weights unless `warm_start`. Arguments that are refused leave the estimator as it was.
+        """Train on samples, from new weights unless `warm_start`. After an error the estimator is as it was.
 
         Parameters
         ----------
@@ -274,15 +274,15 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
             Samples; see `numbarnn.estimators.labelled`.
         y : list of sequences of labels, (n, time steps) array, or (n,) labels
             A label for every step, for every segment, or for every sample; hashable values of any kind. With `offsets`, labels of
-            all steps may come one after the other, as X does.
+            all steps may be concatenated, as X is.
         sample_weight : (n,) array-like, or list of arrays with a value for every step, optional
             A segment's weight is that of its first step.
         lengths : (n,) integers, optional
             Valid steps of padded samples.
         offsets : (n + 1,) integers, optional
-            Where samples that lie one after the other begin and end.
+            Where each of the concatenated samples begins, and the last ends.
         segments : list of arrays, optional
-            For each sample (segments, 2) pairs of first step and step after the last, or the number of the segment that each step
+            For each sample (segments, 2) pairs of first step and step after the last, or the index of the segment that each step
             belongs to, -1 for none.
         validation : (X, y) or (X, y, options) tuple, optional
             Held-out samples instead of a part of X; options is a dict of their lengths, offsets or segments.
@@ -414,7 +414,7 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         found = Ragged(function(logits.values), x.offsets)
         return found.values if offsets is not None else list(found)
 
-    def _answers(self, y, x, sample_weight, options, reset):
+    def _encode_targets(self, y, x, sample_weight, options, reset):
         self._target_missing(y)
         segments, given = options.get("segments"), options.get("offsets") is not None
         pairs = None if segments is None else check_segments(segments, x.lengths)
@@ -453,13 +453,13 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         if not there:
             raise ValueError("y has no label that counts")
         if self.classes_ is None:
-            self._know(Classes.of(there))
-        numbers = np.full(len(labels), IGNORED, np.int64)
-        numbers[counted] = self._classes.encode(there)
+            self._set_classes(Classes.of(there))
+        codes = np.full(len(labels), IGNORED, np.int64)
+        codes[counted] = self._classes.encode(there)
         weight = self._sample_weight(sample_weight, x)
         if reset:
-            self._set_loss(self._classes.weights(self.class_weight, numbers[counted]))
-        return Ragged(numbers, x.offsets) if pairs is None else segment_codes(pairs, numbers, x.lengths), weight
+            self._set_loss(self._classes.weights(self.class_weight, codes[counted]))
+        return Ragged(codes, x.offsets) if pairs is None else segment_codes(pairs, codes, x.lengths), weight
 
     def _set_loss(self, weights):
         steps = self._kind == "steps"
@@ -478,7 +478,7 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
     def _strata(self, target):
         return target.values[target.offsets[:-1]] if self._kind == "samples" else None
 
-    def _head(self):
+    def _layers_before_output(self):
         return {}, []
 
 

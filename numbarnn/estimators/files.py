@@ -1,4 +1,4 @@
-"""What a file keeps of a fitted estimator, as JSON values and arrays, and the way back. Nothing that is read is executed.
+"""Files of fitted estimators: a description of JSON values, and arrays. Nothing that is read is executed.
 
 Settings are the arguments of the constructor. Records among them (optimizers, schedules, averages, features of words) stand as
 their kind and their fields, and only registered kinds are made again.
@@ -31,7 +31,7 @@ def label_out(label, name: str = "label"):
     Raises
     ------
     TypeError
-        If it is no string, number, True or False, nor a tuple of these.
+        If it is not a string, number, True or False, nor a tuple of these.
     """
     label = label.item() if isinstance(label, np.generic) else label
     if type(label) is tuple:
@@ -79,7 +79,7 @@ def restore(cls, description, arrays, device="cpu"):
     Raises
     ------
     ModelFileError
-        If they are those of a later version, or do not fit together.
+        If they are those of a later version, or contradict each other.
     ValueError
         If the model needs a cell that is not registered.
     """

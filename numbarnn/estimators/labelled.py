@@ -1,9 +1,9 @@
-"""What classifiers of sequences share: forms of input, labels, training that leaves nothing half done.
+"""Base of the classifiers of sequences: forms of input, labels, training that leaves nothing half done.
 
-X may be what `numbarnn.estimators` lists, of numbers, and
+X may be what `numbarnn.estimators.sequence` lists, and
 
-* samples padded to one length, with ``lengths=``; what lies behind each length does not matter;
-* all samples one after the other, (steps of all samples, features), with ``offsets=``: sample i is X[offsets[i]:offsets[i + 1]]; or
+* samples padded to one length, with ``lengths=``; values past each length do not matter;
+* concatenated samples, (steps of all samples, features), with ``offsets=``: sample i is X[offsets[i]:offsets[i + 1]]; or
   with ``lengths=`` that add up to the rows;
 * integers below `tokens`, (n, time steps) or a list of n arrays, of which each has a learned vector;
 * strings: a list of n lists of words, or of n strings, which are sequences of characters. Words of training are learned, with the
@@ -32,12 +32,12 @@ from numbarnn.layers import Dense, Dropout, Embedding, EmbeddingBag
 from numbarnn.metrics.labels import flat_labels
 from numbarnn.model import Model
 
-# What the docstrings of the label estimators share.
+# Sections that the docstrings of the label estimators share.
 INPUT = """
     dropout : float
         Probability of zeroing an output of a recurrent layer on its way to the next layer or the dense one, in training.
     input_dropout : float
-        Probability of zeroing a feature, or a number of an embedded token, in training.
+        Probability of zeroing a feature, or a value of an embedded token, in training.
     recurrent_dropout : float
         As in `numbarnn.Recurrent`.
     tokens : None, int or WordFeatures
@@ -69,7 +69,7 @@ def label_estimator(strata="", classes="Labels in order; the columns of probabil
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class LabelEstimator(SequenceEstimator):
-    """What `numbarnn.SequenceClassifier`, `numbarnn.SegmentClassifier` and `numbarnn.TemporalClassifier` share; they document it.
+    """Base of `numbarnn.SequenceClassifier`, `numbarnn.SegmentClassifier` and `numbarnn.TemporalClassifier`, which document it.
 
     Attributes
     ----------
@@ -89,9 +89,9 @@ class LabelEstimator(SequenceEstimator):
     tokens: int | WordFeatures | None = None
     embedding_size: int = 32
 
-    # What a subclass says
+    # Of a subclass
 
-    def _answers(self, y, x, sample_weight, options, reset):
+    def _encode_targets(self, y, x, sample_weight, options, reset):
         """Return (targets, weights) for a source, and set the classes and the loss if `reset`."""
         raise NotImplementedError
 
@@ -103,7 +103,7 @@ class LabelEstimator(SequenceEstimator):
         """Set the loss for weights of the classes, or None."""
         raise NotImplementedError
 
-    def _head(self):
+    def _layers_before_output(self):
         """Return the options of the recurrent layers and the layers between them and the dense one."""
         raise NotImplementedError
 
@@ -114,8 +114,8 @@ class LabelEstimator(SequenceEstimator):
         if new:
             self.classes_ = None
             if classes is not None:
-                self._know(Classes.of(flat_labels(classes, "classes")[0]))
-        target, weight = self._answers(y, x, sample_weight, options, reset=new)
+                self._set_classes(Classes.of(flat_labels(classes, "classes")[0]))
+        target, weight = self._encode_targets(y, x, sample_weight, options, reset=new)
         if new:
             self._make(x)
         source, held = RaggedSource(x, target, weight, batch_size=self.batch_size), None
@@ -131,7 +131,7 @@ class LabelEstimator(SequenceEstimator):
                     f"options of validation must be a dict with keys among {', '.join(options)}, got {rest!r}"
                 )
             x = self._read(x, rest, reset=False)
-            held = RaggedSource(x, *self._answers(y, x, None, rest, reset=False), batch_size=256, shuffle=False)
+            held = RaggedSource(x, *self._encode_targets(y, x, None, rest, reset=False), batch_size=256, shuffle=False)
         elif patience is not None:
             kept, rows = self._held_out(len(x), self._strata(target))
             source, held = source.part(kept, True), source.part(rows, False)
@@ -152,7 +152,7 @@ class LabelEstimator(SequenceEstimator):
         held = order[((np.arange(count) + 0.5) * samples / count).astype(np.int64)]
         return np.setdiff1d(np.arange(samples), held), np.sort(held)
 
-    def _know(self, classes):
+    def _set_classes(self, classes):
         if len(classes) == 0:
             raise ValueError("y must have labels of at least one class, it has none")
         self._classes, self.classes_ = classes, classes.labels
@@ -160,7 +160,7 @@ class LabelEstimator(SequenceEstimator):
     def _make(self, x):
         """Make a new model for samples."""
         self.seed_ = _seed(self.random_state)
-        options, head = self._head()
+        options, head = self._layers_before_output()
         layers, features = [], None
         if self._table is not None:
             bag = self._table.features.bag
@@ -182,7 +182,7 @@ class LabelEstimator(SequenceEstimator):
     # Using
 
     def _logits(self, x: Ragged) -> np.ndarray:
-        """Return the outputs of the model: of every sample, or of every step one after the other; float64."""
+        """Return the outputs of the model: of every sample, or of all steps, concatenated; float64."""
         outputs = np.empty((len(x.values) if self.EACH_STEP else len(x), self.model_.signals[-1].size))
         for rows, found, lengths in self._parts(x):
             if not self.EACH_STEP:
@@ -209,12 +209,12 @@ class LabelEstimator(SequenceEstimator):
         labels = [estimator_files.label_in(label) for label in labels]
         if not labels or len(set(labels)) != len(labels):
             raise ValueError("no labels, or not all different")
-        self._know(Classes.listed(labels))
+        self._set_classes(Classes.listed(labels))
         self._size, self._table = about["tokens"], None
         if "words" in about:
             self._table = WordTable(
                 WordFeatures(**about["words"]["features"]),
-                tuple((int(place), str(feature)) for place, feature in about["words"]["known"]),
+                tuple((int(index), str(feature)) for index, feature in about["words"]["known"]),
             )
         first, last = self.model_.signals[0], self.model_.signals[-1]
         if self._table is not None:
@@ -278,7 +278,7 @@ class LabelEstimator(SequenceEstimator):
             parts = [np.ravel(as_numeric(item, f"sample_weight[{i}]")) for i, item in enumerate(sample_weight)]
             lengths = np.array([len(part) for part in parts])
             if not np.array_equal(lengths, x.lengths):
-                raise ValueError("sample_weight must have one number a sample, or one for each step of each sample")
+                raise ValueError("sample_weight must have one value a sample, or one for each step of each sample")
             values = np.concatenate(parts).astype(np.float64)
             if not np.isfinite(values).all() or values.min() < 0 or values.sum() == 0:
                 raise ValueError("sample_weight must be finite, not negative, and not zero for all steps")
@@ -293,14 +293,14 @@ class LabelEstimator(SequenceEstimator):
 
 
 def _separate(X, lengths, offsets):
-    """Return X as a list of samples where they are padded or lie one after the other, else as it is."""
+    """Return X as a list of samples where they are padded or concatenated, else as it is."""
     if lengths is not None and offsets is not None:
-        raise ValueError("lengths go with padded samples, offsets with samples one after the other; pass one of them")
+        raise ValueError("lengths go with padded samples, offsets with concatenated samples; pass one of them")
     if isinstance(X, Ragged):
         return list(X)
     if tables.is_pandas(X) is not None and _first_string(X) is None and (lengths is not None or offsets is not None):
         X = as_numeric(X, "X")
-    if lengths is not None and _one_after_the_other(X, lengths):
+    if lengths is not None and _concatenated(X, lengths):
         counts = np.asarray(lengths)
         if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any():
             raise TypeError(f"lengths must be integers, one a sample and none negative, got {lengths!r}")
@@ -324,15 +324,15 @@ def _separate(X, lengths, offsets):
     return X
 
 
-def _one_after_the_other(X, lengths):
-    """Return whether an array with lengths holds the steps of all samples, since its rows cannot be the samples."""
+def _concatenated(X, lengths):
+    """Return whether an array with lengths has the steps of all samples, since its rows cannot be the samples."""
     if not isinstance(X, np.ndarray) or X.ndim not in (1, 2):
         return False
     return len(X) != np.size(lengths) or (X.ndim == 1 and X.dtype.kind in "iufb")
 
 
 def _first_string(X):
-    """Return the first string of samples, or None where the first thing found is none."""
+    """Return the first string of samples, or None where the first value found is not one."""
     if tables.is_pandas(X) == "frame" or hasattr(X, "tocsr") or not hasattr(X, "__iter__"):
         return None
     if isinstance(X, np.ndarray) and X.ndim == 0:
@@ -350,12 +350,12 @@ def _first_string(X):
 def _words(X, empty):
     """Return the words of all samples in one list, and the number of each sample's, which may be zero if `empty`."""
     words, lengths = [], []
-    for place, sample in enumerate(X):
+    for index, sample in enumerate(X):
         sample = list(sample)
         wrong = next((word for word in sample if not isinstance(word, str)), None)
         if wrong is not None or not (sample or empty):
             got = "nothing" if not sample else repr(wrong)
-            raise ValueError(f"X[{place}] must be strings{'' if empty else ', at least one'}, got {got}")
+            raise ValueError(f"X[{index}] must be strings{'' if empty else ', at least one'}, got {got}")
         words += sample
         lengths.append(len(sample))
     if not lengths:
@@ -366,16 +366,16 @@ def _words(X, empty):
 def _tokens(X, size, empty):
     """Return integer tokens by step, of samples that may have none if `empty`."""
     parts = []
-    for place, sample in enumerate(X):
-        sample = as_array(sample, f"X[{place}]")
+    for index, sample in enumerate(X):
+        sample = as_array(sample, f"X[{index}]")
         if empty and sample.shape == (0,):
             sample = sample.astype(np.int32)
         if sample.ndim != 1 or sample.dtype.kind not in "iu" or not (sample.size or empty):
             least = "" if empty else ", at least one"
             raise ValueError(
-                f"X[{place}] must be integer tokens of shape (time steps,){least}, got {sample.dtype} {sample.shape}"
+                f"X[{index}] must be integer tokens of shape (time steps,){least}, got {sample.dtype} {sample.shape}"
             )
-        check_tokens(sample, size, f"X[{place}]")
+        check_tokens(sample, size, f"X[{index}]")
         parts.append(sample)
     if not parts:
         raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")

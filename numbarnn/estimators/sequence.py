@@ -1,6 +1,6 @@
 """Estimators on scikit-learn's contract. Importing this module imports scikit-learn where it is installed; none of it is needed.
 
-What X may be, with n samples:
+Forms of X, with n samples:
 
 * (n, time steps, features) array;
 * (n, time steps) array or DataFrame: one feature, each column a time step, as scikit-learn's own tools make tables;
@@ -39,7 +39,7 @@ except ImportError:
     BaseEstimator = Parameters
 
     class RegressorMixin:
-        """What scikit-learn's mixin of this name does."""
+        """Stands in for scikit-learn's mixin of this name."""
 
         def score(self, X, y, sample_weight=None) -> float:
             """Return the coefficient of determination of ``predict(X)``."""
@@ -50,7 +50,7 @@ except ImportError:
 CHUNK = 1024
 
 
-# What the docstrings of the estimators share.
+# Sections that the docstrings of the estimators share.
 NET = """
     cell : str
         "lstm", "gru", "rnn", "indrnn", or another recurrent layer or registered cell.
@@ -103,12 +103,12 @@ def described(**words):
 
 @dataclass(eq=False, repr=False)
 class SequenceEstimator(BaseEstimator):
-    """What estimators of sequences share; `SequenceRegressor` documents it.
+    """Base of the estimators of sequences; `SequenceRegressor` documents it.
 
     Attributes
     ----------
     KIND : str
-        What files call it.
+        Its name in files.
     """
 
     KIND: ClassVar[str]
@@ -150,7 +150,7 @@ class SequenceEstimator(BaseEstimator):
             **options,
         )
 
-    # What a subclass says
+    # Of a subclass
 
     def _learn(self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, patience=None):
         """Train for some epochs, a new model if `new`, and return the history."""
@@ -161,7 +161,7 @@ class SequenceEstimator(BaseEstimator):
         raise NotImplementedError
 
     def _set_file_state(self, about, arrays):
-        """Set what `_file_state` returned; raise KeyError, TypeError or ValueError where it does not fit the model."""
+        """Set what `_file_state` returned; raise KeyError, TypeError or ValueError where it contradicts the model."""
         raise NotImplementedError
 
     # Training
@@ -240,7 +240,7 @@ class SequenceEstimator(BaseEstimator):
     # Files
 
     def save(self, path) -> None:
-        """Write net, settings and all that predictions need to a safetensors file, beside its destination first and then renamed.
+        """Write net, settings and all that predictions need to a safetensors file, beside the destination first and then renamed.
 
         Not stored: `n_threads` and `device`, which are a matter of the machine; the optimizer's state, so training that goes on
         after `load` starts it anew; and a generator given as `random_state`, of which the seed that it gave is stored.
@@ -381,7 +381,7 @@ class SequenceEstimator(BaseEstimator):
 @described(held_out="Last part of the samples, held out while `patience` is given.")
 @dataclass(eq=False, repr=False, kw_only=True)
 class SequenceRegressor(RegressorMixin, SequenceEstimator):
-    """Recurrent net that predicts numbers from a whole sequence, on scikit-learn's contract.
+    """Recurrent net that predicts values from a whole sequence, on scikit-learn's contract.
 
     Recurrent layers read the sequence; a dense layer turns the last valid output into the targets. The loss is the mean squared
     error of targets standardised by the training targets, so their unit does not matter; X is taken as it is:
@@ -411,7 +411,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
     KIND = "sequence_regressor"
 
     def fit(self, X, y, sample_weight=None):
-        """Train on samples, from new weights unless `warm_start`. Arguments that are refused leave the estimator as it was.
+        """Train on samples, from new weights unless `warm_start`. After an error the estimator is as it was.
 
         Parameters
         ----------
@@ -478,7 +478,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         NotFittedError
             If `fit` was not called.
         ValueError
-            If X has another form, dtype or number of features than in `fit`.
+            If X has the wrong shape, dtype or values, or not the features of `fit`.
         """
         values = self._forward(X) * self._scale + self._center
         return values[:, 0] if self._one else values
@@ -565,17 +565,17 @@ def _array(data, name="X", allow=(2, 3)) -> np.ndarray:
 
 def _listed(items, empty):
     """Return a list of sequences as arrays (time steps, features)."""
-    for place, item in enumerate(items):
-        refuse_mask(item, f"X[{place}]")
+    for index, item in enumerate(items):
+        refuse_mask(item, f"X[{index}]")
     parts = [item[:, None] if item.ndim == 1 else item for item in items]
     features = parts[0].shape[-1]
-    for place, part in enumerate(parts):
+    for index, part in enumerate(parts):
         if part.ndim != 2 or part.shape[1] != features or part.dtype.kind not in "fiub":
             raise ValueError(
-                f"X[{place}] must be numbers of shape (time steps, {features}) as X[0], got {part.dtype} {items[place].shape}"
+                f"X[{index}] must be numbers of shape (time steps, {features}) as X[0], got {part.dtype} {items[index].shape}"
             )
         if len(part) == 0 and not empty:
-            raise ValueError(f"X[{place}] has no time steps")
+            raise ValueError(f"X[{index}] has no time steps")
     return parts
 
 
@@ -639,7 +639,7 @@ def _seed(random_state) -> int:
         return check_seed(random_state)
     except ValueError:
         raise ValueError(
-            f"random_state must be an integer from 0 on, a RandomState, a Generator or None, got {random_state!r}"
+            f"random_state must be an integer >= 0, a RandomState, a Generator or None, got {random_state!r}"
         ) from None
 
 

@@ -1,6 +1,6 @@
-"""Temporal classification: label strings whose places are unknown, on the contract of `numbarnn.estimators`.
+"""Temporal classification: label sequences at unknown positions, on the contract of `numbarnn.estimators`.
 
-The most general of three tasks. A label for a whole sequence is a label string of length one, whose place is not asked for; and
+The most general of three tasks. A label for a whole sequence is a label sequence of length one at any position; and
 where every step has a label of its own and no two neighbours are equal, the CTC loss is the sum of the steps' cross-entropies, to
 rounding.
 """
@@ -25,17 +25,17 @@ BLANK = 0  # column of the blank; label k of classes_ has column k + 1
 @label_estimator(classes="Labels in order. Column k + 1 of probabilities is label k, column 0 the blank.")
 @dataclass(eq=False, repr=False, kw_only=True)
 class TemporalClassifier(LabelEstimator):
-    """Recurrent net that reads sequences and writes label strings, trained without knowing where the labels are.
+    """Recurrent net that reads sequences and outputs label sequences, trained without knowing where the labels are.
 
     Recurrent layers read the sequence, and a dense layer with a softmax gives every step the probabilities of the labels and of a
     blank; the loss is connectionist temporal classification (`numbarnn.losses.CTC`). X is taken as it is:
     ``make_pipeline(SequenceScaler(), TemporalClassifier())`` scales it.
 
     Forms of X are those of `numbarnn.estimators.labelled`: numbers, integer tokens, and strings, whose characters (or words, of a
-    list of words) are the steps. A label needs a step, and a blank between two equal ones another: where label strings may be
-    longer than samples, repeat the steps. Samples of no steps have the empty string.
+    list of words) are the steps. A label needs a step, and a blank between two equal ones another: where label sequences may be
+    longer than samples, repeat the steps. Samples of no steps have the empty sequence.
 
-    Forms of y: a list of label strings, each a list, tuple, array or `str` (whose characters are the labels), empty ones included;
+    Forms of y: a list of label sequences, each a list, tuple, array or `str` (whose characters are the labels), or empty;
     or with `y_lengths` an array (samples, longest) of which the first ones count, or all labels concatenated. Labels are
     hashable values of any kind but None, NaN and fractions.
 
@@ -45,7 +45,7 @@ class TemporalClassifier(LabelEstimator):
         True unless outputs are wanted while the sequence goes on: then a label may not depend on what follows it.
     {input}
     infeasible : {{"error", "zero"}}
-        What becomes of samples with fewer steps than labels plus adjacent repeats: refused by number, or without effect.
+        What becomes of samples with fewer steps than labels plus adjacent repeats: refused by index, or without effect.
     {training}
 
     Attributes
@@ -56,7 +56,7 @@ class TemporalClassifier(LabelEstimator):
     --------
     >>> classifier = TemporalClassifier("lstm", 64, random_state=0)
     >>> classifier.fit(X, ["yes no", "no"]).predict(X)  # X a list of arrays (time steps, features); characters are the labels
-    >>> classifier.decode(X, beam_width=20, n_best=3)  # strings with their log probabilities
+    >>> classifier.decode(X, beam_width=20, n_best=3)  # label sequences with their log probabilities
     >>> TemporalClassifier().fit(["aabb", "bbaa"], [["A", "B"], ["B", "A"]])  # characters, each with a vector
     """
 
@@ -74,7 +74,7 @@ class TemporalClassifier(LabelEstimator):
     # Training
 
     def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, y_lengths=None, validation=None):
-        """Train on samples, from new weights unless `warm_start`. Arguments that are refused leave the estimator as it was.
+        """Train on samples, from new weights unless `warm_start`. After an error the estimator is as it was.
 
         Parameters
         ----------
@@ -90,7 +90,7 @@ class TemporalClassifier(LabelEstimator):
         Raises
         ------
         ShapeError
-            If the shapes of X, y, lengths and offsets do not match, or samples have too few steps for their labels.
+            If X, y, lengths or offsets contradict each other, or samples have too few steps for their labels.
         ValueError, TypeError
             If X has NaN or infinity, y something that is not a label, or, under `warm_start`, labels that the model does not know.
         """
@@ -118,18 +118,18 @@ class TemporalClassifier(LabelEstimator):
         """
         return self._partial_fit(X, y, classes, sample_weight, lengths=lengths, offsets=offsets, y_lengths=y_lengths)
 
-    def _answers(self, y, x, sample_weight, options, reset):
-        strings = _strings(y, options.get("y_lengths"))
-        _one_each(strings, len(x))
+    def _encode_targets(self, y, x, sample_weight, options, reset):
+        sequences = _label_lists(y, options.get("y_lengths"))
+        _one_each(sequences, len(x))
         if self.classes_ is None:
-            self._know(Classes.of(label for string in strings for label in string))
-        labels = self._numbers(strings)
+            self._set_classes(Classes.of(label for sequence in sequences for label in sequence))
+        labels = self._columns(sequences)
         if self._loss.infeasible == "error":
             advice = "Give them more steps (repeat each), leave them out, or set infeasible='zero'"
             label_sequences.check_lengths(labels, x.lengths, advice)
         weight = self._sample_weight(sample_weight, x)
         if isinstance(weight, Ragged):
-            raise ValueError("sample_weight must have one number for each sample")
+            raise ValueError("sample_weight must have one value for each sample")
         return Ragged.of(labels.flat, labels.counts), weight
 
     def _strata(self, target):
@@ -138,7 +138,7 @@ class TemporalClassifier(LabelEstimator):
     def _set_loss(self, weights):
         """Do nothing: the loss has no weights of classes."""
 
-    def _head(self):
+    def _layers_before_output(self):
         return {}, []
 
     # Using
@@ -159,8 +159,8 @@ class TemporalClassifier(LabelEstimator):
         ------
         NotFittedError
             If `fit` was not called.
-        ShapeError, TypeError, ValueError
-            If X has another form, dtype or number of features than in `fit`.
+        ValueError
+            If X has the wrong shape, dtype or values, or not the features of `fit`.
         """
         return self._each(X, lengths, offsets, self._best_path)
 
@@ -266,7 +266,7 @@ class TemporalClassifier(LabelEstimator):
             If X has another form, dtype or number of features than in `fit`, or y has labels that the model does not know
             or more than a sample can have.
         """
-        return self._with_strings(decoding.align, X, y, lengths, offsets, y_lengths)
+        return self._with_labels(decoding.align, X, y, lengths, offsets, y_lengths)
 
     def occupancy(self, X, y, *, lengths=None, offsets=None, y_lengths=None) -> list[np.ndarray]:
         """Return the probability of each position of given sequences at every step: `numbarnn.decoding.occupancy`.
@@ -288,10 +288,10 @@ class TemporalClassifier(LabelEstimator):
             If X has another form, dtype or number of features than in `fit`, or y has labels that the model does not know
             or more than a sample can have.
         """
-        return self._with_strings(decoding.occupancy, X, y, lengths, offsets, y_lengths)
+        return self._with_labels(decoding.occupancy, X, y, lengths, offsets, y_lengths)
 
     def score(self, X, y, *, lengths=None, offsets=None, y_lengths=None) -> float:
-        """Return 1 - label error rate of `predict`, negative where it writes more wrong labels than there are.
+        """Return 1 - label error rate of `predict`, negative where it predicts more wrong labels than there are.
 
         A label that the model does not know is wrong.
 
@@ -310,51 +310,51 @@ class TemporalClassifier(LabelEstimator):
         ShapeError, TypeError, ValueError
             If X has another form, dtype or number of features than in `fit`.
         """
-        strings = _strings(y, y_lengths)
-        return 1.0 - metrics.label_errors(strings, self.predict(X, lengths=lengths, offsets=offsets)).rate
+        sequences = _label_lists(y, y_lengths)
+        return 1.0 - metrics.label_errors(sequences, self.predict(X, lengths=lengths, offsets=offsets)).rate
 
-    def _with_strings(self, function, X, y, lengths, offsets, y_lengths):
-        strings = _strings(y, y_lengths)
+    def _with_labels(self, function, X, y, lengths, offsets, y_lengths):
+        sequences = _label_lists(y, y_lengths)
 
         def called(logits, steps, rows):
-            part = self._numbers([strings[row] for row in rows])
+            part = self._columns([sequences[row] for row in rows])
             return function(logits, part, steps, blank=BLANK)
 
-        return self._each(X, lengths, offsets, called, strings)
+        return self._each(X, lengths, offsets, called, sequences)
 
     def _best_path(self, logits, steps, rows):
-        return [self._labels(string) for string in decoding.best_path(logits, steps, blank=BLANK)]
+        return [self._labels(sequence) for sequence in decoding.best_path(logits, steps, blank=BLANK)]
 
-    def _each(self, X, lengths, offsets, function, strings=None) -> list:
-        """Return what a function of (logits (samples, steps, classes + 1) float64, lengths, places) gives for each sample.
+    def _each(self, X, lengths, offsets, function, sequences=None) -> list:
+        """Return what a function of (logits (samples, steps, classes + 1) float64, lengths, indices) gives for each sample.
 
-        strings : label strings, of which there must be one for each sample.
+        sequences : label sequences, of which there must be one for each sample.
         """
         if not hasattr(self, "model_"):
             raise not_fitted(self)
         x = self._read(X, {"lengths": lengths, "offsets": offsets}, reset=False)
-        if strings is not None:
-            _one_each(strings, len(x))
-            label_sequences.check_lengths(self._numbers(strings), x.lengths, "They have no alignment")
+        if sequences is not None:
+            _one_each(sequences, len(x))
+            label_sequences.check_lengths(self._columns(sequences), x.lengths, "They have no alignment")
         found = [None] * len(x)
         for rows, outputs, steps in self._parts(x):
             for row, result in zip(rows, function(outputs.astype(np.float64), steps, rows), strict=True):
                 found[row] = result
         return found
 
-    def _numbers(self, strings) -> Labels:
-        """Return label strings as columns of probabilities."""
-        flat = self._classes.encode([label for string in strings for label in string])
-        return Labels(flat + 1, np.array([len(string) for string in strings], np.int64))
+    def _columns(self, sequences) -> Labels:
+        """Return label sequences as columns of probabilities."""
+        flat = self._classes.encode([label for sequence in sequences for label in sequence])
+        return Labels(flat + 1, np.array([len(sequence) for sequence in sequences], np.int64))
 
-    def _labels(self, string):
-        return [self._classes.listing[place - 1] for place in string]
+    def _labels(self, sequence):
+        return [self._classes.listing[column - 1] for column in sequence]
 
 
-def _strings(y, y_lengths) -> list[list]:
-    """Return label strings as lists of hashable labels."""
+def _label_lists(y, y_lengths) -> list[list]:
+    """Return label sequences as lists of hashable labels."""
     if y is None:
-        raise ValueError("y must be a list of label strings, one a sample, got None")
+        raise ValueError("y must be a list of label sequences, one a sample, got None")
     if y_lengths is not None:
         counts, array = np.asarray(y_lengths), np.asarray(y)
         if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any():
@@ -371,19 +371,19 @@ def _strings(y, y_lengths) -> list[list]:
                 f"{counts.max(initial=0)}"
             )
     elif isinstance(y, (str, bytes)):
-        raise TypeError("y must be a list of label strings, one a sample, got one string")
-    strings = []
-    for place, string in enumerate(y):
-        if not isinstance(string, (str, list, tuple, np.ndarray)) and not hasattr(string, "__array__"):
+        raise TypeError("y must be a list of label sequences, one a sample, got one string")
+    sequences = []
+    for index, sequence in enumerate(y):
+        if not isinstance(sequence, (str, list, tuple, np.ndarray)) and not hasattr(sequence, "__array__"):
             raise TypeError(
-                f"y[{place}] must be a sequence of labels, got {string!r}; a string of one label is a list of one label"
+                f"y[{index}] must be a sequence of labels, got {sequence!r}; a sequence of one label is a list of one label"
             )
-        labels = [label.item() if isinstance(label, np.generic) else label for label in string]
-        strings.append(check_labels(labels, f"y[{place}]"))
-    return strings
+        labels = [label.item() if isinstance(label, np.generic) else label for label in sequence]
+        sequences.append(check_labels(labels, f"y[{index}]"))
+    return sequences
 
 
-def _one_each(strings, samples):
-    """Raise ShapeError unless there is a label string for each sample."""
-    if len(strings) != samples:
-        raise ShapeError(f"X has {samples} samples, y has {len(strings)} label strings: there must be one for each")
+def _one_each(sequences, samples):
+    """Raise ShapeError unless there is a label sequence for each sample."""
+    if len(sequences) != samples:
+        raise ShapeError(f"X has {samples} samples, y has {len(sequences)} label sequences: there must be one for each")

@@ -42,7 +42,7 @@ def moving_mean(series: np.ndarray, ends: np.ndarray, delay: int, horizon: int, 
 
 
 class Ridge:
-    """Linear regression of the targets on all numbers of a window, with a penalty on the squared weights.
+    """Linear regression of the targets on all values of a window, with a penalty on the squared weights.
 
     The penalty is the one of `PENALTIES` with the least squared error on validation windows. Inputs and targets are centred, so
     the intercept bears no penalty. Of more than `MOST_WINDOWS` training windows, evenly spaced ones are taken.
@@ -54,7 +54,7 @@ class Ridge:
     """
 
     def __init__(self, train, validation=None):
-        """Learn from sources: ``len(source.windows)`` samples, of which ``source.gather(numbers)`` gives x and y."""
+        """Learn from sources: ``len(source.windows)`` samples, of which ``source.gather(samples)`` gives x and y."""
         count = len(train.windows)
         chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_WINDOWS)).astype(np.int64))
         x, y = _gathered(train, chosen[:1])
@@ -94,6 +94,6 @@ class Ridge:
         return total
 
 
-def _gathered(source, numbers):
-    x, y = source.gather(numbers)
+def _gathered(source, samples):
+    x, y = source.gather(samples)
     return x.reshape(len(x), -1).astype(np.float64), y.astype(np.float64)

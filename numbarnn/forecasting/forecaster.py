@@ -40,7 +40,7 @@ class Forecaster(Parameters):
     dropout, recurrent_dropout : float
     recursive : bool
         False: the net gives all rows of the horizon at once. True: it learns to give the next row, all columns of it, and is
-        fed its own answers up to the last row asked for.
+        fed its own forecasts up to the last row asked for.
     difference : int, optional
         Lag s: the net sees the targets' changes over s rows instead of their values, and learns the change since the newest known
         row that is a multiple of s rows before the one to be forecast. For series with a trend (1) or a season and a trend (its
@@ -302,10 +302,10 @@ class Forecaster(Parameters):
         ShapeError
             If there are too few rows.
         TypeError
-            If a column holds something else than numbers.
+            If a column has values that are not numbers.
         ValueError
-            If columns are missing; if the last rows miss values; if rows do not follow each other as those of `fit` did; if one has
-            times with a time zone and the other without.
+            If columns are missing; if the last rows have missing values; if rows do not follow each other as those of `fit` did; if
+            one has times with a time zone and the other without.
         """
         import pandas as pd
 
