@@ -51,7 +51,7 @@ class Model(Network):
 
     Notes
     -----
-    A model holds no state between calls: states are arguments and results. Many threads may call `forward`, `step` and
+    A model has no state between calls: states are arguments and results. Many threads may call `forward`, `step` and
     `predict_proba` of one model at once, as long as none changes its parameters.
 
     Examples
@@ -210,6 +210,10 @@ class Model(Network):
         The file holds the parameters under their names, which `safetensors` reads in any framework, and the
         architecture and the loss of training as JSON in its metadata. A file that is replaced keeps its permissions.
 
+        Parameters
+        ----------
+        path : path-like
+
         Raises
         ------
         OSError
@@ -221,7 +225,27 @@ class Model(Network):
 
     @classmethod
     def from_description(cls, description: dict[str, Any], arrays, device: str = "cpu") -> "Model":
-        """Return the model of a `description` with the given parameters, on a device."""
+        """Return the model of a `description` with the given parameters, on a device.
+
+        Parameters
+        ----------
+        description : dict
+            As `description` returns it.
+        arrays : mapping of str to array
+            Parameters by name.
+        device : {"cpu", "cuda"}
+
+        Returns
+        -------
+        Model
+
+        Raises
+        ------
+        ModelFileError
+            If the description cannot be understood, or the arrays do not match it.
+        DeviceError
+            If the device cannot be used.
+        """
         try:
             layers = []
             for config in description["layers"]:
@@ -251,6 +275,15 @@ class Model(Network):
     @classmethod
     def load(cls, path: str | os.PathLike, device: str = "cpu") -> "Model":
         """Return the model of a file that `save` wrote, wherever it was then, on a device.
+
+        Parameters
+        ----------
+        path : path-like
+        device : {"cpu", "cuda"}
+
+        Returns
+        -------
+        Model
 
         Raises
         ------

@@ -141,6 +141,10 @@ STATES = [
         ShapeError, r"shape \(3, 6\), got \(3, 1, 6\)"),
     refused("dstate", lambda m: m.lstm.vjp(X)[2](zeros(3, 4, 3), m.lstm.initial_state(2)),
         ShapeError, r"got \(1, 2, 5\)"),
+    refused("text", lambda m: m.lstm.forward(X, ((zeros(1, 3, 5), zeros(1, 3, 5).astype(str)),)),
+        TypeError, r"state\[0\], c: expected a numeric array, got dtype <U32"),
+    refused("doutputs-text", lambda m: m.lstm.vjp(X)[2](zeros(3, 4, 3).astype(str)),
+        TypeError, "doutputs must be a numeric array, got dtype <U32"),
 ]  # fmt: skip
 
 CLASSES = np.zeros((3, 4), int)
@@ -359,16 +363,16 @@ OPTIONS += [
 ]  # fmt: skip
 OPTIONS += [
     refused("no-cell", lambda: Recurrent(3), TypeError, "Recurrent needs a cell"),
-    refused("cell-class", lambda: Recurrent(3, cell=cells.LSTM), TypeError, "is no registered cell"),
-    refused("cell-name", lambda: Recurrent(3, cell="LSTM"), TypeError, "'LSTM' is no registered cell"),
+    refused("cell-class", lambda: Recurrent(3, cell=cells.LSTM), TypeError, "is not a registered cell"),
+    refused("cell-name", lambda: Recurrent(3, cell="LSTM"), TypeError, "'LSTM' is not a registered cell"),
     refused("cell-not-registered", lambda: Recurrent(3, cell=good_cell()()),
-        TypeError, "is no registered cell; decorate its class"),
+        TypeError, "is not a registered cell; decorate its class"),
     refused("no-product", lambda: IndRNN(3, recurrent_dropout=0.5),
         ValueError, "recurrent_dropout needs a recurrent product"),
     *[
         refused(f"{make.__name__}-fix-{fix!r}", lambda make=make, fix=fix: make(3, fix=fix), error, message)
         for make, fix, error, message in (
-            (LSTM, "forget", TypeError, 'LSTM: fix must be a dict of gate -> number, such as {"input": 1.0}, got'),
+            (LSTM, "forget", TypeError, 'LSTM: fix must be a dict of gate -> value, such as {"input": 1.0}, got'),
             (LSTM, {"reset": 1.0}, ValueError, "LSTM: fix must name gates among input, forget, candidate, output or i, f"),
             (GRU, {"forget": 1.0}, ValueError, "GRU: fix must name gates among reset, update, candidate or r, z, n, got"),
             (GRU, {1: 1.0}, ValueError, "GRU: fix must name gates"),

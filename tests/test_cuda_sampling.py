@@ -41,7 +41,7 @@ class OnDevice:
         embedding = (params.offsets[f"{embedding_name}.weight"], below.features) if embedded else None
         units = self.cell.diagonal
         self.packed = sampling.pack(
-            upload(params.flat), [layer.places(params, prefix, run) for run in runs],
+            upload(params.flat), [layer.weight_offsets(params, prefix, run) for run in runs],
             [params.offsets[f"{prefix}weight_{units[0]}{run.suffix}"] if units else 0 for run in runs], len(units),
             *layer.ranges(), hidden, dense_at, classes, embedding,
         )  # fmt: skip

@@ -73,6 +73,46 @@ def test_probabilities_of_large_logits(dtype):
     assert found[1, 0] == pytest.approx(np.exp(-80), rel=1e-5)  # small ones are not lost beside one
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_predictions_are_those_of_the_loss(name, tmp_path):
+    model = trained(name)
+    model.save(tmp_path / "model")
+    outputs = model.forward(X)[0]
+    expected = {
+        "softmax": outputs.argmax(axis=2),
+        "sigmoid": (sigmoid(outputs) > 0.5).astype(int),
+        None: outputs,
+    }[LOSSES[name].output_activation]
+    for other in (model, numbarnn.load(tmp_path / "model"), model.copy()):
+        found = other.predict(X)
+        assert found.dtype == expected.dtype
+        assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize(("name", "padding"), [("softmax_cross_entropy", -1), ("binary_cross_entropy", -1), ("mse", 0)])
+def test_predictions_past_each_length(name, padding):
+    model, lengths = trained(name), [5, 2, 0, 5, 5, 5, 5, 5]
+    found, expected = model.predict(X, lengths=lengths), model.predict(X)
+    past = np.arange(5) >= np.array(lengths)[:, None]
+    assert (found[past] == padding).all()
+    assert np.array_equal(found[~past], expected[~past])
+
+
+def test_predictions_of_samples_and_with_a_state():
+    model = Model([GRU(4, return_sequences=False), Dense(3)], input_size=2, seed=1)
+    outputs, state = model.forward(X, lengths=[5, 2, 0, 5, 5, 5, 5, 5])
+    found = model.predict(X, lengths=[5, 2, 0, 5, 5, 5, 5, 5])
+    assert found.tolist() == outputs.argmax(axis=1).tolist()
+    assert model.predict(X, state, n_threads=1).tolist() == model.forward(X, state)[0].argmax(axis=1).tolist()
+
+
+def test_a_probability_of_one_half_is_no():
+    model = Model([Dense(2)], input_size=1)
+    model.load_state_dict({"weight": np.zeros((2, 1)), "bias": [0.0, 1e-30]})
+    model.loss = BinaryCrossEntropy()
+    assert model.predict(np.zeros((1, 1, 1))).tolist() == [[[0, 1]]]
+
+
 def test_padding_stays_zero():
     model = trained("binary_cross_entropy")
     found = model.predict_proba(X, lengths=[5, 2, 0, 5, 5, 5, 5, 5])

@@ -157,10 +157,10 @@ def test_what_a_stream_reads_and_writes():
 @pytest.mark.parametrize(
     ("name", "x_t", "error", "message"),
     [
-        ("mixed", np.zeros(4), ShapeError, r"shape \(5,\), one number a feature, got \(4,\)"),
+        ("mixed", np.zeros(4), ShapeError, r"shape \(5,\), one value per feature, got \(4,\)"),
         ("mixed", np.zeros((1, 5), np.float32), ShapeError, r"got \(1, 5\); take x_t\[0\]"),
         ("mixed", 1.0, ShapeError, r"got \(\)"),
-        ("mixed", np.array(["a"] * 5), TypeError, "must be numbers"),
+        ("mixed", np.array(["a"] * 5), TypeError, "must be numeric"),
         ("onehot", 1.0, TypeError, "integer token"),
         ("onehot", np.zeros(1, int), ShapeError, r"one token, got an array of shape \(1,\); take x_t\[0\]"),
         ("onehot", V, TokenError, "x_t is 7; the vocabulary has 7 tokens"),
@@ -453,7 +453,13 @@ def test_a_bad_out_leaves_the_state():
     fixed.flags.writeable = False
     cases = (
         (np.zeros(4, np.float32), ShapeError, r"shape \(3,\)"),
-        (np.zeros(3, int), TypeError, "out must hold numbers of the model's kind, float32, got dtype int64"),
+        (
+            np.zeros(3, int),
+            TypeError,
+            "out must have a floating-point dtype, such as the model's float32, got dtype int64",
+        ),
+        (np.zeros(3, "U3"), TypeError, "out must have a floating-point dtype, .* got dtype <U3"),
+        (np.zeros(3, object), TypeError, "out must have a floating-point dtype, .* got dtype object"),
         (fixed, ValueError, "out must be writable"),
     )
     for out, error, message in cases:

@@ -51,7 +51,7 @@ class Layout:
 
     @property
     def places(self) -> np.ndarray:
-        """`order`, also where nothing was sorted."""
+        """The caller's indices of the sorted samples: `order`, or 0 to samples - 1 where nothing was sorted."""
         # Not a cached property: before Python 3.12 it has a lock, which a forked child may inherit shut.
         return np.arange(self.samples) if self.order is None else self.order
 

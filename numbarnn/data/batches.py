@@ -108,7 +108,13 @@ class ArraySource(SampleSource):
                 )
 
     def check(self) -> None:
-        """Raise ValueError if x or y has NaN or infinity within the valid steps."""
+        """Check the data before training.
+
+        Raises
+        ------
+        ValueError
+            If x or y has NaN or infinity within the valid steps.
+        """
         for name in ("x", "y"):
             array = getattr(self, name)
             if self.lengths is not None and array.dtype.kind == "f" and array.ndim >= 2:
@@ -123,7 +129,19 @@ class ArraySource(SampleSource):
         return {**arrays, "batch_size": self.batch_size, "shuffle": self.shuffle}
 
     def part(self, rows, shuffle: bool) -> "ArraySource":
-        """Return a source of some samples, given by their indices or a slice."""
+        """Return a source of some of the samples.
+
+        Parameters
+        ----------
+        rows : integer array or slice
+            Indices of the samples.
+        shuffle : bool
+            Whether every epoch has its own order of samples.
+
+        Returns
+        -------
+        ArraySource
+        """
         return ArraySource(
             self.x[rows],
             self.y[rows],
@@ -134,7 +152,17 @@ class ArraySource(SampleSource):
         )
 
     def batches(self, generator: np.random.Generator) -> Iterator[Batch]:
-        """Yield one epoch."""
+        """Yield one epoch.
+
+        Parameters
+        ----------
+        generator : numpy.random.Generator
+            Draws the order of the samples.
+
+        Yields
+        ------
+        Batch
+        """
         for rows in self.orders(generator):
             yield Batch(
                 self.x[rows],
@@ -210,7 +238,17 @@ class TokenStream:
         }
 
     def batches(self, generator: np.random.Generator | None = None) -> Iterator[Batch]:
-        """Yield the chunks in order."""
+        """Yield the chunks in order.
+
+        Parameters
+        ----------
+        generator : numpy.random.Generator, optional
+            Not used: the order is that of the text.
+
+        Yields
+        ------
+        Batch
+        """
         for chunk in range(len(self)):
             steps = slice(chunk * self.seq_length, (chunk + 1) * self.seq_length)
             yield Batch(self.x[:, steps], self.y[:, steps], keep_state=chunk > 0)

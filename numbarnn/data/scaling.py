@@ -63,6 +63,13 @@ class SequenceScaler(Parameters):
     def fit(self, X, y=None) -> "SequenceScaler":
         """Learn center and scale of every feature.
 
+        Parameters
+        ----------
+        X : table, samples or list of arrays
+            See the class; NaN is not counted.
+        y : ignored
+            As scikit-learn's transformers take one.
+
         Raises
         ------
         ShapeError, TypeError, ValueError
@@ -100,11 +107,40 @@ class SequenceScaler(Parameters):
         return self
 
     def transform(self, X):
-        """Return scaled data in the form they came in."""
+        """Return scaled data in the form they came in.
+
+        Parameters
+        ----------
+        X : table, samples or list of arrays
+            See the class; the features of `fit`.
+
+        Returns
+        -------
+        as X
+            float32 where X is, else float64.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError, ValueError
+            If X has the wrong shape or dtype, or other columns than in `fit`.
+        """
         return self._map(X, lambda x, center, scale: (x - center) / scale)
 
     def fit_transform(self, X, y=None):
-        """Fit to data and return them scaled."""
+        """Fit to data and return them scaled.
+
+        Parameters
+        ----------
+        X : as in `fit`
+        y : ignored
+
+        Returns
+        -------
+        as X
+            Scaled, as `transform` returns it.
+        """
         return self.fit(X).transform(X)
 
     def inverse_transform(self, X, columns: Sequence | None = None):
@@ -115,11 +151,38 @@ class SequenceScaler(Parameters):
         X : as in `transform`
         columns : sequence of int or str, optional
             The features of X, where it does not have all of them (forecasts of the targets only).
+
+        Returns
+        -------
+        as X
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        KeyError, ShapeError, TypeError, ValueError
+            If a column is unknown, or X has the wrong shape or dtype.
         """
         return self._map(X, lambda x, center, scale: x * scale + center, columns)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """Return the names of the features, as scikit-learn asks for them."""
+        """Return the names of the features, as scikit-learn asks for them.
+
+        Parameters
+        ----------
+        input_features : array-like of str, optional
+            Names to return instead of those of `fit`.
+
+        Returns
+        -------
+        (features,) array of str
+            Names of the columns of `fit`, or x0, x1, ...
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        """
         self._fitted()
         if input_features is not None:
             return np.asarray(input_features, object)
@@ -234,7 +297,19 @@ class Differences(Parameters):
         self.lag = lag
 
     def fit(self, X, y=None) -> "Differences":
-        """Check the lag and store the last rows."""
+        """Check the lag and store the last rows.
+
+        Parameters
+        ----------
+        X : (rows,) or (rows, features) array, Series or DataFrame
+        y : ignored
+            As scikit-learn's transformers take one.
+
+        Raises
+        ------
+        ShapeError, TypeError, ValueError
+            If `lag` is not a positive integer, or X has the wrong shape or dtype, or no more rows than `lag`.
+        """
         if isinstance(self.lag, bool) or not isinstance(self.lag, (int, np.integer)) or self.lag < 1:
             raise ValueError(f"lag must be a positive integer, got {self.lag!r}")
         rows = _column_rows(X)
@@ -245,7 +320,24 @@ class Differences(Parameters):
         return self
 
     def transform(self, X):
-        """Return the differences, `lag` rows fewer, a DataFrame or Series with the later of the two times."""
+        """Return the differences d_t = x_t - x_{t - lag}.
+
+        Parameters
+        ----------
+        X : (rows,) or (rows, features) array, Series or DataFrame
+
+        Returns
+        -------
+        as X
+            `lag` rows fewer, float64; of a DataFrame or Series with the later of the two times.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError, ValueError
+            If X has the wrong shape or dtype, or no more rows than `lag`.
+        """
         if not hasattr(self, "last_"):
             raise not_fitted(self)
         rows = _column_rows(X)
@@ -260,7 +352,18 @@ class Differences(Parameters):
         return changes
 
     def fit_transform(self, X, y=None):
-        """Fit to data and return their differences."""
+        """Fit to data and return their differences.
+
+        Parameters
+        ----------
+        X : as in `fit`
+        y : ignored
+
+        Returns
+        -------
+        as X
+            As `transform` returns it.
+        """
         return self.fit(X).transform(X)
 
     def inverse_transform(self, X, before: Any = None):
@@ -272,6 +375,18 @@ class Differences(Parameters):
             Differences.
         before : (lag, features) or (lag,), optional
             The rows before the first; None: the last rows that were fitted.
+
+        Returns
+        -------
+        as X
+            float64.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError
+            If X or `before` has the wrong shape or dtype.
         """
         if not hasattr(self, "last_"):
             raise not_fitted(self)

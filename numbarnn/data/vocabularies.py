@@ -177,7 +177,21 @@ class CharVocabulary(Vocabulary):
 
     @classmethod
     def of(cls, text: str) -> "CharVocabulary":
-        """Return the vocabulary of a text."""
+        """Return the vocabulary of a text.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        CharVocabulary
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the text is not a str, or is empty.
+        """
         return cls(check_text(text))
 
     def __len__(self) -> int:
@@ -237,7 +251,16 @@ class ByteVocabulary(Vocabulary):
 
     @classmethod
     def of(cls, text) -> "ByteVocabulary":
-        """Return the vocabulary, which does not depend on the text."""
+        """Return the vocabulary, which does not depend on the text.
+
+        Parameters
+        ----------
+        text : str or bytes
+
+        Returns
+        -------
+        ByteVocabulary
+        """
         return cls()
 
     def __len__(self) -> int:
@@ -371,6 +394,15 @@ class WordVocabulary(Vocabulary):
             characters.
         min_count : int
             Keep words with at least that many occurrences.
+
+        Returns
+        -------
+        WordVocabulary
+
+        Raises
+        ------
+        ValueError
+            If `max_vocabulary` or `min_count` is not a positive integer, or no word is left.
         """
         check_size("max_vocabulary", 1 if max_vocabulary is None else max_vocabulary)
         check_size("min_count", min_count)

@@ -421,6 +421,11 @@ class Windows:
             they do in use; no target is in two parts, and no target of one part is an input of a part before it. Windows
             whose targets lie in two parts are left out either way.
 
+        Returns
+        -------
+        tuple of Windows
+            One for each part.
+
         Raises
         ------
         ValueError
@@ -456,7 +461,24 @@ class Windows:
     # Batches
 
     def gather(self, samples) -> tuple[np.ndarray, np.ndarray]:
-        """Return copies of x and y of some samples, given by their indices; y as losses take it, (samples, values)."""
+        """Return copies of x and y of some samples.
+
+        Parameters
+        ----------
+        samples : (n,) integers
+            Indices; negative ones count from the end.
+
+        Returns
+        -------
+        x : (n, m, features) array
+        y : (n, values) array
+            Targets as losses take them: all values of a sample in a row.
+
+        Raises
+        ------
+        TypeError, IndexError
+            If `samples` is not an array of integers, or one of them is out of range.
+        """
         ends, rows = self.chosen_ends(samples), self._rows()
         row, column = rows.strides
         # The windows that begin at each row: to index these is 2 to 3 times as fast as to index rows.
@@ -465,7 +487,22 @@ class Windows:
         return windows[ends - self.reach], self._targets(ends)
 
     def gather_y(self, samples) -> np.ndarray:
-        """Return y of `gather` alone."""
+        """Return y of `gather` alone.
+
+        Parameters
+        ----------
+        samples : (n,) integers
+            Indices; negative ones count from the end.
+
+        Returns
+        -------
+        (n, values) array
+
+        Raises
+        ------
+        TypeError, IndexError
+            If `samples` is not an array of integers, or one of them is out of range.
+        """
         return self._targets(self.chosen_ends(samples))
 
     def _targets(self, ends):
@@ -473,7 +510,23 @@ class Windows:
         return y.reshape(len(ends), -1)
 
     def chosen_ends(self, samples) -> np.ndarray:
-        """Return the newest rows of some samples, given by their indices; negative ones count from the end."""
+        """Return the newest rows of some samples.
+
+        Parameters
+        ----------
+        samples : (n,) integers
+            Indices; negative ones count from the end.
+
+        Returns
+        -------
+        (n,) int64
+            Row numbers in the table.
+
+        Raises
+        ------
+        TypeError, IndexError
+            If `samples` is not an array of integers, or one of them is out of range.
+        """
         indices, count = np.asarray(samples), len(self)
         if indices.ndim != 1 or indices.dtype.kind not in "iu":
             raise TypeError(f"samples must be given by an array of their indices, got {samples!r}")
@@ -497,6 +550,15 @@ class Windows:
         batch_size : int
         shuffle : bool
             Whether every epoch has its own order of samples.
+
+        Returns
+        -------
+        WindowSource
+
+        Raises
+        ------
+        ValueError, ShapeError
+            If `batch_size` is not a positive integer, or there are no windows.
         """
         return WindowSource(self, batch_size, shuffle)
 
@@ -506,7 +568,17 @@ class Windows:
         return len(self)
 
     def batches(self, generator: np.random.Generator) -> Iterator[Batch]:
-        """Yield one epoch of batches of 32 in a new order; `source` has the settings."""
+        """Yield one epoch of batches of 32 in a new order; `source` has the settings.
+
+        Parameters
+        ----------
+        generator : numpy.random.Generator
+            Draws the order of the samples.
+
+        Returns
+        -------
+        iterator of Batch
+        """
         return self.source().batches(generator)
 
 

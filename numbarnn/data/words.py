@@ -57,7 +57,17 @@ class WordFeatures:
         return 1 + self.prefix + self.suffix + bool(self.shape) + bool(self.lower)
 
     def of(self, word: str) -> tuple:
-        """Return the features of a word, each with its index among them; None where the word is too short for one."""
+        """Return the features of a word.
+
+        Parameters
+        ----------
+        word : str
+
+        Returns
+        -------
+        tuple of (int, str) or None
+            Each feature with its index among the `bag` of them; None where the word is too short for one.
+        """
         low = word.lower()
         found = [word]
         found += [low] if self.lower else []
@@ -67,7 +77,22 @@ class WordFeatures:
         return tuple(None if feature is None else (index, feature) for index, feature in enumerate(found))
 
     def learn(self, words) -> "WordTable":
-        """Return the table of the features of words that are frequent enough."""
+        """Return the table of the features that are frequent enough.
+
+        Parameters
+        ----------
+        words : iterable of str
+            Words of training, with repetitions.
+
+        Returns
+        -------
+        WordTable
+
+        Raises
+        ------
+        ValueError
+            If no feature occurs `min_count` times.
+        """
         counts = Counter()
         for word, count in Counter(words).items():
             for feature in self.of(word):

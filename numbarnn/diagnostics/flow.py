@@ -43,6 +43,16 @@ class GradientFlow:
         ----------
         name : str, optional
             A state; None: the first.
+
+        Returns
+        -------
+        float
+            NaN where fewer than two lags have a gradient.
+
+        Raises
+        ------
+        ValueError, KeyError
+            If contributions were not computed, or there is no such state.
         """
         values = self._of(self.by_lag, name)
         lags = np.flatnonzero(np.isfinite(values) & (values > 0))
@@ -51,13 +61,47 @@ class GradientFlow:
         return float(np.polyfit(lags, np.log10(values[lags]), 1)[0])
 
     def share_within(self, steps: int, name: str | None = None) -> float:
-        """Return the share of the summed norms ||dE_t/ds_k|| that lies within some steps: t - k < steps."""
+        """Return the share of the summed norms ||dE_t/ds_k|| that lies within some steps: t - k < steps.
+
+        Parameters
+        ----------
+        steps : int
+        name : str, optional
+            A state; None: the first.
+
+        Returns
+        -------
+        float
+            In [0, 1]; NaN where all norms are zero.
+
+        Raises
+        ------
+        ValueError, KeyError
+            If contributions were not computed, or there is no such state.
+        """
         summed = self._of(self._summed, name)
         total = summed.sum()
         return float(summed[: max(int(steps), 0)].sum() / total) if total > 0 else float("nan")
 
     def steps_holding(self, share: float = 0.99, name: str | None = None) -> int:
-        """Return the fewest steps within which that share of the gradient lies."""
+        """Return the fewest steps within which a share of the summed norms lies.
+
+        Parameters
+        ----------
+        share : float
+            In [0, 1].
+        name : str, optional
+            A state; None: the first.
+
+        Returns
+        -------
+        int
+
+        Raises
+        ------
+        ValueError, KeyError
+            If contributions were not computed, or there is no such state.
+        """
         summed = self._of(self._summed, name)
         reached = np.cumsum(summed) >= share * summed.sum() * (1 - 1e-12)
         return int(np.argmax(reached)) + 1

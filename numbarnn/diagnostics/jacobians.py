@@ -57,7 +57,22 @@ class Jacobian:
         return functools.reduce(lambda product, step: step @ product, self.steps)
 
     def block(self, of: str, by: str) -> np.ndarray:
-        """Return a part of `matrix`, such as ``block("c", "c")``: dc_t / dc_k, (H, H)."""
+        """Return a part of `matrix`, such as ``block("c", "c")``: dc_t / dc_k.
+
+        Parameters
+        ----------
+        of, by : str
+            Names of `states`: of the state after step t, and of that after step k.
+
+        Returns
+        -------
+        (H, H) array
+
+        Raises
+        ------
+        ValueError
+            If there is no such state.
+        """
         return self._block(self.matrix, of, by)
 
     def _block(self, matrix, of, by):

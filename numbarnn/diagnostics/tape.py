@@ -149,9 +149,9 @@ def run(model: Network, x, state=None, lengths=None) -> Tape:
     for number, layer in enumerate(model.layers):
         start = next(states, None) if layer.state_names else None
         own, weights = passes[number]
-        rows, after, _, kept = own.forward(call, layer, weights, rows, layout, start, number)
+        rows, after, _, saved = own.forward(call, layer, weights, rows, layout, start, number)
         if isinstance(layer, Recurrent):
-            chains += _chains(model, call, layer, number, kept, layout)
+            chains += _chains(model, call, layer, number, saved, layout)
         layout = after
         values = None if rows.tokens else from_rows(call, rows, layout)
         outputs.append(values if values is None or model.signals[number + 1].sequence else values[:, 0])

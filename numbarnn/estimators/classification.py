@@ -115,20 +115,78 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
         X, y, sample_weight, lengths, offsets : as in `fit`
         classes : array-like, optional
             All labels that will ever come, at the first call; None: those of y.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ShapeError, TypeError, ValueError
+            If an argument has the wrong shape, dtype or value, or y has labels that the model does not know.
         """
         return self._partial_fit(X, y, classes, sample_weight, lengths=lengths, offsets=offsets)
 
     def predict(self, X, *, lengths=None, offsets=None) -> np.ndarray:
-        """Return the label of each sample, (n,)."""
+        """Return the label of each sample.
+
+        Parameters
+        ----------
+        X, lengths, offsets : as in `fit`
+
+        Returns
+        -------
+        (n,) array
+            Entries of `classes_`.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError, ValueError
+            If X has another form, dtype or number of features than in `fit`.
+        """
         scores = self._of_samples(X, lengths, offsets)
         return self.classes_[scores.argmax(axis=1)]
 
     def predict_proba(self, X, *, lengths=None, offsets=None) -> np.ndarray:
-        """Return the probability of each class of `classes_`, (n, classes) float64."""
+        """Return the probability of each class of `classes_`.
+
+        Parameters
+        ----------
+        X, lengths, offsets : as in `fit`
+
+        Returns
+        -------
+        (n, classes) float64 array
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError, ValueError
+            If X has another form, dtype or number of features than in `fit`.
+        """
         return np.exp(_log_softmax(self._of_samples(X, lengths, offsets)))
 
     def predict_log_proba(self, X, *, lengths=None, offsets=None) -> np.ndarray:
-        """Return the logarithms of `predict_proba`, exact where those are zero."""
+        """Return the logarithms of `predict_proba`, exact where those are zero.
+
+        Parameters
+        ----------
+        X, lengths, offsets : as in `fit`
+
+        Returns
+        -------
+        (n, classes) float64 array
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError, ValueError
+            If X has another form, dtype or number of features than in `fit`.
+        """
         return _log_softmax(self._of_samples(X, lengths, offsets))
 
     def score(self, X, y, sample_weight=None, *, lengths=None, offsets=None) -> float:
@@ -248,11 +306,24 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         X, y, sample_weight, lengths, offsets, segments : as in `fit`
         classes : array-like, optional
             All labels that will ever come, at the first call; None: those of y.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ShapeError, TypeError, ValueError
+            If an argument has the wrong shape, dtype or value, or y has labels that the model does not know.
         """
         return self._partial_fit(X, y, classes, sample_weight, lengths=lengths, offsets=offsets, segments=segments)
 
     def predict(self, X, *, lengths=None, offsets=None, segments=None):
         """Return labels.
+
+        Parameters
+        ----------
+        X, lengths, offsets, segments : as in `fit`
 
         Returns
         -------
@@ -262,17 +333,53 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
 
         Raises
         ------
-        ValueError
-            If the model was fitted to segments and none are given.
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError, ValueError
+            If X has another form, dtype or number of features than in `fit`, or the model was fitted to segments and none are
+            given.
         """
         return self._given(X, lengths, offsets, segments, lambda logits: self.classes_[logits.argmax(axis=1)])
 
     def predict_proba(self, X, *, lengths=None, offsets=None, segments=None):
-        """Return the probability of each class of `classes_`, in the form of `predict` with a last axis of classes."""
+        """Return the probability of each class of `classes_`.
+
+        Parameters
+        ----------
+        X, lengths, offsets, segments : as in `fit`
+
+        Returns
+        -------
+        as `predict`
+            With a last axis of classes, float64.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError, ValueError
+            If X has another form, dtype or number of features than in `fit`.
+        """
         return self._given(X, lengths, offsets, segments, lambda logits: np.exp(_log_softmax(logits)))
 
     def predict_log_proba(self, X, *, lengths=None, offsets=None, segments=None):
-        """Return the logarithms of `predict_proba`, exact where those are zero."""
+        """Return the logarithms of `predict_proba`, exact where those are zero.
+
+        Parameters
+        ----------
+        X, lengths, offsets, segments : as in `fit`
+
+        Returns
+        -------
+        as `predict_proba`
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError, ValueError
+            If X has another form, dtype or number of features than in `fit`.
+        """
         return self._given(X, lengths, offsets, segments, _log_softmax)
 
     def score(self, X, y, sample_weight=None, *, lengths=None, offsets=None, segments=None) -> float:

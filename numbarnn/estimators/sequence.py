@@ -242,8 +242,8 @@ class SequenceEstimator(BaseEstimator):
     def save(self, path) -> None:
         """Write net, settings and all that predictions need to a safetensors file, beside the destination first and then renamed.
 
-        Not kept: `n_threads` and `device`, which are a matter of the machine; the optimizer's state, so training that goes on after
-        `load` starts it anew; and a generator given as `random_state`, of which the seed that it gave is kept.
+        Not stored: `n_threads` and `device`, which are a matter of the machine; the optimizer's state, so training that goes on
+        after `load` starts it anew; and a generator given as `random_state`, of which the seed that it gave is stored.
 
         Raises
         ------
@@ -430,6 +430,15 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         """Train one epoch more, on other samples or the same, from where training stands; the optimizer's state goes on.
 
         Parameters are those of `fit`. Target scaling is that of the first call.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ShapeError, TypeError, ValueError
+            If an argument has the wrong shape, dtype or value.
         """
         return self._partial_fit(X, y, None, sample_weight)
 
@@ -453,7 +462,16 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         self.trainer_ = None
 
     def predict(self, X) -> np.ndarray:
-        """Return predictions (n,) or (n, targets) in the units of y, float64.
+        """Return predictions in the units of y.
+
+        Parameters
+        ----------
+        X : as in `fit`
+
+        Returns
+        -------
+        (n,) or (n, targets) float64 array
+            As y was in `fit`.
 
         Raises
         ------

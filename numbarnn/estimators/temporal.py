@@ -106,6 +106,15 @@ class TemporalClassifier(LabelEstimator):
         X, y, sample_weight, lengths, offsets, y_lengths : as in `fit`
         classes : sequence of labels, optional
             All labels that will ever come, at the first call; None: those of y.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ShapeError, TypeError, ValueError
+            If an argument has the wrong shape, dtype or value, or y has labels that the model does not know.
         """
         return self._partial_fit(X, y, classes, sample_weight, lengths=lengths, offsets=offsets, y_lengths=y_lengths)
 
@@ -135,7 +144,16 @@ class TemporalClassifier(LabelEstimator):
     # Using
 
     def predict(self, X, *, lengths=None, offsets=None) -> list[list]:
-        """Return the label sequence of each sample by the best path, a list of labels each.
+        """Return the label sequence of each sample by the best path.
+
+        Parameters
+        ----------
+        X, lengths, offsets : as in `fit`
+
+        Returns
+        -------
+        list of lists of labels
+            One for each sample.
 
         Raises
         ------
@@ -147,11 +165,44 @@ class TemporalClassifier(LabelEstimator):
         return self._each(X, lengths, offsets, self._best_path)
 
     def predict_proba(self, X, *, lengths=None, offsets=None) -> list[np.ndarray]:
-        """Return the probabilities of the blank (column 0) and the labels at every step, a (steps, classes + 1) array a sample."""
+        """Return the probabilities of the blank and the labels at every step.
+
+        Parameters
+        ----------
+        X, lengths, offsets : as in `fit`
+
+        Returns
+        -------
+        list of (steps, classes + 1) float64 arrays
+            One for each sample; column 0 is the blank, column k + 1 the label ``classes_[k]``.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError, ValueError
+            If X has another form, dtype or number of features than in `fit`.
+        """
         return [np.exp(logs) for logs in self.predict_log_proba(X, lengths=lengths, offsets=offsets)]
 
     def predict_log_proba(self, X, *, lengths=None, offsets=None) -> list[np.ndarray]:
-        """Return the logarithms of `predict_proba`, exact where those are zero."""
+        """Return the logarithms of `predict_proba`, exact where those are zero.
+
+        Parameters
+        ----------
+        X, lengths, offsets : as in `fit`
+
+        Returns
+        -------
+        as `predict_proba`
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError, ValueError
+            If X has another form, dtype or number of features than in `fit`.
+        """
 
         def logs(logits, steps, rows):
             shifted = logits - logits.max(axis=2, keepdims=True)
@@ -163,7 +214,28 @@ class TemporalClassifier(LabelEstimator):
     def decode(
         self, X, *, beam_width: int = 10, n_best: int = 1, lengths=None, offsets=None
     ) -> list[list[decoding.Hypothesis]]:
-        """Return the most probable label sequences of each sample with their log probabilities: `numbarnn.decoding.beam_search`."""
+        """Return the most probable label sequences of each sample: `numbarnn.decoding.beam_search`.
+
+        Parameters
+        ----------
+        X, lengths, offsets : as in `fit`
+        beam_width : int
+            Prefixes that are followed at a time.
+        n_best : int
+            Hypotheses of each sample, at most.
+
+        Returns
+        -------
+        list of lists of Hypothesis
+            Labels with their log probability, the most probable first.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError, ValueError
+            If X has another form, dtype or number of features than in `fit`.
+        """
         options = {"beam_width": beam_width, "n_best": n_best, "blank": BLANK, "n_threads": self.n_threads}
 
         def search(logits, steps, rows):
@@ -175,17 +247,68 @@ class TemporalClassifier(LabelEstimator):
         return self._each(X, lengths, offsets, search)
 
     def align(self, X, y, *, lengths=None, offsets=None, y_lengths=None) -> list[decoding.Alignment]:
-        """Return where the labels of given sequences are: `numbarnn.decoding.align`, its path in columns of `predict_proba`."""
+        """Return the steps at which the labels of given sequences are: `numbarnn.decoding.align`.
+
+        Parameters
+        ----------
+        X, y, lengths, offsets, y_lengths : as in `fit`
+
+        Returns
+        -------
+        list of Alignment
+            One for each sample; its path is in columns of `predict_proba`.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError, ValueError
+            If X has another form, dtype or number of features than in `fit`, or y has labels that the model does not know
+            or more than a sample can have.
+        """
         return self._with_labels(decoding.align, X, y, lengths, offsets, y_lengths)
 
     def occupancy(self, X, y, *, lengths=None, offsets=None, y_lengths=None) -> list[np.ndarray]:
-        """Return the probability of each position of given label sequences at every step: `numbarnn.decoding.occupancy`."""
+        """Return the probability of each position of given sequences at every step: `numbarnn.decoding.occupancy`.
+
+        Parameters
+        ----------
+        X, y, lengths, offsets, y_lengths : as in `fit`
+
+        Returns
+        -------
+        list of (steps, 2 labels + 1) float64 arrays
+            One for each sample; columns are blank, first label, blank, ..., last label, blank.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError, ValueError
+            If X has another form, dtype or number of features than in `fit`, or y has labels that the model does not know
+            or more than a sample can have.
+        """
         return self._with_labels(decoding.occupancy, X, y, lengths, offsets, y_lengths)
 
     def score(self, X, y, *, lengths=None, offsets=None, y_lengths=None) -> float:
-        """Return 1 - label error rate of `predict`, negative where it writes more wrong labels than there are.
+        """Return 1 - label error rate of `predict`, negative where it predicts more wrong labels than there are.
 
         A label that the model does not know is wrong.
+
+        Parameters
+        ----------
+        X, y, lengths, offsets, y_lengths : as in `fit`
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ShapeError, TypeError, ValueError
+            If X has another form, dtype or number of features than in `fit`.
         """
         sequences = _label_lists(y, y_lengths)
         return 1.0 - metrics.label_errors(sequences, self.predict(X, lengths=lengths, offsets=offsets)).rate

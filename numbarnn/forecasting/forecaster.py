@@ -432,6 +432,19 @@ class Forecaster(Parameters):
         """Write net, scales, settings and the rows that the next forecast looks at to a safetensors file.
 
         The data of `fit` are not saved, so `evaluate` of a loaded forecaster needs some, and has no ridge regression.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        TypeError
+            If a column's name is neither a string nor an integer.
+        OSError
+            If the file cannot be written; the existing file is left as it was.
         """
         self._fitted()
         left_out = ("optimizer", "n_threads", "device")
@@ -467,16 +480,45 @@ class Forecaster(Parameters):
     def load(cls, path: str | os.PathLike, device: str = "cpu") -> "Forecaster":
         """Return the forecaster of a file that `save` wrote, on a device.
 
+        Parameters
+        ----------
+        path : path-like
+        device : {"cpu", "cuda"}
+
+        Returns
+        -------
+        Forecaster
+
         Raises
         ------
         FileNotFoundError, ModelFileError
-            If there is no file, or it holds something else or is damaged.
+            If there is no file, or it contains something else or is damaged.
         """
         return cls.from_description(*io.read(path, "forecaster"), device)
 
     @classmethod
     def from_description(cls, description: dict[str, Any], arrays, device: str = "cpu") -> "Forecaster":
-        """Return the forecaster of a file's description and arrays, on a device."""
+        """Return the forecaster of a file's description and arrays, on a device.
+
+        Parameters
+        ----------
+        description : dict
+            Metadata of a file that `save` wrote.
+        arrays : mapping of str to array
+            Parameters, scales and the last rows, by name.
+        device : {"cpu", "cuda"}
+
+        Returns
+        -------
+        Forecaster
+
+        Raises
+        ------
+        ModelFileError
+            If the description cannot be understood, or the arrays do not match it.
+        DeviceError
+            If the device cannot be used.
+        """
         try:
             forecaster = cls(**description["settings"], device=device)
             parameters = {name[6:]: values for name, values in arrays.items() if name.startswith("model.")}

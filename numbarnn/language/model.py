@@ -232,6 +232,19 @@ class LanguageModel:
         -------
         LanguageModel
             Itself; `history` has the records.
+
+        Raises
+        ------
+        ShapeError
+            If the text has fewer than two tokens to train on.
+        TokenError
+            If it has characters outside the vocabulary of an earlier `fit`.
+        TypeError, ValueError
+            If an argument has the wrong type or value.
+        DivergedError
+            If the loss becomes NaN or infinite.
+        CheckpointError, OSError
+            As `Model.fit`.
         """
         if not 0 <= validation < 1:
             raise ValueError(f"validation must be in [0, 1), got {validation!r}")
@@ -366,6 +379,13 @@ class LanguageModel:
         Returns
         -------
         list of str
+
+        Raises
+        ------
+        RuntimeError
+            If the model was not fitted.
+        TokenError, ValueError
+            If an argument has the wrong type or value.
         """
         count, length = check_count("count", count), check_count("length", length)
         seed = check_seed(self.seed if seed is None else seed)
@@ -392,6 +412,24 @@ class LanguageModel:
         """Yield the text of `sample` token by token, without end if `length` is None.
 
         Of bytes, a character is yielded as soon as its last byte is generated.
+
+        Parameters
+        ----------
+        length : int, optional
+            Tokens to generate; None: without end.
+        prime, temperature, top_k, top_p, stop, seed, unknown, allow_unknown
+            As in `sample`.
+
+        Returns
+        -------
+        iterator of str
+
+        Raises
+        ------
+        RuntimeError
+            If the model was not fitted.
+        TokenError, ValueError
+            If an argument has the wrong type or value.
         """
         run = self._sampler(prime, temperature, top_k, top_p, stop, seed, unknown, allow_unknown)
         left = math.inf if length is None else check_count("length", length)
@@ -460,6 +498,19 @@ class LanguageModel:
         unknown : str, optional
             As in `sample`. None: characters outside the vocabulary are an error, words outside it are read, and must
             be predicted, as "<unk>"; the result says how many.
+
+        Returns
+        -------
+        Score
+
+        Raises
+        ------
+        RuntimeError
+            If the model was not fitted.
+        ShapeError
+            If the text has fewer than two known tokens.
+        TokenError, ValueError
+            If it has unknown units and `unknown` is "error", or `unknown` has a wrong value.
         """
         model, vocabulary = self._fitted(), self.vocabulary
         tokens, lengths = vocabulary.measure(text, vocabulary.replacement if unknown is None else unknown)
@@ -480,7 +531,21 @@ class LanguageModel:
     # Files
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the model and its vocabulary to a safetensors file, beside its destination first and then renamed."""
+        """Write the model and its vocabulary to a safetensors file, beside its destination first and then renamed.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Raises
+        ------
+        RuntimeError
+            If the model was not fitted.
+        OSError
+            If the file cannot be written; the existing file is left as it was.
+        ValueError
+            If a parameter is NaN or infinite.
+        """
         model = self._fitted()
         about = {"cell": self.cell, "vocabulary": self.vocabulary.description(), "seed": self.seed} | self._about()
         io.write(path, self.KIND, about | {"model": model.description()}, model.params.for_file())
@@ -493,6 +558,15 @@ class LanguageModel:
     def load(cls, path: str | os.PathLike, device: str = "cpu") -> "LanguageModel":
         """Return the model of a file that `save` wrote, wherever it was then, on a device.
 
+        Parameters
+        ----------
+        path : path-like
+        device : {"cpu", "cuda"}
+
+        Returns
+        -------
+        LanguageModel
+
         Raises
         ------
         FileNotFoundError, ModelFileError
@@ -502,7 +576,27 @@ class LanguageModel:
 
     @classmethod
     def from_description(cls, description: dict[str, Any], arrays, device: str = "cpu") -> "LanguageModel":
-        """Return the model of a file's description and parameters, on a device."""
+        """Return the model of a file's description and parameters, on a device.
+
+        Parameters
+        ----------
+        description : dict
+            Metadata of a file that `save` wrote.
+        arrays : mapping of str to array
+            Parameters by name.
+        device : {"cpu", "cuda"}
+
+        Returns
+        -------
+        LanguageModel
+
+        Raises
+        ------
+        ModelFileError
+            If the description cannot be understood, or the arrays do not match it.
+        DeviceError
+            If the device cannot be used.
+        """
         try:
             model = Model.from_description(description["model"], arrays, device)
             options = {name: description[name] for name in cls("lstm")._about()}

@@ -19,11 +19,37 @@ class Layer:
     state_names: tuple[str, ...] = ()
 
     def output(self, signal: Signal) -> Signal:
-        """Return what the layer makes of an input signal; raise ShapeError if it cannot take it."""
+        """Return the signal that the layer outputs.
+
+        Parameters
+        ----------
+        signal : Signal
+            Its input.
+
+        Returns
+        -------
+        Signal
+
+        Raises
+        ------
+        ShapeError
+            If the layer cannot take the input.
+        """
         raise NotImplementedError
 
     def specs(self, signal: Signal) -> list:
-        """Return the layer's parameters, named without the layer's own name."""
+        """Return the layer's parameters.
+
+        Parameters
+        ----------
+        signal : Signal
+            Its input.
+
+        Returns
+        -------
+        list of ParamSpec
+            Their names (without the layer's own), shapes and initial values.
+        """
         return []
 
     def config(self) -> dict:
@@ -32,7 +58,22 @@ class Layer:
 
     @classmethod
     def from_config(cls, config: dict) -> "Layer":
-        """Return the layer of a `config`."""
+        """Return the layer of a `config`.
+
+        Parameters
+        ----------
+        config : dict
+            Options by name.
+
+        Returns
+        -------
+        Layer
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an option is unknown, or has the wrong type or value.
+        """
         return cls(**config)
 
 

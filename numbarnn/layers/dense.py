@@ -27,6 +27,11 @@ class Dense(Layer):
     Notes
     -----
     The padding of a batch with lengths is left out of the work; its outputs are zero.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `size` is not a positive integer, `bias` not True or False, or `init` not a scheme.
     """
 
     size: int

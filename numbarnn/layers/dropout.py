@@ -19,6 +19,11 @@ class Dropout(Layer):
         In [0, 1).
     name : str or None
 
+    Raises
+    ------
+    TypeError, ValueError
+        If `rate` is not a number in [0, 1).
+
     References
     ----------
     N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15 (2014) 1929-1958.
@@ -32,5 +37,5 @@ class Dropout(Layer):
 
     def output(self, signal: Signal) -> Signal:
         if signal.tokens:
-            raise ShapeError(f"Dropout needs features, got {signal}; put it behind Embedding or a recurrent layer")
+            raise ShapeError(f"Dropout needs features, got {signal}; put it after Embedding or a recurrent layer")
         return signal

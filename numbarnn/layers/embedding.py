@@ -27,6 +27,11 @@ class OneHot(Layer):
     size : int
         Size of the vocabulary.
     name : str or None
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `size` is not a positive integer.
     """
 
     size: int
@@ -55,6 +60,11 @@ class Embedding(Layer):
         "normal" (standard normal, as in torch) or a scheme of `numbarnn.core.initializers`.
     name : str or None
         Prefix of the parameter's name ``weight`` (size, features).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `size` or `features` is not a positive integer, or `init` not a scheme.
     """
 
     size: int
@@ -94,6 +104,11 @@ class EmbeddingBag(Layer):
         Tokens a step.
     init, name : str
         As of `Embedding`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `size`, `features` or `bag` is not a positive integer, or `init` not a scheme.
 
     References
     ----------

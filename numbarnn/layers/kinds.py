@@ -37,14 +37,14 @@ class LSTM(Recurrent):
     Parameters are those of `Recurrent`, without `cell`, and:
 
     peepholes : bool
-        Whether the gates see the carry, through one weight a unit: the input and forget gate that of the step before
+        Whether the gates see the carry, through one weight per unit: the input and forget gate that of the step before
         (``weight_ci_l0``, ``weight_cf_l0``), the output gate the new one (``weight_co_l0``), each of shape (H,), as in
         ONNX (Gers & Schmidhuber 2000; `numbarnn.cells.PeepholeLSTM`). They begin like biases.
     coupled : bool
         Whether f = 1 - i (Greff et al. 2017; ``input_forget`` of ONNX). The forget gate's weights stay, without effect.
     fix : dict or None
         Gates that are fixed (clamped) at a constant, whatever their weights, which then get a gradient of exactly zero:
-        ``{"forget": 1.0}``. Keys are "input", "forget", "output" (numbers of [0, 1]) and "candidate" ([-1, 1]), or i, f,
+        ``{"forget": 1.0}``. Keys are "input", "forget", "output" (values in [0, 1]) and "candidate" ([-1, 1]), or i, f,
         o, g.
 
     States: h and c.
@@ -81,7 +81,7 @@ class GRU(Recurrent):
         paper (Cho et al. 2014), Keras' ``reset_after=False`` and ONNX' default.
     fix : dict or None
         Gates that are fixed (clamped) at a constant, whatever their weights, which then get a gradient of exactly zero:
-        ``{"reset": 1.0}``. Keys are "reset", "update" (numbers of [0, 1]) and "candidate" ([-1, 1]), or r, z, n.
+        ``{"reset": 1.0}``. Keys are "reset", "update" (values in [0, 1]) and "candidate" ([-1, 1]), or r, z, n.
     """
 
     cell: tuple = field(init=False, default=None)
@@ -102,7 +102,7 @@ def _fixed(owner, fix, names):
         return None, {}
     if not isinstance(fix, Mapping):
         raise TypeError(
-            f'{owner}: fix must be a dict of gate -> number, such as {{"{next(iter(names))}": 1.0}}, got {fix!r}'
+            f'{owner}: fix must be a dict of gate -> value, such as {{"{next(iter(names))}": 1.0}}, got {fix!r}'
         )
     long = {short: name for name, short in names.items()}
     found = {}

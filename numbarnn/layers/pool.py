@@ -21,14 +21,14 @@ class Pool(Layer):
 
     Notes
     -----
-    A sample of length 0 gives zeros. The gradient of a maximum goes to the first step that has it. Behind a bidirectional layer the
+    A sample of length 0 gives zeros. The gradient of a maximum goes to the first step that has it. After a bidirectional layer the
     last step has seen all of the sequence in one direction and one step in the other; ``return_sequences=False`` of the
     recurrent layer gives the end of each direction instead. A pooled model has no single steps (`Model.step`).
 
     Raises
     ------
     ValueError
-        If `kind` is none of the three.
+        If `kind` is not one of the three.
     """
 
     kind: str = "mean"

@@ -8,7 +8,7 @@ from numbarnn import cells
 from numbarnn.cells import contract
 from numbarnn.checks import check_flag, check_number
 from numbarnn.core import initializers
-from numbarnn.core.params import ParamSpec
+from numbarnn.core.params import Params, ParamSpec
 from numbarnn.core.signal import Signal
 from numbarnn.errors import ShapeError
 from numbarnn.layers.base import Layer, layer
@@ -21,7 +21,7 @@ class Run:
     level: int
     reverse: bool
     signal: Signal
-    column: int  # where its output begins in the layer's
+    column: int  # offset of its output in that of the layer
 
     @property
     def suffix(self) -> str:
@@ -111,7 +111,7 @@ class Recurrent(Layer):
             raise TypeError(f"{owner} needs a cell, for example cell=numbarnn.cells.LSTM()")
         if cells.CELLS.get(type(self.cell).__name__) is not type(self.cell):
             raise TypeError(
-                f"{owner}: {self.cell!r} is no registered cell; decorate its class with numbarnn.cells.register"
+                f"{owner}: {self.cell!r} is not a registered cell; decorate its class with numbarnn.cells.register"
             )
         object.__setattr__(self, "cell", contract.typed(self.cell))
         object.__setattr__(self, "directions", 2 if self.bidirectional else 1)
@@ -122,7 +122,16 @@ class Recurrent(Layer):
     # Static description
 
     def state_shape(self, samples: int) -> tuple[int, int, int]:
-        """Return the shape of each state: (num_layers * directions, samples, hidden_size), as in torch."""
+        """Return the shape of each state, as in torch.
+
+        Parameters
+        ----------
+        samples : int
+
+        Returns
+        -------
+        (num_layers * directions, samples, hidden_size)
+        """
         return self.num_layers * self.directions, samples, self.hidden_size
 
     def output(self, signal: Signal) -> Signal:
@@ -133,7 +142,18 @@ class Recurrent(Layer):
         return Signal(self.hidden_size * self.directions, sequence=self.return_sequences)
 
     def runs(self, signal: Signal) -> list[Run]:
-        """Return the runs of the stack, in the order of the states."""
+        """Return the runs of the stack: one for each level and direction.
+
+        Parameters
+        ----------
+        signal : Signal
+            The layer's input.
+
+        Returns
+        -------
+        list of Run
+            In the order of the states.
+        """
         found = []
         for level in range(self.num_layers):
             below = signal if level == 0 else Signal(self.hidden_size * self.directions)
@@ -186,24 +206,50 @@ class Recurrent(Layer):
             config = {**config, "cell": contract.cell_record(config["cell"])}
         return cls(**config)
 
-    # Where the weights are in the flat parameters
+    # Offsets of the weights in the flat parameters
 
-    def places(self, params, prefix, run):
-        """Return (G, 4): where the rows of each pre-activation in of weight_ih and weight_hh and its biases begin."""
+    def weight_offsets(self, params: Params, prefix: str, run: Run) -> np.ndarray:
+        """Return the offsets of the rows of each pre-activation in the flat parameters.
+
+        Parameters
+        ----------
+        params : Params
+        prefix : str
+            Of the layer's parameters, with its dot: ``"lstm."``.
+        run : Run
+            One of `runs`.
+
+        Returns
+        -------
+        (pre-activations, 4) int64
+            Offsets of the rows of ``weight_ih`` and ``weight_hh`` and of the entries of ``bias_ih`` and ``bias_hh``; -1 where
+            there are none.
+        """
         cell, hidden = self.cell, self.hidden_size
-        places = np.full((len(cell.preactivations), 4), -1, np.int64)
+        offsets = np.full((len(cell.preactivations), 4), -1, np.int64)
         products = (("ih", cell.from_input, run.signal.size), ("hh", contract.used_hidden_rows(cell), hidden))
         for column, (side, preactivations, size) in enumerate(products):
-            for plane, gate in preactivations.items():
-                row, first = cell.preactivations.index(plane), cell.gates.index(gate) * hidden
-                places[row, column] = params.offsets[f"{prefix}weight_{side}{run.suffix}"] + first * size
+            for preactivation, gate in preactivations.items():
+                row, first = cell.preactivations.index(preactivation), cell.gates.index(gate) * hidden
+                offsets[row, column] = params.offsets[f"{prefix}weight_{side}{run.suffix}"] + first * size
                 bias = f"{prefix}bias_{side}{run.suffix}"
                 if bias in params.offsets:
-                    places[row, 2 + column] = params.offsets[bias] + first
-        return places
+                    offsets[row, 2 + column] = params.offsets[bias] + first
+        return offsets
 
-    def unused(self, params, prefix, run):
-        """Return (place, size) in the flat parameters of the rows of gates that no plane takes: their gradient is zero."""
+    def unused_offsets(self, params: Params, prefix: str, run: Run) -> list[tuple[int, int]]:
+        """Return the rows of gates that no pre-activation takes, whose gradient is zero.
+
+        Parameters
+        ----------
+        params, prefix, run
+            As of `weight_offsets`.
+
+        Returns
+        -------
+        list of (offset, size)
+            Of each row block in the flat parameters.
+        """
         cell, hidden, found = self.cell, self.hidden_size, []
         for side, preactivations, size in (
             ("ih", cell.from_input, run.signal.size),
@@ -217,13 +263,13 @@ class Recurrent(Layer):
         return found
 
     def ranges(self):
-        """Return the (first, last) preactivations that x and that h enters."""
+        """Return the ranges (first, one past the last) of the pre-activations that x and that h enter."""
         return self._span(self.cell.from_input), self._span(self.cell.from_hidden)
 
     def inner_range(self):
-        """Return the (first, last) preactivations that the second product of a cell of two phases enters."""
+        """Return the range (first, one past the last) of the pre-activations that the second recurrent product enters."""
         return self._span(contract.inner_rows(self.cell))
 
     def _span(self, preactivations):
-        places = [self.cell.preactivations.index(plane) for plane in preactivations]
-        return (min(places), max(places) + 1) if places else (0, 0)
+        indices = [self.cell.preactivations.index(name) for name in preactivations]
+        return (min(indices), max(indices) + 1) if indices else (0, 0)

@@ -48,9 +48,9 @@ class Network:
         self.layers = tuple(layers)
         if not self.layers:
             raise ValueError("a model needs at least one layer")
-        for place, layer in enumerate(self.layers):
+        for index, layer in enumerate(self.layers):
             if not isinstance(layer, Layer):
-                raise TypeError(f"layers[{place}] must be a numbarnn layer, got {layer!r}")
+                raise TypeError(f"layers[{index}] must be a numbarnn layer, got {layer!r}")
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
@@ -90,7 +90,7 @@ class Network:
         for layer in self.layers:
             signals.append(layer.output(signals[-1]))
         if signals[-1].tokens:
-            raise ShapeError("OneHot needs a layer behind it that reads tokens: a recurrent layer or Dense")
+            raise ShapeError("OneHot needs a layer after it that reads tokens: a recurrent layer or Dense")
         return signals
 
     # Passes
@@ -101,7 +101,7 @@ class Network:
         Parameters
         ----------
         x : array-like
-            (samples, time steps, features) numbers, or (samples, time steps) integer tokens; of a model that begins with
+            (samples, time steps, features) values, or (samples, time steps) integer tokens; of a model that begins with
             `EmbeddingBag`, (samples, time steps, bag).
         state : tuple, optional
             Initial states as another call returned them, or None for zeros: one entry a recurrent layer, each a tuple
@@ -123,7 +123,7 @@ class Network:
         Raises
         ------
         ShapeError, TokenError, TypeError, ValueError
-            If an argument does not fit.
+            If an argument has the wrong shape, dtype or value.
 
         Notes
         -----
@@ -144,12 +144,17 @@ class Network:
         After training with binary cross-entropy each output is the logit of a question of its own, and its probability
         s(y) = 1 / (1 + exp(-y)). A model that was not trained has the softmax.
 
-        Parameters are those of `forward`; the result has the shape of its outputs, zero past each length.
+        Parameters are those of `forward`.
+
+        Returns
+        -------
+        array of the outputs' shape and dtype
+            Zero past each length.
 
         Raises
         ------
         ValueError
-            If the model was trained with a loss of values (squared error and its kin): its outputs are no logits.
+            If the model was trained with a regression loss (squared error and its kin): its outputs are not logits.
         ShapeError, TokenError, TypeError, ValueError
             As `forward`.
         """
@@ -160,14 +165,53 @@ class Network:
                 f"{self.loss.name if self.loss else 'of values'}, and its outputs are values: use forward"
             )
         outputs, _ = self.forward(x, state, lengths, n_threads=n_threads)
-        result = probabilities(outputs, activation)
-        if lengths is not None and result.ndim == 3:
-            result[np.arange(result.shape[1]) >= np.asarray(lengths)[:, None]] = 0
+        return self._fill_padding(probabilities(outputs, activation), lengths, 0)
+
+    def predict(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None) -> np.ndarray:
+        """Return predictions: classes, answers to questions of yes and no, or values, as the loss of training says.
+
+        Parameters are those of `forward`.
+
+        Returns
+        -------
+        array
+            After training with a cross-entropy or CTC, and of a model that was not trained, the index of the largest output,
+            int64 (samples, time steps), or (samples,) of a model with one output vector a sample; -1 past each length. (With
+            CTC that is the best path, blanks and repetitions included: `numbarnn.decoding.best_path` removes them.) After
+            binary cross-entropy 1 where the probability of an output is above 1/2, else 0, int64 in the outputs' shape; -1
+            past each length. After a regression loss the outputs themselves, zero past each length.
+
+        Raises
+        ------
+        ShapeError, TokenError, TypeError, ValueError
+            As `forward`.
+
+        Notes
+        -----
+        Outputs that are NaN (`forward` says when) give a class or an answer that means nothing.
+
+        Examples
+        --------
+        >>> model = Model([LSTM(32), Dense(3)], input_size=5)
+        >>> model.predict(np.zeros((8, 20, 5))).shape
+        (8, 20)
+        """
+        outputs, _ = self.forward(x, state, lengths, n_threads=n_threads)
+        if self.output_activation is None:
+            return outputs
+        softmax = self.output_activation == "softmax"
+        result = outputs.argmax(axis=-1) if softmax else (outputs > 0).astype(np.int64)  # the logit of 1/2 is 0
+        return self._fill_padding(result, lengths, -1)
+
+    def _fill_padding(self, result, lengths, value):
+        """Set what is past each length to a value, in place, and return the array."""
+        if lengths is not None and self.signals[-1].sequence:
+            result[np.arange(result.shape[1]) >= np.asarray(lengths)[:, None]] = value
         return result
 
     @property
     def output_activation(self) -> str | None:
-        """What makes probabilities of the outputs: "softmax" or "sigmoid"; None where the loss of training was one of values."""
+        """What makes probabilities of the outputs: "softmax" or "sigmoid"; None after a regression loss."""
         return self._activation if self.loss is None else self.loss.output_activation
 
     def step(self, x_t, state: State | None = None):
@@ -175,7 +219,7 @@ class Network:
 
         Parameters
         ----------
-        x_t : (samples, features) numbers, (samples,) or (samples, bag) integer tokens
+        x_t : (samples, features) values, (samples,) or (samples, bag) integer tokens
         state : tuple, optional
             States after the step before, or None at the first step.
 
@@ -214,7 +258,7 @@ class Network:
         return y, plan.read(array)
 
     def stream(self) -> Stream:
-        """Return a `Stream`: a sequence that arrives step by step, with the state held.
+        """Return a `Stream`: a sequence that arrives step by step, with the state stored.
 
         Raises
         ------
@@ -336,19 +380,19 @@ class Network:
         for number, (layer, passes) in enumerate(self._passes):
             start = next(state, None) if layer.state_names else None
             before = layout
-            rows, layout, end, kept = passes.forward(call, layer, weights[number], rows, layout, start, number)
+            rows, layout, end, saved = passes.forward(call, layer, weights[number], rows, layout, start, number)
             if layer.state_names:
                 final.append(end)
-            tape.append((kept, before))
+            tape.append((saved, before))
         return rows, layout, tuple(final), tape
 
     def _backward(self, call, weights, tape, dy, gradient, dfinal=None, need_dx=False):
         dfinal, dstart = list(dfinal or ()), []
         for number in reversed(range(len(self.layers))):
-            (layer, passes), (kept, layout) = self._passes[number], tape[number]
+            (layer, passes), (saved, layout) = self._passes[number], tape[number]
             ends = dfinal.pop() if layer.state_names and dfinal else None
             wanted = need_dx or self._learning_below[number]
-            dy, start = passes.backward(call, layer, weights[number], kept, dy, layout, ends, gradient, wanted, number)
+            dy, start = passes.backward(call, layer, weights[number], saved, dy, layout, ends, gradient, wanted, number)
             if layer.state_names:
                 dstart.append(start)
         return dy, tuple(reversed(dstart))
@@ -401,7 +445,7 @@ class Network:
         )
 
     def check_state(self, state: State | None, samples: int = 1) -> State | None:
-        """Return a state in the model's dtype; raise ShapeError if it does not fit. None stays None."""
+        """Return a state in the model's dtype; raise ShapeError or TypeError if its shape or dtype is wrong. None stays None."""
         return self._states(state, samples)
 
     def _states(self, state, samples):
@@ -412,22 +456,24 @@ class Network:
         if not isinstance(state, (tuple, list)) or len(state) != len(layers):
             raise ShapeError(f"state must be a tuple with one entry for each of {len(layers)} recurrent layers")
         checked = []
-        for place, (layer, entry) in enumerate(zip(layers, state, strict=True)):
+        for index, (layer, entry) in enumerate(zip(layers, state, strict=True)):
             if isinstance(entry, np.ndarray) and len(layer.state_names) == 1 and entry.ndim == 3:
                 entry = (entry,)
             names = ", ".join(layer.state_names)
             if not isinstance(entry, (tuple, list)) or len(entry) != len(layer.state_names):
-                raise ShapeError(f"state[{place}] must be a tuple of the states ({names}) of {type(layer).__name__}")
+                raise ShapeError(f"state[{index}] must be a tuple of the states ({names}) of {type(layer).__name__}")
             shape = layer.state_shape(samples)
             arrays = []
             for name, array in zip(layer.state_names, entry, strict=True):
-                array = np.zeros(shape, self.dtype) if array is None else np.asarray(array, self.dtype)
+                array = np.zeros(shape, self.dtype) if array is None else np.asarray(array)
+                if array.dtype.kind not in "fiub":
+                    raise TypeError(f"state[{index}], {name}: expected a numeric array, got dtype {array.dtype}")
                 if array.shape != shape:
                     raise ShapeError(
-                        f"state[{place}], {name}: expected (num_layers * directions, samples, hidden_size) = {shape}, "
+                        f"state[{index}], {name}: expected (num_layers * directions, samples, hidden_size) = {shape}, "
                         f"got {array.shape}"
                     )
-                arrays.append(array)
+                arrays.append(np.asarray(array, self.dtype))
             checked.append(tuple(arrays))
         return tuple(checked)
 
@@ -476,7 +522,7 @@ class Network:
         return model
 
     def summary(self) -> str:
-        """Return a table of the layers, their outputs and numbers of parameters."""
+        """Return a table of the layers, their outputs and parameter counts."""
         rows = [("layer", "output", "parameters")]
         for name, layer, before, after in zip(self.names, self.layers, self.signals, self.signals[1:], strict=False):
             count = sum(spec.size for spec in layer.specs(before))
@@ -493,15 +539,17 @@ class Network:
 
 
 def _check_doutputs(doutputs, outputs):
-    """Return gradients of outputs as an array; raise ShapeError unless they have their shape."""
+    """Return gradients of outputs as an array; raise ShapeError unless they have their shape, TypeError unless they are numeric."""
     doutputs = np.asarray(doutputs)
+    if doutputs.dtype.kind not in "fiub":
+        raise TypeError(f"doutputs must be a numeric array, got dtype {doutputs.dtype}")
     if doutputs.shape != outputs.shape:
         raise ShapeError(f"doutputs must have the outputs' shape {outputs.shape}, got {doutputs.shape}")
     return doutputs
 
 
 def _revived(kind, options, flat, loss=None, activation="softmax"):
-    """Return a copied or unpickled model; one that was pickled before models kept their loss has none."""
+    """Return a copied or unpickled model; one that was pickled before models stored their loss has none."""
     model = kind(*options)
     model.set_flat(flat)
     model.loss, model._activation = loss_from_config(loss), activation

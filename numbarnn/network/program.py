@@ -40,7 +40,7 @@ class Plan:
     tokens : bool
         Whether the model reads tokens.
     states : tuple
-        Where the states of each recurrent layer lie.
+        Offset and shape of the states of each recurrent layer.
     """
 
     weights: StepWeights
@@ -62,7 +62,7 @@ class Plan:
     def handle(self, state: np.ndarray) -> np.ndarray:
         """Return the integers whose address `enter` takes."""
         arrays = self.weights.program, self.weights.values, state
-        return np.array([number for array in arrays for number in (array.ctypes.data, array.size)], np.int64)
+        return np.array([value for array in arrays for value in (array.ctypes.data, array.size)], np.int64)
 
     def new_state(self) -> np.ndarray:
         """Return the state before the first step."""
@@ -172,7 +172,7 @@ def make_plan(layers, signals, packed, dtype) -> Plan:
     program[: table.size] = table
     sizes = build.size, build.used, program.size, padded(1, dtype)
     program[kernels.HEADER : kernels.FIRST] = len(build.operations), inputs, x_at, signals[-1].size, at, *sizes
-    program[kernels.FIRST :] = [number for operation in build.operations for number in operation]
+    program[kernels.FIRST :] = [value for operation in build.operations for value in operation]
     weights = StepWeights(pack_records(record for _, record in build.cells), program, build.values())
     return Plan(weights, build.size, inputs, signals[-1].size, tokens, states)
 
@@ -206,7 +206,7 @@ def _add_recurrent(build, layer, signal, packed, x_at, states):
             diagonal_at=build.weights(weights.diagonal), z_at=z_at,
             inner_at=inner_at, inner_first=min(inner, default=0), inner_count=len(inner), groups=len(groups),
         )  # fmt: skip
-        build.operations.append((kernels.CELL, *operation, *(number for group in groups for number in group)))
+        build.operations.append((kernels.CELL, *operation, *(value for group in groups for value in group)))
         x_at = h_at
     return x_at
 

@@ -46,7 +46,7 @@ class Stream:
         """Take the weights of the parameters as they are now."""
         version, plan = self._params.version, self.model.step_plan()
         handle = plan.handle(self._state)
-        # One object, so that a step that runs in another thread keeps what it reads.
+        # One object, so that a step in another thread reads weights and state of one version.
         self._now = version, plan.weights.cells, handle.ctypes.data, (plan, handle)
         return self._now
 
@@ -55,20 +55,20 @@ class Stream:
 
         Parameters
         ----------
-        x_t : (features,) numbers, or an integer token
-            A NumPy array of the model's dtype is read as it is, all else is converted. One feature may be a number.
-        out : (outputs,) array, optional
+        x_t : (features,) values, or an integer token
+            A NumPy array of the model's dtype is read as it is, all else is converted. One feature may be a scalar.
+        out : (outputs,) array of a floating-point dtype, optional
             Receives the output.
 
         Returns
         -------
         (outputs,) array
-            `out`, or else an array of the stream's own which the next step overwrites: copy what you keep.
+            `out`, or else an array of the stream's own which the next step overwrites: copy what you need later.
 
         Raises
         ------
         ShapeError, TokenError, TypeError, ValueError
-            If an argument does not fit; the state is as before then.
+            If an argument has the wrong shape, dtype or value; the state is as before then.
         """
         if out is not None:
             self._check_out(out)
@@ -87,18 +87,20 @@ class Stream:
         if not isinstance(out, np.ndarray) or out.shape != self._y.shape:
             expected = f"a NumPy array of shape {self._y.shape}"
             raise ShapeError(f"out must be {expected}, got {out.shape if isinstance(out, np.ndarray) else type(out)}")
-        if not np.can_cast(self._dtype, out.dtype, "same_kind"):
-            raise TypeError(f"out must hold numbers of the model's kind, {self._dtype}, got dtype {out.dtype}")
+        if out.dtype.kind not in "fc":  # NumPy would write text, cut off to its length, into an array of strings
+            raise TypeError(
+                f"out must have a floating-point dtype, such as the model's {self._dtype}, got dtype {out.dtype}"
+            )
         if not out.flags.writeable:
             raise ValueError("out must be writable, got a read-only array")
 
     def _features(self, x_t):
         array = np.asarray(x_t)
         if array.dtype.kind not in "fiub":
-            raise TypeError(f"x_t must be numbers, got dtype {array.dtype}")
+            raise TypeError(f"x_t must be numeric, got dtype {array.dtype}")
         if array.shape != self._x.shape and not (array.ndim == 0 and self._x.size == 1):
             hint = "; take x_t[0]: a stream reads one sample" if array.shape == (1, *self._x.shape) else ""
-            raise ShapeError(f"x_t must have shape {self._x.shape}, one number a feature, got {array.shape}{hint}")
+            raise ShapeError(f"x_t must have shape {self._x.shape}, one value per feature, got {array.shape}{hint}")
         self._x[...] = array
         return self._x
 
@@ -125,8 +127,8 @@ class Stream:
 
         Raises
         ------
-        ShapeError
-            If the state does not fit the model.
+        ShapeError, TypeError
+            If the state does not have the shapes of the model's.
         """
         self._plan.write(self._state, self.model.check_state(state))
 
@@ -181,7 +183,7 @@ def step_function(model, state=None):
     Raises
     ------
     ValueError, TypeError, ShapeError
-        If a layer cannot be run step by step, or the state does not fit.
+        If a layer cannot be run step by step, or the state has the wrong shape or dtype.
 
     Examples
     --------

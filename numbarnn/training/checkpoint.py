@@ -1,7 +1,7 @@
 """Checkpoints: a file from which a run that was stopped, or killed, goes on as if it had not been.
 
-One safetensors file holds all that training depends on: weights, the optimizer's arrays, carried states, counters, the place in
-the data, sums of the epoch, history, best weights. Random numbers have no state of their own: order and dropout follow from the
+One safetensors file contains all that training depends on: weights, the optimizer's arrays, carried states, counters, the position
+in the data, sums of the epoch, history, best weights. Random numbers have no state of their own: order and dropout depend on the
 seed and the counters. The file is written beside the old one and renamed, so a process may be killed at any point.
 """
 
@@ -36,7 +36,7 @@ class Run:
         The trainer's epoch when the run began.
     history : History
     best : (float, int) or None
-        Best monitored value, and the place of its record.
+        Best monitored value, and the index of its record.
     best_weights : array or None
     pieces : int
         Batches of this epoch done, or chunks of them under `tbptt`.
@@ -79,13 +79,13 @@ class Run:
         self.batch_weight += weight
 
     def count(self, loss: float, weight: float) -> None:
-        """Count the loss of what was counted before by its number."""
+        """Add the loss of batches or chunks that `add` has counted already."""
         self.total += loss * weight
         self.weight += weight
 
     def end_batch(self, items: int) -> float:
         """Return the mean loss of the batch whose last chunk was counted."""
-        # A device tells losses some steps later: the last one known then stands for those of the steps between.
+        # On a device losses are read back some steps later: until then the last one known is returned.
         if self.batch_weight:
             self._known = self.batch_total / self.batch_weight
         loss = self._known
@@ -93,7 +93,7 @@ class Run:
         self.batch_total = self.batch_weight = 0.0
         return loss
 
-    def numbers(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
         """Return everything but the weights, as JSON values."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         del values["best_weights"]
@@ -101,15 +101,15 @@ class Run:
         return values
 
     @classmethod
-    def of(cls, numbers: Mapping[str, Any], best_weights: np.ndarray | None) -> "Run":
-        """Return the run of `numbers`."""
+    def of(cls, values: Mapping[str, Any], best_weights: np.ndarray | None) -> "Run":
+        """Return the run of `values`."""
         history = History()
-        history.records, history.stopped = list(numbers["history"]["records"]), str(numbers["history"]["stopped"])
-        best = None if numbers["best"] is None else (float(numbers["best"][0]), int(numbers["best"][1]))
-        counts = {name: int(numbers[name]) for name in ("begin", "pieces", "items", "seen")}
+        history.records, history.stopped = list(values["history"]["records"]), str(values["history"]["stopped"])
+        best = None if values["best"] is None else (float(values["best"][0]), int(values["best"][1]))
+        counts = {name: int(values[name]) for name in ("begin", "pieces", "items", "seen")}
         names = ("total", "weight", "batch_total", "batch_weight", "rate", "seconds")
         return cls(
-            history=history, best=best, best_weights=best_weights, **counts, **{n: float(numbers[n]) for n in names}
+            history=history, best=best, best_weights=best_weights, **counts, **{n: float(values[n]) for n in names}
         )
 
 
@@ -120,7 +120,7 @@ class Checkpoint:
     ----------
     path : path-like
     settings : dict
-        What the result of the run follows from, described by `describe`; a file with others is refused.
+        What the result of the run depends on, as `describe` returns it; a file with others is refused.
     every : int, str or timedelta
         Optimizer steps, or a time such as "30s", "5min", "1h", between two files.
 
@@ -166,7 +166,7 @@ class Checkpoint:
             )
         return there
 
-    def write(self, step: int, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    def write(self, step: int, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         """Replace the file.
 
         Raises
@@ -174,7 +174,7 @@ class Checkpoint:
         OSError
             If it cannot be written; the old one stays.
         """
-        about = {"version": __about__.__version__, "settings": self.settings, **numbers}
+        about = {"version": __about__.__version__, "settings": self.settings, **values}
         try:
             io.write(self.path, "checkpoint", about, arrays)
         except OSError as error:
@@ -191,14 +191,14 @@ class Checkpoint:
         self.written = step, time.monotonic()
 
     def read(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return (numbers, arrays) of the file.
+        """Return (values, arrays) of the file.
 
         Raises
         ------
         CheckpointError
             If the file's settings are others; the message names them all.
         FileNotFoundError, ModelFileError
-            If there is no file, or it is no checkpoint or is damaged.
+            If there is no file, or it is not a checkpoint or is damaged.
         """
         about, arrays = io.read(self.path)
         if about["kind"] != "checkpoint":
@@ -221,11 +221,11 @@ class Checkpoint:
         return about, arrays
 
 
-# The trainer as a file holds it
+# The trainer as a file stores it
 
 
 def settings_of(trainer, sources: Mapping[str, Any] | None = None, patience=None) -> dict[str, Any]:
-    """Return what a trainer's results follow from, and those of a run with the given sources, as JSON values.
+    """Return what the results of a trainer, and of a run with the given sources, depend on, as JSON values.
 
     Raises
     ------
@@ -254,22 +254,22 @@ def settings_of(trainer, sources: Mapping[str, Any] | None = None, patience=None
 def state_of(trainer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return a trainer's counters and arrays; `set_state` takes them."""
     pending = trainer.pending
-    numbers = {"epoch": trainer.epoch, "step": trainer.step, "passes": trainer.passes}
-    numbers["pending"] = {"count": pending.count, "loss": pending.loss, "weight": pending.weight}
-    numbers["measures"] = dataclasses.asdict(trainer.statistics)
-    arrays = {f"model.{name}": values for name, values in trainer.model.params.for_file().items()}
-    arrays |= {f"optimizer.{place}": array for place, array in enumerate(trainer.arrays)}
+    values = {"epoch": trainer.epoch, "step": trainer.step, "passes": trainer.passes}
+    values["pending"] = {"count": pending.count, "loss": pending.loss, "weight": pending.weight}
+    values["measures"] = dataclasses.asdict(trainer.statistics)
+    arrays = {f"model.{name}": array for name, array in trainer.model.params.for_file().items()}
+    arrays |= {f"optimizer.{index}": array for index, array in enumerate(trainer.arrays)}
     if trainer.average is not None:
         arrays["average"] = trainer.average
     if pending.count:
         arrays["gradient"] = pending.gradient
-    for place, entry in enumerate(trainer.state or ()):
-        arrays |= {f"state.{place}.{s}": array for s, array in enumerate(entry)}
-    return {"trainer": numbers}, arrays
+    for index, entry in enumerate(trainer.state or ()):
+        arrays |= {f"state.{index}.{s}": array for s, array in enumerate(entry)}
+    return {"trainer": values}, arrays
 
 
-def set_state(trainer, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Set a trainer and its model from `state_of`, all of it or, where something does not fit, nothing.
+def set_state(trainer, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Set a trainer and its model from `state_of`, all of it or, where something is missing or has a wrong shape, nothing.
 
     Raises
     ------
@@ -278,13 +278,13 @@ def set_state(trainer, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarr
     """
     model = trainer.model
     try:
-        counts, pending = numbers["trainer"], numbers["trainer"]["pending"]
+        counts, pending = values["trainer"], values["trainer"]["pending"]
         epoch, step, passes = (int(counts[name]) for name in ("epoch", "step", "passes"))
         count, loss, weight = int(pending["count"]), float(pending["loss"]), float(pending["weight"])
         statistics = StepStatistics(
             **{f.name: f.type(counts["measures"][f.name]) for f in dataclasses.fields(StepStatistics)}
         )
-        moments = [_taken(trainer, arrays, f"optimizer.{place}") for place in range(len(trainer.arrays))]
+        moments = [_taken(trainer, arrays, f"optimizer.{index}") for index in range(len(trainer.arrays))]
         average = _taken(trainer, arrays, "average") if "average" in arrays else None
         gradient = _taken(trainer, arrays, "gradient") if count else None
         state = None
@@ -292,10 +292,10 @@ def set_state(trainer, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarr
             samples = arrays["state.0.0"].shape[1]
             state = tuple(
                 tuple(
-                    _taken(trainer, arrays, f"state.{place}.{s}", layer.state_shape(samples))
+                    _taken(trainer, arrays, f"state.{index}.{s}", layer.state_shape(samples))
                     for s in range(len(layer.state_names))
                 )
-                for place, layer in enumerate(model.recurrent_layers)
+                for index, layer in enumerate(model.recurrent_layers)
             )
         model.params.load({name: arrays[f"model.{name}"] for name in model.params})
     except (KeyError, IndexError, TypeError, ValueError) as error:
@@ -308,7 +308,7 @@ def set_state(trainer, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarr
     trainer.statistics = statistics
 
 
-def run_of(trainer, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Run:
+def run_of(trainer, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Run:
     """Return the run of a file.
 
     Raises
@@ -317,14 +317,14 @@ def run_of(trainer, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
         If something is missing or has another shape.
     """
     try:
-        best = None if numbers["run"]["best"] is None else _taken(trainer, arrays, "best")
-        return Run.of(numbers["run"], best)
+        best = None if values["run"]["best"] is None else _taken(trainer, arrays, "best")
+        return Run.of(values["run"], best)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ModelFileError(f"the checkpoint cannot be understood: {error!r}") from None
 
 
 def _taken(trainer, arrays, name, shape=None):
-    """Return an array of a file as compiled code needs it: of the model's type and a shape that is checked, writable."""
+    """Return an array of a file as compiled code needs it: of the model's dtype and the expected shape, writable."""
     model = trainer.model
     array = np.array(arrays[name], order="C")
     shape = model.params.flat.shape if shape is None else shape
@@ -351,13 +351,13 @@ def describe(value) -> Any:
 
 
 def differences(saved, now, name: str) -> list[str]:
-    """Return a line for every place where two descriptions differ."""
+    """Return a line for every option in which two descriptions differ."""
     if isinstance(saved, dict) and isinstance(now, dict) and saved.get("type") == now.get("type"):
         keys = {**saved, **now}
         return [line for key in keys for line in differences(saved.get(key), now.get(key), f"{name}.{key}")]
     if isinstance(saved, list) and isinstance(now, list) and len(saved) == len(now):
         pairs = zip(saved, now, strict=True)
-        return [line for place, pair in enumerate(pairs) for line in differences(*pair, f"{name}[{place}]")]
+        return [line for index, pair in enumerate(pairs) for line in differences(*pair, f"{name}[{index}]")]
     return [] if saved == now else [f"{name}: {_short(saved)} in the checkpoint, {_short(now)} now"]
 
 
@@ -368,7 +368,7 @@ def _short(value):
 
 
 def _plain(value):
-    """Return values as JSON would bring them back; what it has no form for becomes a string."""
+    """Return values as JSON would bring them back; other objects as strings."""
     return json.loads(json.dumps(value, default=lambda v: v.item() if isinstance(v, np.generic) else str(v)))
 
 

@@ -22,11 +22,11 @@ class History:
     Attributes
     ----------
     records : list of dict
-        Plain numbers.
+        Python numbers by column.
     stopped : str
         Why training ended: "epochs", "early stopping", "interrupted" or "callback".
     best : int or None
-        Place of the record with the best monitored value, where early stopping kept its weights.
+        Index of the record with the best monitored value, where early stopping stored its weights.
     """
 
     def __init__(self):
@@ -38,7 +38,7 @@ class History:
         return len(self.records)
 
     def __getitem__(self, key):
-        """Return a record by its place, or a column by its name."""
+        """Return a record by its index, or a column by its name."""
         if isinstance(key, str):
             return [record.get(key, math.nan) for record in self.records]
         return self.records[key]
@@ -77,7 +77,7 @@ class StepStatistics:
     EVERY = 16
 
     def due(self, waiting: int = 0) -> bool:
-        """Whether the update of the next step is to be measured; so many are not counted yet."""
+        """Return whether the update of the next step is to be measured, given the number of steps that are not counted yet."""
         return (self.steps + waiting) % self.EVERY == 0
 
     def add(self, norm: float, clipped_norm: float, ratio: float | None) -> None:

@@ -40,12 +40,12 @@ class Progress:
             short = {"characters": "char", "bytes": "B", "words": "word", "samples": "sample"}.get(unit, unit)
             self.bar = tqdm(total=self.total, unit=short, unit_scale=True, dynamic_ncols=True, smoothing=0.05)
 
-    def _compiling(self, place):
-        self.write(f"compiling kernels for this processor; they are kept in {place} for the next time")
+    def _compiling(self, folder):
+        self.write(f"compiling kernels for this processor; they are stored in {folder} for the next time")
         cache.on_compile.remove(self._compiling)
 
     def resume(self, items: int, text: str) -> None:
-        """Say that the run goes on, after so many items."""
+        """Say that the run goes on, after that many items."""
         self.done = items
         if self.bar is not None:
             self.bar.initial = self.bar.n = items

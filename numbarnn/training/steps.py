@@ -18,7 +18,7 @@ from numbarnn.training.history import StepStatistics
 
 
 def _of_updates(name):
-    """Return a property for what the backend keeps of the run: on a device a copy of it is read, and it is written there."""
+    """Return a property of what the backend stores of the run: on a device it reads a copy, and writes there."""
     return property(lambda run: getattr(run.updates, name), lambda run, value: setattr(run.updates, name, value))
 
 
@@ -62,7 +62,7 @@ class Steps:
             )
         if isinstance(accumulate, bool) or not isinstance(accumulate, (int, np.integer)) or accumulate < 1:
             raise ValueError(f"accumulate must be a positive number of batches, got {accumulate!r}")
-        # Python's numbers, which a checkpoint holds.
+        # Python's own types, which a checkpoint can store.
         limits = (value.item() if isinstance(value, np.generic) else value for value in (clip_norm, clip_value, tbptt))
         (self.clip_norm, self.clip_value, self.tbptt), self.accumulate = limits, int(accumulate)
         self.ema = make_average(average)
@@ -98,7 +98,7 @@ class Steps:
     def train_batch(self, batch: Batch) -> tuple[float, float]:
         """Do one optimizer step for a batch, or one for each of its chunks under `tbptt`.
 
-        With `accumulate` the steps come when so many batches or chunks have been seen; `flush` does one for the rest.
+        With `accumulate` a step is done after that many batches or chunks; `flush` does one for the rest.
 
         Returns
         -------
@@ -180,7 +180,7 @@ class Steps:
             self.step += 1
 
     def diverged(self, loss, length) -> DivergedError:
-        """Return the error for the next step."""
+        """Return the error that the next step raises, with its loss and the norm of its gradient."""
         return DivergedError(
             f"loss {loss} and gradient norm {length} at step {self.step + 1} of epoch {self.epoch + 1}, learning rate "
             f"{self.learning_rate:g}: training diverged; try a smaller learning rate, clip_norm, or scaled inputs (the weights are "
@@ -189,7 +189,7 @@ class Steps:
 
     @contextlib.contextmanager
     def averaged(self):
-        """Hold the average of the weights in the model for the length of a block, whatever ends it.
+        """Set the model to the average of the weights within a block, and back after it, whatever ends it.
 
         Without an average the model stays as it is.
         """
@@ -210,7 +210,7 @@ class Steps:
 
     @staticmethod
     def _going_on(state, before, batch, samples):
-        """Return the state in which a batch begins: what the batch before it, of so many samples, left, or None."""
+        """Return the state in which a batch begins: that after the batch before it, of `before` samples, or None."""
         if not batch.keep_state or not state:
             return None
         inputs.check_carried(samples, before)

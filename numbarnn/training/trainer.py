@@ -1,7 +1,7 @@
 """Training: batches in, optimizer steps out, epoch by epoch.
 
-What a step does follows from the seed and the state of the trainer alone: the order of the samples is drawn from the
-seed and the epoch, dropout masks from the seed and the number of passes. So a run can go on from a file of that state
+A step depends on the seed and the state of the trainer alone: the order of the samples is drawn from the seed and the epoch,
+dropout masks from the seed and the number of passes. So a run can go on from a file of that state
 (`numbarnn.training.checkpoint`) as if it had not been stopped.
 """
 
@@ -32,7 +32,7 @@ class Trainer(Steps):
     Parameters
     ----------
     model : Network
-        Changed in place.
+        Trained in place.
     loss : str or Loss
         A name of `numbarnn.losses.LOSSES` or a loss.
     optimizer : str or Optimizer
@@ -42,7 +42,7 @@ class Trainer(Steps):
     clip_norm, clip_value : float, optional
         Limit of the gradient's Euclidean norm, or of its entries.
     tbptt : int, optional
-        Truncated back-propagation through time: batches are cut into chunks of so many steps; states carry over from
+        Truncated back-propagation through time: batches are cut into chunks of that many steps; states carry over from
         chunk to chunk, gradients do not, and every chunk is an optimizer step (Williams & Peng 1990 with k1 = k2).
         Needs targets for every step, and layers of one direction.
     accumulate : int
@@ -103,7 +103,7 @@ class Trainer(Steps):
             Training ends with the batch that uses up this time, counted from the end of the first batch (which may have compiled
             kernels).
         checkpoint : path-like, optional
-            File that holds all that training depends on: written before the first step, at the end of every epoch, in between as
+            File of all that training depends on: written before the first step, at the end of every epoch, in between as
             `checkpoint_every` says, and where training is interrupted.
         checkpoint_every : int, str or timedelta
             Optimizer steps, or a time: "30s", "5min", "1h".
@@ -136,7 +136,7 @@ class Trainer(Steps):
         A resumed run ends in the weights and the history (durations aside) of the run that was not stopped, to the bit, wherever
         it was killed and whatever the number of threads. Pass what the run was begun with; `epochs` counts from its beginning,
         and may be larger than before. `seconds` counts from the resumption, and callbacks start anew. Within an epoch, the batches
-        that were done are drawn again and left out: what a source yields must follow from its generator alone, which is
+        that were done are drawn again and left out: what a source yields must depend on its generator alone, which is
         checked, and an iterator that can be read only once is refused.
         """
         if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 0:
@@ -161,22 +161,22 @@ class Trainer(Steps):
                 checkpoint_every,
             )
             run = self._resumed(file) if file.found(resume) else run
-            self._write(file, run)  # here, not after hours, a folder that cannot be written to shows
+            self._write(file, run)  # a folder that cannot be written to shows here, not after hours
         elif resume is not False:
             raise ValueError("resume needs checkpoint, the path of the file to resume from")
-        history, goal = run.history, run.begin + epochs
+        history, end_epoch = run.history, run.begin + epochs
         items = getattr(source, "items", None)
         unit = getattr(source, "unit", "batches")
         self._progress = progress = Progress(verbose, items and items * epochs, unit, int(epochs), seconds)
         try:
             if run.items or run.pieces:
-                ended = history.stopped != "epochs" or self.epoch >= goal
+                ended = history.stopped != "epochs" or self.epoch >= end_epoch
                 where = "at its end" if ended else f"in epoch {self.epoch - run.begin + 1}"
                 progress.resume(run.items, f"resumed from {file.path} {where}, after step {self.step}")
             with _deferred_interrupt() as interrupted:
                 for callback in callbacks:
                     callback.on_train_begin(self)
-                while self.epoch < goal and history.stopped == "epochs":
+                while self.epoch < end_epoch and history.stopped == "epochs":
                     history.stopped = self._epoch(source, run, file, callbacks, progress, interrupted)
                     record = self._record(run)
                     if history.stopped == "epochs":
@@ -247,24 +247,24 @@ class Trainer(Steps):
 
     def _pieces(self, source, run, watched):
         """Yield what is left of an epoch: (chunk, its batch where it is the last one of it, else None)."""
-        done, goal, seen = 0, run.pieces, 0
+        done, before, seen = 0, run.pieces, 0
         watched = watched and not hasattr(source, "fingerprint")
         for batch in batches_of(source, np.random.default_rng([self.seed, self.epoch])):
             seen = checksum(batch, seen) if watched else 0
             chunks = list(self._chunks(batch))
-            for place, chunk in enumerate(chunks):
+            for index, chunk in enumerate(chunks):
                 done += 1
-                if done > goal:
+                if done > before:
                     run.seen = seen
-                    yield chunk, batch if place == len(chunks) - 1 else None
-                elif done == goal and seen != run.seen:
+                    yield chunk, batch if index == len(chunks) - 1 else None
+                elif done == before and seen != run.seen:
                     raise CheckpointError(
-                        f"the first {goal} batches of epoch {self.epoch + 1} are not those that the run has seen; a run can be "
-                        "resumed if every epoch of the source follows from its generator alone"
+                        f"the first {before} batches of epoch {self.epoch + 1} are not those that the run has seen; a run can be "
+                        "resumed if every epoch of the source depends on its generator alone"
                     )
-        if done < goal:
+        if done < before:
             raise CheckpointError(
-                f"the source ended after {done} of {goal} batches that the run has seen in this epoch"
+                f"the source ended after {done} of {before} batches that the run has seen in this epoch"
             )
 
     def _record(self, run):
@@ -274,11 +274,11 @@ class Trainer(Steps):
 
     def _no_better(self, run, record, stopping):
         """Note the best weights; return whether it is time to stop."""
-        value, place = record.get(stopping.monitor, math.nan), len(run.history) - 1
+        value, index = record.get(stopping.monitor, math.nan), len(run.history) - 1
         if run.best is None or math.isnan(run.best[0]) or value < run.best[0] - stopping.min_delta:
-            run.best, run.best_weights = (value, place), self._result()
+            run.best, run.best_weights = (value, index), self._result()
             return False
-        return place - run.best[1] >= stopping.patience
+        return index - run.best[1] >= stopping.patience
 
     def _result(self):
         """Return a copy of the weights that training ends with."""
@@ -290,7 +290,11 @@ class Trainer(Steps):
     def save(self, path: str | os.PathLike) -> None:
         """Write the trainer's state and the weights to a file, for loops of your own around `train_batch`.
 
-        `fit` writes its own checkpoints, which hold its place in the data too.
+        `fit` writes its own checkpoints, which store its position in the data too.
+
+        Parameters
+        ----------
+        path : path-like
 
         Raises
         ------
@@ -302,31 +306,40 @@ class Trainer(Steps):
     def restore(self, path: str | os.PathLike) -> "Trainer":
         """Set weights and state from a file of `save` or a checkpoint of `fit`, and return the trainer.
 
+        Parameters
+        ----------
+        path : path-like
+
         Raises
         ------
         CheckpointError
             If the file is that of another model, optimizer or other settings; the message names what differs.
         FileNotFoundError, ModelFileError
-            If there is no file, or it is no checkpoint or is damaged.
+            If there is no file, or it is not a checkpoint or is damaged.
         """
         set_state(self, *Checkpoint(path, settings_of(self)).read())
         return self
 
     def _write(self, file, run):
-        numbers, arrays = state_of(self)
+        values, arrays = state_of(self)
         if run.best_weights is not None:
             arrays["best"] = run.best_weights
-        file.write(self.step, {**numbers, "run": run.numbers()}, arrays)
+        file.write(self.step, {**values, "run": run.values()}, arrays)
 
     def _resumed(self, file):
-        """Set the trainer from a file and return the run that it holds."""
-        numbers, arrays = file.read()
-        run = run_of(self, numbers, arrays)
-        set_state(self, numbers, arrays)
+        """Set the trainer from a file and return the run in it."""
+        values, arrays = file.read()
+        run = run_of(self, values, arrays)
+        set_state(self, values, arrays)
         return run
 
     def say(self, text: str) -> None:
-        """Print a line without disturbing the progress bar of a running `fit`; for callbacks."""
+        """Print a line without disturbing the progress bar of a running `fit`; for callbacks.
+
+        Parameters
+        ----------
+        text : str
+        """
         if self._progress is None:
             print(text, flush=True)
         else:

@@ -123,10 +123,10 @@ def _new_weights(call, layer, params, prefix, run):
         run,
         checked(forward, dtype, call.table.shape, *((size,) for size in sizes)),
         backward,
-        layer.places(params, prefix, run),
+        layer.weight_offsets(params, prefix, run),
         zeros((len(cell.diagonal), width), dtype),
         [params.offsets[f"{prefix}weight_{unit}{run.suffix}"] for unit in cell.diagonal],
-        layer.unused(params, prefix, run),
+        layer.unused_offsets(params, prefix, run),
         contract.has_inner(cell),
     )
 

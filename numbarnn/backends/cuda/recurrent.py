@@ -75,7 +75,7 @@ def prepare(call: Call, layer, params, prefix: str, signal: Signal, old=None):
         return old
     plans, cell, hidden = [], layer.cell, layer.hidden_size
     for index, run in enumerate(layer.runs(signal)):
-        offsets = layer.places(params, prefix, run)
+        offsets = layer.weight_offsets(params, prefix, run)
         first_inner, last_inner = layer.inner_range()
         inner = range(first_inner, last_inner)
         recurrent = _blocks(offsets[:, 1], hidden * hidden, [p for p in range(len(offsets)) if p not in inner])
@@ -93,7 +93,7 @@ def prepare(call: Call, layer, params, prefix: str, signal: Signal, old=None):
                 recurrent[0] if recurrent else None,
                 second[0] if second else None,
                 diagonal,
-                layer.unused(params, prefix, run),
+                layer.unused_offsets(params, prefix, run),
             )
         )
     return flat, plans

@@ -20,7 +20,7 @@ def pack(network) -> kernels.Packed:
     if not network.signals[1].tokens:
         embedding = params.offsets[f"{below_name}.weight"], below.features
     return kernels.pack(
-        network.device_params.flat, [layer.places(params, f"{name}.", run) for run in runs], diagonal, len(cell.diagonal),
+        network.device_params.flat, [layer.weight_offsets(params, f"{name}.", run) for run in runs], diagonal, len(cell.diagonal),
         *layer.ranges(), layer.hidden_size,
         (params.offsets[f"{dense_name}.weight"], params.offsets.get(f"{dense_name}.bias", -1)), dense.size, embedding,
     )  # fmt: skip
