@@ -102,7 +102,18 @@ class Optimizer:
                 raise ValueError(f"{type(self).__name__}: {name} must be below 1, got {getattr(self, name)!r}")
 
     def start(self, size: int, dtype) -> list[np.ndarray]:
-        """Return the arrays as they are before the first step."""
+        """Return the arrays as they are before the first step.
+
+        Parameters
+        ----------
+        size : int
+            Number of weights.
+        dtype : numpy.dtype
+
+        Returns
+        -------
+        list of (size,) arrays
+        """
         return [np.zeros(size, dtype) for _ in range(self.arrays)]
 
     def update(self, weights, gradient, arrays, step: int, learning_rate: float, n_threads: int = 1) -> None:
@@ -144,7 +155,19 @@ class Optimizer:
         parallel.run([functools.partial(kernel, *cut) for cut in cuts])
 
     def coefficients(self, step: int, learning_rate: float) -> tuple:
-        """Return the coefficients of a step in the order in which the kernel takes them."""
+        """Return the coefficients of a step in the order in which the kernel takes them.
+
+        Parameters
+        ----------
+        step : int
+            1 for the first step.
+        learning_rate : float
+
+        Raises
+        ------
+        NotImplementedError
+            Of the base class.
+        """
         raise NotImplementedError
 
     def config(self) -> dict:
@@ -636,6 +659,13 @@ def optimizer_with(optimizer, learning_rate) -> Optimizer:
 
 def blend(values: np.ndarray, others: np.ndarray, keep: float, add: float, n_threads: int = 1) -> None:
     """Set values = keep values + add others, for flat arrays of one dtype.
+
+    Parameters
+    ----------
+    values, others : (n,) arrays
+        C-contiguous; `values` is changed.
+    keep, add : float
+    n_threads : int
 
     Raises
     ------

@@ -62,7 +62,17 @@ class Ragged:
 
     @classmethod
     def of(cls, values, lengths) -> "Ragged":
-        """Return the samples of given lengths in an array of all steps."""
+        """Return the samples of given lengths in an array of all steps.
+
+        Parameters
+        ----------
+        values : (steps of all samples, ...) array
+        lengths : (samples,) integers
+
+        Returns
+        -------
+        Ragged
+        """
         return cls(values, np.concatenate([[0], np.cumsum(np.asarray(lengths, np.int64))]))
 
     @property
@@ -82,7 +92,15 @@ class Ragged:
     def padded(self, samples, fill=0) -> np.ndarray:
         """Return some samples, given by their indices, as one array of at least one step, `fill` past each length.
 
-        A single sample is a view.
+        Parameters
+        ----------
+        samples : sequence of int
+        fill : scalar
+
+        Returns
+        -------
+        (samples, longest, ...) array
+            Of a single sample a view.
         """
         starts, ends = self.offsets[:-1][samples], self.offsets[1:][samples]
         longest = max(1, (ends - starts).max(initial=0))
@@ -94,7 +112,16 @@ class Ragged:
         return array
 
     def take(self, samples) -> "Ragged":
-        """Return some samples, given by their indices."""
+        """Return some samples, given by their indices.
+
+        Parameters
+        ----------
+        samples : sequence of int
+
+        Returns
+        -------
+        Ragged
+        """
         parts = [self[sample] for sample in samples]
         return Ragged.of(np.concatenate([self.values[:0], *parts]), self.lengths[samples])
 

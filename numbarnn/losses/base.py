@@ -14,7 +14,18 @@ LOSSES: dict[str, type["Loss"]] = {}
 
 
 def loss(name: str):
-    """Return a decorator that enters a loss class into `LOSSES`, and names it."""
+    """Return a decorator that enters a loss class into `LOSSES`, and names it.
+
+    Parameters
+    ----------
+    name : str
+        By which `Model.fit` and saved models find the loss.
+
+    Returns
+    -------
+    callable
+        ``decorator(cls) -> cls``
+    """
 
     def enter(cls):
         LOSSES[name], cls.name = cls, name
@@ -58,7 +69,23 @@ class Loss:
             raise TypeError(f"{cls.__name__} has a term: derive it from numbarnn.losses.PointwiseLoss")
 
     def targets(self, target, size: int, layout: Layout, dtype) -> np.ndarray:
-        """Check a target for outputs of `size` features and return it by rows, as kernels want it; nothing by itself."""
+        """Check a target and return it by rows, as kernels want it; nothing by itself.
+
+        Parameters
+        ----------
+        target : array-like
+        size : int
+            Features of the outputs.
+        layout : Layout
+            Geometry of the batch.
+        dtype : numpy.dtype
+            Of the outputs.
+
+        Returns
+        -------
+        array
+            Flat, in the order of the rows.
+        """
         return np.zeros(0)
 
     def check(self, source, signal) -> None:
@@ -72,7 +99,24 @@ class Loss:
         """
 
     def weights(self, rows: np.ndarray, layout: Layout, sample_weight) -> np.ndarray:
-        """Return the weight of every row as float64; empty where all are one."""
+        """Return the weight of every row; empty where all are one.
+
+        Parameters
+        ----------
+        rows : array
+            Of `targets`.
+        layout : Layout
+        sample_weight : (samples,) or (samples, time steps) array, optional
+
+        Returns
+        -------
+        (rows,) float64 array
+
+        Raises
+        ------
+        ShapeError, ValueError
+            If the weights have another shape, are negative or not finite.
+        """
         if layout.full and sample_weight is None:
             return np.zeros(0)
         running = (np.arange(layout.samples) < layout.active[:, None]).astype(np.float64)
@@ -88,11 +132,46 @@ class Loss:
         return running.reshape(-1)
 
     def total(self, rows: np.ndarray, weights: np.ndarray, count: int) -> float:
-        """Return what the mean divides by: the summed weights of `count` rows."""
+        """Return what the mean divides by: the summed weights of all rows.
+
+        Parameters
+        ----------
+        rows, weights : arrays
+            Of `targets` and `weights`.
+        count : int
+            Rows.
+
+        Returns
+        -------
+        float
+        """
         return float(weights.sum()) if weights.size else float(count)
 
     def prepare(self, size: int, count: int, target, layout: Layout, dtype, reduction, sample_weight):
-        """Check targets and weights of `count` rows; return (targets, weights, their total, what losses are multiplied by)."""
+        """Check the targets and weights of a batch.
+
+        Parameters
+        ----------
+        size, count : int
+            Features of the outputs, and rows.
+        target : array-like
+        layout : Layout
+        dtype : numpy.dtype
+        reduction : {"mean", "sum"}
+        sample_weight : array or None
+
+        Returns
+        -------
+        targets, weights : arrays
+            By rows.
+        total, scale : float
+            What the mean divides by, and what losses are multiplied by.
+
+        Raises
+        ------
+        ShapeError, TokenError, TypeError, ValueError
+            If an argument has the wrong shape, dtype or value.
+        """
         check_reduction(reduction)
         rows = self.targets(target, size, layout, dtype)
         weights = self.weights(rows, layout, sample_weight)
@@ -154,7 +233,23 @@ class PointwiseLoss(Loss):
             )
 
     def option(self, name: str):
-        """Return the value of an option of the term: a number, or one for each feature."""
+        """Return an option of the term.
+
+        Parameters
+        ----------
+        name : str
+            Of the term's parameter.
+
+        Returns
+        -------
+        float or array
+            A number, or one for each feature.
+
+        Raises
+        ------
+        TypeError
+            If the loss has no such option.
+        """
         if not hasattr(self, name):
             raise TypeError(
                 f"{type(self).__name__}.term takes {name!r}, which is not an option of the loss: make it a field of the dataclass"
@@ -162,7 +257,24 @@ class PointwiseLoss(Loss):
         return getattr(self, name)
 
     def options(self, size: int, dtype) -> np.ndarray:
-        """Return the options of the term for every feature, (options, size) as a flat array."""
+        """Return the options of the term for every feature.
+
+        Parameters
+        ----------
+        size : int
+            Features.
+        dtype : numpy.dtype
+
+        Returns
+        -------
+        array
+            (options, size), flat.
+
+        Raises
+        ------
+        ShapeError, TypeError
+            If an option is neither a number nor one for each feature.
+        """
         names = list(inspect.signature(self.term).parameters)[2:]
         values = np.empty((len(names), size), dtype)
         for row, name in zip(values, names, strict=True):
@@ -240,7 +352,22 @@ def loss_from_config(config) -> Loss | None:
 
 
 def make_loss(value) -> Loss:
-    """Return a loss for an argument: a loss, or a name of `LOSSES`."""
+    """Return a loss for an argument.
+
+    Parameters
+    ----------
+    value : str or Loss
+        A name of `LOSSES`, or a loss.
+
+    Returns
+    -------
+    Loss
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
     if isinstance(value, Loss):
         return value
     if isinstance(value, str) and value in LOSSES:

@@ -28,6 +28,11 @@ class SoftmaxCrossEntropy(Loss):
     label_smoothing : float
         Share of the target that is spread over all classes, in [0, 1].
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is of the wrong type or out of range.
+
     References
     ----------
     C. Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016, section 7.

@@ -34,6 +34,11 @@ class CTC(Loss):
         A sample with fewer steps than labels plus adjacent repeats has no alignment. "error": a ShapeError lists such samples.
         "zero": their loss and gradient are zero, and they count in the mean (torch's `zero_infinity`).
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is of the wrong type or out of range.
+
     Notes
     -----
     Probabilities are kept as a mantissa and an integer exponent each (`numbarnn.kernels.cpu.trellis`): nothing underflows, zero is
@@ -69,7 +74,28 @@ class CTC(Loss):
             label_sequences.check_lengths(labels, lengths, self._advice, counted)
 
     def scales(self, labels, classes: int, layout: Layout, reduction, sample_weight):
-        """Check a batch; return (what the loss of each sorted sample is multiplied by, total weight)."""
+        """Check a batch, and return the factors of its samples.
+
+        Parameters
+        ----------
+        labels : Labels
+        classes : int
+        layout : Layout
+        reduction : {"mean", "sum"}
+        sample_weight : (samples,) array or None
+
+        Returns
+        -------
+        scales : (samples,) float64 array
+            What the loss of each sorted sample is multiplied by.
+        total : float
+            Sum of the weights.
+
+        Raises
+        ------
+        ShapeError, TokenError, ValueError
+            If labels are not classes, are the blank or too many for their steps, or weights have the wrong shape or value.
+        """
         check_reduction(reduction)
         label_sequences.check_labels(labels, classes, self.blank)
         weights = np.ones(layout.samples)

@@ -43,6 +43,11 @@ class Huber(PointwiseLoss):
     delta : float
         Positive.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If `delta` is not a positive finite number.
+
     References
     ----------
     P. J. Huber, "Robust estimation of a location parameter", Annals of Mathematical Statistics 35 (1964), 73-101.

@@ -41,7 +41,27 @@ class SegmentCrossEntropy(Loss):
         object.__setattr__(self, "pooled", SoftmaxCrossEntropy(self.class_weight))
 
     def segments(self, target, layout: Layout, sample_weight):
-        """Check a batch; return (samples and first steps of its segments when sorted, steps, classes, weights or None)."""
+        """Check a batch, and return its segments.
+
+        Parameters
+        ----------
+        target : (samples, time steps) integers
+        layout : Layout
+        sample_weight : (samples,) or (samples, time steps) array, optional
+
+        Returns
+        -------
+        starts : tuple of arrays
+            Sorted sample and first step of each segment.
+        counts, classes : arrays
+            Steps and class of each.
+        weight : array or None
+
+        Raises
+        ------
+        ShapeError, TypeError, ValueError
+            If the target is not one of segments, or the weights have another shape.
+        """
         shape = (layout.samples, layout.steps)
         codes = layout.sort(_check_codes(target, shape, layout.unsort(layout.lengths)))
         inside = codes >= 0
