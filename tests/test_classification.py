@@ -296,7 +296,7 @@ REFUSED = {
     "label infinite": (lambda: fit(X, [np.inf] * 20), "y contains NaN, infinity"),
     "label fraction": (lambda: fit(X, [0.5] * 20), "Unknown label type: continuous. y holds 20 values such as 0.5"),
     "labels of two axes": (lambda: fit(X, np.zeros((20, 2))), r"y should be a 1d array .* shape \(20, 2\)"),
-    "nan within": (lambda: fit(HOLES, Y), r"Input X contains NaN: X\[0\] holds 2 values .* first at \[1, 0\]"),
+    "nan within": (lambda: fit(HOLES, Y), r"Input X contains NaN: X\[0\] has 2 NaN or infinite values, the first at \[1, 0\]"),
     "nan at predict": (lambda: net().predict(HOLES), "Input X contains NaN"),
     "features": (lambda: net().predict([sample[:, :1] for sample in X]), "X has 1 features, .* expecting 2 features"),
     "features of one": (lambda: fit([X[0], X[1][:, :1]], Y[:2]), r"X\[1\] must be numbers"),
