@@ -17,6 +17,11 @@ def backend(device: str):
     return importlib.import_module(found) if isinstance(found, str) else found
 
 
+def host():
+    """Return the backend of the host, on which single steps and diagnostics run wherever a model is."""
+    return backend("cpu")
+
+
 def register_backend(device: str, module) -> None:
     """Enter a backend under the name of its device, or remove it (None): for tests."""
     if device in DEVICES:

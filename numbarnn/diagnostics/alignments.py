@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn import decoding
-from numbarnn.backends.cpu.losses import ctc
+from numbarnn.backends.device import host
 from numbarnn.core.label_sequences import as_labels, check_blank
 from numbarnn.diagnostics import tape
 from numbarnn.errors import ShapeError
@@ -139,7 +139,7 @@ def alignment(model: Network, x, labels, lengths=None, state=None, *, blank: int
     logits, given = done.outputs[-1], (sequences.flat, sequences.counts)
     best = decoding.align(logits, given, lengths, blank=blank)  # which checks the sequences too
     occupied = decoding.occupancy(logits, given, lengths, blank=blank)
-    losses, _ = ctc(done.call, done.rows, sequences, done.layout, blank, np.ones(len(x)), False)
+    losses, _ = host().losses.ctc(done.call, done.rows, sequences, done.layout, blank, np.ones(len(x)), False)
     losses = done.layout.unsort(losses)
     found = []
     for n, sequence in enumerate(sequences.rows()):

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.backends.cpu.batch import from_rows
-from numbarnn.backends.cpu.losses import value_and_gradient
+from numbarnn.backends.device import host
 from numbarnn.diagnostics import tape
 from numbarnn.losses.base import make_loss
 from numbarnn.network.network import Network
@@ -193,8 +192,10 @@ def gradient_flow(
 
 def _output_gradient(net, x, y, loss, lengths, state, sample_weight):
     done = tape.run(net, x, state, lengths)
-    value, gradient, _ = value_and_gradient(done.call, loss, done.rows, y, done.layout, "mean", sample_weight)
-    dy = from_rows(done.call, gradient, done.layout)
+    value, gradient, _ = host().losses.value_and_gradient(
+        done.call, loss, done.rows, y, done.layout, "mean", sample_weight
+    )
+    dy = host().batch.from_rows(done.call, gradient, done.layout)
     return value, dy, done
 
 

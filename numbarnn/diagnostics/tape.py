@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn import parallel
-from numbarnn.backends.cpu.batch import Call, Rows, from_rows, to_rows
+from numbarnn.backends.device import host
 from numbarnn.cells import contract
 from numbarnn.checks import check_finite
 from numbarnn.core.layout import Layout
@@ -135,7 +135,7 @@ class Tape:
     outputs: list
     chains: list[Chain]
     lengths: np.ndarray
-    rows: Rows
+    rows: object
     layout: Layout
     call: object
 
@@ -143,7 +143,7 @@ class Tape:
 def run(model: Network, x, state=None, lengths=None) -> Tape:
     """Run a batch through a model and return its tape. Parameters as in `numbarnn.Model.forward`."""
     call = _call(model, keep=True)
-    rows, layout = to_rows(call, x, model.signals[0], lengths)
+    rows, layout = host().batch.to_rows(call, x, model.signals[0], lengths)
     states = iter(model._states(state, layout.samples) or ())
     passes, outputs, chains, begun = model.host_passes(call), [], [], layout
     for number, layer in enumerate(model.layers):
@@ -153,13 +153,13 @@ def run(model: Network, x, state=None, lengths=None) -> Tape:
         if isinstance(layer, Recurrent):
             chains += _chains(model, call, layer, number, saved, layout)
         layout = after
-        values = None if rows.tokens else from_rows(call, rows, layout)
+        values = None if rows.tokens else host().batch.from_rows(call, rows, layout)
         outputs.append(values if values is None or model.signals[number + 1].sequence else values[:, 0])
     return Tape(model, outputs, chains, begun.unsort(begun.lengths), rows, layout, call)
 
 
 def _call(model, **options):
-    return Call(model.dtype, parallel.check_threads(model.n_threads), **options)
+    return host().batch.Call(model.dtype, parallel.check_threads(model.n_threads), **options)
 
 
 def _chains(model, call, layer, number, tapes, layout):
@@ -182,7 +182,7 @@ def _chains(model, call, layer, number, tapes, layout):
             saved |= {name: array(saved_tape.inner) for name in cell.inner}
         yield Chain(
             model, layer, number, level, reverse,
-            None if saved_tape.x.tokens else from_rows(call, saved_tape.x, layout),
+            None if saved_tape.x.tokens else host().batch.from_rows(call, saved_tape.x, layout),
             np.stack([array(values) for values in before]), np.stack([array(values) for values in after]),
             {name: values for name, values in saved.items() if name not in cell.states},
             layout.unsort(layout.lengths),
@@ -213,7 +213,7 @@ def in_float64(model: Network, x, lengths=None) -> tuple[Network, np.ndarray]:
         If it has no recurrent layer, or x has NaN.
     """
     check_model(model)
-    _, layout = to_rows(_call(model), x, model.signals[0], lengths)
+    _, layout = host().batch.to_rows(_call(model), x, model.signals[0], lengths)
     running = np.arange(layout.steps) < layout.unsort(layout.lengths)[:, None]
     first, layers, x = model.layers[0], model.layers, np.asarray(x)
     if model.signals[0].tokens:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn import cells
-from numbarnn.backends.cpu.batch import from_rows
-from numbarnn.backends.cpu.losses import value_and_gradient
+from numbarnn.backends.device import host
 from numbarnn.cells import contract
 from numbarnn.cells.activation import ACTIVATIONS
 from numbarnn.diagnostics import tape
@@ -168,8 +167,10 @@ def unfold(model: Network, x, steps: int = 4, y=None, *, sample: int = 0, state=
     )
     done = tape.run(net, values[sample : sample + 1, :steps], start)
     (chain,), name = done.chains, net.names[-1]
-    _, gradient, _ = value_and_gradient(done.call, SoftmaxCrossEntropy(), done.rows, y, done.layout, "sum")
-    dy = from_rows(done.call, gradient, done.layout)[0]
+    _, gradient, _ = host().losses.value_and_gradient(
+        done.call, SoftmaxCrossEntropy(), done.rows, y, done.layout, "sum"
+    )
+    dy = host().batch.from_rows(done.call, gradient, done.layout)[0]
     logits = done.outputs[-1][0]
     o = np.exp(logits - logits.max(axis=1, keepdims=True))
     o /= o.sum(axis=1, keepdims=True)

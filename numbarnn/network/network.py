@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from numbarnn import parallel
-from numbarnn.backends.cpu.batch import Call
-from numbarnn.backends.cpu.losses import probabilities
-from numbarnn.backends.device import backend, passes_of
+from numbarnn.backends.device import backend, host, passes_of
 from numbarnn.checks import check_seed
 from numbarnn.core.params import Params, ParamSpec
 from numbarnn.core.signal import Signal
@@ -165,7 +163,7 @@ class Network:
                 f"{self.loss.name if self.loss else 'of values'}, and its outputs are values: use forward"
             )
         outputs, _ = self.forward(x, state, lengths, n_threads=n_threads)
-        return self._fill_padding(probabilities(outputs, activation), lengths, 0)
+        return self._fill_padding(host().losses.probabilities(outputs, activation), lengths, 0)
 
     def predict(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None) -> np.ndarray:
         """Return predictions: classes, answers to questions of yes and no, or values, as the loss of training says.
@@ -366,7 +364,7 @@ class Network:
         )
         return value, final, total
 
-    def _call(self, n_threads=None, keep=False, **options) -> Call:
+    def _call(self, n_threads=None, keep=False, **options):
         n_threads = self.n_threads if n_threads is None else n_threads
         return self.backend.batch.Call(self.dtype, parallel.check_threads(n_threads), keep=keep, **options)
 
@@ -413,7 +411,7 @@ class Network:
         version = self.params.version
         known, plan = self._packed.get("step", (None, None))
         if known != version:
-            call = Call(self.dtype, parallel.check_threads(self.n_threads))
+            call = host().batch.Call(self.dtype, parallel.check_threads(self.n_threads))
             weights = [weights for _, weights in self.host_passes(call)]
             plan = make_plan(self.layers, self.signals, weights, self.dtype)
             self._packed["step"] = version, plan
@@ -421,8 +419,7 @@ class Network:
 
     def host_passes(self, call) -> list:
         """Return (passes, weights) of every layer for work on the host, whatever the device: single steps, diagnostics."""
-        host = backend("cpu")
-        passes = [(layer, passes_of(host, layer)) for layer in self.layers]
+        passes = [(layer, passes_of(host(), layer)) for layer in self.layers]
         weights = self._prepare(call, self.params, passes=passes)
         return [(own, packed) for (_, own), packed in zip(passes, weights, strict=True)]
 
