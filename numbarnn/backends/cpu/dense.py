@@ -79,11 +79,11 @@ def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: 
 
 def backward(call: Call, layer, weights, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int):
     """Write the gradients of the parameters; return (gradient of x or None, of the initial states)."""
-    dtype, x, rows = call.dtype, tape, layout.flat()
+    dtype, x, rows, tokens = call.dtype, tape, layout.flat(), tape.tokens
     width, offsets = padded(layer.size, dtype), weights.offsets
     d = matmul.Blocks(dy.values.reshape(-1), 0, 0, rows.samples * width, width, layer.size)
     none = np.zeros(0, dtype)
-    if x.tokens:
+    if tokens:
         token_gradient(call, rows, x, d, width, gradient, offsets)
         offsets = offsets.copy()
         offsets[:, 0] = -1
@@ -91,7 +91,7 @@ def backward(call: Call, layer, weights, tape, dy: Rows, layout: Layout, dfinal,
     else:
         left = matmul.Operand(x.values.reshape(-1), 0, x.values.shape[1], x.size, (0, 1))
     weight_gradient(call, rows, left, matmul.Operand(none, 0, 0, 0, (0, 0)), d, gradient, offsets)
-    if not need_dx or x.tokens:
+    if tokens or not need_dx:
         return None, ()
     shape = (len(x.values), padded(x.size, dtype))
     dx = call.empty(shape) if layout.full else call.zeros(shape)

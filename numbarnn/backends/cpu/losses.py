@@ -54,7 +54,7 @@ def value_and_gradient(call: Call, loss, outputs: Rows, target, layout: Layout, 
 
 def _by_rows(call, loss, outputs, target, layout, reduction, sample_weight, kernel):
     """Run ``kernel(outputs, row, columns, targets, weights, scale, losses, gradient, first, last)`` over all rows of a loss."""
-    count = outputs.count
+    count = len(outputs.values)
     targets, weights, total, scale = loss.prepare(
         outputs.size, count, target, layout, call.dtype, reduction, sample_weight
     )

@@ -143,7 +143,8 @@ def _pack_back(call, hidden, flat, offsets, side, columns, packed):
 
 def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: int):
     """Return (output, its layout, final states, tape)."""
-    final = tuple(np.empty(layer.state_shape(layout.samples), call.dtype) for _ in layer.cell.states)
+    shape = layer.state_shape(layout.samples)
+    final = tuple(np.empty(shape, call.dtype) for _ in layer.cell.states)
     tapes = []
     for level in range(layer.num_layers):
         x = _drop(call, layer, x, layout, number, level) if level > 0 else x
@@ -173,7 +174,8 @@ def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: 
 def backward(call: Call, layer, weights, tapes, dy, layout: Layout, dfinal, gradient, need_dx: bool, number: int):
     """Write the gradients of the parameters into `gradient`; return (gradient of the input or None, of the initial states)."""
     hidden = layer.hidden_size
-    dstart = tuple(np.empty(layer.state_shape(layout.samples), call.dtype) for _ in layer.cell.states)
+    shape = layer.state_shape(layout.samples)
+    dstart = tuple(np.empty(shape, call.dtype) for _ in layer.cell.states)
     dlast = None if layer.return_sequences else dy
     dx = dy if layer.return_sequences else None
     for level in reversed(range(layer.num_layers)):
