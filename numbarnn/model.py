@@ -119,7 +119,7 @@ class Model(Network):
             Steps of truncated back-propagation through time.
         accumulate : int
             Batches whose gradients make one optimizer step, as if they were one batch.
-        average : numbarnn.training.average.EMA or float, optional
+        average : numbarnn.optim.EMA or float, optional
             Exponential moving average of the weights, or its decay (0.999): it is what validation scores and what training
             ends with.
         checkpoint : path-like, optional

@@ -20,8 +20,7 @@ import numpy as np
 
 from numbarnn import GRU, LSTM, RNN, CharLM, Dense, Model, Trainer, io, optim
 from numbarnn.data import Batch
-from numbarnn.optim import SGD, Adagrad, Adam, Cosine, RMSprop
-from numbarnn.training.average import EMA
+from numbarnn.optim import EMA, SGD, Adagrad, Adam, Cosine, RMSprop
 from numbarnn.training.callbacks import EarlyStopping
 
 TEXT = "the cat sat on the mat. the dog sat on the log. " * 6

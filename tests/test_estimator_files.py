@@ -13,9 +13,8 @@ import numbarnn
 from numbarnn import SegmentClassifier, SequenceClassifier, SequenceRegressor, TemporalClassifier, io
 from numbarnn.data import WordFeatures
 from numbarnn.errors import ModelFileError
-from numbarnn.optim import AdamW, Cosine, ExponentialDecay, WarmUp
+from numbarnn.optim import EMA, AdamW, Cosine, ExponentialDecay, WarmUp
 from numbarnn.sklearn_api import NotFittedError
-from numbarnn.training.average import EMA
 
 FEW = {"epochs": 2, "hidden_size": 4, "random_state": 0, "n_threads": 1}
 GENERATOR = np.random.default_rng(0)

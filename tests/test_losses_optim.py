@@ -28,6 +28,7 @@ from numbarnn.losses import (
     make_loss,
 )
 from numbarnn.optim import (
+    EMA,
     OPTIMIZERS,
     SCHEDULES,
     SGD,
@@ -46,7 +47,6 @@ from numbarnn.optim import (
     make_optimizer,
     norm,
 )
-from numbarnn.training.average import EMA
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 BY_STEP = [name for name, cls in LOSSES.items() if cls.by_step]  # tests/test_ctc.py has the others

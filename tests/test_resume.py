@@ -20,8 +20,7 @@ from numbarnn.cli.main import main
 from numbarnn.data import Batch, TokenStream
 from numbarnn.errors import CheckpointError, ModelFileError
 from numbarnn.losses import SoftmaxCrossEntropy
-from numbarnn.optim import Adam, Cosine, WarmUp
-from numbarnn.training.average import EMA
+from numbarnn.optim import EMA, Adam, Cosine, WarmUp
 from numbarnn.training.callbacks import Callback, EarlyStopping
 from numbarnn.training.checkpoint import Checkpoint
 

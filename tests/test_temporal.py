@@ -12,9 +12,8 @@ from numbarnn import TemporalClassifier, metrics
 from numbarnn.data import WordFeatures
 from numbarnn.decoding import beam_search, collapse
 from numbarnn.errors import DivergedError, ShapeError, TokenError
-from numbarnn.optim import StepDecay
+from numbarnn.optim import EMA, StepDecay
 from numbarnn.sklearn_api import NotFittedError
-from numbarnn.training.average import EMA
 
 FEW = {"epochs": 2, "hidden_size": 4, "random_state": 0, "n_threads": 1}
 NAMES = ("ten", ("a", "tuple"), 3)

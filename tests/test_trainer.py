@@ -16,8 +16,7 @@ from conftest import assert_close, assert_same_bits, normal
 from numbarnn import GRU, LSTM, RNN, Dense, Model, OneHot, Trainer
 from numbarnn.data import ArraySource, Batch, TokenStream
 from numbarnn.errors import DivergedError, ShapeError
-from numbarnn.optim import SGD, Adam, ExponentialDecay
-from numbarnn.training.average import EMA
+from numbarnn.optim import EMA, SGD, Adam, ExponentialDecay
 from numbarnn.training.callbacks import Callback, EarlyStopping
 
 

@@ -12,8 +12,7 @@ import numpy as np
 from numbarnn.data.words import WordFeatures
 from numbarnn.errors import ModelFileError
 from numbarnn.model import Model
-from numbarnn.optim import OPTIMIZERS, SCHEDULES
-from numbarnn.training.average import EMA
+from numbarnn.optim import EMA, OPTIMIZERS, SCHEDULES
 from numbarnn.training.history import History
 from numbarnn.training.trainer import Trainer
 

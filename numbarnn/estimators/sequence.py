@@ -28,9 +28,8 @@ from numbarnn.estimators import files as estimator_files
 from numbarnn.layers import Dense
 from numbarnn.layers.kinds import recurrent
 from numbarnn.model import Model
-from numbarnn.optim import Optimizer, Schedule, optimizer_with
+from numbarnn.optim import EMA, Optimizer, Schedule, optimizer_with
 from numbarnn.sklearn_api import Parameters, not_fitted
-from numbarnn.training.average import EMA
 from numbarnn.training.trainer import Trainer
 
 try:

@@ -12,8 +12,7 @@ from numbarnn.data.batches import Batch, batches_of, make_source
 from numbarnn.errors import DivergedError, ShapeError
 from numbarnn.losses.base import make_loss
 from numbarnn.network.network import Network
-from numbarnn.optim import Schedule, make_optimizer
-from numbarnn.training.average import make_average
+from numbarnn.optim import Schedule, make_average, make_optimizer
 from numbarnn.training.history import StepStatistics
 
 
