@@ -478,7 +478,7 @@ def _ctc(call, loss, outputs, target, layout, reduction, sample_weight):
     """The loss and its gradient by enumerating all alignments: for samples of a few steps."""
     labels = as_labels(target, layout.samples)
     scales, total = loss.scales(labels, outputs.size, layout, reduction, sample_weight)
-    labels = labels.take(layout.places)
+    labels = labels.take(layout.indices)
     gradient, value = np.zeros(outputs.values.shape), 0.0
     for n, scale in enumerate(scales):
         if scale > 0:

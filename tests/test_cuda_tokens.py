@@ -58,16 +58,16 @@ def test_dropout(dtype, columns, lengths):
     layout, x = Layout.make(T, N, lengths), normal(0, T * N, columns, dtype=dtype)
     seed, step, stream = 2**40 + 17, 2**33 + 5, 3 << 8
     y = poisoned(T * N * (columns + 2), dtype)
-    places, active = upload(layout.places), upload(layout.active)
+    places, active = upload(layout.indices), upload(layout.active)
     dropout(upload(x), columns, y, columns + 2, columns, places, T, N, active, 0.4, seed, step, stream)
     found = taken(y, T * N, columns)
-    factors = naive.dropout_factors(N, T, columns, 0.4, seed, step, stream)[layout.places]
+    factors = naive.dropout_factors(N, T, columns, 0.4, seed, step, stream)[layout.indices]
     expected = np.where(running(layout)[:, None], x * factors.transpose(1, 0, 2).reshape(T * N, columns), 0)
     assert_close(found, expected, TOLERANCE[dtype])
     # To the bit what the CPU has, in place as well.
     same = np.zeros((T * N, columns), dtype)
     cpu_dropout.dropout(
-        x.reshape(-1), columns, same.reshape(-1), columns, columns, layout.places, layout.active, N, 0.4, seed, step, stream, 0, N,
+        x.reshape(-1), columns, same.reshape(-1), columns, columns, layout.indices, layout.active, N, 0.4, seed, step, stream, 0, N,
     )  # fmt: skip
     assert_same_bits(found, same)
     both = upload(x)

@@ -50,7 +50,7 @@ class Layout:
         return cls(steps, samples, lengths, active.astype(np.int64), order)
 
     @property
-    def places(self) -> np.ndarray:
+    def indices(self) -> np.ndarray:
         """The caller's indices of the sorted samples: `order`, or 0 to samples - 1 where nothing was sorted."""
         # Not a cached property: before Python 3.12 it has a lock, which a forked child may inherit shut.
         return np.arange(self.samples) if self.order is None else self.order

@@ -89,7 +89,7 @@ class Loss:
         return np.zeros(0)
 
     def check(self, source, signal) -> None:
-        """Raise before training begins where targets do not fit that only the whole of the data shows.
+        """Raise before training begins where targets have a wrong shape or value that only the whole of the data shows.
 
         Parameters
         ----------
@@ -342,7 +342,7 @@ def loss_from_config(config) -> Loss | None:
     Raises
     ------
     KeyError, TypeError, ValueError
-        If it is no such thing.
+        If it is not one.
     """
     if config is None:
         return None

@@ -14,14 +14,14 @@ from numbarnn.losses.base import Loss, check_reduction, loss
 @loss("ctc")
 @dataclass(frozen=True)
 class CTC(Loss):
-    """E = -log sum over alignments of prod_t softmax(logits_t)[symbol at t]: label strings whose places are unknown.
+    """E = -log sum over alignments of prod_t softmax(logits_t)[symbol at t]: label sequences whose alignment with the steps is unknown.
 
     An alignment gives every step a label or the blank; equal labels that follow each other merge, then blanks vanish, and the label
-    string is left. The sum over all of them is taken forward and backward through L + 1 blanks and L labels; the gradient with
+    sequence is left. The sum over all of them is taken forward and backward through L + 1 blanks and L labels; the gradient with
     respect to the logits is softmax minus the probability that the alignment is at the class.
 
-    Targets are label strings, in one of the forms of `numbarnn.core.label_sequences.as_labels`: an integer array (samples, longest)
-    filled up with -1, a list of sequences, or a tuple (labels, lengths). Empty strings are legal, and so are samples of length 0.
+    Targets are label sequences, in one of the forms of `numbarnn.core.label_sequences.as_labels`: an integer array (samples, longest)
+    filled up with -1, a list of sequences, or a tuple (labels, lengths). Empty sequences are legal, and so are samples of length 0.
 
     "mean" is torch's: the mean over the samples of the loss divided by max(labels, 1); "sum" adds the losses. Weights are one a
     sample.
@@ -29,7 +29,7 @@ class CTC(Loss):
     Parameters
     ----------
     blank : int
-        Class of the blank, which no label string holds.
+        Class of the blank, which no label sequence contains.
     infeasible : {"error", "zero"}
         A sample with fewer steps than labels plus adjacent repeats has no alignment. "error": a ShapeError lists such samples.
         "zero": their loss and gradient are zero, and they count in the mean (torch's `zero_infinity`).

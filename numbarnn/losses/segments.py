@@ -1,4 +1,4 @@
-"""Segments: runs of steps whose places are known and that have one label each.
+"""Segments: runs of steps whose first and last steps are known and that have one label each.
 
 The distribution of a segment is the softmax of the mean of its steps' logits: the geometric mean of the steps' own distributions,
 scaled to sum to one. A segment of one step is a labelled step, and one segment over all of a sample makes a sequence classifier
@@ -103,7 +103,7 @@ def _check_codes(target, shape, lengths):
 
 
 def check_segments(segments, lengths: np.ndarray) -> Ragged:
-    """Return the segments of all samples as pairs (first step, step behind the last).
+    """Return the segments of all samples as pairs (first step, step after the last).
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def check_segments(segments, lengths: np.ndarray) -> Ragged:
     Raises
     ------
     ShapeError, TypeError, ValueError
-        If they do not fit, naming the sample.
+        If they overlap, are out of order or beyond the steps of their sample, which is named.
     """
     segments = list(segments)
     if len(segments) != len(lengths):
@@ -132,7 +132,7 @@ def check_segments(segments, lengths: np.ndarray) -> Ragged:
             pairs = _pairs(pairs, length, sample)
         if pairs.ndim != 2 or pairs.shape[1] != 2:
             raise ShapeError(
-                f"segments[{sample}] must be (segments, 2) pairs of first step and step behind the last, or one number for each of "
+                f"segments[{sample}] must be (segments, 2) pairs of first step and step after the last, or one number for each of "
                 f"{length} steps, got shape {pairs.shape}"
             )
         edges = pairs.reshape(-1)

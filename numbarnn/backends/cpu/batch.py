@@ -153,7 +153,7 @@ def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Ro
     Raises
     ------
     ShapeError, TypeError, TokenError, ValueError
-        If x or lengths do not fit.
+        If x or lengths have the wrong shape, dtype or value.
     """
     array, layout = inputs.check(x, signal, lengths, name)
     if signal.tokens:
@@ -174,7 +174,7 @@ def feature_rows(call: Call, array: np.ndarray, layout: Layout) -> Rows:
         layout.samples,
         values.size * COPY,
         lambda lo, hi: to_time_major(
-            array.reshape(-1), layout.samples, layout.steps, size, layout.places, values.reshape(-1), values.shape[1],
+            array.reshape(-1), layout.samples, layout.steps, size, layout.indices, values.reshape(-1), values.shape[1],
             lo, hi,
         ),
     )  # fmt: skip
@@ -191,7 +191,7 @@ def from_rows(call: Call, rows: Rows, layout: Layout) -> np.ndarray:
         layout.samples,
         x.size * COPY,
         lambda lo, hi: to_sample_major(
-            rows.values.reshape(-1), rows.values.shape[1], layout.samples, layout.steps, rows.size, layout.places,
+            rows.values.reshape(-1), rows.values.shape[1], layout.samples, layout.steps, rows.size, layout.indices,
             layout.lengths, x.reshape(-1), lo, hi,
         ),
     )  # fmt: skip

@@ -53,7 +53,7 @@ class Layout:
     @classmethod
     def make(cls, layout: HostLayout, arena: Arena) -> "Layout":
         """Return the geometry of a host's layout, with memory of an arena."""
-        whole = np.concatenate([layout.lengths, layout.places, layout.active]).astype(np.int64)
+        whole = np.concatenate([layout.lengths, layout.indices, layout.active]).astype(np.int64)
         buffer, n = arena.empty(whole.size, np.int64).set(whole), layout.samples  # one copy, not three
         return cls(layout, buffer.part(0, n), buffer.part(n, n), buffer.part(2 * n, layout.steps))
 

@@ -36,7 +36,7 @@ def _enter(entry, label, blank, rest, whole, froms, labels, blanks, rests, whole
 
 @inlined
 def _child(tree, node, label, nodes):
-    """Return the node of a label string with one label more, and the number of nodes, one more where it was not there."""
+    """Return the node of a label sequence with one label more, and the number of nodes, one more where it was not there."""
     child = tree[2, node]
     while child != NOTHING:
         if tree[1, child] == label:
@@ -69,12 +69,12 @@ def beam_search(
     """Set the `best` label sequences of each sample, found among the `width` most probable prefixes of every step.
 
     A prefix has two probabilities, of all alignments that end in a blank and of those that end in its last label (Hannun et al.
-    2014, algorithm 1). Prefixes are nodes of a tree, so that a string that was dropped and comes again is the same node.
+    2014, algorithm 1). Prefixes are nodes of a tree, so that a sequence that was dropped and comes again is the same node.
 
     logs : log softmax, 1-D float64, in: step t of sample n at ``(n * steps_of_all + t) * classes``
     tree : (4, steps * width + 1) int64: parent, last label, first child, next sibling of a node, scratch
     entries : (4, width) int64; sums : (5, width) float64; marks : (classes,) int64, scratch
-    labels : (samples, best, steps) int32; counts : (samples, best), -1 where there is no string; scores : likewise, float64; out
+    labels : (samples, best, steps) int32; counts : (samples, best), -1 where there is no sequence; scores : likewise, float64; out
     """
     node, froms, added, fresh = entries[0], entries[1], entries[2], entries[3]
     ends_blank, ends_label, blanks, rests, wholes = sums[0], sums[1], sums[2], sums[3], sums[4]

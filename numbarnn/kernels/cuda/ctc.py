@@ -1,11 +1,11 @@
-"""Connectionist temporal classification: a block of threads for each label string, another for each row of logits.
+"""Connectionist temporal classification: a block of threads for each label sequence, another for each row of logits.
 
 The equations are those of `numbarnn.kernels.cpu.ctc`, and so are the values of the trellis: pairs m 2^e of a mantissa in [1, 2)
 and an integer exponent, zero the pair (0, FLOOR). Nothing underflows, and a step rounds as in floating point. Emissions here are
 probabilities, so that the products of them are those of alignments.
 
-A string of L labels has states for the blanks k = 0..L and the labels k = 0..L - 1, in two rows of `width` values. Threads stride
-over k, so a string may be of any length; one barrier parts a step from the next.
+A sequence of L labels has states for the blanks k = 0..L and the labels k = 0..L - 1, in two rows of `width` values. Threads stride
+over k, so a sequence may be of any length; one barrier parts a step from the next.
 """
 
 import math
@@ -114,7 +114,7 @@ def advance(real):
     def advance(
         lengths, labels, starts, scales, zero, samples, width, emitted, emitted_powers, mantissas, exponents, ends, peaks, losses,
     ):  # fmt: skip
-        """Set the states of string n before every step and after the last, and its loss; ``ends 2^peaks`` is its probability.
+        """Set the states of sequence n before every step and after the last, and its loss; ``ends 2^peaks`` is its probability.
 
         Slot t of the states begins at ``(t * samples + n) * 2 * width``.
         """
@@ -179,7 +179,7 @@ def occupy(real):
     ):  # fmt: skip
         """Turn the mantissas of the states after each step into the probabilities that the alignment is there.
 
-        backward : backward states of a step and of the next; those of string n at ``n * 2 * width`` and `samples` strings later.
+        backward : backward states of a step and of the next; those of sequence n at ``n * 2 * width`` and `samples` strings later.
         """
         n = cuda.blockIdx.x
         thread, threads = cuda.threadIdx.x, cuda.blockDim.x
@@ -238,7 +238,7 @@ def differ(real):
     ):  # fmt: skip
         """Set row r of the gradient to the scale times softmax less occupancy; the rows past a length to zero.
 
-        A label that a string repeats is summed by the thread of its first occurrence, in order; following, leading : where each
+        A label that a sequence repeats is summed by the thread of its first occurrence, in order; following, leading : where each
         label occurs next, or -1, and whether it is the first.
         """
         in_blanks = cuda.shared.array(LANES, real)
@@ -282,7 +282,7 @@ def differ(real):
 
 
 def ctc(arena, logits, row, samples, steps, classes, lengths, labels, starts, blank, scales, zero, losses, dlogits):
-    """Set the losses of label strings, and the gradient of ``sum scales * losses``; see `numbarnn.kernels.cpu.ctc.ctc`.
+    """Set the losses of label sequences, and the gradient of ``sum scales * losses``; see `numbarnn.kernels.cpu.ctc.ctc`.
 
     Parameters
     ----------
@@ -326,7 +326,7 @@ def ctc(arena, logits, row, samples, steps, classes, lengths, labels, starts, bl
 
 
 def chains(labels, starts):
-    """Return where each label occurs next in its string, -1 for the last time, and whether it occurs for the first time."""
+    """Return where each label occurs next in its sequence, -1 for the last time, and whether it occurs for the first time."""
     following, leading = np.full(len(labels), -1, np.int32), np.ones(len(labels), np.int32)
     order = np.lexsort((labels, np.repeat(np.arange(len(starts) - 1), np.diff(starts))))
     strings = np.searchsorted(starts, order, side="right")
