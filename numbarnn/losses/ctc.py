@@ -14,14 +14,14 @@ from numbarnn.losses.base import Loss, check_reduction, loss
 @loss("ctc")
 @dataclass(frozen=True)
 class CTC(Loss):
-    """E = -log sum over alignments of prod_t softmax(logits_t)[symbol at t]: label sequences whose alignment with the steps is unknown.
+    """E = -log sum over alignments of prod_t softmax(logits_t)[symbol at t]: label sequences of unknown alignment.
 
     An alignment gives every step a label or the blank; equal labels that follow each other merge, then blanks vanish, and the label
     sequence is left. The sum over all of them is taken forward and backward through L + 1 blanks and L labels; the gradient with
     respect to the logits is softmax minus the probability that the alignment is at the class.
 
-    Targets are label sequences, in one of the forms of `numbarnn.core.label_sequences.as_labels`: an integer array (samples, longest)
-    filled up with -1, a list of sequences, or a tuple (labels, lengths). Empty sequences are legal, and so are samples of length 0.
+    Targets are label sequences: an integer array (samples, longest) filled up with -1, a list of sequences, or a tuple (labels,
+    lengths); see `numbarnn.core.label_sequences.as_labels`. Empty sequences are legal, and so are samples of length 0.
 
     "mean" is torch's: the mean over the samples of the loss divided by max(labels, 1); "sum" adds the losses. Weights are one a
     sample.
