@@ -18,10 +18,11 @@ OWN = {
     "dropout": set(),
     "losses": {"ctc", "probabilities"},  # of the host's arrays, for diagnostics and predictions
     "recurrent": {"Block", "Plan", "Weights"},  # a plan holds the weights as a device's kernels read them
-    "dense": {"Weights"},
+    "dense": {"Weights", "weight_gradient", "token_gradient"},  # of products of every layer
 }
 METHODS = {
     "batch": {"Call": {"empty", "zeros", "over", "over_samples", "run"}, "Rows": {"strides", "count", "tokens", "bag"}},
+    "recurrent": {"Tape": {"states", "saved", "inner", "inner_saved"}},
     # Attributes on the host, copies of a device's; the CPU's sums are shared by threads.
     "optim": {"Pending": {"loss", "gradient", "add", "take"}, "Updates": {"arrays", "average"}},
 }

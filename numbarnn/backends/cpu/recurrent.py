@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn.backends.cpu.batch import Call, Rows
+from numbarnn.backends.cpu.dense import token_gradient, weight_gradient
 from numbarnn.backends.cpu.dropout import drop
-from numbarnn.backends.cpu.products import token_gradient, weight_gradient
 from numbarnn.cells import contract
 from numbarnn.core.layout import Layout
 from numbarnn.core.signal import Signal
