@@ -80,9 +80,12 @@ def compare(model, count, *, temperature=1.0, top_k=None, top_p=None, stop=NONE,
         assert found[n, : filled[n]].tolist() == expected.tolist()
         if again:
             assert more[n].tolist() == sampler.take(again).tolist()
-        hidden = model.layers[1].hidden_size
-        state, _, expected = sampler.streams.arrays[0]
-        assert_close(states[n], state[..., :hidden].reshape(-1), tolerance)
+        stream = sampler.streams.streams[0]
+        expected = np.stack(
+            [s[:, 0] for s in sampler.streams.plan.read(stream.state)[0]], axis=1
+        )  # by run, then by state
+        assert_close(states[n], expected.reshape(-1), tolerance)
+        expected = stream.logits
         allowed = np.setdiff1d(np.arange(logits.shape[1]), never)
         assert_close(logits[n, allowed], expected[allowed], tolerance)
     return found, filled

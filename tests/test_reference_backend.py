@@ -7,6 +7,7 @@ import reference_backend
 from conftest import RECORDS, TOLERANCE, assert_close, flatten, normal, random_state, recurrent_model
 
 import numbarnn as nr
+from numbarnn.backends import cpu
 from numbarnn.backends.device import register_backend
 from numbarnn.data import Batch
 from numbarnn.losses import LOSSES, SegmentCrossEntropy
@@ -83,8 +84,8 @@ def test_layers(name, lengths):
 
 
 def test_every_layer_has_passes():
-    assert set(reference_backend.LAYERS) == set(nr.backends.cpu.LAYERS)
-    assert set(reference_backend.LOSSES) == set(nr.backends.cpu.losses.LOSSES)
+    assert set(reference_backend.LAYERS) == set(cpu.LAYERS)
+    assert set(reference_backend.LOSSES) == set(cpu.losses.LOSSES)
 
 
 def targets(name):
