@@ -695,6 +695,11 @@ class EMA:
     final : bool
         Whether training ends with the average in the model, or with the weights that the optimizer changed.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If `decay` is not a number in [0, 1), or `final` not a flag.
+
     References
     ----------
     B. Polyak, A. Juditsky, "Acceleration of stochastic approximation by averaging", SIAM Journal on Control and Optimization 30
@@ -712,6 +717,21 @@ class EMA:
 
 
 def make_average(value) -> EMA | None:
-    """Return the average for an argument: None, an `EMA`, or its decay."""
+    """Return the average for an argument.
+
+    Parameters
+    ----------
+    value : EMA, float or None
+        An average, its decay, or none.
+
+    Returns
+    -------
+    EMA or None
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither.
+    """
     value = value.item() if isinstance(value, np.generic) else value
     return value if value is None or isinstance(value, EMA) else EMA(value)
