@@ -85,7 +85,8 @@ def test_layers(name, lengths):
 
 def test_every_layer_has_passes():
     assert set(reference_backend.LAYERS) == set(cpu.LAYERS)
-    assert set(reference_backend.LOSSES) == set(cpu.losses.LOSSES)
+    # Others enter losses too: benchmarks, whose functions tests call.
+    assert set(reference_backend.LOSSES) == {name for name in cpu.losses.LOSSES if hasattr(nr.losses, name)}
 
 
 def targets(name):
