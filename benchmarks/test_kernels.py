@@ -39,6 +39,8 @@ def test_multiply(benchmark, rows):
 
     run()
     benchmark(run)
+    unpacked = b.reshape(width // w, inner, w).transpose(1, 0, 2).reshape(inner, width)
+    np.testing.assert_allclose(c.reshape(rows, width), a.reshape(rows, inner) @ unpacked, rtol=1e-4, atol=1e-3)
     benchmark.extra_info["GFLOP/s"] = 2e-9 * rows * inner * width / benchmark.stats.stats.median
 
 
@@ -62,6 +64,7 @@ def test_recurrent(benchmark, cell, size, which):
     run = (lambda: model.forward(x)) if which == "forward" else back
     run()
     benchmark(run)
+    assert which == "forward" or (np.isfinite(gradient).all() and gradient.any())
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -78,7 +81,9 @@ def test_loss(benchmark, name):
             value_and_gradient(call, loss, outputs, target, layout)
         except (TypeError, ValueError):
             continue
-        benchmark(lambda target=target: value_and_gradient(call, loss, outputs, target, layout))
+        value, gradient, _ = benchmark(lambda target=target: value_and_gradient(call, loss, outputs, target, layout))
+        assert value > 0
+        assert gradient.values.any()
         return
     pytest.skip(f"{name} takes other targets")
 
@@ -88,14 +93,17 @@ def test_optimizer(benchmark, name):
     optimizer, size = make_optimizer(name), 200_000
     weights, gradient = normal(size), normal(size)
     arrays = [np.zeros(size, DTYPE) for _ in range(optimizer.arrays)]
+    before = weights.copy()
     benchmark(lambda: optimizer.update(weights, gradient, arrays, 1, 1e-3, 1))
+    assert np.isfinite(weights).all()
+    assert (weights != before).any()
 
 
 @pytest.mark.parametrize("options", [{}, {"temperature": 0}, {"top_k": 10}, {"top_p": 0.9}], ids=str)
 def test_sampling(benchmark, options):
     lm = numbarnn.CharLM().fit("".join(map(chr, range(32, 97))) * 80, 0, verbose=0)
     lm.sample(10, **options)
-    benchmark(lambda: lm.sample(500, **options))
+    assert len(benchmark(lambda: lm.sample(500, **options))) == 500
     benchmark.extra_info["characters/s"] = 500 / benchmark.stats.stats.median
 
 
@@ -104,4 +112,6 @@ def test_stream(benchmark, hidden):
     stream = numbarnn.Model([numbarnn.LSTM(hidden)], 16).stream()
     x = normal(16)
     stream.step(x)
-    benchmark(stream.step, x)
+    y = benchmark(stream.step, x)
+    assert y.shape == (hidden,)
+    assert np.isfinite(y).all()

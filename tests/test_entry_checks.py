@@ -301,9 +301,9 @@ ENTRIES = {
 
 # Labels may be of any type that is hashable, and different types may be equal or not: 1 == 1.0 == True != "1".
 LABELS_OF_ANY_TYPE = {"accuracy", "confusion", "f1", "label_errors"}
-# What Numba's dispatcher does before any code of ours runs: it takes swapped bytes for native ones, and compiles float16 until it
-# finds that it cannot. Inside compiled code of the user's there are no such arrays. Few dtypes, since each is compiled for.
-COMPILED_DTYPES = {"float64", "int8", "complex64", "O"}
+# Numba's dispatcher takes swapped bytes for native ones before any code of ours runs; in compiled code there are no
+# such arrays. Few dtypes, since each is compiled for.
+COMPILED_DTYPES = {"float64", "float16", "int8", "complex64", "O"}
 DISPATCHED = {"compiled-step-x", "compiled-step-y", "compiled-step-state"}
 
 

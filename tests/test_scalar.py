@@ -49,8 +49,8 @@ def run_fma(x, y, z, result):
 
 
 @numba.njit
-def run_totals(values, at, count):
-    return scalar.total(values, at, count), scalar.total_of_squares(values, at, count)
+def run_total(values, at, count):
+    return scalar.total(values, at, count)
 
 
 RUN = {"tanh": run_tanh, "sigmoid": run_sigmoid, "exp": run_exp, "log1p": run_log1p}
@@ -142,8 +142,8 @@ def test_fma_is_within_one_rounding(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_totals(dtype):
+def test_total(dtype):
     values = np.full(130, np.nan, dtype)
     values[7:107] = np.arange(1, 101)
-    assert run_totals(values, 7, 100) == (5050, 338350)
-    assert run_totals(values, 7, 0) == (0, 0)
+    assert run_total(values, 7, 100) == 5050
+    assert run_total(values, 7, 0) == 0

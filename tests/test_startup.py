@@ -399,6 +399,6 @@ _, weights, state = numbarnn.step_function(model)
 vars(numbarnn).pop("step", None)  # not looked up yet: the compiler asks for it
 x, y = np.ones(2, np.float32), np.zeros(2, np.float32)
 attribute(weights, x, state, y)
-assert (y == model.forward(x[None, None])[0][0, 0]).all()
+print((y == model.forward(x[None, None])[0][0, 0]).all())
 """
-    run_python(code, cwd=tmp_path, cache=os.environ.get("NUMBA_CACHE_DIR", tmp_path))
+    assert run_python(code, cwd=tmp_path, cache=os.environ.get("NUMBA_CACHE_DIR", tmp_path)).stdout == "True\n"

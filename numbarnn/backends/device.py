@@ -1,4 +1,4 @@
-"""Which backend computes: the one place where a device is chosen, and where it is said what is missing for one."""
+"""The choice of a backend by the name of its device, which is made here alone, and what is missing where one cannot be used."""
 
 import importlib
 import importlib.util

@@ -54,15 +54,6 @@ def total(values, at, count):
     return result
 
 
-@unordered
-def total_of_squares(values, at, count):
-    """Return the sum of the squares of values[at : at + count]."""
-    result = values.dtype.type(0)
-    for i in range(at, at + count):
-        result += values[i] * values[i]
-    return result
-
-
 # tanh x = x p(x^2) / q(x^2) on [-8, 8], a minimax fit of our own: 6.4e-9 relative in exact arithmetic, 3.2e-7
 # absolute when evaluated in float32 (tests/test_scalar.py walks through the interval). Beyond 8, tanh rounds to 1
 # within 2.3e-7.

@@ -36,18 +36,18 @@ def bits_of(triple: str) -> int:
 def _read(builder, bits):
     if bits == FZ:
         return builder.call(_function(builder, "llvm.aarch64.get.fpcr", _LONG), [])
-    place = cgutils.alloca_once(builder, _WORD)
-    builder.call(_function(builder, "llvm.x86.sse.stmxcsr", _NOTHING, _BYTES), [builder.bitcast(place, _BYTES)])
-    return builder.zext(builder.load(place), _LONG)
+    word = cgutils.alloca_once(builder, _WORD)
+    builder.call(_function(builder, "llvm.x86.sse.stmxcsr", _NOTHING, _BYTES), [builder.bitcast(word, _BYTES)])
+    return builder.zext(builder.load(word), _LONG)
 
 
 def _write(builder, bits, value):
     if bits == FZ:
         builder.call(_function(builder, "llvm.aarch64.set.fpcr", _NOTHING, _LONG), [value])
         return
-    place = cgutils.alloca_once(builder, _WORD)
-    builder.store(builder.trunc(value, _WORD), place)
-    builder.call(_function(builder, "llvm.x86.sse.ldmxcsr", _NOTHING, _BYTES), [builder.bitcast(place, _BYTES)])
+    word = cgutils.alloca_once(builder, _WORD)
+    builder.store(builder.trunc(value, _WORD), word)
+    builder.call(_function(builder, "llvm.x86.sse.ldmxcsr", _NOTHING, _BYTES), [builder.bitcast(word, _BYTES)])
 
 
 def _function(builder, name, result, *arguments):

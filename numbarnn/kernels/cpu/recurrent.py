@@ -14,7 +14,7 @@ from numba.extending import overload
 from numbarnn.kernels.compile import jit
 from numbarnn.kernels.cpu.matmul import ONE, ZERO, multiply
 from numbarnn.kernels.cpu.simd import panel_of
-from numbarnn.kernels.cpu.steps import (
+from numbarnn.kernels.cpu.time_loop import (
     add_output_gradient,
     add_products,
     back_through,

@@ -119,7 +119,7 @@ def copy_row(typingctx, a, at, b, to):
     def codegen(context, builder, signature, args):
         row = _Row(context, builder, signature.args, args)
         for v in range(row.vectors):
-            builder.store(row.load(row.source, v), row.place(row.dst, v), align=row.size)
+            builder.store(row.load(row.source, v), row.address(row.dst, v), align=row.size)
         return context.get_dummy_value()
 
     return types.void(a, types.intp, b, types.intp), codegen
@@ -133,7 +133,7 @@ def add_row(typingctx, a, at, b, to):
         row = _Row(context, builder, signature.args, args)
         for v in range(row.vectors):
             total = builder.fadd(row.load(row.dst, v), row.load(row.source, v))
-            builder.store(total, row.place(row.dst, v), align=row.size)
+            builder.store(total, row.address(row.dst, v), align=row.size)
         return context.get_dummy_value()
 
     return types.void(a, types.intp, b, types.intp), codegen
@@ -164,7 +164,7 @@ def transpose_rows(typingctx, a, at, row, b, to):
             ]
             for k, column in enumerate(_transposed(builder, rows)):
                 dst = builder.gep(arrays.dst, [INDEX(k * arrays.vectors * lanes)])
-                builder.store(column, arrays.place(dst, v), align=arrays.size)
+                builder.store(column, arrays.address(dst, v), align=arrays.size)
         return context.get_dummy_value()
 
     return types.void(a, types.intp, types.intp, b, types.intp), codegen
@@ -203,11 +203,11 @@ class _Row:
         dst = context.make_array(kinds[2])(context, builder, args[2]).data
         self.source, self.dst = builder.gep(source, [args[1]]), builder.gep(dst, [args[3]])
 
-    def place(self, pointer, v):
+    def address(self, pointer, v):
         return self.builder.bitcast(self.builder.gep(pointer, [INDEX(v * self.lanes)]), self.vector.as_pointer())
 
     def load(self, pointer, v):
-        return self.builder.load(self.place(pointer, v), align=self.size)
+        return self.builder.load(self.address(pointer, v), align=self.size)
 
 
 @functools.cache
@@ -239,19 +239,19 @@ def _fill_table(typingctx, table, like):
 
 @intrinsic
 def tiles(
-    typingctx, table, place, count,
+    typingctx, table, shape, count,
     c0, c0_at, c0_row, c0_next,
     a1, a1_at, a1_row, a1_step, a1_length, a1_segments, a1_stride,
     a2, a2_at, a2_row, a2_length,
     b, b_at, b_next,
     c, c_at, c_row, c_next,
 ):  # fmt: skip
-    """Set C = C0 + A1 B1 + A2 B2 for `count` tiles below each other, of the kind ``tile_shapes()[place]``.
+    """Set C = C0 + A1 B1 + A2 B2 for `count` tiles below each other, of the extents ``tile_shapes()[shape]``.
 
     All arrays are one-dimensional; offsets (`at`) and strides count elements.
 
     ================================================  ==================================================================
-    ``table, place, count``                           the addresses, which tile, how many below each other
+    ``table, shape, count``                           the addresses, which tile, how many below each other
     ``c0, at, row, next``                             what to add: row stride 0 repeats one row, as a bias; distance of two panels
     ``a1, at, row, step, length, segments, stride``   first operand: row stride, k stride, k extent of one segment,
                                                       number of segments and the distance from one to the next
@@ -261,7 +261,7 @@ def tiles(
     ================================================  ==================================================================
     """
     given = (
-        table, place, count, c0, c0_at, c0_row, c0_next, a1, a1_at, a1_row, a1_step, a1_length, a1_segments, a1_stride,
+        table, shape, count, c0, c0_at, c0_row, c0_next, a1, a1_at, a1_row, a1_step, a1_length, a1_segments, a1_stride,
         a2, a2_at, a2_row, a2_length, b, b_at, b_next, c, c_at, c_row, c_next,
     )  # fmt: skip
     signature = types.void(*(t if isinstance(t, types.Array) else types.intp for t in given))
@@ -383,13 +383,13 @@ class _Tile:
                 )
                 for v in range(self.vectors):
                     value = builder.fadd(self.load(source, v * self.lanes), next(sums))
-                    builder.store(value, self.place(dst, v * self.lanes), align=self.size)
+                    builder.store(value, self.address(dst, v * self.lanes), align=self.size)
 
-    def place(self, pointer, offset):
+    def address(self, pointer, offset):
         return self.builder.bitcast(self.builder.gep(pointer, [INDEX(offset)]), self.vector.as_pointer())
 
     def load(self, pointer, offset):
-        return self.builder.load(self.place(pointer, offset), align=self.size)
+        return self.builder.load(self.address(pointer, offset), align=self.size)
 
     def broadcast(self, pointer):
         undefined = ir.Constant(self.vector, ir.Undefined)

@@ -250,13 +250,23 @@ def _checked_types(weights, x, state, y):
         raise TypingError(
             f"weights have arrays of the wrong dtype or layout: use them as step_function returns them, got {weights}"
         )
-    if not (isinstance(y, types.Array) and y.ndim == 1 and y.mutable and isinstance(y.dtype, types.Float)):
+    if not (isinstance(y, types.Array) and y.ndim == 1 and y.mutable and y.dtype in _FLOATS):
         raise TypingError(f"y must be a writable (outputs,) array of float32 or float64, got {y}")
     if state != types.Array(dtype, 1, "C") and state != types.Array(dtype, 1, "C", aligned=False):
         raise TypingError(f"state must be a writable, C-contiguous (size,) array of {dtype}, got {state}")
-    if not isinstance(x, types.Integer) and not (isinstance(x, types.Array) and x.ndim == 1):
-        raise TypingError(f"x must be a (features,) array, or an integer for a model that reads tokens, got {x}")
+    if not isinstance(x, types.Integer) and not (isinstance(x, types.Array) and x.ndim == 1 and _numeric(x.dtype)):
+        raise TypingError(
+            "x must be a (features,) array of float32, float64, integers or booleans, or an integer for a model that reads tokens, "
+            f"got {x}"
+        )
     return lambda weights, x, state, y: state
+
+
+_FLOATS = types.float32, types.float64
+
+
+def _numeric(dtype):
+    return dtype in _FLOATS or isinstance(dtype, (types.Integer, types.Boolean))
 
 
 def _flat(kind):

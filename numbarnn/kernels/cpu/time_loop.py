@@ -1,6 +1,6 @@
-"""The parts of the time loops: entering and leaving a batch, products of a step, the states of ended samples.
+"""The parts of the time loop and of the way back: entering and leaving a batch, products of a step, the states of ended samples.
 
-All are inlined into the drivers (`numbarnn.kernels.cpu.recurrent`), whose letters they use: ``block`` is N * Hp, the size of
+All are inlined into the driver (`numbarnn.kernels.cpu.recurrent`), whose letters they use: ``block`` is N * Hp, the size of
 the block of one pre-activation, and ``history`` the stride from one state to the next in `states`.
 """
 
