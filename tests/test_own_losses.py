@@ -219,6 +219,14 @@ def test_shapes_of_numpy_losses_are_checked():
     ):
         through("cpu", Short(), Y)
 
+    @dataclass(frozen=True)
+    class One(Squares):
+        def value_and_gradient(self, outputs, target):
+            return 3
+
+    with pytest.raises(TypeError, match=r"One.value_and_gradient must return \(losses, gradient\), got int"):
+        through("cpu", One(), Y)
+
 
 def test_bad_terms_are_refused():
     with pytest.raises(TypeError, match=r"has a term: derive it from numbarnn\.losses\.PointwiseLoss"):
@@ -227,6 +235,9 @@ def test_bad_terms_are_refused():
         type("Wrong", (PointwiseLoss,), {"term": lambda y, t: (y, t)})
     with pytest.raises(TypeError, match=r"Wrong.term must take an output, its target, and options .* got term\(y\)"):
         type("Wrong", (PointwiseLoss,), {"term": staticmethod(lambda y: (y, y))})
+    for result in (lambda y, t: y - t, lambda y, t: (y, t, t), lambda y, t: ((y, t), t)):
+        with pytest.raises(TypeError, match=r"Wrong.term must return \(loss, slope\), two scalars, got"):
+            type("Wrong", (PointwiseLoss,), {"term": staticmethod(result)})
     missing = type("Missing", (PointwiseLoss,), {"term": staticmethod(lambda y, t, width: (y, width))})
     with pytest.raises(TypeError, match=r"Missing\.term takes 'width', which is not an option of the loss"):
         through("cpu", missing(), Y)

@@ -231,6 +231,11 @@ class PointwiseLoss(Loss):
                 f"{cls.__name__}.term must take an output, its target, and options of the loss by name, got "
                 f"term{inspect.signature(term.__func__)}"
             )
+        function = getattr(term.__func__, "py_func", term.__func__)
+        with np.errstate(all="ignore"):  # the numbers are any
+            found = function(*[np.float64(0.25 + 0.125 * number) for number in range(len(kinds))])
+        if not (isinstance(found, tuple) and len(found) == 2 and all(np.ndim(value) == 0 for value in found)):
+            raise TypeError(f"{cls.__name__}.term must return (loss, slope), two scalars, got {found!r}")
 
     def option(self, name: str):
         """Return an option of the term.

@@ -163,7 +163,12 @@ def _own(call, loss, outputs, target, layout, reduction, sample_weight):
         outputs.size, outputs.count, target, layout, call.dtype, reduction, sample_weight
     )
     logits = from_rows(call, outputs, layout)
-    values, gradient = (np.asarray(array, np.float64) for array in loss.value_and_gradient(logits, target))
+    found = loss.value_and_gradient(logits, target)
+    if not (isinstance(found, tuple) and len(found) == 2):
+        raise TypeError(
+            f"{type(loss).__name__}.value_and_gradient must return (losses, gradient), got {type(found).__name__}"
+        )
+    values, gradient = (np.asarray(array, np.float64) for array in found)
     if values.shape != logits.shape[:2] or gradient.shape != logits.shape:
         raise ShapeError(
             f"{type(loss).__name__}.value_and_gradient must return losses {logits.shape[:2]} and gradients {logits.shape}, got "
