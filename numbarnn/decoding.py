@@ -15,6 +15,7 @@ from numbarnn.core import label_sequences
 from numbarnn.core.label_sequences import Labels, as_labels, check_blank
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu import decoding as kernels
+from numbarnn.kernels.groups import entry_point
 
 
 class Hypothesis(NamedTuple):
@@ -167,17 +168,21 @@ def beam_search(
     logs = _log_softmax(logits).reshape(-1)
     labels = np.zeros((samples, n_best, steps), np.int32)
     counts, scores = np.empty((samples, n_best), np.int64), np.empty((samples, n_best))
+    found, kernel = kernels.Found(labels, counts, scores), entry_point(kernels.beam_search, logs.dtype)
     operations = float(lengths.sum()) * beam_width * (classes + beam_width) * 4
     jobs = []
     for first, last in parallel.shares(samples, operations, parallel.check_threads(n_threads)):
-        tree, entries = np.empty((4, steps * beam_width + 1), np.int64), np.empty((4, beam_width), np.int64)
-        sums, marks = np.empty((5, beam_width)), np.empty(classes, np.int64)
+        beam = kernels.Beam(
+            np.empty((4, steps * beam_width + 1), np.int64),
+            np.empty((4, beam_width), np.int64),
+            np.empty((5, beam_width)),
+            np.empty(classes, np.int64),
+        )
         jobs.append(
             functools.partial(
-                kernels.beam_search, logs, steps, classes, lengths, blank, int(beam_width), int(n_best), tree, entries, sums,
-                marks, labels, counts, scores, first, last,
+                kernel, logs, steps, classes, lengths, blank, int(beam_width), int(n_best), beam, found, first, last
             )
-        )  # fmt: skip
+        )
     parallel.run(jobs)
     return [
         [

@@ -147,11 +147,10 @@ class Optimizer:
         for number, array in enumerate(arrays):
             check_flat(array, f"arrays[{number}]", weights)
         step, learning_rate = check_integer(step, "step", 1), check_real(learning_rate, "learning_rate")
-        as_dtype = weights.dtype.type
         with np.errstate(over="ignore"):  # a rate beyond float32 makes infinite weights, which the caller finds
-            coefficients = [c if isinstance(c, bool) else as_dtype(c) for c in self.coefficients(step, learning_rate)]
+            coefficients = np.array(self.coefficients(step, learning_rate), np.float64).astype(weights.dtype)
         cuts = parallel.shares(weights.size, weights.size * COST, parallel.check_threads(n_threads))
-        kernel = functools.partial(getattr(kernels, self.kernel), weights, gradient, *arrays, *coefficients)
+        kernel = functools.partial(getattr(kernels, self.kernel), weights, gradient, *arrays, coefficients)
         parallel.run([functools.partial(kernel, *cut) for cut in cuts])
 
     def coefficients(self, step: int, learning_rate: float) -> tuple:

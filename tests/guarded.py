@@ -123,7 +123,7 @@ def run(side):
 
 def violate(side, kernel):
     """Let a kernel of raw pointers take one step outside of a guarded array: `copy` by one number, `multiply` by one row of B."""
-    from numbarnn.kernels.cpu.matmul import ONE, ZERO, copy, multiply
+    from numbarnn.kernels.cpu.matmul import NOTHING, Extent, Factor, Panels, Place, copy, multiply
     from numbarnn.kernels.cpu.simd import panel_width, tile_table
 
     width, length = panel_width(np.float32), 8
@@ -134,8 +134,8 @@ def violate(side, kernel):
         copy(a, length + step if step > 0 else step, c, 0, width)
     else:
         multiply(
-            tile_table(np.float32), zero, ZERO, ZERO, a, ZERO, ZERO, length, ONE, ZERO, a, ZERO, ZERO, ZERO, ONE, ONE,
-            b, step * width, ZERO, c, ZERO, ZERO,
+            tile_table(np.float32), Extent(1, 1), zero, Place(0, 0), a, Factor(0, 0, length, 1, 0), a, NOTHING,
+            b, Panels(step * width, 0), c, Place(0, 0),
         )  # fmt: skip
     print("done")
 

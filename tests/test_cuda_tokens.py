@@ -67,7 +67,7 @@ def test_dropout(dtype, columns, lengths):
     # To the bit what the CPU has, in place as well.
     same = np.zeros((T * N, columns), dtype)
     cpu_dropout.dropout(
-        x.reshape(-1), columns, same.reshape(-1), columns, columns, layout.indices, layout.active, N, 0.4, seed, step, stream, 0, N,
+        x.reshape(-1), same.reshape(-1), columns, columns, layout.indices, layout.active, 0.4, seed, step, stream, 0, N,
     )  # fmt: skip
     assert_same_bits(found, same)
     both = upload(x)

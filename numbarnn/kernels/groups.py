@@ -20,18 +20,26 @@ from numba.core import types
 # Arrays of one to four axes in the dtype of the pass; integers; tokens.
 Floats1, Floats2, Floats3, Floats4 = (Annotated[np.ndarray, None, axes] for axes in (1, 2, 3, 4))
 Integers1, Integers2 = (Annotated[np.ndarray, np.dtype(np.int64), axes] for axes in (1, 2))
-Tokens1 = Annotated[np.ndarray, np.dtype(np.int32), 1]
+Tokens1, Tokens3 = (Annotated[np.ndarray, np.dtype(np.int32), axes] for axes in (1, 3))
+# Sums in float64, whatever the dtype of the pass; integers as wide as that.
+Doubles1 = Annotated[np.ndarray, np.dtype(np.float64), 1]
+Exponents1 = Annotated[np.ndarray, lambda dtype: np.dtype(f"i{np.dtype(dtype).itemsize}"), 1]
 # (first, last) of some adjacent things.
 Range = tuple[int, int]
 
 _SCALARS = {int: types.int64, float: types.float64, bool: types.boolean, Range: types.UniTuple(types.int64, 2)}
 
 
+def _dtype_of(own, dtype):
+    """Return the dtype of a kind of array in a pass of some dtype."""
+    return dtype if own is None else own(dtype) if callable(own) else own
+
+
 def type_of(kind, dtype) -> types.Type:
     """Return the Numba type of an annotation: a kind of array, a scalar's, or a group's class."""
     if get_origin(kind) is Annotated:
         _, own, axes = get_args(kind)
-        return types.Array(numba.from_dtype(dtype if own is None else own), axes, "C")
+        return types.Array(numba.from_dtype(_dtype_of(own, dtype)), axes, "C")
     if kind in _SCALARS:
         return _SCALARS[kind]
     hints = get_type_hints(kind, include_extras=True)
@@ -68,7 +76,7 @@ def entry_point(kernel, dtype, record=None):
 
 @functools.cache
 def _arrays(group_class):
-    """Return (index, name, dtype or None, axes) of the fields of a group that are arrays."""
+    """Return (index, name, dtype as `_dtype_of` takes it, axes) of the fields of a group that are arrays."""
     hints = get_type_hints(group_class, include_extras=True)
     kinds = [(index, name, hints[name]) for index, name in enumerate(group_class._fields)]
     return [(index, name, *get_args(kind)[1:]) for index, name, kind in kinds if get_origin(kind) is Annotated]
@@ -92,7 +100,7 @@ def checked(group, dtype, *shapes):
     """
     for (index, name, own, _), shape in zip(_arrays(group.__class__), shapes, strict=True):
         array = group[index]
-        expected = dtype if own is None else own
+        expected = _dtype_of(own, dtype)
         if array.shape != shape or (array.dtype is not expected and array.dtype != expected) or not array.flags.carray:
             raise ValueError(
                 f"{group.__class__.__name__}.{name} must be a writable, C-contiguous array of shape {shape} and dtype "

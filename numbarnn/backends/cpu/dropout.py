@@ -33,8 +33,8 @@ def drop(call: Call, x: Rows, layout: Layout, rate: float, stream: int) -> Rows:
         layout,
         layout.running * x.size * 20,
         lambda lo, hi: dropout(
-            x.values.reshape(-1), x.values.shape[1], y.reshape(-1), y.shape[1], x.size, layout.indices, layout.active,
-            layout.samples, float(rate), call.seed, call.step, stream, lo, hi,
+            x.values.reshape(-1), y.reshape(-1), y.shape[1], x.size, layout.indices, layout.active, float(rate), call.seed,
+            call.step, stream, lo, hi,
         ),
     )  # fmt: skip
     return Rows(y, x.size)

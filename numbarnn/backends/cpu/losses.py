@@ -15,6 +15,7 @@ from numbarnn.kernels.cpu import losses as kernels
 from numbarnn.kernels.cpu import pooling
 from numbarnn.kernels.cpu.simd import target as cpu_target
 from numbarnn.kernels.equations import term_record
+from numbarnn.kernels.groups import checked, entry_point
 
 # What a value of the outputs costs in multiply-adds: 4 ns where a core does 40 a ns.
 COST = 150.0
@@ -116,16 +117,19 @@ def ctc(call: Call, outputs: Rows, labels: Labels, layout: Layout, blank: int, s
     work = layout.lengths * (outputs.size * CLASS + (labels.counts + lanes) * LABEL)
     pieces = layout.cut(max(1, min(call.n_threads, int(work.sum() // parallel.GRAIN))))
     needed = trellis.scratch_of(layout.lengths, labels.counts, lanes)
-    jobs = []
+    values, row = outputs.values.reshape(-1), outputs.values.shape[1]
+    logits = checked(trellis.Logits(values, row, outputs.size), call.dtype, values.shape)
+    targets = trellis.LabelRows(layout.lengths, flat, starts, blank)
+    targets = checked(targets, call.dtype, (layout.samples,), flat.shape, (layout.samples + 1,))
+    kernel, jobs = entry_point(trellis.ctc, call.dtype), []
     for first, last in pieces:
-        scratch = call.empty((2, int(needed[first:last].max())))
+        size = int(needed[first:last].max())
+        own = call.empty((2, size))
+        scratch = trellis.Scratch(own[0], own[1].view(f"i{call.dtype.itemsize}"))
+        scratch = checked(scratch, call.dtype, (size,), (size,))
         jobs.append(
-            functools.partial(
-                trellis.ctc, outputs.values.reshape(-1), outputs.values.shape[1], layout.samples, outputs.size,
-                layout.lengths, flat, starts, blank, scales, zero, losses, gradient.reshape(-1), scratch[0],
-                scratch[1].view(f"i{call.dtype.itemsize}"), first, last,
-            )
-        )  # fmt: skip
+            functools.partial(kernel, logits, targets, scales, zero, losses, gradient.reshape(-1), scratch, first, last)
+        )
     parallel.run(jobs)
     return losses, gradient
 

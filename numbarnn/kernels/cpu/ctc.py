@@ -1,6 +1,7 @@
 """Connectionist temporal classification: the loss of label sequences whose alignment is unknown, with its gradient."""
 
 import math
+from typing import NamedTuple
 
 import llvmlite.ir as ir
 import numpy as np
@@ -10,6 +11,7 @@ from numba.extending import intrinsic
 from numbarnn.kernels.compile import jit
 from numbarnn.kernels.cpu.simd import lanes_of
 from numbarnn.kernels.cpu.trellis import FLOOR, backward_states, forward_states, occupy_states, weigh_states
+from numbarnn.kernels.groups import Doubles1, Exponents1, Floats1, Integers1, Tokens1
 from numbarnn.kernels.scalar import exp, inlined, split_exp, total
 
 _LN2 = math.log(2.0)
@@ -99,10 +101,54 @@ def _skips(labels, first, count, exponents, at, width):
         exponents[at + k] = 1 if 0 < k < count and labels[first + k] != labels[first + k - 1] else 0
 
 
+class Logits(NamedTuple):
+    """What the loss is a function of.
+
+    Attributes
+    ----------
+    values : 1-D: step t of sample i at ``(t * samples + i) * row``
+    row : distance
+    classes : columns
+    """
+
+    values: Floats1
+    row: int
+    classes: int
+
+
+class LabelRows(NamedTuple):
+    """The label sequences of a batch.
+
+    Attributes
+    ----------
+    lengths : (samples,) steps of each sample
+    labels : one sequence after the other
+    starts : (samples + 1,) where each begins
+    blank : the class that is no label
+    """
+
+    lengths: Integers1
+    labels: Tokens1
+    starts: Integers1
+    blank: int
+
+
+class Scratch(NamedTuple):
+    """Scratch of one thread: `scratch_of` values each.
+
+    Attributes
+    ----------
+    mantissas, exponents : of numbers of unlimited range (`numbarnn.kernels.cpu.trellis`)
+    """
+
+    mantissas: Floats1
+    exponents: Exponents1
+
+
 @jit
 def ctc(
-    logits, row, samples, classes, lengths, labels, starts, blank, scales, zero, losses, dlogits, mantissas, exponents,
-    first, last,
+    logits: Logits, targets: LabelRows, scales: Doubles1, zero: bool, losses: Doubles1, dlogits: Floats1, scratch: Scratch,
+    first: int, last: int,
 ):  # fmt: skip
     """Set losses[i] = -log p(labels of sample i | logits), and the gradient of ``sum scales * losses`` in `dlogits`.
 
@@ -112,12 +158,14 @@ def ctc(
     sample whose scale is 0 is not looked at: loss and gradient are zero. Where logits of -inf leave no alignment, the loss is
     infinite, or 0 if `zero`, and the gradient is zero.
 
-    logits : in, 1-D: step t of sample i at ``(t * samples + i) * row``; dlogits : out, another array; its padding becomes zero
-    lengths : (samples,) steps, in; labels : int32, in; starts : (samples + 1,) where each sample's labels begin, in
-    scales, losses : (samples,) float64, in, out; mantissas, exponents : `scratch_of` values and integers of their size, scratch
+    scales, losses : (samples,), in, out; dlogits : out, like the logits, another array; its padding becomes zero
     """
+    values, row, classes = logits
+    lengths, labels, starts, blank = targets
+    mantissas, exponents = scratch
+    samples = lengths.size
     lanes = lanes_of(mantissas)
-    steps_of_all = logits.size // (row * samples)
+    steps_of_all = values.size // (row * samples)
     kind = mantissas.dtype.type
     for i in range(first, last):
         steps, begin, count = lengths[i], starts[i], starts[i + 1] - starts[i]
@@ -138,9 +186,9 @@ def ctc(
         logs, product = 0.0, 1.0
         for t in range(steps):
             at = (t * samples + i) * row
-            top = largest(logits, at, classes)
+            top = largest(values, at, classes)
             for j in range(classes):
-                dlogits[at + j] = exp(logits[at + j] - top)
+                dlogits[at + j] = exp(values[at + j] - top)
             whole = total(dlogits, at, classes)
             factor = dlogits.dtype.type(scales[i] / whole)
             for j in range(classes):
@@ -151,8 +199,8 @@ def ctc(
                 logs += math.log(product)
                 product = 1.0
             emission = emissions + t * width
-            _emissions(logits, at, top, labels, begin, count, width, mantissas, exponents, emission)
-            mantissas[blanks + t], exponents[blanks + t] = split_exp(logits[at + blank] - top)
+            _emissions(values, at, top, labels, begin, count, width, mantissas, exponents, emission)
+            mantissas[blanks + t], exponents[blanks + t] = split_exp(values[at + blank] - top)
             source = t * 2 * width
             for k in range(0, width, lanes):
                 forward_states(mantissas, exponents, source, source + 2 * width, width, emission, blanks + t, skips, k)

@@ -1,10 +1,12 @@
 """Prefix beam search: the most probable label sequences of CTC's outputs."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from numbarnn.kernels.compile import jit
+from numbarnn.kernels.groups import Floats1, Floats2, Integers1, Integers2, Tokens3
 from numbarnn.kernels.scalar import inlined
 
 NOTHING = -1
@@ -47,35 +49,52 @@ def _child(tree, node, label, nodes):
     return nodes, nodes + 1
 
 
+class Beam(NamedTuple):
+    """Scratch of one thread.
+
+    Attributes
+    ----------
+    tree : (4, steps * width + 1) parent, last label, first child and next sibling of a node
+    entries : (4, width)
+    sums : (5, width)
+    marks : (classes,)
+    """
+
+    tree: Integers2
+    entries: Integers2
+    sums: Floats2
+    marks: Integers1
+
+
+class Found(NamedTuple):
+    """The sequences found.
+
+    Attributes
+    ----------
+    labels : (samples, best, steps)
+    counts : (samples, best) labels of a sequence, -1 where there is none
+    scores : (samples, best) log probabilities
+    """
+
+    labels: Tokens3
+    counts: Integers2
+    scores: Floats2
+
+
 @jit
 def beam_search(
-    logs,
-    steps_of_all,
-    classes,
-    lengths,
-    blank,
-    width,
-    best,
-    tree,
-    entries,
-    sums,
-    marks,
-    labels,
-    counts,
-    scores,
-    first,
-    last,
-):
+    logs: Floats1, steps_of_all: int, classes: int, lengths: Integers1, blank: int, width: int, best: int, beam: Beam,
+    found: Found, first: int, last: int,
+):  # fmt: skip
     """Set the `best` label sequences of each sample, found among the `width` most probable prefixes of every step.
 
     A prefix has two probabilities, of all alignments that end in a blank and of those that end in its last label (Hannun et al.
     2014, algorithm 1). Prefixes are nodes of a tree, so that a sequence that was dropped and comes again is the same node.
 
-    logs : log softmax, 1-D float64, in: step t of sample n at ``(n * steps_of_all + t) * classes``
-    tree : (4, steps * width + 1) int64: parent, last label, first child, next sibling of a node, scratch
-    entries : (4, width) int64; sums : (5, width) float64; marks : (classes,) int64, scratch
-    labels : (samples, best, steps) int32; counts : (samples, best), -1 where there is no sequence; scores : likewise, float64; out
+    logs : log softmax, float64: step t of sample n at ``(n * steps_of_all + t) * classes``
     """
+    tree, entries, sums, marks = beam
+    labels, counts, scores = found
     node, froms, added, fresh = entries[0], entries[1], entries[2], entries[3]
     ends_blank, ends_label, blanks, rests, wholes = sums[0], sums[1], sums[2], sums[3], sums[4]
     mark = 0

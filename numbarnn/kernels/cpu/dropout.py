@@ -7,7 +7,7 @@ from numbarnn.kernels.random import philox
 
 
 @jit
-def dropout(x, x_row, y, y_row, columns, sample_of, active, batch, rate, seed, step, stream, lo, hi):
+def dropout(x, y, row, columns, sample_of, active, rate, seed, step, stream, lo, hi):
     """Set y[t, n, j] = x[t, n, j] m / (1 - rate), m = 0 with probability `rate`, for running rows with lo <= n < hi.
 
     The same call on the gradient of y gives the gradient of x. m depends on (seed, step, stream, the caller's sample,
@@ -22,7 +22,7 @@ def dropout(x, x_row, y, y_row, columns, sample_of, active, batch, rate, seed, s
     zero = y.dtype.type(0)
     for t in range(active.size):
         for n in range(lo, min(active[t], hi)):
-            source, dst = (t * batch + n) * x_row, (t * batch + n) * y_row
+            at = (t * sample_of.size + n) * row
             for block in range((columns + 3) // 4):
                 bits = philox(
                     np.uint64(block), np.uint64(t), np.uint64(sample_of[n]), np.uint64(stream) ^ high, key_0, key_1
@@ -30,4 +30,4 @@ def dropout(x, x_row, y, y_row, columns, sample_of, active, batch, rate, seed, s
                 for k in range(4):
                     j = 4 * block + k
                     if j < columns:
-                        y[dst + j] = x[source + j] * (scale if bits[k] >= threshold else zero)
+                        y[at + j] = x[at + j] * (scale if bits[k] >= threshold else zero)

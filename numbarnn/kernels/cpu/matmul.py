@@ -117,21 +117,81 @@ def pack_backward(weights, offsets, side, outputs, inputs, packed, first, last):
                     to += w
 
 
+class Extent(NamedTuple):
+    """The extent of a result.
+
+    Attributes
+    ----------
+    rows, panels : of the result
+    """
+
+    rows: int
+    panels: int
+
+
+class Place(NamedTuple):
+    """Where a matrix lies in its array.
+
+    Attributes
+    ----------
+    at : offset of the first row
+    row : distance of two rows; 0: one row for all
+    """
+
+    at: int
+    row: int
+
+
+class Factor(NamedTuple):
+    """Where a left matrix lies in its array, and how far it reaches.
+
+    Attributes
+    ----------
+    at, row : offset of the first row, and distance of two
+    length : columns of a segment; 0: there is no such product
+    segments, stride : number of segments in a row, and distance of two
+    """
+
+    at: int
+    row: int
+    length: int
+    segments: int
+    stride: int
+
+
+class Panels(NamedTuple):
+    """Where packed panels lie in their array.
+
+    Attributes
+    ----------
+    at, next : offset of the first, and distance of two
+    """
+
+    at: int
+    next: int
+
+
+NOTHING = Factor(ZERO, ZERO, ZERO, ONE, ZERO)
+
+
 @jit
 def multiply(
-    table, c0, c0_at, c0_row,
-    a1, a1_at, a1_row, a1_length, a1_segments, a1_stride,
-    a2, a2_at, a2_row, a2_length,
-    rows, panels,
-    b, b_at, b_next,
-    c, c_at, c_row,
-):  # fmt: skip
-    """Set C = C0 + A1 B1 + A2 B2 for `rows` rows and `panels` adjacent panels; the arguments are those of `simd.tiles`.
+    table, extent: Extent, c0, start: Place, a1, first: Factor, a2, second: Factor, b, packed: Panels, c, result: Place
+):
+    """Set C = C0 + A1 B1 + A2 B2 for adjacent rows and panels; the arguments are those of `simd.tiles`, A2 has one segment.
 
     One panel after the other, so B is read once from front to back, and the panel's columns of C stay near while the
     blocks of k are added up (panels inside the blocks of k: 0.62 instead of 0.72 of the FMA limit at 1280 x 4096, 32
-    rows). The blocks depend on the extents of k alone, never on `rows`: any split of the rows gives the same bits.
+    rows). The blocks depend on the extents of k alone, never on the rows: any split of the rows gives the same bits.
+
+    Groups hold numbers only: an array in a group that a kernel makes is counted by reference, at every step of a time loop.
     """
+    rows, panels = extent
+    c0_at, c0_row = start
+    a1_at, a1_row, a1_length, a1_segments, a1_stride = first
+    a2_at, a2_row, a2_length, _, _ = second
+    b_at, b_next = packed
+    c_at, c_row = result
     w = panel_of(c)
     tallest, paired, wide = tile_limits()
     if rows <= 0:
@@ -147,9 +207,8 @@ def multiply(
             side = wide
         elif p + 2 <= panels and (rows <= paired or paired == tallest):
             side = 2
-        pb = b_at + p * b_next
-        pc = c_at + p * w
-        first = True
+        block, pb, to = Extent(rows, side), b_at + p * b_next, Place(c_at + p * w, c_row)
+        base, base_at = c0, Place(c0_at + p * w, c0_row)
         segment = 0
         while segment < a1_segments or segment == 0:
             n = min(group, a1_segments - segment)
@@ -157,35 +216,36 @@ def multiply(
                 k0 = cut * a1_length // cuts
                 k1 = (cut + 1) * a1_length // cuts
                 _rows(
-                    table, side, rows, c0 if first else c, c0_at + p * w if first else pc, c0_row if first else c_row,
-                    a1, a1_at + segment * a1_stride + k0, a1_row, k1 - k0, n, a1_stride,
-                    a2, a2_at, a2_row, a2_length if whole else ZERO,
-                    b, pb + (segment * a1_length + k0) * w, b_next, c, pc, c_row,
+                    table, block, base, base_at,
+                    a1, Factor(a1_at + segment * a1_stride + k0, a1_row, k1 - k0, n, a1_stride),
+                    a2, Factor(a2_at, a2_row, a2_length if whole else ZERO, ONE, ZERO),
+                    b, Panels(pb + (segment * a1_length + k0) * w, b_next), c, to,
                 )  # fmt: skip
-                first = False
+                base, base_at = c, to
             segment += max(n, 1)
         for cut in range(cuts2):
             k0 = cut * a2_length // cuts2
             k1 = (cut + 1) * a2_length // cuts2
             _rows(
-                table, side, rows, c0 if first else c, c0_at + p * w if first else pc, c0_row if first else c_row,
-                a1, a1_at, a1_row, ZERO, ZERO, ZERO,
-                a2, a2_at + k0, a2_row, k1 - k0,
-                b, pb + (a1_segments * a1_length + k0) * w, b_next, c, pc, c_row,
+                table, block, base, base_at,
+                a1, Factor(a1_at, a1_row, ZERO, ZERO, ZERO), a2, Factor(a2_at + k0, a2_row, k1 - k0, ONE, ZERO),
+                b, Panels(pb + (a1_segments * a1_length + k0) * w, b_next), c, to,
             )  # fmt: skip
-            first = False
+            base, base_at = c, to
         p += side
 
 
 @jit
 def _rows(
-    table, side, rows, c0, c0_at, c0_row,
-    a1, a1_at, a1_row, a1_length, a1_segments, a1_stride,
-    a2, a2_at, a2_row, a2_length,
-    b, b_at, b_next,
-    c, c_at, c_row,
-):  # fmt: skip
-    """Multiply all rows by one block of k of `side` panels: tiles as tall as possible and as even as possible."""
+    table, extent: Extent, c0, start: Place, a1, first: Factor, a2, second: Factor, b, packed: Panels, c, result: Place
+):
+    """Multiply all rows by one block of k of some panels: tiles as tall as possible and as even as possible."""
+    rows, side = extent
+    c0_at, c0_row = start
+    a1_at, a1_row, a1_length, a1_segments, a1_stride = first
+    a2_at, a2_row, a2_length, _, _ = second
+    b_at, b_next = packed
+    c_at, c_row = result
     w = panel_of(c)
     tallest, paired, _ = tile_limits()
     most = paired if side == 2 else tallest
@@ -268,8 +328,9 @@ def affine(table, x, x_row, inputs, packed, bias, y, y_row, active, batch, lo, h
             rows = min(stop - first, ROWS)
             row = t * batch + first
             multiply(
-                table, bias, ZERO, ZERO, x, row * x_row, x_row, inputs, ONE, ZERO, x, ZERO, ZERO, ZERO,
-                rows, y_row // w, packed, ZERO, inputs * w, y, row * y_row, y_row,
+                table, Extent(rows, y_row // w), bias, Place(ZERO, ZERO),
+                x, Factor(row * x_row, x_row, inputs, ONE, ZERO), x, NOTHING,
+                packed, Panels(ZERO, inputs * w), y, Place(row * y_row, y_row),
             )  # fmt: skip
             first += rows
 

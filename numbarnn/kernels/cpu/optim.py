@@ -1,6 +1,6 @@
 """Optimizer steps over the flat parameters; `first` and `last` bound the values of one thread.
 
-Hyper-parameters come in the dtype of the parameters; the updates are those of `numbarnn.kernels.equations`.
+Hyper-parameters come in one array of the dtype of the parameters, in the order of `numbarnn.kernels.equations`, whose updates these are.
 """
 
 import numpy as np
@@ -11,22 +11,26 @@ from numbarnn.kernels.scalar import clip, unordered
 
 
 @jit
-def sgd(weights, gradient, velocity, rate, momentum, decay, nesterov, first, last):
+def sgd(weights, gradient, velocity, options, first, last):
     """Update weights and velocity by `numbarnn.kernels.equations.sgd`."""
+    rate, momentum, decay, nesterov = options[0], options[1], options[2], options[3] != 0
     for i in range(first, last):
         weights[i], velocity[i] = equations.sgd(weights[i], gradient[i], velocity[i], rate, momentum, decay, nesterov)
 
 
 @jit
-def rmsprop(weights, gradient, square, rate, alpha, rest, epsilon, decay, first, last):
+def rmsprop(weights, gradient, square, options, first, last):
     """Update weights and the mean of squares by `numbarnn.kernels.equations.rmsprop`."""
+    rate, alpha, rest, epsilon, decay = options[0], options[1], options[2], options[3], options[4]
     for i in range(first, last):
         weights[i], square[i] = equations.rmsprop(weights[i], gradient[i], square[i], rate, alpha, rest, epsilon, decay)
 
 
 @jit
-def adam(weights, gradient, mean, square, keep, l2, beta1, rest1, beta2, rest2, step, root, epsilon, first, last):
+def adam(weights, gradient, mean, square, options, first, last):
     """Update weights and moments by `numbarnn.kernels.equations.adam`."""
+    keep, l2, beta1, rest1, beta2, rest2 = options[0], options[1], options[2], options[3], options[4], options[5]
+    step, root, epsilon = options[6], options[7], options[8]
     for i in range(first, last):
         weights[i], mean[i], square[i] = equations.adam(
             weights[i], gradient[i], mean[i], square[i], keep, l2, beta1, rest1, beta2, rest2, step, root, epsilon
