@@ -15,14 +15,14 @@ BATCH, STEPS, HIDDEN, LAYERS, HELD = 50, 50, 128, 2, 0.05
 def numbarnn_run(text, n_threads):
     """Yield (seconds, nats on the held-out end) after every epoch."""
     import numbarnn
+    from numbarnn.language.model import OPTIMIZER, SCHEDULE
 
     # Compiling, or loading what was compiled, is told among the start-up figures.
     numbarnn.CharLM("lstm", HIDDEN, LAYERS, n_threads=n_threads).fit(text[: 4 * BATCH * STEPS], 1, verbose=0)
     lm = numbarnn.CharLM("lstm", HIDDEN, LAYERS, n_threads=n_threads)
     cut = len(text) - int(len(text) * HELD)
     lm.fit(text[: 20 * BATCH * STEPS] + "".join(sorted(set(text))), 0, verbose=0)
-    optimizer = numbarnn.language.OPTIMIZER
-    trainer = numbarnn.Trainer(lm.model, optimizer=optimizer, schedule=numbarnn.language.SCHEDULE, clip_value=5.0)
+    trainer = numbarnn.Trainer(lm.model, optimizer=OPTIMIZER, schedule=SCHEDULE, clip_value=5.0)
     stream = numbarnn.data.TokenStream(lm.vocabulary.encode(text[:cut]), BATCH, STEPS)
     held = lm.vocabulary.encode(text[cut:])
     validation = numbarnn.data.TokenStream(held, 1, 1000, whole=True)

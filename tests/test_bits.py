@@ -71,6 +71,13 @@ def tokens():
     return np.random.default_rng(2).integers(0, CLASSES, (SAMPLES, STEPS))
 
 
+def model_of(layers, inputs=None, dtype="float32", n_threads=1):
+    """Return a model with drawn weights: those of orthogonal matrices follow the processor, by LAPACK's kernels."""
+    model = nr.Model(layers, inputs, dtype, n_threads=n_threads)
+    model.set_flat(0.4 * normal(3, model.params.size, dtype=dtype))
+    return model
+
+
 def of_cell(record, hidden, dtype, lengths, n_threads):
     return passes(recurrent_model(record, 3, hidden, dtype, n_threads=n_threads), features(dtype), lengths)
 
@@ -91,13 +98,13 @@ LAYERS = {
 
 
 def of_layers(layers, inputs, dtype, lengths, n_threads):
-    model = nr.Model(layers(), inputs, dtype, seed=3, n_threads=n_threads)
+    model = model_of(layers(), inputs, dtype, n_threads)
     return passes(model, tokens() if inputs is None else features(dtype), lengths)
 
 
 def of_bags(dtype, lengths, n_threads):
     x = np.random.default_rng(2).integers(-1, CLASSES, (SAMPLES, STEPS, 2))
-    return passes(nr.Model([nr.EmbeddingBag(CLASSES, 4, 2), nr.GRU(3)], dtype=dtype, n_threads=n_threads), x, lengths)
+    return passes(model_of([nr.EmbeddingBag(CLASSES, 4, 2), nr.GRU(3)], None, dtype, n_threads), x, lengths)
 
 
 OPTIONS = {
@@ -113,7 +120,7 @@ TARGETS = {
 
 
 def of_loss(name, dtype, lengths, n_threads):
-    model = nr.Model([nr.GRU(6), nr.Dense(CLASSES)], 3, dtype, n_threads=n_threads)
+    model = model_of([nr.GRU(6), nr.Dense(CLASSES)], 3, dtype, n_threads)
     target = TARGETS.get(name, lambda: normal(5, SAMPLES, STEPS, CLASSES))()
     found = []
     for options in OPTIONS.get(name, [{}]):
@@ -128,7 +135,7 @@ def of_loss(name, dtype, lengths, n_threads):
 
 
 def of_segments(dtype, lengths, n_threads):
-    model = nr.Model([nr.GRU(6), nr.Dense(CLASSES)], 3, dtype, n_threads=n_threads)
+    model = model_of([nr.GRU(6), nr.Dense(CLASSES)], 3, dtype, n_threads)
     codes = np.tile([3, 2, -1, 9, 8, 8, 1], (SAMPLES, 1))
     value, gradients = model.loss_and_grad(features(dtype), codes, SegmentCrossEntropy(), lengths)
     return [value, *gradients.values()]
@@ -139,7 +146,7 @@ def of_optimizer(name, dtype, lengths, n_threads):
     found = []
     for options in ({}, {"clip_norm": 0.1, "clip_value": 0.05, "accumulate": 2}, {"average": 0.5, "tbptt": 3}):
         layers = [nr.LSTM(6, 2, dropout=0.3, recurrent_dropout=0.2), nr.Dropout(0.2), nr.Dense(CLASSES)]
-        model = nr.Model(layers, 3, dtype, n_threads=n_threads)
+        model = model_of(layers, 3, dtype, n_threads)
         given = {"lengths": lengths, "optimizer": name, "batch_size": 2, "epochs": 3, "verbose": 0, "seed": 4}
         history = model.fit(features(dtype), tokens(), **given, **options)
         found += [model.params.flat, history["loss"], history["gradient_norm"], history["update_ratio"]]
@@ -170,19 +177,20 @@ def of_steps(record, dtype, lengths, n_threads):
 
 
 def of_probabilities(dtype, lengths, n_threads):
-    model = nr.Model([nr.GRU(6), nr.Dense(CLASSES)], 3, dtype, n_threads=n_threads)
+    model = model_of([nr.GRU(6), nr.Dense(CLASSES)], 3, dtype, n_threads)
     softmax = model.predict_proba(features(dtype), lengths=lengths)
     model.loss = LOSSES["binary_cross_entropy"]()
     return [softmax, model.predict_proba(features(dtype), lengths=lengths), SoftmaxCrossEntropy.name.encode()]
 
 
 def of_decoding(dtype, lengths, n_threads):
+    """Return label sequences, alignments and probabilities; rounded: NumPy's exp and log follow the processor."""
     logits = normal(6, SAMPLES, STEPS, CLASSES, dtype=dtype)
     beams = decoding.beam_search(logits, lengths, beam_width=4, n_best=2, n_threads=n_threads)
     strings = [[1], [], [2], [3, 3]]
     found = [np.array([*hypothesis.labels, hypothesis.log_probability]) for beam in beams for hypothesis in beam]
-    found += [alignment.path for alignment in decoding.align(logits, strings, lengths)]
-    return found + decoding.occupancy(logits, strings, lengths)
+    found += decoding.occupancy(logits, strings, lengths)
+    return [*(values.round(9) for values in found), *(a.path for a in decoding.align(logits, strings, lengths))]
 
 
 # {name: function of (dtype, lengths, n_threads)}

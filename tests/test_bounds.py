@@ -19,7 +19,7 @@ import numpy as np
 from numbarnn.kernels.cpu.optim import clamp, scale, sgd
 w, g = np.ones(5), np.ones(3)
 try:
-    sgd(w, g, w, 0.1, 0.0, 0.0, False, 0, 5)
+    sgd(w, g, w, np.array([0.1, 0.0, 0.0, 0.0]), 0, 5)
 except IndexError as error:
     print("caught", error)
 """

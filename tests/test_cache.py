@@ -54,6 +54,27 @@ def test_second_process_compiles_nothing(warm):
     assert counted(cwd=folder, path=folder, cache=cache)[:2] == (0, result)
 
 
+SUMS = """
+import numpy as np
+from numbarnn.kernels import cache
+from numbarnn.kernels.cpu.losses import softmax_cross_entropy
+from numbarnn.kernels.cpu.optim import sum_of_squares
+compiled = []
+cache.on_compile.append(compiled.append)
+rng, rows, classes, none = np.random.default_rng(0), 64, 27, np.empty(0)
+logits, losses, slopes = rng.normal(size=rows * 28), np.empty(rows), np.empty(rows * 28)
+targets = rng.integers(0, classes, rows)
+softmax_cross_entropy(logits, 28, classes, targets, none, 0.1, losses, slopes, none, 0.1, 0, rows)
+print(len(compiled), losses.tobytes().hex(), slopes.tobytes().hex(), sum_of_squares(logits).hex())
+"""
+
+
+def test_sums_of_any_order_are_those_of_the_process_that_compiled_them(tmp_path):
+    first, second = (counted(cwd=tmp_path, cache=tmp_path / "cache", code=SUMS)[:2] for _ in range(2))
+    assert (first[0] > 0, second[0]) == (True, 0)
+    assert first[1] == second[1]
+
+
 def test_edit_of_an_inlined_file_is_noticed(warm, tmp_path):
     _, _, result = warm
     folder = copy_package(tmp_path)

@@ -11,8 +11,10 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic, overload, register_jitable
 
-# A sum may be taken in any order, as many terms at a time as a vector holds; nothing else may.
-unordered = register_jitable(fastmath={"reassoc", "nsz"})
+# A sum may be taken in any order, as many terms at a time as a vector holds; nothing else may. Inlined: as a function of its own it
+# would be compiled twice, for itself and with its caller, and a process that loads the caller from disk would take the other order
+# (tests/test_cache.py).
+unordered = register_jitable(fastmath={"reassoc", "nsz"}, forceinline=True)
 # What `inlined` has seen: CUDA's half of Numba must be told of each (`numbarnn.kernels.cuda.typing`).
 INLINED = []
 
