@@ -4,7 +4,8 @@ Everything but the calls of a pass is read from the sources. What is counted, ex
 
 top of the package    modules (``*.py``) and folders with an ``__init__.py`` directly under ``numbarnn/``
 import layers         entries of the layers contract of import-linter in ``pyproject.toml``
-arguments             parameters of functions under a decorator of kernels; on CUDA of the function that the decorated one makes
+arguments             parameters of functions under a decorator of kernels; on CUDA of the function that the decorated one makes,
+                      or the one in a call ``kernel(...)(maker)``
 fields of a group     annotated fields of a class derived from NamedTuple
 device branches       outside ``numbarnn/backends``: comparisons with the strings "cpu" and "cuda", conditions and comparisons that
                       read ``engine``, ``x.engine`` or ``x.there``, ``hasattr`` and ``getattr`` of such a name, "device" or "cuda";
@@ -95,18 +96,37 @@ def _parameters(function):
     return len(arguments.posonlyargs) + len(arguments.args) + len(arguments.kwonlyargs)
 
 
+def _made_by(function):
+    """Return what a function makes: the functions in it, or in those, that hold no other."""
+    inner = [node for node in function.body if isinstance(node, ast.FunctionDef)]
+    return [made for node in inner for made in _made_by(node)] or [function]
+
+
+def _called_makers(tree):
+    """Return the functions of a module that stand in a call ``kernel(...)(maker)``."""
+    makers = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(getattr(node.func, "func", None), "id", "") == "kernel":
+            makers |= {part.id for argument in node.args for part in ast.walk(argument) if isinstance(part, ast.Name)}
+    return [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in makers]
+
+
 def kernel_arguments(texts, below):
     """Return [(arguments, path:line name)] of the kernels in a folder, most arguments first."""
     found = []
     for path, text in texts.items():
         if not path.startswith(below):
             continue
-        for node in ast.walk(ast.parse(text)):
+        tree = ast.parse(text)
+        makers = {node.lineno: node for node in _called_makers(tree)}
+        for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef) and KERNEL_DECORATORS & set(_decorators(node)):
-                made = [inner for inner in node.body if isinstance(inner, ast.FunctionDef)]
-                inside = "kernel" in _decorators(node) and made
-                count = max(map(_parameters, made)) if inside else _parameters(node)
-                found.append((count, f"{path}:{node.lineno} {node.name}"))
+                if "kernel" in _decorators(node):
+                    makers[node.lineno] = node
+                else:
+                    found.append((_parameters(node), f"{path}:{node.lineno} {node.name}"))
+        for line, node in makers.items():
+            found.append((max(map(_parameters, _made_by(node))), f"{path}:{line} {node.name}"))
     return sorted(found, reverse=True)
 
 

@@ -14,6 +14,7 @@ from numbarnn.core.label_sequences import as_labels
 from numbarnn.core.layout import Layout
 from numbarnn.kernels.cpu.memory import padded
 from numbarnn.kernels.cuda import ctc as kernels
+from numbarnn.kernels.cuda.groups import SpacedRows
 from numbarnn.kernels.cuda.memory import Arena, upload
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -33,8 +34,8 @@ def evaluate(logits, strings, lengths, blank=0, scales=None, zero=False):
     apart[:, :classes] = logits.reshape(-1, classes)
     losses, gradient = (upload(np.full(shape, POISON, logits.dtype)) for shape in (samples, apart.shape))
     kernels.ctc(
-        Arena(), upload(apart), classes + 1, samples, steps, classes, np.array(lengths), labels.flat, labels.starts, blank, scales,
-        zero, losses, gradient,
+        Arena(), SpacedRows(upload(apart), classes + 1), steps, classes, np.array(lengths), labels, blank, scales, zero, losses,
+        gradient,
     )  # fmt: skip
     gradient = gradient.get().reshape(steps, samples, classes + 1)
     assert (gradient[..., classes] == POISON).all()

@@ -33,8 +33,8 @@ def evaluate(kernel, outputs, targets, weights, *options):
     padded[:, :columns] = outputs
     losses, gradient = (upload(np.full(shape, POISON, outputs.dtype)) for shape in (rows, padded.shape))
     weights = None if weights is None else upload(weights.astype(outputs.dtype))
-    at = upload(padded), columns + 2, columns, upload(targets), weights, SCALE, losses, gradient, rows
-    kernel(*at, *options)
+    looked = kernels.LossRows(upload(padded), gradient, columns + 2, columns, losses, rows)
+    kernel(looked, upload(targets), weights, SCALE, *options)
     gradient = gradient.get().reshape(padded.shape)
     assert (gradient[:, columns:] == POISON).all()
     return losses.get(), gradient[:, :columns]

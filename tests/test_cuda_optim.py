@@ -30,11 +30,10 @@ class Device:
 
     def __getattr__(self, name):
         def run(weights, gradient, *arguments):
-            arrays = [a for a in arguments if isinstance(a, np.ndarray)]
-            *numbers, first, last = arguments[len(arrays) :]
+            *arrays, options, first, last = arguments
             host = [weights, gradient, *arrays]
             buffers = [upload(array) for array in host]
-            getattr(kernels, name)(*buffers, *numbers, last - first, self.status)
+            getattr(kernels, name)(*buffers, options.tolist(), last - first, self.status)
             for array, buffer in zip(host, buffers, strict=True):
                 array[...] = buffer.get()
 

@@ -54,8 +54,8 @@ class OnDevice:
         out = upload(np.full((self.streams, count), -1, np.int32))
         filled = upload(np.zeros(self.streams, np.int64))
         sampling.generate(
-            Arena(), self.cell, self.packed, self.state, self.logits, prime, out, filled, temperature, top_k, top_p, seeds,
-            np.full(self.streams, self.position), stop, never,
+            Arena(), self.cell, self.packed, self.state, self.logits, prime, out, filled,
+            sampling.Sampling(temperature, top_k, top_p, stop, never), seeds, np.full(self.streams, self.position),
         )  # fmt: skip
         self.position += count
         return out.get().reshape(self.streams, count), filled.get()

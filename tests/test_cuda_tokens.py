@@ -12,6 +12,7 @@ from numbarnn.kernels.cpu import pooling as cpu_pooling
 from numbarnn.kernels.cpu import tokens as cpu_tokens
 from numbarnn.kernels.cuda import pooling, tokens
 from numbarnn.kernels.cuda.dropout import dropout
+from numbarnn.kernels.cuda.groups import Sequences, SpacedRows
 from numbarnn.kernels.cuda.memory import upload
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -58,8 +59,8 @@ def test_dropout(dtype, columns, lengths):
     layout, x = Layout.make(T, N, lengths), normal(0, T * N, columns, dtype=dtype)
     seed, step, stream = 2**40 + 17, 2**33 + 5, 3 << 8
     y = poisoned(T * N * (columns + 2), dtype)
-    places, active = upload(layout.indices), upload(layout.active)
-    dropout(upload(x), columns, y, columns + 2, columns, places, T, N, active, 0.4, seed, step, stream)
+    batch = Sequences(upload(layout.indices), upload(layout.lengths), upload(layout.active), N, T)
+    dropout(SpacedRows(upload(x), columns), SpacedRows(y, columns + 2), columns, batch, 0.4, seed, step, stream)
     found = taken(y, T * N, columns)
     factors = naive.dropout_factors(N, T, columns, 0.4, seed, step, stream)[layout.indices]
     expected = np.where(running(layout)[:, None], x * factors.transpose(1, 0, 2).reshape(T * N, columns), 0)
@@ -70,9 +71,9 @@ def test_dropout(dtype, columns, lengths):
         x.reshape(-1), same.reshape(-1), columns, columns, layout.indices, layout.active, 0.4, seed, step, stream, 0, N,
     )  # fmt: skip
     assert_same_bits(found, same)
-    both = upload(x)
-    dropout(both, columns, both, columns, columns, places, T, N, active, 0.4, seed, step, stream)
-    assert_same_bits(both.get().reshape(found.shape), same)
+    both = SpacedRows(upload(x), columns)
+    dropout(both, both, columns, batch, 0.4, seed, step, stream)
+    assert_same_bits(both.values.get().reshape(found.shape), same)
 
 
 # Transposes and tables
@@ -174,12 +175,13 @@ def test_pooling(kind, dtype, columns, lengths):
     dy = normal(1, N, columns, dtype=dtype)
     y, dx = poisoned(N * (columns + 2), dtype), poisoned(T * N * (columns + 2), dtype)
     places = upload(np.full(N * columns, -1)) if kind == "max" else None
-    code, counts = KINDS[kind], upload(layout.lengths)
-    pooling.pool(upload(spaced(x)), columns + 2, N, counts, columns, code, y, columns + 2, places)
+    code, batch = KINDS[kind], Sequences(None, upload(layout.lengths), None, N, T)
+    runs = pooling.all_steps(upload(spaced(x)), columns + 2, batch)
+    pooling.pool(runs, columns, code, SpacedRows(y, columns + 2), places)
     found = taken(y, N, columns)
     steps = np.float64(x).reshape(T, N, columns).transpose(1, 0, 2)
     assert_close(found, naive.pool(steps, kind, layout.lengths), TOLERANCE[dtype])
-    pooling.spread(upload(spaced(dy)), columns + 2, T, N, counts, columns, code, places, dx, columns + 2)
+    pooling.spread(SpacedRows(upload(spaced(dy)), columns + 2), T, runs._replace(values=dx), columns, code, places)
 
     starts, same = np.arange(N) * columns, np.zeros((N, columns), dtype)
     spread, steps_of = np.zeros((T * N, columns), dtype), np.zeros(N * columns if kind == "max" else 0, np.int64)
@@ -193,6 +195,7 @@ def test_pooling(kind, dtype, columns, lengths):
 def test_pooled_nan_is_above_all_numbers():
     x = np.array([[1, np.nan, 3], [np.nan, 2, np.nan], [5, np.nan, 4]])
     y, places = poisoned(3, "float64"), upload(np.zeros(3, np.int64))
-    pooling.pool(upload(x), 3, 1, upload(np.array([3])), 3, pooling.MAX, y, 3, places)
+    steps = pooling.all_steps(upload(x), 3, Sequences(None, upload(np.array([3])), None, 1, 3))
+    pooling.pool(steps, 3, pooling.MAX, SpacedRows(y, 3), places)
     assert np.isnan(y.get()).all()
     assert places.get().tolist() == [1, 0, 1]

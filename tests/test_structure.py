@@ -62,10 +62,27 @@ def test_arguments_of_kernels():
                 pass
 
             return scale
+
+        def _many(size):
+            def make(real):
+                def many(values, count, factor, status):
+                    pass
+
+                return many
+
+            return make
+
+        def helper(a, b, c, d, e):
+            pass
+
+        many = {size: kernel(Group, "n")(_many(size)) for size in SIZES}
         ''')
     texts = {"numbarnn/kernels/cpu/a.py": cpu, "numbarnn/kernels/cuda/a.py": cuda}
     assert structure.kernel_arguments(texts, "numbarnn/kernels/cpu/") == [(4, "numbarnn/kernels/cpu/a.py:4 multiply")]
-    assert structure.kernel_arguments(texts, "numbarnn/kernels/cuda/") == [(3, "numbarnn/kernels/cuda/a.py:2 scale")]
+    assert structure.kernel_arguments(texts, "numbarnn/kernels/cuda/") == [
+        (4, "numbarnn/kernels/cuda/a.py:10 _many"),
+        (3, "numbarnn/kernels/cuda/a.py:2 scale"),
+    ]
 
 
 def test_fields_of_groups():
@@ -79,6 +96,12 @@ def test_fields_of_groups():
             kind = "pair"
         """)
     assert structure.groups({"a.py": source}) == [(2, "a.py:4 Pair")]
+
+
+def test_groups_have_names_of_their_own():
+    """Numba tells classes of tuples apart by their names alone."""
+    names = [place.split()[-1] for _, place in structure.groups(structure.sources())]
+    assert sorted(names) == sorted(set(names))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Batch geometry, activations, and the context of a pass, on a device."""
 
 import contextlib
+import functools
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from numbarnn import inputs
 from numbarnn.core.layout import Layout as HostLayout
 from numbarnn.core.signal import Signal
 from numbarnn.kernels.cuda import layout as kernels
+from numbarnn.kernels.cuda.groups import Sequences
 from numbarnn.kernels.cuda.memory import Arena, Buffer, empty, upload
 
 
@@ -75,6 +77,11 @@ class Layout:
     def full(self) -> bool:
         """Whether every sample runs through all steps."""
         return self.host.full
+
+    @functools.cached_property
+    def sequences(self) -> Sequences:
+        """The samples as kernels take them."""
+        return Sequences(self.order, self.lengths, self.active, self.samples, self.steps)
 
     @property
     def ended(self) -> tuple:

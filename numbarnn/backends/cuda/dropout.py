@@ -3,6 +3,7 @@
 from numbarnn.backends.cuda.batch import Call, Layout, Rows
 from numbarnn.core.signal import Signal
 from numbarnn.kernels.cuda import dropout as dropouts
+from numbarnn.kernels.cuda.groups import SpacedRows
 
 
 def prepare(call: Call, layer, params, prefix: str, signal: Signal, old=None):
@@ -26,8 +27,6 @@ def _dropped(call, layer, x, layout, number):
 def drop(call: Call, x: Rows, layout: Layout, rate: float, stream: int) -> Rows:
     """Return x after dropout with the mask of (call.seed, call.step, stream), the CPU's."""
     y = call.empty(x.values.size)
-    dropouts.dropout(
-        x.values, x.size, y, x.size, x.size, layout.order, layout.steps, layout.samples, layout.active, rate, call.seed,
-        call.step, stream,
-    )  # fmt: skip
+    before, after = SpacedRows(x.values, x.size), SpacedRows(y, x.size)
+    dropouts.dropout(before, after, x.size, layout.sequences, rate, call.seed, call.step, stream)
     return Rows(y, x.size, x.count)

@@ -10,6 +10,7 @@ from numbarnn.kernels.cuda import ctc as trellis
 from numbarnn.kernels.cuda import layout as moves
 from numbarnn.kernels.cuda import losses as kernels
 from numbarnn.kernels.cuda import optim, pooling
+from numbarnn.kernels.cuda.groups import SpacedRows
 from numbarnn.kernels.equations import term_record
 
 
@@ -26,14 +27,15 @@ def value_and_gradient(call: Call, loss, outputs: Rows, target, layout: Layout, 
 
 
 def _by_rows(call, loss, outputs, target, layout, reduction, sample_weight, kernel):
-    """Run ``kernel(outputs, row, columns, targets, weights, scale, losses, gradient, rows)`` for a loss."""
+    """Run ``kernel(outputs, targets, weights, scale)`` for a loss."""
     rows, weights, total, scale = loss.prepare(
         outputs.size, outputs.count, target, layout.host, call.dtype, reduction, sample_weight
     )
     targets = call.empty(rows.size, rows.dtype).set(rows)
     weights = call.empty(weights.size).set(weights) if weights.size else None
     losses, gradient = call.empty(outputs.count), call.empty(outputs.values.size)
-    kernel(outputs.values, outputs.size, outputs.size, targets, weights, scale, losses, gradient, outputs.count)
+    looked = kernels.LossRows(outputs.values, gradient, outputs.size, outputs.size, losses, outputs.count)
+    kernel(looked, targets, weights, scale)
     value = kernels.total(call.arena, losses, outputs.count)
     optim.scale(value, 1, scale)
     return value, Rows(gradient, outputs.size, outputs.count), total
@@ -67,8 +69,8 @@ def _ctc(call, loss, outputs, target, layout, reduction, sample_weight):
     labels = labels if layout.order is None else labels.take(layout.order)
     values, gradient = call.empty(layout.samples), call.empty(outputs.values.size)
     trellis.ctc(
-        call.arena, outputs.values, outputs.size, layout.samples, layout.steps, outputs.size, layout.lengths, labels.flat,
-        labels.starts, loss.blank, scales, loss.infeasible == "zero", values, gradient,
+        call.arena, SpacedRows(outputs.values, outputs.size), layout.steps, outputs.size, layout.lengths, labels, loss.blank,
+        scales, loss.infeasible == "zero", values, gradient,
     )  # fmt: skip
     moves.times(values, call.empty(layout.samples).set(scales))
     value = kernels.total(call.arena, values, layout.samples)
@@ -82,14 +84,14 @@ def _segments(call, loss, outputs, target, layout, reduction, sample_weight):
         return call.zeros(1), Rows(gradient, size, outputs.count), 0.0
     starts = call.empty(count, np.int64).set((steps * layout.samples + samples) * size)
     lengths = call.empty(count, np.int64).set(counts)
-    runs = {"starts": starts, "step": layout.samples * size}
+    runs = pooling.RowRuns(outputs.values, size, layout.samples * size, starts, True, lengths, count)
     pooled = call.empty(count * size)
-    pooling.pool(outputs.values, size, count, lengths, size, pooling.MEAN, pooled, size, **runs)
+    pooling.pool(runs, size, pooling.MEAN, SpacedRows(pooled, size))
     value, dpooled, total = value_and_gradient(
         call, loss.pooled, Rows(pooled, size, count), classes, Layout.make(HostLayout.make(1, count), call.arena), reduction, weight
     )  # fmt: skip
-    longest = int(counts.max())
-    pooling.spread(dpooled.values, size, longest, count, lengths, size, pooling.MEAN, None, gradient, size, **runs)
+    runs = runs._replace(values=gradient)
+    pooling.spread(SpacedRows(dpooled.values, size), int(counts.max()), runs, size, pooling.MEAN)
     return value, Rows(gradient, size, outputs.count), total
 
 

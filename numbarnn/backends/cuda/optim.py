@@ -180,8 +180,8 @@ class Updates:
             squares = optim.sum_of_squares(call.arena, gradient, self._size)
             optim.check_step(self._status_after, self._log_after, slot, loss, squares, 0.0)
         old = call.vector(self._size).copy(flat)
-        update, numbers = self._optimizer.kernel, self._optimizer.coefficients(number, rate)
-        getattr(optim, update)(flat, gradient, *self._arrays, *numbers, self._size, self._status)
+        update, options = self._optimizer.kernel, self._optimizer.coefficients(number, rate)
+        getattr(optim, update)(flat, gradient, *self._arrays, options, self._size, self._status)
         squares = optim.sum_of_squares(call.arena, flat, self._size)
         optim.undo(flat, old, self._size, squares, self._status, self._log, slot)
         if self._ema is not None:

@@ -5,6 +5,7 @@ import numpy as np
 from numbarnn.backends.cuda.batch import Call, Layout, Rows
 from numbarnn.core.signal import Signal
 from numbarnn.kernels.cuda import pooling
+from numbarnn.kernels.cuda.groups import SpacedRows
 
 KINDS = {"mean": pooling.MEAN, "max": pooling.MAX, "last": pooling.LAST}
 
@@ -17,7 +18,8 @@ def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: 
     """Return (output, its layout, final states, tape)."""
     y = call.empty(layout.samples * x.size)
     indices = call.empty(layout.samples * x.size if layer.kind == "max" else 0, np.int64)
-    pooling.pool(x.values, x.size, layout.samples, layout.lengths, x.size, KINDS[layer.kind], y, x.size, indices)
+    steps = pooling.all_steps(x.values, x.size, layout.sequences)
+    pooling.pool(steps, x.size, KINDS[layer.kind], SpacedRows(y, x.size), indices)
     return Rows(y, x.size, layout.samples), layout.last(call.arena), None, indices
 
 
@@ -26,16 +28,6 @@ def backward(call: Call, layer, weights, tape, dy: Rows, layout: Layout, dfinal,
     if not need_dx:
         return None, None
     dx = call.empty(layout.rows * dy.size)
-    pooling.spread(
-        dy.values,
-        dy.size,
-        layout.steps,
-        layout.samples,
-        layout.lengths,
-        dy.size,
-        KINDS[layer.kind],
-        tape,
-        dx,
-        dy.size,
-    )
+    steps = pooling.all_steps(dx, dy.size, layout.sequences)
+    pooling.spread(SpacedRows(dy.values, dy.size), layout.steps, steps, dy.size, KINDS[layer.kind], tape)
     return Rows(dx, dy.size, layout.rows), None

@@ -10,6 +10,7 @@ from numbarnn.core.signal import Signal
 from numbarnn.kernels.cuda import layout as moves
 from numbarnn.kernels.cuda import persistent, tokens
 from numbarnn.kernels.cuda import recurrent as kernels
+from numbarnn.kernels.cuda.groups import EndStates, RunArrays, RunSizes, SpacedRows
 from numbarnn.kernels.cuda.launch import THREADS, WARP, blocks_for
 from numbarnn.kernels.cuda.layout import grid_of
 from numbarnn.kernels.cuda.matmul import column_sums, product
@@ -42,7 +43,7 @@ class Plan:
     """What is known of a run before any data: one cell through the steps in one direction."""
 
     index: int  # in the stack
-    reverse: bool
+    sizes: RunSizes
     signal: Signal
     column: int
     offsets: Buffer  # (gates, 4), as the kernels of biases take them
@@ -59,13 +60,7 @@ class Tape:
     """What a run keeps for its backward pass."""
 
     x: Rows
-    z: Buffer
-    states: Buffer
-    saved: Buffer
-    mask: Buffer | None
-    operand: Buffer | None
-    inner: Buffer | None
-    inner_saved: Buffer | None
+    arrays: RunArrays
 
 
 def prepare(call: Call, layer, params, prefix: str, signal: Signal, old=None):
@@ -81,10 +76,14 @@ def prepare(call: Call, layer, params, prefix: str, signal: Signal, old=None):
         recurrent = _blocks(offsets[:, 1], hidden * hidden, [p for p in range(len(offsets)) if p not in inner])
         second = _blocks(offsets[:, 1], hidden * hidden, inner)
         diagonal = params.offsets[f"{prefix}weight_{cell.diagonal[0]}{run.suffix}"] if cell.diagonal else 0
+        sizes = RunSizes(
+            hidden, len(cell.preactivations), len(cell.states), len(cell.saved), len(cell.diagonal),
+            len(cell.inner_saved) if len(inner) else 0, run.reverse,
+        )  # fmt: skip
         plans.append(
             Plan(
                 index,
-                run.reverse,
+                sizes,
                 run.signal,
                 run.column,
                 upload(offsets),
@@ -168,13 +167,14 @@ def backward(
         for direction in range(directions):
             index = level * directions + direction
             plan, tape = plans[index], tapes[index]
-            ends = None if dfinal is None else dfinal.part(index * samples * hidden)
-            stride = stack
+            ends = _part_of(dfinal, index * samples * hidden, stack)
             if dlast is not None and level == layer.num_layers - 1:
                 mine = call.zeros(len(cell.states) * samples * hidden)
-                if ends is not None:
+                if ends.given:
                     for s in range(len(cell.states)):
-                        mine.part(s * samples * hidden, samples * hidden).copy(ends.part(s * stack, samples * hidden))
+                        mine.part(s * samples * hidden, samples * hidden).copy(
+                            ends.values.part(s * stack, samples * hidden)
+                        )
                 moves.move_rows(
                     *grid_of(samples, hidden),
                     mine,
@@ -186,13 +186,16 @@ def backward(
                     1,
                     1,
                 )
-                ends, stride = mine, samples * hidden
+                ends = EndStates(mine, samples * hidden, True)
             wanted = (need_dx or level > 0) and not plan.signal.tokens
-            start = dstart.part(index * samples * hidden)
-            dx = _run_backward(
-                call, layer, plan, flat, tape, dy, size, layout, ends, stride, start, stack, gradient, wanted, dx
-            )
+            start = _part_of(dstart, index * samples * hidden, stack)
+            dx = _run_backward(call, layer, plan, flat, tape, dy, layout, ends, start, gradient, wanted, dx)
     return dx, dstart
+
+
+def _part_of(states, first, stack):
+    """Return the states of a run from those of a layer, one buffer or None; `stack` is the distance of two states."""
+    return EndStates(None if states is None else states.part(first), stack, states is not None)
 
 
 def _drop(call, layer, x, layout, number, level):
@@ -203,13 +206,12 @@ def _drop(call, layer, x, layout, number, level):
 
 
 def _run_forward(call, layer, plan, flat, x, layout, state, final, stream, out, out_row):
-    cell, hidden = layer.cell, layer.hidden_size
-    steps, samples = layout.steps, layout.samples
+    cell, sizes = layer.cell, plan.sizes
+    hidden, steps, samples = sizes.hidden, layout.steps, layout.samples
     stack = layer.num_layers * layer.directions * samples * hidden
-    start = None if state is None else state.part(plan.index * samples * hidden)
     z = _pre_activations(call, layer, plan, flat, x, layout)
-    states = call.empty((steps + 1) * samples * len(cell.states) * hidden)
-    saved = call.empty(steps * samples * len(cell.saved) * hidden if call.keep else 0)
+    states = call.empty((steps + 1) * samples * sizes.count * hidden)
+    saved = call.empty(steps * samples * sizes.kept_count * hidden if call.keep else 0)
     mask = operand = inner = inner_saved = None
     if call.training and layer.recurrent_dropout:
         ones = call.empty(samples * hidden)
@@ -218,24 +220,24 @@ def _run_forward(call, layer, plan, flat, x, layout, state, final, stream, out, 
         operand = call.empty(steps * samples * hidden)
     if plan.inner is not None:
         inner = call.empty(steps * samples * hidden)
-        inner_saved = call.empty(steps * samples * len(cell.inner_saved) * hidden if call.keep else 0)
-    tape = Tape(x, z, states, saved, mask, operand, inner, inner_saved)
-    out = out.part(plan.column)
-    resident = _resident(plan, hidden, call.dtype)
-    if resident:
-        _all_steps(call, layer, plan, flat, tape, layout, start, stack, out, out_row, resident)
-    else:
-        _step_by_step(call, layer, plan, flat, tape, layout, start, stack, out, out_row)
-    if not layout.full:
-        kernels.clear_ended(
-            blocks_for(layout.rows * hidden), THREADS, layout.lengths, states, out, operand, inner, out_row, steps, samples,
-            len(cell.states), hidden, int(plan.reverse), int(operand is not None), int(inner is not None),
-        )  # fmt: skip
-    kernels.finish(
-        blocks_for(samples * hidden), THREADS, final.part(plan.index * samples * hidden), stack, layout.order, layout.lengths,
-        states, samples, len(cell.states), hidden, int(plan.reverse),
+        inner_saved = call.empty(steps * samples * sizes.inner_count * hidden if call.keep else 0)
+    arrays = RunArrays(
+        z, states, saved, flat.part(plan.diagonal), mask, operand, inner, inner_saved, call.keep, mask is not None,
+        inner is not None,
     )  # fmt: skip
-    return tape if call.keep else None
+    run = sizes, layout.sequences, arrays
+    start = _part_of(state, plan.index * samples * hidden, stack)
+    out = SpacedRows(out.part(plan.column), out_row)
+    resident = _resident(plan, call.dtype)
+    if resident:
+        _all_steps(call, cell, plan, flat, run, start, out, resident)
+    else:
+        _step_by_step(call, cell, plan, flat, run, layout.host.active, start, out)
+    if not layout.full:
+        kernels.clear_ended(blocks_for(layout.rows * hidden), THREADS, *run, out)
+    final = _part_of(final, plan.index * samples * hidden, stack)
+    kernels.finish(blocks_for(samples * hidden), THREADS, sizes, layout.sequences, states, final)
+    return Tape(x, arrays) if call.keep else None
 
 
 def _pre_activations(call, layer, plan, flat, x, layout):
@@ -260,73 +262,61 @@ def _pre_activations(call, layer, plan, flat, x, layout):
     return z
 
 
-def _resident(plan, hidden, dtype):
+def _resident(plan, dtype):
     """Return how many weights a thread is to keep where one block can run through all steps, else 0."""
     if plan.recurrent is None or plan.inner is not None:
         return 0
+    hidden = plan.sizes.hidden
     return persistent.resident_for(plan.recurrent.count * hidden, hidden, dtype.itemsize)
 
 
-def _grid(plan, hidden, samples):
+def _grid(plan, samples):
     """Return (blocks, threads, samples a block) of the kernels that run through all steps."""
-    columns = plan.recurrent.count * hidden
+    columns = plan.recurrent.count * plan.sizes.hidden
     together = max(1, min(TOGETHER, plan.recurrent.count, -(-samples // ENOUGH)))
     return -(-samples // together), -(-columns // WARP) * WARP, together
 
 
-def _all_steps(call, layer, plan, flat, tape, layout, start, stack, out, out_row, resident):
-    cell, hidden = layer.cell, layer.hidden_size
-    z_count, columns, samples = len(cell.preactivations), plan.recurrent.count * hidden, layout.samples
+def _all_steps(call, cell, plan, flat, run, start, out, resident):
+    sizes, batch, _ = run
+    hidden, columns = sizes.hidden, plan.recurrent.count * sizes.hidden
     weights = call.empty(columns * hidden)
     tokens.transpose(flat.part(plan.recurrent.offset), columns, hidden, weights)
-    blocks, threads, together = _grid(plan, hidden, samples)
+    blocks, threads, together = _grid(plan, batch.samples)
     persistent.forward[resident](
-        blocks, threads, cell, tape.z, weights, start, stack, layout.order, layout.lengths, tape.states, tape.saved,
-        flat.part(plan.diagonal), tape.mask, tape.operand, out, out_row, samples, layout.steps, hidden, z_count,
-        plan.recurrent.first, columns, len(cell.states), len(cell.saved), together, int(plan.reverse), int(start is not None),
-        int(tape.mask is not None), int(call.keep),
-        dynamic=together * (max(resident, hidden) + (z_count + len(cell.states)) * hidden),
+        blocks, threads, cell, *run, persistent.RecurrentRows(weights, plan.recurrent.first, columns, together), start, out,
+        dynamic=together * (max(resident, hidden) + (sizes.z_count + sizes.count) * hidden),
     )  # fmt: skip
 
 
-def _step_by_step(call, layer, plan, flat, tape, layout, start, stack, out, out_row):
-    cell, hidden = layer.cell, layer.hidden_size
-    steps, samples, z_count, count = layout.steps, layout.samples, len(cell.preactivations), len(cell.states)
-    diagonal, reverse, keep = flat.part(plan.diagonal), int(plan.reverse), int(call.keep)
-    slot, width = samples * count * hidden, z_count * hidden
-    kernels.begin(
-        blocks_for(samples * hidden), THREADS, start, stack, layout.order, layout.lengths, tape.states, samples, steps, count,
-        hidden, reverse, int(start is not None),
-    )  # fmt: skip
+def _step_by_step(call, cell, plan, flat, run, active, start, out):
+    sizes, batch, arrays = run
+    hidden, count, steps, samples = sizes.hidden, sizes.count, batch.steps, batch.samples
+    slot, width = samples * count * hidden, sizes.z_count * hidden
+    kernels.begin(blocks_for(samples * hidden), THREADS, sizes, batch, arrays.states, start)
 
     def pointwise(first, number, rows):
-        kernels.forward_steps(
-            *grid_of(rows, hidden), cell, tape.z, tape.states, tape.saved, diagonal, out, out_row, layout.lengths, samples,
-            hidden, z_count, count, len(cell.saved), first, number, reverse, rows, keep,
-        )  # fmt: skip
+        kernels.forward_steps(*grid_of(rows, hidden), cell, *run, out, first, number, rows)
 
     if plan.recurrent is None:
-        pointwise(steps - 1 if plan.reverse else 0, steps, samples)
+        pointwise(steps - 1 if sizes.reverse else 0, steps, samples)
         return
-    for t in reversed(range(steps)) if plan.reverse else range(steps):
-        rows = int(layout.host.active[t])
+    for t in reversed(range(steps)) if sizes.reverse else range(steps):
+        rows = int(active[t])
         if rows == 0:
             continue
-        before = tape.states.part((t + 1 if plan.reverse else t) * slot)
+        before = arrays.states.part((t + 1 if sizes.reverse else t) * slot)
         h, row = before, count * hidden
-        if tape.mask is not None:
-            h, row = tape.operand.part(t * samples * hidden), hidden
-            kernels.mask_rows(*grid_of(rows, hidden), before, count * hidden, tape.mask, h, hidden, rows, hidden)
-        z = tape.z.part(t * samples * width)
+        if arrays.has_mask:
+            h, row = arrays.operand.part(t * samples * hidden), hidden
+            kernels.mask_rows(*grid_of(rows, hidden), before, count * hidden, arrays.mask, h, hidden, rows, hidden)
+        z = arrays.z.part(t * samples * width)
         _add_product(call, h, row, flat, plan.recurrent, z, width, rows, hidden)
-        if plan.inner is not None:
-            kernels.inner_forward(
-                *grid_of(rows, hidden), cell, tape.z, tape.states, tape.inner, tape.inner_saved, diagonal, t, samples, hidden,
-                z_count, count, len(cell.inner_saved), reverse, rows, keep,
-            )  # fmt: skip
-            inner = tape.inner.part(t * samples * hidden)
-            if tape.mask is not None:
-                kernels.mask_rows(*grid_of(rows, hidden), inner, hidden, tape.mask, inner, hidden, rows, hidden)
+        if arrays.has_inner:
+            kernels.inner_forward(*grid_of(rows, hidden), cell, *run, t, rows)
+            inner = arrays.inner.part(t * samples * hidden)
+            if arrays.has_mask:
+                kernels.mask_rows(*grid_of(rows, hidden), inner, hidden, arrays.mask, inner, hidden, rows, hidden)
             _add_product(call, inner, hidden, flat, plan.inner, z, width, rows, hidden)
         pointwise(t, 1, rows)
 
@@ -343,23 +333,21 @@ def _add_product(call, h, row, flat, block, z, width, rows, hidden):
 # A run, back through time
 
 
-def _run_backward(
-    call, layer, plan, flat, tape, dy, dy_row, layout, ends, ends_stride, dstart, stack, gradient, need_dx, dx
-):
-    cell, hidden = layer.cell, layer.hidden_size
-    samples, rows = layout.samples, layout.rows
-    ddiagonal = call.zeros(samples * len(cell.diagonal) * hidden)
-    dy = None if dy is None else dy.values.part(plan.column)
-    arguments = call, layer, plan, flat, tape, dy, dy_row, layout, ends, ends_stride, ddiagonal, dstart, stack
-    resident = _resident(plan, hidden, call.dtype)
+def _run_backward(call, layer, plan, flat, tape, dy, layout, ends, dstart, gradient, need_dx, dx):
+    cell, sizes, arrays = layer.cell, plan.sizes, tape.arrays
+    hidden, samples, rows = sizes.hidden, layout.samples, layout.rows
+    run = sizes, layout.sequences, arrays
+    ddiagonal = call.zeros(samples * sizes.diagonal_count * hidden)
+    dy = SpacedRows(None, 0, False) if dy is None else SpacedRows(dy.values.part(plan.column), dy.size)
+    resident = _resident(plan, call.dtype)
     if resident:
-        _all_steps_back(*arguments, resident)
+        _all_steps_back(cell, plan, flat, run, ends, dy, ddiagonal, dstart, resident)
     else:
-        _step_by_step_back(*arguments)
-    dz, width = tape.z, len(cell.preactivations) * hidden
+        _step_by_step_back(call, cell, plan, flat, run, layout.host.active, ends, dy, ddiagonal, dstart)
+    dz, width = arrays.z, sizes.z_count * hidden
     if not layout.full:
         moves.clear_rows(*grid_of(samples, width), layout.lengths, dz, layout.steps, samples, width)
-    _weight_gradients(call, layer, plan, tape, layout, dz, ddiagonal, gradient)
+    _weight_gradients(call, plan, tape, layout, dz, ddiagonal, gradient)
     if not need_dx:
         return dx
     add = dx is not None
@@ -373,63 +361,53 @@ def _run_backward(
     return dx
 
 
-def _all_steps_back(
-    call, layer, plan, flat, tape, dy, dy_row, layout, ends, ends_stride, ddiagonal, dstart, stack, resident
-):
-    cell, hidden = layer.cell, layer.hidden_size
-    z_count, columns, samples = len(cell.preactivations), plan.recurrent.count * hidden, layout.samples
-    blocks, threads, together = _grid(plan, hidden, samples)
-    wide = max(z_count * hidden, (z_count - 1) * hidden + resident)
+def _all_steps_back(cell, plan, flat, run, ends, dy, ddiagonal, dstart, resident):
+    sizes, batch, _ = run
+    hidden, columns = sizes.hidden, plan.recurrent.count * sizes.hidden
+    blocks, threads, together = _grid(plan, batch.samples)
+    rows = persistent.RecurrentRows(flat.part(plan.recurrent.offset), plan.recurrent.first, columns, together)
+    wide = max(sizes.z_count * hidden, (sizes.z_count - 1) * hidden + resident)
     persistent.backward[resident](
-        blocks, threads, cell, tape.z, flat.part(plan.recurrent.offset), ends, ends_stride, layout.order, layout.lengths,
-        tape.states, tape.saved, flat.part(plan.diagonal), tape.mask, dy, dy_row, ddiagonal, dstart, stack, samples, layout.steps,
-        hidden, z_count, plan.recurrent.first, columns, len(cell.states), len(cell.saved), len(cell.diagonal), together,
-        int(plan.reverse), int(ends is not None), int(tape.mask is not None), int(dy is not None),
-        dynamic=together * (wide + columns + len(cell.states) * hidden),
+        blocks, threads, cell, *run, rows, ends, dy, ddiagonal, dstart,
+        dynamic=together * (wide + columns + sizes.count * hidden),
     )  # fmt: skip
 
 
-def _step_by_step_back(call, layer, plan, flat, tape, dy, dy_row, layout, ends, ends_stride, ddiagonal, dstart, stack):
-    cell, hidden = layer.cell, layer.hidden_size
-    steps, samples, z_count, count = layout.steps, layout.samples, len(cell.preactivations), len(cell.states)
-    diagonal, reverse = flat.part(plan.diagonal), int(plan.reverse)
-    width = z_count * hidden
+def _step_by_step_back(call, cell, plan, flat, run, active, ends, dy, ddiagonal, dstart):
+    sizes, batch, arrays = run
+    hidden, count, steps, samples = sizes.hidden, sizes.count, batch.steps, batch.samples
+    width = sizes.z_count * hidden
     dstates = call.zeros(samples * count * hidden)
     both = blocks_for(samples * hidden), THREADS
-    if ends is not None:
-        kernels.spread_ends(*both, ends, ends_stride, layout.order, dstates, samples, count, hidden, 0)
+    if ends.given:
+        kernels.spread_ends(*both, sizes, batch, ends, dstates, 0)
 
     def pointwise(first, number, rows):
-        kernels.backward_steps(
-            *grid_of(rows, hidden), cell, tape.z, tape.states, tape.saved, diagonal, dy, dy_row, dstates, ddiagonal,
-            layout.lengths, samples, hidden, z_count, count, len(cell.saved), len(cell.diagonal), first,
-            number, reverse, rows, int(dy is not None),
-        )  # fmt: skip
+        kernels.backward_steps(*grid_of(rows, hidden), cell, *run, dy, dstates, ddiagonal, first, number, rows)
 
     if plan.recurrent is None:
-        pointwise(0 if plan.reverse else steps - 1, steps, samples)
+        pointwise(0 if sizes.reverse else steps - 1, steps, samples)
     else:
         scratch = call.empty(samples * hidden)
-        for t in range(steps) if plan.reverse else reversed(range(steps)):
-            rows = int(layout.host.active[t])
+        for t in range(steps) if sizes.reverse else reversed(range(steps)):
+            rows = int(active[t])
             if rows == 0:
                 continue
             pointwise(t, 1, rows)
-            z = tape.z.part(t * samples * width)
-            if plan.inner is not None:
+            z = arrays.z.part(t * samples * width)
+            if arrays.has_inner:
                 _product_back(call, z, width, flat, plan.inner, scratch, hidden, rows, hidden, add=False)
-                if tape.mask is not None:
-                    kernels.mask_rows(*grid_of(rows, hidden), scratch, hidden, tape.mask, scratch, hidden, rows, hidden)
-                kernels.inner_backward(
-                    *grid_of(rows, hidden), cell, tape.z, tape.states, tape.inner_saved, diagonal, scratch, dstates, ddiagonal, t,
-                    samples, hidden, z_count, count, len(cell.inner_saved), len(cell.diagonal), reverse, rows,
-                )  # fmt: skip
-            if tape.mask is None:
+                if arrays.has_mask:
+                    kernels.mask_rows(
+                        *grid_of(rows, hidden), scratch, hidden, arrays.mask, scratch, hidden, rows, hidden
+                    )
+                kernels.inner_backward(*grid_of(rows, hidden), cell, *run, scratch, dstates, ddiagonal, t, rows)
+            if not arrays.has_mask:
                 _product_back(call, z, width, flat, plan.recurrent, dstates, count * hidden, rows, hidden, add=True)
             else:
                 _product_back(call, z, width, flat, plan.recurrent, scratch, hidden, rows, hidden, add=False)
-                kernels.add_masked(*grid_of(rows, hidden), scratch, tape.mask, dstates, count * hidden, rows, hidden)
-    kernels.spread_ends(*both, dstart, stack, layout.order, dstates, samples, count, hidden, 1)
+                kernels.add_masked(*grid_of(rows, hidden), scratch, arrays.mask, dstates, count * hidden, rows, hidden)
+    kernels.spread_ends(*both, sizes, batch, dstart, dstates, 1)
 
 
 def _product_back(call, z, width, flat, block, result, result_row, rows, hidden, *, add):
@@ -441,10 +419,9 @@ def _product_back(call, z, width, flat, block, result, result_row, rows, hidden,
         )  # fmt: skip
 
 
-def _weight_gradients(call, layer, plan, tape, layout, dz, ddiagonal, gradient):
-    cell, hidden, rows, x = layer.cell, layer.hidden_size, layout.rows, tape.x
-    z_count, samples = len(cell.preactivations), layout.samples
-    width = z_count * hidden
+def _weight_gradients(call, plan, tape, layout, dz, ddiagonal, gradient):
+    sizes, x, arrays, rows, samples = plan.sizes, tape.x, tape.arrays, layout.rows, layout.samples
+    hidden, width = sizes.hidden, sizes.z_count * sizes.hidden
 
     def of_block(block, values, row, columns):
         product(
@@ -469,17 +446,17 @@ def _weight_gradients(call, layer, plan, tape, layout, dz, ddiagonal, gradient):
         else:
             of_block(block, x.values, x.size, x.size)
     if plan.recurrent is not None:
-        slot = samples * len(cell.states) * hidden
-        if tape.operand is not None:
-            of_block(plan.recurrent, tape.operand, hidden, hidden)
+        row = sizes.count * hidden
+        if arrays.has_mask:
+            of_block(plan.recurrent, arrays.operand, hidden, hidden)
         else:
-            of_block(plan.recurrent, tape.states.part(slot if plan.reverse else 0), len(cell.states) * hidden, hidden)
+            of_block(plan.recurrent, arrays.states.part(samples * row if sizes.reverse else 0), row, hidden)
     if plan.inner is not None:
-        of_block(plan.inner, tape.inner, hidden, hidden)
+        of_block(plan.inner, arrays.inner, hidden, hidden)
     sums = column_sums(call.arena, dz, width, rows, width)
-    kernels.spread_bias(blocks_for(width), THREADS, sums, plan.offsets, z_count, hidden, gradient)
-    if cell.diagonal:
-        count = len(cell.diagonal) * hidden
+    kernels.spread_bias(blocks_for(width), THREADS, sums, plan.offsets, sizes.z_count, hidden, gradient)
+    if sizes.diagonal_count:
+        count = sizes.diagonal_count * hidden
         column_sums(call.arena, ddiagonal, count, samples, count, result=gradient.part(plan.diagonal, count))
     for at, size in plan.unused:
         moves.fill(gradient.part(at, size), 0.0)

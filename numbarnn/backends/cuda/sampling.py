@@ -47,7 +47,7 @@ class Streams:
     def __init__(self, network, packed, primes, temperature, top_k, top_p, stop, never, seeds, n_threads: int = 1):
         layer, classes = network.layers[1], network.layers[2].size
         self.cell, self.packed, self.primes = layer.cell, packed, primes
-        self.options, self.stop, self.never = (temperature, top_k, top_p), stop, never
+        self.options = kernels.Sampling(temperature, top_k, top_p, stop, never)
         self.seeds = np.array(seeds, np.int64)
         self.positions = np.zeros(len(seeds), np.int64)
         size = len(seeds) * layer.num_layers * len(self.cell.states) * layer.hidden_size
@@ -69,8 +69,8 @@ class Streams:
         primes, self.primes = self.primes, [tokens[:0] for tokens in self.primes]
         self.arena.reset()
         kernels.generate(
-            self.arena, self.cell, self.packed, self.state, self.logits, primes, there, written, *self.options, self.seeds,
-            self.positions, self.stop, self.never,
+            self.arena, self.cell, self.packed, self.state, self.logits, primes, there, written, self.options, self.seeds,
+            self.positions,
         )  # fmt: skip
         filled = written.get()
         self.positions += filled

@@ -9,11 +9,13 @@ over k, so a sequence may be of any length; one barrier parts a step from the ne
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import cuda
 
-from numbarnn.kernels.cuda.launch import SIMULATED, THREADS, device, kernel, types
+from numbarnn.kernels.cuda.groups import SpacedRows
+from numbarnn.kernels.cuda.launch import SIMULATED, THREADS, Integers32, Values, device, kernel, types
 from numbarnn.kernels.cuda.reduce import add_up, find_largest
 from numbarnn.kernels.scalar import fma
 
@@ -25,6 +27,57 @@ LANES = 2 if SIMULATED else 32  # threads of a row of logits
 LN2, LOG2E = math.log(2.0), 1.0 / math.log(2.0)
 # ln 2 in two parts: n times the first rounds nowhere for n as large as they come, or is fused with the sum.
 LN2_HIGH, LN2_LOW = 0.693359375, math.log(2.0) - 0.693359375
+
+
+class LabelSequences(NamedTuple):
+    """The label sequences of a batch, one a sample.
+
+    Attributes
+    ----------
+    lengths : (samples,) steps of each sample
+    labels : all labels, one sequence after the other
+    starts : (samples + 1,) where the labels of each sample begin
+    following, leading : where each label occurs next in its sequence, or -1, and whether it is the first of its kind there
+    scales : (samples,) factors of the gradients; a sample of scale 0 is not looked at
+    blank : class of the blank
+    samples : N
+    width : of a row of states: the longest sequence, and one
+    """
+
+    lengths: Integers32
+    labels: Integers32
+    starts: Integers32
+    following: Integers32
+    leading: Integers32
+    scales: Values
+    blank: int
+    samples: int
+    width: int
+
+
+class RowSums(NamedTuple):
+    """What the softmax of a row of logits is made from.
+
+    Attributes
+    ----------
+    tops : (rows,) the largest logit
+    wholes : (rows,) the sum of exp(logit - largest)
+    """
+
+    tops: Values
+    wholes: Values
+
+
+class Pairs(NamedTuple):
+    """Values m 2^e.
+
+    Attributes
+    ----------
+    mantissas, exponents : m and e
+    """
+
+    mantissas: Values
+    exponents: Integers32
 
 
 @device
@@ -56,30 +109,32 @@ def plus(m, power, other, other_power):
     return math.ldexp(m, int(power - other_power)) + other, other_power
 
 
-@kernel("x n n n i i i n x n x x x i")
+@kernel(SpacedRows, "n", LabelSequences, RowSums, Pairs)
 def emit(real):
     """Make the kernel of the softmax, and what of it the labels read."""
 
-    def emit(
-        logits, row, samples, classes, lengths, labels, starts, blank, scales, width, tops, wholes, mantissas, exponents,
-    ):  # fmt: skip
-        """Set the largest logit of row r, the sum of exp(logit - largest), and the emissions of its labels, then of the blank."""
+    def emit(logits, classes, sequences, sums, emitted):
+        """Set the sums of row r, and the emissions of its labels, then of the blank."""
+        values, row, _ = logits
+        lengths, labels, starts, _, _, scales, blank, samples, width = sequences
+        tops, wholes = sums
+        mantissas, exponents = emitted
         found = cuda.shared.array(LANES, real)
         lane = cuda.threadIdx.x
         r = cuda.blockIdx.x
         n = r % samples
         if r // samples < lengths[n] and scales[n] != real(0):
             at = r * row
-            top = logits[at]
+            top = values[at]
             for j in range(lane, classes, LANES):
-                top = max(top, logits[at + j])
+                top = max(top, values[at + j])
             found[lane] = top
             find_largest(found, lane, lane, LANES)
             top = found[0]
             cuda.syncthreads()
             whole = real(0)
             for j in range(lane, classes, LANES):
-                whole += math.exp(logits[at + j] - top)
+                whole += math.exp(values[at + j] - top)
             found[lane] = whole
             add_up(found, lane, lane, LANES)
             whole = found[0]
@@ -92,7 +147,7 @@ def emit(real):
                 under += 1
             first, count = starts[n], starts[n + 1] - starts[n]
             for k in range(lane, count + 1, LANES):
-                x = logits[at + (labels[first + k] if k < count else blank)] - top
+                x = values[at + (labels[first + k] if k < count else blank)] - top
                 m, power = real(0), 0
                 if x != -real(math.inf):
                     x = max(x, real(LOWEST)) if x == x else x
@@ -107,17 +162,19 @@ def emit(real):
     return emit
 
 
-@kernel("i i i x n n n x i x i x i x")
+@kernel(LabelSequences, "n", Pairs, Pairs, Pairs, "x")
 def advance(real):
     """Make the kernel of the forward pass and the losses."""
 
-    def advance(
-        lengths, labels, starts, scales, zero, samples, width, emitted, emitted_powers, mantissas, exponents, ends, peaks, losses,
-    ):  # fmt: skip
-        """Set the states of sequence n before every step and after the last, and its loss; ``ends 2^peaks`` is its probability.
+    def advance(sequences, zero, emissions, states, probabilities, losses):
+        """Set the states of sequence n before every step and after the last, its probability and its loss.
 
-        Slot t of the states begins at ``(t * samples + n) * 2 * width``.
+        Slot t of the states begins at ``(t * samples + n) * 2 * width``; `zero`: the loss where nothing aligns is 0, not infinite.
         """
+        lengths, labels, starts, _, _, scales, _, samples, width = sequences
+        emitted, emitted_powers = emissions
+        mantissas, exponents = states
+        ends, peaks = probabilities
         n = cuda.blockIdx.x
         thread, threads = cuda.threadIdx.x, cuda.blockDim.x
         first, count, steps = starts[n], starts[n + 1] - starts[n], lengths[n]
@@ -169,18 +226,20 @@ def advance(real):
     return advance
 
 
-@kernel("i i i x n n x i x i x i x i")
+@kernel(LabelSequences, Pairs, Pairs, Pairs, Pairs)
 def occupy(real):
     """Make the kernel of the backward pass."""
 
-    def occupy(
-        lengths, labels, starts, scales, samples, width, emitted, emitted_powers, mantissas, exponents, ends, peaks, backward,
-        backward_powers,
-    ):  # fmt: skip
+    def occupy(sequences, emissions, states, probabilities, backward_states):
         """Turn the mantissas of the states after each step into the probabilities that the alignment is there.
 
-        backward : backward states of a step and of the next; those of sequence n at ``n * 2 * width`` and `samples` strings later.
+        backward_states : of a step and of the next; those of sequence n at ``n * 2 * width`` and `samples` sequences later.
         """
+        lengths, labels, starts, _, _, scales, _, samples, width = sequences
+        emitted, emitted_powers = emissions
+        mantissas, exponents = states
+        ends, peaks = probabilities
+        backward, backward_powers = backward_states
         n = cuda.blockIdx.x
         thread, threads = cuda.threadIdx.x, cuda.blockDim.x
         first, count, steps = starts[n], starts[n + 1] - starts[n], lengths[n]
@@ -228,19 +287,18 @@ def occupy(real):
     return occupy
 
 
-@kernel("x n n n i i i i i n x n x x x x x")
+@kernel(SpacedRows, "n", LabelSequences, RowSums, "x x x")
 def differ(real):
     """Make the kernel of the gradient."""
 
-    def differ(
-        logits, row, samples, classes, lengths, labels, starts, following, leading, blank, scales, width, tops, wholes, occupied,
-        ends, dlogits,
-    ):  # fmt: skip
+    def differ(logits, classes, sequences, sums, occupied, ends, dlogits):
         """Set row r of the gradient to the scale times softmax less occupancy; the rows past a length to zero.
 
-        A label that a sequence repeats is summed by the thread of its first occurrence, in order; following, leading : where each
-        label occurs next, or -1, and whether it is the first.
+        A label that a sequence repeats is summed by the thread of its first occurrence, in order.
         """
+        values, row, _ = logits
+        lengths, labels, starts, following, leading, scales, blank, samples, width = sequences
+        tops, wholes = sums
         in_blanks = cuda.shared.array(LANES, real)
         in_all = cuda.shared.array(LANES, real)
         lane = cuda.threadIdx.x
@@ -266,7 +324,7 @@ def differ(real):
             # The occupancies of a step sum to 1; what rounding left of that goes.
             share, factor, top = scale / in_all[0], scale / wholes[r], tops[r]
             for j in range(lane, classes, LANES):
-                dlogits[at + j] = math.exp(logits[at + j] - top) * factor
+                dlogits[at + j] = math.exp(values[at + j] - top) * factor
             cuda.syncthreads()
             if lane == 0:
                 dlogits[at + blank] -= share * in_blanks[0]
@@ -281,48 +339,46 @@ def differ(real):
     return differ
 
 
-def ctc(arena, logits, row, samples, steps, classes, lengths, labels, starts, blank, scales, zero, losses, dlogits):
+def ctc(arena, logits, steps, classes, lengths, labels, blank, scales, zero, losses, dlogits):
     """Set the losses of label sequences, and the gradient of ``sum scales * losses``; see `numbarnn.kernels.cpu.ctc.ctc`.
 
     Parameters
     ----------
     arena : Arena
-    logits, dlogits : Buffer
-        Step t of sample i at ``(t * samples + i) * row``; columns past the classes are left as they are.
+    logits : SpacedRows
+        Step t of sample i is row ``t * samples + i``.
     lengths : (samples,) integers, on the host
-    labels, starts : integers, on the host
-        All labels, and where those of each sample begin, (samples + 1,).
+    labels : numbarnn.core.label_sequences.Labels
     scales : (samples,) values, on the host
     losses : Buffer
         (samples,), out.
+    dlogits : Buffer
+        Out, with rows as those of the logits; columns past the classes are left as they are.
     """
+    samples = len(lengths)
     if samples == 0:
         return
-    following, leading = chains(labels, starts)
-    host = np.concatenate([lengths, starts, labels, following, leading]).astype(np.int32)
+    starts, count, dtype = labels.starts, len(labels.flat), losses.dtype
+    host = np.concatenate([lengths, labels.flat, starts, *chains(labels.flat, starts)]).astype(np.int32)
     integers = arena.empty(host.size, np.int32).set(host)
     parts, at = [], 0
-    for size in (samples, samples + 1, len(labels), len(labels), len(labels)):
+    for size in (samples, count, samples + 1, count, count):
         parts.append(integers.part(at, size))
         at += size
-    lengths, starts_there, labels, following, leading = parts
-    scales = arena.empty(samples, logits.dtype).set(np.asarray(scales))
+    scales = arena.empty(samples, dtype).set(np.asarray(scales))
     width, rows = int(np.diff(starts).max()) + 1, steps * samples
-    tops, wholes, ends = (arena.empty(size, logits.dtype) for size in (rows, rows, samples))
-    peaks = arena.empty(samples, np.int32)
-    emitted, states, backward = (
-        (arena.empty(size, logits.dtype), arena.empty(size, np.int32))
-        for size in (rows * width, (rows + samples) * 2 * width, 2 * samples * 2 * width)
+    lengths, flat, starts, following, leading = parts
+    sequences = LabelSequences(lengths, flat, starts, following, leading, scales, blank, samples, width)
+    sums = RowSums(arena.empty(rows, dtype), arena.empty(rows, dtype))
+    emitted, states, backward, probabilities = (
+        Pairs(arena.empty(size, dtype), arena.empty(size, np.int32))
+        for size in (rows * width, (rows + samples) * 2 * width, 2 * samples * 2 * width, samples)
     )
     threads = min(THREADS, width if SIMULATED else -(-width // 32) * 32)
-    given = lengths, labels, starts_there
-    emit(rows, LANES, logits, row, samples, classes, *given, blank, scales, width, tops, wholes, *emitted)
-    advance(samples, threads, *given, scales, int(zero), samples, width, *emitted, *states, ends, peaks, losses)
-    occupy(samples, threads, *given, scales, samples, width, *emitted, *states, ends, peaks, *backward)
-    differ(
-        rows, LANES, logits, row, samples, classes, *given, following, leading, blank, scales, width, tops, wholes, states[0], ends,
-        dlogits,
-    )  # fmt: skip
+    emit(rows, LANES, logits, classes, sequences, sums, emitted)
+    advance(samples, threads, sequences, int(zero), emitted, states, probabilities, losses)
+    occupy(samples, threads, sequences, emitted, states, probabilities, backward)
+    differ(rows, LANES, logits, classes, sequences, sums, states.mantissas, probabilities.mantissas, dlogits)
 
 
 def chains(labels, starts):

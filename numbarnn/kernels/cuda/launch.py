@@ -24,6 +24,11 @@ r     a value of the kernel's type
 c     record of a cell or of a loss term; its type selects the functions
 ====  ============================================================================================================
 
+A kernel with many arguments takes them in groups, each a `typing.NamedTuple` whose docstring describes the fields and whose
+annotations say what they are: `Values` (x), `Integers32` (i), `Integers64` (l), `Unsigned` (q), int or bool (n), float (r). The
+class stands among the kinds, ``@kernel("c", Example, "x n")``, and the kernel unpacks the group in its first lines. Numba makes
+an argument of the machine's of every field, so a group costs a kernel nothing.
+
 Blocks are a number or a tuple of up to three, threads a number. ``dynamic`` is the count of values of the kernel's type in the
 block's dynamic shared memory, ``cuda.shared.array(0, real)``.
 
@@ -33,12 +38,15 @@ with small blocks, so that tests of small nets take seconds.
 
 import ctypes
 import functools
+import itertools
 import sys
+from typing import Annotated, get_args, get_type_hints
 
 import numpy as np
 from numba import config, cuda
 
 from numbarnn.kernels.compile import own_record, uninterrupted
+from numbarnn.kernels.cuda.memory import Buffer
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 if SIMULATED:
@@ -55,18 +63,48 @@ WARP = 4 if SIMULATED else 32
 MOST_BLOCKS = 2 if SIMULATED else 4096
 REAL = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
 
+# Fields of groups that are pointers, None for one that is not read, and an unsigned integer.
+Values, Integers32, Integers64 = (Annotated[Buffer | None, kind] for kind in "xil")
+Unsigned = Annotated[int, "q"]
+_SCALARS = {int: "n", bool: "n", float: "r"}
+
+
+def _kinds_of(kind) -> tuple[str, ...]:
+    """Return the kinds of the fields of a group's class; of another kind itself."""
+    if isinstance(kind, str):
+        return (kind,)
+    hints = get_type_hints(kind, include_extras=True)
+    return tuple(_SCALARS[hint] if hint in _SCALARS else get_args(hint)[1] for hint in map(hints.get, kind._fields))
+
 
 class Kernel:
-    """A kernel for every type of values and every record, compiled when it is first launched."""
+    """A kernel for every type of values and every record, compiled when it is first launched.
 
-    def __init__(self, make, kinds: str, dtypes=("float32", "float64"), **options):
-        self.make, self.kinds, self.dtypes, self.options = make, tuple(kinds.split()), dtypes, options
+    Attributes
+    ----------
+    make : callable
+        Makes the kernel of a type of values.
+    kinds : tuple
+        What the arguments are: letters and classes of groups.
+    dtypes : tuple of str
+        What it is for.
+    options : dict
+        Those of ``cuda.jit``.
+    """
+
+    def __init__(self, make, *kinds, dtypes=("float32", "float64"), **options):
+        self.make, self.dtypes, self.options = make, dtypes, options
+        self.kinds = tuple(itertools.chain(*(kind.split() if isinstance(kind, str) else (kind,) for kind in kinds)))
+        self._fields = [_kinds_of(kind) for kind in self.kinds]
+        self._record = self.kinds.index("c") if "c" in self.kinds else None
+        # Where values of the kernel's type are: (argument, field).
+        self._reals = [(n, f) for n, kinds in enumerate(self._fields) for f, kind in enumerate(kinds) if kind == "x"]
         self.name = getattr(make, "__name__", "kernel")
         self.__doc__ = make.__doc__
         self._compiled = {}
 
     def __repr__(self):
-        return f"<CUDA kernel {self.name}({' '.join(self.kinds)})>"
+        return f"<CUDA kernel {self.name}({' '.join(getattr(kind, '__name__', kind) for kind in self.kinds)})>"
 
     @functools.cache  # noqa: B019 - kernels live as long as the process
     def dispatcher(self, real, cached=True):
@@ -91,7 +129,10 @@ class Kernel:
             # Options that are real numbers take the kernel's type.
             options = [real if isinstance(value, float) else types.int64 for value in record]
             known["c"] = types.BaseTuple.from_types(options, type(record))
-        return tuple(known[kind] for kind in self.kinds)
+        return tuple(
+            known[kind] if isinstance(kind, str) else types.BaseTuple.from_types([known[f] for f in fields], kind)
+            for kind, fields in zip(self.kinds, self._fields, strict=True)
+        )
 
     def load(self, real, record=None):
         """Return the compiled kernel, from the disk where it is there."""
@@ -109,41 +150,57 @@ class Kernel:
         blocks = blocks if isinstance(blocks, tuple) else (blocks,)
         if 0 in blocks:
             return
-        dtype = next(a.dtype for a, kind in zip(arguments, self.kinds, strict=True) if kind == "x" and a is not None)
+        flat = self._flattened(arguments)
+        dtype = self._dtype_of(arguments)
         if SIMULATED:
             self._simulate(dtype, blocks, threads, arguments, dynamic)
             return
-        record = next((a for a, kind in zip(arguments, self.kinds, strict=True) if kind == "c"), None)
-        key = dtype, type(record)
+        record = None if self._record is None else arguments[self._record]
+        key = dtype, record.__class__
         found = self._compiled.get(key)
         if found is None:
-            found = self._compiled[key] = self.load(REAL[dtype], record)._codelibrary.get_cufunc().kernel
-        real, values = _REAL_ARGUMENT[dtype], []
+            compiled = self.load(REAL[dtype], record)._codelibrary.get_cufunc().kernel
+            found = self._compiled[key] = compiled, self._converters(dtype, record)
+        compiled, converters = found
+        values = [convert(value) for convert, value in zip(converters, flat, strict=True)]
+        _launch(compiled, (*map(int, blocks), 1, 1)[:3], int(threads), int(dynamic * dtype.itemsize), values)
+
+    def _flattened(self, arguments):
+        """Return the arguments with the fields of groups and records in place of these."""
+        flat = []
         for kind, argument in zip(self.kinds, arguments, strict=True):
-            if kind in "xil":
-                values.append(0 if argument is None else argument.pointer)
-            elif kind == "n":
-                values.append(ctypes.c_int64(argument))
-            elif kind == "r":
-                values.append(real(argument))
-            elif kind == "q":
-                values.append(ctypes.c_uint64(argument))
+            if argument.__class__ is kind or kind == "c":
+                flat += argument
+            elif kind.__class__ is str:
+                flat.append(argument)
             else:
-                values += [real(v) if isinstance(v, float) else ctypes.c_int64(v) for v in argument]
-        _launch(found, (*map(int, blocks), 1, 1)[:3], int(threads), int(dynamic * dtype.itemsize), values)
+                raise TypeError(f"{self.name} takes a {kind.__name__}, got {argument!r}")
+        return flat
+
+    def _dtype_of(self, arguments):
+        """Return the dtype of the first values among the arguments."""
+        for n, field in self._reals:
+            buffer = arguments[n] if self.kinds[n] == "x" else arguments[n][field]
+            if buffer is not None:
+                return buffer.dtype
+        raise TypeError(f"{self.name} got no values")
+
+    def _converters(self, dtype, record):
+        """Return what makes a launch's values of the flattened arguments, one function for each."""
+        real = _REAL_ARGUMENT[dtype]
+        known = {
+            "x": _address, "i": _address, "l": _address, "n": ctypes.c_int64, "q": ctypes.c_uint64, "r": real,
+        }  # fmt: skip
+        options = [real if isinstance(value, float) else ctypes.c_int64 for value in record or ()]
+        return [c for kinds in self._fields for c in (options if kinds == ("c",) else map(known.get, kinds))]
 
     def _simulate(self, dtype, blocks, threads, arguments, dynamic):
         values = []
-        for kind, argument in zip(self.kinds, arguments, strict=True):
-            if kind in "xil":
-                argument = np.empty(0, dtype) if argument is None else argument.values
-            elif kind == "r":
-                argument = dtype.type(argument)
-            elif kind == "q":
-                argument = np.uint64(argument)
-            elif kind == "n":
-                argument = int(argument)
-            values.append(argument)
+        for kind, fields, argument in zip(self.kinds, self._fields, arguments, strict=True):
+            if isinstance(kind, str):
+                values.append(_simulated(kind, argument, dtype))
+            else:
+                values.append(kind(*(_simulated(*field, dtype) for field in zip(fields, argument, strict=True))))
         interval = sys.getswitchinterval()
         # The simulator polls its threads, and with Python's 5 ms it waits for itself: 1.1 s instead of 0.16 s for two passes.
         sys.setswitchinterval(1e-4)
@@ -151,6 +208,17 @@ class Kernel:
             self.dispatcher(REAL[dtype])[blocks, threads, 0, dynamic * dtype.itemsize](*values)
         finally:
             sys.setswitchinterval(interval)
+
+
+def _address(buffer):
+    return 0 if buffer is None else buffer.pointer
+
+
+def _simulated(kind, value, dtype):
+    """Return an argument as the simulator's kernels take it."""
+    if kind in "xil":
+        return np.empty(0, dtype) if value is None else value.values
+    return {"r": dtype.type, "q": np.uint64, "n": int, "c": lambda record: record}[kind](value)
 
 
 _REAL_ARGUMENT = {np.dtype(np.float32): ctypes.c_float, np.dtype(np.float64): ctypes.c_double}
@@ -174,12 +242,13 @@ def _launch(compiled, grid, threads, nbytes, values):
     core_launch(_default_stream(), _configuration(grid, threads, nbytes), compiled, *values)
 
 
-def kernel(kinds: str, **options):
+def kernel(*kinds, **options):
     """Return a decorator that makes a `Kernel` of a function of the type of values.
 
-    Options are `dtypes`, the names of the types that it is for, and those of ``cuda.jit``.
+    Kinds are strings of letters and classes of groups, in the order of the arguments. Options are `dtypes`, the names of the types
+    that it is for, and those of ``cuda.jit``.
     """
-    return lambda make: Kernel(make, kinds, **options)
+    return lambda make: Kernel(make, *kinds, **options)
 
 
 def device(function):

@@ -5,24 +5,58 @@ stay as they are.
 """
 
 import math
+from typing import NamedTuple
 
 from numba import cuda
 
 from numbarnn.kernels import equations
 from numbarnn.kernels.cuda.element import load
-from numbarnn.kernels.cuda.launch import THREADS, kernel
+from numbarnn.kernels.cuda.launch import THREADS, Values, kernel
 from numbarnn.kernels.cuda.reduce import VALUES, add_up, find_largest, row_blocks, shift_for, summed
 from numbarnn.kernels.equations import loss_term
 
 
-@kernel("x n n i x n r x x n x n r n")
+class LossRows(NamedTuple):
+    """The outputs that a loss looks at, and what it makes of them.
+
+    Attributes
+    ----------
+    outputs, gradient : row r at ``r * row``, `columns` values; two different arrays
+    row, columns : distance and length of rows
+    losses : (count,)
+    count : rows
+    """
+
+    outputs: Values
+    gradient: Values
+    row: int
+    columns: int
+    losses: Values
+    count: int
+
+
+class OptionalWeights(NamedTuple):
+    """Weights of rows or of classes.
+
+    Attributes
+    ----------
+    values : one for each
+    given : whether there are any; else all are one
+    """
+
+    values: Values
+    given: bool
+
+
+@kernel(LossRows, "i", OptionalWeights, "r", OptionalWeights, "r n")
 def cross_entropy_rows(real):
     """Make the kernel of `softmax_cross_entropy`."""
 
-    def cross_entropy_rows(
-        logits, row, classes, targets, weights, weighted, scale, losses, dlogits, rows, class_weights, by_class, smoothing, shift,
-    ):  # fmt: skip
-        """Set losses and gradients of all rows, ``2**shift`` threads each; `weighted`, `by_class`: whether there are weights."""
+    def cross_entropy_rows(outputs, targets, weights, scale, class_weights, smoothing, shift):
+        """Set losses and gradients of all rows, ``2**shift`` threads each."""
+        logits, dlogits, row, classes, losses, rows = outputs
+        row_weights, weighted = weights
+        class_values, by_class = class_weights
         tops = cuda.shared.array(THREADS, real)
         wholes = cuda.shared.array(THREADS, real)
         belows = cuda.shared.array(THREADS, real)
@@ -36,7 +70,7 @@ def cross_entropy_rows(real):
         at = r * row
         weight = zero
         if r < rows:
-            weight = weights[r] if weighted else one
+            weight = row_weights[r] if weighted else one
         # A row that does not count is not looked at: its target and its logits may be anything.
         looked = classes if weight != zero else 0
 
@@ -52,7 +86,7 @@ def cross_entropy_rows(real):
             value = logits[at + j]
             whole += math.exp(value - top)
             if smoothing > zero:
-                v = class_weights[j] if by_class else one
+                v = class_values[j] if by_class else one
                 below += v * (top - value)
                 share += v
         wholes[thread] = whole
@@ -67,7 +101,7 @@ def cross_entropy_rows(real):
             target = targets[r] if looked > 0 else 0
             own = weight * (one - smoothing)
             if by_class and looked > 0:
-                own *= class_weights[target]
+                own *= class_values[target]
             each, whole_weight = zero, own
             if smoothing > zero:
                 each = weight * smoothing / real(classes)
@@ -85,7 +119,7 @@ def cross_entropy_rows(real):
                 if counts:
                     d = math.exp(logits[at + j] - top) * factor
                     if smoothing > zero:
-                        d -= scale * each * (class_weights[j] if by_class else one)
+                        d -= scale * each * (class_values[j] if by_class else one)
                     if j == target:
                         d -= scale * own
                 dlogits[at + j] = d
@@ -126,14 +160,14 @@ def softmax_rows(real):
     return softmax_rows
 
 
-@kernel("c x n n x x x n r x x n n")
+@kernel("c", LossRows, "x x", OptionalWeights, "r n")
 def pointwise_rows(real):
     """Make the kernel of `pointwise`."""
 
-    def pointwise_rows(
-        term, outputs, row, columns, targets, options, weights, weighted, scale, losses, doutputs, rows, shift
-    ):
-        """Set losses and gradients of all rows, ``2**shift`` threads each; `weighted`: whether there are weights."""
+    def pointwise_rows(term, outputs, targets, options, weights, scale, shift):
+        """Set losses and gradients of all rows, ``2**shift`` threads each."""
+        values, doutputs, row, columns, losses, rows = outputs
+        row_weights, weighted = weights
         sums = cuda.shared.array(THREADS, real)
         zero, one = real(0), real(1)
         lanes = 1 << shift
@@ -143,7 +177,7 @@ def pointwise_rows(real):
         start, target = r * row, r * columns
         weight = zero
         if r < rows:
-            weight = weights[r] if weighted else one
+            weight = row_weights[r] if weighted else one
         share = weight / real(columns)
         factor = scale * share
         total = zero
@@ -151,7 +185,7 @@ def pointwise_rows(real):
             d = zero
             if weight != zero:
                 own = load(term, "options", options, j, columns)
-                loss, slope = loss_term(term, outputs[start + j], targets[target + j], own)
+                loss, slope = loss_term(term, values[start + j], targets[target + j], own)
                 total += real(loss)
                 d = factor * real(slope)
             doutputs[start + j] = d
@@ -163,31 +197,26 @@ def pointwise_rows(real):
     return pointwise_rows
 
 
-def softmax_cross_entropy(
-    logits, row, classes, targets, weights, scale, losses, dlogits, rows, class_weights=None, smoothing=0.0
-):
-    """Set losses[r] = w_r sum_c q_c (-log p_c), p = softmax(logits[r]), and the gradient of ``scale * losses`` in `dlogits`.
+def softmax_cross_entropy(outputs, targets, weights, scale, class_weights=None, smoothing=0.0):
+    """Set losses[r] = w_r sum_c q_c (-log p_c), p = softmax(logits[r]), and the gradient of ``scale * losses``.
 
     q_c = (1 - smoothing) v_c [c = target_r] + smoothing v_c / classes with the class weights v. Loss and gradient of rows whose
     weights are all 0 are zero, whatever their logits and targets.
 
     Parameters
     ----------
-    logits, dlogits : Buffer
-        Row r at ``r * row``; two different ones.
+    outputs : LossRows
     targets : Buffer
         (rows,) int32; -1 where the weight is 0.
     weights : Buffer or None
         (rows,); None for ones.
-    losses : Buffer
-        (rows,)
     class_weights : Buffer or None
         (classes,); None for ones.
     """
-    shift = shift_for(classes)
+    shift = shift_for(outputs.columns)
     cross_entropy_rows(
-        row_blocks(rows, shift), THREADS, logits, row, classes, targets, weights, int(weights is not None), scale, losses, dlogits,
-        rows, class_weights, int(class_weights is not None), smoothing, shift,
+        row_blocks(outputs.count, shift), THREADS, outputs, targets, OptionalWeights(weights, weights is not None), scale,
+        OptionalWeights(class_weights, class_weights is not None), smoothing, shift,
     )  # fmt: skip
 
 
@@ -197,8 +226,8 @@ def softmax(logits, row, classes, probabilities, rows):
     softmax_rows(row_blocks(rows, shift), THREADS, logits, row, classes, probabilities, rows, shift)
 
 
-def pointwise(term, outputs, row, columns, targets, weights, scale, losses, doutputs, rows, options=None):
-    """Set losses[r] = w_r mean_j l(y[r, j], t[r, j]) and the gradient of ``scale * losses`` in `doutputs`, l being a loss term.
+def pointwise(term, outputs, targets, weights, scale, options=None):
+    """Set losses[r] = w_r mean_j l(y[r, j], t[r, j]) and the gradient of ``scale * losses``, l being a loss term.
 
     Parameters
     ----------
@@ -211,10 +240,10 @@ def pointwise(term, outputs, row, columns, targets, weights, scale, losses, dout
 
     The other arguments are those of `softmax_cross_entropy`.
     """
-    shift = shift_for(columns)
+    shift = shift_for(outputs.columns)
     pointwise_rows(
-        row_blocks(rows, shift), THREADS, term, outputs, row, columns, targets, options, weights, int(weights is not None), scale,
-        losses, doutputs, rows, shift,
+        row_blocks(outputs.count, shift), THREADS, term, outputs, targets, options,
+        OptionalWeights(weights, weights is not None), scale, shift,
     )  # fmt: skip
 
 

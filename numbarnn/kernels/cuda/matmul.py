@@ -4,9 +4,11 @@ A matrix is a pointer with the distances of its rows and of its columns, so that
 dz^T x are one kernel.
 """
 
+from typing import NamedTuple
+
 from numba import cuda
 
-from numbarnn.kernels.cuda.launch import SIMULATED, THREADS, blocks_for, kernel
+from numbarnn.kernels.cuda.launch import SIMULATED, THREADS, Values, blocks_for, kernel
 
 # Rows and columns of C that a block makes, and of them that a thread makes; and the depth of the slices of A and B.
 TILE, EACH, DEPTH = (8, 4, 3) if SIMULATED else (64, 4, 16)
@@ -18,20 +20,50 @@ WIDTH = TILE + 1  # of a row of a slice in shared memory: not a multiple of the 
 SPAN = 6 if SIMULATED else 256
 
 
-@kernel("x x n n x n n x n n n n n n n", **({} if SIMULATED else {"launch_bounds": (BLOCK, 2)}))
+class StridedMatrix(NamedTuple):
+    """A factor of a product.
+
+    Attributes
+    ----------
+    values : entry (m, k) at ``m * row + k * column``
+    row, column : distances
+    """
+
+    values: Values
+    row: int
+    column: int
+
+
+class ProductParts(NamedTuple):
+    """The result of a product, or its parts along the inner side.
+
+    Attributes
+    ----------
+    values : entry (m, n) of part p at ``p * part + m * row + n``
+    row, part : distances
+    """
+
+    values: Values
+    row: int
+    part: int
+
+
+@kernel(
+    "x", StridedMatrix, StridedMatrix, ProductParts, "n n n n n", **({} if SIMULATED else {"launch_bounds": (BLOCK, 2)})
+)
 def multiply(real):
     """Make the kernel of C = A B + bias, C += A B, or the parts of C along the inner side."""
 
-    def multiply(
-        bias, a, a_row, a_column, b, b_row, b_column, c, c_row, c_part, rows, columns, inner, part, mode,
-    ):  # fmt: skip
+    def multiply(bias, a, b, c, rows, columns, inner, depth, mode):
         """Set C[m, n], or add to it, sum over k of A[m, k] B[k, n].
 
-        A[m, k] is at ``a[m * a_row + k * a_column]``, B[k, n] at ``b[k * b_row + n * b_column]``, C[m, n] at ``c[m * c_row + n]``.
-        Block (x, y, z) makes a tile of C from k in [z * part, (z + 1) * part) alone, and writes it to ``c + z * c_part``.
+        Block (x, y, z) makes a tile of C from k in [z * depth, (z + 1) * depth) alone, and writes it to part z.
 
         bias : (columns,); mode : 0: C = A B, 1: C = A B + bias, 2: C = C + A B
         """
+        a_values, a_row, a_column = a
+        b_values, b_row, b_column = b
+        c_values, c_row, c_part = c
         left = cuda.shared.array((DEPTH, WIDTH), real)
         right = cuda.shared.array((DEPTH, WIDTH), real)
         sums = cuda.local.array((EACH, EACH), real)
@@ -43,8 +75,8 @@ def multiply(real):
         for i in range(EACH):
             for j in range(EACH):
                 sums[i, j] = real(0)
-        start = cuda.blockIdx.z * part
-        stop = min(inner, start + part)
+        start = cuda.blockIdx.z * depth
+        stop = min(inner, start + depth)
         for k0 in range(start, stop, DEPTH):
             for load in range(LOADS):
                 item = load * BLOCK + thread
@@ -52,10 +84,10 @@ def multiply(real):
                     # Neighbouring threads read neighbouring values, whichever side those lie on.
                     k, m = (item % DEPTH, item // DEPTH) if a_column == 1 else (item // TILE, item % TILE)
                     inside = top + m < rows and k0 + k < stop
-                    left[k, m] = a[(top + m) * a_row + (k0 + k) * a_column] if inside else real(0)
+                    left[k, m] = a_values[(top + m) * a_row + (k0 + k) * a_column] if inside else real(0)
                     k, n = (item % DEPTH, item // DEPTH) if b_row == 1 else (item // TILE, item % TILE)
                     inside = first + n < columns and k0 + k < stop
-                    right[k, n] = b[(k0 + k) * b_row + (first + n) * b_column] if inside else real(0)
+                    right[k, n] = b_values[(k0 + k) * b_row + (first + n) * b_column] if inside else real(0)
             cuda.syncthreads()
             for k in range(DEPTH):
                 for i in range(EACH):
@@ -74,8 +106,8 @@ def multiply(real):
                     if mode == 1:
                         before = bias[n]
                     elif mode == 2:
-                        before = c[dst + m * c_row + n]
-                    c[dst + m * c_row + n] = before + sums[i, j]
+                        before = c_values[dst + m * c_row + n]
+                    c_values[dst + m * c_row + n] = before + sums[i, j]
 
     return multiply
 
@@ -133,18 +165,15 @@ def product(arena, a, a_strides, b, b_strides, c, c_row, shape, bias=None, add=F
     blocks = (-(-rows // TILE), -(-columns // TILE))
     parts = _parts(blocks[0] * blocks[1], inner)
     mode = 2 if add else 1 if bias is not None else 0
+    left, right = StridedMatrix(a, *a_strides), StridedMatrix(b, *b_strides)
     if parts == 1 or mode == 1:
-        multiply(
-            blocks, BLOCK, bias, a, *a_strides, b, *b_strides, c, c_row, 0, rows, columns, inner, max(inner, 1), mode
-        )
+        multiply(blocks, BLOCK, bias, left, right, ProductParts(c, c_row, 0), rows, columns, inner, max(inner, 1), mode)
         return
     depth = -(-inner // (parts * SPAN)) * SPAN
     parts = -(-inner // depth)
     sums = arena.empty(parts * rows * columns, c.dtype)
-    multiply(
-        (*blocks, parts), BLOCK, None, a, *a_strides, b, *b_strides, sums, columns, rows * columns, rows, columns, inner, depth,
-        0,
-    )  # fmt: skip
+    apart = ProductParts(sums, columns, rows * columns)
+    multiply((*blocks, parts), BLOCK, None, left, right, apart, rows, columns, inner, depth, 0)
     add_parts(blocks_for(rows * columns), THREADS, sums, parts, rows * columns, columns, c, c_row, int(add))
 
 

@@ -8,6 +8,7 @@ The updates are those of `numbarnn.kernels.equations`.
 """
 
 import math
+from typing import NamedTuple
 
 from numba import cuda
 
@@ -56,12 +57,61 @@ def clip_gradient(real):
     return clip_gradient
 
 
-@kernel("x x x r r r n n x")
+class SgdOptions(NamedTuple):
+    """Coefficients of `numbarnn.kernels.equations.sgd`.
+
+    Attributes
+    ----------
+    rate, momentum, decay, nesterov : as there
+    """
+
+    rate: float
+    momentum: float
+    decay: float
+    nesterov: bool
+
+
+class RmspropOptions(NamedTuple):
+    """Coefficients of `numbarnn.kernels.equations.rmsprop`.
+
+    Attributes
+    ----------
+    rate, alpha, rest, epsilon, decay : as there
+    """
+
+    rate: float
+    alpha: float
+    rest: float
+    epsilon: float
+    decay: float
+
+
+class AdamOptions(NamedTuple):
+    """Coefficients of `numbarnn.kernels.equations.adam`.
+
+    Attributes
+    ----------
+    keep, l2, beta1, rest1, beta2, rest2, step, root, epsilon : as there
+    """
+
+    keep: float
+    l2: float
+    beta1: float
+    rest1: float
+    beta2: float
+    rest2: float
+    step: float
+    root: float
+    epsilon: float
+
+
+@kernel("x x x", SgdOptions, "n x")
 def step_sgd(real):
     """Make the kernel of `sgd`."""
 
-    def step_sgd(weights, gradient, velocity, rate, momentum, decay, nesterov, count, status):
+    def step_sgd(weights, gradient, velocity, options, count, status):
         """Change weights and velocity, where the status is ok."""
+        rate, momentum, decay, nesterov = options
         if status[1] != real(0):
             for i in range(cuda.grid(1), count, cuda.gridsize(1)):
                 weights[i], velocity[i] = equations.sgd(
@@ -71,12 +121,13 @@ def step_sgd(real):
     return step_sgd
 
 
-@kernel("x x x r r r r r n x")
+@kernel("x x x", RmspropOptions, "n x")
 def step_rmsprop(real):
     """Make the kernel of `rmsprop`."""
 
-    def step_rmsprop(weights, gradient, square, rate, alpha, rest, epsilon, decay, count, status):
+    def step_rmsprop(weights, gradient, square, options, count, status):
         """Change weights and the mean of squares, where the status is ok."""
+        rate, alpha, rest, epsilon, decay = options
         if status[1] != real(0):
             for i in range(cuda.grid(1), count, cuda.gridsize(1)):
                 weights[i], square[i] = equations.rmsprop(
@@ -86,14 +137,13 @@ def step_rmsprop(real):
     return step_rmsprop
 
 
-@kernel("x x x x r r r r r r r r r n x")
+@kernel("x x x x", AdamOptions, "n x")
 def step_adam(real):
     """Make the kernel of `adam`."""
 
-    def step_adam(
-        weights, gradient, mean, square, keep, l2, beta1, rest1, beta2, rest2, step, root, epsilon, count, status
-    ):
+    def step_adam(weights, gradient, mean, square, options, count, status):
         """Change weights and moments, where the status is ok."""
+        keep, l2, beta1, rest1, beta2, rest2, step, root, epsilon = options
         if status[1] != real(0):
             for i in range(cuda.grid(1), count, cuda.gridsize(1)):
                 weights[i], mean[i], square[i] = equations.adam(
@@ -185,26 +235,21 @@ def clip(gradient, count, status, limit_value):
     clip_gradient(blocks_for(count), THREADS, gradient, count, status, limit_value)
 
 
-def sgd(weights, gradient, velocity, rate, momentum, decay, nesterov, count, status):
-    """Update weights and velocity by `numbarnn.kernels.equations.sgd`, where the status is ok."""
-    step_sgd(
-        blocks_for(count), THREADS, weights, gradient, velocity, rate, momentum, decay, int(nesterov), count, status
-    )
+def sgd(weights, gradient, velocity, options, count, status):
+    """Update weights and velocity by `numbarnn.kernels.equations.sgd`, where the status is ok; `options`: those of `SgdOptions`."""
+    *rates, nesterov = options
+    options = SgdOptions(*rates, bool(nesterov))
+    step_sgd(blocks_for(count), THREADS, weights, gradient, velocity, options, count, status)
 
 
-def rmsprop(weights, gradient, square, rate, alpha, rest, epsilon, decay, count, status):
-    """Update weights and the mean of squares by `numbarnn.kernels.equations.rmsprop`, where the status is ok."""
-    step_rmsprop(
-        blocks_for(count), THREADS, weights, gradient, square, rate, alpha, rest, epsilon, decay, count, status
-    )
+def rmsprop(weights, gradient, square, options, count, status):
+    """Update weights and the mean of squares by `numbarnn.kernels.equations.rmsprop`; otherwise `sgd`."""
+    step_rmsprop(blocks_for(count), THREADS, weights, gradient, square, RmspropOptions(*options), count, status)
 
 
-def adam(weights, gradient, mean, square, keep, l2, beta1, rest1, beta2, rest2, step, root, epsilon, count, status):
-    """Update weights and moments by `numbarnn.kernels.equations.adam`, where the status is ok."""
-    step_adam(
-        blocks_for(count), THREADS, weights, gradient, mean, square, keep, l2, beta1, rest1, beta2, rest2, step, root, epsilon,
-        count, status,
-    )  # fmt: skip
+def adam(weights, gradient, mean, square, options, count, status):
+    """Update weights and moments by `numbarnn.kernels.equations.adam`; otherwise `sgd`."""
+    step_adam(blocks_for(count), THREADS, weights, gradient, mean, square, AdamOptions(*options), count, status)
 
 
 def undo(weights, old, count, squares, status, log, slot):

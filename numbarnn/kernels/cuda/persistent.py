@@ -1,33 +1,53 @@
 """The time loop of small cells in one launch, and its back-propagation through time: blocks that keep their weights.
 
 A block takes a few samples through all steps: thread j makes pre-activation j and keeps that row of W_hh in its registers for
-the whole sequence; states travel through shared memory; blocks never wait for each other. The arrays are those of
-`numbarnn.kernels.cuda.recurrent`.
+the whole sequence; states travel through shared memory; blocks never wait for each other. The arrays are described in
+`numbarnn.kernels.cuda.groups`.
 """
+
+from typing import NamedTuple
 
 from numba import cuda
 
 from numbarnn.kernels.cuda.element import added, cell_backward, cell_forward, load, store
-from numbarnn.kernels.cuda.launch import SIMULATED, kernel
+from numbarnn.kernels.cuda.groups import EndStates, RunArrays, RunSizes, Sequences, SpacedRows
+from numbarnn.kernels.cuda.launch import SIMULATED, Values, kernel
+
+
+class RecurrentRows(NamedTuple):
+    """The rows of W_hh that make some adjacent pre-activations, for blocks that run through all steps.
+
+    Attributes
+    ----------
+    weights : (`columns`, H) the rows, of `backward`; of `forward` their transpose (H, `columns`)
+    first : pre-activation of the first rows
+    columns : rows, H for each pre-activation
+    together : samples that a block takes through all their steps
+    """
+
+    weights: Values
+    first: int
+    columns: int
+    together: int
 
 
 def _forward(resident):
     def make(real):
         """Make the kernel that keeps rows of W_hh in registers."""
 
-        def forward(
-            cell, z, weights, start, start_stride, order, lengths, states, saved, diagonal, mask, operand, out, out_row,
-            samples, steps, hidden, z_count, first, columns, count, kept_count, together, reverse, has_start, has_mask, keep,
-        ):  # fmt: skip
+        def forward(cell, sizes, batch, arrays, rows, start, out):
             """Run `together` samples a block through all their steps.
-
-            weights : (H, `columns`) the transpose of the rows of W_hh for the gates from `first` on, H columns each
-            mask : (N, H) factors of h on its way into the product; operand : (T, N, H) what entered it
 
             Thread j makes column j of the product for every sample, and the step of one unit of one sample; the block has at
             least `columns` and ``together * H`` threads. Dynamic shared memory, for each sample: h as the product sees it
             (`resident` values or H, whichever is more), the pre-activations, and the states.
             """
+            hidden, z_count, count, kept_count, _, _, reverse = sizes
+            order, lengths, _, samples, steps = batch
+            z, states, saved, diagonal, mask, operand, _, _, keep, has_mask, _ = arrays
+            weights, first, columns, together = rows
+            start_values, start_stride, has_start = start
+            out_values, out_row, _ = out
             shared = cuda.shared.array(0, real)
             own = cuda.local.array(resident, real)
             j = cuda.threadIdx.x
@@ -49,7 +69,7 @@ def _forward(resident):
                     factor = mask[n * hidden + u]
                 slot = length if reverse else 0
                 for s in range(count):
-                    value = start[s * start_stride + order[n] * hidden + u] if has_start else real(0)
+                    value = start_values[s * start_stride + order[n] * hidden + u] if has_start else real(0)
                     if reverse and slot < steps:
                         states[((steps * samples + n) * count + s) * hidden + u] = real(0)
                     states[((slot * samples + n) * count + s) * hidden + u] = value
@@ -94,7 +114,7 @@ def _forward(resident):
                     store(cell, "states", states, after * count * hidden + u, hidden, following)
                     if keep:
                         store(cell, "saved", saved, row * kept_count * hidden + u, hidden, saved_values)
-                    out[row * out_row + u] = following[0]
+                    out_values[row * out_row + u] = following[0]
                     shared[r * wide + u] = following[0] * factor
                 cuda.syncthreads()
 
@@ -107,19 +127,21 @@ def _backward(resident):
     def make(real):
         """Make the kernel that keeps columns of W_hh in registers."""
 
-        def backward(
-            cell, z, weights, ends, ends_stride, order, lengths, states, saved, diagonal, mask, dy, dy_row, ddiagonal, dstart,
-            dstart_stride, samples, steps, hidden, z_count, first, columns, count, kept_count, diagonal_count, together, reverse,
-            has_ends, has_mask, has_dy,
-        ):  # fmt: skip
+        def backward(cell, sizes, batch, arrays, rows, ends, dy, ddiagonal, dstart):
             """Back-propagate `together` samples a block through all their steps; z becomes the gradient of the pre-activations.
 
-            weights : (`columns`, H) rows of W_hh for the gates from `first` on
-            ends, dstart : gradients of the final and of the initial states
+            ends, dstart : gradients of the final and of the initial states; ddiagonal : (N, U, H)
 
             Thread (g, k) makes what block g adds to the gradient of h[k], for every sample. Dynamic shared memory, for each
             sample: gradients of the pre-activations, what each block adds, and gradients of the states.
             """
+            hidden, z_count, count, kept_count, diagonal_count, _, reverse = sizes
+            order, lengths, _, samples, _ = batch
+            z, states, saved, diagonal, mask, _, _, _, _, has_mask, _ = arrays
+            weights, first, columns, together = rows
+            ends_values, ends_stride, has_ends = ends
+            dy_values, dy_row, has_dy = dy
+            dstart_values, dstart_stride, _ = dstart
             shared = cuda.shared.array(0, real)
             own = cuda.local.array(resident, real)
             j = cuda.threadIdx.x
@@ -142,7 +164,7 @@ def _backward(resident):
                     factor = mask[n * hidden + u]
                 for s in range(count):
                     shared[own_states + s * hidden] = (
-                        ends[s * ends_stride + order[n] * hidden + u] if has_ends else real(0)
+                        ends_values[s * ends_stride + order[n] * hidden + u] if has_ends else real(0)
                     )
             diagonal_weights = load(cell, "diagonal", diagonal, u, hidden)
             longest = lengths[n0]
@@ -157,7 +179,7 @@ def _backward(resident):
                         back += shared[p_at + p]
                     back *= factor
                     if has_dy:
-                        back += dy[row * dy_row + u]
+                        back += dy_values[row * dy_row + u]
                     shared[own_states] += back
                     saved_values = load(cell, "saved", saved, row * kept_count * hidden + u, hidden)
                     previous = load(cell, "states", states, before * count * hidden + u, hidden)
@@ -191,15 +213,15 @@ def _backward(resident):
                     back += shared[p_at + p]
                 shared[own_states] += back * factor
                 for s in range(count):
-                    dstart[s * dstart_stride + order[n] * hidden + u] = shared[own_states + s * hidden]
+                    dstart_values[s * dstart_stride + order[n] * hidden + u] = shared[own_states + s * hidden]
 
         return backward
 
     return make
 
 
-_FORWARD_KINDS = "c x x x n l l x x x x x x n n n n n n n n n n n n n n"
-_BACKWARD_KINDS = "c x x x n l l x x x x x n x x n n n n n n n n n n n n n n n"
+_FORWARD_KINDS = "c", RunSizes, Sequences, RunArrays, RecurrentRows, EndStates, SpacedRows
+_BACKWARD_KINDS = "c", RunSizes, Sequences, RunArrays, RecurrentRows, EndStates, SpacedRows, "x", EndStates
 # Values of a row of W_hh in the registers of a thread, and the most threads of a block that leave it that many: of float32 and of
 # float64 (tests/test_cuda_compile.py finds that nothing is spilled).
 RESIDENT = {4: 64} if SIMULATED else {32: 256, 48: 512, 64: 256, 112: 256}
@@ -213,8 +235,8 @@ def _options(resident):
     return {"dtypes": dtypes, "launch_bounds": (RESIDENT[resident], 1)}
 
 
-forward = {resident: kernel(_FORWARD_KINDS, **_options(resident))(_forward(resident)) for resident in RESIDENT}
-backward = {resident: kernel(_BACKWARD_KINDS, **_options(resident))(_backward(resident)) for resident in RESIDENT}
+forward = {resident: kernel(*_FORWARD_KINDS, **_options(resident))(_forward(resident)) for resident in RESIDENT}
+backward = {resident: kernel(*_BACKWARD_KINDS, **_options(resident))(_backward(resident)) for resident in RESIDENT}
 
 
 def resident_for(columns: int, hidden: int, itemsize: int) -> int:

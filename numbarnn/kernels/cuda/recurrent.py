@@ -4,13 +4,7 @@ A step is a product (`matmul.multiply`) and a pointwise kernel (`forward_steps`,
 product, two of each), which also runs through many steps at once for cells without a recurrent product. Where a cell is small,
 `persistent` takes samples through all their steps in one launch instead.
 
-======  ====================  =========================================================================================
-z       (T, N, P, H)          pre-activations, P gates; on the way back their gradients take the same memory
-states  (T + 1, N, S, H)      slot t holds the states before step t (forward) or after it (reverse)
-saved   (T, N, K, H)          what the backward step needs
-out     rows of `out_row`     state 0 after each step
-start   S arrays (N, H)       `start_stride` apart, samples in the caller's order, as final states and the gradients of both
-======  ====================  =========================================================================================
+The arrays are described in `numbarnn.kernels.cuda.groups`.
 """
 
 from numba import cuda
@@ -24,22 +18,26 @@ from numbarnn.kernels.cuda.element import (
     load,
     store,
 )
+from numbarnn.kernels.cuda.groups import EndStates, RunArrays, RunSizes, Sequences, SpacedRows
 from numbarnn.kernels.cuda.launch import kernel
 
 # Entering and leaving a batch
 
 
-@kernel("x n l l x n n n n n n")
+@kernel(RunSizes, Sequences, "x", EndStates)
 def begin(real):
     """Make the kernel that puts the initial states where the first step of each sample reads them."""
 
-    def begin(start, start_stride, order, lengths, states, samples, steps, count, hidden, reverse, has_start):
+    def begin(sizes, batch, states, start):
         """Set slot 0, in reverse slot `length` of each sample, to `start` or zeros; the last slot of shorter ones is zero."""
+        hidden, _, count, _, _, _, reverse = sizes
+        order, lengths, _, samples, steps = batch
+        start_values, start_stride, has_start = start
         for e in range(cuda.grid(1), samples * hidden, cuda.gridsize(1)):
             n, u = e // hidden, e % hidden
             slot = lengths[n] if reverse else 0
             for s in range(count):
-                value = start[s * start_stride + order[n] * hidden + u] if has_start else real(0)
+                value = start_values[s * start_stride + order[n] * hidden + u] if has_start else real(0)
                 if reverse and slot < steps:
                     states[((steps * samples + n) * count + s) * hidden + u] = real(0)
                 states[((slot * samples + n) * count + s) * hidden + u] = value
@@ -47,37 +45,42 @@ def begin(real):
     return begin
 
 
-@kernel("x n l l x n n n n")
+@kernel(RunSizes, Sequences, "x", EndStates)
 def finish(real):
     """Make the kernel that copies the states after the last step of each sample."""
 
-    def finish(final, final_stride, order, lengths, states, samples, count, hidden, reverse):
+    def finish(sizes, batch, states, final):
         """Set `final` from slot `length`, or in reverse slot 0."""
+        hidden, _, count, _, _, _, reverse = sizes
+        order, lengths, _, samples, _ = batch
+        final_values, final_stride, _ = final
         for e in range(cuda.grid(1), samples * hidden, cuda.gridsize(1)):
             n, u = e // hidden, e % hidden
             slot = 0 if reverse else lengths[n]
             for s in range(count):
-                final[s * final_stride + order[n] * hidden + u] = states[
+                final_values[s * final_stride + order[n] * hidden + u] = states[
                     ((slot * samples + n) * count + s) * hidden + u
                 ]
 
     return finish
 
 
-@kernel("l x x x x n n n n n n n n")
+@kernel(RunSizes, Sequences, RunArrays, SpacedRows)
 def clear_ended(real):
     """Make the kernel that clears what stands past the end of each sample, where nothing else writes."""
 
-    def clear_ended(
-        lengths, states, out, operand, inner, out_row, steps, samples, count, hidden, reverse, has_operand, has_inner,
-    ):  # fmt: skip
+    def clear_ended(sizes, batch, arrays, out):
         """Set states, outputs and operands of products to zero past the lengths: a gradient of zero times anything must be zero."""
+        hidden, _, count, _, _, _, reverse = sizes
+        _, lengths, _, samples, steps = batch
+        _, states, _, _, _, operand, inner, _, _, has_mask, has_inner = arrays
+        out_values, out_row, _ = out
         for e in range(cuda.grid(1), steps * samples * hidden, cuda.gridsize(1)):
             row, u = e // hidden, e % hidden
             t, n = row // samples, row % samples
             if t >= lengths[n]:
-                out[row * out_row + u] = real(0)
-                if has_operand:
+                out_values[row * out_row + u] = real(0)
+                if has_mask:
                     operand[e] = real(0)
                 if has_inner:
                     inner[e] = real(0)
@@ -116,20 +119,22 @@ def add_masked(real):
     return add_masked
 
 
-@kernel("x n l x n n n n")
+@kernel(RunSizes, Sequences, EndStates, "x n")
 def spread_ends(real):
     """Make the kernel that moves gradients of states between the caller's order and that of the batch."""
 
-    def spread_ends(ends, ends_stride, order, dstates, samples, count, hidden, back):
+    def spread_ends(sizes, batch, ends, dstates, back):
         """Set dstates (N, S, H) from `ends`, or with `back` the other way round."""
+        hidden, count, order, samples = sizes.hidden, sizes.count, batch.order, batch.samples
+        values, stride, _ = ends
         for e in range(cuda.grid(1), samples * hidden, cuda.gridsize(1)):
             n, u = e // hidden, e % hidden
             for s in range(count):
-                there, here = s * ends_stride + order[n] * hidden + u, (n * count + s) * hidden + u
+                there, here = s * stride + order[n] * hidden + u, (n * count + s) * hidden + u
                 if back:
-                    ends[there] = dstates[here]
+                    values[there] = dstates[here]
                 else:
-                    dstates[here] = ends[there]
+                    dstates[here] = values[there]
 
     return spread_ends
 
@@ -172,15 +177,16 @@ def spread_bias(real):
 # Step by step
 
 
-@kernel("c x x x x x n l n n n n n n n n n n")
+@kernel("c", RunSizes, Sequences, RunArrays, SpacedRows, "n n n")
 def forward_steps(real):
     """Make the kernel of the pointwise half of some steps."""
 
-    def forward_steps(
-        cell, z, states, saved, diagonal, out, out_row, lengths, samples, hidden, z_count, count, kept_count, first, steps, reverse,
-        rows, keep,
-    ):  # fmt: skip
+    def forward_steps(cell, sizes, batch, arrays, out, first, steps, rows):
         """Run the first `rows` samples through `steps` steps from step `first` on, whose products are in z."""
+        hidden, z_count, count, kept_count, _, _, reverse = sizes
+        _, lengths, _, samples, _ = batch
+        z, states, saved, diagonal, _, _, _, _, keep, _, _ = arrays
+        out_values, out_row, _ = out
         for n in range(cuda.blockIdx.y, rows, cuda.gridDim.y):
             for u in range(cuda.grid(1), hidden, cuda.gridsize(1)):
                 weights = load(cell, "diagonal", diagonal, u, hidden)
@@ -195,24 +201,25 @@ def forward_steps(real):
                         store(cell, "states", states, after * count * hidden + u, hidden, following)
                         if keep:
                             store(cell, "saved", saved, row * kept_count * hidden + u, hidden, saved_values)
-                        out[row * out_row + u] = following[0]
+                        out_values[row * out_row + u] = following[0]
 
     return forward_steps
 
 
-@kernel("c x x x x x n x x l n n n n n n n n n n n")
+@kernel("c", RunSizes, Sequences, RunArrays, SpacedRows, "x x n n n")
 def backward_steps(real):
     """Make the kernel of the pointwise half of some steps back through time."""
 
-    def backward_steps(
-        cell, z, states, saved, diagonal, dy, dy_row, dstates, ddiagonal, lengths, samples, hidden, z_count, count, kept_count,
-        diagonal_count, first, steps, reverse, rows, has_dy,
-    ):  # fmt: skip
+    def backward_steps(cell, sizes, batch, arrays, dy, dstates, ddiagonal, first, steps, rows):
         """Set z to the gradients of the pre-activations for the first `rows` samples, `steps` steps from step `first` on backwards.
 
         dstates (N, S, H) : gradient of the states after step `first` on entry, but for that of the output, `dy`;
         ddiagonal (N, U, H)
         """
+        hidden, z_count, count, kept_count, diagonal_count, _, reverse = sizes
+        _, lengths, _, samples, _ = batch
+        z, states, saved, diagonal, _, _, _, _, _, _, _ = arrays
+        dy_values, dy_row, has_dy = dy
         for n in range(cuda.blockIdx.y, rows, cuda.gridDim.y):
             for u in range(cuda.grid(1), hidden, cuda.gridsize(1)):
                 weights = load(cell, "diagonal", diagonal, u, hidden)
@@ -223,7 +230,7 @@ def backward_steps(real):
                         row = t * samples + n
                         before, after = (row + samples, row) if reverse else (row, row + samples)
                         if has_dy:
-                            dstates[at] += dy[row * dy_row + u]
+                            dstates[at] += dy_values[row * dy_row + u]
                         saved_values = load(cell, "saved", saved, row * kept_count * hidden + u, hidden)
                         previous = load(cell, "states", states, before * count * hidden + u, hidden)
                         following = load(cell, "states", states, after * count * hidden + u, hidden)
@@ -249,14 +256,15 @@ def backward_steps(real):
 # The first phase of a cell of two: what the second product sees
 
 
-@kernel("c x x x x x n n n n n n n n n")
+@kernel("c", RunSizes, Sequences, RunArrays, "n n")
 def inner_forward(real):
     """Make the kernel of the inner values of one step."""
 
-    def inner_forward(
-        cell, z, states, inner, inner_saved, diagonal, t, samples, hidden, z_count, count, saved_count, reverse, rows, keep,
-    ):  # fmt: skip
+    def inner_forward(cell, sizes, batch, arrays, t, rows):
         """Set inner (N, H) of step t for the first `rows` samples, from z after the first product."""
+        hidden, z_count, count, _, _, inner_count, reverse = sizes
+        samples = batch.samples
+        z, states, _, diagonal, _, _, inner, inner_saved, keep, _, _ = arrays
         for n in range(cuda.blockIdx.y, rows, cuda.gridDim.y):
             for u in range(cuda.grid(1), hidden, cuda.gridsize(1)):
                 row = t * samples + n
@@ -267,27 +275,27 @@ def inner_forward(real):
                 values, saved = cell_inner_forward(cell, preactivations, previous, weights)
                 store(cell, "inner", inner, row * hidden + u, hidden, values)
                 if keep:
-                    store(cell, "inner_saved", inner_saved, row * saved_count * hidden + u, hidden, saved)
+                    store(cell, "inner_saved", inner_saved, row * inner_count * hidden + u, hidden, saved)
 
     return inner_forward
 
 
-@kernel("c x x x x x x x n n n n n n n n n")
+@kernel("c", RunSizes, Sequences, RunArrays, "x x x n n")
 def inner_backward(real):
     """Make the kernel of the gradients through the inner values of one step."""
 
-    def inner_backward(
-        cell, z, states, inner_saved, diagonal, dinner, dstates, ddiagonal, t, samples, hidden, z_count, count,
-        saved_count, diagonal_count, reverse, rows,
-    ):  # fmt: skip
+    def inner_backward(cell, sizes, batch, arrays, dinner, dstates, ddiagonal, t, rows):
         """Add to the gradients of step t what comes back through the inner values, for the first `rows` samples."""
+        hidden, z_count, count, _, diagonal_count, inner_count, reverse = sizes
+        samples = batch.samples
+        z, states, _, diagonal, _, _, _, inner_saved, _, _, _ = arrays
         for n in range(cuda.blockIdx.y, rows, cuda.gridDim.y):
             for u in range(cuda.grid(1), hidden, cuda.gridsize(1)):
                 row = t * samples + n
                 before = row + samples if reverse else row
                 at, own = n * count * hidden + u, n * diagonal_count * hidden + u
                 weights = load(cell, "diagonal", diagonal, u, hidden)
-                saved = load(cell, "inner_saved", inner_saved, row * saved_count * hidden + u, hidden)
+                saved = load(cell, "inner_saved", inner_saved, row * inner_count * hidden + u, hidden)
                 previous = load(cell, "states", states, before * count * hidden + u, hidden)
                 gradient = load(cell, "inner", dinner, n * hidden + u, hidden)
                 dz, before_gradients, weight_gradients = cell_inner_backward(cell, saved, previous, weights, gradient)

@@ -14,8 +14,8 @@ import numpy as np
 from numba import cuda
 
 from numbarnn.kernels.cuda.element import cell_forward, count_of, load, store
-from numbarnn.kernels.cuda.launch import SIMULATED, device, kernel, running, types
-from numbarnn.kernels.cuda.memory import Buffer, empty, upload
+from numbarnn.kernels.cuda.launch import SIMULATED, Integers32, Integers64, Values, device, kernel, running, types
+from numbarnn.kernels.cuda.memory import empty, upload
 from numbarnn.kernels.cuda.tokens import HIGH, MOST_TILES, SIDE, pack_tokens, turn
 from numbarnn.kernels.random import philox
 
@@ -142,19 +142,106 @@ def draw_ordered(chances, at, most, whole, summed, top_p, uniform):
     return 0
 
 
-@kernel(
-    "c x l n n n n n n n n n x x x x i i l i n l r n r l l i n i n",
-    **({} if SIMULATED else {"launch_bounds": (BLOCK, 1)}),
-)
+class Packed(NamedTuple):
+    """Weights of a language model as the kernel reads them.
+
+    Attributes
+    ----------
+    weights : all of them
+    offsets : (layers + 1, 4) where each layer's begin, then the dense layer's
+    layers, hidden, z_count : layers, H, and pre-activations of a cell
+    features : of the embedding of a token; 0: there is none, a token adds its row
+    classes : tokens
+    input_first, input_count : pre-activations that x enters
+    recurrent_first, recurrent_count : pre-activations that h enters
+    """
+
+    weights: Values
+    offsets: Integers64
+    layers: int
+    hidden: int
+    z_count: int
+    features: int
+    classes: int
+    input_first: int
+    input_count: int
+    recurrent_first: int
+    recurrent_count: int
+
+
+class StreamState(NamedTuple):
+    """What streams keep from token to token, and scratch.
+
+    Attributes
+    ----------
+    state : (streams, layers, states, H), in and out
+    logits : (streams, classes) of the next token, in and out
+    preactivations : scratch (streams, z_count, H)
+    chances, tokens : scratch (streams, classes) of the likeliest tokens, where there are more than `RANKED` of them
+    """
+
+    state: Values
+    logits: Values
+    preactivations: Values
+    chances: Values
+    tokens: Integers32
+
+
+class StreamTokens(NamedTuple):
+    """What streams read and write.
+
+    Attributes
+    ----------
+    prime : the tokens that each stream is fed first, one stream after the other
+    prime_starts : (streams + 1,) where those of each stream begin
+    out : (streams, room) tokens, out
+    room : columns of `out`
+    written : (streams,) how far each row of `out` is filled, in and out
+    """
+
+    prime: Integers32
+    prime_starts: Integers64
+    out: Integers32
+    room: int
+    written: Integers64
+
+
+class Choice(NamedTuple):
+    """How a token is chosen, and when a stream ends.
+
+    Attributes
+    ----------
+    scale : multiplies the logits; 0 takes the largest
+    top_k, top_p : 0 and 1.0 leave all tokens; else the k likeliest, then the fewest of those that have probability p
+    seeds, positions : (streams,) choice i of a stream depends on its seed and on position + i alone
+    stop, stop_count : tokens whose coming ends a stream; 0: nothing does
+    never, never_count : tokens that are not chosen
+    """
+
+    scale: float
+    top_k: int
+    top_p: float
+    seeds: Integers64
+    positions: Integers64
+    stop: Integers32
+    stop_count: int
+    never: Integers32
+    never_count: int
+
+
+@kernel("c", Packed, StreamState, StreamTokens, Choice, **({} if SIMULATED else {"launch_bounds": (BLOCK, 1)}))
 def sample_streams(real):
     """Make the kernel of `generate`."""
 
-    def sample_streams(
-        cell, weights, offsets, layers, hidden, z_count, features, classes, input_first, input_count, recurrent_first,
-        recurrent_count, state, scratch, logits, sorted_chances, sorted_tokens, prime, prime_starts, out, room, written, scale,
-        top_k, top_p, seeds, positions, stop, stop_count, never, never_count,
-    ):  # fmt: skip
+    def sample_streams(cell, packed, streams, texts, choice):
         """Feed stream n, block n, its prime and then what it draws, until its row of `out` is full or ends with `stop`."""
+        (
+            weights, offsets, layers, hidden, z_count, features, classes, input_first, input_count, recurrent_first,
+            recurrent_count,
+        ) = packed  # fmt: skip
+        state, logits, scratch, sorted_chances, sorted_tokens = streams
+        prime, prime_starts, out, room, written = texts
+        scale, top_k, top_p, seeds, positions, stop, stop_count, never, never_count = choice
         staged = cuda.shared.array(SPAN, real)
         partial = cuda.shared.array(BLOCK, real)
         chances = cuda.shared.array(RANKED, real)
@@ -308,28 +395,6 @@ def sample_streams(real):
     return sample_streams
 
 
-class Packed(NamedTuple):
-    """Weights of a language model as the kernel reads them.
-
-    Attributes
-    ----------
-    weights, offsets : Buffer
-    layers, hidden, features, classes : int
-        features : of the embedding of a token; 0: there is none, a token adds its row.
-    inputs, recurrents : (first, last)
-        Planes that x and that h enters.
-    """
-
-    weights: Buffer
-    offsets: Buffer
-    layers: int
-    hidden: int
-    features: int
-    classes: int
-    inputs: tuple
-    recurrents: tuple
-
-
 def pack(flat, offsets, diagonal, diagonal_count, inputs, recurrents, hidden, dense, classes, embedding=None) -> Packed:
     """Return a packed copy of a language model's weights.
 
@@ -396,7 +461,10 @@ def pack(flat, offsets, diagonal, diagonal_count, inputs, recurrents, hidden, de
         bias.set(np.zeros(classes))
     if features:
         weights.part(int(at[DIAGONAL]), classes * features).copy(flat.part(embedding[0], classes * features))
-    return Packed(weights, upload(found.reshape(-1)), len(offsets), hidden, features, classes, inputs, recurrents)
+    return Packed(
+        weights, upload(found.reshape(-1)), len(offsets), hidden, z_count, features, classes, in_first, in_last - in_first,
+        h_first, h_last - h_first,
+    )  # fmt: skip
 
 
 def _transpose(flat, offsets, high, wide, result):
@@ -407,9 +475,27 @@ def _transpose(flat, offsets, high, wide, result):
         turn(blocks, SIDE * HIGH, flat, there, 1, high, wide, None, 0, result, len(offsets) * high)
 
 
-def generate(
-    arena, cell, packed, state, logits, prime, out, written, temperature, top_k, top_p, seeds, positions, stop, never
-):
+class Sampling(NamedTuple):
+    """How tokens are chosen from the logits, on the host.
+
+    Attributes
+    ----------
+    temperature : float
+        Divides the logits; 0 takes the largest.
+    top_k, top_p : int, float
+        As in `Choice`.
+    stop, never : integer arrays
+        Tokens whose coming ends a stream; tokens that are not chosen.
+    """
+
+    temperature: float
+    top_k: int
+    top_p: float
+    stop: np.ndarray
+    never: np.ndarray
+
+
+def generate(arena, cell, packed, state, logits, prime, out, written, options, seeds, positions):
     """Feed streams their primes, then sample into rows of `out` from `written` on, until they are full or end with `stop`.
 
     Parameters
@@ -425,32 +511,29 @@ def generate(
         (streams, room) int32.
     written : Buffer
         (streams,) int64, in and out: how far each row is filled.
-    temperature, top_k, top_p : float, int, float
-        Divides the logits, 0 takes the largest; 0 and 1.0 leave all tokens, else the k likeliest, then the fewest of those that
-        have probability p.
+    options : Sampling
     seeds, positions : integer arrays
         (streams,), on the host: choice i of a stream depends on its seed and on position + i alone.
-    stop, never : integer arrays
-        On the host: tokens whose coming ends a stream; tokens that are not chosen.
     """
+    temperature, top_k, top_p, stop, never = options
     streams, dtype = written.size, logits.dtype
     if streams == 0:
         return
-    z_count, classes = len(cell.preactivations), packed.classes
     starts = np.concatenate([[0], np.cumsum([len(tokens) for tokens in prime])])
     long = np.concatenate([starts, np.asarray(seeds, np.uint64).view(np.int64), positions]).astype(np.int64)
     long = arena.empty(long.size, np.int64).set(long)
     short = np.concatenate([*prime, stop, never]).astype(np.int32)
     short = arena.empty(short.size, np.int32).set(short)
     fed = int(starts[-1])
-    ordered = 1 if classes <= RANKED else streams * classes
+    ordered = 1 if packed.classes <= RANKED else streams * packed.classes
     scale = 0.0 if temperature == 0 else min(1.0 / temperature, 1e30)
-    (in_first, in_last), (h_first, h_last) = packed.inputs, packed.recurrents
-    sample_streams(
-        streams, BLOCK, cell, packed.weights, packed.offsets, packed.layers, packed.hidden, z_count, packed.features, classes,
-        in_first, in_last - in_first, h_first, h_last - h_first, state, arena.empty(streams * z_count * packed.hidden, dtype),
-        logits, arena.empty(ordered, dtype), arena.empty(ordered, np.int32), short.part(0, fed), long.part(0, streams + 1),
-        out, out.size // streams, written, scale, top_k, top_p, long.part(streams + 1, streams),
-        long.part(2 * streams + 1, streams),
+    kept = StreamState(
+        state, logits, arena.empty(streams * packed.z_count * packed.hidden, dtype), arena.empty(ordered, dtype),
+        arena.empty(ordered, np.int32),
+    )  # fmt: skip
+    texts = StreamTokens(short.part(0, fed), long.part(0, streams + 1), out, out.size // streams, written)
+    choice = Choice(
+        scale, top_k, top_p, long.part(streams + 1, streams), long.part(2 * streams + 1, streams),
         short.part(fed, len(stop)), len(stop), short.part(fed + len(stop), len(never)), len(never),
     )  # fmt: skip
+    sample_streams(streams, BLOCK, cell, packed, kept, texts, choice)

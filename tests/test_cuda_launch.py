@@ -1,0 +1,96 @@
+"""Launches on CUDA: groups of arguments, and what a launch refuses."""
+
+import ctypes
+import importlib
+import pkgutil
+import sys
+from typing import NamedTuple
+
+import cuda_device
+import numpy as np
+import pytest
+from conftest import DTYPES
+
+import numbarnn.kernels.cuda as package
+from numbarnn.kernels.cuda.groups import SpacedRows
+from numbarnn.kernels.cuda.launch import Integers64, Kernel, Unsigned, Values, kernel
+from numbarnn.kernels.cuda.memory import upload
+
+
+class Everything(NamedTuple):
+    """A field of every kind."""
+
+    values: Values
+    absent: Values
+    offsets: Integers64
+    count: int
+    flag: bool
+    factor: float
+    seed: Unsigned
+
+
+def _echo(real):
+    def echo(rows, everything, result):
+        row_values, row, given = rows
+        values, absent, offsets, count, flag, factor, seed = everything
+        result[0] = row_values[row]
+        result[1] = absent[0] if given else values[offsets[1]]
+        result[2] = real(count)
+        result[3] = real(2) if flag else real(3)
+        result[4] = factor
+        result[5] = real(seed)
+
+    return echo
+
+
+echo = kernel(SpacedRows, Everything, "x")(_echo)
+
+
+@pytest.mark.skipif(cuda_device.REAL, reason="the cache on disk would hold a class of this file")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_groups_arrive_field_by_field(dtype):
+    values, offsets = upload(np.array([1.0, 2.0, 5.0], dtype)), upload(np.array([0, 2], np.int64))
+    result = upload(np.zeros(6, dtype))
+    echo(1, 1, SpacedRows(values, 1, False), Everything(values, None, offsets, 7, True, 0.5, 2**33), result)
+    assert result.get().tolist() == [2, 5, 7, 2, 0.5, 2**33]
+
+
+def test_a_card_gets_the_fields_in_their_order():
+    """What a launch passes on where there is a card: addresses and numbers."""
+    values = upload(np.zeros(9, np.float32)).part(2)
+    flat = echo._flattened((SpacedRows(values, 1, False), Everything(values, None, values, 7, True, 0.5, 2**33), None))
+    passed = [convert(value) for convert, value in zip(echo._converters(values.dtype, None), flat, strict=True)]
+    at = values.pointer
+    assert [getattr(value, "value", value) for value in passed] == [at, 1, 0, at, 0, at, 7, 1, 0.5, 2**33, 0]
+    assert [type(value) for value in passed[-3:]] == [ctypes.c_float, ctypes.c_uint64, int]
+
+
+def test_a_launch_refuses_other_groups():
+    values = upload(np.zeros(3))
+    with pytest.raises(TypeError, match="echo takes a SpacedRows, got"):
+        echo(1, 1, (values, 1, True), None, values)
+    with pytest.raises(TypeError, match="takes 3 arguments, got 2"):
+        echo(1, 1, SpacedRows(values, 1), values)
+    assert repr(echo) == "<CUDA kernel _echo(SpacedRows Everything x)>"
+
+
+def groups():
+    """Return the groups of all kernels of the package."""
+    modules = [importlib.import_module(f"{package.__name__}.{m.name}") for m in pkgutil.iter_modules(package.__path__)
+               if m.name not in ("cache", "typing")]  # fmt: skip
+    found = set()
+    for module in modules:
+        for value in vars(module).values():
+            for entry in value.values() if isinstance(value, dict) else (value,):
+                if isinstance(entry, Kernel):
+                    found |= {kind for kind in entry.kinds if not isinstance(kind, str)}
+    return sorted(found, key=lambda group: group.__name__)
+
+
+@pytest.mark.parametrize("group", groups(), ids=lambda group: group.__name__)
+def test_groups_have_few_fields_all_of_which_are_described(group):
+    assert len(group._fields) <= 12
+    words = set(group.__doc__.replace(",", " ").split())
+    assert set(group._fields) <= words
+    assert "Attributes\n" in group.__doc__
+    assert vars(sys.modules[group.__module__])[group.__name__] is group
