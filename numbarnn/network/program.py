@@ -11,7 +11,7 @@ from numbarnn.cells.contract import has_inner, inner_rows, used_hidden_rows
 from numbarnn.kernels.cpu import step as kernels
 from numbarnn.kernels.cpu.memory import ALIGNMENT, padded, zeros
 from numbarnn.kernels.cpu.simd import tile_table
-from numbarnn.kernels.cpu.step import Affine, Cell, Gather, StepWeights
+from numbarnn.kernels.cpu.step import Affine, Cell, Gather, SecondProduct, StepWeights
 from numbarnn.kernels.records import pack_records
 from numbarnn.layers import Dense, Dropout, Embedding, OneHot, Recurrent
 
@@ -203,10 +203,10 @@ def _add_recurrent(build, layer, signal, packed, x_at, states):
             panels_at=build.weights(weights.forward.packed),
             bias_at=build.weights(weights.forward.token_rows if tokens else weights.forward.bias),
             token_row=weights.forward.bias.size if tokens else 0,
-            diagonal_at=build.weights(weights.diagonal), z_at=z_at,
-            inner_at=inner_at, inner_first=min(inner, default=0), inner_count=len(inner), groups=len(groups),
+            diagonal_at=build.weights(weights.diagonal), z_at=z_at, groups=len(groups),
         )  # fmt: skip
-        build.operations.append((kernels.CELL, *operation, *(value for group in groups for value in group)))
+        second = SecondProduct(inner_at, min(inner, default=0), len(inner))
+        build.operations.append((kernels.CELL, *operation, *second, *(value for group in groups for value in group)))
         x_at = h_at
     return x_at
 

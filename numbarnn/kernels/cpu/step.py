@@ -63,9 +63,8 @@ class Cell(NamedTuple):
     """One step of one recurrent layer.
 
     ``cell`` is the index of its record among the model's; ``token_row`` the distance between the rows of two tokens at
-    ``bias_at``, 0 without tokens; ``inner_at`` the scratch offset of the inner value of a cell with a second product, whose second
-    product enters ``inner_count`` pre-activations from ``inner_first`` on. After the fields come ``groups`` times four integers:
-    the first of some adjacent pre-activations, how many, and how many values of x and of h enter them.
+    ``bias_at``, 0 without tokens. After the fields comes a `SecondProduct`, then ``groups`` times four integers: the first of some
+    adjacent pre-activations, how many, and how many values of x and of h enter them.
     """
 
     cell: int
@@ -79,13 +78,20 @@ class Cell(NamedTuple):
     token_row: int
     diagonal_at: int
     z_at: int
-    inner_at: int
-    inner_first: int
-    inner_count: int
     groups: int
 
 
-CELL_FIELDS = len(Cell._fields)
+class SecondProduct(NamedTuple):
+    """The second recurrent product of a cell: of the inner value at a scratch offset, into adjacent pre-activations."""
+
+    inner_at: int
+    first: int
+    count: int
+
+
+# Where the second product of a `Cell` begins, and where its groups do.
+SECOND = len(Cell._fields)
+GROUPS = SECOND + len(SecondProduct._fields)
 
 
 class StepWeights(NamedTuple):
@@ -220,7 +226,7 @@ def operate(records, program, values, token, state):
         at += 1
         if kind == CELL:
             _cell(records, program[at], program, at, values, state, token)
-            at += CELL_FIELDS + 4 * program[at + CELL_FIELDS - 1]
+            at += GROUPS + 4 * program[at + SECOND - 1]
         elif kind == AFFINE:
             multiply(
                 program, Extent(ONE, program[at + 5]), values, Place(program[at + 3], ZERO),
@@ -337,11 +343,11 @@ def _one_layer(cell, program, at, weights, state, token):
         w = panel_of(state)
         x_at, inputs, h_at, recurrents = program[at + 1], program[at + 2], program[at + 3], program[at + 4]
         width, panels_at, bias_at = program[at + 5], program[at + 6], program[at + 7]
-        diagonal_at, z_at, groups = program[at + 9], program[at + 10], program[at + CELL_FIELDS - 1]
+        diagonal_at, z_at, groups = program[at + 9], program[at + 10], program[at + SECOND - 1]
         length = inputs + recurrents
         bias_at += token * program[at + 8]
         for i in range(groups):
-            group = at + CELL_FIELDS + 4 * i
+            group = at + GROUPS + 4 * i
             gate, count, x_length, h_length = (
                 program[group],
                 program[group + 1],
@@ -379,8 +385,8 @@ def _second_product(cell, program, at, weights, state):
         inputs, h_at, recurrents, width, panels_at = (
             program[at + 2], program[at + 3], program[at + 4], program[at + 5], program[at + 6],
         )  # fmt: skip
-        diagonal_at, z_at, inner_at = program[at + 9], program[at + 10], program[at + 11]
-        gate, count = program[at + 12], program[at + 13]
+        diagonal_at, z_at = program[at + 9], program[at + 10]
+        inner_at, gate, count = program[at + SECOND], program[at + SECOND + 1], program[at + SECOND + 2]
         length = inputs + recurrents
         for e in range(width):
             gates = load(cell, "preactivations", state, z_at, width, e)
