@@ -30,16 +30,11 @@ Range = tuple[int, int]
 _SCALARS = {int: types.int64, float: types.float64, bool: types.boolean, Range: types.UniTuple(types.int64, 2)}
 
 
-def _dtype_of(own, dtype):
-    """Return the dtype of a kind of array in a pass of some dtype."""
-    return dtype if own is None else own(dtype) if callable(own) else own
-
-
 def type_of(kind, dtype) -> types.Type:
     """Return the Numba type of an annotation: a kind of array, a scalar's, or a group's class."""
     if get_origin(kind) is Annotated:
         _, own, axes = get_args(kind)
-        return types.Array(numba.from_dtype(_dtype_of(own, dtype)), axes, "C")
+        return types.Array(numba.from_dtype(dtype if own is None else own(dtype) if callable(own) else own), axes, "C")
     if kind in _SCALARS:
         return _SCALARS[kind]
     hints = get_type_hints(kind, include_extras=True)
@@ -76,7 +71,7 @@ def entry_point(kernel, dtype, record=None):
 
 @functools.cache
 def _arrays(group_class):
-    """Return (index, name, dtype as `_dtype_of` takes it, axes) of the fields of a group that are arrays."""
+    """Return (index, name, dtype, a function of the pass's or None, axes) of the fields of a group that are arrays."""
     hints = get_type_hints(group_class, include_extras=True)
     kinds = [(index, name, hints[name]) for index, name in enumerate(group_class._fields)]
     return [(index, name, *get_args(kind)[1:]) for index, name, kind in kinds if get_origin(kind) is Annotated]
@@ -100,7 +95,7 @@ def checked(group, dtype, *shapes):
     """
     for (index, name, own, _), shape in zip(_arrays(group.__class__), shapes, strict=True):
         array = group[index]
-        expected = _dtype_of(own, dtype)
+        expected = dtype if own is None else own(dtype) if callable(own) else own
         if array.shape != shape or (array.dtype is not expected and array.dtype != expected) or not array.flags.carray:
             raise ValueError(
                 f"{group.__class__.__name__}.{name} must be a writable, C-contiguous array of shape {shape} and dtype "
