@@ -812,3 +812,10 @@ def test_command_reads_other_files(tmp_path, monkeypatch, capsys):
     arguments = f"forecast a.csv {options} --lookback 6 --delay 1 --epochs 1 --hidden-size 4 --quiet --threads 1"
     assert main(arguments.split()) == 0
     assert "2020-01-06 0." in capsys.readouterr().out
+
+
+def test_command_tells_of_times_in_several_columns(tmp_path, capsys):
+    path = tmp_path / "a.csv"
+    path.write_text("year,month,x\n" + "".join(f"2010,{month},1\n" for month in range(1, 13)))
+    assert main(["forecast", str(path), "--calendar", "month", "--lookback", "1", "--delay", "1"]) == 1
+    assert "if it has the times, pass --time 'year' --time 'month'\n" in capsys.readouterr().err

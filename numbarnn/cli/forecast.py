@@ -1,6 +1,8 @@
 """The command ``numbarnn forecast``: train a forecaster on a CSV file, compare it with baselines, write forecasts and a plot."""
 
 import pathlib
+import sys
+import warnings
 
 import numpy as np
 
@@ -159,7 +161,11 @@ def _data(options):
         return weather(), "weather"
     time = options.time[0] if options.time and len(options.time) == 1 else options.time
     form = {"sep": options.sep, "decimal": options.decimal, "encoding": options.encoding}
-    frame = readers.read_series(options.file, time, format=options.time_format, **form)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        frame = readers.read_series(options.file, time, format=options.time_format, **form)
+    for warning in told:
+        print(f"numbarnn: {as_options(warning.message, vars(options))}", file=sys.stderr)
     if options.columns:
         names = options.columns.split(",")
         unknown = [name for name in names if name not in frame.columns]
