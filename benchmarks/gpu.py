@@ -244,7 +244,7 @@ def charlm():
     """Time a training step of a character model: 2 x 128, N = 50, T = 50, V = 65, RMSprop, clipped by value."""
     hidden, samples, steps, classes = (3, 2, 4, 5) if TINY else (128, 50, 50, 65)
     count = 4 if TINY else 200
-    tokens = np.random.default_rng(0).integers(0, classes, samples * steps * count + samples)
+    tokens = np.random.default_rng(0).integers(0, classes, samples * steps * count + 1)
     model = nr.Model([nr.OneHot(classes), nr.LSTM(hidden, 2), nr.Dense(classes)], device="cuda")
     trainer = nr.Trainer(model, optimizer="rmsprop", clip_value=5.0)
     source = nr.data.TokenStream(tokens, batch_size=samples, seq_length=steps)
@@ -325,7 +325,7 @@ def memory():
     steps = 8 if TINY else 1000
     model = nr.Model([nr.OneHot(5), nr.LSTM(3 if TINY else 64), nr.Dense(5)], device="cuda")
     trainer = nr.Trainer(model)
-    source = nr.data.TokenStream(np.arange(2 * 4 * steps + 2) % 5, batch_size=2, seq_length=4)
+    source = nr.data.TokenStream(np.arange(2 * 4 * steps + 1) % 5, batch_size=2, seq_length=4)
     trainer.fit(source, 1, verbose=0)
     before, copies = _free(), Copies.to_host
     trainer.fit(source, 1, verbose=0)

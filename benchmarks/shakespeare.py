@@ -25,7 +25,7 @@ def numbarnn_run(text, n_threads):
     trainer = numbarnn.Trainer(lm.model, optimizer=OPTIMIZER, schedule=SCHEDULE, clip_value=5.0)
     stream = numbarnn.data.TokenStream(lm.vocabulary.encode(text[:cut]), BATCH, STEPS)
     held = lm.vocabulary.encode(text[cut:])
-    validation = numbarnn.data.TokenStream(held, 1, 1000, whole=True)
+    validation = numbarnn.data.TokenStream(held, 1, 1000)
     while True:
         started = time.perf_counter()
         trainer.fit(stream, 1, verbose=0)

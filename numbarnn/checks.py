@@ -100,7 +100,7 @@ def check_number(owner, name, value, low, high, *, kind=float, include_high=True
 
 def check_flag(owner, name, value):
     """Raise TypeError unless an option is True or False."""
-    if not isinstance(value, bool):
+    if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{owner}: {name} must be True or False, got {value!r}")
 
 
@@ -118,16 +118,16 @@ def check_lengths(lengths, samples: int, steps: int) -> np.ndarray | None:
     """
     if lengths is None:
         return None
+    refuse_mask(lengths, "lengths", "every sample has a length")
     array = np.asarray(lengths)
     if array.shape != (samples,):
         raise ShapeError(f"lengths must have shape ({samples},), one for each sample, got {array.shape}")
     if array.dtype.kind not in "iu":
         raise TypeError(f"lengths must be integers, got dtype {array.dtype}")
-    array = array.astype(np.int64)
-    wrong = np.flatnonzero((array < 0) | (array > steps))
+    wrong = np.flatnonzero((array < 0) | (array > steps))  # before the cast, for which uint64 may be too large
     if wrong.size:
         raise ValueError(f"lengths[{wrong[0]}] is {array[wrong[0]]}; x has {steps} time steps")
-    return array
+    return array.astype(np.int64)
 
 
 def check_tokens(array: np.ndarray, size: int, name: str = "x", least: int = 0) -> None:

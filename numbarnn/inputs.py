@@ -3,6 +3,8 @@
 import numpy as np
 
 from numbarnn.checks import check_lengths, check_tokens, refuse_mask
+from numbarnn.core.arrays import as_array
+from numbarnn.core.axes import channels_first_hint
 from numbarnn.core.layout import Layout
 from numbarnn.core.signal import Signal
 from numbarnn.errors import ShapeError
@@ -28,7 +30,7 @@ def check_carried(samples: int, before: int) -> None:
 def check(x, signal: Signal, lengths, name: str = "x") -> tuple[np.ndarray, Layout]:
     """Return a batch as an array, padding of tokens being zero, with its geometry; raise as `to_rows`."""
     refuse_mask(x, name)
-    array = np.asarray(x)
+    array = x if type(x) is np.ndarray else as_array(x, name)
     if array.dtype.kind not in ("iu" if signal.tokens else "fiub"):
         expected = "integer tokens" if signal.tokens else "numeric"
         raise TypeError(f"{name} must be {expected}, got dtype {array.dtype}")
@@ -40,6 +42,7 @@ def check(x, signal: Signal, lengths, name: str = "x") -> tuple[np.ndarray, Layo
     elif array.ndim != 3 or array.shape[2] != signal.size:
         hint = "; add an axis: x[:, :, None]" if array.ndim == 2 and signal.size == 1 else ""
         hint = "; add an axis: x[None]" if array.ndim == 2 and array.shape[-1] == signal.size > 1 else hint
+        hint = channels_first_hint(array.shape, signal.size, name) if array.ndim == 3 else hint
         raise ShapeError(
             f"{name} must have shape (samples, time steps, features) with {signal.size} features, got {array.shape}{hint}"
         )

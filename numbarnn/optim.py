@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numbarnn import parallel
-from numbarnn.checks import check_flat, check_integer, check_real
+from numbarnn.checks import check_flag, check_flat, check_integer, check_real
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu import optim as kernels
 
@@ -227,6 +227,7 @@ class SGD(Optimizer):
 
     def __post_init__(self):
         super().__post_init__()
+        check_flag("SGD", "nesterov", self.nesterov)
         if self.nesterov and self.momentum == 0:
             raise ValueError("SGD: nesterov=True needs a momentum above 0, for example 0.9")
 
@@ -711,8 +712,7 @@ class EMA:
     def __post_init__(self):
         if isinstance(self.decay, bool) or not isinstance(self.decay, (int, float)) or not 0 <= self.decay < 1:
             raise ValueError(f"EMA: decay must be a number in [0, 1), got {self.decay!r}")
-        if not isinstance(self.final, bool):
-            raise TypeError(f"EMA: final must be True or False, got {self.final!r}")
+        check_flag("EMA", "final", self.final)
 
 
 def make_average(value) -> EMA | None:

@@ -11,11 +11,12 @@ from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, Model, O
 from numbarnn.cells import CELLS, contract, register
 from numbarnn.cells.activation import ACTIVATIONS
 from numbarnn.core import initializers
-from numbarnn.data import make_windows
+from numbarnn.data import ArraySource, Ragged, WordFeatures, make_windows
 from numbarnn.errors import ShapeError, TokenError
 from numbarnn.estimators import SegmentClassifier, SequenceClassifier, SequenceRegressor
-from numbarnn.losses import SoftmaxCrossEntropy, make_loss
-from numbarnn.optim import SGD, Adam, AdamW, Cosine, RMSprop, StepDecay, WarmUp, make_optimizer
+from numbarnn.losses import SegmentCrossEntropy, SoftmaxCrossEntropy, make_loss
+from numbarnn.optim import EMA, SGD, Adam, AdamW, Cosine, RMSprop, StepDecay, WarmUp, make_optimizer
+from numbarnn.training.callbacks import EarlyStopping
 
 NAN, INF = float("nan"), float("inf")
 X = np.zeros((3, 4, 2))
@@ -691,3 +692,91 @@ def test_samples_of_pandas_types():
     table["a"] = pd.array([0.5, None, 2, 3, 4], "Float64")
     with pytest.raises(ValueError, match="Input X contains NaN"):
         classifier.predict(table, offsets=[0, 2, 5])
+
+
+# Parameters, and values taken for what they are
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        (None, ShapeError, r"values must have shape \(3,\), one for every parameter, got \(\)"),
+        (5, ShapeError, r"values must have shape \(3,\), one for every parameter, got \(\)"),
+        ([1, 2], ShapeError, r"values must have shape \(3,\), one for every parameter, got \(2,\)"),
+        ([[1, 2, 3]], ShapeError, r"values must have shape \(3,\), .* got \(1, 3\)"),
+        ([1, NAN, 3], ValueError, r"values has 1 NaN or infinite value, the first at \[1\]"),
+        (
+            [1, 2, 1e39],
+            ValueError,
+            r"values has 1 NaN or infinite value, the first at \[2\]; parameters are finite float32",
+        ),
+        (np.zeros(3, "M8[s]"), TypeError, "values must be numeric"),
+        (["1", "2", "3"], TypeError, "values must be numeric"),
+    ],
+    ids=str,
+)
+def test_parameters_are_set_whole(values, error, message):
+    model = Model([Dense(1)], input_size=2)
+    before, version = model.params.flat.copy(), model.params.version
+    with pytest.raises(error, match=message):
+        model.set_flat(values)
+    assert np.array_equal(model.params.flat, before)
+    assert model.params.version == version
+    model.set_flat([1, 2, 3])
+    assert model.params.flat.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: EarlyStopping(restore_best="x"), "restore_best"),
+        (lambda: EMA(0.9, final=1), "final"),
+        (lambda: SGD(momentum=0.9, nesterov="yes"), "nesterov"),
+        (lambda: WordFeatures(shape="x"), "shape"),
+        (lambda: ArraySource(X, X, shuffle="no"), "shuffle"),
+        (lambda: make_windows(np.arange(9.0), 2).source(shuffle=0), "shuffle"),
+    ],
+)
+def test_flags_are_flags(call, name):
+    with pytest.raises(TypeError, match=f"{name} must be True or False, got"):
+        call()
+    assert LSTM(3, bidirectional=np.True_).bidirectional
+
+
+@pytest.mark.parametrize("epochs", [2**70, -1, 1.0, True, 10**9 + 1])
+def test_epochs_end(m, epochs):
+    with pytest.raises(ValueError, match="epochs must be a number of epochs, 0 to 1,000,000,000, got"):
+        m.lstm.fit(X, TOKENS, epochs=epochs, verbose=0)
+    with pytest.raises(ValueError, match="prefix must be at most 1000"):
+        WordFeatures(prefix=2**70)
+
+
+@pytest.mark.parametrize("kind", ["target", "x", "lengths", "values"])
+def test_masks_are_refused_where_they_would_be_lost(m, kind):
+    masked = np.ma.masked_equal(np.array([[1, 2, 0, 1]] * 3), 2)
+    call = {
+        "target": lambda: m.lstm.loss_and_grad(X, masked),
+        "x": lambda: m.letters.forward(masked),
+        "lengths": lambda: m.lstm.forward(X, lengths=masked[0, :3]),
+        "values": lambda: Ragged(masked, [0, 3]),
+    }[kind]
+    with pytest.raises(TypeError, match=f"^{kind} is a masked array with"):
+        call()
+    listed = [np.ma.masked_equal(np.array([[1.0], [2.0]]), 2.0)] * 2
+    assert np.isnan(m.single.forward(listed)[0]).any()
+
+
+def test_integers_too_large_for_int64_are_not_negative(m):
+    large = np.array([[0, 1, 2, 2**64 - 1]] * 3, np.uint64)
+    ones = np.full(3, 2**64 - 1, np.uint64)
+    for call, message in (
+        (lambda: m.lstm.forward(X, lengths=ones), r"lengths\[0\] is 18446744073709551615"),
+        (
+            lambda: m.lstm.loss_and_grad(X, large, "ctc"),
+            "has the label 18446744073709551615, beyond the integers of int64",
+        ),
+        (lambda: m.lstm.loss_and_grad(X, large), "target holds 18446744073709551615"),
+        (lambda: m.lstm.loss_and_grad(X, large, SegmentCrossEntropy()), "has the code 18446744073709551615, beyond"),
+    ):
+        with pytest.raises((ValueError, TokenError), match=message):
+            call()

@@ -371,3 +371,24 @@ def test_sampling_takes_numbers_of_numpy_and_any_top_k():
         assert lm.sample(30, temperature=number) == text
     assert lm.sample(30, temperature=np.int64(1)) == lm.sample(30)
     assert lm.sample(30, top_k=10**30) == lm.sample(30, top_k=5)
+
+
+def test_all_of_a_text_is_learned_from():
+    """Texts that differ in the last character alone, behind the last whole batch."""
+    weights = []
+    for last in "ab":
+        lm = CharLM("lstm", hidden_size=20, num_layers=2, seed=3)
+        lm.fit("ab" * 101 + "a" + last, 1, batch_size=4, seq_length=10, validation=0, verbose=0)
+        weights.append(lm.model.params.flat)
+    assert not np.array_equal(*weights)
+
+
+def test_tokens_are_not_rounded():
+    vocabulary = CharVocabulary("abc")
+    assert vocabulary.decode([]) == ""
+    assert vocabulary.decode(np.array([2, 0], np.uint64)) == "ca"
+    for wrong in ([0.9, True], [True, False], np.array([1.0])):
+        with pytest.raises(TypeError, match="tokens must be integers, got dtype"):
+            vocabulary.decode(wrong)
+    with pytest.raises(TokenError, match="tokens must lie in 0 to 2, got 18446744073709551615"):
+        vocabulary.decode(np.array([2**64 - 1], np.uint64))

@@ -11,9 +11,10 @@ import pytest
 from conftest import assert_close, assert_same_bits
 from processes import run_python
 
-from numbarnn import SegmentClassifier, SequenceClassifier
+from numbarnn import LSTM, Dense, Model, SegmentClassifier, SequenceClassifier, SequenceRegressor
 from numbarnn.data import Ragged, WordFeatures
 from numbarnn.errors import DivergedError
+from numbarnn.estimators.labels import Classes
 
 FEW = {"epochs": 3, "hidden_size": 4, "random_state": 0, "n_threads": 1}
 
@@ -396,3 +397,84 @@ def test_without_scikit_learn(tmp_path):
     assert shown.startswith(
         "SequenceClassifier(cell='rnn', hidden_size=4, bidirectional=True, epochs=20, random_state=0) 1.0 1.0"
     )
+
+
+def test_weights_of_classes_that_a_fold_lacks():
+    """As in scikit-learn: a class more is no error where every class there is has a weight."""
+    weight = {"no": 1, "yes": 2, "maybe": 5}
+    net, expected = (
+        fit(X, Y, settings={"class_weight": weight}),
+        fit(X, Y, settings={"class_weight": {"no": 1, "yes": 2}}),
+    )
+    assert_same_bits(net.model_.params.flat, expected.model_.params.flat)
+    with pytest.raises(ValueError, match=r"class_weight holds 1 labels of classes .* 'maybe'; it knows 'no', 'yes'"):
+        fit(X, Y, settings={"class_weight": {"no": 1, "maybe": 2}})
+    with pytest.raises(ValueError, match="class_weight of 'maybe' must be a finite number"):
+        fit(X, Y, settings={"class_weight": weight | {"maybe": -1}})
+
+
+@pytest.mark.parametrize(
+    "labels", [[2**63, 2**63 + 1], [-1, 2**63], [-1, 2**64 - 1, 2**64], [0.0, 2**53 + 1], ["a", "a\x00"]], ids=str
+)
+def test_labels_are_not_rounded(labels):
+    classes = Classes.of(labels)
+    assert sorted(classes.listing, key=str) == sorted(labels, key=str)
+    assert sorted(classes.encode(labels)) == list(range(len(labels)))
+
+
+@pytest.mark.parametrize("kind", [SequenceClassifier, SequenceRegressor])
+def test_values_beyond_float32_are_refused(kind):
+    x, y = np.random.default_rng(0).normal(size=(6, 5, 2)), [0, 1] * 3
+    net, large = kind("lstm", 4, epochs=0, random_state=0).fit(x, y), x.copy()
+    large[1, 2, 0] = 1e39
+    for data in (large, list(large), np.where(np.arange(5)[:, None] < 4, large, np.nan), pd.Series(list(large))):
+        for call in (lambda data=data: net.predict(data), lambda data=data: kind("lstm", 4, epochs=0).fit(data, y)):
+            with pytest.raises(
+                ValueError, match=r"X in float32 has 1 NaN or infinite value, the first at \[.*SequenceScaler"
+            ):
+                call()
+    assert kind("lstm", 4, epochs=0, dtype=np.float64).fit(large, y).dtype is np.float64
+    with pytest.raises(ValueError, match=r"x\[1, 2, 0\] is infinite in the model's float32"):
+        Model([LSTM(4, return_sequences=False), Dense(2)], input_size=2).fit(large, y, epochs=0, verbose=0)
+
+
+def test_samples_in_an_array_of_objects():
+    boxed = np.empty(len(X), object)
+    boxed[:] = X
+    expected = fit(X, Y).predict_proba(X)
+    for data in (boxed, pd.Series(X), [pd.DataFrame(sample) for sample in X]):
+        assert np.array_equal(fit(data, Y).predict_proba(data), expected)
+
+
+def test_a_frame_of_tokens():
+    tokens = np.random.default_rng(0).integers(0, 3, (6, 4))
+    nets = [fit(data, [0, 1] * 3, settings={"tokens": 3}) for data in (tokens, pd.DataFrame(tokens))]
+    assert_same_bits(*(net.model_.params.flat for net in nets))
+
+
+def test_masks_are_seen_in_every_form():
+    masked = np.ma.masked_greater(np.ones((4, 2)) + np.eye(4, 2), 1.5)
+    for data, options in (
+        ([masked] * 2, {"lengths": [4, 4]}),
+        (np.ma.concatenate([masked] * 2), {"offsets": [0, 4, 8]}),
+    ):
+        with pytest.raises((TypeError, ValueError), match=r"mask|contains NaN"):
+            fit(data, [0, 1], **options)
+    assert_same_bits(
+        *(fit([x] * 2, [0, 1], lengths=[1, 1]).model_.params.flat for x in (masked[::-1], np.ones((4, 2))))
+    )
+
+
+def test_a_dtype_given_as_a_type_is_saved(tmp_path):
+    net = fit(X, Y, settings={"dtype": np.float32})
+    net.save(tmp_path / "net")
+    assert SequenceClassifier.load(tmp_path / "net").dtype == "float32"
+
+
+def test_settings_that_are_no_flags():
+    with pytest.raises(TypeError, match="warm_start must be True or False, got 'no'"):
+        fit(X, Y, settings={"warm_start": "no"})
+    for validation in (0, 1, True, "x", None):
+        for kind in (SequenceClassifier, SequenceRegressor):
+            with pytest.raises(ValueError, match=r"validation must be a fraction in \(0, 1\)"):
+                kind(epochs=0, patience=1, validation=validation).fit(np.zeros((4, 2, 1)), [0, 1, 0, 1])

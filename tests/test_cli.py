@@ -9,6 +9,7 @@ import pytest
 from processes import PACKAGE
 
 import numbarnn
+from numbarnn.cli import language
 from numbarnn.cli.main import main
 
 TEXT = "the cat sat on the mat. the dog sat on the log.\n" * 20
@@ -227,3 +228,11 @@ def test_ctrl_c_in_training_saves_what_was_learned(folder):
     assert "Traceback" not in error
     assert "saved text.safetensors" in out
     assert numbarnn.load(folder / "text.safetensors").sample(3, prime="the")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le"])
+def test_a_byte_order_mark_is_no_character(tmp_path, encoding):
+    path = tmp_path / "text.txt"
+    path.write_bytes(("" if encoding == "utf-16" else "\ufeff").encode(encoding) + "für\r\ndie\n".encode(encoding))
+    assert language._read(path, encoding, "character") == "für\ndie\n"
+    assert language._read(path, encoding, "byte") == path.read_bytes()

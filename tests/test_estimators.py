@@ -355,7 +355,7 @@ def test_missing_values_of_nullable_types_are_found(kind):
     ):
         found.predict(hole)
     with pytest.raises(
-        ValueError, match=r"Input X contains NaN: X has 1 NaN or infinite value.* the first at \[0, 4, 1\]"
+        ValueError, match=r"Input X contains NaN: X\[0\] has 1 NaN or infinite value.* the first at \[4, 1\]"
     ):
         fitted([hole, frame], [0.0, 1.0])
     target[5] = pd.NA

@@ -346,7 +346,7 @@ def test_refused():
     data = table()
     cases = [
         (lambda: Forecaster(6).predict(), NotFittedError, "this Forecaster is not fitted yet"),
-        (lambda: fitted(data, "c"), KeyError, "target 'c' is not a column of data; it has 'a', 'b'"),
+        (lambda: fitted(data, "c"), KeyError, "target 'c' is not a column of data, which has 'a', 'b'"),
         (lambda: fitted(data, []), ValueError, "at least one column"),
         (lambda: fitted(data.assign(c="x")), TypeError, "column 'c' of data must be numeric"),
         (lambda: fitted(data.drop(data.index[9])), ValueError, "row 9 of data, .* comes 0 days 02:00:00 after"),
@@ -681,3 +681,141 @@ def test_command_reads_times_of_a_given_format(tmp_path, monkeypatch, capsys):
     )
     assert main(arguments.split()) == 0
     assert "forecasts for 2020-04-" in capsys.readouterr().out
+
+
+def test_business_days_with_holidays(tmp_path):
+    """The frequency of the index decides; its holidays are kept, and are not forecast."""
+    days = pd.offsets.CustomBusinessDay(holidays=["2024-03-29", "2024-08-20"])
+    data = table(165).set_axis(pd.date_range("2024-01-01", periods=165, freq=days))
+    f = fitted(data, lookback=4, horizon=3, delay=1)
+    f.save(tmp_path / "f")
+    for one in (f, Forecaster.load(tmp_path / "f")):
+        assert one.predict().index.equals(pd.DatetimeIndex(["2024-08-21", "2024-08-22", "2024-08-23"]))
+        assert one.predict(pd.DataFrame(data.to_numpy(), list(data.index), data.columns)).equals(f.predict())
+        with pytest.raises(
+            ValueError, match=r"must continue at the frequency 'C', .* row 2 is 2024-08-20.*, not 2024-08-21"
+        ):
+            one.predict(table(20).set_axis(pd.bdate_range("2024-08-16", periods=20)))
+
+
+def test_frequencies_that_no_name_tells_are_refused():
+    index = pd.date_range("2024-01-01", periods=90, freq=pd.DateOffset(months=2))
+    with pytest.raises(
+        ValueError, match=r"the index has the frequency <DateOffset.*; give it another, such as data.asfreq\('B'\)"
+    ):
+        fitted(table(90).set_axis(index))
+
+
+def test_advice_names_what_there_is():
+    """`irregular` is no argument of a forecaster."""
+    gap = table().drop(table().index[9])
+    with pytest.raises(ValueError, match=r"row 9 .* or number the rows: data.reset_index\(drop=True\)$"):
+        fitted(gap)
+    fitted(gap.reset_index(drop=True), epochs=0)
+
+
+def test_columns_of_several_levels(tmp_path):
+    names = pd.MultiIndex.from_tuples([("Close", "ABC"), ("Open", "ABC")])
+    data, plain = table().set_axis(names, axis=1), fitted(table())
+    f = fitted(data, ("Close", "ABC"))
+    assert f.target_names_ == [("Close", "ABC")]
+    assert f.predict().columns.tolist() == [("Close", "ABC")]
+    assert np.array_equal(f.predict(), plain.predict())
+    assert np.array_equal(f.predict(data[names[::-1]]), plain.predict())
+    assert np.array_equal(f.backtest()["('Close', 'ABC') truth"], plain.backtest()["a truth"])
+    assert np.array_equal(f.evaluate(), plain.evaluate())
+    assert set(fitted(data, list(names)).evaluate().index.get_level_values(0)) == set(names)
+    with pytest.raises(TypeError, match="a file can hold column names that are strings or integers"):
+        f.save(tmp_path / "f")
+
+
+@pytest.mark.parametrize(("names", "target"), [(["origin", "b"], "origin"), (["a", "a truth"], ["a", "a truth"])])
+def test_columns_of_results_do_not_collide(names, target):
+    f = fitted(table().set_axis(names, axis=1), target, epochs=0)
+    assert len(f.predict().columns) == len(f.target_names_)
+    with pytest.raises(
+        ValueError, match=f"the target '{f.target_names_[-1]}' has the name of another column of the result"
+    ):
+        f.backtest()
+
+
+def test_settings_of_other_types(tmp_path):
+    f = fitted(table(), dtype=np.float32, calendar="hour", epochs=0)
+    f.save(tmp_path / "f")
+    loaded = Forecaster.load(tmp_path / "f")
+    assert (loaded.dtype, loaded.calendar) == ("float32", ["hour"])
+    assert loaded.predict().equals(f.predict())
+    with pytest.raises(TypeError, match="Forecaster: recursive must be True or False, got 'x'"):
+        fitted(table(), recursive="x")
+
+
+def test_values_beyond_float32():
+    data, f = table(), fitted(table(), epochs=0)
+    large = data.copy()
+    large.iloc[195, 1] = 1e60
+    for call in (
+        lambda: f.predict(large),
+        lambda: f.update(large[195:].set_axis(HOURS[:5] + (data.index[-1] - HOURS[0]) + HOURS.freq)),
+    ):
+        with pytest.raises(
+            ValueError, match=r"data has values too large for float32 when scaled by the training part, .* column 'b'"
+        ):
+            call().predict()
+    with pytest.raises(ValueError, match="too large for float32"):
+        fitted(large)
+    with pytest.raises(ValueError, match="feature 1 of X has values too large to be scaled"):
+        fitted(data.assign(b=np.linspace(-1e200, 1e200, 200)))
+
+
+@pytest.mark.parametrize("values", [[3, 2, 1], [2**63, 2**63 + 1], [2**62 + 1, 2**62 + 2]], ids=str)
+def test_row_numbers_near_the_largest(values):
+    data = table(200).set_axis(pd.Index(np.concatenate([np.arange(200, 3, -1), [3, 2, 1]]).astype(np.uint64)))
+    if values == [3, 2, 1]:
+        assert fitted(data, epochs=0).predict().index.tolist() == [-2, -3]
+        return
+    data = table(200).set_axis(pd.Index(values[0] + np.arange(200, dtype=np.uint64)))
+    with pytest.raises(ValueError, match=r"the index has integers beyond 2\*\*62; number the rows from 0"):
+        fitted(data)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("time,load,°C\n2024-01-01,1,1\n".encode("latin-1"), "", "pass --encoding, such as --encoding 'latin-1'"),
+        ("time;load\n2024-01-01;1\n", "", "has ';' in it; if that separates columns, pass --sep ';'"),
+        ("time\tload\n2024-01-01\t1\n", "", "pass --sep '\\t'"),
+        ("time;load\n2024-01-01;1,5\n", "--sep ;", "values with commas, such as '1,5'; pass --decimal ','"),
+        ("Date,Time,load\n01.01.2024,10:00,1\n01.01.2024,11:00,2\n", "", "pass both, --time 'Date' --time 'Time'"),
+        ("time,load\n01/02/2024,1\n02/03/2024,2\n", "--time time", "pass the one that is right, such as --time-format '%m/%d/%Y'"),
+        ("load\n" + "1\n2\n" * 20, "--calendar hour --lookback 1 --delay 1", "calendar features need a DatetimeIndex"),
+        ("load,x\n" + "1,2\n" * 20 + ",3\n", "--lookback 1 --delay 1", "set --missing 'drop' or 'ffill'"),
+        ("time,load\n2024-01-01,1\n", "--encoding cow", "there is no encoding 'cow'"),
+    ],
+)  # fmt: skip
+def test_command_names_its_own_options(tmp_path, monkeypatch, capsys, text, options, message):
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("a.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert main(["forecast", "a.csv", *options.split()]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("numbarnn: ")
+    assert error.count("\n") == 1
+
+
+def test_command_reads_other_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    times = pd.date_range("2020-01-01", periods=120, freq="h")
+    values = [f"{np.sin(n):.3f}".replace(".", ",") for n in range(120)]
+    lines = [f"{t:%d.%m.%Y};{t:%H:%M};{value}" for t, value in zip(times, values, strict=True)]
+    pathlib.Path("a.csv").write_text("\n".join(["Tag;Zeit;Größe", *lines]), "latin-1")
+    options = "--sep ; --decimal , --encoding latin-1 --time Tag --time Zeit --target Größe"
+    arguments = f"forecast a.csv {options} --lookback 6 --delay 1 --epochs 1 --hidden-size 4 --quiet --threads 1"
+    assert main(arguments.split()) == 0
+    assert "2020-01-06 0." in capsys.readouterr().out
+
+
+def test_command_tells_of_times_in_several_columns(tmp_path, capsys):
+    path = tmp_path / "a.csv"
+    path.write_text("year,month,x\n" + "".join(f"2010,{month},1\n" for month in range(1, 13)))
+    assert main(["forecast", str(path), "--calendar", "month", "--lookback", "1", "--delay", "1"]) == 1
+    assert "if it has the times, pass --time 'year' --time 'month'\n" in capsys.readouterr().err

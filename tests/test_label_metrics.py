@@ -150,3 +150,34 @@ def test_weights_that_count_are_not_all_zero():
     assert metrics.confusion([1, 2], [1, 1], sample_weight=[0, 0]).to_numpy().tolist() == [[0, 0], [0, 0]]
     weights = pd.Series([True, False], dtype="boolean")
     assert metrics.accuracy([1, 2], [1, 1], weights) == 1
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA, pd.NaT], ids=str)
+def test_missing_labels_in_any_clothing(missing):
+    """They do not count where they are true, and are wrong where they are predicted."""
+    assert metrics.accuracy(["a", missing, "b"], ["a", "b", missing]) == 0.5
+    assert metrics.accuracy([["a", missing], ["b"]], [["a", "b"], ["b"]]) == 1
+    assert metrics.f1(["a", missing], ["a", "b"]).index.tolist() == ["a"]
+    assert metrics.confusion(["a", "b"], ["a", missing]).to_numpy().sum() == 2
+    assert metrics.label_errors([["a", "b"]], [["a", missing]]).substitutions == 1
+
+
+@pytest.mark.parametrize("dtype", ["string", "Int64", "boolean", "category", "object"])
+def test_missing_labels_of_pandas(dtype):
+    values = {"Int64": [1, None, 0], "boolean": [True, None, False]}.get(dtype, ["a", None, "b"])
+    truth = pd.Series(values, dtype=dtype)
+    assert metrics.accuracy(truth, [values[0]] * 3) == 0.5
+    assert metrics.accuracy([truth, truth], [[values[0]] * 3] * 2) == 0.5
+
+
+def test_label_sequences_are_sequences():
+    assert metrics.label_error_rate(["ab", ("c",)], [["a", "b"], pd.Series(["c"])]) == 0
+    for wrong, message in (
+        ([1, 2], r"truth\[0\] must be a sequence of labels, got 1"),
+        (3, "truth must be a list"),
+        ("ab", "truth must"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            metrics.label_errors(wrong, [["a"], ["b"]])
+    with pytest.raises(TypeError, match=r"predicted\[0\] is a masked array with 1 masked value"):
+        metrics.label_errors([[1, 2]], [np.ma.masked_equal([1, 2], 2)])

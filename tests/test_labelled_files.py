@@ -7,8 +7,9 @@ import pytest
 from conftest import assert_same_bits
 from data_files import data_file
 
+from numbarnn import RNN, Dense, Model, SequenceRegressor
 from numbarnn.core import ragged
-from numbarnn.data import Ragged, read_conll, read_ts
+from numbarnn.data import Ragged, SequenceScaler, from_channels_first, read_conll, read_ts
 from numbarnn.data.ragged import RaggedSource
 from numbarnn.errors import ShapeError
 
@@ -94,6 +95,19 @@ def test_other_columns(tmp_path):
             r"line 4 .* 2 channels .* 2 of lengths \[1, 2\]",
         ),
         (read_ts, "@classLabel true a\n@dimensions 2\n@data\n1,2:a\n", r"must have 2 channels of one length, it has 1"),
+        (read_ts, "@classLabel true a\n@data\n1,2\n", "line 3 of .* has no label"),
+        (read_ts, "@classLabel true a\n@data\n", "has a header and no samples"),
+        (
+            read_ts,
+            "@equalLength true\n@classLabel true a\n@data\n1,2:a\n1:a\n",
+            "line 5 of .* has 1 time steps, the first sample has 2, and the header says @equalLength true",
+        ),
+        (
+            lambda path: read_ts(path, encoding="ascii"),
+            "@problemName é",
+            r"is not ascii text \(.*\); pass encoding=",
+        ),
+        (lambda path: read_conll(path, encoding="cow"), "a\tb\n", "there is no encoding 'cow'"),
         (read_ts, "@classLabel true a\n@data\n1,x:a\n", "line 3 .* has values that are not numeric: .*'x'"),
         (read_conll, "a\tb\nc\n", "line 2 of .* has 1 columns, the first has 2"),
         (read_conll, "\n\n", "has no sentences"),
@@ -172,3 +186,49 @@ def test_batches_are_as_long_as_their_longest_sample():
     with pytest.raises(ValueError, match="batch_size must be a positive integer, got 0"):
         RaggedSource(x, lengths, batch_size=0)
     assert source.fingerprint() != source.part(np.arange(9), True).fingerprint()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "\ufeff" + text,
+        lambda text: "%# as in UnitTest_TRAIN.ts\n" + text,
+        lambda text: text.replace(" ", "\t").replace("\t\n", "\n"),
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("@classLabel true", "@CLASSLABEL  TRUE").replace("@data", "@DATA"),
+    ],
+    ids=["BOM", "percent", "tabs", "Windows", "capitals"],
+)
+def test_ts_as_it_is_written_elsewhere(tmp_path, change):
+    path = tmp_path / "a.ts"
+    path.write_bytes(change(TS).encode())
+    x, y = read_ts(path)
+    assert [len(sample) for sample in x] == [3, 2]
+    assert y.tolist() == ["a", "b"]
+
+
+def test_a_mark_of_byte_order_is_no_word(tmp_path):
+    path = tmp_path / "a.tsv"
+    for encoding in ("utf-8-sig", "utf-16"):
+        path.write_text("é\tX\n", encoding=encoding)
+        assert read_conll(path, encoding=encoding.removesuffix("-sig")) == ([["é"]], [["X"]])
+
+
+def test_channels_first():
+    x = np.arange(24).reshape(2, 3, 4)
+    assert np.array_equal(from_channels_first(x), x.transpose(0, 2, 1))
+    found = from_channels_first([x[0], x[1][:, :2]])
+    assert [sample.shape for sample in found] == [(4, 3), (2, 3)]
+    assert np.array_equal(found[1], x[1][:, :2].T)
+    with pytest.raises(ShapeError, match=r"X must have shape \(samples, channels, time steps\), .* got \(2, 3\)"):
+        from_channels_first(np.zeros((2, 3)))
+    hint = r"if its last axes are \(channels, time steps\), pass numbarnn.data.from_channels_first"
+    net = Model([RNN(2), Dense(1)], input_size=3)
+    fitted = SequenceRegressor("rnn", 2, epochs=0).fit(np.zeros((2, 4, 3)), [0, 1])
+    scaler = SequenceScaler().fit(np.zeros((2, 4, 3)))
+    for call in (net.forward, fitted.predict, scaler.transform):
+        with pytest.raises(ShapeError if call != fitted.predict else ValueError, match=hint):
+            call(x)
+    for call in (lambda data: SequenceRegressor().fit(data, [0, 1]), SequenceScaler().fit):
+        with pytest.raises(ValueError, match=hint):
+            call([np.zeros((3, 5)), np.zeros((3, 4))])

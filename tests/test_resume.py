@@ -513,3 +513,24 @@ def test_command_line(tmp_path, monkeypatch, capsys):
     assert_same_bits(second, first)
     assert main([*command, "--resume"]) == 1
     assert "resume needs checkpoint" in capsys.readouterr().err
+
+
+def test_fingerprints_of_texts_tell_their_lengths():
+    """One that divides evenly has the fingerprint of versions before, whose texts all did."""
+    even = TokenStream(np.zeros(61, np.int32), 2, 10).fingerprint()
+    assert {name for name, value in even.items() if value is not None} == {"tokens", "last", "seq_length"}
+    assert len({str(TokenStream(np.zeros(size, np.int32), 3, 10).fingerprint()) for size in (60, 61, 62, 63)}) == 4
+
+
+def test_a_run_resumes_in_a_text_with_a_rest(path):
+    tokens = np.random.default_rng(0).integers(0, 5, 77)  # streams of 26, 25 and 25
+
+    def run(epochs, **options):
+        model = Model([OneHot(5), LSTM(6, dropout=0.3, num_layers=2), Dense(5)], seed=1)
+        stream = TokenStream(tokens, 3, 10)
+        trainer = Trainer(model, optimizer=Adam(0.02))
+        trainer.fit(stream, epochs, verbose=0, **options)
+        return model.params.flat
+
+    run(1, checkpoint=path)
+    assert_same_bits(run(3, checkpoint=path, resume=True), run(3))

@@ -10,6 +10,7 @@ from conftest import assert_close, assert_same_bits
 from numbarnn import SegmentClassifier, SequenceClassifier, metrics
 from numbarnn.data import Ragged, WordFeatures
 from numbarnn.errors import ShapeError
+from numbarnn.losses.segments import check_segments
 
 FEW = {"epochs": 3, "hidden_size": 4, "random_state": 0, "n_threads": 1}
 
@@ -246,3 +247,45 @@ def test_refused(name):
     call, error, message = REFUSED[name]
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "clothed",
+    [
+        lambda labels: pd.Series(labels, dtype="string"),
+        lambda labels: pd.Series(labels),
+        lambda labels: np.array(labels, object),
+        lambda labels: [pd.NA if label is None else label for label in labels],
+        lambda labels: np.ma.masked_equal(np.array([label or "none" for label in labels]), "none"),
+    ],
+    ids=["string", "series", "objects", "NA", "mask"],
+)
+def test_labels_that_are_missing_in_other_clothes_do_not_count(clothed):
+    labels = [[None, *sample[1:]] for sample in Y]
+    net, expected = fit(X, list(map(clothed, labels))), fit(X, labels)
+    assert net.classes_.tolist() == ["down", "up"]
+    assert_same_bits(net.model_.params.flat, expected.model_.params.flat)
+    assert net.score(X, list(map(clothed, labels))) == expected.score(X, labels)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint64, "Int64"])
+def test_segments_of_any_integers(dtype):
+    """Differences of unsigned integers are never negative."""
+    lengths = np.array([4])
+    make = (
+        (lambda pairs: pd.DataFrame(pairs, dtype=dtype)) if dtype == "Int64" else (lambda pairs: np.array(pairs, dtype))
+    )
+    assert check_segments([make([[0, 2], [2, 4]])], lengths).values.tolist() == [[0, 2], [2, 4]]
+    with pytest.raises(ValueError, match=r"segments\[0\] must be in order, not overlap"):
+        check_segments([make([[0, 3], [2, 4]])], lengths)
+
+
+def test_segments_that_are_missing_are_refused():
+    lengths = np.array([3])
+    for segments in ([pd.array([0, 0, None], dtype="Int64")], [[0, 0, None]], [np.ma.masked_equal([0, 0, 5], 5)]):
+        with pytest.raises(TypeError, match=r"segments\[0\] .*-1"):
+            check_segments(segments, lengths)
+    with pytest.raises(ValueError, match=r"segments\[0\] has 18446744073709551615, its sample has 3 steps"):
+        check_segments([np.array([0, 0, 2**64 - 1], np.uint64)], lengths)
+    with pytest.raises(TypeError, match="segments must be a list"):
+        check_segments(3, lengths)

@@ -125,7 +125,7 @@ def test_scaler_refuses():
     scaler = SequenceScaler().fit(data)
     with pytest.raises(ValueError, match="this SequenceScaler is not fitted"):
         SequenceScaler().transform(data)
-    with pytest.raises(ValueError, match=r"X has columns \['b', 'a'\], the scaler was fitted to \['a', 'b'\]"):
+    with pytest.raises(ValueError, match=r"X has columns \['b', 'a'\], this SequenceScaler was fitted to \['a', 'b'\]"):
         scaler.transform(data[["b", "a"]])
     with pytest.raises(ShapeError, match=r"X must have 2 features in its last axis, got shape \(40, 1\)"):
         scaler.transform(data.to_numpy()[:, :1])
@@ -185,7 +185,7 @@ def test_differences(lag):
         Differences(lag).fit(data.iloc[:1])
     with pytest.raises(ShapeError, match="before must have shape"):
         differences.inverse_transform(changes, before=np.zeros((lag + 1, 2)))
-    with pytest.raises(ValueError, match="lag must be a positive integer"):
+    with pytest.raises(ValueError, match="lag must be an integer >= 1, got 0"):
         Differences(0).fit(data)
     with pytest.raises(ValueError, match="not fitted yet"):
         Differences().transform(data)
@@ -486,7 +486,7 @@ def test_a_column_of_times_is_not_left_out(tmp_path, column, message):
 def test_a_column_called_time_that_is_not_read_is_told_of(tmp_path, text):
     name = text.partition(",")[0]
     with pytest.warns(
-        UserWarning, match=f"rows are numbered from 0 and '{name}' is a column like any other.*time='{name}'"
+        UserWarning, match=f"rows are numbered from 0 and '{name}' is a column like any other.*time=.?'{name}'"
     ):
         data = readers.read_series(written(tmp_path, text))
     assert name in data.columns
@@ -670,3 +670,119 @@ def test_generators_are_seeded(make):
         make(0)
     with pytest.raises(ValueError, match="seed must be an integer >= 0"):
         make(10, seed=None)
+
+
+@pytest.mark.parametrize("shape", [(5, 0), (0, 3), (2, 0, 3), (2, 3, 0)])
+def test_scaler_of_nothing(shape):
+    with pytest.raises(ShapeError, match=r"X must have at least one row and one feature, got shape \("):
+        SequenceScaler().fit(np.empty(shape))
+    if len(shape) == 2:
+        with pytest.raises(ShapeError, match="none of them 0"):
+            Differences().fit(np.empty(shape))
+
+
+def test_differences_know_the_columns_of_fit():
+    differences = Differences().fit(frame())
+    with pytest.raises(ValueError, match=r"X has columns \['b', 'a'\], this Differences was fitted to \['a', 'b'\]"):
+        differences.transform(frame()[["b", "a"]])
+    with pytest.raises(ShapeError, match="X has 1 features, this Differences was fitted to 2"):
+        differences.transform(frame()["a"])
+    assert differences.transform(frame().to_numpy()).shape == (39, 2)
+    assert differences.get_feature_names_out().tolist() == ["a", "b"]
+
+
+def test_a_list_of_frames_is_scaled():
+    parts = [frame(5), frame(9)]
+    scaler, expected = SequenceScaler().fit(parts), SequenceScaler().fit([part.to_numpy() for part in parts])
+    assert np.array_equal(scaler.center_, expected.center_)
+    found = scaler.transform(parts)
+    assert [type(part) for part in found] == [pd.DataFrame] * 2
+    assert np.array_equal(found[1], expected.transform([part.to_numpy() for part in parts])[1])
+    for call in (scaler.transform, SequenceScaler().fit):
+        with pytest.raises(ValueError, match=r"X\[1\] has columns \['b', 'a'\]"):
+            call([frame(5), frame(5)[["b", "a"]]])
+
+
+def test_columns_of_inverse_transform_exist():
+    scaler = SequenceScaler().fit(frame())
+    for wrong in ("c", 2, -1, 0.5):
+        with pytest.raises(KeyError, match="is not a feature that this scaler was fitted to"):
+            scaler.inverse_transform(np.zeros((3, 1)), columns=[wrong])
+
+
+@pytest.mark.parametrize(
+    ("text", "time", "format", "first"),
+    [
+        ("date,time,x\n2024-01-05,10:00,1\n2024-01-05,11:00,2\n", ["date", "time"], None, "2024-01-05 10:00"),
+        ("date,time,x\n05.01.2024, 10:00 AM,1\n05.01.2024, 11:00 AM,2\n", ("date", "time"), None, "2024-01-05 10:00"),
+        ("day,at,x\n20240105,0000,1\n20240105,0100,2\n", ["day", "at"], "%Y%m%d %H%M", "2024-01-05"),
+        ("year,month,day,hour,x\n2024,1,5,9,1\n2024,1,5,10,2\n", ["year", "month", "day", "hour"], None, "2024-01-05 09:00"),
+        ("x,hour,day,month,year\n1,9,5,1,2024\n2,10,5,1,2024\n", ["hour", "day", "month", "year"], None, "2024-01-05 09:00"),
+        ("year,month,x\n2024,1,1\n2024,2,2\n", ["year", "month"], None, "2024-01-01"),
+        ("Year,Month,Day,Hour,Minute,x\n2024,1,5,9,0,1\n2024,1,5,9,30,2\n", ["Year", "Month", "Day", "Hour", "Minute"], None,
+            "2024-01-05 09:00"),
+        ("Date,x\n2024-01-05,1\n2024-01-06,2\n", ["Date"], None, "2024-01-05"),
+    ],
+)  # fmt: skip
+def test_times_in_several_columns(tmp_path, text, time, format, first):
+    data = readers.read_series(written(tmp_path, text), time, format=format)
+    assert data.to_dict("list") == {"x": [1, 2]}
+    assert data.index[0] == pd.Timestamp(first)
+    assert data.index[0] < data.index[1]
+    assert data.index.name == " ".join(time)
+
+
+def test_times_in_several_columns_are_refused(tmp_path):
+    path = written(tmp_path, "date,time,x\n2024-01-05,10:00,1\n2024-01-05,,2\n")
+    with pytest.raises(ValueError, match=r"row 1 .*line 3 of .* of column 'date time' has no time"):
+        readers.read_series(path, ["date", "time"])
+    with pytest.raises(KeyError, match="has no column 'clock'; it has date, time, x"):
+        readers.read_series(path, ["date", "clock"])
+    path = written(tmp_path, "date,time,x\n2024-01-05,10:00,1\n2024-01-05,11:00,2\n")
+    with pytest.raises(ValueError, match=r"column 'date' of .* more than once, .*pass both, time=\['date', 'time'\]"):
+        readers.read_series(path)
+    path = written(tmp_path, "year,month,day,x\n2024,1,5,1\n2024,2,30,2\n")
+    with pytest.raises(ValueError, match=r"row 1 .* of column 'year month day', '2024-02-30', cannot be read"):
+        readers.read_series(path, ["year", "month", "day"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
+def test_other_ways_of_writing(tmp_path, encoding):
+    path, mark = tmp_path / "a.csv", "\ufeff" if encoding == "utf-16-le" else ""
+    path.write_text(f"{mark}Zeit;Größe\n05.01.2024;1,5\n06.01.2024;2,25\n", encoding)
+    data = readers.read_series(path, sep=";", decimal=",", encoding=encoding.removesuffix("-sig"))
+    assert data.to_dict("list") == {"Größe": [1.5, 2.25]}
+    assert data.index.name == "Zeit"
+    path.write_text(f"{mark}Zeit;x\n05.01.2024;1,5;\n6;7;8\n", encoding)
+    with pytest.raises(ValueError, match=r"line 3 of .* has 3 fields, the header has 2"):
+        readers.read_series(path, sep=";", encoding=encoding.removesuffix("-sig"))
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (
+            "a;b\n1;2\n",
+            {},
+            "the header of .*a.csv' is one field where ',' separates, and has ';' in it; .* pass sep=';'",
+        ),
+        ("a;b\n1,5;2\n", {}, "pass sep=';'"),
+        ("a\tb\n1\t2\n", {}, r"pass sep='\\t'"),
+        ("a,b\n1,2\n", {"sep": ";"}, "pass sep=','"),
+        ('a,b\n"1,5",2\n"2,5",3\n', {}, "column 'a' of .* has values with commas, such as '1,5'; pass decimal=','"),
+        ("a,b\n1,2\n", {"sep": ",,"}, "sep must be one character, got ',,'"),
+        ("a,b\n1,2\n", {"decimal": ","}, "sep and decimal must differ"),
+        ("a,b\n1,2\n", {"encoding": None}, "there is no encoding None"),
+        ("a,b\n1,2\n", {"encoding": "rot13"}, "there is no encoding 'rot13'"),
+        ("a,ü\n1,2\n", {"encoding": "ascii"}, r"is not ascii text \(.*\); pass encoding=, such as encoding='utf-8'"),
+    ],
+)
+def test_another_way_of_writing_is_told_of(tmp_path, text, options, message):
+    path = tmp_path / "a.csv"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ValueError, match=message):
+        readers.read_series(path, **options)
+
+
+def test_a_single_column_may_have_any_name(tmp_path):
+    assert readers.read_series(written(tmp_path, "x;y\n1\n2\n"))["x;y"].tolist() == [1, 2]

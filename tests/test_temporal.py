@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import assert_close, assert_same_bits
 from hypothesis import given
@@ -444,3 +445,43 @@ def test_plot(learned, tmp_path):
     with pytest.raises(ShapeError, match="the alignment has"):
         plot_alignment(shares[:-1], alignment, ax=ax)
     matplotlib.pyplot.close("all")
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.array([1, 2]), r"y\[0\] must be a sequence of labels, got (np.int64\()?1.*a list of one label"),
+        (pd.Series([1, 2]), r"y\[0\] must be a sequence of labels, got 1"),
+        (3, "y must be a list of label sequences, one a sample, got 3"),
+        ([[1, pd.NA], [1]], r"Input y\[0\] contains NaN, infinity or None, the first at 1"),
+        ([pd.Series([1, None], dtype="Int64"), [1]], r"Input y\[0\] contains NaN, infinity or None, the first at 1"),
+        ([np.ma.masked_equal([1, 2], 2), [1]], r"y\[0\] is a masked array with 1 masked value"),
+        (np.ma.masked_equal([[1, 2], [1, 1]], 2), "y is a masked array with 1 masked value"),
+    ],
+    ids=str,
+)
+def test_labels_that_are_no_sequences(y, message):
+    x = np.zeros((2, 4, 1))
+    for call in (
+        lambda: TemporalClassifier(hidden_size=2, epochs=0).fit(x, y),
+        lambda: fitted_to_nothing().score(x, y),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            call()
+
+
+def fitted_to_nothing():
+    return TemporalClassifier(hidden_size=2, epochs=0, random_state=0).fit(np.zeros((2, 4, 1)), [[1], [2, 1]])
+
+
+def test_labels_in_other_containers():
+    x = np.zeros((2, 4, 1))
+    for y in (
+        np.array([[1, 2], [2, 1]]),
+        pd.DataFrame([[1, 2], [2, 1]]),
+        pd.Series([[1, 2], (2, 1)]),
+        np.array([[1, 2], [2, 1]], object),
+    ):
+        assert TemporalClassifier(hidden_size=2, epochs=0).fit(x, y).classes_.tolist() == [1, 2]
+    words = TemporalClassifier(hidden_size=2, epochs=0).fit(x, np.array(["ab", "c"]))
+    assert words.classes_.tolist() == ["a", "b", "c"]

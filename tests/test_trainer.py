@@ -152,18 +152,41 @@ def test_tbptt_is_refused_where_a_layer_reads_from_the_end():
 
 
 def test_token_stream_cuts_and_continues():
-    stream = TokenStream(np.arange(100), batch_size=3, seq_length=10)
+    stream = TokenStream(np.arange(91), batch_size=3, seq_length=10)
     batches = list(stream.batches())
     assert [b.x.shape for b in batches] == [(3, 10)] * 3 == [(3, 10)] * len(stream)
     assert [b.keep_state for b in batches] == [False, True, True]
+    assert [b.lengths for b in batches] == [None] * 3
     assert np.array_equal(np.concatenate([b.x for b in batches], axis=1), stream.x)
     assert all(np.array_equal(b.y, b.x + 1) for b in batches)
     assert np.array_equal(stream.x[:, 0], [0, 30, 60])
     assert stream.items == 90
 
 
+@pytest.mark.parametrize("size", [2, 3, 50, 101, 2501, 2502, 2550, 3999, 4999, 20001])
+@pytest.mark.parametrize(("batch_size", "seq_length"), [(50, 50), (1, 1000), (7, 1)])
+def test_token_stream_leaves_nothing_out(size, batch_size, seq_length):
+    """Every token but the first is the target of the one before it, once; streams go on from chunk to chunk."""
+    stream, following = TokenStream(np.arange(size), batch_size, seq_length), None
+    targets, widths = [], []
+    for batch in stream.batches():
+        samples, steps = batch.x.shape
+        lengths = np.full(samples, steps) if batch.lengths is None else batch.lengths
+        valid = np.arange(steps) < lengths[:, None]
+        assert np.array_equal(batch.y[valid], batch.x[valid] + 1)
+        assert following is None or np.array_equal(batch.x[lengths > 0, 0], following[lengths > 0])
+        following = batch.y[:, -1]
+        targets.append(batch.y[valid])
+        widths.append(steps)
+    assert sorted(np.concatenate(targets).tolist()) == list(range(1, size))
+    assert stream.items == size - 1
+    assert max(widths) <= seq_length
+    assert max(widths) - min(widths) <= 1
+    assert len(widths) == len(stream)
+
+
 @pytest.mark.parametrize(
-    ("size", "shape"), [(2, (1, 1)), (5, (1, 4)), (101, (2, 50)), (2500, (49, 50)), (2502, (50, 50))]
+    ("size", "shape"), [(2, (1, 1)), (5, (1, 4)), (101, (2, 50)), (2451, (49, 50)), (2501, (50, 50))]
 )
 def test_token_stream_of_a_short_text(size, shape):
     """A text too short for all streams gets fewer, then shorter ones."""
@@ -173,6 +196,22 @@ def test_token_stream_of_a_short_text(size, shape):
 def test_token_stream_of_nothing():
     with pytest.raises(ShapeError, match="at least 2"):
         TokenStream(np.array([3]))
+    with pytest.raises(TypeError, match="tokens must be integers, got dtype float64"):
+        TokenStream([0.5, 1.0])
+
+
+def test_a_rest_of_the_text_is_weighed_by_its_tokens():
+    """The loss of an epoch is the mean over all tokens, whatever chunks they are in."""
+    tokens = np.random.default_rng(0).integers(0, 4, 64)  # 21 a stream
+    model = Model([OneHot(4), RNN(5), Dense(4)], dtype="float64")
+    loss = Trainer(model).evaluate(TokenStream(tokens, 3, 21))
+    for seq_length in (20, 4, 1):
+        assert Trainer(model).evaluate(TokenStream(tokens, 3, seq_length)) == pytest.approx(loss, rel=1e-12)
+    uneven = TokenStream(tokens[:-1], 3, 5)  # streams of 21, 21 and 20
+    x = [stream[:length] for stream, length in zip(uneven.x, uneven.lengths, strict=True)]
+    y = [stream[:length] for stream, length in zip(uneven.y, uneven.lengths, strict=True)]
+    losses = [Trainer(model).evaluate((a[None], b[None])) * len(a) for a, b in zip(x, y, strict=True)]
+    assert Trainer(model).evaluate(uneven) == pytest.approx(sum(losses) / 62, rel=1e-12)
 
 
 def test_state_is_reset_where_an_epoch_begins():
@@ -514,9 +553,8 @@ def test_weights_that_cannot_be_loaded_are_not_saved(tmp_path, kind):
     owner = model if kind == "model" else Trainer(model)
     owner.save(tmp_path / "file")
     before = (tmp_path / "file").read_bytes()
-    flat = model.params.flat.copy()
-    flat[1] = np.inf
-    model.set_flat(flat)
+    with model.params.writing() as flat:
+        flat[1] = np.inf
     with pytest.raises(ValueError, match="has 1 NaN or infinite value, so the file could not be loaded"):
         owner.save(tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == before

@@ -295,6 +295,8 @@ def test_split_three_ways_of_cutting():
     ("arguments", "message"),
     [
         ({"fractions": (0.5, 0.4)}, r"must be positive and add up to 1, got \(0.5, 0.4\)"),
+        ({"fractions": (np.nan, np.nan)}, r"must be positive and add up to 1, got \(nan, nan\)"),
+        ({"rows": (50.5,)}, r"rows\[0\] must be an integer, got 50.5"),
         ({"rows": (50, 40)}, r"in order; they would begin at rows \[0, 50, 40\] of 100"),
         ({"rows": (97,)}, r"no window fits into rows 97 to 99: with straddle='drop' one needs 6 rows"),
         ({}, "give one of fractions, rows and dates"),
@@ -302,7 +304,7 @@ def test_split_three_ways_of_cutting():
     ],
 )
 def test_split_refuses(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         make_windows(hourly(100), 5).split(**arguments)
 
 
@@ -547,3 +549,68 @@ def test_gather_takes_samples_that_are_there():
                 part.gather([0, wrong])
         with pytest.raises(TypeError, match="samples must be given by an array of their indices"):
             part.gather(np.ones(n, bool))
+
+
+def test_delay_zero_is_the_newest_row_seen():
+    w = make_windows(TWO, 3, 0)
+    assert len(w) == 7
+    assert np.array_equal(w.y, w.X[:, -1])
+    assert np.array_equal(w.y_rows[:, 0], w.x_rows[:, -1])
+
+
+HOLIDAYS = pd.offsets.CustomBusinessDay(holidays=["2024-03-29"])
+
+
+@pytest.mark.parametrize(
+    "freq", [HOLIDAYS, "C", "BMS", pd.DateOffset(months=2), pd.offsets.CustomBusinessDay(weekmask="Sun Mon")]
+)
+def test_times_with_a_frequency_are_regular(freq):
+    index = pd.date_range("2024-03-04", periods=60, freq=freq)
+    assert len(make_windows(hourly(60).set_axis(index), 2)) == 58
+    with pytest.raises(ValueError, match="is earlier than the row above"):
+        make_windows(hourly(60).set_axis(index[::-1]), 2)
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (
+            pd.bdate_range("2024-01-01", periods=200).delete(50),
+            "row 50 of data, 2024-03-12 00:00:00, comes where 2024-03-11 00:00:00 would at the frequency 'B' .*asfreq, .* or pass "
+            "irregular='ignore'; holidays: .*CustomBusinessDay",
+        ),
+        (
+            pd.date_range("2020-01-01", periods=30, freq="MS").delete([3, 20]),
+            "row 3 of data, 2020-05-01 00:00:00, comes where 2020-04-01 00:00:00 would at the frequency 'MS'",
+        ),
+        (
+            pd.period_range("2020-01", periods=30, freq="M").delete(3),
+            r"row 3 of data, 2020-05, comes <2 \* MonthEnds> after the row above",
+        ),
+    ],
+    ids=["holiday", "months", "periods"],
+)
+def test_a_gap_on_the_calendar_is_named(index, message):
+    with pytest.raises(ValueError, match=message):
+        make_windows(hourly(len(index)).set_axis(index), 2)
+
+
+def test_a_target_under_a_name_of_several_levels():
+    names = pd.MultiIndex.from_tuples([("Close", "ABC"), ("Open", "ABC")])
+    frame = hourly(10, ["a", "b"]).set_axis(names, axis=1)
+    one, two = (make_windows(frame, 2, target=target) for target in (("Open", "ABC"), [("Open", "ABC")]))
+    assert one.target_names == two.target_names == (("Open", "ABC"),)
+    assert np.array_equal(one.y, frame["Open", "ABC"].to_numpy()[2:])
+    assert two.y.shape == (8, 1)
+    with pytest.raises(KeyError, match=r"target 'Close' is not a column of data, which has \('Close', 'ABC'\)"):
+        make_windows(frame, 2, target=("Close", "XYZ"))
+
+
+def test_a_part_too_short_says_the_way_out():
+    w = make_windows(hourly(40), 8, 4)
+    with pytest.raises(
+        ValueError, match=r"one needs 12 rows .* Make that part larger, .* smaller, or pass straddle='keep'"
+    ):
+        w.split((0.8, 0.2))
+    with pytest.raises(ValueError, match=r"smaller$"):
+        make_windows(hourly(40), 8, 4, horizon=3).split((0.95, 0.05), straddle="keep")

@@ -1,6 +1,7 @@
 """What the commands share: their help, types of arguments, and errors."""
 
 import argparse
+import re
 
 
 class UserError(Exception):
@@ -27,3 +28,22 @@ def positive(kind):
 
     convert.__name__ = "number" if kind is float else "integer"
     return convert
+
+
+def as_options(error, names, renamed=None) -> str:
+    """Return a message with options of the command, such as --missing 'ffill', in place of Python's arguments, missing='ffill'.
+
+    names : iterable of str
+        Arguments that are options of the command.
+    renamed : dict, optional
+        Options of another name than the argument.
+    """
+    options = {name: name for name in names} | (renamed or {})
+
+    def option(found):
+        name, values = f"--{options[found[1]].replace('_', '-')}", found[2]
+        several = re.findall(r"'[^']*'", values) if values.startswith("[") else [values]
+        return " ".join(f"{name} {value}".rstrip() for value in several)
+
+    message = str(error.args[0] if isinstance(error, KeyError) else error)
+    return re.sub(rf"\b({'|'.join(options)})=(\[[^\]]*\]|'[^']*'|[\w.]*)", option, message)

@@ -1,11 +1,13 @@
 """The command ``numbarnn forecast``: train a forecaster on a CSV file, compare it with baselines, write forecasts and a plot."""
 
 import pathlib
+import sys
+import warnings
 
 import numpy as np
 
 from numbarnn import io
-from numbarnn.cli.common import HelpFormatter
+from numbarnn.cli.common import HelpFormatter, UserError, as_options
 from numbarnn.data import readers
 from numbarnn.data.datasets import weather
 from numbarnn.forecasting.forecaster import Forecaster
@@ -29,12 +31,22 @@ def add_commands(commands) -> None:
         "--target", action="append", metavar="COL", help="column to forecast; may be repeated (default: all)"
     )
     parser.add_argument("--columns", metavar="A,B,...", help="columns that the net sees (default: all numeric columns)")
-    parser.add_argument("--time", metavar="COL", help="column of the times (default: the first that reads as times)")
+    parser.add_argument(
+        "--time",
+        action="append",
+        metavar="COL",
+        help="column of the times; repeat it for columns that make a time together (default: the first that reads as times)",
+    )
     parser.add_argument(
         "--time-format",
         metavar="FORMAT",
         help="format of the times, such as %%d/%%m/%%Y (default: the only one by which all read)",
     )
+    parser.add_argument(
+        "--sep", type=_character, default=",", metavar="C", help="separator of columns, such as ; or tab"
+    )
+    parser.add_argument("--decimal", type=_character, default=".", metavar="C", help="decimal point")
+    parser.add_argument("--encoding", default="utf-8", metavar="NAME", help="of the file")
     parser.add_argument("--lookback", type=int, default=72, metavar="N", help="rows of a window")
     parser.add_argument(
         "--delay", type=int, default=24, metavar="N", help="rows from the newest row to the first forecast"
@@ -77,8 +89,20 @@ def add_commands(commands) -> None:
     parser.set_defaults(run=run)
 
 
+def _character(text):
+    """Return a character of the command line, which has no tabs."""
+    return {"tab": "\t", "\\t": "\t"}.get(text, text)
+
+
 def run(options) -> int:
     """Run the command."""
+    try:
+        return _forecast(options)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(as_options(error, vars(options), {"format": "time_format"})) from error
+
+
+def _forecast(options):
     frame, name = _data(options)
     output = options.output or pathlib.Path(f"{name}-forecast.csv")
     plot = options.plot or pathlib.Path(f"{name}-forecast.png")
@@ -107,7 +131,8 @@ def run(options) -> int:
     table, backtest = forecaster.evaluate(), forecaster.backtest()
     print(f"\nErrors on the test part, forecasts for {backtest.index.min()} to {backtest.index.max()}:\n")
     print(table.to_string(float_format=lambda value: f"{value:.4g}"))
-    io.replace(output, backtest.to_csv(index_label="time").encode())
+    label = "time" if "time" not in backtest.columns else "row"
+    io.replace(output, backtest.to_csv(index_label=label).encode())
     written = [f"forecasts of the test part to {output}"]
     written += [f"a plot to {plot}"] if _draw(forecaster, backtest, plot) else []
     if options.save is not None:
@@ -134,10 +159,13 @@ def _data(options):
     if options.file is None:
         print("No file: a synthetic hourly weather series of three years (numbarnn.data.datasets.weather).", flush=True)
         return weather(), "weather"
-    try:
-        frame = readers.read_series(options.file, options.time, format=options.time_format)
-    except KeyError as error:
-        raise ValueError(error.args[0]) from None
+    time = options.time[0] if options.time and len(options.time) == 1 else options.time
+    form = {"sep": options.sep, "decimal": options.decimal, "encoding": options.encoding}
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        frame = readers.read_series(options.file, time, format=options.time_format, **form)
+    for warning in told:
+        print(f"numbarnn: {as_options(warning.message, vars(options))}", file=sys.stderr)
     if options.columns:
         names = options.columns.split(",")
         unknown = [name for name in names if name not in frame.columns]

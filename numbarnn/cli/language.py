@@ -6,8 +6,8 @@ import sys
 import time
 
 from numbarnn.backends.device import DEVICES
-from numbarnn.cli.common import HelpFormatter, UserError, positive
-from numbarnn.data.text import python_reference
+from numbarnn.cli.common import HelpFormatter, UserError, as_options, positive
+from numbarnn.data.text import python_reference, read_lines
 from numbarnn.data.vocabularies import VOCABULARIES
 from numbarnn.io import load
 from numbarnn.language import CELLS, CharLM, LanguageModel
@@ -252,13 +252,9 @@ def _load(path, device="cpu"):
 def _read(path, encoding, unit):
     """Return a file's text, or its bytes for a model of bytes."""
     try:
-        text = path.read_bytes() if unit == "byte" else path.read_text(encoding)
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{str(path)!r} is not {encoding} text ({error.reason} at byte {error.start}); see --encoding"
-        ) from None
-    except LookupError:
-        raise UserError(f"there is no encoding {encoding!r}") from None
+        text = path.read_bytes() if unit == "byte" else "".join(read_lines(path, encoding))
+    except ValueError as error:
+        raise UserError(as_options(error, ["encoding"])) from None
     if not text:
         raise UserError(f"{str(path)!r} is empty")
     return text

@@ -64,7 +64,7 @@ def warm_model(model: Model | LanguageModel | Forecaster) -> Iterator[Warmed]:
     model = language.model if language is not None else getattr(model, "model_", model)
     yield _run("predicting", lambda: _predict(model))
     if language is not None:
-        yield _run("scoring", lambda: Trainer(model).evaluate(TokenStream(np.zeros(4, np.int32), 1, 2, whole=True)))
+        yield _run("scoring", lambda: Trainer(model).evaluate(TokenStream(np.zeros(4, np.int32), 1, 2)))
         yield _run("sampling", lambda: language.sample(2, top_k=1))
 
 

@@ -1,4 +1,4 @@
-"""Numeric arrays from what users pass in: the one conversion of pandas objects, masked arrays and lists.
+"""Numeric arrays from what users pass in: the one conversion of tables, masked arrays and lists.
 
 pandas is not imported here before a pandas object comes in.
 """
@@ -9,15 +9,8 @@ from numbers import Real
 
 import numpy as np
 
+from numbarnn.core.frames import as_pandas, is_pandas, package_of
 from numbarnn.errors import ShapeError
-
-
-def is_pandas(data) -> str | None:
-    """Return "frame" or "series" for a pandas object, else None, without importing pandas."""
-    pd = sys.modules.get("pandas")
-    if pd is None:
-        return None
-    return "frame" if isinstance(data, pd.DataFrame) else "series" if isinstance(data, pd.Series) else None
 
 
 def as_numeric(data, name: str = "data") -> np.ndarray:
@@ -28,7 +21,7 @@ def as_numeric(data, name: str = "data") -> np.ndarray:
 
     Parameters
     ----------
-    data : array-like, Series, DataFrame, Index or pandas array, or a list of these
+    data : array-like, Series, DataFrame, Index or pandas array, a table of another package (`as_pandas`), or a list of these
     name : str
         Of the argument, for messages.
 
@@ -44,7 +37,7 @@ def as_numeric(data, name: str = "data") -> np.ndarray:
     TypeError
         If a value is not numeric, naming the column.
     """
-    pd = sys.modules.get("pandas")
+    data, pd = as_pandas(data, name), sys.modules.get("pandas")
     if pd is not None and isinstance(data, (pd.Index, pd.api.extensions.ExtensionArray)):
         data = pd.Series(data)
     if is_pandas(data):
@@ -63,18 +56,34 @@ def as_numeric(data, name: str = "data") -> np.ndarray:
     return values
 
 
-def as_array(data, name: str) -> np.ndarray:
-    """Return data as `np.asarray` does, a pandas object by `as_numeric`; categories as they are."""
-    categories = is_pandas(data) == "series" and str(data.dtype) == "category"
-    return as_numeric(data, name) if is_pandas(data) and not categories else np.asarray(data)
+def as_array(data, name: str = "data") -> np.ndarray:
+    """Return data of any dtype as an array: tables (but categories) and masked arrays as `as_numeric` does, others as NumPy does.
+
+    Raises
+    ------
+    ShapeError, TypeError
+        As of `as_numeric`.
+    """
+    data = as_pandas(data, name)
+    if _hides_missing(type(data)) and str(getattr(data, "dtype", None)) != "category":
+        return as_numeric(data, name)
+    if isinstance(data, (list, tuple)) and any(map(_hides_missing, {type(item) for item in data})):
+        data = [as_array(item, f"{name}[{i}]") for i, item in enumerate(data)]
+    return np.asarray(data)
+
+
+def in_dtype(array, dtype) -> np.ndarray:
+    """Return an array in a floating-point dtype; values beyond its range are infinite, without NumPy's warning."""
+    with np.errstate(over="ignore"):
+        return np.asarray(array, dtype)
 
 
 def _hides_missing(kind):
     """Return whether NumPy would lose the missing values of items of a type, or their dtype."""
     pd = sys.modules.get("pandas")
-    return issubclass(kind, np.ma.MaskedArray) or (
-        pd is not None and issubclass(kind, (pd.Series, pd.DataFrame, pd.Index, pd.api.extensions.ExtensionArray))
-    )
+    if issubclass(kind, np.ma.MaskedArray) or package_of(kind) is not None:
+        return True
+    return pd is not None and issubclass(kind, (pd.Series, pd.DataFrame, pd.Index, pd.api.extensions.ExtensionArray))
 
 
 def _of_pandas(data, name):
@@ -108,7 +117,7 @@ def _of_objects(values, what):
     pd = sys.modules.get("pandas")
     missing = [value is None or (pd is not None and value is pd.NA) for value in values.flat]
     for value, absent in zip(values.flat, missing, strict=True):
-        if not absent and not isinstance(value, (Real, Decimal)):
+        if not absent and not isinstance(value, (Real, Decimal, np.bool_)):
             raise TypeError(
                 f"{what} must be numeric, got {value!r} of type {type(value).__name__} in an array of objects; convert it "
                 "(pandas.to_numeric, pandas.get_dummies) or leave it out"
@@ -120,6 +129,9 @@ def _of_objects(values, what):
 def _check_numeric(dtype, what):
     kind = getattr(dtype, "kind", "O")
     if kind not in "fiub":
-        raise TypeError(
-            f"{what} must be numeric, got dtype {dtype}; convert it (pandas.to_numeric, pandas.get_dummies) or leave it out"
+        convert = (
+            "make it the index of a pandas DataFrame (set_index)"
+            if kind == "M"
+            else "convert it (pandas.to_numeric, pandas.get_dummies)"
         )
+        raise TypeError(f"{what} must be numeric, got dtype {dtype}; {convert} or leave it out")

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numbarnn.checks import refuse_mask
+from numbarnn.core.arrays import as_array
 from numbarnn.errors import ShapeError, TokenError
 
 PADDING = -1
@@ -79,6 +81,7 @@ def as_labels(target, samples: int | None = None, name: str = "target") -> Label
     ShapeError, TypeError, ValueError
         If the form is none of these, or the number of samples or a length is wrong.
     """
+    refuse_mask(target, name, "a sequence is as long as its labels are many: pad with -1")
     if isinstance(target, tuple) and len(target) == 2:
         labels = _with_lengths(*target, name)
     elif isinstance(target, np.ndarray) and target.dtype != object:
@@ -98,6 +101,8 @@ def as_labels(target, samples: int | None = None, name: str = "target") -> Label
 def _integers(array, name):
     if array.size and array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integer labels, got dtype {array.dtype}")
+    if array.size and array.dtype == np.uint64 and array.max() >= 2**63:  # which the cast would make negative: padding
+        raise ValueError(f"{name} has the label {array.max()}, beyond the integers of int64")
     return array.astype(np.int64)
 
 
@@ -120,7 +125,8 @@ def _padded(array, name):
 def _listed(sequences, name):
     rows = []
     for sample, sequence in enumerate(sequences):
-        row = np.asarray(sequence)
+        refuse_mask(sequence, f"{name}[{sample}]", "leave them out")
+        row = as_array(sequence, f"{name}[{sample}]")
         if row.ndim != 1:
             raise ShapeError(f"{name}[{sample}] must be a sequence of labels, got shape {row.shape}")
         row = _integers(row, f"{name}[{sample}]")

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.checks import counted
+from numbarnn.checks import check_finite, counted
+from numbarnn.core.arrays import as_numeric, in_dtype
 from numbarnn.errors import ShapeError
 
 
@@ -102,6 +103,22 @@ class Params(Mapping):
             yield self._flat
         finally:
             self.version += 1
+
+    def set_flat(self, values: np.ndarray) -> None:
+        """Set all parameters from one array in the order of the specs.
+
+        Raises
+        ------
+        ShapeError, TypeError, ValueError
+            If it does not have a finite value for every parameter; nothing is changed then.
+        """
+        array = as_numeric(values, "values")
+        if array.shape != (self.size,):
+            raise ShapeError(f"values must have shape ({self.size},), one for every parameter, got {array.shape}")
+        array = in_dtype(array, self._flat.dtype)
+        check_finite(array, "values", f"parameters are finite {array.dtype}")
+        with self.writing() as flat:
+            flat[...] = array
 
     def load(self, values: Mapping[str, np.ndarray]) -> None:
         """Set every parameter from a mapping of the same names and shapes, all of them or none.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numbarnn.checks import refuse_mask
 from numbarnn.errors import ShapeError
 
 # Steps, padding included, of a group of samples that need no certain order or company.
@@ -39,6 +40,7 @@ class Ragged:
     offsets: np.ndarray
 
     def __post_init__(self):
+        refuse_mask(self.values, "values")
         values, offsets = np.asarray(self.values), np.asarray(self.offsets)
         if values.ndim == 0 or offsets.ndim != 1 or offsets.size == 0:
             raise ShapeError(

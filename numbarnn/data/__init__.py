@@ -1,5 +1,6 @@
 """Data preparation: vocabularies, scaling, windows of series, readers, and sources of batches."""
 
+from numbarnn.core.axes import from_channels_first
 from numbarnn.core.ragged import Ragged
 from numbarnn.data.batches import ArraySource, Batch, TokenStream
 from numbarnn.data.labelled_files import read_conll, read_ts
@@ -22,6 +23,7 @@ __all__ = [
     "WordFeatures",
     "WordVocabulary",
     "calendar_features",
+    "from_channels_first",
     "make_windows",
     "python_reference",
     "read_conll",

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn.checks import check_finite, check_lengths, refuse_mask
+from numbarnn.checks import check_finite, check_flag, check_lengths, refuse_mask
 from numbarnn.core.arrays import as_array
 from numbarnn.core.label_sequences import as_labels
 from numbarnn.errors import ShapeError
@@ -51,6 +51,7 @@ class SampleSource:
     def __init__(self, items, batch_size, shuffle):
         if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
+        check_flag(type(self).__name__, "shuffle", shuffle)
         self.items, self.batch_size, self.shuffle = items, int(batch_size), bool(shuffle)
 
     def __len__(self) -> int:
@@ -107,13 +108,18 @@ class ArraySource(SampleSource):
                     f"{name} must have one entry for each of {len(self.x)} samples, got shape {array.shape}"
                 )
 
-    def check(self) -> None:
+    def check(self, dtype=None) -> None:
         """Check the data before training.
+
+        Parameters
+        ----------
+        dtype : numpy.dtype, optional
+            Of the model.
 
         Raises
         ------
         ValueError
-            If x or y has NaN or infinity within the valid steps.
+            If x or y has NaN or infinity within the valid steps, or values that are infinite in the model's dtype.
         """
         for name in ("x", "y"):
             array = getattr(self, name)
@@ -122,6 +128,15 @@ class ArraySource(SampleSource):
                 if running.shape == array.shape[:2]:
                     array = np.where(running.reshape(running.shape + (1,) * (array.ndim - 2)), array, 0)
             check_finite(array, name)
+            if dtype is None or array.dtype.kind != "f" or np.finfo(array.dtype).max <= np.finfo(dtype).max:
+                continue
+            limit = np.finfo(dtype).max
+            if max(array.max(initial=0), -array.min(initial=0)) > limit:
+                index = ", ".join(map(str, np.argwhere(np.abs(array) > limit)[0]))
+                raise ValueError(
+                    f"{name}[{index}] is infinite in the model's {dtype}; scale {name} (numbarnn.data.SequenceScaler), or make the "
+                    "model with dtype='float64'"
+                )
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what determines the batches: shape, dtype and hash of the arrays, size and order of the batches."""
@@ -185,46 +200,53 @@ def _targets(y) -> np.ndarray:
 class TokenStream:
     """One long sequence of tokens as parallel streams cut into chunks, each chunk predicting the next token of every step.
 
-    The sequence is cut into `batch_size` streams of equal length; chunk k has tokens k * seq_length ... of every
-    stream and continues chunk k - 1, so states carry over; the state is reset where an epoch begins (char-rnn). Tokens
-    at the end that do not fill a chunk of all streams are left out. A sequence too short for one chunk gets fewer
-    streams, then shorter ones.
+    The sequence is cut into `batch_size` streams, and these into chunks, both as equal as possible and without a rest: streams
+    differ by at most one token, which the last chunk has as `lengths`, and chunks by at most one step. A chunk continues the one
+    before it in every stream, so states carry over; the state is reset where an epoch begins (char-rnn). A sequence too short for
+    one chunk of `seq_length` in each stream gets fewer streams.
 
     Parameters
     ----------
     tokens : (n,) integers
         At least 2.
     batch_size, seq_length : int
-    whole : bool
-        Keep a last, shorter chunk (for evaluation).
+        Most streams, and most steps of a chunk.
     unit : str
         What the tokens are, for the progress bar: one of `TOKEN_UNITS`.
+
+    Attributes
+    ----------
+    x, y : (streams, steps) arrays
+        Tokens, and the one after each; 0 past the length of a stream.
+    lengths : (streams,) int64 array or None
+        Of the streams; None where all are equal.
+    items : int
+        Tokens an epoch: all but the first are predicted.
 
     Raises
     ------
     ShapeError
         If there are fewer than two tokens.
+    TypeError, ValueError
+        If tokens are not integers, or a size is not a positive integer.
     """
 
-    def __init__(
-        self, tokens, batch_size: int = 50, seq_length: int = 50, *, whole: bool = False, unit: str = "characters"
-    ):
+    def __init__(self, tokens, batch_size: int = 50, seq_length: int = 50, *, unit: str = "characters"):
         self.unit = unit
-        tokens = np.asarray(tokens)
+        tokens = as_array(tokens, "tokens")
         if tokens.ndim != 1 or tokens.size < 2:
             raise ShapeError(f"tokens must be a sequence of at least 2, got shape {tokens.shape}")
+        if tokens.dtype.kind not in "iu":
+            raise TypeError(f"tokens must be integers, got dtype {tokens.dtype}")
         for name, value in (("batch_size", batch_size), ("seq_length", seq_length)):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
                 raise ValueError(f"{name} must be a positive integer, got {value!r}")
-        pairs = tokens.size - 1
-        streams = max(1, min(batch_size, pairs // seq_length))
-        steps = pairs // streams
-        self.seq_length = int(min(seq_length, steps))
-        if not whole:
-            steps -= steps % self.seq_length
-        self.x = np.ascontiguousarray(tokens[: streams * steps].reshape(streams, steps))
-        self.y = np.ascontiguousarray(tokens[1 : streams * steps + 1].reshape(streams, steps))
-        self.items = streams * steps
+        self.items = tokens.size - 1
+        streams = int(max(1, min(batch_size, self.items // seq_length)))
+        steps, longer = divmod(self.items, streams)  # the first streams have a token more
+        self.lengths = np.repeat([steps + 1, steps], [longer, streams - longer]) if longer else None
+        self.x, self.y = (_streams(tokens[first:], streams, steps, longer) for first in (0, 1))
+        self.seq_length = int(min(seq_length, self.x.shape[1]))
 
     def __len__(self) -> int:
         return -(-self.x.shape[1] // self.seq_length)
@@ -235,6 +257,7 @@ class TokenStream:
             "tokens": digest("tokens", self.x),
             "last": digest("tokens", self.y[:, -1]),
             "seq_length": self.seq_length,
+            "lengths": digest("lengths", self.lengths),
         }
 
     def batches(self, generator: np.random.Generator | None = None) -> Iterator[Batch]:
@@ -249,9 +272,22 @@ class TokenStream:
         ------
         Batch
         """
-        for chunk in range(len(self)):
-            steps = slice(chunk * self.seq_length, (chunk + 1) * self.seq_length)
-            yield Batch(self.x[:, steps], self.y[:, steps], keep_state=chunk > 0)
+        steps, chunks = self.x.shape[1], len(self)
+        for chunk in range(chunks):
+            first, last = steps * chunk // chunks, steps * (chunk + 1) // chunks
+            lengths = None if last < steps or self.lengths is None else self.lengths - first
+            yield Batch(self.x[:, first:last], self.y[:, first:last], lengths, keep_state=chunk > 0)
+
+
+def _streams(tokens, streams, steps, longer) -> np.ndarray:
+    """Return tokens as streams, of which the first `longer` have steps + 1 tokens and the others `steps`."""
+    if not longer:
+        return np.ascontiguousarray(tokens[: streams * steps].reshape(streams, steps))
+    cut = longer * (steps + 1)
+    array = np.zeros((streams, steps + 1), tokens.dtype)
+    array[:longer] = tokens[:cut].reshape(longer, steps + 1)
+    array[longer:, :steps] = tokens[cut : cut + (streams - longer) * steps].reshape(streams - longer, steps)
+    return array
 
 
 def digest(name: str, array: np.ndarray | None) -> str | None:

@@ -2,14 +2,17 @@
 
 import contextlib
 import datetime
-import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from numbarnn.data import tables
+
 # Rows of a season by the frequency of the rows, for `Forecaster(season="auto")`.
-SEASONS = {"h": 24, "D": 7, "B": 5, "W": 52, "M": 12, "MS": 12, "ME": 12, "Q": 4, "QS": 4, "QE": 4}
+SEASONS = {"h": 24, "D": 7, "B": 5, "C": 5, "W": 52, "M": 12, "MS": 12, "ME": 12, "Q": 4, "QS": 4, "QE": 4}
 DAY = 86400  # seconds: a row more often than hourly has a season of a day
+LARGEST = 2**62  # row number, so that int64 holds those after it too
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,8 @@ class Clock:
     every: str | int  # pandas frequency, or the step between the integers
     zone: str | None = None
     name: str | int | None = None
+    weekmask: str | None = None  # of business days with holidays, which the name of their frequency does not tell
+    holidays: Sequence[str] = ()
 
     @classmethod
     def of(cls, index) -> "Clock":
@@ -29,17 +34,20 @@ class Clock:
         if isinstance(index, pd.PeriodIndex):
             return cls("periods", index.freqstr, None, name)
         if isinstance(index, pd.DatetimeIndex):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # pandas 3 warns that the answer's type will change
-                every = index.freq or (index.inferred_freq if len(index) > 2 else None)
+            every = tables.frequency(index) if index.freq is None else index.freq.freqstr
+            if every is None and len(index) < 2:
+                raise ValueError("the index has one time, which has no frequency; pass more rows")
             if every is None:
-                every = pd.tseries.frequencies.to_offset(index[1] - index[0])
-            every = every if isinstance(every, str) else every.freqstr
-            return cls("times", every, _zone_name(index.tz), name)
-        values = np.asarray(index)
+                every = pd.tseries.frequencies.to_offset(index[1] - index[0]).freqstr
+            return cls("times", every, _zone_name(index.tz), name, *_days(index.freq))
         every = 1
-        if values.dtype.kind in "iu" and len(values) > 1:
-            steps = np.diff(values)
+        if index.dtype.kind not in "iu":
+            raise TypeError(
+                f"the index must be a DatetimeIndex, a PeriodIndex or integers, got {index.dtype}; pandas.to_datetime makes times "
+                "of text"
+            )
+        if len(index) > 1:
+            steps = np.diff(_row_numbers(index))
             every = int(steps[0])
             if not (steps == every).all() or every == 0:
                 row = int(np.flatnonzero(steps != steps[0])[0]) + 1 if every else 1
@@ -47,11 +55,6 @@ class Clock:
                     f"the index rises by {steps[0]} and then, at row {row}, by {steps[row - 1]}; number the rows evenly, or "
                     "use times"
                 )
-        elif values.dtype.kind not in "iu":
-            raise TypeError(
-                f"the index must be a DatetimeIndex, a PeriodIndex or integers, got {index.dtype}; pandas.to_datetime makes times "
-                "of text"
-            )
         return cls("numbers", every, None, name)
 
     def after(self, index, count):
@@ -60,10 +63,14 @@ class Clock:
 
         last = index[-1]
         if self.kind == "times":
-            return pd.date_range(last, periods=count + 1, freq=self.every, name=self.name)[1:]
+            every = self.every
+            if self.weekmask is not None:
+                days = pd.tseries.frequencies.to_offset(every).n
+                every = pd.offsets.CustomBusinessDay(days, weekmask=self.weekmask, holidays=list(self.holidays))
+            return pd.date_range(last, periods=count + 1, freq=every, name=self.name)[1:]
         if self.kind == "periods":
             return pd.period_range(last, periods=count + 1, freq=self.every, name=self.name)[1:]
-        return pd.Index(last + self.every * np.arange(1, count + 1), name=self.name)
+        return pd.Index(int(last) + self.every * np.arange(1, count + 1), name=self.name)
 
     def aligned(self, index, name="data"):
         """Return an index of this clock's kind with its times converted to this clock's zone.
@@ -85,6 +92,9 @@ class Clock:
             raise ValueError(
                 f"{name} must have periods of the frequency {self.every!r}, as the data passed to fit, got {index.freqstr!r}"
             )
+        if kind == "numbers":
+            numbers = _row_numbers(index)
+            return index if index.dtype == numbers.dtype else pd.Index(numbers, name=index.name)
         if kind != "times":
             return index
         if self.zone is None and index.tz is not None:
@@ -143,6 +153,34 @@ class Clock:
         if self.kind == "periods":
             return pd.PeriodIndex.from_ordinals(values, freq=self.every, name=self.name)
         return pd.Index(values, name=self.name)
+
+
+def _row_numbers(index) -> np.ndarray:
+    """Return an index of integers as int64; raise ValueError for those that leave no room for the rows after them."""
+    if len(index) and not -LARGEST <= int(index.min()) <= int(index.max()) <= LARGEST:
+        raise ValueError("the index has integers beyond 2**62; number the rows from 0: data.reset_index(drop=True)")
+    return index.to_numpy().astype(np.int64)
+
+
+def _days(offset):
+    """Return weekmask and holidays of an offset of business days that its name does not tell; None and () for others.
+
+    Raises
+    ------
+    ValueError
+        If neither the name nor these tell what the frequency is.
+    """
+    import pandas as pd
+
+    with contextlib.suppress(ValueError):
+        if offset is None or pd.tseries.frequencies.to_offset(offset.freqstr) == offset:
+            return None, ()
+    if type(offset) is pd.offsets.CustomBusinessDay and not offset.offset:
+        return offset.weekmask, tuple(str(np.datetime64(day, "D")) for day in offset.holidays)
+    raise ValueError(
+        f"the index has the frequency {offset!r}, which its name {offset.freqstr!r} does not tell; give it another, such as "
+        "data.asfreq('B')"
+    )
 
 
 def _zone_name(zone):

@@ -1,30 +1,25 @@
 """Readers of files with labelled sequences: UEA's ``.ts``, and columns of words and tags."""
 
-import gzip
 import os
 import re
 
 import numpy as np
+
+from numbarnn.data.text import read_lines
 
 CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 # Rows of CoNLL-U that are not syntactic words: "1-2" spans several, "8.1" is an empty node.
 _NO_WORD = re.compile(r"\d+[-.]\d+")
 
 
-def _lines(path):
-    """Yield (number, line without its end) of a text file, also compressed by gzip."""
-    with (gzip.open if os.fspath(path).endswith(".gz") else open)(path, "rt", encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            yield number, line.rstrip("\r\n")
-
-
-def read_ts(path: str | os.PathLike):
+def read_ts(path: str | os.PathLike, *, encoding: str = "utf-8"):
     """Read sequences of the UEA and UCR archives: a line for each, channels separated by colons, values by commas, the label last.
 
     Parameters
     ----------
     path : path-like
-        A ``.ts`` file, also compressed (.gz).
+        A ``.ts`` file, also compressed (.gz). Lines that begin with # or % are comments.
+    encoding : str
 
     Returns
     -------
@@ -38,27 +33,33 @@ def read_ts(path: str | os.PathLike):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is not a ``.ts`` file, has time stamps, or a line has the wrong form; the message gives the line.
+        If the file is not a ``.ts`` file, has time stamps, no samples or another encoding, or a line has the wrong form or
+        contradicts the header; the message gives the line.
     """
     header, data = {}, False
     samples, labels = [], []
-    for number, line in _lines(path):
+    for number, line in enumerate(read_lines(path, encoding), 1):
         line = line.strip()
-        if not line or line.startswith("#"):
+        if not line or line.startswith(("#", "%")):
             continue
         if not data:
             if not line.startswith("@"):
                 raise ValueError(
                     f"line {number} of {os.fspath(path)!r} comes before @data and is not a @header: {line[:40]!r}"
                 )
-            name, _, value = line[1:].partition(" ")
-            data = name.lower() == "data"
-            header[name.lower()] = value.strip()
-            if name.lower() == "timestamps" and value.strip().lower() == "true":
+            name, value = (*line[1:].split(None, 1), "", "")[:2]
+            name = name.lower()
+            data = name == "data"
+            header[name] = value
+            if name == "timestamps" and value.lower() == "true":
                 raise ValueError(f"{os.fspath(path)!r} has time stamps, which read_ts does not support")
             continue
         kind = next((k for k in ("classlabel", "targetlabel") if header.get(k, "").lower().startswith("true")), None)
         *channels, label = line.split(":") if kind else (*line.split(":"), None)
+        if not channels:
+            raise ValueError(
+                f"line {number} of {os.fspath(path)!r} has no label: the last field after a colon, {line[:40]!r}"
+            )
         try:
             rows = [[float(v) if v.strip() != "?" else np.nan for v in channel.split(",")] for channel in channels]
             label = float(label) if kind == "targetlabel" else label and label.strip()
@@ -71,14 +72,21 @@ def read_ts(path: str | os.PathLike):
                 f"line {number} of {os.fspath(path)!r} must have {expected} channels of one length, it has {len(rows)} of lengths "
                 f"{sorted(lengths)}"
             )
+        if header.get("equallength", "").lower() == "true" and samples and lengths != {len(samples[0])}:
+            raise ValueError(
+                f"line {number} of {os.fspath(path)!r} has {lengths.pop()} time steps, the first sample has {len(samples[0])}, and "
+                "the header says @equalLength true"
+            )
         samples.append(np.array(rows).T.copy())
         labels.append(label)
     if not data:
         raise ValueError(f"{os.fspath(path)!r} has no @data: it is not a .ts file")
-    return samples, np.array(labels) if labels and labels[0] is not None else None
+    if not samples:
+        raise ValueError(f"{os.fspath(path)!r} has a header and no samples")
+    return samples, np.array(labels) if labels[0] is not None else None
 
 
-def read_conll(path: str | os.PathLike, columns=(0, 1), *, separator: str | None = "\t"):
+def read_conll(path: str | os.PathLike, columns=(0, 1), *, separator: str | None = "\t", encoding: str = "utf-8"):
     """Read sentences from a file with a word and its annotations on each line and an empty line after each sentence.
 
     Parameters
@@ -89,6 +97,7 @@ def read_conll(path: str | os.PathLike, columns=(0, 1), *, separator: str | None
         Columns to read: indices from 0, negative ones from the end, or, of CoNLL-U, names ("form", "upos").
     separator : str or None
         Separator of columns; None: any white space, as in the files of CoNLL 2003.
+    encoding : str
 
     Returns
     -------
@@ -107,7 +116,8 @@ def read_conll(path: str | os.PathLike, columns=(0, 1), *, separator: str | None
     ("8.1") are left out.
     """
     sentences, sentence, count, indices = [], [], None, None
-    for number, line in _lines(path):
+    for number, line in enumerate(read_lines(path, encoding), 1):
+        line = line.rstrip("\r\n")
         fields = line.split(separator)
         if not line.strip():
             if sentence:

@@ -3,15 +3,53 @@
 import csv
 import itertools
 import os
+import re
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.data.times import called_time, like_times, read_times
+from numbarnn.data.text import BOM, check_encoding, not_this_encoding
+from numbarnn.data.times import FIRST, called_time, like_times, read_times
 
 JENA_TIME = "Date Time"
 JENA_WIND = ("wv (m/s)", "max. wv (m/s)")
 JENA_MISSING = -9999.0
+
+# Columns that make a time together, most significant first, and how they are written.
+PARTS = {
+    "year": "{}",
+    "month": "-{:0>2}",
+    "day": "-{:0>2}",
+    "hour": " {:0>2}",
+    "minute": ":{:0>2}",
+    "second": ":{:0>2}",
+}
+# A time of day without a date, and a number with a decimal comma.
+CLOCK = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?"
+DECIMAL_COMMA = r"[+-]?\d+,\d+([eE][+-]?\d+)?"
+
+
+@dataclass(frozen=True)
+class Csv:
+    """How a CSV file is written."""
+
+    sep: str = ","
+    decimal: str = "."
+    encoding: str = "utf-8"
+
+    def __post_init__(self):
+        for name in ("sep", "decimal"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or len(value) != 1:
+                raise ValueError(f"{name} must be one character, got {value!r}")
+        if self.sep == self.decimal:
+            raise ValueError(f"sep and decimal must differ, both are {self.sep!r}")
+        check_encoding(self.encoding)
+
+
+PLAIN = Csv()
 
 
 def read_jena(path: str | os.PathLike):
@@ -95,7 +133,15 @@ def read_beijing(path: str | os.PathLike):
     return frame.drop(columns=[*parts, "No"], errors="ignore")
 
 
-def read_series(path: str | os.PathLike, time: str | None = None, *, format: str | None = None):
+def read_series(
+    path: str | os.PathLike,
+    time: str | Sequence[str] | None = None,
+    *,
+    format: str | None = None,
+    sep: str = ",",
+    decimal: str = ".",
+    encoding: str = "utf-8",
+):
     """Read a CSV file with a row for every time.
 
     Fields that a row lacks are missing values. One empty field too many at the end of the rows, after a trailing comma, is
@@ -105,14 +151,19 @@ def read_series(path: str | os.PathLike, time: str | None = None, *, format: str
     ----------
     path : path-like
         A CSV file with a header, also compressed (.gz, .zip).
-    time : str, optional
-        Column of the times, or of integer row numbers. None: the first column of text that reads as times, else the first
+    time : str or sequence of str, optional
+        Column of the times, or of integer row numbers; several columns make one time, ["date", "time"] or ["year", "month", "day",
+        "hour"]. None: the first column of text that reads as times, else the first
         of integers that are dates (20241231) or, under a name such as "year", years or months in order; without one, rows are
         numbered from 0.
     format : str, optional
         Format of the times, as `pandas.to_datetime` takes it. None: ISO 8601; dates with dots, which are read day first; dates with
         slashes or dashes, where only month first or only day first is possible; dates with names of months; integers that are
         years, years and months (202412) or dates (20241231). Where offsets from UTC differ, times are in UTC.
+    sep, decimal : str
+        Separator of fields, and decimal point: ";" and "," where numbers have decimal commas.
+    encoding : str
+        Of the text; a byte order mark is not part of it.
 
     Returns
     -------
@@ -126,23 +177,30 @@ def read_series(path: str | os.PathLike, time: str | None = None, *, format: str
     KeyError
         If there is no column `time`.
     ValueError
-        If there are no rows; if a row has more fields than the header, naming its line; if times cannot be read, naming row, line
-        and value, or can be read in several ways.
+        If there are no rows; if the file has another encoding, separator or decimal point; if a row has more fields than the
+        header, naming its line; if times cannot be read, naming row, line and value, or can be read in several ways.
 
     Warns
     -----
     UserWarning
         If rows are numbered though a column has a name such as "date".
     """
-    frame = _read_csv(path)
+    how, parts = Csv(sep, decimal, encoding), () if time is None or isinstance(time, str) else tuple(time)
+    frame = _read_csv(path, how, parts)
     if len(frame) == 0:
         raise ValueError(f"{os.fspath(path)!r} has a header and no rows")
-    if time is not None and time not in frame.columns:
-        raise KeyError(f"{os.fspath(path)!r} has no column {time!r}; it has {', '.join(map(str, frame.columns))}")
+    for name in parts or (() if time is None else (time,)):
+        if name not in frame.columns:
+            raise KeyError(f"{os.fspath(path)!r} has no column {name!r}; it has {', '.join(map(str, frame.columns))}")
 
     def at(row):
-        return f"row {row} (line {_line(path, row)} of {os.fspath(path)!r})"
+        return f"row {row} (line {_line(path, how, row)} of {os.fspath(path)!r})"
 
+    if parts:
+        whole = _one_time(frame, parts)
+        frame = frame.drop(columns=list(parts))
+        frame.index = read_times(whole, at, format)
+        return frame
     names = _likely_times(frame, format) if time is None else [time]
     index, refused = None, None
     for name in names:
@@ -153,6 +211,12 @@ def read_series(path: str | os.PathLike, time: str | None = None, *, format: str
             refused = refused or error
     if index is not None:
         frame = frame.drop(columns=[index.name])
+        clocks = [name for name in frame.columns if _is_clock(frame[name])]
+        if time is None and clocks and not index.is_unique:
+            raise ValueError(
+                f"column {index.name!r} of {os.fspath(path)!r} has times more than once, and column {clocks[0]!r} times of day; "
+                f"pass both, time={[index.name, clocks[0]]}"
+            )
         frame.index = index
     elif refused is not None:
         raise refused
@@ -161,9 +225,11 @@ def read_series(path: str | os.PathLike, time: str | None = None, *, format: str
             f"no column of {os.fspath(path)!r} has times of the format {format!r}; pass the one that has (time=)"
         )
     elif called := [name for name in frame.columns if called_time(frame[name])]:
+        parts = [name for part in PARTS for name in frame.columns if name.strip().lower() == part]
+        found = parts if len(parts) > 1 else called[0]
         warnings.warn(
             f"no column of {os.fspath(path)!r} reads as times, so rows are numbered from 0 and {called[0]!r} is a column like any "
-            f"other; if it has the times, pass time={called[0]!r}",
+            f"other; if it has the times, pass time={found!r}",
             stacklevel=2,
         )
     return frame
@@ -177,32 +243,91 @@ def _likely_times(frame, format):
     return sorted(names, key=lambda name: pd.api.types.is_numeric_dtype(frame[name]))
 
 
-def _read_csv(path):
-    """Return a CSV file as a DataFrame; refuse rows with more fields than the header, which pandas would shift or cut."""
+def _one_time(frame, names):
+    """Return columns of text that make a time together as one column, missing where one of them is."""
+    parts = {name.strip().lower(): frame[name].str.strip() for name in names}
+    units = list(PARTS)[: len(names)]
+    if set(parts) == set(units):
+        texts = [parts[unit].map(PARTS[unit].format, na_action="ignore") for unit in units]
+        texts += [":00"] * (len(parts) == 4)  # an hour alone is no time of day
+        whole = sum(texts[1:], start=texts[0])
+    else:
+        first, *others = (frame[name].str.strip() for name in names)
+        whole = first.str.cat(others, sep=" ") if others else first
+    return whole.rename(" ".join(names))
+
+
+def _is_clock(column) -> bool:
+    """Return whether a column has times of day without dates."""
+    import pandas as pd
+
+    known = column.dropna()
+    return len(known) > 0 and not pd.api.types.is_numeric_dtype(column) and known.astype(str).str.fullmatch(CLOCK).all()
+
+
+def _read_csv(path, how=PLAIN, text=()):
+    """Return a CSV file as a DataFrame, some columns as text; refuse what pandas would shift, cut, or take for text.
+
+    Rows with more fields than the header are refused, decimal commas that were not announced, and another separator.
+    """
     import pandas as pd
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
             # False: the first column is a column also where rows have a field too many.
-            frame = pd.read_csv(path, index_col=False, low_memory=False)
+            frame = pd.read_csv(
+                path, index_col=False, low_memory=False, sep=how.sep, decimal=how.decimal, encoding=how.encoding,
+                dtype=dict.fromkeys(text, str),
+            )  # fmt: skip
+        except UnicodeError as error:
+            raise not_this_encoding(path, how.encoding, error) from None
         except pd.errors.EmptyDataError:
             raise ValueError(f"{os.fspath(path)!r} is empty") from None
         except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-            raise ValueError(_too_many_fields(path) or f"{os.fspath(path)!r} cannot be read as CSV: {error}") from None
+            raise ValueError(
+                _too_many_fields(path, how) or f"{os.fspath(path)!r} cannot be read as CSV: {error}"
+            ) from None
+    other = _other_separator(frame.columns, how)
+    if other is not None and len(frame) and other in str(frame.iloc[0, 0]):
+        raise ValueError(_says_separator(path, how, other))
+    frame = frame.rename(columns=lambda name: name.removeprefix(BOM))
     last = frame.columns[-1]
     if last == f"Unnamed: {frame.shape[1] - 1}" and frame[last].isna().all():
         frame = frame.drop(columns=[last])
     for name in frame.columns:
-        known = frame[name].dropna() if frame[name].dtype == object else ()
+        known = () if pd.api.types.is_numeric_dtype(frame[name]) or name in text else frame[name].dropna()
+        commas = [value for value in known[:FIRST] if re.fullmatch(DECIMAL_COMMA, str(value).strip())]
+        if how.decimal != "," and len(commas) * 2 > min(len(known), FIRST):
+            raise ValueError(
+                f"column {name!r} of {os.fspath(path)!r} has values with commas, such as {commas[0]!r}; pass decimal=',' if these "
+                "are decimal commas, or write numbers without separators of thousands"
+            )
         if len(known) and all(isinstance(value, bool) for value in known):
             frame[name] = frame[name].astype("boolean").astype("float64")
     return frame
 
 
-def _too_many_fields(path):
+def _other_separator(columns, how):
+    """Return the separator of a header that has one field with it, or None."""
+    return (
+        next((sep for sep in ";\t|," if sep != how.sep and sep in str(columns[0])), None) if len(columns) == 1 else None
+    )
+
+
+def _says_separator(path, how, other):
+    return (
+        f"the header of {os.fspath(path)!r} is one field where {how.sep!r} separates, and has {other!r} in it; if that separates "
+        f"columns, pass sep={other!r}"
+    )
+
+
+def _too_many_fields(path, how):
     """Return what is wrong with the first row that has more fields than the header, or None."""
-    (_, header), *rows = _records(path)
+    (_, header), *rows = _records(path, how)
+    other = _other_separator(header, how)
+    if other is not None:
+        return _says_separator(path, how, other)
     long = [(line, fields) for line, fields in rows if len(fields) > len(header)]
     if not long:
         return None
@@ -210,23 +335,23 @@ def _too_many_fields(path):
     line, fields = next((row for row in long if any(map(str.strip, row[1][len(header) :]))), long[0])
     return (
         f"line {line} of {os.fspath(path)!r} has {len(fields)} fields, the header has {len(header)}; every column needs a name in "
-        "the header, and a value with a comma quotes"
+        "the header, and a value with the separator quotes"
     )
 
 
-def _line(path, row):
+def _line(path, how, row):
     """Return the line of the file on which a row ends."""
-    return next(itertools.islice(_records(path), row + 1, None))[0]
+    return next(itertools.islice(_records(path, how), row + 1, None))[0]
 
 
-def _records(path):
+def _records(path, how):
     """Yield (line, fields) of the header and the rows of a CSV file, for messages: pandas does not say on which line a row is."""
     import pandas as pd
 
     # With a separator that no text has, pandas opens and decodes the file as it does for the table, and gives whole lines.
     whole = {"sep": "\x01", "names": ["line"], "index_col": False, "quoting": csv.QUOTE_NONE, "skip_blank_lines": False}
-    lines = pd.read_csv(path, dtype=str, na_filter=False, **whole)["line"]
-    reader = csv.reader(line + "\n" for line in lines)
+    lines = pd.read_csv(path, dtype=str, na_filter=False, encoding=how.encoding, **whole)["line"]
+    reader = csv.reader((line + "\n" for line in lines), delimiter=how.sep)
     for fields in reader:
         if len(fields) > 1 or (fields and fields[0].strip()):
             yield reader.line_num, fields

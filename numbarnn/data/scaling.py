@@ -1,20 +1,149 @@
 """Scaling, differencing and calendar features of series."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from numbarnn.checks import counted
+from numbarnn.checks import check_integer, counted
 from numbarnn.core.arrays import as_numeric
+from numbarnn.core.axes import channels_first_hint
+from numbarnn.core.frames import as_pandas, in_form, is_pandas, package_of
 from numbarnn.data import tables
 from numbarnn.errors import ShapeError
 from numbarnn.sklearn_api import Parameters, not_fitted
 
 METHODS = ("standard", "minmax", "robust")
+OUTPUTS = ("default", "pandas", "polars")
 
 
-class SequenceScaler(Parameters):
+class Transformer(Parameters):
+    """What transformers of tables share: what they know of the columns, and the form of results.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+    feature_names_in_ : array of str
+        Of a table whose column names are str.
+    """
+
+    _preserved = ("float64",)  # dtypes of X that results have too
+
+    def fit_transform(self, X, y=None):
+        """Fit to data and return them transformed.
+
+        Parameters
+        ----------
+        X : as in `fit`
+        y : ignored
+            As scikit-learn's transformers take one.
+
+        Returns
+        -------
+        as X
+            As `transform` returns it.
+        """
+        return self.fit(X).transform(X)
+
+    def set_output(self, *, transform: str | None = None):
+        """Set the form of what `transform` returns, as scikit-learn's transformers do.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"} or None
+            "default": the form of X; else a DataFrame with the names of `get_feature_names_out`. None: as before.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If it is none of these.
+        """
+        if transform is not None:
+            if transform not in OUTPUTS:
+                raise ValueError(f"transform must be one of {', '.join(OUTPUTS)} or None, got {transform!r}")
+            self._sklearn_output_config = {"transform": transform}  # which scikit-learn's clone copies
+        return self
+
+    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+        """Return the names of the features, as scikit-learn asks for them.
+
+        Parameters
+        ----------
+        input_features : array-like of str, optional
+            Names to return instead of those of `fit`.
+
+        Returns
+        -------
+        (features,) array of str
+            Names of the columns of `fit`, or x0, x1, ...
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        """
+        self._fitted()
+        if input_features is not None:
+            return np.asarray(input_features, object)
+        return getattr(self, "feature_names_in_", np.array([f"x{i}" for i in range(self.n_features_in_)], object))
+
+    def _fitted(self):
+        if not hasattr(self, "n_features_in_"):
+            raise not_fitted(self)
+
+    def _learn_columns(self, X, count):
+        self.n_features_in_ = count
+        self.__dict__.pop("feature_names_in_", None)
+        names = _names(X)
+        if names is not None:
+            self.feature_names_in_ = np.array(names, object)
+
+    def _check_columns(self, X, name="X"):
+        """Raise ValueError where X is a table with other column names than in `fit`, or in another order."""
+        known, names = getattr(self, "feature_names_in_", None), _names(X)
+        if known is not None and names is not None and names != list(known):
+            raise ValueError(
+                f"{name} has columns {names}, this {type(self).__name__} was fitted to {list(known)}, in this order"
+            )
+
+    def _in_form(self, values, X, rows=slice(None)):
+        """Return values in the form of some rows of X, or in the one that `set_output` or scikit-learn's configuration asks for."""
+        own = kind = self.__dict__.get("_sklearn_output_config", {}).get("transform")
+        if own is None and "sklearn" in sys.modules:
+            kind = sys.modules["sklearn"].get_config().get("transform_output")
+        if kind in (None, "default") or (own is None and values.ndim > 2):
+            return in_form(values, X, rows)
+        if values.ndim > 2:
+            raise ValueError(
+                f"X holds samples of several time steps, which are no table: they have no transform output {kind!r}"
+            )
+        import pandas as pd
+
+        index = X.index[rows] if is_pandas(X) else None
+        frame = pd.DataFrame(values.reshape(len(values), -1), index, self.get_feature_names_out())
+        if kind == "pandas":
+            return frame
+        import narwhals as nw
+
+        return nw.from_numpy(frame.to_numpy(), list(frame.columns), backend=kind).to_native()
+
+    def __sklearn_tags__(self):
+        from sklearn.utils import TransformerTags
+
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags = TransformerTags(preserves_dtype=list(self._preserved))
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "n_features_in_")
+
+
+class SequenceScaler(Transformer):
     """Shift and scale every feature by statistics of the data of `fit`: x' = (x - center) / scale.
 
     ==========  =====================================  =================================================
@@ -44,7 +173,7 @@ class SequenceScaler(Parameters):
     center_, scale_ : (features,) float64 arrays
     n_features_in_ : int
     feature_names_in_ : array of str
-        Of a DataFrame whose column names are str.
+        Of a table whose column names are str.
 
     Examples
     --------
@@ -55,6 +184,8 @@ class SequenceScaler(Parameters):
     >>> scaler.inverse_transform(scaled).ravel().tolist()
     [2.0, 5.0]
     """
+
+    _preserved = ("float64", "float32")
 
     def __init__(self, method: str = "standard", feature_range: Sequence[float] = (0.0, 1.0)):
         self.method = method
@@ -77,13 +208,28 @@ class SequenceScaler(Parameters):
         """
         if self.method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
-        rows, names = _rows(X)
+        X = as_pandas(X, "X")
+        rows = _rows(X)
         if np.isinf(rows).any():
             count = np.count_nonzero(np.isinf(rows))
             raise ValueError(f"X has {counted(count, 'infinite value')}; clean the data first")
         empty = np.isnan(rows).all(axis=0)
         if empty.any():
             raise ValueError(f"feature {np.flatnonzero(empty)[0]} of X has no values but NaN")
+        with np.errstate(over="ignore", invalid="ignore"):  # found here
+            center, scale = self._statistics(rows)
+        wide = ~(np.isfinite(center) & np.isfinite(scale))
+        if wide.any():
+            raise ValueError(
+                f"feature {np.flatnonzero(wide)[0]} of X has values too large to be scaled; divide them by a constant"
+            )
+        scale[scale == 0] = 1
+        self.center_, self.scale_ = center, scale
+        self._learn_columns(as_pandas(X[0], "X[0]") if _is_list(X) else X, rows.shape[1])
+        return self
+
+    def _statistics(self, rows):
+        """Return center and scale, 0 of features that do not vary."""
         if self.method == "standard":
             center, scale = np.nanmean(rows, axis=0), np.nanstd(rows, axis=0)
             scale[np.nanmax(rows, axis=0) == np.nanmin(rows, axis=0)] = 0  # rounding would leave a little
@@ -98,13 +244,7 @@ class SequenceScaler(Parameters):
             scale = (np.nanmax(rows, axis=0) - smallest) / (high - low)
             scale[scale == 0] = 1
             center = smallest - low * scale
-        scale[scale == 0] = 1
-        self.center_, self.scale_ = center, scale
-        self.n_features_in_ = rows.shape[1]
-        self.__dict__.pop("feature_names_in_", None)
-        if names is not None:
-            self.feature_names_in_ = names
-        return self
+        return center, scale
 
     def transform(self, X):
         """Return scaled data in the form they came in.
@@ -126,22 +266,7 @@ class SequenceScaler(Parameters):
         ShapeError, TypeError, ValueError
             If X has the wrong shape or dtype, or other columns than in `fit`.
         """
-        return self._map(X, lambda x, center, scale: (x - center) / scale)
-
-    def fit_transform(self, X, y=None):
-        """Fit to data and return them scaled.
-
-        Parameters
-        ----------
-        X : as in `fit`
-        y : ignored
-
-        Returns
-        -------
-        as X
-            Scaled, as `transform` returns it.
-        """
-        return self.fit(X).transform(X)
+        return self._map(X, lambda x, center, scale: (x - center) / scale, self._in_form)
 
     def inverse_transform(self, X, columns: Sequence | None = None):
         """Return data in their own units.
@@ -163,113 +288,86 @@ class SequenceScaler(Parameters):
         KeyError, ShapeError, TypeError, ValueError
             If a column is unknown, or X has the wrong shape or dtype.
         """
-        return self._map(X, lambda x, center, scale: x * scale + center, columns)
+        return self._map(X, lambda x, center, scale: x * scale + center, in_form, columns)
 
-    def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """Return the names of the features, as scikit-learn asks for them.
-
-        Parameters
-        ----------
-        input_features : array-like of str, optional
-            Names to return instead of those of `fit`.
-
-        Returns
-        -------
-        (features,) array of str
-            Names of the columns of `fit`, or x0, x1, ...
-
-        Raises
-        ------
-        NotFittedError
-            If `fit` was not called.
-        """
-        self._fitted()
-        if input_features is not None:
-            return np.asarray(input_features, object)
-        return getattr(self, "feature_names_in_", np.array([f"x{i}" for i in range(self.n_features_in_)], object))
-
-    def _fitted(self):
-        if not hasattr(self, "scale_"):
-            raise not_fitted(self)
-
-    def _map(self, X, function, columns=None):
+    def _map(self, X, function, form, columns=None):
         self._fitted()
         center, scale = self.center_, self.scale_
-        known = getattr(self, "feature_names_in_", None)
         if columns is not None:
-            indices = []
-            for column in columns:
-                if isinstance(column, str):
-                    if known is None or column not in known:
-                        raise KeyError(f"{column!r} is not a feature that this scaler was fitted to")
-                    column = list(known).index(column)
-                indices.append(column)
+            indices = [self._index_of(column) for column in columns]
             center, scale = center[indices], scale[indices]
-        elif tables.is_pandas(X) == "frame" and known is not None and list(X.columns) != list(known):
-            raise ValueError(f"X has columns {list(X.columns)}, the scaler was fitted to {list(known)}, in this order")
 
-        def mapped(array, wanted=(2, 3)):
-            if array.ndim not in wanted or array.shape[-1] != len(center):
-                raise ShapeError(f"X must have {len(center)} features in its last axis, got shape {array.shape}")
+        def mapped(data, name):
+            data = as_pandas(data, name)
+            if columns is None:
+                self._check_columns(data, name)
+            array = as_numeric(data, name)
+            flat = array.ndim == 1 and (name != "X" or is_pandas(data) == "series")
+            rows = array[:, None] if flat else array
+            if rows.ndim not in (2, 3) or rows.shape[-1] != len(center):
+                hint = channels_first_hint(array.shape, len(center), name)
+                raise ShapeError(
+                    f"{name} must have {len(center)} features in its last axis, got shape {array.shape}{hint}"
+                )
             dtype = array.dtype if array.dtype == np.float32 else np.float64
-            return function(array, center, scale).astype(dtype)
+            values = function(rows, center, scale).astype(dtype)
+            return values[:, 0] if flat else values
 
-        kind = tables.is_pandas(X)
-        if _is_list(X):
-            parts = [as_numeric(x, f"X[{i}]") for i, x in enumerate(X)]
-            return [mapped(x) if x.ndim == 2 else mapped(x[:, None])[:, 0] for x in parts]
-        rows = as_numeric(X, "X")
-        if kind == "frame":
-            return type(X)(mapped(rows), index=X.index, columns=X.columns)
-        if kind == "series":
-            return type(X)(mapped(rows[:, None])[:, 0], index=X.index, name=X.name)
-        return mapped(rows)
+        if not _is_list(X):
+            return form(mapped(X, "X"), X)
+        return [form(mapped(x, f"X[{i}]"), x) for i, x in enumerate(X)]
 
-    def __sklearn_tags__(self):
-        from sklearn.utils import Tags, TargetTags, TransformerTags
-        from sklearn.utils._tags import InputTags
-
-        inputs = InputTags(three_d_array=True, allow_nan=True)
-        tags = Tags(estimator_type=None, target_tags=TargetTags(required=False), input_tags=inputs)
-        tags.transformer_tags = TransformerTags(preserves_dtype=["float64", "float32"])
-        return tags
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "scale_")
+    def _index_of(self, column):
+        known = list(getattr(self, "feature_names_in_", ()))
+        if column in known:
+            return known.index(column)
+        if isinstance(column, (int, np.integer)) and 0 <= column < self.n_features_in_:
+            return int(column)
+        raise KeyError(f"{column!r} is not a feature that this scaler was fitted to")
 
 
 def _is_list(data):
     """Return whether data are a list of series, as against a table written as a list of rows."""
-    return isinstance(data, (list, tuple)) and len(data) > 0 and all(isinstance(item, np.ndarray) for item in data)
+    return isinstance(data, (list, tuple)) and len(data) > 0 and all(map(_is_series, data))
+
+
+def _is_series(item):
+    return isinstance(item, np.ndarray) or is_pandas(item) is not None or package_of(type(item)) is not None
+
+
+def _names(data):
+    """Return the column names of a DataFrame where they are all str, else None."""
+    if is_pandas(data) != "frame" or not all(isinstance(name, str) for name in data.columns):
+        return None
+    return list(data.columns)
 
 
 def _rows(data):
-    """Return all rows of data as float64 (rows, features), and the names of their columns or None."""
-    names = None
-    if tables.is_pandas(data):
-        table = tables.as_table(data, "X")
-        rows = table.values
-        if not table.flat and all(isinstance(name, str) for name in table.names):
-            names = np.array(table.names, object)
+    """Return all rows of data as float64 (rows, features)."""
+    if is_pandas(data):
+        rows = tables.as_table(data, "X").values
     elif _is_list(data):
         parts = [as_numeric(x, f"X[{i}]") for i, x in enumerate(data)]
         parts = [x[:, None] if x.ndim == 1 else x for x in parts]
         if any(x.ndim != 2 or x.shape[1] != parts[0].shape[1] for x in parts):
-            raise ShapeError(
-                f"X must be arrays (time steps, features) of the same features, got {[x.shape for x in data][:5]}"
-            )
+            shapes = [x.shape for x in parts]
+            hint = channels_first_hint(next((x for x in shapes if x[1:] != shapes[0][1:]), ()), shapes[0][0])
+            raise ShapeError(f"X must be arrays (time steps, features) of the same features, got {shapes[:5]}{hint}")
+        names = [_names(as_pandas(x, f"X[{i}]")) for i, x in enumerate(data)]
+        wrong = [i for i, own in enumerate(names) if own != names[0]]
+        if wrong:
+            raise ValueError(f"X[{wrong[0]}] has columns {names[wrong[0]]}, X[0] has {names[0]}; they must be the same")
         rows = np.concatenate(parts)
     else:
         rows = as_numeric(data, "X")
         if rows.ndim not in (2, 3):
             raise ShapeError(f"X must have shape (rows, features) or (samples, time steps, features), got {rows.shape}")
-        rows = rows.reshape(-1, rows.shape[-1])
     if 0 in rows.shape:
         raise ShapeError(f"X must have at least one row and one feature, got shape {rows.shape}")
-    return np.asarray(rows, np.float64), names
+    return np.asarray(rows.reshape(-1, rows.shape[-1]), np.float64)
 
 
-class Differences(Parameters):
+class Differences(Transformer):
     """Differences d_t = x_t - x_{t - lag} of a table, and back.
 
     Parameters
@@ -310,13 +408,13 @@ class Differences(Parameters):
         ShapeError, TypeError, ValueError
             If `lag` is not a positive integer, or X has the wrong shape or dtype, or no more rows than `lag`.
         """
-        if isinstance(self.lag, bool) or not isinstance(self.lag, (int, np.integer)) or self.lag < 1:
-            raise ValueError(f"lag must be a positive integer, got {self.lag!r}")
+        check_integer(self.lag, "lag", 1)
+        X = as_pandas(X, "X")
         rows = _column_rows(X)
         if len(rows) <= self.lag:
             raise ShapeError(f"X has {len(rows)} rows; differences at lag {self.lag} need more")
         self.last_ = rows[-self.lag :].copy()
-        self.n_features_in_ = rows.shape[1] if rows.ndim == 2 else 1
+        self._learn_columns(X, rows.shape[1] if rows.ndim == 2 else 1)
         return self
 
     def transform(self, X):
@@ -338,33 +436,10 @@ class Differences(Parameters):
         ShapeError, TypeError, ValueError
             If X has the wrong shape or dtype, or no more rows than `lag`.
         """
-        if not hasattr(self, "last_"):
-            raise not_fitted(self)
-        rows = _column_rows(X)
+        rows = self._columns_of_fit(X)
         if len(rows) <= self.lag:
             raise ShapeError(f"X has {len(rows)} rows; differences at lag {self.lag} need more")
-        changes = rows[self.lag :] - rows[: -self.lag]
-        kind = tables.is_pandas(X)
-        if kind == "frame":
-            return type(X)(changes, index=X.index[self.lag :], columns=X.columns)
-        if kind == "series":
-            return type(X)(changes, index=X.index[self.lag :], name=X.name)
-        return changes
-
-    def fit_transform(self, X, y=None):
-        """Fit to data and return their differences.
-
-        Parameters
-        ----------
-        X : as in `fit`
-        y : ignored
-
-        Returns
-        -------
-        as X
-            As `transform` returns it.
-        """
-        return self.fit(X).transform(X)
+        return self._in_form(rows[self.lag :] - rows[: -self.lag], X, slice(self.lag, None))
 
     def inverse_transform(self, X, before: Any = None):
         """Return values from differences: x_t = x_{t - lag} + d_t.
@@ -388,28 +463,34 @@ class Differences(Parameters):
         ShapeError, TypeError
             If X or `before` has the wrong shape or dtype.
         """
-        if not hasattr(self, "last_"):
-            raise not_fitted(self)
-        changes = _column_rows(X)
+        changes = self._columns_of_fit(X)
         start = self.last_ if before is None else np.asarray(as_numeric(before, "before"), np.float64)
         if start.shape != (self.lag, *changes.shape[1:]):
             raise ShapeError(f"before must have shape {(self.lag, *changes.shape[1:])}, got {start.shape}")
         values = np.concatenate([start, changes])
         for season in range(self.lag):
             np.cumsum(values[season :: self.lag], axis=0, out=values[season :: self.lag])
-        kind, values = tables.is_pandas(X), values[self.lag :]
-        if kind == "frame":
-            return type(X)(values, index=X.index, columns=X.columns)
-        return type(X)(values, index=X.index, name=X.name) if kind == "series" else values
+        return in_form(values[self.lag :], X)
+
+    def _columns_of_fit(self, X):
+        """Return the rows of X; raise unless it has the columns of `fit`."""
+        self._fitted()
+        X = as_pandas(X, "X")
+        self._check_columns(X)
+        rows = _column_rows(X)
+        count = rows.shape[1] if rows.ndim == 2 else 1
+        if count != self.n_features_in_:
+            raise ShapeError(f"X has {count} features, this Differences was fitted to {self.n_features_in_}")
+        return rows
 
 
 def _column_rows(data):
     """Return the rows of one series as float64 (rows,) or (rows, features)."""
-    if tables.is_pandas(data):
+    if is_pandas(data):
         tables.check_one_series(data.index, "X")
     rows = as_numeric(data, "X")
-    if rows.ndim not in (1, 2):
-        raise ShapeError(f"X must have shape (rows,) or (rows, features), got {rows.shape}")
+    if rows.ndim not in (1, 2) or 0 in rows.shape:
+        raise ShapeError(f"X must have shape (rows,) or (rows, features), none of them 0, got {rows.shape}")
     return np.asarray(rows, np.float64)
 
 

@@ -3,6 +3,7 @@
 pandas is not imported here before a pandas object comes in.
 """
 
+import contextlib
 import sys
 import warnings
 from dataclasses import dataclass
@@ -11,11 +12,14 @@ from typing import Any
 import numpy as np
 
 from numbarnn.checks import counted
-from numbarnn.core.arrays import as_numeric, is_pandas
+from numbarnn.core.arrays import as_numeric
+from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.errors import ShapeError
 
 # Rows that are checked together, so that a check needs no second array of the table's size.
 BLOCK = 8192
+# Rows whose frequency is taken for that of all, to say where times are missing, and how many such parts are tried.
+PART, PARTS = 10, 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +52,7 @@ def as_table(data, name: str = "data") -> Table:
 
     Parameters
     ----------
-    data : (rows,) or (rows, columns) array-like, Series or DataFrame
+    data : (rows,) or (rows, columns) array-like, Series or DataFrame, also of another package (`numbarnn.core.frames`)
         Integers, floating-point numbers or booleans; NaN, pandas' NA and the mask of a masked array are missing values.
     name : str
         Of the argument, for messages.
@@ -60,6 +64,7 @@ def as_table(data, name: str = "data") -> Table:
     TypeError
         If a value is not numeric, naming the column.
     """
+    data = as_pandas(data, name)
     kind = is_pandas(data)
     if kind == "frame":
         names = tuple(data.columns)
@@ -81,6 +86,29 @@ def as_table(data, name: str = "data") -> Table:
     if 0 in values.shape:
         raise ShapeError(f"{name} must have at least one row and one column, got shape {values.shape}")
     return Table(values, names, index, flat)
+
+
+def chosen_columns(target, names) -> tuple[list[int], bool]:
+    """Return the indices of the columns that an argument `target` names, and whether it is a list; a tuple may be one name.
+
+    Raises
+    ------
+    KeyError
+        If there is no such column.
+    ValueError
+        If it is an empty list.
+    """
+    names = list(names)
+    listed = isinstance(target, (list, tuple)) and target not in names
+    if listed and not target:
+        raise ValueError("target must name at least one column, got an empty list")
+    indices = []
+    for name in target if listed else (target,):
+        if name not in names:
+            known = ", ".join(map(repr, names[:12])) + (", ..." if len(names) > 12 else "")
+            raise KeyError(f"target {name!r} is not a column of data, which has {known}")
+        indices.append(names.index(name))
+    return indices, listed
 
 
 def position(table: Table, row: int, column: int) -> str:
@@ -150,12 +178,50 @@ def check_one_series(index, name: str = "data") -> None:
     )
 
 
-def check_times(index, name: str = "data") -> None:
+def check_times(index, name: str = "data", otherwise: str = "pass irregular='ignore'") -> None:
     """Raise ValueError unless times are evenly spaced, naming the first row that does not.
 
     A DatetimeIndex, PeriodIndex or TimedeltaIndex is checked. Times of one *calendar* frequency, such as the first day of every
-    month, are regular. Numbers must rise or fall from row to row, by any step; any other index is a set of labels.
+    month, are regular, and so is an index that has a frequency, such as business days with holidays. Numbers must rise or fall from
+    row to row, by any step; any other index is a set of labels.
+
+    otherwise : what else the caller's user may do, for the message.
     """
+    check_order(index, name)
+    pd = sys.modules.get("pandas")
+    if pd is None or not isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex, pd.TimedeltaIndex)) or len(index) < 2:
+        return
+    steps = np.diff(index.asi8)
+    periods = isinstance(index, pd.PeriodIndex)  # which have a frequency and may have gaps
+    if (steps == steps[0]).all() or (not periods and (index.freq is not None or frequency(index) is not None)):
+        return
+    advice = (
+        "a window would count rows, not time. Make the times regular (data.asfreq, data.resample) and treat what is then missing"
+        f", or {otherwise}"
+    )
+    every, expected = (None, None) if periods else _by_calendar(index)
+    if every is not None:
+        row = int(np.flatnonzero(index != expected)[0])
+        holidays = "; holidays: data.asfreq(pandas.offsets.CustomBusinessDay(holidays=[...]))" if every == "B" else ""
+        raise ValueError(
+            f"row {row} of {name}, {index[row]}, comes where {expected[row]} would at the frequency {every!r} of the rows: "
+            f"{advice}{holidays}"
+        )
+    values, counts = np.unique(steps, return_counts=True)
+    usual = values[counts.argmax()]
+    row = int(np.flatnonzero(steps != usual)[0]) + 1
+    count = int(np.count_nonzero(steps != usual))
+    distance = index[row] - index[row - 1]
+    first_usual = int(np.flatnonzero(steps == usual)[0])
+    expected = index[first_usual + 1] - index[first_usual]
+    raise ValueError(
+        f"row {row} of {name}, {index[row]}, comes {distance} after the row above, where {expected} is usual ({count} such "
+        f"rows): {advice}"
+    )
+
+
+def check_order(index, name: str = "data") -> None:
+    """Raise ValueError unless times rise from row to row, and numbers rise or fall, naming the first row that does not."""
     pd = sys.modules.get("pandas")
     if pd is None or not isinstance(index, pd.Index) or len(index) < 2:
         return
@@ -166,8 +232,6 @@ def check_times(index, name: str = "data") -> None:
         row = int(np.flatnonzero(index.isna())[0])
         raise ValueError(f"{name} has no time in row {row} (NaT); drop such rows or correct the index")
     steps = np.diff(index.asi8)
-    if (steps == steps[0]).all() and steps[0] > 0:
-        return
     for wrong, what, advice in (
         (steps == 0, "has the same time as the row above", "drop or average duplicates"),
         (
@@ -181,20 +245,6 @@ def check_times(index, name: str = "data") -> None:
             count = int(np.count_nonzero(wrong))
             more = f" ({count} rows in all)" if count > 1 else ""
             raise ValueError(f"row {row} of {name}, {index[row]}, {what}{more}; {advice}")
-    if _on_the_calendar(index):
-        return
-    values, counts = np.unique(steps, return_counts=True)
-    usual = values[counts.argmax()]
-    row = int(np.flatnonzero(steps != usual)[0]) + 1
-    count = int(np.count_nonzero(steps != usual))
-    distance = index[row] - index[row - 1]
-    first_usual = int(np.flatnonzero(steps == usual)[0])
-    expected = index[first_usual + 1] - index[first_usual]
-    raise ValueError(
-        f"row {row} of {name}, {index[row]}, comes {distance} after the row above, where {expected} is usual ({count} such "
-        f"rows): a window would count rows, not time. Make the times regular (data.asfreq, data.resample) and treat what is "
-        "then missing, or pass irregular='ignore'"
-    )
 
 
 def _check_numbered(index, name):
@@ -212,8 +262,23 @@ def _check_numbered(index, name):
         )
 
 
-def _on_the_calendar(index):
-    """Return whether pandas infers a frequency of the times, such as months."""
+def frequency(index) -> str | None:
+    """Return the frequency that pandas infers of times, such as months, or None."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pandas 3 warns that the answer's type will change
-        return len(index) > 2 and index.inferred_freq is not None
+        every = index.inferred_freq if len(index) > 2 else None
+    return every if every is None or isinstance(every, str) else every.freqstr
+
+
+def _by_calendar(index):
+    """Return the calendar frequency of a part of some times, such as business days, and its times from the first on, or Nones."""
+    import pandas as pd
+
+    for first in np.unique(np.linspace(0, max(0, len(index) - PART), PARTS).astype(int)):
+        part = index[first : first + PART]
+        every = frequency(part)
+        if every is None or len(set(np.diff(part.asi8))) == 1:
+            continue
+        with contextlib.suppress(ValueError, OverflowError):  # times beyond what pandas has
+            return every, pd.date_range(index[0], periods=len(index), freq=every)
+    return None, None

@@ -116,10 +116,14 @@ class Vocabulary:
         raise NotImplementedError
 
     def _check(self, tokens):
-        tokens = np.asarray(tokens, np.int64)
-        if tokens.size and not 0 <= tokens.min() <= tokens.max() < len(self):
+        tokens = np.asarray(tokens)
+        if tokens.size == 0:
+            return tokens.astype(np.int64)
+        if tokens.dtype.kind not in "iu":
+            raise TypeError(f"tokens must be integers, got dtype {tokens.dtype}")
+        if not 0 <= tokens.min() <= tokens.max() < len(self):
             raise TokenError(f"tokens must lie in 0 to {len(self) - 1}, got {tokens.min()} to {tokens.max()}")
-        return tokens
+        return tokens.astype(np.int64, copy=False)
 
 
 def check_text(text) -> str:

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from numbarnn.checks import check_flag, check_integer
+from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.data import tables
 from numbarnn.data.batches import Batch
 from numbarnn.errors import ShapeError
@@ -56,8 +58,8 @@ def make_windows(
     lookback : int
         Rows L from the oldest to the newest that a window spans.
     delay : int
-        Rows D from the newest row of a window to its first target; 1: the next row. 0 is for targets that are not
-        among the features.
+        Rows D from the newest row of a window to its first target; 1: the next row; 0: the newest row of the window, which is
+        seen, for targets that are not among the features.
     target : name, list of names, array, Series or DataFrame, optional
         What to predict: a column or columns of the data by name (of an array: by index), or separate values, a
         row for every row of the data. None: all columns.
@@ -107,7 +109,7 @@ def make_windows(
         raise ValueError(f"missing must be 'error', 'drop' or 'ffill', got {missing!r}")
     if irregular not in ("error", "ignore"):
         raise ValueError(f"irregular must be 'error' or 'ignore', got {irregular!r}")
-    table = tables.as_table(data)
+    table, target = tables.as_table(data), as_pandas(target, "target")
     tables.check_one_series(table.index)
     targets = _targets(table, target)
     ends = _ends(len(table), **options)
@@ -115,7 +117,7 @@ def make_windows(
         tables.check_times(table.index)
     values, dropped = table.values, 0
     bad = tables.bad_rows(table, "data")
-    own = isinstance(target, np.ndarray) or tables.is_pandas(target)
+    own = isinstance(target, np.ndarray) or is_pandas(target)
     bad_targets = tables.bad_rows(targets, "target") if own or bad is not None else None
     if bad is not None or bad_targets is not None:
         if missing == "error":
@@ -150,7 +152,7 @@ def _targets(table, target) -> tables.Table:
     """Return the targets as a table with the rows of `table`."""
     if target is None:
         return table
-    if isinstance(target, np.ndarray) or tables.is_pandas(target):
+    if isinstance(target, np.ndarray) or is_pandas(target):
         own = tables.as_table(target, "target")
         tables.check_one_series(own.index, "target")
         if len(own) != len(table):
@@ -158,18 +160,9 @@ def _targets(table, target) -> tables.Table:
         if own.index is not None and table.index is not None and not own.index.equals(table.index):
             raise ValueError("target and data have different indexes; align them first: target.reindex(data.index)")
         return own
-    several = isinstance(target, (list, tuple)) and target not in table.names
-    names = tuple(target) if several else (target,)
-    if not names:
-        raise ValueError("target must name at least one column, got an empty list")
-    columns = []
-    for name in names:
-        if name not in table.names:
-            known = ", ".join(map(repr, table.names[:12])) + (", ..." if len(table.names) > 12 else "")
-            raise KeyError(f"target {name!r} is not a column of data, which has {known}")
-        columns.append(table.names.index(name))
+    columns, listed = tables.chosen_columns(target, table.names)
     values = table.values[:, columns[0] : columns[0] + 1] if len(columns) == 1 else table.values[:, columns]
-    return tables.Table(values, names, table.index, flat=not several)
+    return tables.Table(values, tuple(table.names[column] for column in columns), table.index, flat=not listed)
 
 
 def _ends(rows, *, lookback, delay, step, stride, horizon) -> range:
@@ -209,11 +202,11 @@ def cut_rows(rows_in_all: int, index, *, fractions=None, rows=None, dates=None) 
         raise ValueError("give one of fractions, rows and dates")
     if fractions is not None:
         shares = [float(f) for f in fractions]
-        if not shares or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
+        if not shares or not (min(shares) > 0 and abs(sum(shares) - 1) <= 1e-9):  # NaN is neither
             raise ValueError(f"fractions must be positive and add up to 1, got {fractions!r}")
         cuts = [int(rows_in_all * sum(shares[:k]) + 1e-9) for k in range(1, len(shares))]
     elif rows is not None:
-        cuts = [int(row) for row in rows]
+        cuts = [check_integer(row, f"rows[{k}]", 0) for k, row in enumerate(rows)]
     else:
         import pandas as pd
 
@@ -443,9 +436,10 @@ class Windows:
             part = self._between(max(oldest, first - self.delay), last - self.delay - self.horizon + 1)
             if len(part) == 0:
                 need = (self.lookback - 1 if straddle == "drop" else 0) + self.delay + self.horizon
+                keep = ", or pass straddle='keep'" if straddle == "drop" and first else ""
                 raise ValueError(
                     f"no window fits into rows {first} to {last - 1}: with straddle={straddle!r} one needs {need} rows "
-                    f"there, all of them without missing values"
+                    f"there, all of them without missing values. Make that part larger, or lookback, delay or horizon smaller{keep}"
                 )
             parts.append(part)
         return tuple(parts)
@@ -599,6 +593,7 @@ class WindowSource:
             or self.batch_size < 1
         ):
             raise ValueError(f"batch_size must be a positive integer, got {self.batch_size!r}")
+        check_flag("source", "shuffle", self.shuffle)
         if len(self.windows) == 0:
             raise ShapeError("there are no windows to make batches of")
 

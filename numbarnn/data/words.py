@@ -7,6 +7,11 @@ from itertools import groupby
 
 import numpy as np
 
+from numbarnn.checks import check_flag
+
+# Of prefixes and suffixes: each length is a feature, and as long a row of tokens for every word.
+MOST_LETTERS = 1000
+
 
 @dataclass(frozen=True)
 class WordFeatures:
@@ -50,6 +55,10 @@ class WordFeatures:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
                 raise ValueError(f"WordFeatures: {name} must be an integer >= {least}, got {value!r}")
+            if value > MOST_LETTERS and name != "min_count":
+                raise ValueError(f"WordFeatures: {name} must be at most {MOST_LETTERS}, got {value!r}")
+        for name in ("shape", "lower"):
+            check_flag("WordFeatures", name, getattr(self, name))
 
     @property
     def bag(self) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 
 from numbarnn import metrics
 from numbarnn.checks import refuse_mask
+from numbarnn.core.frames import as_pandas
 from numbarnn.core.ragged import Ragged
 from numbarnn.estimators.labelled import LabelEstimator, label_estimator
 from numbarnn.estimators.labels import Classes, check_labels
@@ -384,17 +385,18 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
 
     def score(self, X, y, sample_weight=None, *, lengths=None, offsets=None, segments=None) -> float:
         """Return the share of labels that are right, of all steps or segments that count; a label that is not known is wrong."""
+        y = _labels(y)
         predicted = self.predict(X, lengths=lengths, offsets=offsets, segments=segments)
         if self._kind == "samples" and segments is None:
             return metrics.accuracy(_column(y), predicted, sample_weight, ignore=self.ignore)
         if offsets is not None and segments is None:
             predicted = list(Ragged(predicted, offsets))
-            if len(y) != len(predicted) or np.ndim(y[0]) == 0:
+            if len(y) != len(predicted) or _flat_first(y):
                 labels = np.fromiter(y, object, len(y))
                 y = list(Ragged(labels, offsets))
         if isinstance(y, np.ndarray) and y.ndim == 2:
             y = [row[: len(labels)] for row, labels in zip(y, predicted, strict=True)]
-        return metrics.accuracy(list(map(list, y)), predicted, sample_weight, ignore=self.ignore)
+        return metrics.accuracy(list(map(_listed, y)), predicted, sample_weight, ignore=self.ignore)
 
     def _given(self, X, lengths, offsets, segments, function):
         """Return a function of the logits in the form that `predict` says."""
@@ -494,9 +496,7 @@ def _whole(lengths):
 
 def _column(y) -> list:
     """Return one label a sample as a list; a column is taken for its rows, with scikit-learn's warning."""
-    refuse_mask(y, "y")
-    if hasattr(y, "__array__"):  # of pandas and torch, too
-        y = np.asarray(y)
+    y = _labels(y)
     if not isinstance(y, np.ndarray):
         y = list(y)
         if not any(isinstance(label, (list, np.ndarray)) and np.ndim(label) for label in y):
@@ -518,13 +518,11 @@ def _column(y) -> list:
 
 def _flat(y, x, given_offsets):
     """Return labels of all steps (or segments) in one list and how many each sample has; None where each has one label."""
-    refuse_mask(y, "y")
-    if given_offsets and not isinstance(y, Ragged) and len(y) == len(x.values) and np.ndim(y[0]) == 0:
+    y = _labels(y)
+    if given_offsets and not isinstance(y, Ragged) and len(y) == len(x.values) and _flat_first(y):
         return _column(y), x.lengths
     if isinstance(y, Ragged):
         y = list(y)
-    if hasattr(y, "__array__"):
-        y = np.asarray(y)
     longest = int(x.lengths.max())
     if isinstance(y, np.ndarray) and y.ndim == 2 and not (y.shape[1] == 1 and longest > 1):
         if len(y) == len(x) and y.shape[1] >= longest:
@@ -534,6 +532,23 @@ def _flat(y, x, given_offsets):
     if not isinstance(y, np.ndarray):
         y = list(y)
         if y and all(isinstance(item, (list, tuple)) or (hasattr(item, "__array__") and np.ndim(item)) for item in y):
-            labels = [label for item in y for label in (item.tolist() if hasattr(item, "tolist") else item)]
+            labels = [label for item in y for label in _listed(item)]
             return labels, np.array([len(item) for item in y], np.int64)
     return _column(y), None
+
+
+def _labels(y):
+    """Return labels as an array where they come as one, or in a table; lists as they are."""
+    y = as_pandas(y, "y")
+    refuse_mask(y, "y")
+    return np.asarray(y) if hasattr(y, "__array__") else y  # of pandas and torch, too
+
+
+def _listed(labels) -> list:
+    """Return the labels of a sample as a list, masked ones as None."""
+    return labels.tolist() if hasattr(labels, "tolist") else list(labels)
+
+
+def _flat_first(y) -> bool:
+    """Return whether the first entry of y is a label, not a sequence of labels."""
+    return len(y) > 0 and np.ndim(y[0]) == 0

@@ -148,6 +148,8 @@ def _settings(estimator):
 
 def _setting_out(name, value):
     value = value.item() if isinstance(value, np.generic) else value
+    if name == "dtype":  # which may be a type
+        return np.dtype(value).name
     if name == "ignore":
         return label_out(value, "label to ignore")
     if isinstance(value, Mapping):

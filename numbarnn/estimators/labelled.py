@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.checks import check_finite, check_lengths, check_tokens
+from numbarnn.checks import check_lengths, check_tokens
 from numbarnn.core.arrays import as_array, as_numeric
+from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.core.ragged import Ragged
-from numbarnn.data import tables
 from numbarnn.data.ragged import RaggedSource
 from numbarnn.data.words import WordFeatures, WordTable
 from numbarnn.errors import ShapeError
@@ -139,14 +139,13 @@ class LabelEstimator(SequenceEstimator):
 
     def _held_out(self, samples, strata):
         """Return the samples to train on and those held out: a random part, of every class its share."""
-        if not 0 < self.validation < 1:
-            raise ValueError(f"validation must be a fraction in (0, 1), got {self.validation!r}")
+        fraction = self._held_out_fraction()
         generator = np.random.default_rng([self.seed_, 1])
         order = generator.permutation(samples)
         if strata is not None:
             # Samples one class after the other, then at even distances: every class in turn.
             order = order[np.argsort(strata[order], kind="stable")]
-        count = max(1, round(samples * self.validation))
+        count = max(1, round(samples * fraction))
         if count >= samples:
             raise ValueError(f"validation={self.validation} leaves none of {samples} samples to train on")
         held = order[((np.arange(count) + 0.5) * samples / count).astype(np.int64)]
@@ -262,12 +261,11 @@ class LabelEstimator(SequenceEstimator):
                 self._table = (self.tokens or WordFeatures()).learn(words)
             return Ragged.of(self._table.encode(words), lengths)
         if self._size is not None:
-            return _tokens(X, self._size, self.EMPTY)
+            return _tokens(as_numeric(X, "X") if is_pandas(X) == "frame" else X, self._size, self.EMPTY)
         x = self._sequences(X, reset, empty=self.EMPTY)
         if isinstance(x, Ragged):
             return x
-        steps = np.ascontiguousarray(x, self.dtype).reshape(-1, x.shape[2])
-        check_finite(steps, f"X in {steps.dtype}")
+        steps = np.ascontiguousarray(x).reshape(-1, x.shape[2])
         return Ragged.of(steps, np.full(len(x), x.shape[1]))
 
     def _sample_weight(self, sample_weight, x):
@@ -298,10 +296,11 @@ def _separate(X, lengths, offsets):
         raise ValueError("lengths go with padded samples, offsets with concatenated samples; pass one of them")
     if isinstance(X, Ragged):
         return list(X)
-    if tables.is_pandas(X) is not None and _first_string(X) is None and (lengths is not None or offsets is not None):
+    X = as_pandas(X, "X")
+    if is_pandas(X) is not None and _first_string(X) is None and (lengths is not None or offsets is not None):
         X = as_numeric(X, "X")
     if lengths is not None and _concatenated(X, lengths):
-        counts = np.asarray(lengths)
+        counts = as_array(lengths, "lengths")
         if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any():
             raise TypeError(f"lengths must be integers, one a sample and none negative, got {lengths!r}")
         if counts.sum() != len(X):
@@ -310,7 +309,8 @@ def _separate(X, lengths, offsets):
             )
         offsets, lengths = np.concatenate([[0], np.cumsum(counts)]), None
     if offsets is not None:
-        return list(Ragged(np.asarray(X), offsets))
+        steps = np.asarray(X) if _first_string(X) is not None else as_array(X, "X")
+        return list(Ragged(steps, as_array(offsets, "offsets")))
     if lengths is not None:
         longest = max((len(sample) for sample in X), default=0)
         lengths = check_lengths(lengths, len(X), longest)
@@ -319,7 +319,7 @@ def _separate(X, lengths, offsets):
                 raise ValueError(f"lengths[{sample}] is {length}; X[{sample}] has {len(X[sample])} steps")
         samples = X if _first_string(X) is not None else [as_array(sample, f"X[{i}]") for i, sample in enumerate(X)]
         return [sample[:length] for sample, length in zip(samples, lengths, strict=True)]
-    if tables.is_pandas(X) == "series" and _first_string(X) is not None:
+    if is_pandas(X) == "series" and _first_string(X) is not None:
         return list(X)
     return X
 
@@ -333,7 +333,7 @@ def _concatenated(X, lengths):
 
 def _first_string(X):
     """Return the first string of samples, or None where the first value found is not one."""
-    if tables.is_pandas(X) == "frame" or hasattr(X, "tocsr") or not hasattr(X, "__iter__"):
+    if is_pandas(X) == "frame" or hasattr(X, "tocsr") or not hasattr(X, "__iter__"):
         return None
     if isinstance(X, np.ndarray) and X.ndim == 0:
         return None

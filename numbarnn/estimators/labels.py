@@ -31,7 +31,9 @@ class Classes:
         """Return the classes of a list of labels that differ, in that order."""
         kinds = {type(label) for label in labels}
         if kinds <= {bool} or kinds <= {int, bool} or kinds <= {float, int, bool} or kinds <= {str}:
-            return cls(np.array(labels))
+            array = np.array(labels)
+            if array.tolist() == labels:  # integers near 2**64 and others beside them become floats
+                return cls(array)
         array = np.empty(len(labels), object)
         array[:] = labels
         return cls(array)
@@ -71,6 +73,7 @@ class Classes:
         """Return a weight for each class, for an argument `class_weight` and the class codes of training.
 
         "balanced" is n / (classes * count of the class), as in scikit-learn; a dict gives weights by label, 1 where there is none.
+        Where it has one for every class it may have more, since a fold of the data may lack a class.
         """
         if class_weight is None:
             return None
@@ -81,14 +84,14 @@ class Classes:
             raise ValueError(
                 f"class_weight must be None, 'balanced' or a dict of label -> weight, got {class_weight!r}"
             )
-        codes = self.encode(list(class_weight), "class_weight")
-        weights = np.ones(len(self))
-        for index, weight in zip(codes, class_weight.values(), strict=True):
+        weights, lacking = np.ones(len(self)), [label for label in self.listing if label not in class_weight]
+        if lacking:  # a class of another name is an error in writing; else a fold may lack a class
+            self.encode(list(class_weight), "class_weight")
+        for label, weight in class_weight.items():
             if isinstance(weight, bool) or not isinstance(weight, (int, float, np.number)) or not 0 <= weight < np.inf:
-                raise ValueError(
-                    f"class_weight of {self.listing[index]!r} must be a finite number of at least 0, got {weight!r}"
-                )
-            weights[index] = weight
+                raise ValueError(f"class_weight of {label!r} must be a finite number of at least 0, got {weight!r}")
+            if label in self._codes:
+                weights[self._codes[label]] = weight
         return tuple(weights.tolist())
 
 

@@ -4,7 +4,7 @@ Forms of X, with n samples:
 
 * (n, time steps, features) array;
 * (n, time steps) array or DataFrame: one feature, each column a time step, as scikit-learn's own tools make tables;
-* list of n arrays (time steps, features) or (time steps,), of any lengths;
+* list of n arrays (time steps, features) or (time steps,), or of DataFrames, of any lengths;
 * an array whose samples end in NaN: steps that are NaN in all features, up to the end, are padding.
 
 Columns of a 2-D X are scikit-learn's features, so their number and names must be the same in `fit` and `predict`. Of a 3-D X or a
@@ -12,14 +12,17 @@ list only the features of a step must agree; lengths are free.
 """
 
 import contextlib
+import sys
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from numbarnn import io, metrics
-from numbarnn.checks import check_finite, check_seed, refuse_mask
-from numbarnn.core.arrays import as_array, as_numeric
+from numbarnn.checks import check_finite, check_flag, check_seed, counted, refuse_mask
+from numbarnn.core.arrays import as_array, as_numeric, in_dtype
+from numbarnn.core.axes import channels_first_hint
+from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.core.ragged import Ragged, length_groups
 from numbarnn.data import tables
 from numbarnn.data.batches import ArraySource
@@ -166,6 +169,7 @@ class SequenceEstimator(BaseEstimator):
     # Training
 
     def _fit(self, X, y, sample_weight, validation=None, **options):
+        check_flag(type(self).__name__, "warm_start", self.warm_start)
         go_on = self.warm_start and hasattr(self, "model_")
         with self._all_or_nothing():
             self.history_ = self._learn(
@@ -198,6 +202,13 @@ class SequenceEstimator(BaseEstimator):
             if weights is not None:
                 self.model_.set_flat(weights)
             raise
+
+    def _held_out_fraction(self) -> float:
+        """Return `validation`; raise ValueError unless it is a fraction."""
+        fraction = self.validation
+        if isinstance(fraction, bool) or not isinstance(fraction, (int, float, np.number)) or not 0 < fraction < 1:
+            raise ValueError(f"validation must be a fraction in (0, 1) where patience is given, got {fraction!r}")
+        return float(fraction)
 
     def _trainer(self):
         """Return the trainer, with the settings of now and the optimizer's state of before."""
@@ -286,41 +297,42 @@ class SequenceEstimator(BaseEstimator):
         """
         if hasattr(X, "tocsr") or hasattr(X, "todense"):
             raise TypeError(f"{type(self).__name__} does not take sparse data; pass X.toarray()")
-        kind = tables.is_pandas(X)
-        if kind == "series":
+        X = _unboxed(as_pandas(X, "X"))
+        if is_pandas(X) == "series":
             raise ValueError(
                 "X is a Series: one column without samples. Reshape your data: X.to_frame() has one time step a sample"
             )
-        names = None
-        if kind == "frame":
-            names = np.asarray(X.columns, object)
-            strings = [isinstance(name, str) for name in names]
-            if any(strings) and not all(strings):
-                raise TypeError("Feature names are only supported if all input features have string names")
-            names = names if all(strings) else None
+        names = _column_names(X)
+        if isinstance(X, (list, tuple)) and X and all(is_pandas(item) == "frame" for item in X):
+            names = _column_names(X[0])
+            for index, item in enumerate(X):
+                if list(item.columns) != list(X[0].columns):
+                    raise ValueError(f"X[{index}] has columns {list(item.columns)}, X[0] has {list(X[0].columns)}")
+            X = [as_numeric(item, f"X[{index}]") for index, item in enumerate(X)]
         listed = (
             isinstance(X, (list, tuple)) and X and all(isinstance(item, np.ndarray) and item.ndim > 0 for item in X)
         )
         array, parts = (None, _listed(X, empty)) if listed else (_array(X), None)
-        shape = (len(X), parts[0].shape[1]) if listed else array.shape
+        shape = (len(X), *parts[0].shape) if listed else array.shape
         if shape[0] == 0:
             raise ValueError(f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required.")
-        if 0 in shape[1:]:
+        if 0 in (shape[2:] if listed else shape[1:]):
             raise ValueError(
                 f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required by {type(self).__name__}."
             )
         flat = not listed and array.ndim == 2
-        self._check_features(shape[-1], flat, names, reset)
+        self._check_features(shape, flat, names, reset)
         if listed:
             return _joined(parts, [len(part) for part in parts], self.dtype)
         array = array[:, :, None] if flat else array
         lengths = _tails(array)
         if lengths is None:
             _finite(array)
-            return array
+            return _in_range(in_dtype(array, self.dtype))
         return _joined([array[np.arange(array.shape[1]) < lengths[:, None]]], lengths, self.dtype)
 
-    def _check_features(self, count, flat, names, reset):
+    def _check_features(self, shape, flat, names, reset):
+        count = shape[-1]
         if reset:
             self.n_features_in_ = count
             self.__dict__.pop("feature_names_in_", None)
@@ -338,8 +350,9 @@ class SequenceEstimator(BaseEstimator):
                 "X[:, :, None] and X[:, :, 0]"
             )
         if count != self.n_features_in_:
+            hint = "" if flat else channels_first_hint(shape, self.n_features_in_)
             raise ValueError(
-                f"X has {count} features, but {type(self).__name__} is expecting {self.n_features_in_} features as input"
+                f"X has {count} features, but {type(self).__name__} is expecting {self.n_features_in_} features as input{hint}"
             )
 
     def __getstate__(self):
@@ -450,7 +463,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
             self._make(1 if self._flat else self.n_features_in_)
         kind = RaggedSource if isinstance(x, Ragged) else ArraySource
         source = kind(x, self._encode(target).astype(self.dtype), sample_weight=weight, batch_size=self.batch_size)
-        held_out = None if patience is None else self.validation
+        held_out = None if patience is None else self._held_out_fraction()
         return self._trainer().fit(source, epochs, validation=held_out, patience=patience, verbose=self.verbose)
 
     def _make(self, features):
@@ -500,8 +513,11 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         return array
 
     def _prepare(self, target, weight):
-        center = np.average(target, axis=0, weights=weight)
-        scale = np.sqrt(np.average((target - center) ** 2, axis=0, weights=weight))
+        with np.errstate(over="ignore", invalid="ignore"):  # found below
+            center = np.average(target, axis=0, weights=weight)
+            scale = np.sqrt(np.average((target - center) ** 2, axis=0, weights=weight))
+        if not (np.isfinite(center).all() and np.isfinite(scale).all()):
+            raise ValueError("y has values too large to be standardised in float64; divide them by a constant first")
         self._center, self._scale = center, np.where(scale > 0, scale, 1.0)
 
     def _encode(self, target):
@@ -528,15 +544,14 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
 
 def _array(data, name="X", allow=(2, 3)) -> np.ndarray:
     """Return data as an array of numbers with two or three axes."""
-    if tables.is_pandas(data):
+    data = as_pandas(data, name)
+    if is_pandas(data):
         data = tables.as_table(data, name)
         array = data.values[:, 0] if data.flat else data.values
     else:
         refuse_mask(data, name)
-        if isinstance(data, (list, tuple)) and any(map(tables.is_pandas, data)):
-            data = [as_array(item, f"{name}[{i}]") for i, item in enumerate(data)]
         try:
-            array = np.asarray(data)
+            array = as_array(data, name)
         except ValueError:
             raise ValueError(
                 f"{name} is a list of rows of different lengths; sequences of different lengths are a list of NumPy arrays"
@@ -544,6 +559,8 @@ def _array(data, name="X", allow=(2, 3)) -> np.ndarray:
     if array.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: {name} has dtype {array.dtype}")
     if array.dtype.kind == "O":
+        if "pandas" in sys.modules:
+            array = np.where(sys.modules["pandas"].isna(array), np.nan, array)
         try:
             array = array.astype(np.float64)
         except (TypeError, ValueError) as error:
@@ -570,8 +587,9 @@ def _listed(items, empty):
     features = parts[0].shape[-1]
     for index, part in enumerate(parts):
         if part.ndim != 2 or part.shape[1] != features or part.dtype.kind not in "fiub":
+            hint = channels_first_hint(items[index].shape, len(parts[0]))
             raise ValueError(
-                f"X[{index}] must be numbers of shape (time steps, {features}) as X[0], got {part.dtype} {items[index].shape}"
+                f"X[{index}] must be numbers of shape (time steps, {features}) as X[0], got {part.dtype} {items[index].shape}{hint}"
             )
         if len(part) == 0 and not empty:
             raise ValueError(f"X[{index}] has no time steps")
@@ -585,8 +603,41 @@ def _joined(parts, lengths, dtype) -> Ragged:
     if not np.isfinite(x.values).all():
         for sample, values in enumerate(Ragged.of(np.concatenate(parts), lengths)):
             _finite(values, f"X[{sample}]")
-        check_finite(x.values, f"X in {x.values.dtype}")
+        _in_range(x.values)
     return x
+
+
+def _in_range(x):
+    """Return finite values that were cast to a dtype; raise ValueError where it cannot hold one."""
+    wrong = ~np.isfinite(x)
+    if wrong.any():
+        first = ", ".join(map(str, np.argwhere(wrong)[0]))
+        raise ValueError(
+            f"X in {x.dtype} has {counted(np.count_nonzero(wrong), 'NaN or infinite value')}, the first at [{first}]: scale X "
+            "(numbarnn.data.SequenceScaler), or pass dtype='float64'"
+        )
+    return x
+
+
+def _unboxed(X):
+    """Return an array or Series of arrays as a list of them, other data as they are."""
+    boxed = isinstance(X, np.ndarray) and X.ndim == 1 and X.dtype == object
+    if (boxed or is_pandas(X) == "series") and len(X) and all(isinstance(item, np.ndarray) and item.ndim for item in X):
+        return list(X)
+    if isinstance(X, (list, tuple)):
+        return [as_pandas(item, f"X[{i}]") for i, item in enumerate(X)]
+    return X
+
+
+def _column_names(X):
+    """Return the names of a DataFrame's columns where they are str, None for other data; raise TypeError where only some are."""
+    if is_pandas(X) != "frame":
+        return None
+    names = np.asarray(X.columns, object)
+    strings = [isinstance(name, str) for name in names]
+    if any(strings) and not all(strings):
+        raise TypeError("Feature names are only supported if all input features have string names")
+    return names if all(strings) else None
 
 
 def _tails(array):

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn import decoding, metrics
+from numbarnn.checks import refuse_mask
 from numbarnn.core import label_sequences
+from numbarnn.core.arrays import as_array
+from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.core.label_sequences import Labels
 from numbarnn.core.ragged import Ragged
 from numbarnn.errors import ShapeError
@@ -353,10 +356,13 @@ class TemporalClassifier(LabelEstimator):
 
 def _label_lists(y, y_lengths) -> list[list]:
     """Return label sequences as lists of hashable labels."""
-    if y is None:
-        raise ValueError("y must be a list of label sequences, one a sample, got None")
+    if y is None or not hasattr(y, "__iter__"):
+        raise ValueError(f"y must be a list of label sequences, one a sample, got {y!r}")
+    y = as_pandas(y, "y")
+    refuse_mask(y, "y")
+    y = y.to_numpy() if is_pandas(y) == "frame" else y
     if y_lengths is not None:
-        counts, array = np.asarray(y_lengths), np.asarray(y)
+        counts, array = as_array(y_lengths, "y_lengths"), np.asarray(y)
         if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any():
             raise TypeError(f"y_lengths must be integers, one a sample and none negative, got {y_lengths!r}")
         if array.ndim == 1:
@@ -374,10 +380,12 @@ def _label_lists(y, y_lengths) -> list[list]:
         raise TypeError("y must be a list of label sequences, one a sample, got one string")
     sequences = []
     for index, sequence in enumerate(y):
-        if not isinstance(sequence, (str, list, tuple, np.ndarray)) and not hasattr(sequence, "__array__"):
+        array = hasattr(sequence, "__array__") and not isinstance(sequence, str) and np.ndim(sequence) > 0
+        if not array and not isinstance(sequence, (str, list, tuple)):
             raise TypeError(
                 f"y[{index}] must be a sequence of labels, got {sequence!r}; a sequence of one label is a list of one label"
             )
+        refuse_mask(sequence, f"y[{index}]")
         labels = [label.item() if isinstance(label, np.generic) else label for label in sequence]
         sequences.append(check_labels(labels, f"y[{index}]"))
     return sequences

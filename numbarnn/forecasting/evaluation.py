@@ -44,6 +44,14 @@ class Evaluation:
         import pandas as pd
 
         targets, own = self.targets, self.targets.preparation
+        truths = [f"{name} truth" for name in own.targets]
+        taken = {"origin", "ahead", *truths}
+        collide = [name for name in own.targets if name in taken]
+        if collide:
+            raise ValueError(
+                f"the target {collide[0]!r} has the name of another column of the result, {', '.join(sorted(taken))}; rename it "
+                f"before fit, such as data.rename(columns={{{collide[0]!r}: 'value'}})"
+            )
         raw, index, ends, truth = self._case(data, part)
         values = forecast(raw, own.calendar_rows(index), ends)
         ahead = np.tile(targets.delay + np.arange(targets.horizon), len(ends))
@@ -51,7 +59,7 @@ class Evaluation:
         frame = pd.DataFrame({"origin": index[origin], "ahead": ahead}, index=index[origin + ahead])
         for k, name in enumerate(own.targets):
             frame[name] = values[:, :, k].reshape(-1)
-            frame[f"{name} truth"] = truth[:, :, k].reshape(-1)
+            frame[truths[k]] = truth[:, :, k].reshape(-1)
         return frame
 
     def evaluate(self, forecast: Callable, data, part):

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from numbarnn import io, metrics
-from numbarnn.checks import check_seed
+from numbarnn.checks import check_flag, check_seed
+from numbarnn.core.frames import is_pandas
 from numbarnn.data import tables
 from numbarnn.data.clock import Clock
 from numbarnn.data.scaling import SequenceScaler
@@ -127,7 +128,7 @@ class Forecaster(Parameters):
             Rows of one series in order of time; every column is an input. A DatetimeIndex or PeriodIndex must be regular. Times
             with a time zone keep it: calendar features, forecasts and files are in that zone, whichever later data come in.
         target : name or list of names, optional
-            Columns to forecast; None: all.
+            Columns to forecast; None: all. The name of one of several levels is a tuple.
         split : sequence
             Fractions of training, validation and test part, or of training and test part; or the first rows (int) or times of the
             parts after the first.
@@ -148,9 +149,10 @@ class Forecaster(Parameters):
         """
         self._check_settings()
         frame = as_frame(data)
-        tables.check_times(frame.index)
-        self.feature_names_ = list(frame.columns)
-        self.target_names_ = _target_names(target, self.feature_names_)
+        tables.check_times(frame.index, otherwise="number the rows: data.reset_index(drop=True)")
+        names = self.feature_names_ = list(frame.columns)
+        chosen = range(len(names)) if target is None else tables.chosen_columns(target, names)[0]
+        self.target_names_ = [names[column] for column in chosen]
         clock = Clock.of(frame.index)
         frame = frame.set_axis(clock.aligned(frame.index))  # the zone as later data and files have it
         self.scaler_ = SequenceScaler(self.scaling)
@@ -214,6 +216,7 @@ class Forecaster(Parameters):
         return self
 
     def _check_settings(self):
+        check_flag("Forecaster", "recursive", self.recursive)
         for name in ("difference", "relative", "season"):
             value = getattr(self, name)
             if value is None or (name == "season" and value == "auto"):
@@ -231,6 +234,9 @@ class Forecaster(Parameters):
             raise ValueError(f"missing must be 'error', 'drop' or 'ffill', got {self.missing!r}")
         if isinstance(self.delay, (int, np.integer)) and self.delay < 1:
             raise ValueError(f"delay must be an integer of at least 1, got {self.delay!r}")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
 
     def _fitted(self):
         if not hasattr(self, "model_"):
@@ -322,7 +328,8 @@ class Forecaster(Parameters):
         raw, index = raw[-own.need :], index[-own.need :]
         if np.isnan(raw).any():
             raise ValueError(
-                "the last rows have missing values, so there is nothing to forecast from; fill them, or pass missing='ffill'"
+                "the last rows have missing values, so there is nothing to forecast from; fill them, or train a Forecaster "
+                "with missing='ffill'"
             )
         ahead = own.clock.after(index, self.delay + self.horizon - 1)
         calendar = own.calendar_rows(index.append(ahead))
@@ -350,7 +357,7 @@ class Forecaster(Parameters):
 
         self._fitted()
         own = self._preparation
-        if isinstance(new_rows, np.ndarray):
+        if is_pandas(new_rows) is None:  # rows without an index follow those before
             new_rows = as_frame(new_rows, "new_rows")
             new_rows.index = own.clock.after(self._tail_index, len(new_rows))
         frame = own.frame(new_rows, "new_rows")
@@ -451,7 +458,8 @@ class Forecaster(Parameters):
         settings = {name: value for name, value in self.get_params().items() if name not in left_out}
         for name, value in settings.items():
             settings[name] = value.item() if isinstance(value, np.generic) else value
-        settings["calendar"] = list(self.calendar)
+        settings["calendar"] = [self.calendar] if isinstance(self.calendar, str) else list(self.calendar)
+        settings["dtype"] = self.model_.dtype.name
         for name in self.feature_names_:
             if not isinstance(name, (str, int)):
                 raise TypeError(f"a file can hold column names that are strings or integers, got {name!r}")
@@ -537,19 +545,6 @@ class Forecaster(Parameters):
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"the file's description of the forecaster cannot be understood: {error!r}") from None
         return forecaster
-
-
-def _target_names(target, names):
-    """Return the columns to forecast for an argument `target`."""
-    if target is None:
-        return list(names)
-    wanted = list(target) if isinstance(target, (list, tuple)) else [target]
-    for name in wanted:
-        if name not in names:
-            raise KeyError(f"target {name!r} is not a column of data; it has {', '.join(map(repr, names[:12]))}")
-    if not wanted:
-        raise ValueError("target must name at least one column, got an empty list")
-    return wanted
 
 
 def _naive_error(series):

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from numbarnn.core.arrays import in_dtype
+from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.data import tables
 from numbarnn.data.batches import Batch
 from numbarnn.data.clock import Clock
@@ -84,7 +86,7 @@ class Preparation:
 
     def check_rows(self, index, name="data"):
         """Raise ValueError unless rows follow each other as those of `fit` did."""
-        tables.check_times(index, name)
+        tables.check_order(index, name)
         self.clock.check(index, name)
 
     def values(self, frame) -> np.ndarray:
@@ -92,7 +94,7 @@ class Preparation:
         table = tables.as_table(frame)
         bad = tables.bad_rows(table, "data")
         if bad is not None and self.missing == "error":
-            tables.refuse_missing(table, bad, "data", "pass missing='drop' or 'ffill', or clean the data first")
+            tables.refuse_missing(table, bad, "data", "set missing='drop' or 'ffill', or clean the data")
         raw = np.array(table.values, np.float64, order="C")
         return tables.forward_filled(raw) if bad is not None and self.missing == "ffill" else raw
 
@@ -112,7 +114,15 @@ class Preparation:
     def features(self, raw, calendar) -> np.ndarray:
         """Return what the net sees of rows (..., rows, columns), `lag` rows fewer."""
         scaled = (self.changes(raw) - self.scaler.center_) / self.scaler.scale_
-        return np.concatenate([scaled, calendar[..., self.lag :, :]], axis=-1).astype(self.dtype)
+        features = in_dtype(np.concatenate([scaled, calendar[..., self.lag :, :]], axis=-1), self.dtype)
+        wrong = np.isinf(features)
+        if wrong.any():
+            name = self.names[np.argwhere(wrong)[0, -1]]
+            raise ValueError(
+                f"data has values too large for {np.dtype(self.dtype)} when scaled by the training part, the first in column "
+                f"{name!r}"
+            )
+        return features
 
 
 @dataclasses.dataclass(eq=False)
@@ -222,9 +232,10 @@ def as_frame(data, name="data"):
     """Return the rows of one series as a DataFrame of numbers of one type, missing ones NaN, the columns of an array numbered."""
     import pandas as pd
 
+    data = as_pandas(data, name)
     table = tables.as_table(data, name)
     tables.check_one_series(table.index, name)
-    columns = data.columns if tables.is_pandas(data) == "frame" else list(table.names)
+    columns = data.columns if is_pandas(data) == "frame" else list(table.names)
     return pd.DataFrame(table.values, index=table.index, columns=columns)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from numbarnn import io, parallel
 from numbarnn.backends.device import check_device
-from numbarnn.checks import check_seed
+from numbarnn.checks import check_flag, check_seed
 from numbarnn.data.batches import TokenStream
 from numbarnn.data.vocabularies import VOCABULARIES, Vocabulary, WordVocabulary, check_size, split_words
 from numbarnn.errors import ModelFileError, ShapeError
@@ -213,9 +213,10 @@ class LanguageModel:
     ) -> "LanguageModel":
         """Learn to predict the next token of a text.
 
-        The text is cut into `batch_size` streams that are read in chunks of `seq_length` tokens; states carry over
-        from chunk to chunk and are reset where an epoch begins. A second call continues from the weights learned so far,
-        with the same vocabulary: characters outside it are an error, words outside it are unknown words.
+        The text is cut into `batch_size` streams that are read in chunks of at most `seq_length` tokens, all of it
+        (`numbarnn.data.TokenStream`); states carry over from chunk to chunk and are reset where an epoch begins. A second
+        call continues from the weights learned so far, with the same vocabulary: characters outside it are an error, words
+        outside it are unknown words.
 
         Parameters
         ----------
@@ -252,11 +253,12 @@ class LanguageModel:
         tokens = vocabulary.encode(text, vocabulary.replacement)
         units = vocabulary.units
         held_out = int(len(tokens) * validation)
+        held_out = held_out if held_out > 1 else 0  # of a single token nothing is to be predicted
         if len(tokens) - held_out < 2:
             raise ShapeError(f"the text has {len(tokens)} {units}; at least 2 are needed for training")
         training, rest = tokens[: len(tokens) - held_out], tokens[len(tokens) - held_out :]
         source = TokenStream(training, batch_size, seq_length, unit=units)
-        validation = TokenStream(rest, batch_size, seq_length, whole=True, unit=units) if held_out > 1 else None
+        validation = TokenStream(rest, batch_size, seq_length, unit=units) if held_out else None
         if self.model is None:
             self._build(vocabulary)
         trainer = Trainer(
@@ -453,6 +455,7 @@ class LanguageModel:
 
     def _sampler(self, prime, temperature, top_k, top_p, stop, seed, unknown, allow_unknown):
         model, vocabulary = self._fitted(), self.vocabulary
+        check_flag(type(self).__name__, "allow_unknown", allow_unknown)
         self._check_parts()
         tokens = vocabulary.encode(prime, unknown)
         if not tokens.size:
@@ -516,7 +519,7 @@ class LanguageModel:
         tokens, lengths = vocabulary.measure(text, vocabulary.replacement if unknown is None else unknown)
         if len(tokens) < 2:
             raise ShapeError(f"a text of at least 2 known {vocabulary.units} can be scored, got {len(tokens)}")
-        stream = TokenStream(tokens, 1, 1000, whole=True, unit=vocabulary.units)
+        stream = TokenStream(tokens, 1, 1000, unit=vocabulary.units)
         unknown_tokens = int(np.isin(tokens[1:], vocabulary.unknown).sum())
         return Score(Trainer(model).evaluate(stream), stream.items, int(lengths[1:].sum()), unknown_tokens, self.unit)
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from numbarnn.checks import refuse_mask
+from numbarnn.core.arrays import as_array
 from numbarnn.core.layout import Layout
 from numbarnn.core.ragged import Ragged
 from numbarnn.errors import ShapeError
@@ -83,6 +85,10 @@ def _check_codes(target, shape, lengths):
     codes = np.asarray(target)
     if codes.dtype.kind not in "iu":
         raise TypeError(f"target must be integers, got dtype {codes.dtype}")
+    if (
+        codes.dtype == np.uint64 and codes.max(initial=0) >= 2**63
+    ):  # which the cast below would make negative: no segment
+        raise ValueError(f"target has the code {codes.max()}, beyond the integers of int64")
     if codes.shape != shape:
         raise ShapeError(f"target must have shape {shape}: (samples, time steps), got {codes.shape}")
     codes = np.where(np.arange(shape[1]) < lengths[:, None], codes.astype(np.int64), NO_SEGMENT)
@@ -117,17 +123,23 @@ def check_segments(segments, lengths: np.ndarray) -> Ragged:
     ShapeError, TypeError, ValueError
         If they overlap, are out of order or beyond the steps of their sample, which is named.
     """
+    if not hasattr(segments, "__iter__"):
+        raise TypeError(f"segments must be a list with an entry for each sample, got {segments!r}")
     segments = list(segments)
     if len(segments) != len(lengths):
         raise ShapeError(f"segments must have one entry for each of {len(lengths)} samples, got {len(segments)}")
     found = []
     for sample, (given, length) in enumerate(zip(segments, lengths, strict=True)):
-        pairs = np.asarray(given)
+        refuse_mask(given, f"segments[{sample}]", "-1 stands for steps of no segment")
+        pairs = as_array(given, f"segments[{sample}]")
         if pairs.size == 0:
             found.append(np.zeros((0, 2), np.int64))
             continue
         if pairs.dtype.kind not in "iu":
-            raise TypeError(f"segments[{sample}] must be integers, got dtype {pairs.dtype}")
+            raise TypeError(f"segments[{sample}] must be integers, -1 for steps of no segment, got dtype {pairs.dtype}")
+        if pairs.max() > np.iinfo(np.int64).max:
+            raise ValueError(f"segments[{sample}] has {pairs.max()}, its sample has {length} steps")
+        pairs = pairs.astype(np.int64)  # differences of unsigned integers are never negative
         if pairs.ndim == 1:
             pairs = _pairs(pairs, length, sample)
         if pairs.ndim != 2 or pairs.shape[1] != 2:
@@ -141,7 +153,7 @@ def check_segments(segments, lengths: np.ndarray) -> Ragged:
                 f"segments[{sample}] must be in order, not overlap, have at least one step each and lie within {length} steps, got "
                 f"{pairs[:4].tolist()}{' ...' if len(pairs) > 4 else ''}"
             )
-        found.append(pairs.astype(np.int64))
+        found.append(pairs)
     return Ragged.of(np.concatenate(found), [len(pairs) for pairs in found])
 
 

@@ -1,15 +1,17 @@
 """Metrics of labels.
 
 Labels are hashable values: one for each sample, or one for each step as a list of sequences of any lengths (which scikit-learn's
-metrics do not take); all steps count alike. Steps whose true label is None, NaN or `ignore` do not count.
+metrics do not take); all steps count alike. Steps whose true label is None, NaN, pandas' NA or `ignore` do not count.
 """
 
+import sys
 from typing import NamedTuple
 
 import numpy as np
 
 from numbarnn.checks import refuse_mask
-from numbarnn.core.arrays import as_numeric, is_pandas
+from numbarnn.core.arrays import as_numeric
+from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.errors import ShapeError
 from numbarnn.metrics.forecasts import as_weights
 
@@ -138,26 +140,39 @@ def sorted_labels(labels) -> list:
 
 
 def missing(label) -> bool:
-    """Return whether a label is None or NaN, which stand for "does not count"."""
-    return label is None or (isinstance(label, (float, np.floating)) and label != label)
+    """Return whether a label is None, NaN, or pandas' NA or NaT, which stand for "does not count"."""
+    if label is None or (isinstance(label, (float, np.floating)) and label != label):
+        return True
+    pd = sys.modules.get("pandas")
+    return pd is not None and (label is pd.NA or label is pd.NaT)
 
 
 def flat_labels(labels, name: str = "labels") -> tuple[list, np.ndarray | None]:
-    """Return labels as one list, and the lengths of their sequences; None where there is one label for each sample."""
+    """Return labels as one list, and the lengths of their sequences; None where there is one label for each sample.
+
+    What is `missing` is None or NaN, which can be compared.
+    """
+    labels = as_pandas(labels, name)
     refuse_mask(labels, name, "fill them with None or with the label that `ignore` names")
     if hasattr(labels, "__array__"):  # of pandas and torch, too
         labels = np.asarray(labels)
     if isinstance(labels, np.ndarray) and labels.ndim == 2:
-        return labels.reshape(-1).tolist(), np.full(len(labels), labels.shape[1])
+        return _plain(labels.reshape(-1)), np.full(len(labels), labels.shape[1])
     if isinstance(labels, np.ndarray) and labels.dtype.kind != "O":
         if labels.ndim != 1:
             raise ShapeError(f"{name} must have one axis or two, got shape {labels.shape}")
         return labels.tolist(), None
     items = list(labels)
     if not items or not all(_is_sequence(item) for item in items):
-        return [item.item() if isinstance(item, np.generic) else item for item in items], None
+        return _plain(items), None
     parts = [flat_labels(item, name)[0] for item in items]
     return [label for part in parts for label in part], np.array([len(part) for part in parts], np.int64)
+
+
+def _plain(labels) -> list:
+    """Return labels as values of Python; pandas' NA, which cannot be compared, as None."""
+    items = (item.item() if isinstance(item, np.generic) else item for item in labels)
+    return [None if missing(item) and not isinstance(item, float) else item for item in items]
 
 
 def _is_sequence(item):
@@ -259,7 +274,7 @@ def label_errors(truth, predicted) -> LabelErrors:
     >>> errors.substitutions, errors.insertions, errors.deletions, errors.rate
     (1, 1, 0, 0.6666666666666666)
     """
-    truth, predicted = [list(sequence) for sequence in truth], [list(sequence) for sequence in predicted]
+    truth, predicted = _sequences(truth, "truth"), _sequences(predicted, "predicted")
     if len(truth) != len(predicted) or not truth:
         raise ShapeError(
             f"truth and predicted must have a label sequence for each sample, got {len(truth)} and {len(predicted)}"
@@ -271,6 +286,21 @@ def label_errors(truth, predicted) -> LabelErrors:
         sum(any(row) for row in edits),
         len(truth),
     )
+
+
+def _sequences(labels, name):
+    """Return label sequences as lists; the labels of a str are its characters."""
+    labels, found = as_pandas(labels, name), []
+    if isinstance(labels, str) or not hasattr(labels, "__iter__"):
+        raise TypeError(f"{name} must be a list of label sequences, one a sample, got {labels!r}")
+    for index, sequence in enumerate(labels):
+        if not hasattr(sequence, "__len__") or getattr(sequence, "ndim", 1) == 0:
+            raise TypeError(
+                f"{name}[{index}] must be a sequence of labels, got {sequence!r}; of one label make a list of it"
+            )
+        refuse_mask(sequence, f"{name}[{index}]", "leave them out")
+        found.append(_plain(sequence))
+    return found
 
 
 def label_error_rate(truth, predicted) -> float:

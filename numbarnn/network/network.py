@@ -9,7 +9,7 @@ import numpy as np
 
 from numbarnn import parallel
 from numbarnn.backends.device import backend, host, passes_of
-from numbarnn.checks import check_seed
+from numbarnn.checks import check_seed, refuse_mask
 from numbarnn.core.params import Params, ParamSpec
 from numbarnn.core.signal import Signal
 from numbarnn.errors import ShapeError
@@ -349,6 +349,7 @@ class Network:
     def differentiate(self, call, rows, layout, target, loss, state, gradient, reduction="mean", sample_weight=None):
         """Write the flat gradient of a batch by rows; return (loss, final states, weight of the rows). Training's every step."""
         weights = self._weights(call)
+        refuse_mask(target, "target")
         out, out_layout, final, tape = self._forward(call, weights, rows, layout, state)
         value, doutputs, total = self.backend.losses.value_and_gradient(
             call, loss, out, target, out_layout, reduction, sample_weight
@@ -358,6 +359,7 @@ class Network:
 
     def evaluate_rows(self, call, rows, layout, target, loss, state, sample_weight=None):
         """Return (mean loss, final states, weight of the rows) of a batch by rows, without a gradient of the parameters."""
+        refuse_mask(target, "target")
         out, out_layout, final, _ = self._forward(call, self._weights(call), rows, layout, state)
         value, _, total = self.backend.losses.value_and_gradient(
             call, loss, out, target, out_layout, "mean", sample_weight
@@ -501,9 +503,14 @@ class Network:
         return self
 
     def set_flat(self, values: np.ndarray) -> None:
-        """Set all parameters from a flat array in the order of `params`."""
-        with self.params.writing() as flat:
-            flat[...] = values
+        """Set all parameters from a flat array in the order of `params`.
+
+        Raises
+        ------
+        ShapeError, TypeError, ValueError
+            If it does not have a finite value for every parameter; nothing is changed then.
+        """
+        self.params.set_flat(values)
 
     def __reduce__(self):
         # Neither may be copied as it is: packed weights hold addresses of this process, and the views of the parameters would
@@ -548,7 +555,8 @@ def _check_doutputs(doutputs, outputs):
 def _revived(kind, options, flat, loss=None, activation="softmax"):
     """Return a copied or unpickled model; one that was pickled before models stored their loss has none."""
     model = kind(*options)
-    model.set_flat(flat)
+    with model.params.writing() as values:  # which may be NaN
+        values[...] = flat
     model.loss, model._activation = loss_from_config(loss), activation
     return model
 

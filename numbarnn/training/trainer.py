@@ -25,6 +25,9 @@ from numbarnn.training.history import History, StepStatistics
 from numbarnn.training.progress import Progress
 from numbarnn.training.steps import Steps
 
+# Far more than any training takes; a number beyond is an error in writing, and training would not end.
+MOST_EPOCHS = 10**9
+
 
 class Trainer(Steps):
     """Trains a network.
@@ -139,14 +142,15 @@ class Trainer(Steps):
         that were done are drawn again and left out: what a source yields must depend on its generator alone, which is
         checked, and an iterator that can be read only once is refused.
         """
-        if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 0:
-            raise ValueError(f"epochs must be a number of epochs, got {epochs!r}")
+        if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or not 0 <= epochs <= MOST_EPOCHS:
+            raise ValueError(f"epochs must be a number of epochs, 0 to {MOST_EPOCHS:,}, got {epochs!r}")
         source, validation = with_validation(source, validation)
         for data in (source, validation):
-            if hasattr(data, "check"):
-                data.check()
             if isinstance(data, ArraySource):
+                data.check(self.model.dtype)
                 self.loss.check(data, self.model.signals[-1])
+            elif hasattr(data, "check"):
+                data.check()
         stopping = early_stopping(patience)
         if stopping is not None and stopping.monitor == "val_loss" and validation is None:
             raise ValueError("early stopping on val_loss needs validation data")
@@ -224,7 +228,9 @@ class Trainer(Steps):
             loss, count = self._train_chunk(chunk)
             run.add(loss, count)
             if batch is not None:
-                size = np.size(batch.x) if getattr(source, "unit", "") in TOKEN_UNITS else len(batch.x)
+                size = len(batch.x)
+                if getattr(source, "unit", "") in TOKEN_UNITS:
+                    size = np.size(batch.x) if batch.lengths is None else int(np.sum(batch.lengths))
                 loss = run.end_batch(size)
                 progress.batch(self.epoch - run.begin, size, loss)
                 if _any(callback.on_batch_end(self, loss) for callback in callbacks):
