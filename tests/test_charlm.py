@@ -349,7 +349,7 @@ def test_files_keep_their_form(tmp_path):
     model.save(tmp_path / "new")
     description = numbarnn.io.read(tmp_path / "new")[0]
     assert {name: description[name] for name in about} == about
-    assert set(description) == {*about, "format", "kind", "sha256"}
+    assert set(description) == {*about, "format", "kind"}
 
 
 def test_plain_model_is_no_character_model(tmp_path):
