@@ -271,7 +271,15 @@ def understood(what: str):
         yield
     except ModelFileError:
         raise
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        NotImplementedError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ModelFileError(f"the file's description of the {what} cannot be understood: {error!r:.1000}") from None
 
 
