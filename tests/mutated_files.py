@@ -168,7 +168,7 @@ def change_values(about, generator):
             del owner[key]
         elif how == 1:
             owner[key] = copy.deepcopy(at(about, generator.choice(paths)))
-        elif how == 2 and isinstance(owner[key], (int, float)) and not isinstance(owner[key], bool):
+        elif how == 2 and type(owner[key]) in (int, float) and abs(owner[key]) < 2**70:
             owner[key] += generator.choice((-1, 1, 0.5, 1000))
         elif how == 3 and isinstance(owner, list):
             owner.insert(key, copy.deepcopy(owner[key]))

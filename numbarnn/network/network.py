@@ -592,7 +592,8 @@ def _check_array(arrays, spec, dtype):
 def _revived(kind, options, flat, loss=None, activation="softmax"):
     """Return a copied or unpickled model; one that was pickled before models stored their loss has none."""
     model = kind.without_weights(*options)
-    model.set_flat(flat)
+    with model.params.writing() as values:  # which may be NaN
+        values[...] = flat
     model.loss, model._activation = loss_from_config(loss), activation
     return model
 
