@@ -81,12 +81,13 @@ _MODULES = frozenset({
 
 
 def __getattr__(name):
-    if name in _HOME:
-        value = getattr(importlib.import_module(_HOME[name]), name)
-    elif name in _MODULES:
-        value = importlib.import_module(f"numbarnn.{name}")
-    else:
+    if name not in _HOME and name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from numbarnn.kernels.interrupts import DeferredInterrupt
+
+    with DeferredInterrupt():  # Ctrl-C would leave modules behind, its own and others', that are imported half
+        module = importlib.import_module(_HOME.get(name, f"numbarnn.{name}"))
+    value = getattr(module, name) if name in _HOME else module
     globals()[name] = value  # asked for once
     return value
 

@@ -1,5 +1,15 @@
 """The exceptions of the package; each is also the built-in one that a caller would expect."""
 
+import re
+
+# Control characters but tabs and line breaks, and lone surrogates, which no encoding can write.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Return a text in which what could command a terminal is escaped as Python writes it; line breaks and tabs stay."""
+    return _UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], text)
+
 
 class ShapeError(ValueError):
     """An array has the wrong rank or the wrong extent along an axis."""
@@ -12,6 +22,9 @@ class TokenError(ValueError):
 class ModelFileError(ValueError):
     """A file is not a model of this package, or is damaged."""
 
+    def __init__(self, message: str):
+        super().__init__(printable(message))  # names in it may be the file's
+
 
 class DivergedError(ArithmeticError):
     """Training produced a loss or a gradient that is not a finite number."""
@@ -19,6 +32,9 @@ class DivergedError(ArithmeticError):
 
 class CheckpointError(ValueError):
     """A checkpoint belongs to another model, other data or other settings."""
+
+    def __init__(self, message: str):
+        super().__init__(printable(message))
 
 
 class DeviceError(RuntimeError):

@@ -1,10 +1,12 @@
 """Model files: safetensors with a description in their metadata. Nothing that is loaded is executed.
 
-A file holds the parameters by name and, under the key ``numbarnn``, a JSON description of what they belong to, with a
-checksum. It is written beside its destination and renamed, so a full disk or a killed process leaves the old file as it was.
+A file holds the parameters by name and, under the key ``numbarnn``, two lines: a JSON description of what they belong to, and a
+hash of that line and of all arrays, without which nothing is loaded. A file is written beside its destination and renamed, so a
+full disk or a killed process leaves the old file as it was.
 """
 
 import contextlib
+import errno
 import hashlib
 import importlib
 import json
@@ -20,7 +22,16 @@ import numpy as np
 
 from numbarnn.errors import ModelFileError
 
-FORMAT = 1
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that is open can be neither renamed nor removed
+    fcntl = None
+
+# Files of format 1 have no second line: a hash of the arrays alone stands in their description.
+FORMAT = 2
+
+# What NumPy knows of the types of safetensors.
+_DTYPES = frozenset("BOOL U8 I8 U16 I16 U32 I32 U64 I64 F16 F32 F64".split())
 
 
 def write(path: str | os.PathLike, kind: str, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
@@ -44,8 +55,9 @@ def write(path: str | os.PathLike, kind: str, description: Mapping[str, Any], ar
     from safetensors.numpy import save
 
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    about = {"format": FORMAT, "kind": kind, "sha256": _checksum(arrays), **description}
-    replace(path, save(arrays, metadata={"numbarnn": json.dumps(about, default=_plain)}))
+    text = json.dumps({"format": FORMAT, "kind": kind, **description}, default=_plain)
+    # One entry, since safetensors writes several in any order.
+    replace(path, save(arrays, metadata={"numbarnn": f"{text}\n{_hash(text, arrays)}"}))
 
 
 def _plain(value):
@@ -55,44 +67,109 @@ def _plain(value):
     raise TypeError(f"a file cannot store {value!r}")
 
 
+# Replacing a file
+
+
 def replace(path: str | os.PathLike, content: bytes) -> None:
     """Write a file beside its destination, bring it to the disk, and rename it.
 
-    A new file has the permissions that the umask leaves; an existing one keeps its own, and its owner where the system allows.
+    A new file has the permissions that the umask leaves; an existing one keeps its own, and its owner where the system allows. A
+    symbolic link stays, and what it points to is replaced. Devices and pipes are written to. What killed processes have left
+    beside the destination is removed.
     """
     path = pathlib.Path(path)
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
     try:
         before = path.stat()
     except FileNotFoundError:
         before = None
+    if before is not None and not stat.S_ISREG(before.st_mode):
+        _write_through(path, before, content)
+        return
+    if path.is_symlink():
+        path = pathlib.Path(os.path.realpath(path))
     # Open to nobody until it has the permissions of the file that it replaces.
-    mode = 0o666 if before is None else 0o600
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+    temporary, file = _create_beside(path, 0o666 if before is None else 0o600)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        if before is not None:
-            for owner in ((-1, before.st_gid), (before.st_uid, -1)):
-                with contextlib.suppress(OSError, AttributeError):  # not permitted, or not available on this system
-                    os.chown(temporary, *owner)
-            os.chmod(temporary, stat.S_IMODE(before.st_mode))
-        os.replace(temporary, path)
+            if before is not None:
+                for owner in ((-1, before.st_gid), (before.st_uid, -1)):
+                    with contextlib.suppress(OSError, AttributeError):  # not permitted, or not available on this system
+                        os.chown(temporary, *owner)
+                os.chmod(temporary, stat.S_IMODE(before.st_mode))
+            if fcntl is not None:
+                os.replace(temporary, path)  # locked until it has its name
+        if fcntl is None:
+            os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+    _remove_leftovers(path)
 
 
-def remove_leftovers(path: str | os.PathLike) -> None:
-    """Remove the unfinished files of processes that were killed while they wrote to a path."""
-    path = pathlib.Path(path)
-    with contextlib.suppress(OSError):
-        for other in path.parent.iterdir():
-            if re.fullmatch(rf"\.{re.escape(path.name)}\.\w+\.tmp", other.name):
-                other.unlink()
+def _write_through(path, before, content):
+    """Write to what is no regular file, which a renamed file would replace."""
+    if stat.S_ISDIR(before.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    try:
+        # Without waiting: a pipe that nobody reads would be waited for without end.
+        handle = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise OSError(errno.ENXIO, "no process reads from this pipe or socket", str(path)) from None
+    if hasattr(os, "set_blocking"):
+        os.set_blocking(handle, True)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+
+
+def _create_beside(path, mode):
+    """Return (path, open file) of a new file beside another, locked while it is open: nobody takes it for a leftover."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    while True:
+        temporary = path.parent / f"{_mark(path)}{uuid.uuid4().hex[:8]}.tmp"
+        file = os.fdopen(os.open(temporary, flags, mode), "wb")
+        if fcntl is not None:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        if temporary.exists():
+            return temporary, file
+        file.close()  # taken for a leftover before it was locked
+
+
+def _mark(path):
+    """Return what the names of a path's unfinished files begin with; no longer than a file's name may be."""
+    name = path.name
+    return f".{name}." if len(os.fsencode(name)) <= 200 else f".{hashlib.sha256(os.fsencode(name)).hexdigest()}."
+
+
+def _remove_leftovers(path):
+    """Remove the unfinished files of processes that were killed while they wrote to a path; those of others are locked."""
+    pattern = re.compile(rf"{re.escape(_mark(path))}[0-9a-f]{{8}}\.tmp")
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(OSError):
+                    _remove_unlocked(entry.path)
+
+
+def _remove_unlocked(path):
+    handle = os.open(path, os.O_RDWR)
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)
+    finally:
+        os.close(handle)
+    if fcntl is None:
+        os.unlink(path)
+
+
+# Reading
 
 
 def read(path: str | os.PathLike, kind: str | None = None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -111,33 +188,99 @@ def read(path: str | os.PathLike, kind: str | None = None) -> tuple[dict[str, An
     ModelFileError
         If it is not such a file, is damaged, comes from a later version of the format, or holds something else.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no model file {str(path)!r}")
+    text, checksum, arrays = _content(path)
     try:
-        with safe_open(path, framework="np") as file:
-            about = (file.metadata() or {}).get("numbarnn")
-            if about is None:  # its arrays may be of types that NumPy does not know
-                raise ModelFileError(f"{str(path)!r} is a safetensors file, but not one of numbarnn")
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except SafetensorError as error:
-        raise ModelFileError(f"{str(path)!r} is not a model file, or is cut off or damaged: {error}") from None
-    try:
-        description = json.loads(about)
-        version, found, checksum = description["format"], str(description["kind"]), description["sha256"]
-    except (TypeError, ValueError, KeyError):
-        raise ModelFileError(f"{str(path)!r} is a safetensors file, but not one of numbarnn") from None
-    if version != FORMAT:
+        description = json.loads(text)
+        version, found = description["format"], description["kind"]
+        if not (type(version) is int and type(found) is str):
+            raise TypeError
+    except (KeyError, RecursionError, TypeError, ValueError):
+        raise _not_ours(path) from None
+    if not 1 <= version <= FORMAT:
         raise ModelFileError(
-            f"{str(path)!r} has format {version!r}, this version of numbarnn reads {FORMAT}; update numbarnn"
+            f"{str(path)!r} has format {version!s:.9}, this version of numbarnn reads {FORMAT} and earlier; update numbarnn"
         )
-    if checksum != _checksum(arrays):
-        raise ModelFileError(f"{str(path)!r} is damaged: the checksum of its {found} does not match")
+    if version == 1:
+        if description.pop("sha256", None) != _checksum(arrays):
+            raise _damaged(path, found)
+        with understood(f"{found} {str(path)!r}"):
+            description = _renamed(description)
+    elif checksum != _hash(text, arrays):
+        raise _damaged(path, found)
     if kind not in (None, found):
         raise ModelFileError(f"{str(path)!r} holds a {found}, not a {kind}; numbarnn.load loads any kind")
-    return _renamed(description), arrays
+    return description, arrays
+
+
+def _content(path) -> tuple[str, str, dict[str, np.ndarray]]:
+    """Return (text of the description, hash or "", arrays) of a file."""
+    from safetensors import SafetensorError, safe_open
+
+    with open(path, "rb"):  # the system's error where it may not be read
+        pass
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = (file.metadata() or {}).get("numbarnn")
+            names = list(file.keys())
+            # Others' arrays may be of types that NumPy does not know.
+            if metadata is None or any(file.get_slice(name).get_dtype() not in _DTYPES for name in names):
+                raise _not_ours(path)
+            text, _, checksum = metadata.partition("\n")
+            return text, checksum, {name: file.get_tensor(name) for name in names}
+    except ModelFileError:
+        raise
+    except (SafetensorError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{str(path)!r} is not a model file, or is cut off or damaged: {error}") from None
+
+
+def _not_ours(path):
+    return ModelFileError(f"{str(path)!r} is a safetensors file, but not one of numbarnn")
+
+
+def _damaged(path, kind):
+    return ModelFileError(f"{str(path)!r} is damaged: the checksum of its {kind} does not match")
+
+
+def _hash(text: str, arrays) -> str:
+    """Return a hash of a description's text and of all arrays with their names, dtypes and shapes."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"\n{json.dumps([name, array.dtype.str, array.shape])}\n".encode())
+        digest.update(array.data if array.size else b"")
+    return digest.hexdigest()
+
+
+def _checksum(arrays):
+    """Return the hash of format 1."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.data if array.size else b"")
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def understood(what: str):
+    """Let a block make something of a file's description, and raise ModelFileError for whatever it raises of what it reads."""
+    try:
+        yield
+    except ModelFileError:
+        raise
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        NotImplementedError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise ModelFileError(f"the file's description of the {what} cannot be understood: {error!r:.1000}") from None
 
 
 # Options that have other names in files of earlier versions.
@@ -157,15 +300,6 @@ def _renamed(value):
     if {"beta1", "beta2"} <= found.keys():
         found["betas"] = [found.pop("beta1"), found.pop("beta2")]
     return found
-
-
-def _checksum(arrays):
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = arrays[name]
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(array.data if array.size else b"")
-    return digest.hexdigest()
 
 
 # Kind named in a file -> module and name of the class that restores the object, imported when such a file is loaded.
@@ -204,9 +338,7 @@ def load(path: str | os.PathLike, device: str = "cpu"):
     FileNotFoundError
         If there is no such file.
     ModelFileError
-        If it is not a model file, is damaged, or comes from a later version.
-    ValueError
-        If it needs a cell that is not registered.
+        If it is not a model file, is damaged, comes from a later version, or needs a cell that is not registered.
 
     Examples
     --------
@@ -214,7 +346,7 @@ def load(path: str | os.PathLike, device: str = "cpu"):
     >>> model = numbarnn.load("model.safetensors")
     """
     description, arrays = read(path)
-    kind = str(description["kind"])
+    kind = description["kind"]
     if kind not in _CLASSES:
         raise ModelFileError(f"{os.fspath(path)!r} holds a {kind!r}, which this version of numbarnn does not know")
     module, name = _CLASSES[kind]

@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from numbarnn import __about__, io
+from numbarnn.backends.device import check_device
 from numbarnn.data.batches import make_source
 from numbarnn.errors import ModelFileError
 from numbarnn.layers import LAYERS, Dense
@@ -246,7 +247,8 @@ class Model(Network):
         DeviceError
             If the device cannot be used.
         """
-        try:
+        check_device(device)
+        with io.understood("model"):
             layers = []
             for config in description["layers"]:
                 options = dict(config)
@@ -254,17 +256,16 @@ class Model(Network):
                 if name not in LAYERS:
                     raise ModelFileError(f"the file has a layer {name!r}, which this version of numbarnn does not know")
                 layers.append(LAYERS[name].from_config(options))
-            model = cls(layers, description["input_size"], description["dtype"], description["seed"], device=device)
-        except (KeyError, TypeError) as error:
-            raise ModelFileError(f"the file's description of the model cannot be understood: {error!r}") from None
+            size, dtype, seed = (description[name] for name in ("input_size", "dtype", "seed"))
+            if dtype not in ("float32", "float64"):
+                raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+            model = cls.without_weights(layers, size, dtype, seed, None, device, arrays=arrays)
         try:
-            model.load_state_dict(arrays)
-        except (KeyError, ValueError) as error:
-            raise ModelFileError(f"the file's parameters do not match its description: {error.args[0]}") from None
-        try:
+            model.params.load(arrays)
+        except ValueError as error:  # NaN
+            raise ModelFileError(f"the file's parameters do not match its description: {error}") from None
+        with io.understood("loss"):
             model.loss = loss_from_config(description.get("loss"))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelFileError(f"the file's description of the loss cannot be understood: {error!r}") from None
         model._activation = description.get("output_activation", "softmax")
         if model._activation not in ("softmax", "sigmoid", None):
             raise ModelFileError(
@@ -288,9 +289,7 @@ class Model(Network):
         Raises
         ------
         FileNotFoundError, ModelFileError
-            If there is no file, or it contains something else or is damaged.
-        ValueError
-            If it needs a cell that is not registered.
+            If there is no file, or it contains something else, is damaged, or needs a cell that is not registered.
         """
         return cls.from_description(*io.read(path, "model"), device)
 

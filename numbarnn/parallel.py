@@ -14,8 +14,11 @@ work one thread.
 * Jobs take denormal numbers as zero; the caller's mode is as before when they are done (`numbarnn.kernels.cpu.denormals`).
 """
 
+import functools
+import math
 import operator
 import os
+import pathlib
 import threading
 
 from numba.core.compiler_lock import global_compiler_lock
@@ -28,16 +31,84 @@ GRAIN = 4_000_000
 
 
 def default_threads() -> int:
-    """Return the number of threads used where none is given: NUMBARNN_NUM_THREADS, or the processors this process may use."""
+    """Return the number of threads used where none is given: NUMBARNN_NUM_THREADS, or what `usable_processors` says."""
     setting = os.environ.get("NUMBARNN_NUM_THREADS", "")
     if setting:
         if not setting.isdecimal() or int(setting) < 1:
             raise ValueError(f"NUMBARNN_NUM_THREADS must be a positive integer, got {setting!r}")
         return int(setting)
+    return usable_processors()[0]
+
+
+def usable_processors() -> tuple[int, str]:
+    """Return the number of processors that this process may use, and what says so.
+
+    It is the number of those it may run on (its affinity), or the quota of its control group, as a container has one, if that is
+    less; a quota of 1.5 processors is worth two threads.
+    """
     try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
+        found = len(os.sched_getaffinity(0)), "affinity of the process"
+    except AttributeError:  # not Linux
+        found = os.cpu_count() or 1, "processors of the machine"
+    quota = _own_quota()
+    if quota is not None and math.ceil(quota) < found[0]:
+        found = max(1, math.ceil(quota)), f"quota of {quota:g} processors of the control group"
+    return found
+
+
+@functools.cache
+def _own_quota():
+    return cpu_quota()
+
+
+def cpu_quota(root: str | os.PathLike = "/") -> float | None:
+    """Return the processors that Linux control groups grant this process, the least of its group and those above; None: no limit.
+
+    Parameters
+    ----------
+    root : path-like
+        Folder of ``proc`` and ``sys``; for tests.
+    """
+    root, quotas = pathlib.Path(root), []
+    mounts = root / "sys" / "fs" / "cgroup"
+    for line in _text(root / "proc" / "self" / "cgroup").splitlines():
+        number, controllers, group = (*line.split(":", 2), "", "")[:3]
+        if number == "0":  # version 2
+            quota = _quota_2
+            mount = mounts / "unified" if (mounts / "unified").is_dir() else mounts
+        elif "cpu" in controllers.split(","):
+            quota = _quota_1
+            mount = next((mounts / name for name in (controllers, "cpu") if (mounts / name).is_dir()), mounts)
+        else:
+            continue
+        # In a container the group's path may be that of the machine, which is not to be seen: then its mount is the group.
+        folder = mount / group.lstrip("/")
+        quotas += [quota(place) for place in (folder, *folder.parents) if place == mount or mount in place.parents]
+    return min((quota for quota in quotas if quota), default=None)
+
+
+def _quota_2(folder):
+    return _share(_text(folder / "cpu.max").split())
+
+
+def _quota_1(folder):
+    return _share(_text(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
+
+
+def _share(parts):
+    """Return microseconds granted / microseconds of a period, None where they are not numbers ("max") or there is no limit (-1)."""
+    try:
+        granted, period = map(int, parts)
+        return granted / period if granted > 0 and period > 0 else None
+    except ValueError:
+        return None
+
+
+def _text(path):
+    try:
+        return path.read_text()
+    except (OSError, ValueError):  # not Linux, not mounted, not readable
+        return ""
 
 
 def check_threads(n_threads) -> int:

@@ -16,6 +16,15 @@ from numbarnn.kernels.cpu.memory import Arena
 settings.register_profile("numbarnn", deadline=None, derandomize=True, database=None, max_examples=40)
 settings.load_profile("numbarnn")
 
+
+def pytest_addoption(parser):
+    """Say how long the random tests may be."""
+    parser.addoption("--files", type=int, default=600, help="files that tests/test_mutated_files.py changes at random")
+    parser.addoption(
+        "--interrupts", type=int, default=30, help="points at which tests/test_interrupts.py interrupts each work"
+    )
+
+
 DTYPES = ("float32", "float64")
 # Largest deviation from the naive equations, relative to the largest value of the array.
 TOLERANCE = {"float32": 2e-6, "float64": 1e-12}

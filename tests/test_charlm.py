@@ -349,7 +349,23 @@ def test_files_keep_their_form(tmp_path):
     model.save(tmp_path / "new")
     description = numbarnn.io.read(tmp_path / "new")[0]
     assert {name: description[name] for name in about} == about
-    assert set(description) == {*about, "format", "kind", "sha256"}
+    assert set(description) == {*about, "format", "kind"}
+
+
+@pytest.mark.parametrize(
+    "change", [lambda v: v[::-1], lambda v: [v[0], *v[:-1]], lambda v: "".join(map(chr, v)), lambda v: v[1:]]
+)
+def test_a_vocabulary_that_is_none_of_a_model(tmp_path, change):
+    model = make(epochs=0)
+    about = {
+        "cell": "lstm",
+        "vocabulary": change(model.vocabulary.description()),
+        "seed": 3,
+        "model": model.model.description(),
+    }
+    numbarnn.io.write(tmp_path / "m", "charlm", about, dict(model.model.params))
+    with pytest.raises(numbarnn.errors.ModelFileError, match=r"vocabulary|cannot be understood"):
+        numbarnn.load(tmp_path / "m")
 
 
 def test_plain_model_is_no_character_model(tmp_path):

@@ -130,6 +130,57 @@ def test_bytes(tmp_path, capsys):
     assert "go with unit='word'" in capsys.readouterr().err
 
 
+ESCAPES = "\x1b]0;TITLE\x07\x9b31m\r\x7f"
+
+
+def test_what_files_say_cannot_command_a_terminal(folder, capsys, monkeypatch):
+    layer = numbarnn.Dense(2, name=f"d{ESCAPES}")
+    numbarnn.Model([layer], input_size=2).save("named")
+    labels = numbarnn.SequenceClassifier("rnn", 2, epochs=1, n_threads=1).fit([[1.0], [2.0]], [f"a{ESCAPES}", "b"])
+    labels.save("labelled")
+    for name in ("named", "labelled", f"missing{ESCAPES}"):
+        assert main(["info", name]) == ("missing" in name)
+        shown = capsys.readouterr()
+        assert "\\x1b]0;TITLE\\x07\\x9b31m\\r\\x7f" in shown.out + shown.err
+        assert (shown.out + shown.err).replace("\n", "").isprintable()
+    text = train(folder, (ESCAPES.replace("\r", "") * 40).encode(), "--validation", "0")
+    command = ["sample", text, "-n", "60", "--seed", "1"]
+    capsys.readouterr()
+    assert main(command) == 0
+    raw = capsys.readouterr().out  # for a file or another program, as it is
+    assert set(raw) <= set(ESCAPES + "\n")
+    assert "\x1b" in raw
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    assert shown == numbarnn.errors.printable(raw)
+    assert shown[:-1].isprintable()
+
+
+def test_texts_that_the_output_cannot_encode(tmp_path):
+    text = "h\u00e9llo \u4f60\u597d \ud800" * 40
+    numbarnn.CharLM("rnn", 8, 1, n_threads=1).fit(text, epochs=1, verbose=0, batch_size=4, seq_length=10).save(
+        tmp_path / "m"
+    )
+    code = "import sys; from numbarnn.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    commands = (["sample", "m", "-n", "60", "--seed", "1"], ["info", "m"], ["sample", "m", "--prime", "\u4f60\u4f61"])
+    for encoding in ("ascii", "cp1252", "utf-8"):
+        environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(PACKAGE.parent)}
+        for command in commands:
+            call = [sys.executable, "-c", code, *command]
+            done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, check=False)
+            shown = (done.stdout + done.stderr).decode(encoding)
+            if command is commands[-1]:
+                assert done.returncode == 1
+                assert "outside the model's vocabulary" in shown
+                assert ("\u4f61" if encoding == "utf-8" else "\\u4f61") in shown
+                continue
+            assert done.returncode == 0, shown
+            assert ("\\xe9" if encoding == "ascii" else "\xe9") in shown
+            assert ("\u4f60" if encoding == "utf-8" else "\\u4f60") in shown
+            assert "\\ud800" in shown
+
+
 def test_demo(folder, capsys):
     assert main(["demo", "--seconds", "2", "--output", "demo.safetensors"]) == 0
     shown = capsys.readouterr()

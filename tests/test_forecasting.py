@@ -173,6 +173,77 @@ def test_load_refuses(tmp_path):
         f.save(tmp_path / "f.safetensors")
 
 
+WRONG = {
+    "delay of text": (lambda d, a: d["settings"].update(delay="3"), "delay must be an integer"),
+    "huge step": (lambda d, a: d["settings"].update(step=1e308), "step must be an integer"),
+    "huge lookback": (lambda d, a: d["settings"].update(lookback=2**40), r"the last \d+ rows for lookback"),
+    "huge delay": (lambda d, a: d["settings"].update(delay=2**40), "delay \\+ horizon must be at most"),
+    "another delay": (lambda d, a: d["settings"].update(delay=2), "a net that forecasts"),
+    "another lookback": (lambda d, a: d["settings"].update(lookback=5), "where a forecast looks at 5"),
+    "no cell": (lambda d, a: d["settings"].update(cell="x"), "cell must be one of"),
+    "no method": (lambda d, a: d["settings"].update(scaling="x"), "scaling must be one of"),
+    "no calendar": (lambda d, a: d["settings"].update(calendar=["x"]), "calendar must be names among"),
+    "other calendar": (lambda d, a: d["settings"].update(calendar=["hour", "month"]), "features and 2 outputs are expected"),
+    "flag": (lambda d, a: d["settings"].update(recursive=1), "recursive must be True or False"),
+    "dtype": (lambda d, a: d["settings"].update(dtype="float64"), "dtype 'float64' and a model of float32"),
+    "patience": (lambda d, a: d["settings"].update(patience=-1), "patience must be a positive integer"),
+    "unknown setting": (lambda d, a: d["settings"].update(colour=1), "unexpected keyword"),
+    "features": (lambda d, a: d.update(features=["a", "a"]), "features must be different names"),
+    "target": (lambda d, a: d.update(targets=["x"]), "'x' is not in list"),
+    "no target": (lambda d, a: d.update(targets=[]), "targets must be different names"),
+    "aim": (lambda d, a: d["aim"].__setitem__(2, [1]), "a net that forecasts"),
+    "errors": (lambda d, a: d.update(mase=[-1.0]), "errors of 1 targets"),
+    "season": (lambda d, a: d.update(season=0), "season must be an integer >= 1"),
+    "kind of index": (lambda d, a: d["clock"].update(kind="x"), "an index of 'x'"),
+    "frequency": (lambda d, a: d["clock"].update(every="-1h"), "does not go forward"),
+    "no frequency": (lambda d, a: d["clock"].update(every="often"), "cannot be understood"),
+    "zone": (lambda d, a: d["clock"].update(zone="Mars"), "cannot be understood"),
+    "a folder of zones": (lambda d, a: d["clock"].update(zone="America"), "cannot be understood"),
+    "a file": (lambda d, a: d["clock"].update(zone="dateutil//dev/zero"), "no time zone is"),
+    "unit": (lambda d, a: d.update(unit="Y"), "times in the unit 'Y'"),
+    "center": (lambda d, a: a["target.center"].fill(np.nan), "finite centers and scales"),
+    "scale": (lambda d, a: a.update({"target.scale": np.ones(4)}), "target must have 2 finite centers"),
+    "zero": (lambda d, a: a["scaler.scale"].fill(0), "scaler must have positive scales"),
+    "rows": (lambda d, a: a.update(tail=a["tail"][:-1]), "5 rows with times"),
+    "missing rows": (lambda d, a: a["tail"].fill(np.nan), "missing values"),
+    "times": (lambda d, a: a["tail.times"].fill(3), "not in order"),
+    "no times": (lambda d, a: a["tail.times"].fill(-(2**63)), "not in order"),
+    "beyond time": (lambda d, a: a["tail.times"].__iadd__(2**63 - 1 - a["tail.times"].max()), "cannot be understood"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_files_whose_parts_do_not_fit(tmp_path, name):
+    from numbarnn import io
+
+    if "file" not in FITTED:
+        FITTED["file"] = fitted(table().tz_localize("Europe/Berlin"), "a", calendar=("hour",), epochs=1)
+    FITTED["file"].save(tmp_path / "f")
+    description, arrays = io.read(tmp_path / "f")
+    arrays = {key: values.copy() for key, values in arrays.items()}
+    change, message = WRONG[name]
+    change(description, arrays)
+    io.write(tmp_path / "f", "forecaster", description, arrays)
+    with pytest.raises(ModelFileError, match=message):
+        Forecaster.load(tmp_path / "f")
+
+
+FITTED = {}
+
+
+@pytest.mark.parametrize("first", ["1300-01-01", "2024-01-01"])
+@pytest.mark.parametrize("unit", ["s", "us", "ns"])
+def test_times_keep_their_unit(tmp_path, first, unit):
+    if first < "1700" and unit == "ns":
+        pytest.skip("nanoseconds begin in 1677")
+    data = table().set_axis(pd.date_range(first, periods=len(table()), freq="D", unit=unit))
+    f = fitted(data, "a", epochs=1)
+    f.save(tmp_path / "f")
+    loaded = numbarnn.load(tmp_path / "f")
+    assert loaded.predict().equals(f.predict())
+    assert loaded.predict().index.dtype == f.predict().index.dtype == data.index.dtype
+
+
 # Baselines and evaluation
 
 

@@ -1,6 +1,7 @@
 """Ctrl-C at every point: no hang, no half-done work, and one line where it has to wait."""
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -170,6 +171,63 @@ def test_interrupts_at_any_point_of_waiting(way):
     assert len({ident for _, ident in seen}) == 2  # the pool is free
 
 
+ANYWHERE = """
+import faulthandler, json, signal, sys, time, warnings
+import numpy as np, pandas as pd
+import numbarnn as nr
+from numbarnn import parallel
+parallel.GRAIN = 1000  # two threads, also for little work
+faulthandler.dump_traceback_later(280, exit=True)
+warnings.simplefilter("ignore")
+
+x = np.random.default_rng(0).normal(size=(32, 20, 3))
+model = nr.Model([nr.LSTM(16), nr.Dense(2)], 3, n_threads=2)
+text = "the quick brown fox jumps over the lazy dog. " * 20
+lm = nr.CharLM("lstm", 16, 1, n_threads=2).fit(text, 1, batch_size=8, verbose=0)
+frame = pd.DataFrame({"a": np.sin(np.arange(400) / 5)}, pd.date_range("2024", periods=400, freq="h"))
+forecaster = nr.Forecaster(12, horizon=3, hidden_size=8, epochs=1, recursive=True, n_threads=2).fit(frame, verbose=0)
+
+def fit():
+    model.fit(x, (x[:, :, 0] > 0).astype(int), epochs=2, batch_size=8, validation=0.25, verbose=0)
+
+works = {
+    "fit": (fit, lambda: bool((model.forward(x)[0] == model.copy().forward(x)[0]).all())),
+    "sample": (lambda: lm.sample(2000, seed=1), lambda: lm.sample(50, seed=2)),
+    "score": (lambda: lm.score(text), lambda: lm.score(text[:99]).nats),
+    "forecast": (lambda: forecaster.backtest(frame), lambda: forecaster.predict().to_numpy().tolist()),
+}
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+points, counts = int(sys.argv[1]), {}
+for name, (work, check) in works.items():
+    work(), check()
+    started = time.perf_counter()
+    work()
+    seconds, expected, heard = time.perf_counter() - started, check(), 0
+    for point in range(points):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, max(1e-6, seconds * point / points))
+            work()
+        except KeyboardInterrupt:
+            heard += 1
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or check() != expected:
+            sys.exit(f"{name}, point {point} of {points}")
+    counts[name] = heard
+print(json.dumps(counts))
+"""
+
+
+def test_interrupts_at_any_point_of_work(tmp_path, request):
+    """Training, sampling, scoring and forecasts go on afterwards as if nothing had been."""
+    points = request.config.getoption("--interrupts")
+    done = run_python(ANYWHERE, points, cwd=tmp_path, cache=os.environ.get("NUMBA_CACHE_DIR"), check=False)
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    assert counts.pop("fit") < points  # ended after a step, without an exception
+    assert min(counts.values()) > points / 3, counts
+
+
 AWKWARD = """
 import faulthandler, time
 from numbarnn import parallel
@@ -207,6 +265,37 @@ def test_an_interrupt_right_after_a_worker_was_done(tmp_path):
     """The lock is taken, and the next line never reached."""
     done = run_python(AWKWARD, cwd=tmp_path, cache=os.environ.get("NUMBA_CACHE_DIR"))
     assert done.stdout == 3 * "interrupted None\n"
+
+
+IMPORT = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Press:
+    def find_spec(name, path=None, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Press)
+if sys.argv[2] == "command":
+    from numbarnn.__main__ import main
+    sys.exit(main(["doctor"]))
+import numbarnn
+try:
+    numbarnn.Model
+except KeyboardInterrupt:
+    print("interrupted", sys.argv[1] in sys.modules, numbarnn.Model.__name__)
+"""
+
+
+@pytest.mark.parametrize("module", ["numbarnn.model", "numba.core.types", "numpy.linalg"])
+def test_an_interrupt_while_modules_are_imported(tmp_path, module):
+    """Modules are imported whole, and then the interrupt comes: no traceback of the command, and nothing that is half there."""
+    cache = os.environ.get("NUMBA_CACHE_DIR")
+    done = run_python(IMPORT, module, "command", cwd=tmp_path, cache=cache, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "numbarnn: interrupted\n")
+    done = run_python(IMPORT, module, "module", cwd=tmp_path, cache=cache)
+    assert done.stdout == "interrupted True Model\n"
 
 
 TRAIN = """

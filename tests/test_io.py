@@ -1,13 +1,18 @@
 """Model files: what comes back, and what damaged, foreign or unwritable ones say."""
 
+import errno
+import itertools
 import json
 import os
 import stat
 import struct
+import threading
+import time
 
 import numpy as np
 import pytest
 from conftest import assert_same_bits
+from processes import run_python
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
@@ -36,6 +41,12 @@ def saved(tmp_path):
     return model, path
 
 
+def write_format_1(path, kind, about, arrays):
+    """Write a file as versions before format 2 did: with a hash of the arrays alone, in the description."""
+    about = {"format": 1, "kind": kind, "sha256": io._checksum(arrays), **about}
+    save_file(arrays, path, metadata={"numbarnn": json.dumps(about)})
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_round_trip(tmp_path, name):
     model = MODELS[name]()
@@ -55,17 +66,20 @@ def test_round_trip(tmp_path, name):
 def test_files_without_the_later_options_load(tmp_path):
     # What LSTM and GRU wrote before they could hold gates.
     model = Model([LSTM(3), GRU(2)], input_size=2)
-    model.save(tmp_path / "new")
-    with safe_open(tmp_path / "new", "np") as file:
-        about = json.loads(file.metadata()["numbarnn"])
+    about = model.description()
     for layer in about["layers"]:
         for option in ("peepholes", "coupled", "fix", "reset_after"):
             layer.pop(option, None)
     assert "fix" not in json.dumps(about)
-    save_file(load_file(tmp_path / "new"), tmp_path / "old", metadata={"numbarnn": json.dumps(about)})
+    write_format_1(tmp_path / "old", "model", about, dict(model.params))
     again = numbarnn.load(tmp_path / "old")
     assert again.layers == model.layers
     assert_same_bits(again.params.flat, model.params.flat)
+
+
+def test_the_same_model_gives_the_same_bytes(saved, tmp_path):
+    saved[0].save(tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == saved[1].read_bytes()
 
 
 def test_other_programs_read_the_parameters(saved):
@@ -177,8 +191,15 @@ def flip(content):
 
 def described(path, **changes):
     """Write the file again with another description."""
-    tensors, (about, _) = load_file(path), io.read(path)
-    save_file(tensors, path, metadata={"numbarnn": json.dumps(about | changes)})
+    about, arrays = io.read(path)
+    io.write(path, "model", about | changes, arrays)
+
+
+def renamed(path, change):
+    """Write the file again with other text in its metadata."""
+    with safe_open(path, "np") as file:
+        text = file.metadata()["numbarnn"]
+    save_file(load_file(path), path, metadata={"numbarnn": change(text)})
 
 
 @pytest.mark.parametrize(
@@ -193,11 +214,21 @@ def described(path, **changes):
         (lambda p: save_file({"a": np.zeros(3)}, p), "not one of numbarnn"),
         (lambda p: save_file({"a": np.zeros(3)}, p, metadata={"numbarnn": "{}"}), "not one of numbarnn"),
         (lambda p: save_file({"a": np.zeros(3)}, p, metadata={"numbarnn": "[1"}), "not one of numbarnn"),
-        (lambda p: described(p, format=99), "update numbarnn"),
+        (
+            lambda p: described(p, format=3),
+            "has format 3, this version of numbarnn reads 2 and earlier; update numbarnn",
+        ),
+        (lambda p: described(p, format=0), "has format 0"),
+        (lambda p: described(p, format="2"), "not one of numbarnn"),
+        (lambda p: described(p, kind=["model"]), "not one of numbarnn"),
+        (lambda p: renamed(p, lambda m: m.partition("\n")[0]), "checksum"),
+        (lambda p: renamed(p, lambda m: m.replace('"seed": 3', '"seed": 4')), "checksum"),
+        (lambda p: renamed(p, lambda m: m + " "), "checksum"),
+        (lambda p: renamed(p, lambda m: "[" * 100_000), "not one of numbarnn"),
         (lambda p: described(p, kind="poem"), "does not know"),
         (lambda p: described(p, layers=[{"type": "Transformer"}]), "Transformer"),
         (lambda p: described(p, layers=[{"type": "LSTM", "colour": "red"}]), "cannot be understood"),
-        (lambda p: described(p, layers=[{"type": "Dense", "size": 3}]), "missing"),
+        (lambda p: described(p, layers=[{"type": "Dense", "size": 3}]), "do not match"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -219,6 +250,12 @@ def test_unregistered_cell(saved, monkeypatch):
     monkeypatch.delitem(cells.CELLS, "IndRNN")
     with pytest.raises(ValueError, match="'IndRNN' is registered"):
         numbarnn.load(path)
+
+
+def test_a_device_that_is_none_is_no_fault_of_the_file(saved):
+    with pytest.raises(ValueError, match=r"^device must be one of") as caught:
+        numbarnn.load(saved[1], device="tpu")
+    assert not isinstance(caught.value, ModelFileError)
 
 
 def test_kinds_do_not_mix(saved):
@@ -253,6 +290,179 @@ def test_parameters_that_do_not_fit_the_description(tmp_path):
         io.write(path, "model", model.description(), arrays)
         with pytest.raises(ModelFileError, match="the file's parameters do not match its description"):
             numbarnn.load(path)
-    io.write(path, ["model"], model.description(), dict(model.params))
-    with pytest.raises(ModelFileError, match="which this version of numbarnn does not know"):
-        numbarnn.load(path)
+    for name, values in (
+        ("lstm.bias_ih_l0", np.zeros(16, "f8")),
+        ("lstm.bias_ih_l0", np.full(16, np.nan, "f4")),
+        ("x", np.zeros(2)),
+    ):
+        io.write(path, "model", model.description(), dict(model.params) | {name: values})
+        with pytest.raises(ModelFileError, match=f"the file's parameters do not match its description: .*{name}"):
+            numbarnn.load(path)
+
+
+# What a file says is checked before it costs anything
+
+
+@pytest.mark.parametrize("name", ["hidden_size", "num_layers"])
+def test_a_small_file_cannot_ask_for_much(tmp_path, name):
+    about = Model([LSTM(4)], input_size=2).description()
+    about["layers"][0][name] = 2**16
+    io.write(tmp_path / "m", "model", about, {})
+    started = time.process_time()
+    with pytest.raises(ModelFileError, match=r"missing 'lstm.weight_ih_l0'"):
+        numbarnn.load(tmp_path / "m")
+    assert time.process_time() - started < 0.5  # 65536 layers have 262144 parameters; 65536 units, 64 GB
+
+
+def test_no_weights_are_drawn_only_to_be_replaced(saved, monkeypatch):
+    import copy
+    import pickle
+
+    model, path = saved
+    monkeypatch.setattr(np.random, "default_rng", lambda *_: pytest.fail("weights were drawn"))
+    for again in (numbarnn.load(path), model.copy(), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert_same_bits(again.params.flat, model.params.flat)
+        assert not np.shares_memory(again.params.flat, model.params.flat)
+    monkeypatch.undo()
+    assert_same_bits(again.forward(np.ones((1, 3, 2)))[0], model.forward(np.ones((1, 3, 2)))[0])
+
+
+@pytest.mark.parametrize("value", ["nan", 10**30, float("inf"), None, "3"], ids=repr)
+def test_options_of_cells_are_checked(tmp_path, value):
+    model = Model([Recurrent(4, cell=cells.LSTM())], input_size=1)
+    for option in ("coupled", "fix_i"):
+        about = model.description()
+        about["layers"][0]["cell"][option] = value
+        io.write(tmp_path / "m", "model", about, dict(model.params))
+        if (option, value) != ("fix_i", 10**30):
+            with pytest.raises(ModelFileError, match="cannot be understood"):
+                numbarnn.load(tmp_path / "m")
+
+
+def test_messages_cannot_command_a_terminal(tmp_path):
+    escape = "\x1b]0;TITLE\x07\x9b31m\ud800"
+    model = Model([Dense(2, name="d" + escape)], input_size=2)
+    assert "\x1b" not in model.summary()
+    arrays = {name + escape: values for name, values in model.params.items()}
+    for kind, about in (
+        (escape, {}),
+        ("model", model.description()),
+        ("model", {"layers": [{"type": "Dense", escape: 1}]}),
+    ):
+        io.write(tmp_path / "m", kind, about, {name.replace("\ud800", ""): values for name, values in arrays.items()})
+        for damaged in (False, True):
+            if damaged:
+                damage(tmp_path / "m", flip)
+            with pytest.raises(ModelFileError) as caught:
+                numbarnn.load(tmp_path / "m")
+            assert str(caught.value).isprintable()
+
+
+# What is saved to is no plain file
+
+
+def test_links_stay(saved, tmp_path):
+    model, path = saved
+    (tmp_path / "folder").mkdir()
+    for link, target in (("link", path), ("folder/link", "../dangling"), ("folder/second", "link")):
+        (tmp_path / link).symlink_to(target)
+        model.save(tmp_path / link)
+        assert (tmp_path / link).is_symlink()
+        assert_same_bits(numbarnn.load(tmp_path / link).params.flat, model.params.flat)
+    assert not path.is_symlink()
+    assert (tmp_path / "dangling").is_file()
+    assert sorted(os.listdir(tmp_path)) == sorted(["dangling", "folder", "link", path.name])
+    (tmp_path / "round").symlink_to("round")
+    with pytest.raises(OSError, match="symbolic links"):
+        model.save(tmp_path / "round")
+
+
+@posix
+def test_devices_and_pipes_are_written_to(saved, tmp_path):
+    model, path = saved
+    io.replace("/dev/null", b"x")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    pipe, found = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="no process reads from this pipe") as caught:
+        model.save(pipe)
+    assert caught.value.errno == errno.ENXIO
+    reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()))
+    reader.start()
+    while not found and reader.is_alive():
+        try:
+            model.save(pipe)
+            break
+        except OSError:
+            time.sleep(0.01)  # until the reader has opened it
+    reader.join()
+    assert found == [path.read_bytes()]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    with pytest.raises(IsADirectoryError):
+        model.save(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["model.safetensors", "pipe"]
+
+
+@posix
+def test_names_as_long_as_a_file_may_have(tmp_path):
+    for name in ("n" * 255, "\u00e9" * 127):
+        io.replace(tmp_path / name, b"model")
+        assert (tmp_path / name).read_bytes() == b"model"
+    assert len(os.listdir(tmp_path)) == 2
+
+
+# What killed saves leave behind
+
+KILLED = """
+import os, signal, sys
+from numbarnn import io
+io.os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
+io.replace(sys.argv[1], b"x" * 1000)
+"""
+
+
+@posix
+@pytest.mark.parametrize("name", ["model", "n" * 255, "a[1]*.b"])
+def test_leftovers_of_killed_saves_are_removed(tmp_path, name):
+    others = [f".{name}.x.tmp"[-255:], ".other.a1b2c3d4.tmp"]
+    for other in others:
+        (tmp_path / other).write_bytes(b"")
+    (tmp_path / name).write_bytes(b"before")
+    assert run_python(KILLED, tmp_path / name, cwd=tmp_path, check=False).returncode == -9
+    assert len(os.listdir(tmp_path)) == 4
+    assert (tmp_path / name).read_bytes() == b"before"
+    io.replace(tmp_path / name, b"after")
+    assert sorted(os.listdir(tmp_path)) == sorted([*others, name])
+
+
+@posix
+def test_the_file_of_a_process_that_is_writing_stays(tmp_path, monkeypatch):
+    target, fsync, order = tmp_path / "model", os.fsync, itertools.count()
+
+    def slow(handle):
+        if next(order) == 0:
+            io.replace(target, b"second")  # while the first is being written
+            assert len(os.listdir(tmp_path)) == 2
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    io.replace(target, b"first")
+    assert target.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["model"]
+
+
+@posix
+def test_a_file_that_is_taken_for_a_leftover_is_made_again(tmp_path, monkeypatch):
+    flock, left = io.fcntl.flock, [2]
+
+    def late(handle, how):
+        if left[0] and how == io.fcntl.LOCK_EX:
+            left[0] -= 1
+            io._remove_leftovers(tmp_path / "model")  # between the file's creation and its lock
+        flock(handle, how)
+
+    monkeypatch.setattr(io.fcntl, "flock", late)
+    io.replace(tmp_path / "model", b"model")
+    assert not left[0]
+    assert (tmp_path / "model").read_bytes() == b"model"
+    assert os.listdir(tmp_path) == ["model"]

@@ -80,6 +80,61 @@ def test_setting_in_the_environment(monkeypatch):
     assert parallel.check_threads(None) == 3
 
 
+GROUPS = {
+    "none": ({}, None),
+    "version 2": ({"proc": "0::/", "": "150000 100000"}, 1.5),
+    "version 2 without limit": ({"proc": "0::/", "": "max 100000"}, None),
+    "version 2, the group above": ({"proc": "0::/a/b", "a": "100000 100000", "a/b": "max 100000"}, 1.0),
+    "version 2, the least": ({"proc": "0::/a/b", "": "200000 100000", "a": "300000 100000", "a/b": "250000 100000"}, 2.0),
+    "version 2, the machine's path": ({"proc": "0::/docker/123", "": "50000 100000"}, 0.5),
+    "version 2, beyond the container": ({"proc": "0::/../other", "": "50000 100000"}, 0.5),
+    "version 1": ({"proc": "3:memory:/x\n2:cpu,cpuacct:/x", "cpu,cpuacct/x": (300000, 100000)}, 3.0),
+    "version 1, one folder": ({"proc": "2:cpuacct,cpu:/x", "cpu": (400000, 100000)}, 4.0),
+    "version 1 without limit": ({"proc": "2:cpu:/", "cpu": (-1, 100000)}, None),
+    "both": ({"proc": "1:cpu:/\n0::/", "cpu": (-1, 100000), "unified": "100000 50000"}, 2.0),
+    "damaged": ({"proc": "0\n\n0::\n:::", "": "many of them"}, None),
+    "cut off": ({"proc": "0::/", "": "100000"}, None),
+    "no period": ({"proc": "0::/", "": "100000 0"}, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_quota_of_a_control_group(tmp_path, name):
+    tree, expected = GROUPS[name]
+    for group, content in tree.items():
+        if group == "proc":
+            path = tmp_path / "proc" / "self" / "cgroup"
+            path.parent.mkdir(parents=True)
+            path.write_text(content + "\n")
+            continue
+        folder = tmp_path / "sys" / "fs" / "cgroup" / group
+        folder.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, str):
+            (folder / "cpu.max").write_text(content + "\n")
+        else:
+            for part, value in zip(("quota", "period"), content, strict=True):
+                (folder / f"cpu.cfs_{part}_us").write_text(f"{value}\n")
+    assert parallel.cpu_quota(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("quota", "affinity", "threads", "reason"),
+    [
+        (None, 3, 3, "affinity"),
+        (8.0, 3, 3, "affinity"),
+        (1.5, 3, 2, "quota"),
+        (0.1, 3, 1, "quota"),
+        (3.0, 3, 3, "affinity"),
+    ],
+)
+def test_threads_by_default(monkeypatch, quota, affinity, threads, reason):
+    monkeypatch.delenv("NUMBARNN_NUM_THREADS", raising=False)
+    monkeypatch.setattr(parallel, "_own_quota", lambda: quota)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(affinity), raising=False)
+    assert parallel.usable_processors()[0] == parallel.default_threads() == threads
+    assert reason in parallel.usable_processors()[1]
+
+
 def test_many_threads_call_one_model():
     model = Model([LSTM(20), Dense(3)], input_size=4, n_threads=2)
     x = np.random.default_rng(0).normal(size=(6, 7, 4))

@@ -11,6 +11,7 @@ from processes import copy_package, run_python
 from test_cache import STEP
 
 import numbarnn
+from numbarnn import parallel
 from numbarnn.cells import CELLS
 from numbarnn.cli import doctor
 from numbarnn.cli.main import main
@@ -223,7 +224,6 @@ def test_doctor_of_this_machine(capsys):
     [
         ("NUMBARNN_NUM_THREADS", "many", True, "must be a positive integer, got 'many'"),
         ("NUMBARNN_NUM_THREADS", "5000", False, "5000 (is more than|threads would share)"),
-        ("NUMBA_DISABLE_JIT", "1", True, "unset NUMBA_DISABLE_JIT"),
         ("NUMBA_OPT", "0", False, "unset NUMBA_OPT"),
         ("NUMBA_CPU_NAME", "x86-64-v3", False, "NUMBA_CPU_FEATURES too"),
     ],
@@ -286,17 +286,41 @@ def test_doctor_when_a_product_fails(monkeypatch):
     assert "a small product is wrong" in problems(doctor.examine(), True)
 
 
-@pytest.mark.parametrize(("content", "quota"), [("150000 100000\n", 1.5), ("max 100000\n", None), ("", None)])
-def test_quota_of_a_container(tmp_path, content, quota):
-    (tmp_path / "cpu.max").write_text(content)
-    assert doctor._quota(tmp_path / "cpu.max") == quota
-    assert doctor._quota(tmp_path / "none") is None
+@pytest.fixture
+def quota(monkeypatch):
+    """Let this process have 1.5 of 64 processors."""
+    monkeypatch.setattr(parallel, "cpu_quota", lambda: 1.5)
+    monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda process: range(64), raising=False)
+    parallel._own_quota.cache_clear()
+    yield
+    parallel._own_quota.cache_clear()
 
 
-def test_quota_below_the_threads_is_found(monkeypatch):
-    monkeypatch.setattr(doctor, "_quota", lambda: 1.5)
+def test_quota_below_the_threads_is_found(monkeypatch, quota):
     monkeypatch.setenv("NUMBARNN_NUM_THREADS", "8")
-    assert "set NUMBARNN_NUM_THREADS=2" in problems(doctor.examine(), False)
+    assert "unset NUMBARNN_NUM_THREADS, or set it to 2" in problems(doctor.examine(), False)
+
+
+def test_doctor_says_where_the_number_of_threads_comes_from(monkeypatch, quota, capsys):
+    monkeypatch.delenv("NUMBARNN_NUM_THREADS", raising=False)
+    assert main(["doctor"]) == 0
+    assert "2 used (quota of 1.5 processors of the control group) of " in capsys.readouterr().out
+    monkeypatch.setenv("NUMBARNN_NUM_THREADS", "1")
+    assert doctor.examine()["threads"]["reason"] == "NUMBARNN_NUM_THREADS"
+
+
+def test_kernels_without_a_compiler_are_refused_in_one_sentence(tmp_path):
+    for code in (
+        "import sys; from numbarnn.__main__ import main; sys.exit(main(['doctor']))",
+        "import numbarnn; numbarnn.Model",
+    ):
+        done = run_python(code, cwd=tmp_path, cache=tmp_path, check=False, NUMBA_DISABLE_JIT=1)
+        assert done.returncode == 1
+        assert (
+            "numbarnn computes with compiled kernels alone, but Numba's compiler is off: unset NUMBA_DISABLE_JIT"
+            in done.stderr
+        )
+    assert "Traceback" in done.stderr  # of Python's own; the command has none
 
 
 def test_doctor_imports_nothing_optional(tmp_path):

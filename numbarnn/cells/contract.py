@@ -1,6 +1,7 @@
 """The contract of cells: the registry, and the checks of a class that is registered (`numbarnn.cells` describes it)."""
 
 import inspect
+import math
 import operator
 
 import numpy as np
@@ -93,18 +94,28 @@ def typed(record):
     ------
     TypeError
         If an option is not a number, or not an integer where its default is one.
+    ValueError
+        If one is NaN or infinite, or an integer of more than 64 bits.
     """
     convert = {bool: bool, int: lambda value: int(operator.index(value)), float: float}
     options = {}
     for name, default in record._field_defaults.items():
         value = getattr(record, name)
         try:
+            if isinstance(value, str) != isinstance(default, str):  # Python reads numbers in strings
+                raise TypeError
             options[name] = convert.get(type(default), lambda value: value)(value)
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             raise TypeError(
                 f"option {name} of {type(record).__name__} must be of its default's type, "
                 f"{type(default).__name__}, got {value!r}"
             ) from None
+        found = options[name]
+        whole, real = type(found) is int, isinstance(found, float)
+        if (whole and not -(2**63) <= found < 2**63) or (real and not math.isfinite(found)):
+            raise ValueError(
+                f"option {name} of {type(record).__name__} must be a finite number of 64 bits, got {value!r}"
+            )
     return record._replace(**options)
 
 

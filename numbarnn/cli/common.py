@@ -3,9 +3,31 @@
 import argparse
 import re
 
+from numbarnn.errors import printable
+
 
 class UserError(Exception):
     """An error that the user can correct; shown without a traceback."""
+
+
+class Printed:
+    """Standard output of the commands: names and texts of files cannot command the terminal.
+
+    Attributes
+    ----------
+    stream : text stream
+        What is written to, without escapes.
+    """
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text, its control characters escaped."""
+        return self.stream.write(printable(text))
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
 
 
 class HelpFormatter(argparse.HelpFormatter):

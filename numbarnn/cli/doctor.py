@@ -2,8 +2,8 @@
 
 import ctypes
 import importlib.metadata
+import math
 import os
-import pathlib
 import platform
 import re
 import sys
@@ -85,7 +85,8 @@ def text(report: dict[str, Any]) -> str:
         f"{', '.join(processor['features']) or 'no vector features known here'}",
         f"tile        {8 * processor['vector_bytes']}-bit vectors, {arithmetic}; up to {processor['rows']} rows, panels of "
         f"{processor['panel_float32']} float32 or {processor['panel_float64']} float64",
-        f"threads     {threads['used'] or '?'} used of {threads['processors']} processors; {threads['backend']}",
+        f"threads     {threads['used'] or '?'} used ({threads['reason']}) of {threads['processors']} processors; "
+        + threads["backend"],
     ]
     for folder in report["cache"]:
         state = "written to" if folder["written"] else "writable" if folder["writable"] else "not writable"
@@ -165,8 +166,6 @@ def _processor(problem):
             f"kernels are compiled for {name} without {', '.join(lost)}, which this processor ({host}) has: several times slower",
             "unset NUMBA_CPU_NAME and NUMBA_CPU_FEATURES, or set them to what all your machines have (docs/container.md)",
         )
-    if numba.config.DISABLE_JIT:
-        problem(True, "NUMBA_DISABLE_JIT is set: kernels cannot run as Python", "unset NUMBA_DISABLE_JIT")
     if numba.config.BOUNDSCHECK:
         problem(False, "NUMBA_BOUNDSCHECK is set: kernels check every index, and are slow", "unset NUMBA_BOUNDSCHECK")
     if int(numba.config.OPT) < 2:
@@ -197,35 +196,28 @@ def _threads(problem):
         used = parallel.default_threads()
     except ValueError as error:
         problem(True, str(error), "unset NUMBARNN_NUM_THREADS or set it to a positive integer")
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota()
-    if used is not None and quota is not None and used > max(1, round(quota)):
+    processors = os.cpu_count() or 1
+    allowed, reason = parallel.usable_processors()
+    quota = parallel.cpu_quota()
+    if used is not None and quota is not None and used > math.ceil(quota):
         problem(
             False,
             f"this container may use {quota:g} processors at a time, but {used} threads would share them and be stopped in turn",
-            f"set NUMBARNN_NUM_THREADS={max(1, round(quota))}",
+            f"unset NUMBARNN_NUM_THREADS, or set it to {math.ceil(quota)}",
         )
-    elif used is not None and used > processors:
+    elif used is not None and used > allowed:
         problem(
             False,
-            f"NUMBARNN_NUM_THREADS={used} is more than the {processors} processors",
+            f"NUMBARNN_NUM_THREADS={used} is more than the {allowed} processors",
             "lower it: threads would only wait for each other",
         )
     return {
         "used": used,
+        "reason": "NUMBARNN_NUM_THREADS" if os.environ.get("NUMBARNN_NUM_THREADS") else reason,
         "processors": processors,
         "quota": quota,
         "backend": "own pool of Python threads over kernels that release the GIL (no threading layer)",
     }
-
-
-def _quota(file="/sys/fs/cgroup/cpu.max"):
-    """Return the processors that a Linux control group grants, or None where it sets no limit."""
-    try:
-        granted, period = pathlib.Path(file).read_text().split()
-        return int(granted) / int(period)
-    except (OSError, ValueError):  # no such file, or "max"
-        return None
 
 
 def _cache(problem):

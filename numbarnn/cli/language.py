@@ -220,13 +220,15 @@ def _sample(options):
         options.length, options.prime, options.temperature, options.top_k, options.top_p, options.stop, options.seed,
         unknown=options.unknown, allow_unknown=options.allow_unknown,
     )  # fmt: skip
-    sys.stdout.write(options.prime)
+    terminal = sys.stdout.isatty()
+    out = sys.stdout if terminal else getattr(sys.stdout, "stream", sys.stdout)  # files get the text as it is
+    out.write(options.prime)
     for piece in pieces:
-        sys.stdout.write(piece)
-        if sys.stdout.isatty():
-            sys.stdout.flush()
-    sys.stdout.write("\n")
-    sys.stdout.flush()
+        out.write(piece)
+        if terminal:
+            out.flush()
+    out.write("\n")
+    out.flush()
 
 
 def _score(options):

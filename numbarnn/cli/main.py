@@ -1,14 +1,15 @@
 """The command line: train a language model, generate text, score a text; forecast; look after compiled kernels."""
 
 import argparse
+import contextlib
 import os
 import sys
 import warnings
 
 from numbarnn.__about__ import __version__
 from numbarnn.cli import forecast, language, machine
-from numbarnn.cli.common import UserError
-from numbarnn.errors import DeviceError, TokenError
+from numbarnn.cli.common import Printed, UserError
+from numbarnn.errors import DeviceError, TokenError, printable
 
 
 def main(arguments=None) -> int:
@@ -18,11 +19,15 @@ def main(arguments=None) -> int:
     if options.command is None:
         parser.print_help()
         return 2
-    warnings.showwarning = lambda message, *_, **__: print(f"numbarnn: {message}", file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # characters that the encoding lacks, and lone surrogates
+            stream.reconfigure(errors="backslashreplace")
+    warnings.showwarning = lambda message, *_, **__: _say(message)
     try:
-        return options.run(options) or 0
+        with contextlib.redirect_stdout(Printed(sys.stdout)):
+            return options.run(options) or 0
     except KeyboardInterrupt:
-        print("numbarnn: interrupted", file=sys.stderr)
+        _say("interrupted")
         return 130
     except BrokenPipeError:
         # The reader of the output (head, less) has closed it.
@@ -30,14 +35,18 @@ def main(arguments=None) -> int:
         return 0
     except TokenError as error:
         hint = " (here: --unknown skip)" if hasattr(options, "unknown") else ""
-        print(f"numbarnn: {error}{hint}", file=sys.stderr)
+        _say(f"{error}{hint}")
         return 1
     except FileNotFoundError as error:
-        print(f"numbarnn: {f'there is no {error.filename!r}' if error.filename else error}", file=sys.stderr)
+        _say(f"there is no {error.filename!r}" if error.filename else error)
         return 1
     except (UserError, DeviceError, OSError, ValueError, ArithmeticError, MemoryError) as error:
-        print(f"numbarnn: {error}", file=sys.stderr)
+        _say(error)
         return 1
+
+
+def _say(message):
+    print(f"numbarnn: {printable(str(message))}", file=sys.stderr)
 
 
 def _parser():

@@ -147,7 +147,7 @@ class Params(Mapping):
             if array.dtype.kind not in "fiu":
                 raise ValueError(f"{name}: expected a numeric array, got dtype {array.dtype}")
             with np.errstate(over="ignore"):
-                arrays[name] = array.astype(self._flat.dtype)
+                arrays[name] = array.astype(self._flat.dtype, copy=False)
             finite = np.isfinite(arrays[name])
             if not finite.all():
                 raise ValueError(

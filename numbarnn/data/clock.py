@@ -138,17 +138,17 @@ class Clock:
         return round(DAY / seconds) if 0 < seconds < DAY and DAY % seconds == 0 else None
 
     def to_integers(self, index):
-        """Return the labels of an index as integers, for a file."""
-        if self.kind == "times":
-            return index.as_unit("ns").asi8.astype(np.int64)
-        return np.asarray(index.asi8 if self.kind == "periods" else index, np.int64)
+        """Return the labels of an index as integers, for a file; times in the index' own unit."""
+        return np.asarray(index if self.kind == "numbers" else index.asi8, np.int64)
 
-    def from_integers(self, values):
-        """Return the index of the integers of a file."""
+    def from_integers(self, values, unit="ns"):
+        """Return the index of the integers of a file, times in a unit of pandas: "s", "ms", "us" or "ns"."""
         import pandas as pd
 
         if self.kind == "times":
-            index = pd.DatetimeIndex(values.astype("datetime64[ns]"), name=self.name)
+            if unit not in ("s", "ms", "us", "ns"):
+                raise ValueError(f"times in the unit {unit!r}")
+            index = pd.DatetimeIndex(values.astype(f"datetime64[{unit}]"), name=self.name)
             return index if self.zone is None else index.tz_localize("UTC").tz_convert(self.zone)
         if self.kind == "periods":
             return pd.PeriodIndex.from_ordinals(values, freq=self.every, name=self.name)

@@ -289,7 +289,13 @@ class ByteVocabulary(Vocabulary):
 
     def _find(self, text):
         if isinstance(text, str):
-            text = text.encode()
+            try:
+                text = text.encode()
+            except UnicodeEncodeError as error:
+                raise TokenError(
+                    f"the text has a lone surrogate, {text[error.start]!r} at position {error.start}, which UTF-8 does not have; "
+                    "pass bytes, such as text.encode(errors='surrogatepass')"
+                ) from None
         elif not isinstance(text, (bytes, bytearray, memoryview)):
             raise TypeError(f"text must be a str or bytes, got {type(text).__name__}")
         tokens = np.frombuffer(text, np.uint8).astype(np.int32)

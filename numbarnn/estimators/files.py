@@ -9,12 +9,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from numbarnn import io
+from numbarnn.backends.device import check_device
+from numbarnn.checks import check_flag, check_integer, check_number, check_seed
 from numbarnn.data.words import WordFeatures
 from numbarnn.errors import ModelFileError
 from numbarnn.model import Model
-from numbarnn.optim import EMA, OPTIMIZERS, SCHEDULES
+from numbarnn.optim import EMA, OPTIMIZERS, SCHEDULES, make_average, optimizer_with
 from numbarnn.training.history import History
-from numbarnn.training.trainer import Trainer
 
 VERSION = 1
 
@@ -54,6 +56,7 @@ def label_in(value):
 
 def describe(estimator) -> tuple[dict, dict[str, np.ndarray]]:
     """Return (description, arrays) of a fitted estimator."""
+    _check_settings(estimator)
     about, arrays = estimator._file_state()
     names = getattr(estimator, "feature_names_in_", None)
     history, trainer = estimator.history_, estimator.trainer_
@@ -78,9 +81,7 @@ def restore(cls, description, arrays, device="cpu"):
     Raises
     ------
     ModelFileError
-        If they are those of a later version, or contradict each other.
-    ValueError
-        If the model needs a cell that is not registered.
+        If they are those of a later version, contradict each other, or need a cell that is not registered.
     """
     version = description.get("version")
     if version != VERSION:
@@ -88,47 +89,64 @@ def restore(cls, description, arrays, device="cpu"):
             f"the file's {cls.KIND} has version {version!r}, this version of numbarnn reads {VERSION}; update numbarnn"
         )
     parameters = {name[6:]: values for name, values in arrays.items() if name.startswith("model.")}
-    try:
+    check_device(device)
+    with io.understood(cls.KIND):
         estimator = cls(**{name: _setting_in(name, value) for name, value in description["settings"].items()})
-        model = description["model"]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _not_understood(cls, error) from None
-    estimator.device = device
-    estimator.model_ = Model.from_description(model, parameters, device)
-    try:
+        estimator.device = device
+        _check_settings(estimator)
+        model = Model.from_description(description["model"], parameters, device)
+        if estimator.dtype != model.dtype.name:
+            raise ValueError(f"dtype {estimator.dtype!r} and a model of {model.dtype}")
+        estimator.model_, estimator.trainer_ = model, None
         _set_common(estimator, description)
         estimator._set_file_state(description, arrays)
-        trainer = Trainer(estimator.model_, estimator._loss, estimator.optimizer)
-        trainer.epoch, trainer.passes = estimator.n_iter_, int(description["passes"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _not_understood(cls, error) from None
-    estimator.trainer_ = trainer
+        trainer = estimator._trainer()
+        trainer.epoch, trainer.passes = estimator.n_iter_, check_integer(description["passes"], "passes", 0)
     return estimator
 
 
+def _check_settings(estimator):
+    """Raise TypeError or ValueError for a setting that `fit` would refuse."""
+    owner = type(estimator).__name__
+    for name, least in (("epochs", 0), ("batch_size", 1), ("patience", 1), ("embedding_size", 1)):
+        value = getattr(estimator, name, None)
+        if not (value is None and name in ("patience", "embedding_size")):
+            check_integer(value, name, least)
+    for name in ("warm_start", "bidirectional"):
+        check_flag(owner, name, getattr(estimator, name))
+    check_number(owner, "validation", estimator.validation, 0, 1, include_high=False)
+    check_number(owner, "input_dropout", getattr(estimator, "input_dropout", 0), 0, 1, include_high=False)
+    estimator._recurrent()
+    optimizer_with(estimator.optimizer, estimator.learning_rate)
+    make_average(estimator.average)
+    if isinstance(estimator.random_state, int):
+        check_seed(estimator.random_state)
+    weights, tokens = getattr(estimator, "class_weight", None), getattr(estimator, "tokens", None)
+    if not (weights is None or weights == "balanced" or isinstance(weights, Mapping)):
+        raise ValueError(f"class_weight must be None, 'balanced' or a dict of label -> weight, got {weights!r}")
+    if not (tokens is None or isinstance(tokens, WordFeatures)):
+        check_integer(tokens, "tokens", 1)
+
+
 def _set_common(estimator, description):
-    history = History()
-    history.records = [dict(record) for record in description["history"]["records"]]
-    history.stopped, history.best = str(description["history"]["stopped"]), description["history"]["best"]
-    estimator.history_, estimator.seed_ = history, int(description["seed"])
-    estimator.n_iter_ = int(description["epochs"])
+    history = description["history"]
+    estimator.history_ = History.of(history["records"], history["stopped"], history["best"])
+    estimator.seed_ = check_seed(description["seed"])
+    estimator.n_iter_ = check_integer(description["epochs"], "epochs", 0)
     features, signal = description["features"], estimator.model_.signals[0]
     if signal.tokens != (features is None):
         raise ValueError(f"features {features!r} and a model of {signal}")
     if features is None:
         return
-    estimator.n_features_in_, estimator._flat = int(features), bool(description["flat"])
+    check_flag("the file", "flat", description["flat"])
+    estimator.n_features_in_, estimator._flat = check_integer(features, "features", 1), description["flat"]
     if signal.size != (1 if estimator._flat else features):
         raise ValueError(f"{features} features and a model of {signal}")
     if description["names"] is not None:
-        names = [str(name) for name in description["names"]]
-        if len(names) != features:
+        names = list(description["names"])
+        if len(names) != features or not all(isinstance(name, str) for name in names):
             raise ValueError(f"{len(names)} names of {features} features")
         estimator.feature_names_in_ = np.array(names, object)
-
-
-def _not_understood(cls, error):
-    return ModelFileError(f"the file's description of the {cls.KIND} cannot be understood: {error!r}")
 
 
 # Settings

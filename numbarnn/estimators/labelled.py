@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.checks import check_lengths, check_tokens
+from numbarnn.checks import check_integer, check_lengths, check_tokens
 from numbarnn.core.arrays import as_array, as_numeric
 from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.core.ragged import Ragged
@@ -26,7 +26,7 @@ from numbarnn.data.ragged import RaggedSource
 from numbarnn.data.words import WordFeatures, WordTable
 from numbarnn.errors import ShapeError
 from numbarnn.estimators import files as estimator_files
-from numbarnn.estimators.labels import Classes
+from numbarnn.estimators.labels import Classes, check_labels
 from numbarnn.estimators.sequence import FITTED, SequenceEstimator, _seed, _weights, described
 from numbarnn.layers import Dense, Dropout, Embedding, EmbeddingBag
 from numbarnn.metrics.labels import flat_labels
@@ -205,16 +205,15 @@ class LabelEstimator(SequenceEstimator):
         labels = about["labels"]
         if not isinstance(labels, list):
             raise TypeError(f"labels that are none: {labels!r}")
-        labels = [estimator_files.label_in(label) for label in labels]
+        labels = check_labels([estimator_files.label_in(label) for label in labels], "labels")
         if not labels or len(set(labels)) != len(labels):
             raise ValueError("no labels, or not all different")
         self._set_classes(Classes.listed(labels))
         self._size, self._table = about["tokens"], None
+        if self._size is not None:
+            check_integer(self._size, "tokens", 1)
         if "words" in about:
-            self._table = WordTable(
-                WordFeatures(**about["words"]["features"]),
-                tuple((int(index), str(feature)) for index, feature in about["words"]["known"]),
-            )
+            self._table = _word_table(**about["words"])
         first, last = self.model_.signals[0], self.model_.signals[-1]
         if self._table is not None:
             expected = len(self._table), True, self._table.features.bag
@@ -288,6 +287,15 @@ class LabelEstimator(SequenceEstimator):
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None: X is not enough to learn from"
             )
+
+
+def _word_table(features, known) -> WordTable:
+    """Return the table of a file; raise unless it is one."""
+    features = WordFeatures(**features)
+    found = tuple((check_integer(index, "index of a feature", 0), feature) for index, feature in known)
+    if len(set(found)) != len(found) or not all(index < features.bag and type(word) is str for index, word in found):
+        raise ValueError("features of words that are repeated, unknown or not strings")
+    return WordTable(features, found)
 
 
 def _separate(X, lengths, offsets):

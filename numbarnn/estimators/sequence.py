@@ -276,9 +276,7 @@ class SequenceEstimator(BaseEstimator):
         Raises
         ------
         FileNotFoundError, ModelFileError
-            If there is no file, or it holds something else or is damaged.
-        ValueError
-            If it needs a cell that is not registered.
+            If there is no file, or it holds something else, is damaged, or needs a cell that is not registered.
         """
         return cls.from_description(*io.read(path, cls.KIND), device)
 
@@ -528,12 +526,15 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
 
     def _set_file_state(self, about, arrays):
         center, scale = (arrays[f"target.{name}"] for name in ("center", "scale"))
+        if not (np.isfinite(center).all() and np.isfinite(scale).all() and (scale > 0).all()):
+            raise ValueError("scales that are not finite and positive")
         for array in (center, scale):
             if array.dtype != np.float64 or array.shape != (self.model_.signals[-1].size,):
                 raise ValueError(f"scales of {array.shape} targets, a model of {self.model_.signals[-1].size}")
         if self.model_.signals[-1].sequence or (about["one"] and len(center) != 1):
             raise ValueError(f"a model that gives {self.model_.signals[-1]}")
-        self._one, self._center, self._scale = bool(about["one"]), center, scale
+        check_flag("the file", "one", about["one"])
+        self._one, self._center, self._scale = about["one"], center, scale
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

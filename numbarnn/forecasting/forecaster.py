@@ -14,14 +14,18 @@ from numbarnn.core.frames import is_pandas
 from numbarnn.data import tables
 from numbarnn.data.clock import Clock
 from numbarnn.data.scaling import SequenceScaler
-from numbarnn.errors import ModelFileError, ShapeError
+from numbarnn.errors import ShapeError
+from numbarnn.forecasting import files
 from numbarnn.forecasting.evaluation import Evaluation
 from numbarnn.forecasting.tables import CHUNK, Preparation, Source, Targets, as_frame, cuts_of, part_names
-from numbarnn.model import Model, last_step_model
+from numbarnn.model import last_step_model
 from numbarnn.optim import Optimizer, optimizer_with
 from numbarnn.sklearn_api import Parameters, not_fitted
 from numbarnn.training.history import History
 from numbarnn.training.trainer import Trainer
+
+# Rows ahead of the newest whose times are made one by one; a file must not ask for more than memory has.
+FARTHEST = 2**20
 
 
 @dataclass(eq=False, repr=False)
@@ -234,6 +238,9 @@ class Forecaster(Parameters):
             raise ValueError(f"missing must be 'error', 'drop' or 'ffill', got {self.missing!r}")
         if isinstance(self.delay, (int, np.integer)) and self.delay < 1:
             raise ValueError(f"delay must be an integer of at least 1, got {self.delay!r}")
+        ahead = [rows for rows in (self.delay, self.horizon) if isinstance(rows, (int, np.integer))]
+        if sum(ahead) > FARTHEST:
+            raise ValueError(f"delay + horizon must be at most {FARTHEST:,} rows, got {sum(ahead):,}")
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
@@ -471,6 +478,7 @@ class Forecaster(Parameters):
             "aim": [self._targets.delay, self._targets.horizon, self._targets.columns],
             "season": self._evaluation.season,
             "clock": dataclasses.asdict(self._preparation.clock),
+            "unit": getattr(self._tail_index, "unit", None),
             "model": self.model_.description(),
         }
         arrays = {f"model.{name}": values for name, values in self.model_.params.for_file().items()}
@@ -527,24 +535,7 @@ class Forecaster(Parameters):
         DeviceError
             If the device cannot be used.
         """
-        try:
-            forecaster = cls(**description["settings"], device=device)
-            parameters = {name[6:]: values for name, values in arrays.items() if name.startswith("model.")}
-            forecaster.model_ = Model.from_description(description["model"], parameters, device)
-            forecaster.feature_names_, forecaster.target_names_ = description["features"], description["targets"]
-            scaler = forecaster.scaler_ = SequenceScaler(forecaster.scaling)
-            scaler.center_, scaler.scale_ = arrays["scaler.center"], arrays["scaler.scale"]
-            scaler.n_features_in_ = len(forecaster.feature_names_)
-            clock = Clock(**description["clock"])
-            own = Preparation.of(forecaster, forecaster.feature_names_, forecaster.target_names_, clock, scaler)
-            scales = arrays["target.center"], arrays["target.scale"]
-            forecaster._preparation, forecaster._targets = own, Targets(own, *description["aim"], *scales)
-            direct = Targets(own, forecaster.delay, forecaster.horizon, own.columns)
-            forecaster._evaluation = Evaluation(direct, description["mase"], description["season"])
-            forecaster._tail, forecaster._tail_index = arrays["tail"], clock.from_integers(arrays["tail.times"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelFileError(f"the file's description of the forecaster cannot be understood: {error!r}") from None
-        return forecaster
+        return files.restore(cls, description, arrays, device)
 
 
 def _naive_error(series):

@@ -9,6 +9,11 @@ from numbarnn.kernels.cache import PACKAGE, KernelCache
 from numbarnn.kernels.interrupts import DeferredInterrupt
 from numbarnn.kernels.records import holds_own
 
+if numba.config.DISABLE_JIT:
+    raise ImportError(
+        "numbarnn computes with compiled kernels alone, but Numba's compiler is off: unset NUMBA_DISABLE_JIT"
+    )
+
 COMPILING = "Ctrl-C was heard: a kernel is being compiled or loaded, which ends in a moment"
 
 
@@ -20,8 +25,6 @@ def jit(function):
     83 of 360 values of an LSTM differed). Speed that needs a flag is asked for by name: `numbarnn.kernels.scalar.fma`, `total`.
     """
     dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
-    if numba.config.DISABLE_JIT:  # Python's function, of which `numbarnn doctor` says why nothing works
-        return dispatcher
     # An exception in the middle of LLVM's work leaves its memory half freed: a double free was seen.
     dispatcher.compile = uninterrupted(dispatcher.compile)
     dispatcher._cache = _Cache(function)

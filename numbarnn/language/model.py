@@ -600,13 +600,14 @@ class LanguageModel:
         DeviceError
             If the device cannot be used.
         """
-        try:
+        check_device(device)
+        with io.understood("model"):
             model = Model.from_description(description["model"], arrays, device)
             options = {name: description[name] for name in cls("lstm")._about()}
             lm = cls(description["cell"], dtype=model.dtype, seed=description["seed"], device=device, **options)
             lm.vocabulary = VOCABULARIES[lm.unit].from_description(description["vocabulary"])
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ModelFileError(f"the file's description of the model cannot be understood: {error}") from None
+            if lm.vocabulary.description() != description["vocabulary"]:
+                raise ValueError("the tokens of the vocabulary are out of order, repeated, or of another unit")
         lm.model = model
         try:
             lm._check_parts()

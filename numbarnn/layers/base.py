@@ -4,6 +4,7 @@ Layers are immutable descriptions. They hold no weights, no state and no buffers
 the passes of each device, by the class name of the layer.
 """
 
+from collections.abc import Iterable
 from dataclasses import fields
 
 from numbarnn.core.signal import Signal
@@ -37,7 +38,7 @@ class Layer:
         """
         raise NotImplementedError
 
-    def specs(self, signal: Signal) -> list:
+    def specs(self, signal: Signal) -> Iterable:
         """Return the layer's parameters.
 
         Parameters
@@ -47,7 +48,7 @@ class Layer:
 
         Returns
         -------
-        list of ParamSpec
+        iterable of ParamSpec
             Their names (without the layer's own), shapes and initial values.
         """
         return []

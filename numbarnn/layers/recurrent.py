@@ -1,5 +1,6 @@
 """Recurrent layers: stacks of one cell, in one or both directions."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -154,31 +155,32 @@ class Recurrent(Layer):
         list of Run
             In the order of the states.
         """
-        found = []
+        return list(self._runs(signal))
+
+    def _runs(self, signal):
         for level in range(self.num_layers):
             below = signal if level == 0 else Signal(self.hidden_size * self.directions)
             for direction in range(self.directions):
-                found.append(Run(level, direction == 1, below, direction * self.hidden_size))
-        return found
+                yield Run(level, direction == 1, below, direction * self.hidden_size)
 
-    def specs(self, signal: Signal) -> list[ParamSpec]:
+    def specs(self, signal: Signal) -> Iterator[ParamSpec]:
+        # One by one: a file may claim more layers than it has parameters for.
         cell, hidden = self.cell, self.hidden_size
         gates = len(cell.gates)
         scheme = initializers.scheme(self.init, hidden, gates)
-        specs = []
-        for run in self.runs(signal):
+        for run in self._runs(signal):
             s = run.suffix
-            specs.append(ParamSpec(f"weight_ih{s}", (gates * hidden, run.signal.size), scheme.input))
+            yield ParamSpec(f"weight_ih{s}", (gates * hidden, run.signal.size), scheme.input)
             if contract.used_hidden_rows(cell):
-                specs.append(ParamSpec(f"weight_hh{s}", (gates * hidden, hidden), scheme.recurrent))
+                yield ParamSpec(f"weight_hh{s}", (gates * hidden, hidden), scheme.recurrent)
             if self.bias:
-                specs.append(ParamSpec(f"bias_ih{s}", (gates * hidden,), self._bias_init(scheme, self.forget_bias)))
+                yield ParamSpec(f"bias_ih{s}", (gates * hidden,), self._bias_init(scheme, self.forget_bias))
             if self.bias is True and contract.used_hidden_rows(cell):
                 rest = None if self.forget_bias is None else 0.0
-                specs.append(ParamSpec(f"bias_hh{s}", (gates * hidden,), self._bias_init(scheme, rest)))
+                yield ParamSpec(f"bias_hh{s}", (gates * hidden,), self._bias_init(scheme, rest))
             diagonal_init = getattr(scheme, getattr(cell, "diagonal_init", "unit"))
-            specs += [ParamSpec(f"weight_{unit}{s}", (hidden,), diagonal_init) for unit in cell.diagonal]
-        return specs
+            for unit in cell.diagonal:
+                yield ParamSpec(f"weight_{unit}{s}", (hidden,), diagonal_init)
 
     def _bias_init(self, scheme, forget):
         if forget is None or "f" not in self.cell.gates:

@@ -12,7 +12,7 @@ from numbarnn.backends.device import backend, host, passes_of
 from numbarnn.checks import check_seed, refuse_mask
 from numbarnn.core.params import Params, ParamSpec
 from numbarnn.core.signal import Signal
-from numbarnn.errors import ShapeError
+from numbarnn.errors import ModelFileError, ShapeError
 from numbarnn.layers.base import Layer
 from numbarnn.losses.base import Loss, loss_config, loss_from_config, make_loss
 from numbarnn.network.program import Plan, has_step, make_plan
@@ -42,6 +42,30 @@ class Network:
         n_threads: int | None = None,
         device: str = "cpu",
     ):
+        self._build(layers, input_size, dtype, seed, n_threads, device)
+        self.params.initialize(np.random.default_rng(self.seed))
+
+    @classmethod
+    def without_weights(cls, *options, arrays: Mapping[str, np.ndarray] | None = None) -> "Network":
+        """Return a network whose weights are yet to be set: none are drawn.
+
+        Parameters
+        ----------
+        *options
+            The arguments of the constructor, all of them.
+        arrays : mapping of str to array, optional
+            Parameters that are going to be set. Names, shapes and dtypes are compared before anything of their size is made.
+
+        Raises
+        ------
+        ModelFileError
+            If the arrays are not those of such a network.
+        """
+        network = object.__new__(cls)
+        network._build(*options, arrays)
+        return network
+
+    def _build(self, layers, input_size, dtype, seed, n_threads, device, arrays=None):
         self.backend, self.device = backend(device), device
         self.layers = tuple(layers)
         if not self.layers:
@@ -61,9 +85,14 @@ class Network:
         specs, self._learning_below = [], []
         for name, layer, signal in zip(self.names, self.layers, self.signals, strict=False):
             self._learning_below.append(bool(specs))
-            specs += [ParamSpec(f"{name}.{spec.name}", spec.shape, spec.init) for spec in layer.specs(signal)]
+            for spec in layer.specs(signal):
+                specs.append(ParamSpec(f"{name}.{spec.name}", spec.shape, spec.init))
+                if arrays is not None:
+                    _check_array(arrays, specs[-1], self.dtype)
+        unknown = [] if arrays is None else sorted(set(arrays) - {spec.name for spec in specs})
+        if unknown:
+            raise ModelFileError(f"the file's parameters do not match its description: unknown {unknown[:12]}")
         self.params = Params(specs, self.dtype)
-        self.params.initialize(np.random.default_rng(self.seed))
         self.recurrent_layers = [layer for layer in self.layers if layer.state_names]
         self._packed = {}
         self.device_params = self.backend.batch.parameters(self.params)
@@ -528,7 +557,8 @@ class Network:
     def summary(self) -> str:
         """Return a table of the layers, their outputs and parameter counts."""
         rows = [("layer", "output", "parameters")]
-        for name, layer, before, after in zip(self.names, self.layers, self.signals, self.signals[1:], strict=False):
+        names = [name if name.isprintable() else repr(name) for name in self.names]
+        for name, layer, before, after in zip(names, self.layers, self.signals, self.signals[1:], strict=False):
             count = sum(spec.size for spec in layer.specs(before))
             rows.append((f"{name} ({type(layer).__name__})", str(after), f"{count:,}"))
         rows.append(("total", f"input {self.signals[0]}", f"{self.params.size:,}"))
@@ -552,9 +582,23 @@ def _check_doutputs(doutputs, outputs):
     return doutputs
 
 
+def _check_array(arrays, spec, dtype):
+    """Raise ModelFileError unless there is an array of a parameter's name, shape and dtype."""
+    array = arrays.get(spec.name)
+    if array is None:
+        found = f"missing {spec.name!r}"
+    elif array.shape != spec.shape:
+        found = f"{spec.name}: expected shape {spec.shape}, got {array.shape}"
+    elif array.dtype != dtype:
+        found = f"{spec.name}: expected {dtype}, got {array.dtype}"
+    else:
+        return
+    raise ModelFileError(f"the file's parameters do not match its description: {found}")
+
+
 def _revived(kind, options, flat, loss=None, activation="softmax"):
     """Return a copied or unpickled model; one that was pickled before models stored their loss has none."""
-    model = kind(*options)
+    model = kind.without_weights(*options)
     with model.params.writing() as values:  # which may be NaN
         values[...] = flat
     model.loss, model._activation = loss_from_config(loss), activation

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from numbarnn import __about__, io
+from numbarnn.checks import check_integer, check_real
 from numbarnn.errors import CheckpointError, ModelFileError, ShapeError
 from numbarnn.training.history import History, StepStatistics
 
@@ -102,15 +103,17 @@ class Run:
 
     @classmethod
     def of(cls, values: Mapping[str, Any], best_weights: np.ndarray | None) -> "Run":
-        """Return the run of `values`."""
-        history = History()
-        history.records, history.stopped = list(values["history"]["records"]), str(values["history"]["stopped"])
-        best = None if values["best"] is None else (float(values["best"][0]), int(values["best"][1]))
-        counts = {name: int(values[name]) for name in ("begin", "pieces", "items", "seen")}
+        """Return the run of `values`; raise KeyError, TypeError or ValueError unless they are those of one."""
+        best = values["best"]
+        if best is not None:
+            value, index = best
+            best = value + 0.0, index  # infinite or NaN, as losses may be
+        history = History.of(values["history"]["records"], values["history"]["stopped"], best and best[1])
+        history.best = None  # as while training goes on
+        counts = {name: _count(values, name) for name in ("begin", "pieces", "items", "seen")}
         names = ("total", "weight", "batch_total", "batch_weight", "rate", "seconds")
-        return cls(
-            history=history, best=best, best_weights=best_weights, **counts, **{n: float(values[n]) for n in names}
-        )
+        sums = {name: check_real(values[name], name) for name in names}
+        return cls(history=history, best=best, best_weights=best_weights, **counts, **sums)
 
 
 class Checkpoint:
@@ -153,7 +156,6 @@ class Checkpoint:
         """
         if resume not in (True, False, "auto"):
             raise ValueError(f"resume must be True, False or 'auto', got {resume!r}")
-        io.remove_leftovers(self.path)
         there = self.path.is_file()
         if there and resume is False:
             raise FileExistsError(
@@ -210,7 +212,8 @@ class Checkpoint:
             raise CheckpointError(
                 f"{str(self.path)!r} was written by Trainer.save: Trainer.restore reads it, fit cannot resume it"
             )
-        lines = [line for name in now for line in differences(saved.get(name), now[name], name)]
+        with io.understood("checkpoint"):
+            lines = [line for name in now for line in differences(saved.get(name), now[name], name)]
         if lines:
             raise CheckpointError(
                 f"{str(self.path)!r} is the checkpoint of another run:\n  "
@@ -277,19 +280,23 @@ def set_state(trainer, values: Mapping[str, Any], arrays: Mapping[str, np.ndarra
         If something is missing or has another shape.
     """
     model = trainer.model
-    try:
+    with io.understood("checkpoint"):
         counts, pending = values["trainer"], values["trainer"]["pending"]
-        epoch, step, passes = (int(counts[name]) for name in ("epoch", "step", "passes"))
-        count, loss, weight = int(pending["count"]), float(pending["loss"]), float(pending["weight"])
+        epoch, step, passes = (_count(counts, name) for name in ("epoch", "step", "passes"))
+        count, loss, weight = _count(pending, "count"), check_real(pending["loss"], "loss"), pending["weight"]
+        weight, measures = check_real(weight, "weight", 0.0), counts["measures"]
         statistics = StepStatistics(
-            **{f.name: f.type(counts["measures"][f.name]) for f in dataclasses.fields(StepStatistics)}
+            **{
+                f.name: _count(measures, f.name) if f.type is int else check_real(measures[f.name], f.name)
+                for f in dataclasses.fields(StepStatistics)
+            }
         )
         moments = [_taken(trainer, arrays, f"optimizer.{index}") for index in range(len(trainer.arrays))]
         average = _taken(trainer, arrays, "average") if "average" in arrays else None
         gradient = _taken(trainer, arrays, "gradient") if count else None
         state = None
         if "state.0.0" in arrays:
-            samples = arrays["state.0.0"].shape[1]
+            samples = check_integer(arrays["state.0.0"].shape[1], "samples of the states", 1)
             state = tuple(
                 tuple(
                     _taken(trainer, arrays, f"state.{index}.{s}", layer.state_shape(samples))
@@ -298,8 +305,6 @@ def set_state(trainer, values: Mapping[str, Any], arrays: Mapping[str, np.ndarra
                 for index, layer in enumerate(model.recurrent_layers)
             )
         model.params.load({name: arrays[f"model.{name}"] for name in model.params})
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise ModelFileError(f"the checkpoint cannot be understood: {error!r}") from None
     model.loss = trainer.loss
     trainer.epoch, trainer.step, trainer.passes = epoch, step, passes
     trainer.arrays, trainer.average, trainer.state = moments, average, state
@@ -316,11 +321,21 @@ def run_of(trainer, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray])
     ModelFileError
         If something is missing or has another shape.
     """
-    try:
+    with io.understood("checkpoint"):
         best = None if values["run"]["best"] is None else _taken(trainer, arrays, "best")
-        return Run.of(values["run"], best)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise ModelFileError(f"the checkpoint cannot be understood: {error!r}") from None
+        run = Run.of(values["run"], best)
+        if values["trainer"]["epoch"] - run.begin != len(run.history):
+            raise ValueError(
+                f"{len(run.history)} records of the epochs from {run.begin} to {values['trainer']['epoch']}"
+            )
+        return run
+
+
+def _count(values, name):
+    """Return a number of a file that counts; raise KeyError, TypeError or ValueError unless it is one."""
+    if check_integer(values[name], name, 0) >= 2**62:
+        raise ValueError(f"{name} is {values[name]}")
+    return values[name]
 
 
 def _taken(trainer, arrays, name, shape=None):
@@ -330,6 +345,8 @@ def _taken(trainer, arrays, name, shape=None):
     shape = model.params.flat.shape if shape is None else shape
     if array.shape != shape or array.dtype != model.dtype:
         raise ShapeError(f"{name}: expected {model.dtype.name} {shape}, got {array.dtype.name} {array.shape}")
+    if np.isnan(array).any():
+        raise ValueError(f"{name} has NaN")
     return array
 
 

@@ -4,6 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from numbarnn.checks import check_integer
+
+# Why training ended.
+REASONS = ("epochs", "early stopping", "interrupted", "callback")
+
 
 class History:
     """One record an epoch.
@@ -33,6 +38,23 @@ class History:
         self.records: list[dict[str, Any]] = []
         self.stopped = "epochs"
         self.best: int | None = None
+
+    @classmethod
+    def of(cls, records: list[dict[str, Any]], stopped: str, best: int | None = None) -> "History":
+        """Return the history of a file's values; raise TypeError or ValueError unless they can be those of one."""
+        if not isinstance(records, list):
+            raise TypeError(f"records must be a list, got {type(records).__name__}")
+        for record in records:
+            check_integer(record["epoch"], "epoch of a record", 1)
+            if isinstance(record["loss"], bool) or not isinstance(record["loss"], (int, float)):
+                raise TypeError(f"loss of a record must be a number, got {record['loss']!r}")
+        if stopped not in REASONS:
+            raise ValueError(f"stopped must be one of {', '.join(REASONS)}, got {stopped!r}")
+        if best is not None and check_integer(best, "best", 0) >= len(records):
+            raise ValueError(f"best is record {best} of {len(records)}")
+        history = cls()
+        history.records, history.stopped, history.best = [dict(record) for record in records], stopped, best
+        return history
 
     def __len__(self) -> int:
         return len(self.records)

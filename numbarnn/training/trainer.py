@@ -134,7 +134,8 @@ class Trainer(Steps):
         Notes
         -----
         Ctrl-C ends training after the step at hand: the model is that of the last whole step, and the history says
-        "interrupted". A second Ctrl-C raises at once.
+        "interrupted". A second Ctrl-C raises at once. With a checkpoint, SIGTERM too ends training after the step at hand; when the
+        file is written, the process ends as it would have (where the program has a handler of its own for SIGTERM, that remains).
 
         A resumed run ends in the weights and the history (durations aside) of the run that was not stopped, to the bit, wherever
         it was killed and whatever the number of threads. Pass what the run was begun with; `epochs` counts from its beginning,
@@ -177,7 +178,7 @@ class Trainer(Steps):
                 ended = history.stopped != "epochs" or self.epoch >= end_epoch
                 where = "at its end" if ended else f"in epoch {self.epoch - run.begin + 1}"
                 progress.resume(run.items, f"resumed from {file.path} {where}, after step {self.step}")
-            with _deferred_interrupt() as interrupted:
+            with _deferred_interrupt(terminated=file is not None) as interrupted:
                 for callback in callbacks:
                     callback.on_train_begin(self)
                 while self.epoch < end_epoch and history.stopped == "epochs":
@@ -219,7 +220,7 @@ class Trainer(Steps):
 
     def _epoch(self, source, run, file, callbacks, progress, interrupted):
         """Train an epoch from where `run` stands; return "epochs" or what ended it early."""
-        started, stopped = time.perf_counter() - run.seconds, "epochs"
+        started, stopped, before = time.perf_counter() - run.seconds, "epochs", run.pieces
         if run.pieces == 0:
             self.pending.clear()
             self.statistics = StepStatistics()
@@ -246,6 +247,10 @@ class Trainer(Steps):
         if stopped == "epochs":
             self.flush()
         run.count(*self.synchronize())
+        if run.weight == 0 and stopped == "epochs" and before:
+            raise CheckpointError(
+                f"the run has seen no valid step in {before} batches of this epoch, and the source gave none after them"
+            )
         if run.weight == 0 and stopped == "epochs":
             raise ShapeError("the source gave no batches with valid steps")
         run.seconds = time.perf_counter() - started
@@ -369,20 +374,31 @@ class _TimeLimit(Callback):
 
 
 @contextlib.contextmanager
-def _deferred_interrupt():
-    """Let the first Ctrl-C only be noted; give a function that says whether there was one."""
-    seen = []
+def _deferred_interrupt(terminated):
+    """Let the first Ctrl-C only be noted, and SIGTERM too if `terminated`; give a function that says whether there was one.
+
+    A process that SIGTERM would have ended ends with the block.
+    """
+    seen, before = [], {}
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
 
     def note(number, frame):
-        if seen:
+        if seen and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if number in seen:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
         seen.append(number)
 
-    before = signal.signal(signal.SIGINT, note)
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, note)
+    if terminated and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        before[signal.SIGTERM] = signal.signal(signal.SIGTERM, note)
     try:
         yield lambda: bool(seen)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if signal.SIGTERM in seen:
+        signal.raise_signal(signal.SIGTERM)
