@@ -16,6 +16,17 @@ from numbarnn.kernels.cpu.memory import Arena
 settings.register_profile("numbarnn", deadline=None, derandomize=True, database=None, max_examples=40)
 settings.load_profile("numbarnn")
 
+
+def pytest_addoption(parser):
+    parser.addoption("--exhaustive", action="store_true", help="also test the scalar functions at all float32 numbers")
+
+
+@pytest.fixture
+def exhaustive(request):
+    if not request.config.getoption("--exhaustive"):
+        pytest.skip("takes minutes: asked for by --exhaustive")
+
+
 DTYPES = ("float32", "float64")
 # Largest deviation from the naive equations, relative to the largest value of the array.
 TOLERANCE = {"float32": 2e-6, "float64": 1e-12}
