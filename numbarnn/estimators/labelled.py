@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn.checks import check_finite, check_lengths, check_tokens
+from numbarnn.core import seeds
 from numbarnn.core.arrays import as_array, as_numeric
 from numbarnn.core.ragged import Ragged
 from numbarnn.data import tables
@@ -141,7 +142,7 @@ class LabelEstimator(SequenceEstimator):
         """Return the samples to train on and those held out: a random part, of every class its share."""
         if not 0 < self.validation < 1:
             raise ValueError(f"validation must be a fraction in (0, 1), got {self.validation!r}")
-        generator = np.random.default_rng([self.seed_, 1])
+        generator = seeds.generator(self.seed_, "holdout")
         order = generator.permutation(samples)
         if strata is not None:
             # Samples one class after the other, then at even distances: every class in turn.

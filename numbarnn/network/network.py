@@ -10,6 +10,7 @@ import numpy as np
 from numbarnn import parallel
 from numbarnn.backends.device import backend, host, passes_of
 from numbarnn.checks import check_seed
+from numbarnn.core import seeds
 from numbarnn.core.params import Params, ParamSpec
 from numbarnn.core.signal import Signal
 from numbarnn.errors import ShapeError
@@ -63,7 +64,7 @@ class Network:
             self._learning_below.append(bool(specs))
             specs += [ParamSpec(f"{name}.{spec.name}", spec.shape, spec.init) for spec in layer.specs(signal)]
         self.params = Params(specs, self.dtype)
-        self.params.initialize(np.random.default_rng(self.seed))
+        self.params.initialize(seeds.generator(self.seed, "weights"))
         self.recurrent_layers = [layer for layer in self.layers if layer.state_names]
         self._packed = {}
         self.device_params = self.backend.batch.parameters(self.params)

@@ -8,6 +8,7 @@ import numpy as np
 
 from numbarnn import inputs, parallel
 from numbarnn.checks import check_lengths, check_seed
+from numbarnn.core import seeds
 from numbarnn.data.batches import Batch, batches_of, make_source
 from numbarnn.errors import DivergedError, ShapeError
 from numbarnn.losses.base import make_loss
@@ -241,7 +242,7 @@ class Steps:
         """
         model, backend = self.model, self.model.backend
         losses, state, other, before = backend.optim.LossSum(model.dtype), None, None, 0
-        for batch in batches_of(make_source(source, shuffle=False), np.random.default_rng(self.seed)):
+        for batch in batches_of(make_source(source, shuffle=False), seeds.generator(self.seed, "evaluation")):
             call = self._call()
             rows, layout = backend.batch.to_rows(call, batch.x, model.signals[0], batch.lengths)
             start = self._going_on(state, before, batch, layout.samples)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from numbarnn.core import seeds
 from numbarnn.data.batches import TOKEN_UNITS, ArraySource, batches_of, checksum, with_validation
 from numbarnn.errors import CheckpointError, ShapeError
 from numbarnn.training.callbacks import Callback, EarlyStopping, early_stopping
@@ -249,7 +250,7 @@ class Trainer(Steps):
         """Yield what is left of an epoch: (chunk, its batch where it is the last one of it, else None)."""
         done, before, seen = 0, run.pieces, 0
         watched = watched and not hasattr(source, "fingerprint")
-        for batch in batches_of(source, np.random.default_rng([self.seed, self.epoch])):
+        for batch in batches_of(source, seeds.generator(self.seed, "order", self.epoch)):
             seen = checksum(batch, seen) if watched else 0
             chunks = list(self._chunks(batch))
             for index, chunk in enumerate(chunks):
