@@ -55,10 +55,10 @@ class Steps:
             raise ValueError(
                 f"tbptt cuts sequences into chunks, and the loss {self.loss.name} is that of a whole sequence"
             )
-        if tbptt is not None and any(getattr(layer, "bidirectional", False) for layer in model.layers):
+        if tbptt is not None and not all(getattr(layer, "causal", True) for layer in model.layers):
             raise ValueError(
-                "tbptt cuts sequences into chunks, and the reverse direction of a bidirectional layer would begin anew at the end "
-                "of each; leave tbptt out, or use layers of one direction"
+                "tbptt cuts sequences into chunks, and the reverse direction of a layer would begin anew at the end of each; leave "
+                "tbptt out, or use layers without bidirectional=True and reverse=True"
             )
         if isinstance(accumulate, bool) or not isinstance(accumulate, (int, np.integer)) or accumulate < 1:
             raise ValueError(f"accumulate must be a positive number of batches, got {accumulate!r}")
