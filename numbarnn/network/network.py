@@ -262,7 +262,7 @@ class Network:
         Raises
         ------
         ValueError
-            If a layer is bidirectional.
+            If a layer reads the sequence from its end.
         """
         return Stream(self)
 
@@ -277,7 +277,7 @@ class Network:
         *,
         sample_weight=None,
         n_threads: int | None = None,
-    ) -> tuple[float, dict[str, np.ndarray]]:
+    ) -> tuple[float | np.ndarray, dict[str, np.ndarray]]:
         """Return the loss of a batch and its gradient with respect to every parameter. Dropout does not act.
 
         Parameters
@@ -287,14 +287,17 @@ class Network:
             As the loss wants it.
         loss : str or Loss
             A name of `numbarnn.losses.LOSSES` or a loss.
-        reduction : {"mean", "sum"}
-            Mean over the valid steps, or their sum.
+        reduction : {"mean", "sum", "none"}
+            Mean over the valid steps, or their sum; "none": the loss of every step by itself, times its weight, with the gradient
+            of their sum.
         sample_weight : (samples,) or (samples, time steps) array, optional
             Weights; 0 masks.
 
         Returns
         -------
         loss : float
+            Under "none" an array, (samples, time steps), or (samples,) of a model with one output a sample and of a loss of whole
+            sequences; zero past each length. The loss of a segment stands at its first step.
         gradients : dict
             Arrays by parameter name, in the shapes of `params`.
         """
@@ -308,7 +311,12 @@ class Network:
             value, _, _ = self.differentiate(
                 call, rows, layout, target, loss, start, gradient, reduction, sample_weight
             )
-            return backend.to_host(value), self.params.views(backend.to_host(gradient))
+            if reduction == "none":
+                value = backend.by_sample(value, layout)
+                value = value if self.signals[-1].sequence and not loss.per_sample else value[:, 0]
+            else:
+                value = backend.to_host(value)
+            return value, self.params.views(backend.to_host(gradient))
 
     def vjp(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None):
         """Run a batch and return a function that back-propagates any gradient of its results.

@@ -34,6 +34,8 @@ def _by_rows(call, loss, outputs, target, layout, reduction, sample_weight, kern
     weights = call.empty(weights.size).set(weights) if weights.size else None
     losses, gradient = call.empty(outputs.count), call.empty(outputs.values.size)
     kernel(outputs.values, outputs.size, outputs.size, targets, weights, scale, losses, gradient, outputs.count)
+    if reduction == "none":
+        return losses, Rows(gradient, outputs.size, outputs.count), total
     value = kernels.total(call.arena, losses, outputs.count)
     optim.scale(value, 1, scale)
     return value, Rows(gradient, outputs.size, outputs.count), total
@@ -71,11 +73,15 @@ def _ctc(call, loss, outputs, target, layout, reduction, sample_weight):
         labels.starts, loss.blank, scales, loss.infeasible == "zero", values, gradient,
     )  # fmt: skip
     moves.times(values, call.empty(layout.samples).set(scales))
+    if reduction == "none":
+        return values, Rows(gradient, outputs.size, outputs.count), total
     value = kernels.total(call.arena, values, layout.samples)
     return value, Rows(gradient, outputs.size, outputs.count), total
 
 
 def _segments(call, loss, outputs, target, layout, reduction, sample_weight):
+    if reduction == "none":
+        raise ValueError(f'reduction="none" of {type(loss).__name__} has no kernel for CUDA; use device="cpu"')
     (samples, steps), counts, classes, weight = loss.segments(target, layout.host, sample_weight)
     gradient, size, count = call.zeros(outputs.values.size), outputs.size, len(counts)
     if not count:
