@@ -7,7 +7,16 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
-    """Return a text in which what could command a terminal is escaped as Python writes it; line breaks and tabs stay."""
+    """Return a text in which what could command a terminal is escaped as Python writes it; line breaks and tabs stay.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+    """
     return _UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], text)
 
 

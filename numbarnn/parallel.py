@@ -56,6 +56,9 @@ def usable_processors() -> tuple[int, str]:
     return found
 
 
+CONTROLLER = "cpu"  # of version 1, alone or with others: "cpu,cpuacct"
+
+
 @functools.cache
 def _own_quota():
     return cpu_quota()
@@ -76,9 +79,9 @@ def cpu_quota(root: str | os.PathLike = "/") -> float | None:
         if number == "0":  # version 2
             quota = _quota_2
             mount = mounts / "unified" if (mounts / "unified").is_dir() else mounts
-        elif "cpu" in controllers.split(","):
+        elif CONTROLLER in controllers.split(","):
             quota = _quota_1
-            mount = next((mounts / name for name in (controllers, "cpu") if (mounts / name).is_dir()), mounts)
+            mount = next((mounts / name for name in (controllers, CONTROLLER) if (mounts / name).is_dir()), mounts)
         else:
             continue
         # In a container the group's path may be that of the machine, which is not to be seen: then its mount is the group.

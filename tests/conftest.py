@@ -23,6 +23,13 @@ def pytest_addoption(parser):
     parser.addoption(
         "--interrupts", type=int, default=30, help="points at which tests/test_interrupts.py interrupts each work"
     )
+    parser.addoption("--exhaustive", action="store_true", help="also test the scalar functions at all float32 numbers")
+
+
+@pytest.fixture
+def exhaustive(request):
+    if not request.config.getoption("--exhaustive"):
+        pytest.skip("takes minutes: asked for by --exhaustive")
 
 
 DTYPES = ("float32", "float64")

@@ -200,6 +200,11 @@ def softmax(logits):
     return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
+def log_softmax(logits):
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
 def row_weights(shape, lengths=None, sample_weight=None):
     """Return the weight of every (sample, step)."""
     weights = np.ones(shape)
@@ -267,11 +272,13 @@ def huber(outputs, target, reduction="mean", delta=1.0, lengths=None, sample_wei
     return _total(losses, weights) * scale, np.where(weights[..., None] > 0, gradient, 0)
 
 
-def binary_cross_entropy(logits, target, reduction="mean", pos_weight=1.0, lengths=None, sample_weight=None):
-    """-p t log s - (1 - t) log(1 - s), s the logistic function of the logits, p = pos_weight; mean over the features."""
+def binary_cross_entropy(
+    logits, target, reduction="mean", pos_weight=1.0, weight=1.0, lengths=None, sample_weight=None
+):
+    """-w (p t log s + (1 - t) log(1 - s)), s the logistic function of the logits, p = pos_weight; mean over the features."""
     weights = row_weights(logits.shape[:2], lengths, sample_weight)
     target = np.asarray(target, float)
-    on, off = target * pos_weight, 1 - target
+    on, off = target * pos_weight * weight, (1 - target) * np.asarray(weight)
     # -log s(y) = log(1 + exp(-y)), and -log(1 - s(y)) = log(1 + exp(y)).
     terms = np.where(on > 0, on * np.logaddexp(0, -logits), 0) + np.where(off > 0, off * np.logaddexp(0, logits), 0)
     scale = _scale(weights, reduction)
@@ -326,11 +333,13 @@ def sgd(w, g, state, step, learning_rate, momentum=0.0, weight_decay=0.0, nester
     return w - learning_rate * (g + momentum * v if nesterov else v), (v,)
 
 
-def rmsprop(w, g, state, step, learning_rate, alpha=0.95, eps=1e-8, weight_decay=0.0):
-    (s,) = state
+def rmsprop(w, g, state, step, learning_rate, alpha=0.95, eps=1e-8, weight_decay=0.0, centered=False):
+    s, *mean = state
     g = g + weight_decay * w
     s = alpha * s + (1 - alpha) * g * g
-    return w - learning_rate * g / (np.sqrt(s) + eps), (s,)
+    mean = [alpha * m + (1 - alpha) * g for m in mean] if centered else []
+    variance = np.maximum(s - mean[0] ** 2, 0) if centered else s
+    return w - learning_rate * g / (np.sqrt(variance) + eps), (s, *mean)
 
 
 def adagrad(w, g, state, step, learning_rate, lr_decay=0.0, weight_decay=0.0, eps=1e-10):
@@ -341,20 +350,21 @@ def adagrad(w, g, state, step, learning_rate, lr_decay=0.0, weight_decay=0.0, ep
     return w - learning_rate / (1 + (step - 1) * lr_decay) * g / (np.sqrt(s) + eps), (s,)
 
 
-def adam(w, g, state, step, learning_rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
-    """Kingma & Ba (2015), algorithm 1."""
-    (m, s), (beta1, beta2) = state, betas
+def adam(w, g, state, step, learning_rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False):
+    """Kingma & Ba (2015), algorithm 1; with `amsgrad` the largest second moment (Reddi, Kale & Kumar 2018)."""
+    (m, s, *largest), (beta1, beta2) = state, betas
     g = g + weight_decay * w
     m = beta1 * m + (1 - beta1) * g
     s = beta2 * s + (1 - beta2) * g * g
-    m_hat, s_hat = m / (1 - beta1**step), s / (1 - beta2**step)
-    return w - learning_rate * m_hat / (np.sqrt(s_hat) + eps), (m, s)
+    largest = [np.maximum(top, s) for top in largest] if amsgrad else []
+    m_hat, s_hat = m / (1 - beta1**step), (largest[0] if amsgrad else s) / (1 - beta2**step)
+    return w - learning_rate * m_hat / (np.sqrt(s_hat) + eps), (m, s, *largest)
 
 
-def adamw(w, g, state, step, learning_rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+def adamw(w, g, state, step, learning_rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01, amsgrad=False):
     """Loshchilov & Hutter (2019), algorithm 2, with torch's decay: rate times weight_decay."""
     w = w - learning_rate * weight_decay * w
-    return adam(w, g, state, step, learning_rate, betas, eps)
+    return adam(w, g, state, step, learning_rate, betas, eps, amsgrad=amsgrad)
 
 
 # Optimizer name -> (its step, number of arrays of state).

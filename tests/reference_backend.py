@@ -18,7 +18,7 @@ import numpy as np
 
 from numbarnn import inputs
 from numbarnn.cells import contract
-from numbarnn.core.label_sequences import as_labels
+from numbarnn.core.label_sequences import as_labels, too_short
 from numbarnn.core.layout import Layout
 from numbarnn.optim import StepRecord
 
@@ -99,7 +99,13 @@ def lent_arena():
     yield Arena()
 
 
+def by_sample(losses, layout):
+    """Return the losses of rows, or of samples, in the caller's order."""
+    return layout.unsort(losses.reshape(-1, layout.samples).T)
+
+
 batch = SimpleNamespace(
+    by_sample=by_sample,
     Arena=Arena, Call=Call, Rows=Rows, to_rows=to_rows, feature_rows=feature_rows, from_rows=from_rows, lent_arena=lent_arena,
     take_arena=Arena, give_arena=lambda arena: None, parameters=lambda params: params,
     new_vector=lambda size, dtype: np.empty(size, dtype), to_host=lambda values: values, upload_states=lambda state: state,
@@ -259,8 +265,9 @@ class Recurrent:
             if level:
                 x = _dropped(call, x, layout, layer.dropout, (number << 8) + level)
             outputs = []
-            for run in layer.runs(signal)[level * layer.directions : (level + 1) * layer.directions]:
-                index = level * layer.directions + int(run.reverse)
+            for direction in range(layer.directions):
+                index = level * layer.directions + direction
+                run = layer.runs(signal)[index]
                 start = [np.zeros((layout.samples, layer.hidden_size)) if state is None else layout.sort(s[index])
                          for s in (state or layer.cell.states)]  # fmt: skip
                 mask = _mask(call, layer, layout, (number << 8) + 128 + index)
@@ -273,7 +280,8 @@ class Recurrent:
         if layer.return_sequences:
             return x, layout, final, tapes
         ends = [layout.sort(final[0][index - layer.directions]) for index in range(layer.directions)]
-        return Rows(np.concatenate(ends, axis=1)[None], x.size), layout.last(), final, tapes
+        last = np.concatenate(ends, axis=1) * (layout.lengths > 0)[:, None]
+        return Rows(last[None], x.size), layout.last(), final, tapes
 
     @staticmethod
     def backward(call, layer, weights, tape, dy, layout, dfinal, gradient, need_dx, number):
@@ -293,7 +301,7 @@ class Recurrent:
                 dend = [np.zeros((layout.samples, hidden)) if dfinal is None else layout.sort(d[index])
                         for d in (dfinal or layer.cell.states)]  # fmt: skip
                 if not layer.return_sequences and level == layer.num_layers - 1:
-                    dend[0] = dend[0] + dy.values[0][:, columns]
+                    dend[0] = dend[0] + dy.values[0][:, columns] * (layout.lengths > 0)[:, None]
                 given = None if dx is None else dx[:, :, columns]
                 found, dbegin = tape[index].back(given, dend, parts)
                 below = below + found
@@ -454,7 +462,8 @@ def _by_rows(term):
         values, gradient = term(loss, y, targets.reshape(count, -1))
         weights = scale * (weights if weights.size else np.ones(count))
         gradient = np.where(weights[:, None] > 0, gradient * weights[:, None], 0).astype(call.dtype)
-        value = float(np.dot(np.where(weights > 0, values, 0), weights))
+        values = np.where(weights > 0, values, 0)
+        value = values * weights if reduction == "none" else float(np.dot(values, weights))
         return value, Rows(gradient.reshape(outputs.values.shape), outputs.size), total
 
     return run
@@ -479,15 +488,19 @@ def _ctc(call, loss, outputs, target, layout, reduction, sample_weight):
     labels = as_labels(target, layout.samples)
     scales, total = loss.scales(labels, outputs.size, layout, reduction, sample_weight)
     labels = labels.take(layout.indices)
-    gradient, value = np.zeros(outputs.values.shape), 0.0
+    gradient, values = np.zeros(outputs.values.shape), np.zeros(layout.samples)
+    short = too_short(labels, layout.lengths)
     for n, scale in enumerate(scales):
-        if scale > 0:
+        if scale > 0 and short[n]:
+            values[n] = math.inf
+        elif scale > 0:
             string = labels.flat[labels.starts[n] : labels.starts[n + 1]]
             logits = np.float64(outputs.values[: layout.lengths[n], n])
             loss_n, d = naive.ctc(logits, tuple(string), loss.blank)
-            value += scale * loss_n
+            values[n] = scale * loss_n
             gradient[: layout.lengths[n], n] = scale * d
-    return float(value), Rows(gradient.astype(call.dtype), outputs.size), total
+    value = values if reduction == "none" else float(values.sum())
+    return value, Rows(gradient.astype(call.dtype), outputs.size), total
 
 
 def _segments(call, loss, outputs, target, layout, reduction, sample_weight):
@@ -495,7 +508,7 @@ def _segments(call, loss, outputs, target, layout, reduction, sample_weight):
     (samples, first), counts, classes, weight = loss.segments(target, layout, sample_weight)
     gradient = np.zeros(outputs.values.shape, call.dtype)
     if not counts.size:
-        return 0.0, Rows(gradient, outputs.size), 0.0
+        return np.zeros(outputs.count) if reduction == "none" else 0.0, Rows(gradient, outputs.size), 0.0
     spans = [(slice(t, t + count), n) for t, count, n in zip(first, counts, samples, strict=True)]
     means = np.array([[outputs.values[span].mean(axis=0) for span in spans]], call.dtype)
     value, dmeans, total = value_and_gradient(
@@ -503,6 +516,10 @@ def _segments(call, loss, outputs, target, layout, reduction, sample_weight):
     )
     for span, count, d in zip(spans, counts, dmeans.values[0], strict=True):
         gradient[span] = d / count
+    if reduction == "none":
+        losses = np.zeros((layout.steps, layout.samples))
+        losses[first, samples] = value
+        value = losses
     return value, Rows(gradient, outputs.size), total
 
 

@@ -70,6 +70,31 @@ def test_against_all_alignments(dtype, reduction, weights):
     assert total == (len(STRINGS) if weights is None else sum(weights))
 
 
+@every_dtype
+@pytest.mark.parametrize("size", [1e3, 1e5, 5e5, 1e6, 1e7, 1e10, 1e20])
+def test_logits_of_any_size(dtype, size):
+    logits = np.array([[[size, -size, 0], [-size, size, 0], [size, -size, 0], [size, size, 0]]], dtype)
+    string, terms, occupied = [1, 2], [], []
+    log_p = naive.log_softmax(np.float64(logits[0]))
+    for path in itertools.product(range(3), repeat=4):
+        if [c for c, _ in itertools.groupby(path) if c] == string:
+            terms.append(sum(log_p[t, c] for t, c in enumerate(path)))
+            occupied.append(np.eye(3)[list(path)])
+    share = np.exp(np.array(terms) - max(terms))
+    want = -max(terms) - math.log(share.sum())
+    value, gradient, _ = evaluate(CTC(), logits, [string], [4], "sum")
+    assert value == pytest.approx(want, rel=1e-6 if dtype == "float32" else 1e-12)
+    slope = np.exp(log_p) - np.tensordot(share / share.sum(), np.array(occupied), 1)
+    if size < 1e8:  # beyond that the rounding of a sum decides between alignments
+        assert_close(gradient[0], slope, 1e-5 if dtype == "float32" else max(1e-9, 1e-15 * size))
+    # Beside a sample of ordinary size, whose numbers do not change.
+    both = np.concatenate([logits, np.ones((1, 4, 3), dtype)])
+    other, slopes, _ = evaluate(CTC(), both, [string, [1]], [4, 3], "sum")
+    alone = evaluate(CTC(), both[1:], [[1]], [3], "sum")
+    assert other == pytest.approx(want + alone[0], rel=1e-6)
+    assert_same_bits(slopes[1], alone[1][0])
+
+
 @given(st.data())
 def test_any_small_case(data):
     steps, classes = data.draw(st.integers(1, 6)), data.draw(st.integers(2, 3))
@@ -277,6 +302,20 @@ def test_infeasible_samples_as_zero(dtype):
     assert total == 4
 
 
+@every_dtype
+def test_infeasible_samples_as_infinity(dtype):
+    outputs, strings = normal(1, 4, 3, 4, dtype=dtype), [[1, 2, 3], [1, 1, 2], [1, 2, 1, 2], [1]]
+    for lengths in ([3, 3, 3, 3], [3, 3, 3, 0]):
+        value, gradient, _ = evaluate(CTC(infeasible="inf"), outputs, strings, lengths, "sum")
+        assert value == math.inf
+        assert not gradient[1:3].any()
+        feasible = evaluate(CTC(infeasible="zero"), outputs, strings, lengths, "sum")
+        assert_same_bits(gradient, feasible[1])
+    # Training would have no way on.
+    with pytest.raises(ShapeError, match="too few steps for their labels"):
+        Model([Dense(4)], 4).fit(outputs, strings, loss=CTC(infeasible="inf"), verbose=0)
+
+
 def test_nothing_counts():
     outputs = batch()
     value, gradient, total = evaluate(CTC(), outputs, STRINGS, LENGTHS, sample_weight=np.zeros(6))
@@ -359,7 +398,7 @@ def test_bad_options():
     for options, error, message in (
         ({"blank": -1}, ValueError, "blank must be the index of a class"),
         ({"blank": 1.0}, TypeError, "blank must be an integer"),
-        ({"infeasible": "nan"}, ValueError, "infeasible must be 'error' or 'zero'"),
+        ({"infeasible": "nan"}, ValueError, "infeasible must be 'error', 'zero' or 'inf'"),
     ):
         with pytest.raises(error, match=message):
             CTC(**options)
@@ -368,7 +407,7 @@ def test_bad_options():
     with pytest.raises(ShapeError, match=r"sample_weight of ctc must have shape \(6,\)"):
         evaluate(CTC(), batch(), STRINGS, sample_weight=np.ones((6, 5)))
     with pytest.raises(ValueError, match="reduction"):
-        evaluate(CTC(), batch(), STRINGS, reduction="none")
+        evaluate(CTC(), batch(), STRINGS, reduction="median")
 
 
 # Through a model

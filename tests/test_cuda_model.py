@@ -95,6 +95,11 @@ def test_last_outputs_and_bias_options():
     compare_passes(nr.Model([layer, nr.Dense(2, bias=False)], 2, "float64"), normal(1, 3, 4, 2), LENGTHS)
 
 
+def test_reverse_layers():
+    layers = [nr.GRU(3, reverse=True), nr.LSTM(2, reverse=True, return_sequences=False)]
+    compare_passes(nr.Model(layers, 2, "float64"), normal(1, 3, 4, 2), LENGTHS)
+
+
 @pytest.mark.skipif(not cuda_device.REAL, reason="sizes for a GPU")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from numbarnn import (
     OneHot,
     Pool,
     Recurrent,
+    Trainer,
     cells,
 )
 from numbarnn.backends.cpu.batch import Call, from_rows, to_rows
@@ -202,6 +203,7 @@ def test_last_output(record, dtype, bidirectional, lengths):
         **naive_options(record),
     )  # fmt: skip
     last = np.concatenate(final[0][-2 if bidirectional else -1 :], axis=-1)
+    last[np.array(lengths or [6] * 4) == 0] = 0
     assert_close(outputs, naive.dense(last, **weights(model, "dense")), TOLERANCE[dtype])
 
 
@@ -214,10 +216,72 @@ def test_last_output_is_that_of_the_last_valid_step(bidirectional):
     outputs, _ = last.forward(x, state, RAGGED)
     assert outputs.shape == (4, 8 if bidirectional else 4)
     for n, length in enumerate(RAGGED):
-        expected = sequences[n, length - 1, :4] if length else state[0][0][0, n]
-        assert_same_bits(outputs[n, :4], expected)
+        assert_same_bits(outputs[n, :4], sequences[n, length - 1, :4] if length else np.zeros(4))
         if bidirectional:
-            assert_same_bits(outputs[n, 4:], sequences[n, 0, 4:] if length else state[0][0][1, n])
+            assert_same_bits(outputs[n, 4:], sequences[n, 0, 4:] if length else np.zeros(4))
+
+
+@pytest.mark.parametrize("layers", [[LSTM(3, return_sequences=False)], [LSTM(3), Pool("last")]], ids=["layer", "pool"])
+def test_what_has_no_step_has_no_last_output(layers):
+    model = make(*layers, input_size=2)
+    x, state = normal(0, 3, 4, 2), random_state(model, 3)
+    for lengths in ([2, 0, 4], [0, 0, 0]):
+        outputs, final, pullback = model.vjp(x, state, lengths)
+        without = np.array(lengths) == 0
+        assert not outputs[without].any()
+        assert outputs[~without].all()
+        assert not model.predict_proba(x, state, lengths)[without].std(axis=1).any()
+        gradients = pullback(np.ones_like(outputs), final)
+        for start, end, dstart in zip(state[0], final[0], gradients.state[0], strict=True):
+            assert_same_bits(end[:, without], start[:, without])
+            assert_same_bits(dstart[:, without], end[:, without])  # which are the gradients that were given
+
+
+# reverse=True
+
+
+@every_cell
+@every_dtype
+@pytest.mark.parametrize("lengths", [None, RAGGED], ids=["full", "ragged"])
+def test_reverse_is_half_of_bidirectional(record, dtype, lengths):
+    for options in ({}, {"return_sequences": False}):
+        both = make(Recurrent(5, bidirectional=True, cell=record, **options), input_size=2, dtype=dtype)
+        back = make(Recurrent(5, reverse=True, cell=record, **options), input_size=2, dtype=dtype)
+        back.load_state_dict({name: both.params[name] for name in back.params})
+        x, state = normal(0, 4, 6, 2, dtype=dtype), random_state(both, 4)
+        start = (tuple(array[1:] for array in state[0]),)
+        outputs, final, pullback = both.vjp(x, state, lengths)
+        found, ends, pull = back.vjp(x, start, lengths)
+        assert_same_bits(found, outputs[..., 5:])
+        assert_same_bits(back.forward(x, start, lengths)[0], found)
+        for end, expected in zip(ends[0], final[0], strict=True):
+            assert_same_bits(end, expected[1:])
+        doutputs = normal(1, *outputs.shape, dtype=dtype)
+        doutputs[..., :5] = 0
+        expected, gradients = pullback(doutputs), pull(doutputs[..., 5:])
+        for name, array in gradients.params.items():
+            assert_close(array, expected.params[name], TOLERANCE[dtype], name)
+        assert_close(gradients.x, expected.x, TOLERANCE[dtype])
+
+
+def test_reverse_stack():
+    model = make(LSTM(3, 2, reverse=True), input_size=2)
+    x, state = normal(0, 3, 5, 2), random_state(model, 3)
+    flipped = make(LSTM(3, 2), input_size=2)
+    flipped.load_state_dict({name.removesuffix("_reverse"): values for name, values in model.state_dict().items()})
+    assert_same_bits(model.forward(x, state)[0], flipped.forward(x[:, ::-1], state)[0][:, ::-1])
+    check_gradients(model, x, state, [5, 0, 2])
+    assert model.copy().layers == model.layers
+
+
+def test_reverse_is_refused_where_steps_come_one_by_one():
+    model = make(LSTM(3, reverse=True), Dense(2), input_size=2)
+    with pytest.raises(ValueError, match="is reverse: it reads the sequence from its end"):
+        model.stream()
+    with pytest.raises(ValueError, match="reverse=True"):
+        Trainer(model, tbptt=2)
+    with pytest.raises(ValueError, match="LSTM: reverse must be False with bidirectional=True"):
+        LSTM(3, bidirectional=True, reverse=True)
 
 
 @every_cell

@@ -59,6 +59,7 @@ LAYERS = {
     "dense": (lambda: [nr.Dense(3), nr.Dense(2, bias=False)], "features"),
     "stack": (lambda: [nr.LSTM(3, 2, bidirectional=True), nr.Dense(CLASSES)], "features"),
     "last": (lambda: [nr.GRU(2, bidirectional=True, return_sequences=False)], "features"),
+    "reverse": (lambda: [nr.LSTM(3, 2, reverse=True), nr.GRU(2, reverse=True, return_sequences=False)], "features"),
     "single bias": (lambda: [nr.GRU(2, bias="single", reset_after=False), nr.IndRNN(2, bias=False)], "features"),
     "one-hot": (lambda: [nr.OneHot(5), nr.GRU(2), nr.Dense(2)], "tokens"),
     "one-hot dense": (lambda: [nr.OneHot(5), nr.Dense(2)], "tokens"),
@@ -108,7 +109,7 @@ def test_losses(name, lengths):
     model = nr.Model([nr.RNN(2), nr.Dense(CLASSES)], 2, "float64", n_threads=1)
     x, tolerance = normal(1, SAMPLES, STEPS, 2), 1e-9 if name == "ctc" else TOLERANCE["float64"]
     weight = np.array([0.5, 2.0, 1.0])
-    for reduction in ("mean", "sum"):
+    for reduction in ("mean", "sum", "none"):
         found, expected = (
             m.loss_and_grad(x, targets(name), loss, lengths, reduction=reduction, sample_weight=weight)
             for m in (on_reference(model), model)

@@ -17,6 +17,7 @@ from processes import run_python
 
 from numbarnn import LSTM, RNN, CharLM, Dense, Model, OneHot, Trainer, io
 from numbarnn.cli.main import main
+from numbarnn.core import seeds
 from numbarnn.data import Batch, TokenStream
 from numbarnn.errors import CheckpointError, ModelFileError
 from numbarnn.losses import SoftmaxCrossEntropy
@@ -340,6 +341,14 @@ def test_all_that_differs_is_named(path):
     assert [line.split(":")[0].strip() for line in str(caught.value).splitlines()[1:-1]] == [
         "optimizer.learning_rate", "optimizer.betas[0]", "clip_value", "seed",
     ]  # fmt: skip
+
+
+def test_a_checkpoint_of_a_version_that_draws_other_orders_is_refused(path, monkeypatch):
+    monkeypatch.setattr(seeds, "VERSION", 1)
+    fit(net(), epochs=1, checkpoint=path)
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match="random_streams: 1 in the checkpoint, 2 now"):
+        fit(net(), checkpoint=path, resume=True)
 
 
 def test_another_text_is_refused(path):

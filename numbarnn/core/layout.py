@@ -50,6 +50,11 @@ class Layout:
         return cls(steps, samples, lengths, active.astype(np.int64), order)
 
     @property
+    def begun(self) -> int:
+        """Number of samples with a step at all, which come first."""
+        return int(np.count_nonzero(self.lengths))
+
+    @property
     def indices(self) -> np.ndarray:
         """The caller's indices of the sorted samples: `order`, or 0 to samples - 1 where nothing was sorted."""
         # Not a cached property: before Python 3.12 it has a lock, which a forked child may inherit shut.

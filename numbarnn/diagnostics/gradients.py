@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn.backends.device import host
+from numbarnn.core import seeds
 from numbarnn.diagnostics import tape
 from numbarnn.layers import Recurrent
 from numbarnn.losses.base import make_loss
@@ -126,7 +127,7 @@ def check_gradients(
             values.append(host().losses.value_and_gradient(done.call, loss, done.rows, y, done.layout, "mean")[0])
         return (values[0] - values[1]) / (2 * step)
 
-    generator, rows = np.random.default_rng(seed), []
+    generator, rows = seeds.generator(seed, "entries"), []
     for name, gate, first, last in _blocks(net):
         gradient = gradients[name].reshape(-1)
         indices = np.arange(first, last)

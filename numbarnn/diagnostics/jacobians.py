@@ -159,7 +159,7 @@ def jacobian(
     level : int
         Of its stack.
     reverse : bool
-        Of a bidirectional layer, the reverse direction.
+        Of a bidirectional layer, the reverse direction; True of a layer with ``reverse=True``.
 
     Returns
     -------

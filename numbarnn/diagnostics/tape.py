@@ -165,7 +165,7 @@ def _call(model, **options):
 def _chains(model, call, layer, number, tapes, layout):
     for index, saved_tape in enumerate(tapes):
         level, direction = divmod(index, layer.directions)
-        reverse = direction == 1
+        reverse = layer.reverse or direction == 1
         running = np.arange(layout.steps) < layout.unsort(layout.lengths)[:, None]
 
         def array(values, running=running):

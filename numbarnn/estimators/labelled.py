@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn.checks import check_integer, check_lengths, check_tokens
+from numbarnn.core import seeds
 from numbarnn.core.arrays import as_array, as_numeric
 from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.core.ragged import Ragged
@@ -140,7 +141,7 @@ class LabelEstimator(SequenceEstimator):
     def _held_out(self, samples, strata):
         """Return the samples to train on and those held out: a random part, of every class its share."""
         fraction = self._held_out_fraction()
-        generator = np.random.default_rng([self.seed_, 1])
+        generator = seeds.generator(self.seed_, "holdout")
         order = generator.permutation(samples)
         if strata is not None:
             # Samples one class after the other, then at even distances: every class in turn.

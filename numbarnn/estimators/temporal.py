@@ -127,7 +127,7 @@ class TemporalClassifier(LabelEstimator):
         if self.classes_ is None:
             self._set_classes(Classes.of(label for sequence in sequences for label in sequence))
         labels = self._columns(sequences)
-        if self._loss.infeasible == "error":
+        if self._loss.infeasible != "zero":
             advice = "Give them more steps (repeat each), leave them out, or set infeasible='zero'"
             label_sequences.check_lengths(labels, x.lengths, advice)
         weight = self._sample_weight(sample_weight, x)

@@ -41,6 +41,18 @@ def rmsprop(w, g, s, rate, alpha, rest, eps, decay):
 
 
 @inlined
+def centered_rmsprop(w, g, s, m, rate, alpha, rest, eps, decay):
+    """RMSprop by the variance: s as in `rmsprop`, m = alpha m + rest g;  w -= rate g / (sqrt(s - m^2) + eps). Return (w, s, m).
+
+    A. Graves, "Generating sequences with recurrent neural networks" (2013), equations 38 to 41.
+    """
+    g = g + decay * w
+    s = alpha * s + rest * g * g
+    m = alpha * m + rest * g
+    return w - rate * g / (math.sqrt(max(s - m * m, type(w)(0))) + eps), s, m
+
+
+@inlined
 def adam(w, g, m, s, keep, l2, beta1, rest1, beta2, rest2, step, root, eps):
     """Adam: w *= keep;  g += l2 w;  m = b1 m + r1 g;  s = b2 s + r2 g^2;  w -= step m / (sqrt(s) / root + eps). Return (w, m, s).
 
@@ -53,6 +65,20 @@ def adam(w, g, m, s, keep, l2, beta1, rest1, beta2, rest2, step, root, eps):
     m = beta1 * m + rest1 * g
     s = beta2 * s + rest2 * g * g
     return w - step * m / (math.sqrt(s) / root + eps), m, s
+
+
+@inlined
+def amsgrad(w, g, m, s, top, keep, l2, beta1, rest1, beta2, rest2, step, root, eps):
+    """AMSGrad: `adam` with the largest s so far, top, in place of s. Return (w, m, s, top).
+
+    S. J. Reddi, S. Kale, S. Kumar, "On the convergence of Adam and beyond", ICLR 2018, algorithm 2, with its bias corrected.
+    """
+    w = w * keep
+    g = g + l2 * w
+    m = beta1 * m + rest1 * g
+    s = beta2 * s + rest2 * g * g
+    top = max(top, s)
+    return w - step * m / (math.sqrt(top) / root + eps), m, s, top
 
 
 # Losses: the term of one output y with target t, and options -> (loss, its slope d loss / d y)
@@ -137,13 +163,13 @@ def huber(y, t, delta):
 
 
 @_term
-def binary_cross_entropy(y, t, pos_weight):
-    """Binary cross-entropy: -p t log s(y) - (1 - t) log(1 - s(y)), s the logistic function, p = pos_weight.
+def binary_cross_entropy(y, t, pos_weight, weight):
+    """Binary cross-entropy: -w (p t log s(y) + (1 - t) log(1 - s(y))), s the logistic function, p = pos_weight, w = weight.
 
     With e = exp(-|y|), -log s(y) = log(1 + e) + max(-y, 0): nothing overflows or cancels.
     """
     zero, one = type(y)(0), type(y)(1)
-    on, off = t * pos_weight, one - t
+    on, off = t * pos_weight * weight, (one - t) * weight
     e = exp(-abs(y))
     rest = log1p(e)
     # A weight of zero makes nothing of an infinite logit.

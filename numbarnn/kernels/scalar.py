@@ -25,14 +25,18 @@ def inlined(function):
     return register_jitable(forceinline=True)(function)
 
 
+def _fuses(context):
+    """Return whether Numba's target has a fused multiply-add (elsewhere ``llvm.fma`` would be a library call)."""
+    triple, _, features = context.codegen().magic_tuple()
+    return triple.startswith(("aarch64", "arm64")) or "+fma" in features.split(",")
+
+
 @intrinsic
 def _fma(typingctx, x, y, z):
-    """Return x * y + z: rounded once where Numba's target fuses (elsewhere ``llvm.fma`` would be a library call)."""
+    """Return x * y + z: rounded once where Numba's target fuses."""
 
     def codegen(context, builder, signature, args):
-        triple, _, features = context.codegen().magic_tuple()
-        fused = triple.startswith(("aarch64", "arm64")) or "+fma" in features.split(",")
-        return builder.fma(*args) if fused else builder.fadd(builder.fmul(args[0], args[1]), args[2])
+        return builder.fma(*args) if _fuses(context) else builder.fadd(builder.fmul(args[0], args[1]), args[2])
 
     return x(x, x, x), codegen
 
@@ -56,31 +60,31 @@ def total(values, at, count):
     return result
 
 
-# tanh x = x p(x^2) / q(x^2) on [-8, 8], a minimax fit of our own: 6.4e-9 relative in exact arithmetic, 3.2e-7
-# absolute when evaluated in float32 (tests/test_scalar.py walks through the interval). Beyond 8, tanh rounds to 1
-# within 2.3e-7.
-_P = tuple(
-    np.float32(p)
-    for p in (
-        0.9999999935839151,
-        0.1344449864893419,
-        0.0035715987585644726,
-        2.1894671908304064e-05,
-        1.5230428019580333e-08,
-    )
+# tanh and the logistic function rest on exp(-y) = 2^n (1 + e), n = round(-y / ln 2), r = y + n ln 2, e = -r + r^2 q(r), q a minimax
+# fit of our own for each, of relative errors 3.5e-7 and 1.1e-7. ln 2 is split in two so that n * ln 2 is exact (Cody & Waite).
+#
+# No step of the two turns an order round, and no rounding does, so they are monotonic: 1 - 2^n - 2^n e grows with y,
+# 1 + 2^n + 2^n e falls. tests/test_scalar.py goes through all numbers.
+_Q2, _Q3, _Q4, _Q5 = (
+    np.float32(q) for q in (0.4999923030909106, -0.1666711538925662, 0.041890331598725454, -0.008312501266012805)
 )
-_Q = tuple(
-    np.float32(q)
-    for q in (1.0, 0.46777825972609627, 0.026164445881645848, 0.0003411293123104957, 8.522451551304644e-07)
+_LOG2E, _LN2 = np.float32(1.4426950408889634), np.float32(0.6931471805599453)
+_LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
+# What is added to -y / ln 2 to round it: the last bits of the sum are then n + 127, the bits of the exponent of 2^n.
+_ROUND = np.float32(1.5 * 2**23 + 127)
+_ZERO, _HALF, _ONE, _TWO = (np.float32(value) for value in (0, 0.5, 1, 2))
+# The same of y = 2 |x| with r / 2 in place of r, e / 2 in place of e, and 2^(n + 1) in place of 2^n.
+_P2, _P3, _P4, _P5 = (
+    np.float32(2**k * p)
+    for k, p in enumerate((0.4999955950420784, -0.1666758318292376, 0.041859294722759885, -0.008272610553179082), 1)
 )
-_P0, _P1, _P2, _P3, _P4 = _P
-_Q0, _Q1, _Q2, _Q3, _Q4 = _Q
-_LIMIT = np.float32(8.0)
-_HALF = np.float32(0.5)
+_ROUND_TWICE = np.float32(1.5 * 2**23 + 128)
+# tanh x is 1 from x = 9.01 on, the logistic function from 17.33 on; below _LOW it is less than the smallest normal number.
+_TANH_LIMIT, _HIGH, _LOW = np.float32(20.0), np.float32(80.0), np.float32(-87.33654)
 
 
 def tanh(x):
-    """Return the hyperbolic tangent of x, in kernels to 3e-7 in float32.
+    """Return the hyperbolic tangent of x, in kernels to 7e-7 of it in float32.
 
     Parameters
     ----------
@@ -95,7 +99,7 @@ def tanh(x):
 
 
 def sigmoid(x):
-    """Return the logistic function 1 / (1 + exp(-x)), in kernels to 3e-7 in float32.
+    """Return the logistic function 1 / (1 + exp(-x)), in kernels to 5e-7 of it in float32; below 1.2e-38 it is zero.
 
     Parameters
     ----------
@@ -110,26 +114,114 @@ def sigmoid(x):
     return half * np.tanh(half * x) + half
 
 
-def _tanh32(x):
-    x = min(max(x, -_LIMIT), _LIMIT)
-    u = x * x
-    p = fma(fma(fma(fma(_P4, u, _P3), u, _P2), u, _P1), u, _P0)
-    q = fma(fma(fma(fma(_Q4, u, _Q3), u, _Q2), u, _Q1), u, _Q0)
-    return x * p / q
+@intrinsic
+def _remainder(typingctx, n, y, period, high, low):
+    """Return y + n period; where the target does not fuse, of a period in two parts of which n times the first is exact."""
+
+    def codegen(context, builder, signature, args):
+        n, y, period, high, low = args
+        if _fuses(context):
+            return builder.fma(n, period, y)
+        return builder.fadd(builder.fmul(n, low), builder.fadd(builder.fmul(n, high), y))
+
+    return y(n, y, period, high, low), codegen
+
+
+def remainder(n, y, period, high, low):
+    """Return y + n period."""
+    return y + n * period
+
+
+@overload(remainder, jit_options={"forceinline": True})
+def _overload_remainder(n, y, period, high, low):
+    return lambda n, y, period, high, low: _remainder(n, y, period, high, low)
+
+
+@intrinsic
+def _exponent(typingctx, x):
+    """Return the float32 whose exponent is the last eight bits of a float32 x: 2.0 ** (those bits - 127)."""
+
+    def codegen(context, builder, signature, args):
+        word = builder.bitcast(args[0], ir.IntType(32))
+        return builder.bitcast(builder.shl(word, ir.IntType(32)(23)), ir.FloatType())
+
+    return types.float32(types.float32), codegen
+
+
+@intrinsic
+def _with_sign(typingctx, x, y):
+    """Return a float32 x >= 0 with the sign of y, by its bits: LLVM does not know that x has none, and would clear it."""
+
+    def codegen(context, builder, signature, args):
+        x, y = (builder.bitcast(value, ir.IntType(32)) for value in args)
+        sign = builder.and_(y, ir.IntType(32)(0x80000000))
+        return builder.bitcast(builder.or_(x, sign), ir.FloatType())
+
+    return types.float32(types.float32, types.float32), codegen
+
+
+def exponent(x):
+    """Return 2 ** (k - 127) as float32, k being the last eight bits of a float32 x."""
+    return ((np.float32(x).view(np.int32) & 0xFF) << 23).astype(np.int32).view(np.float32)
+
+
+def with_sign(x, y):
+    """Return x >= 0 with the sign of y."""
+    return np.copysign(x, y)
+
+
+def quotient(x, y):
+    """Return x / y."""
+    return x / y
+
+
+@overload(exponent, jit_options={"forceinline": True})
+def _overload_exponent(x):
+    return lambda x: _exponent(x)
+
+
+@overload(with_sign, jit_options={"forceinline": True})
+def _overload_with_sign(x, y):
+    return lambda x, y: _with_sign(x, y)
+
+
+@overload(quotient, jit_options={"forceinline": True})
+def _overload_quotient(x, y):
+    return lambda x, y: x / y
+
+
+def tanh32(x):
+    """Return tanh(x) = (1 - z) / (1 + z) with the sign of x, z = exp(-2 |x|), for a float32 x."""
+    y = abs(x)
+    y = _TANH_LIMIT if y > _TANH_LIMIT else y  # NaN is not above, so it passes
+    shifted = fma(y, -_TWO * _LOG2E, _ROUND_TWICE)
+    n, twice = shifted - _ROUND_TWICE, exponent(shifted)
+    r = remainder(n, y, _HALF * _LN2, _HALF * _LN2_HIGH, _HALF * _LN2_LOW)
+    square = r * r
+    e = fma(fma(fma(_P5, r, _P4), square, fma(_P3, r, _P2)), square, -r)
+    z = quotient(fma(-twice, e, fma(-_HALF, twice, _ONE)), fma(twice, e, fma(_HALF, twice, _ONE)))
+    return with_sign(z, x)
+
+
+def sigmoid32(x):
+    """Return 1 / (1 + exp(-x)) for a float32 x."""
+    y = _LOW if x < _LOW else _HIGH if x > _HIGH else x
+    shifted = fma(y, -_LOG2E, _ROUND)
+    n, power = shifted - _ROUND, exponent(shifted)
+    r = remainder(n, y, _LN2, _LN2_HIGH, _LN2_LOW)
+    square = r * r
+    e = fma(fma(fma(_Q5, r, _Q4), square, fma(_Q3, r, _Q2)), square, -r)
+    return _ZERO if x < _LOW else quotient(_ONE, fma(power, e, _ONE + power))
 
 
 @overload(tanh, jit_options={"forceinline": True})
 def _tanh(x):
-    if x == types.float32:
-        return _tanh32
-    return lambda x: math.tanh(x)
+    return tanh32 if x == types.float32 else lambda x: math.tanh(x)
 
 
 @overload(sigmoid, jit_options={"forceinline": True})
 def _sigmoid(x):
-    if x == types.float32:
-        return lambda x: fma(_HALF, tanh(_HALF * x), _HALF)
-    return lambda x: 0.5 * math.tanh(0.5 * x) + 0.5
+    return sigmoid32 if x == types.float32 else lambda x: 0.5 * math.tanh(0.5 * x) + 0.5
 
 
 def clip(x, limit):
@@ -144,10 +236,7 @@ def _clip(x, limit):
 
 # exp x = 2^n exp(r), n = round(x / ln 2), |r| <= ln 2 / 2; exp r by its series to the
 # seventh power: 3e-7 relative in all.
-# ln 2 is split in two so that n * ln 2 is exact (Cody & Waite).
-_LOG2E, _LN2_HIGH, _LN2_LOW = np.float32(1.4426950408889634), np.float32(0.693359375), np.float32(-2.12194440e-4)
 _EXP_LIMIT = np.float32(87.0)
-_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 _E2, _E3, _E4, _E5, _E6, _E7 = (np.float32(1.0 / math.factorial(n)) for n in range(2, 8))
 
 
@@ -191,7 +280,6 @@ def _exp(x):
 
 
 # log(1 + x) = 2 artanh(s), s = x / (2 + x) <= 1/3, by its series to the thirteenth power: 2e-7 relative in all.
-_TWO = np.float32(2.0)
 _A3, _A5, _A7, _A9, _A11, _A13 = (np.float32(1.0 / n) for n in range(3, 14, 2))
 
 

@@ -484,7 +484,7 @@ class LanguageModel:
             raise ValueError(
                 f"the model must have OneHot or Embedding, {CELLS[self.cell].__name__} and Dense, got {self.model!r}"
             )
-        if layers[1].bidirectional or not signals[2].sequence:
+        if not layers[1].causal or not signals[2].sequence:
             raise ValueError("the model must read in one direction and give outputs at every step")
         if (signals[0].size, signals[-1].size) != (size, size):
             raise ValueError(

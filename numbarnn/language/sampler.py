@@ -6,6 +6,7 @@ import numpy as np
 
 from numbarnn.cells.contract import has_inner
 from numbarnn.checks import check_seed
+from numbarnn.core.seeds import generator
 
 
 class Sampler:
@@ -78,7 +79,7 @@ def check_options(model, temperature, top_k, top_p) -> tuple[float, int, float]:
 def first_token(classes, excluded, seed):
     """Return a token drawn uniformly from all that are allowed, since there is nothing to predict it from."""
     allowed = np.setdiff1d(np.arange(classes), excluded)
-    return allowed[np.random.default_rng(seed).integers(len(allowed))]
+    return allowed[generator(seed, "prime").integers(len(allowed))]
 
 
 def check_count(name: str, value) -> int:

@@ -51,7 +51,7 @@ class Recurrent(Layer):
         same at all steps (Gal & Ghahramani 2016), a new one for every chunk.
     return_sequences : bool
         True: outputs of all steps, (samples, time steps, features). False: the last valid output, (samples,
-        features); of the reverse direction that of step 0.
+        features), zero of a sample of length 0; of the reverse direction that of step 0.
     bias : {True, False, "single"}
         True: two bias vectors, ``bias_ih`` and ``bias_hh``, as in torch; "single": ``bias_ih`` alone; False: none.
     init : str
@@ -61,6 +61,9 @@ class Recurrent(Layer):
         gate gets it with the other sign.
     name : str or None
         Prefix of the parameters' names; None: the class name in lower case, numbered where it repeats.
+    reverse : bool
+        Whether the one direction there is reads the sequence from its end. Not together with `bidirectional`; the names of its
+        parameters end as those of a reverse direction do.
     cell : NamedTuple
         Record of `numbarnn.cells`, or a class of your own registered there.
 
@@ -74,6 +77,8 @@ class Recurrent(Layer):
     ----------
     directions : int
         1 or 2.
+    causal : bool
+        Whether outputs depend on no later step.
     state_names : tuple of str
         Names of the states, in the order in which `Model.forward` takes and returns them.
 
@@ -93,6 +98,7 @@ class Recurrent(Layer):
     init: str = "keras"
     forget_bias: float | None = 1.0
     name: str | None = None
+    reverse: bool = field(default=False, kw_only=True)
     cell: tuple | None = field(default=None, kw_only=True)
 
     def __post_init__(self):
@@ -101,6 +107,11 @@ class Recurrent(Layer):
         check_number(owner, "num_layers", self.num_layers, 1, 2**16, kind=int)
         check_flag(owner, "bidirectional", self.bidirectional)
         check_flag(owner, "return_sequences", self.return_sequences)
+        check_flag(owner, "reverse", self.reverse)
+        if self.reverse and self.bidirectional:
+            raise ValueError(
+                f"{owner}: reverse must be False with bidirectional=True, which has a reverse direction already"
+            )
         check_number(owner, "dropout", self.dropout, 0, 1, include_high=False)
         check_number(owner, "recurrent_dropout", self.recurrent_dropout, 0, 1, include_high=False)
         if not (isinstance(self.bias, bool) or self.bias == "single"):
@@ -116,6 +127,7 @@ class Recurrent(Layer):
             )
         object.__setattr__(self, "cell", contract.typed(self.cell))
         object.__setattr__(self, "directions", 2 if self.bidirectional else 1)
+        object.__setattr__(self, "causal", not (self.bidirectional or self.reverse))
         object.__setattr__(self, "state_names", self.cell.states)
         if self.recurrent_dropout and not contract.used_hidden_rows(self.cell):
             raise ValueError(f"{owner}: recurrent_dropout needs a recurrent product, which this cell does not have")
@@ -161,7 +173,7 @@ class Recurrent(Layer):
         for level in range(self.num_layers):
             below = signal if level == 0 else Signal(self.hidden_size * self.directions)
             for direction in range(self.directions):
-                yield Run(level, direction == 1, below, direction * self.hidden_size)
+                yield Run(level, self.reverse or direction == 1, below, direction * self.hidden_size)
 
     def specs(self, signal: Signal) -> Iterator[ParamSpec]:
         # One by one: a file may claim more layers than it has parameters for.

@@ -53,6 +53,8 @@ class Loss:
     name : str
     by_step : bool
         Whether the loss is a sum over steps, so that a sequence may be cut into chunks.
+    per_sample : bool
+        Whether there is one loss a sample, not one a step.
     output_activation : str or None
         What makes probabilities of the outputs, which are logits: "softmax" (one class of many) or "sigmoid" (each output a
         question of its own). None: the outputs are values.
@@ -60,6 +62,7 @@ class Loss:
 
     name = "loss"
     by_step = True
+    per_sample = False
     output_activation = "softmax"
     value_and_gradient = term = None
 
@@ -157,7 +160,7 @@ class Loss:
         target : array-like
         layout : Layout
         dtype : numpy.dtype
-        reduction : {"mean", "sum"}
+        reduction : {"mean", "sum", "none"}
         sample_weight : array or None
 
         Returns
@@ -176,7 +179,7 @@ class Loss:
         rows = self.targets(target, size, layout, dtype)
         weights = self.weights(rows, layout, sample_weight)
         total = self.total(rows, weights, count)
-        return rows, weights, total, 1.0 if reduction == "sum" else 1.0 / total if total > 0 else 0.0
+        return rows, weights, total, 1.0 if reduction != "mean" else 1.0 / total if total > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -311,9 +314,9 @@ class PointwiseLoss(Loss):
 
 
 def check_reduction(reduction) -> None:
-    """Raise ValueError unless a reduction is one of the two."""
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
+    """Raise ValueError unless a reduction is one of the three."""
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
 def as_number(name, value):

@@ -13,35 +13,49 @@ from numbarnn.losses.base import PointwiseLoss, as_weights, loss
 @loss("binary_cross_entropy")
 @dataclass(frozen=True)
 class BinaryCrossEntropy(PointwiseLoss):
-    """E = mean over the features of -p t log s(y) - (1 - t) log(1 - s(y)), s(y) = 1 / (1 + exp(-y)), t = target.
+    """E = mean over the features of -w (p t log s(y) + (1 - t) log(1 - s(y))), s(y) = 1 / (1 + exp(-y)), t = target.
 
     The outputs y are logits, of any size: `torch.nn.BCEWithLogitsLoss`. Each feature is a question of its own (several labels
     may be true at once); for one class of many see `SoftmaxCrossEntropy`. Targets are numbers of [0, 1] or booleans in the
-    shapes of `MeanSquaredError`.
+    shapes of `MeanSquaredError`, whose "sum" is that of this loss too.
 
     Parameters
     ----------
     pos_weight : float or sequence of float, optional
         Weight p of the positive targets, one for all features or one for each; above 1 it favours recall.
+    weight : float or sequence of float, optional
+        Weight w of the questions, one for all features or one for each; the mean does not divide by it, as in torch. Weights of
+        samples and steps are the `sample_weight` of `Model.fit`, which the mean divides by.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a weight is not a number, negative or not finite.
     """
 
     pos_weight: float | tuple[float, ...] | None = None
+    weight: float | tuple[float, ...] | None = None
 
     output_activation = "sigmoid"
     term = staticmethod(equations.binary_cross_entropy)
 
     def __post_init__(self):
-        if self.pos_weight is not None:
-            one = np.ndim(self.pos_weight) == 0
-            weights = as_weights("pos_weight", (self.pos_weight,) if one else self.pos_weight)
-            object.__setattr__(self, "pos_weight", weights[0] if one else weights)
+        for name in ("pos_weight", "weight"):
+            given = getattr(self, name)
+            if given is not None:
+                one = np.ndim(given) == 0
+                weights = as_weights(name, (given,) if one else given)
+                object.__setattr__(self, name, weights[0] if one else weights)
 
     def option(self, name: str):
-        return 1.0 if self.pos_weight is None else self.pos_weight
+        value = getattr(self, name)
+        return 1.0 if value is None else value
 
     def targets(self, target, size: int, layout: Layout, dtype) -> np.ndarray:
-        if isinstance(self.pos_weight, tuple) and len(self.pos_weight) != size:
-            raise ShapeError(f"pos_weight must have one entry for each of {size} features, got {len(self.pos_weight)}")
+        for name in ("pos_weight", "weight"):
+            given = getattr(self, name)
+            if isinstance(given, tuple) and len(given) != size:
+                raise ShapeError(f"{name} must have one entry for each of {size} features, got {len(given)}")
         rows = super().targets(target, size, layout, dtype)
         wrong = ~((rows >= 0) & (rows <= 1)).reshape(layout.steps, layout.samples, size)
         if not layout.full:

@@ -15,7 +15,7 @@ class SoftmaxCrossEntropy(Loss):
     """E = -sum_c q_c log softmax(logits)_c, in nats; without smoothing and class weights -log softmax(logits)[target].
 
     q_c = (1 - label_smoothing) v_c [c = target] + label_smoothing v_c / C, with C classes of weights v; the mean divides by the
-    summed v of the targets: `torch.nn.CrossEntropyLoss`.
+    summed v of the targets: `torch.nn.CrossEntropyLoss`. A batch whose targets all are to be ignored has the loss 0 (torch: NaN).
 
     Targets are integers, (samples, time steps) for a sequence or (samples,) for one output a sample.
 

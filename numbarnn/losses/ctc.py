@@ -30,9 +30,10 @@ class CTC(Loss):
     ----------
     blank : int
         Class of the blank, which no label sequence contains.
-    infeasible : {"error", "zero"}
+    infeasible : {"error", "zero", "inf"}
         A sample with fewer steps than labels plus adjacent repeats has no alignment. "error": a ShapeError lists such samples.
-        "zero": their loss and gradient are zero, and they count in the mean (torch's `zero_infinity`).
+        "zero": their loss and gradient are zero, and they count in the mean (torch's `zero_infinity`). "inf": their loss is
+        infinite, as torch's is, and their gradient zero; training refuses them as under "error".
 
     Raises
     ------
@@ -42,7 +43,8 @@ class CTC(Loss):
     Notes
     -----
     Probabilities are kept as a mantissa and an integer exponent each (`numbarnn.kernels.cpu.trellis`): nothing underflows, zero is
-    zero, and errors are those of one rounding a step. Logits more than 700,000 below the largest of their step count as so much.
+    zero, and errors are those of one rounding a step. A sample whose loss is above 600,000 is computed again by logarithms in
+    float64; on a GPU, logits more than 700,000 below the largest of their step count as so much.
     Where logits of -inf leave no alignment, the loss is infinite (0 under "zero") and the gradient zero.
 
     A sample is one thread's; scratch memory is O(T L) a thread.
@@ -57,17 +59,18 @@ class CTC(Loss):
     infeasible: str = "error"
 
     by_step = False
+    per_sample = True
     _advice = "Give them more steps, leave them out, or use CTC(infeasible='zero')"
 
     def __post_init__(self):
         object.__setattr__(self, "blank", check_blank(self.blank))
-        if self.infeasible not in ("error", "zero"):
-            raise ValueError(f"infeasible must be 'error' or 'zero', got {self.infeasible!r}")
+        if self.infeasible not in ("error", "zero", "inf"):
+            raise ValueError(f"infeasible must be 'error', 'zero' or 'inf', got {self.infeasible!r}")
 
     def check(self, source, signal):
         labels = as_labels(source.y, len(source.x), "y")
         label_sequences.check_labels(labels, signal.size, self.blank, "y")
-        if self.infeasible == "error" and signal.sequence:
+        if self.infeasible != "zero" and signal.sequence:
             steps = source.x.shape[1]
             lengths = np.full(len(source.x), steps) if source.lengths is None else source.lengths
             counted = source.sample_weight > 0 if np.ndim(source.sample_weight) == 1 else True
@@ -81,7 +84,7 @@ class CTC(Loss):
         labels : Labels
         classes : int
         layout : Layout
-        reduction : {"mean", "sum"}
+        reduction : {"mean", "sum", "none"}
         sample_weight : (samples,) array or None
 
         Returns
@@ -109,7 +112,7 @@ class CTC(Loss):
         if self.infeasible == "error":
             label_sequences.check_lengths(labels, lengths, self._advice, weights > 0)
         total = float(weights.sum())
-        scales = np.where(too_short(labels, lengths), 0.0, weights)
+        scales = weights if self.infeasible == "inf" else np.where(too_short(labels, lengths), 0.0, weights)
         if reduction == "mean" and total > 0:
             scales = scales / np.maximum(labels.counts, 1) / total
         return np.ascontiguousarray(layout.sort(scales)), total

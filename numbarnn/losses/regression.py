@@ -10,7 +10,9 @@ from numbarnn.losses.base import PointwiseLoss, as_number, loss
 @loss("mse")
 @dataclass(frozen=True)
 class MeanSquaredError(PointwiseLoss):
-    """E = mean over the features of (y - target)^2, as `torch.nn.MSELoss`.
+    """E = mean over the features of (y - target)^2; its mean over all steps is that of `torch.nn.MSELoss`.
+
+    The "sum" adds the means of the steps, where torch's adds all features.
 
     Targets are numbers, (samples, time steps, features) for a sequence or (samples, features) for one output a
     sample; the axis of features may be left out where there is one.
@@ -24,7 +26,7 @@ class MeanSquaredError(PointwiseLoss):
 class MeanAbsoluteError(PointwiseLoss):
     """E = mean over the features of |y - target|, with gradient 0 where they are equal: `torch.nn.L1Loss`.
 
-    Targets as in `MeanSquaredError`.
+    Targets and "sum" as in `MeanSquaredError`.
     """
 
     term = staticmethod(equations.absolute)
@@ -35,7 +37,7 @@ class MeanAbsoluteError(PointwiseLoss):
 class Huber(PointwiseLoss):
     """E = mean over the features of d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), with d = y - target.
 
-    `torch.nn.HuberLoss`: quadratic near zero, and errors beyond `delta` pull no harder than those at it. Targets as in
+    `torch.nn.HuberLoss`: quadratic near zero, and errors beyond `delta` pull no harder than those at it. Targets and "sum" as in
     `MeanSquaredError`.
 
     Parameters

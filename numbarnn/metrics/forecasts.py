@@ -59,7 +59,9 @@ def mae(truth, forecast) -> float:
 
 
 def rmse(truth, forecast) -> float:
-    """Return the root of the mean squared error, sqrt(mean (y - f)^2).
+    """Return the root of the mean squared error, sqrt(mean (y - f)^2), over all values.
+
+    Of several targets, scikit-learn averages the roots of each instead: ``root_mean_squared_error``.
 
     Parameters
     ----------

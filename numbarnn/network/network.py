@@ -10,6 +10,7 @@ import numpy as np
 from numbarnn import parallel
 from numbarnn.backends.device import backend, host, passes_of
 from numbarnn.checks import check_seed, refuse_mask
+from numbarnn.core import seeds
 from numbarnn.core.params import Params, ParamSpec
 from numbarnn.core.signal import Signal
 from numbarnn.errors import ModelFileError, ShapeError
@@ -43,7 +44,7 @@ class Network:
         device: str = "cpu",
     ):
         self._build(layers, input_size, dtype, seed, n_threads, device)
-        self.params.initialize(np.random.default_rng(self.seed))
+        self.params.initialize(seeds.generator(self.seed, "weights"))
 
     @classmethod
     def without_weights(cls, *options, arrays: Mapping[str, np.ndarray] | None = None) -> "Network":
@@ -290,7 +291,7 @@ class Network:
         Raises
         ------
         ValueError
-            If a layer is bidirectional.
+            If a layer reads the sequence from its end.
         """
         return Stream(self)
 
@@ -305,7 +306,7 @@ class Network:
         *,
         sample_weight=None,
         n_threads: int | None = None,
-    ) -> tuple[float, dict[str, np.ndarray]]:
+    ) -> tuple[float | np.ndarray, dict[str, np.ndarray]]:
         """Return the loss of a batch and its gradient with respect to every parameter. Dropout does not act.
 
         Parameters
@@ -315,14 +316,17 @@ class Network:
             As the loss wants it.
         loss : str or Loss
             A name of `numbarnn.losses.LOSSES` or a loss.
-        reduction : {"mean", "sum"}
-            Mean over the valid steps, or their sum.
+        reduction : {"mean", "sum", "none"}
+            Mean over the valid steps, or their sum; "none": the loss of every step by itself, times its weight, with the gradient
+            of their sum.
         sample_weight : (samples,) or (samples, time steps) array, optional
             Weights; 0 masks.
 
         Returns
         -------
         loss : float
+            Under "none" an array, (samples, time steps), or (samples,) of a model with one output a sample and of a loss of whole
+            sequences; zero past each length. The loss of a segment stands at its first step.
         gradients : dict
             Arrays by parameter name, in the shapes of `params`.
         """
@@ -336,7 +340,12 @@ class Network:
             value, _, _ = self.differentiate(
                 call, rows, layout, target, loss, start, gradient, reduction, sample_weight
             )
-            return backend.to_host(value), self.params.views(backend.to_host(gradient))
+            if reduction == "none":
+                value = backend.by_sample(value, layout)
+                value = value if self.signals[-1].sequence and not loss.per_sample else value[:, 0]
+            else:
+                value = backend.to_host(value)
+            return value, self.params.views(backend.to_host(gradient))
 
     def vjp(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None):
         """Run a batch and return a function that back-propagates any gradient of its results.

@@ -130,7 +130,7 @@ def _enter(cells, dtype, tokens):
 
 def has_step(layers) -> bool:
     """Return whether `make_plan` takes all layers."""
-    return not any(isinstance(layer, Recurrent) and layer.bidirectional for layer in layers)
+    return all(layer.causal for layer in layers if isinstance(layer, Recurrent))
 
 
 def make_plan(layers, signals, packed, dtype) -> Plan:
@@ -144,9 +144,10 @@ def make_plan(layers, signals, packed, dtype) -> Plan:
         If a layer or cell has no step.
     """
     for layer in layers:
-        if isinstance(layer, Recurrent) and layer.bidirectional:
+        if isinstance(layer, Recurrent) and not layer.causal:
+            what = "bidirectional" if layer.bidirectional else "reverse"
             raise ValueError(
-                f"{layer!r} is bidirectional: it reads the sequence from its end, so it cannot be run step by step; "
+                f"{layer!r} is {what}: it reads the sequence from its end, so it cannot be run step by step; "
                 "use forward on whole sequences"
             )
     build = _Builder(dtype)

@@ -21,6 +21,7 @@ import numpy as np
 
 from numbarnn import __about__, io
 from numbarnn.checks import check_integer, check_real
+from numbarnn.core import seeds
 from numbarnn.errors import CheckpointError, ModelFileError, ShapeError
 from numbarnn.training.history import History, StepStatistics
 
@@ -242,7 +243,7 @@ def settings_of(trainer, sources: Mapping[str, Any] | None = None, patience=None
     settings |= {name: getattr(trainer, name) for name in names}
     settings["average"] = trainer.ema
     if sources is not None:
-        settings["patience"] = patience
+        settings |= {"patience": patience, "random_streams": seeds.VERSION}
         for name, source in sources.items():
             if hasattr(source, "__next__"):
                 raise ValueError(

@@ -8,6 +8,7 @@ import numpy as np
 
 from numbarnn import inputs, parallel
 from numbarnn.checks import check_lengths, check_seed
+from numbarnn.core import seeds
 from numbarnn.data.batches import Batch, batches_of, make_source
 from numbarnn.errors import DivergedError, ShapeError
 from numbarnn.losses.base import make_loss
@@ -45,6 +46,7 @@ class Steps:
         self.schedule = Schedule() if schedule is None else schedule
         if not isinstance(self.schedule, Schedule):
             raise TypeError(f"schedule must be a numbarnn.optim.Schedule, got {schedule!r}")
+        self.follow([])
         for name, value in (("clip_norm", clip_norm), ("clip_value", clip_value)):
             if value is not None and not (isinstance(value, (int, float, np.number)) and 0 < value < math.inf):
                 raise ValueError(f"{name} must be a positive number or None, got {value!r}")
@@ -54,10 +56,10 @@ class Steps:
             raise ValueError(
                 f"tbptt cuts sequences into chunks, and the loss {self.loss.name} is that of a whole sequence"
             )
-        if tbptt is not None and any(getattr(layer, "bidirectional", False) for layer in model.layers):
+        if tbptt is not None and not all(getattr(layer, "causal", True) for layer in model.layers):
             raise ValueError(
-                "tbptt cuts sequences into chunks, and the reverse direction of a bidirectional layer would begin anew at the end "
-                "of each; leave tbptt out, or use layers of one direction"
+                "tbptt cuts sequences into chunks, and the reverse direction of a layer would begin anew at the end of each; leave "
+                "tbptt out, or use layers without bidirectional=True and reverse=True"
             )
         if isinstance(accumulate, bool) or not isinstance(accumulate, (int, np.integer)) or accumulate < 1:
             raise ValueError(f"accumulate must be a positive number of batches, got {accumulate!r}")
@@ -202,10 +204,14 @@ class Steps:
         finally:
             self.model.set_flat(weights)
 
+    def follow(self, records) -> None:
+        """Let the schedule see the records of the history so far."""
+        self._schedule = self.schedule.given(records)
+
     @property
     def learning_rate(self) -> float:
         """Learning rate of the next step."""
-        return self.optimizer.learning_rate * self.schedule.factor(self.epoch, self.step)
+        return self.optimizer.learning_rate * self._schedule.factor(self.epoch, self.step)
 
     @staticmethod
     def _going_on(state, before, batch, samples):
@@ -241,7 +247,7 @@ class Steps:
         """
         model, backend = self.model, self.model.backend
         losses, state, other, before = backend.optim.LossSum(model.dtype), None, None, 0
-        for batch in batches_of(make_source(source, shuffle=False), np.random.default_rng(self.seed)):
+        for batch in batches_of(make_source(source, shuffle=False), seeds.generator(self.seed, "evaluation")):
             call = self._call()
             rows, layout = backend.batch.to_rows(call, batch.x, model.signals[0], batch.lengths)
             start = self._going_on(state, before, batch, layout.samples)

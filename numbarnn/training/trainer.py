@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from numbarnn.core import seeds
 from numbarnn.data.batches import TOKEN_UNITS, ArraySource, batches_of, checksum, with_validation
 from numbarnn.errors import CheckpointError, ShapeError
 from numbarnn.training.callbacks import Callback, EarlyStopping, early_stopping
@@ -155,6 +156,8 @@ class Trainer(Steps):
         stopping = early_stopping(patience)
         if stopping is not None and stopping.monitor == "val_loss" and validation is None:
             raise ValueError("early stopping on val_loss needs validation data")
+        if self.schedule.monitor == "val_loss" and validation is None:
+            raise ValueError(f"{self.schedule!r} monitors val_loss, which needs validation data")
         if seconds is not None and not (isinstance(seconds, (int, float, np.number)) and seconds > 0):
             raise ValueError(f"seconds must be a positive number or None, got {seconds!r}")
         callbacks = [*callbacks, _TimeLimit(seconds)] if seconds else list(callbacks)
@@ -182,6 +185,7 @@ class Trainer(Steps):
                 for callback in callbacks:
                     callback.on_train_begin(self)
                 while self.epoch < end_epoch and history.stopped == "epochs":
+                    self.follow(history.records)
                     history.stopped = self._epoch(source, run, file, callbacks, progress, interrupted)
                     record = self._record(run)
                     if history.stopped == "epochs":
@@ -260,7 +264,7 @@ class Trainer(Steps):
         """Yield what is left of an epoch: (chunk, its batch where it is the last one of it, else None)."""
         done, before, seen = 0, run.pieces, 0
         watched = watched and not hasattr(source, "fingerprint")
-        for batch in batches_of(source, np.random.default_rng([self.seed, self.epoch])):
+        for batch in batches_of(source, seeds.generator(self.seed, "order", self.epoch)):
             seen = checksum(batch, seen) if watched else 0
             chunks = list(self._chunks(batch))
             for index, chunk in enumerate(chunks):

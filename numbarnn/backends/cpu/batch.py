@@ -245,6 +245,11 @@ def to_host(values):
     return values
 
 
+def by_sample(losses, layout: Layout) -> np.ndarray:
+    """Return the losses of rows, or of samples, as the host has them: (samples, steps) or (samples, 1) in the caller's order."""
+    return layout.unsort(losses.reshape(-1, layout.samples).T)
+
+
 def upload_states(state):
     """Return checked states of the host's as passes take them."""
     return state

@@ -7,7 +7,7 @@ import numpy as np
 from numbarnn import parallel
 from numbarnn.backends.cpu.batch import Call, Rows, feature_rows, from_rows
 from numbarnn.backends.device import arithmetic_of
-from numbarnn.core.label_sequences import Labels, as_labels
+from numbarnn.core.label_sequences import Labels, as_labels, log_domain_ctc
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu import ctc as trellis
@@ -21,10 +21,12 @@ from numbarnn.kernels.groups import checked, entry_point
 COST = 150.0
 # Multiply-adds that a class costs at a step, and a label.
 CLASS, LABEL = 12.0, 60.0
+# A CTC loss above this may have met the lowest exponent of `numbarnn.kernels.scalar.split_exp`.
+BEYOND = 600_000.0
 
 
 def value_and_gradient(call: Call, loss, outputs: Rows, target, layout: Layout, reduction="mean", sample_weight=None):
-    """Return (loss, gradient of the outputs as `Rows`, weight of all rows).
+    """Return (loss, gradient of the outputs as `Rows`, weight of all rows); under "none" the losses of all rows, or samples.
 
     Parameters
     ----------
@@ -33,8 +35,9 @@ def value_and_gradient(call: Call, loss, outputs: Rows, target, layout: Layout, 
         Logits or predictions; left as they are.
     target : array
         See the loss.
-    reduction : {"mean", "sum"}
-        "mean": the weighted mean over the valid rows; "sum": the weighted sum (the lecture's E = sum over t of E_t).
+    reduction : {"mean", "sum", "none"}
+        "mean": the weighted mean over the valid rows; "sum": the weighted sum (the lecture's E = sum over t of E_t); "none": the
+        weighted losses themselves, with the gradient of their sum.
     sample_weight : (samples,) or (samples, time steps) array, optional
         Weight of every sample or step; 0 masks it.
 
@@ -67,7 +70,7 @@ def _by_rows(call, loss, outputs, target, layout, reduction, sample_weight, kern
         count * columns * COST,
         lambda lo, hi: kernel(values, row, columns, targets, weights, scale, losses, doutputs, lo, hi),
     )
-    return float(losses.sum()) * scale, Rows(gradient, columns), total
+    return losses if reduction == "none" else float(losses.sum()) * scale, Rows(gradient, columns), total
 
 
 def _pointwise(call, loss, outputs, target, layout, reduction, sample_weight):
@@ -94,8 +97,9 @@ def _ctc(call, loss, outputs, target, layout, reduction, sample_weight):
     labels = as_labels(target, layout.samples)
     scales, total = loss.scales(labels, outputs.size, layout, reduction, sample_weight)
     losses, gradient = ctc(call, outputs, labels, layout, loss.blank, scales, loss.infeasible == "zero")
-    counted = scales > 0
-    return float((losses[counted] * scales[counted]).sum()), Rows(gradient, outputs.size), total
+    # A loss that is infinite counts where its scale is not zero.
+    values = np.multiply(losses, scales, out=np.zeros(layout.samples), where=scales > 0)
+    return values if reduction == "none" else float(values.sum()), Rows(gradient, outputs.size), total
 
 
 def ctc(call: Call, outputs: Rows, labels: Labels, layout: Layout, blank: int, scales, zero: bool):
@@ -131,6 +135,11 @@ def ctc(call: Call, outputs: Rows, labels: Labels, layout: Layout, blank: int, s
             functools.partial(kernel, logits, targets, scales, zero, losses, gradient.reshape(-1), scratch, first, last)
         )
     parallel.run(jobs)
+    shape, classes = (layout.steps, layout.samples, row), slice(outputs.size)
+    for i in np.flatnonzero((losses > BEYOND) & (losses < np.inf)):
+        steps, own = slice(layout.lengths[i]), labels.flat[starts[i] : starts[i + 1]]
+        losses[i], slope = log_domain_ctc(values.reshape(shape)[steps, i, classes], own, blank)
+        gradient.reshape(shape)[steps, i, classes] = scales[i] * slope
     return losses, gradient
 
 
@@ -138,7 +147,7 @@ def _segments(call, loss, outputs, target, layout, reduction, sample_weight):
     (samples, steps), counts, classes, weight = loss.segments(target, layout, sample_weight)
     gradient = Rows(call.zeros(outputs.values.shape), outputs.size)
     if not counts.size:
-        return 0.0, gradient, 0.0
+        return np.zeros(outputs.count) if reduction == "none" else 0.0, gradient, 0.0
     step, sample = outputs.strides(layout)
     starts = samples * sample + steps * step
     row, size = outputs.values.shape[1], outputs.size
@@ -158,6 +167,10 @@ def _segments(call, loss, outputs, target, layout, reduction, sample_weight):
         work,
         lambda lo, hi: pooling.spread(dmeans, row, starts, step, counts, size, pooling.MEAN, none, dlogits, lo, hi),
     )
+    if reduction == "none":
+        losses = np.zeros(outputs.count)
+        losses[steps * layout.samples + samples] = value  # at the first step of each segment
+        return losses, gradient, total
     return value, gradient, total
 
 
@@ -181,7 +194,10 @@ def _own(call, loss, outputs, target, layout, reduction, sample_weight):
     weights = (weights if weights.size else np.ones(outputs.count)).reshape(layout.steps, layout.samples).T
     weights = layout.unsort(weights) * scale
     counted = weights > 0
-    value = float((values[counted] * weights[counted]).sum())
+    if reduction == "none":
+        value = layout.sort(np.where(counted, values, 0.0) * weights).T.reshape(-1)
+    else:
+        value = float((values[counted] * weights[counted]).sum())
     gradient = np.where(counted[:, :, None], gradient * weights[:, :, None], 0.0).astype(call.dtype)
     return value, feature_rows(call, gradient, layout), total
 

@@ -164,10 +164,11 @@ def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: 
     if layer.return_sequences:
         return x, layout, final, tapes
     last = call.zeros((layout.samples, padded(layer.hidden_size * layer.directions, call.dtype)))
+    begun = layout.begun  # what has no step has no last output, whatever its initial state
     for direction in range(layer.directions):
         column = direction * layer.hidden_size
         h = final[0][direction - layer.directions]
-        last[:, column : column + layer.hidden_size] = layout.sort(h)
+        last[:begun, column : column + layer.hidden_size] = layout.sort(h)[:begun]
     return Rows(last, layer.hidden_size * layer.directions), layout.last(), final, tapes
 
 
@@ -190,7 +191,7 @@ def backward(call: Call, layer, weights, tapes, dy, layout: Layout, dfinal, grad
                 for s, whole in enumerate(dfinal):
                     ends[s, :, :hidden] = layout.sort(whole[index])
             if dlast is not None and level == layer.num_layers - 1:
-                ends[0, :, :hidden] += dlast.values[:, run.column : run.column + hidden]
+                ends[0, : layout.begun, :hidden] += dlast.values[: layout.begun, run.column : run.column + hidden]
             wanted = (need_dx or level > 0) and not run.signal.tokens
             dx = _run_backward(call, layer, weights[index], tape, dy, layout, ends, gradient, wanted, dx)
             for whole, part in zip(dstart, ends, strict=True):
@@ -329,17 +330,17 @@ def _weight_gradients(call, layer, packed, tape, layout, dpreactivations, gradie
 
 def _join(call, layer, outputs, layout):
     """Return the outputs of all directions side by side."""
-    if len(outputs) == 1:
+    if len(outputs) == 1 and not (layer.reverse and not layout.full):
         return outputs[0]
     size = layer.hidden_size * len(outputs)
     joined = call.zeros((len(outputs[0].values), padded(size, call.dtype)))
     for direction, rows in enumerate(outputs):
         column = direction * layer.hidden_size
         joined[:, column : column + layer.hidden_size] = rows.values[:, : layer.hidden_size]
-    if not layout.full and len(outputs) == 2:
+    if not layout.full and not layer.causal:
         # In the reverse direction the initial state is in the row after the last of each sample.
         ended = np.flatnonzero(layout.lengths < layout.steps)
-        joined[layout.lengths[ended] * layout.samples + ended, layer.hidden_size :] = 0
+        joined[layout.lengths[ended] * layout.samples + ended, (layer.directions - 1) * layer.hidden_size :] = 0
     return Rows(joined, size)
 
 

@@ -200,6 +200,11 @@ def to_host(values: Buffer):
     return float(found[0]) if found.size == 1 else found
 
 
+def by_sample(losses: Buffer, layout: Layout) -> np.ndarray:
+    """Return the losses of rows, or of samples, as the host has them: (samples, steps) or (samples, 1) in the caller's order."""
+    return layout.host.unsort(losses.get().reshape(-1, layout.samples).T)
+
+
 def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Rows, Layout]:
     """Check a batch and return it by rows, with its geometry; see `numbarnn.backends.cpu.batch.to_rows`."""
     array, host = inputs.check(x, signal, lengths, name)

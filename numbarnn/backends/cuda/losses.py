@@ -36,6 +36,8 @@ def _by_rows(call, loss, outputs, target, layout, reduction, sample_weight, kern
     losses, gradient = call.empty(outputs.count), call.empty(outputs.values.size)
     looked = kernels.LossRows(outputs.values, gradient, outputs.size, outputs.size, losses, outputs.count)
     kernel(looked, targets, weights, scale)
+    if reduction == "none":
+        return losses, Rows(gradient, outputs.size, outputs.count), total
     value = kernels.total(call.arena, losses, outputs.count)
     optim.scale(value, 1, scale)
     return value, Rows(gradient, outputs.size, outputs.count), total
@@ -73,11 +75,15 @@ def _ctc(call, loss, outputs, target, layout, reduction, sample_weight):
         scales, loss.infeasible == "zero", values, gradient,
     )  # fmt: skip
     moves.times(values, call.empty(layout.samples).set(scales))
+    if reduction == "none":
+        return values, Rows(gradient, outputs.size, outputs.count), total
     value = kernels.total(call.arena, values, layout.samples)
     return value, Rows(gradient, outputs.size, outputs.count), total
 
 
 def _segments(call, loss, outputs, target, layout, reduction, sample_weight):
+    if reduction == "none":
+        raise ValueError(f'reduction="none" of {type(loss).__name__} has no kernel for CUDA; use device="cpu"')
     (samples, steps), counts, classes, weight = loss.segments(target, layout.host, sample_weight)
     gradient, size, count = call.zeros(outputs.values.size), outputs.size, len(counts)
     if not count:

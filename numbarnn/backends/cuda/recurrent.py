@@ -132,19 +132,11 @@ def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: 
         x = Rows(out, size, layout.rows)
     if layer.return_sequences:
         return x, layout, final, tapes
-    last = call.empty(samples * size)
-    for direction in range(directions):
+    last, begun = call.zeros(samples * size), layout.host.begun  # what has no step has no last output
+    for direction in range(directions if begun else 0):
         theirs = final.part(((layer.num_layers - 1) * directions + direction) * samples * hidden)
         moves.move_rows(
-            *grid_of(samples, hidden),
-            theirs,
-            layout.order,
-            last.part(direction * hidden),
-            size,
-            samples,
-            hidden,
-            0,
-            0,
+            *grid_of(begun, hidden), theirs, layout.order, last.part(direction * hidden), size, begun, hidden, 0, 0
         )
     return Rows(last, size, samples), layout.last(call.arena), final, tapes
 
@@ -158,7 +150,7 @@ def backward(
     directions, size = layer.directions, hidden * layer.directions
     stack = layer.num_layers * directions * samples * hidden
     dstart = call.empty(len(cell.states) * stack)
-    dlast = None if layer.return_sequences else dy
+    dlast, begun = None if layer.return_sequences else dy, layout.host.begun
     dx = dy if layer.return_sequences else None
     for level in reversed(range(layer.num_layers)):
         dy, dx = dx, None
@@ -168,7 +160,7 @@ def backward(
             index = level * directions + direction
             plan, tape = plans[index], tapes[index]
             ends = _part_of(dfinal, index * samples * hidden, stack)
-            if dlast is not None and level == layer.num_layers - 1:
+            if dlast is not None and begun and level == layer.num_layers - 1:
                 mine = call.zeros(len(cell.states) * samples * hidden)
                 if ends.given:
                     for s in range(len(cell.states)):
@@ -176,12 +168,12 @@ def backward(
                             ends.values.part(s * stack, samples * hidden)
                         )
                 moves.move_rows(
-                    *grid_of(samples, hidden),
+                    *grid_of(begun, hidden),
                     mine,
                     layout.order,
                     dlast.values.part(plan.column),
                     size,
-                    samples,
+                    begun,
                     hidden,
                     1,
                     1,

@@ -32,31 +32,35 @@ def _fma(x, y, z):
     return lambda x, y, z: x * y + z  # NVVM fuses
 
 
-_P0, _P1, _P2, _P3, _P4 = scalar._P
-_Q0, _Q1, _Q2, _Q3, _Q4 = scalar._Q
-_LIMIT = scalar._LIMIT
+@overload(scalar.remainder, jit_options={"forceinline": True})
+def _remainder(n, y, period, high, low):
+    return lambda n, y, period, high, low: n * period + y  # NVVM fuses
 
 
-def _tanh32(x):
-    x = min(max(x, -_LIMIT), _LIMIT)
-    u = x * x
-    p = (((_P4 * u + _P3) * u + _P2) * u + _P1) * u + _P0
-    q = (((_Q4 * u + _Q3) * u + _Q2) * u + _Q1) * u + _Q0
-    return x * libdevice.fast_fdividef(p, q)  # 2 ulp; the exact quotient is a call
+@overload(scalar.exponent, jit_options={"forceinline": True})
+def _exponent(x):
+    return lambda x: libdevice.int_as_float(types.int32(libdevice.float_as_int(x) << 23))
+
+
+@overload(scalar.with_sign, jit_options={"forceinline": True})
+def _with_sign(x, y):
+    return lambda x, y: libdevice.copysignf(x, y)
+
+
+@overload(scalar.quotient, jit_options={"forceinline": True})
+def _quotient(x, y):
+    # 2 ulp, and exact where a function is at its limit; the exact quotient is a call.
+    return lambda x, y: x if y == type(y)(1) else libdevice.fast_fdividef(x, y)
 
 
 @overload(scalar.tanh, jit_options={"forceinline": True})
 def _tanh(x):
-    return _tanh32 if x == types.float32 else lambda x: math.tanh(x)
+    return scalar.tanh32 if x == types.float32 else lambda x: math.tanh(x)
 
 
 @overload(scalar.sigmoid, jit_options={"forceinline": True})
 def _sigmoid(x):
-    def sigmoid(x):
-        half = type(x)(0.5)
-        return half * scalar.tanh(half * x) + half
-
-    return sigmoid
+    return scalar.sigmoid32 if x == types.float32 else lambda x: 0.5 * math.tanh(0.5 * x) + 0.5
 
 
 @overload(scalar.clip, jit_options={"forceinline": True})
