@@ -4,9 +4,11 @@ An optimizer is a frozen record of hyper-parameters. It has no state: `arrays` s
 parameters it needs, and `update` changes parameters and arrays in place.
 """
 
+import bisect
 import dataclasses
 import functools
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import NamedTuple
 
@@ -242,6 +244,8 @@ class RMSprop(Optimizer):
     Parameters
     ----------
     learning_rate, alpha, eps, weight_decay : float
+    centered : bool
+        Whether s - m^2, an estimate of the variance, stands in place of s, with m = alpha m + (1 - alpha) g. On the CPU.
 
     References
     ----------
@@ -252,8 +256,10 @@ class RMSprop(Optimizer):
     alpha: float = 0.95
     eps: float = 1e-8
     weight_decay: float = 0.0
+    centered: bool = False
 
-    arrays, kernel = 1, "rmsprop"
+    arrays = property(lambda self: 2 if self.centered else 1)
+    kernel = property(lambda self: "centered_rmsprop" if self.centered else "rmsprop")
 
     def coefficients(self, step, learning_rate):
         return learning_rate, self.alpha, 1.0 - self.alpha, self.eps, self.weight_decay
@@ -301,6 +307,9 @@ class Adam(Optimizer):
     learning_rate, eps, weight_decay : float
     betas : (float, float)
         Decay of the means of the gradient and of its square, each in [0, 1).
+    amsgrad : bool
+        Whether the largest mean of squares so far stands in place of the last (S. J. Reddi, S. Kale, S. Kumar, ICLR 2018). On the
+        CPU.
 
     References
     ----------
@@ -318,8 +327,10 @@ class Adam(Optimizer):
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
+    amsgrad: bool = False
 
-    arrays, kernel = 2, "adam"
+    arrays = property(lambda self: 3 if self.amsgrad else 2)
+    kernel = property(lambda self: "amsgrad" if self.amsgrad else "adam")
 
     def coefficients(self, step, learning_rate):
         return self._coefficients(step, learning_rate, self.weight_decay, 0.0)
@@ -342,6 +353,8 @@ class AdamW(Adam):
     learning_rate, eps, weight_decay : float
     betas : (float, float)
         Decay of the means of the gradient and of its square, each in [0, 1).
+    amsgrad : bool
+        As of `Adam`.
 
     References
     ----------
@@ -410,6 +423,8 @@ def norm(gradient: np.ndarray) -> float:
 
 def clip_by_norm(gradient: np.ndarray, limit: float, length: float | None = None) -> None:
     """Scale a gradient in place to a norm of at most `limit`, as `torch.nn.utils.clip_grad_norm_`.
+
+    A gradient with NaN stays as it is (torch makes all of it NaN); a step of `Trainer` refuses it.
 
     Parameters
     ----------
@@ -490,7 +505,15 @@ def schedule(cls: type["Schedule"]) -> type["Schedule"]:
 @schedule
 @dataclass(frozen=True)
 class Schedule:
-    """The constant schedule, and base of the others: `factor` multiplies the optimizer's learning rate."""
+    """The constant schedule, and base of the others: `factor` multiplies the optimizer's learning rate.
+
+    Attributes
+    ----------
+    monitor : str or None
+        Entry of the history that it depends on.
+    """
+
+    monitor = None
 
     def factor(self, epoch: int, step: int) -> float:
         """Return the factor for a step.
@@ -505,6 +528,20 @@ class Schedule:
         float
         """
         return 1.0
+
+    def given(self, records: Sequence[Mapping[str, float]]) -> "Schedule":
+        """Return the schedule of the next epoch, given the records of a history so far: itself, unless it depends on them.
+
+        Parameters
+        ----------
+        records : sequence of dict
+            One for each epoch of this `fit`.
+
+        Returns
+        -------
+        Schedule
+        """
+        return self
 
 
 def _check_positive(owner, name):
@@ -543,6 +580,44 @@ class StepDecay(Schedule):
 
     def factor(self, epoch: int, step: int) -> float:
         return self.gamma ** (epoch // self.every)
+
+
+@schedule
+@dataclass(frozen=True)
+class MultiStep(Schedule):
+    """gamma ** (milestones passed): a step down at certain epochs, as `torch.optim.lr_scheduler.MultiStepLR`.
+
+    Parameters
+    ----------
+    milestones : sequence of int
+        Epochs, counted from 0, that begin at a lower rate; one that comes twice counts twice.
+    gamma : float
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `milestones` are not integers >= 0, or `gamma` not a number.
+
+    Examples
+    --------
+    >>> [MultiStep([1, 3], 0.5).factor(epoch, 0) for epoch in range(5)]
+    [1.0, 0.5, 0.5, 0.25, 0.25]
+    """
+
+    milestones: tuple[int, ...]
+    gamma: float = 0.1
+
+    def __post_init__(self):
+        if not isinstance(self.milestones, (tuple, list, np.ndarray)):
+            raise TypeError(
+                f"MultiStep: milestones must be a sequence of epochs, such as [10, 20], got {self.milestones!r}"
+            )
+        epochs = [check_integer(epoch, f"MultiStep: milestones[{i}]", 0) for i, epoch in enumerate(self.milestones)]
+        object.__setattr__(self, "milestones", tuple(sorted(epochs)))
+        check_real(self.gamma, "MultiStep: gamma")
+
+    def factor(self, epoch: int, step: int) -> float:
+        return self.gamma ** bisect.bisect_right(self.milestones, epoch)
 
 
 @schedule
@@ -609,6 +684,139 @@ class Cosine(Schedule):
 
 @schedule
 @dataclass(frozen=True)
+class OneCycle(Schedule):
+    """From 1 / div_factor up to 1 and down to 1 / (div_factor final_div_factor), along half a cosine each, in `steps` steps.
+
+    `torch.optim.lr_scheduler.OneCycleLR` without its cycle of the momentum; the optimizer's learning rate is the largest.
+
+    Parameters
+    ----------
+    steps : int
+        Optimizer steps of the whole cycle, not epochs; the rate stays where it ends.
+    pct_start : float
+        Share of the steps that rise, in [0, 1].
+    div_factor, final_div_factor : float
+        Positive.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is of the wrong type or out of range.
+
+    References
+    ----------
+    L. N. Smith, N. Topin, "Super-convergence: very fast training of neural networks using large learning rates" (2018).
+
+    Examples
+    --------
+    >>> [round(OneCycle(5, 0.6).factor(0, step), 3) for step in range(6)]
+    [0.04, 0.52, 1.0, 0.5, 0.0, 0.0]
+    """
+
+    steps: int
+    pct_start: float = 0.3
+    div_factor: float = 25.0
+    final_div_factor: float = 1e4
+
+    def __post_init__(self):
+        _check_positive(self, "steps")
+        if not 0 <= check_real(self.pct_start, "OneCycle: pct_start") <= 1:
+            raise ValueError(f"OneCycle: pct_start must be in [0, 1], got {self.pct_start!r}")
+        for name in ("div_factor", "final_div_factor"):
+            if check_real(getattr(self, name), f"OneCycle: {name}") <= 0:
+                raise ValueError(f"OneCycle: {name} must be positive, got {getattr(self, name)!r}")
+
+    def factor(self, epoch: int, step: int) -> float:
+        step, last = min(step, self.steps - 1), self.steps - 1
+        top, start = self.pct_start * self.steps - 1.0, 1.0 / self.div_factor
+        if step <= top:
+            return _half_cosine(start, 1.0, step / top if top > 0 else 1.0)
+        return _half_cosine(1.0, start / self.final_div_factor, (step - top) / (last - top))
+
+
+def _half_cosine(start, end, share):
+    return end + (start - end) / 2.0 * (math.cos(math.pi * share) + 1.0)
+
+
+@schedule
+@dataclass(frozen=True)
+class ReduceOnPlateau(Schedule):
+    """gamma ** (times that a loss stopped getting better): `torch.optim.lr_scheduler.ReduceLROnPlateau` with mode "min".
+
+    A value is better if it is below (1 - threshold) times the best. After more than `patience` epochs without a better one the rate
+    falls, and for `cooldown` epochs none is counted. Epochs are those of one `fit`, also of one that was resumed.
+
+    Parameters
+    ----------
+    gamma : float
+        In (0, 1).
+    patience, cooldown : int
+        Epochs.
+    threshold : float
+        In [0, 1).
+    low : float
+        Least factor.
+    monitor : str
+        Entry of the history, such as "val_loss", which needs validation data, or "loss".
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> losses = [{"val_loss": loss} for loss in (3.0, 2.0, 2.5, 2.4)]
+    >>> ReduceOnPlateau(0.5, patience=1).given(losses).factor(4, 0)
+    0.5
+    """
+
+    gamma: float = 0.1
+    patience: int = 10
+    threshold: float = 1e-4
+    cooldown: int = 0
+    low: float = 0.0
+    monitor: str = "val_loss"
+
+    def __post_init__(self):
+        for name, least, below in (("gamma", 0, 1), ("threshold", 0, 1), ("low", 0, math.inf)):
+            value = check_real(getattr(self, name), f"ReduceOnPlateau: {name}")
+            if not least <= value < below or (name == "gamma" and value == 0):
+                raise ValueError(f"ReduceOnPlateau: {name} is out of range, got {value!r}")
+        for name in ("patience", "cooldown"):
+            check_integer(getattr(self, name), f"ReduceOnPlateau: {name}", 0)
+        if not isinstance(self.monitor, str):
+            raise TypeError(f"ReduceOnPlateau: monitor must be a name such as 'val_loss', got {self.monitor!r}")
+
+    def given(self, records):
+        factor, best, bad, cooling = 1.0, math.inf, 0, 0
+        for record in records:
+            if self.monitor not in record:
+                raise ValueError(
+                    f"ReduceOnPlateau: monitor must be an entry of the history, {', '.join(record)}, got {self.monitor!r}"
+                )
+            value = record[self.monitor]
+            if value < best * (1.0 - self.threshold):
+                best, bad = value, 0
+            else:
+                bad += 1
+            if cooling > 0:
+                cooling, bad = cooling - 1, 0
+            if bad > self.patience:
+                factor, cooling, bad = max(factor * self.gamma, self.low), self.cooldown, 0
+        return _Constant(factor)
+
+
+@dataclass(frozen=True)
+class _Constant(Schedule):
+    value: float
+
+    def factor(self, epoch: int, step: int) -> float:
+        return self.value
+
+
+@schedule
+@dataclass(frozen=True)
 class WarmUp(Schedule):
     """From 1 / steps up to 1 in `steps` optimizer steps, times another schedule, which counts from the start.
 
@@ -637,6 +845,13 @@ class WarmUp(Schedule):
 
     def factor(self, epoch: int, step: int) -> float:
         return min((step + 1) / self.steps, 1.0) * self.then.factor(epoch, step)
+
+    def given(self, records):
+        return dataclasses.replace(self, then=self.then.given(records))
+
+    @property
+    def monitor(self):
+        return self.then.monitor
 
 
 def optimizer_with(optimizer, learning_rate) -> Optimizer:

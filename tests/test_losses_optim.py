@@ -24,6 +24,7 @@ from numbarnn.losses import (
     Huber,
     MeanAbsoluteError,
     MeanSquaredError,
+    SegmentCrossEntropy,
     SoftmaxCrossEntropy,
     make_loss,
 )
@@ -37,6 +38,9 @@ from numbarnn.optim import (
     AdamW,
     Cosine,
     ExponentialDecay,
+    MultiStep,
+    OneCycle,
+    ReduceOnPlateau,
     RMSprop,
     Schedule,
     StepDecay,
@@ -116,6 +120,11 @@ OPTIONS = [
     ("huber", {"delta": 2.5}, {"delta": 2.5}),
     ("binary_cross_entropy", {"pos_weight": 3.0}, {"pos_weight": 3.0}),
     ("binary_cross_entropy", {"pos_weight": (0.5, 0.0, 2.0, 7.0)}, {"pos_weight": np.array([0.5, 0.0, 2.0, 7.0])}),
+    (
+        "binary_cross_entropy",
+        {"pos_weight": 0.5, "weight": (0.5, 0.0, 2.0, 7.0)},
+        {"pos_weight": 0.5, "weight": np.array([0.5, 0.0, 2.0, 7.0])},
+    ),
 ]
 
 
@@ -339,13 +348,39 @@ def test_through_a_model(name):
             assert_close(gradients[key], array, GRADIENT_TOLERANCE, key)
 
 
+@pytest.mark.parametrize("name", [*LOSSES, "segment_cross_entropy"])
+def test_losses_of_steps(name):
+    model = Model([RNN(3, bidirectional=True), Dense(SIZE)], input_size=2, dtype="float64", n_threads=1)
+    x, weight = normal(9, N, T, 2), np.arange(1.0, N + 1)
+    loss = SegmentCrossEntropy() if name == "segment_cross_entropy" else LOSSES[name]()
+    target = {
+        "ctc": [[1], [], [2, 1], [1]] * N,
+        "segment_cross_entropy": np.tile([3, -1, 1, 0, 3, 2, -1, 1][:T], (N, 1)),
+    }
+    target = target[name][:N] if name in target else example(name)[1]
+    common = {"lengths": RAGGED, "sample_weight": weight}
+    losses, gradients = model.loss_and_grad(x, target, loss, reduction="none", **common)
+    value, expected = model.loss_and_grad(x, target, loss, reduction="sum", **common)
+    assert losses.shape == ((N,) if name == "ctc" else (N, T))
+    assert losses.sum() == pytest.approx(value, rel=1e-13)
+    for key, gradient in gradients.items():
+        assert_same_bits(gradient, expected[key])
+    for n, length in enumerate(RAGGED):  # each by itself
+        assert name == "ctc" or not losses[n, length:].any()
+        alone = model.loss_and_grad(x[n : n + 1], target[n : n + 1], loss, [length], reduction="sum")[0]
+        assert losses[n].sum() == pytest.approx(weight[n] * alone, rel=1e-13)
+    last = Model([RNN(3, return_sequences=False), Dense(SIZE)], input_size=2, dtype="float64", n_threads=1)
+    if loss.by_step:
+        assert last.loss_and_grad(x, np.asarray(target)[:, 0], loss, RAGGED, reduction="none")[0].shape == (N,)
+
+
 @every_loss
 def test_one_output_a_sample(name):
     model = Model([RNN(3, return_sequences=False), Dense(SIZE)], input_size=2, dtype="float64", n_threads=1)
     x, (_, target) = normal(9, N, T, 2), example(name)
     value, _ = model.loss_and_grad(x, target[:, 0], name, RAGGED)
     outputs, _ = model.forward(x, lengths=RAGGED)
-    # A sample of length zero has an output too: what its initial state gives.
+    # A sample of length zero has an output too: what the dense layer makes of zeros.
     assert_close(value, naive.LOSSES[name](outputs[:, None], target[:, :1])[0], 1e-13)
 
 
@@ -450,14 +485,28 @@ VARIANTS = {
         {"momentum": 0.5, "weight_decay": 0.1, "nesterov": True},
     ],
     "adagrad": [{}, {"lr_decay": 0.3, "weight_decay": 0.1, "eps": 0.1}, {"initial_accumulator_value": 0.5}],
-    "rmsprop": [{}, {"alpha": 0.5, "eps": 0.1, "weight_decay": 0.1}],
-    "adam": [{}, {"betas": (0.5, 0.9), "eps": 0.1, "weight_decay": 0.1}, {"betas": (0.0, 0.999)}],
-    "adamw": [{}, {"betas": (0.5, 0.9), "eps": 0.1, "weight_decay": 0.3}],
+    "rmsprop": [
+        {},
+        {"alpha": 0.5, "eps": 0.1, "weight_decay": 0.1},
+        {"alpha": 0.5, "eps": 0.1, "weight_decay": 0.1, "centered": True},
+    ],
+    "adam": [
+        {},
+        {"betas": (0.5, 0.9), "eps": 0.1, "weight_decay": 0.1},
+        {"betas": (0.0, 0.999)},
+        {"betas": (0.5, 0.5), "amsgrad": True},
+    ],
+    "adamw": [
+        {},
+        {"betas": (0.5, 0.9), "eps": 0.1, "weight_decay": 0.3},
+        {"betas": (0.5, 0.5), "weight_decay": 0.3, "amsgrad": True},
+    ],
 }
 
 
-def naive_state(name, size, initial_accumulator_value=0.0):
-    return tuple(np.full(size, initial_accumulator_value) for _ in range(naive.OPTIMIZERS[name][1]))
+def naive_state(name, size, initial_accumulator_value=0.0, amsgrad=False, centered=False):
+    arrays = naive.OPTIMIZERS[name][1] + amsgrad + centered
+    return tuple(np.full(size, initial_accumulator_value) for _ in range(arrays))
 
 
 @every_optimizer
@@ -470,7 +519,7 @@ def test_optimizer_equations(name, dtype):
         start = (0.1 * normal(0, 60)).astype(dtype)
         weights, arrays = start.copy(), optimizer.start(60, start.dtype)
         assert len(arrays) == optimizer.arrays
-        begin = {k: v for k, v in options.items() if k == "initial_accumulator_value"}
+        begin = {k: v for k, v in options.items() if k in ("initial_accumulator_value", "amsgrad", "centered")}
         expected, state = np.float64(start), naive_state(name, 60, **begin)
         options = {k: v for k, v in options.items() if k != "initial_accumulator_value"}
         for step in range(1, 8):
@@ -737,6 +786,13 @@ def test_limits_are_numbers(limit):
 
 # Schedules
 
+
+def one_cycle(step):
+    """0.05 to 1 from step 0 to 10, to 0.001 at step 40."""
+    start, end, share = (0.05, 1.0, step / 10) if step <= 10 else (1.0, 0.001, min(step - 10, 30) / 30)
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
 CLOSED_FORMS = {
     "schedule": (Schedule(), lambda epoch, step: 1.0),
     "stepdecay": (StepDecay(3, 0.5), lambda epoch, step: {0: 1.0, 1: 0.5, 2: 0.25, 3: 0.125}[epoch // 3]),
@@ -746,6 +802,12 @@ CLOSED_FORMS = {
         Cosine(40, 0.1),
         lambda epoch, step: 0.1 if step >= 40 else 0.1 + 0.9 * (1 + math.cos(math.pi * step / 40)) / 2,
     ),
+    "multistep": (MultiStep([7, 2, 7], 0.5), lambda epoch, step: 1.0 if epoch < 2 else 0.5 if epoch < 7 else 0.125),
+    "onecycle": (
+        OneCycle(41, pct_start=11 / 41, div_factor=20, final_div_factor=50),
+        lambda epoch, step: one_cycle(step),
+    ),
+    "reduceonplateau": (ReduceOnPlateau(), lambda epoch, step: 1.0),  # before it has seen a loss
     "warmup": (
         WarmUp(4, StepDecay(2, 0.1)),
         lambda epoch, step: min(1.0, (step + 1) / 4) * 0.1 ** (epoch // 2),
@@ -763,7 +825,29 @@ def test_schedules(name):
             assert abs(schedule.factor(epoch, step) - expected(epoch, step)) < 1e-15, (epoch, step)
 
 
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: MultiStep(3), TypeError, r"MultiStep: milestones must be a sequence of epochs"),
+        (lambda: MultiStep([1, -2]), ValueError, r"MultiStep: milestones\[1\] must be an integer >= 0"),
+        (lambda: OneCycle(0), ValueError, "OneCycle: steps must be a positive integer"),
+        (lambda: OneCycle(9, 1.5), ValueError, r"OneCycle: pct_start must be in \[0, 1\], got 1.5"),
+        (lambda: OneCycle(9, div_factor=0), ValueError, "OneCycle: div_factor must be positive"),
+        (lambda: ReduceOnPlateau(1.0), ValueError, "ReduceOnPlateau: gamma is out of range, got 1.0"),
+        (lambda: ReduceOnPlateau(patience=-1), ValueError, "ReduceOnPlateau: patience must be an integer >= 0"),
+        (lambda: ReduceOnPlateau(monitor=1), TypeError, "ReduceOnPlateau: monitor must be a name"),
+        (lambda: ReduceOnPlateau(monitor="x").given([{"loss": 1.0}]), ValueError, "must be an entry of the history, loss, got 'x'"),
+    ],
+)  # fmt: skip
+def test_bad_options_of_schedules(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
 def test_schedules_at_their_corners():
+    assert OneCycle(1).factor(0, 0) == pytest.approx(1 / 25e4)
+    assert OneCycle(5, 0.2).factor(0, 0) == 1.0
+    assert OneCycle(5, 1.0).factor(0, 4) == OneCycle(5, 1.0).factor(0, 9) == 1.0
     assert Cosine(10).factor(0, 0) == 1.0
     assert abs(Cosine(10).factor(0, 5) - 0.5) < 1e-15
     assert Cosine(10).factor(0, 10) == Cosine(10).factor(9, 999) == 0.0

@@ -10,7 +10,18 @@ from numbarnn.backends.cpu.batch import Call, to_rows
 from numbarnn.core.signal import Signal
 from numbarnn.data import Batch
 from numbarnn.losses import BinaryCrossEntropy, Huber, MeanAbsoluteError, MeanSquaredError, SoftmaxCrossEntropy
-from numbarnn.optim import SGD, Adagrad, Adam, AdamW, RMSprop, clip_by_norm, clip_by_value
+from numbarnn.optim import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    MultiStep,
+    OneCycle,
+    ReduceOnPlateau,
+    RMSprop,
+    clip_by_norm,
+    clip_by_value,
+)
 
 torch = pytest.importorskip("torch", reason="torch is not installed; it is the other side of every comparison here")
 
@@ -116,6 +127,21 @@ OPTIMIZERS = {
         torch.optim.Adam,
         {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.03},
     ),
+    "RMSprop-centered": (
+        RMSprop(0.1, alpha=0.9, eps=1e-3, weight_decay=0.03, centered=True),
+        torch.optim.RMSprop,
+        {"lr": 0.1, "alpha": 0.9, "eps": 1e-3, "weight_decay": 0.03, "centered": True},
+    ),
+    "Adam-amsgrad": (
+        Adam(0.1, betas=(0.8, 0.6), amsgrad=True),
+        torch.optim.Adam,
+        {"lr": 0.1, "betas": (0.8, 0.6), "amsgrad": True},
+    ),
+    "AdamW-amsgrad": (
+        AdamW(0.1, betas=(0.8, 0.6), amsgrad=True),
+        torch.optim.AdamW,
+        {"lr": 0.1, "betas": (0.8, 0.6), "amsgrad": True},
+    ),
     "AdamW": (AdamW(0.1), torch.optim.AdamW, {"lr": 0.1}),
     "AdamW-decay": (AdamW(0.1, weight_decay=0.2), torch.optim.AdamW, {"lr": 0.1, "weight_decay": 0.2}),
 }
@@ -137,6 +163,41 @@ def test_optimizers(name, dtype):
         # What the steps have added: an error of a step would hide beside the weights.
         moved = parameter.detach().numpy() - start
         assert_close(weights - start, moved, 2e-6 if dtype == "float32" else 1e-12, f"after step {step}")
+
+
+SCHEDULERS = {
+    "MultiStepLR": (MultiStep([2, 3, 3, 6], 0.3), {"milestones": [2, 3, 3, 6], "gamma": 0.3}),
+    "OneCycleLR": (OneCycle(8), {"max_lr": 0.1, "total_steps": 8}),
+    "OneCycleLR-options": (
+        OneCycle(8, 0.55, 10, 100),
+        {"max_lr": 0.1, "total_steps": 8, "pct_start": 0.55, "div_factor": 10, "final_div_factor": 100},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_schedules(name):
+    ours, options = SCHEDULERS[name]
+    theirs = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler = getattr(torch.optim.lr_scheduler, name.partition("-")[0])(theirs, **options)
+    for count in range(8):
+        assert 0.1 * ours.factor(count, count) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-12)
+        theirs.step()
+        if count < 7:
+            scheduler.step()
+
+
+@pytest.mark.parametrize("cooldown", [0, 2])
+def test_reduce_on_plateau(cooldown):
+    losses = [3.0, 2.0, 1.99999, 2.5, 1.0, 1.1, 1.2, float("nan"), 1.3, 0.9, 0.95, 0.96, 0.97, 0.98, 0.99, 0.99, 0.5]
+    ours = ReduceOnPlateau(0.5, patience=1, cooldown=cooldown, low=0.05)
+    theirs = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    options = {"factor": 0.5, "patience": 1, "cooldown": cooldown, "min_lr": 0.005}
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(theirs, **options)
+    for count, loss in enumerate(losses):
+        scheduler.step(loss)
+        factor = ours.given([{"val_loss": value} for value in losses[: count + 1]]).factor(count, 0)
+        assert 0.1 * factor == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-12)
 
 
 @every_dtype
@@ -208,6 +269,11 @@ OF_NUMBERS = {
         FUNCTIONAL.binary_cross_entropy_with_logits,
         {"pos_weight": (0.5, 2.0, 1.0, 0.0)},
     ),
+    "binary-weights": (
+        BinaryCrossEntropy(2.0, weight=(0.5, 2.0, 1.0, 0.0)),
+        FUNCTIONAL.binary_cross_entropy_with_logits,
+        {"pos_weight": 2.0, "weight": (0.5, 2.0, 1.0, 0.0)},
+    ),
 }
 
 
@@ -219,7 +285,7 @@ def test_losses_of_numbers(name, dtype, reduction):
     outputs, target = 3 * normal(1, N, T, 4, dtype=dtype), normal(2, N, T, 4, dtype=dtype)
     if name.startswith("binary"):
         target = np.random.default_rng(2).random((N, T, 4)).astype(dtype)
-    options = {k: torch.tensor(v, dtype=getattr(torch, dtype)) if k == "pos_weight" else v for k, v in options.items()}
+    options = {k: torch.tensor(v, dtype=getattr(torch, dtype)) if "weight" in k else v for k, v in options.items()}
     value, gradient = value_and_gradient(loss, outputs, target, reduction)
     given = leaf(outputs)
     expected = function(given, torch.tensor(target), reduction=reduction, **options)

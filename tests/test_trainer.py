@@ -14,9 +14,11 @@ import pytest
 from conftest import assert_close, assert_same_bits, normal
 
 from numbarnn import GRU, LSTM, RNN, Dense, Model, OneHot, Trainer
+from numbarnn.core import seeds
+from numbarnn.core.seeds import USES, generator
 from numbarnn.data import ArraySource, Batch, TokenStream
 from numbarnn.errors import DivergedError, ShapeError
-from numbarnn.optim import EMA, SGD, Adam, ExponentialDecay
+from numbarnn.optim import EMA, SGD, Adam, ExponentialDecay, ReduceOnPlateau, WarmUp
 from numbarnn.training.callbacks import Callback, EarlyStopping
 
 
@@ -78,6 +80,38 @@ def test_order_changes_with_the_epoch():
     assert not np.array_equal(orders[0], orders[2])
     assert sorted(orders[2]) == list(range(20))
     assert len(source) == 3
+
+
+def test_every_use_of_a_seed_has_a_stream_of_its_own():
+    streams = [generator(7, use, *numbers) for use in USES for numbers in ((), (0,), (1,))]
+    streams += [np.random.default_rng(seed) for seed in (7, [7, 0], [7, 1])]
+    drawn = {stream.bit_generator.random_raw() for stream in streams}
+    assert len(drawn) == 3 * len(USES) + 2  # default_rng(7) is default_rng([7, 0])
+    assert generator(7, "order", 1).integers(2**62) == generator(7, "order", 1).integers(2**62)
+
+
+def test_weights_and_order_do_not_share_a_stream(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(seeds, "generator", lambda *key: drawn.append(key) or generator(*key))
+    x, y = task()
+    model = net()
+    fit(model, x, y, epochs=2, seed=0, validation=0.2)
+    assert drawn[0] == (1, "weights")
+    assert {key[1:] for key in drawn[1:]} == {("order", 0), ("order", 1), ("evaluation",)}
+
+
+def test_rate_falls_where_the_validation_loss_stays(tmp_path):
+    x, y = task(20)
+    options = {"schedule": ReduceOnPlateau(0.5, patience=0, threshold=0.5), "validation": 0.5, "optimizer": SGD(1e-6)}
+    history = fit(net(), x, y, epochs=4, **options)
+    assert [record["learning_rate"] for record in history] == [1e-6, 1e-6, 5e-7, 2.5e-7]
+    # The first loss is the best of all; a resumed run knows it.
+    path = tmp_path / "run.ckpt"
+    fit(net(), x, y, epochs=2, checkpoint=path, **options)
+    again = fit(net(), x, y, epochs=4, checkpoint=path, resume=True, **options)
+    assert [record["learning_rate"] for record in again] == [record["learning_rate"] for record in history]
+    with pytest.raises(ValueError, match="monitors val_loss, which needs validation data"):
+        fit(net(), x, y, schedule=WarmUp(3, ReduceOnPlateau()))
 
 
 def test_validation_fraction_holds_out_the_last():
@@ -147,7 +181,7 @@ def test_tbptt_is_refused_where_a_layer_reads_from_the_end():
     """The reverse direction of a chunk would not see the steps behind it, and carry the state of earlier ones instead."""
     model = Model([LSTM(4), GRU(3, bidirectional=True), Dense(2)], input_size=1)
     for steps in (2, 100):
-        with pytest.raises(ValueError, match="the reverse direction of a bidirectional layer would begin anew"):
+        with pytest.raises(ValueError, match="the reverse direction of a layer would begin anew"):
             fit(model, *task(5, 9), tbptt=steps)
 
 

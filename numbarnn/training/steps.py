@@ -46,6 +46,7 @@ class Steps:
         self.schedule = Schedule() if schedule is None else schedule
         if not isinstance(self.schedule, Schedule):
             raise TypeError(f"schedule must be a numbarnn.optim.Schedule, got {schedule!r}")
+        self.follow([])
         for name, value in (("clip_norm", clip_norm), ("clip_value", clip_value)):
             if value is not None and not (isinstance(value, (int, float, np.number)) and 0 < value < math.inf):
                 raise ValueError(f"{name} must be a positive number or None, got {value!r}")
@@ -203,10 +204,14 @@ class Steps:
         finally:
             self.model.set_flat(weights)
 
+    def follow(self, records) -> None:
+        """Let the schedule see the records of the history so far."""
+        self._schedule = self.schedule.given(records)
+
     @property
     def learning_rate(self) -> float:
         """Learning rate of the next step."""
-        return self.optimizer.learning_rate * self.schedule.factor(self.epoch, self.step)
+        return self.optimizer.learning_rate * self._schedule.factor(self.epoch, self.step)
 
     @staticmethod
     def _going_on(state, before, batch, samples):

@@ -151,6 +151,8 @@ class Trainer(Steps):
         stopping = early_stopping(patience)
         if stopping is not None and stopping.monitor == "val_loss" and validation is None:
             raise ValueError("early stopping on val_loss needs validation data")
+        if self.schedule.monitor == "val_loss" and validation is None:
+            raise ValueError(f"{self.schedule!r} monitors val_loss, which needs validation data")
         if seconds is not None and not (isinstance(seconds, (int, float, np.number)) and seconds > 0):
             raise ValueError(f"seconds must be a positive number or None, got {seconds!r}")
         callbacks = [*callbacks, _TimeLimit(seconds)] if seconds else list(callbacks)
@@ -178,6 +180,7 @@ class Trainer(Steps):
                 for callback in callbacks:
                     callback.on_train_begin(self)
                 while self.epoch < end_epoch and history.stopped == "epochs":
+                    self.follow(history.records)
                     history.stopped = self._epoch(source, run, file, callbacks, progress, interrupted)
                     record = self._record(run)
                     if history.stopped == "epochs":

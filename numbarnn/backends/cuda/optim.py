@@ -72,6 +72,10 @@ class Updates:
     def __init__(
         self, params, dtype, layers, optimizer, clip_norm=None, clip_value=None, average=None, n_threads: int = 1
     ):
+        if not hasattr(optim, optimizer.kernel):
+            raise ValueError(
+                f'{optimizer!r} has no kernel for CUDA ({optimizer.kernel}); use device="cpu", or another optimizer'
+            )
         self._params, self._optimizer, self._dtype = params, optimizer, np.dtype(dtype)
         self._clip_norm, self._clip_value, self._ema = clip_norm, clip_value, average
         self._size = params.flat.size

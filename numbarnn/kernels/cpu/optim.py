@@ -27,6 +27,16 @@ def rmsprop(weights, gradient, square, options, first, last):
 
 
 @jit
+def centered_rmsprop(weights, gradient, square, mean, options, first, last):
+    """Update weights and moments by `numbarnn.kernels.equations.centered_rmsprop`."""
+    rate, alpha, rest, epsilon, decay = options[0], options[1], options[2], options[3], options[4]
+    for i in range(first, last):
+        weights[i], square[i], mean[i] = equations.centered_rmsprop(
+            weights[i], gradient[i], square[i], mean[i], rate, alpha, rest, epsilon, decay
+        )
+
+
+@jit
 def adam(weights, gradient, mean, square, options, first, last):
     """Update weights and moments by `numbarnn.kernels.equations.adam`."""
     keep, l2, beta1, rest1, beta2, rest2 = options[0], options[1], options[2], options[3], options[4], options[5]
@@ -35,6 +45,18 @@ def adam(weights, gradient, mean, square, options, first, last):
         weights[i], mean[i], square[i] = equations.adam(
             weights[i], gradient[i], mean[i], square[i], keep, l2, beta1, rest1, beta2, rest2, step, root, epsilon
         )
+
+
+@jit
+def amsgrad(weights, gradient, mean, square, largest, options, first, last):
+    """Update weights and moments by `numbarnn.kernels.equations.amsgrad`."""
+    keep, l2, beta1, rest1, beta2, rest2 = options[0], options[1], options[2], options[3], options[4], options[5]
+    step, root, epsilon = options[6], options[7], options[8]
+    for i in range(first, last):
+        weights[i], mean[i], square[i], largest[i] = equations.amsgrad(
+            weights[i], gradient[i], mean[i], square[i], largest[i],
+            keep, l2, beta1, rest1, beta2, rest2, step, root, epsilon,
+        )  # fmt: skip
 
 
 @jit
