@@ -1,6 +1,6 @@
 """Optimizer steps over the flat parameters; `first` and `last` bound the values of one thread.
 
-Hyper-parameters come in one array of the dtype of the parameters, in the order of `numbarnn.kernels.equations`, whose updates these are.
+Hyper-parameters come in one array of the dtype of the parameters, in the order of the updates of `numbarnn.kernels.equations`.
 """
 
 import numpy as np
