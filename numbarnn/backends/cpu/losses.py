@@ -97,12 +97,10 @@ def _ctc(call, loss, outputs, target, layout, reduction, sample_weight):
     labels = as_labels(target, layout.samples)
     scales, total = loss.scales(labels, outputs.size, layout, reduction, sample_weight)
     losses, gradient = ctc(call, outputs, labels, layout, loss.blank, scales, loss.infeasible == "zero")
-    counted = scales > 0
+    counted, gradient = scales > 0, Rows(gradient, outputs.size)
     if reduction == "none":
-        value = np.where(counted, losses, 0.0) * scales
-    else:
-        value = float((losses[counted] * scales[counted]).sum())
-    return value, Rows(gradient, outputs.size), total
+        return np.where(counted, losses, 0.0) * scales, gradient, total
+    return float((losses[counted] * scales[counted]).sum()), gradient, total
 
 
 def ctc(call: Call, outputs: Rows, labels: Labels, layout: Layout, blank: int, scales, zero: bool):
