@@ -207,7 +207,8 @@ def test_gradients_with_one_bias(record):
 @every_dtype
 def test_gradients_of_many_rows(record, dtype):
     # The weight gradients sum in blocks of 256 rows; central differences along one random direction are enough here.
-    model = recurrent_model(record, 3, 5, "float64", seed=4)
+    # With these numbers no unit of relu is so near its kink that the differences cross it.
+    model = recurrent_model(record, 3, 5, "float64", seed=5)
     x = normal(6, 40, 20, 3)
     lengths = np.random.default_rng(0).integers(0, 21, 40)
     _, _, pullback = model.vjp(x, None, lengths)

@@ -145,7 +145,13 @@ def test_an_option_for_each_feature(dtype, columns):
     generator = np.random.default_rng(columns)
     outputs, targets = 4 * normal(4, ROWS, columns, dtype=dtype), generator.random((ROWS, columns)).astype(dtype)
     pos_weights = generator.uniform(0.2, 3, columns).astype(dtype)
-    found = evaluate(pointwise(equations.binary_cross_entropy), outputs, targets, None, upload(pos_weights))
+    found = evaluate(
+        pointwise(equations.binary_cross_entropy),
+        outputs,
+        targets,
+        None,
+        upload(np.concatenate([pos_weights, np.ones(columns, dtype)])),
+    )
     check("binary_cross_entropy", found, outputs, targets, None, dtype, pos_weight=pos_weights)
 
 
@@ -154,7 +160,7 @@ def test_an_option_for_each_feature(dtype, columns):
 def test_binary_logits_of_any_size(dtype, size):
     logits = np.array([[size], [size], [-size], [-size]], dtype)
     targets = np.array([[1], [0], [1], [0]], dtype)
-    ones = upload(np.ones(1, dtype))
+    ones = upload(np.ones(2, dtype))
     losses, gradient = evaluate(pointwise(equations.binary_cross_entropy), logits, targets, None, ones)
     tiny = np.finfo(dtype).tiny * 2  # smaller ones may be zero
     for loss, slope, signed in zip(losses, gradient[:, 0], np.float64([-size, size, size, -size]), strict=True):

@@ -198,7 +198,9 @@ def test_one_loss_a_sample():
             left = [LENGTHS[n] - k - 1]
 
             def loss(h, n=n, c=c, rest=rest, left=left):
-                logits, _ = model.forward(rest, ((h[None, None], c[None, None]),), left)
+                # After no step the output is zero, not the initial state.
+                last = model.forward(rest, ((h[None, None], c[None, None]),), left)[1][0][0][0]
+                logits = last @ model.params["dense.weight"].T + model.params["dense.bias"]
                 return cross_entropy(logits, y[n : n + 1])[0] / 4
 
             total += np.square(naive.central_differences(loss, h)).sum()
@@ -403,7 +405,9 @@ def test_right_gradients_are_found_right():
 @pytest.mark.parametrize("loss", [name for name in LOSSES if name not in ("softmax_cross_entropy", "ctc")])
 def test_right_gradients_of_every_loss_of_numbers(loss):
     x, _ = task()
-    y = np.random.default_rng(1).random((4, 6, 3))
+    y = np.random.default_rng(2).random(
+        (4, 6, 3)
+    )  # no output is so near its target that differences cross the kink of mae
     assert check_gradients(net(GRU(3)), x, y, loss, entries=4).ok
 
 

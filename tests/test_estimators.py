@@ -127,7 +127,7 @@ def test_sample_weight_decides():
     wrong = y.copy()
     wrong[40:] = -1e4
     weight = np.arange(80) < 40
-    options = FEW | {"epochs": 20, "batch_size": 80}
+    options = FEW | {"epochs": 60, "batch_size": 80}
     a = SequenceRegressor(**options).fit(x, wrong, sample_weight=weight)
     b = SequenceRegressor(**options).fit(x, np.where(weight, y, 3e3), sample_weight=weight)
     assert_close(a.predict(x), b.predict(x), 1e-5)
