@@ -1,5 +1,7 @@
 """Pooling layers, bags of tokens, and the cross-entropy of segments."""
 
+import re
+
 import naive
 import numpy as np
 import pytest
@@ -229,7 +231,7 @@ def test_steps_of_a_segment_without_a_beginning_are_refused(codes, message, kind
     x, target = normal(0, 2, 5, 2), np.array(codes, kind)
     with pytest.raises(ValueError, match=message):
         model.loss_and_grad(x, target, SegmentCrossEntropy())
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=re.sub(r"\[\d,", "[[01],", message)):  # by its place in a batch of any order
         model.fit(x, target, loss=SegmentCrossEntropy(), epochs=1, verbose=0)
     # Past the end of a sample anything may stand.
     lengths = [2, 4] if target[0, 2] == -1 else [2, 5]
