@@ -10,7 +10,7 @@ import numbarnn
 from numbarnn.backends.cpu.batch import Call, Rows, to_rows
 from numbarnn.backends.cpu.losses import value_and_gradient
 from numbarnn.cells import CELLS
-from numbarnn.kernels.cpu.matmul import NOTHING, Extent, Factor, Panels, Place, multiply
+from numbarnn.kernels.cpu.matmul import NO_PRODUCT, Extent, Factor, Location, Panels, multiply
 from numbarnn.kernels.cpu.memory import Arena, padded
 from numbarnn.kernels.cpu.simd import panel_width, tile_table
 from numbarnn.losses import LOSSES
@@ -34,8 +34,8 @@ def test_multiply(benchmark, rows):
 
     def run():
         multiply(
-            table, Extent(rows, width // w), bias, Place(0, 0), a, Factor(0, inner, inner, 1, 0), a, NOTHING,
-            b, Panels(0, inner * w), c, Place(0, width),
+            table, Extent(rows, width // w), bias, Location(0, 0), a, Factor(0, inner, inner, 1, 0), a, NO_PRODUCT,
+            b, Panels(0, inner * w), c, Location(0, width),
         )  # fmt: skip
 
     run()

@@ -144,6 +144,13 @@ def check_tokens(array: np.ndarray, size: int, name: str = "x", least: int = 0) 
         )
 
 
+def as_int64(array: np.ndarray, name: str) -> np.ndarray:
+    """Return integers as int64; raise ValueError for those of uint64 that the cast would make negative."""
+    if array.dtype == np.uint64 and array.max(initial=0) >= 2**63:
+        raise ValueError(f"{name} has the value {array.max()}, beyond the integers of int64")
+    return array.astype(np.int64)
+
+
 def check_finite(array: np.ndarray, name: str, advice: str = "fill or drop them before fitting") -> None:
     """Raise ValueError with the count and the first index of the values that are NaN or infinite."""
     if array.dtype.kind != "f":

@@ -11,8 +11,9 @@ import numpy as np
 
 from numbarnn import parallel
 from numbarnn.checks import check_lengths, counted
-from numbarnn.core import label_sequences
+from numbarnn.core import alignments, label_sequences
 from numbarnn.core.label_sequences import Labels, as_labels, check_blank
+from numbarnn.core.softmax import log_softmax
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu import decoding as kernels
 from numbarnn.kernels.groups import entry_point
@@ -165,7 +166,7 @@ def beam_search(
     if n_best > beam_width:
         raise ValueError(f"n_best is {n_best}, but a beam of {beam_width} keeps no more sequences than that")
     samples, steps, classes = logits.shape
-    logs = _log_softmax(logits).reshape(-1)
+    logs = log_softmax(logits).reshape(-1)
     labels = np.zeros((samples, n_best, steps), np.int32)
     counts, scores = np.empty((samples, n_best), np.int64), np.empty((samples, n_best))
     found, kernel = kernels.Found(labels, counts, scores), entry_point(kernels.beam_search, logs.dtype)
@@ -232,7 +233,7 @@ def align(logits, labels, lengths=None, *, blank: int = 0) -> list[Alignment]:
     best[:, 0] = 0.0
     came = np.zeros((samples, steps, states), np.int8)
     for t in range(steps):
-        ways = _ways(best, skip)
+        ways = alignments.ways(best, skip)
         came[:, t] = ways.argmax(axis=0)
         running = (t < lengths)[:, None]
         best = np.where(running, ways.max(axis=0) + logs[:, t], best)
@@ -287,32 +288,11 @@ def occupancy(logits, labels, lengths=None, *, blank: int = 0) -> list[np.ndarra
     """
     logits, lengths, blank = _checked(logits, lengths, blank)
     logs, labels, skip = _states(logits, labels, lengths, blank)
-    samples, steps, states = logs.shape
-    forward = np.full((samples, steps + 1, states), -np.inf)
-    forward[:, 0, 0] = 0.0
-    for t in range(steps):
-        forward[:, t + 1] = np.logaddexp.reduce(_ways(forward[:, t], skip)) + logs[:, t]
-    backward = np.full((samples, states), -np.inf)
-    result = np.empty((samples, steps, states))
-    rows = np.arange(samples)
-    onward = np.zeros_like(skip)
-    onward[:, :-2] = skip[:, 2:]
-    for t in range(steps - 1, -1, -1):
-        ending = lengths == t + 1
-        backward[rows[ending], 2 * labels.counts[ending]] = 0.0
-        some = ending & (labels.counts > 0)
-        backward[rows[some], 2 * labels.counts[some] - 1] = 0.0
-        result[:, t] = forward[:, t + 1] + backward
-        weighed = backward + logs[:, t]
-        ways = np.stack([weighed, _shifted(weighed, -1), np.where(onward, _shifted(weighed, -2), -np.inf)])
-        backward = np.where((t < lengths)[:, None], np.logaddexp.reduce(ways), -np.inf)
     found = []
-    for n, count in enumerate(labels.counts):
-        part = result[n, : lengths[n], : 2 * count + 1]
-        whole = np.logaddexp.reduce(part, axis=1, keepdims=True) if part.size else part
-        if np.isneginf(whole).any():
+    for n, (log_p, shares) in enumerate(alignments.posteriors(logs, skip, labels.counts, lengths)):
+        if log_p == -np.inf:
             raise ValueError(f"the label sequence of sample {n} has probability zero: it has no alignment")
-        found.append(np.exp(part - whole))
+        found.append(shares)
     return found
 
 
@@ -338,36 +318,11 @@ def _checked(logits, lengths, blank):
     return array, lengths, blank
 
 
-def _log_softmax(logits):
-    shifted = logits - logits.max(axis=2, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=2, keepdims=True))
-
-
 def _states(logits, labels, lengths, blank) -> tuple[np.ndarray, Labels, np.ndarray]:
-    """Return the log softmax (samples, steps, 2 longest + 1) by position of the label sequences, the sequences, and the skips."""
-    samples, steps, classes = logits.shape
+    """Return the log softmax (samples, steps, 2 longest + 1) by state of the label sequences, the sequences, and the skips."""
+    samples, _, classes = logits.shape
     labels = as_labels(labels, samples, "labels")
     label_sequences.check_labels(labels, classes, blank, "labels")
     label_sequences.check_lengths(labels, lengths, "Such sequences have no alignment")
-    padded, longest = labels.padded(), max(1, int(labels.counts.max(initial=0)))
-    symbols = np.full((samples, 2 * longest + 1), blank)
-    symbols[:, 1::2] = np.where(padded >= 0, padded, blank)
-    skip = np.zeros(symbols.shape, bool)
-    skip[:, 3::2] = symbols[:, 3::2] != symbols[:, 1:-2:2]
-    classes_of = np.broadcast_to(symbols[:, None], (samples, steps, symbols.shape[1]))
-    return np.take_along_axis(_log_softmax(logits), classes_of, axis=2), labels, skip
-
-
-def _shifted(values, by):
-    """Return values shifted along the last axis, filled with -inf."""
-    result = np.full_like(values, -np.inf)
-    if by > 0:
-        result[..., by:] = values[..., :-by]
-    else:
-        result[..., :by] = values[..., -by:]
-    return result
-
-
-def _ways(values, skip):
-    """Return the values at the same position, at the one before, and at the one before that where a skip is allowed."""
-    return np.stack([values, _shifted(values, 1), np.where(skip, _shifted(values, 2), -np.inf)])
+    logs, skip = alignments.states_of(logits, alignments.symbols_of(labels, blank))
+    return logs, labels, skip

@@ -28,22 +28,21 @@ class TokenError(ValueError):
     """A token or a label lies outside its vocabulary, or a character is unknown to a model."""
 
 
-class ModelFileError(ValueError):
-    """A file is not a model of this package, or is damaged."""
-
+class _FileError(ValueError):
     def __init__(self, message: str):
         super().__init__(printable(message))  # names in it may be the file's
+
+
+class ModelFileError(_FileError):
+    """A file is not a model of this package, or is damaged."""
 
 
 class DivergedError(ArithmeticError):
     """Training produced a loss or a gradient that is not a finite number."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(_FileError):
     """A checkpoint belongs to another model, other data or other settings."""
-
-    def __init__(self, message: str):
-        super().__init__(printable(message))
 
 
 class DeviceError(RuntimeError):

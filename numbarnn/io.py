@@ -111,7 +111,7 @@ def replace(path: str | os.PathLike, content: bytes) -> None:
 
 
 def _write_through(path, before, content):
-    """Write to what is no regular file, which a renamed file would replace."""
+    """Write to what is not a regular file, which a renamed file would replace."""
     if stat.S_ISDIR(before.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     try:

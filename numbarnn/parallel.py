@@ -86,7 +86,7 @@ def cpu_quota(root: str | os.PathLike = "/") -> float | None:
             continue
         # In a container the group's path may be that of the machine, which is not to be seen: then its mount is the group.
         folder = mount / group.lstrip("/")
-        quotas += [quota(place) for place in (folder, *folder.parents) if place == mount or mount in place.parents]
+        quotas += [quota(group) for group in (folder, *folder.parents) if group == mount or mount in group.parents]
     return min((quota for quota in quotas if quota), default=None)
 
 

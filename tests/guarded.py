@@ -123,7 +123,7 @@ def run(side):
 
 def violate(side, kernel):
     """Let a kernel of raw pointers take one step outside of a guarded array: `copy` by one number, `multiply` by one row of B."""
-    from numbarnn.kernels.cpu.matmul import NOTHING, Extent, Factor, Panels, Place, copy, multiply
+    from numbarnn.kernels.cpu.matmul import NO_PRODUCT, Extent, Factor, Location, Panels, copy, multiply
     from numbarnn.kernels.cpu.simd import panel_width, tile_table
 
     width, length = panel_width(np.float32), 8
@@ -134,8 +134,8 @@ def violate(side, kernel):
         copy(a, length + step if step > 0 else step, c, 0, width)
     else:
         multiply(
-            tile_table(np.float32), Extent(1, 1), zero, Place(0, 0), a, Factor(0, 0, length, 1, 0), a, NOTHING,
-            b, Panels(step * width, 0), c, Place(0, 0),
+            tile_table(np.float32), Extent(1, 1), zero, Location(0, 0), a, Factor(0, 0, length, 1, 0), a, NO_PRODUCT,
+            b, Panels(step * width, 0), c, Location(0, 0),
         )  # fmt: skip
     print("done")
 

@@ -773,10 +773,10 @@ def test_integers_too_large_for_int64_are_not_negative(m):
         (lambda: m.lstm.forward(X, lengths=ones), r"lengths\[0\] is 18446744073709551615"),
         (
             lambda: m.lstm.loss_and_grad(X, large, "ctc"),
-            "has the label 18446744073709551615, beyond the integers of int64",
+            "has the value 18446744073709551615, beyond the integers of int64",
         ),
         (lambda: m.lstm.loss_and_grad(X, large), "target holds 18446744073709551615"),
-        (lambda: m.lstm.loss_and_grad(X, large, SegmentCrossEntropy()), "has the code 18446744073709551615, beyond"),
+        (lambda: m.lstm.loss_and_grad(X, large, SegmentCrossEntropy()), "has the value 18446744073709551615, beyond"),
     ):
         with pytest.raises((ValueError, TokenError), match=message):
             call()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numbarnn.kernels.cpu import layout, matmul, tokens
-from numbarnn.kernels.cpu.matmul import Extent, Factor, Panels, Place, multiply
+from numbarnn.kernels.cpu.matmul import Extent, Factor, Location, Panels, multiply
 from numbarnn.kernels.cpu.simd import geometry, panel_width, target, tile_shapes, tile_table, tiles
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -143,10 +143,10 @@ class Product:
         base = c if in_place else Zone(strided(c0, 2))
         k = self.segments * self.k1 + self.k2
         multiply(
-            tile_table(self.dtype), Extent(count, self.panels), base.flat, Place(base.at, 0 if self.repeat else c_row),
+            tile_table(self.dtype), Extent(count, self.panels), base.flat, Location(base.at, 0 if self.repeat else c_row),
             first.flat, Factor(first.at, self.k1 + 3, self.k1, self.segments, count * (self.k1 + 3)),
             second.flat, Factor(second.at, self.k2 + 1, self.k2, 1, 0),
-            b.flat, Panels(b.at, k * panel_width(self.dtype)), c.flat, Place(c.at, c_row),
+            b.flat, Panels(b.at, k * panel_width(self.dtype)), c.flat, Location(c.at, c_row),
         )  # fmt: skip
         found = c.values.reshape(count, c_row)
         assert np.isnan(found[:, self.width :]).all()

@@ -7,7 +7,8 @@ import time
 
 from numbarnn.backends.device import DEVICES
 from numbarnn.cli.common import HelpFormatter, UserError, as_options, positive
-from numbarnn.data.text import python_reference, read_lines
+from numbarnn.data.encodings import read_lines
+from numbarnn.data.text import python_reference
 from numbarnn.data.vocabularies import VOCABULARIES
 from numbarnn.io import load
 from numbarnn.language import CELLS, CharLM, LanguageModel

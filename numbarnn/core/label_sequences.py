@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numbarnn.checks import refuse_mask
+from numbarnn.checks import as_int64, refuse_mask
 from numbarnn.core.arrays import as_array
 from numbarnn.errors import ShapeError, TokenError
 
@@ -101,9 +101,7 @@ def as_labels(target, samples: int | None = None, name: str = "target") -> Label
 def _integers(array, name):
     if array.size and array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integer labels, got dtype {array.dtype}")
-    if array.size and array.dtype == np.uint64 and array.max() >= 2**63:  # which the cast would make negative: padding
-        raise ValueError(f"{name} has the label {array.max()}, beyond the integers of int64")
-    return array.astype(np.int64)
+    return as_int64(array, name)
 
 
 def _padded(array, name):
@@ -205,55 +203,3 @@ def check_lengths(labels: Labels, lengths: np.ndarray, advice: str, counted=True
         f"{rows.size} of {len(lengths)} samples have too few steps for their labels (one for each, and a blank between two "
         f"equal ones): {'; '.join(shown)}{'; ...' if rows.size > 5 else ''}. {advice}"
     )
-
-
-def log_domain_ctc(logits: np.ndarray, labels: np.ndarray, blank: int) -> tuple[float, np.ndarray]:
-    """Return -log p(labels) and its gradient with respect to the logits of one sample, by sums of logarithms in float64.
-
-    Slow, but of unlimited range: for losses that are beyond what kernels hold.
-
-    Parameters
-    ----------
-    logits : (steps, classes) array
-    labels : (labels,) integers
-    blank : int
-
-    Returns
-    -------
-    loss : float
-    gradient : (steps, classes) float64 array
-    """
-    logits = np.asarray(logits, np.float64)
-    symbols = np.full(2 * len(labels) + 1, blank)
-    symbols[1::2] = labels
-    with np.errstate(over="ignore", invalid="ignore"):
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        emitted = log_p[:, symbols]
-        # The way back is the way forward through the reversed sequence.
-        after = _log_forward(emitted[::-1, ::-1], symbols[::-1])[::-1, ::-1]
-        both = np.where(emitted > -np.inf, _log_forward(emitted, symbols) + after - emitted, -np.inf)
-        best = both.max(axis=1, keepdims=True)
-        share = np.exp(both - best)
-        loss = -float(best[-1, 0] + np.log(share[-1].sum()))
-    if not np.isfinite(loss):
-        return loss, np.zeros(logits.shape)
-    gradient = np.exp(log_p)
-    np.subtract.at(gradient, (slice(None), symbols), share / share.sum(axis=1, keepdims=True))
-    return loss, gradient
-
-
-def _log_forward(emitted, symbols):
-    """Return the logarithms of the sums over all alignments that are at a symbol at a step, that step included."""
-    found = np.full(emitted.shape, -np.inf)
-    found[0, :2] = emitted[0, :2]
-    skips = (
-        symbols[2:] != symbols[:-2]
-    )  # a blank between two labels may be left out; symbols two apart are blanks or labels
-    for t in range(1, len(emitted)):
-        before = found[t - 1]
-        found[t] = before
-        found[t, 1:] = np.logaddexp(found[t, 1:], before[:-1])
-        found[t, 2:] = np.where(skips, np.logaddexp(found[t, 2:], before[:-2]), found[t, 2:])
-        found[t] += emitted[t]
-    return found

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from numbarnn.data.text import read_lines
+from numbarnn.data.encodings import read_lines
 
 CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 # Rows of CoNLL-U that are not syntactic words: "1-2" spans several, "8.1" is an empty node.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.data.text import BOM, check_encoding, not_this_encoding
+from numbarnn.data.encodings import BOM, check_encoding, not_this_encoding
 from numbarnn.data.times import FIRST, called_time, like_times, read_times
 
 JENA_TIME = "Date Time"
@@ -249,7 +249,7 @@ def _one_time(frame, names):
     units = list(PARTS)[: len(names)]
     if set(parts) == set(units):
         texts = [parts[unit].map(PARTS[unit].format, na_action="ignore") for unit in units]
-        texts += [":00"] * (len(parts) == 4)  # an hour alone is no time of day
+        texts += [":00"] * (len(parts) == 4)  # an hour alone is not a time of day
         whole = sum(texts[1:], start=texts[0])
     else:
         first, *others = (frame[name].str.strip() for name in names)

@@ -20,6 +20,7 @@ from numbarnn import metrics
 from numbarnn.checks import refuse_mask
 from numbarnn.core.frames import as_pandas
 from numbarnn.core.ragged import Ragged
+from numbarnn.core.softmax import log_softmax
 from numbarnn.estimators.labelled import LabelEstimator, label_estimator
 from numbarnn.estimators.labels import Classes, check_labels
 from numbarnn.layers import Pool
@@ -168,7 +169,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
         ShapeError, TypeError, ValueError
             If X has another form, dtype or number of features than in `fit`.
         """
-        return np.exp(_log_softmax(self._of_samples(X, lengths, offsets)))
+        return np.exp(log_softmax(self._of_samples(X, lengths, offsets)))
 
     def predict_log_proba(self, X, *, lengths=None, offsets=None) -> np.ndarray:
         """Return the logarithms of `predict_proba`, exact where those are zero.
@@ -188,7 +189,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
         ShapeError, TypeError, ValueError
             If X has another form, dtype or number of features than in `fit`.
         """
-        return _log_softmax(self._of_samples(X, lengths, offsets))
+        return log_softmax(self._of_samples(X, lengths, offsets))
 
     def score(self, X, y, sample_weight=None, *, lengths=None, offsets=None) -> float:
         """Return the share of labels that are right; a label that the model does not know is wrong."""
@@ -361,7 +362,7 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         ShapeError, TypeError, ValueError
             If X has another form, dtype or number of features than in `fit`.
         """
-        return self._given(X, lengths, offsets, segments, lambda logits: np.exp(_log_softmax(logits)))
+        return self._given(X, lengths, offsets, segments, lambda logits: np.exp(log_softmax(logits)))
 
     def predict_log_proba(self, X, *, lengths=None, offsets=None, segments=None):
         """Return the logarithms of `predict_proba`, exact where those are zero.
@@ -381,7 +382,7 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         ShapeError, TypeError, ValueError
             If X has another form, dtype or number of features than in `fit`.
         """
-        return self._given(X, lengths, offsets, segments, _log_softmax)
+        return self._given(X, lengths, offsets, segments, log_softmax)
 
     def score(self, X, y, sample_weight=None, *, lengths=None, offsets=None, segments=None) -> float:
         """Return the share of labels that are right, of all steps or segments that count; a label that is not known is wrong."""
@@ -482,11 +483,6 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
 
     def _layers_before_output(self):
         return {}, []
-
-
-def _log_softmax(logits):
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
 def _whole(lengths):

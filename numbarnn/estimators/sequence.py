@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from numbarnn import io, metrics
-from numbarnn.checks import check_finite, check_flag, check_seed, counted, refuse_mask
+from numbarnn.checks import check_finite, check_flag, check_seed, refuse_mask
 from numbarnn.core.arrays import as_array, as_numeric, in_dtype
 from numbarnn.core.axes import channels_first_hint
 from numbarnn.core.frames import as_pandas, is_pandas
@@ -610,13 +610,7 @@ def _joined(parts, lengths, dtype) -> Ragged:
 
 def _in_range(x):
     """Return finite values that were cast to a dtype; raise ValueError where it cannot hold one."""
-    wrong = ~np.isfinite(x)
-    if wrong.any():
-        first = ", ".join(map(str, np.argwhere(wrong)[0]))
-        raise ValueError(
-            f"X in {x.dtype} has {counted(np.count_nonzero(wrong), 'NaN or infinite value')}, the first at [{first}]: scale X "
-            "(numbarnn.data.SequenceScaler), or pass dtype='float64'"
-        )
+    check_finite(x, f"X in {x.dtype}", "scale X (numbarnn.data.SequenceScaler), or pass dtype='float64'")
     return x
 
 

@@ -53,6 +53,13 @@ def centered_rmsprop(w, g, s, m, rate, alpha, rest, eps, decay):
 
 
 @inlined
+def _moments(w, g, m, s, keep, l2, beta1, rest1, beta2, rest2):
+    w = w * keep
+    g = g + l2 * w
+    return w, beta1 * m + rest1 * g, beta2 * s + rest2 * g * g
+
+
+@inlined
 def adam(w, g, m, s, keep, l2, beta1, rest1, beta2, rest2, step, root, eps):
     """Adam: w *= keep;  g += l2 w;  m = b1 m + r1 g;  s = b2 s + r2 g^2;  w -= step m / (sqrt(s) / root + eps). Return (w, m, s).
 
@@ -60,10 +67,7 @@ def adam(w, g, m, s, keep, l2, beta1, rest1, beta2, rest2, step, root, eps):
     the bias of the moments at step t, and keep = 1. AdamW (I. Loshchilov, F. Hutter, ICLR 2019, algorithm 2) has l2 = 0 and
     keep = 1 - rate decay.
     """
-    w = w * keep
-    g = g + l2 * w
-    m = beta1 * m + rest1 * g
-    s = beta2 * s + rest2 * g * g
+    w, m, s = _moments(w, g, m, s, keep, l2, beta1, rest1, beta2, rest2)
     return w - step * m / (math.sqrt(s) / root + eps), m, s
 
 
@@ -73,10 +77,7 @@ def amsgrad(w, g, m, s, top, keep, l2, beta1, rest1, beta2, rest2, step, root, e
 
     S. J. Reddi, S. Kale, S. Kumar, "On the convergence of Adam and beyond", ICLR 2018, algorithm 2, with its bias corrected.
     """
-    w = w * keep
-    g = g + l2 * w
-    m = beta1 * m + rest1 * g
-    s = beta2 * s + rest2 * g * g
+    w, m, s = _moments(w, g, m, s, keep, l2, beta1, rest1, beta2, rest2)
     top = max(top, s)
     return w - step * m / (math.sqrt(top) / root + eps), m, s, top
 

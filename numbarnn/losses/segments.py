@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from numbarnn.checks import refuse_mask
+from numbarnn.checks import as_int64, refuse_mask
 from numbarnn.core.arrays import as_array
 from numbarnn.core.layout import Layout
 from numbarnn.core.ragged import Ragged
@@ -85,13 +85,9 @@ def _check_codes(target, shape, lengths):
     codes = np.asarray(target)
     if codes.dtype.kind not in "iu":
         raise TypeError(f"target must be integers, got dtype {codes.dtype}")
-    if (
-        codes.dtype == np.uint64 and codes.max(initial=0) >= 2**63
-    ):  # which the cast below would make negative: no segment
-        raise ValueError(f"target has the code {codes.max()}, beyond the integers of int64")
     if codes.shape != shape:
         raise ShapeError(f"target must have shape {shape}: (samples, time steps), got {codes.shape}")
-    codes = np.where(np.arange(shape[1]) < lengths[:, None], codes.astype(np.int64), NO_SEGMENT)
+    codes = np.where(np.arange(shape[1]) < lengths[:, None], as_int64(codes, "target"), NO_SEGMENT)
     before = np.full(shape, NO_SEGMENT)
     before[:, 1:] = codes[:, :-1]
     # The kernels count a segment's steps from its first on, so a step without one would count for a segment elsewhere.
@@ -137,9 +133,7 @@ def check_segments(segments, lengths: np.ndarray) -> Ragged:
             continue
         if pairs.dtype.kind not in "iu":
             raise TypeError(f"segments[{sample}] must be integers, -1 for steps of no segment, got dtype {pairs.dtype}")
-        if pairs.max() > np.iinfo(np.int64).max:
-            raise ValueError(f"segments[{sample}] has {pairs.max()}, its sample has {length} steps")
-        pairs = pairs.astype(np.int64)  # differences of unsigned integers are never negative
+        pairs = as_int64(pairs, f"segments[{sample}]")  # differences of unsigned integers are never negative
         if pairs.ndim == 1:
             pairs = _pairs(pairs, length, sample)
         if pairs.ndim != 2 or pairs.shape[1] != 2:

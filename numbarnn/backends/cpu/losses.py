@@ -7,8 +7,10 @@ import numpy as np
 from numbarnn import parallel
 from numbarnn.backends.cpu.batch import Call, Rows, feature_rows, from_rows
 from numbarnn.backends.device import arithmetic_of
-from numbarnn.core.label_sequences import Labels, as_labels, log_domain_ctc
+from numbarnn.core import alignments
+from numbarnn.core.label_sequences import Labels, as_labels
 from numbarnn.core.layout import Layout
+from numbarnn.core.softmax import log_softmax
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu import ctc as trellis
 from numbarnn.kernels.cpu import losses as kernels
@@ -135,12 +137,32 @@ def ctc(call: Call, outputs: Rows, labels: Labels, layout: Layout, blank: int, s
             functools.partial(kernel, logits, targets, scales, zero, losses, gradient.reshape(-1), scratch, first, last)
         )
     parallel.run(jobs)
-    shape, classes = (layout.steps, layout.samples, row), slice(outputs.size)
-    for i in np.flatnonzero((losses > BEYOND) & (losses < np.inf)):
-        steps, own = slice(layout.lengths[i]), labels.flat[starts[i] : starts[i + 1]]
-        losses[i], slope = log_domain_ctc(values.reshape(shape)[steps, i, classes], own, blank)
-        gradient.reshape(shape)[steps, i, classes] = scales[i] * slope
+    beyond = np.flatnonzero((losses > BEYOND) & (losses < np.inf))
+    if beyond.size:
+        losses[beyond], slopes = _by_logarithms(
+            values.reshape(layout.steps, layout.samples, row)[:, beyond, : outputs.size], labels.take(beyond),
+            layout.lengths[beyond], blank,
+        )  # fmt: skip
+        gradient.reshape(layout.steps, layout.samples, row)[:, beyond, : outputs.size] = slopes * scales[beyond, None]
     return losses, gradient
+
+
+def _by_logarithms(logits, labels, lengths, blank):
+    """Return the CTC losses of logits (steps, samples, classes), slowly but of any range, and their gradient like the logits."""
+    logits = np.asarray(logits, np.float64).swapaxes(0, 1)
+    symbols = alignments.symbols_of(labels, blank)
+    with np.errstate(over="ignore", invalid="ignore"):
+        logs, skip = alignments.states_of(logits, symbols)
+        found = alignments.posteriors(logs, skip, labels.counts, lengths)
+        gradient = np.exp(log_softmax(logits))
+    for sample, (log_p, shares) in enumerate(found):
+        gradient[sample, lengths[sample] :] = 0
+        if log_p == -np.inf:
+            gradient[sample] = 0
+            continue
+        steps, states = shares.shape
+        np.subtract.at(gradient[sample, :steps], (slice(None), symbols[sample, :states]), shares)
+    return -np.array([log_p for log_p, _ in found]), gradient.swapaxes(0, 1)
 
 
 def _segments(call, loss, outputs, target, layout, reduction, sample_weight):

@@ -124,7 +124,7 @@ class LabelRows(NamedTuple):
     lengths : (samples,) steps of each sample
     labels : one sequence after the other
     starts : (samples + 1,) where each begins
-    blank : the class that is no label
+    blank : class of the blank, which is not a label
     """
 
     lengths: Integers1

@@ -129,8 +129,8 @@ class Extent(NamedTuple):
     panels: int
 
 
-class Place(NamedTuple):
-    """Where a matrix lies in its array.
+class Location(NamedTuple):
+    """Location of a matrix in its array.
 
     Attributes
     ----------
@@ -143,7 +143,7 @@ class Place(NamedTuple):
 
 
 class Factor(NamedTuple):
-    """Where a left matrix lies in its array, and how far it reaches.
+    """Location and extent of a left matrix in its array.
 
     Attributes
     ----------
@@ -160,7 +160,7 @@ class Factor(NamedTuple):
 
 
 class Panels(NamedTuple):
-    """Where packed panels lie in their array.
+    """Location of packed panels in their array.
 
     Attributes
     ----------
@@ -171,12 +171,23 @@ class Panels(NamedTuple):
     next: int
 
 
-NOTHING = Factor(ZERO, ZERO, ZERO, ONE, ZERO)
+NO_PRODUCT = Factor(ZERO, ZERO, ZERO, ONE, ZERO)
 
 
 @jit
 def multiply(
-    table, extent: Extent, c0, start: Place, a1, first: Factor, a2, second: Factor, b, packed: Panels, c, result: Place
+    table,
+    extent: Extent,
+    c0,
+    start: Location,
+    a1,
+    first: Factor,
+    a2,
+    second: Factor,
+    b,
+    packed: Panels,
+    c,
+    result: Location,
 ):
     """Set C = C0 + A1 B1 + A2 B2 for adjacent rows and panels; the arguments are those of `simd.tiles`, A2 has one segment.
 
@@ -207,8 +218,8 @@ def multiply(
             side = wide
         elif p + 2 <= panels and (rows <= paired or paired == tallest):
             side = 2
-        block, pb, to = Extent(rows, side), b_at + p * b_next, Place(c_at + p * w, c_row)
-        base, base_at = c0, Place(c0_at + p * w, c0_row)
+        block, pb, to = Extent(rows, side), b_at + p * b_next, Location(c_at + p * w, c_row)
+        base, base_at = c0, Location(c0_at + p * w, c0_row)
         segment = 0
         while segment < a1_segments or segment == 0:
             n = min(group, a1_segments - segment)
@@ -237,7 +248,18 @@ def multiply(
 
 @jit
 def _rows(
-    table, extent: Extent, c0, start: Place, a1, first: Factor, a2, second: Factor, b, packed: Panels, c, result: Place
+    table,
+    extent: Extent,
+    c0,
+    start: Location,
+    a1,
+    first: Factor,
+    a2,
+    second: Factor,
+    b,
+    packed: Panels,
+    c,
+    result: Location,
 ):
     """Multiply all rows by one block of k of some panels: tiles as tall as possible and as even as possible."""
     rows, side = extent
@@ -328,9 +350,9 @@ def affine(table, x, x_row, inputs, packed, bias, y, y_row, active, batch, lo, h
             rows = min(stop - first, ROWS)
             row = t * batch + first
             multiply(
-                table, Extent(rows, y_row // w), bias, Place(ZERO, ZERO),
-                x, Factor(row * x_row, x_row, inputs, ONE, ZERO), x, NOTHING,
-                packed, Panels(ZERO, inputs * w), y, Place(row * y_row, y_row),
+                table, Extent(rows, y_row // w), bias, Location(ZERO, ZERO),
+                x, Factor(row * x_row, x_row, inputs, ONE, ZERO), x, NO_PRODUCT,
+                packed, Panels(ZERO, inputs * w), y, Location(row * y_row, y_row),
             )  # fmt: skip
             first += rows
 

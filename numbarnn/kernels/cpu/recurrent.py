@@ -12,7 +12,7 @@ from typing import NamedTuple
 from numba.extending import overload
 
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.cpu.matmul import NOTHING, ONE, ZERO, Extent, Factor, Panels, Place, multiply
+from numbarnn.kernels.cpu.matmul import NO_PRODUCT, ONE, ZERO, Extent, Factor, Location, Panels, multiply
 from numbarnn.kernels.cpu.simd import panel_of
 from numbarnn.kernels.cpu.time_loop import (
     add_output_gradient,
@@ -361,9 +361,9 @@ def _second_product(
         for g in range(from_inner[0], from_inner[1]):
             dst = g * block + first
             multiply(
-                table, Extent(rows, width // w), z, Place(dst, width),
-                a, Factor(at + first, width, recurrents, ONE, ZERO), a, NOTHING,
-                packed, Panels(g * width * length + inputs * w, length * w), z, Place(dst, width),
+                table, Extent(rows, width // w), z, Location(dst, width),
+                a, Factor(at + first, width, recurrents, ONE, ZERO), a, NO_PRODUCT,
+                packed, Panels(g * width * length + inputs * w, length * w), z, Location(dst, width),
             )  # fmt: skip
 
     return run if has_second_product(cell) else none

@@ -27,7 +27,7 @@ from numba.np.arrayobj import populate_array
 from numbarnn.kernels.cache import stamp
 from numbarnn.kernels.compile import jit
 from numbarnn.kernels.cpu.denormals import FLUSH, apart, exchange
-from numbarnn.kernels.cpu.matmul import NOTHING, ONE, ZERO, Extent, Factor, Panels, Place, multiply
+from numbarnn.kernels.cpu.matmul import NO_PRODUCT, ONE, ZERO, Extent, Factor, Location, Panels, multiply
 from numbarnn.kernels.cpu.simd import INDEX, panel_of, panel_width, tile_table
 from numbarnn.kernels.element import cell_forward, cell_inner_forward, load, record_class, store
 from numbarnn.kernels.records import unpack_records
@@ -229,9 +229,9 @@ def operate(records, program, values, token, state):
             at += GROUPS + 4 * program[at + SECOND - 1]
         elif kind == AFFINE:
             multiply(
-                program, Extent(ONE, program[at + 5]), values, Place(program[at + 3], ZERO),
-                state, Factor(program[at], ZERO, program[at + 1], ONE, ZERO), state, NOTHING,
-                values, Panels(program[at + 2], program[at + 1] * panel_of(state)), state, Place(program[at + 4], ZERO),
+                program, Extent(ONE, program[at + 5]), values, Location(program[at + 3], ZERO),
+                state, Factor(program[at], ZERO, program[at + 1], ONE, ZERO), state, NO_PRODUCT,
+                values, Panels(program[at + 2], program[at + 1] * panel_of(state)), state, Location(program[at + 4], ZERO),
             )  # fmt: skip
             at += 6
         else:
@@ -355,10 +355,10 @@ def _one_layer(cell, program, at, weights, state, token):
                 program[group + 3],
             )
             multiply(
-                program, Extent(ONE, count * width // w), weights, Place(bias_at + gate * width, ZERO),
+                program, Extent(ONE, count * width // w), weights, Location(bias_at + gate * width, ZERO),
                 state, Factor(x_at, ZERO, x_length, ONE, ZERO), state, Factor(h_at, ZERO, h_length, ONE, ZERO),
                 weights, Panels(panels_at + gate * width * length + (inputs - x_length) * w, length * w),
-                state, Place(z_at + gate * width, ZERO),
+                state, Location(z_at + gate * width, ZERO),
             )  # fmt: skip
         _second(cell, program, at, weights, state)
         for e in range(width):
@@ -395,10 +395,10 @@ def _second_product(cell, program, at, weights, state):
             values, _ = cell_inner_forward(cell, gates, previous, own)
             store(cell, "inner", state, inner_at, width, e, values)
         multiply(
-            program, Extent(ONE, count * width // w), state, Place(z_at + gate * width, ZERO),
-            state, Factor(inner_at, ZERO, recurrents, ONE, ZERO), state, NOTHING,
+            program, Extent(ONE, count * width // w), state, Location(z_at + gate * width, ZERO),
+            state, Factor(inner_at, ZERO, recurrents, ONE, ZERO), state, NO_PRODUCT,
             weights, Panels(panels_at + gate * width * length + inputs * w, length * w),
-            state, Place(z_at + gate * width, ZERO),
+            state, Location(z_at + gate * width, ZERO),
         )  # fmt: skip
 
     return run

@@ -6,7 +6,7 @@ the block of one pre-activation, and ``history`` the stride from one state to th
 
 import numpy as np
 
-from numbarnn.kernels.cpu.matmul import NOTHING, ONE, ZERO, Extent, Factor, Panels, Place, add, copy, multiply
+from numbarnn.kernels.cpu.matmul import NO_PRODUCT, ONE, ZERO, Extent, Factor, Location, Panels, add, copy, multiply
 from numbarnn.kernels.cpu.simd import panel_of
 from numbarnn.kernels.scalar import inlined
 
@@ -124,11 +124,11 @@ def add_products(
         dst = g * block + first
         multiply(
             table, Extent(rows, together * width // w),
-            z if from_tokens else bias, Place(dst if from_tokens else g * width, width if from_tokens else ZERO),
+            z if from_tokens else bias, Location(dst if from_tokens else g * width, width if from_tokens else ZERO),
             x, Factor(x_at + lo * x_row, x_row, x_length, ONE, ZERO),
             h, Factor(h_at + first, width, h_length, ONE, ZERO),
             packed, Panels(g * width * length + (inputs - x_length) * w, length * w),
-            z, Place(dst, width),
+            z, Location(dst, width),
         )  # fmt: skip
         g += together
 
@@ -141,9 +141,9 @@ def back_through(
     w = panel_of(c)
     count = preactivations[1] - preactivations[0]
     multiply(
-        table, Extent(rows, c_row // w), c0, Place(c0_at, c0_row),
-        dz, Factor(dz_at + preactivations[0] * block, width, hidden, count, block), dz, NOTHING,
-        packed, Panels(ZERO, count * hidden * w), c, Place(at, c_row),
+        table, Extent(rows, c_row // w), c0, Location(c0_at, c0_row),
+        dz, Factor(dz_at + preactivations[0] * block, width, hidden, count, block), dz, NO_PRODUCT,
+        packed, Panels(ZERO, count * hidden * w), c, Location(at, c_row),
     )  # fmt: skip
 
 

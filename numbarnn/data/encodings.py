@@ -1,0 +1,46 @@
+"""Encodings of text files."""
+
+import codecs
+import gzip
+import os
+from collections.abc import Iterator
+
+BOM = "\ufeff"
+
+
+def check_encoding(encoding: str) -> str:
+    """Return the name of an encoding; raise ValueError unless it is one of text that Python knows."""
+    try:
+        "".encode(encoding)
+    except (LookupError, TypeError, ValueError):
+        raise ValueError(
+            f"encoding must be one that Python knows, such as 'utf-8', 'latin-1' or 'utf-16'; there is no encoding {encoding!r}"
+        ) from None
+    return encoding
+
+
+def not_this_encoding(path, encoding: str, error: UnicodeError) -> ValueError:
+    """Return the error of a file that has another encoding."""
+    # Where that is, the error does not tell: files are decoded piece by piece.
+    why = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
+    other = "latin-1" if codecs.lookup(encoding).name == "utf-8" else "utf-8"
+    return ValueError(f"{os.fspath(path)!r} is not {encoding} text ({why}); pass encoding=, such as encoding={other!r}")
+
+
+def read_lines(path: str | os.PathLike, encoding: str = "utf-8") -> Iterator[str]:
+    """Yield the lines of a file, also compressed (.gz), with their line breaks; a byte order mark is not part of the first.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it has another encoding, or there is no such encoding.
+    """
+    check_encoding(encoding)
+    with (gzip.open if os.fspath(path).endswith(".gz") else open)(path, "rt", encoding=encoding) as file:
+        try:
+            yield file.readline().removeprefix(BOM)
+            yield from file
+        except UnicodeError as error:
+            raise not_this_encoding(path, encoding, error) from None
