@@ -212,8 +212,9 @@ def test_all_figures(capsys):
 @pytest.mark.parametrize(
     "module",
     [
-        "core.ragged", "data.scaling", "data.vocabularies", "decoding", "diagnostics.flow", "diagnostics.gradients",
-        "diagnostics.jacobians", "diagnostics.traces", "diagnostics.verdicts", "metrics.forecasts", "metrics.labels", "optim",
+        "core.ragged", "core.seeds", "data.calendar", "data.differences", "data.scaling", "data.vocabularies", "decoding",
+        "diagnostics.flow", "diagnostics.gradients", "diagnostics.jacobians", "diagnostics.traces", "diagnostics.verdicts",
+        "metrics.forecasts", "metrics.labels", "optim.gradients", "optim.optimizers",
     ],
 )  # fmt: skip
 def test_examples_in_docstrings_run(module):

@@ -3,8 +3,10 @@
 from numbarnn.core.axes import from_channels_first
 from numbarnn.core.ragged import Ragged
 from numbarnn.data.batches import ArraySource, Batch, TokenStream
+from numbarnn.data.calendar import calendar_features
+from numbarnn.data.differences import Differences
 from numbarnn.data.labelled_files import read_conll, read_ts
-from numbarnn.data.scaling import Differences, SequenceScaler, calendar_features
+from numbarnn.data.scaling import SequenceScaler
 from numbarnn.data.text import python_reference
 from numbarnn.data.vocabularies import ByteVocabulary, CharVocabulary, WordVocabulary, split_words
 from numbarnn.data.windows import Windows, make_windows

@@ -5,8 +5,9 @@ import numpy as np
 from numbarnn import io
 from numbarnn.backends.device import check_device
 from numbarnn.checks import check_flag, check_integer, check_real, check_seed
+from numbarnn.data.calendar import CALENDAR
 from numbarnn.data.clock import Clock
-from numbarnn.data.scaling import CALENDAR, METHODS, SequenceScaler
+from numbarnn.data.scaling import METHODS, SequenceScaler
 from numbarnn.forecasting.evaluation import Evaluation
 from numbarnn.forecasting.tables import Preparation, Targets
 from numbarnn.layers.kinds import recurrent

@@ -8,8 +8,9 @@ from numbarnn.core.arrays import in_dtype
 from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.data import tables
 from numbarnn.data.batches import Batch
+from numbarnn.data.calendar import calendar_features
 from numbarnn.data.clock import Clock
-from numbarnn.data.scaling import SequenceScaler, calendar_features
+from numbarnn.data.scaling import SequenceScaler
 from numbarnn.data.windows import Windows, cut_rows, make_windows
 from numbarnn.forecasting import baselines
 

@@ -1,0 +1,59 @@
+"""Optimizers, learning-rate schedules, gradient clipping and averages of weights."""
+
+from numbarnn.optim.averages import EMA, blend, make_average
+from numbarnn.optim.gradients import clip_by_norm, clip_by_value, norm
+from numbarnn.optim.optimizers import (
+    OPTIMIZERS,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Optimizer,
+    RMSprop,
+    StepRecord,
+    make_optimizer,
+    optimizer,
+    optimizer_with,
+)
+from numbarnn.optim.schedules import (
+    SCHEDULES,
+    Cosine,
+    ExponentialDecay,
+    MultiStep,
+    OneCycle,
+    ReduceOnPlateau,
+    Schedule,
+    StepDecay,
+    WarmUp,
+    schedule,
+)
+
+__all__ = [
+    "EMA",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Cosine",
+    "ExponentialDecay",
+    "MultiStep",
+    "OneCycle",
+    "Optimizer",
+    "RMSprop",
+    "ReduceOnPlateau",
+    "Schedule",
+    "StepDecay",
+    "StepRecord",
+    "WarmUp",
+    "blend",
+    "clip_by_norm",
+    "clip_by_value",
+    "make_average",
+    "make_optimizer",
+    "norm",
+    "optimizer",
+    "optimizer_with",
+    "schedule",
+]
