@@ -36,7 +36,7 @@ def main():
     parser.add_argument("--train", metavar="FILE.ts")
     parser.add_argument("--test", metavar="FILE.ts")
     parser.add_argument("--pooling", default="last", choices=["last", "mean", "max"])
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=60)
     options = parser.parse_args()
     if options.train:
         (x, y), (new, truth) = read_ts(options.train), read_ts(options.test or options.train)
@@ -56,7 +56,7 @@ def main():
         dropout=0.3,
         learning_rate=3e-3,
         epochs=options.epochs,
-        patience=10,
+        patience=20,
         random_state=0,
     )
     net.fit(scaler.transform(x), y)

@@ -183,7 +183,7 @@ def load(kind, path, samples=None, seed=0):
         settings = {"epochs": 10, "hidden_size": 128, "num_layers": 2, "dropout": 0.2, "learning_rate": 5e-3}
         settings |= {"batch_size": 64, "infeasible": "zero"}
         return (letters([word for word, _ in train]), [phones for _, phones in train]), validation, test, settings
-    settings = {"epochs": 12, "hidden_size": 32, "batch_size": 16}
+    settings = {"epochs": 20, "hidden_size": 32, "batch_size": 16}
     return synthetic(samples or 400, seed), None, synthetic(100, seed + 1), settings
 
 
