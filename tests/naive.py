@@ -228,18 +228,23 @@ def softmax_cross_entropy(
 ):
     """-sum_c q_c log softmax(logits)_c, q = class_weight ((1 - smoothing) onehot(target) + smoothing / V).
 
-    logits (samples, T, V), target (samples, T); the mean divides by the summed class weights of the targets.
+    logits (samples, T, V), target (samples, T); the mean divides by the summed class weights of the targets. Targets
+    (samples, T, V) stand in place of onehot(target), and the mean divides by the number of steps.
     """
-    weights = row_weights(target.shape, lengths, sample_weight)
-    weights[target == ignore_index] = 0
-    safe, classes = np.where(weights > 0, target, 0), logits.shape[-1]
+    weights, classes = row_weights(logits.shape[:2], lengths, sample_weight), logits.shape[-1]
     class_weight = np.ones(classes) if class_weight is None else np.asarray(class_weight)
-    q = class_weight * ((1 - smoothing) * one_hot(safe, classes) + smoothing / classes)
+    if target.ndim == 3:
+        hot, divisor = np.where(weights[..., None] > 0, target, 0), weights
+    else:
+        weights[target == ignore_index] = 0
+        safe = np.where(weights > 0, target, 0)
+        hot, divisor = one_hot(safe, classes), weights * class_weight[safe]
+    q = class_weight * ((1 - smoothing) * hot + smoothing / classes)
     top = logits.max(axis=-1, keepdims=True)
     # top - logits first: beside a large top the logarithm would be rounded away.
     below = np.where(q > 0, top - logits, 0)
     losses = q.sum(axis=-1) * np.log(np.exp(logits - top).sum(axis=-1)) + (q * below).sum(axis=-1)
-    scale = _scale(weights * class_weight[safe], reduction)
+    scale = _scale(divisor, reduction)
     gradient = (softmax(logits) * q.sum(axis=-1, keepdims=True) - q) * weights[..., None] * scale
     return _total(losses, weights) * scale, np.where(weights[..., None] > 0, gradient, 0)
 

@@ -470,9 +470,12 @@ def _by_rows(term):
 
 
 def _cross_entropy(loss, y, t):
-    classes, t = y.shape[1], t[:, 0]
+    classes = y.shape[1]
     v = np.ones(classes) if loss.class_weight is None else np.array(loss.class_weight)
-    q = (1 - loss.label_smoothing) * v * (np.arange(classes) == t[:, None]) + loss.label_smoothing * v / classes
+    if t.dtype.kind == "f":
+        q = t
+    else:
+        q = (1 - loss.label_smoothing) * v * (np.arange(classes) == t) + loss.label_smoothing * v / classes
     return -(q * np.log(naive.softmax(y))).sum(axis=1), naive.softmax(y) * q.sum(axis=1, keepdims=True) - q
 
 

@@ -10,7 +10,7 @@ from conftest import assert_close, normal
 
 import numbarnn as nr
 from numbarnn.backends import cpu, cuda
-from numbarnn.losses import SegmentCrossEntropy
+from numbarnn.losses import SegmentCrossEntropy, SoftmaxCrossEntropy
 
 # What a backend has for itself: its memory, and what a pass of its own passes on.
 OWN = {
@@ -109,3 +109,18 @@ def test_segments(lengths, weight):
     for expected, result in zip(found[:half], found[half:], strict=True):
         for array, other in zip(expected, result, strict=True):
             assert_close(np.asarray(other), np.asarray(array), 1e-12)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_soft_targets(reduction):
+    target = np.random.default_rng(0).dirichlet(np.ones(3), (3, 4))
+    loss, found = SoftmaxCrossEntropy((1.0, 2.0, 0.5), label_smoothing=0.1), []
+    for device in nr.backends.device.DEVICES:
+        model = nr.Model([nr.RNN(2, init="torch"), nr.Dense(3)], 2, "float64", seed=1, device=device)
+        weight = np.array([1.0, 0.0, 0.5])
+        value, gradients = model.loss_and_grad(
+            normal(1, 3, 4, 2), target, loss, [4, 3, 2], reduction=reduction, sample_weight=weight
+        )
+        found.append([value, *gradients.values()])
+    for array, other in zip(*found, strict=True):
+        assert_close(np.asarray(other), np.asarray(array), 1e-12)

@@ -86,6 +86,18 @@ def test_softmax_cross_entropy(dtype, columns, weights, smoothing, by_class):
     )
 
 
+@every_dtype
+@every_width
+@weighted
+def test_soft_cross_entropy(dtype, columns, weights):
+    generator = np.random.default_rng(columns)
+    logits = 3 * normal(columns, ROWS, columns, dtype=dtype)
+    targets = (generator.random((ROWS, columns)) * (generator.random((ROWS, columns)) < 0.7)).astype(dtype)
+    spoil(logits, targets, weights, np.nan)
+    found = evaluate(kernels.soft_cross_entropy, logits, targets, weights)
+    check("softmax_cross_entropy", found, logits, targets, weights, dtype)
+
+
 def test_target_of_weight_zero_has_no_loss():
     logits, targets = normal(0, 3, 4), np.array([1, 0, 1], np.int32)
     class_weights = upload(np.array([1.0, 0.0, 2.0, 1.0]))

@@ -474,6 +474,126 @@ def test_a_target_that_is_no_class_is_refused_even_where_its_weight_is_zero():
         evaluate(SoftmaxCrossEntropy(), outputs, target, sample_weight=np.array([0, 1, 1, 1, 1]))
 
 
+# Soft targets
+
+
+def soft_example(dtype="float64", size=SIZE, seed=0):
+    """Return (outputs, probabilities), some of them zero."""
+    generator = np.random.default_rng(seed)
+    shares = generator.random((N, T, size)) * (generator.random((N, T, size)) < 0.7)
+    shares[..., 0] += 0.1
+    return 2 * normal(seed, N, T, size, dtype=dtype), (shares / shares.sum(axis=-1, keepdims=True)).astype(dtype)
+
+
+SOFT = [{}, {"label_smoothing": 0.1}, {"label_smoothing": 0.3, "class_weight": (0.5, 0.0, 2.0, 1.25)}]
+
+
+@pytest.mark.parametrize("options", SOFT, ids=str)
+@every_dtype
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("lengths", [None, RAGGED], ids=["full", "ragged"])
+@pytest.mark.parametrize("weight", [None, weights_of(N), weights_of((N, T))], ids=["unweighted", "samples", "steps"])
+def test_soft_targets(options, dtype, reduction, lengths, weight, pieces):
+    outputs, target = soft_example(dtype)
+    running = naive.row_weights((N, T), lengths, weight)
+    target[running == 0], outputs[running == 0] = np.nan, np.nan
+    loss = SoftmaxCrossEntropy(**options)
+    value, gradient, total = evaluate(loss, outputs, target, lengths, reduction, weight)
+    expected = {"smoothing": options.get("label_smoothing", 0.0), "class_weight": options.get("class_weight")}
+    want = naive.softmax_cross_entropy(
+        np.nan_to_num(np.float64(outputs)), target, reduction, lengths=lengths, sample_weight=weight, **expected
+    )
+    assert_close(value, want[0], TOLERANCE[dtype])
+    assert_close(gradient, want[1], TOLERANCE[dtype])
+    assert_close(total, running.sum(), 1e-15)
+    again, shared, _ = evaluate(loss, outputs, target, lengths, reduction, weight, n_threads=3)
+    assert max(pieces) == 3
+    assert again == value
+    assert_same_bits(shared, gradient)
+
+
+@every_dtype
+def test_a_soft_target_of_one_class_is_its_number(dtype):
+    outputs, codes = example("softmax_cross_entropy", dtype)
+    outputs[0, 0, codes[0, 0] - 1] = -np.inf
+    for options in SOFT[:2] if dtype == "float64" else SOFT[:1]:
+        if options:
+            outputs[0, 0] = 1.0  # smoothing gives every class a share, and infinity for that
+        found = evaluate(SoftmaxCrossEntropy(**options), outputs, naive.one_hot(codes, SIZE, dtype), RAGGED)
+        expected = evaluate(SoftmaxCrossEntropy(**options), outputs, codes, RAGGED)
+        assert_close(found[0], expected[0], TOLERANCE[dtype])
+        assert_close(found[1], expected[1], TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("options", SOFT, ids=str)
+def test_gradient_of_soft_targets_by_central_differences(options):
+    loss, (outputs, target) = SoftmaxCrossEntropy(**options), soft_example()
+    gradient = evaluate(loss, outputs, target, RAGGED)[1]
+    expected = naive.central_differences(lambda outputs: evaluate(loss, outputs, target, RAGGED)[0], outputs)
+    assert_close(gradient, expected, GRADIENT_TOLERANCE)
+
+
+def test_soft_targets_through_a_model():
+    x, (_, target), weight = normal(9, N, T, 2), soft_example(), weights_of((N, T))
+    model = Model([RNN(3), Dense(SIZE)], input_size=2, dtype="float64", n_threads=1)
+    losses, _ = model.loss_and_grad(x, target, lengths=RAGGED, sample_weight=weight, reduction="none")
+    assert losses.shape == (N, T)
+    outputs, _ = model.forward(x, lengths=RAGGED)
+    want = naive.softmax_cross_entropy(outputs, target, "sum", lengths=RAGGED, sample_weight=weight)[0]
+    assert_close(losses.sum(), want, 1e-13)
+    history = model.fit(
+        x, target, lengths=RAGGED, sample_weight=weight, epochs=3, tbptt=4, validation=(x, target), verbose=0
+    )
+    assert history["loss"][-1] < history["loss"][0]
+    assert model.predict(x).shape == (N, T)
+    last = Model([RNN(3, return_sequences=False), Dense(SIZE)], input_size=2, dtype="float64", n_threads=1)
+    outputs, _ = last.forward(x)
+    value, _ = last.loss_and_grad(x, target[:, 0])
+    assert_close(value, naive.softmax_cross_entropy(outputs[:, None], target[:, :1])[0], 1e-13)
+    last.fit(x, target[:, 0], epochs=1, verbose=0)
+
+
+def test_soft_targets_that_are_not_distributions_are_refused():
+    outputs, target = soft_example()
+    model = Model([RNN(3), Dense(SIZE)], input_size=2, dtype="float64", n_threads=1)
+    x, wrong = normal(9, N, T, 2), target.copy()
+    wrong[3, 0] = [0.5, 0.25, 0.5, 0.25]
+    message = r"\[3, 0\] must be probabilities of 4 classes, .* but they sum to 1.5; 1 of 30 steps are wrong"
+    with pytest.raises(ValueError, match="target" + message):
+        evaluate(SoftmaxCrossEntropy(), outputs, wrong, RAGGED)
+    with pytest.raises(ValueError, match="y" + message):  # the place in the caller's order, before training
+        model.fit(x, wrong, batch_size=2, verbose=0)
+    evaluate(SoftmaxCrossEntropy(), outputs, wrong, sample_weight=np.array([1, 1, 1, 0, 1]))
+    for values, message in (
+        ([1.5, -0.5, 0, 0], "they hold -0.5"),
+        ([np.nan, 0, 0, 1], "they hold nan"),
+        ([np.inf, 0, 0, 0], "they sum to inf"),
+        (target[3, 0] * (1 + 1e-7), "they sum to 1;"),
+    ):
+        wrong[3, 0] = values
+        with pytest.raises(ValueError, match=message):
+            evaluate(SoftmaxCrossEntropy(), outputs, wrong, RAGGED)
+    evaluate(SoftmaxCrossEntropy(), outputs, np.float32(wrong), RAGGED)  # of float32 near enough to 1
+    for loss, given, error, message in (
+        (SoftmaxCrossEntropy(), target[:, :, :3], ShapeError, r"target must have shape \(5, 6, 4\), got \(5, 6, 3\)"),
+        (
+            SoftmaxCrossEntropy(),
+            target[:, :, 0],
+            TypeError,
+            r"class numbers, got .*; .* are floats of shape \(5, 6, 4\)",
+        ),
+        (
+            SoftmaxCrossEntropy(),
+            np.int64(target),
+            ShapeError,
+            r"got \(5, 6, 4\); probabilities of the classes must be floats",
+        ),
+        (SoftmaxCrossEntropy(ignore_index=0), target, ValueError, "ignore_index is 0, but target has probabilities"),
+    ):
+        with pytest.raises(error, match=message):
+            evaluate(loss, outputs, given)
+
+
 # Optimizers
 
 VARIANTS = {

@@ -10,7 +10,7 @@ import numbarnn as nr
 from numbarnn.backends import cpu
 from numbarnn.backends.device import register_backend
 from numbarnn.data import Batch
-from numbarnn.losses import LOSSES, SegmentCrossEntropy
+from numbarnn.losses import LOSSES, SegmentCrossEntropy, SoftmaxCrossEntropy
 from numbarnn.optim import OPTIMIZERS
 
 LENGTHS = {"full": None, "ragged": [3, 0, 4]}
@@ -95,6 +95,8 @@ def targets(name):
     generator = np.random.default_rng(2)
     if name == "softmax_cross_entropy":
         return generator.integers(0, CLASSES, (SAMPLES, STEPS))
+    if name == "soft":
+        return generator.dirichlet(np.ones(CLASSES), (SAMPLES, STEPS))
     if name == "ctc":
         return [[1], [], [2, 1]]
     if name == "segment_cross_entropy":
@@ -103,9 +105,13 @@ def targets(name):
 
 
 @ragged
-@pytest.mark.parametrize("name", [*LOSSES, "segment_cross_entropy"])
+@pytest.mark.parametrize("name", [*LOSSES, "segment_cross_entropy", "soft"])
 def test_losses(name, lengths):
-    loss = SegmentCrossEntropy() if name == "segment_cross_entropy" else LOSSES[name]()
+    others = {
+        "segment_cross_entropy": SegmentCrossEntropy(),
+        "soft": SoftmaxCrossEntropy((1.0, 2.0, 0.5), label_smoothing=0.1),
+    }
+    loss = others[name] if name in others else LOSSES[name]()
     model = nr.Model([nr.RNN(2), nr.Dense(CLASSES)], 2, "float64", n_threads=1)
     x, tolerance = normal(1, SAMPLES, STEPS, 2), 1e-9 if name == "ctc" else TOLERANCE["float64"]
     weight = np.array([0.5, 2.0, 1.0])

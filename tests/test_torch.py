@@ -257,6 +257,35 @@ def test_softmax_cross_entropy(dtype, reduction, weighted, ignored, smoothing):
     assert_close(gradient, given.grad.numpy(), close, "gradient")
 
 
+@every_dtype
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_soft_targets(dtype, reduction, weighted, smoothing):
+    classes, generator = 7, np.random.default_rng(0)
+    logits, target = (
+        3 * normal(1, N, T, classes, dtype=dtype),
+        generator.dirichlet(np.ones(classes), (N, T)).astype(dtype),
+    )
+    weight = generator.uniform(0.2, 2.0, classes) if weighted else None
+    loss = SoftmaxCrossEntropy(None if weight is None else tuple(weight), label_smoothing=smoothing)
+    value, gradient = value_and_gradient(loss, logits, target, reduction)
+    given = leaf(logits)
+    expected = torch.nn.functional.cross_entropy(
+        given.reshape(-1, classes),
+        torch.tensor(target).reshape(-1, classes),
+        weight=None if weight is None else torch.tensor(weight.astype(dtype)),
+        reduction=reduction,
+        label_smoothing=smoothing,
+    )
+    expected.sum().backward()
+    close = 2e-6 if dtype == "float32" else 1e-12
+    if reduction == "none":
+        value = value.reshape(T, N).T.reshape(-1)
+    assert_close(value, expected.detach().numpy(), close, "value")
+    assert_close(gradient, given.grad.numpy(), close, "gradient")
+
+
 FUNCTIONAL = torch.nn.functional
 OF_NUMBERS = {
     "mse": (MeanSquaredError(), FUNCTIONAL.mse_loss, {}),

@@ -14,17 +14,21 @@ from numbarnn.losses.base import Loss, as_number, as_weights, loss
 class SoftmaxCrossEntropy(Loss):
     """E = -sum_c q_c log softmax(logits)_c, in nats; without smoothing and class weights -log softmax(logits)[target].
 
-    q_c = (1 - label_smoothing) v_c [c = target] + label_smoothing v_c / C, with C classes of weights v; the mean divides by the
-    summed v of the targets: `torch.nn.CrossEntropyLoss`. A batch whose targets all are to be ignored has the loss 0 (torch: NaN).
+    q_c = v_c ((1 - label_smoothing) t_c + label_smoothing / C), with C classes of weights v: `torch.nn.CrossEntropyLoss`. The
+    dtype of the targets says what they are:
 
-    Targets are integers, (samples, time steps) for a sequence or (samples,) for one output a sample.
+    * integers are classes, (samples, time steps) for a sequence or (samples,) for one output a sample: t_c = [c = target], and the
+      mean divides by the summed v of the targets. A batch whose targets all are to be ignored has the loss 0 (torch: NaN).
+    * floats are probabilities of the classes (soft targets), (samples, time steps, C) or (samples, C): t_c = target[c], and the
+      mean divides by the number of steps, whatever v. They must be finite, not negative, and sum to 1 up to the square root of
+      their dtype's machine epsilon (torch checks none of this). Steps of weight 0 need not be distributions; no `ignore_index`.
 
     Parameters
     ----------
     class_weight : sequence of float, optional
         Weight v of each class.
     ignore_index : int
-        A target that does not count, as in torch.
+        An integer target that does not count, as in torch.
     label_smoothing : float
         Share of the target that is spread over all classes, in [0, 1].
 
@@ -35,7 +39,20 @@ class SoftmaxCrossEntropy(Loss):
 
     References
     ----------
-    C. Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016, section 7.
+    C. Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016, section 7. G. Hinton, O. Vinyals,
+    J. Dean, "Distilling the knowledge in a neural network", 2015: soft targets.
+
+    Examples
+    --------
+    A net learns the distributions of another, its teacher.
+
+    >>> import numpy as np
+    >>> import numbarnn as nr
+    >>> x = np.random.default_rng(0).standard_normal((8, 10, 2))
+    >>> teacher, student = (nr.Model([nr.RNN(size), nr.Dense(3)], input_size=2, seed=size) for size in (16, 4))
+    >>> history = student.fit(x, teacher.predict_proba(x), epochs=5, verbose=0)
+    >>> history["loss"][-1] < history["loss"][0]
+    True
     """
 
     class_weight: tuple[float, ...] | None = None
@@ -52,14 +69,24 @@ class SoftmaxCrossEntropy(Loss):
 
     def targets(self, target, size: int, layout: Layout, dtype) -> np.ndarray:
         target = np.asarray(target)
+        if target.dtype.kind == "f" and target.shape in _shapes(layout, size):
+            rows = layout.sort(target.reshape(layout.samples, layout.steps, size)).swapaxes(0, 1)
+            return np.require(rows, dtype, ["C", "W", "A"]).reshape(-1)
         shape = (layout.samples, layout.steps)
         if target.shape == shape[:1] and layout.steps == 1:
             target = target[:, None]
         if target.shape != shape:
-            expected = f"{shape[:1]}" if layout.steps == 1 else f"{shape}: (samples, time steps)"
-            raise ShapeError(f"target must have shape {expected}, got {target.shape}")
+            codes = f"{shape[:1]}" if layout.steps == 1 else f"{shape}: (samples, time steps)"
+            expected = " or ".join(map(str, _shapes(layout, size))) if target.dtype.kind == "f" else codes
+            hint = ""
+            if target.dtype.kind in "iub" and target.shape in _shapes(layout, size):
+                hint = "; probabilities of the classes must be floats: target.astype(float)"
+            raise ShapeError(f"target must have shape {expected}, got {target.shape}{hint}")
         if target.dtype.kind not in "iu":
-            raise TypeError(f"target of softmax_cross_entropy must be integer class numbers, got dtype {target.dtype}")
+            raise TypeError(
+                f"target of softmax_cross_entropy must be integer class numbers, got dtype {target.dtype}; probabilities of the "
+                f"classes are floats of shape {_shapes(layout, size)[0]}"
+            )
         rows = np.ascontiguousarray(layout.sort(target).T).reshape(-1)
         running = None if layout.full else (np.arange(layout.samples) < layout.active[:, None]).reshape(-1)
         wrong = ((rows < 0) | (rows >= size)) & (rows != self.ignore_index)
@@ -75,6 +102,8 @@ class SoftmaxCrossEntropy(Loss):
 
     def weights(self, rows: np.ndarray, layout: Layout, sample_weight) -> np.ndarray:
         weights = super().weights(rows, layout, sample_weight)
+        if rows.dtype.kind == "f":
+            return weights
         ignored = rows == -1
         if ignored.any():
             weights = weights if weights.size else np.ones(len(rows))
@@ -82,7 +111,7 @@ class SoftmaxCrossEntropy(Loss):
         return weights
 
     def total(self, rows: np.ndarray, weights: np.ndarray, count: int) -> float:
-        if self.class_weight is None:
+        if self.class_weight is None or rows.dtype.kind == "f":
             return super().total(rows, weights, count)
         counted = weights > 0 if weights.size else slice(None)
         own = np.array(self.class_weight, np.float64)[rows[counted]]
@@ -91,4 +120,58 @@ class SoftmaxCrossEntropy(Loss):
     def prepare(self, size: int, count: int, target, layout: Layout, dtype, reduction, sample_weight):
         if self.class_weight is not None and len(self.class_weight) != size:
             raise ShapeError(f"class_weight must name {size} classes, got {len(self.class_weight)}")
-        return super().prepare(size, count, target, layout, dtype, reduction, sample_weight)
+        rows, weights, total, scale = super().prepare(size, count, target, layout, dtype, reduction, sample_weight)
+        if rows.dtype.kind == "f":
+            self._check_probabilities(target, size, layout, weights, "target")
+            rows = self._smoothed(rows.reshape(count, size), weights).reshape(-1)
+        return rows, weights, total, scale
+
+    def _smoothed(self, rows, weights):
+        """Return q of all rows; of those of weight 0, which may hold anything, zeros."""
+        if weights.size:
+            rows[weights == 0] = 0
+        if self.label_smoothing:
+            share = float(self.label_smoothing)
+            rows = (1 - share) * rows + share / rows.shape[1]
+        if self.class_weight is not None:
+            rows = rows * np.array(self.class_weight, rows.dtype)
+        return rows
+
+    def _check_probabilities(self, target, size, layout, weights, name):
+        """Raise ValueError unless soft targets, in the caller's order, are distributions wherever they count."""
+        if self.ignore_index >= 0:
+            raise ValueError(
+                f"ignore_index is {self.ignore_index}, but {name} has probabilities, not integers; leave ignore_index out, and "
+                "give steps that do not count a sample_weight of 0"
+            )
+        target = np.asarray(target).reshape(layout.samples, layout.steps, size)
+        with np.errstate(invalid="ignore", over="ignore"):  # infinities
+            sums = target.sum(axis=2, dtype=np.float64)
+            right = (np.abs(sums - 1) <= np.sqrt(np.finfo(target.dtype).eps)) & (target >= 0).all(axis=2)
+        if weights.size:
+            right |= layout.unsort(weights.reshape(layout.steps, layout.samples).T) == 0
+        if not right.all():
+            sample, step = np.argwhere(~right)[0]
+            values = target[sample, step]
+            index = f"{sample}, {step}" if layout.steps > 1 else f"{sample}"
+            found = f"sum to {sums[sample, step]:.6g}" if (values >= 0).all() else f"hold {values[~(values >= 0)][0]}"
+            raise ValueError(
+                f"{name}[{index}] must be probabilities of {size} classes, finite, not negative and of sum 1, but they {found}; "
+                f"{np.count_nonzero(~right)} of {right.size} steps are wrong (divide by the sums, or give steps that do not count "
+                "a sample_weight of 0)"
+            )
+
+    def check(self, source, signal):
+        if source.y.dtype.kind != "f":
+            return
+        lengths = source.lengths if signal.sequence else None
+        layout = Layout.make(source.x.shape[1] if signal.sequence else 1, len(source.x), lengths)
+        if source.y.shape in _shapes(layout, signal.size):
+            weights = self.weights(source.y, layout, source.sample_weight)
+            self._check_probabilities(source.y, signal.size, layout, weights, "y")
+
+
+def _shapes(layout, size):
+    """Return the shapes that probabilities may have."""
+    whole = (layout.samples, layout.steps, size)
+    return (whole[::2], whole) if layout.steps == 1 else (whole,)

@@ -89,6 +89,9 @@ def _cross_entropy(call, loss, outputs, target, layout, reduction, sample_weight
     weights = np.array(() if loss.class_weight is None else loss.class_weight, np.float64)
 
     def kernel(*arguments):
+        if arguments[3].dtype.kind == "f":  # the targets
+            kernels.soft_cross_entropy(*arguments)
+            return
         *arguments, first, last = arguments
         kernels.softmax_cross_entropy(*arguments, weights, float(loss.label_smoothing), first, last)
 

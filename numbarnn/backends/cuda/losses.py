@@ -58,8 +58,13 @@ def _cross_entropy(call, loss, outputs, target, layout, reduction, sample_weight
     weights = loss.class_weight
     own = None if weights is None else call.empty(len(weights)).set(np.array(weights))
 
-    def kernel(*arguments):
-        kernels.softmax_cross_entropy(*arguments, class_weights=own, smoothing=float(loss.label_smoothing))
+    def kernel(outputs, targets, *arguments):
+        if targets.dtype.kind == "f":
+            kernels.soft_cross_entropy(outputs, targets, *arguments)
+            return
+        kernels.softmax_cross_entropy(
+            outputs, targets, *arguments, class_weights=own, smoothing=float(loss.label_smoothing)
+        )
 
     return _by_rows(call, loss, outputs, target, layout, reduction, sample_weight, kernel)
 

@@ -73,6 +73,38 @@ def softmax_cross_entropy(
 
 
 @jit
+def soft_cross_entropy(logits, row, classes, targets, weights, scale, losses, dlogits, first, last):
+    """Set losses[r] = w_r sum_c q_c (-log p_c), p = softmax(logits[r]), and the gradient of ``scale * losses`` in `dlogits`.
+
+    As `softmax_cross_entropy`, with the q of all classes as targets, (rows, classes) as 1-D in the dtype of the logits.
+    """
+    zero = logits.dtype.type(0)
+    for r in range(first, last):
+        at, target = r * row, r * classes
+        weight = weights[r] if weights.size > 0 else 1.0
+        if weight == 0.0:
+            losses[r] = 0.0
+            _clear(dlogits, at, row)
+            continue
+        top = logits[at]
+        for j in range(1, classes):
+            top = max(top, logits[at + j])
+        # Sums in loops of their own, as in `softmax_cross_entropy`. A logit of -inf costs nothing where q is zero.
+        for j in range(classes):
+            q = targets[target + j]
+            dlogits[at + j] = q * (top - logits[at + j]) if q > zero else zero
+        below = total(dlogits, at, classes)
+        for j in range(classes):
+            dlogits[at + j] = exp(logits[at + j] - top)
+        whole, share = total(dlogits, at, classes), weight * total(targets, target, classes)
+        losses[r] = equations.softmax_cross_entropy(share, 0.0, weight, whole, 0.0, below)
+        factor, own = dlogits.dtype.type(scale * share / whole), dlogits.dtype.type(scale * weight)
+        for j in range(classes):
+            dlogits[at + j] = factor * dlogits[at + j] - own * targets[target + j]
+        _clear(dlogits, at + classes, row - classes)
+
+
+@jit
 def softmax(logits, row, classes, probabilities, first, last):
     """Set probabilities[r] = softmax(logits[r]) for rows of `classes` columns; `row` is the stride of the logits."""
     for r in range(first, last):

@@ -127,6 +127,67 @@ def cross_entropy_rows(real):
     return cross_entropy_rows
 
 
+@kernel(LossRows, "x", OptionalWeights, "r n")
+def soft_cross_entropy_rows(real):
+    """Make the kernel of `soft_cross_entropy`."""
+
+    def soft_cross_entropy_rows(outputs, targets, weights, scale, shift):
+        """Set losses and gradients of all rows, ``2**shift`` threads each."""
+        logits, dlogits, row, classes, losses, rows = outputs
+        row_weights, weighted = weights
+        tops = cuda.shared.array(THREADS, real)
+        wholes = cuda.shared.array(THREADS, real)
+        belows = cuda.shared.array(THREADS, real)
+        shares = cuda.shared.array(THREADS, real)
+        zero, one = real(0), real(1)
+        lanes = 1 << shift
+        thread = cuda.threadIdx.x
+        lane = thread & (lanes - 1)
+        first = thread - lane
+        r = cuda.blockIdx.x * (THREADS >> shift) + (thread >> shift)
+        at, target = r * row, r * classes
+        weight = zero
+        if r < rows:
+            weight = row_weights[r] if weighted else one
+        looked = classes if weight != zero else 0
+
+        top = logits[at] if looked > 0 else zero
+        for j in range(lane, looked, lanes):
+            top = max(top, logits[at + j])
+        tops[thread] = top
+        find_largest(tops, thread, lane, lanes)
+        top = tops[first]
+
+        whole, below, share = zero, zero, zero
+        for j in range(lane, looked, lanes):
+            value, q = logits[at + j], targets[target + j]
+            whole += math.exp(value - top)
+            below += q * (top - value) if q > zero else zero
+            share += q
+        wholes[thread] = whole
+        belows[thread] = below
+        shares[thread] = share
+        add_up(wholes, thread, lane, lanes)
+        add_up(belows, thread, lane, lanes)
+        add_up(shares, thread, lane, lanes)
+
+        if r < rows:
+            share = weight * shares[first]
+            if lane == 0:
+                loss = zero
+                if looked > 0:
+                    loss = equations.softmax_cross_entropy(share, zero, weight, wholes[first], zero, belows[first])
+                losses[r] = loss
+            factor = scale * share / wholes[first] if looked > 0 else zero
+            for j in range(lane, classes, lanes):
+                d = zero
+                if looked > 0:
+                    d = math.exp(logits[at + j] - top) * factor - scale * weight * targets[target + j]
+                dlogits[at + j] = d
+
+    return soft_cross_entropy_rows
+
+
 @kernel("x n n x n n")
 def softmax_rows(real):
     """Make the kernel of `softmax`."""
@@ -218,6 +279,28 @@ def softmax_cross_entropy(outputs, targets, weights, scale, class_weights=None, 
         row_blocks(outputs.count, shift), THREADS, outputs, targets, OptionalWeights(weights, weights is not None), scale,
         OptionalWeights(class_weights, class_weights is not None), smoothing, shift,
     )  # fmt: skip
+
+
+def soft_cross_entropy(outputs, targets, weights, scale):
+    """Set losses[r] = w_r sum_c q_c (-log p_c), p = softmax(logits[r]), and the gradient of ``scale * losses``.
+
+    Parameters
+    ----------
+    targets : Buffer
+        (rows, columns) in the type of the outputs: q of every class.
+
+    The other arguments are those of `softmax_cross_entropy`.
+    """
+    shift = shift_for(outputs.columns)
+    soft_cross_entropy_rows(
+        row_blocks(outputs.count, shift),
+        THREADS,
+        outputs,
+        targets,
+        OptionalWeights(weights, weights is not None),
+        scale,
+        shift,
+    )
 
 
 def softmax(logits, row, classes, probabilities, rows):
