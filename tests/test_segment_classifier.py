@@ -155,6 +155,58 @@ def test_what_does_not_count_teaches_nothing():
     assert same.score(x, ignored, segments=segments) == metrics.accuracy(ignored, same.predict(x, segments=segments))
 
 
+def test_a_mask_says_which_steps_are_scored():
+    x, y = task()
+    mask = [np.arange(len(sample)) % 3 > 0 for sample in x]
+    none = [[label if own else None for label, own in zip(*pair, strict=True)] for pair in zip(y, mask, strict=True)]
+    marked = [
+        [label if own else "other" for label, own in zip(*pair, strict=True)] for pair in zip(y, mask, strict=True)
+    ]
+    held = (x[:9], none[:9])
+    expected = SegmentClassifier(class_weight="balanced", **FEW).fit(x, none, validation=held)
+    score = expected.score(x, none)
+    lengths, offsets = [len(sample) for sample in x], np.append(0, np.cumsum([len(sample) for sample in x]))
+    padded, labels, wide = np.zeros((60, 8, 2)), np.full((60, 8), "other", dtype=object), np.ones((60, 8), bool)
+    for i, length in enumerate(lengths):
+        padded[i, :length], labels[i, :length], wide[i, :length] = x[i], marked[i], mask[i]
+    flat = np.concatenate(x), [label for sample in marked for label in sample], np.concatenate(mask)
+    forms = [
+        (x, marked, mask, {}),
+        (x, marked, [list(map(float, own)) for own in mask], {}),
+        (x, marked, Ragged.of(np.concatenate(mask), lengths), {}),
+        (padded, labels, wide, {"lengths": lengths}),
+        (padded, labels, pd.DataFrame(wide), {"lengths": lengths}),
+        (*flat, {"offsets": offsets}),
+    ]
+    for data, answers, weight, options in forms:
+        net = SegmentClassifier(class_weight="balanced", **FEW)
+        validation = (x[:9], marked[:9], {"sample_weight": mask[:9]})
+        net.fit(data, answers, weight, validation=validation, **options)
+        assert list(net.classes_) == ["down", "up"]
+        assert net._loss == expected._loss
+        assert_same_bits(net.model_.params.flat, expected.model_.params.flat)
+        assert net.history_["val_loss"] == expected.history_["val_loss"]
+        assert net.score(data, answers, weight, **options) == score
+    with pytest.raises(
+        ValueError, match=r"one for each step of each sample: X\[0\] has \d steps, sample_weight\[0\] 1"
+    ):
+        fit(x, y, [own[:1] for own in mask])
+    with pytest.raises(ValueError, match="not zero for all steps"):
+        fit(x, y, [own & False for own in mask])
+
+
+def test_a_mask_of_segments():
+    x, segments, y = segment_task()
+    mask = [np.ones(len(sample), bool) for sample in x]
+    for own, pairs in zip(mask, segments, strict=True):
+        own[pairs[-1][0]] = False
+    ignored, other = ([[*labels[:-1], last] for labels in y] for last in (None, "other"))
+    expected = fitted(x, ignored, segments)
+    net = SegmentClassifier(**FEW).fit(x, other, mask, segments=segments)
+    assert_same_bits(net.model_.params.flat, expected.model_.params.flat)
+    assert net.score(x, other, mask, segments=segments) == expected.score(x, ignored, segments=segments)
+
+
 def test_tags_words():
     nouns, verbs = ["cat", "dog", "bird"], ["walked", "slept", "jumped", "talked"]
     generator = np.random.default_rng(0)
@@ -234,6 +286,8 @@ REFUSED = {
     "unknown classes": (lambda: fit(X, Y).partial_fit(X, [["x"] * len(s) for s in X]), ValueError,
         "does not know: 'x'; it knows 'down', 'up'"),
     "step weights": (lambda: fit(X, Y, [[1.0]] * 20), ValueError, "one value a sample, or one for each step"),
+    "step weights of samples": (lambda: fit(X, ["up", "down"] * 10, [[1.0] * len(s) for s in X]), ValueError,
+        "one value for each sample, since y has"),
     "negative weights": (lambda: fit(X, Y, [[-1.0] * len(s) for s in X]), ValueError, "sample_weight must be finite, not negative"),
     "offsets of the wrong sum": (lambda: fit(np.concatenate(X), Y, offsets=[0, 4]), ValueError, "offsets must run from 0 to"),
     "nan": (lambda: fit([np.full((3, 1), np.inf)], [[0, 1, 0]]), ValueError, "Input X contains infinity"),

@@ -96,7 +96,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
         offsets : (n + 1,) integers, optional
             Where each of the concatenated samples begins, and the last ends.
         validation : (X, y) or (X, y, options) tuple, optional
-            Held-out samples instead of a part of X; options is a dict of their lengths or offsets.
+            Held-out samples instead of a part of X; options is a dict of their lengths, offsets or sample_weight.
 
         Returns
         -------
@@ -240,7 +240,8 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
       before the softmax;
     * y one label a sample: one segment over all of each sample, as `SequenceClassifier` with ``pooling="mean"``.
 
-    Steps (or segments) whose label is None, NaN or `ignore` do not count.
+    Steps (or segments) whose label is None, NaN or `ignore` do not count, nor do those that a mask leaves out: a `sample_weight`
+    with a value for every step, such as booleans, where 0 and False are steps that are not scored, whatever their labels.
 
     Parameters
     ----------
@@ -277,8 +278,9 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         y : list of sequences of labels, (n, time steps) array, or (n,) labels
             A label for every step, for every segment, or for every sample; hashable values of any kind. With `offsets`, labels of
             all steps may be concatenated, as X is.
-        sample_weight : (n,) array-like, or list of arrays with a value for every step, optional
-            A segment's weight is that of its first step.
+        sample_weight : (n,) array-like, or a value for every step, optional
+            Of steps a list of arrays, an (n, time steps) array or, with `offsets`, one array, as y; True and False make a mask.
+            Steps of weight 0 do not count, and their labels are not looked at. A segment's weight is that of its first step.
         lengths : (n,) integers, optional
             Valid steps of padded samples.
         offsets : (n + 1,) integers, optional
@@ -287,7 +289,7 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
             For each sample (segments, 2) pairs of first step and step after the last, or the index of the segment that each step
             belongs to, -1 for none.
         validation : (X, y) or (X, y, options) tuple, optional
-            Held-out samples instead of a part of X; options is a dict of their lengths, offsets or segments.
+            Held-out samples instead of a part of X; options is a dict of their lengths, offsets, segments or sample_weight.
 
         Returns
         -------
@@ -385,22 +387,37 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         return self._given(X, lengths, offsets, segments, log_softmax)
 
     def score(self, X, y, sample_weight=None, *, lengths=None, offsets=None, segments=None) -> float:
-        """Return the share of labels that are right, of all steps or segments that count; a label that is not known is wrong."""
+        """Return the share of labels that are right, of all steps or segments that count; a label that is not known is wrong.
+
+        The arguments are those of `fit`.
+        """
         y = _labels(y)
-        predicted = self.predict(X, lengths=lengths, offsets=offsets, segments=segments)
-        if self._kind == "samples" and segments is None:
-            return metrics.accuracy(_column(y), predicted, sample_weight, ignore=self.ignore)
-        if offsets is not None and segments is None:
-            predicted = list(Ragged(predicted, offsets))
-            if len(y) != len(predicted) or _flat_first(y):
-                labels = np.fromiter(y, object, len(y))
-                y = list(Ragged(labels, offsets))
+        x, pairs, logits = self._scored(X, lengths, offsets, segments)
+        predicted = self.classes_[logits.argmax(axis=1)]
+        by_sample = self._kind == "samples" and segments is None
+        weight = self._weight_of(sample_weight, x, by_sample, offsets is not None)
+        if isinstance(weight, Ragged) and pairs is not None:
+            weight = Ragged(_at_first(weight, pairs), pairs.offsets)
+        if by_sample:
+            return metrics.accuracy(_column(y), predicted, weight, ignore=self.ignore)
+        predicted = list(Ragged(predicted, x.offsets if pairs is None else pairs.offsets))
+        if offsets is not None and segments is None and (len(y) != len(predicted) or _flat_first(y)):
+            y = list(Ragged(np.fromiter(y, object, len(y)), offsets))
         if isinstance(y, np.ndarray) and y.ndim == 2:
             y = [row[: len(labels)] for row, labels in zip(y, predicted, strict=True)]
-        return metrics.accuracy(list(map(_listed, y)), predicted, sample_weight, ignore=self.ignore)
+        weight = list(weight) if isinstance(weight, Ragged) else weight
+        return metrics.accuracy(list(map(_listed, y)), predicted, weight, ignore=self.ignore)
 
     def _given(self, X, lengths, offsets, segments, function):
         """Return a function of the logits in the form that `predict` says."""
+        x, pairs, logits = self._scored(X, lengths, offsets, segments)
+        found = function(logits)
+        if pairs is not None:
+            return found if segments is None else list(Ragged(found, pairs.offsets))
+        return found if offsets is not None else list(Ragged(found, x.offsets))
+
+    def _scored(self, X, lengths, offsets, segments):
+        """Return the samples, the segments of each or None, and the logits of all steps or segments."""
         if not hasattr(self, "model_"):
             raise not_fitted(self)
         if segments is None and self._kind == "segments":
@@ -408,14 +425,13 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
                 "this SegmentClassifier was fitted to segments; pass segments=, for a label of every step pairs (t, t + 1)"
             )
         x = self._read(X, {"lengths": lengths, "offsets": offsets}, reset=False)
-        logits = Ragged(self._logits(x), x.offsets)
+        pairs = None
         if segments is not None:
             pairs = check_segments(segments, x.lengths)
-            return list(Ragged(function(pool_segments(logits, pairs)), pairs.offsets))
-        if self._kind == "samples":
-            return function(pool_segments(logits, _whole(x.lengths)))
-        found = Ragged(function(logits.values), x.offsets)
-        return found.values if offsets is not None else list(found)
+        elif self._kind == "samples":
+            pairs = _whole(x.lengths)
+        logits = self._logits(x)
+        return x, pairs, logits if pairs is None else pool_segments(Ragged(logits, x.offsets), pairs)
 
     def _encode_targets(self, y, x, sample_weight, options, reset):
         self._target_missing(y)
@@ -444,14 +460,23 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         if wrong.size:
             sample = wrong[0]
             raise ValueError(f"sample {sample} has {counts[sample]} {what}, y[{sample}] has {own[sample]} labels")
-        return self._encoded(labels, x, pairs, sample_weight, reset)
+        return self._encoded(labels, x, pairs, self._weight_of(sample_weight, x, kind == "samples", given), reset)
 
-    def _encoded(self, labels, x, pairs, sample_weight, reset):
+    def _weight_of(self, sample_weight, x, by_sample, concatenated):
+        """Return weights of samples, or of steps as `Ragged`, or None; raise where labels are of samples and weights of steps."""
+        weight = self._sample_weight(sample_weight, x, concatenated)
+        if by_sample and isinstance(weight, Ragged):
+            raise ValueError("sample_weight must have one value for each sample, since y has one label for each")
+        return weight
+
+    def _encoded(self, labels, x, pairs, weight, reset):
         """Return targets and weights for one label a step or a pair, and set what training learns from if `reset`."""
         if self._kind == "samples" and self.ignore is None:
             check_labels(labels)
         ignored = (missing(label) or (self.ignore is not None and label == self.ignore) for label in labels)
         counted = ~np.fromiter(ignored, bool, len(labels))
+        if isinstance(weight, Ragged):
+            counted &= (weight.values if pairs is None else _at_first(weight, pairs)) > 0
         there = check_labels(labels if counted.all() else list(itertools.compress(labels, counted)))
         if not there:
             raise ValueError("y has no label that counts")
@@ -459,7 +484,6 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
             self._set_classes(Classes.of(there))
         codes = np.full(len(labels), IGNORED, np.int64)
         codes[counted] = self._classes.encode(there)
-        weight = self._sample_weight(sample_weight, x)
         if reset:
             self._set_loss(self._classes.weights(self.class_weight, codes[counted]))
         return Ragged(codes, x.offsets) if pairs is None else segment_codes(pairs, codes, x.lengths), weight
@@ -488,6 +512,11 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
 def _whole(lengths):
     """Return one segment over all of each sample."""
     return Ragged.of(np.stack([np.zeros_like(lengths), lengths], axis=1), np.ones_like(lengths))
+
+
+def _at_first(weight, pairs):
+    """Return the weight at the first step of each segment."""
+    return weight.values[np.repeat(weight.offsets[:-1], pairs.lengths) + pairs.values[:, 0]]
 
 
 def _column(y) -> list:

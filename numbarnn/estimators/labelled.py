@@ -127,12 +127,15 @@ class LabelEstimator(SequenceEstimator):
                 )
             x, y, *rest = validation
             rest = rest[0] if rest else {}
-            if not isinstance(rest, Mapping) or not set(rest) <= set(options):
+            known = (*options, "sample_weight")
+            if not isinstance(rest, Mapping) or not set(rest) <= set(known):
                 raise ValueError(
-                    f"options of validation must be a dict with keys among {', '.join(options)}, got {rest!r}"
+                    f"options of validation must be a dict with keys among {', '.join(known)}, got {rest!r}"
                 )
-            x = self._read(x, rest, reset=False)
-            held = RaggedSource(x, *self._encode_targets(y, x, None, rest, reset=False), batch_size=256, shuffle=False)
+            x, weight = self._read(x, rest, reset=False), rest.get("sample_weight")
+            held = RaggedSource(
+                x, *self._encode_targets(y, x, weight, rest, reset=False), batch_size=256, shuffle=False
+            )
         elif patience is not None:
             kept, rows = self._held_out(len(x), self._strata(target))
             source, held = source.part(kept, True), source.part(rows, False)
@@ -268,15 +271,18 @@ class LabelEstimator(SequenceEstimator):
         steps = np.ascontiguousarray(x).reshape(-1, x.shape[2])
         return Ragged.of(steps, np.full(len(x), x.shape[1]))
 
-    def _sample_weight(self, sample_weight, x):
-        """Return weights of samples, or of steps as `Ragged`, or None."""
-        if isinstance(sample_weight, (list, tuple)) and any(
-            isinstance(item, (list, np.ndarray)) for item in sample_weight
-        ):
-            parts = [np.ravel(as_numeric(item, f"sample_weight[{i}]")) for i, item in enumerate(sample_weight)]
+    def _sample_weight(self, sample_weight, x, concatenated=False):
+        """Return weights of samples, or of steps as `Ragged`, or None; one array for all steps if `concatenated`."""
+        if sample_weight is None:
+            return None
+        parts = _weights_of_steps(sample_weight, x, concatenated)
+        if parts is not None:
             lengths = np.array([len(part) for part in parts])
             if not np.array_equal(lengths, x.lengths):
-                raise ValueError("sample_weight must have one value a sample, or one for each step of each sample")
+                raise ValueError(
+                    f"sample_weight must have one value a sample, or one for each step of each sample: "
+                    f"{_first_difference(lengths, x.lengths)}"
+                )
             values = np.concatenate(parts).astype(np.float64)
             if not np.isfinite(values).all() or values.min() < 0 or values.sum() == 0:
                 raise ValueError("sample_weight must be finite, not negative, and not zero for all steps")
@@ -288,6 +294,26 @@ class LabelEstimator(SequenceEstimator):
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None: X is not enough to learn from"
             )
+
+
+def _weights_of_steps(given, x, concatenated):
+    """Return the weights of each sample's steps, or None where there is one for each sample."""
+    if isinstance(given, Ragged):
+        given = list(given)
+    if isinstance(given, (list, tuple)) and any(isinstance(item, list) or np.ndim(item) > 0 for item in given):
+        return [np.ravel(as_numeric(item, f"sample_weight[{i}]")) for i, item in enumerate(given)]
+    given = as_numeric(given, "sample_weight")
+    if given.ndim == 2 and len(given) == len(x) and given.shape[1] >= x.lengths.max():
+        return [row[:length] for row, length in zip(given, x.lengths, strict=True)]
+    return list(Ragged(given, x.offsets)) if concatenated and given.shape == (len(x.values),) else None
+
+
+def _first_difference(found, expected):
+    """Return where numbers of weights and of steps differ, in words."""
+    if len(found) != len(expected):
+        return f"X has {len(expected)} samples, sample_weight {len(found)}"
+    sample = np.flatnonzero(found != expected)[0]
+    return f"X[{sample}] has {expected[sample]} steps, sample_weight[{sample}] {found[sample]}"
 
 
 def _word_table(features, known) -> WordTable:
