@@ -170,6 +170,37 @@ def test_double_precision(name):
     assert (np.abs(compiled(name, x) - exact) <= 4e-16 * np.maximum(1.0, np.abs(exact))).all()
 
 
+def longer_logistic(x):
+    """Return the logistic function of float64 numbers in a longer type."""
+    return 1 / (1 + np.exp(-x.astype(np.longdouble)))
+
+
+@pytest.mark.parametrize("form", ["compiled", "python"])
+def test_logistic_of_float64(form):
+    if np.finfo(np.longdouble).eps > 1e-18:
+        pytest.skip("long double is float64 here")
+    x = np.concatenate(
+        [np.linspace(-708.3, 0, 20_001), -np.geomspace(1e-300, 700, 20_001)[::-1], np.linspace(0, 800, 5001)]
+    )
+    x = x[:: 1 if form == "compiled" else 50]
+    found = compiled("sigmoid", x) if form == "compiled" else np.array([scalar.sigmoid(value) for value in x])
+    exact = longer_logistic(x)
+    assert (np.abs(found - exact) <= 8e-16 * exact).all()
+
+
+def test_logistic_of_float64_is_monotonic_and_symmetric():
+    middle = np.concatenate([np.linspace(-710, 40, 2001), -np.geomspace(1e-17, 700, 501), np.geomspace(1e-17, 40, 501)])
+    steps = middle[:, None] + np.spacing(middle)[:, None] * np.arange(-100, 101)
+    found = compiled("sigmoid", steps.reshape(-1)).reshape(steps.shape)
+    assert (np.diff(found, axis=1) * np.sign(np.diff(steps, axis=1)) >= 0).all()
+    assert (np.diff(compiled("sigmoid", np.sort(middle))) >= 0).all()
+    x = np.abs(steps.reshape(-1))
+    assert np.abs(compiled("sigmoid", x) + compiled("sigmoid", -x) - 1).max() <= np.finfo(np.float64).eps
+    limits = np.array([-np.inf, -1e300, -746.0, 37.0, 1e300, np.inf])
+    assert compiled("sigmoid", limits).tolist() == [0, 0, 0, 1, 1, 1]
+    assert [scalar.sigmoid(value) for value in limits] == [0, 0, 0, 1, 1, 1]  # and warns of nothing
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_called_from_python(name, dtype):

@@ -60,7 +60,7 @@ def _tanh(x):
 
 @overload(scalar.sigmoid, jit_options={"forceinline": True})
 def _sigmoid(x):
-    return scalar.sigmoid32 if x == types.float32 else lambda x: 0.5 * math.tanh(0.5 * x) + 0.5
+    return scalar.sigmoid32 if x == types.float32 else scalar.sigmoid64
 
 
 @overload(scalar.clip, jit_options={"forceinline": True})
