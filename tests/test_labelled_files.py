@@ -96,6 +96,11 @@ def test_other_columns(tmp_path):
         ),
         (read_ts, "@classLabel true a\n@dimensions 2\n@data\n1,2:a\n", r"must have 2 channels of one length, it has 1"),
         (read_ts, "@classLabel true a\n@data\n1,2\n", "line 3 of .* has no label"),
+        (
+            read_ts,
+            "@classLabel true a b\n@data\n1,2:b\n1,2: A\n",
+            "line 4 of .* has the label 'A', which the header's @classLabel does not declare: it has 'a', 'b'",
+        ),
         (read_ts, "@classLabel true a\n@data\n", "has a header and no samples"),
         (
             read_ts,

@@ -26,7 +26,7 @@ def read_ts(path: str | os.PathLike, *, encoding: str = "utf-8"):
     X : list of (time steps, channels) float64 arrays
         A missing value, "?", is NaN.
     y : (n,) array or None
-        Labels as str (``@classLabel true``), float64 (``@targetLabel true``), or None where the file has neither.
+        Labels as str (``@classLabel true``, which may list them), float64 (``@targetLabel true``), or None where the file has neither.
 
     Raises
     ------
@@ -65,6 +65,13 @@ def read_ts(path: str | os.PathLike, *, encoding: str = "utf-8"):
             label = float(label) if kind == "targetlabel" else label and label.strip()
         except ValueError as error:
             raise ValueError(f"line {number} of {os.fspath(path)!r} has values that are not numeric: {error}") from None
+        declared = header[kind].split()[1:] if kind == "classlabel" else []
+        if declared and label not in declared:
+            shown = ", ".join(map(repr, declared[:10])) + (" ..." if len(declared) > 10 else "")
+            raise ValueError(
+                f"line {number} of {os.fspath(path)!r} has the label {label!r}, which the header's @classLabel does not declare: it "
+                f"has {shown}"
+            )
         lengths = {len(row) for row in rows}
         expected = int(header.get("dimensions", header.get("dimension", len(rows) or 1)))
         if len(lengths) != 1 or len(rows) != expected:
