@@ -26,7 +26,7 @@ def read_ts(path: str | os.PathLike, *, encoding: str = "utf-8"):
     X : list of (time steps, channels) float64 arrays
         A missing value, "?", is NaN.
     y : (n,) array or None
-        Labels as str (``@classLabel true``, which may list them), float64 (``@targetLabel true``), or None where the file has neither.
+        Labels as str (``@classLabel true``, which may list all), float64 (``@targetLabel true``), or None where the file has none.
 
     Raises
     ------
@@ -69,8 +69,8 @@ def read_ts(path: str | os.PathLike, *, encoding: str = "utf-8"):
         if declared and label not in declared:
             shown = ", ".join(map(repr, declared[:10])) + (" ..." if len(declared) > 10 else "")
             raise ValueError(
-                f"line {number} of {os.fspath(path)!r} has the label {label!r}, which the header's @classLabel does not declare: it "
-                f"has {shown}"
+                f"line {number} of {os.fspath(path)!r} has the label {label!r}, which the header's @classLabel does not declare: "
+                f"it has {shown}"
             )
         lengths = {len(row) for row in rows}
         expected = int(header.get("dimensions", header.get("dimension", len(rows) or 1)))

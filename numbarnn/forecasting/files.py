@@ -29,9 +29,7 @@ def restore(cls, description, arrays, device="cpu"):
         forecaster = cls(**description["settings"], device=device)
         _check_settings(forecaster)
         forecaster.calendar = tuple(forecaster.calendar)
-        names, targets = description["features"], description["targets"]
-        _check_names(names, "features")
-        _check_names(targets, "targets")
+        names, targets = (_names_in(description[what], what) for what in ("features", "targets"))
         tail, index, clock = _tail(forecaster, description, arrays, names)
         parameters = {name[6:]: values for name, values in arrays.items() if name.startswith("model.")}
         model = Model.from_description(description["model"], parameters, device)
@@ -84,10 +82,35 @@ def _check_settings(forecaster):
         raise ValueError(f"scaling must be one of {', '.join(METHODS)}, got {forecaster.scaling!r}")
 
 
-def _check_names(names, what):
-    known = isinstance(names, list) and all(type(name) in (str, int) for name in names)
-    if not known or not names or len(set(names)) != len(names):
-        raise ValueError(f"{what} must be different names of columns, got {names!r}")
+def names_out(names) -> list:
+    """Return names of columns as JSON values, those of several levels as lists.
+
+    Raises
+    ------
+    TypeError
+        If one is not a string or an integer, nor a tuple of these.
+    """
+    found = []
+    for name in names:
+        levels = name if type(name) is tuple else (name,)
+        parts = [part.item() if isinstance(part, np.integer) else part for part in levels]
+        if not all(type(part) in (str, int) for part in parts):
+            raise TypeError(
+                f"a file can hold column names that are strings or integers, or tuples of these, got {name!r}; rename the column "
+                "before fit"
+            )
+        found.append(parts if type(name) is tuple else parts[0])
+    return found
+
+
+def _names_in(values, what) -> list:
+    """Return the names of columns of JSON values; raise ValueError unless they are what `names_out` returns, and differ."""
+    known = isinstance(values, list) and values
+    names = [tuple(name) if isinstance(name, list) else name for name in values] if known else []
+    parts = [part for name in names for part in (name if type(name) is tuple else (name,))]
+    if () in names or not all(type(part) in (str, int) for part in parts) or len(set(names)) != len(names) or not names:
+        raise ValueError(f"{what} must be different names of columns, got {values!r}")
+    return names
 
 
 def _check_model(forecaster, model, features, outputs):

@@ -456,7 +456,7 @@ class Forecaster(Parameters):
         NotFittedError
             If `fit` was not called.
         TypeError
-            If a column's name is neither a string nor an integer.
+            If a column's name is neither a string nor an integer, nor a tuple of these, as the names of several levels are.
         OSError
             If the file cannot be written; the existing file is left as it was.
         """
@@ -467,13 +467,10 @@ class Forecaster(Parameters):
             settings[name] = value.item() if isinstance(value, np.generic) else value
         settings["calendar"] = [self.calendar] if isinstance(self.calendar, str) else list(self.calendar)
         settings["dtype"] = self.model_.dtype.name
-        for name in self.feature_names_:
-            if not isinstance(name, (str, int)):
-                raise TypeError(f"a file can hold column names that are strings or integers, got {name!r}")
         about = {
             "settings": settings,
-            "features": self.feature_names_,
-            "targets": self.target_names_,
+            "features": files.names_out(self.feature_names_),
+            "targets": files.names_out(self.target_names_),
             "mase": self._evaluation.errors,
             "aim": [self._targets.delay, self._targets.horizon, self._targets.columns],
             "season": self._evaluation.season,
