@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import types
 
 import pytest
 from processes import PACKAGE
@@ -31,6 +32,28 @@ def model(tmp_path_factory):
     arguments = "--hidden-size 16 --num-layers 1 --epochs 3 --batch-size 4 --seq-length 20 --quiet --threads 1".split()
     assert main(["train", str(folder / "text.txt"), "-o", str(path), *arguments]) == 0
     return str(path)
+
+
+FAULTS = {
+    KeyError: lambda *_, **__: {}["lookback"],
+    TypeError: lambda *_, **__: len(3),
+    ValueError: lambda *_, **__: int("x"),
+    ZeroDivisionError: lambda *_, **__: 1 / 0,
+}
+
+
+@pytest.mark.parametrize("error", FAULTS)
+def test_faults_of_the_program_are_not_taken_for_errors_of_the_user(folder, model, monkeypatch, error):
+    fault = types.FunctionType(
+        FAULTS[error].__code__, {"__name__": "numbarnn.model"}
+    )  # as if a module of the package had it
+    monkeypatch.setattr(numbarnn.LanguageModel, "score", fault)
+    with pytest.raises(error):
+        main(["score", model, "text.txt"])
+    (folder / "a.csv").write_text("load\n" + "1\n2\n" * 20)
+    monkeypatch.setattr(numbarnn.Forecaster, "fit", fault)
+    with pytest.raises(error):
+        main(["forecast", "a.csv", "--quiet"])
 
 
 def test_train_writes_a_model(folder, capsys):

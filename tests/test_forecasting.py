@@ -872,6 +872,8 @@ def test_row_numbers_near_the_largest(values):
         ("load\n" + "1\n2\n" * 20, "--calendar hour --lookback 1 --delay 1", "calendar features need a DatetimeIndex"),
         ("load,x\n" + "1,2\n" * 20 + ",3\n", "--lookback 1 --delay 1", "set --missing 'drop' or 'ffill'"),
         ("time,load\n2024-01-01,1\n", "--encoding cow", "there is no encoding 'cow'"),
+        ("time,load\n2024-01-01,1\n", "--time-format %Q", "format must be one of pandas.to_datetime, such as"),
+        (b"a\n1\n1,2\n\x80\n", "", "is not utf-8 text (invalid start byte); pass --encoding"),
     ],
 )  # fmt: skip
 def test_command_names_its_own_options(tmp_path, monkeypatch, capsys, text, options, message):
@@ -882,6 +884,17 @@ def test_command_names_its_own_options(tmp_path, monkeypatch, capsys, text, opti
     assert message in error
     assert error.startswith("numbarnn: ")
     assert error.count("\n") == 1
+
+
+def test_command_looks_at_the_picture_before_it_trains(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    table().to_csv("a.csv")
+    assert main(["forecast", "a.csv", "--plot", "a.xyz"]) == 1
+    assert re.match(r"numbarnn: --plot must end in one of \..*\.png, .*, got 'a.xyz'\n$", capsys.readouterr().err)
+    quick = "--lookback 3 --delay 1 --hidden-size 2 --epochs 0 --quiet --plot a.svg".split()
+    assert main(["forecast", "a.csv", *quick]) == 0  # without a history to draw
+    assert pathlib.Path("a.svg").exists()
 
 
 def test_command_reads_other_files(tmp_path, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """What the commands share: their help, types of arguments, and errors."""
 
 import argparse
+import dis
 import re
 
 from numbarnn.errors import printable
@@ -8,6 +9,29 @@ from numbarnn.errors import printable
 
 class UserError(Exception):
     """An error that the user can correct; shown without a traceback."""
+
+
+# What the package's checks raise, and what faults of a program raise too.
+AMBIGUOUS = (ArithmeticError, KeyError, TypeError, ValueError)
+
+
+def raised_by_name(error: BaseException) -> bool:
+    """Return whether an error comes from a ``raise`` of this package, as those of all checks of input do.
+
+    What an expression raises, such as a missing key, or another package on what it was given, is a fault of the program, and its
+    traceback is needed.
+    """
+    traceback = error.__traceback__
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    frame = traceback.tb_frame
+    own = frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]
+    return own and dis.opname[frame.f_code.co_code[traceback.tb_lasti]] == "RAISE_VARARGS"
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an error; the text of a KeyError is the repr of its."""
+    return str(error.args[0] if isinstance(error, KeyError) and error.args else error)
 
 
 class Printed:
@@ -67,5 +91,4 @@ def as_options(error, names, renamed=None) -> str:
         several = re.findall(r"'[^']*'", values) if values.startswith("[") else [values]
         return " ".join(f"{name} {value}".rstrip() for value in several)
 
-    message = str(error.args[0] if isinstance(error, KeyError) else error)
-    return re.sub(rf"\b({'|'.join(options)})=(\[[^\]]*\]|'[^']*'|[\w.]*)", option, message)
+    return re.sub(rf"\b({'|'.join(options)})=(\[[^\]]*\]|'[^']*'|[\w.]*)", option, message_of(error))

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from numbarnn import io
-from numbarnn.cli.common import HelpFormatter, UserError, as_options
+from numbarnn.cli.common import AMBIGUOUS, HelpFormatter, UserError, as_options, raised_by_name
 from numbarnn.data import readers
 from numbarnn.data.datasets import weather
 from numbarnn.forecasting.forecaster import Forecaster
@@ -98,7 +98,9 @@ def run(options) -> int:
     """Run the command."""
     try:
         return _forecast(options)
-    except (KeyError, TypeError, ValueError) as error:
+    except AMBIGUOUS as error:
+        if not raised_by_name(error):
+            raise
         raise UserError(as_options(error, vars(options), {"format": "time_format"})) from error
 
 
@@ -109,6 +111,7 @@ def _forecast(options):
     for path in (output, plot, options.save):
         if path is not None and not path.parent.is_dir():
             raise ValueError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to")
+    _check_picture(plot)
     calendar = ("hour,dayofyear" if options.file is None else "") if options.calendar is None else options.calendar
     target = options.target or (["temperature"] if options.file is None else None)
     for column in target or ():
@@ -181,6 +184,19 @@ def _data(options):
     return frame, options.file.name.partition(".")[0]
 
 
+def _check_picture(path):
+    """Raise ValueError where matplotlib knows no such picture: before training rather than after it."""
+    try:
+        from matplotlib.backend_bases import FigureCanvasBase
+    except ImportError:  # `_draw` says that there is no plot
+        return
+    known = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix and path.suffix[1:].lower() not in known:
+        raise ValueError(
+            f"--plot must end in one of {', '.join(f'.{name}' for name in sorted(known))}, got {path.name!r}"
+        )
+
+
 def _draw(forecaster, backtest, path) -> bool:
     """Write a plot; return whether matplotlib is installed."""
     try:
@@ -193,7 +209,8 @@ def _draw(forecaster, backtest, path) -> bool:
     figure = Figure(figsize=(10, 8), layout="constrained")
     rows = figure.subplot_mosaic("AA;BC")
     plots.plot_forecast(backtest, last=500, ax=rows["A"])
-    plots.plot_history(forecaster.history_, ax=rows["C"])
+    if len(forecaster.history_):
+        plots.plot_history(forecaster.history_, ax=rows["C"])
     if forecaster.horizon > 1:
         plots.plot_errors_by_horizon(forecaster.errors_by_horizon(), ax=rows["B"])
     else:

@@ -8,12 +8,15 @@ import warnings
 
 from numbarnn.__about__ import __version__
 from numbarnn.cli import forecast, language, machine
-from numbarnn.cli.common import Printed, UserError
+from numbarnn.cli.common import AMBIGUOUS, Printed, UserError, message_of, raised_by_name
 from numbarnn.errors import DeviceError, TokenError, printable
 
 
 def main(arguments=None) -> int:
-    """Run the command line; return the exit status: 0, 1 (the run failed), 2 (wrong arguments) or 130 (Ctrl-C)."""
+    """Run the command line; return the exit status: 0, 1 (the run failed), 2 (wrong arguments) or 130 (Ctrl-C).
+
+    What the user can correct is one line. An error that no check of the package raised is a fault of the program, and goes on.
+    """
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command is None:
@@ -40,8 +43,13 @@ def main(arguments=None) -> int:
     except FileNotFoundError as error:
         _say(f"there is no {error.filename!r}" if error.filename else error)
         return 1
-    except (UserError, DeviceError, OSError, ValueError, ArithmeticError, MemoryError) as error:
+    except (UserError, DeviceError, OSError, MemoryError) as error:
         _say(error)
+        return 1
+    except AMBIGUOUS as error:
+        if not raised_by_name(error):
+            raise
+        _say(message_of(error))
         return 1
 
 

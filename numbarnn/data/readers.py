@@ -350,7 +350,10 @@ def _records(path, how):
 
     # With a separator that no text has, pandas opens and decodes the file as it does for the table, and gives whole lines.
     whole = {"sep": "\x01", "names": ["line"], "index_col": False, "quoting": csv.QUOTE_NONE, "skip_blank_lines": False}
-    lines = pd.read_csv(path, dtype=str, na_filter=False, encoding=how.encoding, **whole)["line"]
+    try:
+        lines = pd.read_csv(path, dtype=str, na_filter=False, encoding=how.encoding, **whole)["line"]
+    except UnicodeError as error:
+        raise not_this_encoding(path, how.encoding, error) from None
     reader = csv.reader((line + "\n" for line in lines), delimiter=how.sep)
     for fields in reader:
         if len(fields) > 1 or (fields and fields[0].strip()):

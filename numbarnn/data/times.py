@@ -142,7 +142,12 @@ def _texts(column):
 def _readings(texts, numeric, format):
     """Return {format: times, NaT where a text cannot be parsed} of the formats that are tried."""
     if format is not None:
-        return {format: _parsed(texts, format)}
+        try:
+            return {format: _parsed(texts, format)}
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"format must be one of pandas.to_datetime, such as '%d.%m.%Y %H:%M', got {format!r}: {error}"
+            ) from None
     if numeric:
         digits = texts.str.len()
         formats = DIGITS.get(digits.iloc[0], ()) if digits.nunique() == 1 else ()
