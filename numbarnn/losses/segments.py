@@ -13,7 +13,7 @@ from numbarnn.checks import as_int64, refuse_mask
 from numbarnn.core.arrays import as_array
 from numbarnn.core.layout import Layout
 from numbarnn.core.ragged import Ragged
-from numbarnn.errors import ShapeError
+from numbarnn.errors import ShapeError, TokenError
 from numbarnn.losses.base import Loss
 from numbarnn.losses.cross_entropy import SoftmaxCrossEntropy
 
@@ -42,6 +42,18 @@ class SegmentCrossEntropy(Loss):
     def __post_init__(self):
         object.__setattr__(self, "pooled", SoftmaxCrossEntropy(self.class_weight))
 
+    def check(self, source, signal):
+        samples, steps = len(source.x), source.x.shape[1] if signal.sequence else 1
+        lengths = source.lengths if signal.sequence and source.lengths is not None else np.full(samples, steps)
+        codes = _check_codes(source.y, (samples, steps), lengths, "y")
+        unknown = np.argwhere(codes // 2 >= signal.size)
+        if unknown.size:
+            sample, step = unknown[0]
+            raise TokenError(
+                f"y[{sample}, {step}] is {codes[sample, step]}: a segment of class {codes[sample, step] // 2}; the model has "
+                f"{signal.size} classes, 0 to {signal.size - 1}"
+            )
+
     def segments(self, target, layout: Layout, sample_weight):
         """Check a batch, and return its segments.
 
@@ -65,7 +77,7 @@ class SegmentCrossEntropy(Loss):
             If the target is not one of segments, or the weights have another shape.
         """
         shape = (layout.samples, layout.steps)
-        codes = layout.sort(_check_codes(target, shape, layout.unsort(layout.lengths)))
+        codes = layout.sort(_check_codes(target, shape, layout.unsort(layout.lengths), "target"))
         inside = codes >= 0
         first = inside & (codes % 2 == 1)
         counts = np.bincount(np.cumsum(first)[inside.reshape(-1)] - 1, minlength=np.count_nonzero(first))
@@ -80,14 +92,14 @@ class SegmentCrossEntropy(Loss):
         return (samples, steps), counts, codes[samples, steps] // 2, weight
 
 
-def _check_codes(target, shape, lengths):
+def _check_codes(target, shape, lengths, name):
     """Return targets of `SegmentCrossEntropy`, `NO_SEGMENT` past each length; raise unless every segment has a beginning."""
     codes = np.asarray(target)
     if codes.dtype.kind not in "iu":
-        raise TypeError(f"target must be integers, got dtype {codes.dtype}")
+        raise TypeError(f"{name} must be integers, got dtype {codes.dtype}")
     if codes.shape != shape:
-        raise ShapeError(f"target must have shape {shape}: (samples, time steps), got {codes.shape}")
-    codes = np.where(np.arange(shape[1]) < lengths[:, None], as_int64(codes, "target"), NO_SEGMENT)
+        raise ShapeError(f"{name} must have shape {shape}: (samples, time steps), got {codes.shape}")
+    codes = np.where(np.arange(shape[1]) < lengths[:, None], as_int64(codes, name), NO_SEGMENT)
     before = np.full(shape, NO_SEGMENT)
     before[:, 1:] = codes[:, :-1]
     # The kernels count a segment's steps from its first on, so a step without one would count for a segment elsewhere.
@@ -98,7 +110,7 @@ def _check_codes(target, shape, lengths):
         code = codes[sample, step]
         what = f"a segment of class {code // 2} goes on, but none has begun" if lost[sample, step] else "not a code"
         raise ValueError(
-            f"target[{sample}, {step}] is {code}: {what}; a segment is 2 * class + 1 at its first step and 2 * class at those that "
+            f"{name}[{sample}, {step}] is {code}: {what}; a segment is 2 * class + 1 at its first step and 2 * class at those that "
             "follow without a gap, and -1 stands where there is none"
         )
     return codes
