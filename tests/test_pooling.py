@@ -1,6 +1,5 @@
 """Pooling layers, bags of tokens, and the cross-entropy of segments."""
 
-
 import naive
 import numpy as np
 import pytest
