@@ -498,6 +498,12 @@ def test_terms_of_gated_cells_sum_to_the_gradient(layer):
         (net(RNN(3)), {"y": None}, ValueError, "y must be given"),
         (net(RNN(3)), {"steps": 0}, ValueError, "steps must be"),
         (net(RNN(3)), {"steps": 7}, ShapeError, "7 time steps"),
+        (
+            net(RNN(3)),
+            {"y": np.ones((2, 6, 3)) / 3},
+            ShapeError,
+            "y must be integer classes .*, not probabilities, got shape",
+        ),
     ],
 )
 def test_nets_that_cannot_be_unfolded(model, arguments, error, message):

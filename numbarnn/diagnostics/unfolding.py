@@ -159,6 +159,8 @@ def unfold(model: Network, x, steps: int = 4, y=None, *, sample: int = 0, state=
         if not model.signals[0].tokens:
             raise ValueError("y must be given: only for tokens is the next one the target")
         y = x[:, 1:]
+    if np.ndim(y) > 2:
+        raise ShapeError(f"y must be integer classes (samples, time steps), not probabilities, got shape {np.shape(y)}")
     y = np.asarray(y)[sample : sample + 1, :steps]
     start = (
         None

@@ -2,6 +2,17 @@
 
 J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011, section 3.3;
 the test vectors of its reference implementation are in `tests/test_dropout.py`.
+
+Its uses, by counters and keys; the halves of a 64-bit integer are its 32 low and high bits:
+
+========  =======================================================  ====================
+dropout   (unit / 4, time step, sample, stream ^ high of seed)     (low of seed, pass)
+sampling  (low of choice, high of choice, 0, 0)                    (low, high of seed)
+========  =======================================================  ====================
+
+A stream is 256 times the index of the layer, and more within the layer. Models that are sampled begin with tokens, so their dropout
+begins with stream 256, and the two draw nothing in common from a seed below 2**32. (From a larger one they would where stream and
+pass are the high half of it.)
 """
 
 import numpy as np
