@@ -106,6 +106,7 @@ def run(side):
                 net.loss_and_grad(x, targets.get(name, numbers), name, given)
                 net.fit(x, targets.get(name, numbers), loss=name, lengths=given, epochs=1, verbose=0, batch_size=2)
         net.loss_and_grad(x, copied(2 * tokens + 1), SegmentCrossEntropy(), lengths)
+        net.loss_and_grad(x, copied(numbers / numbers.sum(axis=2, keepdims=True)), lengths=lengths)
         for name in OPTIMIZERS:
             options = {"clip_norm": 0.1, "clip_value": 0.1, "average": 0.5, "accumulate": 2}
             net.fit(x, tokens, optimizer=name, epochs=1, verbose=0, batch_size=1, **options)

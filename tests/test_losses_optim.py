@@ -270,21 +270,32 @@ def test_threads(name, dtype, size, pieces):
         assert_same_bits(gradient, expected[1])
 
 
-@pytest.mark.parametrize("loss", [*map(make_loss, BY_STEP), SoftmaxCrossEntropy(label_smoothing=0.1)], ids=repr)
+@pytest.mark.parametrize(
+    ("loss", "soft"),
+    [
+        *((make_loss(name), False) for name in BY_STEP),
+        (SoftmaxCrossEntropy(label_smoothing=0.1), False),
+        (SoftmaxCrossEntropy(), True),
+    ],
+    ids=str,
+)
 @every_dtype
 @pytest.mark.parametrize("size", [17, 33, 70])
-def test_result_does_not_depend_on_where_the_arrays_lie(loss, dtype, size):
+def test_result_does_not_depend_on_where_the_arrays_lie(loss, soft, dtype, size):
     name = loss.name
     # Compiled loops ask at run time whether arrays may overlap, and take another body then: its sums must be the same.
     rows, row = 30, padded(size, dtype)
     outputs = np.zeros((rows, row), dtype)
-    outputs[:, :size], target = (array.reshape(rows, *array.shape[2:]) for array in example(name, dtype, size=size))
+    given = soft_example(dtype, size) if soft else example(name, dtype, size=size)
+    outputs[:, :size], target = (array.reshape(rows, *array.shape[2:]) for array in given)
     target = target.astype(np.int32) if target.dtype.kind == "i" else target
     arrays = [outputs.reshape(-1), target.reshape(-1), np.full(rows, np.nan), np.full(rows * row, np.nan, dtype)]
     results = set()
 
     def run(outputs, row, columns, targets, *arguments):
-        if name == "softmax_cross_entropy":
+        if soft:
+            kernels.soft_cross_entropy(outputs, row, columns, targets, *arguments)
+        elif name == "softmax_cross_entropy":
             *arguments, first, last = arguments
             given = outputs, row, columns, targets, *arguments, np.zeros(0), loss.label_smoothing, first, last
             kernels.softmax_cross_entropy(*given)
