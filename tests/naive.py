@@ -231,9 +231,9 @@ def softmax_cross_entropy(
     logits (samples, T, V), target (samples, T); the mean divides by the summed class weights of the targets. Targets
     (samples, T, V) stand in place of onehot(target), and the mean divides by the number of steps.
     """
-    weights, classes = row_weights(logits.shape[:2], lengths, sample_weight), logits.shape[-1]
+    weights, classes = row_weights(logits.shape[:-1], lengths, sample_weight), logits.shape[-1]
     class_weight = np.ones(classes) if class_weight is None else np.asarray(class_weight)
-    if target.ndim == 3:
+    if target.ndim == logits.ndim:
         hot, divisor = np.where(weights[..., None] > 0, target, 0), weights
     else:
         weights[target == ignore_index] = 0
