@@ -6,7 +6,22 @@ import numpy as np
 
 from numbarnn.errors import ShapeError, TokenError
 
+LARGEST = 2**62  # of integers, so that int64 holds their sums
+COUNTED = 2**31 - 1  # of things that are kept in memory
+
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def brief(value) -> str:
+    """Return a value in one short line, for messages: as Python writes it, or its type and shape where that is long."""
+    if not hasattr(value, "shape") or value.shape == ():
+        text = repr(value)
+        if len(text) <= 60 and "\n" not in text:
+            return text
+    kind = type(value).__name__
+    return (
+        f"{kind} of shape {value.shape}" if hasattr(value, "shape") else f"{kind} {repr(value)[:40].splitlines()[0]}..."
+    )
 
 
 def counted(count: int, noun: str) -> str:
@@ -66,42 +81,44 @@ def check_real(value, name: str, least: float = -math.inf) -> float:
         If it is NaN, infinite or smaller than `least`.
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
+        raise TypeError(f"{name} must be a number, got {brief(value)}")
     if not math.isfinite(value) or value < least:
         bound = "" if least == -math.inf else f" and >= {least:g}"
-        raise ValueError(f"{name} must be finite{bound}, got {value!r}")
+        raise ValueError(f"{name} must be finite{bound}, got {brief(value)}")
     return float(value)
 
 
-def check_integer(value, name: str, least: int) -> int:
-    """Return an integer of at least `least` as an int; raise TypeError or ValueError unless it is one."""
+def check_integer(value, name: str, least: int, most: int = LARGEST) -> int:
+    """Return an integer of [least, most] as an int; raise TypeError or ValueError unless it is one."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
+        raise TypeError(f"{name} must be an integer, got {brief(value)}")
     if value < least:
-        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+        raise ValueError(f"{name} must be an integer >= {least}, got {value}")
+    if value > most:
+        raise ValueError(f"{name} must be an integer from {least} to {most}, got {value}")
     return int(value)
 
 
 def check_seed(seed) -> int:
     """Return a seed as an int; raise ValueError unless it is one of 0 to 2**63 - 1."""
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
-        raise ValueError(f"seed must be an integer from 0 to 2**63 - 1, got {seed!r}")
+        raise ValueError(f"seed must be an integer from 0 to 2**63 - 1, got {brief(seed)}")
     return int(seed)
 
 
 def check_number(owner, name, value, low, high, *, kind=float, include_high=True):
     """Raise TypeError or ValueError unless an option is a number of [low, high]."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer) if kind is int else (int, float, np.number)):
-        raise TypeError(f"{owner}: {name} must be {'an integer' if kind is int else 'a number'}, got {value!r}")
+        raise TypeError(f"{owner}: {name} must be {'an integer' if kind is int else 'a number'}, got {brief(value)}")
     if not (low <= value <= high if include_high else low <= value < high):
         closing = "]" if include_high else ")"
-        raise ValueError(f"{owner}: {name} must be in [{low}, {high}{closing}, got {value!r}")
+        raise ValueError(f"{owner}: {name} must be in [{low}, {high}{closing}, got {brief(value)}")
 
 
 def check_flag(owner, name, value):
     """Raise TypeError unless an option is True or False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{owner}: {name} must be True or False, got {value!r}")
+        raise TypeError(f"{owner}: {name} must be True or False, got {brief(value)}")
 
 
 def check_lengths(lengths, samples: int, steps: int) -> np.ndarray | None:

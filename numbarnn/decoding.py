@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numbarnn import parallel
-from numbarnn.checks import check_lengths, counted
+from numbarnn.checks import brief, check_lengths, counted
 from numbarnn.core import alignments, label_sequences
 from numbarnn.core.label_sequences import Labels, as_labels, check_blank
 from numbarnn.core.softmax import log_softmax
@@ -162,7 +162,7 @@ def beam_search(
     logits, lengths, blank = _checked(logits, lengths, blank)
     for name, value in (("beam_width", beam_width), ("n_best", n_best)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"{name} must be a positive integer, got {value!r}")
+            raise ValueError(f"{name} must be a positive integer, got {brief(value)}")
     if n_best > beam_width:
         raise ValueError(f"n_best is {n_best}, but a beam of {beam_width} keeps no more sequences than that")
     samples, steps, classes = logits.shape

@@ -5,6 +5,7 @@ from typing import Any
 
 from numbarnn import __about__, io
 from numbarnn.backends.device import check_device
+from numbarnn.checks import brief
 from numbarnn.data.batches import make_source
 from numbarnn.errors import ModelFileError
 from numbarnn.layers import LAYERS, Dense
@@ -258,7 +259,7 @@ class Model(Network):
                 layers.append(LAYERS[name].from_config(options))
             size, dtype, seed = (description[name] for name in ("input_size", "dtype", "seed"))
             if dtype not in ("float32", "float64"):
-                raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+                raise ValueError(f"dtype must be 'float32' or 'float64', got {brief(dtype)}")
             model = cls.without_weights(layers, size, dtype, seed, None, device, arrays=arrays)
         try:
             model.params.load(arrays)

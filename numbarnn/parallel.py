@@ -23,6 +23,7 @@ import threading
 
 from numba.core.compiler_lock import global_compiler_lock
 
+from numbarnn.checks import brief
 from numbarnn.kernels.cpu import denormals
 from numbarnn.kernels.interrupts import DeferredInterrupt
 
@@ -35,7 +36,7 @@ def default_threads() -> int:
     setting = os.environ.get("NUMBARNN_NUM_THREADS", "")
     if setting:
         if not setting.isdecimal() or int(setting) < 1:
-            raise ValueError(f"NUMBARNN_NUM_THREADS must be a positive integer, got {setting!r}")
+            raise ValueError(f"NUMBARNN_NUM_THREADS must be a positive integer, got {brief(setting)}")
         return int(setting)
     return usable_processors()[0]
 
@@ -119,7 +120,7 @@ def check_threads(n_threads) -> int:
     if n_threads is None:
         return default_threads()
     if isinstance(n_threads, bool) or not hasattr(n_threads, "__index__") or n_threads < 1:
-        raise ValueError(f"n_threads must be a positive integer or None, got {n_threads!r}")
+        raise ValueError(f"n_threads must be a positive integer or None, got {brief(n_threads)}")
     return operator.index(n_threads)
 
 

@@ -9,6 +9,7 @@ from numbers import Real
 
 import numpy as np
 
+from numbarnn.checks import brief
 from numbarnn.core.frames import as_pandas, is_pandas, package_of
 from numbarnn.errors import ShapeError
 
@@ -119,7 +120,7 @@ def _of_objects(values, what):
     for value, absent in zip(values.flat, missing, strict=True):
         if not absent and not isinstance(value, (Real, Decimal, np.bool_)):
             raise TypeError(
-                f"{what} must be numeric, got {value!r} of type {type(value).__name__} in an array of objects; convert it "
+                f"{what} must be numeric, got {brief(value)} of type {type(value).__name__} in an array of objects; convert it "
                 "(pandas.to_numeric, pandas.get_dummies) or leave it out"
             )
     found = [np.nan if absent else float(value) for value, absent in zip(values.flat, missing, strict=True)]

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numbarnn.checks import brief
+
 
 def uniform(low: float, high: float):
     """Return an initialiser uniform in [low, high)."""
@@ -100,6 +102,6 @@ def scheme(name: str, fan: int, gates: int = 1) -> Scheme:
             raise ValueError
     except (AttributeError, ValueError):
         raise ValueError(
-            f"init must be 'keras', 'torch', 'orthogonal' or 'uniform(a)' with a finite number a >= 0, got {name!r}"
+            f"init must be 'keras', 'torch', 'orthogonal' or 'uniform(a)' with a finite number a >= 0, got {brief(name)}"
         ) from None
     return Scheme(*[uniform(-limit, limit)] * 4)

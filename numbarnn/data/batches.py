@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn.checks import check_finite, check_flag, check_lengths, refuse_mask
+from numbarnn.checks import brief, check_finite, check_flag, check_lengths, refuse_mask
 from numbarnn.core.arrays import as_array
 from numbarnn.core.label_sequences import as_labels
 from numbarnn.errors import ShapeError
@@ -50,7 +50,7 @@ class SampleSource:
 
     def __init__(self, items, batch_size, shuffle):
         if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-            raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
+            raise ValueError(f"batch_size must be a positive integer, got {brief(batch_size)}")
         check_flag(type(self).__name__, "shuffle", shuffle)
         self.items, self.batch_size, self.shuffle = items, int(batch_size), bool(shuffle)
 
@@ -240,7 +240,7 @@ class TokenStream:
             raise TypeError(f"tokens must be integers, got dtype {tokens.dtype}")
         for name, value in (("batch_size", batch_size), ("seq_length", seq_length)):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+                raise ValueError(f"{name} must be a positive integer, got {brief(value)}")
         self.items = tokens.size - 1
         streams = int(max(1, min(batch_size, self.items // seq_length)))
         steps, longer = divmod(self.items, streams)  # the first streams have a token more
@@ -353,7 +353,7 @@ def with_validation(source, validation):
     source = make_source(source)
     if isinstance(validation, (float, np.floating)):
         if not isinstance(source, SampleSource) or not 0 < validation < 1:
-            raise ValueError(f"a validation fraction must lie in (0, 1) and needs arrays, got {validation!r}")
+            raise ValueError(f"a validation fraction must lie in (0, 1) and needs arrays, got {brief(validation)}")
         return source.split(validation)
     if validation is not None:
         validation = make_source(validation, **({"shuffle": False} if isinstance(validation, tuple) else {}))

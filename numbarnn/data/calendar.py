@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from numbarnn.checks import brief
+
 CALENDAR = ("hour", "dayofweek", "dayofyear", "month")
 
 
@@ -46,7 +48,7 @@ def calendar_features(index, features: Sequence[str] = ("hour", "dayofyear")):
     features = (features,) if isinstance(features, str) else tuple(features)
     unknown = [name for name in features if name not in CALENDAR]
     if unknown:
-        raise ValueError(f"features must be among {', '.join(CALENDAR)}, got {unknown[0]!r}")
+        raise ValueError(f"features must be among {', '.join(CALENDAR)}, got {brief(unknown[0])}")
     day = (times.hour * 3600 + times.minute * 60 + times.second).to_numpy() / 86400
     columns = {}
     for name in features:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numbarnn.checks import brief
 from numbarnn.data.encodings import BOM, check_encoding, not_this_encoding
 from numbarnn.data.times import FIRST, called_time, like_times, read_times
 
@@ -43,7 +44,7 @@ class Csv:
         for name in ("sep", "decimal"):
             value = getattr(self, name)
             if not isinstance(value, str) or len(value) != 1:
-                raise ValueError(f"{name} must be one character, got {value!r}")
+                raise ValueError(f"{name} must be one character, got {brief(value)}")
         if self.sep == self.decimal:
             raise ValueError(f"sep and decimal must differ, both are {self.sep!r}")
         check_encoding(self.encoding)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from numbarnn.checks import counted
+from numbarnn.checks import brief, counted
 from numbarnn.core.arrays import as_numeric
 from numbarnn.core.axes import channels_first_hint
 from numbarnn.core.frames import as_pandas, in_form, is_pandas, package_of
@@ -79,7 +79,7 @@ class SequenceScaler(Transformer):
             If the data have the wrong shape or dtype or infinite values, or a feature has no values.
         """
         if self.method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
+            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {brief(self.method)}")
         X = as_pandas(X, "X")
         rows = _rows(X)
         if np.isinf(rows).any():
@@ -111,7 +111,7 @@ class SequenceScaler(Transformer):
         else:
             low, high = map(float, self.feature_range)
             if not low < high:
-                raise ValueError(f"feature_range must be (low, high) with low < high, got {self.feature_range!r}")
+                raise ValueError(f"feature_range must be (low, high) with low < high, got {brief(self.feature_range)}")
             smallest = np.nanmin(rows, axis=0)
             scale = (np.nanmax(rows, axis=0) - smallest) / (high - low)
             scale[scale == 0] = 1

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from numbarnn.checks import brief, check_integer
 from numbarnn.errors import TokenError
 
 UNKNOWN = "<unk>"
@@ -79,7 +80,9 @@ class Vocabulary:
             tokens[outside] = self._substitute(unknown, tokens[outside])
             return tokens, lengths
         if unknown != "error":
-            raise ValueError(f"unknown must be 'error', 'skip' or a {self.unit} of the vocabulary, got {unknown!r}")
+            raise ValueError(
+                f"unknown must be 'error', 'skip' or a {self.unit} of the vocabulary, got {brief(unknown)}"
+            )
         indices = np.flatnonzero(outside)
         ends = np.cumsum(lengths)
         names = sorted({text[ends[i] - lengths[i] : ends[i]] for i in indices})
@@ -389,7 +392,7 @@ class WordVocabulary(Vocabulary):
             raise ValueError("a vocabulary's words must differ from each other")
         for word in self.words:
             if split_words(word) != [word]:
-                raise ValueError(f"a vocabulary's words must be pieces as split_words makes them, got {word!r}")
+                raise ValueError(f"a vocabulary's words must be pieces as split_words makes them, got {brief(word)}")
 
     @classmethod
     def of(cls, text, max_vocabulary: int | None = None, min_count: int = 1) -> "WordVocabulary":
@@ -414,8 +417,8 @@ class WordVocabulary(Vocabulary):
         ValueError
             If `max_vocabulary` or `min_count` is not a positive integer, or no word is left.
         """
-        check_size("max_vocabulary", 1 if max_vocabulary is None else max_vocabulary)
-        check_size("min_count", min_count)
+        check_integer(1 if max_vocabulary is None else max_vocabulary, "max_vocabulary", 1)
+        check_integer(min_count, "min_count", 1)
         counts = Counter(split_words(text) if isinstance(text, str) else text)
         kept = sorted((word for word, n in counts.items() if n >= min_count), key=lambda word: (-counts[word], word))
         return cls(tuple(kept[:max_vocabulary]))
@@ -460,13 +463,6 @@ class WordVocabulary(Vocabulary):
     def _describe(self, word):
         other = word[1:] if word[0] == " " else f" {word}"
         return f"{word!r} ({other!r} is known)" if other in self else repr(word)
-
-
-def check_size(name: str, value) -> int:
-    """Return a positive integer as an int; raise ValueError unless it is one."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
-    return int(value)
 
 
 VOCABULARIES = {kind.unit: kind for kind in (CharVocabulary, ByteVocabulary, WordVocabulary)}

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from numbarnn.checks import check_flag, check_integer
+from numbarnn.checks import brief, check_flag, check_integer
 from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.data import tables
 from numbarnn.data.batches import Batch
@@ -103,12 +103,12 @@ def make_windows(
     for name, value in options.items():
         low = 0 if name == "delay" else 1
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
-            raise ValueError(f"{name} must be an integer >= {low}, got {value!r}")
+            raise ValueError(f"{name} must be an integer >= {low}, got {brief(value)}")
     options = {name: int(value) for name, value in options.items()}
     if missing not in ("error", "drop", "ffill"):
-        raise ValueError(f"missing must be 'error', 'drop' or 'ffill', got {missing!r}")
+        raise ValueError(f"missing must be 'error', 'drop' or 'ffill', got {brief(missing)}")
     if irregular not in ("error", "ignore"):
-        raise ValueError(f"irregular must be 'error' or 'ignore', got {irregular!r}")
+        raise ValueError(f"irregular must be 'error' or 'ignore', got {brief(irregular)}")
     table, target = tables.as_table(data), as_pandas(target, "target")
     tables.check_one_series(table.index)
     targets = _targets(table, target)
@@ -203,7 +203,7 @@ def cut_rows(rows_in_all: int, index, *, fractions=None, rows=None, dates=None) 
     if fractions is not None:
         shares = [float(f) for f in fractions]
         if not shares or not (min(shares) > 0 and abs(sum(shares) - 1) <= 1e-9):  # NaN is neither
-            raise ValueError(f"fractions must be positive and add up to 1, got {fractions!r}")
+            raise ValueError(f"fractions must be positive and add up to 1, got {brief(fractions)}")
         cuts = [int(rows_in_all * sum(shares[:k]) + 1e-9) for k in range(1, len(shares))]
     elif rows is not None:
         cuts = [check_integer(row, f"rows[{k}]", 0) for k, row in enumerate(rows)]
@@ -373,7 +373,9 @@ class Windows:
             return replace(self, ends=self.ends[which])
         which = np.asarray(which)
         if which.ndim != 1 or which.dtype.kind not in "iub":
-            raise TypeError(f"samples are chosen by an integer, a slice, an array of integers or a mask, got {which!r}")
+            raise TypeError(
+                f"samples are chosen by an integer, a slice, an array of integers or a mask, got {brief(which)}"
+            )
         ends = np.arange(self.ends.start, self.ends.stop, self.ends.step) if isinstance(self.ends, range) else self.ends
         return replace(self, ends=ends[which])
 
@@ -427,7 +429,7 @@ class Windows:
         if len(self) > 1 and np.any(np.diff(self.ends) <= 0):
             raise ValueError("the windows are not in order of time; split before choosing or shuffling samples")
         if straddle not in ("drop", "keep"):
-            raise ValueError(f"straddle must be 'drop' or 'keep', got {straddle!r}")
+            raise ValueError(f"straddle must be 'drop' or 'keep', got {brief(straddle)}")
         total = len(self.table)
         edges = [0, *cut_rows(total, self.index, fractions=fractions, rows=rows, dates=dates), total]
         parts = []
@@ -523,7 +525,7 @@ class Windows:
         """
         indices, count = np.asarray(samples), len(self)
         if indices.ndim != 1 or indices.dtype.kind not in "iu":
-            raise TypeError(f"samples must be given by an array of their indices, got {samples!r}")
+            raise TypeError(f"samples must be given by an array of their indices, got {brief(samples)}")
         if indices.size and not -count <= indices.min() <= indices.max() < count:
             wrong = indices[(indices < -count) | (indices >= count)][0]
             raise IndexError(f"sample {wrong} of {count}")
@@ -592,7 +594,7 @@ class WindowSource:
             or not isinstance(self.batch_size, (int, np.integer))
             or self.batch_size < 1
         ):
-            raise ValueError(f"batch_size must be a positive integer, got {self.batch_size!r}")
+            raise ValueError(f"batch_size must be a positive integer, got {brief(self.batch_size)}")
         check_flag("source", "shuffle", self.shuffle)
         if len(self.windows) == 0:
             raise ShapeError("there are no windows to make batches of")

@@ -7,7 +7,7 @@ from itertools import groupby
 
 import numpy as np
 
-from numbarnn.checks import check_flag
+from numbarnn.checks import brief, check_flag
 
 # Of prefixes and suffixes: each length is a feature, and as long a row of tokens for every word.
 MOST_LETTERS = 1000
@@ -54,9 +54,9 @@ class WordFeatures:
         for name, least in (("prefix", 0), ("suffix", 0), ("min_count", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise ValueError(f"WordFeatures: {name} must be an integer >= {least}, got {value!r}")
+                raise ValueError(f"WordFeatures: {name} must be an integer >= {least}, got {brief(value)}")
             if value > MOST_LETTERS and name != "min_count":
-                raise ValueError(f"WordFeatures: {name} must be at most {MOST_LETTERS}, got {value!r}")
+                raise ValueError(f"WordFeatures: {name} must be at most {MOST_LETTERS}, got {brief(value)}")
         for name in ("shape", "lower"):
             check_flag("WordFeatures", name, getattr(self, name))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn.backends.device import host
+from numbarnn.checks import brief
 from numbarnn.core import seeds
 from numbarnn.diagnostics import tape
 from numbarnn.layers import Recurrent
@@ -111,7 +112,7 @@ def check_gradients(
     True
     """
     if entries is not None and (isinstance(entries, bool) or not isinstance(entries, (int, np.integer)) or entries < 1):
-        raise ValueError(f"entries must be a positive integer or None for all, got {entries!r}")
+        raise ValueError(f"entries must be a positive integer or None for all, got {brief(entries)}")
     net, x = tape.in_float64(model, x, lengths)
     loss = make_loss(loss)
     _, gradients = net.loss_and_grad(x, y, loss, lengths, state, "mean")

@@ -12,7 +12,7 @@ import numpy as np
 from numbarnn import parallel
 from numbarnn.backends.device import host
 from numbarnn.cells import contract
-from numbarnn.checks import check_finite
+from numbarnn.checks import brief, check_finite
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
 from numbarnn.layers import Recurrent
@@ -252,5 +252,5 @@ def chain_of(tape: Tape, layer: str | None, level: int, reverse: bool) -> Chain:
 def check_sample(sample: int, count: int) -> int:
     """Return the index of a sample; raise ShapeError unless it is one of `count`."""
     if isinstance(sample, bool) or not isinstance(sample, (int, np.integer)) or not 0 <= sample < count:
-        raise ShapeError(f"sample must be an integer from 0 to {count - 1}, got {sample!r}")
+        raise ShapeError(f"sample must be an integer from 0 to {count - 1}, got {brief(sample)}")
     return int(sample)

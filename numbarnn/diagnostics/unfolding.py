@@ -8,6 +8,7 @@ from numbarnn import cells
 from numbarnn.backends.device import host
 from numbarnn.cells import contract
 from numbarnn.cells.activation import ACTIVATIONS
+from numbarnn.checks import brief
 from numbarnn.diagnostics import tape
 from numbarnn.errors import ShapeError
 from numbarnn.layers import Dense
@@ -146,7 +147,7 @@ def unfold(model: Network, x, steps: int = 4, y=None, *, sample: int = 0, state=
     """
     x = np.asarray(x)
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
-        raise ValueError(f"steps must be a positive integer, got {steps!r}")
+        raise ValueError(f"steps must be a positive integer, got {brief(steps)}")
     if x.ndim > 1 and x.shape[1] < steps + (y is None):
         raise ShapeError(
             f"x must have {steps + (y is None)} time steps for {steps} steps{' and their targets' if y is None else ''}, "

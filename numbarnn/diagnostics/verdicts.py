@@ -9,7 +9,7 @@ import numpy as np
 
 from numbarnn import cells, decoding
 from numbarnn.cells.activation import ACTIVATIONS
-from numbarnn.checks import check_lengths
+from numbarnn.checks import brief, check_lengths
 from numbarnn.core.label_sequences import Labels, as_labels, too_short
 from numbarnn.diagnostics import tape
 from numbarnn.diagnostics.flow import GradientFlow, gradient_flow
@@ -140,7 +140,7 @@ def diagnose(
     ['0 of 4 units of lstm.h_l0 never change']
     """
     if isinstance(samples, bool) or not isinstance(samples, (int, np.integer)) or samples < 1:
-        raise ValueError(f"samples must be a positive integer, got {samples!r}")
+        raise ValueError(f"samples must be a positive integer, got {brief(samples)}")
     if history is not None and not isinstance(history, History):
         raise TypeError(f"history must be what fit returned, a History, got {type(history).__name__}")
     tape.check_model(model)

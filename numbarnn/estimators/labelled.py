@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.checks import check_integer, check_lengths, check_tokens
+from numbarnn.checks import brief, check_integer, check_lengths, check_tokens
 from numbarnn.core import seeds
 from numbarnn.core.arrays import as_array, as_numeric
 from numbarnn.core.frames import as_pandas, is_pandas
@@ -129,7 +129,7 @@ class LabelEstimator(SequenceEstimator):
             rest = rest[0] if rest else {}
             if not isinstance(rest, Mapping) or not set(rest) <= set(options):
                 raise ValueError(
-                    f"options of validation must be a dict with keys among {', '.join(options)}, got {rest!r}"
+                    f"options of validation must be a dict with keys among {', '.join(options)}, got {brief(rest)}"
                 )
             x = self._read(x, rest, reset=False)
             held = RaggedSource(x, *self._encode_targets(y, x, None, rest, reset=False), batch_size=256, shuffle=False)
@@ -238,7 +238,7 @@ class LabelEstimator(SequenceEstimator):
         strings = _first_string(X) is not None
         if reset:
             if strings and not (self.tokens is None or isinstance(self.tokens, WordFeatures)):
-                raise ValueError(f"X holds strings, so tokens must be None or a WordFeatures, got {self.tokens!r}")
+                raise ValueError(f"X holds strings, so tokens must be None or a WordFeatures, got {brief(self.tokens)}")
             if isinstance(self.tokens, WordFeatures) and not strings:
                 raise ValueError("tokens=WordFeatures(...) needs strings: lists of words, one a sample")
             self._table = self._size = None
@@ -247,7 +247,7 @@ class LabelEstimator(SequenceEstimator):
             if not strings and self.tokens is not None:
                 if isinstance(self.tokens, bool) or not isinstance(self.tokens, (int, np.integer)) or self.tokens < 1:
                     raise ValueError(
-                        f"tokens must be None, a positive number of tokens or a WordFeatures, got {self.tokens!r}"
+                        f"tokens must be None, a positive number of tokens or a WordFeatures, got {brief(self.tokens)}"
                     )
                 self._size = int(self.tokens)
         elif strings != (self._table is not None):
@@ -311,7 +311,7 @@ def _separate(X, lengths, offsets):
     if lengths is not None and _concatenated(X, lengths):
         counts = as_array(lengths, "lengths")
         if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any():
-            raise TypeError(f"lengths must be integers, one a sample and none negative, got {lengths!r}")
+            raise TypeError(f"lengths must be integers, one a sample and none negative, got {brief(lengths)}")
         if counts.sum() != len(X):
             raise ShapeError(
                 f"X has {len(X)} rows, lengths add up to {counts.sum()} for {len(counts)} samples: they must add up to the rows"

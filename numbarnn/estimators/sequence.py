@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from numbarnn import io, metrics
-from numbarnn.checks import check_finite, check_flag, check_seed, refuse_mask
+from numbarnn.checks import brief, check_finite, check_flag, check_seed, refuse_mask
 from numbarnn.core.arrays import as_array, as_numeric, in_dtype
 from numbarnn.core.axes import channels_first_hint
 from numbarnn.core.frames import as_pandas, is_pandas
@@ -207,7 +207,7 @@ class SequenceEstimator(BaseEstimator):
         """Return `validation`; raise ValueError unless it is a fraction."""
         fraction = self.validation
         if isinstance(fraction, bool) or not isinstance(fraction, (int, float, np.number)) or not 0 < fraction < 1:
-            raise ValueError(f"validation must be a fraction in (0, 1) where patience is given, got {fraction!r}")
+            raise ValueError(f"validation must be a fraction in (0, 1) where patience is given, got {brief(fraction)}")
         return float(fraction)
 
     def _trainer(self):
@@ -684,7 +684,7 @@ def _seed(random_state) -> int:
         return check_seed(random_state)
     except ValueError:
         raise ValueError(
-            f"random_state must be an integer >= 0, a RandomState, a Generator or None, got {random_state!r}"
+            f"random_state must be an integer >= 0, a RandomState, a Generator or None, got {brief(random_state)}"
         ) from None
 
 

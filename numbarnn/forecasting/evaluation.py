@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn import metrics
+from numbarnn.checks import brief
 from numbarnn.forecasting import baselines
 from numbarnn.forecasting.tables import CHUNK, Source, Targets
 
@@ -99,7 +100,7 @@ class Evaluation:
             if self.parts is None:
                 raise ValueError("a forecaster that was loaded has no data; pass some")
             if part not in self.parts:
-                raise ValueError(f"part must be one of {', '.join(self.parts)}, got {part!r}")
+                raise ValueError(f"part must be one of {', '.join(self.parts)}, got {brief(part)}")
             windows, raw, index = self.parts[part], self.raw, self.index
         else:
             frame = own.frame(data)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from numbarnn import io, metrics
-from numbarnn.checks import check_flag, check_seed
+from numbarnn.checks import brief, check_flag, check_seed
 from numbarnn.core.frames import is_pandas
 from numbarnn.data import tables
 from numbarnn.data.clock import Clock
@@ -226,18 +226,18 @@ class Forecaster(Parameters):
             if value is None or (name == "season" and value == "auto"):
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"{name} must be a positive integer or None, got {value!r}")
+                raise ValueError(f"{name} must be a positive integer or None, got {brief(value)}")
         size = self.batch_size
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
-            raise ValueError(f"batch_size must be a positive integer, got {size!r}")
+            raise ValueError(f"batch_size must be a positive integer, got {brief(size)}")
         if self.difference is not None and self.relative is not None:
             raise ValueError("give difference or relative, not both: both say what the targets are compared with")
         if self.relative is not None and self.relative > self.lookback:
             raise ValueError(f"relative must be at most lookback ({self.lookback}), got {self.relative}")
         if self.missing not in ("error", "drop", "ffill"):
-            raise ValueError(f"missing must be 'error', 'drop' or 'ffill', got {self.missing!r}")
+            raise ValueError(f"missing must be 'error', 'drop' or 'ffill', got {brief(self.missing)}")
         if isinstance(self.delay, (int, np.integer)) and self.delay < 1:
-            raise ValueError(f"delay must be an integer of at least 1, got {self.delay!r}")
+            raise ValueError(f"delay must be an integer of at least 1, got {brief(self.delay)}")
         ahead = [rows for rows in (self.delay, self.horizon) if isinstance(rows, (int, np.integer))]
         if sum(ahead) > FARTHEST:
             raise ValueError(f"delay + horizon must be at most {FARTHEST:,} rows, got {sum(ahead):,}")
@@ -469,7 +469,7 @@ class Forecaster(Parameters):
         settings["dtype"] = self.model_.dtype.name
         for name in self.feature_names_:
             if not isinstance(name, (str, int)):
-                raise TypeError(f"a file can hold column names that are strings or integers, got {name!r}")
+                raise TypeError(f"a file can hold column names that are strings or integers, got {brief(name)}")
         about = {
             "settings": settings,
             "features": self.feature_names_,

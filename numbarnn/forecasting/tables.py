@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from numbarnn.checks import brief
 from numbarnn.core.arrays import in_dtype
 from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.data import tables
@@ -243,7 +244,7 @@ def as_frame(data, name="data"):
 def cuts_of(split, index):
     """Return the first rows of the parts after the first."""
     if isinstance(split, str) or not np.iterable(split):
-        raise TypeError(f"split must be a sequence, such as the fractions (0.7, 0.15, 0.15), got {split!r}")
+        raise TypeError(f"split must be a sequence, such as the fractions (0.7, 0.15, 0.15), got {brief(split)}")
     split = list(split)
     if split and all(isinstance(part, float) for part in split):
         cuts = cut_rows(len(index), index, fractions=split)

@@ -10,11 +10,11 @@ import numpy as np
 
 from numbarnn import io, parallel
 from numbarnn.backends.device import check_device
-from numbarnn.checks import check_flag, check_seed
+from numbarnn.checks import COUNTED, brief, check_flag, check_integer, check_seed
 from numbarnn.data.batches import TokenStream
-from numbarnn.data.vocabularies import VOCABULARIES, Vocabulary, WordVocabulary, check_size, split_words
+from numbarnn.data.vocabularies import VOCABULARIES, Vocabulary, WordVocabulary, split_words
 from numbarnn.errors import ModelFileError, ShapeError
-from numbarnn.language.sampler import Sampler, check_count
+from numbarnn.language.sampler import Sampler
 from numbarnn.layers import GRU, LSTM, RNN, Dense, Embedding, IndRNN, OneHot
 from numbarnn.model import Model
 from numbarnn.optim import ExponentialDecay, Optimizer, RMSprop, Schedule
@@ -172,16 +172,16 @@ class LanguageModel:
         device: str = "cpu",
     ):
         if cell not in CELLS:
-            raise ValueError(f"cell must be one of {', '.join(CELLS)}, got {cell!r}")
+            raise ValueError(f"cell must be one of {', '.join(CELLS)}, got {brief(cell)}")
         if unit not in VOCABULARIES:
-            raise ValueError(f"unit must be one of {', '.join(VOCABULARIES)}, got {unit!r}")
+            raise ValueError(f"unit must be one of {', '.join(VOCABULARIES)}, got {brief(unit)}")
         if unit != "word" and (max_vocabulary is not None or min_count != 1):
             raise ValueError(f"max_vocabulary and min_count go with unit='word'; a model of {unit}s has no other limit")
         for name, value in (("max_vocabulary", max_vocabulary), ("embedding_size", embedding_size)):
-            check_size(name, 1 if value is None else value)
+            check_integer(1 if value is None else value, name, 1)
         self.cell, self.unit, self.dtype, self.seed, self.n_threads = cell, unit, dtype, check_seed(seed), n_threads
         self.device = check_device(device)
-        self.max_vocabulary, self.min_count = max_vocabulary, check_size("min_count", min_count)
+        self.max_vocabulary, self.min_count = max_vocabulary, check_integer(min_count, "min_count", 1)
         self.embedding_size = embedding_size
         self.recurrent = CELLS[cell](
             hidden_size, num_layers, dropout=dropout, recurrent_dropout=recurrent_dropout, init=init
@@ -248,7 +248,7 @@ class LanguageModel:
             As `Model.fit`.
         """
         if not 0 <= validation < 1:
-            raise ValueError(f"validation must be in [0, 1), got {validation!r}")
+            raise ValueError(f"validation must be in [0, 1), got {brief(validation)}")
         vocabulary = self._vocabulary_of(text, validation) if self.vocabulary is None else self.vocabulary
         tokens = vocabulary.encode(text, vocabulary.replacement)
         units = vocabulary.units
@@ -346,7 +346,7 @@ class LanguageModel:
         TokenError, ValueError
             If an argument has the wrong dtype or value.
         """
-        length = check_count("length", length)
+        length = check_integer(length, "length", 0, COUNTED)
         options = prime, temperature, top_k, top_p, stop, seed
         if stop and self.unit == "word":  # it may begin or end inside a word
             return "".join(self.stream(length, *options, unknown=unknown, allow_unknown=allow_unknown))
@@ -389,7 +389,7 @@ class LanguageModel:
         TokenError, ValueError
             If an argument has the wrong type or value.
         """
-        count, length = check_count("count", count), check_count("length", length)
+        count, length = check_integer(count, "count", 0, COUNTED), check_integer(length, "length", 0, COUNTED)
         seed = check_seed(self.seed if seed is None else seed)
         common = prime, temperature, top_k, top_p, stop
         options = {"unknown": unknown, "allow_unknown": allow_unknown}
@@ -434,7 +434,7 @@ class LanguageModel:
             If an argument has the wrong type or value.
         """
         run = self._sampler(prime, temperature, top_k, top_p, stop, seed, unknown, allow_unknown)
-        left = math.inf if length is None else check_count("length", length)
+        left = math.inf if length is None else check_integer(length, "length", 0, COUNTED)
 
         def pieces():
             decode, recent, done = self.vocabulary.decoder(), "", 0
@@ -482,7 +482,7 @@ class LanguageModel:
             or signals[0].bag
         ):
             raise ValueError(
-                f"the model must have OneHot or Embedding, {CELLS[self.cell].__name__} and Dense, got {self.model!r}"
+                f"the model must have OneHot or Embedding, {CELLS[self.cell].__name__} and Dense, got {brief(self.model)}"
             )
         if not layers[1].causal or not signals[2].sequence:
             raise ValueError("the model must read in one direction and give outputs at every step")

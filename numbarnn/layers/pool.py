@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from numbarnn.checks import brief
 from numbarnn.core.signal import Signal
 from numbarnn.errors import ShapeError
 from numbarnn.layers.base import Layer, layer
@@ -36,7 +37,7 @@ class Pool(Layer):
 
     def __post_init__(self):
         if self.kind not in KINDS:
-            raise ValueError(f"Pool: kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
+            raise ValueError(f"Pool: kind must be one of {', '.join(KINDS)}, got {brief(self.kind)}")
 
     def output(self, signal: Signal) -> Signal:
         if signal.tokens or not signal.sequence:

@@ -7,7 +7,7 @@ import numpy as np
 
 from numbarnn import cells
 from numbarnn.cells import contract
-from numbarnn.checks import check_flag, check_number
+from numbarnn.checks import brief, check_flag, check_number
 from numbarnn.core import initializers
 from numbarnn.core.params import Params, ParamSpec
 from numbarnn.core.signal import Signal
@@ -115,7 +115,7 @@ class Recurrent(Layer):
         check_number(owner, "dropout", self.dropout, 0, 1, include_high=False)
         check_number(owner, "recurrent_dropout", self.recurrent_dropout, 0, 1, include_high=False)
         if not (isinstance(self.bias, bool) or self.bias == "single"):
-            raise ValueError(f"{owner}: bias must be True, False or 'single', got {self.bias!r}")
+            raise ValueError(f"{owner}: bias must be True, False or 'single', got {brief(self.bias)}")
         if self.forget_bias is not None:
             check_number(owner, "forget_bias", self.forget_bias, -1e6, 1e6)
         initializers.scheme(self.init, self.hidden_size)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from numbarnn.checks import brief
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
 
@@ -238,7 +239,7 @@ class PointwiseLoss(Loss):
         with np.errstate(all="ignore"):  # the numbers are any
             found = function(*[np.float64(0.25 + 0.125 * number) for number in range(len(kinds))])
         if not (isinstance(found, tuple) and len(found) == 2 and all(np.ndim(value) == 0 for value in found)):
-            raise TypeError(f"{cls.__name__}.term must return (loss, slope), two scalars, got {found!r}")
+            raise TypeError(f"{cls.__name__}.term must return (loss, slope), two scalars, got {brief(found)}")
 
     def option(self, name: str):
         """Return an option of the term.
@@ -288,7 +289,7 @@ class PointwiseLoss(Loss):
         for row, name in zip(values, names, strict=True):
             given = np.asarray(self.option(name))
             if given.dtype.kind not in "fiub":
-                raise TypeError(f"{name} of {self.name} must be a number, or one for each feature, got {given!r}")
+                raise TypeError(f"{name} of {self.name} must be a number, or one for each feature, got {brief(given)}")
             if given.shape not in ((), (1,), (size,)):
                 raise ShapeError(
                     f"{name} of {self.name} must be a number, or one for each of {size} features, got shape {given.shape}"
@@ -316,13 +317,13 @@ class PointwiseLoss(Loss):
 def check_reduction(reduction) -> None:
     """Raise ValueError unless a reduction is one of the three."""
     if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {brief(reduction)}")
 
 
 def as_number(name, value):
     """Return an option as it is; raise TypeError unless it is a number."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
+        raise TypeError(f"{name} must be a number, got {brief(value)}")
     return value
 
 
@@ -330,7 +331,7 @@ def as_weights(name, values):
     """Return a sequence as a tuple of floats; raise unless they are finite numbers, none negative."""
     numbers = tuple(float(as_number(name, value)) for value in values)
     if not all(math.isfinite(number) and number >= 0 for number in numbers):
-        raise ValueError(f"{name} must be finite and not negative, got {values!r}")
+        raise ValueError(f"{name} must be finite and not negative, got {brief(values)}")
     return numbers
 
 
@@ -380,4 +381,4 @@ def make_loss(value) -> Loss:
         return value
     if isinstance(value, str) and value in LOSSES:
         return LOSSES[value]()
-    raise ValueError(f"loss must be one of {', '.join(LOSSES)} or a loss object, got {value!r}")
+    raise ValueError(f"loss must be one of {', '.join(LOSSES)} or a loss object, got {brief(value)}")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numbarnn.checks import brief
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError, TokenError
 from numbarnn.losses.base import Loss, as_number, as_weights, loss
@@ -44,11 +45,11 @@ class SoftmaxCrossEntropy(Loss):
 
     def __post_init__(self):
         if isinstance(self.ignore_index, bool) or not isinstance(self.ignore_index, (int, np.integer)):
-            raise TypeError(f"ignore_index must be an integer, got {self.ignore_index!r}")
+            raise TypeError(f"ignore_index must be an integer, got {brief(self.ignore_index)}")
         if self.class_weight is not None:
             object.__setattr__(self, "class_weight", as_weights("class_weight", self.class_weight))
         if not 0 <= as_number("label_smoothing", self.label_smoothing) <= 1:
-            raise ValueError(f"label_smoothing must be in [0, 1], got {self.label_smoothing!r}")
+            raise ValueError(f"label_smoothing must be in [0, 1], got {brief(self.label_smoothing)}")
 
     def targets(self, target, size: int, layout: Layout, dtype) -> np.ndarray:
         target = np.asarray(target)

@@ -5,7 +5,7 @@ Forecasts, their truth and all weights must be finite: drop unknown values in tr
 
 import numpy as np
 
-from numbarnn.checks import check_finite, refuse_mask
+from numbarnn.checks import brief, check_finite, refuse_mask
 from numbarnn.core.arrays import as_numeric
 from numbarnn.errors import ShapeError
 
@@ -109,7 +109,7 @@ def naive_scale(series, season: int = 1) -> float:
     1.5
     """
     if isinstance(season, bool) or not isinstance(season, (int, np.integer)) or season < 1:
-        raise ValueError(f"season must be a positive integer, got {season!r}")
+        raise ValueError(f"season must be a positive integer, got {brief(season)}")
     series = as_finite(series, "series")
     if series.ndim == 0:
         raise ShapeError("series must have an axis of rows, got a single value")
@@ -148,7 +148,7 @@ def mase(truth, forecast, scale: float) -> float:
     """
     error = mae(truth, forecast)
     if np.ndim(as_numeric(scale, "scale")) or scale < 0 or np.isinf(scale):
-        raise ValueError(f"scale must be one finite number >= 0, got {scale!r}")
+        raise ValueError(f"scale must be one finite number >= 0, got {brief(scale)}")
     return error / float(scale) if scale > 0 else float("nan")
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numbarnn.checks import refuse_mask
+from numbarnn.checks import brief, refuse_mask
 from numbarnn.core.arrays import as_numeric
 from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.errors import ShapeError
@@ -292,11 +292,11 @@ def _sequences(labels, name):
     """Return label sequences as lists; the labels of a str are its characters."""
     labels, found = as_pandas(labels, name), []
     if isinstance(labels, str) or not hasattr(labels, "__iter__"):
-        raise TypeError(f"{name} must be a list of label sequences, one a sample, got {labels!r}")
+        raise TypeError(f"{name} must be a list of label sequences, one a sample, got {brief(labels)}")
     for index, sequence in enumerate(labels):
         if not hasattr(sequence, "__len__") or getattr(sequence, "ndim", 1) == 0:
             raise TypeError(
-                f"{name}[{index}] must be a sequence of labels, got {sequence!r}; of one label make a list of it"
+                f"{name}[{index}] must be a sequence of labels, got {brief(sequence)}; of one label make a list of it"
             )
         refuse_mask(sequence, f"{name}[{index}]", "leave them out")
         found.append(_plain(sequence))

@@ -9,7 +9,7 @@ import numpy as np
 
 from numbarnn import parallel
 from numbarnn.backends.device import backend, host, passes_of
-from numbarnn.checks import check_seed, refuse_mask
+from numbarnn.checks import brief, check_seed, refuse_mask
 from numbarnn.core import seeds
 from numbarnn.core.params import Params, ParamSpec
 from numbarnn.core.signal import Signal
@@ -73,10 +73,10 @@ class Network:
             raise ValueError("a model needs at least one layer")
         for index, layer in enumerate(self.layers):
             if not isinstance(layer, Layer):
-                raise TypeError(f"layers[{index}] must be a numbarnn layer, got {layer!r}")
+                raise TypeError(f"layers[{index}] must be a numbarnn layer, got {brief(layer)}")
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
+            raise ValueError(f"dtype must be float32 or float64, got {brief(dtype)}")
         self.seed = check_seed(seed)
         self.n_threads = parallel.check_threads(n_threads) if n_threads is not None else None
         self.input_size = input_size
@@ -113,7 +113,7 @@ class Network:
         elif size is None:
             raise ShapeError("input_size, the number of features of a step, must be given")
         elif isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
-            raise ShapeError(f"input_size must be a positive integer, got {size!r}")
+            raise ShapeError(f"input_size must be a positive integer, got {brief(size)}")
         signals = [Signal(int(size), tokens=tokens, bag=getattr(first, "bag", 0))]
         for layer in self.layers:
             signals.append(layer.output(signals[-1]))
@@ -620,7 +620,7 @@ def _names(layers):
     for layer in layers:
         if layer.name is not None:
             if not isinstance(layer.name, str) or not layer.name or "." in layer.name:
-                raise ValueError(f"a layer's name must be a non-empty string without dots, got {layer.name!r}")
+                raise ValueError(f"a layer's name must be a non-empty string without dots, got {brief(layer.name)}")
             names.append(layer.name)
             continue
         base = type(layer).__name__.lower()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn import parallel
-from numbarnn.checks import check_flag, check_flat, check_real
+from numbarnn.checks import brief, check_flag, check_flat, check_real
 from numbarnn.kernels.cpu import optim as kernels
 
 
@@ -64,7 +64,7 @@ class EMA:
 
     def __post_init__(self):
         if isinstance(self.decay, bool) or not isinstance(self.decay, (int, float)) or not 0 <= self.decay < 1:
-            raise ValueError(f"EMA: decay must be a number in [0, 1), got {self.decay!r}")
+            raise ValueError(f"EMA: decay must be a number in [0, 1), got {brief(self.decay)}")
         check_flag("EMA", "final", self.final)
 
 

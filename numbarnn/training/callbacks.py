@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from numbarnn.checks import check_flag
+from numbarnn.checks import brief, check_flag
 from numbarnn.training.history import History
 
 
@@ -31,7 +31,7 @@ class EarlyStopping:
 
     def __post_init__(self):
         if isinstance(self.patience, bool) or not isinstance(self.patience, int) or self.patience < 1:
-            raise ValueError(f"EarlyStopping: patience must be a positive integer, got {self.patience!r}")
+            raise ValueError(f"EarlyStopping: patience must be a positive integer, got {brief(self.patience)}")
         check_flag("EarlyStopping", "restore_best", self.restore_best)
 
 

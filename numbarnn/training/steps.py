@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from numbarnn import inputs, parallel
-from numbarnn.checks import check_lengths, check_seed
+from numbarnn.checks import brief, check_lengths, check_seed
 from numbarnn.core import seeds
 from numbarnn.data.batches import Batch, batches_of, make_source
 from numbarnn.errors import DivergedError, ShapeError
@@ -45,13 +45,13 @@ class Steps:
         self.model, self.loss, self.optimizer = model, make_loss(loss), make_optimizer(optimizer)
         self.schedule = Schedule() if schedule is None else schedule
         if not isinstance(self.schedule, Schedule):
-            raise TypeError(f"schedule must be a numbarnn.optim.Schedule, got {schedule!r}")
+            raise TypeError(f"schedule must be a numbarnn.optim.Schedule, got {brief(schedule)}")
         self.follow([])
         for name, value in (("clip_norm", clip_norm), ("clip_value", clip_value)):
             if value is not None and not (isinstance(value, (int, float, np.number)) and 0 < value < math.inf):
-                raise ValueError(f"{name} must be a positive number or None, got {value!r}")
+                raise ValueError(f"{name} must be a positive number or None, got {brief(value)}")
         if tbptt is not None and (isinstance(tbptt, bool) or not isinstance(tbptt, (int, np.integer)) or tbptt < 1):
-            raise ValueError(f"tbptt must be a positive number of steps or None, got {tbptt!r}")
+            raise ValueError(f"tbptt must be a positive number of steps or None, got {brief(tbptt)}")
         if tbptt is not None and not self.loss.by_step:
             raise ValueError(
                 f"tbptt cuts sequences into chunks, and the loss {self.loss.name} is that of a whole sequence"
@@ -62,7 +62,7 @@ class Steps:
                 "tbptt out, or use layers without bidirectional=True and reverse=True"
             )
         if isinstance(accumulate, bool) or not isinstance(accumulate, (int, np.integer)) or accumulate < 1:
-            raise ValueError(f"accumulate must be a positive number of batches, got {accumulate!r}")
+            raise ValueError(f"accumulate must be a positive number of batches, got {brief(accumulate)}")
         # Python's own types, which a checkpoint can store.
         limits = (value.item() if isinstance(value, np.generic) else value for value in (clip_norm, clip_value, tbptt))
         (self.clip_norm, self.clip_value, self.tbptt), self.accumulate = limits, int(accumulate)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from numbarnn.checks import brief
 from numbarnn.core import seeds
 from numbarnn.data.batches import TOKEN_UNITS, ArraySource, batches_of, checksum, with_validation
 from numbarnn.errors import CheckpointError, ShapeError
@@ -145,7 +146,7 @@ class Trainer(Steps):
         checked, and an iterator that can be read only once is refused.
         """
         if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or not 0 <= epochs <= MOST_EPOCHS:
-            raise ValueError(f"epochs must be a number of epochs, 0 to {MOST_EPOCHS:,}, got {epochs!r}")
+            raise ValueError(f"epochs must be a number of epochs, 0 to {MOST_EPOCHS:,}, got {brief(epochs)}")
         source, validation = with_validation(source, validation)
         for data in (source, validation):
             if isinstance(data, ArraySource):
@@ -159,7 +160,7 @@ class Trainer(Steps):
         if self.schedule.monitor == "val_loss" and validation is None:
             raise ValueError(f"{self.schedule!r} monitors val_loss, which needs validation data")
         if seconds is not None and not (isinstance(seconds, (int, float, np.number)) and seconds > 0):
-            raise ValueError(f"seconds must be a positive number or None, got {seconds!r}")
+            raise ValueError(f"seconds must be a positive number or None, got {brief(seconds)}")
         callbacks = [*callbacks, _TimeLimit(seconds)] if seconds else list(callbacks)
         file, run = None, Run(self.epoch, History())
         if checkpoint is not None:
