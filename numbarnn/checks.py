@@ -1,6 +1,10 @@
 """Checks of arguments that have nothing to do with nets: each names the argument, what was expected, and what was given."""
 
+import contextlib
 import math
+import os
+import re
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -99,6 +103,57 @@ def check_integer(value, name: str, least: int, most: int = LARGEST) -> int:
     return int(value)
 
 
+def check_choice(value, name: str, choices) -> None:
+    """Raise ValueError unless a value is one of some strings."""
+    if not isinstance(value, str) or value not in choices:
+        *first, last = map(repr, choices)
+        raise ValueError(f"{name} must be {', '.join(first)} or {last}, got {brief(value)}")
+
+
+def check_dtype(dtype, name: str = "dtype") -> np.dtype:
+    """Return the dtype of a model; raise ValueError unless it is float32 or float64, by name, type or dtype."""
+    if isinstance(dtype, (str, type, np.dtype)):
+        with contextlib.suppress(TypeError):
+            found = np.dtype(dtype)
+            if found in FLOATS and found.isnative:
+                return found
+    raise ValueError(f"{name} must be float32 or float64, got {brief(dtype)}")
+
+
+def to_list(values, name: str, of: str) -> list:
+    """Return the items of a list, array, Series or other sequence as a list; raise TypeError for a str and what has no order."""
+    unordered = isinstance(values, (str, bytes, set, frozenset, Mapping))
+    if unordered or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
+        raise TypeError(f"{name} must be a list of {of}, got {brief(values)}")
+    return list(values)
+
+
+def to_array(data, name: str) -> np.ndarray:
+    """Return data as the array that NumPy makes of them; raise ShapeError for lists of unequal lengths."""
+    try:
+        return np.asarray(data)
+    except ValueError:
+        raise ShapeError(f"{name} must be an array, or lists of one length, got {brief(data)}") from None
+
+
+def check_path(path, name: str = "path") -> None:
+    """Raise TypeError unless an argument is a path."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path, a str or an os.PathLike, got {brief(path)}")
+    if "\0" in os.fspath(path):
+        raise ValueError(f"{name} must not have NUL characters, got {brief(path)}")
+
+
+@contextlib.contextmanager
+def naming(argument: str, inner: str):
+    """Let errors name an argument of the caller where they name `inner`, that of the function called in the block."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        error.args = (re.sub(rf"\b{inner}\b", argument, str(error), count=1), *error.args[1:])
+        raise
+
+
 def check_seed(seed) -> int:
     """Return a seed as an int; raise ValueError unless it is one of 0 to 2**63 - 1."""
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
@@ -136,7 +191,7 @@ def check_lengths(lengths, samples: int, steps: int) -> np.ndarray | None:
     if lengths is None:
         return None
     refuse_mask(lengths, "lengths", "every sample has a length")
-    array = np.asarray(lengths)
+    array = to_array(lengths, "lengths")
     if array.shape != (samples,):
         raise ShapeError(f"lengths must have shape ({samples},), one for each sample, got {array.shape}")
     if array.dtype.kind not in "iu":

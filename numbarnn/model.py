@@ -167,7 +167,9 @@ class Model(Network):
             options = {"lengths": lengths, "sample_weight": sample_weight, "batch_size": batch_size, "shuffle": shuffle}
             source = make_source(x, y, **options)
         elif lengths is not None or sample_weight is not None:
-            raise ValueError("lengths and sample_weight are for arrays x and y; a source yields its own")
+            raise ValueError(
+                "y must be given with lengths or sample_weight, which are for arrays x and y; a source yields its own"
+            )
         trainer = Trainer(
             self,
             loss,

@@ -109,15 +109,15 @@ def fitting(estimator, settings, x, y):
     return lambda **given: estimator(**settings | given).fit(x, y)
 
 
-def methods(fresh, **calls):
-    """Return calls of methods of an object that is made anew for each."""
+def methods(owner, fresh, **calls):
+    """Return calls of methods of an object, which `fresh` makes anew for each."""
     return [
-        Call(name, lambda name=name, **given: getattr(fresh(), name)(**given), arguments)
+        Call(f"{owner}.{name}", lambda name=name, **given: getattr(fresh(), name)(**given), arguments)
         for name, arguments in calls.items()
     ]
 
 
-def models():
+def models(_):
     """Return calls of layers, models, training and single steps."""
     generator = np.random.default_rng(0)
     x, y = generator.standard_normal((6, 5, 2)), generator.integers(0, 3, (6, 5))
@@ -153,7 +153,7 @@ def models():
         "callbacks": (), "verbose": 0, "seed": 0, "n_threads": 1,
     }  # fmt: skip
     yield from methods(
-        model,
+        "Model", model,
         forward={"x": x, "state": state, "lengths": lengths, "n_threads": 1},
         predict={"x": x, "state": state, "lengths": lengths, "n_threads": 1},
         predict_proba={"x": x, "state": state, "lengths": lengths, "n_threads": 1},
@@ -179,11 +179,12 @@ def models():
     yield Call(
         "Trainer", Trainer,
         {
-            "model": model(), "loss": "softmax_cross_entropy", "optimizer": "adam", "schedule": optim.StepDecay(2), "clip_norm": 1.0,
-            "clip_value": 1.0, "tbptt": None, "accumulate": 1, "average": 0.9, "seed": 0, "n_threads": 1,
+            "model": model(), "loss": "softmax_cross_entropy", "optimizer": "adam", "schedule": optim.StepDecay(2),
+            "clip_norm": 1.0, "clip_value": 1.0, "tbptt": None, "accumulate": 1, "average": 0.9, "seed": 0, "n_threads": 1,
         },
     )  # fmt: skip
     yield from methods(
+        "Trainer",
         lambda: Trainer(model()),
         fit={
             "source": source,
@@ -199,6 +200,9 @@ def models():
     yield Call(
         "EarlyStopping", EarlyStopping, {"patience": 2, "min_delta": 0.0, "monitor": "val_loss", "restore_best": True}
     )
+    yield Call("alignment", diagnostics.alignment, {
+        "model": model(), "x": x, "labels": [[1], [2], [1, 2], [1], [2], [1]], "lengths": lengths, "state": state, "blank": 0
+    })  # fmt: skip
     yield Call("check_gradients", diagnostics.check_gradients, {
         "model": model(), "x": x, "y": y, "loss": "softmax_cross_entropy", "lengths": lengths, "state": state, "entries": 2,
         "tolerance": 1e-5, "seed": 0,
@@ -222,9 +226,9 @@ def models():
     })  # fmt: skip
 
 
-def losses():
+def losses(_):
     """Return calls of losses, optimizers and schedules."""
-    yield Call("make_loss", make_loss, {"value": "mse"})
+    yield Call("make_loss", make_loss, {"loss": "mse"})
     yield Call("CTC", CTC, {"blank": 0, "infeasible": "error"})
     yield Call("BinaryCrossEntropy", BinaryCrossEntropy, {"pos_weight": 2.0, "weight": 1.0})
     yield Call("Huber", Huber, {"delta": 1.0})
@@ -244,8 +248,8 @@ def losses():
         "learning_rate": 0.1, "alpha": 0.9, "eps": 1e-8, "weight_decay": 0.0, "centered": False
     })  # fmt: skip
     yield Call("EMA", optim.EMA, {"decay": 0.9, "final": True})
-    yield Call("make_optimizer", optim.make_optimizer, {"value": "adam"})
-    yield Call("make_average", optim.make_average, {"value": 0.9})
+    yield Call("make_optimizer", optim.make_optimizer, {"optimizer": "adam"})
+    yield Call("make_average", optim.make_average, {"average": 0.9})
     yield Call("Cosine", optim.Cosine, {"steps": 3, "low": 0.0})
     yield Call("ExponentialDecay", optim.ExponentialDecay, {"gamma": 0.9, "after": 1})
     yield Call("StepDecay", optim.StepDecay, {"every": 2, "gamma": 0.1})
@@ -285,6 +289,7 @@ def data(folder):
     yield Call("make_windows", make_windows, windows)
     made = make_windows(**windows)
     yield from methods(
+        "Windows",
         lambda: made,
         split={"fractions": (0.7, 0.15, 0.15), "straddle": "drop"},
         source={"batch_size": 3, "shuffle": True},
@@ -301,12 +306,12 @@ def data(folder):
         {"method": "minmax", "feature_range": (0.0, 1.0)},
     )
     yield from methods(
-        lambda: SequenceScaler().fit(rows), fit={"X": rows}, transform={"X": rows},
+        "SequenceScaler", lambda: SequenceScaler().fit(rows), fit={"X": rows}, transform={"X": rows},
         inverse_transform={"X": rows, "columns": [0, 1]}, set_output={"transform": "default"},
     )  # fmt: skip
     yield Call("Differences", lambda **given: Differences(**given).fit(rows), {"lag": 1})
     yield from methods(
-        lambda: Differences().fit(rows), fit={"X": rows}, transform={"X": rows},
+        "Differences", lambda: Differences().fit(rows), fit={"X": rows}, transform={"X": rows},
         inverse_transform={"X": rows[1:], "before": rows[:1]},
     )  # fmt: skip
     yield Call("CharVocabulary", CharVocabulary, {"characters": "abc"})
@@ -314,16 +319,13 @@ def data(folder):
     yield Call("WordVocabulary", WordVocabulary, {"words": ("a", "b")})
     yield Call("WordVocabulary.of", WordVocabulary.of, {"text": "a b a", "max_vocabulary": 2, "min_count": 1})
     for vocabulary in (CharVocabulary("abc "), WordVocabulary.of("a b c"), ByteVocabulary()):
-        yield from (
-            Call(f"{type(vocabulary).__name__}.{call.name}", *call[1:])
-            for call in methods(
-                lambda vocabulary=vocabulary: vocabulary,
-                encode={"text": "a b", "unknown": "error"}, decode={"tokens": [1, 2]}, measure={"text": "a b", "unknown": "error"},
-            )
+        yield from methods(
+            type(vocabulary).__name__, lambda vocabulary=vocabulary: vocabulary, encode={"text": "a b", "unknown": "error"},
+            decode={"tokens": [1, 2]}, measure={"text": "a b", "unknown": "error"},
         )  # fmt: skip
     features = {"prefix": 2, "suffix": 2, "shape": True, "lower": True, "min_count": 1}
     yield Call("WordFeatures", WordFeatures, features)
-    yield from methods(lambda: WordFeatures(**features), learn={"words": ["a", "b"]}, of={"word": "a"})
+    yield from methods("WordFeatures", lambda: WordFeatures(**features), learn={"words": ["a", "b"]}, of={"word": "a"})
     yield Call("split_words", split_words, {"text": "a b"})
     conll, ts, csv = folder / "a.conll", folder / "a.ts", folder / "a.csv"
     conll.write_text("a\tX\nb\tY\n\n")
@@ -336,7 +338,7 @@ def data(folder):
     })  # fmt: skip
 
 
-def scores():
+def scores(_):
     """Return calls of metrics and decoding."""
     truth, guess = [0, 1, 1, 2], [0, 1, 2, 2]
     weight = [1.0, 1.0, 2.0, 1.0]
@@ -363,7 +365,7 @@ def scores():
         yield Call(name, getattr(decoding, name), {"logits": logits, "labels": labels, "lengths": lengths, "blank": 0})
 
 
-def estimators():
+def estimators(_):
     """Return calls of estimators: their settings, which `fit` checks, and their methods."""
     generator = np.random.default_rng(3)
     x = [generator.standard_normal((5, 2)) for _ in range(8)]
@@ -379,40 +381,30 @@ def estimators():
     steps = [list("ababa") for _ in range(8)]
     weight = np.ones(8)
     kinds = {
-        SequenceRegressor: (shared, values, np.ones(8), {}),
-        SequenceClassifier: (labelled | {"pooling": "last", "class_weight": "balanced"}, x, y, {}),
-        SegmentClassifier: (labelled | {"ignore": "c", "class_weight": "balanced"}, x, steps, {}),
-        TemporalClassifier: (labelled | {"infeasible": "error"}, x, [list("ab")] * 8, {}),
+        SequenceRegressor: (shared, values, np.ones(8)),
+        SequenceClassifier: (labelled | {"pooling": "last", "class_weight": "balanced"}, x, y),
+        SegmentClassifier: (labelled | {"ignore": "c", "class_weight": "balanced"}, x, steps),
+        TemporalClassifier: (labelled | {"infeasible": "error"}, x, [list("ab")] * 8),
     }
-    for kind, (options, inputs, targets, _) in kinds.items():
-        yield Call(kind.__name__, fitting(kind, settings, inputs, targets), options)
+    for kind, (options, inputs, targets) in kinds.items():
+        name, learned = kind.__name__, {"X": inputs, "y": targets}
+        yield Call(name, fitting(kind, settings, inputs, targets), options)
+        weighted = learned | {"sample_weight": weight}
+        yield from methods(name, lambda kind=kind: kind(**settings), fit=weighted)
         fitted = kind(**settings).fit(inputs, targets)
-        data_of = {"X": inputs} if kind is SequenceRegressor else {"X": np.concatenate(x), "lengths": [5] * 8}
-        labels = targets if kind is SequenceRegressor else targets
-        calls = {
-            "predict": data_of,
-            "score": {"X": inputs, "y": labels} | ({"sample_weight": weight} if kind is not TemporalClassifier else {}),
-        }
-        if kind is not SequenceRegressor:
-            calls["predict_proba"] = data_of
+        calls = {"score": learned if kind is TemporalClassifier else weighted}
+        if kind is SequenceRegressor:
+            calls |= {"partial_fit": weighted, "predict": {"X": inputs}}
+        else:
+            of_samples = {"X": np.concatenate(x), "lengths": [5] * 8}
+            calls |= {"predict": of_samples, "predict_proba": of_samples}
+            yield from methods(name, lambda kind=kind: kind(**settings), partial_fit=weighted | {"classes": list("ab")})
         if kind is TemporalClassifier:
-            calls |= {
-                "decode": data_of | {"beam_width": 3, "n_best": 2}, "align": {"X": inputs, "y": labels},
-                "occupancy": {"X": inputs, "y": labels},
-            }  # fmt: skip
-        for call in itertools.chain(
-            methods(lambda fitted=fitted: fitted, **calls),
-            methods(
-                lambda kind=kind: kind(**settings),
-                fit={"X": inputs, "y": labels, "sample_weight": weight},
-                partial_fit={"X": inputs, "y": labels, "sample_weight": weight}
-                | ({} if kind is SequenceRegressor else {"classes": list("ab")}),
-            ),
-        ):
-            yield Call(f"{kind.__name__}.{call.name}", *call[1:])
+            calls |= {"decode": of_samples | {"beam_width": 3, "n_best": 2}, "align": learned, "occupancy": learned}
+        yield from methods(name, lambda fitted=fitted: fitted, **calls)
 
 
-def forecasts():
+def forecasts(_):
     """Return calls of the forecaster."""
     generator = np.random.default_rng(4)
     hours = pd.date_range("2020-01-01", periods=80, freq="h")
@@ -427,19 +419,14 @@ def forecasts():
     yield Call("Forecaster", lambda **given: Forecaster(**given).fit(table, "a", verbose=0), options)
     fitted = Forecaster(**settings).fit(table, "a", verbose=0)
     fit = {"data": table, "target": "a", "split": (0.6, 0.2, 0.2), "straddle": "drop", "callbacks": (), "verbose": 0}
-    yield from methods(lambda: Forecaster(**settings), **{"fit": fit})
-    later = table.set_axis(pd.date_range(hours[-1] + pd.Timedelta("1h"), periods=80, freq="h"))
-    yield from (
-        Call(f"Forecaster.{call.name}", *call[1:])
-        for call in methods(
-            lambda: fitted, predict={"data": table}, evaluate={"data": table, "part": "test"},
-            backtest={"data": table, "part": "test"}, errors_by_horizon={"data": table, "part": "test", "target": "a"},
-        )
+    yield from methods("Forecaster", lambda: Forecaster(**settings), fit=fit)
+    yield from methods(
+        "Forecaster", lambda: fitted, predict={"data": table}, evaluate={"data": table, "part": "test"},
+        backtest={"data": table, "part": "test"}, errors_by_horizon={"data": table, "part": "test", "target": "a"},
     )  # fmt: skip
-    yield Call(
-        "Forecaster.update",
-        lambda **given: Forecaster(**settings).fit(table, "a", verbose=0).update(**given),
-        {"new_rows": later},
+    later = table.set_axis(pd.date_range(hours[-1] + pd.Timedelta("1h"), periods=80, freq="h"))
+    yield from methods(
+        "Forecaster", lambda: Forecaster(**settings).fit(table, "a", verbose=0), update={"new_rows": later}
     )
 
 
@@ -460,17 +447,14 @@ def languages(folder):
     sample = {
         "length": 5, "prime": "the", "temperature": 1.0, "top_k": 3, "top_p": 0.9, "stop": ".", "seed": 0, "unknown": "error",
     }  # fmt: skip
-    for call in itertools.chain(
-        methods(lambda: CharLM(**settings), fit={
-            "text": text, "epochs": 1, "batch_size": 4, "seq_length": 10, "validation": 0.1, "optimizer": "adam",
-            "schedule": optim.StepDecay(2), "clip_value": 1.0, "clip_norm": 1.0, "patience": 2, "seconds": 5.0, "callbacks": (),
-            "verbose": 0,
-        }),
-        methods(
-            lambda: fitted, sample=sample, sample_many={"count": 2} | sample, score={"text": text, "unknown": "error"},
-        ),
-    ):  # fmt: skip
-        yield Call(f"CharLM.{call.name}", *call[1:])
+    yield from methods("CharLM", lambda: CharLM(**settings), fit={
+        "text": text, "epochs": 1, "batch_size": 4, "seq_length": 10, "validation": 0.1, "optimizer": "adam",
+        "schedule": optim.StepDecay(2), "clip_value": 1.0, "clip_norm": 1.0, "patience": 2, "seconds": 5.0, "callbacks": (),
+        "verbose": 0,
+    })  # fmt: skip
+    yield from methods(
+        "CharLM", lambda: fitted, sample=sample, sample_many={"count": 2} | sample, score={"text": text, "unknown": "error"},
+    )  # fmt: skip
     yield Call("CharLM.stream", lambda **given: list(itertools.islice(fitted.stream(**given), 5)), sample)
     path = folder / "a.model"
     fitted.save(path)
@@ -479,5 +463,6 @@ def languages(folder):
 
 
 def every(folder):
-    """Return all calls."""
-    return [*models(), *losses(), *data(folder), *scores(), *estimators(), *forecasts(), *languages(folder)]
+    """Return all calls; `folder` is for files."""
+    groups = (models, losses, data, scores, estimators, forecasts, languages)
+    return [call for group in groups for call in group(folder)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn import decoding, metrics
-from numbarnn.checks import brief, refuse_mask
+from numbarnn.checks import brief, naming, refuse_mask
 from numbarnn.core import label_sequences
 from numbarnn.core.arrays import as_array
 from numbarnn.core.frames import as_pandas, is_pandas
@@ -314,7 +314,9 @@ class TemporalClassifier(LabelEstimator):
             If X has another form, dtype or number of features than in `fit`.
         """
         sequences = _label_lists(y, y_lengths)
-        return 1.0 - metrics.label_errors(sequences, self.predict(X, lengths=lengths, offsets=offsets)).rate
+        predicted = self.predict(X, lengths=lengths, offsets=offsets)
+        with naming("y", "truth"):
+            return 1.0 - metrics.label_errors(sequences, predicted).rate
 
     def _with_labels(self, function, X, y, lengths, offsets, y_lengths):
         sequences = _label_lists(y, y_lengths)
@@ -394,4 +396,4 @@ def _label_lists(y, y_lengths) -> list[list]:
 def _one_each(sequences, samples):
     """Raise ShapeError unless there is a label sequence for each sample."""
     if len(sequences) != samples:
-        raise ShapeError(f"X has {samples} samples, y has {len(sequences)} label sequences: there must be one for each")
+        raise ShapeError(f"y has {len(sequences)} label sequences, X has {samples} samples: there must be one for each")

@@ -1,6 +1,6 @@
 """Quality of forecasts: backtests, and baselines on the same windows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,7 +85,13 @@ class Evaluation:
 
         targets = self.targets
         raw, index, ends, truth = self._case(data, part)
-        k = 0 if target is None else targets.preparation.targets.index(target)
+        k, known = 0, targets.preparation.targets
+        if target is not None:
+            if not isinstance(target, Hashable) or target not in known:
+                raise KeyError(
+                    f"target must be one of the targets of fit, {', '.join(map(repr, known))}, got {brief(target)}"
+                )
+            k = known.index(target)
         columns = {
             name: np.abs(values[:, :, k] - truth[:, :, k]).mean(axis=0)
             for name, values in self._rivals(forecast, raw, index, ends).items()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from numbarnn import cells
 from numbarnn.cells.activation import ACTIVATIONS
-from numbarnn.checks import brief, check_flag, check_number
+from numbarnn.checks import brief, check_choice, check_flag, check_number
 from numbarnn.layers.base import LAYERS, layer
 from numbarnn.layers.recurrent import Recurrent
 
@@ -139,8 +139,7 @@ class IndRNN(Recurrent):
 
 
 def _activation(owner, name):
-    if name not in ACTIVATIONS:
-        raise ValueError(f"{owner}: activation must be one of {', '.join(ACTIVATIONS)}, got {brief(name)}")
+    check_choice(name, f"{owner}: activation", ACTIVATIONS)
     return ACTIVATIONS[name]
 
 
@@ -161,6 +160,5 @@ def recurrent(cell: str, hidden_size: int, **options) -> Recurrent:
     layers = recurrent_names()
     if isinstance(cell, str) and cell.lower() in layers:
         return layers[cell.lower()](hidden_size, **options)
-    if cell in cells.CELLS:
-        return Recurrent(hidden_size, cell=cells.CELLS[cell](), **options)
-    raise ValueError(f"cell must be one of {', '.join([*layers, *cells.CELLS])}, got {brief(cell)}")
+    check_choice(cell, "cell", [*layers, *cells.CELLS])
+    return Recurrent(hidden_size, cell=cells.CELLS[cell](), **options)

@@ -196,6 +196,8 @@ def step_function(model, state=None):
     >>> _, weights, state = numbarnn.step_function(model)
     >>> simulate(weights, x, state, y)
     """
+    if not hasattr(model, "step_plan"):
+        raise TypeError(f"model must be a numbarnn.Model, got {brief(model)}")
     plan = model.step_plan()
     array = plan.new_state()
     plan.write(array, model.check_state(state))

@@ -68,12 +68,12 @@ class EMA:
         check_flag("EMA", "final", self.final)
 
 
-def make_average(value) -> EMA | None:
+def make_average(average) -> EMA | None:
     """Return the average for an argument.
 
     Parameters
     ----------
-    value : EMA, float or None
+    average : EMA, float or None
         An average, its decay, or none.
 
     Returns
@@ -85,5 +85,9 @@ def make_average(value) -> EMA | None:
     TypeError, ValueError
         If it is neither.
     """
-    value = value.item() if isinstance(value, np.generic) else value
-    return value if value is None or isinstance(value, EMA) else EMA(value)
+    if average is None or isinstance(average, EMA):
+        return average
+    try:
+        return EMA(check_real(average, "average"))
+    except ValueError:
+        raise ValueError(f"average must be None, an EMA or its decay in [0, 1), got {brief(average)}") from None

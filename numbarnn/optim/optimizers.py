@@ -366,12 +366,12 @@ class AdamW(Adam):
         return self._coefficients(step, learning_rate, 0.0, self.weight_decay)
 
 
-def make_optimizer(value) -> Optimizer:
+def make_optimizer(optimizer) -> Optimizer:
     """Return an optimizer for an argument: an optimizer, or a name of `OPTIMIZERS` with its default hyper-parameters.
 
     Parameters
     ----------
-    value : Optimizer or str
+    optimizer : Optimizer or str
         Case does not count in a name.
 
     Returns
@@ -388,11 +388,11 @@ def make_optimizer(value) -> Optimizer:
     >>> make_optimizer("sgd").learning_rate
     0.01
     """
-    if isinstance(value, Optimizer):
-        return value
-    if isinstance(value, str) and value.lower() in OPTIMIZERS:
-        return OPTIMIZERS[value.lower()]()
-    raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)} or an optimizer object, got {brief(value)}")
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if isinstance(optimizer, str) and optimizer.lower() in OPTIMIZERS:
+        return OPTIMIZERS[optimizer.lower()]()
+    raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)} or an optimizer object, got {brief(optimizer)}")
 
 
 def optimizer_with(optimizer, learning_rate) -> Optimizer:
