@@ -4,7 +4,7 @@ import numpy as np
 
 from numbarnn import io
 from numbarnn.backends.device import check_device
-from numbarnn.checks import check_flag, check_integer, check_real, check_seed
+from numbarnn.checks import brief, check_flag, check_integer, check_real, check_seed
 from numbarnn.data.calendar import CALENDAR
 from numbarnn.data.clock import Clock
 from numbarnn.data.scaling import METHODS, SequenceScaler
@@ -77,9 +77,9 @@ def _check_settings(forecaster):
     check_seed(forecaster.seed)
     calendar = forecaster.calendar
     if not isinstance(calendar, (list, tuple)) or not set(calendar) <= set(CALENDAR):
-        raise ValueError(f"calendar must be names among {', '.join(CALENDAR)}, got {calendar!r}")
+        raise ValueError(f"calendar must be names among {', '.join(CALENDAR)}, got {brief(calendar)}")
     if forecaster.scaling not in METHODS:
-        raise ValueError(f"scaling must be one of {', '.join(METHODS)}, got {forecaster.scaling!r}")
+        raise ValueError(f"scaling must be one of {', '.join(METHODS)}, got {brief(forecaster.scaling)}")
 
 
 def names_out(names) -> list:
@@ -96,7 +96,7 @@ def names_out(names) -> list:
         parts = [part.item() if isinstance(part, np.integer) else part for part in levels]
         if not all(type(part) in (str, int) for part in parts):
             raise TypeError(
-                f"a file can hold column names that are strings or integers, or tuples of these, got {name!r}; rename the column "
+                f"a file can hold column names that are strings or integers, or tuples of these, got {brief(name)}; rename it "
                 "before fit"
             )
         found.append(parts if type(name) is tuple else parts[0])
@@ -109,7 +109,7 @@ def _names_in(values, what) -> list:
     names = [tuple(name) if isinstance(name, list) else name for name in values] if known else []
     parts = [part for name in names for part in (name if type(name) is tuple else (name,))]
     if () in names or not all(type(part) in (str, int) for part in parts) or len(set(names)) != len(names) or not names:
-        raise ValueError(f"{what} must be different names of columns, got {values!r}")
+        raise ValueError(f"{what} must be different names of columns, got {brief(values)}")
     return names
 
 
@@ -165,7 +165,7 @@ def _check_clock(clock):
     import pandas as pd
 
     if type(clock.name) not in (type(None), str, int):
-        raise TypeError(f"the name of the index must be a string or an integer, got {clock.name!r}")
+        raise TypeError(f"the name of the index must be a string or an integer, got {brief(clock.name)}")
     if clock.kind == "numbers":
         if abs(check_integer(clock.every, "the step of the index", -(2**40))) > 2**40 or clock.every == 0:
             raise ValueError(f"the index rises by {clock.every}")
