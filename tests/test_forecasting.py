@@ -426,7 +426,7 @@ def test_refused():
         (lambda: fitted(data.drop(data.index[9])), ValueError, "row 9 of data, .* comes 0 days 02:00:00 after"),
         (lambda: fitted(data, delay=0), ValueError, "delay must be an integer >= 1, got 0"),
         (lambda: fitted(data, lookback=0), ValueError, "lookback must be an integer >= 1, got 0"),
-        (lambda: fitted(data, difference=0), ValueError, "difference must be a positive integer or None, got 0"),
+        (lambda: fitted(data, difference=0), ValueError, "difference must be an integer >= 1, got 0"),
         (lambda: fitted(data, difference=1, relative=1), ValueError, "give difference or relative, not both"),
         (lambda: fitted(data, relative=7), ValueError, r"relative must be at most lookback \(6\), got 7"),
         (lambda: fitted(data, difference=120), ShapeError, "difference is 120; the training part has 120 rows, and needs more"),
