@@ -292,6 +292,11 @@ class Trainer(Steps):
 
     def _no_better(self, run, record, stopping):
         """Note the best weights; return whether it is time to stop."""
+        whole = run.history.stopped == "epochs"  # what ended early may lack a validation
+        if whole and stopping.monitor not in record:
+            raise ValueError(
+                f"EarlyStopping: monitor must be an entry of the history, {', '.join(record)}, got {brief(stopping.monitor)}"
+            )
         value, index = record.get(stopping.monitor, math.nan), len(run.history) - 1
         if run.best is None or math.isnan(run.best[0]) or value < run.best[0] - stopping.min_delta:
             run.best, run.best_weights = (value, index), self._result()
