@@ -122,6 +122,8 @@ class ArraySource(SampleSource):
         ValueError
             If x or y has NaN or infinity within the valid steps, or values that are infinite in the model's dtype.
         """
+        if self.sample_weight is not None and not self.sample_weight.any():
+            raise ValueError("sample_weight must not be 0 for all samples and steps")
         for name in ("x", "y"):
             array = getattr(self, name)
             if self.lengths is not None and array.dtype.kind == "f" and array.ndim >= 2:
