@@ -435,14 +435,14 @@ def test_refused():
         (lambda: fitted(data, split=0.7), TypeError, "split must be a list of fractions, such as .*, got 0.7"),
         (lambda: fitted(data, cell="x"), ValueError, "cell must be"),
         (lambda: fitted(data, patience=2, split=(0.5, 0.5)), ValueError, "patience needs a validation part"),
-        (lambda: fitted(data, split=(0.5, 0.2)), ValueError, "fractions must be positive and add up to 1"),
+        (lambda: fitted(data, split=(0.5, 0.2)), ValueError, "split must be positive and add up to 1"),
         (lambda: fitted(data, split=(0.25, 0.25, 0.25, 0.25)), ValueError, "two or three parts"),
         (lambda: fitted(data, split=(0.98, 0.01, 0.01)), ValueError, "no window fits into rows 196 to 197"),
-        (lambda: fitted(data.reset_index(drop=True), split=["2020", "2021"]), ValueError, "dates need data with a Datet"),
+        (lambda: fitted(data.reset_index(drop=True), split=["2020", "2021"]), ValueError, "split takes times only of data with"),
         (lambda: fitted(data.set_axis([f"t{i}" for i in range(200)])), TypeError, "the index must be a DatetimeIndex, a P"),
         (lambda: fitted(data.set_axis([*range(199), 500])), ValueError, "rises by 1 and then, at row 199, by 302"),
         (lambda: fitted(data).predict(data[["a"]]), ValueError, r"data lacks columns \['b'\]"),
-        (lambda: fitted(data).backtest(part="tests"), ValueError, "part must be one of train, validation, test"),
+        (lambda: fitted(data).backtest(part="tests"), ValueError, "part must be 'train', 'validation' or 'test', got 'tests'"),
     ]  # fmt: skip
     for call, error, message in cases:
         with pytest.raises(error, match=message):

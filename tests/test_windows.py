@@ -311,7 +311,7 @@ def test_split_refuses(arguments, message):
 def test_split_needs_order_and_times():
     with pytest.raises(ValueError, match="not in order of time"):
         make_windows(hourly(50), 5)[::-1].split((0.5, 0.5))
-    with pytest.raises(ValueError, match="dates need data with a DatetimeIndex"):
+    with pytest.raises(ValueError, match="dates takes times only of data with a DatetimeIndex"):
         make_windows(TENS, 2).split(dates=["2020"])
 
 

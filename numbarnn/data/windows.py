@@ -214,7 +214,9 @@ def cut_rows(rows_in_all: int, index, *, fractions=None, rows=None, dates=None) 
         elif isinstance(index, pd.DatetimeIndex):
             cuts = [int(index.searchsorted(_time_in(index.tz, date, k))) for k, date in enumerate(dates)]
         else:
-            raise ValueError("dates need data with a DatetimeIndex or PeriodIndex; cut by rows or fractions")
+            raise ValueError(
+                "dates takes times only of data with a DatetimeIndex or PeriodIndex; cut by rows or fractions"
+            )
     edges = [0, *cuts, rows_in_all]
     if any(a >= b for a, b in itertools.pairwise(edges)):
         what = "fractions" if fractions is not None else "rows" if rows is not None else "dates"
