@@ -1,5 +1,6 @@
 """Layers, their parameters and initial weights, and the geometry of a batch."""
 
+import inspect
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -46,6 +47,7 @@ from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu.layout import to_time_major
 from numbarnn.kernels.cpu.losses import pointwise
 from numbarnn.layers import LAYERS
+from numbarnn.layers.kinds import recurrent
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 every_cell = pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
@@ -492,6 +494,17 @@ def test_layers_cannot_be_changed():
             layer.name = "other"
 
 
+@pytest.mark.parametrize("cls", [LSTM, GRU, RNN, IndRNN, Recurrent])
+def test_projections_are_refused_by_name(cls):
+    with pytest.raises(
+        TypeError, match=rf"{cls.__name__}: proj_size must be left out, got 2: .*put Dense\(n, bias=False\)"
+    ):
+        cls(4, proj_size=2)
+    with pytest.raises(TypeError, match="proj_size"):
+        recurrent("lstm", 4, proj_size=0)
+    assert list(inspect.signature(cls).parameters)[:2] == ["hidden_size", "num_layers"]
+
+
 def test_names_and_shapes_of_parameters():
     model = make(
         LSTM(4, 2, bidirectional=True),
@@ -688,7 +701,12 @@ def test_copies_are_independent():
     ("change", "error", "message"),
     [
         (lambda d: d.pop("lstm.bias_hh_l0"), KeyError, "missing .*lstm.bias_hh_l0"),
-        (lambda d: d.update({"lstm.weight_hr_l0": 1}), KeyError, "unknown .*lstm.weight_hr_l0"),
+        (lambda d: d.update({"lstm.weight_hh_l1": 1}), KeyError, "unknown .*lstm.weight_hh_l1"),
+        (
+            lambda d: d.update({"lstm.weight_hr_l0": 1}),
+            KeyError,
+            "lstm.weight_hr_l0 is of an LSTM with proj_size, .*Dense",
+        ),
         (lambda d: d.update({"dense.bias": np.zeros(3)}), ShapeError, r"dense.bias: expected shape \(2,\), got \(3,\)"),
         (lambda d: d.update({"dense.bias": np.array([1, np.nan])}), ValueError, "dense.bias: 1 value not finite"),
         (lambda d: d.update({"dense.bias": np.array([1, -np.inf])}), ValueError, "dense.bias: 1 value not finite"),

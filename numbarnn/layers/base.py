@@ -18,6 +18,14 @@ class Layer:
     """
 
     state_names: tuple[str, ...] = ()
+    # Options of other packages that the layer does not have, and what to do instead.
+    refused: dict[str, str] = {}
+
+    # Here and not in a subclass: `inspect.signature` would show it in place of the fields.
+    def __new__(cls, *args, **options):
+        for name in options.keys() & cls.refused.keys():
+            raise TypeError(f"{cls.__name__}: {name} must be left out, got {options[name]!r}: {cls.refused[name]}")
+        return super().__new__(cls)
 
     def output(self, signal: Signal) -> Signal:
         """Return the signal that the layer outputs.

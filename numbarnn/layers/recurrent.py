@@ -14,6 +14,10 @@ from numbarnn.core.signal import Signal
 from numbarnn.errors import ShapeError
 from numbarnn.layers.base import Layer, layer
 
+PROJECTION = (
+    "h has hidden_size features, and no projection of torch's; put Dense(n, bias=False) after the layer for n outputs"
+)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -85,7 +89,8 @@ class Recurrent(Layer):
     Raises
     ------
     TypeError, ValueError
-        If an option is of the wrong type or out of range.
+        If an option is of the wrong type or out of range, or is torch's ``proj_size``, which there is not: a `Dense` layer after
+        this one makes fewer outputs, though not fewer features of h.
     """
 
     hidden_size: int
@@ -100,6 +105,7 @@ class Recurrent(Layer):
     name: str | None = None
     reverse: bool = field(default=False, kw_only=True)
     cell: tuple | None = field(default=None, kw_only=True)
+    refused = {"proj_size": PROJECTION}
 
     def __post_init__(self):
         owner = type(self).__name__

@@ -1,5 +1,6 @@
 """A network: layers, parameters, and the passes through them. `numbarnn.Model` adds training and files."""
 
+import re
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from numbarnn.core.params import Params, ParamSpec
 from numbarnn.core.signal import Signal
 from numbarnn.errors import ModelFileError, ShapeError
 from numbarnn.layers.base import Layer
+from numbarnn.layers.recurrent import PROJECTION
 from numbarnn.losses.base import Loss, loss_config, loss_from_config, make_loss
 from numbarnn.network.program import Plan, has_step, make_plan
 from numbarnn.network.stream import Stream
@@ -537,6 +539,9 @@ class Network:
         if len(prefixes) == 1 and values and not any("." in name for name in values):
             (prefix,) = prefixes
             values = {f"{prefix}.{name}": array for name, array in values.items()}
+        for name in values:
+            if name not in self.params and re.search(r"(^|\.)weight_hr_l\d", name):
+                raise KeyError(f"{name} is of an LSTM with proj_size, which must be left out: {PROJECTION}")
         self.params.load(values)
         return self
 
