@@ -34,6 +34,9 @@ def identity(x):
 
 
 ACTIVATIONS = {"tanh": tanh, "relu": relu, "logistic": logistic, "identity": identity}
+SLOPES = {  # f'(x) in terms of y = f(x)
+    "tanh": lambda y: 1 - y**2, "relu": lambda y: 1.0 * (y > 0), "logistic": lambda y: y * (1 - y), "identity": np.ones_like,
+}  # fmt: skip
 
 
 # One step of each cell: (x, states, weights, the cell's options) -> next states

@@ -142,8 +142,36 @@ def _one_hot(x):
     return np.eye(x.size)[x.values] if x.tokens else x.values
 
 
+class Activation:
+    """y = f(x)."""
+
+    prepare = staticmethod(prepare)
+
+    @staticmethod
+    def forward(call, layer, weights, x, layout, state, number):
+        """Return (output, its layout, final states, tape)."""
+        y = activated(call, layer.activation, x, layout)
+        return y, layout, (), y
+
+    @staticmethod
+    def backward(call, layer, weights, tape, dy, layout, dfinal, gradient, need_dx, number):
+        """Return dx = f'(x) dy."""
+        return gradient_below(call, layer.activation, tape, dy), ()
+
+
+def activated(call, activation, x, layout):
+    """Return f(x); None is no function."""
+    y = naive.ACTIVATIONS[activation or "identity"](x.values)
+    return Rows(np.where(running(layout)[:, :, None], y, 0).astype(call.dtype), x.size)
+
+
+def gradient_below(call, activation, y, dy):
+    """Return the gradient of x from that of y = f(x)."""
+    return Rows((dy.values * naive.SLOPES[activation or "identity"](y.values)).astype(call.dtype), dy.size)
+
+
 class Dense:
-    """y = W x + b."""
+    """y = f(W x + b)."""
 
     prepare = staticmethod(prepare)
 
@@ -151,16 +179,18 @@ class Dense:
     def forward(call, layer, weights, x, layout, state, number):
         """Return (output, its layout, final states, tape)."""
         y = _one_hot(x) @ weights.values["weight"].T + weights.values.get("bias", 0)
-        return Rows(np.where(running(layout)[:, :, None], y, 0).astype(call.dtype), layer.size), layout, (), x
+        y = activated(call, layer.activation, Rows(y, layer.size), layout)
+        return y, layout, (), (x, y)
 
     @staticmethod
     def backward(call, layer, weights, tape, dy, layout, dfinal, gradient, need_dx, number):
-        """Write dW = dy x^T and db = dy; return (dx = W^T dy, no states)."""
-        parts = weights.gradients(gradient)
-        parts["weight"] += np.einsum("tni,tnj->ij", dy.values, _one_hot(tape))
+        """Write dW = dz x^T and db = dz of z = W x + b; return (dx = W^T dz, no states)."""
+        (x, y), parts = tape, weights.gradients(gradient)
+        dy = gradient_below(call, layer.activation, y, dy)
+        parts["weight"] += np.einsum("tni,tnj->ij", dy.values, _one_hot(x))
         if layer.bias:
             parts["bias"] += dy.values.sum(axis=(0, 1))
-        return (None if tape.tokens else Rows(dy.values @ weights.values["weight"], tape.size)), ()
+        return (None if x.tokens else Rows(dy.values @ weights.values["weight"], x.size)), ()
 
 
 class OneHot:
@@ -433,7 +463,8 @@ class _Steps:
 
 
 LAYERS = {
-    "Dense": Dense, "Dropout": Dropout, "Embedding": Embedding, "EmbeddingBag": Embedding, "OneHot": OneHot, "Pool": Pool,
+    "Activation": Activation, "Dense": Dense, "Dropout": Dropout, "Embedding": Embedding, "EmbeddingBag": Embedding,
+    "OneHot": OneHot, "Pool": Pool,
     "Recurrent": Recurrent,
 }  # fmt: skip
 

@@ -9,11 +9,11 @@ import pytest
 
 from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Recurrent, cells
 from numbarnn.cells import CELLS, contract, register
-from numbarnn.cells.activation import ACTIVATIONS
 from numbarnn.core import initializers
 from numbarnn.data import ArraySource, Ragged, WordFeatures, make_windows
 from numbarnn.errors import ShapeError, TokenError
 from numbarnn.estimators import SegmentClassifier, SequenceClassifier, SequenceRegressor
+from numbarnn.kernels.activation import ACTIVATIONS
 from numbarnn.losses import SegmentCrossEntropy, SoftmaxCrossEntropy, make_loss
 from numbarnn.optim import EMA, SGD, Adam, AdamW, Cosine, RMSprop, StepDecay, WarmUp, make_optimizer
 from numbarnn.training.callbacks import EarlyStopping

@@ -95,6 +95,12 @@ def test_last_outputs_and_bias_options():
     compare_passes(nr.Model([layer, nr.Dense(2, bias=False)], 2, "float64"), normal(1, 3, 4, 2), LENGTHS)
 
 
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_activations(lengths):
+    layers = [nr.Activation("tanh"), nr.Dense(3, activation="relu"), nr.Dense(2, activation="logistic")]
+    compare_passes(nr.Model([*layers, nr.Activation("logistic")], 2, "float64"), normal(1, 3, 4, 2), lengths)
+
+
 def test_reverse_layers():
     layers = [nr.GRU(3, reverse=True), nr.LSTM(2, reverse=True, return_sequences=False)]
     compare_passes(nr.Model(layers, 2, "float64"), normal(1, 3, 4, 2), LENGTHS)
@@ -151,7 +157,8 @@ RUNS = {
         None, TOKENS, TOKENS[:, 0], {"clip_value": 0.01, "average": 0.9},
     ),
     "lengths, accumulated": (
-        [nr.LSTM(3, bidirectional=True, recurrent_dropout=0.5), nr.Pool("mean"), nr.Dense(1)], 2, NUMBERS, NUMBERS[:, 0, 0],
+        [nr.LSTM(3, bidirectional=True, recurrent_dropout=0.5), nr.Pool("mean"), nr.Dense(1, activation="tanh")], 2,
+        NUMBERS, NUMBERS[:, 0, 0],
         {"loss": "mse", "lengths": SOME, "accumulate": 2, "optimizer": nr.optim.SGD(0.1, momentum=0.9, nesterov=True)},
     ),
     "chunks of two phases": (

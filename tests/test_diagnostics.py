@@ -495,6 +495,7 @@ def test_terms_of_gated_cells_sum_to_the_gradient(layer):
     [
         (net(LSTM(3, num_layers=2)), {}, ValueError, "one level"),
         (net(LSTM(3, return_sequences=False)), {}, ValueError, "return_sequences=True"),
+        (Model([RNN(3), Dense(4, activation="tanh")], 2), {}, ValueError, "Dense layer without activation"),
         (net(RNN(3)), {"y": None}, ValueError, "y must be given"),
         (net(RNN(3)), {"steps": 0}, ValueError, "steps must be"),
         (net(RNN(3)), {"steps": 7}, ShapeError, "7 time steps"),

@@ -26,6 +26,7 @@ from numbarnn import (
     GRU,
     LSTM,
     RNN,
+    Activation,
     Dense,
     Dropout,
     Embedding,
@@ -85,6 +86,60 @@ def test_dense(dtype, bias, lengths, size):
 @pytest.mark.parametrize("lengths", [None, RAGGED], ids=["full", "ragged"])
 def test_dense_gradients(bias, lengths):
     check_gradients(make(Dense(3, bias=bias, init="torch"), input_size=4), normal(0, 4, 6, 4), lengths=lengths)
+
+
+every_activation = pytest.mark.parametrize("activation", naive.ACTIVATIONS)
+
+
+def activated(activation):
+    """Return a net with an activation in `Dense`, and the same by a layer of its own."""
+    inside = [Dense(5, activation=activation, init="torch"), Dense(2, init="torch", activation=activation)]
+    beside = [Dense(5, init="torch"), Activation(activation), Dense(2, init="torch"), Activation(activation)]
+    return [make(*layers, input_size=3) for layers in (inside, beside)]
+
+
+@every_activation
+@pytest.mark.parametrize("lengths", [None, RAGGED], ids=["full", "ragged"])
+def test_activations(activation, lengths):
+    x = normal(0, 4, 6, 3)
+    for model in activated(activation):
+        expected, f = x, naive.ACTIVATIONS[activation]
+        for name in ("dense", "dense_2"):
+            expected = f(naive.dense(expected, **weights(model, name)))
+        if lengths:
+            expected[np.arange(6) >= np.array(lengths)[:, None]] = 0
+        assert_close(model.forward(x, lengths=lengths)[0], expected, TOLERANCE["float64"])
+        check_gradients(model, x, lengths=lengths)
+    inside, beside = activated(activation)
+    assert_same_bits(inside.params.flat, beside.params.flat)
+    assert_same_bits(inside.forward(x, lengths=lengths)[0], beside.forward(x, lengths=lengths)[0])
+
+
+@every_activation
+def test_activations_in_float32(activation, pieces):
+    x = normal(0, 4, 6, 3, dtype="float32")
+    nets = [make(Dense(37, activation=activation), Activation(activation), input_size=3, dtype="float32") for _ in "12"]
+    expected = naive.ACTIVATIONS[activation](
+        naive.ACTIVATIONS[activation](naive.dense(np.float64(x), **weights(nets[0], "dense")))
+    )
+    assert_close(nets[0].forward(x)[0], expected, TOLERANCE["float32"])
+    nets[1].n_threads = 3
+    (one, _, pull), (three, _, pull_three) = (net.vjp(x) for net in nets)
+    assert max(pieces) == 3
+    assert_same_bits(three, one)
+    assert_same_bits(pull_three(one).x, pull(one).x)
+
+
+def test_names_of_activations():
+    assert Dense(3, activation="sigmoid") == Dense(3, activation="logistic")
+    assert RNN(3, activation="sigmoid").config()["activation"] == Activation("sigmoid").activation == "logistic"
+    for cls in (RNN, IndRNN, Dense):
+        with pytest.raises(ValueError, match=rf"{cls.__name__}: activation must be one of tanh, relu, .*, got 'gelu'"):
+            cls(3, activation="gelu")
+    with pytest.raises(ValueError, match=r"Activation: activation must be one of tanh, .*, got None"):
+        Activation(None)
+    with pytest.raises(ShapeError, match="Activation needs features"):
+        make(OneHot(3), Activation("tanh"))
 
 
 # Tokens
@@ -373,8 +428,17 @@ def test_predict_proba(dtype):
 @every_dtype
 @pytest.mark.parametrize(
     "layer",
-    [Dense(5), RNN(5), LSTM(5, 2, bidirectional=True), GRU(5, bidirectional=True), IndRNN(5), Dropout(0.5)],
-    ids=["dense", "rnn", "lstm", "gru", "indrnn", "dropout"],
+    [
+        Dense(5),
+        Dense(5, activation="logistic"),
+        Activation("logistic"),
+        RNN(5),
+        LSTM(5, 2, bidirectional=True),
+        GRU(5, bidirectional=True),
+        IndRNN(5),
+        Dropout(0.5),
+    ],
+    ids=["dense", "activated", "activation", "rnn", "lstm", "gru", "indrnn", "dropout"],
 )
 def test_rows_past_the_length_are_zero(layer, dtype, poisoned):
     """Also inside, between the layers: what stands there must not be what memory or an initial state held."""
@@ -398,8 +462,15 @@ def test_rows_past_the_length_are_zero(layer, dtype, poisoned):
 narrow = pytest.mark.parametrize(("samples", "steps"), [(1, 4), (4, 1), (1, 1)])
 stacks = pytest.mark.parametrize(
     "layers",
-    [[Dense(16)], [LSTM(16)], [GRU(16, return_sequences=False)], [Dropout(0.5)], [LSTM(16), Dense(16)]],
-    ids=["dense", "recurrent", "last", "dropout", "stack"],
+    [
+        [Dense(16)],
+        [LSTM(16)],
+        [GRU(16, return_sequences=False)],
+        [Dropout(0.5)],
+        [Activation("tanh")],
+        [LSTM(16), Dense(16, activation="relu")],
+    ],
+    ids=["dense", "recurrent", "last", "dropout", "activation", "stack"],
 )
 
 
@@ -468,7 +539,9 @@ EXAMPLES = {
     "GRU-options": GRU(4, reset_after=False, fix={"r": 1}),
     "IndRNN": IndRNN(3, activation="tanh", bias=False),
     "Recurrent": Recurrent(3, cell=cells.RNN(activation=3)),
+    "Activation": Activation("relu", name="f"),
     "Dense": Dense(5, bias=False, init="uniform(0.5)"),
+    "Dense-options": Dense(5, activation="tanh"),
     "Dropout": Dropout(0.25),
     "Embedding": Embedding(9, 4, init="torch"),
     "OneHot": OneHot(9, name="letters"),

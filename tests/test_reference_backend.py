@@ -57,6 +57,14 @@ def test_cells(record, lengths):
 
 LAYERS = {
     "dense": (lambda: [nr.Dense(3), nr.Dense(2, bias=False)], "features"),
+    "activations": (
+        lambda: [
+            nr.Activation("tanh"),
+            *(nr.Dense(3, activation=name) for name in naive.ACTIVATIONS),
+            nr.Activation("logistic"),
+        ],
+        "features",
+    ),
     "stack": (lambda: [nr.LSTM(3, 2, bidirectional=True), nr.Dense(CLASSES)], "features"),
     "last": (lambda: [nr.GRU(2, bidirectional=True, return_sequences=False)], "features"),
     "reverse": (lambda: [nr.LSTM(3, 2, reverse=True), nr.GRU(2, reverse=True, return_sequences=False)], "features"),

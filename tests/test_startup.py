@@ -68,7 +68,9 @@ for number, cell in enumerate((numbarnn.RNN, numbarnn.LSTM, numbarnn.GRU, numbar
     model.loss_and_grad(x, y, sample_weight=np.ones(9), reduction="sum")
     model.predict_proba(x, state)
     model.step(x[:, 0], state)
-    last = numbarnn.Model([cell(4, return_sequences=False, bias="single"), numbarnn.Dense(1)], 5)
+    last = numbarnn.Model(
+        [numbarnn.Dense(3, activation="relu"), cell(4, return_sequences=False, bias="single"), numbarnn.Dense(1)], 5
+    )
     last.fit(x, x[:, 0, :1], loss="mse", epochs=1, verbose=0)
     last.stream().step(x[0, 0])
     last.fit(x, x[:, 0, :1] > 0, loss="binary_cross_entropy", epochs=1, verbose=0)

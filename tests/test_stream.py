@@ -13,13 +13,24 @@ from numba.core.errors import TypingError
 from processes import copy_package, run_python
 
 import numbarnn
-from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Recurrent
+from numbarnn import GRU, LSTM, RNN, Activation, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Recurrent
 from numbarnn.errors import ShapeError, TokenError
 
 T, C, V = 9, 5, 7
 # Every kind of layer that has a step, and stacks whose widths are not whole panels.
 STACKS = {
     "dense": lambda: Model([Dense(3, init="torch")], input_size=C),
+    "activations": lambda: Model(
+        [
+            Activation("tanh"),
+            Dense(20, activation="logistic"),
+            LSTM(6),
+            Activation("relu"),
+            Dense(7, activation="tanh"),
+            Dense(2, activation="identity"),
+        ],
+        input_size=C,
+    ),
     "lstm-dense": lambda: Model([LSTM(20, num_layers=2, init="torch"), Dense(3)], input_size=C),
     "mixed": lambda: Model([LSTM(6), GRU(33), RNN(4), Dense(3), IndRNN(5), Dense(2)], input_size=C, seed=2),
     "last": lambda: Model([GRU(8), GRU(6, return_sequences=False), Dense(3)], input_size=C),
@@ -29,6 +40,7 @@ STACKS = {
     "double": lambda: Model([LSTM(20), Dense(3)], input_size=C, dtype="float64"),
     "onehot": lambda: Model([OneHot(V), GRU(6, num_layers=2), Dense(V)]),
     "onehot-dense": lambda: Model([OneHot(V), Dense(4), LSTM(6)]),
+    "onehot-activated": lambda: Model([OneHot(V), Dense(20, activation="tanh"), Dense(3)], dtype="float64"),
     "embedding": lambda: Model([Embedding(V, 3), LSTM(6), Dense(V)]),
     "embedding-alone": lambda: Model([Embedding(V, 3)]),
 }

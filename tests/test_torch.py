@@ -96,6 +96,31 @@ def test_recurrent(kind, num_layers, bidirectional, bias, lengths, dtype):
         assert_close(gradients.params[key], value, close_gradient, key)
 
 
+@every_dtype
+def test_dense_nets(dtype):
+    torch.manual_seed(3)
+    functions = {
+        "tanh": torch.nn.Tanh,
+        "relu": torch.nn.ReLU,
+        "logistic": torch.nn.Sigmoid,
+        "identity": torch.nn.Identity,
+    }
+    modules = [m for f in functions.values() for m in (torch.nn.Linear(C, C, dtype=getattr(torch, dtype)), f())]
+    net = torch.nn.Sequential(*modules)
+    layers = [Dense(C, activation=name, name=str(2 * k)) for k, name in enumerate(functions)]
+    model = Model(layers, input_size=C, dtype=dtype, n_threads=1)
+    model.load_state_dict({name: value.detach().numpy() for name, value in net.state_dict().items()})
+    x = leaf(normal(0, N, T, C, dtype=dtype))
+    expected, dy = net(x), normal(1, N, T, C, dtype=dtype)
+    expected.backward(torch.tensor(dy))
+    outputs, _, pullback = model.vjp(x.detach().numpy())
+    gradients, (close, close_gradient) = pullback(dy), TOLERANCE[dtype]
+    assert_close(outputs, expected.detach().numpy(), close)
+    assert_close(gradients.x, x.grad.numpy(), close_gradient)
+    for name, value in net.named_parameters():
+        assert_close(gradients.params[name], value.grad.numpy(), close_gradient, name)
+
+
 # Optimizers
 
 OPTIMIZERS = {

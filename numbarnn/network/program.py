@@ -8,12 +8,13 @@ import numba
 import numpy as np
 
 from numbarnn.cells.contract import has_inner, inner_rows, used_hidden_rows
+from numbarnn.kernels.activation import ACTIVATIONS
 from numbarnn.kernels.cpu import step as kernels
 from numbarnn.kernels.cpu.memory import ALIGNMENT, padded, zeros
 from numbarnn.kernels.cpu.simd import tile_table
-from numbarnn.kernels.cpu.step import Affine, Cell, Gather, SecondProduct, StepWeights
+from numbarnn.kernels.cpu.step import Activate, Affine, Cell, Gather, SecondProduct, StepWeights
 from numbarnn.kernels.records import pack_records
-from numbarnn.layers import Dense, Dropout, Embedding, OneHot, Recurrent
+from numbarnn.layers import Activation, Dense, Dropout, Embedding, OneHot, Recurrent
 
 
 class _States(NamedTuple):
@@ -160,12 +161,18 @@ def make_plan(layers, signals, packed, dtype) -> Plan:
             at = _add_recurrent(build, layer, signal, weights, at, next(state))
         elif isinstance(layer, Dense):
             at = _add_dense(build, layer, signal, weights, at)
+            if layer.activation is not None:
+                at = _add_activation(build, layer.activation, layer.size, at)
+        elif isinstance(layer, Activation):
+            at = _add_activation(build, layer.activation, signal.size, at)
         elif isinstance(layer, Embedding):
             dst = build.room(padded(layer.features, dtype))
             build.operations.append((kernels.GATHER, *Gather(build.weights(weights[0]), layer.features, dst)))
             at = dst
         elif not isinstance(layer, (Dropout, OneHot)):
-            raise TypeError(f"{layer!r} has no step: recurrent layers, Dense, Embedding, OneHot and Dropout have")
+            raise TypeError(
+                f"{layer!r} has no step: recurrent layers, Dense, Activation, Embedding, OneHot and Dropout have"
+            )
     table = tile_table(dtype)
     if table.size > kernels.HEADER:
         raise RuntimeError(f"the program has room for {kernels.HEADER} addresses of tiles, not for {table.size}")
@@ -235,4 +242,10 @@ def _add_dense(build, layer, signal, packed, x_at):
         offsets = build.weights(packed.forward), build.weights(packed.bias)
         operation = (kernels.AFFINE, *Affine(x_at, signal.size, *offsets, y_at, panels))
     build.operations.append(operation)
+    return y_at
+
+
+def _add_activation(build, activation, size, x_at):
+    y_at = build.room(padded(size, build.dtype))
+    build.operations.append((kernels.ACTIVATE, *Activate(ACTIVATIONS[activation], x_at, y_at, size)))
     return y_at

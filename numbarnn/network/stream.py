@@ -157,7 +157,7 @@ def step_function(model, state=None):
     Parameters
     ----------
     model : Model
-        Of recurrent layers in one direction, `Dense`, `Embedding`, `OneHot`, `Dropout`.
+        Of recurrent layers in one direction, `Dense`, `Activation`, `Embedding`, `OneHot`, `Dropout`.
     state : tuple, optional
         State to begin with, in the form of `Model.forward` for one sample; None: zeros.
 

@@ -11,7 +11,7 @@ Adjacent pre-activations of a cell that take the same operands are one product h
 
     [0, HEADER)       addresses of the tiles (`simd.tile_table`)
     [HEADER, FIRST)   header: numbers at OPERATIONS ... PANEL below
-    [FIRST, ...)      operations, in a row, in the order of the fields of `Gather`, `Affine` or `Cell`
+    [FIRST, ...)      operations, in a row, in the order of the fields of `Gather`, `Affine`, `Activate` or `Cell`
 
 Offsets (``..._at``) count elements of the weights (what is read only) or of the state (the rest).
 """
@@ -26,6 +26,7 @@ from numba.np.arrayobj import populate_array
 
 from numbarnn.kernels.cache import stamp
 from numbarnn.kernels.compile import jit
+from numbarnn.kernels.cpu.activation import activate_columns
 from numbarnn.kernels.cpu.denormals import FLUSH, apart, exchange
 from numbarnn.kernels.cpu.matmul import NO_PRODUCT, ONE, ZERO, Extent, Factor, Location, Panels, multiply
 from numbarnn.kernels.cpu.simd import INDEX, panel_of, panel_width, tile_table
@@ -37,7 +38,7 @@ HEADER, FIRST = 64, 73
 # Number of operations; size of the input (or of the vocabulary) and its offset; the same of the output; sizes of the state, of the
 # weights' values and of the program itself; columns of a panel, which differ by dtype.
 OPERATIONS, INPUTS, INPUT, OUTPUTS, OUTPUT, STATE, VALUES, LENGTH, PANEL = range(HEADER, FIRST)
-GATHER, AFFINE, CELL = range(3)
+GATHER, AFFINE, CELL, ACTIVATE = range(4)
 
 
 class Gather(NamedTuple):
@@ -57,6 +58,15 @@ class Affine(NamedTuple):
     bias_at: int
     y_at: int
     panels: int
+
+
+class Activate(NamedTuple):
+    """y = f(x), element by element."""
+
+    activation: int
+    x_at: int
+    y_at: int
+    columns: int
 
 
 class Cell(NamedTuple):
@@ -234,6 +244,9 @@ def operate(records, program, values, token, state):
                 values, Panels(program[at + 2], program[at + 1] * panel_of(state)), state, Location(program[at + 4], ZERO),
             )  # fmt: skip
             at += 6
+        elif kind == ACTIVATE:
+            activate_columns(program[at], state, program[at + 1], state, program[at + 2], program[at + 3])
+            at += 4
         else:
             source, row, dst = program[at], program[at + 1], program[at + 2]
             for j in range(row):
