@@ -360,7 +360,7 @@ OPTIONS += [
     refused(f"{layer.__name__}-activation-{f!r}", lambda layer=layer, f=f: layer(3, activation=f),
         ValueError, "activation must be one of tanh, relu, logistic, identity, got ")
     for layer in (RNN, IndRNN)
-    for f in ("sigmoid", "Tanh", None, 0)
+    for f in ("softmax", "Tanh", None, 0)
 ]  # fmt: skip
 OPTIONS += [
     refused("no-cell", lambda: Recurrent(3), TypeError, "Recurrent needs a cell"),
