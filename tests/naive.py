@@ -142,7 +142,9 @@ def run(step, x, weights, states, lengths=None, reverse=False, **options):
     return outputs, final
 
 
-def stack(name, x, params, hidden, num_layers=1, bidirectional=False, states=None, lengths=None, **options):
+def stack(
+    name, x, params, hidden, num_layers=1, bidirectional=False, states=None, lengths=None, merge="concat", **options
+):
     """Run a stack of layers; `params` has names such as ``weight_ih_l0_reverse``, states are (layers * directions, samples, H)."""
     step, count = cell(name)
     directions = 2 if bidirectional else 1
@@ -160,7 +162,7 @@ def stack(name, x, params, hidden, num_layers=1, bidirectional=False, states=Non
             outputs.append(y)
             for whole, one in zip(final, end, strict=True):
                 whole[place] = one
-        x = np.concatenate(outputs, axis=-1)
+        x = np.concatenate(outputs, axis=-1) if merge == "concat" else sum(outputs)
     return x, final
 
 

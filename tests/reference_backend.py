@@ -306,11 +306,11 @@ class Recurrent:
                 tapes.append(tape)
                 for whole, end in zip(final, tape.end, strict=True):
                     whole[index] = layout.unsort(end)
-            x = Rows(np.concatenate(outputs, axis=2).astype(call.dtype), layer.hidden_size * layer.directions)
+            x = Rows(_merged(layer, outputs, axis=2).astype(call.dtype), layer.output_size)
         if layer.return_sequences:
             return x, layout, final, tapes
         ends = [layout.sort(final[0][index - layer.directions]) for index in range(layer.directions)]
-        last = np.concatenate(ends, axis=1) * (layout.lengths > 0)[:, None]
+        last = _merged(layer, ends, axis=1) * (layout.lengths > 0)[:, None]
         return Rows(last[None], x.size), layout.last(), final, tapes
 
     @staticmethod
@@ -324,10 +324,8 @@ class Recurrent:
             if level < layer.num_layers - 1:
                 dx = _dropped(call, Rows(dx, dx.shape[2]), layout, layer.dropout, (number << 8) + level + 1).values
             for direction in range(layer.directions):
-                index, columns = (
-                    level * layer.directions + direction,
-                    slice(direction * hidden, (direction + 1) * hidden),
-                )
+                index, first = level * layer.directions + direction, layer.column(direction)
+                columns = slice(first, first + hidden)
                 dend = [np.zeros((layout.samples, hidden)) if dfinal is None else layout.sort(d[index])
                         for d in (dfinal or layer.cell.states)]  # fmt: skip
                 if not layer.return_sequences and level == layer.num_layers - 1:
@@ -339,6 +337,10 @@ class Recurrent:
                     whole[index] = layout.unsort(d)
             dx = below
         return Rows(dx.astype(call.dtype), dx.shape[2]), dstart
+
+
+def _merged(layer, outputs, axis):
+    return np.concatenate(outputs, axis) if layer.merge == "concat" else sum(outputs)
 
 
 def _mask(call, layer, layout, stream):

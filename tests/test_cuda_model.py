@@ -85,13 +85,15 @@ def test_all_paths_of_the_time_loop(name, path, monkeypatch):
 
 
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
-def test_stacks_in_both_directions(lengths):
-    model = recurrent_model(CELLS["GRU"](), 2, 3, num_layers=2, bidirectional=True)
+@pytest.mark.parametrize("merge", ["concat", "sum"])
+def test_stacks_in_both_directions(lengths, merge):
+    model = recurrent_model(CELLS["GRU"](), 2, 3, num_layers=2, bidirectional=True, merge=merge)
     compare_passes(model, normal(1, 3, 4, 2), lengths)
 
 
-def test_last_outputs_and_bias_options():
-    layer = nr.LSTM(3, bidirectional=True, return_sequences=False, bias="single")
+@pytest.mark.parametrize("merge", ["concat", "sum"])
+def test_last_outputs_and_bias_options(merge):
+    layer = nr.LSTM(3, bidirectional=True, return_sequences=False, bias="single", merge=merge)
     compare_passes(nr.Model([layer, nr.Dense(2, bias=False)], 2, "float64"), normal(1, 3, 4, 2), LENGTHS)
 
 

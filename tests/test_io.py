@@ -69,7 +69,7 @@ def test_files_without_the_later_options_load(tmp_path):
     model = Model([LSTM(3), GRU(2), Dense(2)], input_size=2)
     about = model.description()
     for layer in about["layers"]:
-        for option in ("peepholes", "coupled", "fix", "reset_after", "activation"):
+        for option in ("peepholes", "coupled", "fix", "reset_after", "activation", "merge"):
             layer.pop(option, None)
     assert "fix" not in json.dumps(about)
     write_format_1(tmp_path / "old", "model", about, dict(model.params))

@@ -242,6 +242,54 @@ def test_any_memory_order():
         assert_same_bits(model.forward(view)[0], expected)
 
 
+# Two directions as a sum
+
+
+@pytest.mark.parametrize("record", [RECORDS["LSTM"], RECORDS["ResetBeforeGRU"]], ids=["LSTM", "ResetBeforeGRU"])
+@every_dtype
+@pytest.mark.parametrize("lengths", [None, RAGGED], ids=["full", "ragged"])
+def test_sum_of_directions(record, dtype, lengths):
+    options = {
+        "num_layers": 2,
+        "bidirectional": True,
+        "cell": record,
+        "init": "torch",
+        "forget_bias": None,
+        "merge": "sum",
+    }
+    x, start = normal(0, 4, 6, 2, dtype=dtype), None
+    for last in (False, True):
+        model = make(Recurrent(5, return_sequences=not last, **options), input_size=2, dtype=dtype)
+        start = random_state(model, 4)
+        expected, final = naive.stack(
+            type(record).__name__, np.float64(x), weights(model, "recurrent"), 5, 2, True,
+            tuple(np.float64(s) for s in start[0]), lengths, "sum", **naive_options(record),
+        )  # fmt: skip
+        if last:
+            expected = final[0][-2:].sum(axis=0)
+            expected[np.array(lengths or [6] * 4) == 0] = 0
+        outputs, ends = model.forward(x, start, lengths)
+        assert_close(outputs, expected, TOLERANCE[dtype])
+        assert_same_bits(model.vjp(x, start, lengths)[0], outputs)
+        for array, e in zip(ends[0], final, strict=True):
+            assert_close(array, e, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("lengths", [None, [3, 0, 2]], ids=["full", "ragged"])
+def test_gradients_of_sums(last, lengths):
+    layer = LSTM(3, 2, bidirectional=True, merge="sum", return_sequences=not last, init="torch")
+    check_gradients(make(layer, Dense(2, init="torch"), input_size=2), normal(0, 3, 3, 2), lengths=lengths)
+
+
+def test_merge_is_of_two_directions():
+    assert make(GRU(3, 2, bidirectional=True, merge="sum"), input_size=2).params["gru.weight_ih_l1"].shape == (9, 3)
+    with pytest.raises(ValueError, match=r"GRU: merge must be one of concat, sum, got 'mul'"):
+        GRU(3, bidirectional=True, merge="mul")
+    with pytest.raises(ValueError, match=r"LSTM: merge must be 'concat' without bidirectional=True, got 'sum'"):
+        LSTM(3, merge="sum")
+
+
 # return_sequences=False
 
 
@@ -434,11 +482,12 @@ def test_predict_proba(dtype):
         Activation("logistic"),
         RNN(5),
         LSTM(5, 2, bidirectional=True),
+        GRU(5, 2, bidirectional=True, merge="sum"),
         GRU(5, bidirectional=True),
         IndRNN(5),
         Dropout(0.5),
     ],
-    ids=["dense", "activated", "activation", "rnn", "lstm", "gru", "indrnn", "dropout"],
+    ids=["dense", "activated", "activation", "rnn", "lstm", "sum", "gru", "indrnn", "dropout"],
 )
 def test_rows_past_the_length_are_zero(layer, dtype, poisoned):
     """Also inside, between the layers: what stands there must not be what memory or an initial state held."""
@@ -535,6 +584,7 @@ EXAMPLES = {
     "RNN": RNN(3, activation="logistic", bias="single"),
     "LSTM": LSTM(4, 2, bidirectional=True, dropout=0.1, recurrent_dropout=0.2, forget_bias=None, name="memory"),
     "GRU": GRU(4, return_sequences=False, init="orthogonal"),
+    "GRU-sum": GRU(4, bidirectional=True, merge="sum"),
     "LSTM-options": LSTM(4, peepholes=True, coupled=True, fix={"input": 0.25}),
     "GRU-options": GRU(4, reset_after=False, fix={"r": 1}),
     "IndRNN": IndRNN(3, activation="tanh", bias=False),

@@ -66,6 +66,8 @@ LAYERS = {
         "features",
     ),
     "stack": (lambda: [nr.LSTM(3, 2, bidirectional=True), nr.Dense(CLASSES)], "features"),
+    "sum": (lambda: [nr.LSTM(3, 2, bidirectional=True, merge="sum"), nr.Dense(CLASSES)], "features"),
+    "sum of the last": (lambda: [nr.GRU(2, 2, bidirectional=True, merge="sum", return_sequences=False)], "features"),
     "last": (lambda: [nr.GRU(2, bidirectional=True, return_sequences=False)], "features"),
     "reverse": (lambda: [nr.LSTM(3, 2, reverse=True), nr.GRU(2, reverse=True, return_sequences=False)], "features"),
     "single bias": (lambda: [nr.GRU(2, bias="single", reset_after=False), nr.IndRNN(2, bias=False)], "features"),
