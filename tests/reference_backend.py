@@ -231,10 +231,11 @@ class Embedding:
         return None, ()
 
 
-def _dropped(call, x, layout, rate, stream):
+def _dropped(call, x, layout, rate, stream, same_over_time=False):
     if not (call.training and rate):
         return x
-    factors = naive.dropout_factors(layout.samples, layout.steps, x.size, rate, call.seed, call.step, stream)
+    steps = 1 if same_over_time else layout.steps
+    factors = naive.dropout_factors(layout.samples, steps, x.size, rate, call.seed, call.step, stream)
     return Rows((x.values * layout.sort(factors).swapaxes(0, 1)).astype(call.dtype), x.size)
 
 
@@ -246,12 +247,12 @@ class Dropout:
     @staticmethod
     def forward(call, layer, weights, x, layout, state, number):
         """Return (output, its layout, final states, tape)."""
-        return _dropped(call, x, layout, layer.rate, number << 8), layout, (), None
+        return _dropped(call, x, layout, layer.rate, number << 8, layer.same_over_time), layout, (), None
 
     @staticmethod
     def backward(call, layer, weights, tape, dy, layout, dfinal, gradient, need_dx, number):
         """Mask the gradient as the features."""
-        return _dropped(call, dy, layout, layer.rate, number << 8), ()
+        return _dropped(call, dy, layout, layer.rate, number << 8, layer.same_over_time), ()
 
 
 class Pool:

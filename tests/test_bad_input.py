@@ -363,6 +363,7 @@ OPTIONS += [
     for f in ("softmax", "Tanh", None, 0)
 ]  # fmt: skip
 OPTIONS += [
+    refused("Dropout-same_over_time", lambda: Dropout(0.5, same_over_time=1), TypeError, "same_over_time must be True or False"),
     refused("no-cell", lambda: Recurrent(3), TypeError, "Recurrent needs a cell"),
     refused("cell-class", lambda: Recurrent(3, cell=cells.LSTM), TypeError, "is not a registered cell"),
     refused("cell-name", lambda: Recurrent(3, cell="LSTM"), TypeError, "'LSTM' is not a registered cell"),

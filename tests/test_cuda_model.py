@@ -153,8 +153,8 @@ RUNS = {
     ),
     "embedding, dropout everywhere, average": (
         [
-            nr.Embedding(5, 2), nr.GRU(3, 2, dropout=0.4, recurrent_dropout=0.3, return_sequences=False), nr.Dropout(0.3),
-            nr.Dense(5),
+            nr.Embedding(5, 2), nr.Dropout(0.3, same_over_time=True),
+            nr.GRU(3, 2, dropout=0.4, recurrent_dropout=0.3, return_sequences=False), nr.Dropout(0.3), nr.Dense(5),
         ],
         None, TOKENS, TOKENS[:, 0], {"clip_value": 0.01, "average": 0.9},
     ),

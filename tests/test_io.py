@@ -25,6 +25,7 @@ MODELS = {
     "tokens": lambda: Model([OneHot(7), GRU(4, bias="single"), Dense(7)], dtype="float64"),
     "embedding": lambda: Model([Embedding(7, 3), Dropout(0.2), RNN(4, activation="relu", name="net")], n_threads=1),
     "activations": lambda: Model([Dense(3, activation="sigmoid"), Activation("relu"), Dense(2)], input_size=2),
+    "dropout": lambda: Model([Dropout(0.5, same_over_time=True), GRU(2)], input_size=2),
     "own": lambda: Model([Recurrent(4, cell=cells.IndRNN(2), return_sequences=False)], input_size=1),
     "peepholes": lambda: Model([LSTM(4, peepholes=True, coupled=True, fix={"o": 1})], input_size=2, seed=3),
     "own-peepholes": lambda: Model([Recurrent(4, cell=cells.PeepholeLSTM(fix_i=0.25))], input_size=2, seed=3),

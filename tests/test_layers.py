@@ -593,6 +593,7 @@ EXAMPLES = {
     "Dense": Dense(5, bias=False, init="uniform(0.5)"),
     "Dense-options": Dense(5, activation="tanh"),
     "Dropout": Dropout(0.25),
+    "Dropout-options": Dropout(0.25, same_over_time=True),
     "Embedding": Embedding(9, 4, init="torch"),
     "OneHot": OneHot(9, name="letters"),
     "EmbeddingBag": EmbeddingBag(9, 4, bag=3, name="words"),

@@ -132,7 +132,8 @@ def test_losses(name, lengths):
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_training(name, accumulate):
-    model = nr.Model([nr.LSTM(2, 2, dropout=0.3, recurrent_dropout=0.2), nr.Dropout(0.3), nr.Dense(2)], 2, "float64")
+    layers = [nr.LSTM(2, 2, dropout=0.3, recurrent_dropout=0.2), nr.Dropout(0.3), nr.Dense(2)]
+    model = nr.Model([nr.Dropout(0.2, same_over_time=True), *layers], 2, "float64")
     options = {"clip_norm": 0.1, "clip_value": 0.05, "average": 0.5, "accumulate": accumulate, "tbptt": 2, "seed": 3}
     trainers = [nr.Trainer(m, "mse", name, **options) for m in (on_reference(model), model)]
     for k in range(3):

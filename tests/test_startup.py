@@ -58,7 +58,8 @@ lengths = rng.integers(0, 8, 9)
 for number, cell in enumerate((numbarnn.RNN, numbarnn.LSTM, numbarnn.GRU, numbarnn.IndRNN)):
     options = {} if cell is numbarnn.IndRNN else {"recurrent_dropout": 0.2}
     layer = cell(20, 2, bidirectional=True, dropout=0.3, **options)
-    model = numbarnn.Model([layer, numbarnn.Dropout(0.1), numbarnn.Dense(3)], 5, n_threads=2)
+    below = numbarnn.Dropout(0.1, same_over_time=True)
+    model = numbarnn.Model([below, layer, numbarnn.Dropout(0.1), numbarnn.Dense(3)], 5, n_threads=2)
     optimizer = list(numbarnn.optim.OPTIMIZERS)[number % len(numbarnn.optim.OPTIMIZERS)]
     model.fit(x, y, lengths=lengths, optimizer=optimizer, epochs=2, verbose=0, clip_norm=1.0, validation=0.3)
     carried = numbarnn.Model([cell(20, 2, dropout=0.3, **options), numbarnn.Dense(3)], 5, n_threads=2)

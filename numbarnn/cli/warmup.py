@@ -118,6 +118,7 @@ def _sampling(name, dtype):
 def _layers(dtype):
     tokens = np.zeros((2, 3), int)
     _fit(Model([Embedding(2, 3), Dropout(0.5), Dense(2, activation="tanh")], dtype=dtype), tokens, tokens)
+    _fit(Model([Dropout(0.5, same_over_time=True), Dense(2)], 1, dtype), np.zeros((2, 3, 1), dtype), tokens)
     _fit(Model([OneHot(2), Dense(2)], dtype=dtype), tokens, tokens)
     _fit(Model([EmbeddingBag(2, 3, 1), Pool(), Dense(2)], dtype=dtype), tokens[:, :, None], tokens[:, 0])
 
