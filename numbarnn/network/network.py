@@ -272,7 +272,13 @@ class Network:
     def _takes_single(self, x_t):
         """Return whether a step is of one sample and valid, and can do without the machinery of batches (60 us of 65)."""
         size = self.signals[0].size
-        if self.signals[0].tokens:
+        if self.signals[0].bag:
+            fits = (
+                x_t.shape == (1, self.signals[0].bag)
+                and x_t.dtype.kind in "iu"
+                and (-1 <= x_t.min() <= x_t.max() < size)
+            )
+        elif self.signals[0].tokens:
             fits = x_t.shape == (1,) and x_t.dtype.kind in "iu" and 0 <= x_t[0] < size
         else:
             fits = x_t.shape == (1, size) and x_t.dtype.kind in "fiub"
@@ -283,7 +289,8 @@ class Network:
         array = plan.new_state()
         plan.write(array, state)
         handle, y = plan.handle(array), np.empty((1, plan.outputs), self.dtype)
-        x_t = int(x_t) if plan.tokens else np.asarray(x_t, self.dtype)
+        one = plan.tokens and not plan.bag
+        x_t = int(x_t) if one else np.asarray(x_t, np.int64 if plan.bag else self.dtype)
         plan.enter(plan.weights.cells, handle.ctypes.data, x_t, y[0])
         return y, plan.read(array)
 
