@@ -276,8 +276,8 @@ def _checked_types(weights, x, state, y):
         raise TypingError(f"state must be a writable, C-contiguous (size,) array of {dtype}, got {state}")
     if not isinstance(x, types.Integer) and not (isinstance(x, types.Array) and x.ndim == 1 and _numeric(x.dtype)):
         raise TypingError(
-            "x must be a (features,) array of float32, float64, integers or booleans, or for a model that reads tokens an integer or "
-            f"a (bag,) array of integers, got {x}"
+            "x must be a (features,) array of float32, float64, integers or booleans, or for a model that reads tokens an integer "
+            f"or a (bag,) array of integers, got {x}"
         )
     return lambda weights, x, state, y: state
 
