@@ -179,7 +179,7 @@ def test_predictions_and_files(tmp_path):
 
 def test_what_a_backend_lacks_is_named(monkeypatch):
     monkeypatch.delitem(reference_backend.LAYERS, "Recurrent")
-    with pytest.raises(TypeError, match=r"LSTM has no passes in .*; it has those of Dense"):
+    with pytest.raises(TypeError, match=r"LSTM has no passes in .*; it has those of Activation, Dense"):
         nr.Model([nr.LSTM(2)], 2, device="reference")
     with pytest.raises(ValueError, match="device must be one of 'cpu', 'cuda', got 'tpu'"):
         nr.Model([nr.Dense(2)], 2, device="tpu")
