@@ -1,12 +1,31 @@
 """Checks of arguments that have nothing to do with nets: each names the argument, what was expected, and what was given."""
 
+import contextlib
 import math
+import os
+import re
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from numbarnn.errors import ShapeError, TokenError
 
+LARGEST = 2**62  # of integers, so that int64 holds their sums
+COUNTED = 2**31 - 1  # of things that are kept in memory
+
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def brief(value) -> str:
+    """Return a value in one short line, for messages: as Python writes it, or its type and shape where that is long."""
+    if not hasattr(value, "shape") or value.shape == ():
+        text = repr(value)
+        if len(text) <= 60 and "\n" not in text:
+            return text
+    kind = type(value).__name__
+    return (
+        f"{kind} of shape {value.shape}" if hasattr(value, "shape") else f"{kind} {repr(value)[:40].splitlines()[0]}..."
+    )
 
 
 def counted(count: int, noun: str) -> str:
@@ -66,42 +85,95 @@ def check_real(value, name: str, least: float = -math.inf) -> float:
         If it is NaN, infinite or smaller than `least`.
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
+        raise TypeError(f"{name} must be a number, got {brief(value)}")
     if not math.isfinite(value) or value < least:
         bound = "" if least == -math.inf else f" and >= {least:g}"
-        raise ValueError(f"{name} must be finite{bound}, got {value!r}")
+        raise ValueError(f"{name} must be finite{bound}, got {brief(value)}")
     return float(value)
 
 
-def check_integer(value, name: str, least: int) -> int:
-    """Return an integer of at least `least` as an int; raise TypeError or ValueError unless it is one."""
+def check_integer(value, name: str, least: int, most: int = LARGEST) -> int:
+    """Return an integer of [least, most] as an int; raise TypeError or ValueError unless it is one."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
+        raise TypeError(f"{name} must be an integer, got {brief(value)}")
     if value < least:
-        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+        raise ValueError(f"{name} must be an integer >= {least}, got {value}")
+    if value > most:
+        raise ValueError(f"{name} must be an integer from {least} to {most}, got {value}")
     return int(value)
+
+
+def check_choice(value, name: str, choices) -> None:
+    """Raise ValueError unless a value is one of some strings."""
+    if not isinstance(value, str) or value not in choices:
+        *first, last = map(repr, choices)
+        raise ValueError(f"{name} must be {', '.join(first)} or {last}, got {brief(value)}")
+
+
+def check_dtype(dtype, name: str = "dtype") -> np.dtype:
+    """Return the dtype of a model; raise ValueError unless it is float32 or float64, by name, type or dtype."""
+    if isinstance(dtype, (str, type, np.dtype)):
+        with contextlib.suppress(TypeError):
+            found = np.dtype(dtype)
+            if found in FLOATS and found.isnative:
+                return found
+    raise ValueError(f"{name} must be float32 or float64, got {brief(dtype)}")
+
+
+def to_list(values, name: str, of: str) -> list:
+    """Return the items of a list, array, Series or other sequence as a list; raise TypeError for a str and what has no order."""
+    unordered = isinstance(values, (str, bytes, set, frozenset, Mapping))
+    if unordered or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
+        raise TypeError(f"{name} must be a list of {of}, got {brief(values)}")
+    return list(values)
+
+
+def to_array(data, name: str) -> np.ndarray:
+    """Return data as the array that NumPy makes of them; raise ShapeError for lists of unequal lengths."""
+    try:
+        return np.asarray(data)
+    except ValueError:
+        raise ShapeError(f"{name} must be an array, or lists of one length, got {brief(data)}") from None
+
+
+def check_path(path, name: str = "path") -> None:
+    """Raise TypeError unless an argument is a path."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path, a str or an os.PathLike, got {brief(path)}")
+    if "\0" in os.fspath(path):
+        raise ValueError(f"{name} must not have NUL characters, got {brief(path)}")
+
+
+@contextlib.contextmanager
+def naming(argument: str, inner: str):
+    """Let errors name an argument of the caller where they name `inner`, that of the function called in the block."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        error.args = (re.sub(rf"\b{inner}\b", argument, str(error), count=1), *error.args[1:])
+        raise
 
 
 def check_seed(seed) -> int:
     """Return a seed as an int; raise ValueError unless it is one of 0 to 2**63 - 1."""
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
-        raise ValueError(f"seed must be an integer from 0 to 2**63 - 1, got {seed!r}")
+        raise ValueError(f"seed must be an integer from 0 to 2**63 - 1, got {brief(seed)}")
     return int(seed)
 
 
 def check_number(owner, name, value, low, high, *, kind=float, include_high=True):
     """Raise TypeError or ValueError unless an option is a number of [low, high]."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer) if kind is int else (int, float, np.number)):
-        raise TypeError(f"{owner}: {name} must be {'an integer' if kind is int else 'a number'}, got {value!r}")
+        raise TypeError(f"{owner}: {name} must be {'an integer' if kind is int else 'a number'}, got {brief(value)}")
     if not (low <= value <= high if include_high else low <= value < high):
         closing = "]" if include_high else ")"
-        raise ValueError(f"{owner}: {name} must be in [{low}, {high}{closing}, got {value!r}")
+        raise ValueError(f"{owner}: {name} must be in [{low}, {high}{closing}, got {brief(value)}")
 
 
 def check_flag(owner, name, value):
     """Raise TypeError unless an option is True or False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{owner}: {name} must be True or False, got {value!r}")
+        raise TypeError(f"{owner}: {name} must be True or False, got {brief(value)}")
 
 
 def check_lengths(lengths, samples: int, steps: int) -> np.ndarray | None:
@@ -119,7 +191,7 @@ def check_lengths(lengths, samples: int, steps: int) -> np.ndarray | None:
     if lengths is None:
         return None
     refuse_mask(lengths, "lengths", "every sample has a length")
-    array = np.asarray(lengths)
+    array = to_array(lengths, "lengths")
     if array.shape != (samples,):
         raise ShapeError(f"lengths must have shape ({samples},), one for each sample, got {array.shape}")
     if array.dtype.kind not in "iu":

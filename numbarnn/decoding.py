@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numbarnn import parallel
-from numbarnn.checks import check_lengths, counted
+from numbarnn.checks import check_integer, check_lengths, counted, to_array
 from numbarnn.core import alignments, label_sequences
 from numbarnn.core.label_sequences import Labels, as_labels, check_blank
 from numbarnn.core.softmax import log_softmax
@@ -110,7 +110,7 @@ def collapse(path, blank: int = 0) -> np.ndarray:
     >>> collapse([0, 1, 1, 0, 1, 2, 2])
     array([1, 1, 2])
     """
-    path = np.asarray(path)
+    path, blank = to_array(path, "path"), check_blank(blank)
     if path.ndim != 1:
         raise ShapeError(f"path must have shape (steps,), got {path.shape}")
     if path.size and path.dtype.kind not in "iu":
@@ -160,9 +160,7 @@ def beam_search(
     ((1, 2), -0.516)
     """
     logits, lengths, blank = _checked(logits, lengths, blank)
-    for name, value in (("beam_width", beam_width), ("n_best", n_best)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    beam_width, n_best = check_integer(beam_width, "beam_width", 1, 2**20), check_integer(n_best, "n_best", 1)
     if n_best > beam_width:
         raise ValueError(f"n_best is {n_best}, but a beam of {beam_width} keeps no more sequences than that")
     samples, steps, classes = logits.shape
@@ -297,7 +295,7 @@ def occupancy(logits, labels, lengths=None, *, blank: int = 0) -> list[np.ndarra
 
 
 def _checked(logits, lengths, blank):
-    array = np.asarray(logits)
+    array = to_array(logits, "logits")
     if array.ndim != 3 or 0 in array.shape:
         raise ShapeError(f"logits must have shape (samples, time steps, classes), got {array.shape}")
     if array.dtype.kind not in "fiu":

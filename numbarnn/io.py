@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from numbarnn.checks import check_path
 from numbarnn.errors import ModelFileError
 
 try:
@@ -188,9 +189,10 @@ def read(path: str | os.PathLike, kind: str | None = None) -> tuple[dict[str, An
     ModelFileError
         If it is not such a file, is damaged, comes from a later version of the format, or holds something else.
     """
+    check_path(path)
     path = pathlib.Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no model file {str(path)!r}")
+        raise FileNotFoundError(f"path: there is no model file {str(path)!r}")
     text, checksum, arrays = _content(path)
     try:
         description = json.loads(text)

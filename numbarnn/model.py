@@ -5,6 +5,7 @@ from typing import Any
 
 from numbarnn import __about__, io
 from numbarnn.backends.device import check_device
+from numbarnn.checks import brief
 from numbarnn.data.batches import make_source
 from numbarnn.errors import ModelFileError
 from numbarnn.layers import LAYERS, Dense
@@ -166,7 +167,9 @@ class Model(Network):
             options = {"lengths": lengths, "sample_weight": sample_weight, "batch_size": batch_size, "shuffle": shuffle}
             source = make_source(x, y, **options)
         elif lengths is not None or sample_weight is not None:
-            raise ValueError("lengths and sample_weight are for arrays x and y; a source yields its own")
+            raise ValueError(
+                "y must be given with lengths or sample_weight, which are for arrays x and y; a source yields its own"
+            )
         trainer = Trainer(
             self,
             loss,
@@ -258,7 +261,7 @@ class Model(Network):
                 layers.append(LAYERS[name].from_config(options))
             size, dtype, seed = (description[name] for name in ("input_size", "dtype", "seed"))
             if dtype not in ("float32", "float64"):
-                raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+                raise ValueError(f"dtype must be 'float32' or 'float64', got {brief(dtype)}")
             model = cls.without_weights(layers, size, dtype, seed, None, device, arrays=arrays)
         try:
             model.params.load(arrays)

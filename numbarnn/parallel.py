@@ -16,18 +16,19 @@ work one thread.
 
 import functools
 import math
-import operator
 import os
 import pathlib
 import threading
 
 from numba.core.compiler_lock import global_compiler_lock
 
+from numbarnn.checks import brief, check_integer
 from numbarnn.kernels.cpu import denormals
 from numbarnn.kernels.interrupts import DeferredInterrupt
 
 # Work that one more thread must have to be worth its waking: about 0.1 ms of one core.
 GRAIN = 4_000_000
+MOST = 2**16  # threads
 
 
 def default_threads() -> int:
@@ -35,7 +36,7 @@ def default_threads() -> int:
     setting = os.environ.get("NUMBARNN_NUM_THREADS", "")
     if setting:
         if not setting.isdecimal() or int(setting) < 1:
-            raise ValueError(f"NUMBARNN_NUM_THREADS must be a positive integer, got {setting!r}")
+            raise ValueError(f"NUMBARNN_NUM_THREADS must be a positive integer, got {brief(setting)}")
         return int(setting)
     return usable_processors()[0]
 
@@ -116,11 +117,7 @@ def _text(path):
 
 def check_threads(n_threads) -> int:
     """Return a valid number of threads for an argument `n_threads`; None means `default_threads`."""
-    if n_threads is None:
-        return default_threads()
-    if isinstance(n_threads, bool) or not hasattr(n_threads, "__index__") or n_threads < 1:
-        raise ValueError(f"n_threads must be a positive integer or None, got {n_threads!r}")
-    return operator.index(n_threads)
+    return default_threads() if n_threads is None else check_integer(n_threads, "n_threads", 1, MOST)
 
 
 def shares(count: int, operations: float, n_threads: int) -> list[tuple[int, int]]:

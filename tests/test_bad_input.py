@@ -358,7 +358,7 @@ OPTIONS += [
 ]
 OPTIONS += [
     refused(f"{layer.__name__}-activation-{f!r}", lambda layer=layer, f=f: layer(3, activation=f),
-        ValueError, "activation must be one of tanh, relu, logistic, identity, got ")
+        ValueError, "activation must be 'tanh', 'relu', 'logistic' or 'identity', got ")
     for layer in (RNN, IndRNN)
     for f in ("softmax", "Tanh", None, 0)
 ]  # fmt: skip

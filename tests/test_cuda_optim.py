@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from conftest import DTYPES, assert_close, assert_same_bits, normal
 
-from numbarnn.optim import optimizers
 from numbarnn.kernels.cpu import optim as cpu
 from numbarnn.kernels.cuda import optim as kernels
 from numbarnn.kernels.cuda.memory import Arena, upload
-from numbarnn.optim import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, RMSprop
+from numbarnn.optim import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, RMSprop, optimizers
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 COUNT = 37

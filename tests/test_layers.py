@@ -134,9 +134,9 @@ def test_names_of_activations():
     assert Dense(3, activation="sigmoid") == Dense(3, activation="logistic")
     assert RNN(3, activation="sigmoid").config()["activation"] == Activation("sigmoid").activation == "logistic"
     for cls in (RNN, IndRNN, Dense):
-        with pytest.raises(ValueError, match=rf"{cls.__name__}: activation must be one of tanh, relu, .*, got 'gelu'"):
+        with pytest.raises(ValueError, match=rf"{cls.__name__}: activation must be 'tanh', 'relu', .*, got 'gelu'"):
             cls(3, activation="gelu")
-    with pytest.raises(ValueError, match=r"Activation: activation must be one of tanh, .*, got None"):
+    with pytest.raises(ValueError, match=r"Activation: activation must be 'tanh', .*, got None"):
         Activation(None)
     with pytest.raises(ShapeError, match="Activation needs features"):
         make(OneHot(3), Activation("tanh"))
@@ -284,7 +284,7 @@ def test_gradients_of_sums(last, lengths):
 
 def test_merge_is_of_two_directions():
     assert make(GRU(3, 2, bidirectional=True, merge="sum"), input_size=2).params["gru.weight_ih_l1"].shape == (9, 3)
-    with pytest.raises(ValueError, match=r"GRU: merge must be one of concat, sum, got 'mul'"):
+    with pytest.raises(ValueError, match=r"GRU: merge must be 'concat' or 'sum', got 'mul'"):
         GRU(3, bidirectional=True, merge="mul")
     with pytest.raises(ValueError, match=r"LSTM: merge must be 'concat' without bidirectional=True, got 'sum'"):
         LSTM(3, merge="sum")

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import os
 
+from numbarnn.checks import brief
 from numbarnn.errors import DeviceError
 
 # Of a backend of tests the module itself.
@@ -73,7 +74,7 @@ def check_device(device: str) -> str:
         If it is "cuda" and there is no usable GPU; the message says what was found, and what to install.
     """
     if not isinstance(device, str) or device not in _BACKENDS:
-        raise ValueError(f"device must be one of {', '.join(map(repr, DEVICES))}, got {device!r}")
+        raise ValueError(f"device must be one of {', '.join(map(repr, DEVICES))}, got {brief(device)}")
     if device == "cuda":
         problem = _problem()
         if problem:

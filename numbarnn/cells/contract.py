@@ -6,6 +6,8 @@ import operator
 
 import numpy as np
 
+from numbarnn.checks import brief
+
 CELLS = {}
 
 _NAMES = ("gates", "preactivations", "states", "saved", "diagonal")
@@ -108,13 +110,13 @@ def typed(record):
         except (OverflowError, TypeError, ValueError):
             raise TypeError(
                 f"option {name} of {type(record).__name__} must be of its default's type, "
-                f"{type(default).__name__}, got {value!r}"
+                f"{type(default).__name__}, got {brief(value)}"
             ) from None
         found = options[name]
         whole, real = type(found) is int, isinstance(found, float)
         if (whole and not -(2**63) <= found < 2**63) or (real and not math.isfinite(found)):
             raise ValueError(
-                f"option {name} of {type(record).__name__} must be a finite number of 64 bits, got {value!r}"
+                f"option {name} of {type(record).__name__} must be a finite number of 64 bits, got {brief(value)}"
             )
     return record._replace(**options)
 
@@ -123,12 +125,12 @@ def check(cell_class):
     """Raise TypeError or ValueError where a class breaks the contract of this module; see `register`."""
     name = getattr(cell_class, "__name__", repr(cell_class))
     if not (isinstance(cell_class, type) and issubclass(cell_class, tuple) and hasattr(cell_class, "_fields")):
-        raise TypeError(f"a cell must be a typing.NamedTuple class, got {cell_class!r}")
+        raise TypeError(f"a cell must be a typing.NamedTuple class, got {brief(cell_class)}")
     two = has_inner(cell_class)
     for attribute in (*_NAMES, *_INNER_NAMES) if two else _NAMES:
         names = getattr(cell_class, attribute, None)
         if not isinstance(names, tuple) or not all(isinstance(n, str) for n in names):
-            raise TypeError(f"{name}.{attribute} must be a tuple of names, got {names!r}")
+            raise TypeError(f"{name}.{attribute} must be a tuple of names, got {brief(names)}")
     for attribute in ("from_input", "from_hidden", "from_inner") if two else ("from_input", "from_hidden"):
         _check_product(cell_class, attribute)
     if not cell_class.states:
@@ -142,7 +144,7 @@ def check(cell_class):
                 f"{name}.from_inner must name pre-activations and gates that from_hidden does not, got {inner} beside {outer}"
             )
     if getattr(cell_class, "diagonal_init", "unit") not in ("unit", "bias"):
-        raise ValueError(f"{name}.diagonal_init must be 'unit' or 'bias', got {cell_class.diagonal_init!r}")
+        raise ValueError(f"{name}.diagonal_init must be 'unit' or 'bias', got {brief(cell_class.diagonal_init)}")
     for function, arguments in (_ARGUMENTS | _INNER_ARGUMENTS if two else _ARGUMENTS).items():
         found = getattr(cell_class, function, None)
         if not inspect.isfunction(found) or tuple(inspect.signature(found).parameters) != arguments:
@@ -155,7 +157,7 @@ def _check_product(cell_class, attribute):
     name = cell_class.__name__
     rows = getattr(cell_class, attribute, None)
     if not isinstance(rows, dict):
-        raise TypeError(f"{name}.{attribute} must be a dict of pre-activation -> gate, got {rows!r}")
+        raise TypeError(f"{name}.{attribute} must be a dict of pre-activation -> gate, got {brief(rows)}")
     unknown = [p for p in rows if p not in cell_class.preactivations] + [
         g for g in rows.values() if g not in cell_class.gates
     ]
@@ -203,7 +205,7 @@ def _check_results(cell_class):
 
 def _tuples(function, results, roles, cell):
     if not isinstance(results, tuple) or len(results) != len(roles) or not all(isinstance(r, tuple) for r in results):
-        raise TypeError(f"{function} must return {len(roles)} tuples (for {', '.join(roles)}), got {results!r}")
+        raise TypeError(f"{function} must return {len(roles)} tuples (for {', '.join(roles)}), got {brief(results)}")
     for role, values in zip(roles, results, strict=True):
         if len(values) != len(getattr(cell, role)):
             raise TypeError(f"{function} must return {len(getattr(cell, role))} values for {role}, got {len(values)}")

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 
 from numbarnn import io
+from numbarnn.checks import brief
 from numbarnn.cli.common import HelpFormatter, UserError, as_options
 from numbarnn.data import readers
 from numbarnn.data.datasets import weather
@@ -126,7 +127,7 @@ def _forecast(options):
     try:
         split = [float(part) for part in options.split.split(",")]
     except ValueError:
-        raise ValueError(f"--split must be fractions like 0.7,0.15,0.15, got {options.split!r}") from None
+        raise ValueError(f"--split must be fractions like 0.7,0.15,0.15, got {brief(options.split)}") from None
     forecaster.fit(frame, target, split=split, straddle=options.straddle, verbose=0 if options.quiet else 1)
     table, backtest = forecaster.evaluate(), forecaster.backtest()
     print(f"\nErrors on the test part, forecasts for {backtest.index.min()} to {backtest.index.max()}:\n")

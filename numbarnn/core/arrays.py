@@ -9,8 +9,8 @@ from numbers import Real
 
 import numpy as np
 
+from numbarnn.checks import brief, to_array
 from numbarnn.core.frames import as_pandas, is_pandas, package_of
-from numbarnn.errors import ShapeError
 
 
 def as_numeric(data, name: str = "data") -> np.ndarray:
@@ -44,10 +44,7 @@ def as_numeric(data, name: str = "data") -> np.ndarray:
         return _of_pandas(data, name)
     if isinstance(data, (list, tuple)) and any(map(_hides_missing, {type(item) for item in data})):
         data = [as_numeric(item, f"{name}[{i}]") for i, item in enumerate(data)]
-    try:
-        values = np.asarray(data)
-    except ValueError as error:
-        raise ShapeError(f"{name} must be an array, or rows of one length: {error}") from None
+    values = to_array(data, name)
     if values.dtype == object:
         return _of_objects(values, name)
     _check_numeric(values.dtype, name)
@@ -64,12 +61,14 @@ def as_array(data, name: str = "data") -> np.ndarray:
     ShapeError, TypeError
         As of `as_numeric`.
     """
+    if type(data) is np.ndarray:
+        return data
     data = as_pandas(data, name)
     if _hides_missing(type(data)) and str(getattr(data, "dtype", None)) != "category":
         return as_numeric(data, name)
     if isinstance(data, (list, tuple)) and any(map(_hides_missing, {type(item) for item in data})):
         data = [as_array(item, f"{name}[{i}]") for i, item in enumerate(data)]
-    return np.asarray(data)
+    return to_array(data, name)
 
 
 def in_dtype(array, dtype) -> np.ndarray:
@@ -119,7 +118,7 @@ def _of_objects(values, what):
     for value, absent in zip(values.flat, missing, strict=True):
         if not absent and not isinstance(value, (Real, Decimal, np.bool_)):
             raise TypeError(
-                f"{what} must be numeric, got {value!r} of type {type(value).__name__} in an array of objects; convert it "
+                f"{what} must be numeric, got {brief(value)} of type {type(value).__name__} in an array of objects; convert it "
                 "(pandas.to_numeric, pandas.get_dummies) or leave it out"
             )
     found = [np.nan if absent else float(value) for value, absent in zip(values.flat, missing, strict=True)]

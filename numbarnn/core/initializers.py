@@ -23,6 +23,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numbarnn.checks import brief
+
 
 def uniform(low: float, high: float):
     """Return an initialiser uniform in [low, high)."""
@@ -85,7 +87,8 @@ def scheme(name: str, fan: int, gates: int = 1) -> Scheme:
     ValueError
         If the name is none of the four.
     """
-    zero_to_one = uniform(0.0, 1.0)
+    zero_to_one, given = uniform(0.0, 1.0), name
+    name = name if isinstance(name, str) else ""  # an array has no truth value
     if name == "keras":
         return Scheme(glorot_uniform, orthogonal, zeros, zero_to_one)
     if name == "torch":
@@ -93,13 +96,13 @@ def scheme(name: str, fan: int, gates: int = 1) -> Scheme:
         return Scheme(uniform(-limit, limit), uniform(-limit, limit), uniform(-limit, limit), zero_to_one)
     if name == "orthogonal":
         return Scheme(by_gate(orthogonal, gates), by_gate(orthogonal, gates), zeros, zero_to_one)
-    match = re.fullmatch(r"uniform\(\s*([0-9.eE+-]+)\s*\)", name) if isinstance(name, str) else None
+    match = re.fullmatch(r"uniform\(\s*([0-9.eE+-]+)\s*\)", name)
     try:
         limit = float(match.group(1))
         if not 0 <= limit < np.inf:
             raise ValueError
     except (AttributeError, ValueError):
         raise ValueError(
-            f"init must be 'keras', 'torch', 'orthogonal' or 'uniform(a)' with a finite number a >= 0, got {name!r}"
+            f"init must be 'keras', 'torch', 'orthogonal' or 'uniform(a)' with a finite number a >= 0, got {brief(given)}"
         ) from None
     return Scheme(*[uniform(-limit, limit)] * 4)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numbarnn.checks import as_int64, refuse_mask
+from numbarnn.checks import as_int64, brief, refuse_mask
 from numbarnn.core.arrays import as_array
 from numbarnn.errors import ShapeError, TokenError
 
@@ -165,7 +165,7 @@ def _with_lengths(labels, lengths, name):
 def check_blank(blank) -> int:
     """Return the index of the blank as an int; raise TypeError or ValueError unless it is an integer >= 0."""
     if isinstance(blank, bool) or not isinstance(blank, (int, np.integer)):
-        raise TypeError(f"blank must be an integer, got {blank!r}")
+        raise TypeError(f"blank must be an integer, got {brief(blank)}")
     if blank < 0:
         raise ValueError(f"blank must be the index of a class, >= 0, got {blank}")
     return int(blank)

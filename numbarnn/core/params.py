@@ -136,7 +136,7 @@ class Params(Mapping):
         unknown = [name for name in values if name not in self._views]
         if missing or unknown:
             raise KeyError(
-                f"the names are not those of the model: missing {missing or 'none'}, unknown {unknown or 'none'}; "
+                f"values must have the names of the model: missing {missing or 'none'}, unknown {unknown or 'none'}; "
                 f"this model has {list(self)}"
             )
         arrays = {}

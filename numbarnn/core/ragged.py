@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.checks import refuse_mask
+from numbarnn.checks import as_int64, brief, refuse_mask, to_array
 from numbarnn.errors import ShapeError
 
 # Steps, padding included, of a group of samples that need no certain order or company.
@@ -41,7 +41,7 @@ class Ragged:
 
     def __post_init__(self):
         refuse_mask(self.values, "values")
-        values, offsets = np.asarray(self.values), np.asarray(self.offsets)
+        values, offsets = to_array(self.values, "values"), to_array(self.offsets, "offsets")
         if values.ndim == 0 or offsets.ndim != 1 or offsets.size == 0:
             raise ShapeError(
                 f"offsets must have shape (samples + 1,) and values an axis of steps, got {offsets.shape} and {values.shape}"
@@ -75,7 +75,17 @@ class Ragged:
         -------
         Ragged
         """
-        return cls(values, np.concatenate([[0], np.cumsum(np.asarray(lengths, np.int64))]))
+        values, lengths = to_array(values, "values"), to_array(lengths, "lengths")
+        if values.ndim == 0:
+            raise ShapeError("values must have an axis of steps, got a single value")
+        if lengths.ndim != 1 or (lengths.size and lengths.dtype.kind not in "iu"):
+            raise TypeError(f"lengths must be integers, one a sample, got {brief(lengths)}")
+        if lengths.size and lengths.min() < 0:
+            raise ValueError(f"lengths must not be negative, lengths[{lengths.argmin()}] is {lengths.min()}")
+        offsets = np.concatenate([[0], np.cumsum(as_int64(lengths, "lengths"))])
+        if offsets[-1] != len(values):
+            raise ShapeError(f"lengths add up to {offsets[-1]}, values have {len(values)} steps")
+        return cls(values, offsets)
 
     @property
     def lengths(self) -> np.ndarray:

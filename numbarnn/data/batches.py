@@ -8,14 +8,15 @@ determined by the generator alone: a run that resumes within an epoch draws its 
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 
-from numbarnn.checks import check_finite, check_flag, check_lengths, refuse_mask
+from numbarnn.checks import brief, check_finite, check_flag, check_lengths, naming, refuse_mask
 from numbarnn.core.arrays import as_array
+from numbarnn.core.frames import is_pandas
 from numbarnn.core.label_sequences import as_labels
 from numbarnn.errors import ShapeError
 
@@ -50,7 +51,7 @@ class SampleSource:
 
     def __init__(self, items, batch_size, shuffle):
         if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-            raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
+            raise ValueError(f"batch_size must be a positive integer, got {brief(batch_size)}")
         check_flag(type(self).__name__, "shuffle", shuffle)
         self.items, self.batch_size, self.shuffle = items, int(batch_size), bool(shuffle)
 
@@ -240,7 +241,7 @@ class TokenStream:
             raise TypeError(f"tokens must be integers, got dtype {tokens.dtype}")
         for name, value in (("batch_size", batch_size), ("seq_length", seq_length)):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+                raise ValueError(f"{name} must be a positive integer, got {brief(value)}")
         self.items = tokens.size - 1
         streams = int(max(1, min(batch_size, self.items // seq_length)))
         steps, longer = divmod(self.items, streams)  # the first streams have a token more
@@ -327,11 +328,13 @@ def make_source(source, y=None, **options):
     if isinstance(source, tuple) and len(source) in (2, 3) and not isinstance(source[0], Batch):
         names = ("x", "y", "lengths")[: len(source)]
         return ArraySource(**dict(zip(names, source, strict=True)), **options)
-    if hasattr(source, "batches") or (isinstance(source, Iterable) and not isinstance(source, np.ndarray)):
+    data = (str, bytes, np.ndarray, Mapping, set)  # which can be iterated over, but have no batches
+    if hasattr(source, "batches") or (
+        isinstance(source, Iterable) and not isinstance(source, data) and not is_pandas(source)
+    ):
         return source
     raise TypeError(
-        "source must be arrays (x, y), or an object with batches(generator), or an iterable of batches, got "
-        f"{type(source).__name__}"
+        f"source must be arrays (x, y), or an object with batches(generator), or an iterable of batches, got {brief(source)}"
     )
 
 
@@ -351,10 +354,15 @@ def batches_of(source, generator: np.random.Generator) -> Iterator[Batch]:
 def with_validation(source, validation):
     """Return the sources of training and validation for the arguments of `fit`."""
     source = make_source(source)
+    if isinstance(validation, (bool, np.bool_)):
+        raise TypeError(f"validation must be data or a fraction of them, got {brief(validation)}")
     if isinstance(validation, (float, np.floating)):
         if not isinstance(source, SampleSource) or not 0 < validation < 1:
-            raise ValueError(f"a validation fraction must lie in (0, 1) and needs arrays, got {validation!r}")
+            raise ValueError(
+                f"validation must be data, or a fraction in (0, 1) of arrays x and y, got {brief(validation)}"
+            )
         return source.split(validation)
     if validation is not None:
-        validation = make_source(validation, **({"shuffle": False} if isinstance(validation, tuple) else {}))
+        with naming("validation", "source"):
+            validation = make_source(validation, **({"shuffle": False} if isinstance(validation, tuple) else {}))
     return source, validation

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from numbarnn.checks import brief, check_choice, to_list
+
 CALENDAR = ("hour", "dayofweek", "dayofyear", "month")
 
 
@@ -42,11 +44,8 @@ def calendar_features(index, features: Sequence[str] = ("hour", "dayofyear")):
     elif isinstance(index, pd.DatetimeIndex):
         times = index
     else:
-        raise TypeError(f"calendar features need a DatetimeIndex or PeriodIndex, got {type(index).__name__}")
-    features = (features,) if isinstance(features, str) else tuple(features)
-    unknown = [name for name in features if name not in CALENDAR]
-    if unknown:
-        raise ValueError(f"features must be among {', '.join(CALENDAR)}, got {unknown[0]!r}")
+        raise TypeError(f"index must be a DatetimeIndex or PeriodIndex, or of data that have one, got {brief(index)}")
+    features = check_features(features)
     day = (times.hour * 3600 + times.minute * 60 + times.second).to_numpy() / 86400
     columns = {}
     for name in features:
@@ -61,3 +60,11 @@ def calendar_features(index, features: Sequence[str] = ("hour", "dayofyear")):
         columns[f"{name}_sin"] = np.sin(2 * np.pi * turn)
         columns[f"{name}_cos"] = np.cos(2 * np.pi * turn)
     return pd.DataFrame(columns, index=index)
+
+
+def check_features(features) -> list[str]:
+    """Return names of calendar features as a list; raise TypeError or ValueError unless all are some of the four."""
+    found = [features] if isinstance(features, str) else to_list(features, "features", "names")
+    for position, name in enumerate(found):
+        check_choice(name, f"features[{position}]", CALENDAR)
+    return found

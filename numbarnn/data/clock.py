@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numbarnn.checks import brief
 from numbarnn.data import tables
 
 # Rows of a season by the frequency of the rows, for `Forecaster(season="auto")`.
@@ -90,7 +91,7 @@ class Clock:
             )
         if kind == "periods" and index.freqstr != self.every:
             raise ValueError(
-                f"{name} must have periods of the frequency {self.every!r}, as the data passed to fit, got {index.freqstr!r}"
+                f"{name} must have periods of the frequency {self.every!r}, as the data passed to fit, got {brief(index.freqstr)}"
             )
         if kind == "numbers":
             numbers = _row_numbers(index)

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numbarnn.checks import brief
+
 REBER = "BTPSXVE"
 # State -> ((symbol, next state), ...), each with probability 1/2 where there are two.
 _REBER_GRAPH = (
@@ -198,7 +200,7 @@ def temporal_order(samples: int, symbols: int = 2, *, seed: int = 0) -> Samples:
     S. Hochreiter, J. Schmidhuber, "Long short-term memory", Neural Computation 9 (1997), experiment 6.
     """
     if symbols not in (2, 3):
-        raise ValueError(f"symbols must be 2 (task 6a) or 3 (task 6b), got {symbols!r}")
+        raise ValueError(f"symbols must be 2 (task 6a) or 3 (task 6b), got {brief(symbols)}")
     generator = _generator(seed, samples=(samples, 1))
     lengths = generator.integers(100, 111, samples)
     x = generator.integers(TEMPORAL_ORDER.index("a"), TEMPORAL_ORDER.index("d") + 1, (samples, 110)).astype(np.int32)
@@ -404,5 +406,5 @@ def _generator(seed, **integers):
     """Return a generator; raise ValueError unless the seed and every (value, least) is an integer of at least that."""
     for name, (value, least) in {"seed": (seed, 0), **integers}.items():
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+            raise ValueError(f"{name} must be an integer >= {least}, got {brief(value)}")
     return np.random.default_rng(seed)

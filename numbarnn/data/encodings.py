@@ -5,16 +5,19 @@ import gzip
 import os
 from collections.abc import Iterator
 
+from numbarnn.checks import brief, check_path
+
 BOM = "\ufeff"
 
 
 def check_encoding(encoding: str) -> str:
     """Return the name of an encoding; raise ValueError unless it is one of text that Python knows."""
     try:
+        codecs.lookup(encoding)
         "".encode(encoding)
     except (LookupError, TypeError, ValueError):
         raise ValueError(
-            f"encoding must be one that Python knows, such as 'utf-8', 'latin-1' or 'utf-16'; there is no encoding {encoding!r}"
+            f"encoding must be one that Python knows, such as 'utf-8', 'latin-1' or 'utf-16'; there is no {brief(encoding)}"
         ) from None
     return encoding
 
@@ -38,6 +41,7 @@ def read_lines(path: str | os.PathLike, encoding: str = "utf-8") -> Iterator[str
         If it has another encoding, or there is no such encoding.
     """
     check_encoding(encoding)
+    check_path(path)
     with (gzip.open if os.fspath(path).endswith(".gz") else open)(path, "rt", encoding=encoding) as file:
         try:
             yield file.readline().removeprefix(BOM)

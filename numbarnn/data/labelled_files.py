@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 
+from numbarnn.checks import brief, to_list
 from numbarnn.data.encodings import read_lines
 
 CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
@@ -115,6 +116,12 @@ def read_conll(path: str | os.PathLike, columns=(0, 1), *, separator: str | None
     Lines that begin with # and have another number of columns are comments. Of CoNLL-U, ranges of words ("1-2") and empty nodes
     ("8.1") are left out.
     """
+    columns = to_list(columns, "columns", "numbers or names of columns")
+    for position, column in enumerate(columns):
+        if isinstance(column, (bool, np.bool_)) or not isinstance(column, (str, int, np.integer)):
+            raise TypeError(f"columns[{position}] must be the number or the name of a column, got {brief(column)}")
+    if separator is not None and (not isinstance(separator, str) or not separator):
+        raise TypeError(f"separator must be a str, or None for any white space, got {brief(separator)}")
     sentences, sentence, count, indices = [], [], None, None
     for number, line in enumerate(read_lines(path, encoding), 1):
         line = line.rstrip("\r\n")
@@ -145,10 +152,12 @@ def _column_index(column, count):
     if isinstance(column, str):
         if count != len(CONLLU) or column not in CONLLU:
             raise ValueError(
-                f"columns by name are those of CoNLL-U, {', '.join(CONLLU)}, in a file of {len(CONLLU)} columns; got "
+                f"columns by name must be those of CoNLL-U, {', '.join(CONLLU)}, in a file of {len(CONLLU)} columns; got "
                 f"{column!r} and {count} columns"
             )
         return CONLLU.index(column)
     if not -count <= column < count:
-        raise ValueError(f"column {column} is out of range for {count} columns")
+        raise ValueError(
+            f"columns must be those of the file, {column} is out of range for {count}; is the separator right?"
+        )
     return column

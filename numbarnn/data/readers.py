@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numbarnn.checks import brief, check_path, to_list
 from numbarnn.data.encodings import BOM, check_encoding, not_this_encoding
 from numbarnn.data.times import FIRST, called_time, like_times, read_times
 
@@ -43,7 +44,7 @@ class Csv:
         for name in ("sep", "decimal"):
             value = getattr(self, name)
             if not isinstance(value, str) or len(value) != 1:
-                raise ValueError(f"{name} must be one character, got {value!r}")
+                raise ValueError(f"{name} must be one character, got {brief(value)}")
         if self.sep == self.decimal:
             raise ValueError(f"sep and decimal must differ, both are {self.sep!r}")
         check_encoding(self.encoding)
@@ -185,13 +186,20 @@ def read_series(
     UserWarning
         If rows are numbered though a column has a name such as "date".
     """
-    how, parts = Csv(sep, decimal, encoding), () if time is None or isinstance(time, str) else tuple(time)
+    check_path(path)
+    how, parts = Csv(sep, decimal, encoding), ()
+    if time is not None and not isinstance(time, str):
+        parts = tuple(to_list(time, "time", "names of columns"))
+        if not parts or not all(isinstance(name, str) for name in parts):
+            raise TypeError(f"time must be the name of a column or a list of names, got {brief(time)}")
     frame = _read_csv(path, how, parts)
     if len(frame) == 0:
         raise ValueError(f"{os.fspath(path)!r} has a header and no rows")
     for name in parts or (() if time is None else (time,)):
         if name not in frame.columns:
-            raise KeyError(f"{os.fspath(path)!r} has no column {name!r}; it has {', '.join(map(str, frame.columns))}")
+            raise KeyError(
+                f"time must name a column; {os.fspath(path)!r} has no {name!r}, it has {', '.join(map(str, frame.columns))}"
+            )
 
     def at(row):
         return f"row {row} (line {_line(path, how, row)} of {os.fspath(path)!r})"
@@ -280,6 +288,8 @@ def _read_csv(path, how=PLAIN, text=()):
                 path, index_col=False, low_memory=False, sep=how.sep, decimal=how.decimal, encoding=how.encoding,
                 dtype=dict.fromkeys(text, str),
             )  # fmt: skip
+        except FileNotFoundError:
+            raise FileNotFoundError(f"path: there is no file {os.fspath(path)!r}") from None
         except UnicodeError as error:
             raise not_this_encoding(path, how.encoding, error) from None
         except pd.errors.EmptyDataError:

@@ -1,10 +1,10 @@
 """Scaling of series."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from numbarnn.checks import counted
+from numbarnn.checks import brief, check_choice, check_real, counted, to_list
 from numbarnn.core.arrays import as_numeric
 from numbarnn.core.axes import channels_first_hint
 from numbarnn.core.frames import as_pandas, in_form, is_pandas, package_of
@@ -78,8 +78,13 @@ class SequenceScaler(Transformer):
         ShapeError, TypeError, ValueError
             If the data have the wrong shape or dtype or infinite values, or a feature has no values.
         """
-        if self.method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
+        check_choice(self.method, "method", METHODS)
+        if self.method == "minmax":
+            bounds = to_list(self.feature_range, "feature_range", "two numbers")
+            if len(bounds) != 2 or not check_real(bounds[0], "feature_range[0]") < check_real(
+                bounds[1], "feature_range[1]"
+            ):
+                raise ValueError(f"feature_range must be (low, high) with low < high, got {brief(self.feature_range)}")
         X = as_pandas(X, "X")
         rows = _rows(X)
         if np.isinf(rows).any():
@@ -110,8 +115,6 @@ class SequenceScaler(Transformer):
             scale = third - first
         else:
             low, high = map(float, self.feature_range)
-            if not low < high:
-                raise ValueError(f"feature_range must be (low, high) with low < high, got {self.feature_range!r}")
             smallest = np.nanmin(rows, axis=0)
             scale = (np.nanmax(rows, axis=0) - smallest) / (high - low)
             scale[scale == 0] = 1
@@ -166,7 +169,7 @@ class SequenceScaler(Transformer):
         self._fitted()
         center, scale = self.center_, self.scale_
         if columns is not None:
-            indices = [self._index_of(column) for column in columns]
+            indices = [self._index_of(column) for column in to_list(columns, "columns", "features")]
             center, scale = center[indices], scale[indices]
 
         def mapped(data, name):
@@ -191,11 +194,11 @@ class SequenceScaler(Transformer):
 
     def _index_of(self, column):
         known = list(getattr(self, "feature_names_in_", ()))
-        if column in known:
+        if isinstance(column, Hashable) and column in known:
             return known.index(column)
         if isinstance(column, (int, np.integer)) and 0 <= column < self.n_features_in_:
             return int(column)
-        raise KeyError(f"{column!r} is not a feature that this scaler was fitted to")
+        raise KeyError(f"columns must be features that this scaler was fitted to, got {brief(column)}")
 
 
 def _is_list(data):

@@ -6,12 +6,13 @@ pandas is not imported here before a pandas object comes in.
 import contextlib
 import sys
 import warnings
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from numbarnn.checks import counted
+from numbarnn.checks import brief, counted
 from numbarnn.core.arrays import as_numeric
 from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.errors import ShapeError
@@ -104,6 +105,8 @@ def chosen_columns(target, names) -> tuple[list[int], bool]:
         raise ValueError("target must name at least one column, got an empty list")
     indices = []
     for name in target if listed else (target,):
+        if not isinstance(name, Hashable):
+            raise TypeError(f"target must be a column of data or a list of columns, got {brief(name)}")
         if name not in names:
             known = ", ".join(map(repr, names[:12])) + (", ..." if len(names) > 12 else "")
             raise KeyError(f"target {name!r} is not a column of data, which has {known}")

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 
+from numbarnn.checks import check_choice
 from numbarnn.core.frames import in_form, is_pandas
 from numbarnn.sklearn_api import Parameters, not_fitted
 
@@ -56,8 +57,7 @@ class Transformer(Parameters):
             If it is none of these.
         """
         if transform is not None:
-            if transform not in OUTPUTS:
-                raise ValueError(f"transform must be one of {', '.join(OUTPUTS)} or None, got {transform!r}")
+            check_choice(transform, "transform", OUTPUTS)
             self._sklearn_output_config = {"transform": transform}  # which scikit-learn's clone copies
         return self
 

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from numbarnn.errors import TokenError
+from numbarnn.checks import brief, check_integer, to_array, to_list
+from numbarnn.errors import ShapeError, TokenError
 
 UNKNOWN = "<unk>"
 
@@ -73,20 +74,23 @@ class Vocabulary:
         outside = tokens < 0
         if not outside.any():
             return tokens, lengths
+        check_text(unknown, "unknown")
         if unknown == "skip":
             return tokens[~outside], lengths[~outside]
         if unknown != "error" and unknown in self:
             tokens[outside] = self._substitute(unknown, tokens[outside])
             return tokens, lengths
         if unknown != "error":
-            raise ValueError(f"unknown must be 'error', 'skip' or a {self.unit} of the vocabulary, got {unknown!r}")
+            raise ValueError(
+                f"unknown must be 'error', 'skip' or a {self.unit} of the vocabulary, got {brief(unknown)}"
+            )
         indices = np.flatnonzero(outside)
         ends = np.cumsum(lengths)
         names = sorted({text[ends[i] - lengths[i] : ends[i]] for i in indices})
         shown = ", ".join(map(self._describe, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         kind = self.units if len(indices) > 1 else self.unit
         raise TokenError(
-            f"the text has {len(indices)} {kind} outside the model's vocabulary of {len(self)}: {shown}; the first at "
+            f"text has {len(indices)} {kind} outside the model's vocabulary of {len(self)}: {shown}; the first at "
             f"position {ends[indices[0]] - lengths[indices[0]]}. {self._advice}"
         )
 
@@ -116,7 +120,9 @@ class Vocabulary:
         raise NotImplementedError
 
     def _check(self, tokens):
-        tokens = np.asarray(tokens)
+        tokens = to_array(tokens, "tokens")
+        if tokens.ndim != 1:
+            raise ShapeError(f"tokens must have one axis, got shape {tokens.shape}")
         if tokens.size == 0:
             return tokens.astype(np.int64)
         if tokens.dtype.kind not in "iu":
@@ -126,12 +132,11 @@ class Vocabulary:
         return tokens.astype(np.int64, copy=False)
 
 
-def check_text(text) -> str:
+def check_text(text, name: str = "text") -> str:
     """Return a text; raise TypeError unless it is a str."""
     if not isinstance(text, str):
-        raise TypeError(
-            f"text must be a str, got {type(text).__name__}; decode bytes or read the file first, or use unit='byte'"
-        )
+        advice = "; decode bytes, or use unit='byte'" if isinstance(text, bytes) else ""
+        raise TypeError(f"{name} must be a str, got {brief(text)}{advice}")
     return text
 
 
@@ -173,9 +178,9 @@ class CharVocabulary(Vocabulary):
     _advice = "Pass unknown='skip' to leave them out, or unknown=<character> to replace them"
 
     def __post_init__(self):
-        codes = np.unique(_codes("".join(self.characters)))
+        codes = np.unique(_codes(check_text(self.characters, "characters")))
         if codes.size == 0:
-            raise ValueError("a vocabulary needs at least one character; the text is empty")
+            raise ValueError("characters must be at least one; a vocabulary of an empty text has none")
         text = codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
         object.__setattr__(self, "characters", text)
 
@@ -382,14 +387,16 @@ class WordVocabulary(Vocabulary):
     _advice = f"Pass unknown='{UNKNOWN}' to read them as unknown, 'skip' to leave them out, or a word to replace them"
 
     def __post_init__(self):
-        object.__setattr__(self, "words", tuple(self.words))
+        object.__setattr__(self, "words", tuple(to_list(self.words, "words", "words")))
         if not self.words:
-            raise ValueError("a vocabulary needs at least one word; the text has none, or min_count is too high")
+            raise ValueError(
+                "words must be at least one; a text without words has none, nor has one where min_count is too high"
+            )
+        for index, word in enumerate(self.words):
+            if split_words(check_text(word, f"words[{index}]")) != [word]:
+                raise ValueError(f"words[{index}] must be a piece as split_words makes them, got {brief(word)}")
         if len(self._tokens) != len(self.words) + 2:
-            raise ValueError("a vocabulary's words must differ from each other")
-        for word in self.words:
-            if split_words(word) != [word]:
-                raise ValueError(f"a vocabulary's words must be pieces as split_words makes them, got {word!r}")
+            raise ValueError("words must differ from each other")
 
     @classmethod
     def of(cls, text, max_vocabulary: int | None = None, min_count: int = 1) -> "WordVocabulary":
@@ -414,9 +421,10 @@ class WordVocabulary(Vocabulary):
         ValueError
             If `max_vocabulary` or `min_count` is not a positive integer, or no word is left.
         """
-        check_size("max_vocabulary", 1 if max_vocabulary is None else max_vocabulary)
-        check_size("min_count", min_count)
-        counts = Counter(split_words(text) if isinstance(text, str) else text)
+        check_integer(1 if max_vocabulary is None else max_vocabulary, "max_vocabulary", 1)
+        check_integer(min_count, "min_count", 1)
+        pieces = split_words(text) if isinstance(text, str) else to_list(text, "text", "words")
+        counts = Counter(check_text(piece, f"text[{index}]") for index, piece in enumerate(pieces))
         kept = sorted((word for word, n in counts.items() if n >= min_count), key=lambda word: (-counts[word], word))
         return cls(tuple(kept[:max_vocabulary]))
 
@@ -460,13 +468,6 @@ class WordVocabulary(Vocabulary):
     def _describe(self, word):
         other = word[1:] if word[0] == " " else f" {word}"
         return f"{word!r} ({other!r} is known)" if other in self else repr(word)
-
-
-def check_size(name: str, value) -> int:
-    """Return a positive integer as an int; raise ValueError unless it is one."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
-    return int(value)
 
 
 VOCABULARIES = {kind.unit: kind for kind in (CharVocabulary, ByteVocabulary, WordVocabulary)}

@@ -20,11 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from numbarnn.checks import check_flag, check_integer
+from numbarnn.checks import COUNTED, brief, check_choice, check_flag, check_integer, check_real, to_array, to_list
 from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.data import tables
 from numbarnn.data.batches import Batch
 from numbarnn.errors import ShapeError
+
+MISSING = ("error", "drop", "ffill")  # what is done about missing values
 
 
 def make_windows(
@@ -100,15 +102,9 @@ def make_windows(
     (array([10, 20, 30]), 50)
     """
     options = {"lookback": lookback, "delay": delay, "step": step, "stride": stride, "horizon": horizon}
-    for name, value in options.items():
-        low = 0 if name == "delay" else 1
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
-            raise ValueError(f"{name} must be an integer >= {low}, got {value!r}")
-    options = {name: int(value) for name, value in options.items()}
-    if missing not in ("error", "drop", "ffill"):
-        raise ValueError(f"missing must be 'error', 'drop' or 'ffill', got {missing!r}")
-    if irregular not in ("error", "ignore"):
-        raise ValueError(f"irregular must be 'error' or 'ignore', got {irregular!r}")
+    options = {name: check_integer(value, name, int(name != "delay"), COUNTED) for name, value in options.items()}
+    check_choice(missing, "missing", MISSING)
+    check_choice(irregular, "irregular", ("error", "ignore"))
     table, target = tables.as_table(data), as_pandas(target, "target")
     tables.check_one_series(table.index)
     targets = _targets(table, target)
@@ -201,38 +197,55 @@ def cut_rows(rows_in_all: int, index, *, fractions=None, rows=None, dates=None) 
     if sum(cut is not None for cut in (fractions, rows, dates)) != 1:
         raise ValueError("give one of fractions, rows and dates")
     if fractions is not None:
-        shares = [float(f) for f in fractions]
+        fractions = to_list(fractions, "fractions", "numbers")
+        shares = [check_real(fraction, f"fractions[{k}]") for k, fraction in enumerate(fractions)]
         if not shares or not (min(shares) > 0 and abs(sum(shares) - 1) <= 1e-9):  # NaN is neither
-            raise ValueError(f"fractions must be positive and add up to 1, got {fractions!r}")
+            raise ValueError(f"fractions must be positive and add up to 1, got {brief(fractions)}")
         cuts = [int(rows_in_all * sum(shares[:k]) + 1e-9) for k in range(1, len(shares))]
     elif rows is not None:
-        cuts = [check_integer(row, f"rows[{k}]", 0) for k, row in enumerate(rows)]
+        cuts = [check_integer(row, f"rows[{k}]", 0) for k, row in enumerate(to_list(rows, "rows", "row numbers"))]
     else:
         import pandas as pd
 
+        dates = to_list(dates, "dates", "times")
         if isinstance(index, pd.PeriodIndex):
-            cuts = [int(index.searchsorted(pd.Period(date, index.freq))) for date in dates]
+            cuts = [int(index.searchsorted(_as_time(pd.Period, date, k, index.freq))) for k, date in enumerate(dates)]
         elif isinstance(index, pd.DatetimeIndex):
-            cuts = [int(index.searchsorted(_time_in(index.tz, date))) for date in dates]
+            cuts = [int(index.searchsorted(_time_in(index.tz, date, k))) for k, date in enumerate(dates)]
         else:
             raise ValueError("dates need data with a DatetimeIndex or PeriodIndex; cut by rows or fractions")
     edges = [0, *cuts, rows_in_all]
     if any(a >= b for a, b in itertools.pairwise(edges)):
+        what = "fractions" if fractions is not None else "rows" if rows is not None else "dates"
         raise ValueError(
-            f"the parts must have rows and be in order; they would begin at rows {edges[:-1]} of {rows_in_all}"
+            f"{what} must make parts that have rows and are in order; they would begin at rows {edges[:-1]} of {rows_in_all}"
         )
     return cuts
 
 
-def _time_in(zone, date):
+def _as_time(kind, date, position, *options):
+    """Return an entry of `dates` as a Timestamp or Period; raise ValueError unless it is one time."""
+    import pandas as pd
+
+    try:
+        # A number would be nanoseconds since 1970.
+        time = None if isinstance(date, (bool, int, float, np.number, np.bool_)) else kind(date, *options)
+    except (TypeError, ValueError, OverflowError):
+        time = None
+    if time is None or time is pd.NaT:
+        raise ValueError(f"dates[{position}] must be a time, such as '2024-12-31' or a datetime, got {brief(date)}")
+    return time
+
+
+def _time_in(zone, date, position):
     """Return a date as a time that can be compared with times in a zone, or None; one without a zone is in that zone."""
     import pandas as pd
 
-    time = pd.Timestamp(date)
+    time = _as_time(pd.Timestamp, date, position)
     if zone is None and time.tzinfo is not None:
         raise ValueError(
-            f"the date {time} has the zone {time.tzinfo}, the data have times without a zone (naive); give it without a "
-            "zone, in that of the data"
+            f"dates[{position}] is {time}, in the zone {time.tzinfo}; the data have times without a zone (naive): give it without "
+            "a zone, as they are"
         )
     return time.tz_localize(zone) if zone is not None and time.tzinfo is None else time
 
@@ -373,7 +386,9 @@ class Windows:
             return replace(self, ends=self.ends[which])
         which = np.asarray(which)
         if which.ndim != 1 or which.dtype.kind not in "iub":
-            raise TypeError(f"samples are chosen by an integer, a slice, an array of integers or a mask, got {which!r}")
+            raise TypeError(
+                f"samples are chosen by an integer, a slice, an array of integers or a mask, got {brief(which)}"
+            )
         ends = np.arange(self.ends.start, self.ends.stop, self.ends.step) if isinstance(self.ends, range) else self.ends
         return replace(self, ends=ends[which])
 
@@ -426,8 +441,7 @@ class Windows:
         """
         if len(self) > 1 and np.any(np.diff(self.ends) <= 0):
             raise ValueError("the windows are not in order of time; split before choosing or shuffling samples")
-        if straddle not in ("drop", "keep"):
-            raise ValueError(f"straddle must be 'drop' or 'keep', got {straddle!r}")
+        check_choice(straddle, "straddle", ("drop", "keep"))
         total = len(self.table)
         edges = [0, *cut_rows(total, self.index, fractions=fractions, rows=rows, dates=dates), total]
         parts = []
@@ -521,12 +535,12 @@ class Windows:
         TypeError, IndexError
             If `samples` is not an array of integers, or one of them is out of range.
         """
-        indices, count = np.asarray(samples), len(self)
+        indices, count = to_array(samples, "samples"), len(self)
         if indices.ndim != 1 or indices.dtype.kind not in "iu":
-            raise TypeError(f"samples must be given by an array of their indices, got {samples!r}")
+            raise TypeError(f"samples must be given by an array of their indices, got {brief(samples)}")
         if indices.size and not -count <= indices.min() <= indices.max() < count:
             wrong = indices[(indices < -count) | (indices >= count)][0]
-            raise IndexError(f"sample {wrong} of {count}")
+            raise IndexError(f"samples must be indices of {count} windows, got {wrong}")
         indices = np.where(indices < 0, indices + count, indices).astype(np.int64)
         return self.ends.start + self.ends.step * indices if isinstance(self.ends, range) else self.ends[indices]
 
@@ -592,7 +606,7 @@ class WindowSource:
             or not isinstance(self.batch_size, (int, np.integer))
             or self.batch_size < 1
         ):
-            raise ValueError(f"batch_size must be a positive integer, got {self.batch_size!r}")
+            raise ValueError(f"batch_size must be a positive integer, got {brief(self.batch_size)}")
         check_flag("source", "shuffle", self.shuffle)
         if len(self.windows) == 0:
             raise ShapeError("there are no windows to make batches of")

@@ -7,7 +7,7 @@ from itertools import groupby
 
 import numpy as np
 
-from numbarnn.checks import check_flag
+from numbarnn.checks import brief, check_flag, to_list
 
 # Of prefixes and suffixes: each length is a feature, and as long a row of tokens for every word.
 MOST_LETTERS = 1000
@@ -54,9 +54,9 @@ class WordFeatures:
         for name, least in (("prefix", 0), ("suffix", 0), ("min_count", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise ValueError(f"WordFeatures: {name} must be an integer >= {least}, got {value!r}")
+                raise ValueError(f"WordFeatures: {name} must be an integer >= {least}, got {brief(value)}")
             if value > MOST_LETTERS and name != "min_count":
-                raise ValueError(f"WordFeatures: {name} must be at most {MOST_LETTERS}, got {value!r}")
+                raise ValueError(f"WordFeatures: {name} must be at most {MOST_LETTERS}, got {brief(value)}")
         for name in ("shape", "lower"):
             check_flag("WordFeatures", name, getattr(self, name))
 
@@ -77,6 +77,8 @@ class WordFeatures:
         tuple of (int, str) or None
             Each feature with its index among the `bag` of them; None where the word is too short for one.
         """
+        if not isinstance(word, str):
+            raise TypeError(f"word must be a str, got {brief(word)}")
         low = word.lower()
         found = [word]
         found += [low] if self.lower else []
@@ -103,13 +105,17 @@ class WordFeatures:
             If no feature occurs `min_count` times.
         """
         counts = Counter()
+        words = to_list(words, "words", "words")
+        for index, word in enumerate(words):
+            if not isinstance(word, str):
+                raise TypeError(f"words[{index}] must be a str, got {brief(word)}")
         for word, count in Counter(words).items():
             for feature in self.of(word):
                 counts[feature] += count
         counts.pop(None, None)
         known = sorted(feature for feature, count in counts.items() if count >= self.min_count)
         if not known:
-            raise ValueError(f"no feature of the words occurs {self.min_count} times; lower min_count")
+            raise ValueError(f"words have no feature that occurs {self.min_count} times; lower min_count")
         return WordTable(self, tuple(known))
 
 

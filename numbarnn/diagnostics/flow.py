@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn.backends.device import host
+from numbarnn.checks import check_flag, naming
 from numbarnn.diagnostics import tape
 from numbarnn.losses.base import make_loss
 from numbarnn.network.network import Network
@@ -179,6 +180,7 @@ def gradient_flow(
     """
     net, x = tape.in_float64(model, x, lengths)
     loss = make_loss(loss)
+    check_flag("gradient_flow", "contributions", contributions)
     total = _Sums(x.shape[1], net.signals[-1].sequence, contributions)
     value, dy, done = _output_gradient(net, x, y, loss, lengths, state, sample_weight)
     # Blocks hold a value for every (loss, sample, step, feature): a few samples are back-propagated at a time.
@@ -192,9 +194,10 @@ def gradient_flow(
 
 def _output_gradient(net, x, y, loss, lengths, state, sample_weight):
     done = tape.run(net, x, state, lengths)
-    value, gradient, _ = host().losses.value_and_gradient(
-        done.call, loss, done.rows, y, done.layout, "mean", sample_weight
-    )
+    with naming("y", "target"):
+        value, gradient, _ = host().losses.value_and_gradient(
+            done.call, loss, done.rows, y, done.layout, "mean", sample_weight
+        )
     dy = host().batch.from_rows(done.call, gradient, done.layout)
     return value, dy, done
 

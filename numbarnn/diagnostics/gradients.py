@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn.backends.device import host
+from numbarnn.checks import check_integer, check_real, check_seed, naming
 from numbarnn.core import seeds
 from numbarnn.diagnostics import tape
 from numbarnn.layers import Recurrent
@@ -110,11 +111,13 @@ def check_gradients(
     >>> numbarnn.diagnostics.check_gradients(model, x, y, entries=5).ok
     True
     """
-    if entries is not None and (isinstance(entries, bool) or not isinstance(entries, (int, np.integer)) or entries < 1):
-        raise ValueError(f"entries must be a positive integer or None for all, got {entries!r}")
+    if entries is not None:
+        check_integer(entries, "entries", 1)
+    tolerance, seed = check_real(tolerance, "tolerance", 0.0), check_seed(seed)
     net, x = tape.in_float64(model, x, lengths)
     loss = make_loss(loss)
-    _, gradients = net.loss_and_grad(x, y, loss, lengths, state, "mean")
+    with naming("y", "target"):
+        _, gradients = net.loss_and_grad(x, y, loss, lengths, state, "mean")
     start, largest = net.params.flat.copy(), max(np.abs(g).max(initial=0) for g in gradients.values())
 
     def difference(index, step):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn import cells
+from numbarnn.checks import COUNTED, check_integer
 from numbarnn.diagnostics import tape
 from numbarnn.network.network import Network
 
@@ -177,6 +178,7 @@ def jacobian(
     >>> numbarnn.diagnostics.jacobian(model, np.ones((2, 5, 3)), t=4, k=0).matrix.shape
     (8, 8)
     """
+    t, k = check_integer(t, "t", -1), check_integer(k, "k", -1)
     net, x = tape.in_float64(model, x, lengths)
     done = tape.run(net, x, state, lengths)
     chain = tape.chain_of(done, layer, level, reverse)
@@ -185,7 +187,7 @@ def jacobian(
     low, high = (t, k) if reverse else (k, t)
     if not (-1 + reverse <= low < high <= length - 1 + reverse):
         rule = f"0 <= t < k <= {length}" if reverse else f"-1 <= k < t <= {length - 1}"
-        raise ValueError(f"steps must be {rule} (sample {sample} has {length} steps), got t = {t}, k = {k}")
+        raise ValueError(f"t and k must be steps, {rule} (sample {sample} has {length} steps), got t = {t}, k = {k}")
     steps = np.arange(k - 1, t - 1, -1) if reverse else np.arange(k + 1, t + 1)
     cell, hidden = chain.layer.cell, chain.layer.hidden_size
     forget = chain.saved["f"][sample, steps] if "f" in chain.saved else None
@@ -240,6 +242,7 @@ def sensitivity(model: Network, x, t: int, output: int, *, state=None, lengths=N
     """
     net, x = tape.in_float64(model, x, lengths)
     outputs, _, pullback = net.vjp(x, state, lengths)
+    output, t = check_integer(output, "output", -COUNTED), check_integer(t, "t", -COUNTED)
     if not -outputs.shape[-1] <= output < outputs.shape[-1]:
         raise ValueError(
             f"output must be one of {outputs.shape[-1]} features, 0 to {outputs.shape[-1] - 1}, got {output}"

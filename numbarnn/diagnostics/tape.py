@@ -12,7 +12,7 @@ import numpy as np
 from numbarnn import parallel
 from numbarnn.backends.device import host
 from numbarnn.cells import contract
-from numbarnn.checks import check_finite
+from numbarnn.checks import brief, check_finite, check_flag, check_integer
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
 from numbarnn.layers import Recurrent
@@ -242,15 +242,22 @@ def chain_of(tape: Tape, layer: str | None, level: int, reverse: bool) -> Chain:
         If there is none; the message names the existing ones.
     """
     names = [(tape.model.names[chain.layer_index], chain.level, chain.reverse) for chain in tape.chains]
-    wanted = (names[0][0] if layer is None else layer, level, reverse)
+    level = check_integer(level, "level", 0)
+    check_flag("jacobian", "reverse", reverse)
+    if layer is not None and not isinstance(layer, str):
+        raise TypeError(f"layer must be the name of a layer or None, got {brief(layer)}")
+    wanted = (names[0][0] if layer is None else layer, level, bool(reverse))
     if wanted not in names:
         existing = ", ".join(f"layer={n!r} level={at} reverse={back}" for n, at, back in names)
-        raise ValueError(f"there is no layer={layer!r} level={level} reverse={reverse}; the model has {existing}")
+        raise ValueError(
+            f"layer, level and reverse must name a chain of states of the model, which has {existing}; "
+            f"got layer={layer!r} level={level} reverse={reverse}"
+        )
     return tape.chains[names.index(wanted)]
 
 
 def check_sample(sample: int, count: int) -> int:
     """Return the index of a sample; raise ShapeError unless it is one of `count`."""
     if isinstance(sample, bool) or not isinstance(sample, (int, np.integer)) or not 0 <= sample < count:
-        raise ShapeError(f"sample must be an integer from 0 to {count - 1}, got {sample!r}")
+        raise ShapeError(f"sample must be an integer from 0 to {count - 1}, got {brief(sample)}")
     return int(sample)

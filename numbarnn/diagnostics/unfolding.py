@@ -7,6 +7,8 @@ import numpy as np
 from numbarnn import cells
 from numbarnn.backends.device import host
 from numbarnn.cells import contract
+from numbarnn.checks import COUNTED, check_integer, naming
+from numbarnn.core.arrays import as_array
 from numbarnn.diagnostics import tape
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.activation import ACTIVATIONS
@@ -144,13 +146,12 @@ def unfold(model: Network, x, steps: int = 4, y=None, *, sample: int = 0, state=
     ShapeError, TypeError, ValueError
         If the model is of another form, or x has too few steps.
     """
-    x = np.asarray(x)
-    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
-        raise ValueError(f"steps must be a positive integer, got {steps!r}")
+    x = as_array(x, "x")
+    steps = check_integer(steps, "steps", 1, COUNTED)
     if x.ndim > 1 and x.shape[1] < steps + (y is None):
         raise ShapeError(
-            f"x must have {steps + (y is None)} time steps for {steps} steps{' and their targets' if y is None else ''}, "
-            f"got {x.shape}"
+            f"steps must be at most {x.shape[1] - (y is None)} for x of shape {x.shape}"
+            f"{' without y, where the next tokens are the targets' if y is None else ''}, got {steps}"
         )
     net, values = tape.in_float64(model, x)
     _check_form(net)
@@ -159,7 +160,10 @@ def unfold(model: Network, x, steps: int = 4, y=None, *, sample: int = 0, state=
         if not model.signals[0].tokens:
             raise ValueError("y must be given: only for tokens is the next one the target")
         y = x[:, 1:]
-    y = np.asarray(y)[sample : sample + 1, :steps]
+    y = as_array(y, "y")
+    if y.shape != x.shape[:2] and y.shape != (len(x), x.shape[1] - 1):
+        raise ShapeError(f"y must have shape {x.shape[:2]}: (samples, time steps), got {y.shape}")
+    y = y[sample : sample + 1, :steps]
     start = (
         None
         if state is None
@@ -167,9 +171,10 @@ def unfold(model: Network, x, steps: int = 4, y=None, *, sample: int = 0, state=
     )
     done = tape.run(net, values[sample : sample + 1, :steps], start)
     (chain,), name = done.chains, net.names[-1]
-    _, gradient, _ = host().losses.value_and_gradient(
-        done.call, SoftmaxCrossEntropy(), done.rows, y, done.layout, "sum"
-    )
+    with naming("y", "target"):
+        _, gradient, _ = host().losses.value_and_gradient(
+            done.call, SoftmaxCrossEntropy(), done.rows, y, done.layout, "sum"
+        )
     dy = host().batch.from_rows(done.call, gradient, done.layout)[0]
     logits = done.outputs[-1][0]
     o = np.exp(logits - logits.max(axis=1, keepdims=True))

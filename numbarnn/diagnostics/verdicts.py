@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from numbarnn import cells, decoding
-from numbarnn.checks import check_lengths
+from numbarnn.checks import check_integer, check_lengths
+from numbarnn.core.arrays import as_array
 from numbarnn.core.label_sequences import Labels, as_labels, too_short
 from numbarnn.diagnostics import tape
 from numbarnn.diagnostics.flow import GradientFlow, gradient_flow
@@ -139,12 +140,11 @@ def diagnose(
     >>> [verdict.finding for verdict in found.verdicts if verdict.topic == "units"]
     ['0 of 4 units of lstm.h_l0 never change']
     """
-    if isinstance(samples, bool) or not isinstance(samples, (int, np.integer)) or samples < 1:
-        raise ValueError(f"samples must be a positive integer, got {samples!r}")
+    samples = check_integer(samples, "samples", 1)
     if history is not None and not isinstance(history, History):
         raise TypeError(f"history must be what fit returned, a History, got {type(history).__name__}")
     tape.check_model(model)
-    loss, x = make_loss(loss), np.asarray(x)
+    loss, x = make_loss(loss), as_array(x, "x")
     if x.ndim < 2 or len(x) == 0:
         raise ShapeError(f"x must be samples of time steps, (samples, time steps, ...), got shape {x.shape}")
     lengths = check_lengths(lengths, *x.shape[:2])

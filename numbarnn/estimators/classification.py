@@ -10,20 +10,21 @@ Each class is a special case of the next:
 
 import itertools
 import warnings
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from numbarnn import metrics
-from numbarnn.checks import refuse_mask
+from numbarnn.checks import brief, check_choice, naming, refuse_mask, to_array, to_list
 from numbarnn.core.frames import as_pandas
 from numbarnn.core.ragged import Ragged
 from numbarnn.core.softmax import log_softmax
+from numbarnn.errors import ShapeError
 from numbarnn.estimators.labelled import LabelEstimator, label_estimator
 from numbarnn.estimators.labels import Classes, check_labels
-from numbarnn.layers import Pool
+from numbarnn.layers.pool import KINDS, Pool
 from numbarnn.losses.cross_entropy import SoftmaxCrossEntropy
 from numbarnn.losses.segments import SegmentCrossEntropy, check_segments, pool_segments, segment_codes
 from numbarnn.metrics.labels import flat_labels, missing
@@ -193,7 +194,9 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
 
     def score(self, X, y, sample_weight=None, *, lengths=None, offsets=None) -> float:
         """Return the share of labels that are right; a label that the model does not know is wrong."""
-        return metrics.accuracy(_column(y), self.predict(X, lengths=lengths, offsets=offsets), sample_weight)
+        predicted = self.predict(X, lengths=lengths, offsets=offsets)
+        with naming("y", "truth"):
+            return metrics.accuracy(_column(y), predicted, sample_weight)
 
     def _of_samples(self, X, lengths, offsets):
         if not hasattr(self, "model_"):
@@ -204,7 +207,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
         self._target_missing(y)
         labels = check_labels(_column(y))
         if len(labels) != len(x):
-            raise ValueError(f"X has {len(x)} samples, y has {len(labels)} labels: there must be one for each")
+            raise ValueError(f"y has {len(labels)} labels, X has {len(x)} samples: there must be one for each")
         if self.classes_ is None:
             self._set_classes(Classes.of(labels))
         codes = self._classes.encode(labels)
@@ -220,6 +223,10 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
 
     def _strata(self, target):
         return target
+
+    def _check_settings(self):
+        super()._check_settings()
+        check_choice(self.pooling, "pooling", ("last", *KINDS))
 
     def _layers_before_output(self):
         if self.pooling == "last":
@@ -387,17 +394,24 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
     def score(self, X, y, sample_weight=None, *, lengths=None, offsets=None, segments=None) -> float:
         """Return the share of labels that are right, of all steps or segments that count; a label that is not known is wrong."""
         y = _labels(y)
+        if len(y) == 0:
+            raise ValueError("y must have at least one label, it has none")
         predicted = self.predict(X, lengths=lengths, offsets=offsets, segments=segments)
         if self._kind == "samples" and segments is None:
-            return metrics.accuracy(_column(y), predicted, sample_weight, ignore=self.ignore)
+            with naming("y", "truth"):
+                return metrics.accuracy(_column(y), predicted, sample_weight, ignore=self.ignore)
         if offsets is not None and segments is None:
             predicted = list(Ragged(predicted, offsets))
             if len(y) != len(predicted) or _flat_first(y):
                 labels = np.fromiter(y, object, len(y))
                 y = list(Ragged(labels, offsets))
+        if len(y) != len(predicted):
+            raise ShapeError(f"y has labels of {len(y)} samples, X has {len(predicted)}")
         if isinstance(y, np.ndarray) and y.ndim == 2:
             y = [row[: len(labels)] for row, labels in zip(y, predicted, strict=True)]
-        return metrics.accuracy(list(map(_listed, y)), predicted, sample_weight, ignore=self.ignore)
+        y = [_listed(labels, index) for index, labels in enumerate(y)]
+        with naming("y", "truth"):
+            return metrics.accuracy(y, predicted, sample_weight, ignore=self.ignore)
 
     def _given(self, X, lengths, offsets, segments, function):
         """Return a function of the logits in the form that `predict` says."""
@@ -435,15 +449,15 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         what = "steps" if pairs is None else "segments"
         if kind == "samples" and len(labels) != len(x):
             raise ValueError(
-                f"X has {len(x)} samples, y has {len(labels)} labels: pass a list with the labels of each sample, one label for "
+                f"y has {len(labels)} labels, X has {len(x)} samples: pass a list with the labels of each sample, one label for "
                 "each sample, or offsets= with the labels of all steps"
             )
         if len(own) != len(x):
-            raise ValueError(f"X has {len(x)} samples, y has {len(own)}: there must be labels for each")
+            raise ValueError(f"y has labels of {len(own)} samples, X has {len(x)}: there must be some for each")
         wrong = np.flatnonzero(own != counts)
         if wrong.size:
             sample = wrong[0]
-            raise ValueError(f"sample {sample} has {counts[sample]} {what}, y[{sample}] has {own[sample]} labels")
+            raise ValueError(f"y[{sample}] has {own[sample]} labels, sample {sample} of X has {counts[sample]} {what}")
         return self._encoded(labels, x, pairs, sample_weight, reset)
 
     def _encoded(self, labels, x, pairs, sample_weight, reset):
@@ -478,6 +492,11 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         self._kind = about["answers"]
         super()._set_file_state(about, arrays)
 
+    def _check_settings(self):
+        super()._check_settings()
+        if not isinstance(self.ignore, Hashable):
+            raise TypeError(f"ignore must be a label, which can be hashed, or None, got {brief(self.ignore)}")
+
     def _strata(self, target):
         return target.values[target.offsets[:-1]] if self._kind == "samples" else None
 
@@ -497,7 +516,7 @@ def _column(y) -> list:
         y = list(y)
         if not any(isinstance(label, (list, np.ndarray)) and np.ndim(label) for label in y):
             return flat_labels(y)[0]
-        y = np.asarray(y)
+        y = to_array(y, "y")
     if y.ndim == 2 and y.shape[1] == 1:
         warnings.warn(
             "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples,)",
@@ -528,7 +547,7 @@ def _flat(y, x, given_offsets):
     if not isinstance(y, np.ndarray):
         y = list(y)
         if y and all(isinstance(item, (list, tuple)) or (hasattr(item, "__array__") and np.ndim(item)) for item in y):
-            labels = [label for item in y for label in _listed(item)]
+            labels = [label for index, item in enumerate(y) for label in _listed(item, index)]
             return labels, np.array([len(item) for item in y], np.int64)
     return _column(y), None
 
@@ -537,11 +556,18 @@ def _labels(y):
     """Return labels as an array where they come as one, or in a table; lists as they are."""
     y = as_pandas(y, "y")
     refuse_mask(y, "y")
-    return np.asarray(y) if hasattr(y, "__array__") else y  # of pandas and torch, too
+    if hasattr(y, "__array__"):  # of pandas and torch, too
+        y = np.asarray(y)
+        if y.ndim == 0:
+            raise TypeError(f"y must be a list of labels, got {brief(y)}")
+        return y
+    return y if isinstance(y, Ragged) else to_list(y, "y", "labels")
 
 
-def _listed(labels) -> list:
+def _listed(labels, sample: int) -> list:
     """Return the labels of a sample as a list, masked ones as None."""
+    if not isinstance(labels, (list, tuple)) and np.ndim(labels) == 0:
+        raise TypeError(f"y[{sample}] must be a sequence of labels, got {brief(labels)}")
     return labels.tolist() if hasattr(labels, "tolist") else list(labels)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from numbarnn import io
 from numbarnn.backends.device import check_device
-from numbarnn.checks import check_flag, check_integer, check_number, check_seed
+from numbarnn.checks import brief, check_flag, check_integer, check_number, check_seed
 from numbarnn.data.words import WordFeatures
 from numbarnn.errors import ModelFileError
 from numbarnn.model import Model
@@ -123,7 +123,7 @@ def _check_settings(estimator):
         check_seed(estimator.random_state)
     weights, tokens = getattr(estimator, "class_weight", None), getattr(estimator, "tokens", None)
     if not (weights is None or weights == "balanced" or isinstance(weights, Mapping)):
-        raise ValueError(f"class_weight must be None, 'balanced' or a dict of label -> weight, got {weights!r}")
+        raise ValueError(f"class_weight must be None, 'balanced' or a dict of label -> weight, got {brief(weights)}")
     if not (tokens is None or isinstance(tokens, WordFeatures)):
         check_integer(tokens, "tokens", 1)
 

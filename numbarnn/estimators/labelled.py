@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.checks import check_integer, check_lengths, check_tokens
+from numbarnn.checks import brief, check_integer, check_lengths, check_number, check_tokens
 from numbarnn.core import seeds
 from numbarnn.core.arrays import as_array, as_numeric
 from numbarnn.core.frames import as_pandas, is_pandas
@@ -90,6 +90,10 @@ class LabelEstimator(SequenceEstimator):
     tokens: int | WordFeatures | None = None
     embedding_size: int = 32
 
+    def _check_settings(self):
+        super()._check_settings()
+        check_number(type(self).__name__, "input_dropout", self.input_dropout, 0, 1, include_high=False)
+
     # Of a subclass
 
     def _encode_targets(self, y, x, sample_weight, options, reset):
@@ -115,7 +119,10 @@ class LabelEstimator(SequenceEstimator):
         if new:
             self.classes_ = None
             if classes is not None:
-                self._set_classes(Classes.of(flat_labels(classes, "classes")[0]))
+                labels = check_labels(flat_labels(classes, "classes")[0], "classes")
+                if not labels:
+                    raise ValueError("classes must have at least one label, it has none")
+                self._set_classes(Classes.of(labels))
         target, weight = self._encode_targets(y, x, sample_weight, options, reset=new)
         if new:
             self._make(x)
@@ -129,7 +136,7 @@ class LabelEstimator(SequenceEstimator):
             rest = rest[0] if rest else {}
             if not isinstance(rest, Mapping) or not set(rest) <= set(options):
                 raise ValueError(
-                    f"options of validation must be a dict with keys among {', '.join(options)}, got {rest!r}"
+                    f"options of validation must be a dict with keys among {', '.join(options)}, got {brief(rest)}"
                 )
             x = self._read(x, rest, reset=False)
             held = RaggedSource(x, *self._encode_targets(y, x, None, rest, reset=False), batch_size=256, shuffle=False)
@@ -238,7 +245,7 @@ class LabelEstimator(SequenceEstimator):
         strings = _first_string(X) is not None
         if reset:
             if strings and not (self.tokens is None or isinstance(self.tokens, WordFeatures)):
-                raise ValueError(f"X holds strings, so tokens must be None or a WordFeatures, got {self.tokens!r}")
+                raise ValueError(f"X holds strings, so tokens must be None or a WordFeatures, got {brief(self.tokens)}")
             if isinstance(self.tokens, WordFeatures) and not strings:
                 raise ValueError("tokens=WordFeatures(...) needs strings: lists of words, one a sample")
             self._table = self._size = None
@@ -247,7 +254,7 @@ class LabelEstimator(SequenceEstimator):
             if not strings and self.tokens is not None:
                 if isinstance(self.tokens, bool) or not isinstance(self.tokens, (int, np.integer)) or self.tokens < 1:
                     raise ValueError(
-                        f"tokens must be None, a positive number of tokens or a WordFeatures, got {self.tokens!r}"
+                        f"tokens must be None, a positive number of tokens or a WordFeatures, got {brief(self.tokens)}"
                     )
                 self._size = int(self.tokens)
         elif strings != (self._table is not None):
@@ -301,6 +308,8 @@ def _word_table(features, known) -> WordTable:
 
 def _separate(X, lengths, offsets):
     """Return X as a list of samples where they are padded or concatenated, else as it is."""
+    if isinstance(X, (str, bytes, Mapping, set)) or not hasattr(X, "__len__") or getattr(X, "ndim", 1) == 0:
+        raise TypeError(f"X must be a list of sequences or an array, got {brief(X)}")
     if lengths is not None and offsets is not None:
         raise ValueError("lengths go with padded samples, offsets with concatenated samples; pass one of them")
     if isinstance(X, Ragged):
@@ -308,13 +317,17 @@ def _separate(X, lengths, offsets):
     X = as_pandas(X, "X")
     if is_pandas(X) is not None and _first_string(X) is None and (lengths is not None or offsets is not None):
         X = as_numeric(X, "X")
+    if isinstance(X, (list, tuple)) and len(X) and not all(hasattr(sample, "__len__") for sample in X):
+        bad = next(index for index, sample in enumerate(X) if not hasattr(sample, "__len__"))
+        raise TypeError(f"X[{bad}] must be a sequence of time steps, got {brief(X[bad])}")
+    lengths = None if lengths is None else as_array(lengths, "lengths")
     if lengths is not None and _concatenated(X, lengths):
-        counts = as_array(lengths, "lengths")
+        counts = lengths
         if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any():
-            raise TypeError(f"lengths must be integers, one a sample and none negative, got {lengths!r}")
+            raise TypeError(f"lengths must be integers, one a sample and none negative, got {brief(lengths)}")
         if counts.sum() != len(X):
             raise ShapeError(
-                f"X has {len(X)} rows, lengths add up to {counts.sum()} for {len(counts)} samples: they must add up to the rows"
+                f"lengths add up to {counts.sum()} for {len(counts)} samples, X has {len(X)} rows: they must add up to the rows"
             )
         offsets, lengths = np.concatenate([[0], np.cumsum(counts)]), None
     if offsets is not None:
@@ -337,7 +350,7 @@ def _concatenated(X, lengths):
     """Return whether an array with lengths has the steps of all samples, since its rows cannot be the samples."""
     if not isinstance(X, np.ndarray) or X.ndim not in (1, 2):
         return False
-    return len(X) != np.size(lengths) or (X.ndim == 1 and X.dtype.kind in "iufb")
+    return len(X) != lengths.size or (X.ndim == 1 and X.dtype.kind in "iufb")
 
 
 def _first_string(X):

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from numbarnn.checks import brief
 from numbarnn.metrics.labels import missing, sorted_labels
 
 
@@ -82,14 +83,16 @@ class Classes:
             return tuple((len(codes) / (len(self) * np.maximum(counts, 1))).tolist())
         if not isinstance(class_weight, Mapping):
             raise ValueError(
-                f"class_weight must be None, 'balanced' or a dict of label -> weight, got {class_weight!r}"
+                f"class_weight must be None, 'balanced' or a dict of label -> weight, got {brief(class_weight)}"
             )
         weights, lacking = np.ones(len(self)), [label for label in self.listing if label not in class_weight]
         if lacking:  # a class of another name is an error in writing; else a fold may lack a class
             self.encode(list(class_weight), "class_weight")
         for label, weight in class_weight.items():
             if isinstance(weight, bool) or not isinstance(weight, (int, float, np.number)) or not 0 <= weight < np.inf:
-                raise ValueError(f"class_weight of {label!r} must be a finite number of at least 0, got {weight!r}")
+                raise ValueError(
+                    f"class_weight of {label!r} must be a finite number of at least 0, got {brief(weight)}"
+                )
             if label in self._codes:
                 weights[self._codes[label]] = weight
         return tuple(weights.tolist())

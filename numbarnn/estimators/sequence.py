@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from numbarnn import io, metrics
-from numbarnn.checks import check_finite, check_flag, check_seed, refuse_mask
+from numbarnn.checks import brief, check_dtype, check_finite, check_flag, check_seed, naming, refuse_mask
 from numbarnn.core.arrays import as_array, as_numeric, in_dtype
 from numbarnn.core.axes import channels_first_hint
 from numbarnn.core.frames import as_pandas, is_pandas
@@ -42,10 +42,6 @@ except ImportError:
 
     class RegressorMixin:
         """Stands in for scikit-learn's mixin of this name."""
-
-        def score(self, X, y, sample_weight=None) -> float:
-            """Return the coefficient of determination of ``predict(X)``."""
-            return metrics.r2(y, self.predict(X), sample_weight)
 
 
 # Samples that `predict` runs at once.
@@ -169,7 +165,7 @@ class SequenceEstimator(BaseEstimator):
     # Training
 
     def _fit(self, X, y, sample_weight, validation=None, **options):
-        check_flag(type(self).__name__, "warm_start", self.warm_start)
+        self._check_settings()
         go_on = self.warm_start and hasattr(self, "model_")
         with self._all_or_nothing():
             self.history_ = self._learn(
@@ -178,7 +174,13 @@ class SequenceEstimator(BaseEstimator):
             self.n_iter_ = self.trainer_.epoch
         return self
 
+    def _check_settings(self):
+        """Raise TypeError or ValueError where a setting that nothing below checks by its name is wrong."""
+        check_flag(type(self).__name__, "warm_start", self.warm_start)
+        check_dtype(self.dtype)
+
     def _partial_fit(self, X, y, classes, sample_weight, **options):
+        self._check_settings()
         first = not hasattr(self, "model_")
         with self._all_or_nothing():
             history = self._learn(X, y, sample_weight, options, epochs=1, new=first, classes=classes)
@@ -207,7 +209,7 @@ class SequenceEstimator(BaseEstimator):
         """Return `validation`; raise ValueError unless it is a fraction."""
         fraction = self.validation
         if isinstance(fraction, bool) or not isinstance(fraction, (int, float, np.number)) or not 0 < fraction < 1:
-            raise ValueError(f"validation must be a fraction in (0, 1) where patience is given, got {fraction!r}")
+            raise ValueError(f"validation must be a fraction in (0, 1) where patience is given, got {brief(fraction)}")
         return float(fraction)
 
     def _trainer(self):
@@ -493,6 +495,11 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         values = self._forward(X) * self._scale + self._center
         return values[:, 0] if self._one else values
 
+    def score(self, X, y, sample_weight=None) -> float:
+        """Return the coefficient of determination of ``predict(X)``, the mean of those of several targets."""
+        with naming("y", "truth"):
+            return metrics.r2(y, self.predict(X), sample_weight)
+
     def _targets(self, y, samples, reset):
         if y is None:
             raise ValueError(
@@ -500,7 +507,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
             )
         array = _array(y, "y", allow=(1, 2)).astype(np.float64)
         if len(array) != samples:
-            raise ValueError(f"X has {samples} samples, y has {len(array)}: there must be one target for each")
+            raise ValueError(f"y has {len(array)} targets, X has {samples} samples: there must be one for each")
         check_finite(array, "y")
         one = array.ndim == 1
         array = array[:, None] if one else array
@@ -684,7 +691,7 @@ def _seed(random_state) -> int:
         return check_seed(random_state)
     except ValueError:
         raise ValueError(
-            f"random_state must be an integer >= 0, a RandomState, a Generator or None, got {random_state!r}"
+            f"random_state must be an integer >= 0, a RandomState, a Generator or None, got {brief(random_state)}"
         ) from None
 
 

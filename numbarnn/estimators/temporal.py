@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn import decoding, metrics
-from numbarnn.checks import refuse_mask
+from numbarnn.checks import brief, naming, refuse_mask
 from numbarnn.core import label_sequences
 from numbarnn.core.arrays import as_array
 from numbarnn.core.frames import as_pandas, is_pandas
@@ -314,7 +314,9 @@ class TemporalClassifier(LabelEstimator):
             If X has another form, dtype or number of features than in `fit`.
         """
         sequences = _label_lists(y, y_lengths)
-        return 1.0 - metrics.label_errors(sequences, self.predict(X, lengths=lengths, offsets=offsets)).rate
+        predicted = self.predict(X, lengths=lengths, offsets=offsets)
+        with naming("y", "truth"):
+            return 1.0 - metrics.label_errors(sequences, predicted).rate
 
     def _with_labels(self, function, X, y, lengths, offsets, y_lengths):
         sequences = _label_lists(y, y_lengths)
@@ -357,14 +359,14 @@ class TemporalClassifier(LabelEstimator):
 def _label_lists(y, y_lengths) -> list[list]:
     """Return label sequences as lists of hashable labels."""
     if y is None or not hasattr(y, "__iter__"):
-        raise ValueError(f"y must be a list of label sequences, one a sample, got {y!r}")
+        raise ValueError(f"y must be a list of label sequences, one a sample, got {brief(y)}")
     y = as_pandas(y, "y")
     refuse_mask(y, "y")
     y = y.to_numpy() if is_pandas(y) == "frame" else y
     if y_lengths is not None:
         counts, array = as_array(y_lengths, "y_lengths"), np.asarray(y)
         if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any():
-            raise TypeError(f"y_lengths must be integers, one a sample and none negative, got {y_lengths!r}")
+            raise TypeError(f"y_lengths must be integers, one a sample and none negative, got {brief(y_lengths)}")
         if array.ndim == 1:
             if counts.sum() != len(array):
                 raise ShapeError(f"y has {len(array)} labels, y_lengths add up to {counts.sum()}")
@@ -383,7 +385,7 @@ def _label_lists(y, y_lengths) -> list[list]:
         array = hasattr(sequence, "__array__") and not isinstance(sequence, str) and np.ndim(sequence) > 0
         if not array and not isinstance(sequence, (str, list, tuple)):
             raise TypeError(
-                f"y[{index}] must be a sequence of labels, got {sequence!r}; a sequence of one label is a list of one label"
+                f"y[{index}] must be a sequence of labels, got {brief(sequence)}; a sequence of one label is a list of one label"
             )
         refuse_mask(sequence, f"y[{index}]")
         labels = [label.item() if isinstance(label, np.generic) else label for label in sequence]
@@ -394,4 +396,4 @@ def _label_lists(y, y_lengths) -> list[list]:
 def _one_each(sequences, samples):
     """Raise ShapeError unless there is a label sequence for each sample."""
     if len(sequences) != samples:
-        raise ShapeError(f"X has {samples} samples, y has {len(sequences)} label sequences: there must be one for each")
+        raise ShapeError(f"y has {len(sequences)} label sequences, X has {samples} samples: there must be one for each")

@@ -1,11 +1,12 @@
 """Quality of forecasts: backtests, and baselines on the same windows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import numpy as np
 
 from numbarnn import metrics
+from numbarnn.checks import brief
 from numbarnn.forecasting import baselines
 from numbarnn.forecasting.tables import CHUNK, Source, Targets
 
@@ -84,7 +85,13 @@ class Evaluation:
 
         targets = self.targets
         raw, index, ends, truth = self._case(data, part)
-        k = 0 if target is None else targets.preparation.targets.index(target)
+        k, known = 0, targets.preparation.targets
+        if target is not None:
+            if not isinstance(target, Hashable) or target not in known:
+                raise KeyError(
+                    f"target must be one of the targets of fit, {', '.join(map(repr, known))}, got {brief(target)}"
+                )
+            k = known.index(target)
         columns = {
             name: np.abs(values[:, :, k] - truth[:, :, k]).mean(axis=0)
             for name, values in self._rivals(forecast, raw, index, ends).items()
@@ -99,7 +106,7 @@ class Evaluation:
             if self.parts is None:
                 raise ValueError("a forecaster that was loaded has no data; pass some")
             if part not in self.parts:
-                raise ValueError(f"part must be one of {', '.join(self.parts)}, got {part!r}")
+                raise ValueError(f"part must be one of {', '.join(self.parts)}, got {brief(part)}")
             windows, raw, index = self.parts[part], self.raw, self.index
         else:
             frame = own.frame(data)

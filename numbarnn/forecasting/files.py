@@ -4,7 +4,7 @@ import numpy as np
 
 from numbarnn import io
 from numbarnn.backends.device import check_device
-from numbarnn.checks import check_flag, check_integer, check_real, check_seed
+from numbarnn.checks import brief, check_flag, check_integer, check_real, check_seed
 from numbarnn.data.calendar import CALENDAR
 from numbarnn.data.clock import Clock
 from numbarnn.data.scaling import METHODS, SequenceScaler
@@ -79,15 +79,15 @@ def _check_settings(forecaster):
     check_seed(forecaster.seed)
     calendar = forecaster.calendar
     if not isinstance(calendar, (list, tuple)) or not set(calendar) <= set(CALENDAR):
-        raise ValueError(f"calendar must be names among {', '.join(CALENDAR)}, got {calendar!r}")
+        raise ValueError(f"calendar must be names among {', '.join(CALENDAR)}, got {brief(calendar)}")
     if forecaster.scaling not in METHODS:
-        raise ValueError(f"scaling must be one of {', '.join(METHODS)}, got {forecaster.scaling!r}")
+        raise ValueError(f"scaling must be one of {', '.join(METHODS)}, got {brief(forecaster.scaling)}")
 
 
 def _check_names(names, what):
     known = isinstance(names, list) and all(type(name) in (str, int) for name in names)
     if not known or not names or len(set(names)) != len(names):
-        raise ValueError(f"{what} must be different names of columns, got {names!r}")
+        raise ValueError(f"{what} must be different names of columns, got {brief(names)}")
 
 
 def _check_model(forecaster, model, features, outputs):
@@ -142,7 +142,7 @@ def _check_clock(clock):
     import pandas as pd
 
     if type(clock.name) not in (type(None), str, int):
-        raise TypeError(f"the name of the index must be a string or an integer, got {clock.name!r}")
+        raise TypeError(f"the name of the index must be a string or an integer, got {brief(clock.name)}")
     if clock.kind == "numbers":
         if abs(check_integer(clock.every, "the step of the index", -(2**40))) > 2**40 or clock.every == 0:
             raise ValueError(f"the index rises by {clock.every}")

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from numbarnn import io, metrics
-from numbarnn.checks import check_flag, check_seed
+from numbarnn.checks import COUNTED, brief, check_choice, check_dtype, check_flag, check_integer, check_seed, naming
 from numbarnn.core.frames import is_pandas
 from numbarnn.data import tables
+from numbarnn.data.calendar import check_features
 from numbarnn.data.clock import Clock
-from numbarnn.data.scaling import SequenceScaler
+from numbarnn.data.scaling import METHODS, SequenceScaler
+from numbarnn.data.windows import MISSING
 from numbarnn.errors import ShapeError
 from numbarnn.forecasting import files
 from numbarnn.forecasting.evaluation import Evaluation
@@ -223,24 +225,23 @@ class Forecaster(Parameters):
         check_flag("Forecaster", "recursive", self.recursive)
         for name in ("difference", "relative", "season"):
             value = getattr(self, name)
-            if value is None or (name == "season" and value == "auto"):
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"{name} must be a positive integer or None, got {value!r}")
-        size = self.batch_size
-        if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
-            raise ValueError(f"batch_size must be a positive integer, got {size!r}")
+            if name == "season" and isinstance(value, str):
+                check_choice(value, "season", ("auto",))
+            elif value is not None:
+                check_integer(value, name, 1, COUNTED)
+        for name in ("lookback", "delay", "horizon", "step", "batch_size"):
+            check_integer(getattr(self, name), name, 1, COUNTED)
+        check_dtype(self.dtype)
+        check_choice(self.scaling, "scaling", METHODS)
+        with naming("calendar", "features"):
+            check_features(self.calendar)
         if self.difference is not None and self.relative is not None:
             raise ValueError("give difference or relative, not both: both say what the targets are compared with")
         if self.relative is not None and self.relative > self.lookback:
             raise ValueError(f"relative must be at most lookback ({self.lookback}), got {self.relative}")
-        if self.missing not in ("error", "drop", "ffill"):
-            raise ValueError(f"missing must be 'error', 'drop' or 'ffill', got {self.missing!r}")
-        if isinstance(self.delay, (int, np.integer)) and self.delay < 1:
-            raise ValueError(f"delay must be an integer of at least 1, got {self.delay!r}")
-        ahead = [rows for rows in (self.delay, self.horizon) if isinstance(rows, (int, np.integer))]
-        if sum(ahead) > FARTHEST:
-            raise ValueError(f"delay + horizon must be at most {FARTHEST:,} rows, got {sum(ahead):,}")
+        check_choice(self.missing, "missing", MISSING)
+        if self.delay + self.horizon > FARTHEST:
+            raise ValueError(f"delay + horizon must be at most {FARTHEST:,} rows, got {self.delay + self.horizon:,}")
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
@@ -469,7 +470,7 @@ class Forecaster(Parameters):
         settings["dtype"] = self.model_.dtype.name
         for name in self.feature_names_:
             if not isinstance(name, (str, int)):
-                raise TypeError(f"a file can hold column names that are strings or integers, got {name!r}")
+                raise TypeError(f"a file can hold column names that are strings or integers, got {brief(name)}")
         about = {
             "settings": settings,
             "features": self.feature_names_,

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from numbarnn.checks import naming, to_list
 from numbarnn.core.arrays import in_dtype
 from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.data import tables
@@ -81,7 +82,7 @@ class Preparation:
         if list(frame.columns) != self.names:
             missing = [column for column in self.names if column not in frame.columns]
             if missing:
-                raise ValueError(f"data lacks columns {missing}; the forecaster was fitted to {self.names}")
+                raise ValueError(f"{name} lacks columns {missing}; the forecaster was fitted to {self.names}")
             frame = frame[self.names]
         return frame.set_axis(self.clock.aligned(frame.index, name))
 
@@ -101,7 +102,7 @@ class Preparation:
 
     def calendar_rows(self, index) -> np.ndarray:
         """Return the calendar features of times."""
-        if not self.calendar:
+        if len(self.calendar) == 0:
             return np.zeros((len(index), 0))
         return calendar_features(index, self.calendar).to_numpy()
 
@@ -242,15 +243,16 @@ def as_frame(data, name="data"):
 
 def cuts_of(split, index):
     """Return the first rows of the parts after the first."""
-    if isinstance(split, str) or not np.iterable(split):
-        raise TypeError(f"split must be a sequence, such as the fractions (0.7, 0.15, 0.15), got {split!r}")
-    split = list(split)
+    split = to_list(split, "split", "fractions, such as (0.7, 0.15, 0.15), rows or times")
     if split and all(isinstance(part, float) for part in split):
-        cuts = cut_rows(len(index), index, fractions=split)
+        with naming("split", "fractions"):
+            cuts = cut_rows(len(index), index, fractions=split)
     elif all(isinstance(part, (int, np.integer)) for part in split):
-        cuts = cut_rows(len(index), index, rows=split)
+        with naming("split", "rows"):
+            cuts = cut_rows(len(index), index, rows=split)
     else:
-        cuts = cut_rows(len(index), index, dates=split)
+        with naming("split", "dates"):
+            cuts = cut_rows(len(index), index, dates=split)
     if len(cuts) not in (1, 2):
         raise ValueError(f"split must make two or three parts (training, validation, test), got {split}")
     return cuts

@@ -10,11 +10,21 @@ import numpy as np
 
 from numbarnn import io, parallel
 from numbarnn.backends.device import check_device
-from numbarnn.checks import check_flag, check_seed
+from numbarnn.checks import (
+    COUNTED,
+    brief,
+    check_choice,
+    check_dtype,
+    check_flag,
+    check_integer,
+    check_real,
+    check_seed,
+    naming,
+)
 from numbarnn.data.batches import TokenStream
-from numbarnn.data.vocabularies import VOCABULARIES, Vocabulary, WordVocabulary, check_size, split_words
+from numbarnn.data.vocabularies import VOCABULARIES, Vocabulary, WordVocabulary, check_text, split_words
 from numbarnn.errors import ModelFileError, ShapeError
-from numbarnn.language.sampler import Sampler, check_count
+from numbarnn.language.sampler import Sampler
 from numbarnn.layers import GRU, LSTM, RNN, Dense, Embedding, IndRNN, OneHot
 from numbarnn.model import Model
 from numbarnn.optim import ExponentialDecay, Optimizer, RMSprop, Schedule
@@ -171,17 +181,16 @@ class LanguageModel:
         n_threads: int | None = None,
         device: str = "cpu",
     ):
-        if cell not in CELLS:
-            raise ValueError(f"cell must be one of {', '.join(CELLS)}, got {cell!r}")
-        if unit not in VOCABULARIES:
-            raise ValueError(f"unit must be one of {', '.join(VOCABULARIES)}, got {unit!r}")
+        check_choice(cell, "cell", CELLS)
+        check_choice(unit, "unit", VOCABULARIES)
+        check_dtype(dtype)
         if unit != "word" and (max_vocabulary is not None or min_count != 1):
             raise ValueError(f"max_vocabulary and min_count go with unit='word'; a model of {unit}s has no other limit")
         for name, value in (("max_vocabulary", max_vocabulary), ("embedding_size", embedding_size)):
-            check_size(name, 1 if value is None else value)
+            check_integer(1 if value is None else value, name, 1)
         self.cell, self.unit, self.dtype, self.seed, self.n_threads = cell, unit, dtype, check_seed(seed), n_threads
         self.device = check_device(device)
-        self.max_vocabulary, self.min_count = max_vocabulary, check_size("min_count", min_count)
+        self.max_vocabulary, self.min_count = max_vocabulary, check_integer(min_count, "min_count", 1)
         self.embedding_size = embedding_size
         self.recurrent = CELLS[cell](
             hidden_size, num_layers, dropout=dropout, recurrent_dropout=recurrent_dropout, init=init
@@ -247,15 +256,15 @@ class LanguageModel:
         CheckpointError, OSError
             As `Model.fit`.
         """
-        if not 0 <= validation < 1:
-            raise ValueError(f"validation must be in [0, 1), got {validation!r}")
+        if not 0 <= check_real(validation, "validation") < 1:
+            raise ValueError(f"validation must be in [0, 1), got {brief(validation)}")
         vocabulary = self._vocabulary_of(text, validation) if self.vocabulary is None else self.vocabulary
         tokens = vocabulary.encode(text, vocabulary.replacement)
         units = vocabulary.units
         held_out = int(len(tokens) * validation)
         held_out = held_out if held_out > 1 else 0  # of a single token nothing is to be predicted
         if len(tokens) - held_out < 2:
-            raise ShapeError(f"the text has {len(tokens)} {units}; at least 2 are needed for training")
+            raise ShapeError(f"text has {len(tokens)} {units}; at least 2 are needed for training")
         training, rest = tokens[: len(tokens) - held_out], tokens[len(tokens) - held_out :]
         source = TokenStream(training, batch_size, seq_length, unit=units)
         validation = TokenStream(rest, batch_size, seq_length, unit=units) if held_out else None
@@ -346,9 +355,9 @@ class LanguageModel:
         TokenError, ValueError
             If an argument has the wrong dtype or value.
         """
-        length = check_count("length", length)
+        length = check_integer(length, "length", 0, COUNTED)
         options = prime, temperature, top_k, top_p, stop, seed
-        if stop and self.unit == "word":  # it may begin or end inside a word
+        if self.unit == "word" and stop:  # it may begin or end inside a word
             return "".join(self.stream(length, *options, unknown=unknown, allow_unknown=allow_unknown))
         run = self._sampler(*options, unknown, allow_unknown)
         return self.vocabulary.decode(run.take(length))
@@ -389,11 +398,11 @@ class LanguageModel:
         TokenError, ValueError
             If an argument has the wrong type or value.
         """
-        count, length = check_count("count", count), check_count("length", length)
+        count, length = check_integer(count, "count", 0, COUNTED), check_integer(length, "length", 0, COUNTED)
         seed = check_seed(self.seed if seed is None else seed)
         common = prime, temperature, top_k, top_p, stop
         options = {"unknown": unknown, "allow_unknown": allow_unknown}
-        if stop and self.unit == "word":  # it may begin or end inside a word
+        if self.unit == "word" and stop:  # it may begin or end inside a word
             return [self.sample(length, *common, seed + number, **options) for number in range(count)]
         run = self._sampler(*common, range(seed, seed + count), unknown, allow_unknown)
         return [self.vocabulary.decode(tokens) for tokens in run.take_all(length)] if count else []
@@ -434,7 +443,7 @@ class LanguageModel:
             If an argument has the wrong type or value.
         """
         run = self._sampler(prime, temperature, top_k, top_p, stop, seed, unknown, allow_unknown)
-        left = math.inf if length is None else check_count("length", length)
+        left = math.inf if length is None else check_integer(length, "length", 0, COUNTED)
 
         def pieces():
             decode, recent, done = self.vocabulary.decoder(), "", 0
@@ -457,10 +466,17 @@ class LanguageModel:
         model, vocabulary = self._fitted(), self.vocabulary
         check_flag(type(self).__name__, "allow_unknown", allow_unknown)
         self._check_parts()
-        tokens = vocabulary.encode(prime, unknown)
+        with naming("prime", "text"):
+            tokens = vocabulary.encode(prime, unknown)
+        if stop is not None:
+            with naming("stop", "text"):
+                check_text(stop)
         if not tokens.size:
             tokens = np.array(vocabulary.start, np.int32)
-        end = vocabulary.encode(stop) if stop and self.unit != "word" else np.zeros(0, np.int32)
+        end = np.zeros(0, np.int32)
+        if stop and self.unit != "word":
+            with naming("stop", "text"):
+                end = vocabulary.encode(stop)
         excluded = np.array(() if allow_unknown else vocabulary.unknown, np.int32)
         seed = self.seed if seed is None else seed
         options = tokens, temperature, top_k, top_p, end, excluded, seed if isinstance(seed, range) else [seed]
@@ -484,7 +500,7 @@ class LanguageModel:
         ):
             raise ValueError(
                 f"the model must have OneHot or Embedding, {CELLS[self.cell].__name__} and Dense without activation, "
-                f"got {self.model!r}"
+                f"got {brief(self.model)}"
             )
         if not layers[1].causal or not signals[2].sequence:
             raise ValueError("the model must read in one direction and give outputs at every step")

@@ -1,11 +1,9 @@
 """Sampling from a language model, piece by piece, for one stream or many."""
 
-import math
-
 import numpy as np
 
 from numbarnn.cells.contract import has_inner
-from numbarnn.checks import check_seed
+from numbarnn.checks import brief, check_integer, check_real, check_seed
 from numbarnn.core.seeds import generator
 
 
@@ -62,12 +60,11 @@ class Sampler:
 
 def check_options(model, temperature, top_k, top_p) -> tuple[float, int, float]:
     """Return options as the kernels take them; raise ValueError if one is out of its range."""
-    if not (isinstance(temperature, (int, float, np.number)) and 0 <= temperature < math.inf):
-        raise ValueError(f"temperature must be a number >= 0, got {temperature!r}")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p must be in (0, 1], got {top_p!r}")
-    if top_k is not None and check_count("top_k", top_k) < 1:
-        raise ValueError(f"top_k must be a positive integer, got {top_k!r}")
+    check_real(temperature, "temperature", 0.0)
+    if top_p is not None and not 0 < check_real(top_p, "top_p") <= 1:
+        raise ValueError(f"top_p must be in (0, 1], got {brief(top_p)}")
+    if top_k is not None:
+        check_integer(top_k, "top_k", 1)
     if has_inner(model.layers[1].cell) and not model.backend.sampling.SECOND_PRODUCT:
         raise ValueError(
             f"sampling with device={model.device!r} does not support cells with a second recurrent product, such as "
@@ -80,10 +77,3 @@ def first_token(classes, excluded, seed):
     """Return a token drawn uniformly from all that are allowed, since there is nothing to predict it from."""
     allowed = np.setdiff1d(np.arange(classes), excluded)
     return allowed[generator(seed, "prime").integers(len(allowed))]
-
-
-def check_count(name: str, value) -> int:
-    """Return a count as an int; raise ValueError unless it is an integer >= 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise ValueError(f"{name} must be an integer >= 0, got {value!r}")
-    return int(value)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from numbarnn.checks import check_choice
 from numbarnn.core.signal import Signal
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.activation import ACTIVATIONS
@@ -60,7 +61,6 @@ class Activation(Layer):
 
 def check_activation(owner: str, activation: str) -> str:
     """Return the name of an activation; raise ValueError unless it is one."""
-    name = "logistic" if activation == "sigmoid" else activation
-    if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise ValueError(f"{owner}: activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    name = "logistic" if isinstance(activation, str) and activation == "sigmoid" else activation
+    check_choice(name, f"{owner}: activation", ACTIVATIONS)
     return name

@@ -7,6 +7,7 @@ the passes of each device, by the class name of the layer.
 from collections.abc import Iterable
 from dataclasses import fields
 
+from numbarnn.checks import brief
 from numbarnn.core.signal import Signal
 
 
@@ -24,7 +25,7 @@ class Layer:
     # Here and not in a subclass: `inspect.signature` would show it in place of the fields.
     def __new__(cls, *args, **options):
         for name in options.keys() & cls.refused.keys():
-            raise TypeError(f"{cls.__name__}: {name} must be left out, got {options[name]!r}: {cls.refused[name]}")
+            raise TypeError(f"{cls.__name__}: {name} must be left out, got {brief(options[name])}: {cls.refused[name]}")
         return super().__new__(cls)
 
     def output(self, signal: Signal) -> Signal:

@@ -75,7 +75,7 @@ class Embedding(Layer):
     def __post_init__(self):
         check_number("Embedding", "size", self.size, 1, 2**31 - 1, kind=int)
         check_number("Embedding", "features", self.features, 1, 2**24, kind=int)
-        if self.init != "normal":
+        if not (isinstance(self.init, str) and self.init == "normal"):
             initializers.scheme(self.init, self.features)
 
     def output(self, signal: Signal) -> Signal:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from numbarnn import cells
-from numbarnn.checks import check_flag, check_number
+from numbarnn.checks import brief, check_choice, check_flag, check_number
 from numbarnn.kernels.activation import ACTIVATIONS
 from numbarnn.layers.activation import check_activation
 from numbarnn.layers.base import LAYERS, layer
@@ -104,16 +104,18 @@ def _fixed(owner, fix, names):
         return None, {}
     if not isinstance(fix, Mapping):
         raise TypeError(
-            f'{owner}: fix must be a dict of gate -> value, such as {{"{next(iter(names))}": 1.0}}, got {fix!r}'
+            f'{owner}: fix must be a dict of gate -> value, such as {{"{next(iter(names))}": 1.0}}, got {brief(fix)}'
         )
     long = {short: name for name, short in names.items()}
     found = {}
     for key, value in fix.items():
         name = long.get(key, key)
         if name not in names:
-            raise ValueError(f"{owner}: fix must name gates among {', '.join(names)} or {', '.join(long)}, got {key!r}")
+            raise ValueError(
+                f"{owner}: fix must name gates among {', '.join(names)} or {', '.join(long)}, got {brief(key)}"
+            )
         if name in found:
-            raise ValueError(f"{owner}: fix names the {name} gate twice, got {fix!r}")
+            raise ValueError(f"{owner}: fix names the {name} gate twice, got {brief(fix)}")
         check_number(owner, f"fix[{key!r}]", value, -1 if name == "candidate" else 0, 1)
         found[name] = float(value)
     return found, {f"fix_{names[name]}": value for name, value in found.items()}
@@ -156,6 +158,5 @@ def recurrent(cell: str, hidden_size: int, **options) -> Recurrent:
     layers = recurrent_names()
     if isinstance(cell, str) and cell.lower() in layers:
         return layers[cell.lower()](hidden_size, **options)
-    if cell in cells.CELLS:
-        return Recurrent(hidden_size, cell=cells.CELLS[cell](), **options)
-    raise ValueError(f"cell must be one of {', '.join([*layers, *cells.CELLS])}, got {cell!r}")
+    check_choice(cell, "cell", [*layers, *cells.CELLS])
+    return Recurrent(hidden_size, cell=cells.CELLS[cell](), **options)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from numbarnn.checks import check_choice
 from numbarnn.core.signal import Signal
 from numbarnn.errors import ShapeError
 from numbarnn.layers.base import Layer, layer
@@ -35,8 +36,7 @@ class Pool(Layer):
     name: str | None = None
 
     def __post_init__(self):
-        if self.kind not in KINDS:
-            raise ValueError(f"Pool: kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
+        check_choice(self.kind, "Pool: kind", KINDS)
 
     def output(self, signal: Signal) -> Signal:
         if signal.tokens or not signal.sequence:

@@ -7,7 +7,7 @@ import numpy as np
 
 from numbarnn import cells
 from numbarnn.cells import contract
-from numbarnn.checks import check_flag, check_number
+from numbarnn.checks import brief, check_choice, check_flag, check_number
 from numbarnn.core import initializers
 from numbarnn.core.params import Params, ParamSpec
 from numbarnn.core.signal import Signal
@@ -125,22 +125,21 @@ class Recurrent(Layer):
             raise ValueError(
                 f"{owner}: reverse must be False with bidirectional=True, which has a reverse direction already"
             )
-        if self.merge not in MERGES:
-            raise ValueError(f"{owner}: merge must be one of {', '.join(MERGES)}, got {self.merge!r}")
+        check_choice(self.merge, f"{owner}: merge", MERGES)
         if self.merge != "concat" and not self.bidirectional:
             raise ValueError(f"{owner}: merge must be 'concat' without bidirectional=True, got {self.merge!r}")
         check_number(owner, "dropout", self.dropout, 0, 1, include_high=False)
         check_number(owner, "recurrent_dropout", self.recurrent_dropout, 0, 1, include_high=False)
-        if not (isinstance(self.bias, bool) or self.bias == "single"):
-            raise ValueError(f"{owner}: bias must be True, False or 'single', got {self.bias!r}")
+        if not (isinstance(self.bias, bool) or (isinstance(self.bias, str) and self.bias == "single")):
+            raise ValueError(f"{owner}: bias must be True, False or 'single', got {brief(self.bias)}")
         if self.forget_bias is not None:
             check_number(owner, "forget_bias", self.forget_bias, -1e6, 1e6)
         initializers.scheme(self.init, self.hidden_size)
         if self.cell is None:
-            raise TypeError(f"{owner} needs a cell, for example cell=numbarnn.cells.LSTM()")
+            raise TypeError(f"{owner}: cell must be given, for example cell=numbarnn.cells.LSTM()")
         if cells.CELLS.get(type(self.cell).__name__) is not type(self.cell):
             raise TypeError(
-                f"{owner}: {self.cell!r} is not a registered cell; decorate its class with numbarnn.cells.register"
+                f"{owner}: cell must be a registered cell, got {brief(self.cell)}; decorate its class with numbarnn.cells.register"
             )
         object.__setattr__(self, "cell", contract.typed(self.cell))
         object.__setattr__(self, "directions", 2 if self.bidirectional else 1)

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from numbarnn.checks import brief, check_choice, to_array, to_list
+from numbarnn.core.arrays import as_array, as_numeric
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
 
@@ -124,7 +126,7 @@ class Loss:
             return np.zeros(0)
         running = (np.arange(layout.samples) < layout.active[:, None]).astype(np.float64)
         if sample_weight is not None:
-            weight = np.asarray(sample_weight, np.float64)
+            weight = np.asarray(as_numeric(sample_weight, "sample_weight"), np.float64)
             shape = (layout.samples, layout.steps)
             if weight.shape not in (shape[:1], shape):
                 raise ShapeError(f"sample_weight must have shape {shape[:1]} or {shape}, got {weight.shape}")
@@ -238,7 +240,7 @@ class PointwiseLoss(Loss):
         with np.errstate(all="ignore"):  # the numbers are any
             found = function(*[np.float64(0.25 + 0.125 * number) for number in range(len(kinds))])
         if not (isinstance(found, tuple) and len(found) == 2 and all(np.ndim(value) == 0 for value in found)):
-            raise TypeError(f"{cls.__name__}.term must return (loss, slope), two scalars, got {found!r}")
+            raise TypeError(f"{cls.__name__}.term must return (loss, slope), two scalars, got {brief(found)}")
 
     def option(self, name: str):
         """Return an option of the term.
@@ -286,9 +288,9 @@ class PointwiseLoss(Loss):
         names = list(inspect.signature(self.term).parameters)[2:]
         values = np.empty((len(names), size), dtype)
         for row, name in zip(values, names, strict=True):
-            given = np.asarray(self.option(name))
+            given = to_array(self.option(name), name)
             if given.dtype.kind not in "fiub":
-                raise TypeError(f"{name} of {self.name} must be a number, or one for each feature, got {given!r}")
+                raise TypeError(f"{name} of {self.name} must be a number, or one for each feature, got {brief(given)}")
             if given.shape not in ((), (1,), (size,)):
                 raise ShapeError(
                     f"{name} of {self.name} must be a number, or one for each of {size} features, got shape {given.shape}"
@@ -297,7 +299,7 @@ class PointwiseLoss(Loss):
         return values.reshape(-1)
 
     def targets(self, target, size: int, layout: Layout, dtype) -> np.ndarray:
-        target = np.asarray(target)
+        target = as_array(target, "target")
         if target.dtype.kind not in "fiub":
             raise TypeError(f"target of {self.name} must be numbers, got dtype {target.dtype}")
         shape = (layout.samples, layout.steps, size)
@@ -315,22 +317,21 @@ class PointwiseLoss(Loss):
 
 def check_reduction(reduction) -> None:
     """Raise ValueError unless a reduction is one of the three."""
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+    check_choice(reduction, "reduction", ("mean", "sum", "none"))
 
 
 def as_number(name, value):
     """Return an option as it is; raise TypeError unless it is a number."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
+        raise TypeError(f"{name} must be a number, got {brief(value)}")
     return value
 
 
 def as_weights(name, values):
     """Return a sequence as a tuple of floats; raise unless they are finite numbers, none negative."""
-    numbers = tuple(float(as_number(name, value)) for value in values)
+    numbers = tuple(float(as_number(name, value)) for value in to_list(values, name, "numbers, one a class"))
     if not all(math.isfinite(number) and number >= 0 for number in numbers):
-        raise ValueError(f"{name} must be finite and not negative, got {values!r}")
+        raise ValueError(f"{name} must be finite and not negative, got {brief(values)}")
     return numbers
 
 
@@ -359,12 +360,12 @@ def loss_from_config(config) -> Loss | None:
     return LOSSES[name](**options) if name in LOSSES else None
 
 
-def make_loss(value) -> Loss:
+def make_loss(loss) -> Loss:
     """Return a loss for an argument.
 
     Parameters
     ----------
-    value : str or Loss
+    loss : str or Loss
         A name of `LOSSES`, or a loss.
 
     Returns
@@ -376,8 +377,8 @@ def make_loss(value) -> Loss:
     ValueError
         If it is neither.
     """
-    if isinstance(value, Loss):
-        return value
-    if isinstance(value, str) and value in LOSSES:
-        return LOSSES[value]()
-    raise ValueError(f"loss must be one of {', '.join(LOSSES)} or a loss object, got {value!r}")
+    if isinstance(loss, Loss):
+        return loss
+    if isinstance(loss, str) and loss in LOSSES:
+        return LOSSES[loss]()
+    raise ValueError(f"loss must be one of {', '.join(LOSSES)} or a loss object, got {brief(loss)}")

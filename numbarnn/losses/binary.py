@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numbarnn.checks import to_array
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
 from numbarnn.kernels import equations
@@ -43,7 +44,7 @@ class BinaryCrossEntropy(PointwiseLoss):
         for name in ("pos_weight", "weight"):
             given = getattr(self, name)
             if given is not None:
-                one = np.ndim(given) == 0
+                one = to_array(given, name).ndim == 0
                 weights = as_weights(name, (given,) if one else given)
                 object.__setattr__(self, name, weights[0] if one else weights)
 

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numbarnn.checks import brief, check_real
+from numbarnn.core.arrays import as_array
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError, TokenError
-from numbarnn.losses.base import Loss, as_number, as_weights, loss
+from numbarnn.losses.base import Loss, as_weights, loss
 
 
 @loss("softmax_cross_entropy")
@@ -44,14 +46,14 @@ class SoftmaxCrossEntropy(Loss):
 
     def __post_init__(self):
         if isinstance(self.ignore_index, bool) or not isinstance(self.ignore_index, (int, np.integer)):
-            raise TypeError(f"ignore_index must be an integer, got {self.ignore_index!r}")
+            raise TypeError(f"ignore_index must be an integer, got {brief(self.ignore_index)}")
         if self.class_weight is not None:
             object.__setattr__(self, "class_weight", as_weights("class_weight", self.class_weight))
-        if not 0 <= as_number("label_smoothing", self.label_smoothing) <= 1:
-            raise ValueError(f"label_smoothing must be in [0, 1], got {self.label_smoothing!r}")
+        if not 0 <= check_real(self.label_smoothing, "label_smoothing") <= 1:
+            raise ValueError(f"label_smoothing must be in [0, 1], got {brief(self.label_smoothing)}")
 
     def targets(self, target, size: int, layout: Layout, dtype) -> np.ndarray:
-        target = np.asarray(target)
+        target = as_array(target, "target")
         shape = (layout.samples, layout.steps)
         if target.shape == shape[:1] and layout.steps == 1:
             target = target[:, None]

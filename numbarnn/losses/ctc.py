@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numbarnn.checks import check_choice
 from numbarnn.core import label_sequences
 from numbarnn.core.label_sequences import as_labels, check_blank, too_short
 from numbarnn.core.layout import Layout
@@ -64,8 +65,7 @@ class CTC(Loss):
 
     def __post_init__(self):
         object.__setattr__(self, "blank", check_blank(self.blank))
-        if self.infeasible not in ("error", "zero", "inf"):
-            raise ValueError(f"infeasible must be 'error', 'zero' or 'inf', got {self.infeasible!r}")
+        check_choice(self.infeasible, "infeasible", ("error", "zero", "inf"))
 
     def check(self, source, signal):
         labels = as_labels(source.y, len(source.x), "y")

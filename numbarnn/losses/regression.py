@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from numbarnn.checks import brief
 from numbarnn.kernels import equations
 from numbarnn.losses.base import PointwiseLoss, as_number, loss
 
@@ -61,4 +62,4 @@ class Huber(PointwiseLoss):
 
     def __post_init__(self):
         if not 0 < as_number("delta", self.delta) < math.inf:
-            raise ValueError(f"delta must be positive and finite, got {self.delta!r}")
+            raise ValueError(f"delta must be positive and finite, got {brief(self.delta)}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from numbarnn.checks import as_int64, refuse_mask
+from numbarnn.checks import as_int64, brief, refuse_mask
 from numbarnn.core.arrays import as_array
 from numbarnn.core.layout import Layout
 from numbarnn.core.ragged import Ragged
@@ -120,7 +120,7 @@ def check_segments(segments, lengths: np.ndarray) -> Ragged:
         If they overlap, are out of order or beyond the steps of their sample, which is named.
     """
     if not hasattr(segments, "__iter__"):
-        raise TypeError(f"segments must be a list with an entry for each sample, got {segments!r}")
+        raise TypeError(f"segments must be a list with an entry for each sample, got {brief(segments)}")
     segments = list(segments)
     if len(segments) != len(lengths):
         raise ShapeError(f"segments must have one entry for each of {len(lengths)} samples, got {len(segments)}")

@@ -5,7 +5,7 @@ Forecasts, their truth and all weights must be finite: drop unknown values in tr
 
 import numpy as np
 
-from numbarnn.checks import check_finite, refuse_mask
+from numbarnn.checks import brief, check_finite, refuse_mask
 from numbarnn.core.arrays import as_numeric
 from numbarnn.errors import ShapeError
 
@@ -23,9 +23,11 @@ def as_finite(data, name):
 def _pair(truth, forecast):
     truth, forecast = as_finite(truth, "truth"), as_finite(forecast, "forecast")
     if truth.shape != forecast.shape or truth.size == 0:
-        raise ShapeError(
-            f"truth and forecast must have one shape with at least one value, got {truth.shape} and {forecast.shape}"
-        )
+        if truth.size == 0:
+            raise ShapeError(f"truth must have at least one value, got shape {truth.shape}")
+        if truth.ndim < forecast.ndim:
+            raise ShapeError(f"truth must have the shape of forecast, {forecast.shape}, got {truth.shape}")
+        raise ShapeError(f"forecast must have the shape of truth, {truth.shape}, got {forecast.shape}")
     return truth, forecast
 
 
@@ -109,7 +111,7 @@ def naive_scale(series, season: int = 1) -> float:
     1.5
     """
     if isinstance(season, bool) or not isinstance(season, (int, np.integer)) or season < 1:
-        raise ValueError(f"season must be a positive integer, got {season!r}")
+        raise ValueError(f"season must be a positive integer, got {brief(season)}")
     series = as_finite(series, "series")
     if series.ndim == 0:
         raise ShapeError("series must have an axis of rows, got a single value")
@@ -147,8 +149,9 @@ def mase(truth, forecast, scale: float) -> float:
     0.6666666666666666
     """
     error = mae(truth, forecast)
-    if np.ndim(as_numeric(scale, "scale")) or scale < 0 or np.isinf(scale):
-        raise ValueError(f"scale must be one finite number >= 0, got {scale!r}")
+    scale = as_numeric(scale, "scale")
+    if scale.ndim or scale < 0 or np.isinf(scale):
+        raise ValueError(f"scale must be one finite number >= 0, got {brief(scale)}")
     return error / float(scale) if scale > 0 else float("nan")
 
 

@@ -5,11 +5,12 @@ metrics do not take); all steps count alike. Steps whose true label is None, NaN
 """
 
 import sys
+from collections.abc import Hashable
 from typing import NamedTuple
 
 import numpy as np
 
-from numbarnn.checks import refuse_mask
+from numbarnn.checks import brief, refuse_mask, to_list
 from numbarnn.core.arrays import as_numeric
 from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.errors import ShapeError
@@ -79,7 +80,7 @@ def confusion(truth, predicted, labels=None, sample_weight=None, *, ignore=None)
     import pandas as pd
 
     truth, predicted, weight = _labels(truth, predicted, sample_weight, ignore)
-    labels = sorted_labels({*truth, *predicted}) if labels is None else list(labels)
+    labels = sorted_labels({*truth, *predicted}) if labels is None else _chosen(labels)
     index_of = {label: row for row, label in enumerate(labels)}
     table = np.zeros((len(labels), len(labels)), np.int64 if weight is None else np.float64)
     rows, columns = (np.array([index_of.get(label, -1) for label in found], np.int64) for found in (truth, predicted))
@@ -113,9 +114,8 @@ def f1(truth, predicted, labels=None, sample_weight=None, *, ignore=None):
     import pandas as pd
 
     truth, predicted, weight = _labels(truth, predicted, sample_weight, ignore)
-    table = confusion(
-        truth, predicted, sorted_labels({*truth, *predicted, *(() if labels is None else labels)}), weight
-    )
+    chosen = () if labels is None else _chosen(labels)
+    table = confusion(truth, predicted, sorted_labels({*truth, *predicted, *chosen}), weight)
     right, given, support = np.diag(table), table.sum(axis=0).to_numpy(), table.sum(axis=1).to_numpy()
 
     def share(part, whole):
@@ -128,7 +128,7 @@ def f1(truth, predicted, labels=None, sample_weight=None, *, ignore=None):
         "support": support,
     }
     frame = pd.DataFrame(found, index=table.index.rename("label"))
-    return frame if labels is None else frame.loc[list(labels)]
+    return frame if labels is None else frame.loc[chosen]
 
 
 def sorted_labels(labels) -> list:
@@ -162,11 +162,20 @@ def flat_labels(labels, name: str = "labels") -> tuple[list, np.ndarray | None]:
         if labels.ndim != 1:
             raise ShapeError(f"{name} must have one axis or two, got shape {labels.shape}")
         return labels.tolist(), None
-    items = list(labels)
+    items = to_list(labels, name, "labels")
     if not items or not all(_is_sequence(item) for item in items):
         return _plain(items), None
     parts = [flat_labels(item, name)[0] for item in items]
     return [label for part in parts for label in part], np.array([len(part) for part in parts], np.int64)
+
+
+def _chosen(labels) -> list:
+    """Return the labels of an argument `labels` as a list; raise TypeError unless all can be hashed."""
+    found = _plain(to_list(as_pandas(labels, "labels"), "labels", "labels"))
+    for index, label in enumerate(found):
+        if not isinstance(label, Hashable):
+            raise TypeError(f"labels[{index}] must be a label, which can be hashed, got {brief(label)}")
+    return found
 
 
 def _plain(labels) -> list:
@@ -183,14 +192,18 @@ def _is_sequence(item):
 def _labels(truth, predicted, sample_weight, ignore):
     """Return flat lists of the labels that count, and their weights or None."""
     (truth, lengths), (predicted, others) = flat_labels(truth, "truth"), flat_labels(predicted, "predicted")
+    if not truth:
+        raise ShapeError("truth must have at least one label, it has none")
     ragged = lengths is not None and others is not None
     if not ragged and (len(truth) != len(predicted) or lengths is not others):
-        raise ShapeError(f"truth has {len(truth)} labels, predicted {len(predicted)}; both must have the same form")
+        raise ShapeError(f"predicted has {len(predicted)} labels, truth {len(truth)}; both must have the same form")
     if ragged and not np.array_equal(lengths, others):
         if len(lengths) != len(others):
-            raise ShapeError(f"truth has {len(lengths)} sequences, predicted {len(others)}")
+            raise ShapeError(f"predicted has {len(others)} sequences, truth {len(lengths)}")
         sample = int(np.flatnonzero(lengths != others)[0])
-        raise ShapeError(f"truth[{sample}] has {lengths[sample]} labels, predicted[{sample}] {others[sample]}")
+        raise ShapeError(f"predicted[{sample}] has {others[sample]} labels, truth[{sample}] {lengths[sample]}")
+    if ignore is not None and not isinstance(ignore, Hashable):
+        raise TypeError(f"ignore must be a label, which can be hashed, got {brief(ignore)}")
     weight = None
     if sample_weight is not None:
         if is_pandas(sample_weight):
@@ -275,10 +288,10 @@ def label_errors(truth, predicted) -> LabelErrors:
     (1, 1, 0, 0.6666666666666666)
     """
     truth, predicted = _sequences(truth, "truth"), _sequences(predicted, "predicted")
-    if len(truth) != len(predicted) or not truth:
-        raise ShapeError(
-            f"truth and predicted must have a label sequence for each sample, got {len(truth)} and {len(predicted)}"
-        )
+    if not truth:
+        raise ShapeError("truth must have at least one label sequence, it has none")
+    if len(truth) != len(predicted):
+        raise ShapeError(f"predicted must have a label sequence for each of truth, {len(truth)}, got {len(predicted)}")
     edits = [_edits(*pair) for pair in zip(truth, predicted, strict=True)]
     return LabelErrors(
         *(sum(column) for column in zip(*edits, strict=True)),
@@ -292,11 +305,11 @@ def _sequences(labels, name):
     """Return label sequences as lists; the labels of a str are its characters."""
     labels, found = as_pandas(labels, name), []
     if isinstance(labels, str) or not hasattr(labels, "__iter__"):
-        raise TypeError(f"{name} must be a list of label sequences, one a sample, got {labels!r}")
+        raise TypeError(f"{name} must be a list of label sequences, one a sample, got {brief(labels)}")
     for index, sequence in enumerate(labels):
         if not hasattr(sequence, "__len__") or getattr(sequence, "ndim", 1) == 0:
             raise TypeError(
-                f"{name}[{index}] must be a sequence of labels, got {sequence!r}; of one label make a list of it"
+                f"{name}[{index}] must be a sequence of labels, got {brief(sequence)}; of one label make a list of it"
             )
         refuse_mask(sequence, f"{name}[{index}]", "leave them out")
         found.append(_plain(sequence))

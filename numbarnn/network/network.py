@@ -10,8 +10,9 @@ import numpy as np
 
 from numbarnn import parallel
 from numbarnn.backends.device import backend, host, passes_of
-from numbarnn.checks import check_seed, refuse_mask
+from numbarnn.checks import COUNTED, brief, check_dtype, check_integer, check_seed, refuse_mask, to_array, to_list
 from numbarnn.core import seeds
+from numbarnn.core.arrays import as_array
 from numbarnn.core.params import Params, ParamSpec
 from numbarnn.core.signal import Signal
 from numbarnn.errors import ModelFileError, ShapeError
@@ -70,15 +71,15 @@ class Network:
 
     def _build(self, layers, input_size, dtype, seed, n_threads, device, arrays=None):
         self.backend, self.device = backend(device), device
-        self.layers = tuple(layers)
+        if isinstance(layers, Layer):
+            raise TypeError(f"layers must be a list of layers, got {brief(layers)}; pass it in a list")
+        self.layers = tuple(to_list(layers, "layers", "layers"))
         if not self.layers:
-            raise ValueError("a model needs at least one layer")
+            raise ValueError("layers must be a list of at least one layer, got none")
         for index, layer in enumerate(self.layers):
             if not isinstance(layer, Layer):
-                raise TypeError(f"layers[{index}] must be a numbarnn layer, got {layer!r}")
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
+                raise TypeError(f"layers[{index}] must be a numbarnn layer, got {brief(layer)}")
+        self.dtype = check_dtype(dtype)
         self.seed = check_seed(seed)
         self.n_threads = parallel.check_threads(n_threads) if n_threads is not None else None
         self.input_size = input_size
@@ -114,8 +115,8 @@ class Network:
             size = first.size
         elif size is None:
             raise ShapeError("input_size, the number of features of a step, must be given")
-        elif isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
-            raise ShapeError(f"input_size must be a positive integer, got {size!r}")
+        else:
+            check_integer(size, "input_size", 1, 2**24)
         signals = [Signal(int(size), tokens=tokens, bag=getattr(first, "bag", 0))]
         for layer in self.layers:
             signals.append(layer.output(signals[-1]))
@@ -259,7 +260,7 @@ class Network:
         state : tuple
             States after this step.
         """
-        x_t = np.asarray(x_t)
+        x_t = as_array(x_t, "x_t")
         one = self.signals[0].tokens and not self.signals[0].bag
         if x_t.ndim != (1 if one else 2):
             expected = "(samples,) tokens" if one else f"(samples, {self.signals[0].bag or self.signals[0].size})"
@@ -485,6 +486,7 @@ class Network:
 
     def initial_state(self, samples: int) -> State:
         """Return zero states for a batch."""
+        samples = check_integer(samples, "samples", 1, COUNTED)
         return tuple(
             tuple(np.zeros(layer.state_shape(samples), self.dtype) for _ in layer.state_names)
             for layer in self.recurrent_layers
@@ -511,7 +513,7 @@ class Network:
             shape = layer.state_shape(samples)
             arrays = []
             for name, array in zip(layer.state_names, entry, strict=True):
-                array = np.zeros(shape, self.dtype) if array is None else np.asarray(array)
+                array = np.zeros(shape, self.dtype) if array is None else to_array(array, f"state[{index}], {name}")
                 if array.dtype.kind not in "fiub":
                     raise TypeError(f"state[{index}], {name}: expected a numeric array, got dtype {array.dtype}")
                 if array.shape != shape:
@@ -541,6 +543,8 @@ class Network:
         KeyError, ShapeError, ValueError
             If a name is missing or unknown, a shape differs or a value is not finite; nothing is changed then.
         """
+        if not isinstance(values, Mapping):
+            raise TypeError(f"values must be a mapping of names to arrays, got {brief(values)}")
         values = dict(values)
         prefixes = {name.partition(".")[0] for name in self.params}
         if len(prefixes) == 1 and values and not any("." in name for name in values):
@@ -632,7 +636,7 @@ def _names(layers):
     for layer in layers:
         if layer.name is not None:
             if not isinstance(layer.name, str) or not layer.name or "." in layer.name:
-                raise ValueError(f"a layer's name must be a non-empty string without dots, got {layer.name!r}")
+                raise ValueError(f"a layer's name must be a non-empty string without dots, got {brief(layer.name)}")
             names.append(layer.name)
             continue
         base = type(layer).__name__.lower()

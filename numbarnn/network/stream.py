@@ -3,7 +3,7 @@
 import numpy as np
 from numpy import ndarray
 
-from numbarnn.checks import check_tokens
+from numbarnn.checks import brief, check_tokens
 from numbarnn.errors import ShapeError, TokenError
 from numbarnn.kernels.cpu.step import step
 
@@ -124,7 +124,7 @@ class Stream:
     def _token(self, x_t):
         array = np.asarray(x_t)
         if array.dtype.kind not in "iu":
-            raise TypeError(f"x_t must be an integer token, got {x_t!r}")
+            raise TypeError(f"x_t must be an integer token, got {brief(x_t)}")
         if array.ndim != 0:
             hint = "; take x_t[0]: a stream reads one sample" if array.shape == (1,) else ""
             raise ShapeError(f"x_t must be one token, got an array of shape {array.shape}{hint}")
@@ -212,6 +212,8 @@ def step_function(model, state=None):
     >>> _, weights, state = numbarnn.step_function(model)
     >>> simulate(weights, x, state, y)
     """
+    if not hasattr(model, "step_plan"):
+        raise TypeError(f"model must be a numbarnn.Model, got {brief(model)}")
     plan = model.step_plan()
     array = plan.new_state()
     plan.write(array, model.check_state(state))

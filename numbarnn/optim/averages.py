@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn import parallel
-from numbarnn.checks import check_flag, check_flat, check_real
+from numbarnn.checks import brief, check_flag, check_flat, check_real
 from numbarnn.kernels.cpu import optim as kernels
 
 
@@ -64,16 +64,16 @@ class EMA:
 
     def __post_init__(self):
         if isinstance(self.decay, bool) or not isinstance(self.decay, (int, float)) or not 0 <= self.decay < 1:
-            raise ValueError(f"EMA: decay must be a number in [0, 1), got {self.decay!r}")
+            raise ValueError(f"EMA: decay must be a number in [0, 1), got {brief(self.decay)}")
         check_flag("EMA", "final", self.final)
 
 
-def make_average(value) -> EMA | None:
+def make_average(average) -> EMA | None:
     """Return the average for an argument.
 
     Parameters
     ----------
-    value : EMA, float or None
+    average : EMA, float or None
         An average, its decay, or none.
 
     Returns
@@ -85,5 +85,9 @@ def make_average(value) -> EMA | None:
     TypeError, ValueError
         If it is neither.
     """
-    value = value.item() if isinstance(value, np.generic) else value
-    return value if value is None or isinstance(value, EMA) else EMA(value)
+    if average is None or isinstance(average, EMA):
+        return average
+    try:
+        return EMA(check_real(average, "average"))
+    except ValueError:
+        raise ValueError(f"average must be None, an EMA or its decay in [0, 1), got {brief(average)}") from None

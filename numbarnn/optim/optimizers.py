@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numbarnn import parallel
-from numbarnn.checks import check_flag, check_flat, check_integer, check_real
+from numbarnn.checks import brief, check_flag, check_flat, check_integer, check_real
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu import optim as kernels
 
@@ -91,15 +91,15 @@ class Optimizer:
                 continue
             if isinstance(f.default, bool):
                 if not isinstance(value, bool):
-                    raise TypeError(f"{type(self).__name__}: {f.name} must be True or False, got {value!r}")
+                    raise TypeError(f"{type(self).__name__}: {f.name} must be True or False, got {brief(value)}")
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not math.isfinite(value):
-                raise TypeError(f"{type(self).__name__}: {f.name} must be a finite number, got {value!r}")
+                raise TypeError(f"{type(self).__name__}: {f.name} must be a finite number, got {brief(value)}")
             if value < 0:
-                raise ValueError(f"{type(self).__name__}: {f.name} must not be negative, got {value!r}")
+                raise ValueError(f"{type(self).__name__}: {f.name} must not be negative, got {brief(value)}")
         for name in ("momentum", "alpha"):
             if getattr(self, name, 0) >= 1:
-                raise ValueError(f"{type(self).__name__}: {name} must be below 1, got {getattr(self, name)!r}")
+                raise ValueError(f"{type(self).__name__}: {name} must be below 1, got {brief(getattr(self, name))}")
 
     def start(self, size: int, dtype) -> list[np.ndarray]:
         """Return the arrays as they are before the first step.
@@ -177,10 +177,10 @@ class Optimizer:
 def _betas(owner, value):
     """Return an option `betas` as a tuple of two floats."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise TypeError(f"{owner}: betas must be two numbers, such as (0.9, 0.999), got {value!r}")
+        raise TypeError(f"{owner}: betas must be two numbers, such as (0.9, 0.999), got {brief(value)}")
     betas = tuple(check_real(beta, f"{owner}: betas[{i}]") for i, beta in enumerate(value))
     if not all(0 <= beta < 1 for beta in betas):
-        raise ValueError(f"{owner}: betas must lie in [0, 1), got {value!r}")
+        raise ValueError(f"{owner}: betas must lie in [0, 1), got {brief(value)}")
     return betas
 
 
@@ -366,12 +366,12 @@ class AdamW(Adam):
         return self._coefficients(step, learning_rate, 0.0, self.weight_decay)
 
 
-def make_optimizer(value) -> Optimizer:
+def make_optimizer(optimizer) -> Optimizer:
     """Return an optimizer for an argument: an optimizer, or a name of `OPTIMIZERS` with its default hyper-parameters.
 
     Parameters
     ----------
-    value : Optimizer or str
+    optimizer : Optimizer or str
         Case does not count in a name.
 
     Returns
@@ -388,11 +388,11 @@ def make_optimizer(value) -> Optimizer:
     >>> make_optimizer("sgd").learning_rate
     0.01
     """
-    if isinstance(value, Optimizer):
-        return value
-    if isinstance(value, str) and value.lower() in OPTIMIZERS:
-        return OPTIMIZERS[value.lower()]()
-    raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)} or an optimizer object, got {value!r}")
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if isinstance(optimizer, str) and optimizer.lower() in OPTIMIZERS:
+        return OPTIMIZERS[optimizer.lower()]()
+    raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)} or an optimizer object, got {brief(optimizer)}")
 
 
 def optimizer_with(optimizer, learning_rate) -> Optimizer:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.checks import check_integer, check_real
+from numbarnn.checks import brief, check_integer, check_real
 
 SCHEDULES: dict[str, type["Schedule"]] = {}
 
@@ -75,7 +75,7 @@ class Schedule:
 def _check_positive(owner, name):
     value = getattr(owner, name)
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{type(owner).__name__}: {name} must be a positive integer, got {value!r}")
+        raise ValueError(f"{type(owner).__name__}: {name} must be a positive integer, got {brief(value)}")
 
 
 @schedule
@@ -138,7 +138,7 @@ class MultiStep(Schedule):
     def __post_init__(self):
         if not isinstance(self.milestones, (tuple, list, np.ndarray)):
             raise TypeError(
-                f"MultiStep: milestones must be a sequence of epochs, such as [10, 20], got {self.milestones!r}"
+                f"MultiStep: milestones must be a sequence of epochs, such as [10, 20], got {brief(self.milestones)}"
             )
         epochs = [check_integer(epoch, f"MultiStep: milestones[{i}]", 0) for i, epoch in enumerate(self.milestones)]
         object.__setattr__(self, "milestones", tuple(sorted(epochs)))
@@ -249,10 +249,10 @@ class OneCycle(Schedule):
     def __post_init__(self):
         _check_positive(self, "steps")
         if not 0 <= check_real(self.pct_start, "OneCycle: pct_start") <= 1:
-            raise ValueError(f"OneCycle: pct_start must be in [0, 1], got {self.pct_start!r}")
+            raise ValueError(f"OneCycle: pct_start must be in [0, 1], got {brief(self.pct_start)}")
         for name in ("div_factor", "final_div_factor"):
             if check_real(getattr(self, name), f"OneCycle: {name}") <= 0:
-                raise ValueError(f"OneCycle: {name} must be positive, got {getattr(self, name)!r}")
+                raise ValueError(f"OneCycle: {name} must be positive, got {brief(getattr(self, name))}")
 
     def factor(self, epoch: int, step: int) -> float:
         step, last = min(step, self.steps - 1), self.steps - 1
@@ -310,18 +310,18 @@ class ReduceOnPlateau(Schedule):
         for name, least, below in (("gamma", 0, 1), ("threshold", 0, 1), ("low", 0, math.inf)):
             value = check_real(getattr(self, name), f"ReduceOnPlateau: {name}")
             if not least <= value < below or (name == "gamma" and value == 0):
-                raise ValueError(f"ReduceOnPlateau: {name} is out of range, got {value!r}")
+                raise ValueError(f"ReduceOnPlateau: {name} is out of range, got {brief(value)}")
         for name in ("patience", "cooldown"):
             check_integer(getattr(self, name), f"ReduceOnPlateau: {name}", 0)
         if not isinstance(self.monitor, str):
-            raise TypeError(f"ReduceOnPlateau: monitor must be a name such as 'val_loss', got {self.monitor!r}")
+            raise TypeError(f"ReduceOnPlateau: monitor must be a name such as 'val_loss', got {brief(self.monitor)}")
 
     def given(self, records):
         factor, best, bad, cooling = 1.0, math.inf, 0, 0
         for record in records:
             if self.monitor not in record:
                 raise ValueError(
-                    f"ReduceOnPlateau: monitor must be an entry of the history, {', '.join(record)}, got {self.monitor!r}"
+                    f"ReduceOnPlateau: monitor must be an entry of the history, {', '.join(record)}, got {brief(self.monitor)}"
                 )
             value = record[self.monitor]
             if value < best * (1.0 - self.threshold):

@@ -1,10 +1,9 @@
 """Callbacks of training, and early stopping."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from numbarnn.checks import check_flag
+from numbarnn.checks import brief, check_flag, check_integer, check_real, to_list
 from numbarnn.training.history import History
 
 
@@ -30,8 +29,10 @@ class EarlyStopping:
     restore_best: bool = True
 
     def __post_init__(self):
-        if isinstance(self.patience, bool) or not isinstance(self.patience, int) or self.patience < 1:
-            raise ValueError(f"EarlyStopping: patience must be a positive integer, got {self.patience!r}")
+        check_integer(self.patience, "EarlyStopping: patience", 1)
+        check_real(self.min_delta, "EarlyStopping: min_delta", 0.0)
+        if not isinstance(self.monitor, str):
+            raise TypeError(f"EarlyStopping: monitor must be a column of the history, got {brief(self.monitor)}")
         check_flag("EarlyStopping", "restore_best", self.restore_best)
 
 
@@ -51,9 +52,23 @@ class Callback:
         """After the last epoch, also when interrupted."""
 
 
+METHODS = ("on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end")
+
+
 def early_stopping(value) -> EarlyStopping | None:
     """Return early stopping for an argument: None, a patience, or an `EarlyStopping`."""
     if value is None or isinstance(value, EarlyStopping):
         return value
-    value = value.item() if hasattr(value, "item") else value  # of NumPy
-    return dataclasses.replace(EarlyStopping(), patience=value)
+    return EarlyStopping(patience=check_integer(value, "patience", 1))
+
+
+def check_callbacks(callbacks) -> list[Callback]:
+    """Return callbacks as a list; raise TypeError for what has not the methods of one."""
+    found = to_list(callbacks, "callbacks", "callbacks")
+    for index, callback in enumerate(found):
+        missing = [name for name in METHODS if not callable(getattr(callback, name, None))]
+        if missing:
+            raise TypeError(
+                f"callbacks[{index}] must be a Callback, with the methods {', '.join(METHODS)}, got {brief(callback)}"
+            )
+    return found

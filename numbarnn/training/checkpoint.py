@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from numbarnn import __about__, io
-from numbarnn.checks import check_integer, check_real
+from numbarnn.checks import brief, check_integer, check_real
 from numbarnn.core import seeds
 from numbarnn.errors import CheckpointError, ModelFileError, ShapeError
 from numbarnn.training.history import History, StepStatistics
@@ -156,7 +156,7 @@ class Checkpoint:
             If there is none to go on from.
         """
         if resume not in (True, False, "auto"):
-            raise ValueError(f"resume must be True, False or 'auto', got {resume!r}")
+            raise ValueError(f"resume must be True, False or 'auto', got {brief(resume)}")
         there = self.path.is_file()
         if there and resume is False:
             raise FileExistsError(
@@ -400,5 +400,5 @@ def _every(every):
     if found and float(found[1]) > 0:
         return math.inf, float(found[1]) * _UNITS[found[2]]
     raise ValueError(
-        f"checkpoint_every must be a number of optimizer steps or a time such as '30s', '5min' or '1h', got {every!r}"
+        f"checkpoint_every must be a number of optimizer steps or a time such as '30s', '5min' or '1h', got {brief(every)}"
     )

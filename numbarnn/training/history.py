@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from numbarnn.checks import check_integer
+from numbarnn.checks import brief, check_integer
 
 # Why training ended.
 REASONS = ("epochs", "early stopping", "interrupted", "callback")
@@ -47,9 +47,9 @@ class History:
         for record in records:
             check_integer(record["epoch"], "epoch of a record", 1)
             if isinstance(record["loss"], bool) or not isinstance(record["loss"], (int, float)):
-                raise TypeError(f"loss of a record must be a number, got {record['loss']!r}")
+                raise TypeError(f"loss of a record must be a number, got {brief(record['loss'])}")
         if stopped not in REASONS:
-            raise ValueError(f"stopped must be one of {', '.join(REASONS)}, got {stopped!r}")
+            raise ValueError(f"stopped must be one of {', '.join(REASONS)}, got {brief(stopped)}")
         if best is not None and check_integer(best, "best", 0) >= len(records):
             raise ValueError(f"best is record {best} of {len(records)}")
         history = cls()

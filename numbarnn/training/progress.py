@@ -4,7 +4,15 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
+
+from numbarnn.checks import check_integer
 from numbarnn.kernels import cache
+
+
+def check_verbose(verbose) -> int:
+    """Return how much is shown; raise TypeError or ValueError unless it is a flag or an integer that is not negative."""
+    return int(verbose) if isinstance(verbose, (bool, np.bool_)) else check_integer(verbose, "verbose", 0)
 
 
 class Progress:
@@ -27,7 +35,7 @@ class Progress:
     def __init__(self, verbose: int, total: int | None, unit: str, epochs: int, seconds: float | None = None):
         self.unit, self.total, self.seconds = unit, None if seconds else total, seconds
         self.of_epochs = "" if seconds else f"/{epochs}"
-        self.bar, self.on = None, verbose > 0
+        self.bar, self.on = None, check_verbose(verbose) > 0
         self.done = self.uncounted = 0
         self.counting = False
         self.started = self.spoken = time.monotonic()

@@ -1,13 +1,12 @@
 """One batch in, one optimizer step out: what a trainer does between the loops over data. Nothing here knows a layer."""
 
 import contextlib
-import math
 from typing import Any
 
 import numpy as np
 
 from numbarnn import inputs, parallel
-from numbarnn.checks import check_lengths, check_seed
+from numbarnn.checks import brief, check_integer, check_lengths, check_real, check_seed
 from numbarnn.core import seeds
 from numbarnn.data.batches import Batch, batches_of, make_source
 from numbarnn.errors import DivergedError, ShapeError
@@ -42,16 +41,18 @@ class Steps:
         seed: int = 0,
         n_threads: int | None = None,
     ):
+        if not isinstance(model, Network):
+            raise TypeError(f"model must be a numbarnn.Model, got {brief(model)}")
         self.model, self.loss, self.optimizer = model, make_loss(loss), make_optimizer(optimizer)
         self.schedule = Schedule() if schedule is None else schedule
         if not isinstance(self.schedule, Schedule):
-            raise TypeError(f"schedule must be a numbarnn.optim.Schedule, got {schedule!r}")
+            raise TypeError(f"schedule must be a numbarnn.optim.Schedule, got {brief(schedule)}")
         self.follow([])
         for name, value in (("clip_norm", clip_norm), ("clip_value", clip_value)):
-            if value is not None and not (isinstance(value, (int, float, np.number)) and 0 < value < math.inf):
-                raise ValueError(f"{name} must be a positive number or None, got {value!r}")
-        if tbptt is not None and (isinstance(tbptt, bool) or not isinstance(tbptt, (int, np.integer)) or tbptt < 1):
-            raise ValueError(f"tbptt must be a positive number of steps or None, got {tbptt!r}")
+            if value is not None and check_real(value, name) <= 0:
+                raise ValueError(f"{name} must be positive or None, got {brief(value)}")
+        if tbptt is not None:
+            check_integer(tbptt, "tbptt", 1)
         if tbptt is not None and not self.loss.by_step:
             raise ValueError(
                 f"tbptt cuts sequences into chunks, and the loss {self.loss.name} is that of a whole sequence"
@@ -61,8 +62,7 @@ class Steps:
                 "tbptt cuts sequences into chunks, and the reverse direction of a layer would begin anew at the end of each; leave "
                 "tbptt out, or use layers without bidirectional=True and reverse=True"
             )
-        if isinstance(accumulate, bool) or not isinstance(accumulate, (int, np.integer)) or accumulate < 1:
-            raise ValueError(f"accumulate must be a positive number of batches, got {accumulate!r}")
+        check_integer(accumulate, "accumulate", 1)
         # Python's own types, which a checkpoint can store.
         limits = (value.item() if isinstance(value, np.generic) else value for value in (clip_norm, clip_value, tbptt))
         (self.clip_norm, self.clip_value, self.tbptt), self.accumulate = limits, int(accumulate)

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from numbarnn.checks import brief, check_real
 from numbarnn.core import seeds
 from numbarnn.data.batches import TOKEN_UNITS, ArraySource, batches_of, checksum, with_validation
 from numbarnn.errors import CheckpointError, ShapeError
-from numbarnn.training.callbacks import Callback, EarlyStopping, early_stopping
+from numbarnn.training.callbacks import Callback, EarlyStopping, check_callbacks, early_stopping
 from numbarnn.training.checkpoint import Checkpoint, Run, run_of, set_state, settings_of, state_of
 from numbarnn.training.history import History, StepStatistics
 from numbarnn.training.progress import Progress
@@ -145,7 +146,7 @@ class Trainer(Steps):
         checked, and an iterator that can be read only once is refused.
         """
         if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or not 0 <= epochs <= MOST_EPOCHS:
-            raise ValueError(f"epochs must be a number of epochs, 0 to {MOST_EPOCHS:,}, got {epochs!r}")
+            raise ValueError(f"epochs must be a number of epochs, 0 to {MOST_EPOCHS:,}, got {brief(epochs)}")
         source, validation = with_validation(source, validation)
         for data in (source, validation):
             if isinstance(data, ArraySource):
@@ -155,12 +156,14 @@ class Trainer(Steps):
                 data.check()
         stopping = early_stopping(patience)
         if stopping is not None and stopping.monitor == "val_loss" and validation is None:
-            raise ValueError("early stopping on val_loss needs validation data")
+            raise ValueError("patience, early stopping on val_loss, needs validation data: pass validation=")
         if self.schedule.monitor == "val_loss" and validation is None:
             raise ValueError(f"{self.schedule!r} monitors val_loss, which needs validation data")
-        if seconds is not None and not (isinstance(seconds, (int, float, np.number)) and seconds > 0):
-            raise ValueError(f"seconds must be a positive number or None, got {seconds!r}")
-        callbacks = [*callbacks, _TimeLimit(seconds)] if seconds else list(callbacks)
+        if seconds is not None and check_real(seconds, "seconds") <= 0:
+            raise ValueError(f"seconds must be positive or None, got {brief(seconds)}")
+        callbacks = check_callbacks(callbacks)
+        if seconds is not None:
+            callbacks.append(_TimeLimit(seconds))
         file, run = None, Run(self.epoch, History())
         if checkpoint is not None:
             file = Checkpoint(
