@@ -148,6 +148,7 @@ def test_bags_train_step_and_are_saved(tmp_path):
         (lambda: make(EmbeddingBag(3, 2, bag=2)).stream().step([[0, 1]]), ShapeError, r"take x_t\[0\]"),
         (lambda: make(EmbeddingBag(3, 2, bag=2)).stream().step([0.0, 1.0]), TypeError, "x_t must be integer tokens"),
         (lambda: make(LSTM(2), Pool(), input_size=1).step([[1.0]]), TypeError, "Pool.* has no step"),
+        (lambda: make(LSTM(2), Pool(), input_size=1).step([[1.0], [2.0]]), TypeError, "Pool.* has no step"),
     ],
 )  # fmt: skip
 def test_refused(call, error, message):

@@ -178,8 +178,12 @@ def test_warmup_says_what_is_wrong(tmp_path, capsys, monkeypatch, model):
     assert "no model file" in capsys.readouterr().err
 
 
-def test_warmup_of_a_plain_model(tmp_path, capsys):
-    numbarnn.Model([numbarnn.Embedding(4, 3), numbarnn.RNN(2, return_sequences=False)]).save(tmp_path / "model")
+@pytest.mark.parametrize(
+    "first", [[numbarnn.Embedding(4, 3)], [numbarnn.EmbeddingBag(4, 3, 2)], [numbarnn.Embedding(4, 3), numbarnn.Pool()]]
+)
+def test_warmup_of_a_plain_model(first, tmp_path, capsys):
+    last = numbarnn.RNN(2, return_sequences=False) if len(first) == 1 else numbarnn.Dense(2)
+    numbarnn.Model([*first, last]).save(tmp_path / "model")
     assert main(["warmup", str(tmp_path / "model")]) == 0
     assert capsys.readouterr().out.startswith("predicting ")
 

@@ -89,8 +89,9 @@ def _predict(model):
     x = tokens if signal.tokens else np.zeros((2, 3, signal.size), model.dtype)
     outputs = model.forward if model.output_activation is None else model.predict_proba
     outputs(x, lengths=[3, 2])
-    model.step(x[:, 0])
+    outputs(x)
     if has_step(model.layers):
+        model.step(x[:, 0])
         model.stream().step(x[0, 0])
         step, weights, state = step_function(model)
         step(weights, x[0, 0], state, np.zeros(model.signals[-1].size, model.dtype))

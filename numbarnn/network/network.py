@@ -17,9 +17,10 @@ from numbarnn.core.params import Params, ParamSpec
 from numbarnn.core.signal import Signal
 from numbarnn.errors import ModelFileError, ShapeError
 from numbarnn.layers.base import Layer
+from numbarnn.layers.pool import Pool
 from numbarnn.layers.recurrent import PROJECTION
 from numbarnn.losses.base import Loss, loss_config, loss_from_config, make_loss
-from numbarnn.network.program import Plan, has_step, make_plan
+from numbarnn.network.program import Plan, has_step, make_plan, without_step
 from numbarnn.network.stream import Stream
 
 State = tuple  # one entry a recurrent layer, each a tuple of (num_layers * directions, samples, hidden_size) arrays
@@ -259,6 +260,11 @@ class Network:
         y_t : (samples, features) array
         state : tuple
             States after this step.
+
+        Raises
+        ------
+        ShapeError, TokenError, TypeError, ValueError
+            As `forward`, and where a layer pools over all steps.
         """
         x_t = as_array(x_t, "x_t")
         one = self.signals[0].tokens and not self.signals[0].bag
@@ -267,6 +273,9 @@ class Network:
             raise ShapeError(f"x_t must have shape {expected}, got {x_t.shape}")
         if self._takes_single(x_t):
             return self._single_step(x_t[0], self._states(state, 1))
+        for layer in self.layers:
+            if isinstance(layer, Pool):
+                raise without_step(layer)
         outputs, state = self.forward(x_t[:, None], state)
         return (outputs[:, 0] if outputs.ndim == 3 else outputs), state
 

@@ -133,6 +133,9 @@ class _Builder:
         return values
 
 
+_STEPPED = (Activation, Dense, Dropout, Embedding, EmbeddingBag, OneHot)
+
+
 @functools.cache  # which has no lock that a forked child could inherit shut, as a cached property has before Python 3.12
 def _enter(cells, x, dtype):
     return kernels.stream_step.compile((cells, numba.types.int64, x, numba.types.Array(dtype, 1, "C")))
@@ -140,7 +143,12 @@ def _enter(cells, x, dtype):
 
 def has_step(layers) -> bool:
     """Return whether `make_plan` takes all layers."""
-    return all(layer.causal for layer in layers if isinstance(layer, Recurrent))
+    return all(layer.causal if isinstance(layer, Recurrent) else isinstance(layer, _STEPPED) for layer in layers)
+
+
+def without_step(layer) -> TypeError:
+    """Return the error of a layer that cannot be run step by step."""
+    return TypeError(f"{layer!r} has no step: recurrent layers and {', '.join(c.__name__ for c in _STEPPED)} have")
 
 
 def make_plan(layers, signals, packed, dtype) -> Plan:
@@ -182,9 +190,7 @@ def make_plan(layers, signals, packed, dtype) -> Plan:
             build.operations.append((kernels.GATHER, *Gather(build.weights(weights[0]), layer.features, dst)))
             at = dst
         elif not isinstance(layer, (Dropout, OneHot)):
-            raise TypeError(
-                f"{layer!r} has no step: recurrent layers, Dense, Activation, Embedding, EmbeddingBag, OneHot and Dropout have"
-            )
+            raise without_step(layer)
     table = tile_table(dtype)
     if table.size > kernels.HEADER:
         raise RuntimeError(f"the program has room for {kernels.HEADER} addresses of tiles, not for {table.size}")
