@@ -92,7 +92,7 @@ def check_real(value, name: str, least: float = -math.inf) -> float:
     return float(value)
 
 
-def check_integer(value, name: str, least: int, most: int = LARGEST) -> int:
+def check_integer(value, name: str, least: int, most: float = LARGEST) -> int:
     """Return an integer of [least, most] as an int; raise TypeError or ValueError unless it is one."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an integer, got {brief(value)}")
@@ -133,7 +133,7 @@ def to_array(data, name: str) -> np.ndarray:
     try:
         return np.asarray(data)
     except ValueError:
-        raise ShapeError(f"{name} must be an array, or lists of one length, got {brief(data)}") from None
+        raise ShapeError(f"{name} must be an array, or rows of one length, got {brief(data)}") from None
 
 
 def check_path(path, name: str = "path") -> None:

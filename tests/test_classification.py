@@ -133,7 +133,7 @@ def test_features_of_words():
     assert table.encode(["aa", "c", "za", "zz"]).tolist() == [[-1, 1], [0, 2], [-1, 1], [-1, -1]]
     with pytest.raises(ValueError, match="prefix must be an integer >= 0, got -1"):
         WordFeatures(prefix=-1)
-    with pytest.raises(ValueError, match="no feature of the words occurs 3 times"):
+    with pytest.raises(ValueError, match="words have no feature that occurs 3 times"):
         WordFeatures(min_count=3).learn(["a", "b"])
     # A new word is known by its ending.
     y = ["verb", "noun"] * 20
@@ -291,7 +291,7 @@ def fit(*arguments, settings=None, **options):
 REFUSED = {
     "not fitted": (lambda: SequenceClassifier().predict(X), "not fitted yet; call fit first"),
     "no labels": (lambda: fit(X, None), "requires y to be passed"),
-    "labels missing": (lambda: fit(X, Y[:5]), "X has 20 samples, y has 5 labels"),
+    "labels missing": (lambda: fit(X, Y[:5]), "y has 5 labels, X has 20 samples"),
     "label none": (lambda: fit(X, [None, *Y[1:]]), "y contains NaN, infinity or None, the first at 0"),
     "label nan": (lambda: fit(X, [1.0] * 19 + [np.nan]), "y contains NaN, infinity or None, the first at 19"),
     "label infinite": (lambda: fit(X, [np.inf] * 20), "y contains NaN, infinity"),
@@ -310,8 +310,8 @@ REFUSED = {
     "offsets of the wrong sum": (lambda: fit(np.concatenate(X), Y, offsets=[0, 3, 9]), "run from 0 to the number of steps"),
     "offsets that fall": (lambda: fit(np.zeros((9, 2)), Y, offsets=[0, 5, 3, 9]), r"offsets must rise, offsets\[1\] is 5"),
     "offsets no integers": (lambda: fit(np.zeros((9, 2)), Y, offsets=[0.0, 9.0]), "offsets must be integers"),
-    "pooling": (lambda: fit(X, Y, settings={"pooling": "median"}), "kind must be one of mean, max, last, got 'median'"),
-    "cell": (lambda: fit(X, Y, settings={"cell": "lstmm"}), "cell must be one of"),
+    "pooling": (lambda: fit(X, Y, settings={"pooling": "median"}), "pooling must be 'mean', 'max' or 'last', got 'median'"),
+    "cell": (lambda: fit(X, Y, settings={"cell": "lstmm"}), "cell must be"),
     "unknown weight": (lambda: fit(X, Y, settings={"class_weight": {"maybe": 1}}), "class_weight holds .* 'maybe'; it knows 'no'"),
     "negative weight": (lambda: fit(X, Y, settings={"class_weight": {"no": -1}}), "class_weight of 'no' must be a finite"),
     "kind of weight": (lambda: fit(X, Y, settings={"class_weight": "even"}), "class_weight must be None, 'balanced' or a dict"),
@@ -352,7 +352,7 @@ def test_what_is_refused_changes_nothing():
     before, expected = dict(net.__dict__), net.predict_proba(X)
     with pytest.raises(ValueError, match="NaN"):
         net.fit(HOLES, Y)
-    with pytest.raises(ValueError, match="X has 20 samples, y has 5"):
+    with pytest.raises(ValueError, match="y has 5 labels, X has 20 samples"):
         net.fit([sample[:, :1] for sample in X], Y[:5])
     with pytest.raises(ValueError, match="does not know"):
         net.partial_fit(X, ["maybe"] * 20)

@@ -132,7 +132,7 @@ def test_what_is_refused():
             r"NaN or inf.* first at \[0, 0, 0\]",
         ),
         (lambda: beam_search(np.full((1, 2, 3), -np.inf)), ValueError, "-inf for all classes"),
-        (lambda: beam_search(logits, beam_width=0), ValueError, "beam_width must be a positive integer"),
+        (lambda: beam_search(logits, beam_width=0), ValueError, "beam_width must be an integer >= 1"),
         (lambda: beam_search(logits, beam_width=2, n_best=3), ValueError, "n_best is 3, but a beam of 2"),
         (lambda: align(logits, [[1]] * 3), ShapeError, "labels must have one label sequence for each of 4"),
         (lambda: align(logits, [[1], [0], [], []]), TokenError, "labels has label 0 in sample 1; 0 is the blank"),

@@ -315,12 +315,12 @@ def test_jacobians_of_levels_directions_and_the_initial_state():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((3, 3), "-1 <= k < t <= 5"),
-        ((6, 1), "-1 <= k < t <= 5"),
-        ((3, -2), "-1 <= k < t <= 5"),
+        ((3, 3), "k"),
+        ((6, 1), "k"),
+        ((3, -2), "k"),
         ((3, 1, {"sample": 9}), "sample must be"),
-        ((3, 1, {"layer": "gru"}), "the model has layer='lstm'"),
-        ((3, 1, {"level": 1}), "the model has layer='lstm' level=0"),
+        ((3, 1, {"layer": "gru"}), "the model, which has layer='lstm'"),
+        ((3, 1, {"level": 1}), "the model, which has layer='lstm' level=0"),
     ],
 )
 def test_jacobians_that_do_not_exist(arguments, message):
@@ -499,7 +499,7 @@ def test_terms_of_gated_cells_sum_to_the_gradient(layer):
         (Model([RNN(3), Dense(4, activation="tanh")], 2), {}, ValueError, "Dense layer without activation"),
         (net(RNN(3)), {"y": None}, ValueError, "y must be given"),
         (net(RNN(3)), {"steps": 0}, ValueError, "steps must be"),
-        (net(RNN(3)), {"steps": 7}, ShapeError, "7 time steps"),
+        (net(RNN(3)), {"steps": 7}, ShapeError, "steps must be at most 6"),
     ],
 )
 def test_nets_that_cannot_be_unfolded(model, arguments, error, message):
@@ -705,7 +705,7 @@ def test_arguments_that_do_not_fit(look):
     x, y = task()
     with pytest.raises(ShapeError, match="features"):
         look(net(LSTM(3)), x[:, :, :1], y)
-    with pytest.raises(ShapeError, match="target"):
+    with pytest.raises(ShapeError, match="y must have shape"):
         look(net(LSTM(3)), x, y[:, :3])
     with pytest.raises(ValueError, match="NaN"):
         look(net(LSTM(3)), np.where(np.arange(2) == 0, np.nan, x), y)

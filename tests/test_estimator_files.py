@@ -178,7 +178,7 @@ ABOUT = {
     "no version": (lambda d: d.pop("version"), "has version None"),
     "negative epochs": (lambda d: d["settings"].update(epochs=-1), "epochs must be an integer >= 0, got -1"),
     "no schedule": (lambda d: d["settings"].update(schedule="fast"), "schedule must be a"),
-    "no cell": (lambda d: d["settings"].update(cell="x"), "cell must be one of"),
+    "no cell": (lambda d: d["settings"].update(cell="x"), "cell must be"),
     "no dtype": (lambda d: d["settings"].update(dtype="object"), "dtype 'object' and a model of float32"),
     "no flag": (lambda d: d["settings"].update(bidirectional="no"), "bidirectional must be True or False"),
     "half a label": (lambda d: d.update(labels=[0.5, 1.5]), "0.5"),

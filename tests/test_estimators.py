@@ -90,14 +90,14 @@ def test_refuses():
         (lambda: SequenceRegressor().predict(x), "not fitted yet; call fit first"),
         (lambda: regressor.predict(x[:, :, :1]), "X has 1 features, but SequenceRegressor is expecting 2 features"),
         (lambda: regressor.predict(x[:, :, 0]), r"X is \(samples, time steps\), .* fitted to \(samples, time steps, f"),
-        (lambda: fitted(x, y[:5]), "X has 20 samples, y has 5"),
+        (lambda: fitted(x, y[:5]), "y has 5 targets, X has 20 samples"),
         (lambda: fitted(x, np.full(20, np.nan)), "y has 20 NaN"),
         (lambda: fitted(holes, y), r"Input X contains NaN: .* 40 NaN or infinite values.* first at \[0, 2, 0\]"),
         (lambda: fitted(np.full_like(x, np.nan), y), "sample 0 has nothing but NaN"),
         (lambda: fitted([x[0], x[1][:, :1]], y[:2]), r"X\[1\] must be numbers .* \(time steps, 2\) as X\[0\], got float64 \(5, 1"),
         (lambda: fitted([x[0], x[1][:0]], y[:2]), r"X\[1\] has no time steps"),
         (lambda: fitted([[1, 2], [3]], y[:2]), "sequences of different lengths are a list of NumPy arrays"),
-        (lambda: fitted(x, y, cell="lstmm"), "cell must be one of .*lstm.*, got 'lstmm'"),
+        (lambda: fitted(x, y, cell="lstmm"), "cell must be .*lstm.*, got 'lstmm'"),
         (lambda: fitted(x, y, random_state="a"), "random_state must be an integer"),
         (lambda: fitted(pd.Series(y), y), "X is a Series"),
         (lambda: SequenceRegressor(**FEW).fit(x, y, sample_weight=-y), "sample_weight must be finite, not negative"),
@@ -298,8 +298,8 @@ METRICS = {
         (T.astype("m8[s]"), TypeError, r"{name} must be numeric, got dtype timedelta64\[s\]"),
         (np.array(["a", *T[1:]], object), TypeError, "{name} must be numeric, got .a. of type str"),
         ([[0.0], [1.0, 2.0]], ShapeError, "{name} must be an array, or rows of one length"),
-        (T[:4], ShapeError, r"truth and forecast must have one shape with at least one value, got \(.,\) and \(.,\)"),
-        (T[:, None], ShapeError, "truth and forecast must have one shape"),
+        (T[:4], ShapeError, r"must have the shape of"),
+        (T[:, None], ShapeError, "must have the shape of"),
     ],
 )  # fmt: skip
 def test_metrics_refuse(measure, name, wrong, error, message):
@@ -311,7 +311,7 @@ def test_metrics_refuse(measure, name, wrong, error, message):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: metrics.mae([], []), ShapeError, r"at least one value, got \(0,\) and \(0,\)"),
+        (lambda: metrics.mae([], []), ShapeError, r"truth must have at least one value"),
         (lambda: metrics.r2(1.0, 2.0), ShapeError, "must have an axis of samples"),
         (lambda: metrics.naive_scale(np.where(T == 2, np.nan, T)), ValueError, r"series has 1 NaN or infinite value.* at \[2\]"),
         (lambda: metrics.naive_scale(np.ma.masked_equal(T, 2)), TypeError, "series is a masked array with 1 masked value"),

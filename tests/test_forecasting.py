@@ -180,13 +180,13 @@ WRONG = {
     "huge delay": (lambda d, a: d["settings"].update(delay=2**40), "delay \\+ horizon must be at most"),
     "another delay": (lambda d, a: d["settings"].update(delay=2), "a net that forecasts"),
     "another lookback": (lambda d, a: d["settings"].update(lookback=5), "where a forecast looks at 5"),
-    "no cell": (lambda d, a: d["settings"].update(cell="x"), "cell must be one of"),
-    "no method": (lambda d, a: d["settings"].update(scaling="x"), "scaling must be one of"),
-    "no calendar": (lambda d, a: d["settings"].update(calendar=["x"]), "calendar must be names among"),
+    "no cell": (lambda d, a: d["settings"].update(cell="x"), "cell must be"),
+    "no method": (lambda d, a: d["settings"].update(scaling="x"), "scaling must be"),
+    "no calendar": (lambda d, a: d["settings"].update(calendar=["x"]), r"calendar\[0\] must be"),
     "other calendar": (lambda d, a: d["settings"].update(calendar=["hour", "month"]), "features and 2 outputs are expected"),
     "flag": (lambda d, a: d["settings"].update(recursive=1), "recursive must be True or False"),
     "dtype": (lambda d, a: d["settings"].update(dtype="float64"), "dtype 'float64' and a model of float32"),
-    "patience": (lambda d, a: d["settings"].update(patience=-1), "patience must be a positive integer"),
+    "patience": (lambda d, a: d["settings"].update(patience=-1), "patience must be an integer >= 1"),
     "unknown setting": (lambda d, a: d["settings"].update(colour=1), "unexpected keyword"),
     "features": (lambda d, a: d.update(features=["a", "a"]), "features must be different names"),
     "target": (lambda d, a: d.update(targets=["x"]), "'x' is not in list"),
@@ -421,7 +421,7 @@ def test_refused():
         (lambda: fitted(data, []), ValueError, "at least one column"),
         (lambda: fitted(data.assign(c="x")), TypeError, "column 'c' of data must be numeric"),
         (lambda: fitted(data.drop(data.index[9])), ValueError, "row 9 of data, .* comes 0 days 02:00:00 after"),
-        (lambda: fitted(data, delay=0), ValueError, "delay must be an integer of at least 1, got 0"),
+        (lambda: fitted(data, delay=0), ValueError, "delay must be an integer >= 1, got 0"),
         (lambda: fitted(data, lookback=0), ValueError, "lookback must be an integer >= 1, got 0"),
         (lambda: fitted(data, difference=0), ValueError, "difference must be a positive integer or None, got 0"),
         (lambda: fitted(data, difference=1, relative=1), ValueError, "give difference or relative, not both"),
@@ -430,7 +430,7 @@ def test_refused():
         (lambda: fitted(data, missing="x"), ValueError, "missing must be"),
         (lambda: fitted(data, batch_size=0), ValueError, "batch_size must be a positive integer, got 0"),
         (lambda: fitted(data, split=0.7), TypeError, "split must be a sequence, such as .*, got 0.7"),
-        (lambda: fitted(data, cell="x"), ValueError, "cell must be one of"),
+        (lambda: fitted(data, cell="x"), ValueError, "cell must be"),
         (lambda: fitted(data, patience=2, split=(0.5, 0.5)), ValueError, "patience needs a validation part"),
         (lambda: fitted(data, split=(0.5, 0.2)), ValueError, "fractions must be positive and add up to 1"),
         (lambda: fitted(data, split=(0.25, 0.25, 0.25, 0.25)), ValueError, "two or three parts"),
@@ -656,7 +656,7 @@ def test_split_by_a_date_of_another_zone():
     by_row = fitted(data, split=(120, 160)).backtest()
     dates = [BERLIN[120].tz_convert("UTC"), BERLIN[160].tz_localize(None)]
     assert fitted(data, split=dates).backtest().equals(by_row)
-    with pytest.raises(ValueError, match=r"the date .* has the zone UTC, the data have times without a zone"):
+    with pytest.raises(ValueError, match=r"in the zone UTC; the data have times without a zone"):
         fitted(table(), split=[HOURS[120].tz_localize("UTC"), HOURS[160].tz_localize("UTC")])
 
 
@@ -734,7 +734,7 @@ def test_command_says_what_is_wrong_with_a_file(tmp_path, capsys):
     assert "has a header and no rows" in capsys.readouterr().err
     table().to_csv(path, index_label="time")
     assert main(["forecast", str(path), "--time", "q"]) == 1
-    assert "has no column 'q'; it has time, a, b" in capsys.readouterr().err
+    assert "has no 'q', it has time, a, b" in capsys.readouterr().err
     path.write_text("time,a\n" + "".join(f"0{1 + n % 9}/0{1 + n // 9}/2020,{n}\n" for n in range(60)))
     assert main(["forecast", str(path)]) == 1
     assert "column 'time' can be read as '%m/%d/%Y' (row 0 is then 2020-01-01) or" in capsys.readouterr().err
@@ -858,7 +858,7 @@ def test_row_numbers_near_the_largest(values):
         ("time;load\n2024-01-01;1,5\n", "--sep ;", "values with commas, such as '1,5'; pass --decimal ','"),
         ("Date,Time,load\n01.01.2024,10:00,1\n01.01.2024,11:00,2\n", "", "pass both, --time 'Date' --time 'Time'"),
         ("time,load\n01/02/2024,1\n02/03/2024,2\n", "--time time", "pass the one that is right, such as --time-format '%m/%d/%Y'"),
-        ("load\n" + "1\n2\n" * 20, "--calendar hour --lookback 1 --delay 1", "calendar features need a DatetimeIndex"),
+        ("load\n" + "1\n2\n" * 20, "--calendar hour --lookback 1 --delay 1", "index must be a DatetimeIndex"),
         ("load,x\n" + "1,2\n" * 20 + ",3\n", "--lookback 1 --delay 1", "set --missing 'drop' or 'ffill'"),
         ("time,load\n2024-01-01,1\n", "--encoding cow", "there is no encoding 'cow'"),
     ],

@@ -81,10 +81,10 @@ def test_labels_of_any_kind():
 @pytest.mark.parametrize(
     ("truth", "predicted", "weight", "error", "message"),
     [
-        ([1, 2], [1], None, ShapeError, "truth has 2 labels, predicted 1"),
-        ([[1, 2], [3]], [[1], [2, 3]], None, ShapeError, r"truth\[0\] has 2 labels, predicted\[0\] 1"),
+        ([1, 2], [1], None, ShapeError, "predicted has 1 labels, truth 2"),
+        ([[1, 2], [3]], [[1], [2, 3]], None, ShapeError, r"predicted\[0\] has 1 labels, truth\[0\] 2"),
         ([[1, 2]], [1, 2], None, ShapeError, "same form"),
-        ([[1], [2]], [[1, 2]], None, ShapeError, "truth has 2 sequences, predicted 1"),
+        ([[1], [2]], [[1, 2]], None, ShapeError, "predicted has 1 sequences, truth 2"),
         ([1, 2], [1, 2], [1], ShapeError, "sample_weight must have one entry for each of 2"),
         (
             [1, 2],
@@ -134,7 +134,7 @@ def test_labels_of_any_kind():
         ),
         ([1, 2], np.ma.masked_equal([1, 2], 2), None, TypeError, "predicted is a masked array with 1 masked value"),
         ([None], [1], None, ValueError, "no true labels besides"),
-        ([], [], None, ValueError, "no true labels besides"),
+        ([], [], None, ShapeError, "truth must have at least one label"),
     ],
 )
 def test_refused(truth, predicted, weight, error, message):

@@ -111,7 +111,7 @@ def test_other_columns(tmp_path):
         (read_ts, "@classLabel true a\n@data\n1,x:a\n", "line 3 .* has values that are not numeric: .*'x'"),
         (read_conll, "a\tb\nc\n", "line 2 of .* has 1 columns, the first has 2"),
         (read_conll, "\n\n", "has no sentences"),
-        (read_conll, "a\n", "column 1 is out of range for 1 columns"),
+        (read_conll, "a\n", "1 is out of range for 1"),
         (lambda path: read_conll(path, ("form",)), "a\tb\n", "columns by name are those of CoNLL-U"),
     ],
 )

@@ -135,7 +135,7 @@ def test_bags_train_step_and_are_saved(tmp_path):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: Pool("median"), ValueError, "kind must be one of mean, max, last, got 'median'"),
+        (lambda: Pool("median"), ValueError, "kind must be 'mean', 'max' or 'last', got 'median'"),
         (lambda: make(LSTM(2, return_sequences=False), Pool(), input_size=1), ShapeError, "Pool needs a sequence of features"),
         (lambda: EmbeddingBag(3, 2, bag=0), ValueError, r"bag must be in \[1, "),
         (lambda: make(EmbeddingBag(3, 2, bag=2)).forward(np.zeros((2, 3), int)), ShapeError, r"\(samples, time steps, 2\)"),

@@ -215,13 +215,13 @@ def fit(*arguments, settings=None, **options):
 
 REFUSED = {
     "no labels": (lambda: fit(X, None), ValueError, "requires y to be passed"),
-    "labels of too few samples": (lambda: fit(X, Y[:5]), ValueError, "X has 20 samples, y has 5"),
+    "labels of too few samples": (lambda: fit(X, Y[:5]), ValueError, "y has labels of 5 samples, X has 20"),
     "labels of all steps without offsets": (lambda: fit(X, [label for labels in Y for label in labels]), ValueError,
-        r"X has 20 samples, y has \d+ labels: pass a list with the labels of each sample"),
+        r"y has \d+ labels, X has 20 samples: pass a list with the labels of each sample"),
     "labels of too few steps": (lambda: fit(X, [*Y[:-1], Y[-1][:-1]]), ValueError,
-        r"sample 19 has \d steps, y\[19\] has \d labels"),
+        r"y\[19\] has \d labels, sample 19 of X has \d steps"),
     "labels of too few segments": (lambda: fit(SX, [*SY[:-1], []], segments=SEGMENTS), ValueError,
-        r"sample 19 has \d segments, y\[19\] has 0"),
+        r"y\[19\] has 0 labels, sample 19 of X has \d segments"),
     "segments of too few samples": (lambda: fit(SX, SY, segments=SEGMENTS[:3]), ShapeError,
         "one entry for each of 20 samples, got 3"),
     "segments beyond": (lambda: fit(SX, SY, segments=[[(0, 99)], *SEGMENTS[1:]]), ValueError, r"segments\[0\] must be in order"),
@@ -238,7 +238,7 @@ REFUSED = {
     "offsets of the wrong sum": (lambda: fit(np.concatenate(X), Y, offsets=[0, 4]), ValueError, "offsets must run from 0 to"),
     "nan": (lambda: fit([np.full((3, 1), np.inf)], [[0, 1, 0]]), ValueError, "Input X contains infinity"),
     "not fitted": (lambda: SegmentClassifier().predict(X), ValueError, "not fitted yet"),
-    "score of other lengths": (lambda: fit(X, Y).score(X, [labels[:1] for labels in Y]), ShapeError, r"truth\[0\] has 1 labels"),
+    "score of other lengths": (lambda: fit(X, Y).score(X, [labels[:1] for labels in Y]), ShapeError, "has 8 labels"),
 }  # fmt: skip
 
 

@@ -129,7 +129,7 @@ def test_scaler_refuses():
         scaler.transform(data[["b", "a"]])
     with pytest.raises(ShapeError, match=r"X must have 2 features in its last axis, got shape \(40, 1\)"):
         scaler.transform(data.to_numpy()[:, :1])
-    with pytest.raises(ValueError, match="method must be one of standard, minmax, robust, got 'z'"):
+    with pytest.raises(ValueError, match="method must be 'standard', 'minmax' or 'robust', got 'z'"):
         SequenceScaler("z").fit(data)
     with pytest.raises(ValueError, match="feature 1 of X has no values"):
         SequenceScaler().fit(data.assign(b=np.nan))
@@ -139,7 +139,7 @@ def test_scaler_refuses():
         SequenceScaler("minmax", (1, 0)).fit(data)
     with pytest.raises(TypeError, match="X must be numeric, got dtype <U1"):
         SequenceScaler().fit([["a"], ["b"]])
-    with pytest.raises(KeyError, match="'c' is not a feature"):
+    with pytest.raises(KeyError, match="columns must be features that this scaler was fitted to, got 'c'"):
         scaler.inverse_transform(data[["a"]], columns=["c"])
 
 
@@ -219,9 +219,9 @@ def test_calendar_features():
     assert_close(np.hypot(found["month_sin"], found["month_cos"]).to_numpy(), np.ones(4), 1e-14)
     by_month = calendar_features(pd.period_range("2020-01", periods=3, freq="M"), "month")
     assert by_month.shape == (3, 2)
-    with pytest.raises(TypeError, match="need a DatetimeIndex or PeriodIndex, got RangeIndex"):
+    with pytest.raises(TypeError, match=r"index must be a DatetimeIndex or PeriodIndex, .*got RangeIndex"):
         calendar_features(pd.RangeIndex(3))
-    with pytest.raises(ValueError, match=r"features must be among .*, got 'minute'"):
+    with pytest.raises(ValueError, match=r"features.0. must be .*, got 'minute'"):
         calendar_features(index, ["minute"])
 
 
@@ -284,7 +284,7 @@ def test_read_series(tmp_path):
     assert readers.read_series(path).index[1] == pd.Timestamp("1949-02-01")
     path.write_text("x,y\n1,2\n3,4\n")
     assert isinstance(readers.read_series(path).index, pd.RangeIndex)
-    with pytest.raises(KeyError, match="has no column 'z'; it has x, y"):
+    with pytest.raises(KeyError, match=r"time must name a column; .* has no 'z', it has x, y"):
         readers.read_series(path, time="z")
     path.write_text("t,x\n2020-01-01,1\nsoon,2\n")
     with pytest.raises(ValueError, match=r"row 1 \(line 3 of .*\) of column 't', 'soon', cannot be read as a time"):
@@ -706,7 +706,7 @@ def test_a_list_of_frames_is_scaled():
 def test_columns_of_inverse_transform_exist():
     scaler = SequenceScaler().fit(frame())
     for wrong in ("c", 2, -1, 0.5):
-        with pytest.raises(KeyError, match="is not a feature that this scaler was fitted to"):
+        with pytest.raises(KeyError, match="columns must be features that this scaler was fitted to"):
             scaler.inverse_transform(np.zeros((3, 1)), columns=[wrong])
 
 
@@ -736,7 +736,7 @@ def test_times_in_several_columns_are_refused(tmp_path):
     path = written(tmp_path, "date,time,x\n2024-01-05,10:00,1\n2024-01-05,,2\n")
     with pytest.raises(ValueError, match=r"row 1 .*line 3 of .* of column 'date time' has no time"):
         readers.read_series(path, ["date", "time"])
-    with pytest.raises(KeyError, match="has no column 'clock'; it has date, time, x"):
+    with pytest.raises(KeyError, match=r"time must name a column; .* has no 'clock', it has date, time, x"):
         readers.read_series(path, ["date", "clock"])
     path = written(tmp_path, "date,time,x\n2024-01-05,10:00,1\n2024-01-05,11:00,2\n")
     with pytest.raises(ValueError, match=r"column 'date' of .* more than once, .*pass both, time=\['date', 'time'\]"):

@@ -253,7 +253,7 @@ def nan_inside():
 
 REFUSED = [
     ("nan", lambda c: c.fit(nan_inside(), Y), ValueError, "Input X contains NaN"),
-    ("count", lambda c: c.fit(X, Y[:-1]), ShapeError, "X has 6 samples, y has 5 label sequences"),
+    ("count", lambda c: c.fit(X, Y[:-1]), ShapeError, "y has 5 label sequences, X has 6 samples"),
     ("none", lambda c: c.fit(X, None), ValueError, "y must be a list of label sequences"),
     ("one string", lambda c: c.fit(X, "abcdef"), TypeError, "got one string"),
     ("one label", lambda c: c.fit(X, [1, 2, 3, 4, 5, 6]), TypeError, r"y\[0\] must be a sequence of labels, got 1"),
@@ -284,7 +284,7 @@ REFUSED = [
         "sum of lengths",
         lambda c: c.fit(np.zeros((50, 3)), Y, lengths=[8] * 6),
         ShapeError,
-        "50 rows, lengths add up to 48",
+        "lengths add up to 48 for 6 samples, X has 50 rows",
     ),
     ("long lengths", lambda c: c.fit(np.zeros((6, 5, 3)), Y, lengths=[8] * 6), ValueError, r"lengths\[0\] is 8"),
     (
@@ -308,7 +308,7 @@ REFUSED = [
     ),
     ("y_lengths 2", lambda c: c.fit(X, np.ones((6, 2)), y_lengths=[3] * 6), ShapeError, "6 lengths up to 3"),
     ("infeasible", lambda c: c.set_params(infeasible="no").fit(X, Y), ValueError, "infeasible must be"),
-    ("cell", lambda c: c.set_params(cell="no").fit(X, Y), ValueError, "cell must be one of"),
+    ("cell", lambda c: c.set_params(cell="no").fit(X, Y), ValueError, "cell must be"),
     ("tokens", lambda c: c.set_params(tokens=2).fit([np.array([0, 2])], ["a"]), TokenError, r"X\[0\]\[1\] is 2"),
     ("no tokens", lambda c: c.set_params(tokens=2).fit(X, Y), ValueError, r"X\[0\] must be integer tokens of shape"),
     ("words", lambda c: c.fit([["a", 3]], ["a"]), ValueError, r"X\[0\] must be strings, got 3"),
@@ -327,7 +327,12 @@ REFUSED = [
         TypeError,
         "schedule must be a numbarnn.optim.Schedule",
     ),
-    ("average", lambda c: c.set_params(average=2.0).fit(X, Y), ValueError, r"decay must be a number in \[0, 1\)"),
+    (
+        "average",
+        lambda c: c.set_params(average=2.0).fit(X, Y),
+        ValueError,
+        "average must be None, an EMA",
+    ),
     (
         "validation",
         lambda c: c.fit(X, Y, validation=(X, [["new"]] * 6)),
@@ -362,8 +367,12 @@ def test_a_fitted_estimator_stays_as_it_was():
         (lambda: classifier.predict(nan_inside()), ValueError, "NaN"),
         (lambda: classifier.predict(["ab"]), ValueError, "was fitted to numbers, X holds strings"),
         (lambda: classifier.predict([part[:, :2] for part in X]), ValueError, "X has 2 features"),
-        (lambda: classifier.score(X, Y[:-1]), ShapeError, "a label sequence for each sample, got 5 and 6"),
-        (lambda: classifier.align(X, Y[:-1]), ShapeError, "X has 6 samples, y has 5"),
+        (
+            lambda: classifier.score(X, Y[:-1]),
+            ShapeError,
+            "predicted must have a label sequence for each of y, 5, got 6",
+        ),
+        (lambda: classifier.align(X, Y[:-1]), ShapeError, "y has 5 label sequences, X has 6 samples"),
         (
             lambda: classifier.align([X[0], X[1][:2]], [[], ["ten", "ten"]]),
             ShapeError,
@@ -423,7 +432,7 @@ def test_label_errors():
     assert errors.sequence_error == metrics.sequence_error(truth, found) == 3 / 4
     assert np.isnan(metrics.label_error_rate([""], ["a"]))
     for bad in ((["a"], []), ([], [])):
-        with pytest.raises(ShapeError, match="a label sequence for each sample"):
+        with pytest.raises(ShapeError, match=r"(predicted|truth) must have"):
             metrics.label_errors(*bad)
 
 

@@ -294,8 +294,8 @@ def test_split_three_ways_of_cutting():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"fractions": (0.5, 0.4)}, r"must be positive and add up to 1, got \(0.5, 0.4\)"),
-        ({"fractions": (np.nan, np.nan)}, r"must be positive and add up to 1, got \(nan, nan\)"),
+        ({"fractions": (0.5, 0.4)}, r"fractions must be positive and add up to 1, got \[0.5, 0.4\]"),
+        ({"fractions": (np.nan, np.nan)}, r"fractions\[0\] must be finite, got nan"),
         ({"rows": (50.5,)}, r"rows\[0\] must be an integer, got 50.5"),
         ({"rows": (50, 40)}, r"in order; they would begin at rows \[0, 50, 40\] of 100"),
         ({"rows": (97,)}, r"no window fits into rows 97 to 99: with straddle='drop' one needs 6 rows"),
@@ -317,9 +317,7 @@ def test_split_needs_order_and_times():
 
 def test_split_by_dates_in_zones():
     naive = make_windows(hourly(100), 5)
-    with pytest.raises(
-        ValueError, match=r"the date 2020-01-03 00:00:00\+00:00 has the zone UTC, the data have times without"
-    ):
+    with pytest.raises(ValueError, match=r"2020-01-03 00:00:00\+00:00, in the zone UTC; the data have times without"):
         naive.split(dates=[pd.Timestamp("2020-01-03", tz="UTC")])
     zoned = make_windows(hourly(100).tz_localize("Europe/Berlin"), 5)
     for date in ("2020-01-03", "2020-01-02 23:00+00:00", pd.Timestamp("2020-01-02 23:00", tz="UTC")):
@@ -451,9 +449,9 @@ def test_regular_on_the_calendar(index):
     ("arguments", "error", "message"),
     [
         ({"lookback": 0}, ValueError, "lookback must be an integer >= 1, got 0"),
-        ({"lookback": 2.0}, ValueError, "lookback must be an integer"),
+        ({"lookback": 2.0}, TypeError, "lookback must be an integer"),
         ({"delay": -1}, ValueError, "delay must be an integer >= 0"),
-        ({"stride": True}, ValueError, "stride must be an integer >= 1, got True"),
+        ({"stride": True}, TypeError, "stride must be an integer, got True"),
         ({"lookback": 9}, ShapeError, "data has 9 rows; lookback 9, delay 1 and horizon 1 need at least 10"),
         ({"target": "z"}, KeyError, "target 'z' is not a column of data, which has 0, 1"),
         ({"target": np.zeros(3)}, ShapeError, "target has 3 rows, data has 9"),
@@ -545,7 +543,7 @@ def test_gather_takes_samples_that_are_there():
             assert_same_bits(x, np.array(part.X)[np.asarray(numbers)])
             assert_same_bits(y[:, 0], part.y[np.asarray(numbers)])
         for wrong in (n, -n - 1):
-            with pytest.raises(IndexError, match=f"sample {wrong} of {n}"):
+            with pytest.raises(IndexError, match=f"samples must be indices of {n} windows, got {wrong}"):
                 part.gather([0, wrong])
         with pytest.raises(TypeError, match="samples must be given by an array of their indices"):
             part.gather(np.ones(n, bool))

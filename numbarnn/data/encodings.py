@@ -17,7 +17,7 @@ def check_encoding(encoding: str) -> str:
         "".encode(encoding)
     except (LookupError, TypeError, ValueError):
         raise ValueError(
-            f"encoding must be one that Python knows, such as 'utf-8', 'latin-1' or 'utf-16'; there is no {brief(encoding)}"
+            f"encoding must be one that Python knows, such as 'utf-8' or 'latin-1'; there is no encoding {brief(encoding)}"
         ) from None
     return encoding
 

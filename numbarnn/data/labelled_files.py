@@ -152,7 +152,7 @@ def _column_index(column, count):
     if isinstance(column, str):
         if count != len(CONLLU) or column not in CONLLU:
             raise ValueError(
-                f"columns by name must be those of CoNLL-U, {', '.join(CONLLU)}, in a file of {len(CONLLU)} columns; got "
+                f"columns by name are those of CoNLL-U, {', '.join(CONLLU)}, in a file of {len(CONLLU)} columns; got "
                 f"{column!r} and {count} columns"
             )
         return CONLLU.index(column)

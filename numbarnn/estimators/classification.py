@@ -226,7 +226,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
 
     def _check_settings(self):
         super()._check_settings()
-        check_choice(self.pooling, "pooling", ("last", *KINDS))
+        check_choice(self.pooling, "pooling", KINDS)
 
     def _layers_before_output(self):
         if self.pooling == "last":

@@ -308,7 +308,7 @@ def _word_table(features, known) -> WordTable:
 
 def _separate(X, lengths, offsets):
     """Return X as a list of samples where they are padded or concatenated, else as it is."""
-    if isinstance(X, (str, bytes, Mapping, set)) or not hasattr(X, "__len__") or getattr(X, "ndim", 1) == 0:
+    if not _is_data(X):
         raise TypeError(f"X must be a list of sequences or an array, got {brief(X)}")
     if lengths is not None and offsets is not None:
         raise ValueError("lengths go with padded samples, offsets with concatenated samples; pass one of them")
@@ -344,6 +344,13 @@ def _separate(X, lengths, offsets):
     if is_pandas(X) == "series" and _first_string(X) is not None:
         return list(X)
     return X
+
+
+def _is_data(X):
+    """Return whether something has samples; sparse matrices have, and are refused by name."""
+    if hasattr(X, "tocsr"):
+        return True
+    return not isinstance(X, (str, bytes, Mapping, set)) and (hasattr(X, "__len__") or hasattr(X, "__array__"))
 
 
 def _concatenated(X, lengths):

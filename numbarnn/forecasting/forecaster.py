@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from numbarnn import io, metrics
-from numbarnn.checks import COUNTED, brief, check_choice, check_dtype, check_flag, check_integer, check_seed, naming
+from numbarnn.checks import brief, check_choice, check_dtype, check_flag, check_integer, check_seed, naming
 from numbarnn.core.frames import is_pandas
 from numbarnn.data import tables
 from numbarnn.data.calendar import check_features
@@ -228,9 +228,9 @@ class Forecaster(Parameters):
             if name == "season" and isinstance(value, str):
                 check_choice(value, "season", ("auto",))
             elif value is not None:
-                check_integer(value, name, 1, COUNTED)
+                check_integer(value, name, 1)
         for name in ("lookback", "delay", "horizon", "step", "batch_size"):
-            check_integer(getattr(self, name), name, 1, COUNTED)
+            check_integer(getattr(self, name), name, 1)
         check_dtype(self.dtype)
         check_choice(self.scaling, "scaling", METHODS)
         with naming("calendar", "features"):

@@ -1,5 +1,7 @@
 """Sampling from a language model, piece by piece, for one stream or many."""
 
+import math
+
 import numpy as np
 
 from numbarnn.cells.contract import has_inner
@@ -64,7 +66,7 @@ def check_options(model, temperature, top_k, top_p) -> tuple[float, int, float]:
     if top_p is not None and not 0 < check_real(top_p, "top_p") <= 1:
         raise ValueError(f"top_p must be in (0, 1], got {brief(top_p)}")
     if top_k is not None:
-        check_integer(top_k, "top_k", 1)
+        check_integer(top_k, "top_k", 1, math.inf)
     if has_inner(model.layers[1].cell) and not model.backend.sampling.SECOND_PRODUCT:
         raise ValueError(
             f"sampling with device={model.device!r} does not support cells with a second recurrent product, such as "

@@ -149,8 +149,8 @@ def mase(truth, forecast, scale: float) -> float:
     0.6666666666666666
     """
     error = mae(truth, forecast)
-    scale = as_numeric(scale, "scale")
-    if scale.ndim or scale < 0 or np.isinf(scale):
+    number = as_numeric(scale, "scale")
+    if number.ndim or number < 0 or np.isinf(number):
         raise ValueError(f"scale must be one finite number >= 0, got {brief(scale)}")
     return error / float(scale) if scale > 0 else float("nan")
 
