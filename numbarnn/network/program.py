@@ -1,7 +1,8 @@
 """A model as `numbarnn.kernels.cpu.step` runs it: one array of weights, one of state, and a program."""
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numba
@@ -53,6 +54,7 @@ class Plan:
     tokens: bool
     bag: int
     states: tuple[_States, ...]
+    _entry: Callable | None = field(default=None, init=False, repr=False)
 
     @property
     def enter(self):
@@ -61,10 +63,13 @@ class Plan:
         It is called without the dispatcher, which would spend more time on the types of its arguments (0.9 us) than a
         small net on the step; callers see to the types.
         """
-        x = numba.types.int64
-        if self.bag or not self.tokens:
-            x = numba.types.Array(numba.from_dtype(self.new_input().dtype), 1, "A")
-        return _enter(numba.typeof(self.weights.cells), x, numba.from_dtype(self.weights.values.dtype))
+        if self._entry is None:  # once: Numba takes 60 us to find the type of the records
+            x = numba.types.int64
+            if self.bag or not self.tokens:
+                x = numba.types.Array(numba.from_dtype(self.new_input().dtype), 1, "A")
+            entry = _enter(numba.typeof(self.weights.cells), x, numba.from_dtype(self.weights.values.dtype))
+            object.__setattr__(self, "_entry", entry)
+        return self._entry
 
     def new_input(self) -> np.ndarray:
         """Return zeros for the input of a step: (features,) of the model's dtype, or (bag,) int64; a token is none of these."""
