@@ -123,7 +123,7 @@ def check_dtype(dtype, name: str = "dtype") -> np.dtype:
 def to_list(values, name: str, of: str) -> list:
     """Return the items of a list, array, Series or other sequence as a list; raise TypeError for a str and what has no order."""
     unordered = isinstance(values, (str, bytes, set, frozenset, Mapping))
-    if unordered or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
+    if unordered or not isinstance(values, Iterable) or getattr(values, "ndim", 1) != 1:
         raise TypeError(f"{name} must be a list of {of}, got {brief(values)}")
     return list(values)
 

@@ -60,6 +60,14 @@ from numbarnn.training.callbacks import EarlyStopping
 
 NAN = float("nan")
 
+
+class Letters:
+    """What can only be iterated over."""
+
+    def __iter__(self):
+        return iter("abc")
+
+
 BAD = {
     "None": None,
     "True": True,
@@ -83,7 +91,7 @@ BAD = {
     "object": object(),
     "type": int,
     "function": len,
-    "generator": (letter for letter in "abc"),
+    "iterable": Letters(),
     "empty array": np.zeros(0),
     "rank 4": np.zeros((1, 2, 1, 2)),
     "NaN array": np.full((2, 3), NAN),

@@ -409,7 +409,7 @@ def test_splits():
     assert two.evaluate().loc["ridge"].notna().all()
     keep = Forecaster(6, **FEW).fit(data, "a", split=[190], straddle="keep", verbose=0)
     assert keep.backtest().index.equals(data.index[190:])
-    with pytest.raises(ValueError, match="part must be one of train, test, got 'validation'"):
+    with pytest.raises(ValueError, match="part must be one that the split made, train, test, got 'validation'"):
         two.evaluate(part="validation")
 
 
@@ -423,13 +423,13 @@ def test_refused():
         (lambda: fitted(data.drop(data.index[9])), ValueError, "row 9 of data, .* comes 0 days 02:00:00 after"),
         (lambda: fitted(data, delay=0), ValueError, "delay must be an integer >= 1, got 0"),
         (lambda: fitted(data, lookback=0), ValueError, "lookback must be an integer >= 1, got 0"),
-        (lambda: fitted(data, difference=0), ValueError, "difference must be a positive integer or None, got 0"),
+        (lambda: fitted(data, difference=0), ValueError, "difference must be an integer >= 1, got 0"),
         (lambda: fitted(data, difference=1, relative=1), ValueError, "give difference or relative, not both"),
         (lambda: fitted(data, relative=7), ValueError, r"relative must be at most lookback \(6\), got 7"),
         (lambda: fitted(data, difference=120), ShapeError, "difference is 120; the training part has 120 rows, and needs more"),
         (lambda: fitted(data, missing="x"), ValueError, "missing must be"),
-        (lambda: fitted(data, batch_size=0), ValueError, "batch_size must be a positive integer, got 0"),
-        (lambda: fitted(data, split=0.7), TypeError, "split must be a sequence, such as .*, got 0.7"),
+        (lambda: fitted(data, batch_size=0), ValueError, "batch_size must be an integer >= 1, got 0"),
+        (lambda: fitted(data, split=0.7), TypeError, "split must be a list of fractions, such as .*, got 0.7"),
         (lambda: fitted(data, cell="x"), ValueError, "cell must be"),
         (lambda: fitted(data, patience=2, split=(0.5, 0.5)), ValueError, "patience needs a validation part"),
         (lambda: fitted(data, split=(0.5, 0.2)), ValueError, "fractions must be positive and add up to 1"),

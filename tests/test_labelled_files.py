@@ -183,7 +183,7 @@ def test_batches_are_as_long_as_their_longest_sample():
     assert sorted(seen.tolist()) == list(range(55))
     again = list(source.batches(np.random.default_rng(0)))
     assert all(np.array_equal(a.x, b.x) for a, b in zip(batches, again, strict=True))
-    with pytest.raises(ValueError, match="batch_size must be a positive integer, got 0"):
+    with pytest.raises(ValueError, match="batch_size must be an integer >= 1, got 0"):
         RaggedSource(x, lengths, batch_size=0)
     assert source.fingerprint() != source.part(np.arange(9), True).fingerprint()
 

@@ -830,7 +830,7 @@ def test_schedules(name):
     [
         (lambda: MultiStep(3), TypeError, r"MultiStep: milestones must be a sequence of epochs"),
         (lambda: MultiStep([1, -2]), ValueError, r"MultiStep: milestones\[1\] must be an integer >= 0"),
-        (lambda: OneCycle(0), ValueError, "OneCycle: steps must be a positive integer"),
+        (lambda: OneCycle(0), ValueError, "OneCycle: steps must be an integer >= 1"),
         (lambda: OneCycle(9, 1.5), ValueError, r"OneCycle: pct_start must be in \[0, 1\], got 1.5"),
         (lambda: OneCycle(9, div_factor=0), ValueError, "OneCycle: div_factor must be positive"),
         (lambda: ReduceOnPlateau(1.0), ValueError, "ReduceOnPlateau: gamma is out of range, got 1.0"),

@@ -540,7 +540,7 @@ def rewritten(path, change):
         (lambda about, arrays: about["run"].update(best=[0.5, 7]), "best is record 7 of 1"),
         (lambda about, arrays: about["run"]["history"]["records"].clear(), "best is record 0 of 0"),
         (lambda about, arrays: about["trainer"].update(epoch=2), "1 records of the epochs from 0 to 2"),
-        (lambda about, arrays: about["trainer"].update(step=2**70), "step is"),
+        (lambda about, arrays: about["trainer"].update(step=2**70), "step must be"),
         (lambda about, arrays: about["trainer"]["measures"].update(norm=float("inf")), "norm must be finite"),
         (lambda about, arrays: arrays["optimizer.0"].fill(np.nan), "optimizer.0 has NaN"),
         (lambda about, arrays: arrays.update({"state.0.0": np.zeros((2, 0, 4))}), "samples of the states must be"),

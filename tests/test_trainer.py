@@ -755,3 +755,13 @@ def test_arrays_in_a_list_are_no_batches():
     model = Model([LSTM(3), Dense(2)], input_size=2)
     with pytest.raises(TypeError, match=r"tuples \(x, y, ...\), got ndarray; arrays are passed as a tuple \(x, y\)"):
         model.fit([x, np.zeros((12, 4), int)], verbose=0)
+
+
+def test_what_has_no_steps_that_count_is_named():
+    x, y = task()
+    with pytest.raises(ValueError, match="sample_weight must not be 0 for all"):
+        fit(net(), x, y, sample_weight=np.zeros(len(x)))
+    with pytest.raises(ShapeError, match="source has no steps that count"):
+        fit(net(), x, np.full_like(y, -100))
+    with pytest.raises(ShapeError, match="validation has no steps that count"):
+        fit(net(), x, y, validation=[])

@@ -527,7 +527,7 @@ def test_source_of_fit(horizon):
     whole = fit(w.X, w.y, batch_size=64)
     assert_same_bits(fit(w.source(64)), whole)
     assert_same_bits(fit(w), fit(w.X, w.y))
-    with pytest.raises(ValueError, match="batch_size must be a positive integer"):
+    with pytest.raises(ValueError, match="batch_size must be an integer >= 1"):
         w.source(0)
     with pytest.raises(ShapeError, match="no windows"):
         w[:0].source()

@@ -7,6 +7,7 @@ determined by the generator alone: a run that resumes within an epoch draws its 
 """
 
 import hashlib
+import math
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn.checks import brief, check_finite, check_flag, check_lengths, naming, refuse_mask
+from numbarnn.checks import brief, check_finite, check_flag, check_integer, check_lengths, naming, refuse_mask
 from numbarnn.core.arrays import as_array
 from numbarnn.core.frames import is_pandas
 from numbarnn.core.label_sequences import as_labels
@@ -50,8 +51,7 @@ class SampleSource:
     unit = "samples"
 
     def __init__(self, items, batch_size, shuffle):
-        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-            raise ValueError(f"batch_size must be a positive integer, got {brief(batch_size)}")
+        check_integer(batch_size, "batch_size", 1, math.inf)
         check_flag(type(self).__name__, "shuffle", shuffle)
         self.items, self.batch_size, self.shuffle = items, int(batch_size), bool(shuffle)
 
@@ -122,6 +122,8 @@ class ArraySource(SampleSource):
         ValueError
             If x or y has NaN or infinity within the valid steps, or values that are infinite in the model's dtype.
         """
+        if self.sample_weight is not None and not self.sample_weight.any():
+            raise ValueError("sample_weight must not be 0 for all samples and steps")
         for name in ("x", "y"):
             array = getattr(self, name)
             if self.lengths is not None and array.dtype.kind == "f" and array.ndim >= 2:
@@ -233,15 +235,16 @@ class TokenStream:
     """
 
     def __init__(self, tokens, batch_size: int = 50, seq_length: int = 50, *, unit: str = "characters"):
+        if not isinstance(unit, str):
+            raise TypeError(f"unit must be a word for the tokens, such as 'characters', got {brief(unit)}")
         self.unit = unit
         tokens = as_array(tokens, "tokens")
         if tokens.ndim != 1 or tokens.size < 2:
             raise ShapeError(f"tokens must be a sequence of at least 2, got shape {tokens.shape}")
         if tokens.dtype.kind not in "iu":
             raise TypeError(f"tokens must be integers, got dtype {tokens.dtype}")
-        for name, value in (("batch_size", batch_size), ("seq_length", seq_length)):
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {brief(value)}")
+        check_integer(batch_size, "batch_size", 1, math.inf)
+        check_integer(seq_length, "seq_length", 1, math.inf)
         self.items = tokens.size - 1
         streams = int(max(1, min(batch_size, self.items // seq_length)))
         steps, longer = divmod(self.items, streams)  # the first streams have a token more

@@ -117,6 +117,8 @@ def read_conll(path: str | os.PathLike, columns=(0, 1), *, separator: str | None
     ("8.1") are left out.
     """
     columns = to_list(columns, "columns", "numbers or names of columns")
+    if not columns:
+        raise ValueError("columns must name at least one column, it names none")
     for position, column in enumerate(columns):
         if isinstance(column, (bool, np.bool_)) or not isinstance(column, (str, int, np.integer)):
             raise TypeError(f"columns[{position}] must be the number or the name of a column, got {brief(column)}")

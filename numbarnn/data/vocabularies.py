@@ -70,11 +70,11 @@ class Vocabulary:
 
     def measure(self, text, unknown: str = "error") -> tuple[np.ndarray, np.ndarray]:
         """Return the tokens of a text, and the number of characters of each."""
+        check_text(unknown, "unknown")
         tokens, lengths = self._find(text)
         outside = tokens < 0
         if not outside.any():
             return tokens, lengths
-        check_text(unknown, "unknown")
         if unknown == "skip":
             return tokens[~outside], lengths[~outside]
         if unknown != "error" and unknown in self:

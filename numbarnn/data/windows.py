@@ -13,6 +13,7 @@ Translations from other programs, with m rows in a window (`tests/test_windows.p
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -601,12 +602,7 @@ class WindowSource:
     unit = "samples"
 
     def __post_init__(self):
-        if (
-            isinstance(self.batch_size, bool)
-            or not isinstance(self.batch_size, (int, np.integer))
-            or self.batch_size < 1
-        ):
-            raise ValueError(f"batch_size must be a positive integer, got {brief(self.batch_size)}")
+        check_integer(self.batch_size, "batch_size", 1, math.inf)
         check_flag("source", "shuffle", self.shuffle)
         if len(self.windows) == 0:
             raise ShapeError("there are no windows to make batches of")

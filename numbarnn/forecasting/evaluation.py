@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn import metrics
-from numbarnn.checks import brief
+from numbarnn.checks import brief, check_choice
 from numbarnn.forecasting import baselines
-from numbarnn.forecasting.tables import CHUNK, Source, Targets
+from numbarnn.forecasting.tables import CHUNK, PARTS, Source, Targets
 
 
 @dataclass(eq=False)
@@ -102,11 +102,12 @@ class Evaluation:
     def _case(self, data, part):
         """Return rows, index, ends of windows and the truth, (windows, horizon, targets)."""
         targets, own = self.targets, self.targets.preparation
+        check_choice(part, "part", PARTS)
         if data is None:
             if self.parts is None:
                 raise ValueError("a forecaster that was loaded has no data; pass some")
             if part not in self.parts:
-                raise ValueError(f"part must be one of {', '.join(self.parts)}, got {brief(part)}")
+                raise ValueError(f"part must be one that the split made, {', '.join(self.parts)}, got {brief(part)}")
             windows, raw, index = self.parts[part], self.raw, self.index
         else:
             frame = own.frame(data)

@@ -258,6 +258,9 @@ def cuts_of(split, index):
     return cuts
 
 
+PARTS = ("train", "validation", "test")
+
+
 def part_names(cuts):
     """Return the names of the parts."""
-    return ("train", "validation", "test") if len(cuts) == 2 else ("train", "test")
+    return PARTS if len(cuts) == 2 else ("train", "test")

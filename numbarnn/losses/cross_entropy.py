@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.checks import brief, check_real
+from numbarnn.checks import LARGEST, brief, check_integer, check_real
 from numbarnn.core.arrays import as_array
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError, TokenError
@@ -45,8 +45,7 @@ class SoftmaxCrossEntropy(Loss):
     label_smoothing: float = 0.0
 
     def __post_init__(self):
-        if isinstance(self.ignore_index, bool) or not isinstance(self.ignore_index, (int, np.integer)):
-            raise TypeError(f"ignore_index must be an integer, got {brief(self.ignore_index)}")
+        check_integer(self.ignore_index, "ignore_index", -LARGEST)
         if self.class_weight is not None:
             object.__setattr__(self, "class_weight", as_weights("class_weight", self.class_weight))
         if not 0 <= check_real(self.label_smoothing, "label_smoothing") <= 1:

@@ -3,9 +3,11 @@
 Forecasts, their truth and all weights must be finite: drop unknown values in truth and forecast alike.
 """
 
+import math
+
 import numpy as np
 
-from numbarnn.checks import brief, check_finite, refuse_mask
+from numbarnn.checks import brief, check_finite, check_integer, refuse_mask
 from numbarnn.core.arrays import as_numeric
 from numbarnn.errors import ShapeError
 
@@ -110,8 +112,7 @@ def naive_scale(series, season: int = 1) -> float:
     >>> naive_scale([1.0, 2.0, 4.0])
     1.5
     """
-    if isinstance(season, bool) or not isinstance(season, (int, np.integer)) or season < 1:
-        raise ValueError(f"season must be a positive integer, got {brief(season)}")
+    check_integer(season, "season", 1, math.inf)
     series = as_finite(series, "series")
     if series.ndim == 0:
         raise ShapeError("series must have an axis of rows, got a single value")

@@ -72,12 +72,6 @@ class Schedule:
         return self
 
 
-def _check_positive(owner, name):
-    value = getattr(owner, name)
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{type(owner).__name__}: {name} must be a positive integer, got {brief(value)}")
-
-
 @schedule
 @dataclass(frozen=True)
 class StepDecay(Schedule):
@@ -91,8 +85,8 @@ class StepDecay(Schedule):
 
     Raises
     ------
-    ValueError
-        If `every` is not a positive integer.
+    TypeError, ValueError
+        If `every` is not a positive integer, or `gamma` not a finite number.
 
     Examples
     --------
@@ -104,7 +98,8 @@ class StepDecay(Schedule):
     gamma: float = 0.1
 
     def __post_init__(self):
-        _check_positive(self, "every")
+        check_integer(self.every, "StepDecay: every", 1)
+        check_real(self.gamma, "StepDecay: gamma")
 
     def factor(self, epoch: int, step: int) -> float:
         return self.gamma ** (epoch // self.every)
@@ -159,6 +154,11 @@ class ExponentialDecay(Schedule):
     after : int
         Epochs at the full rate.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If `gamma` is not a finite number, or `after` not an integer >= 0.
+
     Examples
     --------
     >>> [ExponentialDecay(0.5, after=2).factor(epoch, 0) for epoch in range(4)]
@@ -167,6 +167,10 @@ class ExponentialDecay(Schedule):
 
     gamma: float
     after: int = 1
+
+    def __post_init__(self):
+        check_real(self.gamma, "ExponentialDecay: gamma")
+        check_integer(self.after, "ExponentialDecay: after", 0)
 
     def factor(self, epoch: int, step: int) -> float:
         return self.gamma ** max(0, epoch + 1 - self.after)
@@ -187,8 +191,8 @@ class Cosine(Schedule):
 
     Raises
     ------
-    ValueError
-        If `steps` is not a positive integer.
+    TypeError, ValueError
+        If `steps` is not a positive integer, or `low` not a finite number.
 
     References
     ----------
@@ -204,7 +208,8 @@ class Cosine(Schedule):
     low: float = 0.0
 
     def __post_init__(self):
-        _check_positive(self, "steps")
+        check_integer(self.steps, "Cosine: steps", 1)
+        check_real(self.low, "Cosine: low")
 
     def factor(self, epoch: int, step: int) -> float:
         return self.low + (1.0 - self.low) * 0.5 * (1.0 + math.cos(math.pi * min(step / self.steps, 1.0)))
@@ -247,7 +252,7 @@ class OneCycle(Schedule):
     final_div_factor: float = 1e4
 
     def __post_init__(self):
-        _check_positive(self, "steps")
+        check_integer(self.steps, "OneCycle: steps", 1)
         if not 0 <= check_real(self.pct_start, "OneCycle: pct_start") <= 1:
             raise ValueError(f"OneCycle: pct_start must be in [0, 1], got {brief(self.pct_start)}")
         for name in ("div_factor", "final_div_factor"):
@@ -356,8 +361,8 @@ class WarmUp(Schedule):
 
     Raises
     ------
-    ValueError
-        If `steps` is not a positive integer.
+    TypeError, ValueError
+        If `steps` is not a positive integer, or `then` not a schedule.
 
     Examples
     --------
@@ -369,7 +374,9 @@ class WarmUp(Schedule):
     then: Schedule = Schedule()
 
     def __post_init__(self):
-        _check_positive(self, "steps")
+        check_integer(self.steps, "WarmUp: steps", 1)
+        if not isinstance(self.then, Schedule):
+            raise TypeError(f"WarmUp: then must be a numbarnn.optim.Schedule, got {brief(self.then)}")
 
     def factor(self, epoch: int, step: int) -> float:
         return min((step + 1) / self.steps, 1.0) * self.then.factor(epoch, step)

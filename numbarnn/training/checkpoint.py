@@ -111,7 +111,7 @@ class Run:
             best = value + 0.0, index  # infinite or NaN, as losses may be
         history = History.of(values["history"]["records"], values["history"]["stopped"], best and best[1])
         history.best = None  # as while training goes on
-        counts = {name: _count(values, name) for name in ("begin", "pieces", "items", "seen")}
+        counts = {name: check_integer(values[name], name, 0) for name in ("begin", "pieces", "items", "seen")}
         names = ("total", "weight", "batch_total", "batch_weight", "rate", "seconds")
         sums = {name: check_real(values[name], name) for name in names}
         return cls(history=history, best=best, best_weights=best_weights, **counts, **sums)
@@ -283,12 +283,14 @@ def set_state(trainer, values: Mapping[str, Any], arrays: Mapping[str, np.ndarra
     model = trainer.model
     with io.understood("checkpoint"):
         counts, pending = values["trainer"], values["trainer"]["pending"]
-        epoch, step, passes = (_count(counts, name) for name in ("epoch", "step", "passes"))
-        count, loss, weight = _count(pending, "count"), check_real(pending["loss"], "loss"), pending["weight"]
-        weight, measures = check_real(weight, "weight", 0.0), counts["measures"]
+        epoch, step, passes = (check_integer(counts[name], name, 0) for name in ("epoch", "step", "passes"))
+        count, measures = check_integer(pending["count"], "count", 0), counts["measures"]
+        loss, weight = check_real(pending["loss"], "loss"), check_real(pending["weight"], "weight", 0.0)
         statistics = StepStatistics(
             **{
-                f.name: _count(measures, f.name) if f.type is int else check_real(measures[f.name], f.name)
+                f.name: check_integer(measures[f.name], f.name, 0)
+                if f.type is int
+                else check_real(measures[f.name], f.name)
                 for f in dataclasses.fields(StepStatistics)
             }
         )
@@ -330,13 +332,6 @@ def run_of(trainer, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray])
                 f"{len(run.history)} records of the epochs from {run.begin} to {values['trainer']['epoch']}"
             )
         return run
-
-
-def _count(values, name):
-    """Return a number of a file that counts; raise KeyError, TypeError or ValueError unless it is one."""
-    if check_integer(values[name], name, 0) >= 2**62:
-        raise ValueError(f"{name} is {values[name]}")
-    return values[name]
 
 
 def _taken(trainer, arrays, name, shape=None):

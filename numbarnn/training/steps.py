@@ -244,9 +244,14 @@ class Steps:
         Parameters
         ----------
         source : source or (x, y) tuple
+
+        Raises
+        ------
+        ShapeError
+            If no step counts.
         """
         model, backend = self.model, self.model.backend
-        losses, state, other, before = backend.optim.LossSum(model.dtype), None, None, 0
+        losses, state, other, before, counted = backend.optim.LossSum(model.dtype), None, None, 0, 0.0
         for batch in batches_of(make_source(source, shuffle=False), seeds.generator(self.seed, "evaluation")):
             call = self._call()
             rows, layout = backend.batch.to_rows(call, batch.x, model.signals[0], batch.lengths)
@@ -255,5 +260,15 @@ class Steps:
                 call, rows, layout, batch.y, self.loss, start, batch.sample_weight
             )
             losses.add(loss, weight)
+            counted += weight
             state, other, before = backend.batch.hold_states(final, other, model.dtype), state, layout.samples
+        if not counted:
+            raise no_steps()
         return losses.mean()
+
+
+def no_steps() -> ShapeError:
+    """Return the error of a source from which nothing can be learned or told."""
+    return ShapeError(
+        "source has no steps that count: it has no batches, or in all of them targets are ignored, lengths 0 or weights 0"
+    )

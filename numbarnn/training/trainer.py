@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn.checks import brief, check_real
+from numbarnn.checks import brief, check_real, naming
 from numbarnn.core import seeds
 from numbarnn.data.batches import TOKEN_UNITS, ArraySource, batches_of, checksum, with_validation
-from numbarnn.errors import CheckpointError, ShapeError
+from numbarnn.errors import CheckpointError
 from numbarnn.training.callbacks import Callback, EarlyStopping, check_callbacks, early_stopping
 from numbarnn.training.checkpoint import Checkpoint, Run, run_of, set_state, settings_of, state_of
 from numbarnn.training.history import History, StepStatistics
 from numbarnn.training.progress import Progress
-from numbarnn.training.steps import Steps
+from numbarnn.training.steps import Steps, no_steps
 
 # Far more than any training takes; a number beyond is an error in writing, and training would not end.
 MOST_EPOCHS = 10**9
@@ -196,7 +196,7 @@ class Trainer(Steps):
                         self.state = None
                         run.begin_epoch()
                     if validation is not None and history.stopped != "interrupted":
-                        with self.averaged():
+                        with self.averaged(), naming("validation", "source"):
                             record["val_loss"] = self.evaluate(validation)
                     history.records.append(record)
                     whole = history.stopped == "epochs"
@@ -259,7 +259,7 @@ class Trainer(Steps):
                 f"the run has seen no valid step in {before} batches of this epoch, and the source gave none after them"
             )
         if run.weight == 0 and stopped == "epochs":
-            raise ShapeError("the source gave no batches with valid steps")
+            raise no_steps()
         run.seconds = time.perf_counter() - started
         return stopped
 
@@ -292,6 +292,11 @@ class Trainer(Steps):
 
     def _no_better(self, run, record, stopping):
         """Note the best weights; return whether it is time to stop."""
+        whole = run.history.stopped == "epochs"  # what ended early may lack a validation
+        if whole and stopping.monitor not in record:
+            raise ValueError(
+                f"EarlyStopping: monitor must be an entry of the history, {', '.join(record)}, got {brief(stopping.monitor)}"
+            )
         value, index = record.get(stopping.monitor, math.nan), len(run.history) - 1
         if run.best is None or math.isnan(run.best[0]) or value < run.best[0] - stopping.min_delta:
             run.best, run.best_weights = (value, index), self._result()
