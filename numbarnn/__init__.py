@@ -25,7 +25,20 @@ if TYPE_CHECKING:
     from numbarnn.io import load
     from numbarnn.kernels.cpu.step import step
     from numbarnn.language import CharLM, LanguageModel
-    from numbarnn.layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, EmbeddingBag, IndRNN, OneHot, Pool, Recurrent
+    from numbarnn.layers import (
+        GRU,
+        LSTM,
+        RNN,
+        Activation,
+        Dense,
+        Dropout,
+        Embedding,
+        EmbeddingBag,
+        IndRNN,
+        OneHot,
+        Pool,
+        Recurrent,
+    )
     from numbarnn.model import Model
     from numbarnn.network.stream import step_function
     from numbarnn.training.trainer import Trainer
@@ -38,7 +51,8 @@ _HOMES = {
     "numbarnn.kernels.cpu.step": ("step",),
     "numbarnn.language": ("CharLM", "LanguageModel"),
     "numbarnn.layers": (
-        "GRU", "LSTM", "RNN", "Dense", "Dropout", "Embedding", "EmbeddingBag", "IndRNN", "OneHot", "Pool", "Recurrent",
+        "GRU", "LSTM", "RNN", "Activation", "Dense", "Dropout", "Embedding", "EmbeddingBag", "IndRNN", "OneHot", "Pool",
+        "Recurrent",
     ),
     "numbarnn.model": ("Model",),
     "numbarnn.network.stream": ("step_function",),
@@ -50,6 +64,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Activation",
     "CharLM",
     "Dense",
     "Dropout",

@@ -11,6 +11,7 @@ from numbarnn import (
     GRU,
     LSTM,
     RNN,
+    Activation,
     CharLM,
     Dense,
     Dropout,
@@ -133,14 +134,16 @@ def models(_):
     layers = {
         "hidden_size": 3, "num_layers": 1, "bidirectional": False, "dropout": 0.0, "recurrent_dropout": 0.0,
         "return_sequences": True, "bias": True, "init": "keras", "forget_bias": 1.0, "name": "a", "reverse": False,
+        "merge": "concat",
     }  # fmt: skip
     yield Call("RNN", RNN, layers | {"activation": "tanh"})
     yield Call("IndRNN", IndRNN, layers | {"activation": "relu"})
     yield Call("LSTM", LSTM, layers | {"peepholes": False, "coupled": False, "fix": {"f": 1.0}})
     yield Call("GRU", GRU, layers | {"reset_after": True, "fix": {"z": 1.0}})
     yield Call("Recurrent", Recurrent, layers | {"cell": cells.RNN()})
-    yield Call("Dense", Dense, {"size": 3, "bias": True, "init": "keras", "name": "a"})
-    yield Call("Dropout", Dropout, {"rate": 0.5, "name": "a"})
+    yield Call("Activation", Activation, {"activation": "tanh", "name": "a"})
+    yield Call("Dense", Dense, {"size": 3, "bias": True, "init": "keras", "name": "a", "activation": "relu"})
+    yield Call("Dropout", Dropout, {"rate": 0.5, "name": "a", "same_over_time": True})
     yield Call("Embedding", Embedding, {"size": 3, "features": 2, "init": "normal", "name": "a"})
     yield Call("EmbeddingBag", EmbeddingBag, {"size": 3, "features": 2, "bag": 2, "init": "normal", "name": "a"})
     yield Call("OneHot", OneHot, {"size": 3, "name": "a"})

@@ -8,8 +8,8 @@ from hypothesis import settings
 
 from numbarnn import Model, Recurrent, parallel
 from numbarnn.cells import CELLS
-from numbarnn.cells.activation import ACTIVATIONS
 from numbarnn.cells.gate import FREE
+from numbarnn.kernels.activation import ACTIVATIONS
 from numbarnn.kernels.cpu.memory import Arena
 
 # Compilation makes single examples slow; every run draws the same examples.

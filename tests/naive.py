@@ -34,6 +34,9 @@ def identity(x):
 
 
 ACTIVATIONS = {"tanh": tanh, "relu": relu, "logistic": logistic, "identity": identity}
+SLOPES = {  # f'(x) in terms of y = f(x)
+    "tanh": lambda y: 1 - y**2, "relu": lambda y: 1.0 * (y > 0), "logistic": lambda y: y * (1 - y), "identity": np.ones_like,
+}  # fmt: skip
 
 
 # One step of each cell: (x, states, weights, the cell's options) -> next states
@@ -139,7 +142,9 @@ def run(step, x, weights, states, lengths=None, reverse=False, **options):
     return outputs, final
 
 
-def stack(name, x, params, hidden, num_layers=1, bidirectional=False, states=None, lengths=None, **options):
+def stack(
+    name, x, params, hidden, num_layers=1, bidirectional=False, states=None, lengths=None, merge="concat", **options
+):
     """Run a stack of layers; `params` has names such as ``weight_ih_l0_reverse``, states are (layers * directions, samples, H)."""
     step, count = cell(name)
     directions = 2 if bidirectional else 1
@@ -157,7 +162,7 @@ def stack(name, x, params, hidden, num_layers=1, bidirectional=False, states=Non
             outputs.append(y)
             for whole, one in zip(final, end, strict=True):
                 whole[place] = one
-        x = np.concatenate(outputs, axis=-1)
+        x = np.concatenate(outputs, axis=-1) if merge == "concat" else sum(outputs)
     return x, final
 
 

@@ -142,8 +142,36 @@ def _one_hot(x):
     return np.eye(x.size)[x.values] if x.tokens else x.values
 
 
+class Activation:
+    """y = f(x)."""
+
+    prepare = staticmethod(prepare)
+
+    @staticmethod
+    def forward(call, layer, weights, x, layout, state, number):
+        """Return (output, its layout, final states, tape)."""
+        y = activated(call, layer.activation, x, layout)
+        return y, layout, (), y
+
+    @staticmethod
+    def backward(call, layer, weights, tape, dy, layout, dfinal, gradient, need_dx, number):
+        """Return dx = f'(x) dy."""
+        return gradient_below(call, layer.activation, tape, dy), ()
+
+
+def activated(call, activation, x, layout):
+    """Return f(x); None is no function."""
+    y = naive.ACTIVATIONS[activation or "identity"](x.values)
+    return Rows(np.where(running(layout)[:, :, None], y, 0).astype(call.dtype), x.size)
+
+
+def gradient_below(call, activation, y, dy):
+    """Return the gradient of x from that of y = f(x)."""
+    return Rows((dy.values * naive.SLOPES[activation or "identity"](y.values)).astype(call.dtype), dy.size)
+
+
 class Dense:
-    """y = W x + b."""
+    """y = f(W x + b)."""
 
     prepare = staticmethod(prepare)
 
@@ -151,16 +179,18 @@ class Dense:
     def forward(call, layer, weights, x, layout, state, number):
         """Return (output, its layout, final states, tape)."""
         y = _one_hot(x) @ weights.values["weight"].T + weights.values.get("bias", 0)
-        return Rows(np.where(running(layout)[:, :, None], y, 0).astype(call.dtype), layer.size), layout, (), x
+        y = activated(call, layer.activation, Rows(y, layer.size), layout)
+        return y, layout, (), (x, y)
 
     @staticmethod
     def backward(call, layer, weights, tape, dy, layout, dfinal, gradient, need_dx, number):
-        """Write dW = dy x^T and db = dy; return (dx = W^T dy, no states)."""
-        parts = weights.gradients(gradient)
-        parts["weight"] += np.einsum("tni,tnj->ij", dy.values, _one_hot(tape))
+        """Write dW = dz x^T and db = dz of z = W x + b; return (dx = W^T dz, no states)."""
+        (x, y), parts = tape, weights.gradients(gradient)
+        dy = gradient_below(call, layer.activation, y, dy)
+        parts["weight"] += np.einsum("tni,tnj->ij", dy.values, _one_hot(x))
         if layer.bias:
             parts["bias"] += dy.values.sum(axis=(0, 1))
-        return (None if tape.tokens else Rows(dy.values @ weights.values["weight"], tape.size)), ()
+        return (None if x.tokens else Rows(dy.values @ weights.values["weight"], x.size)), ()
 
 
 class OneHot:
@@ -201,10 +231,11 @@ class Embedding:
         return None, ()
 
 
-def _dropped(call, x, layout, rate, stream):
+def _dropped(call, x, layout, rate, stream, same_over_time=False):
     if not (call.training and rate):
         return x
-    factors = naive.dropout_factors(layout.samples, layout.steps, x.size, rate, call.seed, call.step, stream)
+    steps = 1 if same_over_time else layout.steps
+    factors = naive.dropout_factors(layout.samples, steps, x.size, rate, call.seed, call.step, stream)
     return Rows((x.values * layout.sort(factors).swapaxes(0, 1)).astype(call.dtype), x.size)
 
 
@@ -216,12 +247,12 @@ class Dropout:
     @staticmethod
     def forward(call, layer, weights, x, layout, state, number):
         """Return (output, its layout, final states, tape)."""
-        return _dropped(call, x, layout, layer.rate, number << 8), layout, (), None
+        return _dropped(call, x, layout, layer.rate, number << 8, layer.same_over_time), layout, (), None
 
     @staticmethod
     def backward(call, layer, weights, tape, dy, layout, dfinal, gradient, need_dx, number):
         """Mask the gradient as the features."""
-        return _dropped(call, dy, layout, layer.rate, number << 8), ()
+        return _dropped(call, dy, layout, layer.rate, number << 8, layer.same_over_time), ()
 
 
 class Pool:
@@ -276,11 +307,11 @@ class Recurrent:
                 tapes.append(tape)
                 for whole, end in zip(final, tape.end, strict=True):
                     whole[index] = layout.unsort(end)
-            x = Rows(np.concatenate(outputs, axis=2).astype(call.dtype), layer.hidden_size * layer.directions)
+            x = Rows(_merged(layer, outputs, axis=2).astype(call.dtype), layer.output_size)
         if layer.return_sequences:
             return x, layout, final, tapes
         ends = [layout.sort(final[0][index - layer.directions]) for index in range(layer.directions)]
-        last = np.concatenate(ends, axis=1) * (layout.lengths > 0)[:, None]
+        last = _merged(layer, ends, axis=1) * (layout.lengths > 0)[:, None]
         return Rows(last[None], x.size), layout.last(), final, tapes
 
     @staticmethod
@@ -294,10 +325,8 @@ class Recurrent:
             if level < layer.num_layers - 1:
                 dx = _dropped(call, Rows(dx, dx.shape[2]), layout, layer.dropout, (number << 8) + level + 1).values
             for direction in range(layer.directions):
-                index, columns = (
-                    level * layer.directions + direction,
-                    slice(direction * hidden, (direction + 1) * hidden),
-                )
+                index, first = level * layer.directions + direction, layer.column(direction)
+                columns = slice(first, first + hidden)
                 dend = [np.zeros((layout.samples, hidden)) if dfinal is None else layout.sort(d[index])
                         for d in (dfinal or layer.cell.states)]  # fmt: skip
                 if not layer.return_sequences and level == layer.num_layers - 1:
@@ -309,6 +338,10 @@ class Recurrent:
                     whole[index] = layout.unsort(d)
             dx = below
         return Rows(dx.astype(call.dtype), dx.shape[2]), dstart
+
+
+def _merged(layer, outputs, axis):
+    return np.concatenate(outputs, axis) if layer.merge == "concat" else sum(outputs)
 
 
 def _mask(call, layer, layout, stream):
@@ -433,7 +466,8 @@ class _Steps:
 
 
 LAYERS = {
-    "Dense": Dense, "Dropout": Dropout, "Embedding": Embedding, "EmbeddingBag": Embedding, "OneHot": OneHot, "Pool": Pool,
+    "Activation": Activation, "Dense": Dense, "Dropout": Dropout, "Embedding": Embedding, "EmbeddingBag": Embedding,
+    "OneHot": OneHot, "Pool": Pool,
     "Recurrent": Recurrent,
 }  # fmt: skip
 

@@ -9,11 +9,11 @@ import pytest
 
 from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Recurrent, cells
 from numbarnn.cells import CELLS, contract, register
-from numbarnn.cells.activation import ACTIVATIONS
 from numbarnn.core import initializers
 from numbarnn.data import ArraySource, Ragged, WordFeatures, make_windows
 from numbarnn.errors import ShapeError, TokenError
 from numbarnn.estimators import SegmentClassifier, SequenceClassifier, SequenceRegressor
+from numbarnn.kernels.activation import ACTIVATIONS
 from numbarnn.losses import SegmentCrossEntropy, SoftmaxCrossEntropy, make_loss
 from numbarnn.optim import EMA, SGD, Adam, AdamW, Cosine, RMSprop, StepDecay, WarmUp, make_optimizer
 from numbarnn.training.callbacks import EarlyStopping
@@ -362,9 +362,10 @@ OPTIONS += [
     refused(f"{layer.__name__}-activation-{f!r}", lambda layer=layer, f=f: layer(3, activation=f),
         ValueError, "activation must be 'tanh', 'relu', 'logistic' or 'identity', got ")
     for layer in (RNN, IndRNN)
-    for f in ("sigmoid", "Tanh", None, 0)
+    for f in ("softmax", "Tanh", None, 0)
 ]  # fmt: skip
 OPTIONS += [
+    refused("Dropout-same_over_time", lambda: Dropout(0.5, same_over_time=1), TypeError, "same_over_time must be True or False"),
     refused("no-cell", lambda: Recurrent(3), TypeError, "Recurrent: cell must be given"),
     refused("cell-class", lambda: Recurrent(3, cell=cells.LSTM), TypeError, "cell must be a registered cell"),
     refused("cell-name", lambda: Recurrent(3, cell="LSTM"), TypeError, "cell must be a registered cell, got 'LSTM'"),

@@ -85,14 +85,22 @@ def test_all_paths_of_the_time_loop(name, path, monkeypatch):
 
 
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
-def test_stacks_in_both_directions(lengths):
-    model = recurrent_model(CELLS["GRU"](), 2, 3, num_layers=2, bidirectional=True)
+@pytest.mark.parametrize("merge", ["concat", "sum"])
+def test_stacks_in_both_directions(lengths, merge):
+    model = recurrent_model(CELLS["GRU"](), 2, 3, num_layers=2, bidirectional=True, merge=merge)
     compare_passes(model, normal(1, 3, 4, 2), lengths)
 
 
-def test_last_outputs_and_bias_options():
-    layer = nr.LSTM(3, bidirectional=True, return_sequences=False, bias="single")
+@pytest.mark.parametrize("merge", ["concat", "sum"])
+def test_last_outputs_and_bias_options(merge):
+    layer = nr.LSTM(3, bidirectional=True, return_sequences=False, bias="single", merge=merge)
     compare_passes(nr.Model([layer, nr.Dense(2, bias=False)], 2, "float64"), normal(1, 3, 4, 2), LENGTHS)
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_activations(lengths):
+    layers = [nr.Activation("tanh"), nr.Dense(3, activation="relu"), nr.Dense(2, activation="logistic")]
+    compare_passes(nr.Model([*layers, nr.Activation("logistic")], 2, "float64"), normal(1, 3, 4, 2), lengths)
 
 
 def test_reverse_layers():
@@ -145,13 +153,14 @@ RUNS = {
     ),
     "embedding, dropout everywhere, average": (
         [
-            nr.Embedding(5, 2), nr.GRU(3, 2, dropout=0.4, recurrent_dropout=0.3, return_sequences=False), nr.Dropout(0.3),
-            nr.Dense(5),
+            nr.Embedding(5, 2), nr.Dropout(0.3, same_over_time=True),
+            nr.GRU(3, 2, dropout=0.4, recurrent_dropout=0.3, return_sequences=False), nr.Dropout(0.3), nr.Dense(5),
         ],
         None, TOKENS, TOKENS[:, 0], {"clip_value": 0.01, "average": 0.9},
     ),
     "lengths, accumulated": (
-        [nr.LSTM(3, bidirectional=True, recurrent_dropout=0.5), nr.Pool("mean"), nr.Dense(1)], 2, NUMBERS, NUMBERS[:, 0, 0],
+        [nr.LSTM(3, bidirectional=True, recurrent_dropout=0.5), nr.Pool("mean"), nr.Dense(1, activation="tanh")], 2,
+        NUMBERS, NUMBERS[:, 0, 0],
         {"loss": "mse", "lengths": SOME, "accumulate": 2, "optimizer": nr.optim.SGD(0.1, momentum=0.9, nesterov=True)},
     ),
     "chunks of two phases": (

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from conftest import DTYPES, assert_close, assert_same_bits, normal
 
+from numbarnn.backends.cpu import batch as batches
+from numbarnn.backends.cpu.dropout import drop
 from numbarnn.core.layout import Layout
-from numbarnn.kernels.cpu import dropout as cpu_dropout
 from numbarnn.kernels.cpu import pooling as cpu_pooling
 from numbarnn.kernels.cpu import tokens as cpu_tokens
 from numbarnn.kernels.cuda import pooling, tokens
@@ -55,25 +56,25 @@ def running(layout):
 @every_dtype
 @every_width
 @ragged
-def test_dropout(dtype, columns, lengths):
+@pytest.mark.parametrize("same", [False, True], ids=["each step", "same over time"])
+def test_dropout(dtype, columns, lengths, same):
     layout, x = Layout.make(T, N, lengths), normal(0, T * N, columns, dtype=dtype)
     seed, step, stream = 2**40 + 17, 2**33 + 5, 3 << 8
     y = poisoned(T * N * (columns + 2), dtype)
     batch = Sequences(upload(layout.indices), upload(layout.lengths), upload(layout.active), N, T)
-    dropout(SpacedRows(upload(x), columns), SpacedRows(y, columns + 2), columns, batch, 0.4, seed, step, stream)
+    dropout(SpacedRows(upload(x), columns), SpacedRows(y, columns + 2), columns, batch, 0.4, seed, step, stream, same)
     found = taken(y, T * N, columns)
-    factors = naive.dropout_factors(N, T, columns, 0.4, seed, step, stream)[layout.indices]
+    factors = naive.dropout_factors(N, 1 if same else T, columns, 0.4, seed, step, stream)[layout.indices]
+    factors = np.broadcast_to(factors, (N, T, columns))
     expected = np.where(running(layout)[:, None], x * factors.transpose(1, 0, 2).reshape(T * N, columns), 0)
     assert_close(found, expected, TOLERANCE[dtype])
     # To the bit what the CPU has, in place as well.
-    same = np.zeros((T * N, columns), dtype)
-    cpu_dropout.dropout(
-        x.reshape(-1), same.reshape(-1), columns, columns, layout.indices, layout.active, 0.4, seed, step, stream, 0, N,
-    )  # fmt: skip
-    assert_same_bits(found, same)
+    call = batches.Call(np.dtype(dtype), training=True, seed=seed, step=step)
+    on_cpu = drop(call, batches.Rows(x, columns), layout, 0.4, stream, same).values
+    assert_same_bits(found, on_cpu)
     both = SpacedRows(upload(x), columns)
-    dropout(both, both, columns, batch, 0.4, seed, step, stream)
-    assert_same_bits(both.values.get().reshape(found.shape), same)
+    dropout(both, both, columns, batch, 0.4, seed, step, stream, same)
+    assert_same_bits(both.values.get().reshape(found.shape), on_cpu)
 
 
 # Transposes and tables

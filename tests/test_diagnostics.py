@@ -134,10 +134,11 @@ def test_contributions_equal_central_differences(record):
             assert_close(flow.norms[f"recurrent.{name}_l0"][k], np.linalg.norm(slopes.sum(0)), 1e-7, f"dL/d{name}_{k}")
 
 
-def test_the_flow_through_layers_above_lengths_and_both_directions():
+@pytest.mark.parametrize("merge", ["concat", "sum"])
+def test_the_flow_through_layers_above_lengths_and_both_directions(merge):
     """Below a bidirectional layer the loss of a step reaches later steps too."""
     x, y = task()
-    layers = [LSTM(3, init="torch"), Dropout(0.5), GRU(4, bidirectional=True, init="torch"), Dense(3)]
+    layers = [LSTM(3, init="torch"), Dropout(0.5), GRU(4, bidirectional=True, init="torch", merge=merge), Dense(3)]
     model = Model(layers, input_size=2, dtype="float64", seed=2)
     flow = gradient_flow(model, x, y, lengths=LENGTHS)
     seen = trace(model, x, lengths=LENGTHS)
@@ -495,6 +496,7 @@ def test_terms_of_gated_cells_sum_to_the_gradient(layer):
     [
         (net(LSTM(3, num_layers=2)), {}, ValueError, "one level"),
         (net(LSTM(3, return_sequences=False)), {}, ValueError, "return_sequences=True"),
+        (Model([RNN(3), Dense(4, activation="tanh")], 2), {}, ValueError, "Dense layer without activation"),
         (net(RNN(3)), {"y": None}, ValueError, "y must be given"),
         (net(RNN(3)), {"steps": 0}, ValueError, "steps must be"),
         (net(RNN(3)), {"steps": 7}, ShapeError, "steps must be at most 6"),

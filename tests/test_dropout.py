@@ -46,11 +46,11 @@ def test_known_answers(counter, key, expected):
     assert tuple(map(int, compiled_philox(*words))) == expected
 
 
-def dropped(x, rate, lengths=None, *, seed=0, step=0, stream=0, n_threads=1):
+def dropped(x, rate, lengths=None, *, seed=0, step=0, stream=0, n_threads=1, same_over_time=False):
     """Return (samples, steps, features) after dropout."""
     call = Call(x.dtype, n_threads, training=True, seed=seed, step=step)
     rows, layout = to_rows(call, x, Signal(x.shape[2]), lengths)
-    return from_rows(call, drop(call, rows, layout, rate, stream), layout)
+    return from_rows(call, drop(call, rows, layout, rate, stream, same_over_time), layout)
 
 
 @every_dtype
@@ -62,6 +62,17 @@ def test_masks_are_philox(dtype, seed, step, stream, rate):
     x = normal(0, 3, 4, 6, dtype=dtype)
     factors = naive.dropout_factors(3, 4, 6, rate, seed, step, stream)
     assert_close(dropped(x, rate, seed=seed, step=step, stream=stream), x * factors, 2 * np.finfo(dtype).eps)
+
+
+@every_dtype
+def test_one_mask_for_all_steps_of_a_sample(dtype):
+    x = normal(0, 3, 4, 6, dtype=dtype)
+    key = {"seed": BIG_SEED, "step": 2, "stream": 300}
+    factors = naive.dropout_factors(3, 1, 6, 0.5, **key)
+    found = dropped(x, 0.5, same_over_time=True, **key)
+    assert_close(found, x * factors, 2 * np.finfo(dtype).eps)
+    assert_same_bits(found[:, 0], dropped(x, 0.5, **key)[:, 0])
+    assert len(np.unique(factors, axis=0)) == 3  # samples differ
 
 
 @every_dtype
@@ -96,12 +107,18 @@ def test_every_part_of_the_key_matters():
 
 
 @every_dtype
-def test_masks_do_not_depend_on_sorting_and_threads(dtype, pieces):
+@pytest.mark.parametrize("same", [False, True], ids=["each step", "same over time"])
+def test_masks_do_not_depend_on_sorting_threads_and_padding(dtype, same, pieces):
     x, lengths = normal(0, 7, 5, 18, dtype=dtype), [2, 5, 0, 4, 5, 1, 3]
-    expected = dropped(x, 0.4, seed=3)
-    expected[np.arange(5) >= np.array(lengths)[:, None]] = 0
+    expected = dropped(x, 0.4, seed=3, same_over_time=same)
+    past = np.arange(5) >= np.array(lengths)[:, None]
+    expected[past] = 0
+    x[past] = np.nan
     for n_threads in (1, 2, 3, 5):
-        assert_same_bits(dropped(x, 0.4, lengths, seed=3, n_threads=n_threads), expected)
+        options = {"seed": 3, "n_threads": n_threads, "same_over_time": same}
+        assert_same_bits(dropped(x, 0.4, lengths, **options), expected)
+        longer = np.concatenate([x, np.full((7, 3, 18), np.nan, dtype)], axis=1)
+        assert_same_bits(dropped(longer, 0.4, lengths, **options)[:, :5], expected)
     assert max(pieces) >= 4
 
 
@@ -221,7 +238,10 @@ def test_recurrent_masks_in_the_equations(record):
 def test_gradients(record, lengths):
     options = {"bidirectional": True, "dropout": 0.3, "recurrent_dropout": 0.4, "cell": record, "init": "torch"}
     model = Model(
-        [Dense(2), Dropout(0.2), Recurrent(2, 2, **options), Dropout(0.3), Dense(1)], 2, "float64", n_threads=1
+        [Dense(2), Dropout(0.2, same_over_time=True), Recurrent(2, 2, **options), Dropout(0.3), Dense(1)],
+        2,
+        "float64",
+        n_threads=1,
     )
     x, target, start = normal(0, 3, 3, 2), normal(1, 3, 3, 1), model.params.flat.copy()
     key = {"training": True, "seed": BIG_SEED, "step": 5}
@@ -244,7 +264,9 @@ def test_gradients(record, lengths):
 @pytest.mark.parametrize("lengths", [None, [2, 5, 0, 4, 5, 1, 3]], ids=["full", "ragged"])
 def test_training_does_not_depend_on_threads(dtype, lengths, reset_after, pieces):
     options = {"bidirectional": True, "dropout": 0.3, "recurrent_dropout": 0.4, "reset_after": reset_after}
-    model = Model([Dropout(0.1), GRU(33, 2, **options), Dropout(0.3), Dense(5)], input_size=4, dtype=dtype)
+    model = Model(
+        [Dropout(0.1, same_over_time=True), GRU(33, 2, **options), Dropout(0.3), Dense(5)], input_size=4, dtype=dtype
+    )
     x, target = normal(0, 7, 5, 4, dtype=dtype), normal(1, 7, 5, 5, dtype=dtype)
     results = []
     for n_threads in (1, 2, 3, 5):
@@ -259,7 +281,11 @@ def test_training_does_not_depend_on_threads(dtype, lengths, reset_after, pieces
 
 
 def test_no_uninitialised_memory(poisoned):
-    model = Model([Dropout(0.1), LSTM(5, 2, dropout=0.3, recurrent_dropout=0.4), Dense(5)], input_size=4, n_threads=1)
+    model = Model(
+        [Dropout(0.1, same_over_time=True), LSTM(5, 2, dropout=0.3, recurrent_dropout=0.4), Dense(5)],
+        input_size=4,
+        n_threads=1,
+    )
     x, target = normal(0, 3, 5, 4), normal(1, 3, 5, 5)
     call = Call(model.dtype, training=True, keep=True)
     value, gradient = loss_of(model, call, x, target, [5, 0, 2])

@@ -17,13 +17,15 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import numbarnn
-from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Recurrent, cells, io
+from numbarnn import GRU, LSTM, RNN, Activation, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Recurrent, cells, io
 from numbarnn.errors import ModelFileError
 
 MODELS = {
     "lstm": lambda: Model([LSTM(5, 2, bidirectional=True, dropout=0.1), Dense(3)], input_size=2, seed=3),
     "tokens": lambda: Model([OneHot(7), GRU(4, bias="single"), Dense(7)], dtype="float64"),
     "embedding": lambda: Model([Embedding(7, 3), Dropout(0.2), RNN(4, activation="relu", name="net")], n_threads=1),
+    "activations": lambda: Model([Dense(3, activation="sigmoid"), Activation("relu"), Dense(2)], input_size=2),
+    "dropout": lambda: Model([Dropout(0.5, same_over_time=True), GRU(2)], input_size=2),
     "own": lambda: Model([Recurrent(4, cell=cells.IndRNN(2), return_sequences=False)], input_size=1),
     "peepholes": lambda: Model([LSTM(4, peepholes=True, coupled=True, fix={"o": 1})], input_size=2, seed=3),
     "own-peepholes": lambda: Model([Recurrent(4, cell=cells.PeepholeLSTM(fix_i=0.25))], input_size=2, seed=3),
@@ -64,11 +66,11 @@ def test_round_trip(tmp_path, name):
 
 
 def test_files_without_the_later_options_load(tmp_path):
-    # What LSTM and GRU wrote before they could hold gates.
-    model = Model([LSTM(3), GRU(2)], input_size=2)
+    # What layers wrote before they had these options.
+    model = Model([LSTM(3), GRU(2), Dense(2)], input_size=2)
     about = model.description()
     for layer in about["layers"]:
-        for option in ("peepholes", "coupled", "fix", "reset_after"):
+        for option in ("peepholes", "coupled", "fix", "reset_after", "activation", "merge"):
             layer.pop(option, None)
     assert "fix" not in json.dumps(about)
     write_format_1(tmp_path / "old", "model", about, dict(model.params))

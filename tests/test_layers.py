@@ -1,5 +1,6 @@
 """Layers, their parameters and initial weights, and the geometry of a batch."""
 
+import inspect
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,6 +26,7 @@ from numbarnn import (
     GRU,
     LSTM,
     RNN,
+    Activation,
     Dense,
     Dropout,
     Embedding,
@@ -46,6 +48,7 @@ from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu.layout import to_time_major
 from numbarnn.kernels.cpu.losses import pointwise
 from numbarnn.layers import LAYERS
+from numbarnn.layers.kinds import recurrent
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 every_cell = pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
@@ -83,6 +86,60 @@ def test_dense(dtype, bias, lengths, size):
 @pytest.mark.parametrize("lengths", [None, RAGGED], ids=["full", "ragged"])
 def test_dense_gradients(bias, lengths):
     check_gradients(make(Dense(3, bias=bias, init="torch"), input_size=4), normal(0, 4, 6, 4), lengths=lengths)
+
+
+every_activation = pytest.mark.parametrize("activation", naive.ACTIVATIONS)
+
+
+def activated(activation):
+    """Return a net with an activation in `Dense`, and the same by a layer of its own."""
+    inside = [Dense(5, activation=activation, init="torch"), Dense(2, init="torch", activation=activation)]
+    beside = [Dense(5, init="torch"), Activation(activation), Dense(2, init="torch"), Activation(activation)]
+    return [make(*layers, input_size=3) for layers in (inside, beside)]
+
+
+@every_activation
+@pytest.mark.parametrize("lengths", [None, RAGGED], ids=["full", "ragged"])
+def test_activations(activation, lengths):
+    x = normal(0, 4, 6, 3)
+    for model in activated(activation):
+        expected, f = x, naive.ACTIVATIONS[activation]
+        for name in ("dense", "dense_2"):
+            expected = f(naive.dense(expected, **weights(model, name)))
+        if lengths:
+            expected[np.arange(6) >= np.array(lengths)[:, None]] = 0
+        assert_close(model.forward(x, lengths=lengths)[0], expected, TOLERANCE["float64"])
+        check_gradients(model, x, lengths=lengths)
+    inside, beside = activated(activation)
+    assert_same_bits(inside.params.flat, beside.params.flat)
+    assert_same_bits(inside.forward(x, lengths=lengths)[0], beside.forward(x, lengths=lengths)[0])
+
+
+@every_activation
+def test_activations_in_float32(activation, pieces):
+    x = normal(0, 4, 6, 3, dtype="float32")
+    nets = [make(Dense(37, activation=activation), Activation(activation), input_size=3, dtype="float32") for _ in "12"]
+    expected = naive.ACTIVATIONS[activation](
+        naive.ACTIVATIONS[activation](naive.dense(np.float64(x), **weights(nets[0], "dense")))
+    )
+    assert_close(nets[0].forward(x)[0], expected, TOLERANCE["float32"])
+    nets[1].n_threads = 3
+    (one, _, pull), (three, _, pull_three) = (net.vjp(x) for net in nets)
+    assert max(pieces) == 3
+    assert_same_bits(three, one)
+    assert_same_bits(pull_three(one).x, pull(one).x)
+
+
+def test_names_of_activations():
+    assert Dense(3, activation="sigmoid") == Dense(3, activation="logistic")
+    assert RNN(3, activation="sigmoid").config()["activation"] == Activation("sigmoid").activation == "logistic"
+    for cls in (RNN, IndRNN, Dense):
+        with pytest.raises(ValueError, match=rf"{cls.__name__}: activation must be 'tanh', 'relu', .*, got 'gelu'"):
+            cls(3, activation="gelu")
+    with pytest.raises(ValueError, match=r"Activation: activation must be 'tanh', .*, got None"):
+        Activation(None)
+    with pytest.raises(ShapeError, match="Activation needs features"):
+        make(OneHot(3), Activation("tanh"))
 
 
 # Tokens
@@ -183,6 +240,54 @@ def test_any_memory_order():
     expected = model.forward(x)[0]
     for view in (np.asfortranarray(x), x[::-1][::-1], np.repeat(x, 2, axis=1)[:, ::2], x.tolist()):
         assert_same_bits(model.forward(view)[0], expected)
+
+
+# Two directions as a sum
+
+
+@pytest.mark.parametrize("record", [RECORDS["LSTM"], RECORDS["ResetBeforeGRU"]], ids=["LSTM", "ResetBeforeGRU"])
+@every_dtype
+@pytest.mark.parametrize("lengths", [None, RAGGED], ids=["full", "ragged"])
+def test_sum_of_directions(record, dtype, lengths):
+    options = {
+        "num_layers": 2,
+        "bidirectional": True,
+        "cell": record,
+        "init": "torch",
+        "forget_bias": None,
+        "merge": "sum",
+    }
+    x, start = normal(0, 4, 6, 2, dtype=dtype), None
+    for last in (False, True):
+        model = make(Recurrent(5, return_sequences=not last, **options), input_size=2, dtype=dtype)
+        start = random_state(model, 4)
+        expected, final = naive.stack(
+            type(record).__name__, np.float64(x), weights(model, "recurrent"), 5, 2, True,
+            tuple(np.float64(s) for s in start[0]), lengths, "sum", **naive_options(record),
+        )  # fmt: skip
+        if last:
+            expected = final[0][-2:].sum(axis=0)
+            expected[np.array(lengths or [6] * 4) == 0] = 0
+        outputs, ends = model.forward(x, start, lengths)
+        assert_close(outputs, expected, TOLERANCE[dtype])
+        assert_same_bits(model.vjp(x, start, lengths)[0], outputs)
+        for array, e in zip(ends[0], final, strict=True):
+            assert_close(array, e, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("lengths", [None, [3, 0, 2]], ids=["full", "ragged"])
+def test_gradients_of_sums(last, lengths):
+    layer = LSTM(3, 2, bidirectional=True, merge="sum", return_sequences=not last, init="torch")
+    check_gradients(make(layer, Dense(2, init="torch"), input_size=2), normal(0, 3, 3, 2), lengths=lengths)
+
+
+def test_merge_is_of_two_directions():
+    assert make(GRU(3, 2, bidirectional=True, merge="sum"), input_size=2).params["gru.weight_ih_l1"].shape == (9, 3)
+    with pytest.raises(ValueError, match=r"GRU: merge must be 'concat' or 'sum', got 'mul'"):
+        GRU(3, bidirectional=True, merge="mul")
+    with pytest.raises(ValueError, match=r"LSTM: merge must be 'concat' without bidirectional=True, got 'sum'"):
+        LSTM(3, merge="sum")
 
 
 # return_sequences=False
@@ -371,8 +476,18 @@ def test_predict_proba(dtype):
 @every_dtype
 @pytest.mark.parametrize(
     "layer",
-    [Dense(5), RNN(5), LSTM(5, 2, bidirectional=True), GRU(5, bidirectional=True), IndRNN(5), Dropout(0.5)],
-    ids=["dense", "rnn", "lstm", "gru", "indrnn", "dropout"],
+    [
+        Dense(5),
+        Dense(5, activation="logistic"),
+        Activation("logistic"),
+        RNN(5),
+        LSTM(5, 2, bidirectional=True),
+        GRU(5, 2, bidirectional=True, merge="sum"),
+        GRU(5, bidirectional=True),
+        IndRNN(5),
+        Dropout(0.5),
+    ],
+    ids=["dense", "activated", "activation", "rnn", "lstm", "sum", "gru", "indrnn", "dropout"],
 )
 def test_rows_past_the_length_are_zero(layer, dtype, poisoned):
     """Also inside, between the layers: what stands there must not be what memory or an initial state held."""
@@ -396,8 +511,15 @@ def test_rows_past_the_length_are_zero(layer, dtype, poisoned):
 narrow = pytest.mark.parametrize(("samples", "steps"), [(1, 4), (4, 1), (1, 1)])
 stacks = pytest.mark.parametrize(
     "layers",
-    [[Dense(16)], [LSTM(16)], [GRU(16, return_sequences=False)], [Dropout(0.5)], [LSTM(16), Dense(16)]],
-    ids=["dense", "recurrent", "last", "dropout", "stack"],
+    [
+        [Dense(16)],
+        [LSTM(16)],
+        [GRU(16, return_sequences=False)],
+        [Dropout(0.5)],
+        [Activation("tanh")],
+        [LSTM(16), Dense(16, activation="relu")],
+    ],
+    ids=["dense", "recurrent", "last", "dropout", "activation", "stack"],
 )
 
 
@@ -462,12 +584,16 @@ EXAMPLES = {
     "RNN": RNN(3, activation="logistic", bias="single"),
     "LSTM": LSTM(4, 2, bidirectional=True, dropout=0.1, recurrent_dropout=0.2, forget_bias=None, name="memory"),
     "GRU": GRU(4, return_sequences=False, init="orthogonal"),
+    "GRU-sum": GRU(4, bidirectional=True, merge="sum"),
     "LSTM-options": LSTM(4, peepholes=True, coupled=True, fix={"input": 0.25}),
     "GRU-options": GRU(4, reset_after=False, fix={"r": 1}),
     "IndRNN": IndRNN(3, activation="tanh", bias=False),
     "Recurrent": Recurrent(3, cell=cells.RNN(activation=3)),
+    "Activation": Activation("relu", name="f"),
     "Dense": Dense(5, bias=False, init="uniform(0.5)"),
+    "Dense-options": Dense(5, activation="tanh"),
     "Dropout": Dropout(0.25),
+    "Dropout-options": Dropout(0.25, same_over_time=True),
     "Embedding": Embedding(9, 4, init="torch"),
     "OneHot": OneHot(9, name="letters"),
     "EmbeddingBag": EmbeddingBag(9, 4, bag=3, name="words"),
@@ -490,6 +616,17 @@ def test_layers_cannot_be_changed():
     for layer in EXAMPLES.values():
         with pytest.raises(AttributeError):
             layer.name = "other"
+
+
+@pytest.mark.parametrize("cls", [LSTM, GRU, RNN, IndRNN, Recurrent])
+def test_projections_are_refused_by_name(cls):
+    with pytest.raises(
+        TypeError, match=rf"{cls.__name__}: proj_size must be left out, got 2: .*put Dense\(n, bias=False\)"
+    ):
+        cls(4, proj_size=2)
+    with pytest.raises(TypeError, match="proj_size"):
+        recurrent("lstm", 4, proj_size=0)
+    assert list(inspect.signature(cls).parameters)[:2] == ["hidden_size", "num_layers"]
 
 
 def test_names_and_shapes_of_parameters():
@@ -688,7 +825,12 @@ def test_copies_are_independent():
     ("change", "error", "message"),
     [
         (lambda d: d.pop("lstm.bias_hh_l0"), KeyError, "missing .*lstm.bias_hh_l0"),
-        (lambda d: d.update({"lstm.weight_hr_l0": 1}), KeyError, "unknown .*lstm.weight_hr_l0"),
+        (lambda d: d.update({"lstm.weight_hh_l1": 1}), KeyError, "unknown .*lstm.weight_hh_l1"),
+        (
+            lambda d: d.update({"lstm.weight_hr_l0": 1}),
+            KeyError,
+            "lstm.weight_hr_l0 is of an LSTM with proj_size, .*Dense",
+        ),
         (lambda d: d.update({"dense.bias": np.zeros(3)}), ShapeError, r"dense.bias: expected shape \(2,\), got \(3,\)"),
         (lambda d: d.update({"dense.bias": np.array([1, np.nan])}), ValueError, "dense.bias: 1 value not finite"),
         (lambda d: d.update({"dense.bias": np.array([1, -np.inf])}), ValueError, "dense.bias: 1 value not finite"),

@@ -125,8 +125,9 @@ def test_bags_train_step_and_are_saved(tmp_path):
     assert_close(again, model.forward(x[:2, :2])[0][:, 1], 1e-6)
     _, state = model.step(x[:1, 0])
     assert_close(model.step(x[:1, 1], state)[0], again[:1], 1e-6)
-    with pytest.raises(TypeError, match=r"EmbeddingBag.* has no step"):
-        model.stream()
+    stream = model.stream()
+    for x_t, expected in zip(x[0], model.forward(x[:1])[0][0], strict=True):
+        assert_same_bits(stream.step(x_t), expected)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,13 @@ def test_bags_train_step_and_are_saved(tmp_path):
         (lambda: make(EmbeddingBag(3, 2, bag=2)).forward(np.full((2, 3, 2), -2)), TokenError, r"x\[0, 0, 0\] is -2; .*-1 for none"),
         (lambda: make(EmbeddingBag(3, 2, bag=2)).forward(np.full((2, 3, 2), 3)), TokenError, "3 tokens, 0 to 2"),
         (lambda: make(EmbeddingBag(3, 2, bag=2)).step([0, 1]), ShapeError, r"x_t must have shape \(samples, 2\)"),
+        (lambda: make(EmbeddingBag(3, 2, bag=2)).step([[0, 3]]), TokenError, "3 tokens, 0 to 2"),
+        (lambda: make(EmbeddingBag(3, 2, bag=2)).stream().step([0, -2]), TokenError, r"x_t\[1\] is -2; .*-1 for none"),
+        (lambda: make(EmbeddingBag(3, 2, bag=2)).stream().step([0]), ShapeError, r"x_t must have shape \(2,\), the tokens"),
+        (lambda: make(EmbeddingBag(3, 2, bag=2)).stream().step([[0, 1]]), ShapeError, r"take x_t\[0\]"),
+        (lambda: make(EmbeddingBag(3, 2, bag=2)).stream().step([0.0, 1.0]), TypeError, "x_t must be integer tokens"),
         (lambda: make(LSTM(2), Pool(), input_size=1).step([[1.0]]), TypeError, "Pool.* has no step"),
+        (lambda: make(LSTM(2), Pool(), input_size=1).step([[1.0], [2.0]]), TypeError, "Pool.* has no step"),
     ],
 )  # fmt: skip
 def test_refused(call, error, message):

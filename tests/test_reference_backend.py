@@ -57,7 +57,17 @@ def test_cells(record, lengths):
 
 LAYERS = {
     "dense": (lambda: [nr.Dense(3), nr.Dense(2, bias=False)], "features"),
+    "activations": (
+        lambda: [
+            nr.Activation("tanh"),
+            *(nr.Dense(3, activation=name) for name in naive.ACTIVATIONS),
+            nr.Activation("logistic"),
+        ],
+        "features",
+    ),
     "stack": (lambda: [nr.LSTM(3, 2, bidirectional=True), nr.Dense(CLASSES)], "features"),
+    "sum": (lambda: [nr.LSTM(3, 2, bidirectional=True, merge="sum"), nr.Dense(CLASSES)], "features"),
+    "sum of the last": (lambda: [nr.GRU(2, 2, bidirectional=True, merge="sum", return_sequences=False)], "features"),
     "last": (lambda: [nr.GRU(2, bidirectional=True, return_sequences=False)], "features"),
     "reverse": (lambda: [nr.LSTM(3, 2, reverse=True), nr.GRU(2, reverse=True, return_sequences=False)], "features"),
     "single bias": (lambda: [nr.GRU(2, bias="single", reset_after=False), nr.IndRNN(2, bias=False)], "features"),
@@ -128,7 +138,8 @@ def test_losses(name, lengths):
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_training(name, accumulate):
-    model = nr.Model([nr.LSTM(2, 2, dropout=0.3, recurrent_dropout=0.2), nr.Dropout(0.3), nr.Dense(2)], 2, "float64")
+    layers = [nr.LSTM(2, 2, dropout=0.3, recurrent_dropout=0.2), nr.Dropout(0.3), nr.Dense(2)]
+    model = nr.Model([nr.Dropout(0.2, same_over_time=True), *layers], 2, "float64")
     options = {"clip_norm": 0.1, "clip_value": 0.05, "average": 0.5, "accumulate": accumulate, "tbptt": 2, "seed": 3}
     trainers = [nr.Trainer(m, "mse", name, **options) for m in (on_reference(model), model)]
     for k in range(3):
@@ -174,7 +185,7 @@ def test_predictions_and_files(tmp_path):
 
 def test_what_a_backend_lacks_is_named(monkeypatch):
     monkeypatch.delitem(reference_backend.LAYERS, "Recurrent")
-    with pytest.raises(TypeError, match=r"LSTM has no passes in .*; it has those of Dense"):
+    with pytest.raises(TypeError, match=r"LSTM has no passes in .*; it has those of Activation, Dense"):
         nr.Model([nr.LSTM(2)], 2, device="reference")
     with pytest.raises(ValueError, match="device must be one of 'cpu', 'cuda', got 'tpu'"):
         nr.Model([nr.Dense(2)], 2, device="tpu")

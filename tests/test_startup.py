@@ -58,7 +58,8 @@ lengths = rng.integers(0, 8, 9)
 for number, cell in enumerate((numbarnn.RNN, numbarnn.LSTM, numbarnn.GRU, numbarnn.IndRNN)):
     options = {} if cell is numbarnn.IndRNN else {"recurrent_dropout": 0.2}
     layer = cell(20, 2, bidirectional=True, dropout=0.3, **options)
-    model = numbarnn.Model([layer, numbarnn.Dropout(0.1), numbarnn.Dense(3)], 5, n_threads=2)
+    below = numbarnn.Dropout(0.1, same_over_time=True)
+    model = numbarnn.Model([below, layer, numbarnn.Dropout(0.1), numbarnn.Dense(3)], 5, n_threads=2)
     optimizer = list(numbarnn.optim.OPTIMIZERS)[number % len(numbarnn.optim.OPTIMIZERS)]
     model.fit(x, y, lengths=lengths, optimizer=optimizer, epochs=2, verbose=0, clip_norm=1.0, validation=0.3)
     carried = numbarnn.Model([cell(20, 2, dropout=0.3, **options), numbarnn.Dense(3)], 5, n_threads=2)
@@ -68,7 +69,9 @@ for number, cell in enumerate((numbarnn.RNN, numbarnn.LSTM, numbarnn.GRU, numbar
     model.loss_and_grad(x, y, sample_weight=np.ones(9), reduction="sum")
     model.predict_proba(x, state)
     model.step(x[:, 0], state)
-    last = numbarnn.Model([cell(4, return_sequences=False, bias="single"), numbarnn.Dense(1)], 5)
+    last = numbarnn.Model(
+        [numbarnn.Dense(3, activation="relu"), cell(4, return_sequences=False, bias="single"), numbarnn.Dense(1)], 5
+    )
     last.fit(x, x[:, 0, :1], loss="mse", epochs=1, verbose=0)
     last.stream().step(x[0, 0])
     last.fit(x, x[:, 0, :1] > 0, loss="binary_cross_entropy", epochs=1, verbose=0)
@@ -175,8 +178,12 @@ def test_warmup_says_what_is_wrong(tmp_path, capsys, monkeypatch, model):
     assert "no model file" in capsys.readouterr().err
 
 
-def test_warmup_of_a_plain_model(tmp_path, capsys):
-    numbarnn.Model([numbarnn.Embedding(4, 3), numbarnn.RNN(2, return_sequences=False)]).save(tmp_path / "model")
+@pytest.mark.parametrize(
+    "first", [[numbarnn.Embedding(4, 3)], [numbarnn.EmbeddingBag(4, 3, 2)], [numbarnn.Embedding(4, 3), numbarnn.Pool()]]
+)
+def test_warmup_of_a_plain_model(first, tmp_path, capsys):
+    last = numbarnn.RNN(2, return_sequences=False) if len(first) == 1 else numbarnn.Dense(2)
+    numbarnn.Model([*first, last]).save(tmp_path / "model")
     assert main(["warmup", str(tmp_path / "model")]) == 0
     assert capsys.readouterr().out.startswith("predicting ")
 

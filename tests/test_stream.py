@@ -13,13 +13,37 @@ from numba.core.errors import TypingError
 from processes import copy_package, run_python
 
 import numbarnn
-from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Recurrent
+from numbarnn import (
+    GRU,
+    LSTM,
+    RNN,
+    Activation,
+    Dense,
+    Dropout,
+    Embedding,
+    EmbeddingBag,
+    IndRNN,
+    Model,
+    OneHot,
+    Recurrent,
+)
 from numbarnn.errors import ShapeError, TokenError
 
 T, C, V = 9, 5, 7
 # Every kind of layer that has a step, and stacks whose widths are not whole panels.
 STACKS = {
     "dense": lambda: Model([Dense(3, init="torch")], input_size=C),
+    "activations": lambda: Model(
+        [
+            Activation("tanh"),
+            Dense(20, activation="logistic"),
+            LSTM(6),
+            Activation("relu"),
+            Dense(7, activation="tanh"),
+            Dense(2, activation="identity"),
+        ],
+        input_size=C,
+    ),
     "lstm-dense": lambda: Model([LSTM(20, num_layers=2, init="torch"), Dense(3)], input_size=C),
     "mixed": lambda: Model([LSTM(6), GRU(33), RNN(4), Dense(3), IndRNN(5), Dense(2)], input_size=C, seed=2),
     "last": lambda: Model([GRU(8), GRU(6, return_sequences=False), Dense(3)], input_size=C),
@@ -29,13 +53,18 @@ STACKS = {
     "double": lambda: Model([LSTM(20), Dense(3)], input_size=C, dtype="float64"),
     "onehot": lambda: Model([OneHot(V), GRU(6, num_layers=2), Dense(V)]),
     "onehot-dense": lambda: Model([OneHot(V), Dense(4), LSTM(6)]),
+    "onehot-activated": lambda: Model([OneHot(V), Dense(20, activation="tanh"), Dense(3)], dtype="float64"),
     "embedding": lambda: Model([Embedding(V, 3), LSTM(6), Dense(V)]),
     "embedding-alone": lambda: Model([Embedding(V, 3)]),
+    "bag": lambda: Model([EmbeddingBag(V, 19, bag=3), LSTM(6), Dense(V)]),
+    "bag-alone": lambda: Model([EmbeddingBag(V, 3, bag=2)], dtype="float64"),
 }
 
 
 def sequence(model, steps=T):
-    """Return one sequence that the model reads, (steps, features) or (steps,) tokens."""
+    """Return one sequence that the model reads: (steps, features), (steps,) tokens, or (steps, bag) of them."""
+    if model.signals[0].bag:
+        return np.random.default_rng(0).integers(-1, model.signals[0].size, (steps, model.signals[0].bag))
     if model.signals[0].tokens:
         return np.random.default_rng(0).integers(0, model.signals[0].size, steps)
     return normal(1, steps, model.signals[0].size, dtype=model.dtype)
@@ -306,6 +335,16 @@ def test_compiled_code_is_told_what_is_wrong():
             run_through(weights, np.array([token]), state, y)
     with pytest.raises(ValueError, match="x is an array, but the model reads tokens"):
         run_through(weights, x, state, y)
+    _, weights, state = numbarnn.step_function(STACKS["bag"]())
+    for bag in ([0, -2, 1], [0, V, 1]):
+        with pytest.raises(ValueError, match="a token of x is not in the model's vocabulary"):
+            run_through(weights, np.array([bag]), state, y)
+    with pytest.raises(ValueError, match="one token for each of the model's bag"):
+        run_through(weights, np.zeros((1, 2), int), state, y)
+    with pytest.raises(ValueError, match="numbers that are not integers, but the model reads bags"):
+        run_through(weights, x, state, y)
+    with pytest.raises(ValueError, match="x is an integer, but the model reads bags"):
+        run_through(weights, np.zeros(1, int), state, y)
 
 
 USER = """

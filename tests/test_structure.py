@@ -214,6 +214,7 @@ def test_all_figures(capsys):
     [
         "core.ragged", "core.seeds", "data.calendar", "data.differences", "data.scaling", "data.vocabularies", "decoding",
         "diagnostics.flow", "diagnostics.gradients", "diagnostics.jacobians", "diagnostics.traces", "diagnostics.verdicts",
+        "layers.activation", "layers.dense",
         "metrics.forecasts", "metrics.labels", "optim.gradients", "optim.optimizers",
     ],
 )  # fmt: skip

@@ -96,6 +96,58 @@ def test_recurrent(kind, num_layers, bidirectional, bias, lengths, dtype):
         assert_close(gradients.params[key], value, close_gradient, key)
 
 
+@pytest.mark.parametrize("lengths", [None, PACKED], ids=["full", "packed"])
+def test_sum_of_directions(lengths):
+    """A stack whose levels add their directions: torch's bidirectional layers, one for each level, and their halves' sums."""
+    torch.manual_seed(3)
+    options = {"bidirectional": True, "batch_first": True, "dtype": torch.float64}
+    nets = [torch.nn.GRU(C, H, **options), torch.nn.GRU(H, H, **options)]
+    model = Model([GRU(H, 2, bidirectional=True, merge="sum", name="gru")], C, "float64", n_threads=1)
+    named = {f"gru.{n.replace('l0', f'l{k}')}": v for k, net in enumerate(nets) for n, v in net.named_parameters()}
+    model.load_state_dict({name: value.detach().numpy() for name, value in named.items()})
+    x, dy = leaf(normal(0, N, T, C)), normal(1, N, T, H)
+    y = x
+    for net in nets:
+        if lengths is None:
+            y, _ = net(y)
+        else:
+            packed = torch.nn.utils.rnn.pack_padded_sequence(y, lengths, batch_first=True, enforce_sorted=False)
+            y, _ = torch.nn.utils.rnn.pad_packed_sequence(net(packed)[0], batch_first=True, total_length=T)
+        y = y[..., :H] + y[..., H:]
+    y.backward(torch.tensor(dy))
+    outputs, _, pullback = model.vjp(x.detach().numpy(), lengths=lengths)
+    gradients = pullback(dy)
+    assert_close(outputs, y.detach().numpy(), 1e-12)
+    assert_close(gradients.x, x.grad.numpy(), 1e-12)
+    for name, value in named.items():
+        assert_close(gradients.params[name], value.grad.numpy(), 1e-12, name)
+
+
+@every_dtype
+def test_dense_nets(dtype):
+    torch.manual_seed(3)
+    functions = {
+        "tanh": torch.nn.Tanh,
+        "relu": torch.nn.ReLU,
+        "logistic": torch.nn.Sigmoid,
+        "identity": torch.nn.Identity,
+    }
+    modules = [m for f in functions.values() for m in (torch.nn.Linear(C, C, dtype=getattr(torch, dtype)), f())]
+    net = torch.nn.Sequential(*modules)
+    layers = [Dense(C, activation=name, name=str(2 * k)) for k, name in enumerate(functions)]
+    model = Model(layers, input_size=C, dtype=dtype, n_threads=1)
+    model.load_state_dict({name: value.detach().numpy() for name, value in net.state_dict().items()})
+    x = leaf(normal(0, N, T, C, dtype=dtype))
+    expected, dy = net(x), normal(1, N, T, C, dtype=dtype)
+    expected.backward(torch.tensor(dy))
+    outputs, _, pullback = model.vjp(x.detach().numpy())
+    gradients, (close, close_gradient) = pullback(dy), TOLERANCE[dtype]
+    assert_close(outputs, expected.detach().numpy(), close)
+    assert_close(gradients.x, x.grad.numpy(), close_gradient)
+    for name, value in net.named_parameters():
+        assert_close(gradients.params[name], value.grad.numpy(), close_gradient, name)
+
+
 # Optimizers
 
 OPTIMIZERS = {

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from numbarnn.cells.activation import activate, slope
+from numbarnn.kernels.activation import activate, slope
 
 
 class RNN(NamedTuple):
@@ -11,7 +11,7 @@ class RNN(NamedTuple):
     Parameters
     ----------
     activation : int
-        Code of f in `numbarnn.cells.activation.ACTIVATIONS`.
+        Code of f in `numbarnn.kernels.activation.ACTIVATIONS`.
 
     References
     ----------

@@ -89,8 +89,9 @@ def _predict(model):
     x = tokens if signal.tokens else np.zeros((2, 3, signal.size), model.dtype)
     outputs = model.forward if model.output_activation is None else model.predict_proba
     outputs(x, lengths=[3, 2])
-    model.step(x[:, 0])
+    outputs(x)
     if has_step(model.layers):
+        model.step(x[:, 0])
         model.stream().step(x[0, 0])
         step, weights, state = step_function(model)
         step(weights, x[0, 0], state, np.zeros(model.signals[-1].size, model.dtype))
@@ -117,7 +118,8 @@ def _sampling(name, dtype):
 
 def _layers(dtype):
     tokens = np.zeros((2, 3), int)
-    _fit(Model([Embedding(2, 3), Dropout(0.5), Dense(2)], dtype=dtype), tokens, tokens)
+    _fit(Model([Embedding(2, 3), Dropout(0.5), Dense(2, activation="tanh")], dtype=dtype), tokens, tokens)
+    _fit(Model([Dropout(0.5, same_over_time=True), Dense(2)], 1, dtype), np.zeros((2, 3, 1), dtype), tokens)
     _fit(Model([OneHot(2), Dense(2)], dtype=dtype), tokens, tokens)
     _fit(Model([EmbeddingBag(2, 3, 1), Pool(), Dense(2)], dtype=dtype), tokens[:, :, None], tokens[:, 0])
 

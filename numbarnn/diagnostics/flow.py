@@ -283,7 +283,7 @@ def _through_recurrent(done, index, layer, part, lengths, gradient, flat, counte
         for chain in done.chains:
             if (chain.layer_index, chain.level) != (index, level):
                 continue
-            column = layer.hidden_size if chain.reverse and layer.bidirectional else 0
+            column = layer.column(layer.directions - 1) if chain.reverse else 0
             own = gradient[..., column : column + layer.hidden_size]
             single = level == layer.num_layers - 1 and not layer.return_sequences
             dx = _through_chain(chain, part, lengths, own, flat, single, counted, total)

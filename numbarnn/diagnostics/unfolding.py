@@ -7,11 +7,11 @@ import numpy as np
 from numbarnn import cells
 from numbarnn.backends.device import host
 from numbarnn.cells import contract
-from numbarnn.cells.activation import ACTIVATIONS
 from numbarnn.checks import COUNTED, check_integer, naming
 from numbarnn.core.arrays import as_array
 from numbarnn.diagnostics import tape
 from numbarnn.errors import ShapeError
+from numbarnn.kernels.activation import ACTIVATIONS
 from numbarnn.layers import Dense
 from numbarnn.losses.cross_entropy import SoftmaxCrossEntropy
 from numbarnn.network.network import Network
@@ -217,6 +217,7 @@ def _check_form(net):
     if not (
         len(rest) == 1
         and isinstance(rest[0], Dense)
+        and rest[0].activation in (None, "identity")
         and first.state_names
         and first.num_layers * first.directions == 1
         and first.return_sequences
@@ -224,5 +225,5 @@ def _check_form(net):
     ):
         raise ValueError(
             "unfold needs a recurrent layer with a recurrent product, of one level and direction and return_sequences=True, and a "
-            f"Dense layer after it; the model has {', '.join(type(layer).__name__ for layer in net.layers)}"
+            f"Dense layer without activation after it; the model has {', '.join(type(layer).__name__ for layer in net.layers)}"
         )

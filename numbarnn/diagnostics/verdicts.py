@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from numbarnn import cells, decoding
-from numbarnn.cells.activation import ACTIVATIONS
 from numbarnn.checks import check_integer, check_lengths
 from numbarnn.core.arrays import as_array
 from numbarnn.core.label_sequences import Labels, as_labels, too_short
 from numbarnn.diagnostics import tape
 from numbarnn.diagnostics.flow import GradientFlow, gradient_flow
 from numbarnn.errors import ShapeError
+from numbarnn.kernels.activation import ACTIVATIONS
 from numbarnn.losses.base import make_loss
 from numbarnn.losses.ctc import CTC
 from numbarnn.network.network import Network

@@ -496,9 +496,11 @@ class LanguageModel:
             [type(layer) for layer in layers[1:]] != [CELLS[self.cell], Dense]
             or not signals[0].tokens
             or signals[0].bag
+            or layers[-1].activation is not None
         ):
             raise ValueError(
-                f"the model must have OneHot or Embedding, {CELLS[self.cell].__name__} and Dense, got {brief(self.model)}"
+                f"the model must have OneHot or Embedding, {CELLS[self.cell].__name__} and Dense without activation, "
+                f"got {brief(self.model)}"
             )
         if not layers[1].causal or not signals[2].sequence:
             raise ValueError("the model must read in one direction and give outputs at every step")

@@ -1,5 +1,6 @@
 """Layers: immutable descriptions from which a `numbarnn.Model` is made."""
 
+from numbarnn.layers.activation import Activation
 from numbarnn.layers.base import LAYERS, Layer
 from numbarnn.layers.dense import Dense
 from numbarnn.layers.dropout import Dropout
@@ -13,6 +14,7 @@ __all__ = [
     "LAYERS",
     "LSTM",
     "RNN",
+    "Activation",
     "Dense",
     "Dropout",
     "Embedding",

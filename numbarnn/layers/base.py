@@ -7,6 +7,7 @@ the passes of each device, by the class name of the layer.
 from collections.abc import Iterable
 from dataclasses import fields
 
+from numbarnn.checks import brief
 from numbarnn.core.signal import Signal
 
 
@@ -18,6 +19,14 @@ class Layer:
     """
 
     state_names: tuple[str, ...] = ()
+    # Options of other packages that the layer does not have, and what to do instead.
+    refused: dict[str, str] = {}
+
+    # Here and not in a subclass: `inspect.signature` would show it in place of the fields.
+    def __new__(cls, *args, **options):
+        for name in options.keys() & cls.refused.keys():
+            raise TypeError(f"{cls.__name__}: {name} must be left out, got {brief(options[name])}: {cls.refused[name]}")
+        return super().__new__(cls)
 
     def output(self, signal: Signal) -> Signal:
         """Return the signal that the layer outputs.

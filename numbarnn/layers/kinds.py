@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from numbarnn import cells
-from numbarnn.cells.activation import ACTIVATIONS
 from numbarnn.checks import brief, check_choice, check_flag, check_number
+from numbarnn.kernels.activation import ACTIVATIONS
+from numbarnn.layers.activation import check_activation
 from numbarnn.layers.base import LAYERS, layer
 from numbarnn.layers.recurrent import Recurrent
 
@@ -18,14 +19,15 @@ class RNN(Recurrent):
     Parameters are those of `Recurrent`, without `cell`, and:
 
     activation : {"tanh", "relu", "logistic", "identity"}
-        f; "tanh" by default.
+        f; "tanh" by default. "sigmoid" is another name of "logistic".
     """
 
     cell: tuple = field(init=False, default=None)
     activation: str = field(default="tanh", kw_only=True)
 
     def __post_init__(self):
-        object.__setattr__(self, "cell", cells.RNN(_activation("RNN", self.activation)))
+        object.__setattr__(self, "activation", check_activation("RNN", self.activation))
+        object.__setattr__(self, "cell", cells.RNN(ACTIVATIONS[self.activation]))
         super().__post_init__()
 
 
@@ -127,20 +129,16 @@ class IndRNN(Recurrent):
     Parameters are those of `Recurrent`, without `cell`, and:
 
     activation : {"tanh", "relu", "logistic", "identity"}
-        f; "relu" by default, as in the paper.
+        f; "relu" by default, as in the paper. "sigmoid" is another name of "logistic".
     """
 
     cell: tuple = field(init=False, default=None)
     activation: str = field(default="relu", kw_only=True)
 
     def __post_init__(self):
-        object.__setattr__(self, "cell", cells.IndRNN(_activation("IndRNN", self.activation)))
+        object.__setattr__(self, "activation", check_activation("IndRNN", self.activation))
+        object.__setattr__(self, "cell", cells.IndRNN(ACTIVATIONS[self.activation]))
         super().__post_init__()
-
-
-def _activation(owner, name):
-    check_choice(name, f"{owner}: activation", ACTIVATIONS)
-    return ACTIVATIONS[name]
 
 
 def recurrent_names() -> dict[str, type]:

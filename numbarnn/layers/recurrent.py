@@ -7,12 +7,17 @@ import numpy as np
 
 from numbarnn import cells
 from numbarnn.cells import contract
-from numbarnn.checks import brief, check_flag, check_number
+from numbarnn.checks import brief, check_choice, check_flag, check_number
 from numbarnn.core import initializers
 from numbarnn.core.params import Params, ParamSpec
 from numbarnn.core.signal import Signal
 from numbarnn.errors import ShapeError
 from numbarnn.layers.base import Layer, layer
+
+MERGES = ("concat", "sum")
+PROJECTION = (
+    "h has hidden_size features, and no projection of torch's; put Dense(n, bias=False) after the layer for n outputs"
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Recurrent(Layer):
     num_layers : int
         Layers above each other; each reads the outputs of the one below.
     bidirectional : bool
-        Whether a second set of weights reads the sequence from its end; outputs are concatenated to 2 H features.
+        Whether a second set of weights reads the sequence from its end.
     dropout : float
         Probability of zeroing an output on its way to the next layer of the stack, in training (none after the last).
     recurrent_dropout : float
@@ -64,6 +69,9 @@ class Recurrent(Layer):
     reverse : bool
         Whether the one direction there is reads the sequence from its end. Not together with `bidirectional`; the names of its
         parameters end as those of a reverse direction do.
+    merge : {"concat", "sum"}
+        What the two directions of a bidirectional layer become, at each level of the stack: side by side, 2 H features (as in
+        torch), or their sum, H features (``merge_mode`` of Keras' ``Bidirectional``).
     cell : NamedTuple
         Record of `numbarnn.cells`, or a class of your own registered there.
 
@@ -77,6 +85,8 @@ class Recurrent(Layer):
     ----------
     directions : int
         1 or 2.
+    output_size : int
+        Features of the outputs of a level: H, or 2 H.
     causal : bool
         Whether outputs depend on no later step.
     state_names : tuple of str
@@ -85,7 +95,8 @@ class Recurrent(Layer):
     Raises
     ------
     TypeError, ValueError
-        If an option is of the wrong type or out of range.
+        If an option is of the wrong type or out of range, or is torch's ``proj_size``, which there is not: a `Dense` layer after
+        this one makes fewer outputs, though not fewer features of h.
     """
 
     hidden_size: int
@@ -99,7 +110,9 @@ class Recurrent(Layer):
     forget_bias: float | None = 1.0
     name: str | None = None
     reverse: bool = field(default=False, kw_only=True)
+    merge: str = field(default="concat", kw_only=True)
     cell: tuple | None = field(default=None, kw_only=True)
+    refused = {"proj_size": PROJECTION}
 
     def __post_init__(self):
         owner = type(self).__name__
@@ -112,6 +125,9 @@ class Recurrent(Layer):
             raise ValueError(
                 f"{owner}: reverse must be False with bidirectional=True, which has a reverse direction already"
             )
+        check_choice(self.merge, f"{owner}: merge", MERGES)
+        if self.merge != "concat" and not self.bidirectional:
+            raise ValueError(f"{owner}: merge must be 'concat' without bidirectional=True, got {self.merge!r}")
         check_number(owner, "dropout", self.dropout, 0, 1, include_high=False)
         check_number(owner, "recurrent_dropout", self.recurrent_dropout, 0, 1, include_high=False)
         if not (isinstance(self.bias, bool) or (isinstance(self.bias, str) and self.bias == "single")):
@@ -127,6 +143,8 @@ class Recurrent(Layer):
             )
         object.__setattr__(self, "cell", contract.typed(self.cell))
         object.__setattr__(self, "directions", 2 if self.bidirectional else 1)
+        side_by_side = self.directions if self.merge == "concat" else 1
+        object.__setattr__(self, "output_size", self.hidden_size * side_by_side)
         object.__setattr__(self, "causal", not (self.bidirectional or self.reverse))
         object.__setattr__(self, "state_names", self.cell.states)
         if self.recurrent_dropout and not contract.used_hidden_rows(self.cell):
@@ -152,7 +170,7 @@ class Recurrent(Layer):
             raise ShapeError(
                 f"{type(self).__name__} needs a sequence, got {signal}; does a layer before it have return_sequences=False?"
             )
-        return Signal(self.hidden_size * self.directions, sequence=self.return_sequences)
+        return Signal(self.output_size, sequence=self.return_sequences)
 
     def runs(self, signal: Signal) -> list[Run]:
         """Return the runs of the stack: one for each level and direction.
@@ -171,9 +189,13 @@ class Recurrent(Layer):
 
     def _runs(self, signal):
         for level in range(self.num_layers):
-            below = signal if level == 0 else Signal(self.hidden_size * self.directions)
+            below = signal if level == 0 else Signal(self.output_size)
             for direction in range(self.directions):
-                yield Run(level, self.reverse or direction == 1, below, direction * self.hidden_size)
+                yield Run(level, self.reverse or direction == 1, below, self.column(direction))
+
+    def column(self, direction: int) -> int:
+        """Return where the outputs of a direction begin in those of the layer."""
+        return direction * self.hidden_size if self.merge == "concat" else 0
 
     def specs(self, signal: Signal) -> Iterator[ParamSpec]:
         # One by one: a file may claim more layers than it has parameters for.

@@ -1,5 +1,6 @@
 """A network: layers, parameters, and the passes through them. `numbarnn.Model` adds training and files."""
 
+import re
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +17,10 @@ from numbarnn.core.params import Params, ParamSpec
 from numbarnn.core.signal import Signal
 from numbarnn.errors import ModelFileError, ShapeError
 from numbarnn.layers.base import Layer
+from numbarnn.layers.pool import Pool
+from numbarnn.layers.recurrent import PROJECTION
 from numbarnn.losses.base import Loss, loss_config, loss_from_config, make_loss
-from numbarnn.network.program import Plan, has_step, make_plan
+from numbarnn.network.program import Plan, has_step, make_plan, without_step
 from numbarnn.network.stream import Stream
 
 State = tuple  # one entry a recurrent layer, each a tuple of (num_layers * directions, samples, hidden_size) arrays
@@ -257,6 +260,11 @@ class Network:
         y_t : (samples, features) array
         state : tuple
             States after this step.
+
+        Raises
+        ------
+        ShapeError, TokenError, TypeError, ValueError
+            As `forward`, and where a layer pools over all steps.
         """
         x_t = as_array(x_t, "x_t")
         one = self.signals[0].tokens and not self.signals[0].bag
@@ -265,13 +273,22 @@ class Network:
             raise ShapeError(f"x_t must have shape {expected}, got {x_t.shape}")
         if self._takes_single(x_t):
             return self._single_step(x_t[0], self._states(state, 1))
+        for layer in self.layers:
+            if isinstance(layer, Pool):
+                raise without_step(layer)
         outputs, state = self.forward(x_t[:, None], state)
         return (outputs[:, 0] if outputs.ndim == 3 else outputs), state
 
     def _takes_single(self, x_t):
         """Return whether a step is of one sample and valid, and can do without the machinery of batches (60 us of 65)."""
         size = self.signals[0].size
-        if self.signals[0].tokens:
+        if self.signals[0].bag:
+            fits = (
+                x_t.shape == (1, self.signals[0].bag)
+                and x_t.dtype.kind in "iu"
+                and (-1 <= x_t.min() <= x_t.max() < size)
+            )
+        elif self.signals[0].tokens:
             fits = x_t.shape == (1,) and x_t.dtype.kind in "iu" and 0 <= x_t[0] < size
         else:
             fits = x_t.shape == (1, size) and x_t.dtype.kind in "fiub"
@@ -282,7 +299,8 @@ class Network:
         array = plan.new_state()
         plan.write(array, state)
         handle, y = plan.handle(array), np.empty((1, plan.outputs), self.dtype)
-        x_t = int(x_t) if plan.tokens else np.asarray(x_t, self.dtype)
+        one = plan.tokens and not plan.bag
+        x_t = int(x_t) if one else np.asarray(x_t, np.int64 if plan.bag else self.dtype)
         plan.enter(plan.weights.cells, handle.ctypes.data, x_t, y[0])
         return y, plan.read(array)
 
@@ -541,6 +559,9 @@ class Network:
         if len(prefixes) == 1 and values and not any("." in name for name in values):
             (prefix,) = prefixes
             values = {f"{prefix}.{name}": array for name, array in values.items()}
+        for name in values:
+            if name not in self.params and re.search(r"(^|\.)weight_hr_l\d", name):
+                raise KeyError(f"{name} is of an LSTM with proj_size, which must be left out: {PROJECTION}")
         self.params.load(values)
         return self
 

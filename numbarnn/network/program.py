@@ -1,19 +1,21 @@
 """A model as `numbarnn.kernels.cpu.step` runs it: one array of weights, one of state, and a program."""
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numba
 import numpy as np
 
 from numbarnn.cells.contract import has_inner, inner_rows, used_hidden_rows
+from numbarnn.kernels.activation import ACTIVATIONS
 from numbarnn.kernels.cpu import step as kernels
 from numbarnn.kernels.cpu.memory import ALIGNMENT, padded, zeros
 from numbarnn.kernels.cpu.simd import tile_table
-from numbarnn.kernels.cpu.step import Affine, Cell, Gather, SecondProduct, StepWeights
+from numbarnn.kernels.cpu.step import Activate, Affine, Cell, Gather, SecondProduct, StepWeights
 from numbarnn.kernels.records import pack_records
-from numbarnn.layers import Dense, Dropout, Embedding, OneHot, Recurrent
+from numbarnn.layers import Activation, Dense, Dropout, Embedding, EmbeddingBag, OneHot, Recurrent
 
 
 class _States(NamedTuple):
@@ -39,6 +41,8 @@ class Plan:
         Features (or size of the vocabulary), and outputs of a step.
     tokens : bool
         Whether the model reads tokens.
+    bag : int
+        Tokens of a step along an axis of their own; 0: one, without such an axis.
     states : tuple
         Offset and shape of the states of each recurrent layer.
     """
@@ -48,16 +52,28 @@ class Plan:
     inputs: int
     outputs: int
     tokens: bool
+    bag: int
     states: tuple[_States, ...]
+    _entry: Callable | None = field(default=None, init=False, repr=False)
 
     @property
     def enter(self):
-        """``enter(cells, handle, x, y)``: the kernel `stream_step` for x (features,) of the model's dtype, or a token.
+        """``enter(cells, handle, x, y)``: the kernel `stream_step` for a token, or an array as `new_input` returns them.
 
         It is called without the dispatcher, which would spend more time on the types of its arguments (0.9 us) than a
         small net on the step; callers see to the types.
         """
-        return _enter(numba.typeof(self.weights.cells), numba.from_dtype(self.weights.values.dtype), self.tokens)
+        if self._entry is None:  # once: Numba takes 60 us to find the type of the records
+            x = numba.types.int64
+            if self.bag or not self.tokens:
+                x = numba.types.Array(numba.from_dtype(self.new_input().dtype), 1, "A")
+            entry = _enter(numba.typeof(self.weights.cells), x, numba.from_dtype(self.weights.values.dtype))
+            object.__setattr__(self, "_entry", entry)
+        return self._entry
+
+    def new_input(self) -> np.ndarray:
+        """Return zeros for the input of a step: (features,) of the model's dtype, or (bag,) int64; a token is none of these."""
+        return np.zeros(self.bag, np.int64) if self.tokens else np.zeros(self.inputs, self.weights.values.dtype)
 
     def handle(self, state: np.ndarray) -> np.ndarray:
         """Return the integers whose address `enter` takes."""
@@ -122,15 +138,22 @@ class _Builder:
         return values
 
 
+_STEPPED = (Activation, Dense, Dropout, Embedding, EmbeddingBag, OneHot)
+
+
 @functools.cache  # which has no lock that a forked child could inherit shut, as a cached property has before Python 3.12
-def _enter(cells, dtype, tokens):
-    x = numba.types.int64 if tokens else numba.types.Array(dtype, 1, "A")
+def _enter(cells, x, dtype):
     return kernels.stream_step.compile((cells, numba.types.int64, x, numba.types.Array(dtype, 1, "C")))
 
 
 def has_step(layers) -> bool:
     """Return whether `make_plan` takes all layers."""
-    return all(layer.causal for layer in layers if isinstance(layer, Recurrent))
+    return all(layer.causal if isinstance(layer, Recurrent) else isinstance(layer, _STEPPED) for layer in layers)
+
+
+def without_step(layer) -> TypeError:
+    """Return the error of a layer that cannot be run step by step."""
+    return TypeError(f"{layer!r} has no step: recurrent layers and {', '.join(c.__name__ for c in _STEPPED)} have")
 
 
 def make_plan(layers, signals, packed, dtype) -> Plan:
@@ -152,7 +175,7 @@ def make_plan(layers, signals, packed, dtype) -> Plan:
             )
     build = _Builder(dtype)
     states = _reserve_states(build, layers)
-    tokens, inputs = signals[0].tokens, signals[0].size
+    tokens, inputs, bag = signals[0].tokens, signals[0].size, (0, 0, 0)
     x_at = -1 if tokens else build.room(inputs)
     at, state = x_at, iter(states)
     for layer, signal, weights in zip(layers, signals, packed, strict=False):
@@ -160,22 +183,29 @@ def make_plan(layers, signals, packed, dtype) -> Plan:
             at = _add_recurrent(build, layer, signal, weights, at, next(state))
         elif isinstance(layer, Dense):
             at = _add_dense(build, layer, signal, weights, at)
+            if layer.activation is not None:
+                at = _add_activation(build, layer.activation, layer.size, at)
+        elif isinstance(layer, Activation):
+            at = _add_activation(build, layer.activation, signal.size, at)
+        elif isinstance(layer, EmbeddingBag):
+            at = x_at = build.room(padded(layer.features, dtype))
+            bag = layer.bag, build.weights(weights[0]), layer.features
         elif isinstance(layer, Embedding):
             dst = build.room(padded(layer.features, dtype))
             build.operations.append((kernels.GATHER, *Gather(build.weights(weights[0]), layer.features, dst)))
             at = dst
         elif not isinstance(layer, (Dropout, OneHot)):
-            raise TypeError(f"{layer!r} has no step: recurrent layers, Dense, Embedding, OneHot and Dropout have")
+            raise without_step(layer)
     table = tile_table(dtype)
     if table.size > kernels.HEADER:
         raise RuntimeError(f"the program has room for {kernels.HEADER} addresses of tiles, not for {table.size}")
     program = np.zeros(kernels.FIRST + sum(map(len, build.operations)), np.int64)
     program[: table.size] = table
     sizes = build.size, build.used, program.size, padded(1, dtype)
-    program[kernels.HEADER : kernels.FIRST] = len(build.operations), inputs, x_at, signals[-1].size, at, *sizes
+    program[kernels.HEADER : kernels.FIRST] = len(build.operations), inputs, x_at, signals[-1].size, at, *sizes, *bag
     program[kernels.FIRST :] = [value for operation in build.operations for value in operation]
     weights = StepWeights(pack_records(record for _, record in build.cells), program, build.values())
-    return Plan(weights, build.size, inputs, signals[-1].size, tokens, states)
+    return Plan(weights, build.size, inputs, signals[-1].size, tokens, bag[0], states)
 
 
 def _reserve_states(build, layers):
@@ -235,4 +265,10 @@ def _add_dense(build, layer, signal, packed, x_at):
         offsets = build.weights(packed.forward), build.weights(packed.bias)
         operation = (kernels.AFFINE, *Affine(x_at, signal.size, *offsets, y_at, panels))
     build.operations.append(operation)
+    return y_at
+
+
+def _add_activation(build, activation, size, x_at):
+    y_at = build.room(padded(size, build.dtype))
+    build.operations.append((kernels.ACTIVATE, *Activate(ACTIVATIONS[activation], x_at, y_at, size)))
     return y_at

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy import ndarray
 
-from numbarnn.checks import brief
+from numbarnn.checks import brief, check_tokens
 from numbarnn.errors import ShapeError, TokenError
 from numbarnn.kernels.cpu.step import step
 
@@ -33,7 +33,7 @@ class Stream:
         self._params, self._dtype = model.params, model.dtype
         plan = model.step_plan()
         self._state = plan.new_state()
-        self._x = np.zeros(0 if plan.tokens else plan.inputs, model.dtype)
+        self._x = plan.new_input()
         self._y = np.zeros(plan.outputs, model.dtype)
         self._shape = None if plan.tokens else self._x.shape
         self._enter = plan.enter
@@ -56,7 +56,7 @@ class Stream:
 
         Parameters
         ----------
-        x_t : (features,) values, or an integer token
+        x_t : (features,) values, an integer token, or (bag,) integer tokens of a model that begins with `EmbeddingBag`
             A NumPy array of the model's dtype is read as it is, all else is converted. One feature may be a scalar.
         out : (outputs,) array of a floating-point dtype, optional
             Receives the output.
@@ -77,7 +77,7 @@ class Stream:
         if now[0] != self._params.version:
             now = self._refresh()
         if x_t.__class__ is not ndarray or x_t.dtype is not self._dtype or x_t.shape != self._shape:
-            x_t = self._token(x_t) if self._plan.tokens else self._features(x_t)
+            x_t = self._converted(x_t)
         self._enter(now[1], now[2], x_t, self._y)
         if out is None:
             return self._y
@@ -95,6 +95,11 @@ class Stream:
         if not out.flags.writeable:
             raise ValueError("out must be writable, got a read-only array")
 
+    def _converted(self, x_t):
+        if not self._plan.tokens:
+            return self._features(x_t)
+        return self._bag(x_t) if self._plan.bag else self._token(x_t)
+
     def _features(self, x_t):
         array = np.asarray(x_t)
         if array.dtype.kind not in "fiub":
@@ -102,6 +107,17 @@ class Stream:
         if array.shape != self._x.shape and not (array.ndim == 0 and self._x.size == 1):
             hint = "; take x_t[0]: a stream reads one sample" if array.shape == (1, *self._x.shape) else ""
             raise ShapeError(f"x_t must have shape {self._x.shape}, one value per feature, got {array.shape}{hint}")
+        self._x[...] = array
+        return self._x
+
+    def _bag(self, x_t):
+        array = np.asarray(x_t)
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"x_t must be integer tokens, got dtype {array.dtype}")
+        if array.shape != self._x.shape:
+            hint = "; take x_t[0]: a stream reads one sample" if array.shape == (1, *self._x.shape) else ""
+            raise ShapeError(f"x_t must have shape {self._x.shape}, the tokens of a bag, got {array.shape}{hint}")
+        check_tokens(array, self._plan.inputs, "x_t", least=-1)
         self._x[...] = array
         return self._x
 
@@ -158,16 +174,16 @@ def step_function(model, state=None):
     Parameters
     ----------
     model : Model
-        Of recurrent layers in one direction, `Dense`, `Embedding`, `OneHot`, `Dropout`.
+        Of recurrent layers in one direction, `Dense`, `Activation`, `Embedding`, `EmbeddingBag`, `OneHot`, `Dropout`.
     state : tuple, optional
         State to begin with, in the form of `Model.forward` for one sample; None: zeros.
 
     Returns
     -------
     step : function compiled by Numba
-        ``step(weights, x, state, y)`` reads the input x, an array (features,) or an integer token, and the state, and
-        writes the state after the step and the output y, an array (outputs,). It allocates nothing, and is equal to
-        `Model.forward` to the bit. It is `numbarnn.step`, the same function for all models.
+        ``step(weights, x, state, y)`` reads the input x, an array (features,), an integer token, or an array (bag,) of
+        integer tokens, and the state, and writes the state after the step and the output y, an array (outputs,). It allocates
+        nothing, and is equal to `Model.forward` to the bit. It is `numbarnn.step`, the same function for all models.
     weights : StepWeights
         A NamedTuple of arrays, read only: any number of threads may share it. It holds a copy of the parameters.
     state : (size,) array

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numbarnn.backends.cpu.activation import activate, gradient_below
 from numbarnn.backends.cpu.batch import Call, Rows
 from numbarnn.core.layout import Layout
 from numbarnn.core.signal import Signal
@@ -74,16 +75,21 @@ def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: 
         )
     else:
         _affine(call, x, weights.forward, weights.bias, y, rows)
-    return Rows(y, layer.size, x.sample_major), layout, (), x if call.keep else None
+    y = Rows(y, layer.size, x.sample_major)
+    if layer.activation is not None:
+        y = activate(call, layer.activation, y, layout)
+    return y, layout, (), (x, y) if call.keep else None
 
 
 def backward(call: Call, layer, weights, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int):
     """Write the gradients of the parameters; return (gradient of x or None, of the initial states)."""
-    dtype, x, rows, tokens = call.dtype, tape, layout.flat(), tape.tokens
+    dtype, (x, y), rows = call.dtype, tape, layout.flat()
+    if layer.activation is not None:
+        dy = gradient_below(call, layer.activation, y, dy, layout)
     width, offsets = padded(layer.size, dtype), weights.offsets
     d = matmul.Blocks(dy.values.reshape(-1), 0, 0, rows.samples * width, width, layer.size)
     none = np.zeros(0, dtype)
-    if tokens:
+    if x.tokens:
         token_gradient(call, rows, x, d, width, gradient, offsets)
         offsets = offsets.copy()
         offsets[:, 0] = -1
@@ -91,7 +97,7 @@ def backward(call: Call, layer, weights, tape, dy: Rows, layout: Layout, dfinal,
     else:
         left = matmul.Operand(x.values.reshape(-1), 0, x.values.shape[1], x.size, (0, 1))
     weight_gradient(call, rows, left, matmul.Operand(none, 0, 0, 0, (0, 0)), d, gradient, offsets)
-    if tokens or not need_dx:
+    if x.tokens or not need_dx:
         return None, ()
     shape = (len(x.values), padded(x.size, dtype))
     dx = call.empty(shape) if layout.full else call.zeros(shape)

@@ -148,28 +148,31 @@ def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: 
     tapes = []
     for level in range(layer.num_layers):
         x = _drop(call, layer, x, layout, number, level) if level > 0 else x
-        out = None
-        if not call.keep and (layer.return_sequences or level < layer.num_layers - 1):
-            out = _output_rows(call, layer, layout, number, level)
-        outputs = []
+        written = not call.keep and (layer.return_sequences or level < layer.num_layers - 1)
+        out, outputs = None, []
         for index in range(level * layer.directions, (level + 1) * layer.directions):
+            if written and (out is None or layer.merge == "sum"):
+                out = _output_rows(call, layer, layout, number, level)
             start = None if state is None else [s[index] for s in state]
             stream = (number << 8) + 128 + index
             h, ends, tape = _run_forward(call, layer, weights[index], x, layout, start, stream, out)
-            outputs.append(h)
+            outputs.append(h if call.keep else out)
             tapes.append(tape)
             for whole, end in zip(final, ends, strict=True):
                 whole[index] = layout.unsort(end)
+        if written and layer.merge == "sum":
+            out = _add(*outputs)
         x = _join(call, layer, outputs, layout) if call.keep else out
     if layer.return_sequences:
         return x, layout, final, tapes
-    last = call.zeros((layout.samples, padded(layer.hidden_size * layer.directions, call.dtype)))
+    last = call.zeros((layout.samples, padded(layer.output_size, call.dtype)))
     begun = layout.begun  # what has no step has no last output, whatever its initial state
     for direction in range(layer.directions):
-        column = direction * layer.hidden_size
-        h = final[0][direction - layer.directions]
-        last[:begun, column : column + layer.hidden_size] = layout.sort(h)[:begun]
-    return Rows(last, layer.hidden_size * layer.directions), layout.last(), final, tapes
+        column = layer.column(direction)
+        h = layout.sort(final[0][direction - layer.directions])[:begun]
+        own = last[:begun, column : column + layer.hidden_size]
+        own[...] = own + h if layer.merge == "sum" else h
+    return Rows(last, layer.output_size), layout.last(), final, tapes
 
 
 def backward(call: Call, layer, weights, tapes, dy, layout: Layout, dfinal, gradient, need_dx: bool, number: int):
@@ -201,7 +204,7 @@ def backward(call: Call, layer, weights, tapes, dy, layout: Layout, dfinal, grad
 
 def _output_rows(call, layer, layout, number, level):
     """Return the rows that the runs of a level write their outputs to where no tape holds them."""
-    size, rows = layer.hidden_size * layer.directions, layout.steps * layout.samples
+    size, rows = layer.output_size, layout.steps * layout.samples
     if not (call.direct and layout.full):
         return Rows(call.empty((rows, padded(size, call.dtype))), size)
     last = number == call.last and level == layer.num_layers - 1
@@ -329,19 +332,30 @@ def _weight_gradients(call, layer, packed, tape, layout, dpreactivations, gradie
 
 
 def _join(call, layer, outputs, layout):
-    """Return the outputs of all directions side by side."""
+    """Return the outputs of all directions side by side, or their sum."""
     if len(outputs) == 1 and not (layer.reverse and not layout.full):
         return outputs[0]
-    size = layer.hidden_size * len(outputs)
+    size = layer.output_size
     joined = call.zeros((len(outputs[0].values), padded(size, call.dtype)))
     for direction, rows in enumerate(outputs):
-        column = direction * layer.hidden_size
+        if direction > 0 and layer.merge == "sum":
+            _add(Rows(joined, size), rows)
+            continue
+        column = layer.column(direction)
         joined[:, column : column + layer.hidden_size] = rows.values[:, : layer.hidden_size]
     if not layout.full and not layer.causal:
         # In the reverse direction the initial state is in the row after the last of each sample.
         ended = np.flatnonzero(layout.lengths < layout.steps)
-        joined[layout.lengths[ended] * layout.samples + ended, (layer.directions - 1) * layer.hidden_size :] = 0
+        joined[layout.lengths[ended] * layout.samples + ended, layer.column(layer.directions - 1) :] = 0
     return Rows(joined, size)
+
+
+def _add(x, y):
+    """Add rows to others, in place, and return these."""
+    columns = x.values[:, : x.size]
+    with np.errstate(over="ignore", invalid="ignore"):  # as kernels do
+        np.add(columns, y.values[:, : y.size], out=columns)
+    return x
 
 
 def _drop(call, layer, x, layout, number, level):

@@ -3,11 +3,23 @@
 Parameters, optimizer arrays and losses stay on the device until somebody looks.
 """
 
-from numbarnn.backends.cuda import batch, dense, dropout, embedding, losses, one_hot, optim, pool, recurrent, sampling
+from numbarnn.backends.cuda import (
+    activation,
+    batch,
+    dense,
+    dropout,
+    embedding,
+    losses,
+    one_hot,
+    optim,
+    pool,
+    recurrent,
+    sampling,
+)
 
 LAYERS = {
-    "Dense": dense, "Dropout": dropout, "Embedding": embedding, "EmbeddingBag": embedding, "OneHot": one_hot, "Pool": pool,
-    "Recurrent": recurrent,
+    "Activation": activation, "Dense": dense, "Dropout": dropout, "Embedding": embedding, "EmbeddingBag": embedding,
+    "OneHot": one_hot, "Pool": pool, "Recurrent": recurrent,
 }  # fmt: skip
 
 __all__ = ["LAYERS", "batch", "losses", "optim", "sampling"]

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from numbarnn.backends.cuda.activation import activate, gradient_below
 from numbarnn.backends.cuda.batch import Call, Layout, Rows
 from numbarnn.core.signal import Signal
 from numbarnn.kernels.cuda import layout as moves
@@ -41,12 +42,17 @@ def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: 
                 layout.samples,
                 layer.size,
             )
-    return Rows(y, layer.size, x.count), layout, None, x
+    y = Rows(y, layer.size, x.count)
+    if layer.activation is not None:
+        y = activate(call, layer.activation, y, layout)
+    return y, layout, None, (x, y)
 
 
 def backward(call: Call, layer, weights, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int):
     """Write the gradients of the parameters; return (gradient of x or None, of the initial states)."""
-    (flat, weight, bias, _), x = weights, tape
+    (flat, weight, bias, _), (x, y) = weights, tape
+    if layer.activation is not None:
+        dy = gradient_below(call, layer.activation, y, dy, layout)
     if x.tokens:
         tokens.token_gradient(x.values, x.size, dy.values, layer.size, layer.size, x.count, gradient, weight, 1, x.size)
     else:

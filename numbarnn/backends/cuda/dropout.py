@@ -21,12 +21,14 @@ def backward(call: Call, layer, weights, tape, dy: Rows, layout: Layout, dfinal,
 
 
 def _dropped(call, layer, x, layout, number):
-    return drop(call, x, layout, layer.rate, number << 8) if call.training and layer.rate else x
+    if not (call.training and layer.rate):
+        return x
+    return drop(call, x, layout, layer.rate, number << 8, layer.same_over_time)
 
 
-def drop(call: Call, x: Rows, layout: Layout, rate: float, stream: int) -> Rows:
-    """Return x after dropout with the mask of (call.seed, call.step, stream), the CPU's."""
+def drop(call: Call, x: Rows, layout: Layout, rate: float, stream: int, same_over_time: bool = False) -> Rows:
+    """Return x after dropout with the mask of (call.seed, call.step, stream), the CPU's, of every step or of the first for all."""
     y = call.empty(x.values.size)
     before, after = SpacedRows(x.values, x.size), SpacedRows(y, x.size)
-    dropouts.dropout(before, after, x.size, layout.sequences, rate, call.seed, call.step, stream)
+    dropouts.dropout(before, after, x.size, layout.sequences, rate, call.seed, call.step, stream, same_over_time)
     return Rows(y, x.size, x.count)

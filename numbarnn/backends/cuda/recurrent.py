@@ -15,6 +15,7 @@ from numbarnn.kernels.cuda.launch import THREADS, WARP, blocks_for
 from numbarnn.kernels.cuda.layout import grid_of
 from numbarnn.kernels.cuda.matmul import column_sums, product
 from numbarnn.kernels.cuda.memory import Buffer, upload
+from numbarnn.kernels.cuda.optim import add
 
 # Samples that a block takes through all steps together at most, and the blocks that are wanted before it takes more than one: two
 # for each multiprocessor of a large card.
@@ -120,24 +121,27 @@ def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: 
     """Return (output, its layout, final states, tapes); states are one buffer (states, layers * directions, samples, hidden)."""
     flat, plans = weights
     cell, hidden, samples = layer.cell, layer.hidden_size, layout.samples
-    directions, size = layer.directions, hidden * layer.directions
+    directions, size = layer.directions, layer.output_size
     final = call.empty(len(cell.states) * layer.num_layers * directions * samples * hidden)
     tapes = []
     for level in range(layer.num_layers):
         x = _drop(call, layer, x, layout, number, level) if level > 0 else x
         out = call.empty(layout.rows * size)
-        for plan in plans[level * directions : (level + 1) * directions]:
+        for direction, plan in enumerate(plans[level * directions : (level + 1) * directions]):
+            added = direction > 0 and layer.merge == "sum"
+            own = call.empty(layout.rows * size) if added else out
             stream = (number << 8) + 128 + plan.index
-            tapes.append(_run_forward(call, layer, plan, flat, x, layout, state, final, stream, out, size))
+            tapes.append(_run_forward(call, layer, plan, flat, x, layout, state, final, stream, own, size))
+            if added:
+                add(out, own, layout.rows * size)
         x = Rows(out, size, layout.rows)
     if layer.return_sequences:
         return x, layout, final, tapes
     last, begun = call.zeros(samples * size), layout.host.begun  # what has no step has no last output
     for direction in range(directions if begun else 0):
         theirs = final.part(((layer.num_layers - 1) * directions + direction) * samples * hidden)
-        moves.move_rows(
-            *grid_of(begun, hidden), theirs, layout.order, last.part(direction * hidden), size, begun, hidden, 0, 0
-        )
+        column, added = layer.column(direction), int(layer.merge == "sum")
+        moves.move_rows(*grid_of(begun, hidden), theirs, layout.order, last.part(column), size, begun, hidden, 0, added)
     return Rows(last, size, samples), layout.last(call.arena), final, tapes
 
 
@@ -147,7 +151,7 @@ def backward(
     """Write the gradients of the parameters; return (gradient of x or None, of the initial states)."""
     flat, plans = weights
     cell, hidden, samples = layer.cell, layer.hidden_size, layout.samples
-    directions, size = layer.directions, hidden * layer.directions
+    directions, size = layer.directions, layer.output_size
     stack = layer.num_layers * directions * samples * hidden
     dstart = call.empty(len(cell.states) * stack)
     dlast, begun = None if layer.return_sequences else dy, layout.host.begun

@@ -31,3 +31,16 @@ def dropout(x, y, row, columns, sample_of, active, rate, seed, step, stream, lo,
                     j = 4 * block + k
                     if j < columns:
                         y[at + j] = x[at + j] * (scale if bits[k] >= threshold else zero)
+
+
+@jit
+def mask_rows(x, y, mask, row, columns, active, batch, lo, hi):
+    """Set y[t, n, j] = x[t, n, j] mask[n, j] for running rows with lo <= n < hi.
+
+    x, y : 1-D, row (t, n) at ``(t * batch + n) * row``; mask : 1-D, row n at ``n * row``.
+    """
+    for t in range(active.size):
+        for n in range(lo, min(active[t], hi)):
+            at, factor = (t * batch + n) * row, n * row
+            for j in range(columns):
+                y[at + j] = x[at + j] * mask[factor + j]

@@ -10,8 +10,8 @@ Adjacent pre-activations of a cell that take the same operands are one product h
 ``program``, int64::
 
     [0, HEADER)       addresses of the tiles (`simd.tile_table`)
-    [HEADER, FIRST)   header: numbers at OPERATIONS ... PANEL below
-    [FIRST, ...)      operations, in a row, in the order of the fields of `Gather`, `Affine` or `Cell`
+    [HEADER, FIRST)   header: numbers at OPERATIONS ... BAG_ROW below
+    [FIRST, ...)      operations, in a row, in the order of the fields of `Gather`, `Affine`, `Activate` or `Cell`
 
 Offsets (``..._at``) count elements of the weights (what is read only) or of the state (the rest).
 """
@@ -26,6 +26,7 @@ from numba.np.arrayobj import populate_array
 
 from numbarnn.kernels.cache import stamp
 from numbarnn.kernels.compile import jit
+from numbarnn.kernels.cpu.activation import activate_columns
 from numbarnn.kernels.cpu.denormals import FLUSH, apart, exchange
 from numbarnn.kernels.cpu.matmul import NO_PRODUCT, ONE, ZERO, Extent, Factor, Location, Panels, multiply
 from numbarnn.kernels.cpu.simd import INDEX, panel_of, panel_width, tile_table
@@ -33,11 +34,12 @@ from numbarnn.kernels.element import cell_forward, cell_inner_forward, load, rec
 from numbarnn.kernels.records import unpack_records
 from numbarnn.kernels.scalar import inlined
 
-HEADER, FIRST = 64, 73
+HEADER, FIRST = 64, 76
 # Number of operations; size of the input (or of the vocabulary) and its offset; the same of the output; sizes of the state, of the
-# weights' values and of the program itself; columns of a panel, which differ by dtype.
-OPERATIONS, INPUTS, INPUT, OUTPUTS, OUTPUT, STATE, VALUES, LENGTH, PANEL = range(HEADER, FIRST)
-GATHER, AFFINE, CELL = range(3)
+# weights' values and of the program itself; columns of a panel, which differ by dtype. Where the input is a bag of tokens, whose
+# vectors are added up at INPUT: how many they are (else 0), where their table begins, and the length of its rows.
+OPERATIONS, INPUTS, INPUT, OUTPUTS, OUTPUT, STATE, VALUES, LENGTH, PANEL, BAG, BAG_TABLE, BAG_ROW = range(HEADER, FIRST)
+GATHER, AFFINE, CELL, ACTIVATE = range(4)
 
 
 class Gather(NamedTuple):
@@ -57,6 +59,15 @@ class Affine(NamedTuple):
     bias_at: int
     y_at: int
     panels: int
+
+
+class Activate(NamedTuple):
+    """y = f(x), element by element."""
+
+    activation: int
+    x_at: int
+    y_at: int
+    columns: int
 
 
 class Cell(NamedTuple):
@@ -139,8 +150,8 @@ def step(weights, x, state, y):
     ----------
     weights : StepWeights
         From `numbarnn.step_function`.
-    x : (features,) array, or an integer
-        Input of the step; of a model that reads tokens, the token.
+    x : (features,) array, an integer, or a (bag,) array of integers
+        Input of the step; of a model that reads tokens, the token, and of one that begins with `EmbeddingBag`, its tokens.
     state : (size,) array
         State before the step, replaced by that after it, and scratch memory; C-contiguous, of the model's dtype. Each
         thread needs its own.
@@ -152,7 +163,7 @@ def step(weights, x, state, y):
     numba.TypingError
         While compiling, if an array has the wrong dtype or number of axes, or is not contiguous.
     ValueError
-        If an array has the wrong size, or the token is not in the vocabulary; the state is as before then.
+        If an array has the wrong size, or a token is not in the vocabulary; the state is as before then.
     """
     apart()
     state = _checked(weights, x, state, y)
@@ -208,7 +219,7 @@ def array_at(typingctx, handle, index, dtype):
 
 @inlined
 def _advance(cells, program, values, x, state, y):
-    token = _take(x, program, state)
+    token = _take(x, program, values, state)
     records = unpack_records(cells)
     before = exchange(FLUSH)
     operate(records, program, values, token, state)
@@ -234,6 +245,9 @@ def operate(records, program, values, token, state):
                 values, Panels(program[at + 2], program[at + 1] * panel_of(state)), state, Location(program[at + 4], ZERO),
             )  # fmt: skip
             at += 6
+        elif kind == ACTIVATE:
+            activate_columns(program[at], state, program[at + 1], state, program[at + 2], program[at + 3])
+            at += 4
         else:
             source, row, dst = program[at], program[at + 1], program[at + 2]
             for j in range(row):
@@ -262,8 +276,8 @@ def _checked_types(weights, x, state, y):
         raise TypingError(f"state must be a writable, C-contiguous (size,) array of {dtype}, got {state}")
     if not isinstance(x, types.Integer) and not (isinstance(x, types.Array) and x.ndim == 1 and _numeric(x.dtype)):
         raise TypingError(
-            "x must be a (features,) array of float32, float64, integers or booleans, or an integer for a model that reads tokens, "
-            f"got {x}"
+            "x must be a (features,) array of float32, float64, integers or booleans, or for a model that reads tokens an integer "
+            f"or a (bag,) array of integers, got {x}"
         )
     return lambda weights, x, state, y: state
 
@@ -279,15 +293,17 @@ def _flat(kind):
     return isinstance(kind, types.Array) and kind.ndim == 1 and kind.layout == "C"
 
 
-def _take(x, program, state):
+def _take(x, program, values, state):
     """Copy the input into the state and return 0, or return the token."""
 
 
 @overload(_take)
-def _take_any(x, program, state):
+def _take_any(x, program, values, state):
     if isinstance(x, types.Integer):
 
-        def take(x, program, state):
+        def take(x, program, values, state):
+            if program[BAG] > 0:
+                raise ValueError("x is an integer, but the model reads bags of tokens: arrays of integers")
             if program[INPUT] >= 0:
                 raise ValueError("x is an integer, but the model reads arrays of features")
             if x < 0 or x >= program[INPUTS]:
@@ -295,7 +311,10 @@ def _take_any(x, program, state):
             return np.intp(x)
     else:
 
-        def take(x, program, state):
+        def take(x, program, values, state):
+            if program[BAG] > 0:
+                _take_bag(x, program, values, state)
+                return np.intp(0)
             if program[INPUT] < 0:
                 raise ValueError("x is an array, but the model reads tokens: integers")
             if x.size != program[INPUTS]:
@@ -303,6 +322,40 @@ def _take_any(x, program, state):
             for j in range(x.size):
                 state[program[INPUT] + j] = x[j]
             return np.intp(0)
+
+    return take
+
+
+def _take_bag(x, program, values, state):
+    """Write the sum of the vectors of a bag's tokens to the state, in the order of `tokens.gather_bags`."""
+
+
+@overload(_take_bag)
+def _take_bag_of_integers(x, program, values, state):
+    if not isinstance(x.dtype, types.Integer):
+
+        def take(x, program, values, state):
+            raise ValueError("x is an array of numbers that are not integers, but the model reads bags of tokens")
+    else:
+
+        def take(x, program, values, state):
+            if x.size != program[BAG]:
+                raise ValueError(
+                    "x has the wrong size: it must have one token for each of the model's bag, -1 for none"
+                )
+            for k in range(x.size):
+                token = np.intp(x[k])
+                if token < -1 or token >= program[INPUTS]:
+                    raise ValueError("a token of x is not in the model's vocabulary")
+            dst, row = program[INPUT], program[BAG_ROW]
+            for j in range(row):
+                state[dst + j] = 0
+            for k in range(x.size):
+                token = np.intp(x[k])
+                if token >= 0:
+                    source = program[BAG_TABLE] + token * row
+                    for j in range(row):
+                        state[dst + j] += values[source + j]
 
     return take
 

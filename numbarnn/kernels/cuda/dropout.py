@@ -22,6 +22,7 @@ class MaskCounter(NamedTuple):
     word : of the counter: what tells the streams of one step apart
     key_0, key_1 : of the generator: seed and step
     scale : of the values that stay
+    varies : whether every step has a mask of its own, instead of the first step's
     """
 
     threshold: Unsigned
@@ -29,6 +30,7 @@ class MaskCounter(NamedTuple):
     key_0: Unsigned
     key_1: Unsigned
     scale: float
+    varies: bool
 
 
 @kernel(SpacedRows, SpacedRows, "n", Sequences, MaskCounter, "n")
@@ -40,7 +42,7 @@ def drop_rows(real):
         x_values, x_row, _ = x
         y_values, y_row, _ = y
         order, _, active, samples, steps = batch
-        threshold, word, key_0, key_1, scale = mask
+        threshold, word, key_0, key_1, scale, varies = mask
         zero = real(0)
         lanes = 1 << shift
         lane = cuda.threadIdx.x & (lanes - 1)
@@ -48,10 +50,11 @@ def drop_rows(real):
         if n < samples:
             own = uint64(order[n])
             for t in range(cuda.blockIdx.y, steps, cuda.gridDim.y):
+                own_step = uint64(t if varies else 0)
                 src, dst = (t * samples + n) * x_row, (t * samples + n) * y_row
                 if n < active[t]:
                     for j in range(4 * lane, columns, 4 * lanes):
-                        a, b, c, d = philox(uint64(j >> 2), uint64(t), own, word, key_0, key_1)
+                        a, b, c, d = philox(uint64(j >> 2), own_step, own, word, key_0, key_1)
                         y_values[dst + j] = x_values[src + j] * (scale if a >= threshold else zero)
                         if j + 1 < columns:
                             y_values[dst + j + 1] = x_values[src + j + 1] * (scale if b >= threshold else zero)
@@ -66,10 +69,11 @@ def drop_rows(real):
     return drop_rows
 
 
-def dropout(x, y, columns, batch, rate, seed, step, stream):
+def dropout(x, y, columns, batch, rate, seed, step, stream, same_over_time=False):
     """Set y[t, n, j] = x[t, n, j] m / (1 - rate), m = 0 with probability `rate`; rows of samples that have ended become zero.
 
-    The same call on the gradient of y gives the gradient of x. m depends on (seed, step, stream, the caller's sample, t, j) alone.
+    The same call on the gradient of y gives the gradient of x. m depends on (seed, step, stream, the caller's sample, t, j) alone,
+    and with `same_over_time` it is that of t = 0 at all steps.
 
     Parameters
     ----------
@@ -78,5 +82,6 @@ def dropout(x, y, columns, batch, rate, seed, step, stream):
     batch : Sequences
     """
     shift = shift_for(-(-columns // 4))
-    mask = MaskCounter(int(rate * 4294967296.0), stream ^ (seed >> 32), seed & _LOW, step & _LOW, 1.0 / (1.0 - rate))
+    threshold, word = int(rate * 4294967296.0), stream ^ (seed >> 32)
+    mask = MaskCounter(threshold, word, seed & _LOW, step & _LOW, 1.0 / (1.0 - rate), not same_over_time)
     drop_rows(step_blocks(batch.steps, batch.samples, shift), THREADS, x, y, columns, batch, mask, shift)

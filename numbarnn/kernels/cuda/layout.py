@@ -62,12 +62,12 @@ def move_rows(real):
     """Make the kernel that moves one row a sample between the caller's order and that of the batch."""
 
     def move_rows(theirs, order, values, row, samples, columns, back, add):
-        """Set values[n * row + j] to theirs[order[n] * columns + j]; with `back` the other way round, or add if `add`."""
+        """Set values[n * row + j] to theirs[order[n] * columns + j], or with `back` the other way round; add if `add`."""
         for n in range(cuda.blockIdx.y, samples, cuda.gridDim.y):
             for j in range(cuda.grid(1), columns, cuda.gridsize(1)):
                 there = order[n] * columns + j
                 if not back:
-                    values[n * row + j] = theirs[there]
+                    values[n * row + j] = values[n * row + j] + theirs[there] if add else theirs[there]
                 elif add:
                     theirs[there] += values[n * row + j]
                 else:

@@ -1,4 +1,4 @@
-"""The four activations of the plain recurrent cells, chosen by a code so that they do not multiply compiled code.
+"""The activations of plain recurrent cells and of layers, chosen by a code so that they do not multiply compiled code.
 
 The code does not change inside a driver's loop, so LLVM makes a loop for each curve; relu and the identity cost a comparison each.
 """
