@@ -51,6 +51,7 @@ class Activation(Layer):
     name: str | None = None
 
     def __post_init__(self):
+        super().__post_init__()
         object.__setattr__(self, "activation", check_activation("Activation", self.activation))
 
     def output(self, signal: Signal) -> Signal:

@@ -11,6 +11,18 @@ from numbarnn.checks import brief
 from numbarnn.core.signal import Signal
 
 
+def check_name(layer) -> None:
+    """Raise TypeError or ValueError unless a layer's name can be the first part of its parameters' names."""
+    name = getattr(layer, "name", None)
+    if name is None:
+        return
+    owner = type(layer).__name__
+    if not isinstance(name, str):
+        raise TypeError(f"{owner}: name must be a str or None, got {brief(name)}")
+    if not name or "." in name:
+        raise ValueError(f"{owner}: name must not be empty or have dots, got {brief(name)}")
+
+
 class Layer:
     """A layer of a model.
 
@@ -19,6 +31,10 @@ class Layer:
     """
 
     state_names: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        check_name(self)
+
     # Options of other packages that the layer does not have, and what to do instead.
     refused: dict[str, str] = {}
 

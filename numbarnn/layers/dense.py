@@ -54,6 +54,7 @@ class Dense(Layer):
     activation: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self):
+        super().__post_init__()
         check_number("Dense", "size", self.size, 1, 2**28, kind=int)
         check_flag("Dense", "bias", self.bias)
         initializers.scheme(self.init, 1)

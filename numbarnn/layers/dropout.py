@@ -45,6 +45,7 @@ class Dropout(Layer):
     same_over_time: bool = field(default=False, kw_only=True)
 
     def __post_init__(self):
+        super().__post_init__()
         check_number("Dropout", "rate", self.rate, 0, 1, include_high=False)
         check_flag("Dropout", "same_over_time", self.same_over_time)
 

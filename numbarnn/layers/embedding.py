@@ -38,6 +38,7 @@ class OneHot(Layer):
     name: str | None = None
 
     def __post_init__(self):
+        super().__post_init__()
         check_number("OneHot", "size", self.size, 1, 2**31 - 1, kind=int)
 
     def output(self, signal: Signal) -> Signal:
@@ -73,6 +74,7 @@ class Embedding(Layer):
     name: str | None = None
 
     def __post_init__(self):
+        super().__post_init__()
         check_number("Embedding", "size", self.size, 1, 2**31 - 1, kind=int)
         check_number("Embedding", "features", self.features, 1, 2**24, kind=int)
         if not (isinstance(self.init, str) and self.init == "normal"):
@@ -122,6 +124,7 @@ class EmbeddingBag(Layer):
     name: str | None = None
 
     def __post_init__(self):
+        super().__post_init__()
         Embedding(self.size, self.features, self.init)
         check_number("EmbeddingBag", "bag", self.bag, 1, 2**20, kind=int)
 

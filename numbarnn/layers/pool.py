@@ -36,6 +36,7 @@ class Pool(Layer):
     name: str | None = None
 
     def __post_init__(self):
+        super().__post_init__()
         check_choice(self.kind, "Pool: kind", KINDS)
 
     def output(self, signal: Signal) -> Signal:

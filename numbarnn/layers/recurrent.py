@@ -115,6 +115,7 @@ class Recurrent(Layer):
     refused = {"proj_size": PROJECTION}
 
     def __post_init__(self):
+        super().__post_init__()
         owner = type(self).__name__
         check_number(owner, "hidden_size", self.hidden_size, 1, 2**24, kind=int)
         check_number(owner, "num_layers", self.num_layers, 1, 2**16, kind=int)

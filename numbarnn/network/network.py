@@ -16,7 +16,7 @@ from numbarnn.core.arrays import as_array
 from numbarnn.core.params import Params, ParamSpec
 from numbarnn.core.signal import Signal
 from numbarnn.errors import ModelFileError, ShapeError
-from numbarnn.layers.base import Layer
+from numbarnn.layers.base import Layer, check_name
 from numbarnn.layers.pool import Pool
 from numbarnn.layers.recurrent import PROJECTION
 from numbarnn.losses.base import Loss, loss_config, loss_from_config, make_loss
@@ -644,8 +644,7 @@ def _names(layers):
     counts, names = {}, []
     for layer in layers:
         if layer.name is not None:
-            if not isinstance(layer.name, str) or not layer.name or "." in layer.name:
-                raise ValueError(f"a layer's name must be a non-empty string without dots, got {brief(layer.name)}")
+            check_name(layer)  # again, since a layer of the user's own may not have done it
             names.append(layer.name)
             continue
         base = type(layer).__name__.lower()
