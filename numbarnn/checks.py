@@ -23,9 +23,10 @@ def brief(value) -> str:
         if len(text) <= 60 and "\n" not in text:
             return text
     kind = type(value).__name__
-    return (
-        f"{kind} of shape {value.shape}" if hasattr(value, "shape") else f"{kind} {repr(value)[:40].splitlines()[0]}..."
-    )
+    if hasattr(value, "shape"):
+        return f"{kind} of shape {value.shape}"
+    text = repr(value)[:50].splitlines()[0]
+    return f"{text}..." if kind in text else f"{kind} {text}..."
 
 
 def counted(count: int, noun: str) -> str:

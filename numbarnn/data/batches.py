@@ -347,7 +347,7 @@ def batches_of(source, generator: np.random.Generator) -> Iterator[Batch]:
         if not isinstance(batch, Batch):
             if not isinstance(batch, (tuple, list)) or not 2 <= len(batch) <= 5:
                 raise TypeError(
-                    f"a source must yield numbarnn.data.Batch or tuples (x, y, ...), got {type(batch).__name__}; arrays are "
+                    f"source must yield numbarnn.data.Batch or tuples (x, y, ...), got {type(batch).__name__}; arrays are "
                     "passed as a tuple (x, y)"
                 )
             batch = Batch(*batch)

@@ -10,7 +10,17 @@ import numpy as np
 
 from numbarnn import parallel
 from numbarnn.backends.device import backend, host, passes_of
-from numbarnn.checks import COUNTED, brief, check_dtype, check_integer, check_seed, refuse_mask, to_array, to_list
+from numbarnn.checks import (
+    COUNTED,
+    brief,
+    check_dtype,
+    check_integer,
+    check_seed,
+    naming,
+    refuse_mask,
+    to_array,
+    to_list,
+)
 from numbarnn.core import seeds
 from numbarnn.core.arrays import as_array
 from numbarnn.core.params import Params, ParamSpec
@@ -268,15 +278,17 @@ class Network:
         """
         x_t = as_array(x_t, "x_t")
         one = self.signals[0].tokens and not self.signals[0].bag
-        if x_t.ndim != (1 if one else 2):
-            expected = "(samples,) tokens" if one else f"(samples, {self.signals[0].bag or self.signals[0].size})"
+        width = self.signals[0].bag or self.signals[0].size
+        if x_t.ndim != (1 if one else 2) or not (one or x_t.shape[1] == width):
+            expected = "(samples,) tokens" if one else f"(samples, {width})"
             raise ShapeError(f"x_t must have shape {expected}, got {x_t.shape}")
         if self._takes_single(x_t):
             return self._single_step(x_t[0], self._states(state, 1))
         for layer in self.layers:
             if isinstance(layer, Pool):
                 raise without_step(layer)
-        outputs, state = self.forward(x_t[:, None], state)
+        with naming("x_t", "x"):
+            outputs, state = self.forward(x_t[:, None], state)
         return (outputs[:, 0] if outputs.ndim == 3 else outputs), state
 
     def _takes_single(self, x_t):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from numbarnn import inputs, parallel
-from numbarnn.checks import brief, check_integer, check_lengths, check_real, check_seed
+from numbarnn.checks import brief, check_integer, check_lengths, check_real, check_seed, naming
 from numbarnn.core import seeds
 from numbarnn.data.batches import Batch, batches_of, make_source
 from numbarnn.errors import DivergedError, ShapeError
@@ -149,9 +149,10 @@ class Steps:
         rows, layout = backend.batch.to_rows(call, batch.x, model.signals[0], batch.lengths)
         state = self._going_on(self.updates.carried, self.updates.samples, batch, layout.samples)
         gradient = call.vector(model.params.size)
-        loss, final, weight = model.differentiate(
-            call, rows, layout, batch.y, self.loss, state, gradient, "mean", batch.sample_weight
-        )
+        with naming("y", "target"):
+            loss, final, weight = model.differentiate(
+                call, rows, layout, batch.y, self.loss, state, gradient, "mean", batch.sample_weight
+            )
         self.updates.note(loss, weight)
         if self.accumulate == 1:
             self.updates.step(call, loss, gradient, self.step + 1, self.learning_rate, self._due)
@@ -256,9 +257,10 @@ class Steps:
             call = self._call()
             rows, layout = backend.batch.to_rows(call, batch.x, model.signals[0], batch.lengths)
             start = self._going_on(state, before, batch, layout.samples)
-            loss, final, weight = model.evaluate_rows(
-                call, rows, layout, batch.y, self.loss, start, batch.sample_weight
-            )
+            with naming("y", "target"):
+                loss, final, weight = model.evaluate_rows(
+                    call, rows, layout, batch.y, self.loss, start, batch.sample_weight
+                )
             losses.add(loss, weight)
             counted += weight
             state, other, before = backend.batch.hold_states(final, other, model.dtype), state, layout.samples
