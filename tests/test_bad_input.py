@@ -106,7 +106,7 @@ DATA = [
     refused("lengths-scalar", lambda m: m.lstm.forward(X, lengths=4), ShapeError, r"got \(\)"),
     refused("lengths-tokens", lambda m: m.letters.forward(TOKENS, lengths=[4, 5, 1]), ValueError, r"lengths\[1\] is 5"),
     refused("step-rank", lambda m: m.lstm.step(X), ShapeError, r"x_t must have shape \(samples, 2\), got \(3, 4, 2\)"),
-    refused("step-features", lambda m: m.lstm.step(X[:, 0, :1]), ShapeError, "with 2 features"),
+    refused("step-features", lambda m: m.lstm.step(X[:, 0, :1]), ShapeError, r"x_t must have shape \(samples, 2\), got \(3, 1\)"),
     refused("step-tokens", lambda m: m.letters.step(TOKENS),
         ShapeError, r"x_t must have shape \(samples,\) tokens, got \(3, 4\)"),
     refused("vjp", lambda m: m.lstm.vjp(X[0]), ShapeError, "x must have shape"),
