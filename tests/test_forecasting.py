@@ -564,7 +564,7 @@ def test_command_without_a_file(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("fit", "use", "message"),
     [
-        (HOURS, pd.date_range("2020", periods=200, freq="2h"), "must continue at the frequency 'h'.*row 1 is"),
+        (HOURS, pd.date_range("2020", periods=200, freq="2h"), "must continue at the frequency '[hH]'.*row 1 is"),
         (HOURS, pd.RangeIndex(200), "must have an index of times"),
         (pd.RangeIndex(200), HOURS, "must have an index of numbers"),
         (pd.RangeIndex(0, 2000, 10), pd.RangeIndex(200), "must continue by 10"),

@@ -68,7 +68,7 @@ class Clock:
             if self.weekmask is not None:
                 days = pd.tseries.frequencies.to_offset(every).n
                 every = pd.offsets.CustomBusinessDay(days, weekmask=self.weekmask, holidays=list(self.holidays))
-            return pd.date_range(last, periods=count + 1, freq=every, name=self.name)[1:]
+            return pd.date_range(last, periods=count + 1, freq=every, name=self.name, unit=index.unit)[1:]
         if self.kind == "periods":
             return pd.period_range(last, periods=count + 1, freq=self.every, name=self.name)[1:]
         return pd.Index(int(last) + self.every * np.arange(1, count + 1), name=self.name)
@@ -152,7 +152,8 @@ class Clock:
             index = pd.DatetimeIndex(values.astype(f"datetime64[{unit}]"), name=self.name)
             return index if self.zone is None else index.tz_localize("UTC").tz_convert(self.zone)
         if self.kind == "periods":
-            return pd.PeriodIndex.from_ordinals(values, freq=self.every, name=self.name)
+            periods = pd.arrays.PeriodArray(values, dtype=pd.PeriodDtype(self.every))
+            return pd.PeriodIndex(periods, name=self.name)
         return pd.Index(values, name=self.name)
 
 

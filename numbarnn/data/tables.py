@@ -283,5 +283,5 @@ def _by_calendar(index):
         if every is None or len(set(np.diff(part.asi8))) == 1:
             continue
         with contextlib.suppress(ValueError, OverflowError):  # times beyond what pandas has
-            return every, pd.date_range(index[0], periods=len(index), freq=every)
+            return every, pd.date_range(index[0], periods=len(index), freq=every, unit=index.unit)
     return None, None

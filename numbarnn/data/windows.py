@@ -375,7 +375,8 @@ class Windows:
         return self.table.dtype
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        return np.array(self.X, dtype=dtype, copy=copy)
+        values = np.asarray(self.X, dtype)
+        return values.copy() if copy else values
 
     def __getitem__(self, which):
         if isinstance(which, tuple) and len(which) == 2 and which[1] is Ellipsis:  # as scikit-learn indexes
