@@ -79,7 +79,7 @@ def test_edit_of_an_inlined_file_is_noticed(warm, tmp_path):
     _, _, result = warm
     folder = copy_package(tmp_path)
     assert counted(cwd=folder, path=folder, cache=tmp_path / "cache")[1] == result
-    edited = folder / "numbarnn" / "cells" / "activation.py"
+    edited = folder / "numbarnn" / "kernels" / "activation.py"
     before = "curved = sigmoid(x) if code == 2 else tanh(x)"
     source = edited.read_text()
     assert before in source

@@ -213,7 +213,7 @@ def test_edit_of_an_inlined_file_is_noticed(warm, tmp_path):
     _, result = warm
     folder = tmp_path / "edited"
     shutil.copytree(warm[0], folder)
-    edited = folder / "numbarnn" / "cells" / "activation.py"
+    edited = folder / "numbarnn" / "kernels" / "activation.py"
     before = "curved = sigmoid(x) if code == 2 else tanh(x)"
     source = edited.read_text()
     assert before in source
