@@ -17,7 +17,7 @@ from numbarnn import GRU, LSTM, RNN, Dense, Model, OneHot, Trainer
 from numbarnn.core import seeds
 from numbarnn.core.seeds import USES, generator
 from numbarnn.data import ArraySource, Batch, TokenStream
-from numbarnn.errors import DivergedError, ShapeError
+from numbarnn.errors import DivergedError, ShapeError, TokenError
 from numbarnn.optim import EMA, SGD, Adam, ExponentialDecay, ReduceOnPlateau, WarmUp
 from numbarnn.training.callbacks import Callback, EarlyStopping
 
@@ -755,6 +755,19 @@ def test_arrays_in_a_list_are_no_batches():
     model = Model([LSTM(3), Dense(2)], input_size=2)
     with pytest.raises(TypeError, match=r"tuples \(x, y, ...\), got ndarray; arrays are passed as a tuple \(x, y\)"):
         model.fit([x, np.zeros((12, 4), int)], verbose=0)
+
+
+def test_wrong_classes_are_named_by_their_place_in_the_data():
+    x, y = task()
+    wrong = y.copy()
+    wrong[7, 2] = 9
+    with pytest.raises(TokenError, match=r"^y\[7, 2\] is 9; .*1 target wrong"):
+        fit(net(), x, wrong)
+    with pytest.raises(TokenError, match=r"^validation: y\[7, 2\] is 9"):
+        fit(net(), x, y, validation=(x, wrong))
+    lengths = np.full(len(x), x.shape[1])
+    lengths[7] = 2
+    fit(net(), x, wrong, lengths=lengths)
 
 
 def test_what_has_no_steps_that_count_is_named():

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.checks import LARGEST, brief, check_integer, check_real
+from numbarnn.checks import LARGEST, brief, check_integer, check_real, counted
 from numbarnn.core.arrays import as_array
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError, TokenError
@@ -163,13 +163,26 @@ class SoftmaxCrossEntropy(Loss):
             )
 
     def check(self, source, signal):
-        if source.y.dtype.kind != "f":
-            return
         lengths = source.lengths if signal.sequence else None
         layout = Layout.make(source.x.shape[1] if signal.sequence else 1, len(source.x), lengths)
-        if source.y.shape in _shapes(layout, signal.size):
+        if source.y.dtype.kind == "f" and source.y.shape in _shapes(layout, signal.size):
             weights = self.weights(source.y, layout, source.sample_weight)
             self._check_probabilities(source.y, signal.size, layout, weights, "y")
+        if source.y.dtype.kind in "iu" and source.y.size == layout.samples * layout.steps:
+            self._check_classes(source.y.reshape(layout.samples, layout.steps), signal.size, lengths)
+
+    def _check_classes(self, y, size, lengths):
+        """Raise TokenError where a class that counts is none of the model's, naming the first in the caller's order."""
+        wrong = ((y < 0) | (y >= size)) & (y != self.ignore_index)
+        if lengths is not None:
+            wrong &= np.arange(y.shape[1]) < lengths[:, None]
+        if wrong.any():
+            sample, step = np.argwhere(wrong)[0]
+            index = f"{sample}, {step}" if y.shape[1] > 1 else f"{sample}"
+            raise TokenError(
+                f"y[{index}] is {y[sample, step]}; the model has {size} classes, 0 to {size - 1} (use {self.ignore_index} for "
+                f"positions that do not count); {counted(np.count_nonzero(wrong), 'target')} wrong"
+            )
 
 
 def _shapes(layout, size):

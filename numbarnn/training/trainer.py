@@ -148,12 +148,12 @@ class Trainer(Steps):
         if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or not 0 <= epochs <= MOST_EPOCHS:
             raise ValueError(f"epochs must be a number of epochs, 0 to {MOST_EPOCHS:,}, got {brief(epochs)}")
         source, validation = with_validation(source, validation)
-        for data in (source, validation):
-            if isinstance(data, ArraySource):
-                data.check(self.model.dtype)
-                self.loss.check(data, self.model.signals[-1])
-            elif hasattr(data, "check"):
-                data.check()
+        self._check_data(source)
+        try:
+            self._check_data(validation)
+        except (TypeError, ValueError) as error:
+            error.args = (f"validation: {error}", *error.args[1:])
+            raise
         stopping = early_stopping(patience)
         if stopping is not None and stopping.monitor == "val_loss" and validation is None:
             raise ValueError("patience, early stopping on val_loss, needs validation data: pass validation=")
@@ -262,6 +262,14 @@ class Trainer(Steps):
             raise no_steps()
         run.seconds = time.perf_counter() - started
         return stopped
+
+    def _check_data(self, source):
+        """Check what can be checked of a source before the first step; raise what it raises."""
+        if isinstance(source, ArraySource):
+            source.check(self.model.dtype)
+            self.loss.check(source, self.model.signals[-1])
+        elif hasattr(source, "check"):
+            source.check()
 
     def _pieces(self, source, run, watched):
         """Yield what is left of an epoch: (chunk, its batch where it is the last one of it, else None)."""
