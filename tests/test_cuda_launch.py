@@ -12,6 +12,7 @@ import pytest
 from conftest import DTYPES
 
 import numbarnn.kernels.cuda as package
+from numbarnn.kernels.cuda import persistent
 from numbarnn.kernels.cuda.groups import SpacedRows
 from numbarnn.kernels.cuda.launch import Integers64, Kernel, Unsigned, Values, kernel
 from numbarnn.kernels.cuda.memory import upload
@@ -74,17 +75,28 @@ def test_a_launch_refuses_other_groups():
     assert repr(echo) == "<CUDA kernel _echo(SpacedRows Everything x)>"
 
 
-def groups():
-    """Return the groups of all kernels of the package."""
+def kernels():
+    """Return all kernels of the package."""
     modules = [importlib.import_module(f"{package.__name__}.{m.name}") for m in pkgutil.iter_modules(package.__path__)
                if m.name not in ("cache", "typing")]  # fmt: skip
     found = set()
     for module in modules:
         for value in vars(module).values():
             for entry in value.values() if isinstance(value, dict) else (value,):
-                if isinstance(entry, Kernel):
-                    found |= {kind for kind in entry.kinds if not isinstance(kind, str)}
+                found |= {entry} if isinstance(entry, Kernel) else set()
+    return found
+
+
+def groups():
+    """Return the groups of their arguments."""
+    found = {kind for kernel in kernels() for kind in kernel.kinds if not isinstance(kind, str)}
     return sorted(found, key=lambda group: group.__name__)
+
+
+def test_profiles_show_every_kernel_by_a_name_of_its_own():
+    names = [kernel.name for kernel in kernels()]
+    assert len(names) == len(set(names))
+    assert {"multiply", *(f"persistent_forward_{resident}" for resident in persistent.RESIDENT)} <= set(names)
 
 
 @pytest.mark.parametrize("group", groups(), ids=lambda group: group.__name__)

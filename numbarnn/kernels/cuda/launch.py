@@ -112,6 +112,8 @@ class Kernel:
         function = self.make(real)
         if SIMULATED:
             return cuda.jit(function)
+        # What profilers show: the kernel's own name, not that of its maker's inner function, which others have too.
+        function.__name__ = function.__qualname__ = self.name
         from numbarnn.kernels.cuda import cache
 
         dispatcher = cuda.jit(**self.options)(function)

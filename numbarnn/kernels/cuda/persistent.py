@@ -120,6 +120,7 @@ def _forward(resident):
 
         return forward
 
+    make.__name__ = f"persistent_forward_{resident}"
     return make
 
 
@@ -217,6 +218,7 @@ def _backward(resident):
 
         return backward
 
+    make.__name__ = f"persistent_backward_{resident}"
     return make
 
 
