@@ -153,8 +153,8 @@ def check_segments(segments, lengths: np.ndarray) -> Ragged:
                 f"segments[{sample}] must be (segments, 2) pairs of first step and step after the last, or one number for each of "
                 f"{length} steps, got shape {pairs.shape}"
             )
-        edges = pairs.reshape(-1)
-        if edges[0] < 0 or edges[-1] > length or (pairs[:, 0] >= pairs[:, 1]).any() or (np.diff(edges) < 0).any():
+        edges = np.concatenate([[0], pairs.reshape(-1), [length]])
+        if (pairs[:, 0] >= pairs[:, 1]).any() or (np.diff(edges) < 0).any():
             raise ValueError(
                 f"segments[{sample}] must be in order, not overlap, have at least one step each and lie within {length} steps, got "
                 f"{pairs[:4].tolist()}{' ...' if len(pairs) > 4 else ''}"
