@@ -40,10 +40,15 @@ def builds():
         for part in range(parts)
     ]  # fmt: skip
     found = []
-    for process in running:
-        output, errors = process.communicate(timeout=600)
-        assert process.returncode == 0, errors
-        found += json.loads(output)
+    try:
+        for process in running:
+            output, errors = process.communicate(timeout=1800)  # four minutes of work, where nothing else runs
+            assert process.returncode == 0, errors
+            found += json.loads(output)
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
     return found
 
 
