@@ -76,9 +76,9 @@ def in_turn(jobs, wait, repeats):
 
 def wait():
     """Wait for the device."""
-    from numba import cuda
+    from numbarnn.kernels.cuda import driver
 
-    cuda.synchronize()
+    driver.wait()
 
 
 def table(title, rows):

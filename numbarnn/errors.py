@@ -46,4 +46,8 @@ class CheckpointError(_FileError):
 
 
 class DeviceError(RuntimeError):
-    """The device that was asked for cannot be used."""
+    """The device that was asked for cannot be used, or a launch, a copy or an allocation on it failed."""
+
+
+class DeviceMemoryError(DeviceError, MemoryError):
+    """The device has no memory left for what was asked of it."""

@@ -18,7 +18,7 @@ from numbarnn.cells import CELLS
 from numbarnn.data import Batch
 from numbarnn.data.batches import ArraySource
 from numbarnn.errors import DeviceError, DivergedError, ShapeError
-from numbarnn.kernels.cuda import memory, persistent
+from numbarnn.kernels.cuda import driver, memory, persistent
 from numbarnn.kernels.cuda.memory import Copies
 
 # Largest deviation from the CPU, relative to the largest value of the array.
@@ -328,12 +328,13 @@ def test_out_of_memory_says_what_to_do(monkeypatch):
     model = nr.Model([nr.LSTM(2)], 3, device="cuda")
     if not cuda_device.REAL:
 
-        def refuse(*arguments):
-            raise RuntimeError("[2] Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY")
+        def refuse(nbytes):
+            raise driver.fault(f"allocation of {nbytes} bytes", "CUDA_ERROR_OUT_OF_MEMORY")
 
-        monkeypatch.setattr(memory.cuda, "device_array", refuse)
-    with pytest.raises(MemoryError, match="use a smaller batch_size"):
-        memory.empty(2**50, np.float32)
+        monkeypatch.setattr(memory, "_allocate", refuse)
+    for kind in (DeviceError, MemoryError):
+        with pytest.raises(kind, match=f"allocation of {2**52} bytes failed.*use a smaller batch_size"):
+            memory.empty(2**50, np.float32)
     monkeypatch.undo()
     assert model.forward(np.zeros((1, 2, 3)))[0].shape == (1, 2, 2)  # and go on
 
@@ -399,3 +400,20 @@ def test_estimators_take_a_device(kind, tmp_path):
         else:
             assert [list(p) for p in net.predict(list(x))] == [list(p) for p in expected]
     assert nr.load(tmp_path / "net").model_.device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("y", "segments"),
+    [(list("ababab"), None), ([["a", "b"], ["b"], [], ["a"], ["b", "a"], ["a"]], [[0, 0, 1, 1], [-1, 0, 0, 0], [-1] * 4,
+     [0] * 4, [0, 1, 1, 1], [-1, -1, -1, 0]])],
+    ids=["samples", "segments"],
+)  # fmt: skip
+def test_segments_are_classified_there(y, segments):
+    """Labels of samples and of segments: a loss of means over steps, and its gradient."""
+    x, nets = list(normal(8, 6, 4, 2)), []
+    for device in ("cpu", "cuda"):
+        net = nr.SegmentClassifier("rnn", 3, epochs=2, batch_size=4, random_state=1, device=device, dtype="float64")
+        nets.append(net.fit(x, y, segments=segments))
+    assert_close(nets[1].model_.params.flat, nets[0].model_.params.flat, TOLERANCE["float64"])
+    found, expected = (net.predict(x, segments=segments) for net in reversed(nets))
+    assert [list(labels) for labels in found] == [list(labels) for labels in expected]

@@ -91,18 +91,8 @@ def _problem():
             "the package numba-cuda is not installed; install numbarnn with the extra of the driver's version, "
             "pip install 'numbarnn[cuda13]' or 'numbarnn[cuda12]' (nvidia-smi prints the version), or use device=\"cpu\""
         )
-    from numba import cuda
-
-    if getattr(cuda, "implementation", "") != "NVIDIA":
-        return "numba-cuda is installed, but numba.cuda was imported from elsewhere before; import numba after installing it"
     try:
-        cards = [str(card.name) for card in cuda.list_devices()]
-    except Exception as error:  # the driver's absence and its refusals have many types
-        found = " ".join(str(error).split()).strip(":")
-        return f'no NVIDIA driver or GPU was found ({found}); check nvidia-smi, or use device="cpu"'
-    if not cards:
-        return 'the driver finds no GPU; check nvidia-smi and CUDA_VISIBLE_DEVICES, or use device="cpu"'
-    capability = tuple(cuda.get_current_device().compute_capability)
-    if capability < (7, 5):
-        return f"{cards[0]} has compute capability {capability[0]}.{capability[1]}; 7.5 is the least"
-    return None
+        from numbarnn.kernels.cuda import driver
+    except DeviceError as error:
+        return str(error)
+    return driver.problem()

@@ -15,3 +15,7 @@ What differs from the CPU's, and why:
 
 Importing this package imports ``numba.cuda``; `numbarnn` does so when a model with ``device="cuda"`` is made, and not before.
 """
+
+from numbarnn.kernels.cuda import driver  # before all else
+
+__all__ = ["driver"]

@@ -43,12 +43,12 @@ import sys
 from typing import Annotated, get_args, get_type_hints
 
 import numpy as np
-from numba import config, cuda
+from numba import cuda
 
 from numbarnn.kernels.compile import own_record, uninterrupted
+from numbarnn.kernels.cuda.driver import SIMULATED, enter, faults_of, reraise
 from numbarnn.kernels.cuda.memory import Buffer
 
-SIMULATED = bool(config.ENABLE_CUDASIM)
 if SIMULATED:
     from numba import types
 else:
@@ -159,13 +159,18 @@ class Kernel:
             return
         record = None if self._record is None else arguments[self._record]
         key = dtype, record.__class__
+        enter()
         found = self._compiled.get(key)
         if found is None:
-            compiled = self.load(REAL[dtype], record)._codelibrary.get_cufunc().kernel
+            with faults_of(f"loading of kernel {self.name}"):
+                compiled = self.load(REAL[dtype], record)._codelibrary.get_cufunc().kernel
             found = self._compiled[key] = compiled, self._converters(dtype, record)
         compiled, converters = found
         values = [convert(value) for convert, value in zip(converters, flat, strict=True)]
-        _launch(compiled, (*map(int, blocks), 1, 1)[:3], int(threads), int(dynamic * dtype.itemsize), values)
+        try:
+            _launch(compiled, (*map(int, blocks), 1, 1)[:3], int(threads), int(dynamic * dtype.itemsize), values)
+        except Exception as error:
+            reraise(f"kernel {self.name}", error)
 
     def _flattened(self, arguments):
         """Return the arguments with the fields of groups and records in place of these."""

@@ -1,17 +1,20 @@
 """Memory of a device: pieces of one block, handed out and taken back all at once."""
 
+import collections
 import contextlib
 
 import numpy as np
-from numba import config, cuda
+from numba import cuda
 
-from numbarnn.errors import DeviceError
+from numbarnn.kernels.cuda.driver import SIMULATED, check, enter
 
-SIMULATED = bool(config.ENABLE_CUDASIM)
 if not SIMULATED:
-    from cuda.bindings import driver  # numba's copies make a view of the array first, which takes longer than the copy
+    from cuda.bindings import driver  # numba-cuda's copies make a view first, which takes longer than the copy
 
 ALIGNMENT = 256  # bytes, what an allocation of the driver's is aligned to
+# Allocations that nobody holds any more, (address, bytes), and how many or how large they are when they are freed.
+_unheld = collections.deque()
+MOST_UNHELD, MOST_UNHELD_BYTES = 16, 2**26
 
 
 class Buffer:
@@ -19,8 +22,8 @@ class Buffer:
 
     Attributes
     ----------
-    array : device array
-        1-D, in bytes; shared with other buffers.
+    array : allocation
+        Shared with other buffers; in the simulator a 1-D device array of bytes.
     at : int
         Where the first value is, in bytes.
     size : int
@@ -66,7 +69,8 @@ class Buffer:
         if SIMULATED:
             self.values.copy_to_device(values)
         elif self.size:
-            _done(driver.cuMemcpyHtoD(self.pointer, values.ctypes.data, values.nbytes))
+            enter()
+            check(driver.cuMemcpyHtoD(self.pointer, values.ctypes.data, values.nbytes), "a copy to the device")
         return self
 
     def get(self) -> np.ndarray:
@@ -76,7 +80,8 @@ class Buffer:
         if SIMULATED:
             self.values.copy_to_host(values)
         elif self.size:
-            _done(driver.cuMemcpyDtoH(values.ctypes.data, self.pointer, values.nbytes))
+            enter()
+            check(driver.cuMemcpyDtoH(values.ctypes.data, self.pointer, values.nbytes), "a copy to the host")
         return values
 
     def copy(self, other: "Buffer") -> "Buffer":
@@ -86,15 +91,10 @@ class Buffer:
         if SIMULATED:
             self.values.copy_to_device(other.values)
         elif self.size:
-            _done(driver.cuMemcpyDtoDAsync(self.pointer, other.pointer, self.size * self.dtype.itemsize, 0))
+            enter()
+            nbytes = self.size * self.dtype.itemsize
+            check(driver.cuMemcpyDtoDAsync(self.pointer, other.pointer, nbytes, 0), "a copy on the device")
         return self
-
-
-def _done(result):
-    """Raise DeviceError unless a call of the driver's was a success."""
-    (status,) = result
-    if status != driver.CUresult.CUDA_SUCCESS:
-        raise DeviceError(f"a copy failed: {status.name}")
 
 
 class Copies:
@@ -108,21 +108,49 @@ def empty(size: int, dtype) -> Buffer:
     return Buffer.new(size, dtype)
 
 
+class _Memory:
+    """Bytes of a card's.
+
+    The driver waits for the card before it frees memory, and frees it only in a thread that has a context. So what nobody holds any
+    more, wherever Python finds that, is freed by an allocation to come; what is left at the end goes with the process.
+    """
+
+    __slots__ = ("nbytes", "pointer")
+
+    def __init__(self, nbytes):
+        self.nbytes, self.pointer = nbytes, 0
+        if len(_unheld) >= MOST_UNHELD or sum(unheld for _, unheld in tuple(_unheld)) >= MOST_UNHELD_BYTES:
+            _free_unheld()
+        status, pointer = driver.cuMemAlloc(nbytes)
+        if status == driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY and _unheld:
+            _free_unheld()
+            status, pointer = driver.cuMemAlloc(nbytes)
+        check((status,), f"allocation of {nbytes} bytes")
+        self.pointer = int(pointer)
+
+    def __del__(self, give_back=_unheld.append):
+        if self.pointer:
+            give_back((self.pointer, self.nbytes))
+
+
+def _free_unheld():
+    while _unheld:
+        with contextlib.suppress(IndexError):  # another thread was first
+            driver.cuMemFree(_unheld.popleft()[0])
+
+
 def _allocate(nbytes):
-    """Return a device array of that many bytes; raise MemoryError where the device has not got them."""
-    try:
-        return cuda.device_array(max(nbytes, 1), np.uint8)
-    except Exception as error:  # the driver's type depends on the version
-        if "OUT_OF_MEMORY" not in str(error):
-            raise
-        raise MemoryError(
-            f"the device has no {nbytes / 1e9:.2f} GB left; use a smaller batch_size, shorter sequences (tbptt), or fewer units"
-        ) from error
+    """Return that many bytes, at least one; raise DeviceMemoryError where the device has not got them."""
+    nbytes = max(nbytes, 1)
+    if SIMULATED:
+        return cuda.device_array(nbytes, np.uint8)
+    enter()
+    return _Memory(nbytes)
 
 
 def address_of(array) -> int:
-    """Return the address of a device array; 0 in the simulator, which passes arrays."""
-    return 0 if SIMULATED else array.__cuda_array_interface__["data"][0]
+    """Return the address of an allocation; 0 in the simulator, which passes arrays."""
+    return 0 if SIMULATED else array.pointer
 
 
 def upload(values: np.ndarray) -> Buffer:

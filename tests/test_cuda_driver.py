@@ -1,0 +1,239 @@
+"""The host's side of CUDA where there is no card, on a stand-in for the driver (cuda_stub.c): copies and launches are checked, no
+kernel runs."""
+
+import importlib.util
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+from processes import run_python
+
+COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+pytestmark = [
+    pytest.mark.skipif(
+        importlib.util.find_spec("numba_cuda") is None, reason="numba-cuda is not installed (extra cuda12 or cuda13)"
+    ),
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the stand-in for the driver is Linux's"),
+    pytest.mark.skipif(COMPILER is None, reason="there is no C compiler for the stand-in for the driver"),
+]
+
+# Kernels that a launch finds, compiled from nothing.
+KERNELS = """
+import types
+from cuda.core import ObjectCode
+from numbarnn.kernels.cuda.launch import Kernel
+
+def load(self, real, record=None):
+    kernel = ObjectCode.from_cubin(b"\\x7fELF" + bytes(60)).get_kernel(self.name)
+    return types.SimpleNamespace(_codelibrary=types.SimpleNamespace(get_cufunc=lambda: types.SimpleNamespace(kernel=kernel)))
+
+Kernel.load = load
+import numpy as np
+import numbarnn as nr
+from numbarnn.errors import DeviceError
+
+def model(layer=None, dtype="float32"):
+    return nr.Model([layer or nr.LSTM(3), nr.Dense(2)], 4, dtype, device="cuda")
+
+x, y = np.zeros((2, 5, 4)), np.zeros((2, 5), int)
+"""
+
+
+@pytest.fixture(scope="module")
+def stub(tmp_path_factory):
+    """The folder of the stand-in."""
+    folder = tmp_path_factory.mktemp("stub")
+    source = pathlib.Path(__file__).with_name("cuda_stub.c")
+    subprocess.run([COMPILER, "-O1", "-shared", "-fPIC", "-o", folder / "libcuda.so.1", source, "-ldl"], check=True)
+    return folder
+
+
+def run(stub, code, check=True, **options):
+    """Run code after `KERNELS` in a process of its own; return (its output, its errors)."""
+    options = {"NUMBA_ENABLE_CUDASIM": "0", "LD_LIBRARY_PATH": stub, "cache": stub} | options
+    done = run_python(KERNELS + code, cwd=stub, check=check, **options)
+    return done.stdout.strip(), done.stderr.strip()
+
+
+PATHS = """
+from numbarnn.cells import CELLS
+from numbarnn.optim import OPTIMIZERS
+
+for dtype in ("float32", "float64"):
+    for cell in CELLS.values():
+        for hidden in (3, 300):
+            net = model(nr.Recurrent(hidden, cell=cell(), init="torch", bidirectional=True, num_layers=2, dropout=0.1), dtype)
+            net.loss_and_grad(x, y, lengths=[5, 0])
+    net.vjp(x)[2](np.ones((2, 5, 2)))
+    net.predict(x)
+labels = [[1], []]
+nr.Model([nr.GRU(3), nr.Dense(3)], 4, device="cuda").loss_and_grad(x, labels, "ctc")
+for loss in ("mse", "mae", "huber", "binary_cross_entropy"):
+    model().loss_and_grad(x, np.zeros((2, 5, 2)), loss)
+for optimizer in OPTIMIZERS:
+    model().fit(x, y, epochs=2, optimizer=optimizer, clip_norm=1.0, validation=(x, y), batch_size=1, verbose=0)
+lm = nr.CharLM("gru", 3, device="cuda")
+lm.fit("abcab" * 20, 1, batch_size=2, seq_length=5, verbose=0)
+lm.score("abc")
+for kind, target in (
+    (nr.SequenceRegressor, [0.0, 1.0]), (nr.SequenceClassifier, list("ab")), (nr.SegmentClassifier, [list("aabbb")] * 2),
+    (nr.TemporalClassifier, ["ab", "a"]),
+):
+    kind("rnn", 3, epochs=1, device="cuda").fit(list(x), target).predict(list(x))
+print("done")
+"""
+
+
+def test_every_path_launches_and_copies_within_the_rules(stub):
+    assert run(stub, PATHS) == ("done", "")
+
+
+def test_threads_have_a_context_each_and_free_without_one(stub):
+    code = """
+import gc, threading, warnings
+net, found = model(), []
+
+def work():
+    for samples in (2, 3, 40):
+        found.append(net.loss_and_grad(np.zeros((samples, 5, 4)), np.zeros((samples, 5), int))[0])
+
+threads = [threading.Thread(target=work) for _ in range(3)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+held = [model()]
+thread = threading.Thread(target=lambda: (held.clear(), gc.collect()))
+thread.start(); thread.join()
+net.loss_and_grad(x, y)
+print(len(found))
+"""
+    assert run(stub, code) == ("9", "")
+
+
+def test_what_is_not_held_is_freed(stub):
+    code = """
+from numba import cuda
+from numbarnn.kernels.cuda.memory import empty
+for _ in range(1000):
+    empty(10**6, np.float32)
+free, total = cuda.current_context().get_memory_info()
+print((total - free) // 10**8)
+"""
+    assert run(stub, code)[0] == "0"
+    # And before there is said to be too little.
+    assert run(stub, code, STUB_MEMORY=9 * 10**6)[0] == "0"
+
+
+def test_a_forked_process_is_told(stub):
+    code = """
+import os, sys
+from numba import cuda
+held = [cuda.device_array(1) for _ in range(20)]
+net = model()
+net.loss_and_grad(x, y)
+sys.stdout.flush()
+if os.fork() == 0:
+    for use in (lambda: net.loss_and_grad(x, y), model):
+        try: use()
+        except DeviceError as error: print("spawn" in str(error))
+    sys.exit(0)
+os.wait()
+net.loss_and_grad(x, y)
+"""
+    assert run(stub, code) == ("True\nTrue", "")
+    # A process that has not used CUDA may be forked.
+    code = """
+import os, sys
+if os.fork() == 0:
+    model().loss_and_grad(x, y)
+    print("done")
+    sys.exit(0)
+os.wait()
+"""
+    assert run(stub, code) == ("done", "")
+
+
+@pytest.mark.parametrize(
+    ("failing", "named", "advice"),
+    [
+        ({"STUB_FAIL_LAUNCH": 3}, "kernel ", "CUDA_ERROR_ILLEGAL_ADDRESS, of this or of an earlier kernel"),
+        ({"STUB_FAIL_COPY": 700}, "a copy to the host", "CUDA_LAUNCH_BLOCKING=1"),
+        ({"STUB_FAIL_COPY": 1}, "a copy to the host", "CUDA_ERROR_INVALID_VALUE; see nvidia-smi"),
+        ({"STUB_MEMORY": 2000}, "allocation of ", "use a smaller batch_size"),
+        ({"STUB_FAIL_WAIT": 700}, "synchronisation", "start another"),
+    ],
+)
+def test_faults_are_one_error_that_names_what_failed(stub, failing, named, advice):
+    code = """
+from numba import cuda
+from numbarnn.kernels.cuda import driver
+held = [cuda.device_array(1) for _ in range(20)]  # what Numba frees at the end, as it does modules of kernels
+try:
+    model().fit(x, y, epochs=2, verbose=0)
+    driver.wait()
+except DeviceError as error:
+    print(f"{error}, {isinstance(error, MemoryError)}")
+"""
+    found, errors = run(stub, code, **failing)
+    assert found.startswith(named)
+    assert advice in found
+    assert found.endswith(str("STUB_MEMORY" in failing))
+    assert errors == ""  # at the end of a process that has lost its device, neither
+
+
+def test_numpy_without_row_stack(stub):
+    """NumPy 2.5 has none, and numba-cuda 0.30 asks for it as soon as it compiles."""
+    code = """
+import numpy as np
+import numba.np.arrayobj  # Numba's own asks by NumPy's version
+if hasattr(np, "row_stack"): del np.row_stack
+import numbarnn as nr
+nr.Model([nr.Dense(2)], 4, device="cuda").forward(np.zeros((2, 5, 4)))
+print(hasattr(np, "row_stack"))
+"""
+    done = run_python(code, cwd=stub, cache=stub / "compiled", NUMBA_ENABLE_CUDASIM="0", LD_LIBRARY_PATH=stub)
+    assert (done.stdout.strip(), done.stderr.strip()) == ("False", "")
+
+
+def test_the_compiler_is_found_or_asked_for(stub):
+    code = """
+import os
+from numba.cuda import cuda_paths
+cuda_paths._get_distribution = lambda name: None  # as where CUDA's compiler is not installed by pip
+if os.environ["CUDA_HOME"]:
+    cuda_paths.SEARCH_PRIORITY.sort(key="CUDA_HOME".__ne__)
+seen = []
+plain = cuda_paths.get_cuda_home
+cuda_paths.get_cuda_home = lambda *folders: seen.append(plain(*folders)) or seen[-1]
+try: model()
+except DeviceError as error: print("numbarnn[cuda13]" in str(error), "CUDA_HOME" in str(error))
+print(seen[0], repr(os.environ["CUDA_HOME"]))
+"""
+    assert run(stub, code, CUDA_HOME="")[0].splitlines()[-1] == "None ''"
+    first, seen = run(stub, code, CUDA_HOME="/nowhere")[0].splitlines()
+    assert first == "True True"
+    assert seen.startswith("/nowhere")
+
+
+def test_numba_cuda_on_a_path_of_its_own(stub):
+    """`pip install --target` puts no .pth file where Python reads it, so nothing has redirected numba.cuda."""
+    code = """
+import sys
+sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != "NumbaCudaFinder"]
+sys.modules.pop("_numba_cuda_redirector", None)
+if len(sys.argv) > 1:
+    import numba.cuda
+import numpy as np
+import numbarnn as nr
+from numbarnn.errors import DeviceError
+try:
+    nr.Model([nr.Dense(2)], 4, device="cuda")
+    print("done")
+except DeviceError as error:
+    print(error)
+"""
+    options = {"cwd": stub, "cache": stub, "NUMBA_ENABLE_CUDASIM": "0", "LD_LIBRARY_PATH": stub}
+    assert run_python(code, **options).stdout.strip() == "done"
+    refused = run_python(code, "numba.cuda first", **options).stdout
+    assert "import numbarnn before numba.cuda" in refused
