@@ -201,19 +201,26 @@ def test_the_compiler_is_found_or_asked_for(stub):
 import os
 from numba.cuda import cuda_paths
 cuda_paths._get_distribution = lambda name: None  # as where CUDA's compiler is not installed by pip
+from numbarnn.kernels.cuda import driver
+driver._folder_of_wheels = lambda: os.environ["WHEELS"]
 if os.environ["CUDA_HOME"]:
     cuda_paths.SEARCH_PRIORITY.sort(key="CUDA_HOME".__ne__)
 seen = []
 plain = cuda_paths.get_cuda_home
 cuda_paths.get_cuda_home = lambda *folders: seen.append(plain(*folders)) or seen[-1]
 try: model()
-except DeviceError as error: print("numbarnn[cuda13]" in str(error), "CUDA_HOME" in str(error))
+except DeviceError as error: print(error)
 print(seen[0], repr(os.environ["CUDA_HOME"]))
 """
-    assert run(stub, code, CUDA_HOME="")[0].splitlines()[-1] == "None ''"
-    first, seen = run(stub, code, CUDA_HOME="/nowhere")[0].splitlines()
-    assert first == "True True"
-    assert seen.startswith("/nowhere")
+    assert run(stub, code, CUDA_HOME="", WHEELS="")[0].splitlines()[-1] == "None ''"
+    for wheels, advice in (
+        ("", "pip install 'numbarnn[cuda13]'"),
+        ("/there", "set CUDA_HOME=/there, where pip put it"),
+    ):
+        message, seen = run(stub, code, CUDA_HOME="/nowhere", WHEELS=wheels)[0].splitlines()
+        assert "CUDA's compiler was not found" in message
+        assert advice in message
+        assert seen.startswith("/nowhere")
 
 
 def test_numba_cuda_on_a_path_of_its_own(stub):

@@ -95,4 +95,6 @@ def _problem():
         from numbarnn.kernels.cuda import driver
     except DeviceError as error:
         return str(error)
+    except ImportError as error:
+        return f"numba-cuda cannot be imported ({error}); install it with pip install 'numbarnn[cuda13]' or 'numbarnn[cuda12]'"
     return driver.problem()

@@ -4,6 +4,7 @@ The package's `__init__` imports this module before the others, so that what is 
 """
 
 import contextlib
+import importlib.metadata
 import os
 import re
 import threading
@@ -42,6 +43,9 @@ if not SIMULATED:
     from numba.cuda.cudadrv.driver import driver as _driver
 
 OLDEST = 7, 5  # the least compute capability
+INSTALL = (
+    "install it with pip install 'numbarnn[cuda13]' or 'numbarnn[cuda12]', or set CUDA_HOME to the folder of a toolkit"
+)
 
 
 # What keeps CUDA from working
@@ -64,11 +68,9 @@ def problem() -> str | None:
     try:
         find_compiler()
     except Exception as error:  # of the loader, of pathfinder, of the file system
-        found = " ".join(str(error).split())
-        return (
-            f"CUDA's compiler was not found ({found}); install it with pip install 'numbarnn[cuda13]' or 'numbarnn[cuda12]', "
-            "or set CUDA_HOME to the folder of a CUDA toolkit"
-        )
+        folder = _folder_of_wheels()
+        advice = f"set CUDA_HOME={folder}, where pip put it" if folder else INSTALL
+        return f"CUDA's compiler was not found ({' '.join(str(error).split())}); {advice}"
     return None
 
 
@@ -88,6 +90,14 @@ def find_compiler() -> None:
     library = libs.get_libdevice()
     if library is None or not os.path.isfile(library):
         raise FileNotFoundError(f"libdevice is not at {library}")
+
+
+def _folder_of_wheels():
+    """Return where pip put CUDA 13, which is searched in site-packages alone; None if nowhere."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        folder = importlib.metadata.distribution("nvidia-nvvm").locate_file("nvidia/cu13")
+        return folder if os.path.isdir(folder) else None
+    return None
 
 
 # The context of a thread
