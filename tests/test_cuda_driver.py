@@ -77,6 +77,8 @@ for optimizer in OPTIMIZERS:
 lm = nr.CharLM("gru", 3, device="cuda")
 lm.fit("abcab" * 20, 1, batch_size=2, seq_length=5, verbose=0)
 lm.score("abc")
+lm.sample(3), lm.sample_many(2, 3)
+nr.Forecaster(lookback=6, hidden_size=3, epochs=1, device="cuda").fit(np.arange(60.0), verbose=0).predict()
 for kind, target in (
     (nr.SequenceRegressor, [0.0, 1.0]), (nr.SequenceClassifier, list("ab")), (nr.SegmentClassifier, [list("aabbb")] * 2),
     (nr.TemporalClassifier, ["ab", "a"]),
