@@ -74,6 +74,11 @@ class Ragged:
         Returns
         -------
         Ragged
+
+        Raises
+        ------
+        ShapeError, TypeError, ValueError
+            If the lengths are not integers, are negative, or do not add up to the steps.
         """
         values, lengths = to_array(values, "values"), to_array(lengths, "lengths")
         if values.ndim == 0:

@@ -76,6 +76,11 @@ class WordFeatures:
         -------
         tuple of (int, str) or None
             Each feature with its index among the `bag` of them; None where the word is too short for one.
+
+        Raises
+        ------
+        TypeError
+            If `word` is not a str.
         """
         if not isinstance(word, str):
             raise TypeError(f"word must be a str, got {brief(word)}")

@@ -28,6 +28,11 @@ class Layer:
 
     A subclass is a frozen dataclass whose last field is ``name``, and is entered into `LAYERS` by its class name, by
     which saved models find it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the name is not a str, is empty or has dots.
     """
 
     state_names: tuple[str, ...] = ()

@@ -195,7 +195,17 @@ class Recurrent(Layer):
                 yield Run(level, self.reverse or direction == 1, below, self.column(direction))
 
     def column(self, direction: int) -> int:
-        """Return where the outputs of a direction begin in those of the layer."""
+        """Return where the outputs of a direction begin in those of the layer.
+
+        Parameters
+        ----------
+        direction : int
+            0: forward, 1: reverse.
+
+        Returns
+        -------
+        int
+        """
         return direction * self.hidden_size if self.merge == "concat" else 0
 
     def specs(self, signal: Signal) -> Iterator[ParamSpec]:
