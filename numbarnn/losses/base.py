@@ -2,12 +2,11 @@
 
 import inspect
 import json
-import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from numbarnn.checks import brief, check_choice, to_array, to_list
+from numbarnn.checks import brief, check_choice, check_real, to_array, to_list
 from numbarnn.core.arrays import as_array, as_numeric
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
@@ -320,19 +319,10 @@ def check_reduction(reduction) -> None:
     check_choice(reduction, "reduction", ("mean", "sum", "none"))
 
 
-def as_number(name, value):
-    """Return an option as it is; raise TypeError unless it is a number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{name} must be a number, got {brief(value)}")
-    return value
-
-
 def as_weights(name, values):
     """Return a sequence as a tuple of floats; raise unless they are finite numbers, none negative."""
-    numbers = tuple(float(as_number(name, value)) for value in to_list(values, name, "numbers, one a class"))
-    if not all(math.isfinite(number) and number >= 0 for number in numbers):
-        raise ValueError(f"{name} must be finite and not negative, got {brief(values)}")
-    return numbers
+    found = to_list(values, name, "numbers, one a class")
+    return tuple(check_real(value, f"{name}[{index}]", 0.0) for index, value in enumerate(found))
 
 
 def loss_config(loss: Loss | None) -> dict | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.checks import to_array
+from numbarnn.checks import check_real, to_array
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
 from numbarnn.kernels import equations
@@ -45,8 +45,7 @@ class BinaryCrossEntropy(PointwiseLoss):
             given = getattr(self, name)
             if given is not None:
                 one = to_array(given, name).ndim == 0
-                weights = as_weights(name, (given,) if one else given)
-                object.__setattr__(self, name, weights[0] if one else weights)
+                object.__setattr__(self, name, check_real(given, name, 0.0) if one else as_weights(name, given))
 
     def option(self, name: str):
         value = getattr(self, name)

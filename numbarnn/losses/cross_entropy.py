@@ -90,7 +90,7 @@ class SoftmaxCrossEntropy(Loss):
             )
         rows = np.ascontiguousarray(layout.sort(target).T).reshape(-1)
         running = None if layout.full else (np.arange(layout.samples) < layout.active[:, None]).reshape(-1)
-        wrong = ((rows < 0) | (rows >= size)) & (rows != self.ignore_index)
+        wrong = self._unknown(rows, size)
         if running is not None:
             wrong &= running
         if wrong.any():
@@ -171,9 +171,13 @@ class SoftmaxCrossEntropy(Loss):
         if source.y.dtype.kind in "iu" and source.y.size == layout.samples * layout.steps:
             self._check_classes(source.y.reshape(layout.samples, layout.steps), signal.size, lengths)
 
+    def _unknown(self, classes, size):
+        """Return which classes are none of the model's and not to be ignored."""
+        return ((classes < 0) | (classes >= size)) & (classes != self.ignore_index)
+
     def _check_classes(self, y, size, lengths):
         """Raise TokenError where a class that counts is none of the model's, naming the first in the caller's order."""
-        wrong = ((y < 0) | (y >= size)) & (y != self.ignore_index)
+        wrong = self._unknown(y, size)
         if lengths is not None:
             wrong &= np.arange(y.shape[1]) < lengths[:, None]
         if wrong.any():

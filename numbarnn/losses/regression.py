@@ -1,11 +1,10 @@
 """Regression losses: squared error and its kin."""
 
-import math
 from dataclasses import dataclass
 
-from numbarnn.checks import brief
+from numbarnn.checks import brief, check_real
 from numbarnn.kernels import equations
-from numbarnn.losses.base import PointwiseLoss, as_number, loss
+from numbarnn.losses.base import PointwiseLoss, loss
 
 
 @loss("mse")
@@ -61,5 +60,5 @@ class Huber(PointwiseLoss):
     term = staticmethod(equations.huber)
 
     def __post_init__(self):
-        if not 0 < as_number("delta", self.delta) < math.inf:
+        if check_real(self.delta, "delta") <= 0:
             raise ValueError(f"delta must be positive and finite, got {brief(self.delta)}")

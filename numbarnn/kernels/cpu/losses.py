@@ -8,6 +8,14 @@ from numbarnn.kernels.scalar import exp, inlined, total
 
 
 @inlined
+def _largest(values, at, count):
+    top = values[at]
+    for i in range(at + 1, at + count):
+        top = max(top, values[i])
+    return top
+
+
+@inlined
 def _clear(values, at, count):
     for i in range(at, at + count):
         values[i] = values.dtype.type(0)
@@ -44,9 +52,7 @@ def softmax_cross_entropy(
             losses[r] = 0.0
             _clear(dlogits, at, row)
             continue
-        top = logits[at]
-        for j in range(1, classes):
-            top = max(top, logits[at + j])
+        top = _largest(logits, at, classes)
         # A sum beside stores would get two bodies, by whether the arrays may overlap, that round differently
         # (tests/test_losses_optim.py moves the arrays about); so sums stand in loops of their own, over one array.
         below = zero
@@ -86,9 +92,7 @@ def soft_cross_entropy(logits, row, classes, targets, weights, scale, losses, dl
             losses[r] = 0.0
             _clear(dlogits, at, row)
             continue
-        top = logits[at]
-        for j in range(1, classes):
-            top = max(top, logits[at + j])
+        top = _largest(logits, at, classes)
         # Sums in loops of their own, as in `softmax_cross_entropy`. A logit of -inf costs nothing where q is zero.
         for j in range(classes):
             q = targets[target + j]
@@ -109,9 +113,7 @@ def softmax(logits, row, classes, probabilities, first, last):
     """Set probabilities[r] = softmax(logits[r]) for rows of `classes` columns; `row` is the stride of the logits."""
     for r in range(first, last):
         at, to = r * row, r * classes
-        top = logits[at]
-        for j in range(1, classes):
-            top = max(top, logits[at + j])
+        top = _largest(logits, at, classes)
         for j in range(classes):
             probabilities[to + j] = exp(logits[at + j] - top)
         factor = logits.dtype.type(1) / total(probabilities, to, classes)

@@ -407,9 +407,9 @@ def pack(flat, offsets, diagonal, diagonal_count, inputs, recurrents, hidden, de
     diagonal, diagonal_count : list of int, int
         Where the diagonal weights of each layer begin, and how many vectors of them there are.
     inputs, recurrents : (first, last)
-        Planes that x and that h enters.
+        Pre-activations that x and that h enters.
     dense : (weight, bias)
-        Places of the dense layer's parameters, the bias -1 for none.
+        Offsets of the dense layer's parameters, the bias -1 for none.
     embedding : (offset, features), optional
         Else tokens add columns of the first layer's W_ih.
     """
