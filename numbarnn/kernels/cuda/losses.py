@@ -11,7 +11,7 @@ from numba import cuda
 
 from numbarnn.kernels import equations
 from numbarnn.kernels.cuda.element import load
-from numbarnn.kernels.cuda.launch import THREADS, Values, kernel
+from numbarnn.kernels.cuda.launch import THREADS, Values, device, kernel
 from numbarnn.kernels.cuda.reduce import VALUES, add_up, find_largest, row_blocks, shift_for, summed
 from numbarnn.kernels.equations import loss_term
 
@@ -48,6 +48,17 @@ class OptionalWeights(NamedTuple):
     given: bool
 
 
+@device
+def _largest(logits, at, count, tops, thread, lane, lanes, zero):
+    """Return the largest of a row of logits to each of its `lanes` threads, 0 of none; `tops` is shared, one of each thread."""
+    top = logits[at] if count > 0 else zero
+    for j in range(lane, count, lanes):
+        top = max(top, logits[at + j])
+    tops[thread] = top
+    find_largest(tops, thread, lane, lanes)
+    return tops[thread - lane]
+
+
 @kernel(LossRows, "i", OptionalWeights, "r", OptionalWeights, "r n")
 def cross_entropy_rows(real):
     """Make the kernel of `softmax_cross_entropy`."""
@@ -74,12 +85,7 @@ def cross_entropy_rows(real):
         # A row that does not count is not looked at: its target and its logits may be anything.
         looked = classes if weight != zero else 0
 
-        top = logits[at] if looked > 0 else zero
-        for j in range(lane, looked, lanes):
-            top = max(top, logits[at + j])
-        tops[thread] = top
-        find_largest(tops, thread, lane, lanes)
-        top = tops[first]
+        top = _largest(logits, at, looked, tops, thread, lane, lanes, zero)
 
         whole, below, share = zero, zero, zero
         for j in range(lane, looked, lanes):
@@ -151,12 +157,7 @@ def soft_cross_entropy_rows(real):
             weight = row_weights[r] if weighted else one
         looked = classes if weight != zero else 0
 
-        top = logits[at] if looked > 0 else zero
-        for j in range(lane, looked, lanes):
-            top = max(top, logits[at + j])
-        tops[thread] = top
-        find_largest(tops, thread, lane, lanes)
-        top = tops[first]
+        top = _largest(logits, at, looked, tops, thread, lane, lanes, zero)
 
         whole, below, share = zero, zero, zero
         for j in range(lane, looked, lanes):
@@ -203,12 +204,7 @@ def softmax_rows(real):
         r = cuda.blockIdx.x * (THREADS >> shift) + (thread >> shift)
         at, dst = r * row, r * classes
         looked = classes if r < rows else 0
-        top = logits[at] if looked > 0 else real(0)
-        for j in range(lane, looked, lanes):
-            top = max(top, logits[at + j])
-        tops[thread] = top
-        find_largest(tops, thread, lane, lanes)
-        top = tops[first]
+        top = _largest(logits, at, looked, tops, thread, lane, lanes, real(0))
         whole = real(0)
         for j in range(lane, looked, lanes):
             whole += math.exp(logits[at + j] - top)
