@@ -542,7 +542,7 @@ def rewritten(path, change):
         (lambda about, arrays: about["trainer"].update(epoch=2), "1 records of the epochs from 0 to 2"),
         (lambda about, arrays: about["trainer"].update(step=2**70), "step must be"),
         (lambda about, arrays: about["trainer"]["measures"].update(norm=float("inf")), "norm must be finite"),
-        (lambda about, arrays: arrays["optimizer.0"].fill(np.nan), "optimizer.0 has NaN"),
+        (lambda about, arrays: arrays["optimizer.0"].fill(np.nan), "optimizer.0 has NaN or inf"),
         (lambda about, arrays: arrays.update({"state.0.0": np.zeros((2, 0, 4))}), "samples of the states must be"),
         (lambda about, arrays: about.pop("settings"), "no settings"),
         (lambda about, arrays: about.update(kind="model"), "holds a model, not a checkpoint"),
