@@ -16,11 +16,13 @@ from numbarnn import Forecaster
 from numbarnn.cli.main import main
 from numbarnn.data import calendar_features, datasets, readers
 from numbarnn.errors import ModelFileError, ShapeError
-from numbarnn.forecasting import baselines
+from numbarnn.forecasting import linear
 from numbarnn.sklearn_api import NotFittedError
 
 HOURS = pd.date_range("2020", periods=200, freq="h")
 FEW = {"epochs": 2, "hidden_size": 4, "seed": 1, "n_threads": 1}
+# The net alone, which sees and forecasts the values.
+NET = FEW | {"change": None, "linear": None}
 
 
 def table(rows=200, freq="h", seed=0, trend=0.0):
@@ -32,7 +34,7 @@ def table(rows=200, freq="h", seed=0, trend=0.0):
 
 
 def fitted(data, target="a", split=(0.6, 0.2, 0.2), **options):
-    settings = FEW | {"lookback": 6, "delay": 3, "horizon": 2} | options
+    settings = NET | {"lookback": 6, "delay": 3, "horizon": 2} | options
     return Forecaster(**settings).fit(data, target, split=split, verbose=0)
 
 
@@ -47,6 +49,14 @@ VARIANTS = {
     "recursive difference": {"recursive": True, "difference": 2, "step": 2, "calendar": ("hour", "month")},
     "recursive relative": {"recursive": True, "relative": 3},
     "two targets": {"target": ["b", "a"]},
+    "recentred": {"recenter": True, "target": ["b", "a"]},
+    "recursive recentred": {"recenter": True, "recursive": True, "step": 2},
+    "linear": {"linear": "all", "difference": 4, "calendar": ("hour",)},
+    "linear, shared": {"linear": "shared", "target": ["b", "a"], "difference": 1, "horizon": 3},
+    "recursive linear": {"linear": "all", "recursive": True, "relative": 2},
+    "ensemble": {"linear": "shared", "recenter": True, "ensemble": 2},
+    "chosen": {"linear": "auto", "change": "auto", "season": 4},
+    "recursive, chosen": {"linear": "auto", "change": "auto", "recursive": True, "season": 4},
 }
 
 
@@ -75,16 +85,37 @@ def by_hand(forecaster, data, end):
 
     def features(rows, r):
         values = rows[r].copy()
-        if f.difference:
-            values[goals] -= rows[r - f.difference][goals]
+        if f.difference_:
+            values[goals] -= rows[r - f.difference_][goals]
         values = (values - f.scaler_.center_) / f.scaler_.scale_
         return np.concatenate([values, [] if calendar is None else calendar.iloc[r]]).astype(np.float32)
 
+    def outputs(x, columns):
+        """Linear path and net, as they are trained: the mean net scaled by what the linear path leaves."""
+        made = f._forecast
+        nets = np.mean([model.forward(x[None])[0][0].astype(float) for model in made.models], axis=0)
+        if made.linear is None:
+            return nets
+        linear, seen = made.linear, x.astype(float)
+        if not linear.shared:
+            line = (seen.ravel() - linear.x_mean) @ linear.weights + linear.y_mean
+        else:
+            deviation = data.to_numpy()[:120].std(axis=0)[columns]
+            line = np.zeros((len(nets) // len(columns), len(columns)))
+            for j, column in enumerate(columns):
+                past = seen[:, column] * f.scaler_.scale_[column] / deviation[j]
+                line[:, j] = ((past - linear.x_mean) @ linear.weights + linear.y_mean) * deviation[j]
+            line = (line.ravel() - f._targets.center) / f._targets.scale
+        return line + made.share * made.scale * nets
+
     def net(rows, e, ahead, columns):
         window = [features(rows, e - k * f.step) for k in range((f.lookback - 1) // f.step, -1, -1)]
-        out = f.model_.forward(np.array(window)[None])[0][0].astype(float)
+        window = np.array(window)
+        if f.recenter_:
+            window[:, goals] -= window[-1, goals]
+        out = outputs(window, list(columns))
         out = (out * f._targets.scale + f._targets.center).reshape(-1, len(columns))
-        lag = f.difference or f.relative
+        lag = f.difference_ or f.relative_ or (1 if f.recenter_ else None)
         for k in range(len(out)):
             for j, column in enumerate(columns):
                 if lag and column in goals:
@@ -150,8 +181,11 @@ def test_save_and_load(made, name, tmp_path):
     assert loaded.backtest(data).equals(f.backtest(data))
     expected = f.evaluate(data)
     found = loaded.evaluate(data)
-    assert "ridge" not in found.index.get_level_values("forecast")
-    assert found.equals(expected[expected.index.get_level_values("forecast") != "ridge"])
+    # Of the regressions, a file has the one that is part of the forecasts.
+    linear = None if f.recursive else f._forecast.linear
+    kept = () if linear is None else ("ridge, own past",) if linear.shared else ("ridge",)
+    names = expected.index.get_level_values("forecast")
+    assert found.equals(expected[[name in kept or not name.startswith("ridge") for name in names]])
     with pytest.raises(ValueError, match="was loaded has no data; pass some"):
         loaded.evaluate()
     assert Forecaster.load(tmp_path / "f.safetensors").get_params()["lookback"] == 6
@@ -256,12 +290,13 @@ def test_baselines_by_definition(delay, horizon, season):
     f = fitted(data, ["a", "b"], delay=delay, horizon=horizon, season=season, split=(0.5, 0.2, 0.3))
     back, found = f.backtest(), f.evaluate()
     raw = data.to_numpy()
-    guesses = {"last value": [], f"seasonal ({season})": [], "moving mean": []}
+    guesses = {"last value": [], f"seasonal ({season})": [], "drift": [], "moving mean": []}
     truth = []
     for origin, ahead in zip(back["origin"], back["ahead"], strict=True):
         e = data.index.get_loc(origin)
         truth.append(raw[e + ahead])
         guesses["last value"].append(raw[e])
+        guesses["drift"].append(raw[e] + ahead * (raw[e] - raw[e - 5]) / 5)
         guesses["moving mean"].append(raw[e - 5 : e + 1].mean(axis=0))
         row = e + ahead
         while row > e:
@@ -277,6 +312,11 @@ def test_baselines_by_definition(delay, horizon, season):
             assert row["MAE"] == pytest.approx(np.abs(errors[:, k]).mean())
             assert row["RMSE"] == pytest.approx(np.sqrt((errors[:, k] ** 2).mean()))
             assert row["MASE"] == pytest.approx(np.abs(errors[:, k]).mean() / scale[k])
+            assert row["MAE/sd"] == pytest.approx(np.abs(errors[:, k]).mean() / raw[:45, k].std())
+            assert row["MSE/var"] == pytest.approx((errors[:, k] ** 2).mean() / raw[:45, k].var())
+    means = f.evaluate(per_target=False)
+    assert list(means.columns) == ["MASE", "MAE/sd", "MSE/var"]
+    assert means.loc["net", "MSE/var"] == pytest.approx(found.xs("net", level=1)["MSE/var"].mean())
     by_horizon = f.errors_by_horizon(target="b")
     assert list(by_horizon.index) == list(range(delay, delay + horizon))
     assert by_horizon["net"].mean() == pytest.approx(found.loc[("b", "net"), "MAE"])
@@ -286,10 +326,10 @@ def test_ridge_is_the_closed_form():
     data = table(150)
     f = fitted(data, horizon=2, split=(0.5, 0.25, 0.25))
     f.evaluate()
-    ridge = f._evaluation.ridge
+    ridge = f._evaluation.linear["all"]
     train = f._evaluation.parts["train"]
     x = np.float64(train.X.reshape(len(train), -1))
-    y = train.y.reshape(len(train), -1)
+    y = (train.y.reshape(len(train), -1) - ridge.targets.center) / ridge.targets.scale
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     expected = np.linalg.solve(x.T @ x / len(x) + ridge.penalty * np.eye(x.shape[1]), x.T @ y / len(x))
     assert_close(ridge.weights, expected, 1e-6)
@@ -299,10 +339,12 @@ def test_ridge_is_the_closed_form():
     def error(penalty):
         w = np.linalg.solve(x.T @ x / len(x) + penalty * np.eye(x.shape[1]), x.T @ y / len(x))
         guess = (validation.X.reshape(len(validation), -1) - ridge.x_mean) @ w + ridge.y_mean
-        return np.square(guess - validation.y.reshape(len(validation), -1)).sum()
+        left = guess * ridge.targets.scale + ridge.targets.center - validation.y.reshape(len(validation), -1)
+        return np.square(left).mean() / data["a"][:75].var(ddof=0)
 
-    errors = [error(penalty) for penalty in baselines.PENALTIES]
-    assert baselines.PENALTIES[np.argmin(errors)] == ridge.penalty
+    errors = [error(penalty) for penalty in linear.PENALTIES[:-1]]
+    assert linear.PENALTIES[np.argmin(errors)] == ridge.penalty
+    assert ridge.error == pytest.approx(min(errors), rel=1e-6)
 
 
 def test_nothing_of_the_other_parts_is_learned():
@@ -321,8 +363,8 @@ def test_nothing_of_the_other_parts_is_learned():
 
 def test_learns_what_no_baseline_knows():
     data = table(1500)
-    f = Forecaster(12, 4, hidden_size=12, epochs=15, learning_rate=0.01, n_threads=1).fit(data, "a", verbose=0)
-    found = f.evaluate()
+    f = Forecaster(12, 4, hidden_size=12, epochs=15, learning_rate=0.01, n_threads=1, linear=None, change=None)
+    found = f.fit(data, "a", verbose=0).evaluate()
     assert found.loc["net", "MAE"] < 0.5 * found.drop(["net", "ridge"])["MAE"].min()
     assert found.loc["net", "MAE"] < 0.2
     assert f.history_[0]["val_loss"] > f.history_[f.history_.best]["val_loss"]
@@ -358,7 +400,7 @@ def test_difference_follows_a_trend():
 )
 def test_times(index, after, season, tmp_path):
     series = pd.Series(np.sin(np.arange(90.0)), index=index, name="x")
-    f = Forecaster(4, 3, **FEW).fit(series, verbose=0)
+    f = Forecaster(4, 3, **NET).fit(series, verbose=0)
     f.save(tmp_path / "f")
     for one in (f, Forecaster.load(tmp_path / "f")):
         ahead = one.predict()
@@ -373,14 +415,14 @@ def test_times(index, after, season, tmp_path):
 
 def test_arrays():
     data = table().to_numpy()
-    f = Forecaster(6, **FEW).fit(data, 1, verbose=0)
+    f = Forecaster(6, **NET).fit(data, 1, verbose=0)
     assert list(f.predict().index) == [200]
     f.update(data[-2:])
     assert list(f.predict().index) == [202]
     assert f.predict(data).shape == (1, 1)
-    one = Forecaster(6, **FEW).fit(data[:, 0], verbose=0)
+    one = Forecaster(6, **NET).fit(data[:, 0], verbose=0)
     assert list(one.predict().columns) == [0]
-    assert list(one.evaluate().index) == ["net", "last value", "moving mean", "ridge"]
+    assert list(one.evaluate().index) == ["net", "last value", "drift", "moving mean", "ridge"]
 
 
 def test_missing_values():
@@ -410,7 +452,7 @@ def test_splits():
     two = fitted(data, split=(0.75, 0.25))
     assert "val_loss" not in two.history_[0]
     assert two.evaluate().loc["ridge"].notna().all()
-    keep = Forecaster(6, **FEW).fit(data, "a", split=[190], straddle="keep", verbose=0)
+    keep = Forecaster(6, **NET).fit(data, "a", split=[190], straddle="keep", verbose=0)
     assert keep.backtest().index.equals(data.index[190:])
     with pytest.raises(ValueError, match="part must be one that the split made, train, test, got 'validation'"):
         two.evaluate(part="validation")
@@ -461,9 +503,11 @@ def test_parameters():
     assert positional == ["lookback", "delay", "horizon"]
     assert {name: parameter.default for name, parameter in parameters.items() if name != "lookback"} == {
         "delay": 1, "horizon": 1, "step": 1, "cell": "lstm", "hidden_size": 32, "num_layers": 1, "dropout": 0.0,
-        "recurrent_dropout": 0.0, "recursive": False, "difference": None, "relative": None, "season": "auto", "calendar": (),
-        "scaling": "standard", "missing": "error", "optimizer": "adam", "learning_rate": None, "epochs": 20, "batch_size": 64,
-        "patience": None, "clip_norm": 1.0, "dtype": "float32", "seed": 0, "n_threads": None, "device": "cpu",
+        "recurrent_dropout": 0.0, "recursive": False, "difference": None, "relative": None, "recenter": False, "change": "auto",
+        "linear": "auto", "season": "auto", "calendar": (),
+        "scaling": "standard", "missing": "error", "optimizer": "adam", "learning_rate": 3e-3, "epochs": None,
+        "batch_size": 64, "patience": None, "clip_norm": 1.0, "schedule": None, "average": None, "ensemble": 1,
+        "dtype": "float32", "seed": 0, "n_threads": None, "device": "cpu",
     }  # fmt: skip
     assert pytest.importorskip("sklearn.base").clone(f).get_params() == f.get_params()
 
@@ -529,7 +573,8 @@ def test_command(tmp_path, monkeypatch, capsys):
     assert main([*arguments.split(), "--save", "f.safetensors"]) == 0
     shown = capsys.readouterr().out
     assert "Left out, since they are not numeric: place." in shown
-    assert re.search(r"net +[\d.]+ +[\d.]+ +[\d.]+\nlast value", shown)
+    assert re.search(r"net( +[\d.]+){5}\nlast value", shown)
+    assert "The forecaster is" in shown
     assert "Wrote forecasts of the test part to station-forecast.csv" in shown
     written = pd.read_csv("station-forecast.csv", index_col="time", parse_dates=True)
     assert list(written.columns) == ["origin", "ahead", "a", "a truth"]

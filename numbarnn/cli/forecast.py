@@ -1,5 +1,6 @@
 """The command ``numbarnn forecast``: train a forecaster on a CSV file, compare it with baselines, write forecasts and a plot."""
 
+import dataclasses
 import pathlib
 import sys
 import warnings
@@ -11,8 +12,11 @@ from numbarnn.checks import brief
 from numbarnn.cli.common import AMBIGUOUS, HelpFormatter, UserError, as_options, raised_by_name
 from numbarnn.data import readers
 from numbarnn.data.datasets import weather
-from numbarnn.forecasting.forecaster import Forecaster
+from numbarnn.data.windows import MISSING
+from numbarnn.forecasting.forecaster import MOST_EPOCHS, UPDATES, Forecaster
 from numbarnn.layers.kinds import recurrent_names
+
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(Forecaster)}
 
 
 def add_commands(commands) -> None:
@@ -55,26 +59,32 @@ def add_commands(commands) -> None:
     parser.add_argument("--horizon", type=int, default=1, metavar="N", help="rows that are forecast")
     parser.add_argument("--step", type=int, default=1, metavar="N", help="use every N-th row of a window")
     parser.add_argument("--season", type=int, metavar="N", help="rows of a season (default: from the times)")
-    parser.add_argument("--difference", type=int, metavar="N", help="learn changes over N rows")
+    parser.add_argument("--difference", type=int, metavar="N", help="see and learn changes over N rows")
+    parser.add_argument("--relative", type=int, metavar="N", help="see values, learn the change against N rows before")
+    parser.add_argument("--recenter", action="store_true", help="see and learn differences from the newest row")
     parser.add_argument(
-        "--relative", type=int, metavar="N", help="learn the change against N rows before, see the values"
+        "--no-change", action="store_true", help="learn the values themselves (default: what the validation part says)"
     )
+    parser.add_argument("--linear", choices=["auto", "all", "shared", "none"], help=f"linear path {_default('linear')}")
     parser.add_argument(
         "--calendar", metavar="A,B", help="of hour, dayofweek, dayofyear, month (without a file: hour,dayofyear)"
     )
-    parser.add_argument(
-        "--missing", choices=["error", "drop", "ffill"], default="error", help="treatment of missing values"
-    )
+    parser.add_argument("--missing", choices=MISSING, help=f"treatment of missing values {_default('missing')}")
     parser.add_argument("--recursive", action="store_true", help="forecast row after row from its own forecasts")
-    parser.add_argument("--cell", choices=list(recurrent_names()), default="gru", help="recurrent cell")
-    parser.add_argument("--hidden-size", type=int, default=32, metavar="N", help="units in each layer")
-    parser.add_argument("--num-layers", type=int, default=1, metavar="N", help="stacked layers")
-    parser.add_argument("--dropout", type=float, default=0.0, metavar="P", help="between layers")
-    parser.add_argument("--recurrent-dropout", type=float, default=0.25, metavar="P", help="on the recurrence")
-    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="passes through the training part")
-    parser.add_argument("--patience", type=int, metavar="N", help="stop after N epochs without improvement")
-    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="windows a training step")
-    parser.add_argument("--learning-rate", type=float, default=2e-3, metavar="R", help="of Adam")
+    parser.add_argument("--cell", choices=list(recurrent_names()), help=f"recurrent cell {_default('cell')}")
+    for option, kind, metavar, what in (
+        ("hidden-size", int, "N", "units in each layer"),
+        ("num-layers", int, "N", "stacked layers"),
+        ("dropout", float, "P", "between layers"),
+        ("recurrent-dropout", float, "P", "on the recurrence"),
+        ("epochs", int, "N", "passes through the training part"),
+        ("patience", int, "N", "stop after N epochs without improvement"),
+        ("batch-size", int, "N", "windows a training step"),
+        ("learning-rate", float, "R", "of Adam"),
+        ("ensemble", int, "N", "nets whose mean is the forecast"),
+    ):
+        note = _default(option.replace("-", "_"))
+        parser.add_argument(f"--{option}", type=kind, metavar=metavar, help=f"{what} {note}")
     parser.add_argument("--split", default="0.7,0.15,0.15", metavar="A,B,C", help="training, validation and test part")
     parser.add_argument(
         "--straddle", choices=["drop", "keep"], default="drop", help="windows that begin in the part before"
@@ -88,6 +98,17 @@ def add_commands(commands) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="default: all processors")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(run=run)
+
+
+def _default(name):
+    """Return the words of the help on a default of `Forecaster`."""
+    value = DEFAULTS[name]
+    if value is None:
+        return {
+            "epochs": f"(default: as many as make {UPDATES:,} steps, at most {MOST_EPOCHS})",
+            "patience": "(default: an eighth of the epochs; with --epochs, none)",
+        }[name]
+    return f"(default: {value})"
 
 
 def _character(text):
@@ -118,15 +139,13 @@ def _forecast(options):
     for column in target or ():
         if column not in frame.columns:
             raise ValueError(f"there is no numeric column {column!r}; there is {', '.join(map(str, frame.columns))}")
-    forecaster = Forecaster(
-        options.lookback, options.delay, options.horizon, step=options.step, cell=options.cell,
-        hidden_size=options.hidden_size, num_layers=options.num_layers,
-        dropout=options.dropout, recurrent_dropout=options.recurrent_dropout, recursive=options.recursive,
-        difference=options.difference, relative=options.relative, season=options.season or "auto",
-        calendar=tuple(part for part in calendar.split(",") if part), missing=options.missing,
-        learning_rate=options.learning_rate, epochs=options.epochs, patience=options.patience, batch_size=options.batch_size,
-        seed=options.seed, n_threads=options.threads,
-    )  # fmt: skip
+    given = {name: getattr(options, name) for name in DEFAULTS if getattr(options, name, None) is not None}
+    settings = given | {"calendar": tuple(part for part in calendar.split(",") if part), "n_threads": options.threads}
+    if options.no_change:
+        settings["change"] = None
+    if options.linear == "none":
+        settings["linear"] = None
+    forecaster = Forecaster(**settings)
     try:
         split = [float(part) for part in options.split.split(",")]
     except ValueError:
@@ -135,6 +154,7 @@ def _forecast(options):
     table, backtest = forecaster.evaluate(), forecaster.backtest()
     print(f"\nErrors on the test part, forecasts for {backtest.index.min()} to {backtest.index.max()}:\n")
     print(table.to_string(float_format=lambda value: f"{value:.4g}"))
+    print(f"\n{table.attrs['verdict']}")
     label = "time" if "time" not in backtest.columns else "row"
     io.replace(output, backtest.to_csv(index_label=label).encode())
     written = [f"forecasts of the test part to {output}"]

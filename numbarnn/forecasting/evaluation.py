@@ -1,14 +1,21 @@
 """Quality of forecasts: backtests, and baselines on the same windows."""
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from numbarnn import metrics
 from numbarnn.checks import brief, check_choice
+from numbarnn.errors import ShapeError
 from numbarnn.forecasting import baselines
+from numbarnn.forecasting.linear import Ridge
 from numbarnn.forecasting.tables import CHUNK, PARTS, Source, Targets
+
+# The names of the regressions among the baselines.
+LINEAR = {"all": "ridge", "shared": "ridge, own past"}
+TIE = 0.02  # errors that differ by less are as good as each other
+COLUMNS = ["MAE", "RMSE", "MASE", "MAE/sd", "MSE/var"]
 
 
 @dataclass(eq=False)
@@ -28,8 +35,8 @@ class Evaluation:
         Rows of a season.
     raw, index, parts
         Rows and times of the data of `fit`, and its windows by part; None after loading.
-    ridge : Ridge or None
-        Fitted when it is first needed.
+    linear : dict of Ridge
+        By "all" (the baseline "ridge") and "shared" ("ridge, shared"); the first is fitted when it is first needed.
     """
 
     targets: Targets
@@ -38,7 +45,7 @@ class Evaluation:
     raw: np.ndarray | None = None
     index: object = None
     parts: dict | None = None
-    ridge: baselines.Ridge | None = None
+    linear: dict = field(default_factory=dict)
 
     def backtest(self, forecast: Callable, data, part):
         """Return forecasts and truth of every window of a part."""
@@ -63,21 +70,31 @@ class Evaluation:
             frame[truths[k]] = truth[:, :, k].reshape(-1)
         return frame
 
-    def evaluate(self, forecast: Callable, data, part):
-        """Return MAE, RMSE and MASE of the net and of the baselines."""
+    def evaluate(self, forecast: Callable, linear_share: Callable, data, part, own_baselines, per_target: bool):
+        """Return errors of the net and of the baselines, of each target or their means over the targets.
+
+        `linear_share` takes what `forecast` takes, and returns the share of the linear path, or None.
+        """
         import pandas as pd
 
-        names = self.targets.preparation.targets
+        own = self.targets.preparation
+        names = own.targets
         raw, index, ends, truth = self._case(data, part)
         rows = {}
-        for name, values in self._rivals(forecast, raw, index, ends).items():
+        for name, values in self._rivals(forecast, raw, index, ends, own_baselines).items():
             for k, target in enumerate(names):
-                y, f = truth[:, :, k], values[:, :, k]
-                rows[target, name] = (metrics.mae(y, f), metrics.rmse(y, f), metrics.mase(y, f, self.errors[k]))
-        frame = pd.DataFrame.from_dict(rows, orient="index", columns=["MAE", "RMSE", "MASE"])
+                y, f, deviation = truth[:, :, k], values[:, :, k], self.targets.deviation[k]
+                mae, rmse = metrics.mae(y, f), metrics.rmse(y, f)
+                mase = metrics.mase(y, f, self.errors[k])
+                rows[target, name] = (mae, rmse, mase, mae / deviation, (rmse / deviation) ** 2)
+        frame = pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS)
         frame.index = pd.MultiIndex.from_tuples(rows, names=["target", "forecast"])
         frame = frame.sort_index(level=0, sort_remaining=False)
-        return frame.droplevel("target") if len(names) == 1 else frame
+        means = frame[COLUMNS[2:]].groupby(level="forecast", sort=False).mean()
+        found = frame if per_target else means
+        found = found.droplevel("target") if per_target and len(names) == 1 else found
+        found.attrs["verdict"] = verdict(means["MAE/sd"], linear_share(raw, own.calendar_rows(index), ends))
+        return found
 
     def errors_by_horizon(self, forecast: Callable, data, part, target):
         """Return the MAE of the net and of the baselines for each number of rows ahead."""
@@ -117,7 +134,7 @@ class Evaluation:
         truth = windows.y.reshape(len(windows), targets.horizon, len(own.targets))
         return raw, index, np.asarray(windows.ends) + own.lag, truth
 
-    def _rivals(self, forecast, raw, index, ends) -> dict[str, np.ndarray]:
+    def _rivals(self, forecast, raw, index, ends, own_baselines=None) -> dict[str, np.ndarray]:
         """Return the forecasts of the net and of every baseline, (windows, horizon, targets) each."""
         own, (delay, horizon) = self.targets.preparation, (self.targets.delay, self.targets.horizon)
         series = raw[:, self.targets.columns]
@@ -128,20 +145,58 @@ class Evaluation:
             # Windows at the very beginning, or with a gap that a window steps over, have no such row.
             if rows.min() >= 0 and np.isfinite(series[rows]).all():
                 found[f"seasonal ({self.season})"] = series[rows]
+        found["drift"] = baselines.drift(series, ends, delay, horizon, 1 - int(own.window_rows[0]))
         found["moving mean"] = baselines.moving_mean(
             series, ends, delay, horizon, min(own.lookback, int(ends.min()) + 1)
         )
-        if self.ridge is None and self.parts is not None:
+        if "all" not in self.linear and self.parts is not None:
             train, validation = (
                 name in self.parts and Source(self.targets, self.raw, self.parts[name])
                 for name in ("train", "validation")
             )
-            self.ridge = baselines.Ridge(train, validation or None)
-        if self.ridge is not None:
-            features = own.features(raw, own.calendar_rows(index))
-            parts = [
-                self.ridge.predict(features[some[:, None] - own.lag + own.window_rows])
-                for some in np.array_split(ends, -(-len(ends) // CHUNK))
-            ]
-            found["ridge"] = self.targets.decode(np.concatenate(parts), raw, ends)
+            self.linear["all"] = Ridge.fit(train, validation or None)
+        features = own.features(raw, own.calendar_rows(index))
+        for kind, ridge in self.linear.items():
+            parts = [ridge.predict(own.inputs(features, some)) for some in np.array_split(ends, -(-len(ends) // CHUNK))]
+            found[LINEAR[kind]] = self.targets.decode(np.concatenate(parts), raw, ends)
+        for name, function in (own_baselines or {}).items():
+            found[name] = self._own(name, function, raw, ends)
         return found
+
+    def _own(self, name, function, raw, ends):
+        """Return the forecasts of a baseline of the caller's."""
+        own, targets = self.targets.preparation, self.targets
+        if not callable(function):
+            raise TypeError(f"baselines must be functions by name, got {brief(function)} for {name!r}")
+        shape, parts = (targets.horizon, len(targets.columns)), []
+        for some in np.array_split(ends, -(-len(ends) // CHUNK)):
+            past = raw[some[:, None] + own.window_rows]
+            values = np.asarray(function(past, targets.delay + np.arange(targets.horizon)), np.float64)
+            if values.shape != (len(some), *shape):
+                raise ShapeError(
+                    f"baselines: {name!r} must return (windows, horizon, targets) = {(len(some), *shape)}, got {values.shape}"
+                )
+            parts.append(values)
+        return np.concatenate(parts)
+
+
+def verdict(errors, linear: float | None = None) -> str:
+    """Return in words how the forecaster does beside the best baseline, by an error of every forecast.
+
+    `linear` is the share that the linear path has in it.
+    """
+    best = errors.drop("net").idxmin()
+    net, other = errors["net"], errors[best]
+    change = (net - other) / other if other > 0 else float(net > 0)
+    figures = f"MAE {net:.3g} standard deviations, that of {best} {other:.3g}"
+    if change < -TIE:
+        said = f"The forecaster is {-change:.0%} better than the best baseline: {figures}."
+    elif change <= TIE:
+        said = f"The forecaster is as good as the best baseline, which is simpler: {figures}."
+    else:
+        advice = "more rows, a longer lookback, calendar features, or the baseline itself"
+        said = f"The forecaster is {change:.0%} worse than the best baseline: {figures}. Try {advice}."
+    if linear is None:
+        return said
+    nothing = ", the recurrent net nothing" if linear > 1 - 1e-9 else ""
+    return f"{said} Its linear path makes {linear:.0%} of the forecasts{nothing}."

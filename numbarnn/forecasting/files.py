@@ -1,19 +1,26 @@
 """Files of forecasters: what `Forecaster.save` wrote is checked as `Forecaster.fit` checks its arguments."""
 
+import dataclasses
+
 import numpy as np
 
 from numbarnn import io
 from numbarnn.backends.device import check_device
-from numbarnn.checks import brief, check_flag, check_integer, check_real, check_seed
+from numbarnn.checks import brief, check_choice, check_flag, check_integer, check_real, check_seed
 from numbarnn.data.calendar import CALENDAR
 from numbarnn.data.clock import Clock
 from numbarnn.data.scaling import METHODS, SequenceScaler
 from numbarnn.forecasting.evaluation import Evaluation
+from numbarnn.forecasting.linear import Ridge
+from numbarnn.forecasting.net import Forecast
 from numbarnn.forecasting.tables import Preparation, Targets
 from numbarnn.layers.kinds import recurrent
 from numbarnn.model import Model
 from numbarnn.optim import optimizer_with
 from numbarnn.training.callbacks import early_stopping
+
+# What says what the targets are compared with.
+COMPARISON = ("difference", "relative", "recenter")
 
 
 def restore(cls, description, arrays, device="cpu"):
@@ -26,27 +33,42 @@ def restore(cls, description, arrays, device="cpu"):
     """
     check_device(device)
     with io.understood("forecaster"):
-        forecaster = cls(**description["settings"], device=device)
+        # Files from before there was a choice hold nets without a linear path, compared as the settings say.
+        before = {} if "comparison" in description else {"change": None, "linear": None}
+        forecaster = cls(**before | description["settings"], device=device)
         _check_settings(forecaster)
         forecaster.calendar = tuple(forecaster.calendar)
+        comparison = description.get("comparison", {key: getattr(forecaster, key) for key in COMPARISON})
+        check_comparison(forecaster, **comparison)
         names, targets = (_names_in(description[what], what) for what in ("features", "targets"))
         tail, index, clock = _tail(forecaster, description, arrays, names)
-        parameters = {name[6:]: values for name, values in arrays.items() if name.startswith("model.")}
-        model = Model.from_description(description["model"], parameters, device)
+        models = [
+            Model.from_description(about, _under(arrays, f"model{number or ''}."), device)
+            for number, about in enumerate([description["model"], *description.get("others", [])])
+        ]
         scaler = SequenceScaler(forecaster.scaling)
         scaler.center_, scaler.scale_ = _scales(arrays, "scaler", len(names))
         scaler.n_features_in_ = len(names)
-        own = Preparation.of(forecaster, names, targets, clock, scaler)
+        own = dataclasses.replace(Preparation.of(forecaster, names, targets, clock, scaler), **comparison)
         if own.need != len(tail):
             raise ValueError(f"the last {len(tail)} rows, where a forecast looks at {own.need}")
-        direct = Targets(own, forecaster.delay, forecaster.horizon, own.columns)
+        deviation = _deviation(arrays, len(names))
+        direct = Targets(own, forecaster.delay, forecaster.horizon, own.columns, deviation[own.columns])
         aim = (
             [1, 1, list(range(len(names)))] if forecaster.recursive else [direct.delay, direct.horizon, direct.columns]
         )
         if description["aim"] != aim:
             raise ValueError(f"a net that forecasts {description['aim']}, where the settings say {aim}")
         scales = _scales(arrays, "target", aim[1] * len(aim[2]))
-        _check_model(forecaster, model, len(names), len(scales[0]))
+        for model in models:
+            _check_model(forecaster, model, len(names), len(scales[0]))
+        learned = Targets(own, *aim, deviation[aim[2]], *scales)
+        forecast = Forecast(models)
+        if description.get("linear") is not None:
+            forecast.linear = _linear(description["linear"], arrays, learned, len(names) + 2 * len(forecaster.calendar))
+            forecast.scale, forecast.share = (
+                _factors(arrays, f"net.{name}", len(scales[0])) for name in ("scale", "share")
+            )
         # Times that cannot be forecast show here.
         own.calendar_rows(index.append(clock.after(index, forecaster.delay + forecaster.horizon - 1)))
         errors, season = description["mase"], description["season"]
@@ -54,10 +76,14 @@ def restore(cls, description, arrays, device="cpu"):
             raise ValueError(f"errors of {len(targets)} targets that are {errors}")
         if season is not None:
             check_integer(season, "season", 1)
-    forecaster.model_, forecaster.scaler_ = model, scaler
+    forecaster.model_, forecaster.scaler_ = models[0], scaler
     forecaster.feature_names_, forecaster.target_names_ = names, targets
-    forecaster._preparation, forecaster._targets = own, Targets(own, *aim, *scales)
-    forecaster._evaluation = Evaluation(direct, errors, season)
+    for key, value in comparison.items():
+        setattr(forecaster, f"{key}_", value)
+    forecaster._preparation, forecaster._targets, forecaster._forecast = own, learned, forecast
+    forecaster._deviation = deviation
+    linear = {} if forecaster.recursive or forecast.linear is None else {description["linear"]: forecast.linear}
+    forecaster._evaluation = Evaluation(direct if forecaster.recursive else learned, errors, season, linear=linear)
     forecaster._tail, forecaster._tail_index = tail, index
     return forecaster
 
@@ -65,7 +91,8 @@ def restore(cls, description, arrays, device="cpu"):
 def _check_settings(forecaster):
     """Raise TypeError or ValueError for settings that `fit` would refuse."""
     for name, least in (("lookback", 1), ("delay", 1), ("horizon", 1), ("step", 1), ("epochs", 0)):
-        check_integer(getattr(forecaster, name), name, least)
+        if name != "epochs" or forecaster.epochs is not None:
+            check_integer(getattr(forecaster, name), name, least)
     check_flag("Forecaster", "recursive", forecaster.recursive)
     forecaster._check_settings()
     options = ("num_layers", "dropout", "recurrent_dropout")
@@ -80,6 +107,23 @@ def _check_settings(forecaster):
         raise ValueError(f"calendar must be names among {', '.join(CALENDAR)}, got {brief(calendar)}")
     if forecaster.scaling not in METHODS:
         raise ValueError(f"scaling must be one of {', '.join(METHODS)}, got {brief(forecaster.scaling)}")
+
+
+def check_comparison(forecaster, difference, relative, recenter) -> None:
+    """Raise TypeError or ValueError unless at most one of these says what the targets of a forecaster are compared with."""
+    check_flag("Forecaster", "recenter", recenter)
+    for name, value in (("difference", difference), ("relative", relative)):
+        if value is not None:
+            check_integer(value, name, 1)
+    given = [
+        name
+        for name, value in (("difference", difference), ("relative", relative), ("recenter", recenter or None))
+        if value is not None
+    ]
+    if len(given) > 1:
+        raise ValueError(f"give {given[0]} or {given[1]}, not both: both say what the targets are compared with")
+    if relative is not None and relative > forecaster.lookback:
+        raise ValueError(f"relative must be at most lookback ({forecaster.lookback}), got {relative}")
 
 
 def names_out(names) -> list:
@@ -123,6 +167,50 @@ def _check_model(forecaster, model, features, outputs):
         )
     if forecaster.dtype != model.dtype.name:
         raise ValueError(f"dtype {forecaster.dtype!r} and a model of {model.dtype}")
+
+
+def _under(arrays, prefix):
+    """Return the arrays whose names begin with a prefix, by the rest of the name."""
+    return {name[len(prefix) :]: values for name, values in arrays.items() if name.startswith(prefix)}
+
+
+def _finite(arrays, name, shape):
+    """Return a finite float64 array of a shape."""
+    array = arrays[name]
+    if array.dtype != np.float64 or array.shape != shape or not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, float64 and have shape {shape}, got {array.dtype} {array.shape}")
+    return array
+
+
+def _deviation(arrays, size):
+    """Return the standard deviations of all columns; NaN where a file is from before they were kept."""
+    if "deviation" not in arrays:
+        return np.full(size, np.nan)
+    deviation = _finite(arrays, "deviation", (size,))
+    if not (deviation > 0).all():
+        raise ValueError("deviation must be positive")
+    return deviation
+
+
+def _factors(arrays, name, size):
+    """Return what the outputs of a net are multiplied by."""
+    factors = _finite(arrays, name, (size,))
+    if not (factors >= 0).all():
+        raise ValueError(f"{name} must not be negative")
+    return factors
+
+
+def _linear(kind, arrays, targets, features):
+    """Return the linear path of a forecaster."""
+    check_choice(kind, "linear", ("all", "shared"))
+    shared = kind == "shared"
+    rows, outputs = len(targets.preparation.window_rows), targets.horizon if shared else len(targets.center)
+    inputs = rows if shared else rows * features
+    weights, x_mean, y_mean = (
+        _finite(arrays, f"linear.{name}", shape)
+        for name, shape in (("weights", (inputs, outputs)), ("x_mean", (inputs,)), ("y_mean", (outputs,)))
+    )
+    return Ridge(targets, shared, weights, x_mean, y_mean)
 
 
 def _scales(arrays, name, size):

@@ -1,5 +1,6 @@
 """Forecasts of time series: windows, scaling, a recurrent net, honest baselines, times and files in one object."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from numbarnn import io, metrics
-from numbarnn.checks import check_choice, check_dtype, check_flag, check_integer, check_seed, naming
+from numbarnn.checks import brief, check_choice, check_dtype, check_flag, check_integer, check_seed, naming
 from numbarnn.core.frames import is_pandas
 from numbarnn.data import tables
 from numbarnn.data.calendar import check_features
@@ -18,16 +19,19 @@ from numbarnn.data.scaling import METHODS, SequenceScaler
 from numbarnn.data.windows import MISSING
 from numbarnn.errors import ShapeError
 from numbarnn.forecasting import files
+from numbarnn.forecasting.choice import Prepared, best_of, candidates, prepare, with_linear
 from numbarnn.forecasting.evaluation import Evaluation
-from numbarnn.forecasting.tables import CHUNK, Preparation, Source, Targets, as_frame, cuts_of, part_names
+from numbarnn.forecasting.net import Forecast
+from numbarnn.forecasting.tables import CHUNK, Preparation, Source, Targets, as_frame, cuts_of, deviations
 from numbarnn.model import last_step_model
-from numbarnn.optim import Optimizer, optimizer_with
+from numbarnn.optim import EMA, Optimizer, Schedule, optimizer_with
 from numbarnn.sklearn_api import Parameters, not_fitted
-from numbarnn.training.history import History
 from numbarnn.training.trainer import Trainer
 
 # Rows ahead of the newest whose times are made one by one; a file must not ask for more than memory has.
 FARTHEST = 2**20
+# Optimizer steps that training takes unless `epochs` says otherwise, and the epochs that it takes at most for them.
+UPDATES, MOST_EPOCHS = 3000, 200
 
 
 @dataclass(eq=False, repr=False)
@@ -37,6 +41,10 @@ class Forecaster(Parameters):
     From the rows e - (m - 1) step, ..., e - step, e with m = (lookback - 1) // step + 1 it forecasts rows e + delay, ...,
     e + delay + horizon - 1 (`numbarnn.data.make_windows`). Inputs and targets are scaled by the training part; forecasts come in
     the units of the targets.
+
+    The outputs are ``linear(x) + share * net(x)``: a ridge regression on the window, and a recurrent net that learns what it
+    leaves. What the targets are compared with, the regression's penalty, the epoch of the net and its share are chosen by the
+    validation part, so that a net that finds nothing beyond the regression adds nothing; `evaluate` says what each is worth.
 
     Parameters
     ----------
@@ -54,9 +62,19 @@ class Forecaster(Parameters):
         length).
     relative : int, optional
         Lag s, at most `lookback`: the net sees the values, and learns the targets' change as with `difference`.
+    recenter : bool
+        The net sees the targets' values less those of the window's newest row, and learns the change since that row; for series
+        whose level wanders (the NLinear of Zeng et al. 2023).
+    change : "auto" or None
+        Where none of the three above is given: "auto" compares the targets with nothing, with the newest row in both ways, and with
+        the season before in both ways, and takes the way in which a ridge regression has the least squared error on the validation
+        part (without one, on the newest fifth of the training windows). None: the values themselves.
+    linear : {"auto", "all", "shared"} or None
+        The linear path: from all values of the window, from each target's own past alone by weights that all targets share, or the
+        better of the two on the validation part. None: the net alone.
     season : int, "auto" or None
-        Rows of a season, for the seasonal baseline. "auto": a day of rows more often than daily, 7 of daily ones, 12 of
-        monthly ones, and so on; None: no such baseline.
+        Rows of a season, for the seasonal baseline and for `change`. "auto": a day of rows more often than daily, 7 of daily ones,
+        12 of monthly ones, and so on; None: there is no season.
     calendar : sequence of str
         Calendar features that the net sees beside the columns: "hour", "dayofweek", "dayofyear", "month".
     scaling : {"standard", "minmax", "robust"}
@@ -64,12 +82,20 @@ class Forecaster(Parameters):
         As in `make_windows`; "ffill" fills the inputs.
     optimizer : str or Optimizer
     learning_rate : float or None
-        Instead of the optimizer's own.
-    epochs, batch_size : int
+        None: the optimizer's own.
+    epochs : int, optional
+        None: as many as make 3,000 optimizer steps, at most 200.
+    batch_size : int
     patience : int, optional
-        Epochs without a better loss on the validation part after which training ends with the best weights. None: all epochs, and
-        the weights of the best.
+        Epochs without a better loss on the validation part after which training ends with the best weights. None: an eighth of the
+        epochs, at least 5, where `epochs` is None; else training takes all epochs, and the weights are those of the best.
     clip_norm : float, optional
+    schedule : Schedule, optional
+        Factor of the learning rate over time.
+    average : EMA or float, optional
+        Exponential moving average of the weights, as in `numbarnn.Model.fit`.
+    ensemble : int
+        Nets, trained from the seeds seed, seed + 1, ..., whose mean output is taken.
     dtype : {"float32", "float64"}
     seed : int
     n_threads : int, optional
@@ -79,10 +105,18 @@ class Forecaster(Parameters):
     Attributes
     ----------
     model_ : Model
+        The net; of an ensemble, the first.
     history_ : History
+        Of that net.
     target_names_, feature_names_ : list
     scaler_ : SequenceScaler
         Of the inputs, calendar features excepted.
+    difference_, relative_, recenter_ : int or None, int or None, bool
+        What the targets are compared with.
+
+    References
+    ----------
+    A. Zeng, M. Chen, L. Zhang, Q. Xu, "Are Transformers effective for time series forecasting?", AAAI 2023.
 
     Examples
     --------
@@ -106,16 +140,22 @@ class Forecaster(Parameters):
     recursive: bool = False
     difference: int | None = None
     relative: int | None = None
+    recenter: bool = False
+    change: str | None = "auto"
+    linear: str | None = "auto"
     season: int | str | None = "auto"
     calendar: Sequence[str] = ()
     scaling: str = "standard"
     missing: str = "error"
     optimizer: str | Optimizer = "adam"
-    learning_rate: float | None = None
-    epochs: int = 20
+    learning_rate: float | None = 3e-3
+    epochs: int | None = None
     batch_size: int = 64
     patience: int | None = None
     clip_norm: float | None = 1.0
+    schedule: Schedule | None = None
+    average: EMA | float | None = None
+    ensemble: int = 1
     dtype: str = "float32"
     seed: int = 0
     n_threads: int | None = None
@@ -126,7 +166,7 @@ class Forecaster(Parameters):
     def fit(
         self, data, target=None, *, split=(0.7, 0.15, 0.15), straddle: str = "drop", callbacks=(), verbose: int = 1
     ):
-        """Train on the first part of a table, choose the best epoch by the second, keep the last for `evaluate`.
+        """Train on the first part of a table, make choices by the second, keep the last for `evaluate`.
 
         Parameters
         ----------
@@ -161,84 +201,122 @@ class Forecaster(Parameters):
         self.target_names_ = [names[column] for column in chosen]
         clock = Clock.of(frame.index)
         frame = frame.set_axis(clock.aligned(frame.index))  # the zone as later data and files have it
-        self.scaler_ = SequenceScaler(self.scaling)
-        own = self._preparation = Preparation.of(self, self.feature_names_, self.target_names_, clock, self.scaler_)
-        raw = own.values(frame)
         cuts = cuts_of(split, frame.index)
-        if own.lag >= cuts[0]:
-            raise ShapeError(f"difference is {own.lag}; the training part has {cuts[0]} rows, and needs more than that")
-        self.scaler_.fit(own.changes(raw[: cuts[0]]))
-        features = own.features(raw, own.calendar_rows(frame.index))
+        if self.difference is not None and self.difference >= cuts[0]:
+            raise ShapeError(
+                f"difference is {self.difference}; the training part has {cuts[0]} rows, and needs more than that"
+            )
+        season = clock.season() if self.season == "auto" else self.season
+        prepared = self._prepared(frame, names, clock, cuts, straddle, season)
+        own = self._preparation = prepared.preparation
+        self.scaler_ = own.scaler
+        self.difference_, self.relative_, self.recenter_ = own.difference, own.relative, own.recenter
+        self._evaluation = Evaluation(
+            prepared.targets,
+            [_naive_error(prepared.raw[: cuts[0], column]) for column in own.columns],
+            season, prepared.raw, frame.index, prepared.parts, prepared.linear,
+        )  # fmt: skip
+        if self.recursive:
+            columns = list(range(len(names)))
+            targets = Targets(own, 1, 1, columns, self._deviation)
+            parts = prepared.windows(targets, cuts, straddle)
+            targets.fit(Source(targets, prepared.raw, parts["train"]))
+            prepared = with_linear(dataclasses.replace(prepared, linear={}), targets, parts, self.linear)
+        else:
+            targets, parts = dataclasses.replace(prepared.targets), prepared.parts
+        self._targets = targets
+        self._forecast, histories = self._train(prepared, targets, parts, callbacks, verbose)
+        self.model_, self.history_ = self._forecast.models[0], histories[0]
+        self._remember(prepared.raw, frame.index)
+        return self
 
-        def parts_of(targets):
-            rows = [cut - own.lag for cut in cuts]
-            parts = targets.windows(frame, raw, features).split(rows=rows, straddle=straddle)
-            return dict(zip(part_names(cuts), parts, strict=True))
+    def _prepared(self, frame, names, clock, cuts, straddle, season) -> Prepared:
+        """Return the table prepared for the way of comparing targets that is asked for, or else for the best one."""
+        scaler = SequenceScaler(self.scaling)
+        preparation = Preparation.of(self, names, self.target_names_, clock, scaler)
+        raw = preparation.values(frame)
+        self._deviation = deviations(raw[: cuts[0]])
+        deviation = self._deviation[preparation.columns]
 
-        direct = Targets(own, self.delay, self.horizon, own.columns)
-        parts = parts_of(direct)
-        self._targets = Targets(own, 1, 1, list(range(raw.shape[1]))) if self.recursive else dataclasses.replace(direct)
-        sources = {
-            name: Source(self._targets, raw, windows, self.batch_size)
-            for name, windows in (parts_of(self._targets) if self.recursive else parts).items()
-        }
-        self._targets.fit(sources["train"])
-        self.model_ = last_step_model(
-            features.shape[1],
-            len(self._targets.center),
-            self.cell,
-            self.hidden_size,
-            num_layers=self.num_layers,
-            dropout=self.dropout,
-            recurrent_dropout=self.recurrent_dropout,
-            seed=check_seed(self.seed),
-            dtype=self.dtype,
-            n_threads=self.n_threads,
-            device=self.device,
-        )
-        trainer = Trainer(
-            self.model_,
-            "mse",
-            optimizer_with(self.optimizer, self.learning_rate),
-            clip_norm=self.clip_norm,
-            seed=self.seed,
-        )
-        validation = sources.get("validation")
+        def prepare_(preparation):
+            found = prepare(preparation, frame, raw, cuts, straddle, self.delay, self.horizon, deviation)
+            return with_linear(found, found.targets, found.parts, linear)
+
+        chosen = preparation.season or self.change is None
+        linear = self.linear if chosen else self.linear or "auto"
+        best = prepare_(preparation)
+        if chosen:
+            return best
+        for other in candidates(preparation, season, cuts[0])[1:]:
+            with contextlib.suppress(ValueError):  # too few rows, or too many gaps, to be compared with those before
+                found = prepare_(other)
+                if best_of(found.linear).error < best_of(best.linear).error:
+                    best = found
+        return best
+
+    def _train(self, prepared, targets, parts, callbacks, verbose):
+        """Return the forecast and its history."""
+        validation = parts.get("validation")
         if validation is None and self.patience is not None:
             raise ValueError("patience needs a validation part: give split three parts")
-        patience = max(1, self.epochs) if self.patience is None else self.patience
-        self.history_: History = trainer.fit(
-            sources["train"],
-            self.epochs,
-            validation=validation,
-            patience=None if validation is None else patience,
-            callbacks=callbacks,
-            verbose=verbose,
-        )
-        errors = [_naive_error(raw[: cuts[0], column]) for column in own.columns]
-        season = clock.season() if self.season == "auto" else self.season
-        self._evaluation = Evaluation(direct, errors, season, raw, frame.index, parts)
-        self._remember(raw, frame.index)
-        return self
+        forecast = Forecast([], None if self.linear is None else best_of(prepared.linear))
+        sources = prepared.sources(targets, parts, self.batch_size)
+        forecast.fit_scale(sources["train"])
+        train, epochs, patience = forecast.source(sources["train"]), self.epochs, self.patience
+        if epochs is None:
+            epochs = min(MOST_EPOCHS, -(-UPDATES // len(train)))
+        if patience is None:
+            patience = max(1, epochs) if self.epochs is not None else max(5, epochs // 8)
+        histories = []
+        for seed in range(check_seed(self.seed), check_seed(self.seed + self.ensemble - 1) + 1):
+            model = last_step_model(
+                prepared.features.shape[1], len(targets.center), self.cell, self.hidden_size, num_layers=self.num_layers,
+                dropout=self.dropout, recurrent_dropout=self.recurrent_dropout, seed=seed, dtype=self.dtype,
+                n_threads=self.n_threads, device=self.device,
+            )  # fmt: skip
+            optimizer = optimizer_with(self.optimizer, self.learning_rate)
+            trainer = Trainer(
+                model,
+                "mse",
+                optimizer,
+                schedule=self.schedule,
+                clip_norm=self.clip_norm,
+                average=self.average,
+                seed=seed,
+            )
+            histories.append(
+                trainer.fit(
+                    train,
+                    epochs,
+                    validation=None if validation is None else forecast.source(sources["validation"]),
+                    patience=None if validation is None else patience,
+                    callbacks=callbacks,
+                    verbose=verbose,
+                )
+            )
+            forecast.models.append(model)
+            if histories[-1].stopped == "interrupted":
+                break
+        if validation is not None:
+            forecast.fit_share(sources["validation"], self.n_threads)
+        return forecast, histories
 
     def _check_settings(self):
         check_flag("Forecaster", "recursive", self.recursive)
-        for name in ("difference", "relative", "season"):
-            value = getattr(self, name)
-            if name == "season" and isinstance(value, str):
-                check_choice(value, "season", ("auto",))
-            elif value is not None:
-                check_integer(value, name, 1)
-        for name in ("lookback", "delay", "horizon", "step", "batch_size"):
+        if isinstance(self.season, str):
+            check_choice(self.season, "season", ("auto",))
+        elif self.season is not None:
+            check_integer(self.season, "season", 1)
+        for name in ("lookback", "delay", "horizon", "step", "batch_size", "ensemble"):
             check_integer(getattr(self, name), name, 1)
         check_dtype(self.dtype)
         check_choice(self.scaling, "scaling", METHODS)
         with naming("calendar", "features"):
             check_features(self.calendar)
-        if self.difference is not None and self.relative is not None:
-            raise ValueError("give difference or relative, not both: both say what the targets are compared with")
-        if self.relative is not None and self.relative > self.lookback:
-            raise ValueError(f"relative must be at most lookback ({self.lookback}), got {self.relative}")
+        for name, choices in (("change", ("auto",)), ("linear", ("auto", "all", "shared"))):
+            if getattr(self, name) is not None:
+                check_choice(getattr(self, name), name, choices)
+        files.check_comparison(self, self.difference, self.relative, self.recenter)
         check_choice(self.missing, "missing", MISSING)
         if self.delay + self.horizon > FARTHEST:
             raise ValueError(f"delay + horizon must be at most {FARTHEST:,} rows, got {self.delay + self.horizon:,}")
@@ -252,17 +330,14 @@ class Forecaster(Parameters):
 
     # Forecasts
 
-    def _run(self, x) -> np.ndarray:
-        return self.model_.forward(x, n_threads=self.n_threads)[0].astype(np.float64)
-
-    def _forecast(self, raw, calendar, ends) -> np.ndarray:
+    def _ahead(self, raw, calendar, ends) -> np.ndarray:
         """Return forecasts (windows, horizon, targets) for windows that end at rows of `raw`.
 
         `calendar` has rows for what comes after `raw`, too.
         """
         if self.recursive:
             parts = [
-                self._forecast_recursive(raw, calendar, ends[first : first + CHUNK])
+                self._ahead_recursive(raw, calendar, ends[first : first + CHUNK])
                 for first in range(0, len(ends), CHUNK)
             ]
             return np.concatenate(parts)
@@ -270,11 +345,11 @@ class Forecaster(Parameters):
         features, parts = own.features(raw, calendar[: len(raw)]), []
         for first in range(0, len(ends), CHUNK):
             some = ends[first : first + CHUNK]
-            x = features[some[:, None] - own.lag + own.window_rows]
-            parts.append(self._targets.decode(self._run(x), raw, some))
+            outputs = self._forecast(own.inputs(features, some), self.n_threads)
+            parts.append(self._targets.decode(outputs, raw, some))
         return np.concatenate(parts)
 
-    def _forecast_recursive(self, raw, calendar, ends):
+    def _ahead_recursive(self, raw, calendar, ends):
         """Forecast row after row; `path` holds what was measured, then what was forecast."""
         own, targets = self._preparation, self._targets
         need, ahead = own.need, self.delay + self.horizon - 1
@@ -285,11 +360,22 @@ class Forecaster(Parameters):
         for t in range(ahead):
             seen = slice(t, t + need)
             x = own.features(path[:, seen], hours[:, seen])[:, need - own.lag - 1 + own.window_rows]
-            values = self._run(x) * targets.scale + targets.center
+            values = self._forecast(own.recentered(x), self.n_threads) * targets.scale + targets.center
             if own.season:
                 values[:, own.columns] += path[:, need + t - own.season][:, own.columns]
             path[:, need + t] = values
         return path[:, need + self.delay - 1 :, own.columns]
+
+    def _linear_share(self, raw, calendar, ends) -> float | None:
+        """Return the share that the linear path has in the outputs of windows, by their variances; None without one."""
+        if self._forecast.linear is None:
+            return None
+        own, sums = self._preparation, np.zeros(2)
+        features = own.features(raw, calendar)
+        for some in np.array_split(ends, -(-len(ends) // CHUNK)):
+            linear, net = self._forecast.parts(own.inputs(features, some), self.n_threads)
+            sums += np.square(linear).sum(), np.square(net).sum()
+        return float(sums[0] / sums.sum()) if sums.any() else 1.0
 
     def _remember(self, raw, index):
         need = self._preparation.need
@@ -341,7 +427,7 @@ class Forecaster(Parameters):
             )
         ahead = own.clock.after(index, self.delay + self.horizon - 1)
         calendar = own.calendar_rows(index.append(ahead))
-        values = self._forecast(raw, calendar, np.array([len(raw) - 1]))[0]
+        values = self._ahead(raw, calendar, np.array([len(raw) - 1]))[0]
         return pd.DataFrame(values, index=ahead[self.delay - 1 :], columns=self.target_names_)
 
     def update(self, new_rows) -> "Forecaster":
@@ -397,32 +483,46 @@ class Forecaster(Parameters):
             row), ``ahead`` (rows from there), and for every target the forecast and ``<target> truth``.
         """
         self._fitted()
-        return self._evaluation.backtest(self._forecast, data, part)
+        return self._evaluation.backtest(self._ahead, data, part)
 
-    def evaluate(self, data=None, part: str = "test"):
+    def evaluate(self, data=None, part: str = "test", *, baselines=None, per_target: bool = True):
         """Compare the net with forecasts that anybody can make, all on the same windows.
 
-        ==============  ==========================================================================================
-        last value      the newest value of the window
-        seasonal (P)    the newest known value a whole number of seasons of P rows before
-        moving mean     the mean of the last `lookback` rows
-        ridge           linear regression on all values of the window, its penalty chosen on the validation part
-        ==============  ==========================================================================================
+        ===============  ==========================================================================================
+        last value       the newest value of the window
+        seasonal (P)     the newest known value a whole number of seasons of P rows before
+        drift            the line through the oldest and the newest value of the window
+        moving mean      the mean of the last `lookback` rows
+        ridge            linear regression on all values of the window, its penalty chosen on the validation part
+        ridge, own past  the same on the target's own values alone, by weights that all targets share
+        ===============  ==========================================================================================
+
+        The regressions see what the net sees, and forecast the same changes.
 
         Parameters
         ----------
         data : DataFrame, Series or array, optional
             Other rows, as in `backtest`; None: a part of the data of `fit`.
         part : {"train", "validation", "test"}
+        baselines : dict of callables, optional
+            Baselines of your own by name: ``f(past, ahead)`` takes the values of windows (windows, rows, columns) in the units of
+            the data and the rows ahead (horizon,), and returns forecasts (windows, horizon, targets).
+        per_target : bool
+            False: means over the targets, of the columns that can be compared.
 
         Returns
         -------
         pandas.DataFrame
-            MAE and RMSE in the units of the target, and MASE: the MAE over that of "the same as the row before" on the training
-            part. One row for the net and each baseline; of several targets, one for each target and forecast.
+            MAE and RMSE in the units of the target; MASE: the MAE over that of "the same as the row before" on the training part;
+            "MAE/sd" and "MSE/var" of targets divided by their standard deviation on the training part, as papers give them. One row
+            for the net and each baseline; of several targets, one for each target and forecast. ``attrs["verdict"]`` says in words
+            whether the forecaster is worth it, and what its linear path makes of it.
         """
         self._fitted()
-        return self._evaluation.evaluate(self._forecast, data, part)
+        check_flag("evaluate", "per_target", per_target)
+        if baselines is not None and not isinstance(baselines, dict):
+            raise TypeError(f"baselines must be a dict of functions by name, got {brief(baselines)}")
+        return self._evaluation.evaluate(self._ahead, self._linear_share, data, part, baselines, per_target)
 
     def errors_by_horizon(self, data=None, part: str = "test", target=None):
         """Return the MAE of the net and every baseline for each number of rows ahead.
@@ -439,7 +539,7 @@ class Forecaster(Parameters):
             Index: rows ahead of the window's newest row; a column for each forecast.
         """
         self._fitted()
-        return self._evaluation.errors_by_horizon(self._forecast, data, part, target)
+        return self._evaluation.errors_by_horizon(self._ahead, data, part, target)
 
     # Files
 
@@ -462,10 +562,11 @@ class Forecaster(Parameters):
             If the file cannot be written; the existing file is left as it was.
         """
         self._fitted()
-        left_out = ("optimizer", "n_threads", "device")
+        left_out = ("optimizer", "schedule", "average", "n_threads", "device")
         settings = {name: value for name, value in self.get_params().items() if name not in left_out}
         for name, value in settings.items():
             settings[name] = value.item() if isinstance(value, np.generic) else value
+        linear = self._forecast.linear
         settings["calendar"] = [self.calendar] if isinstance(self.calendar, str) else list(self.calendar)
         settings["dtype"] = self.model_.dtype.name
         about = {
@@ -477,9 +578,16 @@ class Forecaster(Parameters):
             "season": self._evaluation.season,
             "clock": dataclasses.asdict(self._preparation.clock),
             "unit": getattr(self._tail_index, "unit", None),
+            "comparison": {key: getattr(self, f"{key}_") for key in files.COMPARISON},
+            "linear": None if linear is None else "shared" if linear.shared else "all",
             "model": self.model_.description(),
+            "others": [model.description() for model in self._forecast.models[1:]],
         }
-        arrays = {f"model.{name}": values for name, values in self.model_.params.for_file().items()}
+        arrays = {
+            f"model{number or ''}.{name}": values
+            for number, model in enumerate(self._forecast.models)
+            for name, values in model.params.for_file().items()
+        }
         arrays |= {
             "scaler.center": self.scaler_.center_,
             "scaler.scale": self.scaler_.scale_,
@@ -488,6 +596,11 @@ class Forecaster(Parameters):
             "tail": self._tail,
             "tail.times": self._preparation.clock.to_integers(self._tail_index),
         }
+        if np.isfinite(self._deviation).all():  # a file from before they were kept has none
+            arrays["deviation"] = self._deviation
+        if linear is not None:
+            arrays |= {f"linear.{name}": getattr(linear, name) for name in ("weights", "x_mean", "y_mean")}
+            arrays |= {"net.scale": self._forecast.scale, "net.share": self._forecast.share}
         io.write(path, "forecaster", about, arrays)
 
     @classmethod

@@ -24,7 +24,7 @@ class Preparation:
 
     Attributes
     ----------
-    lookback, step, difference, relative, calendar, missing, dtype : settings of the `numbarnn.Forecaster`
+    lookback, step, difference, relative, recenter, calendar, missing, dtype : settings of the `numbarnn.Forecaster`
     names, targets : list
         All columns, and those to forecast.
     clock : Clock
@@ -36,6 +36,7 @@ class Preparation:
     step: int
     difference: int | None
     relative: int | None
+    recenter: bool
     calendar: tuple
     missing: str
     dtype: str
@@ -47,7 +48,7 @@ class Preparation:
     @classmethod
     def of(cls, settings, names, targets, clock, scaler) -> "Preparation":
         """Return the preparation for the settings of a forecaster."""
-        own = ("lookback", "step", "difference", "relative", "calendar", "missing", "dtype")
+        own = ("lookback", "step", "difference", "relative", "recenter", "calendar", "missing", "dtype")
         return cls(*(getattr(settings, name) for name in own), names, targets, clock, scaler)
 
     @property
@@ -58,7 +59,7 @@ class Preparation:
     @property
     def season(self) -> int:
         """Rows of the season that targets are compared with; 0: none."""
-        return self.difference or self.relative or 0
+        return self.difference or self.relative or int(self.recenter)
 
     @property
     def columns(self) -> list[int]:
@@ -100,6 +101,16 @@ class Preparation:
         raw = np.array(table.values, np.float64, order="C")
         return tables.forward_filled(raw) if bad is not None and self.missing == "ffill" else raw
 
+    def inputs(self, features, ends) -> np.ndarray:
+        """Return what the net sees of the windows that end at rows of a table, of its `features`."""
+        return self.recentered(features[ends[:, None] - self.lag + self.window_rows])
+
+    def recentered(self, x) -> np.ndarray:
+        """Return windows (windows, rows, features), in place: the targets' values less those of the newest row where asked."""
+        if self.recenter:
+            x[:, :, self.columns] -= x[:, -1:, self.columns]
+        return x
+
     def calendar_rows(self, index) -> np.ndarray:
         """Return the calendar features of times."""
         if len(self.calendar) == 0:
@@ -137,6 +148,8 @@ class Targets:
     delay, horizon : int
     columns : list of int
         Indices of the columns.
+    deviation : (columns,) array
+        Standard deviation of the columns on the training part, 1 where it is 0.
     center, scale : (horizon * columns,) arrays
     """
 
@@ -144,6 +157,7 @@ class Targets:
     delay: int
     horizon: int
     columns: list
+    deviation: np.ndarray
     center: np.ndarray | float = 0.0
     scale: np.ndarray | float = 1.0
 
@@ -185,8 +199,7 @@ class Targets:
 
     def fit(self, source):
         """Set center and scale by training windows."""
-        count = len(source.windows)
-        samples = np.unique(np.linspace(0, count - 1, min(count, 100_000)).astype(np.int64))
+        samples = source.some()
         parts = [source.changes(samples[first : first + CHUNK]) for first in range(0, len(samples), CHUNK)]
         changes = np.concatenate(parts)
         scale = changes.std(axis=(0, 1))
@@ -212,6 +225,15 @@ class Source:
     def __len__(self):
         return -(-self.items // self.batch_size)
 
+    def some(self, most=100_000) -> np.ndarray:
+        """Return the samples, or evenly spaced ones of more than `most`."""
+        return np.unique(np.linspace(0, self.items - 1, min(self.items, most)).astype(np.int64))
+
+    def chunks(self, samples):
+        """Yield x and y of samples, some at a time."""
+        for first in range(0, len(samples), CHUNK):
+            yield self.gather(samples[first : first + CHUNK])
+
     def changes(self, samples):
         """Return targets less their base, (samples, horizon, columns), in their own units."""
         ends = self.windows.chosen_ends(samples) + self.targets.preparation.lag
@@ -221,13 +243,25 @@ class Source:
     def gather(self, samples):
         """Return x, and y as a net learns it, (samples, horizon * columns)."""
         x, _ = self.windows.gather(samples)
-        return x, (self.changes(samples).reshape(len(samples), -1) - self.targets.center) / self.targets.scale
+        return self.targets.preparation.recentered(x), (
+            self.changes(samples).reshape(len(samples), -1) - self.targets.center
+        ) / self.targets.scale
 
     def batches(self, generator):
         """Yield one epoch."""
         order = generator.permutation(self.items)
         for first in range(0, self.items, self.batch_size):
             yield Batch(*self.gather(order[first : first + self.batch_size]))
+
+
+def deviations(values) -> np.ndarray:
+    """Return the standard deviation of columns of rows, missing ones left out, 1 where it is 0 or nothing is known."""
+    known = np.isfinite(values)
+    count = np.maximum(known.sum(axis=0), 1)
+    with np.errstate(over="ignore", invalid="ignore"):  # values too large are refused by the scaler
+        mean = np.where(known, values, 0.0).sum(axis=0) / count
+        found = np.sqrt(np.square(np.where(known, values - mean, 0.0)).sum(axis=0) / count)
+    return np.where(found > 0, found, 1.0)
 
 
 def as_frame(data, name="data"):
