@@ -81,6 +81,17 @@ def _address(context, builder, array_type, array, at, stride, element, index):
     return builder.gep(builder.gep(data, [first]), [element])
 
 
+def count_of(record, role):
+    """Return how many outputs ... (`role`) a record has."""
+    return len(getattr(record, role))
+
+
+@overload(count_of, prefer_literal=True, jit_options={"forceinline": True})
+def _count_of(record, role):
+    count = _length(record, role)
+    return lambda record, role: count
+
+
 @intrinsic(prefer_literal=True)
 def load(typingctx, cell, role, array, at, stride, element):
     """Return the tuple of ``array.flat[at + i * stride + element]`` for the record's `role`: its preactivations, states ..."""
@@ -132,3 +143,17 @@ def _added(values, terms):
     if len(values) == 1:
         return lambda values, terms: (values[0] + terms[0],)
     return lambda values, terms: (values[0] + terms[0],) + added(values[1:], terms[1:])
+
+
+def scaled(factor, values):
+    """Return a tuple's entries times a factor."""
+    return tuple(factor * value for value in values)
+
+
+@overload(scaled, jit_options={"forceinline": True})
+def _scaled(factor, values):
+    if len(values) == 0:
+        return lambda factor, values: values
+    if len(values) == 1:
+        return lambda factor, values: (factor * values[0],)
+    return lambda factor, values: (factor * values[0],) + scaled(factor, values[1:])

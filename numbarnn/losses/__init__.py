@@ -8,6 +8,7 @@ from numbarnn.losses.base import LOSSES, Loss, PointwiseLoss, loss, make_loss
 from numbarnn.losses.binary import BinaryCrossEntropy
 from numbarnn.losses.cross_entropy import SoftmaxCrossEntropy
 from numbarnn.losses.ctc import CTC
+from numbarnn.losses.distributions import DistributionLoss, Gaussian, NegativeBinomial, Quantile
 from numbarnn.losses.regression import Huber, MeanAbsoluteError, MeanSquaredError
 from numbarnn.losses.segments import SegmentCrossEntropy
 
@@ -15,11 +16,15 @@ __all__ = [
     "CTC",
     "LOSSES",
     "BinaryCrossEntropy",
+    "DistributionLoss",
+    "Gaussian",
     "Huber",
     "Loss",
     "MeanAbsoluteError",
     "MeanSquaredError",
+    "NegativeBinomial",
     "PointwiseLoss",
+    "Quantile",
     "SegmentCrossEntropy",
     "SoftmaxCrossEntropy",
     "loss",

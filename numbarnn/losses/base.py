@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from numbarnn.checks import brief, check_choice, check_real, to_array, to_list
+from numbarnn.checks import brief, check_choice, check_integer, check_real, to_array, to_list
 from numbarnn.core.arrays import as_array, as_numeric
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
+from numbarnn.kernels.equations import term_record
 
 LOSSES: dict[str, type["Loss"]] = {}
 
@@ -44,7 +45,7 @@ class Loss:
 
     * derived from a loss of this package, without arithmetic of its own, it is computed as that one, on every device;
     * a mean over the features of a function of one output and its target has that function as its `term`, which is compiled for
-      every device: see `PointwiseLoss`;
+      every device: see `PointwiseLoss`, and `DistributionLoss` for targets that have several outputs each;
     * anything else has a method ``value_and_gradient(outputs, target) -> (losses, gradient)`` in NumPy, which runs on the CPU. It
       takes the outputs (samples, time steps, features) and the target as given, and returns the loss of every step (samples, time
       steps) with its gradient with respect to the outputs.
@@ -56,6 +57,8 @@ class Loss:
         Whether the loss is a sum over steps, so that a sequence may be cut into chunks.
     per_sample : bool
         Whether there is one loss a sample, not one a step.
+    outputs_per_target : int
+        Outputs that the model has for each feature of the target: 1 but for distributions.
     output_activation : str or None
         What makes probabilities of the outputs, which are logits: "softmax" (one class of many) or "sigmoid" (each output a
         question of its own). None: the outputs are values.
@@ -64,6 +67,7 @@ class Loss:
     name = "loss"
     by_step = True
     per_sample = False
+    outputs_per_target = 1
     output_activation = "softmax"
     value_and_gradient = term = None
 
@@ -198,34 +202,36 @@ class PointwiseLoss(Loss):
 
     Examples
     --------
-    The quantile loss (R. Koenker, G. Bassett, "Regression quantiles", Econometrica 46 (1978)), here of one quantile a feature;
-    under ``@nr.losses.loss("quantile")`` it would have a name by which `fit` and files of models know it.
+    The loss of expectiles (W. K. Newey, J. L. Powell, "Asymmetric least squares estimation and testing", Econometrica 55 (1987)),
+    here of one a feature; under ``@nr.losses.loss("expectile")`` it would have a name by which `fit` and files of models know it.
 
     >>> from dataclasses import dataclass
     >>> import numpy as np
     >>> import numbarnn as nr
     >>> @dataclass(frozen=True)
-    ... class Quantile(nr.losses.PointwiseLoss):
+    ... class Expectile(nr.losses.PointwiseLoss):
     ...     q: float | tuple[float, ...] = 0.5
     ...
     ...     @staticmethod
     ...     def term(y, t, q):
-    ...         slope = q if y < t else q - type(y)(1)
-    ...         return slope * (t - y), -slope
+    ...         d = y - t
+    ...         weight = q if y < t else type(y)(1) - q
+    ...         return weight * d * d, (weight + weight) * d
     >>> model = nr.Model([nr.RNN(8), nr.Dense(3)], input_size=1, seed=0)
     >>> x = np.random.default_rng(0).standard_normal((64, 10, 1))
     >>> y = np.repeat(x, 3, axis=2)
-    >>> history = model.fit(x, y, epochs=2, loss=Quantile((0.1, 0.5, 0.9)), verbose=0)
+    >>> history = model.fit(x, y, epochs=2, loss=Expectile((0.1, 0.5, 0.9)), verbose=0)
     >>> history["loss"][1] < history["loss"][0]
     True
     """
 
     output_activation = None
+    _tuples = False  # whether the outputs of a target come as a tuple
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
         term = vars(cls).get("term")
-        if term is None:
+        if term is None or isinstance(term, property):  # made for the options of an object
             return
         if not isinstance(term, staticmethod):
             raise TypeError(f"{cls.__name__}.term must be a staticmethod: term(y, t, *options) -> (loss, slope)")
@@ -236,10 +242,35 @@ class PointwiseLoss(Loss):
                 f"term{inspect.signature(term.__func__)}"
             )
         function = getattr(term.__func__, "py_func", term.__func__)
+        y, *others = (np.float64(0.25 + 0.125 * number) for number in range(len(kinds)))
         with np.errstate(all="ignore"):  # the numbers are any
-            found = function(*[np.float64(0.25 + 0.125 * number) for number in range(len(kinds))])
-        if not (isinstance(found, tuple) and len(found) == 2 and all(np.ndim(value) == 0 for value in found)):
-            raise TypeError(f"{cls.__name__}.term must return (loss, slope), two scalars, got {brief(found)}")
+            found = function((y,) * cls.outputs_per_target if cls._tuples else y, *others)
+        pair = found if isinstance(found, tuple) and len(found) == 2 else (found, ())
+        slopes = pair[1:] if not cls._tuples else pair[1] if isinstance(pair[1], tuple) else ()
+        if len(slopes) != cls.outputs_per_target or any(np.ndim(value) for value in (pair[0], *slopes)):
+            form = (
+                f"slopes), a scalar and a tuple of {cls.outputs_per_target}" if cls._tuples else "slope), two scalars"
+            )
+            raise TypeError(f"{cls.__name__}.term must return (loss, {form}, got {brief(found)}")
+
+    @property
+    def record(self):
+        """Record by whose type kernels select the term: see `numbarnn.kernels.equations.term_record`."""
+        return term_record(self.term, self.outputs_per_target if self._tuples else None)
+
+    def size(self, targets: int) -> int:
+        """Return how many outputs a model needs.
+
+        Parameters
+        ----------
+        targets : int
+            Features of the target.
+
+        Returns
+        -------
+        int
+        """
+        return check_integer(targets, "targets", 1) * self.outputs_per_target
 
     def option(self, name: str):
         """Return an option of the term.
@@ -266,49 +297,87 @@ class PointwiseLoss(Loss):
         return getattr(self, name)
 
     def options(self, size: int, dtype) -> np.ndarray:
-        """Return the options of the term for every feature.
+        """Return the options of the term for every feature of the target.
 
         Parameters
         ----------
         size : int
-            Features.
+            Features of the outputs.
         dtype : numpy.dtype
 
         Returns
         -------
         array
-            (options, size), flat.
+            (options, features of the target), flat.
 
         Raises
         ------
         ShapeError, TypeError
             If an option is neither a number nor one for each feature.
         """
-        names = list(inspect.signature(self.term).parameters)[2:]
-        values = np.empty((len(names), size), dtype)
-        for row, name in zip(values, names, strict=True):
+        count, rows = self.count_targets(size), []
+        for name, parameter in list(inspect.signature(self.term).parameters.items())[2:]:
+            if parameter.kind == parameter.VAR_POSITIONAL:  # one for each output, of all features
+                rows += self.option(name)
+                continue
             given = to_array(self.option(name), name)
             if given.dtype.kind not in "fiub":
                 raise TypeError(f"{name} of {self.name} must be a number, or one for each feature, got {brief(given)}")
-            if given.shape not in ((), (1,), (size,)):
+            if given.shape not in ((), (1,), (count,)):
                 raise ShapeError(
-                    f"{name} of {self.name} must be a number, or one for each of {size} features, got shape {given.shape}"
+                    f"{name} of {self.name} must be a number, or one for each of {count} features, got shape {given.shape}"
                 )
+            rows.append(given)
+        values = np.empty((len(rows), count), dtype)
+        for row, given in zip(values, rows, strict=True):
             row[...] = given
         return values.reshape(-1)
+
+    def count_targets(self, size: int) -> int:
+        """Return how many features the target of a model has.
+
+        Parameters
+        ----------
+        size : int
+            Features of the outputs.
+
+        Returns
+        -------
+        int
+
+        Raises
+        ------
+        ShapeError
+            If the outputs are not those of whole targets.
+        """
+        if size % self.outputs_per_target:
+            raise ShapeError(f"the model has {size} output{'s' * (size > 1)}; {self._hint}")
+        return size // self.outputs_per_target
+
+    @property
+    def _hint(self):
+        """What to do about outputs and targets that do not fit."""
+        each = self.outputs_per_target
+        return f"loss {self.name!r} needs {each} outputs a target: make the last layer Dense({each} * targets)"
+
+    def check(self, source, signal) -> None:
+        self.count_targets(signal.size)
 
     def targets(self, target, size: int, layout: Layout, dtype) -> np.ndarray:
         target = as_array(target, "target")
         if target.dtype.kind not in "fiub":
             raise TypeError(f"target of {self.name} must be numbers, got dtype {target.dtype}")
-        shape = (layout.samples, layout.steps, size)
+        shape = (layout.samples, layout.steps, self.count_targets(size))
         short = [shape]
         if layout.steps == 1:
             short.append((shape[0], shape[2]))
-        if size == 1:
+        if shape[2] == 1:
             short += [s[:-1] for s in tuple(short)]
         if target.shape not in short:
-            raise ShapeError(f"target must have shape {' or '.join(map(str, reversed(short)))}, got {target.shape}")
+            hint = f"; {self._hint}" if self._tuples else ""
+            raise ShapeError(
+                f"target must have shape {' or '.join(map(str, reversed(short)))}, got {target.shape}{hint}"
+            )
         rows = layout.sort(target.reshape(shape)).transpose(1, 0, 2)
         # A read-only or unaligned array would be another type, and compile the kernel once more; it is copied.
         return np.require(rows, dtype, ["C", "W", "A"]).reshape(-1)

@@ -16,7 +16,6 @@ from numbarnn.kernels.cpu import ctc as trellis
 from numbarnn.kernels.cpu import losses as kernels
 from numbarnn.kernels.cpu import pooling
 from numbarnn.kernels.cpu.simd import target as cpu_target
-from numbarnn.kernels.equations import term_record
 from numbarnn.kernels.groups import checked, entry_point
 
 # What a value of the outputs costs in multiply-adds: 4 ns where a core does 40 a ns.
@@ -76,8 +75,8 @@ def _by_rows(call, loss, outputs, target, layout, reduction, sample_weight, kern
 
 
 def _pointwise(call, loss, outputs, target, layout, reduction, sample_weight):
-    """Run a loss that is the mean of a scalar term over the features."""
-    record, options = term_record(loss.term), loss.options(outputs.size, call.dtype)
+    """Run a loss that is the mean of a term over the features of the target."""
+    record, options = loss.record, loss.options(outputs.size, call.dtype)
 
     def kernel(values, row, columns, targets, *arguments):
         kernels.pointwise(record, values, row, columns, targets, options, *arguments)

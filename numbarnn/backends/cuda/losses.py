@@ -11,7 +11,6 @@ from numbarnn.kernels.cuda import layout as moves
 from numbarnn.kernels.cuda import losses as kernels
 from numbarnn.kernels.cuda import optim, pooling
 from numbarnn.kernels.cuda.groups import SpacedRows
-from numbarnn.kernels.equations import term_record
 
 
 def value_and_gradient(call: Call, loss, outputs: Rows, target, layout: Layout, reduction="mean", sample_weight=None):
@@ -44,8 +43,8 @@ def _by_rows(call, loss, outputs, target, layout, reduction, sample_weight, kern
 
 
 def _pointwise(call, loss, outputs, target, layout, reduction, sample_weight):
-    """Run a loss that is the mean of a scalar term over the features."""
-    record, options = term_record(loss.term), loss.options(outputs.size, call.dtype)
+    """Run a loss that is the mean of a term over the features of the target."""
+    record, options = loss.record, loss.options(outputs.size, call.dtype)
     own = call.empty(options.size).set(options) if options.size else None
 
     def kernel(*arguments):

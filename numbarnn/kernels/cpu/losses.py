@@ -1,8 +1,12 @@
 """Losses with their gradients, in one pass over the rows."""
 
+import math
+
+import numpy as np
+
 from numbarnn.kernels import equations
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.element import load
+from numbarnn.kernels.element import count_of, load, scaled, store
 from numbarnn.kernels.equations import loss_term
 from numbarnn.kernels.scalar import exp, inlined, total
 
@@ -134,23 +138,88 @@ def sigmoid(logits, probabilities, first, last):
 def pointwise(term, outputs, row, columns, targets, options, weights, scale, losses, doutputs, first, last):
     """Set losses[r] = w_r mean_j l(y[r, j], t[r, j]) and the gradient of ``scale * losses`` in `doutputs`, l being a loss term.
 
-    term     record of `numbarnn.kernels.equations.term_record`
-    outputs, doutputs, weights, losses : as in `softmax_cross_entropy`; targets : (rows, columns) as 1-D, in
-    options  (options of the term, columns) as 1-D in the dtype of the outputs, in: what the term takes beside y and t
+    term     record of `numbarnn.kernels.equations.term_record`: target j has its `outputs`, K of them from column j K on
+    outputs, doutputs, weights, losses : as in `softmax_cross_entropy`; targets : (rows, columns / K) as 1-D, in
+    options  (options of the term, columns / K) as 1-D in the dtype of the outputs, in: what the term takes beside y and t
     """
+    each = count_of(term, "outputs")
+    count = columns // each
     for r in range(first, last):
-        start, target = r * row, r * columns
+        start, target = r * row, r * count
         weight = weights[r] if weights.size > 0 else 1.0
         if weight == 0.0:
             losses[r] = 0.0
             _clear(doutputs, start, row)
             continue
-        for j in range(columns):
-            own = load(term, "options", options, 0, columns, j)
-            doutputs[start + j] = loss_term(term, outputs[start + j], targets[target + j], own)[0]
-        losses[r] = weight * total(doutputs, start, columns) / columns
-        factor = outputs.dtype.type(scale * weight / columns)
-        for j in range(columns):
-            own = load(term, "options", options, 0, columns, j)
-            doutputs[start + j] = factor * loss_term(term, outputs[start + j], targets[target + j], own)[1]
+        for j in range(count):
+            y, own = load(term, "outputs", outputs, start, 1, j * each), load(term, "options", options, 0, count, j)
+            doutputs[start + j] = loss_term(term, y, targets[target + j], own)[0]
+        losses[r] = weight * total(doutputs, start, count) / count
+        factor = outputs.dtype.type(scale * weight / count)
+        for j in range(count):
+            y, own = load(term, "outputs", outputs, start, 1, j * each), load(term, "options", options, 0, count, j)
+            slopes = loss_term(term, y, targets[target + j], own)[1]
+            store(term, "outputs", doutputs, start, 1, j * each, scaled(factor, slopes))
         _clear(doutputs, start + columns, row - columns)
+
+
+@inlined
+def _fraction(a, b, x):
+    """Return the continued fraction of the incomplete beta function I_x(a, b).
+
+    By the method of Lentz; W. H. Press et al., "Numerical Recipes", 3rd edition, section 6.4. It takes O(sqrt(max(a, b))) terms.
+    """
+    tiny = 1e-300
+    c, d = 1.0, 1.0 - (a + b) * x / (a + 1.0)
+    d = 1.0 / (d if abs(d) > tiny else tiny)
+    found = d
+    for m in range(1, 1_000_000):
+        change = 1.0
+        for term in (
+            m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0)),
+        ):
+            d, c = 1.0 + term * d, 1.0 + term / c
+            d, c = 1.0 / (d if abs(d) > tiny else tiny), c if abs(c) > tiny else tiny
+            change = d * c
+            found *= change
+        if abs(change - 1.0) < 1e-15:
+            break
+    return found
+
+
+@inlined
+def _count_distribution(count, mean, alpha):
+    """Return P(z <= count) = I_p(r, count + 1) of the negative binomial distribution, p = 1 / (1 + alpha mean), r = 1 / alpha."""
+    a, b, spread = 1.0 / alpha, count + 1.0, 1.0 + alpha * mean
+    p, rest = 1.0 / spread, alpha * mean / spread
+    # p^r (1 - p)^(count + 1) / B(r, count + 1)
+    front = math.exp(equations.log_count_probability(count, mean, math.log(mean), alpha)) * rest * (a + count)
+    if p < (a + 1.0) / (a + b + 2.0):
+        return front * _fraction(a, b, p) / a
+    return 1.0 - front * _fraction(b, a, rest) / b
+
+
+@jit
+def count_quantiles(means, alphas, levels, quantiles):
+    """Set quantiles[i, j] to the smallest count whose negative binomial distribution function is at least levels[j].
+
+    means, alphas : (n,) float64, in: the variance is mean + alpha mean^2; below 1e-9 alpha counts as that, where `_fraction` keeps
+        seven digits of P and the variance is off by a share of 1e-9 mean
+    levels : float64, in; quantiles : (n, levels) as 1-D float64, out
+    """
+    for i in range(means.size):
+        mean, alpha = means[i], max(alphas[i], 1e-9)
+        for j in range(levels.size):
+            low, high = -1.0, 0.0
+            if mean > 1e-300:
+                while _count_distribution(high, mean, alpha) < levels[j]:
+                    low, high = high, 2.0 * high + np.ceil(mean)
+            middle = np.floor(0.5 * (low + high))
+            while low < middle < high:
+                if _count_distribution(middle, mean, alpha) < levels[j]:
+                    low = middle
+                else:
+                    high = middle
+                middle = np.floor(0.5 * (low + high))
+            quantiles[i * levels.size + j] = high

@@ -4,16 +4,19 @@ The stand-ins `cell_forward` and so on are the CPU's; Numba learns in `numbarnn.
 functions here are what the simulator runs.
 """
 
-from numbarnn.kernels.element import added, cell_backward, cell_forward, cell_inner_backward, cell_inner_forward
+from numbarnn.kernels.element import (
+    added,
+    cell_backward,
+    cell_forward,
+    cell_inner_backward,
+    cell_inner_forward,
+    count_of,
+    scaled,
+)
 
 __all__ = [
-    "added", "cell_backward", "cell_forward", "cell_inner_backward", "cell_inner_forward", "count_of", "load", "store",
+    "added", "cell_backward", "cell_forward", "cell_inner_backward", "cell_inner_forward", "count_of", "load", "scaled", "store",
 ]  # fmt: skip
-
-
-def count_of(cell, role):
-    """Return how many gates, states ... (`role`) a cell has."""
-    return len(getattr(cell, role))
 
 
 def load(cell, role, values, at, stride):

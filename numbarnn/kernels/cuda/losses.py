@@ -10,7 +10,7 @@ from typing import NamedTuple
 from numba import cuda
 
 from numbarnn.kernels import equations
-from numbarnn.kernels.cuda.element import load
+from numbarnn.kernels.cuda.element import count_of, load, scaled, store
 from numbarnn.kernels.cuda.launch import THREADS, Values, device, kernel
 from numbarnn.kernels.cuda.reduce import VALUES, add_up, find_largest, row_blocks, shift_for, summed
 from numbarnn.kernels.equations import loss_term
@@ -230,22 +230,26 @@ def pointwise_rows(real):
         lanes = 1 << shift
         thread = cuda.threadIdx.x
         lane = thread & (lanes - 1)
+        each = count_of(term, "outputs")
+        count = columns // each
         r = cuda.blockIdx.x * (THREADS >> shift) + (thread >> shift)
-        start, target = r * row, r * columns
+        start, target = r * row, r * count
         weight = zero
         if r < rows:
             weight = row_weights[r] if weighted else one
-        share = weight / real(columns)
+        share = weight / real(count)
         factor = scale * share
         total = zero
-        for j in range(lane, columns if r < rows else 0, lanes):
-            d = zero
+        for j in range(lane, count if r < rows else 0, lanes):
+            at = start + j * each
             if weight != zero:
-                own = load(term, "options", options, j, columns)
-                loss, slope = loss_term(term, values[start + j], targets[target + j], own)
+                own = load(term, "options", options, j, count)
+                loss, slopes = loss_term(term, load(term, "outputs", values, at, 1), targets[target + j], own)
                 total += real(loss)
-                d = factor * real(slope)
-            doutputs[start + j] = d
+                store(term, "outputs", doutputs, at, 1, scaled(factor, slopes))
+            else:
+                for k in range(at, at + each):
+                    doutputs[k] = zero
         sums[thread] = total
         add_up(sums, thread, lane, lanes)
         if lane == 0 and r < rows:
@@ -313,9 +317,9 @@ def pointwise(term, outputs, targets, weights, scale, options=None):
     term : tuple
         Record of `numbarnn.kernels.equations.term_record`.
     targets : Buffer
-        (rows, columns) in the type of the outputs.
+        (rows, columns / K) in the type of the outputs, K being the outputs of the term: target j has those from column j K on.
     options : Buffer or None
-        (options of the term, columns): what it takes beside output and target; None where that is nothing.
+        (options of the term, columns / K): what it takes beside outputs and target; None where that is nothing.
 
     The other arguments are those of `softmax_cross_entropy`.
     """

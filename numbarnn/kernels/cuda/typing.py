@@ -107,14 +107,23 @@ def _added(values, terms):
     return lambda values, terms: (values[0] + terms[0],) + shared.added(values[1:], terms[1:])
 
 
+@overload(shared.scaled, jit_options={"forceinline": True})
+def _scaled(factor, values):
+    if len(values) == 0:
+        return lambda factor, values: values
+    if len(values) == 1:
+        return lambda factor, values: (factor * values[0],)
+    return lambda factor, values: (factor * values[0],) + shared.scaled(factor, values[1:])
+
+
 def _count(cell, role):
     return len(getattr(_class(cell), role.literal_value))
 
 
-@overload(element.count_of, prefer_literal=True, jit_options={"forceinline": True})
-def _count_of(cell, role):
-    count = _count(cell, role)
-    return lambda cell, role: count
+@overload(shared.count_of, prefer_literal=True, jit_options={"forceinline": True})
+def _count_of(record, role):
+    count = _count(record, role)
+    return lambda record, role: count
 
 
 @overload(element.load, prefer_literal=True, jit_options={"forceinline": True})
