@@ -129,6 +129,16 @@ def to_list(values, name: str, of: str) -> list:
     return list(values)
 
 
+def check_levels(levels, name: str) -> tuple[float, ...]:
+    """Return levels of quantiles as a tuple of floats; raise TypeError or ValueError unless all are numbers in (0, 1)."""
+    found = to_list(levels, name, "numbers in (0, 1)")
+    values = tuple(check_real(level, f"{name}[{index}]") for index, level in enumerate(found))
+    for index, level in enumerate(values):
+        if not 0 < level < 1:
+            raise ValueError(f"{name}[{index}] must be in (0, 1), got {brief(level)}")
+    return values
+
+
 def to_array(data, name: str) -> np.ndarray:
     """Return data as the array that NumPy makes of them; raise ShapeError for lists of unequal lengths."""
     try:

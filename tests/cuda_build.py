@@ -92,7 +92,7 @@ def all_builds(kernels):
     from numbarnn.cells import CELLS
     from numbarnn.cells.contract import has_inner
     from numbarnn.kernels.cuda.launch import REAL
-    from numbarnn.kernels.equations import TERMS, term_record
+    from numbarnn.kernels.equations import TERMS
 
     wanted = []
     for name, kernel in kernels.items():
@@ -102,7 +102,7 @@ def all_builds(kernels):
             inner = any(word.startswith("cell_inner") for word in names)
             records = [cell() for cell in CELLS.values() if has_inner(cell()) or not inner]
             if "loss_term" in names:
-                records = [term_record(term) for term in TERMS.values()]
+                records = list(TERMS.values())
         if name.startswith("persistent."):
             # Of the kernels that run a cell with a recurrent product through all steps, one with all of them, and those with
             # other numbers of registers with the cell that needs most.

@@ -128,7 +128,7 @@ def _loss(name, dtype):
     """Train with a loss on every kind of targets that it takes (classes, values, label sequences), and predict."""
     x, trained = np.zeros((2, 3, 1), dtype), False
     for y in (np.zeros((2, 3), int), np.full((2, 3, 2), 0.5, dtype), np.ones((2, 1), int)):
-        model = Model([Dense(2)], 1, dtype)
+        model = Model([Dense(2 * LOSSES[name]().outputs_per_target)], 1, dtype)
         with contextlib.suppress(TypeError, ValueError):
             _fit(model, x, y, loss=name)
             _predict(model)

@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from numbarnn.checks import brief, check_finite, check_integer, check_real, to_list
+from numbarnn.checks import brief, check_finite, check_integer, check_levels, check_real, to_list
 from numbarnn.core.arrays import as_numeric
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
@@ -384,16 +384,6 @@ class NegativeBinomial(DistributionLoss):
         # A count of Poisson's distribution whose mean is drawn from a gamma distribution, of shape 1 / a and mean m.
         alpha = np.maximum(alpha, 1e-15)
         return generator_of(generator).poisson(generator.gamma(1 / alpha, alpha * mean, shape)).astype(np.float64)
-
-
-def check_levels(levels, name: str) -> tuple[float, ...]:
-    """Return levels of quantiles as a tuple of floats; raise TypeError or ValueError unless all are numbers in (0, 1)."""
-    found = to_list(levels, name, "numbers in (0, 1)")
-    values = tuple(check_real(level, f"{name}[{index}]") for index, level in enumerate(found))
-    for index, level in enumerate(values):
-        if not 0 < level < 1:
-            raise ValueError(f"{name}[{index}] must be in (0, 1), got {brief(level)}")
-    return values
 
 
 def generator_of(generator) -> np.random.Generator:
