@@ -48,13 +48,13 @@ class Prepared:
         return dict(zip(part_names(cuts), parts, strict=True))
 
 
-def prepare(preparation, frame, raw, cuts, straddle, delay, horizon, deviation) -> Prepared:
-    """Return a table prepared as a `Preparation` says, whose scaler is fitted to the training part."""
+def prepare(preparation, frame, raw, cuts, straddle, **aim) -> Prepared:
+    """Return a table prepared as a `Preparation` says, whose scaler is fitted to the training part; `aim`: of `Targets`."""
     scaler = SequenceScaler(preparation.scaler.method)
     own = dataclasses.replace(preparation, scaler=scaler)
     scaler.fit(own.changes(raw[: cuts[0]]))
     features = own.features(raw, own.calendar_rows(frame.index))
-    found = Prepared(own, frame, raw, features, Targets(own, delay, horizon, own.columns, deviation), {})
+    found = Prepared(own, frame, raw, features, Targets(own, columns=own.columns, **aim), {})
     found = dataclasses.replace(found, parts=found.windows(found.targets, cuts, straddle))
     found.targets.fit(Source(found.targets, raw, found.parts["train"]))
     return found

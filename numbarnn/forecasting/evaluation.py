@@ -1,6 +1,7 @@
 """Quality of forecasts: backtests, and baselines on the same windows."""
 
-from collections.abc import Callable, Hashable
+import itertools
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +10,14 @@ from numbarnn import metrics
 from numbarnn.checks import brief, check_choice
 from numbarnn.errors import ShapeError
 from numbarnn.forecasting import baselines
+from numbarnn.forecasting.intervals import (
+    MOST_SCORES,
+    MOST_WINDOWS,
+    Calibration,
+    normal_scores,
+    scores_of,
+    values_at,
+)  # fmt: skip
 from numbarnn.forecasting.linear import Ridge
 from numbarnn.forecasting.tables import CHUNK, PARTS, Source, Targets
 
@@ -22,8 +31,7 @@ COLUMNS = ["MAE", "RMSE", "MASE", "MAE/sd", "MSE/var"]
 class Evaluation:
     """Forecasts of windows where the truth is known.
 
-    The methods, which `numbarnn.Forecaster` documents, take a function of (rows, calendar features, ends of windows) that returns
-    forecasts (windows, horizon, targets).
+    The methods, which `numbarnn.Forecaster` documents, take the `numbarnn.forecasting.prediction.Predictor` that forecasts.
 
     Attributes
     ----------
@@ -47,13 +55,14 @@ class Evaluation:
     parts: dict | None = None
     linear: dict = field(default_factory=dict)
 
-    def backtest(self, forecast: Callable, data, part):
-        """Return forecasts and truth of every window of a part."""
+    def backtest(self, predictor, data, part, bounds=None):
+        """Return forecasts and truth of every window of a part; with `bounds`, which makes scores of scores, intervals too."""
         import pandas as pd
 
         targets, own = self.targets, self.targets.preparation
-        truths = [f"{name} truth" for name in own.targets]
-        taken = {"origin", "ahead", *truths}
+        sides = ["truth", "lower", "upper"][: 1 if bounds is None else 3]
+        extra = {name: [f"{name} {side}" for side in sides] for name in own.targets}
+        taken = {"origin", "ahead", *itertools.chain(*extra.values())}
         collide = [name for name in own.targets if name in taken]
         if collide:
             raise ValueError(
@@ -61,27 +70,67 @@ class Evaluation:
                 f"before fit, such as data.rename(columns={{{collide[0]!r}: 'value'}})"
             )
         raw, index, ends, truth = self._case(data, part)
-        values = forecast(raw, own.calendar_rows(index), ends)
+        case = raw, own.calendar_rows(index), ends
+        columns = [predictor.ahead(*case), truth]
+        if bounds is not None:
+            columns += list(np.moveaxis(self._intervals(predictor, case, truth, bounds), -1, 0))
         ahead = np.tile(targets.delay + np.arange(targets.horizon), len(ends))
         origin = np.repeat(ends, targets.horizon)
         frame = pd.DataFrame({"origin": index[origin], "ahead": ahead}, index=index[origin + ahead])
-        for k, name in enumerate(own.targets):
-            frame[name] = values[:, :, k].reshape(-1)
-            frame[truths[k]] = truth[:, :, k].reshape(-1)
+        for k, target in enumerate(own.targets):
+            for name, values in zip([target, *extra[target]], columns, strict=True):
+                frame[name] = values[:, :, k].reshape(-1)
         return frame
 
-    def evaluate(self, forecast: Callable, linear_share: Callable, data, part, own_baselines, per_target: bool):
-        """Return errors of the net and of the baselines, of each target or their means over the targets.
+    def _intervals(self, predictor, case, truth, bounds):
+        """Return bounds (windows, horizon, targets, 2)."""
+        curves = predictor.curves(*case)
+        return values_at(curves, predictor.scores, bounds(scores_of(curves, predictor.scores, truth)))
 
-        `linear_share` takes what `forecast` takes, and returns the share of the linear path, or None.
-        """
+    def calibration(self, predictor) -> Calibration:
+        """Return the calibration by the validation part."""
+        raw, index, ends, truth = self._case(None, "validation")
+        most = max(200, min(MOST_WINDOWS, MOST_SCORES // truth[0].size))
+        some = np.unique(np.linspace(0, len(ends) - 1, min(len(ends), most)).astype(np.int64))
+        curves = predictor.curves(raw, self.targets.preparation.calendar_rows(index), ends[some])
+        return Calibration.of(scores_of(curves, predictor.scores, truth[some]))
+
+    def intervals(self, predictor, data, part, bounds, calibration):
+        """Return coverage, width, interval score and CRPS of intervals: `bounds` by level, `calibration` of the whole or None."""
+        import pandas as pd
+
+        own = self.targets.preparation
+        raw, index, ends, truth = self._case(data, part)
+        curves = predictor.curves(raw, own.calendar_rows(index), ends)
+        scores = scores_of(curves, predictor.scores, truth)
+        every = np.arange(1, 20) / 20 if calibration is None else calibration.levels()
+        at = normal_scores(every) if calibration is None else calibration.at(every)
+        quantiles = values_at(curves, predictor.scores, at)
+        rows = {}
+        for level, make in bounds.items():
+            found = values_at(curves, predictor.scores, make(scores))
+            for k, target in enumerate(own.targets):
+                y, lower, upper = truth[..., k], found[..., k, 0], found[..., k, 1]
+                rows[target, level] = (
+                    metrics.interval_coverage(y, lower, upper),
+                    metrics.interval_width(lower, upper),
+                    metrics.interval_score(y, lower, upper, 1 - level),
+                    metrics.crps_from_quantiles(y, quantiles[:, :, k], every),
+                )
+        frame = pd.DataFrame.from_dict(rows, orient="index", columns=["coverage", "width", "score", "CRPS"])
+        frame.index = pd.MultiIndex.from_tuples(rows, names=["target", "level"])
+        frame = frame.sort_index(level=0, sort_remaining=False)
+        return frame.droplevel("target") if len(own.targets) == 1 else frame
+
+    def evaluate(self, predictor, data, part, own_baselines, per_target: bool):
+        """Return errors of the net and of the baselines, of each target or their means over the targets."""
         import pandas as pd
 
         own = self.targets.preparation
         names = own.targets
         raw, index, ends, truth = self._case(data, part)
         rows = {}
-        for name, values in self._rivals(forecast, raw, index, ends, own_baselines).items():
+        for name, values in self._rivals(predictor, raw, index, ends, own_baselines).items():
             for k, target in enumerate(names):
                 y, f, deviation = truth[:, :, k], values[:, :, k], self.targets.deviation[k]
                 mae, rmse = metrics.mae(y, f), metrics.rmse(y, f)
@@ -93,10 +142,10 @@ class Evaluation:
         means = frame[COLUMNS[2:]].groupby(level="forecast", sort=False).mean()
         found = frame if per_target else means
         found = found.droplevel("target") if per_target and len(names) == 1 else found
-        found.attrs["verdict"] = verdict(means["MAE/sd"], linear_share(raw, own.calendar_rows(index), ends))
+        found.attrs["verdict"] = verdict(means["MAE/sd"], predictor.linear_share(raw, own.calendar_rows(index), ends))
         return found
 
-    def errors_by_horizon(self, forecast: Callable, data, part, target):
+    def errors_by_horizon(self, predictor, data, part, target):
         """Return the MAE of the net and of the baselines for each number of rows ahead."""
         import pandas as pd
 
@@ -111,7 +160,7 @@ class Evaluation:
             k = known.index(target)
         columns = {
             name: np.abs(values[:, :, k] - truth[:, :, k]).mean(axis=0)
-            for name, values in self._rivals(forecast, raw, index, ends).items()
+            for name, values in self._rivals(predictor, raw, index, ends).items()
         }
         ahead = pd.RangeIndex(targets.delay, targets.delay + targets.horizon, name="rows ahead")
         return pd.DataFrame(columns, index=ahead)
@@ -134,11 +183,11 @@ class Evaluation:
         truth = windows.y.reshape(len(windows), targets.horizon, len(own.targets))
         return raw, index, np.asarray(windows.ends) + own.lag, truth
 
-    def _rivals(self, forecast, raw, index, ends, own_baselines=None) -> dict[str, np.ndarray]:
+    def _rivals(self, predictor, raw, index, ends, own_baselines=None) -> dict[str, np.ndarray]:
         """Return the forecasts of the net and of every baseline, (windows, horizon, targets) each."""
         own, (delay, horizon) = self.targets.preparation, (self.targets.delay, self.targets.horizon)
         series = raw[:, self.targets.columns]
-        found = {"net": forecast(raw, own.calendar_rows(index), ends)}
+        found = {"net": predictor.ahead(raw, own.calendar_rows(index), ends)}
         found["last value"] = baselines.last_value(series, ends, delay, horizon)
         if self.season is not None:
             rows = baselines.seasonal_rows(ends, delay, horizon, self.season)

@@ -11,10 +11,13 @@ from numbarnn.data.calendar import CALENDAR
 from numbarnn.data.clock import Clock
 from numbarnn.data.scaling import METHODS, SequenceScaler
 from numbarnn.forecasting.evaluation import Evaluation
+from numbarnn.forecasting.intervals import Calibration
 from numbarnn.forecasting.linear import Ridge
 from numbarnn.forecasting.net import Forecast
 from numbarnn.forecasting.tables import Preparation, Targets
 from numbarnn.layers.kinds import recurrent
+from numbarnn.losses import NegativeBinomial, PointwiseLoss, make_loss
+from numbarnn.losses.base import loss_from_config
 from numbarnn.model import Model
 from numbarnn.optim import optimizer_with
 from numbarnn.training.callbacks import early_stopping
@@ -35,9 +38,13 @@ def restore(cls, description, arrays, device="cpu"):
     with io.understood("forecaster"):
         # Files from before there was a choice hold nets without a linear path, compared as the settings say.
         before = {} if "comparison" in description else {"change": None, "linear": None}
-        forecaster = cls(**before | description["settings"], device=device)
+        settings = before | description["settings"]
+        if "loss" in settings:
+            settings["loss"] = make_loss(loss_from_config(settings["loss"]))
+        forecaster = cls(**settings, device=device)
         _check_settings(forecaster)
         forecaster.calendar = tuple(forecaster.calendar)
+        loss = make_loss(loss_from_config(description.get("loss", {"type": "mse"})))
         comparison = description.get("comparison", {key: getattr(forecaster, key) for key in COMPARISON})
         check_comparison(forecaster, **comparison)
         names, targets = (_names_in(description[what], what) for what in ("features", "targets"))
@@ -61,14 +68,16 @@ def restore(cls, description, arrays, device="cpu"):
             raise ValueError(f"a net that forecasts {description['aim']}, where the settings say {aim}")
         scales = _scales(arrays, "target", aim[1] * len(aim[2]))
         for model in models:
-            _check_model(forecaster, model, len(names), len(scales[0]))
-        learned = Targets(own, *aim, deviation[aim[2]], *scales)
-        forecast = Forecast(models)
+            _check_model(forecaster, model, len(names), loss.size(len(scales[0])))
+        counts = isinstance(loss, NegativeBinomial)
+        learned = Targets(own, *aim, deviation[aim[2]], counts, *scales)
+        forecast = Forecast(models, loss)
         if description.get("linear") is not None:
             forecast.linear = _linear(description["linear"], arrays, learned, len(names) + 2 * len(forecaster.calendar))
             forecast.scale, forecast.share = (
                 _factors(arrays, f"net.{name}", len(scales[0])) for name in ("scale", "share")
             )
+        calibration = _calibration(arrays, forecaster.horizon, len(targets))
         # Times that cannot be forecast show here.
         own.calendar_rows(index.append(clock.after(index, forecaster.delay + forecaster.horizon - 1)))
         errors, season = description["mase"], description["season"]
@@ -81,7 +90,7 @@ def restore(cls, description, arrays, device="cpu"):
     for key, value in comparison.items():
         setattr(forecaster, f"{key}_", value)
     forecaster._preparation, forecaster._targets, forecaster._forecast = own, learned, forecast
-    forecaster._deviation = deviation
+    forecaster._deviation, forecaster._calibration, forecaster.loss_ = deviation, calibration, loss
     linear = {} if forecaster.recursive or forecast.linear is None else {description["linear"]: forecast.linear}
     forecaster._evaluation = Evaluation(direct if forecaster.recursive else learned, errors, season, linear=linear)
     forecaster._tail, forecaster._tail_index = tail, index
@@ -107,6 +116,23 @@ def _check_settings(forecaster):
         raise ValueError(f"calendar must be names among {', '.join(CALENDAR)}, got {brief(calendar)}")
     if forecaster.scaling not in METHODS:
         raise ValueError(f"scaling must be one of {', '.join(METHODS)}, got {brief(forecaster.scaling)}")
+
+
+def check_loss(forecaster) -> None:
+    """Raise TypeError or ValueError unless the loss is one of values, and the other settings go with it."""
+    loss = make_loss(forecaster.loss)
+    if not isinstance(loss, PointwiseLoss) or loss.output_activation is not None:
+        raise ValueError(
+            "loss must be one of values, such as 'mse', 'mae', 'huber', 'quantile', 'gaussian' or 'negative_binomial', got "
+            f"{brief(forecaster.loss)}"
+        )
+    if not isinstance(loss, NegativeBinomial):
+        return
+    for name in ("difference", "relative", "recenter"):
+        if getattr(forecaster, name):
+            raise ValueError(f"loss {loss.name!r} is one of counts, which have no {name}; leave {name} out")
+    if forecaster.linear in ("all", "shared"):
+        raise ValueError(f"loss {loss.name!r} is one of counts, which no linear path gives; set linear=None")
 
 
 def check_comparison(forecaster, difference, relative, recenter) -> None:
@@ -198,6 +224,16 @@ def _factors(arrays, name, size):
     if not (factors >= 0).all():
         raise ValueError(f"{name} must not be negative")
     return factors
+
+
+def _calibration(arrays, horizon, targets):
+    """Return the calibration of intervals; None where a file has none."""
+    if "calibration" not in arrays:
+        return None
+    scores = _finite(arrays, "calibration", (*arrays["calibration"].shape[:1], horizon, targets))
+    if not len(scores) or (np.diff(scores, axis=0) < 0).any():
+        raise ValueError("calibration must have sorted scores")
+    return Calibration(scores)
 
 
 def _linear(kind, arrays, targets, features):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from numbarnn import io, metrics
-from numbarnn.checks import brief, check_choice, check_dtype, check_flag, check_integer, check_seed, naming
+from numbarnn.checks import brief, check_choice, check_dtype, check_flag, check_integer, check_real, check_seed, naming
 from numbarnn.core.frames import is_pandas
 from numbarnn.data import tables
 from numbarnn.data.calendar import check_features
@@ -21,8 +21,12 @@ from numbarnn.errors import ShapeError
 from numbarnn.forecasting import files
 from numbarnn.forecasting.choice import Prepared, best_of, candidates, prepare, with_linear
 from numbarnn.forecasting.evaluation import Evaluation
-from numbarnn.forecasting.net import Forecast
-from numbarnn.forecasting.tables import CHUNK, Preparation, Source, Targets, as_frame, cuts_of, deviations
+from numbarnn.forecasting.intervals import adaptive_scores, bounds_of, check_quantiles, normal_scores, values_at
+from numbarnn.forecasting.net import Forecast, fitted_loss
+from numbarnn.forecasting.prediction import Predictor
+from numbarnn.forecasting.tables import Preparation, Source, Targets, as_frame, cuts_of, deviations
+from numbarnn.losses import DistributionLoss, Loss, NegativeBinomial, make_loss
+from numbarnn.losses.base import loss_config
 from numbarnn.model import last_step_model
 from numbarnn.optim import EMA, Optimizer, Schedule, optimizer_with
 from numbarnn.sklearn_api import Parameters, not_fitted
@@ -138,6 +142,7 @@ class Forecaster(Parameters):
     dropout: float = 0.0
     recurrent_dropout: float = 0.0
     recursive: bool = False
+    loss: str | Loss = "mse"
     difference: int | None = None
     relative: int | None = None
     recenter: bool = False
@@ -218,32 +223,37 @@ class Forecaster(Parameters):
         )  # fmt: skip
         if self.recursive:
             columns = list(range(len(names)))
-            targets = Targets(own, 1, 1, columns, self._deviation)
+            targets = Targets(own, 1, 1, columns, self._deviation, self._counts)
             parts = prepared.windows(targets, cuts, straddle)
             targets.fit(Source(targets, prepared.raw, parts["train"]))
-            prepared = with_linear(dataclasses.replace(prepared, linear={}), targets, parts, self.linear)
+            prepared = with_linear(dataclasses.replace(prepared, linear={}), targets, parts, self._linear)
         else:
             targets, parts = dataclasses.replace(prepared.targets), prepared.parts
         self._targets = targets
         self._forecast, histories = self._train(prepared, targets, parts, callbacks, verbose)
         self.model_, self.history_ = self._forecast.models[0], histories[0]
+        self._calibration = None
+        if "validation" in prepared.parts:
+            self._calibration = self._evaluation.calibration(self._predictor())
         self._remember(prepared.raw, frame.index)
         return self
 
     def _prepared(self, frame, names, clock, cuts, straddle, season) -> Prepared:
         """Return the table prepared for the way of comparing targets that is asked for, or else for the best one."""
-        scaler = SequenceScaler(self.scaling)
-        preparation = Preparation.of(self, names, self.target_names_, clock, scaler)
+        preparation = Preparation.of(self, names, self.target_names_, clock, SequenceScaler(self.scaling))
         raw = preparation.values(frame)
         self._deviation = deviations(raw[: cuts[0]])
-        deviation = self._deviation[preparation.columns]
+        aim = {
+            "delay": self.delay, "horizon": self.horizon, "deviation": self._deviation[preparation.columns],
+            "counts": self._counts,
+        }  # fmt: skip
 
         def prepare_(preparation):
-            found = prepare(preparation, frame, raw, cuts, straddle, self.delay, self.horizon, deviation)
+            found = prepare(preparation, frame, raw, cuts, straddle, **aim)
             return with_linear(found, found.targets, found.parts, linear)
 
-        chosen = preparation.season or self.change is None
-        linear = self.linear if chosen else self.linear or "auto"
+        chosen = preparation.season or self.change is None or self._counts
+        linear = self._linear if chosen else self._linear or "auto"
         best = prepare_(preparation)
         if chosen:
             return best
@@ -259,7 +269,8 @@ class Forecaster(Parameters):
         validation = parts.get("validation")
         if validation is None and self.patience is not None:
             raise ValueError("patience needs a validation part: give split three parts")
-        forecast = Forecast([], None if self.linear is None else best_of(prepared.linear))
+        loss = self.loss_ = fitted_loss(make_loss(self.loss), Source(targets, prepared.raw, parts["train"]))
+        forecast = Forecast([], loss, None if self._linear is None else best_of(prepared.linear))
         sources = prepared.sources(targets, parts, self.batch_size)
         forecast.fit_scale(sources["train"])
         train, epochs, patience = forecast.source(sources["train"]), self.epochs, self.patience
@@ -270,14 +281,14 @@ class Forecaster(Parameters):
         histories = []
         for seed in range(check_seed(self.seed), check_seed(self.seed + self.ensemble - 1) + 1):
             model = last_step_model(
-                prepared.features.shape[1], len(targets.center), self.cell, self.hidden_size, num_layers=self.num_layers,
+                prepared.features.shape[1], loss.size(len(targets.center)), self.cell, self.hidden_size, num_layers=self.num_layers,
                 dropout=self.dropout, recurrent_dropout=self.recurrent_dropout, seed=seed, dtype=self.dtype,
                 n_threads=self.n_threads, device=self.device,
             )  # fmt: skip
             optimizer = optimizer_with(self.optimizer, self.learning_rate)
             trainer = Trainer(
                 model,
-                "mse",
+                loss,
                 optimizer,
                 schedule=self.schedule,
                 clip_norm=self.clip_norm,
@@ -316,72 +327,36 @@ class Forecaster(Parameters):
         for name, choices in (("change", ("auto",)), ("linear", ("auto", "all", "shared"))):
             if getattr(self, name) is not None:
                 check_choice(getattr(self, name), name, choices)
+        files.check_loss(self)
         files.check_comparison(self, self.difference, self.relative, self.recenter)
         check_choice(self.missing, "missing", MISSING)
         if self.delay + self.horizon > FARTHEST:
             raise ValueError(f"delay + horizon must be at most {FARTHEST:,} rows, got {self.delay + self.horizon:,}")
 
+    @property
+    def _counts(self) -> bool:
+        return isinstance(make_loss(self.loss), NegativeBinomial)
+
+    @property
+    def _linear(self) -> str | None:
+        """The linear path that is asked for: counts have none."""
+        return None if self._counts else self.linear
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
 
-    def _fitted(self):
+    def _fitted(self) -> "Forecaster":
         if not hasattr(self, "model_"):
             raise not_fitted(self)
+        return self
 
     # Forecasts
-
-    def _ahead(self, raw, calendar, ends) -> np.ndarray:
-        """Return forecasts (windows, horizon, targets) for windows that end at rows of `raw`.
-
-        `calendar` has rows for what comes after `raw`, too.
-        """
-        if self.recursive:
-            parts = [
-                self._ahead_recursive(raw, calendar, ends[first : first + CHUNK])
-                for first in range(0, len(ends), CHUNK)
-            ]
-            return np.concatenate(parts)
-        own = self._preparation
-        features, parts = own.features(raw, calendar[: len(raw)]), []
-        for first in range(0, len(ends), CHUNK):
-            some = ends[first : first + CHUNK]
-            outputs = self._forecast(own.inputs(features, some), self.n_threads)
-            parts.append(self._targets.decode(outputs, raw, some))
-        return np.concatenate(parts)
-
-    def _ahead_recursive(self, raw, calendar, ends):
-        """Forecast row after row; `path` holds what was measured, then what was forecast."""
-        own, targets = self._preparation, self._targets
-        need, ahead = own.need, self.delay + self.horizon - 1
-        rows = ends[:, None] + np.arange(1 - need, 1)
-        path = np.zeros((len(ends), need + ahead, raw.shape[1]))
-        path[:, :need] = raw[rows]
-        hours = calendar[ends[:, None] + np.arange(1 - need, ahead + 1)]
-        for t in range(ahead):
-            seen = slice(t, t + need)
-            x = own.features(path[:, seen], hours[:, seen])[:, need - own.lag - 1 + own.window_rows]
-            values = self._forecast(own.recentered(x), self.n_threads) * targets.scale + targets.center
-            if own.season:
-                values[:, own.columns] += path[:, need + t - own.season][:, own.columns]
-            path[:, need + t] = values
-        return path[:, need + self.delay - 1 :, own.columns]
-
-    def _linear_share(self, raw, calendar, ends) -> float | None:
-        """Return the share that the linear path has in the outputs of windows, by their variances; None without one."""
-        if self._forecast.linear is None:
-            return None
-        own, sums = self._preparation, np.zeros(2)
-        features = own.features(raw, calendar)
-        for some in np.array_split(ends, -(-len(ends) // CHUNK)):
-            linear, net = self._forecast.parts(own.inputs(features, some), self.n_threads)
-            sums += np.square(linear).sum(), np.square(net).sum()
-        return float(sums[0] / sums.sum()) if sums.any() else 1.0
 
     def _remember(self, raw, index):
         need = self._preparation.need
         self._tail, self._tail_index = raw[-need:].copy(), index[-need:]
 
-    def predict(self, data=None):
+    def predict(self, data=None, *, quantiles=None, samples: int | None = None, seed: int | None = None):
         """Forecast the rows after the end of the data.
 
         Parameters
@@ -389,11 +364,19 @@ class Forecaster(Parameters):
         data : DataFrame, Series or array, optional
             Rows up to now with the columns that were fitted, at least the last `lookback` (and `difference`). Times may be in
             another time zone than those of `fit`. None: the rows seen last in `fit` and `update`.
+        quantiles : float or sequence of float, optional
+            Levels in (0, 1): return these quantiles of what comes, calibrated as those of `predict_interval`.
+        samples : int, optional
+            Return so many draws of what comes, under a loss of distributions: whole paths of a recursive forecaster, else
+            independent draws of every row.
+        seed : int, optional
+            Of the draws; None: other ones at every call.
 
         Returns
         -------
         pandas.DataFrame
-            The targets, `horizon` rows, indexed by the times that are forecast, in the time zone of the data of `fit`.
+            The targets, `horizon` rows, indexed by the times that are forecast, in the time zone of the data of `fit`. With
+            `quantiles` or `samples`, a column for each target and level or draw.
 
         Raises
         ------
@@ -402,15 +385,70 @@ class Forecaster(Parameters):
         ShapeError
             If there are too few rows.
         TypeError
-            If a column has values that are not numbers.
+            If a column has values that are not numbers, or the loss has no distribution to draw `samples` from.
         ValueError
             If columns are missing; if the last rows have missing values; if rows do not follow each other as those of `fit` did; if
-            one has times with a time zone and the other without.
+            one has times with a time zone and the other without; if there was no validation part to calibrate quantiles by.
         """
-        import pandas as pd
+        if quantiles is not None and samples is not None:
+            raise ValueError("give quantiles or samples, not both")
+        if samples is not None:
+            check_integer(samples, "samples", 1)
+            generator = np.random.default_rng(None if seed is None else check_seed(seed))
+            if not isinstance(self._fitted()._forecast.loss, DistributionLoss):
+                raise TypeError(
+                    f"samples needs a loss of distributions, such as 'gaussian'; that of this forecaster is {self.loss!r}"
+                )
+            case, times = self._newest(data)
+            draws = self._predictor().draws(*case, samples, generator)[0]
+            return self._frame(draws.transpose(1, 2, 0), times, "sample", range(samples))
+        if quantiles is not None:
+            levels = check_quantiles(quantiles)
+            case, times = self._newest(data)
+            return self._frame(self._quantiles(*case, levels)[0], times, "quantile", levels)
+        case, times = self._newest(data)
+        return self._frame(self._predictor().ahead(*case)[0], times)
 
-        self._fitted()
-        own = self._preparation
+    def predict_interval(self, level: float = 0.9, data=None):
+        """Forecast the rows after the end of the data, with the interval in which each value lies with a probability.
+
+        Intervals are calibrated by the forecasts of the validation part (split conformal prediction): if later errors are like
+        those there, a new value lies in its interval with at least the probability `level`, whatever the loss. Under a loss of
+        distributions they widen and narrow with the window; else they have one width for each row ahead.
+
+        Parameters
+        ----------
+        level : float
+            In (0, 1).
+        data : DataFrame, Series or array, optional
+            As in `predict`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As that of `predict`, with columns (target, "lower"), (target, "forecast") and (target, "upper").
+
+        Raises
+        ------
+        NotFittedError, ShapeError, TypeError
+            As in `predict`.
+        ValueError
+            As in `predict`; if there was no validation part, or it has too few windows for the level.
+
+        References
+        ----------
+        J. Lei et al., "Distribution-free predictive inference for regression", Journal of the American Statistical Association 113
+        (2018). Y. Romano, E. Patterson, E. Candes, "Conformalized quantile regression", NeurIPS 2019.
+        """
+        levels = bounds_of(level)
+        case, times = self._newest(data)
+        bounds = self._quantiles(*case, levels)[0]
+        values = np.stack([bounds[..., 0], self._predictor().ahead(*case)[0], bounds[..., 1]], axis=-1)
+        return self._frame(values, times, "bound", ("lower", "forecast", "upper"))
+
+    def _newest(self, data):
+        """Return (rows, calendar features, ends) of the newest window, and the times that it forecasts."""
+        own = self._fitted()._preparation
         if data is None:
             raw, index = self._tail, self._tail_index
         else:
@@ -427,8 +465,27 @@ class Forecaster(Parameters):
             )
         ahead = own.clock.after(index, self.delay + self.horizon - 1)
         calendar = own.calendar_rows(index.append(ahead))
-        values = self._ahead(raw, calendar, np.array([len(raw) - 1]))[0]
-        return pd.DataFrame(values, index=ahead[self.delay - 1 :], columns=self.target_names_)
+        return (raw, calendar, np.array([len(raw) - 1])), ahead[self.delay - 1 :]
+
+    def _frame(self, values, times, name=None, labels=()):
+        """Return values (horizon, targets), or (horizon, targets, labels), as a frame."""
+        import pandas as pd
+
+        columns = self.target_names_
+        if name is not None:
+            pairs = [(target, label) for target in columns for label in labels]
+            columns = pd.MultiIndex.from_tuples(pairs, names=["target", name])
+        return pd.DataFrame(values.reshape(len(times), -1), index=times, columns=columns)
+
+    def _predictor(self) -> Predictor:
+        return Predictor(
+            self._preparation, self._targets, self._forecast, self.delay, self.horizon, self.recursive, self.seed, self.n_threads
+        )  # fmt: skip
+
+    def _quantiles(self, raw, calendar, ends, levels):
+        """Return calibrated quantiles (windows, horizon, targets, levels)."""
+        predictor, at = self._predictor(), self._checked_calibration().at(levels)
+        return values_at(predictor.curves(raw, calendar, ends), predictor.scores, at)
 
     def update(self, new_rows) -> "Forecaster":
         """Take in new rows, so that `predict` forecasts what comes after them; the net stays as it is.
@@ -466,7 +523,7 @@ class Forecaster(Parameters):
 
     # Quality
 
-    def backtest(self, data=None, part: str = "test"):
+    def backtest(self, data=None, part: str = "test", *, level: float | None = None, adaptive: float | None = None):
         """Forecast from every window of a part, where the truth is known.
 
         Parameters
@@ -475,15 +532,96 @@ class Forecaster(Parameters):
             Other rows with the columns that were fitted; all their windows. None: a part of the data of `fit`. Times may be in
             another time zone; results come in the zone of the data of `fit`.
         part : {"train", "validation", "test"}
+        level : float, optional
+            In (0, 1): add the bounds of intervals of this level, as `predict_interval` makes them.
+        adaptive : float, optional
+            Let the level of a window's intervals follow the hits and misses of the windows before, by this step for each, such as
+            0.01, where errors are not what they were on the validation part (Gibbs & Candes 2021): for every row ahead and target,
+            a moves by step ((1 - level) - miss), and the interval has the level 1 - a.
 
         Returns
         -------
         pandas.DataFrame
             A row for every window and row ahead: index the time that is forecast; columns ``origin`` (time of the window's newest
-            row), ``ahead`` (rows from there), and for every target the forecast and ``<target> truth``.
+            row), ``ahead`` (rows from there), and for every target the forecast and ``<target> truth``; with `level` also
+            ``<target> lower`` and ``<target> upper``.
+
+        References
+        ----------
+        I. Gibbs, E. Candes, "Adaptive conformal inference under distribution shift", NeurIPS 2021, equation 2.
         """
         self._fitted()
-        return self._evaluation.backtest(self._ahead, data, part)
+        if level is None and adaptive is not None:
+            raise ValueError("adaptive needs level, that of the intervals")
+        bounds = None if level is None else self._bounds(level, adaptive)
+        return self._evaluation.backtest(self._predictor(), data, part, bounds)
+
+    def _bounds(self, level, adaptive):
+        """Return what makes bounds (windows, horizon, targets, 2) of scores."""
+        levels, calibration = bounds_of(level), self._checked_calibration()
+        if adaptive is None:
+            return lambda scores: calibration.at(levels)
+        if check_real(adaptive, "adaptive", 0.0) >= 1:
+            raise ValueError(f"adaptive must be in [0, 1), such as 0.01, got {adaptive}")
+        calibration.at(levels)  # enough windows
+        return lambda scores: adaptive_scores(calibration, scores, self.delay, level, adaptive)
+
+    def evaluate_intervals(
+        self,
+        levels=(0.8, 0.95),
+        data=None,
+        part: str = "test",
+        *,
+        adaptive: float | None = None,
+        calibrated: bool = True,
+    ):
+        """Count how often intervals hold the truth, and how wide they are.
+
+        Parameters
+        ----------
+        levels : float or sequence of float
+            In (0, 1).
+        data, part : as in `backtest`
+        adaptive : float, optional
+            As in `backtest`.
+        calibrated : bool
+            False: the intervals that the loss of distributions says itself.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each target and level: "coverage", the share of the truth in the intervals; "width", their mean, and "score",
+            their mean interval score (the width, and 2 / (1 - level) times what the truth is beyond), in the units of the target;
+            "CRPS", the continuous ranked probability score of the whole calibrated distribution, the same for all levels.
+
+        Raises
+        ------
+        TypeError
+            If `calibrated` is False and the loss has no distribution.
+        ValueError
+            As in `predict_interval`.
+
+        References
+        ----------
+        T. Gneiting, A. E. Raftery, "Strictly proper scoring rules, prediction, and estimation", Journal of the American Statistical
+        Association 102 (2007), equations 20 and 43.
+        """
+        self._fitted()
+        check_flag("evaluate_intervals", "calibrated", calibrated)
+        levels = check_quantiles(levels, "levels")
+        if not calibrated:
+            if not isinstance(self.loss_, DistributionLoss):
+                raise TypeError(f"the loss {self.loss!r} has no distribution: only calibrated intervals can be made")
+            bounds = {level: (lambda scores, level=level: normal_scores(bounds_of(level))) for level in levels}
+        else:
+            bounds = {level: self._bounds(level, adaptive) for level in levels}
+        calibration = self._checked_calibration() if calibrated else None
+        return self._evaluation.intervals(self._predictor(), data, part, bounds, calibration)
+
+    def _checked_calibration(self):
+        if self._calibration is None:
+            raise ValueError("intervals need a validation part to be calibrated by: give split three parts")
+        return self._calibration
 
     def evaluate(self, data=None, part: str = "test", *, baselines=None, per_target: bool = True):
         """Compare the net with forecasts that anybody can make, all on the same windows.
@@ -522,7 +660,7 @@ class Forecaster(Parameters):
         check_flag("evaluate", "per_target", per_target)
         if baselines is not None and not isinstance(baselines, dict):
             raise TypeError(f"baselines must be a dict of functions by name, got {brief(baselines)}")
-        return self._evaluation.evaluate(self._ahead, self._linear_share, data, part, baselines, per_target)
+        return self._evaluation.evaluate(self._predictor(), data, part, baselines, per_target)
 
     def errors_by_horizon(self, data=None, part: str = "test", target=None):
         """Return the MAE of the net and every baseline for each number of rows ahead.
@@ -539,7 +677,7 @@ class Forecaster(Parameters):
             Index: rows ahead of the window's newest row; a column for each forecast.
         """
         self._fitted()
-        return self._evaluation.errors_by_horizon(self._ahead, data, part, target)
+        return self._evaluation.errors_by_horizon(self._predictor(), data, part, target)
 
     # Files
 
@@ -569,6 +707,10 @@ class Forecaster(Parameters):
         linear = self._forecast.linear
         settings["calendar"] = [self.calendar] if isinstance(self.calendar, str) else list(self.calendar)
         settings["dtype"] = self.model_.dtype.name
+        settings["loss"] = loss_config(make_loss(self.loss))
+        loss = loss_config(self.loss_)
+        if loss is None:
+            raise TypeError(f"a file can hold the losses of numbarnn.losses.LOSSES, got {self.loss!r}")
         about = {
             "settings": settings,
             "features": files.names_out(self.feature_names_),
@@ -578,6 +720,7 @@ class Forecaster(Parameters):
             "season": self._evaluation.season,
             "clock": dataclasses.asdict(self._preparation.clock),
             "unit": getattr(self._tail_index, "unit", None),
+            "loss": loss,
             "comparison": {key: getattr(self, f"{key}_") for key in files.COMPARISON},
             "linear": None if linear is None else "shared" if linear.shared else "all",
             "model": self.model_.description(),
@@ -598,6 +741,8 @@ class Forecaster(Parameters):
         }
         if np.isfinite(self._deviation).all():  # a file from before they were kept has none
             arrays["deviation"] = self._deviation
+        if self._calibration is not None:
+            arrays["calibration"] = self._calibration.scores
         if linear is not None:
             arrays |= {f"linear.{name}": getattr(linear, name) for name in ("weights", "x_mean", "y_mean")}
             arrays |= {"net.scale": self._forecast.scale, "net.share": self._forecast.share}

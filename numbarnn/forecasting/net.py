@@ -4,8 +4,10 @@ import dataclasses
 
 import numpy as np
 
+from numbarnn.forecasting.intervals import LEVELS, normal_scores
 from numbarnn.forecasting.linear import Ridge
 from numbarnn.forecasting.tables import Source
+from numbarnn.losses import DistributionLoss, Loss, NegativeBinomial, Quantile
 from numbarnn.model import Model
 
 
@@ -13,11 +15,13 @@ from numbarnn.model import Model
 class Forecast:
     """The outputs of a forecaster, as its targets are learned: ``linear(x) + share * scale * net(x)``, or ``net(x)``.
 
-    ``net`` is the mean of the models' outputs.
+    ``net`` is the mean of the models' outputs; under a loss of distributions the mean of each target, or the median of quantiles,
+    and the distribution about it, of which ``share`` takes nothing, is scaled and shifted with it.
 
     Attributes
     ----------
     models : list of Model
+    loss : Loss
     linear : Ridge or None
     scale : (outputs,) array
         Standard deviation of what the linear path leaves of the training targets.
@@ -27,20 +31,65 @@ class Forecast:
     """
 
     models: list[Model]
+    loss: Loss
     linear: Ridge | None = None
     scale: np.ndarray | float = 1.0
     share: np.ndarray | float = 1.0
 
+    @property
+    def scores(self) -> np.ndarray:
+        """Scores of the knots of a distribution's curve (`numbarnn.forecasting.intervals`)."""
+        if not isinstance(self.loss, DistributionLoss):
+            return np.zeros(1)
+        return normal_scores(self.loss.levels if isinstance(self.loss, Quantile) else LEVELS)
+
     def __call__(self, x: np.ndarray, n_threads: int | None = None) -> np.ndarray:
         """Return outputs (windows, outputs) for windows (windows, rows, features)."""
-        parts = self.parts(x, n_threads)
-        return parts[0] + parts[1]
+        linear, net = self.parts(x, n_threads)
+        return linear + net
 
     def parts(self, x: np.ndarray, n_threads: int | None = None) -> tuple[np.ndarray | float, np.ndarray]:
         """Return what the linear path and the net add to the outputs."""
-        outputs = [model.forward(x, n_threads=n_threads)[0].astype(np.float64) for model in self.models]
-        net = sum(outputs[1:], outputs[0]) / len(outputs)
+        net = self._mean([self._center(outputs) for outputs in self._run(x, n_threads)])
         return (0.0, net) if self.linear is None else (self.linear.predict(x), self.share * self.scale * net)
+
+    def knots(self, x: np.ndarray, n_threads: int | None = None) -> np.ndarray:
+        """Return the curves of the outputs (windows, outputs, knots) for windows (windows, rows, features).
+
+        Of an ensemble, the mean curve.
+        """
+        if not isinstance(self.loss, DistributionLoss):
+            return self(x, n_threads)[:, :, None]
+        run = self._run(x, n_threads)
+        levels = self.loss.levels if isinstance(self.loss, Quantile) else LEVELS
+        knots = self._mean([self.loss.quantiles(outputs, levels) for outputs in run])
+        return self._placed(knots, self._mean([self._center(outputs) for outputs in run]), x)
+
+    def draw(self, x: np.ndarray, generator: np.random.Generator, n_threads: int | None = None) -> np.ndarray:
+        """Return a draw of the outputs (windows, outputs) of windows (windows, rows, features), each from one of the models."""
+        run = self._run(x, n_threads)
+        which = generator.integers(len(run), size=len(x))
+        outputs = np.stack(run)[which, np.arange(len(x))]
+        return self._placed(self.loss.sample(outputs, generator, 1), self._center(outputs), x)[..., 0]
+
+    def _placed(self, values, center, x):
+        """Return values (windows, outputs, n) of distributions about `center` where the linear path and the share put them."""
+        if self.linear is None:
+            return values
+        moved = values - ((1 - self.share) * center)[:, :, None]
+        return self.linear.predict(x)[:, :, None] + self.scale[:, None] * moved
+
+    def _run(self, x, n_threads):
+        return [model.forward(x, n_threads=n_threads)[0].astype(np.float64) for model in self.models]
+
+    def _center(self, outputs):
+        """Return the one number that is forecast of each target."""
+        if isinstance(self.loss, Quantile):
+            return self.loss.quantiles(outputs, (0.5,))[..., 0]
+        return self.loss.mean(outputs) if isinstance(self.loss, DistributionLoss) else outputs
+
+    def _mean(self, parts):
+        return parts[0] if len(parts) == 1 else sum(parts[1:], parts[0]) / len(parts)
 
     def fit_scale(self, source: Source) -> None:
         """Set the scale by training windows."""
@@ -68,15 +117,22 @@ class Forecast:
         products = np.concatenate(products)
         gains, count = products.sum(axis=0), len(products)
         # (1 / t)^2 of the sum over all windows, of which every horizon-th is new.
-        doubt = np.divide(
-            products.var(axis=0) * count * targets.horizon, gains**2, out=np.ones_like(gains), where=gains != 0
-        )
+        spread = products.var(axis=0) * count * targets.horizon
+        doubt = np.divide(spread, gains**2, out=np.ones_like(gains), where=gains != 0)
         share = np.divide(gains, squares, out=np.zeros_like(gains), where=squares > 0)
         self.share = np.tile(np.clip(share, 0.0, 1.0) * np.clip(1.0 - doubt, 0.0, 1.0), targets.horizon)
 
     def source(self, source: Source) -> Source:
         """Return a source of what the net is to learn."""
         return source if self.linear is None else Remainders(**vars(source), forecast=self)
+
+
+def fitted_loss(loss: Loss, source: Source) -> Loss:
+    """Return a loss for the targets of training windows: one of counts that has no scale of its own takes their means."""
+    if not (isinstance(loss, NegativeBinomial) and loss.scale == 1.0):
+        return loss
+    means = source.changes(source.some()).mean(axis=(0, 1))
+    return dataclasses.replace(loss, scale=tuple(np.tile(np.where(means > 0, means, 1.0), source.targets.horizon)))
 
 
 @dataclasses.dataclass(eq=False)

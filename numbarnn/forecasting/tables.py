@@ -150,6 +150,8 @@ class Targets:
         Indices of the columns.
     deviation : (columns,) array
         Standard deviation of the columns on the training part, 1 where it is 0.
+    counts : bool
+        Whether targets are counts, learned as they are.
     center, scale : (horizon * columns,) arrays
     """
 
@@ -158,6 +160,7 @@ class Targets:
     horizon: int
     columns: list
     deviation: np.ndarray
+    counts: bool = False
     center: np.ndarray | float = 0.0
     scale: np.ndarray | float = 1.0
 
@@ -199,6 +202,10 @@ class Targets:
 
     def fit(self, source):
         """Set center and scale by training windows."""
+        if self.counts:
+            self.center, self.scale = np.zeros((2, self.horizon * len(self.columns)))
+            self.scale += 1.0
+            return
         samples = source.some()
         parts = [source.changes(samples[first : first + CHUNK]) for first in range(0, len(samples), CHUNK)]
         changes = np.concatenate(parts)

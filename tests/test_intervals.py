@@ -1,0 +1,300 @@
+"""Prediction intervals: curves and scores, calibration, adaptive levels, losses of distributions in forecasters, draws."""
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import assert_close
+
+import numbarnn as nr
+from numbarnn import metrics
+from numbarnn.forecasting.intervals import Calibration, adaptive_scores, scores_of, values_at
+
+FEW = {"epochs": 2, "hidden_size": 4, "n_threads": 1, "lookback": 6, "horizon": 2}
+
+
+def table(rows=300):
+    generator, t = np.random.default_rng(0), np.arange(rows)
+    values = {"a": 10 + 3 * np.sin(t / 4), "b": -5 + np.cos(t / 4)}
+    return pd.DataFrame(
+        {name: wave + generator.normal(0, 0.3, rows) for name, wave in values.items()},
+        pd.date_range("2024", periods=rows, freq="h"),
+    )
+
+
+def fitted(data=None, target=None, **options):
+    return nr.Forecaster(**FEW | options).fit(table() if data is None else data, target, verbose=0)
+
+
+LOSSES = {
+    "mse": "mse",
+    "mae": "mae",
+    "gaussian": "gaussian",
+    "quantile": nr.losses.Quantile((0.05, 0.5, 0.9)),
+    "one quantile": nr.losses.Quantile((0.5,)),
+}
+
+
+@pytest.fixture(scope="module")
+def made():
+    """One forecaster of two targets for each loss, made when it is first asked for."""
+    known = {}
+
+    def get(name):
+        if name not in known:
+            known[name] = fitted(target=["b", "a"], loss=LOSSES[name])
+        return known[name]
+
+    return get
+
+
+# Curves and scores
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_scores_and_values_of_curves_are_inverse(count):
+    generator = np.random.default_rng(count)
+    scores = np.sort(generator.normal(size=count))
+    knots = np.sort(generator.normal(size=(40, 3, count)), axis=-1)
+    values = generator.normal(scale=3, size=(40, 3))
+    found = scores_of(knots, scores, values)
+    assert_close(values_at(knots, scores, found[..., None])[..., 0], values, 1e-9)
+    assert_close(values_at(knots, scores, scores), knots, 1e-12)
+    assert (np.diff(values_at(knots, scores, np.linspace(-5, 5, 30)), axis=-1) > 0).all()
+
+
+def test_a_curve_is_straight_beyond_its_knots():
+    knots, scores = np.array([[1.0, 2.0, 4.0]]), np.array([-1.0, 0.0, 1.0])
+    assert values_at(knots, scores, [-3.0, -1.0, 0.5, 2.0]).tolist() == [[-1.0, 1.0, 3.0, 6.0]]
+    flat = scores_of(np.array([[2.0, 2.0, 2.0]]), scores, np.array([2.0]))  # counts, of which many levels are one
+    assert np.isfinite(flat).all()
+
+
+# Calibration
+
+
+def test_ranks_of_levels():
+    """Of nine scores, a tenth of a chance each lies between two neighbours, and beyond each end."""
+    calibration = Calibration.of(np.random.default_rng(0).permutation(9.0 + np.arange(9))[:, None, None])
+    assert calibration.at((0.1, 0.25, 0.45, 0.5, 0.55, 0.9)).ravel().tolist() == [9, 10, 12, 13, 14, 17]
+    for level in (0.09, 0.91):
+        with pytest.raises(ValueError, match=f"the quantile {level} cannot be calibrated by 9 validation windows"):
+            calibration.at((level,))
+
+
+def test_new_scores_lie_within_with_at_least_the_probability():
+    generator, level = np.random.default_rng(1), 0.8
+    hits = []
+    for _ in range(4000):
+        scores = generator.exponential(size=(24, 1, 1))
+        low, high = Calibration.of(scores[:23]).at(((1 - level) / 2, (1 + level) / 2)).ravel()
+        hits.append(low <= scores[23, 0, 0] <= high)
+    # floor and ceil leave 2 of 24 places on either side: 20 / 24.
+    assert abs(np.mean(hits) - 20 / 24) < 4 * math.sqrt(20 / 24 * 4 / 24 / 4000)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_intervals_by_definition(made, name):
+    """The bounds are where the curve has the scores that the validation part gives."""
+    f, level = made(name), 0.9
+    loss, validation = f.loss_, f._evaluation.parts["validation"]
+    truth = validation.y
+
+    def curve(x):
+        """Values at the knots' scores in the units of the targets, (windows, horizon, targets, knots)."""
+        made, targets = f._forecast, f._targets
+        outputs = made.models[0].forward(x)[0].astype(float)
+        if not isinstance(loss, nr.losses.DistributionLoss):
+            knots = center = outputs[..., None]
+        elif isinstance(loss, nr.losses.Quantile):
+            knots, center = loss.quantiles(outputs, loss.levels), loss.quantiles(outputs, (0.5,))
+        else:
+            center = loss.mean(outputs)[..., None]
+            knots = center + loss.stddev(outputs)[..., None] * np.array([-1.0, 1.0])
+        linear = made.linear.predict(x)[..., None]
+        scaled = linear + made.scale[:, None] * (knots - (1 - made.share[:, None]) * center)
+        values = scaled * targets.scale[:, None] + targets.center[:, None]
+        return values.reshape(len(x), 2, 2, -1)
+
+    scores = np.array([0.0])
+    if isinstance(loss, nr.losses.Quantile) and len(loss.levels) > 1:
+        scores = np.array([NormalDist().inv_cdf(p) for p in loss.levels])
+    elif name == "gaussian":
+        scores = np.array([-1.0, 1.0])
+
+    def interpolate(x, knots, at):
+        """Straight lines through the knots, the outermost of them without an end."""
+        if len(knots) == 1:
+            return at + x - knots[0]
+        k = min(max(int(np.searchsorted(knots, x, side="right")) - 1, 0), len(knots) - 2)
+        return at[k] + (x - knots[k]) / (knots[k + 1] - knots[k]) * (at[k + 1] - at[k])
+
+    known = curve(validation.X)
+    newest = curve(f._preparation.features(f._tail, np.zeros((6, 0)))[None])[0]
+    found = f.predict_interval(level)
+    assert list(found.columns.names) == ["target", "bound"]
+    n = len(truth)
+    ranks = math.floor(0.05 * (n + 1)) - 1, math.ceil(0.95 * (n + 1)) - 1
+    for h in range(2):
+        for k, target in enumerate(("b", "a")):
+            values = sorted(float(np.squeeze(interpolate(truth[i, h, k], known[i, h, k], scores))) for i in range(n))
+            for rank, side in zip(ranks, ("lower", "upper"), strict=True):
+                expected = float(np.squeeze(interpolate(values[rank], scores, newest[h, k])))
+                assert found.iloc[h][(target, side)] == pytest.approx(expected, rel=1e-6), (target, side)
+    point = pd.DataFrame({target: found[target]["forecast"] for target in ("b", "a")})
+    assert np.array_equal(point.to_numpy(), f.predict().to_numpy())
+    outer = f.predict(quantiles=(0.05, 0.5, 0.95))
+    assert np.array_equal(outer["a"][0.05], found["a"]["lower"])
+    assert (np.diff(outer["a"], axis=1) > 0).all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_files_keep_intervals(made, name, tmp_path):
+    f = made(name)
+    f.save(tmp_path / "f.safetensors")
+    loaded, data = nr.load(tmp_path / "f.safetensors"), table(120)
+    assert loaded.predict_interval(0.8).equals(f.predict_interval(0.8))
+    assert loaded.backtest(data, level=0.8).equals(f.backtest(data, level=0.8))
+    assert loaded.evaluate_intervals(0.8, data).equals(f.evaluate_intervals(0.8, data))
+    assert loaded.loss_ == f.loss_
+
+
+@pytest.mark.parametrize("name", ["mse", "gaussian"])
+def test_backtests_have_the_intervals(made, name):
+    f = made(name)
+    back, plain = f.backtest(level=0.8), f.backtest()
+    assert list(back.columns) == [
+        "origin",
+        "ahead",
+        *(f"{t}{s}" for t in "ba" for s in ("", " truth", " lower", " upper")),
+    ]
+    assert back[list(plain.columns)].equals(plain)
+    origin = back["origin"].iloc[-1]
+    expected = f.predict_interval(0.8, table().loc[:origin])
+    rows = back[back["origin"] == origin]
+    for side in ("lower", "upper"):
+        assert_close(rows[f"a {side}"].to_numpy(), expected["a"][side].to_numpy(), 1e-6)
+    found = f.evaluate_intervals((0.8,))
+    y, low, high = (back[f"a {side}"].to_numpy() for side in ("truth", "lower", "upper"))
+    row = found.loc[("a", 0.8)]
+    assert row["coverage"] == pytest.approx(((low <= y) & (y <= high)).mean())
+    assert row["width"] == pytest.approx((high - low).mean())
+    assert row["score"] == pytest.approx(metrics.interval_score(y, low, high, 0.2))
+    assert 0 < row["CRPS"] < row["width"]
+
+
+def test_nothing_of_the_test_part_is_in_an_interval():
+    data, other = table(), table()
+    other.iloc[260:] *= 2
+    a, b = fitted(data, loss="gaussian"), fitted(other, loss="gaussian")
+    window = data.iloc[:250]
+    assert a.predict_interval(data=window).equals(b.predict_interval(data=window))
+
+
+def test_adaptive_levels():
+    generator = np.random.default_rng(0)
+    calibration = Calibration.of(generator.normal(size=(60, 2, 1)))
+    scores, level, step, delay = generator.normal(scale=2, size=(50, 2, 1)), 0.8, 0.05, 2
+    found = adaptive_scores(calibration, scores, delay, level, step)
+    for h in range(2):
+        a, known, bounds = 0.2, calibration.scores[:, h, 0], []
+        for window in range(50):
+            low = min(max(math.floor(a / 2 * 61), 1), 60)
+            high = min(max(math.ceil((1 - a / 2) * 61), 1), 60)
+            bounds.append((known[low - 1], known[high - 1]))
+            told = window + 1 - (delay + h)
+            if told >= 0:
+                miss = not bounds[told][0] <= scores[told, h, 0] <= bounds[told][1]
+                a = min(max(a + step * (0.2 - miss), 0.0), 1.0)
+        assert found[:, h, 0].tolist() == [list(pair) for pair in bounds]
+    still = adaptive_scores(calibration, scores, delay, level, 0.0)
+    assert np.array_equal(still, np.broadcast_to(calibration.at((0.1, 0.9)), still.shape))
+
+
+def test_adaptive_intervals_follow_errors_that_grow():
+    data = table(900)
+    data["a"] += np.random.default_rng(1).normal(size=900) * np.linspace(0, 1.5, 900)
+    f = fitted(data, "a")
+    plain, adaptive = (f.evaluate_intervals(0.8, adaptive=step)["coverage"].iloc[0] for step in (None, 0.05))
+    assert plain < 0.75
+    assert abs(adaptive - 0.8) < 0.04
+
+
+# Draws, counts
+
+
+def test_draws():
+    f = fitted(loss="gaussian")
+    draws = f.predict(samples=4000, seed=1)
+    assert draws.columns.names == ["target", "sample"]
+    assert draws["a"].shape == (2, 4000)
+    assert draws.equals(f.predict(samples=4000, seed=1))
+    assert not draws.equals(f.predict(samples=4000, seed=2))
+    point, raw = f.predict(), f.evaluate_intervals(0.8, calibrated=False)
+    deviation = raw.loc["a", "width"].iloc[0] / (2 * NormalDist().inv_cdf(0.9))
+    assert (abs(draws["a"].mean(axis=1) - point["a"]) < 0.1 * deviation).all()
+    assert_close(draws["a"].std(axis=1).to_numpy(), np.full(2, deviation), 0.5)
+
+
+def test_draws_of_recursive_forecasters_are_paths():
+    """Later rows are drawn from earlier ones: of a random walk their deviation grows with the root of the rows ahead."""
+    steps = np.random.default_rng(0).normal(size=1200).cumsum()
+    f = nr.Forecaster(4, horizon=4, recursive=True, relative=1, loss="gaussian", epochs=3, hidden_size=4, n_threads=1)
+    draws = f.fit(steps, verbose=0).predict(samples=2000, seed=0)
+    deviations = draws.std(axis=1).to_numpy()
+    assert_close(deviations / deviations[0], np.sqrt(np.arange(1, 5)), 0.12)
+    found = f.evaluate_intervals(0.8)
+    assert abs(found["coverage"].iloc[0] - 0.8) < 0.15
+    assert f.predict_interval(0.8).equals(f.predict_interval(0.8))
+
+
+def test_counts():
+    rate = 4 + 3 * np.sin(np.arange(800) / 4)
+    counts = pd.Series(np.random.default_rng(0).poisson(rate), pd.date_range("2024", periods=800, freq="h"), name="n")
+    f = nr.Forecaster(12, loss="negative_binomial", epochs=8, hidden_size=8, n_threads=1).fit(counts, verbose=0)
+    assert (f.difference_, f.relative_, f.recenter_, f._forecast.linear) == (None, None, False, None)
+    assert f.loss_.scale == (pytest.approx(counts[12:560].mean()),)
+    draws = f.predict(samples=50, seed=0).to_numpy()
+    assert (draws == np.floor(draws)).all()
+    assert draws.min() >= 0
+    found = f.evaluate()
+    assert found.loc["net", "MAE"] < 0.8 * found.loc["last value", "MAE"]
+    for options, message in (
+        ({"difference": 1}, "which have no difference"),
+        ({"recenter": True}, "which have no recenter"),
+        ({"linear": "all"}, "set linear=None"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            nr.Forecaster(12, loss="negative_binomial", **options).fit(counts)
+    with pytest.raises(ValueError, match="must be counts"):
+        nr.Forecaster(12, loss="negative_binomial").fit(counts + 0.5, verbose=0)
+
+
+def test_refused():
+    data = table()
+    f, two = fitted(data), nr.Forecaster(**FEW).fit(data, split=(0.7, 0.3), verbose=0)
+    cases = [
+        (lambda: f.predict_interval(1), ValueError, r"level must be in \(0, 1\), such as 0.9, got 1"),
+        (lambda: f.predict_interval(0.999), ValueError, r"cannot be calibrated by 38 validation windows"),
+        (lambda: two.predict_interval(), ValueError, "give split three parts"),
+        (lambda: two.evaluate_intervals(), ValueError, "give split three parts"),
+        (lambda: f.predict(quantiles=(0.5, 2)), ValueError, r"quantiles\[1\] must be in \(0, 1\), got 2"),
+        (lambda: f.predict(quantiles=()), ValueError, "quantiles must have at least one number"),
+        (lambda: f.predict(quantiles=0.5, samples=3), ValueError, "give quantiles or samples, not both"),
+        (lambda: f.predict(samples=3), TypeError, "samples needs a loss of distributions, such as 'gaussian'"),
+        (lambda: f.evaluate_intervals(calibrated=False), TypeError, "the loss 'mse' has no distribution"),
+        (lambda: f.backtest(level=0.8, adaptive=1.5), ValueError, r"adaptive must be in \[0, 1\), such as 0.01, got 1.5"),
+        (lambda: f.backtest(adaptive=0.1), ValueError, "adaptive needs level"),
+        (lambda: fitted(loss="ctc"), ValueError, "loss must be one of values, such as 'mse'"),
+        (lambda: fitted(loss="binary_cross_entropy"), ValueError, "loss must be one of values, such as 'mse'"),
+        (lambda: fitted(loss="x"), ValueError, "loss must be one of"),
+        (lambda: nr.Forecaster(**FEW).predict_interval(), nr.sklearn_api.NotFittedError, "not fitted yet"),
+    ]  # fmt: skip
+    for call, error, message in cases:
+        with pytest.raises(error, match=message):
+            call()
+    clash = data.rename(columns={"b": "a lower"})
+    with pytest.raises(ValueError, match="the target 'a lower' has the name of another column"):
+        fitted(clash).backtest(level=0.8)
