@@ -423,18 +423,25 @@ def forecasts(_):
     settings = {"lookback": 4, "horizon": 2, "hidden_size": 3, "epochs": 1, "seed": 0, "n_threads": 1}
     options = {
         "lookback": 4, "delay": 1, "horizon": 2, "step": 1, "cell": "gru", "hidden_size": 3, "num_layers": 1, "dropout": 0.0,
-        "recurrent_dropout": 0.0, "recursive": False, "difference": None, "relative": None, "season": "auto",
-        "calendar": ("hour",), "scaling": "standard", "missing": "error", "optimizer": "adam", "learning_rate": 0.01, "epochs": 1,
-        "batch_size": 16, "patience": 2, "clip_norm": 1.0, "dtype": "float32", "seed": 0, "n_threads": 1, "device": "cpu",
+        "recurrent_dropout": 0.0, "recursive": False, "loss": "mse", "difference": None, "relative": None, "recenter": False,
+        "change": "auto", "linear": "auto", "season": "auto", "calendar": ("hour",), "scaling": "standard", "missing": "error",
+        "optimizer": "adam", "learning_rate": 0.01, "epochs": 1, "batch_size": 16, "patience": 2, "clip_norm": 1.0,
+        "schedule": None, "average": None, "ensemble": 1, "dtype": "float32", "seed": 0, "n_threads": 1, "device": "cpu",
     }  # fmt: skip
     yield Call("Forecaster", lambda **given: Forecaster(**given).fit(table, "a", verbose=0), options)
     fitted = Forecaster(**settings).fit(table, "a", verbose=0)
     fit = {"data": table, "target": "a", "split": (0.6, 0.2, 0.2), "straddle": "drop", "callbacks": (), "verbose": 0}
     yield from methods("Forecaster", lambda: Forecaster(**settings), fit=fit)
     yield from methods(
-        "Forecaster", lambda: fitted, predict={"data": table}, evaluate={"data": table, "part": "test"},
-        backtest={"data": table, "part": "test"}, errors_by_horizon={"data": table, "part": "test", "target": "a"},
+        "Forecaster", lambda: fitted, predict={"data": table, "quantiles": 0.5},
+        evaluate={"data": table, "part": "test", "baselines": None, "per_target": True},
+        backtest={"data": table, "part": "test", "level": 0.5, "adaptive": None},
+        predict_interval={"level": 0.5, "data": table},
+        evaluate_intervals={"levels": 0.5, "data": table, "part": "test", "adaptive": None, "calibrated": True},
+        errors_by_horizon={"data": table, "part": "test", "target": "a"},
     )  # fmt: skip
+    spread = Forecaster(**settings, loss="gaussian").fit(table, "a", verbose=0)
+    yield from methods("Forecaster", lambda: spread, predict={"samples": 2, "seed": 0})
     later = table.set_axis(pd.date_range(hours[-1] + pd.Timedelta("1h"), periods=80, freq="h"))
     yield from methods(
         "Forecaster", lambda: Forecaster(**settings).fit(table, "a", verbose=0), update={"new_rows": later}

@@ -503,8 +503,8 @@ def test_parameters():
     assert positional == ["lookback", "delay", "horizon"]
     assert {name: parameter.default for name, parameter in parameters.items() if name != "lookback"} == {
         "delay": 1, "horizon": 1, "step": 1, "cell": "lstm", "hidden_size": 32, "num_layers": 1, "dropout": 0.0,
-        "recurrent_dropout": 0.0, "recursive": False, "loss": "mse", "difference": None, "relative": None, "recenter": False, "change": "auto",
-        "linear": "auto", "season": "auto", "calendar": (),
+        "recurrent_dropout": 0.0, "recursive": False, "loss": "mse", "difference": None, "relative": None, "recenter": False,
+        "change": "auto", "linear": "auto", "season": "auto", "calendar": (),
         "scaling": "standard", "missing": "error", "optimizer": "adam", "learning_rate": 3e-3, "epochs": None,
         "batch_size": 64, "patience": None, "clip_norm": 1.0, "schedule": None, "average": None, "ensemble": 1,
         "dtype": "float32", "seed": 0, "n_threads": None, "device": "cpu",
@@ -548,6 +548,26 @@ def test_plots():
         assert ax.get_xlabel() or ax.get_ylabel()
         ax.figure.canvas.draw()
         pyplot.close(ax.figure)
+    wide, one = f.predict_interval(0.8), f.predict_interval(0.8).iloc[:1]
+    for ax in (
+        plots.plot_forecast(f.backtest(level=0.8), "b"),
+        plots.plot_prediction(wide, table(), "b", last=50),
+        plots.plot_prediction(one),
+        plots.plot_prediction(f.predict(), table()["a"]),
+    ):
+        assert [text.get_text() for text in ax.get_legend().get_texts()][-1] in ("interval", "forecast")
+        ax.figure.canvas.draw()
+        pyplot.close(ax.figure)
+    for hours, words in ((4, "4 hours"), (72, "3 days"), (24, "24 hours")):
+        moved = back[back["ahead"] == 4].assign(origin=lambda b, h=hours: b.index - pd.Timedelta(hours=h))
+        labels = [text.get_text() for text in plots.plot_forecast(moved).get_legend().get_texts()]
+        assert labels == ["measured", f"forecast, {words} ahead"]
+    with pytest.raises(KeyError, match=r"target 'c' is not among \['a', 'b'\]"):
+        plots.plot_prediction(wide, target="c")
+    with pytest.raises(KeyError, match="past has no column 'a'"):
+        plots.plot_prediction(wide, table()[["b"]])
+    with pytest.raises(ShapeError, match=r"must be a frame of Forecaster\.predict or"):
+        plots.plot_prediction(f.predict(quantiles=0.5))
     own = pyplot.figure().subplots()
     assert plots.plot_history(f.history_, ax=own) is own
     lines = plots.plot_forecast(back, "b", ahead=3, last=10, ax=pyplot.figure().subplots()).lines

@@ -126,7 +126,8 @@ def bounds_of(level) -> tuple[float, float]:
 
 def check_quantiles(quantiles, name: str = "quantiles") -> tuple[float, ...]:
     """Return one level or several as a tuple; raise unless they are numbers in (0, 1)."""
-    found = check_levels([quantiles] if np.ndim(quantiles) == 0 else quantiles, name)
+    one = isinstance(quantiles, (int, float, np.number))
+    found = check_levels([quantiles] if one else quantiles, name)
     if not found:
         raise ValueError(f"{name} must have at least one number in (0, 1)")
     return found

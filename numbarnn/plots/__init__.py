@@ -15,7 +15,7 @@ from numbarnn.plots.diagnostics import (
     plot_unfolded,
     plot_updates,
 )
-from numbarnn.plots.forecasts import plot_errors_by_horizon, plot_forecast, plot_scatter
+from numbarnn.plots.forecasts import plot_errors_by_horizon, plot_forecast, plot_prediction, plot_scatter
 from numbarnn.plots.training import plot_history
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "plot_gradient_flow",
     "plot_history",
     "plot_occupancy",
+    "plot_prediction",
     "plot_scatter",
     "plot_sensitivity",
     "plot_singular_values",

@@ -1,16 +1,17 @@
 """Plots of forecasts."""
 
+from numbarnn.checks import brief
 from numbarnn.errors import ShapeError
 from numbarnn.plots.axes import COLORS, DASHES, make_axes
 
 
 def plot_forecast(backtest, target=None, *, ahead=None, last=None, ax=None):
-    """Draw forecasts against the truth.
+    """Draw forecasts against the truth, with their intervals where the backtest has some.
 
     Parameters
     ----------
     backtest : DataFrame
-        Of `numbarnn.Forecaster.backtest`.
+        Of `numbarnn.Forecaster.backtest`; with `level`, its intervals are drawn as a band.
     target : name, optional
         None: the first target.
     ahead : int, optional
@@ -38,18 +39,108 @@ def plot_forecast(backtest, target=None, *, ahead=None, last=None, ax=None):
     if rows.empty:
         raise ValueError(f"there are no forecasts {ahead} rows ahead; there are {sorted(set(backtest['ahead']))}")
     rows = rows if last is None else rows.iloc[-last:]
-    times = rows.index.to_timestamp() if hasattr(rows.index, "to_timestamp") else rows.index
     ax = make_axes(ax)
+    times = _times(rows.index, ax)
     ax.plot(times, rows[f"{target} truth"], color="0.35", linewidth=1.2, label="measured")
-    ax.plot(times, rows[target], color=COLORS[1], linewidth=1.2, label=f"forecast, {ahead} rows ahead")
+    ax.plot(times, rows[target], color=COLORS[1], linewidth=1.2, label=f"forecast, {_distance(rows, ahead)} ahead")
+    if f"{target} lower" in rows:
+        _band(ax, times, rows[f"{target} lower"], rows[f"{target} upper"])
+    return _finished(ax, target)
+
+
+def plot_prediction(prediction, past=None, target=None, *, last=None, ax=None):
+    """Draw what is forecast after the end of the data, with its interval, beside the past.
+
+    Parameters
+    ----------
+    prediction : DataFrame
+        Of `numbarnn.Forecaster.predict` or, with a band, of `numbarnn.Forecaster.predict_interval`.
+    past : DataFrame or Series, optional
+        Rows before it.
+    target : name, optional
+        None: the first target.
+    last : int, optional
+        Draw only the last that many rows of the past.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    KeyError
+        If `target` is not a target of the prediction, or no column of the past.
+    ShapeError
+        If `prediction` is not a frame of `Forecaster.predict` or `predict_interval`.
+    """
+    columns = getattr(prediction, "columns", None)
+    if columns is None or list(columns.names)[1:] not in ([], ["bound"]):
+        raise ShapeError(
+            f"prediction must be a frame of Forecaster.predict or Forecaster.predict_interval, got {brief(prediction)}"
+        )
+    bounds = list(columns.names)[1:] == ["bound"]
+    names = list(dict.fromkeys(columns.get_level_values(0))) if bounds else list(columns)
+    if target is not None and target not in names:
+        raise KeyError(f"target {target!r} is not among {names}")
+    target = names[0] if target is None else target
+    ax = make_axes(ax)
+    if past is not None:
+        if getattr(past, "ndim", 1) == 2 and target not in past:
+            raise KeyError(f"past has no column {target!r}; it has {list(past.columns)}")
+        before = past[target] if past.ndim == 2 else past
+        before = before if last is None else before.iloc[-last:]
+        ax.plot(_times(before.index, ax), before, color="0.35", linewidth=1.2, label="measured")
+    times, values = _times(prediction.index, ax), prediction[target]
+    line = values["forecast"] if bounds else values
+    marker = "o" if len(line) == 1 else None  # one point makes no line
+    ax.plot(times, line, color=COLORS[1], linewidth=1.2, marker=marker, label="forecast")
+    if bounds:
+        _band(ax, times, values["lower"], values["upper"])
+    return _finished(ax, target)
+
+
+def _times(index, ax):
+    """Return an index as matplotlib takes it; its ticks are those of its time zone."""
+    times = index.to_timestamp() if hasattr(index, "to_timestamp") else index
+    if hasattr(times, "tz"):
+        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+        locator = AutoDateLocator(tz=times.tz)
+        ax.xaxis.set_major_locator(locator)
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=times.tz))
+    return times
+
+
+def _distance(rows, ahead):
+    """Return how far ahead the forecasts of a backtest are, in time where they are all as far."""
+    import pandas as pd
+
+    if isinstance(rows.index, pd.DatetimeIndex):
+        origin = pd.DatetimeIndex(rows["origin"])
+        distances = (rows.index - origin).unique() if (origin.tz is None) == (rows.index.tz is None) else ()
+        if len(distances) == 1:
+            seconds = distances[0].total_seconds()
+            for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
+                count = seconds / length
+                if count == int(count) and (count > 1 or unit == "second" or seconds == length):
+                    if unit == "day" and count < 3:
+                        continue  # hours say how a day passes
+                    return f"{int(count)} {unit}{'s' if count != 1 else ''}"
+    return f"{ahead} row{'s' if ahead != 1 else ''}"
+
+
+def _band(ax, times, lower, upper):
+    ax.fill_between(times, lower, upper, color=COLORS[1], alpha=0.2, linewidth=0, label="interval")
+    if len(times) == 1:  # a band needs two times
+        ax.vlines(times, lower, upper, color=COLORS[1], alpha=0.4)
+
+
+def _finished(ax, target):
     ax.set_ylabel(str(target))
-    ax.legend(loc="upper left", frameon=False, ncols=2)
+    ax.legend(loc="upper left", frameon=False, ncols=3)
     ax.margins(x=0.01, y=0.15)
     ax.spines[["top", "right"]].set_visible(False)
-    if hasattr(times, "tz"):
-        from matplotlib.dates import ConciseDateFormatter
-
-        ax.xaxis.set_major_formatter(ConciseDateFormatter(ax.xaxis.get_major_locator(), tz=times.tz))
     return ax
 
 
