@@ -555,7 +555,7 @@ def test_plots():
         plots.plot_prediction(one),
         plots.plot_prediction(f.predict(), table()["a"]),
     ):
-        assert [text.get_text() for text in ax.get_legend().get_texts()][-1] in ("interval", "forecast")
+        assert [text.get_text() for text in ax.get_legend().get_texts()][-1] in ("80 % interval", "forecast")
         ax.figure.canvas.draw()
         pyplot.close(ax.figure)
     for hours, words in ((4, "4 hours"), (72, "3 days"), (24, "24 hours")):

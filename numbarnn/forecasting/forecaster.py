@@ -444,7 +444,9 @@ class Forecaster(Parameters):
         case, times = self._newest(data)
         bounds = self._quantiles(*case, levels)[0]
         values = np.stack([bounds[..., 0], self._predictor().ahead(*case)[0], bounds[..., 1]], axis=-1)
-        return self._frame(values, times, "bound", ("lower", "forecast", "upper"))
+        frame = self._frame(values, times, "bound", ("lower", "forecast", "upper"))
+        frame.attrs["level"] = level  # for plots
+        return frame
 
     def _newest(self, data):
         """Return (rows, calendar features, ends) of the newest window, and the times that it forecasts."""
@@ -554,7 +556,10 @@ class Forecaster(Parameters):
         if level is None and adaptive is not None:
             raise ValueError("adaptive needs level, that of the intervals")
         bounds = None if level is None else self._bounds(level, adaptive)
-        return self._evaluation.backtest(self._predictor(), data, part, bounds)
+        frame = self._evaluation.backtest(self._predictor(), data, part, bounds)
+        if level is not None:
+            frame.attrs["level"] = level  # for plots
+        return frame
 
     def _bounds(self, level, adaptive):
         """Return what makes bounds (windows, horizon, targets, 2) of scores."""

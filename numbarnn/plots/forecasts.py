@@ -44,7 +44,7 @@ def plot_forecast(backtest, target=None, *, ahead=None, last=None, ax=None):
     ax.plot(times, rows[f"{target} truth"], color="0.35", linewidth=1.2, label="measured")
     ax.plot(times, rows[target], color=COLORS[1], linewidth=1.2, label=f"forecast, {_distance(rows, ahead)} ahead")
     if f"{target} lower" in rows:
-        _band(ax, times, rows[f"{target} lower"], rows[f"{target} upper"])
+        _band(ax, times, rows[f"{target} lower"], rows[f"{target} upper"], backtest)
     return _finished(ax, target)
 
 
@@ -96,7 +96,7 @@ def plot_prediction(prediction, past=None, target=None, *, last=None, ax=None):
     marker = "o" if len(line) == 1 else None  # one point makes no line
     ax.plot(times, line, color=COLORS[1], linewidth=1.2, marker=marker, label="forecast")
     if bounds:
-        _band(ax, times, values["lower"], values["upper"])
+        _band(ax, times, values["lower"], values["upper"], prediction)
     return _finished(ax, target)
 
 
@@ -130,8 +130,9 @@ def _distance(rows, ahead):
     return f"{ahead} row{'s' if ahead != 1 else ''}"
 
 
-def _band(ax, times, lower, upper):
-    ax.fill_between(times, lower, upper, color=COLORS[1], alpha=0.2, linewidth=0, label="interval")
+def _band(ax, times, lower, upper, frame):
+    label = f"{100 * frame.attrs['level']:.3g} % interval" if "level" in frame.attrs else "interval"
+    ax.fill_between(times, lower, upper, color=COLORS[1], alpha=0.2, linewidth=0, label=label)
     if len(times) == 1:  # a band needs two times
         ax.vlines(times, lower, upper, color=COLORS[1], alpha=0.4)
 
