@@ -1,368 +1,300 @@
-"""Check, time and compare the CUDA half of numbarnn with torch on the same GPU, in one command of under ten minutes.
+"""Check and time numbarnn on a CUDA card, in one command of ten minutes on a machine that has nothing but the card.
 
-    python benchmarks/gpu.py [--json cuda.json] [--sections check launch recurrent charlm sampling memory] [--no-torch]
-    python benchmarks/gpu.py --dry-run          # our side with tiny sizes in Numba's simulator, where there is no GPU
+    pip install -e '.[cuda13]'              # or cuda12, after the version that nvidia-smi prints
+    python benchmarks/gpu.py --out FOLDER   # from anywhere; torch is compared where it is installed
 
-Prints Markdown tables. torch runs eagerly and under a captured graph, with TF32 and without; all times are medians, in turn, after
-a warm-up that compiles. Without a GPU it says so and exits with 2.
+Rows are printed, and appended to FOLDER/results.jsonl as they come; FOLDER/logs has what the processes said. Every job is a process
+with a limit, so that a fault of one kernel, after which its process can use the card no longer, costs that job alone.
+
+exit status
+  0  every check passed, and every step ran
+  1  a check failed
+  2  there is no usable card, or a wrong option: nothing ran but the probe
+  3  no check failed, but a job failed or ran out of time, or a required step was dropped when the budget ended
 """
 
 import argparse
-import json
+import contextlib
+import importlib.metadata
 import os
-import pathlib
-import statistics
+import platform
+import shutil
+import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 
-SECTIONS = ("check", "launch", "recurrent", "charlm", "sampling", "memory")
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks"), str(ROOT / "tests")]
 
+try:
+    import gpu_checks
+    import gpu_times
+    from steps import Job, Runner, Step, brief, note, own_output
 
-def parse():
-    """Return the options; the simulator must be chosen before anything imports Numba."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=pathlib.Path, help="write all figures to this file too")
-    parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--no-torch", action="store_true", help="leave torch out")
-    parser.add_argument("--dry-run", action="store_true", help="tiny sizes in the simulator, without torch")
-    return parser.parse_args()
+    import numbarnn as nr
+    from numbarnn.backends.device import check_device
+    from numbarnn.cells import CELLS
+except ModuleNotFoundError as error:
+    print(f"{error}; pip install -e '{ROOT}[cuda13]'", file=sys.stderr)
+    raise SystemExit(2) from error
 
+# Probe
 
-options = parse()
-if options.dry_run:
-    os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
-
-import numpy as np  # noqa: E402
-
-import numbarnn as nr  # noqa: E402
-from numbarnn.backends.device import check_device  # noqa: E402
-from numbarnn.cells import CELLS  # noqa: E402
-from numbarnn.errors import DeviceError  # noqa: E402
-
-TINY = options.dry_run
+PACKAGES = (
+    "numpy", "numba", "llvmlite", "numba-cuda", "cuda-core", "cuda-bindings", "cuda-pathfinder", "nvidia-nvvm", "nvidia-nvjitlink",
+    "nvidia-cuda-nvrtc", "torch",
+)  # fmt: skip
+QUERY = "driver_version,clocks.sm,clocks.max.sm,clocks.mem,power.limit,temperature.gpu,compute_mode,mig.mode.current"
 
 
-def torch_on_gpu():
-    """Return torch where it is installed with CUDA, or None."""
-    if options.no_torch or TINY:
-        return None
-    try:
-        import torch
-    except ImportError:
-        return None
-    return torch if torch.cuda.is_available() else None
-
-
-def milliseconds(job, wait, repeats):
-    """Return the time of a call, the device's work included."""
-    job()
-    wait()
-    started = time.perf_counter()
-    for _ in range(repeats):
-        job()
-    wait()
-    return (time.perf_counter() - started) / repeats * 1e3
-
-
-def in_turn(jobs, wait, repeats):
-    """Return {name: median ms} of jobs that are timed in turn."""
-    found = {name: [] for name in jobs}
-    for _ in range(1 if TINY else options.rounds):
-        for name, job in jobs.items():
-            found[name].append(milliseconds(job, wait, 1 if TINY else repeats))
-    return {name: statistics.median(times) for name, times in found.items()}
-
-
-def wait():
-    """Wait for the device."""
+def probe(_):
+    """Note versions, libraries, clocks and the card, and in one row what is missing; fail where the card cannot be used."""
+    versions, missing = {"python": platform.python_version()}, []
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    note(**versions, processors=os.cpu_count())
+    missing += _note_libraries()
+    if shutil.which("nvidia-smi"):
+        command = ["nvidia-smi", f"--query-gpu={QUERY}", "--format=csv,noheader"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        values = done.stdout.splitlines()[:1] or [done.stderr]
+        note(**dict(zip(QUERY.split(","), map(str.strip, values[0].split(",")), strict=False)))
+    else:
+        missing.append("nvidia-smi")
+    missing += [] if sanitizer() else ["compute-sanitizer"]
+    note(missing=", ".join(missing) or "nothing")
+    check_device("cuda")
     from numbarnn.kernels.cuda import driver
 
-    driver.wait()
-
-
-def table(title, rows):
-    """Print rows, dicts of the same keys, as Markdown."""
-    print(f"\n### {title}\n")
-    if not rows:
-        print("nothing measured")
-        return
-    print("| " + " | ".join(rows[0]) + " |")
-    print("|" + "---|" * len(rows[0]))
-    for row in rows:
-        print("| " + " | ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()) + " |")
-    sys.stdout.flush()
-
-
-# Sections
-
-
-def versions():
-    """Return what the figures belong to."""
-    import numba
-
-    found = {"numbarnn": nr.__version__, "numba": numba.__version__, "numpy": np.__version__}
-    if TINY:
-        return found | {"card": "simulator"}
-    import importlib.metadata
-
+    if driver.SIMULATED:
+        raise SystemExit("NUMBA_ENABLE_CUDASIM is set: kernels would run in Numba's simulator")
     from numba import cuda
 
-    card = cuda.get_current_device()
-    found |= {"numba-cuda": importlib.metadata.version("numba-cuda"), "card": str(card.name)}
-    found["compute capability"] = ".".join(map(str, card.compute_capability))
-    torch = torch_on_gpu()
-    return found | ({"torch": torch.__version__, "cuDNN": torch.backends.cudnn.version()} if torch else {})
+    card, memory = cuda.get_current_device(), cuda.current_context().get_memory_info()
+    capability = ".".join(map(str, card.compute_capability))
+    note(
+        card=str(card.name),
+        capability=capability,
+        multiprocessors=int(card.MULTIPROCESSOR_COUNT),
+        bytes=int(memory.total),
+    )
 
 
-def check():
-    """Compare outputs and all gradients with the CPU's, float32, for every cell and the losses."""
-    rows, generator = [], np.random.default_rng(0)
-    sizes = [(2, 3, 3)] if TINY else [(1, 2000, 3), (5, 60, 100), (130, 20, 257), (64, 256, 128)]
-    for name, cell in CELLS.items():
-        worst = 0.0
-        for samples, steps, hidden in sizes:
-            layer = nr.Recurrent(hidden, cell=cell(), init="torch", bidirectional=hidden < 200)
-            here, there = (nr.Model([layer, nr.Dense(5)], 4, device=device) for device in ("cpu", "cuda"))
-            x = generator.standard_normal((samples, steps, 4)).astype(np.float32)
-            y = generator.integers(0, 5, (samples, steps))
-            lengths = generator.integers(0, steps + 1, samples)
-            results = [model.loss_and_grad(x, y, lengths=lengths) for model in (here, there)]
-            errors = [
-                np.abs(results[1][1][k] - g).max() / max(np.abs(g).max(), 1e-30) for k, g in results[0][1].items()
-            ]
-            worst = max(worst, *errors, abs(results[1][0] / results[0][0] - 1) if results[0][0] else 0.0)
-        rows.append({"cell": name, "largest relative deviation from the CPU": worst, "asked": 1e-5})
-    samples, steps = (2, 5) if TINY else (32, 100)
-    here, there = (nr.Model([nr.LSTM(4 if TINY else 64), nr.Dense(40)], 4, device=device) for device in ("cpu", "cuda"))
-    x = generator.standard_normal((samples, steps, 4)).astype(np.float32)
-    y = [generator.integers(1, 40, steps // 5) for _ in range(samples)]
-    results = [model.loss_and_grad(x, y, "ctc") for model in (here, there)]
-    worst = max(np.abs(results[1][1][k] - g).max() / np.abs(g).max() for k, g in results[0][1].items())
-    rows.append({"cell": "CTC", "largest relative deviation from the CPU": float(worst), "asked": 1e-5})
-    return rows
-
-
-def launch():
-    """Time launches without work: what a step costs the host."""
-    from numbarnn.kernels.cuda import layout
-    from numbarnn.kernels.cuda.memory import upload
-
-    small = upload(np.zeros(4, np.float32))
-    repeats = 2 if TINY else 2000
-    times = in_turn({"fill of 4 numbers": lambda: layout.fill(small, 0.0)}, wait, repeats)
-    return [{"launch": name, "us": ms * 1e3} for name, ms in times.items()]
-
-
-def recurrent():
-    """Time forward + BPTT of one layer, x and the gradient of the output on the device."""
-    torch, rows = torch_on_gpu(), []
-    steps = 4 if TINY else 256
-    for name in ("LSTM", "GRU"):
-        for hidden in (3,) if TINY else (64, 128):
-            for samples in (2,) if TINY else (1, 16, 64, 128):
-                jobs = {"numbarnn": _ours(name, hidden, samples, steps)}
-                if torch is not None:
-                    for tf32 in (False, True):
-                        for graph in (False, True):
-                            label = f"torch {'graph' if graph else 'eager'}{' TF32' if tf32 else ''}"
-                            jobs[label] = _theirs(torch, name, hidden, samples, steps, tf32, graph)
-                times = in_turn(jobs, wait, 10)
-                row = {"layer": name, "H": hidden, "N": samples, "T": steps}
-                row |= {f"{engine}, ms": ms for engine, ms in times.items()}
-                if len(times) > 1:
-                    fastest = min(ms for engine, ms in times.items() if engine != "numbarnn")
-                    row |= {
-                        "of torch eager": times["torch eager"] / times["numbarnn"],
-                        "of the fastest": fastest / times["numbarnn"],
-                    }
-                rows.append(row)
-    return rows
-
-
-def _ours(name, hidden, samples, steps):
-    from numbarnn.backends.cuda.batch import Call, feature_rows, to_rows
-    from numbarnn.kernels.cuda.memory import Arena, empty
-
-    generator = np.random.default_rng(0)
-    model = nr.Model([getattr(nr, name)(hidden)], hidden, device="cuda")
-    held, work = Arena(), Arena()
-    first = Call(model.dtype, arena=held)
-    x, dy = (generator.standard_normal((samples, steps, hidden)).astype(np.float32) for _ in range(2))
-    rows, layout = to_rows(first, x, model.signals[0], None)
-    dy, gradient = feature_rows(first, dy, layout), empty(model.params.flat.size, model.dtype)
-
-    def job():
-        work.reset()
-        call = Call(model.dtype, keep=True, arena=work)
-        weights = model._weights(call)
-        *_, tape = model._forward(call, weights, rows, layout, None)
-        model._backward(call, weights, tape, dy, gradient, need_dx=True)
-
-    return job
-
-
-def _theirs(torch, name, hidden, samples, steps, tf32, graph):
-    net = getattr(torch.nn, name)(hidden, hidden).cuda()
-    x = torch.randn(steps, samples, hidden, device="cuda", requires_grad=True)
-    dy = torch.randn(steps, samples, hidden, device="cuda")
-
-    def step():
-        net.zero_grad(set_to_none=True)
-        x.grad = None
-        net(x)[0].backward(dy)
-
-    return _captured(torch, step, tf32, graph)
-
-
-def _captured(torch, step, tf32, graph):
-    """Return a job that does a step with the asked precision, launch by launch or as a captured graph."""
-
-    def precision():
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
-
-    precision()
-    if not graph:
-
-        def job():
-            precision()
-            step()
-
-        return job
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(stream)
-    whole = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(whole):
-        step()
-    return whole.replay
-
-
-def charlm():
-    """Time a training step of a character model: 2 x 128, N = 50, T = 50, V = 65, RMSprop, clipped by value."""
-    hidden, samples, steps, classes = (3, 2, 4, 5) if TINY else (128, 50, 50, 65)
-    count = 4 if TINY else 200
-    tokens = np.random.default_rng(0).integers(0, classes, samples * steps * count + 1)
-    model = nr.Model([nr.OneHot(classes), nr.LSTM(hidden, 2), nr.Dense(classes)], device="cuda")
-    trainer = nr.Trainer(model, optimizer="rmsprop", clip_value=5.0)
-    source = nr.data.TokenStream(tokens, batch_size=samples, seq_length=steps)
-
-    def epoch():
-        trainer.fit(source, 1, verbose=0)
-
-    epoch()
-    times = {"numbarnn": []}
-    torch = torch_on_gpu()
-    jobs = {}
-    if torch is not None:
-        for tf32 in (False, True):
-            for graph in (False, True):
-                label = f"torch {'graph' if graph else 'eager'}{' TF32' if tf32 else ''}"
-                jobs[label] = _torch_charlm(torch, hidden, samples, steps, classes, tf32, graph)
-                times[label] = []
-    for _ in range(1 if TINY else options.rounds):
-        started = time.perf_counter()
-        epoch()
-        wait()
-        times["numbarnn"].append((time.perf_counter() - started) / count * 1e3)
-        for label, job in jobs.items():
-            times[label].append(milliseconds(job, wait, count))
-    medians = {engine: statistics.median(found) for engine, found in times.items()}
-    return [
-        {"engine": engine, "ms per step": ms, "numbarnn is that many times as fast": ms / medians["numbarnn"]}
-        for engine, ms in medians.items()
-    ]
-
-
-def _torch_charlm(torch, hidden, samples, steps, classes, tf32, graph):
-    from torch import nn
-
-    lstm, dense = nn.LSTM(classes, hidden, 2).cuda(), nn.Linear(hidden, classes).cuda()
-    parameters = [*lstm.parameters(), *dense.parameters()]
-    optimizer = torch.optim.RMSprop(parameters, 2e-3, 0.95, capturable=graph)
-    tokens = torch.randint(classes, (steps + 1, samples), device="cuda")
-    state = [torch.zeros(2, samples, hidden, device="cuda") for _ in range(2)]
-
-    def step():
-        optimizer.zero_grad(set_to_none=False)
-        x = nn.functional.one_hot(tokens[:-1], classes).float()
-        y, final = lstm(x, tuple(state))
-        loss = nn.functional.cross_entropy(dense(y).reshape(-1, classes), tokens[1:].reshape(-1))
-        loss.backward()
-        nn.utils.clip_grad_value_(parameters, 5.0)
-        optimizer.step()
-        for kept, new in zip(state, final, strict=True):
-            kept.copy_(new.detach())
-
-    return _captured(torch, step, tf32, graph)
-
-
-def sampling():
-    """Count characters a second: one stream, and 64 side by side."""
-    hidden, length = (3, 4) if TINY else (128, 2000)
-    lm = nr.CharLM("lstm", hidden, 2, device="cuda")
-    text = "the quick brown fox jumps over the lazy dog. " * (1 if TINY else 40)
-    lm.fit(text, 1, batch_size=2, seq_length=10, validation=0, verbose=0)
-    rows = []
-    for streams in (1, 2) if TINY else (1, 64):
-        lm.sample_many(streams, 2)
-        times = []
-        for _ in range(1 if TINY else options.rounds):
-            started = time.perf_counter()
-            texts = lm.sample_many(streams, length)
-            times.append(time.perf_counter() - started)
-        rows.append({"streams": streams, "characters a second": sum(map(len, texts)) / statistics.median(times)})
-    return rows
-
-
-def memory():
-    """Train 1,000 steps and see what stays: memory of the device, and copies to the host."""
-    from numbarnn.backends.cuda import optim
-    from numbarnn.kernels.cuda.memory import Copies
-
-    steps = 8 if TINY else 1000
-    model = nr.Model([nr.OneHot(5), nr.LSTM(3 if TINY else 64), nr.Dense(5)], device="cuda")
-    trainer = nr.Trainer(model)
-    source = nr.data.TokenStream(np.arange(2 * 4 * steps + 1) % 5, batch_size=2, seq_length=4)
-    trainer.fit(source, 1, verbose=0)
-    before, copies = _free(), Copies.to_host
-    trainer.fit(source, 1, verbose=0)
-    readings = -(-steps // optim.READ_EVERY)
-    return [
-        {
-            "steps": steps, "bytes taken meanwhile": before - _free(), "copies to the host": Copies.to_host - copies,
-            "of losses, norms and update ratios": 3 * readings, "of the weights at the end": 1,
-        }
-    ]  # fmt: skip
-
-
-def _free():
-    if TINY:
-        return 0
-    from numba import cuda
-
-    return int(cuda.current_context().get_memory_info().free)
-
-
-def main():
-    """Run the sections and print their tables."""
+def _note_libraries():
+    """Note where the compiler's libraries are; return what cannot be loaded."""
     try:
-        check_device("cuda")
-    except DeviceError as error:
-        print(f"{error}\nNothing was measured; --dry-run exercises this script in the simulator.", file=sys.stderr)
-        return 2
-    found = {"versions": versions()}
-    table("Versions", [found["versions"]])
-    for name in options.sections:
-        started = time.perf_counter()
-        found[name] = globals()[name]()
-        table(globals()[name].__doc__.partition("\n")[0], found[name])
-        print(f"\n({time.perf_counter() - started:.0f} s)", flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1, default=float))
-    return 0
+        from cuda import pathfinder
+    except ImportError:
+        return []
+    missing = []
+    for name in ("nvvm", "nvJitLink", "nvrtc"):
+        try:
+            note(library=name, path=pathfinder.load_nvidia_dynamic_lib(name).abs_path)
+        except Exception as error:  # of many types
+            missing.append(f"{name} ({brief(error)[:100]})")
+    return missing
+
+
+def sanitizer():
+    """Return the path of compute-sanitizer, None where it is not installed."""
+    home = os.environ.get("CUDA_HOME") or "/usr/local/cuda"
+    found = shutil.which("compute-sanitizer", path=f"{os.environ.get('PATH', '')}:{home}/bin:{home}/compute-sanitizer")
+    if found is None:
+        with contextlib.suppress(Exception):  # not installed, or too old to know it
+            from cuda import pathfinder
+
+            found = pathfinder.find_nvidia_binary_utility("compute-sanitizer")
+    return found
+
+
+# Builds
+
+
+def wanted_builds():
+    """Return {(kernel's name, class of the record): (kernel, type of values, record)} of what the other steps launch."""
+    import cuda_build
+
+    kernels, wanted, tables = cuda_build.all_kernels(), {}, {}
+    for name, real, record in cuda_build.all_builds(kernels):
+        if str(real) == "float32":
+            wanted[name, type(record)] = kernels[name], real, record
+            # Of a table's kernels, module.table.key, tests build some with some records; cells launch any of them.
+            tables.setdefault(name.rpartition(".")[0], {})[type(record)] = real, record
+    for name, kernel in kernels.items():
+        if name.count(".") == 2 and "float32" in kernel.dtypes:
+            for kind, found in tables.get(name.rpartition(".")[0], {}).items():
+                wanted.setdefault((name, kind), (kernel, *found))
+    return wanted
+
+
+def build(part):
+    """Compile part "i of n" of all kernels for float32, and of the CPU's halves of the checks, into the cache.
+
+    Every kernel is a file of its own there and is built by one process, so no two write to the same file.
+    """
+    number, parts = map(int, part.split("of"))
+    wanted, done, started = wanted_builds(), 0, time.monotonic()
+    for cell in list(CELLS)[number::parts]:
+        x, y, _ = gpu_checks.batch(2, 3, 4)
+        model = nr.Model(gpu_checks.cell_layers(cell, 2, 2, True), 4, "float64", n_threads=1)
+        for lengths in (None, [3, 1]):
+            gpu_checks.results(model, x, y, lengths=lengths)
+    for (name, kind), (kernel, real, record) in list(wanted.items())[number::parts]:
+        try:
+            kernel.load(real, record)
+            done += 1
+        except Exception as error:  # of any compiler
+            note(kernel=name, cell=kind.__name__, ok=False, error=brief(error))
+    note(kernels=done, of=len(wanted), seconds=round(time.monotonic() - started, 1))
+
+
+# Sanitizer
+
+
+def sanitize(tool):
+    """Run `small_steps` under a tool of compute-sanitizer."""
+    program = sanitizer()
+    if program is None:
+        note(missing="compute-sanitizer is not installed")
+        return
+    command = [program, "--tool", tool, "--error-exitcode", "9", "--print-limit", "20", *own_command("small", "steps")]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    print(done.stdout)
+    summary = [line.strip("= ") for line in done.stdout.splitlines() if "SUMMARY" in line]
+    if not summary:
+        raise RuntimeError(f"compute-sanitizer gave no summary, exit status {done.returncode}")
+    note(tool=tool, summary=summary[-1], ok=done.returncode == 0)
+
+
+def small_steps(_):
+    """Train and differentiate small models, every buffer an allocation of its own."""
+    x, y, _ = gpu_checks.batch(5, 3, 3)
+    with gpu_checks.poisoned(apart=True):
+        for layer in (nr.LSTM(65, bidirectional=True), nr.GRU(257), nr.LSTM(128)):
+            nr.Model([layer, nr.Dense(5)], 3, device="cuda").loss_and_grad(x, y, lengths=[3, 0, 1, 2, 3])
+        x, *_ = gpu_checks.batch(3, 9, 3)
+        nr.Model([nr.Dense(6)], 3, device="cuda").loss_and_grad(x, [[1, 2], [], [3, 3]], "ctc")
+        model = nr.Model([nr.OneHot(5), nr.LSTM(8, 2), nr.Dense(5)], device="cuda")
+        model.fit(y, y, epochs=1, optimizer="rmsprop", clip_norm=1.0, verbose=0)
+    gpu_times.wait()
+
+
+# The steps
+
+FUNCTIONS = {
+    "probe": probe, "build": build, "smoke": gpu_checks.smoke, "check": gpu_checks.check, "sanitize": sanitize,
+    "small": small_steps, "memory": gpu_times.memory,
+}  # fmt: skip
+# These take torch too, None where it is not to be compared.
+COMPARISONS = {"charlm": gpu_times.charlm, "lstm": gpu_times.lstm, "sampling": gpu_times.sampling}
+
+
+def own_command(step, job, no_torch=False):
+    """Return the command of a job."""
+    return (sys.executable, str(Path(__file__).resolve()), *["--no-torch"] * no_torch, "--job", step, job)
+
+
+def run_job(step, job, no_torch):
+    """Run a job in this process."""
+    own_output()
+    if step in COMPARISONS:
+        COMPARISONS[step](job, None if no_torch else gpu_times.torch_on_card())
+    else:
+        FUNCTIONS[step](job)
+
+
+def plan(workers, no_torch=False, only=()):
+    """Return the steps, or those of `only`, each a step or step:job."""
+    builds = [f"{n}of{workers}" for n in range(workers)]
+    engines = ["numbarnn"] if no_torch else ["numbarnn", "torch"]
+    steps = [
+        ("probe", ["card"], 60, {}),
+        ("build", builds, 180, {"side_by_side": True}),
+        ("smoke", gpu_checks.SMOKE, 60, {"side_by_side": True, "judged": True}),
+        ("check", gpu_checks.CHECKS, 120, {"side_by_side": True, "judged": True}),
+        ("charlm", ["training"], 60, {}),
+        ("lstm", map(str, gpu_times.HIDDEN), 60, {}),
+        ("sampling", ["streams"], 60, {}),
+        ("sanitize", ["memcheck", "racecheck"], 90, {"required": False}),
+        ("memory", [f"{engine}-{case}" for case in gpu_times.MEMORY for engine in engines], 30, {"required": False}),
+    ]
+    found = []
+    for name, jobs, limit, how in steps:
+        chosen = [job for job in jobs if not only or name in only or f"{name}:{job}" in only]
+        if chosen:
+            found.append(Step(name, tuple(Job(job, own_command(name, job, no_torch)) for job in chosen), limit, **how))
+    return found
+
+
+def show(row):
+    """Print a row for people."""
+    row = dict(row)
+    at, step, job, ok = row.pop("at"), row.pop("step"), row.pop("job", ""), row.pop("ok", None)
+    verdict = {None: "", True: "ok     ", False: "WRONG  "}[ok]
+    details = "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
+    print(f"{at:6.1f} s  {step:9}{job:15}{verdict}{details}", flush=True)
+
+
+def parser():
+    """Return the parser of the options."""
+    text, _, status = __doc__.partition("exit status\n")
+    result = argparse.ArgumentParser(
+        description=text, epilog=f"exit status:\n{status}", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    out = Path(os.environ.get("OUT") or "gpu_results")
+    result.add_argument("--out", type=Path, default=out, help="folder of the results (default: $OUT, or gpu_results)")
+    result.add_argument("--budget", type=float, default=480.0, help="seconds in all (480); later steps are dropped")
+    result.add_argument(
+        "--only", nargs="+", metavar="STEP", default=[], help="a step, or step:job, after the probe; see --list"
+    )
+    result.add_argument("--no-torch", action="store_true", help="leave torch out")
+    result.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="processes side by side, for builds and checks"
+    )
+    result.add_argument("--list", action="store_true", help="print the steps with their limits and jobs")
+    result.add_argument("--job", nargs=2, help=argparse.SUPPRESS)
+    return result
+
+
+def main(arguments=None):
+    """Run the steps; return the exit status."""
+    asking = parser()
+    options = asking.parse_args(arguments)
+    if options.job:
+        run_job(*options.job, options.no_torch)
+        return 0
+    if options.workers < 1:
+        asking.error(f"--workers must be at least 1, got {options.workers}")
+    steps = plan(options.workers, options.no_torch)
+    unknown = (
+        set(options.only) - {step.name for step in steps} - {f"{s.name}:{job.name}" for s in steps for job in s.jobs}
+    )
+    if unknown:
+        asking.error(f"--only has no step {', '.join(sorted(unknown))}; see --list")
+    if options.list:
+        for step in steps:
+            print(f"{step.name:9}{step.limit:4.0f} s each: {', '.join(job.name for job in step.jobs)}")
+        return 0
+    if options.only:
+        steps = plan(options.workers, options.no_torch, ["probe", *options.only])
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    runner = Runner(options.out, options.budget, options.workers, show)
+    runner.note(
+        step="start", budget=options.budget, workers=options.workers, steps=" ".join(step.name for step in steps)
+    )
+    runner.run(steps[:1])
+    usable = not runner.incomplete
+    if usable:
+        runner.run(steps[1:])
+    status = 2 if not usable else 1 if runner.wrong else 3 if runner.incomplete else 0
+    runner.note(step="end", status=status, wrong=runner.wrong, incomplete=runner.incomplete)
+    runner.close()
+    return status
 
 
 if __name__ == "__main__":
