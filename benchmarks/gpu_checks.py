@@ -188,7 +188,7 @@ SIZES = (
 def _check_cell(cell):
     for samples, steps, hidden, levels, both, ragged in SIZES:
         x, y, lengths = batch(samples, steps, 4, ragged=ragged)
-        sizes = {"N": samples, "T": steps, "H": hidden, "layers": levels, "both": both, "ragged": ragged}
+        sizes = {"N": samples, "T": steps, "H": hidden, "num_layers": levels, "both": both, "ragged": ragged}
         compare(cell_layers(cell, hidden, levels, both), 4, x, y, lengths=lengths, **sizes)
 
 
@@ -231,8 +231,8 @@ def _check_optimizers():
     for name, kind in nr.optim.OPTIMIZERS.items():
         # With a small eps, the first step of Adam is the sign of each gradient, rounding and all.
         options = {"eps": 0.01} if hasattr(kind, "eps") else {}
-        cases.append((name, layers, {"optimizer": kind(learning_rate=0.02, **options)}))
-    plain = {"optimizer": nr.optim.SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.01)}
+        cases.append((name, layers, {"optimizer": kind(learning_rate=1.0 if name == "sgd" else 0.1, **options)}))
+    plain = {"optimizer": nr.optim.SGD(1.0, momentum=0.9, nesterov=True, weight_decay=0.01)}
     cases += [
         ("clip_norm", layers, plain | {"clip_norm": 0.05}), ("clip_value", layers, plain | {"clip_value": 0.002}),
         ("average", layers, plain | {"average": 0.5}), ("accumulate", layers, plain | {"accumulate": 2}),
@@ -248,7 +248,7 @@ def _check_optimizers():
 
 
 def _check_sampling():
-    text = "".join(chr(48 + n * n % 65) for n in range(1300))
+    text = "".join(map(chr, 48 + np.random.default_rng(5).integers(0, 65, 1300)))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model"
         lm = nr.CharLM("lstm", 128, 2, init="uniform(0.5)", n_threads=1)
