@@ -34,6 +34,7 @@ try:
     from steps import Job, Runner, Step, brief, note, own_output
 
     import numbarnn as nr
+    from numbarnn import parallel
     from numbarnn.backends.device import check_device
     from numbarnn.cells import CELLS
 except ModuleNotFoundError as error:
@@ -57,7 +58,7 @@ def probe(_):
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
-    note(**versions, processors=os.cpu_count())
+    note(**versions, processors=parallel.usable_processors()[0])
     missing += _note_libraries()
     if shutil.which("nvidia-smi"):
         command = ["nvidia-smi", f"--query-gpu={QUERY}", "--format=csv,noheader"]
@@ -237,7 +238,7 @@ def show(row):
     at, step, job, ok = row.pop("at"), row.pop("step"), row.pop("job", ""), row.pop("ok", None)
     verdict = {None: "", True: "ok     ", False: "WRONG  "}[ok]
     details = "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
-    print(f"{at:6.1f} s  {step:9}{job:15}{verdict}{details}", flush=True)
+    print(f"{at:6.1f} s  {step:9}{job:19}{verdict}{details}", flush=True)
 
 
 def parser():
@@ -246,7 +247,7 @@ def parser():
     result = argparse.ArgumentParser(
         description=text, epilog=f"exit status:\n{status}", formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    out = Path(os.environ.get("OUT") or "gpu_results")
+    out, processors = Path(os.environ.get("OUT") or "gpu_results"), parallel.usable_processors()[0]
     result.add_argument("--out", type=Path, default=out, help="folder of the results (default: $OUT, or gpu_results)")
     result.add_argument("--budget", type=float, default=480.0, help="seconds in all (480); later steps are dropped")
     result.add_argument(

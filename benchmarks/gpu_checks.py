@@ -179,7 +179,7 @@ def cell_layers(cell, hidden, levels, both):
 
 # N, T, H, layers, both directions, ragged: a thread, a block, several blocks of samples, step by step; many steps
 SIZES = (
-    (5, 1, 1, 1, True, False), (2, 7, 3, 2, True, True), (1, 1000, 3, 1, False, False), (5, 60, 64, 2, True, True),
+    (4, 1, 1, 1, True, False), (2, 7, 3, 2, True, True), (1, 1000, 3, 1, False, False), (5, 60, 64, 2, True, True),
     (5, 60, 100, 1, True, False), (300, 5, 32, 2, False, True), (64, 100, 128, 1, False, False), (64, 50, 128, 2, False, True),
     (130, 7, 257, 1, True, True),
 )  # fmt: skip
