@@ -254,9 +254,7 @@ def parser():
         "--only", nargs="+", metavar="STEP", default=[], help="a step, or step:job, after the probe; see --list"
     )
     result.add_argument("--no-torch", action="store_true", help="leave torch out")
-    result.add_argument(
-        "--workers", type=int, default=os.cpu_count(), help="processes side by side, for builds and checks"
-    )
+    result.add_argument("--workers", type=int, default=processors, help="processes side by side, for builds and checks")
     result.add_argument("--list", action="store_true", help="print the steps with their limits and jobs")
     result.add_argument("--job", nargs=2, help=argparse.SUPPRESS)
     return result
