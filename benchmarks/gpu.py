@@ -36,7 +36,6 @@ try:
     import numbarnn as nr
     from numbarnn import parallel
     from numbarnn.backends.device import check_device
-    from numbarnn.cells import CELLS
 except ModuleNotFoundError as error:
     print(f"{error}; pip install -e '{ROOT}[cuda13]'", file=sys.stderr)
     raise SystemExit(2) from error
@@ -134,17 +133,13 @@ def wanted_builds():
 
 
 def build(part):
-    """Compile part "i of n" of all kernels for float32, and of the CPU's halves of the checks, into the cache.
+    """Compile part "i of n" of all kernels for float32, and of what the CPU computes in the checks, into the cache.
 
-    Every kernel is a file of its own there and is built by one process, so no two write to the same file.
+    Every kernel is a file of its own there, and one process builds it.
     """
     number, parts = map(int, part.split("of"))
     wanted, done, started = wanted_builds(), 0, time.monotonic()
-    for cell in list(CELLS)[number::parts]:
-        x, y, _ = gpu_checks.batch(2, 3, 4)
-        model = nr.Model(gpu_checks.cell_layers(cell, 2, 2, True), 4, "float64", n_threads=1)
-        for lengths in (None, [3, 1]):
-            gpu_checks.results(model, x, y, lengths=lengths)
+    gpu_checks.compile_host(number, parts)
     for (name, kind), (kernel, real, record) in list(wanted.items())[number::parts]:
         try:
             kernel.load(real, record)

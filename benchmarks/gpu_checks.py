@@ -206,6 +206,9 @@ def loss_cases(samples, steps, lengths):
         ("soft targets", "softmax_cross_entropy", soft), ("binary_cross_entropy", "binary_cross_entropy", (values > 0) * 1.0),
         ("mse", "mse", values), ("mae", "mae", values), ("huber", "huber", values), ("ctc", "ctc", labels),
         ("segments", nr.losses.SegmentCrossEntropy(), segments),
+        # With several outputs a target.
+        ("quantile", nr.losses.Quantile((0.1, 0.5, 0.9)), values[..., :2]), ("gaussian", "gaussian", values[..., :3]),
+        ("negative_binomial", "negative_binomial", np.floor(3 * np.abs(values[..., :3]))),
     ]  # fmt: skip
 
 
@@ -274,6 +277,17 @@ def _check_repeats():
     right, first, *others = [step_results(model, tokens[:, :-1], tokens[:, 1:]) for model in [here, *[there] * 201]]
     equal = sum(same_bits(first, other) for other in others)
     judge(first, right, equal == 200, repeats=200, equal=equal)
+
+
+def compile_host(number, parts):
+    """Have the CPU compute a part of what the checks compare with, so that its kernels are in the cache: a minute of work."""
+    x, classes, lengths = batch(3, 9, 4, ragged=True)
+    cases = [(cell_layers(cell, 2, 2, True), "softmax_cross_entropy", classes) for cell in CELLS]
+    cases += [([nr.Dense(6)], loss, y) for _, loss, y in loss_cases(3, 9, lengths)]
+    for layers, loss, y in cases[number::parts]:
+        model = nr.Model(layers, 4, "float64", n_threads=1)
+        for some in (None, lengths):
+            results(model, x, y, loss, some)
 
 
 # The jobs

@@ -148,28 +148,25 @@ class Runner:
                 try:
                     list(pool.map(lambda job, step=step: self._run(step, job), step.jobs))
                 except BaseException:
-                    self._budget = 0.0  # for the jobs that have not begun
                     with self._lock:
+                        self._budget = 0.0  # for the jobs that have not begun
                         for process in self._running:
                             _kill(process)
                     raise
 
     def _run(self, step, job):
         """Run a job and note how it ended."""
-        names = {"step": step.name, "job": job.name}
-        began, limit = time.monotonic(), min(step.limit, self.left)
-        if limit < self._least:
-            self.incomplete += step.required
-            self.note(**names, status="dropped", required=step.required, error="the budget is used up")
-            return
+        names, judged = {"step": step.name, "job": job.name}, []
         log = self._logs / f"{step.name}.{job.name}.txt"
-        judged = []
         with open(log, "wb") as errors:
-            process = subprocess.Popen(
-                job.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
-            )
-            with self._lock:
-                self._running.add(process)
+            began = time.monotonic()
+            with self._lock:  # where a run ends early, nothing starts after the others were killed
+                limit = min(step.limit, self.left)
+                process = self._start(job, errors) if limit >= self._least else None
+            if process is None:
+                self.incomplete += step.required
+                self.note(**names, status="dropped", required=step.required, error="the budget is used up")
+                return
             reader = threading.Thread(target=self._read, args=(process.stdout, errors, names, judged), daemon=True)
             reader.start()
             try:
@@ -193,6 +190,13 @@ class Runner:
         else:
             status = {"status": "failed", "code": code, "error": _last_line(log) or f"exit status {code}"}
         self.note(**names, **status, seconds=took, log=str(log))
+
+    def _start(self, job, errors):
+        process = subprocess.Popen(
+            job.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+        )
+        self._running.add(process)
+        return process
 
     def _read(self, pipe, log, names, judged):
         """Note the rows of a job; what is none goes to its log."""
