@@ -217,7 +217,7 @@ def plan(workers, no_torch=False, only=()):
         ("lstm", map(str, gpu_times.HIDDEN), 60, {}),
         ("sampling", ["streams"], 60, {}),
         ("sanitize", ["memcheck", "racecheck"], 90, {"required": False}),
-        ("memory", [f"{engine}-{case}" for case in gpu_times.MEMORY for engine in engines], 30, {"required": False}),
+        ("memory", [f"{engine}-{case}" for case in gpu_times.MEMORY for engine in engines], 45, {"required": False}),
     ]
     found = []
     for name, jobs, limit, how in steps:

@@ -265,7 +265,7 @@ def program(folder, *arguments, **environment):
     """Run the benchmark from another folder; return (the completed process, its rows)."""
     env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "OUT")} | environment
     command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--out", str(folder / "out"), *arguments]
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=600)
     return done, rows_of((folder / "out" / "results.jsonl").read_text())
 
 
@@ -311,7 +311,7 @@ def test_where_nothing_computes_every_check_fails(stub, tmp_path):  # noqa: F811
     (sanitized,) = [row for row in rows if "tool" in row]
     assert (sanitized["ok"], sanitized["summary"]) == (True, "ERROR SUMMARY: 0 errors")
     judged = [row for row in rows if "ok" in row and row is not sanitized]
-    assert len(judged) > 30
+    assert len(judged) >= 30
     assert not [row for row in judged if row["ok"]]
     assert {row["job"] for row in judged} == {"memory", "dense", "LSTM", "optimizers", "repeats"}
     timed = [row["case"] for row in rows if row.get("engine") == "numbarnn" and row.get("ms", 0) > 0]
