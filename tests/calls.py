@@ -424,7 +424,8 @@ def forecasts(_):
     options = {
         "lookback": 4, "delay": 1, "horizon": 2, "step": 1, "cell": "gru", "hidden_size": 3, "num_layers": 1, "dropout": 0.0,
         "recurrent_dropout": 0.0, "recursive": False, "loss": "mse", "difference": None, "relative": None, "recenter": False,
-        "change": "auto", "linear": "auto", "season": "auto", "calendar": ("hour",), "scaling": "standard", "missing": "error",
+        "change": "auto", "linear": "auto", "season": "auto", "calendar": ("hour",), "future": ("b",), "scaling": "standard",
+        "missing": "error",
         "optimizer": "adam", "learning_rate": 0.01, "epochs": 1, "batch_size": 16, "patience": 2, "clip_norm": 1.0,
         "schedule": None, "average": None, "ensemble": 1, "dtype": "float32", "seed": 0, "n_threads": 1, "device": "cpu",
     }  # fmt: skip
@@ -432,6 +433,7 @@ def forecasts(_):
     fitted = Forecaster(**settings).fit(table, "a", verbose=0)
     fit = {"data": table, "target": "a", "split": (0.6, 0.2, 0.2), "straddle": "drop", "callbacks": (), "verbose": 0}
     yield from methods("Forecaster", lambda: Forecaster(**settings), fit=fit)
+    later = table.set_axis(pd.date_range(hours[-1] + pd.Timedelta("1h"), periods=80, freq="h"))
     yield from methods(
         "Forecaster", lambda: fitted, predict={"data": table, "quantiles": 0.5},
         evaluate={"data": table, "part": "test", "baselines": None, "per_target": True},
@@ -440,9 +442,12 @@ def forecasts(_):
         evaluate_intervals={"levels": 0.5, "data": table, "part": "test", "adaptive": None, "calibrated": True},
         errors_by_horizon={"data": table, "part": "test", "target": "a"},
     )  # fmt: skip
+    planned = Forecaster(**settings, future=["b"]).fit(table, "a", verbose=0)
+    yield from methods(
+        "Forecaster", lambda: planned, predict={"future": later}, predict_interval={"level": 0.5, "future": later}
+    )
     spread = Forecaster(**settings, loss="gaussian").fit(table, "a", verbose=0)
     yield from methods("Forecaster", lambda: spread, predict={"samples": 2, "seed": 0})
-    later = table.set_axis(pd.date_range(hours[-1] + pd.Timedelta("1h"), periods=80, freq="h"))
     yield from methods(
         "Forecaster", lambda: Forecaster(**settings).fit(table, "a", verbose=0), update={"new_rows": later}
     )

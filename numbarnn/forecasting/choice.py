@@ -53,7 +53,7 @@ def prepare(preparation, frame, raw, cuts, straddle, **aim) -> Prepared:
     scaler = SequenceScaler(preparation.scaler.method)
     own = dataclasses.replace(preparation, scaler=scaler)
     scaler.fit(own.changes(raw[: cuts[0]]))
-    features = own.features(raw, own.calendar_rows(frame.index))
+    features = own.features(raw, own.known_rows(frame.index, raw))
     found = Prepared(own, frame, raw, features, Targets(own, columns=own.columns, **aim), {})
     found = dataclasses.replace(found, parts=found.windows(found.targets, cuts, straddle))
     found.targets.fit(Source(found.targets, raw, found.parts["train"]))

@@ -70,7 +70,7 @@ class Evaluation:
                 f"before fit, such as data.rename(columns={{{collide[0]!r}: 'value'}})"
             )
         raw, index, ends, truth = self._case(data, part)
-        case = raw, own.calendar_rows(index), ends
+        case = raw, own.known_rows(index, raw), ends
         columns = [predictor.ahead(*case), truth]
         if bounds is not None:
             columns += list(np.moveaxis(self._intervals(predictor, case, truth, bounds), -1, 0))
@@ -92,7 +92,7 @@ class Evaluation:
         raw, index, ends, truth = self._case(None, "validation")
         most = max(200, min(MOST_WINDOWS, MOST_SCORES // truth[0].size))
         some = np.unique(np.linspace(0, len(ends) - 1, min(len(ends), most)).astype(np.int64))
-        curves = predictor.curves(raw, self.targets.preparation.calendar_rows(index), ends[some])
+        curves = predictor.curves(raw, self.targets.preparation.known_rows(index, raw), ends[some])
         return Calibration.of(scores_of(curves, predictor.scores, truth[some]))
 
     def intervals(self, predictor, data, part, bounds, calibration):
@@ -101,7 +101,7 @@ class Evaluation:
 
         own = self.targets.preparation
         raw, index, ends, truth = self._case(data, part)
-        curves = predictor.curves(raw, own.calendar_rows(index), ends)
+        curves = predictor.curves(raw, own.known_rows(index, raw), ends)
         scores = scores_of(curves, predictor.scores, truth)
         every = np.arange(1, 20) / 20 if calibration is None else calibration.levels()
         at = normal_scores(every) if calibration is None else calibration.at(every)
@@ -142,7 +142,7 @@ class Evaluation:
         means = frame[COLUMNS[2:]].groupby(level="forecast", sort=False).mean()
         found = frame if per_target else means
         found = found.droplevel("target") if per_target and len(names) == 1 else found
-        found.attrs["verdict"] = verdict(means["MAE/sd"], predictor.linear_share(raw, own.calendar_rows(index), ends))
+        found.attrs["verdict"] = verdict(means["MAE/sd"], predictor.linear_share(raw, own.known_rows(index, raw), ends))
         return found
 
     def errors_by_horizon(self, predictor, data, part, target):
@@ -179,7 +179,7 @@ class Evaluation:
             frame = own.frame(data)
             own.check_rows(frame.index)
             raw, index = own.values(frame), frame.index
-            windows = targets.windows(frame, raw, own.features(raw, own.calendar_rows(index)))
+            windows = targets.windows(frame, raw, own.features(raw, own.known_rows(index, raw)))
         truth = windows.y.reshape(len(windows), targets.horizon, len(own.targets))
         return raw, index, np.asarray(windows.ends) + own.lag, truth
 
@@ -187,7 +187,7 @@ class Evaluation:
         """Return the forecasts of the net and of every baseline, (windows, horizon, targets) each."""
         own, (delay, horizon) = self.targets.preparation, (self.targets.delay, self.targets.horizon)
         series = raw[:, self.targets.columns]
-        found = {"net": predictor.ahead(raw, own.calendar_rows(index), ends)}
+        found = {"net": predictor.ahead(raw, own.known_rows(index, raw), ends)}
         found["last value"] = baselines.last_value(series, ends, delay, horizon)
         if self.season is not None:
             rows = baselines.seasonal_rows(ends, delay, horizon, self.season)
@@ -204,7 +204,7 @@ class Evaluation:
                 for name in ("train", "validation")
             )
             self.linear["all"] = Ridge.fit(train, validation or None)
-        features = own.features(raw, own.calendar_rows(index))
+        features = own.features(raw, own.known_rows(index, raw))
         for kind, ridge in self.linear.items():
             parts = [ridge.predict(own.inputs(features, some)) for some in np.array_split(ends, -(-len(ends) // CHUNK))]
             found[LINEAR[kind]] = self.targets.decode(np.concatenate(parts), raw, ends)

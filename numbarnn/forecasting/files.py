@@ -43,11 +43,15 @@ def restore(cls, description, arrays, device="cpu"):
             settings["loss"] = make_loss(loss_from_config(settings["loss"]))
         forecaster = cls(**settings, device=device)
         _check_settings(forecaster)
-        forecaster.calendar = tuple(forecaster.calendar)
+        forecaster.calendar, forecaster.future = (
+            tuple(forecaster.calendar),
+            tuple(_names_in(list(forecaster.future), "future", 0)),
+        )
         loss = make_loss(loss_from_config(description.get("loss", {"type": "mse"})))
         comparison = description.get("comparison", {key: getattr(forecaster, key) for key in COMPARISON})
         check_comparison(forecaster, **comparison)
         names, targets = (_names_in(description[what], what) for what in ("features", "targets"))
+        check_future(forecaster.future, names, targets)
         tail, index, clock = _tail(forecaster, description, arrays, names)
         models = [
             Model.from_description(about, _under(arrays, f"model{number or ''}."), device)
@@ -68,12 +72,12 @@ def restore(cls, description, arrays, device="cpu"):
             raise ValueError(f"a net that forecasts {description['aim']}, where the settings say {aim}")
         scales = _scales(arrays, "target", aim[1] * len(aim[2]))
         for model in models:
-            _check_model(forecaster, model, len(names), loss.size(len(scales[0])))
+            _check_model(forecaster, model, own.width, loss.size(len(scales[0])))
         counts = isinstance(loss, NegativeBinomial)
         learned = Targets(own, *aim, deviation[aim[2]], counts, *scales)
         forecast = Forecast(models, loss)
         if description.get("linear") is not None:
-            forecast.linear = _linear(description["linear"], arrays, learned, len(names) + 2 * len(forecaster.calendar))
+            forecast.linear = _linear(description["linear"], arrays, learned, own.width)
             forecast.scale, forecast.share = (
                 _factors(arrays, f"net.{name}", len(scales[0])) for name in ("scale", "share")
             )
@@ -173,8 +177,21 @@ def names_out(names) -> list:
     return found
 
 
-def _names_in(values, what) -> list:
+def check_future(future, names, targets) -> None:
+    """Raise KeyError or ValueError unless columns that are known ahead are columns, and none is to be forecast."""
+    for name in future:
+        if name not in names:
+            raise KeyError(f"future {name!r} is not a column of data, which has {', '.join(map(repr, names[:12]))}")
+        if name in targets:
+            raise ValueError(
+                f"future {name!r} is a target: what is known ahead need not be forecast; name the targets of fit"
+            )
+
+
+def _names_in(values, what, least=1) -> list:
     """Return the names of columns of JSON values; raise ValueError unless they are what `names_out` returns, and differ."""
+    if values == [] and not least:
+        return []
     known = isinstance(values, list) and values
     names = [tuple(name) if isinstance(name, list) else name for name in values] if known else []
     parts = [part for name in names for part in (name if type(name) is tuple else (name,))]
@@ -185,7 +202,7 @@ def _names_in(values, what) -> list:
 
 def _check_model(forecaster, model, features, outputs):
     """Raise ValueError unless a net reads what the forecaster prepares, and gives what it scales."""
-    expected = features + 2 * len(forecaster.calendar), outputs
+    expected = features, outputs
     first, last = model.signals[0], model.signals[-1]
     if first.tokens or last.sequence or (first.size, last.size) != expected:
         raise ValueError(

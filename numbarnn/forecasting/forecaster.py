@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 
 from numbarnn import io, metrics
-from numbarnn.checks import brief, check_choice, check_dtype, check_flag, check_integer, check_real, check_seed, naming
+from numbarnn.checks import (
+    brief,
+    check_choice,
+    check_dtype,
+    check_flag,
+    check_integer,
+    check_real,
+    check_seed,
+    naming,
+)
 from numbarnn.core.frames import is_pandas
 from numbarnn.data import tables
 from numbarnn.data.calendar import check_features
@@ -24,7 +33,7 @@ from numbarnn.forecasting.evaluation import Evaluation
 from numbarnn.forecasting.intervals import adaptive_scores, bounds_of, check_quantiles, normal_scores, values_at
 from numbarnn.forecasting.net import Forecast, fitted_loss
 from numbarnn.forecasting.prediction import Predictor
-from numbarnn.forecasting.tables import Preparation, Source, Targets, as_frame, cuts_of, deviations
+from numbarnn.forecasting.tables import Preparation, Source, Targets, as_frame, cuts_of, deviations, future_names
 from numbarnn.losses import DistributionLoss, Loss, NegativeBinomial, make_loss
 from numbarnn.losses.base import loss_config
 from numbarnn.model import last_step_model
@@ -81,6 +90,9 @@ class Forecaster(Parameters):
         12 of monthly ones, and so on; None: there is no season.
     calendar : sequence of str
         Calendar features that the net sees beside the columns: "hour", "dayofweek", "dayofyear", "month".
+    future : sequence of names
+        Columns that are known ahead, such as holidays or planned prices: the net sees them up to the last row that it forecasts,
+        and `predict` takes them for the rows ahead. None is a target.
     scaling : {"standard", "minmax", "robust"}
     missing : {"error", "drop", "ffill"}
         As in `make_windows`; "ffill" fills the inputs.
@@ -150,6 +162,7 @@ class Forecaster(Parameters):
     linear: str | None = "auto"
     season: int | str | None = "auto"
     calendar: Sequence[str] = ()
+    future: Sequence[Any] = ()
     scaling: str = "standard"
     missing: str = "error"
     optimizer: str | Optimizer = "adam"
@@ -204,6 +217,7 @@ class Forecaster(Parameters):
         names = self.feature_names_ = list(frame.columns)
         chosen = range(len(names)) if target is None else tables.chosen_columns(target, names)[0]
         self.target_names_ = [names[column] for column in chosen]
+        files.check_future(future_names(self.future), names, self.target_names_)
         clock = Clock.of(frame.index)
         frame = frame.set_axis(clock.aligned(frame.index))  # the zone as later data and files have it
         cuts = cuts_of(split, frame.index)
@@ -356,7 +370,7 @@ class Forecaster(Parameters):
         need = self._preparation.need
         self._tail, self._tail_index = raw[-need:].copy(), index[-need:]
 
-    def predict(self, data=None, *, quantiles=None, samples: int | None = None, seed: int | None = None):
+    def predict(self, data=None, *, future=None, quantiles=None, samples: int | None = None, seed: int | None = None):
         """Forecast the rows after the end of the data.
 
         Parameters
@@ -364,6 +378,8 @@ class Forecaster(Parameters):
         data : DataFrame, Series or array, optional
             Rows up to now with the columns that were fitted, at least the last `lookback` (and `difference`). Times may be in
             another time zone than those of `fit`. None: the rows seen last in `fit` and `update`.
+        future : DataFrame, Series or array, optional
+            Of a forecaster with columns known ahead: these columns for the rows after the data, delay + horizon - 1 or more.
         quantiles : float or sequence of float, optional
             Levels in (0, 1): return these quantiles of what comes, calibrated as those of `predict_interval`.
         samples : int, optional
@@ -399,17 +415,17 @@ class Forecaster(Parameters):
                 raise TypeError(
                     f"samples needs a loss of distributions, such as 'gaussian'; that of this forecaster is {self.loss!r}"
                 )
-            case, times = self._newest(data)
+            case, times = self._newest(data, future)
             draws = self._predictor().draws(*case, samples, generator)[0]
             return self._frame(draws.transpose(1, 2, 0), times, "sample", range(samples))
         if quantiles is not None:
             levels = check_quantiles(quantiles)
-            case, times = self._newest(data)
+            case, times = self._newest(data, future)
             return self._frame(self._quantiles(*case, levels)[0], times, "quantile", levels)
-        case, times = self._newest(data)
+        case, times = self._newest(data, future)
         return self._frame(self._predictor().ahead(*case)[0], times)
 
-    def predict_interval(self, level: float = 0.9, data=None):
+    def predict_interval(self, level: float = 0.9, data=None, *, future=None):
         """Forecast the rows after the end of the data, with the interval in which each value lies with a probability.
 
         Intervals are calibrated by the forecasts of the validation part (split conformal prediction): if later errors are like
@@ -420,7 +436,7 @@ class Forecaster(Parameters):
         ----------
         level : float
             In (0, 1).
-        data : DataFrame, Series or array, optional
+        data, future : DataFrame, Series or array, optional
             As in `predict`.
 
         Returns
@@ -441,15 +457,15 @@ class Forecaster(Parameters):
         (2018). Y. Romano, E. Patterson, E. Candes, "Conformalized quantile regression", NeurIPS 2019.
         """
         levels = bounds_of(level)
-        case, times = self._newest(data)
+        case, times = self._newest(data, future)
         bounds = self._quantiles(*case, levels)[0]
         values = np.stack([bounds[..., 0], self._predictor().ahead(*case)[0], bounds[..., 1]], axis=-1)
         frame = self._frame(values, times, "bound", ("lower", "forecast", "upper"))
         frame.attrs["level"] = level  # for plots
         return frame
 
-    def _newest(self, data):
-        """Return (rows, calendar features, ends) of the newest window, and the times that it forecasts."""
+    def _newest(self, data, future):
+        """Return (rows, what is known of them and those ahead, ends) of the newest window, and the times that it forecasts."""
         own = self._fitted()._preparation
         if data is None:
             raw, index = self._tail, self._tail_index
@@ -466,8 +482,9 @@ class Forecaster(Parameters):
                 "with missing='ffill'"
             )
         ahead = own.clock.after(index, self.delay + self.horizon - 1)
-        calendar = own.calendar_rows(index.append(ahead))
-        return (raw, calendar, np.array([len(raw) - 1])), ahead[self.delay - 1 :]
+        future = own.future_rows(future, ahead)
+        known = own.known_rows(index.append(ahead), raw, future)
+        return (raw, known, np.array([len(raw) - 1])), ahead[self.delay - 1 :]
 
     def _frame(self, values, times, name=None, labels=()):
         """Return values (horizon, targets), or (horizon, targets, labels), as a frame."""
@@ -484,10 +501,10 @@ class Forecaster(Parameters):
             self._preparation, self._targets, self._forecast, self.delay, self.horizon, self.recursive, self.seed, self.n_threads
         )  # fmt: skip
 
-    def _quantiles(self, raw, calendar, ends, levels):
+    def _quantiles(self, raw, known, ends, levels):
         """Return calibrated quantiles (windows, horizon, targets, levels)."""
         predictor, at = self._predictor(), self._checked_calibration().at(levels)
-        return values_at(predictor.curves(raw, calendar, ends), predictor.scores, at)
+        return values_at(predictor.curves(raw, known, ends), predictor.scores, at)
 
     def update(self, new_rows) -> "Forecaster":
         """Take in new rows, so that `predict` forecasts what comes after them; the net stays as it is.
@@ -711,6 +728,7 @@ class Forecaster(Parameters):
             settings[name] = value.item() if isinstance(value, np.generic) else value
         linear = self._forecast.linear
         settings["calendar"] = [self.calendar] if isinstance(self.calendar, str) else list(self.calendar)
+        settings["future"] = files.names_out(self._preparation.future)
         settings["dtype"] = self.model_.dtype.name
         settings["loss"] = loss_config(make_loss(self.loss))
         loss = loss_config(self.loss_)

@@ -17,8 +17,8 @@ PATHS = 100
 class Predictor:
     """Forecasts of windows of a table.
 
-    Methods take `raw`, values of rows (rows, columns); `calendar`, the calendar features of these rows and, of a recursive
-    forecaster, of those ahead; `ends`, the newest rows of windows.
+    Methods take `raw`, values of rows (rows, columns); `known`, the `Preparation.known_rows` of these and of those ahead of them;
+    `ends`, the newest rows of windows.
 
     Attributes
     ----------
@@ -42,16 +42,16 @@ class Predictor:
     seed: int
     n_threads: int | None
 
-    def ahead(self, raw, calendar, ends) -> np.ndarray:
+    def ahead(self, raw, known, ends) -> np.ndarray:
         """Return forecasts (windows, horizon, targets)."""
         if self.recursive:
             parts = [
-                self._path(raw, calendar, ends[first : first + CHUNK], lambda x: self.forecast(x, self.n_threads))
+                self._path(raw, known, ends[first : first + CHUNK], lambda x: self.forecast(x, self.n_threads))
                 for first in range(0, len(ends), CHUNK)
             ]
             return np.concatenate(parts)
         return np.concatenate(
-            [self.targets.decode(self.forecast(*x), raw, some) for x, some in self._x(raw, calendar, ends)]
+            [self.targets.decode(self.forecast(*x), raw, some) for x, some in self._x(raw, known, ends)]
         )
 
     @property
@@ -60,25 +60,25 @@ class Predictor:
         drawn = self.recursive and isinstance(self.forecast.loss, DistributionLoss)
         return normal_scores(LEVELS) if drawn else self.forecast.scores
 
-    def curves(self, raw, calendar, ends) -> np.ndarray:
+    def curves(self, raw, known, ends) -> np.ndarray:
         """Return the curves of forecasts (windows, horizon, targets, knots); see `numbarnn.forecasting.intervals`."""
         if not isinstance(self.forecast.loss, DistributionLoss):
-            return self.ahead(raw, calendar, ends)[..., None]
+            return self.ahead(raw, known, ends)[..., None]
         if self.recursive:
             generator, parts = np.random.default_rng(self.seed), []
             for first in range(0, len(ends), 8):
-                paths = self.draws(raw, calendar, ends[first : first + 8], PATHS, generator)
+                paths = self.draws(raw, known, ends[first : first + 8], PATHS, generator)
                 parts.append(np.moveaxis(np.quantile(paths, LEVELS, axis=1), 0, -1))
             return np.concatenate(parts)
         parts = []
-        for x, some in self._x(raw, calendar, ends):
+        for x, some in self._x(raw, known, ends):
             knots = self.forecast.knots(*x)
             parts.append(
                 np.stack([self.targets.decode(knots[..., k], raw, some) for k in range(knots.shape[-1])], axis=-1)
             )
         return np.concatenate(parts)
 
-    def draws(self, raw, calendar, ends, count: int, generator: np.random.Generator) -> np.ndarray:
+    def draws(self, raw, known, ends, count: int, generator: np.random.Generator) -> np.ndarray:
         """Return draws (windows, count, horizon, targets) of what comes, under a loss of distributions.
 
         A recursive forecaster draws whole paths, each row from the rows before it; of another, rows ahead are drawn independently.
@@ -89,44 +89,44 @@ class Predictor:
             return self.forecast.draw(x, generator, self.n_threads)
 
         if self.recursive:
-            values = [
-                self._path(raw, calendar, many[first : first + CHUNK], draw) for first in range(0, len(many), CHUNK)
-            ]
+            values = [self._path(raw, known, many[first : first + CHUNK], draw) for first in range(0, len(many), CHUNK)]
         else:
-            values = [self.targets.decode(draw(x[0]), raw, some) for x, some in self._x(raw, calendar, many)]
+            values = [self.targets.decode(draw(x[0]), raw, some) for x, some in self._x(raw, known, many)]
         return np.concatenate(values).reshape(len(ends), count, self.horizon, -1)
 
-    def _x(self, raw, calendar, ends):
+    def _x(self, raw, known, ends):
         """Yield the arguments of `Forecast` for windows, and their ends, some at a time."""
         own = self.preparation
-        features = own.features(raw, calendar[: len(raw)])
+        features = own.features(raw, known)
         for first in range(0, len(ends), CHUNK):
             some = ends[first : first + CHUNK]
             yield (own.inputs(features, some), self.n_threads), some
 
-    def _path(self, raw, calendar, ends, outputs_of):
+    def _path(self, raw, known, ends, outputs_of):
         """Forecast row after row; `path` holds what was measured, then what was forecast."""
         own, targets = self.preparation, self.targets
         need, ahead = own.need, self.delay + self.horizon - 1
         rows = ends[:, None] + np.arange(1 - need, 1)
         path = np.zeros((len(ends), need + ahead, raw.shape[1]))
         path[:, :need] = raw[rows]
-        hours = calendar[ends[:, None] + np.arange(1 - need, ahead + 1)]
+        known = known[ends[:, None] + np.arange(1 - need, ahead + 1)]
+        calendar = known.shape[-1] - len(own.future)
         for t in range(ahead):
             seen = slice(t, t + need)
-            x = own.features(path[:, seen], hours[:, seen])[:, need - own.lag - 1 + own.window_rows]
+            x = own.features(path[:, seen], known[:, t : t + need + own.reach])[:, need - own.lag - 1 + own.window_rows]
             values = outputs_of(own.recentered(x)) * targets.scale + targets.center
             if own.season:
                 values[:, own.columns] += path[:, need + t - own.season][:, own.columns]
             path[:, need + t] = values
+            path[:, need + t, own.known_columns] = known[:, need + t, calendar:]
         return path[:, need + self.delay - 1 :, own.columns]
 
-    def linear_share(self, raw, calendar, ends) -> float | None:
+    def linear_share(self, raw, known, ends) -> float | None:
         """Return the share that the linear path has in the outputs of windows, by their squares; None without one."""
         if self.forecast.linear is None:
             return None
         sums = np.zeros(2)
-        for x, _ in self._x(raw, calendar, ends):
+        for x, _ in self._x(raw, known, ends):
             linear, net = self.forecast.parts(*x)
             sums += np.square(linear).sum(), np.square(net).sum()
         return float(sums[0] / sums.sum()) if sums.any() else 1.0

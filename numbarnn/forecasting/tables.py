@@ -1,10 +1,11 @@
 """A forecaster's tables: checks, changes, scales, windows, targets, batches."""
 
 import dataclasses
+from collections.abc import Hashable
 
 import numpy as np
 
-from numbarnn.checks import naming, to_list
+from numbarnn.checks import brief, naming, to_list
 from numbarnn.core.arrays import in_dtype
 from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.data import tables
@@ -13,6 +14,7 @@ from numbarnn.data.calendar import calendar_features
 from numbarnn.data.clock import Clock
 from numbarnn.data.scaling import SequenceScaler
 from numbarnn.data.windows import Windows, cut_rows, make_windows
+from numbarnn.errors import ShapeError
 from numbarnn.forecasting import baselines
 
 CHUNK = 1024
@@ -24,7 +26,9 @@ class Preparation:
 
     Attributes
     ----------
-    lookback, step, difference, relative, recenter, calendar, missing, dtype : settings of the `numbarnn.Forecaster`
+    lookback, step, difference, relative, recenter, calendar, future, missing, dtype : settings of the `numbarnn.Forecaster`
+    reach : int
+        Rows after a window's newest up to which `future` columns are known: those up to the last that the net forecasts.
     names, targets : list
         All columns, and those to forecast.
     clock : Clock
@@ -38,8 +42,10 @@ class Preparation:
     relative: int | None
     recenter: bool
     calendar: tuple
+    future: tuple
     missing: str
     dtype: str
+    reach: int
     names: list
     targets: list
     clock: Clock
@@ -48,8 +54,10 @@ class Preparation:
     @classmethod
     def of(cls, settings, names, targets, clock, scaler) -> "Preparation":
         """Return the preparation for the settings of a forecaster."""
-        own = ("lookback", "step", "difference", "relative", "recenter", "calendar", "missing", "dtype")
-        return cls(*(getattr(settings, name) for name in own), names, targets, clock, scaler)
+        own = ("lookback", "step", "difference", "relative", "recenter", "calendar", "future", "missing", "dtype")
+        reach = 1 if settings.recursive else settings.delay + settings.horizon - 1
+        values = {name: getattr(settings, name) for name in own} | {"future": future_names(settings.future)}
+        return cls(*values.values(), reach, names, targets, clock, scaler)
 
     @property
     def lag(self) -> int:
@@ -111,6 +119,69 @@ class Preparation:
             x[:, :, self.columns] -= x[:, -1:, self.columns]
         return x
 
+    @property
+    def known_columns(self) -> list[int]:
+        """Indices of the columns that are known ahead."""
+        return [self.names.index(name) for name in self.future]
+
+    @property
+    def shifts(self) -> list[int]:
+        """How many rows later columns known ahead are seen beside a window's own rows: as often as all up to `reach` takes."""
+        return list(range(self.reach, 0, -self.lookback)) if self.future else []
+
+    @property
+    def width(self) -> int:
+        """Features that the net sees."""
+        return len(self.names) + 2 * len(self.calendar) + len(self.future) * len(self.shifts)
+
+    def known_rows(self, index, raw, future=None) -> np.ndarray:
+        """Return what is known of rows and of those ahead, (rows, known): calendar features, and columns known ahead.
+
+        `index` has the times of the rows `raw`, and of rows ahead of which `future` has the columns known ahead.
+        """
+        known = self.calendar_rows(index)
+        if not self.future:
+            return known
+        columns = raw[:, self.known_columns]
+        columns = columns if future is None else np.concatenate([columns, future])
+        return np.concatenate([known, columns], axis=1)
+
+    def future_rows(self, future, ahead) -> np.ndarray | None:
+        """Return the columns known ahead of the rows `ahead` (an index); raise unless they are given where they are needed."""
+        if not self.future:
+            if future is not None:
+                raise ValueError(
+                    "future was given, but no columns are known ahead: name them, Forecaster(future=[...])"
+                )
+            return None
+        wanted = ", ".join(map(repr, self.future))
+        if future is None:
+            raise ValueError(
+                f"future must have the columns known ahead, {wanted}, of the {len(ahead)} rows after the data"
+            )
+        indexed = is_pandas(future) is not None
+        frame = as_frame(future, "future")
+        if not indexed and frame.shape[1] == len(self.future):
+            frame.columns = list(self.future)
+        missing = [name for name in self.future if name not in frame.columns]
+        if missing:
+            raise ValueError(f"future lacks columns {missing}; known ahead are {wanted}")
+        frame = frame[list(self.future)].iloc[: len(ahead)]
+        if indexed:
+            frame = frame.set_axis(self.clock.aligned(frame.index, "future"))
+        if len(frame) < len(ahead):
+            raise ShapeError(f"future has {len(frame)} rows, a forecast needs {len(ahead)}, up to that of {ahead[-1]}")
+        if indexed and not (frame.index == ahead).all():
+            row = int(np.flatnonzero(frame.index != ahead)[0])
+            raise ValueError(
+                f"future must have the rows after the data; row {row} is {frame.index[row]}, not {ahead[row]}"
+            )
+        values = frame.to_numpy(np.float64)
+        if not np.isfinite(values).all():
+            row, column = np.argwhere(~np.isfinite(values))[0]
+            raise ValueError(f"future must be finite; row {row} ({ahead[row]}), column {self.future[column]!r} is not")
+        return values
+
     def calendar_rows(self, index) -> np.ndarray:
         """Return the calendar features of times."""
         if len(self.calendar) == 0:
@@ -124,13 +195,29 @@ class Preparation:
             values[..., self.columns] -= raw[..., : -self.lag, :][..., self.columns]
         return values
 
-    def features(self, raw, calendar) -> np.ndarray:
-        """Return what the net sees of rows (..., rows, columns), `lag` rows fewer."""
+    def features(self, raw, known) -> np.ndarray:
+        """Return what the net sees of rows (..., rows, columns), `lag` rows fewer.
+
+        `known` has the `known_rows` of these, and of as many after them as there are. Of rows further ahead it sees 0: windows that
+        end there are not forecast from.
+        """
+        rows = raw.shape[-2]
         scaled = (self.changes(raw) - self.scaler.center_) / self.scaler.scale_
-        features = in_dtype(np.concatenate([scaled, calendar[..., self.lag :, :]], axis=-1), self.dtype)
+        calendar = known.shape[-1] - len(self.future)
+        parts = [scaled, known[..., self.lag : rows, :calendar]]
+        if self.future:
+            columns = self.known_columns
+            ahead = (known[..., calendar:] - self.scaler.center_[columns]) / self.scaler.scale_[columns]
+            for shift in self.shifts:
+                later = ahead[..., self.lag + shift : rows + shift, :]
+                more = [(0, 0)] * (later.ndim - 2) + [(0, rows - self.lag - later.shape[-2]), (0, 0)]
+                parts.append(np.pad(later, more))
+        features = in_dtype(np.concatenate(parts, axis=-1), self.dtype)
         wrong = np.isinf(features)
         if wrong.any():
-            name = self.names[np.argwhere(wrong)[0, -1]]
+            column = np.argwhere(wrong)[0, -1]
+            beyond = column - len(self.names) - calendar
+            name = self.names[column] if beyond < 0 else self.future[beyond % len(self.future)]
             raise ValueError(
                 f"data has values too large for {np.dtype(self.dtype)} when scaled by the training part, the first in column "
                 f"{name!r}"
@@ -259,6 +346,15 @@ class Source:
         order = generator.permutation(self.items)
         for first in range(0, self.items, self.batch_size):
             yield Batch(*self.gather(order[first : first + self.batch_size]))
+
+
+def future_names(future) -> tuple:
+    """Return the names of columns that are known ahead as a tuple; raise TypeError unless it is one name or a list of them."""
+    names = [future] if isinstance(future, str) else to_list(future, "future", "names of columns")
+    for name in names:
+        if not isinstance(name, Hashable):
+            raise TypeError(f"future must be names of columns, got {brief(name)}")
+    return tuple(names)
 
 
 def deviations(values) -> np.ndarray:
