@@ -24,7 +24,7 @@ def fitted(frame, seed=0, epochs=25, **options):
     """Return a fitted forecaster."""
     forecaster = Forecaster(
         120, 24, recurrent_dropout=0.25, hidden_size=24, epochs=epochs, optimizer=AdamW(1e-3, weight_decay=0.3), batch_size=128,
-        missing="ffill", seed=seed, **options,
+        missing="ffill", seed=seed, change=None, linear=None, **options,
     )  # fmt: skip
     return forecaster.fit(frame, "TEMP", split=(0.5, 0.25, 0.25), verbose=0)
 

@@ -26,7 +26,7 @@ def numbarnn_run(path, epochs, seed, n_threads):
     frame = readers.read_beijing(path)[COLUMNS]
     forecaster = Forecaster(
         LOOKBACK, DELAY, hidden_size=HIDDEN, epochs=epochs, batch_size=BATCH, missing="ffill", clip_norm=None, seed=seed,
-        n_threads=n_threads,
+        n_threads=n_threads, change=None, linear=None, learning_rate=1e-3,
     )  # fmt: skip
     forecaster.fit(frame, "TEMP", split=(0.5, 0.25, 0.25), verbose=0)
     back = forecaster.backtest()

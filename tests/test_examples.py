@@ -51,7 +51,8 @@ def test_char_model(tmp_path):
 
 def test_forecast_weather(tmp_path):
     shown = run("forecast_weather.py", "--hours", "1500", "--epochs", "2", cwd=tmp_path)
-    assert re.search(r"\nnet +[\d.]+ +[\d.]+ +[\d.]+\n", shown)
+    assert re.search(r"\nnet( +[\d.]+){5}\n", shown)
+    assert "The forecaster is" in shown
     assert "Read from its file it says the same: True" in shown
 
 

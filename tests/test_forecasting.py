@@ -505,7 +505,7 @@ def test_parameters():
         "delay": 1, "horizon": 1, "step": 1, "cell": "lstm", "hidden_size": 32, "num_layers": 1, "dropout": 0.0,
         "recurrent_dropout": 0.0, "recursive": False, "loss": "mse", "difference": None, "relative": None, "recenter": False,
         "change": "auto", "linear": "auto", "season": "auto", "calendar": (), "future": (),
-        "scaling": "standard", "missing": "error", "optimizer": "adam", "learning_rate": 3e-3, "epochs": None,
+        "scaling": "standard", "missing": "error", "optimizer": "adam", "learning_rate": None, "epochs": None,
         "batch_size": 64, "patience": None, "clip_norm": 1.0, "schedule": None, "average": None, "ensemble": 1,
         "dtype": "float32", "seed": 0, "n_threads": None, "device": "cpu",
     }  # fmt: skip

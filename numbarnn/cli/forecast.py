@@ -13,7 +13,7 @@ from numbarnn.cli.common import AMBIGUOUS, HelpFormatter, UserError, as_options,
 from numbarnn.data import readers
 from numbarnn.data.datasets import weather
 from numbarnn.data.windows import MISSING
-from numbarnn.forecasting.forecaster import MOST_EPOCHS, UPDATES, Forecaster
+from numbarnn.forecasting.forecaster import MOST_EPOCHS, RATE, UPDATES, Forecaster
 from numbarnn.layers.kinds import recurrent_names
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Forecaster)}
@@ -106,6 +106,7 @@ def _default(name):
     if value is None:
         return {
             "epochs": f"(default: as many as make {UPDATES:,} steps, at most {MOST_EPOCHS})",
+            "learning_rate": f"(default: {RATE})",
             "patience": "(default: an eighth of the epochs; with --epochs, none)",
         }[name]
     return f"(default: {value})"

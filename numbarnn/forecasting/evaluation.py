@@ -248,4 +248,4 @@ def verdict(errors, linear: float | None = None) -> str:
     if linear is None:
         return said
     nothing = ", the recurrent net nothing" if linear > 1 - 1e-9 else ""
-    return f"{said} Its linear path makes {linear:.0%} of the forecasts{nothing}."
+    return f"{said} Its linear path makes {linear:.1%} of the forecasts{nothing}."

@@ -43,8 +43,9 @@ from numbarnn.training.trainer import Trainer
 
 # Rows ahead of the newest whose times are made one by one; a file must not ask for more than memory has.
 FARTHEST = 2**20
-# Optimizer steps that training takes unless `epochs` says otherwise, and the epochs that it takes at most for them.
-UPDATES, MOST_EPOCHS = 3000, 200
+# Optimizer steps that training takes unless `epochs` says otherwise, the epochs that it takes at most for them, and the learning
+# rate of Adam (`benchmarks/forecast_defaults.py`).
+UPDATES, MOST_EPOCHS, RATE = 3000, 200, 3e-3
 
 
 @dataclass(eq=False, repr=False)
@@ -97,8 +98,8 @@ class Forecaster(Parameters):
     missing : {"error", "drop", "ffill"}
         As in `make_windows`; "ffill" fills the inputs.
     optimizer : str or Optimizer
-    learning_rate : float or None
-        None: the optimizer's own.
+    learning_rate : float, optional
+        None: 0.003 for "adam", for all others the optimizer's own.
     epochs : int, optional
         None: as many as make 3,000 optimizer steps, at most 200.
     batch_size : int
@@ -166,7 +167,7 @@ class Forecaster(Parameters):
     scaling: str = "standard"
     missing: str = "error"
     optimizer: str | Optimizer = "adam"
-    learning_rate: float | None = 3e-3
+    learning_rate: float | None = None
     epochs: int | None = None
     batch_size: int = 64
     patience: int | None = None
@@ -292,6 +293,7 @@ class Forecaster(Parameters):
             epochs = min(MOST_EPOCHS, -(-UPDATES // len(train)))
         if patience is None:
             patience = max(1, epochs) if self.epochs is not None else max(5, epochs // 8)
+        rate = RATE if self.learning_rate is None and self.optimizer == "adam" else self.learning_rate
         histories = []
         for seed in range(check_seed(self.seed), check_seed(self.seed + self.ensemble - 1) + 1):
             model = last_step_model(
@@ -299,7 +301,7 @@ class Forecaster(Parameters):
                 dropout=self.dropout, recurrent_dropout=self.recurrent_dropout, seed=seed, dtype=self.dtype,
                 n_threads=self.n_threads, device=self.device,
             )  # fmt: skip
-            optimizer = optimizer_with(self.optimizer, self.learning_rate)
+            optimizer = optimizer_with(self.optimizer, rate)
             trainer = Trainer(
                 model,
                 loss,
