@@ -55,7 +55,17 @@ from numbarnn.data import (
     split_words,
 )
 from numbarnn.data.readers import read_series
-from numbarnn.losses import CTC, BinaryCrossEntropy, Huber, SegmentCrossEntropy, SoftmaxCrossEntropy, make_loss
+from numbarnn.losses import (
+    CTC,
+    BinaryCrossEntropy,
+    Gaussian,
+    Huber,
+    NegativeBinomial,
+    Quantile,
+    SegmentCrossEntropy,
+    SoftmaxCrossEntropy,
+    make_loss,
+)
 from numbarnn.training.callbacks import EarlyStopping
 
 NAN = float("nan")
@@ -243,6 +253,18 @@ def losses(_):
     yield Call("CTC", CTC, {"blank": 0, "infeasible": "error"})
     yield Call("BinaryCrossEntropy", BinaryCrossEntropy, {"pos_weight": 2.0, "weight": 1.0})
     yield Call("Huber", Huber, {"delta": 1.0})
+    yield Call("Quantile", Quantile, {"levels": (0.1, 0.9)})
+    yield Call("Gaussian", Gaussian, {"floor": 0.1})
+    yield Call("NegativeBinomial", NegativeBinomial, {"scale": 2.0})
+    for loss in (Quantile(), Gaussian(), NegativeBinomial()):
+        name, outputs = type(loss).__name__, np.ones((5, 6))
+        yield Call(f"{name}.size", loss.size, {"targets": 2})
+        yield Call(f"{name}.mean", loss.mean, {"outputs": outputs})
+        yield Call(f"{name}.quantiles", loss.quantiles, {"outputs": outputs, "q": (0.1, 0.9)})
+        yield Call(
+            f"{name}.sample", loss.sample, {"outputs": outputs, "generator": np.random.default_rng(0), "count": 3}
+        )
+    yield Call("Gaussian.stddev", Gaussian().stddev, {"outputs": np.ones((5, 6))})
     yield Call("SegmentCrossEntropy", SegmentCrossEntropy, {"class_weight": (1.0, 2.0)})
     yield Call(
         "SoftmaxCrossEntropy", SoftmaxCrossEntropy,
@@ -362,6 +384,15 @@ def scores(_):
         yield Call(name, getattr(metrics, name), {"truth": [[0, 1], [2]], "predicted": [[0], [2]]})
     for name in ("mae", "rmse"):
         yield Call(name, getattr(metrics, name), {"truth": [1.0, 2.0], "forecast": [1.0, 3.0]})
+    ends = {"truth": [1.0, 2.0], "lower": [0.0, 1.0], "upper": [2.0, 3.0]}
+    levels = {"truth": [1.0, 2.0], "predicted_quantiles": [[0.0, 1.0], [2.0, 3.0]], "quantiles": (0.1, 0.9)}
+    yield Call("pinball_loss", metrics.pinball_loss, levels)
+    yield Call("crps_from_quantiles", metrics.crps_from_quantiles, levels)
+    yield Call("crps_from_samples", metrics.crps_from_samples, {"truth": [1.0, 2.0], "samples": np.ones((2, 3))})
+    yield Call("crps_gaussian", metrics.crps_gaussian, {"truth": [1.0, 2.0], "mean": [1.0, 2.0], "scale": [1.0, 2.0]})
+    yield Call("interval_coverage", metrics.interval_coverage, ends)
+    yield Call("interval_width", metrics.interval_width, {name: ends[name] for name in ("lower", "upper")})
+    yield Call("interval_score", metrics.interval_score, {**ends, "alpha": 0.1})
     yield Call("mase", metrics.mase, {"truth": [1.0, 2.0], "forecast": [1.0, 3.0], "scale": 1.0})
     yield Call("r2", metrics.r2, {"truth": [1.0, 2.0], "forecast": [1.0, 3.0], "sample_weight": [1.0, 1.0]})
     yield Call("naive_scale", metrics.naive_scale, {"series": [1.0, 2.0, 4.0], "season": 1})

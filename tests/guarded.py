@@ -98,13 +98,14 @@ def run(side):
         for kind in ("mean", "max", "last"):
             bags = copied(rng.integers(-1, 7, (3, 5, 2)))
             both_ways(nr.Model([nr.EmbeddingBag(7, 3, 2), nr.Pool(kind), nr.Dense(7)], dtype=dtype, n_threads=2), bags)
-        net = nr.Model([nr.GRU(6), nr.Dense(7)], 4, dtype, n_threads=2)
         numbers, strings = copied(rng.random((3, 5, 7)).astype(dtype)), [[1, 2], [], [3]]
-        targets = {"softmax_cross_entropy": tokens, "ctc": strings}
+        targets = {"softmax_cross_entropy": tokens, "ctc": strings, "negative_binomial": copied(np.floor(9 * numbers))}
         for name in LOSSES:
+            net = nr.Model([nr.GRU(6), nr.Dense(7 * LOSSES[name]().outputs_per_target)], 4, dtype, n_threads=2)
             for given in (None, lengths):
                 net.loss_and_grad(x, targets.get(name, numbers), name, given)
                 net.fit(x, targets.get(name, numbers), loss=name, lengths=given, epochs=1, verbose=0, batch_size=2)
+        net = nr.Model([nr.GRU(6), nr.Dense(7)], 4, dtype, n_threads=2)
         net.loss_and_grad(x, copied(2 * tokens + 1), SegmentCrossEntropy(), lengths)
         net.loss_and_grad(x, copied(numbers / numbers.sum(axis=2, keepdims=True)), lengths=lengths)
         for name in OPTIMIZERS:

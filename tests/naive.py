@@ -296,6 +296,52 @@ def binary_cross_entropy(
     return _total(terms.mean(axis=-1), weights) * scale, np.where(weights[..., None] > 0, gradient, 0)
 
 
+def _distribution(term):
+    """Return the naive loss of a ``term(y, t, **options) -> (losses, slopes)`` of outputs (..., targets, K) and targets."""
+
+    def run(outputs, target, reduction="mean", lengths=None, sample_weight=None, **options):
+        weights = row_weights(outputs.shape[:2], lengths, sample_weight)
+        target = np.where(weights[..., None] > 0, np.asarray(target, float), 0)
+        losses, slopes = term(outputs.reshape(*target.shape, -1), target, **options)
+        scale, shares = _scale(weights, reduction), weights[..., None] / target.shape[-1]
+        gradient = (slopes * shares[..., None]).reshape(outputs.shape) * scale
+        return _total(losses.mean(axis=-1), weights) * scale, np.where(weights[..., None] > 0, gradient, 0)
+
+    return run
+
+
+def _quantile(y, t, levels=(0.1, 0.5, 0.9)):
+    """Koenker & Bassett (1978): the mean pinball loss of quantiles that softplus increments keep in order."""
+    count = len(levels)
+    q = [y[..., 0] + sum(np.logaddexp(0, y[..., i]) for i in range(1, k + 1)) for k in range(count)]
+    losses = sum(np.maximum(p * (t - v), (p - 1) * (t - v)) for p, v in zip(levels, q, strict=True)) / count
+    each = [((v > t) - p * (v != t)) / count for p, v in zip(levels, q, strict=True)]
+    slopes = [sum(each[k:]) * (logistic(y[..., k]) if k else 1) for k in range(count)]
+    return losses, np.stack(slopes, axis=-1)
+
+
+def _gaussian(y, t, floor=1e-3):
+    """Nix & Weigend (1994): -log of the normal density of mean y_1 and standard deviation softplus(y_2) + floor."""
+    d, s = t - y[..., 0], np.logaddexp(0, y[..., 1]) + floor
+    losses = np.log(np.sqrt(2 * np.pi) * s) + d**2 / (2 * s**2)
+    return losses, np.stack([-d / s**2, (1 / s - d**2 / s**3) * logistic(y[..., 1])], axis=-1)
+
+
+def _negative_binomial(y, t, scale=1.0):
+    """Salinas et al. (2020): Gamma(t + r) / Gamma(r) is the product of t factors r + i."""
+    m, a = scale * np.logaddexp(0, y[..., 0]), np.logaddexp(0, y[..., 1]) / np.sqrt(scale)
+    losses, da = np.zeros(t.shape), np.zeros(t.shape)
+    for at in np.ndindex(t.shape):
+        i = np.arange(int(t[at]))
+        losses[at] = math.lgamma(t[at] + 1) - np.log1p(a[at] * i).sum()
+        da[at] = -(i / (1 + a[at] * i)).sum()
+    losses += (t + 1 / a) * np.log1p(a * m) - t * np.log(m)
+    da += (t + 1 / a) * m / (1 + a * m) - np.log1p(a * m) / a**2
+    dm = (t + 1 / a) * a / (1 + a * m) - t / m
+    chain = scale * logistic(y[..., 0]), logistic(y[..., 1]) / np.sqrt(scale)
+    return losses, np.stack([dm * chain[0], da * chain[1]], axis=-1)
+
+
 def _scale(weights, reduction):
     total = weights.sum()
     return 1.0 if reduction == "sum" else 1.0 / total if total > 0 else 0.0
@@ -311,6 +357,9 @@ LOSSES = {
     "mae": mae,
     "huber": huber,
     "binary_cross_entropy": binary_cross_entropy,
+    "quantile": _distribution(_quantile),
+    "gaussian": _distribution(_gaussian),
+    "negative_binomial": _distribution(_negative_binomial),
 }
 
 

@@ -514,10 +514,14 @@ def _cross_entropy(loss, y, t):
 
 
 def _pointwise(loss, y, t):
-    """The mean over the features of the loss's term, called for one value after another."""
-    options = loss.options(y.shape[1], np.float64).reshape(-1, y.shape[1])
-    values, slopes = np.vectorize(loss.term, otypes=[float, float])(y, t, *options)
-    return values.mean(axis=1), slopes / y.shape[1]
+    """The mean over the features of the target of the loss's term, called for one value after another."""
+    count, each = t.shape[1], loss.outputs_per_target
+    options = loss.options(y.shape[1], np.float64).reshape(-1, count)
+    values, slopes = np.zeros(t.shape), np.zeros(y.shape)
+    for r, j in np.ndindex(t.shape):
+        own = slice(j * each, (j + 1) * each)
+        values[r, j], slopes[r, own] = loss.record.term(tuple(y[r, own]), t[r, j], *options[:, j])
+    return values.mean(axis=1), slopes / count
 
 
 def _ctc(call, loss, outputs, target, layout, reduction, sample_weight):

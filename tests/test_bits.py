@@ -116,11 +116,12 @@ TARGETS = {
     "softmax_cross_entropy": tokens,
     "ctc": lambda: [[1, 2], [], [3], [4, 4, 1]],
     "binary_cross_entropy": lambda: tokens()[..., None] > np.arange(CLASSES),
+    "negative_binomial": lambda: np.random.default_rng(5).poisson(3, (SAMPLES, STEPS, CLASSES)),
 }
 
 
 def of_loss(name, dtype, lengths, n_threads):
-    model = model_of([nr.GRU(6), nr.Dense(CLASSES)], 3, dtype, n_threads)
+    model = model_of([nr.GRU(6), nr.Dense(CLASSES * LOSSES[name]().outputs_per_target)], 3, dtype, n_threads)
     target = TARGETS.get(name, lambda: normal(5, SAMPLES, STEPS, CLASSES))()
     found = []
     for options in OPTIONS.get(name, [{}]):

@@ -72,6 +72,9 @@ labels = [[1], []]
 nr.Model([nr.GRU(3), nr.Dense(3)], 4, device="cuda").loss_and_grad(x, labels, "ctc")
 for loss in ("mse", "mae", "huber", "binary_cross_entropy"):
     model().loss_and_grad(x, np.zeros((2, 5, 2)), loss)
+for loss in ("quantile", "gaussian", "negative_binomial"):
+    each = nr.losses.make_loss(loss).outputs_per_target
+    nr.Model([nr.RNN(3), nr.Dense(each)], 4, device="cuda").loss_and_grad(x, np.zeros((2, 5, 1)), loss)
 for optimizer in OPTIMIZERS:
     model().fit(x, y, epochs=2, optimizer=optimizer, clip_norm=1.0, validation=(x, y), batch_size=1, verbose=0)
 lm = nr.CharLM("gru", 3, device="cuda")

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from conftest import DTYPES, assert_close, assert_same_bits, normal
 
-from numbarnn.kernels import equations
 from numbarnn.kernels.cuda import losses as kernels
 from numbarnn.kernels.cuda import reduce
 from numbarnn.kernels.cuda.memory import Arena, upload
-from numbarnn.losses import LOSSES, BinaryCrossEntropy, Huber, PointwiseLoss
+from numbarnn.losses import LOSSES, BinaryCrossEntropy, Huber, NegativeBinomial, PointwiseLoss, Quantile
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 ROWS, SCALE = 5, 0.3
@@ -40,9 +39,9 @@ def evaluate(kernel, outputs, targets, weights, *options):
     return losses.get(), gradient[:, :columns]
 
 
-def pointwise(term):
-    """Return the kernel of a loss term with the arguments of `kernels.softmax_cross_entropy`."""
-    return functools.partial(kernels.pointwise, equations.term_record(term))
+def pointwise(loss):
+    """Return the kernel of a loss with a term, with the arguments of `kernels.softmax_cross_entropy`."""
+    return functools.partial(kernels.pointwise, loss.record)
 
 
 def check(name, found, outputs, targets, weights, dtype, **options):
@@ -57,8 +56,9 @@ def check(name, found, outputs, targets, weights, dtype, **options):
             np.float64(outputs[r : r + 1, None]), targets[r : r + 1, None], "sum", sample_weight=weights[r : r + 1], **options
         )  # fmt: skip
         assert abs(found[0][r] - value) <= TOLERANCE[dtype] * max(abs(value), 1), f"loss of row {r}"
-        # A gradient that vanishes is the difference of what does not: its scale is the weight's.
-        assert np.abs(found[1][r] - SCALE * gradient[0, 0]).max() <= TOLERANCE[dtype] * SCALE * weight, f"row {r}"
+        # A gradient that vanishes is the difference of what does not: its scale is the weight's, if not its own.
+        bound = max(weight, np.abs(gradient).max())
+        assert np.abs(found[1][r] - SCALE * gradient[0, 0]).max() <= TOLERANCE[dtype] * SCALE * bound, f"row {r}"
 
 
 def spoil(outputs, targets, weights, target):
@@ -134,18 +134,27 @@ def test_softmax(dtype, columns):
 @weighted
 @pytest.mark.parametrize(
     "loss",
-    [*(loss() for loss in LOSSES.values() if issubclass(loss, PointwiseLoss)), Huber(0.7), BinaryCrossEntropy(3.0)],
+    [
+        *(loss() for loss in LOSSES.values() if issubclass(loss, PointwiseLoss)),
+        Huber(0.7),
+        BinaryCrossEntropy(3.0),
+        Quantile((0.3,)),
+        NegativeBinomial(20.0),
+    ],
     ids=repr,
 )
 def test_losses_with_a_term(dtype, columns, weights, loss):
-    outputs, targets = 4 * normal(2, ROWS, columns, dtype=dtype), normal(3, ROWS, columns, dtype=dtype)
+    outputs = 4 * normal(2, ROWS, columns * loss.outputs_per_target, dtype=dtype)
+    targets = normal(3, ROWS, columns, dtype=dtype)
     targets[2, 0] = outputs[2, 0]  # where an absolute error has no slope
+    if isinstance(loss, NegativeBinomial):
+        targets = np.random.default_rng(columns).poisson(3, targets.shape).astype(dtype)
     if loss.output_activation == "sigmoid":
         targets = np.random.default_rng(columns).random((ROWS, columns)).astype(dtype)
         targets[3] = targets[3] > 0.5
     spoil(outputs, targets, weights, np.nan)
-    options = loss.options(columns, dtype)
-    found = evaluate(pointwise(loss.term), outputs, targets, weights, upload(options) if options.size else None)
+    options = loss.options(outputs.shape[1], dtype)
+    found = evaluate(pointwise(loss), outputs, targets, weights, upload(options) if options.size else None)
     given = {field.name: getattr(loss, field.name) for field in dataclasses.fields(loss)}
     given = {name: value for name, value in given.items() if value is not None}
     check(loss.name, found, outputs, targets, weights, dtype, **given)
@@ -158,7 +167,7 @@ def test_an_option_for_each_feature(dtype, columns):
     outputs, targets = 4 * normal(4, ROWS, columns, dtype=dtype), generator.random((ROWS, columns)).astype(dtype)
     pos_weights = generator.uniform(0.2, 3, columns).astype(dtype)
     found = evaluate(
-        pointwise(equations.binary_cross_entropy),
+        pointwise(BinaryCrossEntropy()),
         outputs,
         targets,
         None,
@@ -173,7 +182,7 @@ def test_binary_logits_of_any_size(dtype, size):
     logits = np.array([[size], [size], [-size], [-size]], dtype)
     targets = np.array([[1], [0], [1], [0]], dtype)
     ones = upload(np.ones(2, dtype))
-    losses, gradient = evaluate(pointwise(equations.binary_cross_entropy), logits, targets, None, ones)
+    losses, gradient = evaluate(pointwise(BinaryCrossEntropy()), logits, targets, None, ones)
     tiny = np.finfo(dtype).tiny * 2  # smaller ones may be zero
     for loss, slope, signed in zip(losses, gradient[:, 0], np.float64([-size, size, size, -size]), strict=True):
         expected = np.logaddexp(0, signed)

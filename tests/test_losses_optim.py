@@ -17,7 +17,6 @@ from numbarnn.core.signal import Signal
 from numbarnn.errors import ShapeError, TokenError
 from numbarnn.kernels.cpu import losses as kernels
 from numbarnn.kernels.cpu.memory import padded
-from numbarnn.kernels.equations import term_record
 from numbarnn.losses import (
     LOSSES,
     BinaryCrossEntropy,
@@ -71,14 +70,21 @@ def evaluate(loss, outputs, target, lengths=None, reduction="mean", sample_weigh
     return value, layout.unsort(by_step[:, :, : outputs.shape[2]].transpose(1, 0, 2)), total
 
 
+def columns(name, size=SIZE):
+    """Return the outputs that a loss needs for a target of a size."""
+    return size * LOSSES[name]().outputs_per_target
+
+
 def example(name, dtype="float64", seed=0, size=SIZE):
     """Return (outputs, target) for a loss."""
-    outputs = 2 * normal(seed, N, T, size, dtype=dtype)
+    outputs = 2 * normal(seed, N, T, columns(name, size), dtype=dtype)
     generator, kind = np.random.default_rng(seed), LOSSES[name].output_activation
     if kind == "softmax":
         return outputs, generator.integers(0, size, (N, T))
     if kind == "sigmoid":
         return outputs, generator.random((N, T, size)).astype(dtype)
+    if name == "negative_binomial":
+        return outputs, generator.poisson(3, (N, T, size)).astype(dtype)
     return outputs, normal(seed + 1, N, T, size, dtype=dtype)
 
 
@@ -125,6 +131,8 @@ OPTIONS = [
         {"pos_weight": 0.5, "weight": (0.5, 0.0, 2.0, 7.0)},
         {"pos_weight": 0.5, "weight": np.array([0.5, 0.0, 2.0, 7.0])},
     ),
+    ("gaussian", {"floor": 0.5}, {"floor": 0.5}),
+    ("negative_binomial", {"scale": (0.5, 1.0, 7.0, 50.0)}, {"scale": np.array([0.5, 1.0, 7.0, 50.0])}),
 ]
 
 
@@ -284,9 +292,10 @@ def test_threads(name, dtype, size, pieces):
 def test_result_does_not_depend_on_where_the_arrays_lie(loss, soft, dtype, size):
     name = loss.name
     # Compiled loops ask at run time whether arrays may overlap, and take another body then: its sums must be the same.
+    size *= loss.outputs_per_target
     rows, row = 30, padded(size, dtype)
     outputs = np.zeros((rows, row), dtype)
-    given = soft_example(dtype, size) if soft else example(name, dtype, size=size)
+    given = soft_example(dtype, size) if soft else example(name, dtype, size=size // loss.outputs_per_target)
     outputs[:, :size], target = (array.reshape(rows, *array.shape[2:]) for array in given)
     target = target.astype(np.int32) if target.dtype.kind == "i" else target
     arrays = [outputs.reshape(-1), target.reshape(-1), np.full(rows, np.nan), np.full(rows * row, np.nan, dtype)]
@@ -301,7 +310,7 @@ def test_result_does_not_depend_on_where_the_arrays_lie(loss, soft, dtype, size)
             kernels.softmax_cross_entropy(*given)
         else:
             options = loss.options(columns, outputs.dtype)
-            kernels.pointwise(term_record(loss.term), outputs, row, columns, targets, options, *arguments)
+            kernels.pointwise(loss.record, outputs, row, columns, targets, options, *arguments)
 
     for order in itertools.permutations(range(4)):
         for gap in (0, 64, 1024, 8192):
@@ -341,7 +350,7 @@ def test_nothing_counts(name):
 @every_loss
 def test_through_a_model(name):
     """`Model.loss_and_grad` is the loss of the model's outputs, and its gradient that of the parameters."""
-    model = Model([RNN(3, init="torch"), Dense(SIZE)], input_size=2, dtype="float64", n_threads=1)
+    model = Model([RNN(3, init="torch"), Dense(columns(name))], input_size=2, dtype="float64", n_threads=1)
     x, (_, target) = normal(9, N, T, 2), example(name)
     weight, start = weights_of(N), model.params.flat.copy()
 
@@ -361,9 +370,10 @@ def test_through_a_model(name):
 
 @pytest.mark.parametrize("name", [*LOSSES, "segment_cross_entropy"])
 def test_losses_of_steps(name):
-    model = Model([RNN(3, bidirectional=True), Dense(SIZE)], input_size=2, dtype="float64", n_threads=1)
-    x, weight = normal(9, N, T, 2), np.arange(1.0, N + 1)
     loss = SegmentCrossEntropy() if name == "segment_cross_entropy" else LOSSES[name]()
+    dense = Dense(SIZE * loss.outputs_per_target)
+    model = Model([RNN(3, bidirectional=True), dense], input_size=2, dtype="float64", n_threads=1)
+    x, weight = normal(9, N, T, 2), np.arange(1.0, N + 1)
     target = {
         "ctc": [[1], [], [2, 1], [1]] * N,
         "segment_cross_entropy": np.tile([3, -1, 1, 0, 3, 2, -1, 1][:T], (N, 1)),
@@ -380,14 +390,14 @@ def test_losses_of_steps(name):
         assert name == "ctc" or not losses[n, length:].any()
         alone = model.loss_and_grad(x[n : n + 1], target[n : n + 1], loss, [length], reduction="sum")[0]
         assert losses[n].sum() == pytest.approx(weight[n] * alone, rel=1e-13)
-    last = Model([RNN(3, return_sequences=False), Dense(SIZE)], input_size=2, dtype="float64", n_threads=1)
+    last = Model([RNN(3, return_sequences=False), dense], input_size=2, dtype="float64", n_threads=1)
     if loss.by_step:
         assert last.loss_and_grad(x, np.asarray(target)[:, 0], loss, RAGGED, reduction="none")[0].shape == (N,)
 
 
 @every_loss
 def test_one_output_a_sample(name):
-    model = Model([RNN(3, return_sequences=False), Dense(SIZE)], input_size=2, dtype="float64", n_threads=1)
+    model = Model([RNN(3, return_sequences=False), Dense(columns(name))], input_size=2, dtype="float64", n_threads=1)
     x, (_, target) = normal(9, N, T, 2), example(name)
     value, _ = model.loss_and_grad(x, target[:, 0], name, RAGGED)
     outputs, _ = model.forward(x, lengths=RAGGED)
@@ -442,13 +452,13 @@ def test_logits_of_minus_infinity_have_probability_zero(dtype):
 @every_loss
 @every_dtype
 def test_nan_spreads(name, dtype):
-    for place in range(SIZE):
+    for place in range(columns(name)):
         outputs, target = example(name, dtype)
         outputs[2, 3, place] = np.nan
         value, gradient, _ = evaluate(make_loss(name), outputs, target)
         assert np.isnan(value)
         assert np.isnan(gradient[2, 3, place])
-        assert np.isfinite(np.delete(gradient.reshape(-1, SIZE), 2 * T + 3, axis=0)).all()
+        assert np.isfinite(np.delete(gradient.reshape(-1, columns(name)), 2 * T + 3, axis=0)).all()
 
 
 @every_dtype

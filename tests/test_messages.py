@@ -14,9 +14,9 @@ HOME = str(pathlib.Path(numbarnn.__file__).parent)
 SHARE = 0.97  # of the refusals; which of two arguments that contradict each other is the wrong one is not always known
 # What has no arguments, what is returned, what registers, and bases of the user's own classes.
 APART = {
-    "Batch", "Diagnosis", "GradientCheck", "GradientFlow", "Jacobian", "LabelErrors", "Loss", "MeanAbsoluteError",
-    "MeanSquaredError", "Optimizer", "PointwiseLoss", "PosteriorAlignment", "Schedule", "StepRecord", "Trace", "Unfolded",
-    "Verdict", "loss", "optimizer", "optimizer_with", "python_reference", "schedule", "step",
+    "Batch", "Diagnosis", "DistributionLoss", "GradientCheck", "GradientFlow", "Jacobian", "LabelErrors", "Loss",
+    "MeanAbsoluteError", "MeanSquaredError", "Optimizer", "PointwiseLoss", "PosteriorAlignment", "Schedule", "StepRecord", "Trace",
+    "Unfolded", "Verdict", "loss", "optimizer", "optimizer_with", "python_reference", "schedule", "step",
 }  # fmt: skip
 
 

@@ -11,7 +11,17 @@ from conftest import DTYPES, assert_close, assert_same_bits, normal
 import numbarnn
 from numbarnn import GRU, Dense, Model, Trainer, io
 from numbarnn.errors import ModelFileError
-from numbarnn.losses import CTC, LOSSES, BinaryCrossEntropy, Huber, SegmentCrossEntropy, SoftmaxCrossEntropy, loss
+from numbarnn.losses import (
+    CTC,
+    LOSSES,
+    BinaryCrossEntropy,
+    Huber,
+    NegativeBinomial,
+    Quantile,
+    SegmentCrossEntropy,
+    SoftmaxCrossEntropy,
+    loss,
+)
 
 X = normal(0, 8, 5, 2)
 TARGETS = {
@@ -23,7 +33,8 @@ TARGETS = {
 
 
 def trained(loss, dtype="float64"):
-    model = Model([GRU(4), Dense(3)], input_size=2, dtype=dtype, seed=1)
+    each = LOSSES[loss]().outputs_per_target if isinstance(loss, str) else loss.outputs_per_target
+    model = Model([GRU(4), Dense(3 * each)], input_size=2, dtype=dtype, seed=1)
     name = loss if isinstance(loss, str) else loss.name
     model.fit(X, TARGETS.get(name, np.zeros((8, 5, 3))), loss=loss, epochs=1, verbose=0)
     return model
@@ -155,6 +166,8 @@ def test_a_checkpoint_brings_its_loss(tmp_path):
         BinaryCrossEntropy((1.0, np.float32(2.0), 0.5)),
         Huber(0.5),
         CTC(blank=np.int64(0), infeasible="zero"),
+        Quantile([0.2, 0.8]),
+        NegativeBinomial((1.0, 2, 0.5)),
     ],
     ids=str,
 )

@@ -111,6 +111,8 @@ def targets(name):
         return [[1], [], [2, 1]]
     if name == "segment_cross_entropy":
         return np.array([[1, 0, 5, -1], [-1, 3, 2, 2], [5, 4, 4, 4]])
+    if name == "negative_binomial":
+        return generator.poisson(2, (SAMPLES, STEPS, CLASSES))
     return generator.random((SAMPLES, STEPS, CLASSES))
 
 
@@ -122,7 +124,7 @@ def test_losses(name, lengths):
         "soft": SoftmaxCrossEntropy((1.0, 2.0, 0.5), label_smoothing=0.1),
     }
     loss = others[name] if name in others else LOSSES[name]()
-    model = nr.Model([nr.RNN(2), nr.Dense(CLASSES)], 2, "float64", n_threads=1)
+    model = nr.Model([nr.RNN(2), nr.Dense(CLASSES * loss.outputs_per_target)], 2, "float64", n_threads=1)
     x, tolerance = normal(1, SAMPLES, STEPS, 2), 1e-9 if name == "ctc" else TOLERANCE["float64"]
     weight = np.array([0.5, 2.0, 1.0])
     for reduction in ("mean", "sum", "none"):

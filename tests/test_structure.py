@@ -215,7 +215,8 @@ def test_all_figures(capsys):
         "core.ragged", "core.seeds", "data.calendar", "data.differences", "data.scaling", "data.vocabularies", "decoding",
         "diagnostics.flow", "diagnostics.gradients", "diagnostics.jacobians", "diagnostics.traces", "diagnostics.verdicts",
         "layers.activation", "layers.dense",
-        "metrics.forecasts", "metrics.labels", "optim.gradients", "optim.optimizers",
+        "losses.distributions", "metrics.forecasts", "metrics.labels", "metrics.probabilistic", "optim.gradients",
+        "optim.optimizers",
     ],
 )  # fmt: skip
 def test_examples_in_docstrings_run(module):

@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from numbarnn.checks import brief, check_finite, check_integer, check_levels, check_real, to_list
+from numbarnn.checks import brief, check_finite, check_integer, check_levels, check_real, to_array, to_list
 from numbarnn.core.arrays import as_numeric
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
@@ -338,7 +338,7 @@ class NegativeBinomial(DistributionLoss):
     term = staticmethod(equations.negative_binomial)
 
     def __post_init__(self):
-        many = np.ndim(self.scale) > 0
+        many = to_array(self.scale, "scale").ndim > 0
         scales = to_list(self.scale, "scale", "numbers, one a target") if many else [self.scale]
         scales = tuple(check_real(value, f"scale[{index}]" if many else "scale") for index, value in enumerate(scales))
         if not scales or min(scales) <= 0:

@@ -13,9 +13,13 @@ from numbarnn.errors import ShapeError
 from numbarnn.metrics.forecasts import as_finite
 
 
-def _like(values, name, truth, *last):
+def _like(values, name, truth, *last, of="truth"):
     """Return values as float64; raise ShapeError unless they have the shape of the truth, and a last axis of a length."""
     found = as_finite(values, name)
+    if found.ndim - len(last) > truth.ndim:
+        raise ShapeError(
+            f"{of} must have shape {found.shape[: found.ndim - len(last)]}, as {name} has, got {truth.shape}"
+        )
     if found.shape != (*truth.shape, *last):
         raise ShapeError(f"{name} must have shape {(*truth.shape, *last)}, got {found.shape}")
     return found
@@ -145,9 +149,10 @@ def crps_from_samples(truth, samples) -> float:
     0.5
     """
     truth, samples = _truth(truth), as_finite(samples, "samples")
-    if samples.shape[:-1] != truth.shape or samples.ndim == 0 or samples.shape[-1] == 0:
-        raise ShapeError(f"samples must have the shape {truth.shape} of truth and a last axis, got {samples.shape}")
-    count = samples.shape[-1]
+    count = samples.shape[-1] if samples.ndim else 0
+    if count == 0:
+        raise ShapeError(f"samples must have at least one value along the last axis, got shape {samples.shape}")
+    samples = _like(samples, "samples", truth, count)
     # Half of the mean |x_i - x_j| over all pairs: in order, sample i is above i of the others and below the rest.
     shares = (2 * np.arange(count) + 1 - count) / count**2
     spread = np.sort(samples, axis=-1) @ shares
@@ -200,7 +205,7 @@ def _interval(lower, upper, truth=None):
     lower = as_finite(lower, "lower") if truth is None else _like(lower, "lower", truth)
     if lower.size == 0:
         raise ShapeError(f"lower must have at least one value, got shape {lower.shape}")
-    upper = _like(upper, "upper", lower)
+    upper = _like(upper, "upper", lower, of="lower")
     crossed = np.argwhere(lower > upper)
     if len(crossed):
         first = tuple(crossed[0])
