@@ -204,12 +204,13 @@ def _count_distribution(count, mean, alpha):
 def count_quantiles(means, alphas, levels, quantiles):
     """Set quantiles[i, j] to the smallest count whose negative binomial distribution function is at least levels[j].
 
-    means, alphas : (n,) float64, in: the variance is mean + alpha mean^2; below 1e-9 alpha counts as that, where `_fraction` keeps
-        seven digits of P and the variance is off by a share of 1e-9 mean
+    means, alphas : (n,) float64, in: the variance is mean + alpha mean^2. Below 1e-8 / sqrt(1 + mean) alpha counts as that: the
+        variance, and P, which `_fraction` loses digits of the smaller alpha is, are off by a share of 1e-8 sqrt(mean)
     levels : float64, in; quantiles : (n, levels) as 1-D float64, out
     """
     for i in range(means.size):
-        mean, alpha = means[i], max(alphas[i], 1e-9)
+        mean = means[i]
+        alpha = max(alphas[i], 1e-8 / math.sqrt(1.0 + mean))
         for j in range(levels.size):
             low, high = -1.0, 0.0
             if mean > 1e-300:
