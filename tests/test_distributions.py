@@ -278,6 +278,12 @@ def test_targets_that_are_not_counts(value):
     with pytest.raises(ValueError, match="target of negative_binomial must be counts, integers >= 0; 1 values are not"):
         evaluate(NegativeBinomial(), np.zeros((N, T, 4)), target)
     evaluate(NegativeBinomial(), np.zeros((N, T, 4)), target, [6, 2, 6, 6, 6])
+    if math.isfinite(value):  # of other values sources speak
+        model = nr.Model([nr.Dense(4)], 1)
+        start = model.params.flat.copy()
+        with pytest.raises(ValueError, match="y of negative_binomial must be counts"):  # before training
+            model.fit(np.ones((N, T, 1)), target, loss="negative_binomial", batch_size=1, verbose=0)
+        assert_same_bits(model.params.flat, start)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from numbarnn.kernels import cache
 from numbarnn.language.model import CELLS as LANGUAGE_CELLS
 from numbarnn.language.model import LanguageModel
 from numbarnn.layers import Dense, Dropout, Embedding, EmbeddingBag, OneHot, Pool, Recurrent
-from numbarnn.losses.base import LOSSES
+from numbarnn.losses import LOSSES, DistributionLoss
 from numbarnn.model import Model
 from numbarnn.network.program import has_step
 from numbarnn.network.stream import step_function
@@ -125,13 +125,16 @@ def _layers(dtype):
 
 
 def _loss(name, dtype):
-    """Train with a loss on every kind of targets that it takes (classes, values, label sequences), and predict."""
+    """Train with a loss on every kind of targets that it takes (classes, values, counts, label sequences), and predict."""
     x, trained = np.zeros((2, 3, 1), dtype), False
-    for y in (np.zeros((2, 3), int), np.full((2, 3, 2), 0.5, dtype), np.ones((2, 1), int)):
+    values = np.full((2, 3, 2), 0.5, dtype)
+    for y in (np.zeros((2, 3), int), values, np.ceil(values), np.ones((2, 1), int)):
         model = Model([Dense(2 * LOSSES[name]().outputs_per_target)], 1, dtype)
         with contextlib.suppress(TypeError, ValueError):
             _fit(model, x, y, loss=name)
             _predict(model)
+            if isinstance(model.loss, DistributionLoss):
+                model.loss.quantiles(model.predict(x), (0.5,))
             trained = True
     if not trained:
         raise NotImplementedError(f"warming up knows no targets for the loss {name!r}")

@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from numbarnn.checks import brief, check_finite, check_integer, check_levels, check_real, to_array, to_list
+from numbarnn.checks import brief, check_finite, check_integer, check_levels, check_real, naming, to_array, to_list
 from numbarnn.core.arrays import as_numeric
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
@@ -180,7 +180,7 @@ class Quantile(DistributionLoss):
 
     References
     ----------
-    R. Koenker, G. Bassett, "Regression quantiles", Econometrica 46 (1978), 33-50, equation 3.1.
+    R. Koenker, G. Bassett, "Regression quantiles", Econometrica 46 (1978), 33-50.
 
     Examples
     --------
@@ -238,7 +238,7 @@ class Quantile(DistributionLoss):
 
     def sample(self, outputs, generator, count) -> np.ndarray:
         predicted = self._predicted(outputs)
-        return self._interpolate(predicted, generator_of(generator).random(draws(predicted[..., 0], count)))
+        return self._interpolate(predicted, _checked(generator).random(_drawn_shape(predicted[..., 0], count)))
 
 
 @loss("gaussian")
@@ -262,7 +262,7 @@ class Gaussian(DistributionLoss):
 
     References
     ----------
-    D. A. Nix, A. S. Weigend, "Estimating the mean and variance of the target probability distribution", ICNN 1994, equation 6.
+    D. A. Nix, A. S. Weigend, "Estimating the mean and variance of the target probability distribution", ICNN 1994.
     """
 
     floor: float = 1e-3
@@ -302,7 +302,7 @@ class Gaussian(DistributionLoss):
 
     def sample(self, outputs, generator, count) -> np.ndarray:
         mean, scale = self.mean(outputs)[..., None], self.stddev(outputs)[..., None]
-        return mean + scale * generator_of(generator).standard_normal(draws(mean[..., 0], count))
+        return mean + scale * _checked(generator).standard_normal(_drawn_shape(mean[..., 0], count))
 
 
 @loss("negative_binomial")
@@ -345,6 +345,13 @@ class NegativeBinomial(DistributionLoss):
             raise ValueError(f"scale must be positive and finite, got {brief(self.scale)}")
         object.__setattr__(self, "scale", scales if many else scales[0])
 
+    def check(self, source, signal) -> None:
+        super().check(source, signal)
+        lengths = source.lengths if signal.sequence else None
+        layout = Layout.make(source.x.shape[1] if signal.sequence else 1, len(source.x), lengths)
+        with naming("y", "target"):
+            self.targets(source.y, signal.size, layout, np.float64)
+
     def targets(self, target, size: int, layout: Layout, dtype) -> np.ndarray:
         rows = super().targets(target, size, layout, dtype)
         values = rows.reshape(layout.steps, layout.samples, -1)
@@ -380,19 +387,19 @@ class NegativeBinomial(DistributionLoss):
 
     def sample(self, outputs, generator, count) -> np.ndarray:
         mean, alpha = (values[..., None] for values in self._parameters(outputs))
-        shape = draws(mean[..., 0], count)
+        shape = _drawn_shape(mean[..., 0], count)
         # A count of Poisson's distribution whose mean is drawn from a gamma distribution, of shape 1 / a and mean m.
         alpha = np.maximum(alpha, 1e-15)
-        return generator_of(generator).poisson(generator.gamma(1 / alpha, alpha * mean, shape)).astype(np.float64)
+        return _checked(generator).poisson(generator.gamma(1 / alpha, alpha * mean, shape)).astype(np.float64)
 
 
-def generator_of(generator) -> np.random.Generator:
+def _checked(generator) -> np.random.Generator:
     """Return a generator; raise TypeError unless it is NumPy's."""
     if not isinstance(generator, np.random.Generator):
         raise TypeError(f"generator must be a numpy.random.Generator, got {brief(generator)}")
     return generator
 
 
-def draws(values: np.ndarray, count: int) -> tuple[int, ...]:
+def _drawn_shape(values: np.ndarray, count: int) -> tuple[int, ...]:
     """Return the shape of so many draws for each of some values."""
     return (*values.shape, check_integer(count, "count", 1))
