@@ -473,6 +473,7 @@ def forecasts(_):
         evaluate_intervals={"levels": 0.5, "data": table, "part": "test", "adaptive": None, "calibrated": True},
         errors_by_horizon={"data": table, "part": "test", "target": "a"},
     )  # fmt: skip
+    yield from methods("ForecastStream", fitted.stream, step={"row": [0.5, 0.5]})
     planned = Forecaster(**settings, future=["b"]).fit(table, "a", verbose=0)
     yield from methods(
         "Forecaster", lambda: planned, predict={"future": later}, predict_interval={"level": 0.5, "future": later}

@@ -171,6 +171,37 @@ def test_update_then_predict(made, name):
 
 
 @pytest.mark.parametrize("name", VARIANTS)
+def test_streams_forecast_as_updates_do(made, name):
+    f, stream = fitted(table(), **VARIANTS[name]), made(name).stream()
+    new = table(206, seed=1).iloc[200:].set_axis(pd.date_range(f._tail_index[-1], periods=7, freq="h")[1:])
+    for row in range(6):
+        given = new.iloc[row].to_dict() if row % 2 else new.iloc[row].to_numpy()
+        found = stream.step(given)
+        assert np.array_equal(found, f.update(new.iloc[row : row + 1]).predict().to_numpy())
+        assert stream.time == new.index[row]
+    assert made(name)._tail_index[-1] < stream.time  # the forecaster stays as it was
+
+
+def test_streams_refuse():
+    f = fitted(table())
+    stream = f.stream()
+    for row, error, message in (
+        ([1.0], ShapeError, r"row must have 2 values, those of \['a', 'b'\], got shape \(1,\)"),
+        ({"a": 1.0}, ValueError, r"row lacks \['b'\]; the forecaster was fitted to"),
+        ([1.0, np.nan], ValueError, "row must be finite; 'b' is not"),
+        (["x", "y"], TypeError, "row must be"),
+        ([1.0, 1e60], ValueError, "too large for float32"),
+    ):
+        with pytest.raises(error, match=message):
+            stream.step(row)
+    row = table().iloc[5]
+    assert np.array_equal(stream.step(row), f.stream().step(row))  # refused rows were not taken
+    assert np.isfinite(fitted(table(), missing="ffill").stream().step([1.0, np.nan])).all()
+    with pytest.raises(NotFittedError):
+        Forecaster(6).stream()
+
+
+@pytest.mark.parametrize("name", VARIANTS)
 def test_save_and_load(made, name, tmp_path):
     f = made(name)
     f.save(tmp_path / "f.safetensors")

@@ -93,6 +93,10 @@ def test_what_is_planned_is_used(recursive, tmp_path):
     loaded = nr.load(tmp_path / "f.safetensors")
     assert loaded.predict(future=future).equals(ahead)
     assert loaded.predict_interval(0.8, future=future)["y"].equals(interval)
+    stream, row = f.stream(), data.iloc[5]
+    assert stream.step(row, future=future["planned"].shift(freq="h").to_frame()).shape == (3, 1)
+    with pytest.raises(ValueError, match="future must have the columns known ahead"):
+        stream.step(row)
     new = table(601).iloc[600:].set_axis(future.index[:1])
     assert len(loaded.update(new).predict(future=future["planned"].shift(freq="h").to_frame())) == 3
 

@@ -33,6 +33,7 @@ from numbarnn.forecasting.evaluation import Evaluation
 from numbarnn.forecasting.intervals import adaptive_scores, bounds_of, check_quantiles, normal_scores, values_at
 from numbarnn.forecasting.net import Forecast, fitted_loss
 from numbarnn.forecasting.prediction import Predictor
+from numbarnn.forecasting.stream import ForecastStream
 from numbarnn.forecasting.tables import Preparation, Source, Targets, as_frame, cuts_of, deviations, future_names
 from numbarnn.losses import DistributionLoss, Loss, NegativeBinomial, make_loss
 from numbarnn.losses.base import loss_config
@@ -541,6 +542,24 @@ class Forecaster(Parameters):
         own.check_rows(both.index, "new_rows after the rows before")
         self._remember(own.values(both), both.index)
         return self
+
+    def stream(self) -> ForecastStream:
+        """Return a stream that takes rows after those seen last, one by one, and forecasts after each.
+
+        Returns
+        -------
+        ForecastStream
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ValueError
+            If the last rows have missing values.
+        """
+        if np.isnan(self._fitted()._tail).any():
+            raise ValueError("the last rows have missing values: update with rows that have none")
+        return ForecastStream(self)
 
     # Quality
 
