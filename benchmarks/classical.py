@@ -161,11 +161,16 @@ class Watched(Loss):
         object.__setattr__(self, "loss", loss)
 
 
-def watch(call, loss, outputs, target, layout, reduction, sample_weight):
-    """Compute a `Watched`, and keep what it saw as its `outputs`."""
-    seen = from_rows(call, outputs, layout)
-    object.__setattr__(loss, "outputs", seen[:, 0] if layout.steps == 1 else seen)
-    return losses.value_and_gradient(call, loss.loss, outputs, target, layout, reduction, sample_weight)
+def watch(call, loss, size, target, layout, reduction, sample_weight):
+    """Prepare a `Watched`, which keeps what it sees as its `outputs`."""
+    run = losses.prepare(call, loss.loss, size, target, layout, reduction, sample_weight)
+
+    def watched(outputs):
+        seen = from_rows(call, outputs, layout)
+        object.__setattr__(loss, "outputs", seen[:, 0] if layout.steps == 1 else seen)
+        return run(outputs)
+
+    return watched
 
 
 losses.LOSSES["Watched"] = watch

@@ -76,7 +76,11 @@ def running(layout):
 
 def to_rows(call, x, signal, lengths, name="x"):
     """Check a batch and return it by rows, with its geometry."""
-    array, layout = inputs.check(x, signal, lengths, name)
+    return as_rows(call, signal, *inputs.check(x, signal, lengths, name))
+
+
+def as_rows(call, signal, array, layout):
+    """Return a checked batch by rows, with its geometry."""
     if signal.tokens:
         return Rows(layout.sort(array).swapaxes(0, 1).astype(np.int32), signal.size), layout
     return feature_rows(call, array, layout), layout
@@ -106,8 +110,8 @@ def by_sample(losses, layout):
 
 batch = SimpleNamespace(
     by_sample=by_sample,
-    Arena=Arena, Call=Call, Rows=Rows, to_rows=to_rows, feature_rows=feature_rows, from_rows=from_rows, lent_arena=lent_arena,
-    take_arena=Arena, give_arena=lambda arena: None, parameters=lambda params: params,
+    Arena=Arena, Call=Call, Rows=Rows, to_rows=to_rows, as_rows=as_rows, feature_rows=feature_rows, from_rows=from_rows,
+    lent_arena=lent_arena, take_arena=Arena, give_arena=lambda arena: None, parameters=lambda params: params,
     new_vector=lambda size, dtype: np.empty(size, dtype), to_host=lambda values: values, upload_states=lambda state: state,
     download_states=lambda layers, state, samples: state, hold_states=lambda state, old, dtype: state,
 )  # fmt: skip
@@ -484,6 +488,11 @@ def value_and_gradient(call, loss, outputs, target, layout, reduction="mean", sa
     raise TypeError(f"{type(loss).__name__} has no passes in the reference backend")
 
 
+def prepare(call, loss, size, target, layout, reduction="mean", sample_weight=None):
+    """Return ``run(outputs)``, which computes a loss; nothing needs to be anywhere before."""
+    return lambda outputs: value_and_gradient(call, loss, outputs, target, layout, reduction, sample_weight)
+
+
 def _by_rows(term):
     """Return the function of a loss from ``term(loss, y, t) -> (losses, gradient)`` of rows."""
 
@@ -565,7 +574,7 @@ def _segments(call, loss, outputs, target, layout, reduction, sample_weight):
 
 
 LOSSES = {"SoftmaxCrossEntropy": _by_rows(_cross_entropy), "CTC": _ctc, "SegmentCrossEntropy": _segments}
-losses = SimpleNamespace(value_and_gradient=value_and_gradient, LOSSES=LOSSES)
+losses = SimpleNamespace(value_and_gradient=value_and_gradient, prepare=prepare, LOSSES=LOSSES)
 
 # Optimizer steps
 

@@ -21,7 +21,10 @@ OWN = {
     "dense": {"Weights", "weight_gradient", "token_gradient"},  # of products of every layer
 }
 METHODS = {
-    "batch": {"Call": {"empty", "zeros", "over", "over_samples", "run"}, "Rows": {"strides", "count", "tokens", "bag"}},
+    "batch": {
+        "Call": {"empty", "zeros", "over", "over_samples", "run", "stage", "send"},
+        "Rows": {"strides", "count", "tokens", "bag"},
+    },
     "recurrent": {"Tape": {"states", "saved", "inner", "inner_saved"}},
     # Attributes on the host, copies of a device's; the CPU's sums are shared by threads.
     "optim": {"Pending": {"loss", "gradient", "add", "take"}, "Updates": {"arrays", "average"}},

@@ -15,7 +15,7 @@ from numbarnn.core.layout import Layout
 from numbarnn.kernels.cpu.memory import padded
 from numbarnn.kernels.cuda import ctc as kernels
 from numbarnn.kernels.cuda.groups import SpacedRows
-from numbarnn.kernels.cuda.memory import Arena, upload
+from numbarnn.kernels.cuda.memory import Arena, Staging, upload
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 STRINGS = [[2, 2], [3, 1, 3], [], [1, 2], [1, 1, 1], [2], []]
@@ -33,10 +33,10 @@ def evaluate(logits, strings, lengths, blank=0, scales=None, zero=False):
     apart = np.full((steps * samples, classes + 1), POISON, logits.dtype)
     apart[:, :classes] = logits.reshape(-1, classes)
     losses, gradient = (upload(np.full(shape, POISON, logits.dtype)) for shape in (samples, apart.shape))
-    kernels.ctc(
-        Arena(), SpacedRows(upload(apart), classes + 1), steps, classes, np.array(lengths), labels, blank, scales, zero, losses,
-        gradient,
-    )  # fmt: skip
+    staging, arena = Staging(), Arena()
+    sequences = kernels.stage(staging, np.array(lengths), labels, blank, scales, logits.dtype)
+    staging.send(arena)
+    kernels.ctc(arena, SpacedRows(upload(apart), classes + 1), steps, classes, sequences, zero, losses, gradient)
     gradient = gradient.get().reshape(steps, samples, classes + 1)
     assert (gradient[..., classes] == POISON).all()
     return losses.get(), gradient[..., :classes]

@@ -27,7 +27,7 @@ from numbarnn.kernels.cuda.launch import Kernel
 
 def load(self, real, record=None):
     kernel = ObjectCode.from_cubin(b"\\x7fELF" + bytes(60)).get_kernel(self.name)
-    return types.SimpleNamespace(_codelibrary=types.SimpleNamespace(get_cufunc=lambda: types.SimpleNamespace(kernel=kernel)))
+    return types.SimpleNamespace(_codelibrary=types.SimpleNamespace(get_cufunc=lambda: types.SimpleNamespace(handle=kernel.handle)))
 
 Kernel.load = load
 import numpy as np
@@ -93,6 +93,88 @@ print("done")
 
 def test_every_path_launches_and_copies_within_the_rules(stub):
     assert run(stub, PATHS) == ("done", "")
+
+
+STEPS = """
+import ctypes
+from numbarnn.training.steps import Steps
+
+stub = ctypes.CDLL("libcuda.so.1")
+stub.stub_calls.restype = ctypes.c_char_p
+plain, name = Steps._train_chunk, None
+
+def watched(steps, batch):
+    stub.stub_forget()
+    found = plain(steps, batch)
+    print(name, stub.stub_calls().decode())
+    return found
+
+Steps._train_chunk = watched
+generator = np.random.default_rng(0)
+x, lengths = generator.normal(size=(8, 9, 4)), [9, 4, 7, 1, 9, 2, 3, 8]
+samples = [values[:length] for values, length in zip(x, lengths)]
+name = "charlm"
+nr.CharLM("lstm", 3, num_layers=2, device="cuda").fit("abcde" * 60, 2, batch_size=4, seq_length=9, verbose=0)
+name = "segments"
+labels = [list("ab" * length)[:length] for length in lengths]
+net = nr.SegmentClassifier("gru", 3, epochs=2, batch_size=4, class_weight="balanced", device="cuda")
+net.fit(samples, labels, sample_weight=np.arange(1.0, 9.0))
+name = "ctc"
+nr.TemporalClassifier("lstm", 3, bidirectional=True, epochs=2, batch_size=4, infeasible="zero", device="cuda").fit(
+    samples, ["ab", "a", "bb", "", "ba", "b", "a", "ab"]
+)
+name = "forecaster"
+nr.Forecaster(lookback=6, hidden_size=3, epochs=1, batch_size=8, device="cuda").fit(np.arange(60.0), verbose=0)
+name = "regression"
+net = nr.Model([nr.LSTM(3, return_sequences=False, recurrent_dropout=0.1), nr.Dense(2)], 4, device="cuda")
+net.fit(x, x[:, 0, :2], epochs=2, batch_size=4, loss="huber", lengths=lengths, sample_weight=np.ones(8), verbose=0)
+"""
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["page-locked", "refused"])
+def test_nothing_is_uploaded_between_the_launches_of_a_step(stub, refused):
+    """A copy from other memory waits for all that runs. Where page-locked memory is refused, it comes before the first launch."""
+    # NumPy warns of what kernels have not written.
+    found, _ = run(stub, STEPS, **({"STUB_LOCKED": 0} if refused else {}))
+    steps = {}
+    for line in found.splitlines():
+        name, calls = line.split()
+        steps.setdefault(name, []).append(calls)
+    assert set(steps) == {"charlm", "segments", "ctc", "forecaster", "regression"}
+    for name, (first, *others) in steps.items():
+        assert others, name
+        for calls in (first, *others):
+            before, between = calls.split("L", 1)
+            assert not set("PH") & set(between), (name, calls)
+            assert before.count("P") == (not refused), (name, calls)
+        assert all((calls.count("H") > 0) == refused for calls in others), (name, others)
+        launches, *copies = (sum(map(others[-1].count, kinds)) for kinds in ("L", "PH", "D"))
+        print(f"{name}: {launches} launches, copies from the host and on the device {copies}")
+
+
+BATCHES = """
+from numbarnn.backends.cuda.batch import Call
+from numbarnn.kernels.cuda import memory
+
+memory.MOST_LOCKED = 2**20
+for page in (next(memory._pages), next(memory._pages)): page._most = memory.MOST_LOCKED
+call, generator, sent = Call(np.dtype(np.float32)), np.random.default_rng(0), []
+for size in (10, 30000, 7, 0, 30001, 100000, 30000, 300000, 5, 40):  # pages grow, and one batch is too large for them
+    arrays = [generator.normal(size=(size, 2)).T, generator.integers(0, 9, size), np.arange(3)[::-1]]
+    buffers = [call.stage(arrays[0], np.float32), call.stage(arrays[1], np.int32), call.stage(arrays[2])]
+    call.send()
+    sent += zip(arrays, buffers)
+    assert all(buffer.pointer % 16 == 0 for buffer in buffers)
+for array, buffer in sent:
+    assert np.array_equal(buffer.get(), array.reshape(-1).astype(buffer.dtype))
+print(sum(page._memory.size > 0 for page in (next(memory._pages), next(memory._pages))))
+"""
+
+
+@pytest.mark.parametrize(("most", "locked"), [(2**30, "2"), (2**16, "2"), (0, "0")])
+def test_batches_arrive_whatever_the_host_writes_next(stub, most, locked):
+    """The stand-in copies from page-locked memory only when it must, and finds what then stands there."""
+    assert run(stub, BATCHES, STUB_LOCKED=most) == (locked, "")
 
 
 def test_threads_have_a_context_each_and_free_without_one(stub):

@@ -14,8 +14,8 @@ from conftest import DTYPES
 import numbarnn.kernels.cuda as package
 from numbarnn.kernels.cuda import persistent
 from numbarnn.kernels.cuda.groups import SpacedRows
-from numbarnn.kernels.cuda.launch import Integers64, Kernel, Unsigned, Values, kernel
-from numbarnn.kernels.cuda.memory import upload
+from numbarnn.kernels.cuda.launch import Integers64, Kernel, LaunchArguments, Unsigned, Values, kernel
+from numbarnn.kernels.cuda.memory import Staging, upload
 
 
 class Everything(NamedTuple):
@@ -56,14 +56,23 @@ def test_groups_arrive_field_by_field(dtype):
     assert result.get().tolist() == [2, 5, 7, 2, 0.5, 2**33]
 
 
-def test_a_card_gets_the_fields_in_their_order():
-    """What a launch passes on where there is a card: addresses and numbers."""
-    values = upload(np.zeros(9, np.float32)).part(2)
-    flat = echo._flattened((SpacedRows(values, 1, False), Everything(values, None, values, 7, True, 0.5, 2**33), None))
-    passed = [convert(value) for convert, value in zip(echo._converters(values.dtype, None), flat, strict=True)]
-    at = values.pointer
-    assert [getattr(value, "value", value) for value in passed] == [at, 1, 0, at, 0, at, 7, 1, 0.5, 2**33, 0]
-    assert [type(value) for value in passed[-3:]] == [ctypes.c_float, ctypes.c_uint64, int]
+@pytest.mark.parametrize(("dtype", "real"), [("float32", ctypes.c_float), ("float64", ctypes.c_double)])
+def test_a_card_gets_the_fields_in_their_order(dtype, real):
+    """What the driver reads at a launch on a card: addresses of numbers and of values."""
+    values = upload(np.zeros(9, dtype)).part(2)
+    flat = echo._flattened((SpacedRows(values, 1, False), Everything(values, None, values, -7, True, 0.5, 2**63), None))
+    there = LaunchArguments("echo", echo._formats(values.dtype, None))
+    there.set(flat)
+    addresses = (ctypes.c_void_p * len(flat)).from_address(there.address)
+    kinds = [real if value == 0.5 else ctypes.c_int64 if value == -7 else ctypes.c_uint64 for value in flat]
+    found = [kind.from_address(address).value for kind, address in zip(kinds, addresses, strict=True)]
+    assert found == [values.pointer, 1, 0, values.pointer, 0, values.pointer, -7, 1, 0.5, 2**63, 0]
+    there.set([value if value != 0.5 else 1e300 for value in flat])
+    assert real.from_address(addresses[8]).value == (np.inf if dtype == "float32" else 1e300)
+    with pytest.raises(TypeError, match="kernel echo got an argument of another kind"):
+        there.set([0.5, *flat[1:]])
+    with pytest.raises(TypeError, match="kernel echo"):
+        there.set([Staging().add(np.zeros(1)), *flat[1:]])  # not sent
 
 
 def test_a_launch_refuses_other_groups():

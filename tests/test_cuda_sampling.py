@@ -11,7 +11,7 @@ from numbarnn.cells import CELLS
 from numbarnn.cells.contract import has_inner
 from numbarnn.core.signal import Signal
 from numbarnn.kernels.cuda import sampling
-from numbarnn.kernels.cuda.memory import Arena, upload
+from numbarnn.kernels.cuda.memory import Arena, Staging, upload
 from numbarnn.language.sampler import Sampler
 
 NONE = np.zeros(0, np.int32)
@@ -54,7 +54,7 @@ class OnDevice:
         out = upload(np.full((self.streams, count), -1, np.int32))
         filled = upload(np.zeros(self.streams, np.int64))
         sampling.generate(
-            Arena(), self.cell, self.packed, self.state, self.logits, prime, out, filled,
+            Arena(), Staging(), self.cell, self.packed, self.state, self.logits, prime, out, filled,
             sampling.Sampling(temperature, top_k, top_p, stop, never), seeds, np.full(self.streams, self.position),
         )  # fmt: skip
         self.position += count

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import DTYPES, GRADIENT_TOLERANCE, assert_close, assert_same_bits, naive_run, normal, recurrent_model
 
-from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Model, Recurrent
+from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Model, Recurrent, inputs
 from numbarnn.backends.cpu import dropout
 from numbarnn.backends.cpu.batch import Call, Rows, from_rows, to_rows
 from numbarnn.backends.cpu.dropout import drop
@@ -209,9 +209,9 @@ def test_dropout_inside_a_stack():
 
 def loss_of(model, call, x, target, lengths):
     """Return (loss, flat gradient)."""
-    rows, layout = to_rows(call, x, model.signals[0], lengths)
+    checked = inputs.check(x, model.signals[0], lengths)
     gradient = np.empty(model.params.flat.size, model.dtype)
-    value, _, _ = model.differentiate(call, rows, layout, target, MeanSquaredError(), None, gradient)
+    value, _, _ = model.differentiate(call, *checked, target, MeanSquaredError(), None, gradient)
     return value, gradient
 
 
@@ -248,11 +248,11 @@ def test_gradients(record, lengths):
     _, gradient = loss_of(model, Call(model.dtype, keep=True, **key), x, target, lengths)
     without = loss_of(model, Call(model.dtype, keep=True), x, target, lengths)[1]
     assert not np.allclose(gradient, without, rtol=0.1)  # the masks make a difference
-    rows, layout = to_rows(Call(model.dtype), x, model.signals[0], lengths)
+    checked = inputs.check(x, model.signals[0], lengths)
 
     def value(flat):
         model.set_flat(flat)
-        return model.evaluate_rows(Call(model.dtype, **key), rows, layout, target, MeanSquaredError(), None)[0]
+        return model.evaluate_rows(Call(model.dtype, **key), *checked, target, MeanSquaredError(), None)[0]
 
     expected = model.params.views(naive.central_differences(value, start))
     for name, array in model.params.views(gradient).items():

@@ -4,7 +4,7 @@ Layers, losses, networks, training steps and sampling are written once, against 
 functions and signatures (tests/test_backends.py compares them):
 
 ==============  ========================================================================================================
-`batch`         `Call` (how a pass runs, and its memory), rows and geometry of a batch: `to_rows`, `feature_rows`, `from_rows`;
+`batch`         `Call` (how a pass runs, and its memory), rows and geometry of a batch: `to_rows`, `as_rows`, `from_rows`, ...;
                 `parameters`, `take_arena`, `lent_arena`, `upload_states`, `download_states`, `hold_states`, `to_host`, ...
 layers          a module for each kind of layer, found by class name in `LAYERS`, with three functions:
 
@@ -15,7 +15,9 @@ layers          a module for each kind of layer, found by class name in `LAYERS`
                 the parameters into the flat `gradient` and returns (gradient of x or None, of the initial states).
 
                 `number` is the layer's index in the model, a key of dropout masks; `layout` that of the input.
-`losses`        ``value_and_gradient(call, loss, outputs, target, layout, reduction, sample_weight)``
+`losses`        ``prepare(call, loss, size, target, layout, reduction, sample_weight)`` checks targets and weights, before
+                `as_rows`: both go to a device together. It returns ``run(outputs)``, which returns (loss, gradient of the
+                outputs, weight of all rows); `value_and_gradient` does both.
 `optim`         `Updates`: what a training run keeps beside the parameters, and its optimizer steps; `LossSum`
 `sampling`      `pack` the weights of a language model, `Streams` of tokens that are sampled from it
 ==============  ========================================================================================================

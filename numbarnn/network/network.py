@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn import parallel
+from numbarnn import inputs, parallel
 from numbarnn.backends.device import backend, host, passes_of
 from numbarnn.checks import (
     COUNTED,
@@ -366,10 +366,10 @@ class Network:
         gradient = backend.new_vector(self.params.size, self.dtype)
         with backend.lent_arena() as arena:
             call = self._call(n_threads, keep=True, arena=arena)
-            rows, layout = backend.to_rows(call, x, self.signals[0], lengths)
+            array, layout = inputs.check(x, self.signals[0], lengths)
             start = self._start(state, layout.samples)
             value, _, _ = self.differentiate(
-                call, rows, layout, target, loss, start, gradient, reduction, sample_weight
+                call, array, layout, target, loss, start, gradient, reduction, sample_weight
             )
             if reduction == "none":
                 value = backend.by_sample(value, layout)
@@ -415,25 +415,26 @@ class Network:
         weakref.finalize(pullback, backend.give_arena, call.arena)
         return outputs, backend.download_states(self.recurrent_layers, final, layout.samples), pullback
 
-    def differentiate(self, call, rows, layout, target, loss, state, gradient, reduction="mean", sample_weight=None):
-        """Write the flat gradient of a batch by rows; return (loss, final states, weight of the rows). Training's every step."""
-        weights = self._weights(call)
+    def differentiate(self, call, array, layout, target, loss, state, gradient, reduction="mean", sample_weight=None):
+        """Write the flat gradient of a checked batch (`numbarnn.inputs.check`), unless it is None; training's every step.
+
+        Returns (loss, final states, weight of the rows).
+        """
         refuse_mask(target, "target")
-        out, out_layout, final, tape = self._forward(call, weights, rows, layout, state)
-        value, doutputs, total = self.backend.losses.value_and_gradient(
-            call, loss, out, target, out_layout, reduction, sample_weight
-        )
-        self._backward(call, weights, tape, doutputs, gradient)
+        # All that a device needs of the host's goes there before the first launch: weights, targets, then the batch.
+        weights, end = self._weights(call), self.signals[-1]
+        outputs_layout = layout if end.sequence else layout.last()
+        run = self.backend.losses.prepare(call, loss, end.size, target, outputs_layout, reduction, sample_weight)
+        rows, layout = self.backend.batch.as_rows(call, self.signals[0], array, layout)
+        out, _, final, tape = self._forward(call, weights, rows, layout, state)
+        value, doutputs, total = run(out)
+        if gradient is not None:
+            self._backward(call, weights, tape, doutputs, gradient)
         return value, final, total
 
-    def evaluate_rows(self, call, rows, layout, target, loss, state, sample_weight=None):
-        """Return (mean loss, final states, weight of the rows) of a batch by rows, without a gradient of the parameters."""
-        refuse_mask(target, "target")
-        out, out_layout, final, _ = self._forward(call, self._weights(call), rows, layout, state)
-        value, _, total = self.backend.losses.value_and_gradient(
-            call, loss, out, target, out_layout, "mean", sample_weight
-        )
-        return value, final, total
+    def evaluate_rows(self, call, array, layout, target, loss, state, sample_weight=None):
+        """Return (mean loss, final states, weight of the rows) of a checked batch, without a gradient of the parameters."""
+        return self.differentiate(call, array, layout, target, loss, state, None, "mean", sample_weight)
 
     def _call(self, n_threads=None, keep=False, **options):
         n_threads = self.n_threads if n_threads is None else n_threads

@@ -146,12 +146,12 @@ class Steps:
         model, backend = self.model, self.model.backend
         model.loss = self.loss
         call = self._call(keep=True, training=True, seed=self.seed, step=self.passes)
-        rows, layout = backend.batch.to_rows(call, batch.x, model.signals[0], batch.lengths)
+        array, layout = inputs.check(batch.x, model.signals[0], batch.lengths)
         state = self._going_on(self.updates.carried, self.updates.samples, batch, layout.samples)
         gradient = call.vector(model.params.size)
         with naming("y", "target"):
             loss, final, weight = model.differentiate(
-                call, rows, layout, batch.y, self.loss, state, gradient, "mean", batch.sample_weight
+                call, array, layout, batch.y, self.loss, state, gradient, "mean", batch.sample_weight
             )
         self.updates.note(loss, weight)
         if self.accumulate == 1:
@@ -255,11 +255,11 @@ class Steps:
         losses, state, other, before, counted = backend.optim.LossSum(model.dtype), None, None, 0, 0.0
         for batch in batches_of(make_source(source, shuffle=False), seeds.generator(self.seed, "evaluation")):
             call = self._call()
-            rows, layout = backend.batch.to_rows(call, batch.x, model.signals[0], batch.lengths)
+            array, layout = inputs.check(batch.x, model.signals[0], batch.lengths)
             start = self._going_on(state, before, batch, layout.samples)
             with naming("y", "target"):
                 loss, final, weight = model.evaluate_rows(
-                    call, rows, layout, batch.y, self.loss, start, batch.sample_weight
+                    call, array, layout, batch.y, self.loss, start, batch.sample_weight
                 )
             losses.add(loss, weight)
             counted += weight

@@ -155,7 +155,14 @@ def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Ro
     ShapeError, TypeError, TokenError, ValueError
         If x or lengths have the wrong shape, dtype or value.
     """
-    array, layout = inputs.check(x, signal, lengths, name)
+    return as_rows(call, signal, *inputs.check(x, signal, lengths, name))
+
+
+def as_rows(call: Call, signal: Signal, array: np.ndarray, layout: Layout) -> tuple[Rows, Layout]:
+    """Return a checked batch (`numbarnn.inputs.check`) by rows, with its geometry as passes take it.
+
+    Where a pass has a loss, that is prepared first: on a device both go there together.
+    """
     if signal.tokens:
         return Rows(inputs.token_rows(array, layout), signal.size), layout
     if call.direct and layout.full:

@@ -47,44 +47,61 @@ def value_and_gradient(call: Call, loss, outputs: Rows, target, layout: Layout, 
     ShapeError, TokenError, TypeError, ValueError
         If target, reduction or weights have the wrong shape, dtype or value.
     """
+    return prepare(call, loss, outputs.size, target, layout, reduction, sample_weight)(outputs)
+
+
+def prepare(call: Call, loss, size: int, target, layout: Layout, reduction="mean", sample_weight=None):
+    """Check targets and weights; return ``run(outputs)``, which does the rest of `value_and_gradient`.
+
+    Parameters
+    ----------
+    size : int
+        Features of the outputs.
+    layout : Layout
+        Geometry of the outputs.
+
+    The other parameters are those of `value_and_gradient`.
+    """
     found = arithmetic_of(loss, LOSSES)
     if found is None:
         raise TypeError(
             f"{type(loss).__name__} has no arithmetic: derive it from a loss of numbarnn.losses, or give it a method "
             "value_and_gradient(outputs, target) or a term (see numbarnn.losses.PointwiseLoss)"
         )
-    run = {"value_and_gradient": _own, "term": _pointwise}.get(found) or LOSSES[found]
-    return run(call, loss, outputs, target, layout, reduction, sample_weight)
+    own = {"value_and_gradient": _own, "term": _pointwise}.get(found) or LOSSES[found]
+    return own(call, loss, size, target, layout, reduction, sample_weight)
 
 
-def _by_rows(call, loss, outputs, target, layout, reduction, sample_weight, kernel):
-    """Run ``kernel(outputs, row, columns, targets, weights, scale, losses, gradient, first, last)`` over all rows of a loss."""
-    count = len(outputs.values)
-    targets, weights, total, scale = loss.prepare(
-        outputs.size, count, target, layout, call.dtype, reduction, sample_weight
-    )
-    losses, gradient = np.empty(count), call.empty(outputs.values.shape)
-    values, row, columns = outputs.values.reshape(-1), outputs.values.shape[1], outputs.size
-    doutputs = gradient.reshape(-1)
-    call.over(
-        count,
-        count * columns * COST,
-        lambda lo, hi: kernel(values, row, columns, targets, weights, scale, losses, doutputs, lo, hi),
-    )
-    return losses if reduction == "none" else float(losses.sum()) * scale, Rows(gradient, columns), total
+def _by_rows(call, loss, size, target, layout, reduction, sample_weight, kernel):
+    """Prepare ``kernel(outputs, row, columns, targets, weights, scale, losses, gradient, first, last)`` over all rows of a loss."""
+    count = layout.samples * layout.steps
+    targets, weights, total, scale = loss.prepare(size, count, target, layout, call.dtype, reduction, sample_weight)
+
+    def run(outputs):
+        losses, gradient = np.empty(count), call.empty(outputs.values.shape)
+        values, row = outputs.values.reshape(-1), outputs.values.shape[1]
+        doutputs = gradient.reshape(-1)
+        call.over(
+            count,
+            count * size * COST,
+            lambda lo, hi: kernel(values, row, size, targets, weights, scale, losses, doutputs, lo, hi),
+        )
+        return losses if reduction == "none" else float(losses.sum()) * scale, Rows(gradient, size), total
+
+    return run
 
 
-def _pointwise(call, loss, outputs, target, layout, reduction, sample_weight):
-    """Run a loss that is the mean of a term over the features of the target."""
-    record, options = loss.record, loss.options(outputs.size, call.dtype)
+def _pointwise(call, loss, size, *arguments):
+    """Prepare a loss that is the mean of a term over the features of the target."""
+    record, options = loss.record, loss.options(size, call.dtype)
 
     def kernel(values, row, columns, targets, *arguments):
         kernels.pointwise(record, values, row, columns, targets, options, *arguments)
 
-    return _by_rows(call, loss, outputs, target, layout, reduction, sample_weight, kernel)
+    return _by_rows(call, loss, size, *arguments, kernel)
 
 
-def _cross_entropy(call, loss, outputs, target, layout, reduction, sample_weight):
+def _cross_entropy(call, loss, *arguments):
     weights = np.array(() if loss.class_weight is None else loss.class_weight, np.float64)
 
     def kernel(*arguments):
@@ -94,16 +111,20 @@ def _cross_entropy(call, loss, outputs, target, layout, reduction, sample_weight
         *arguments, first, last = arguments
         kernels.softmax_cross_entropy(*arguments, weights, float(loss.label_smoothing), first, last)
 
-    return _by_rows(call, loss, outputs, target, layout, reduction, sample_weight, kernel)
+    return _by_rows(call, loss, *arguments, kernel)
 
 
-def _ctc(call, loss, outputs, target, layout, reduction, sample_weight):
+def _ctc(call, loss, size, target, layout, reduction, sample_weight):
     labels = as_labels(target, layout.samples)
-    scales, total = loss.scales(labels, outputs.size, layout, reduction, sample_weight)
-    losses, gradient = ctc(call, outputs, labels, layout, loss.blank, scales, loss.infeasible == "zero")
-    # A loss that is infinite counts where its scale is not zero.
-    values = np.multiply(losses, scales, out=np.zeros(layout.samples), where=scales > 0)
-    return values if reduction == "none" else float(values.sum()), Rows(gradient, outputs.size), total
+    scales, total = loss.scales(labels, size, layout, reduction, sample_weight)
+
+    def run(outputs):
+        losses, gradient = ctc(call, outputs, labels, layout, loss.blank, scales, loss.infeasible == "zero")
+        # A loss that is infinite counts where its scale is not zero.
+        values = np.multiply(losses, scales, out=np.zeros(layout.samples), where=scales > 0)
+        return values if reduction == "none" else float(values.sum()), Rows(gradient, size), total
+
+    return run
 
 
 def ctc(call: Call, outputs: Rows, labels: Labels, layout: Layout, blank: int, scales, zero: bool):
@@ -167,63 +188,72 @@ def _by_logarithms(logits, labels, lengths, blank):
     return -np.array([log_p for log_p, _ in found]), gradient.swapaxes(0, 1)
 
 
-def _segments(call, loss, outputs, target, layout, reduction, sample_weight):
+def _segments(call, loss, size, target, layout, reduction, sample_weight):
     (samples, steps), counts, classes, weight = loss.segments(target, layout, sample_weight)
-    gradient = Rows(call.zeros(outputs.values.shape), outputs.size)
     if not counts.size:
-        return np.zeros(outputs.count) if reduction == "none" else 0.0, gradient, 0.0
-    step, sample = outputs.strides(layout)
-    starts = samples * sample + steps * step
-    row, size = outputs.values.shape[1], outputs.size
-    pooled, none, work = call.empty((len(counts), row)), np.zeros(0, np.int64), float(counts.sum() * size)
-    logits, means = outputs.values.reshape(-1), pooled.reshape(-1)
-    call.over(
-        len(counts),
-        work,
-        lambda lo, hi: pooling.pool(logits, starts, step, counts, size, pooling.MEAN, means, row, none, lo, hi),
-    )
-    value, dpooled, total = value_and_gradient(
-        call, loss.pooled, Rows(pooled, size), classes, Layout.make(1, len(counts)), reduction, weight
-    )
-    dmeans, dlogits = dpooled.values.reshape(-1), gradient.values.reshape(-1)
-    call.over(
-        len(counts),
-        work,
-        lambda lo, hi: pooling.spread(dmeans, row, starts, step, counts, size, pooling.MEAN, none, dlogits, lo, hi),
-    )
-    if reduction == "none":
-        losses = np.zeros(outputs.count)
-        losses[steps * layout.samples + samples] = value  # at the first step of each segment
-        return losses, gradient, total
-    return value, gradient, total
+        value = np.zeros(layout.samples * layout.steps) if reduction == "none" else 0.0
+        return lambda outputs: (value, Rows(call.zeros(outputs.values.shape), size), 0.0)
+    pooled = prepare(call, loss.pooled, size, classes, Layout.make(1, len(counts)), reduction, weight)
+    none, work = np.zeros(0, np.int64), float(counts.sum() * size)
+
+    def run(outputs):
+        step, sample = outputs.strides(layout)
+        starts, row = samples * sample + steps * step, outputs.values.shape[1]
+        gradient, means = call.zeros(outputs.values.shape), call.empty((len(counts), row))
+        logits, flat = outputs.values.reshape(-1), means.reshape(-1)
+        call.over(
+            len(counts),
+            work,
+            lambda lo, hi: pooling.pool(logits, starts, step, counts, size, pooling.MEAN, flat, row, none, lo, hi),
+        )
+        value, dpooled, total = pooled(Rows(means, size))
+        dmeans, dlogits = dpooled.values.reshape(-1), gradient.reshape(-1)
+        call.over(
+            len(counts),
+            work,
+            lambda lo, hi: pooling.spread(dmeans, row, starts, step, counts, size, pooling.MEAN, none, dlogits, lo, hi),
+        )
+        if reduction == "none":
+            losses = np.zeros(outputs.count)
+            losses[steps * layout.samples + samples] = value  # at the first step of each segment
+            value = losses
+        return value, Rows(gradient, size), total
+
+    return run
 
 
-def _own(call, loss, outputs, target, layout, reduction, sample_weight):
-    """Run a loss whose arithmetic is a method of its own, on arrays as the caller has them."""
-    _, weights, total, scale = loss.prepare(
-        outputs.size, outputs.count, target, layout, call.dtype, reduction, sample_weight
-    )
-    logits = from_rows(call, outputs, layout)
-    found = loss.value_and_gradient(logits, target)
-    if not (isinstance(found, tuple) and len(found) == 2):
-        raise TypeError(
-            f"{type(loss).__name__}.value_and_gradient must return (losses, gradient), got {type(found).__name__}"
-        )
-    values, gradient = (np.asarray(array, np.float64) for array in found)
-    if values.shape != logits.shape[:2] or gradient.shape != logits.shape:
-        raise ShapeError(
-            f"{type(loss).__name__}.value_and_gradient must return losses {logits.shape[:2]} and gradients {logits.shape}, got "
-            f"{values.shape} and {gradient.shape}"
-        )
-    weights = (weights if weights.size else np.ones(outputs.count)).reshape(layout.steps, layout.samples).T
+def _own(call, loss, size, target, layout, reduction, sample_weight):
+    """Prepare a loss whose arithmetic is a method of its own, on arrays as the caller has them."""
+    count = layout.samples * layout.steps
+    _, weights, total, scale = loss.prepare(size, count, target, layout, call.dtype, reduction, sample_weight)
+    weights = (weights if weights.size else np.ones(count)).reshape(layout.steps, layout.samples).T
     weights = layout.unsort(weights) * scale
-    counted = weights > 0
-    if reduction == "none":
-        value = layout.sort(np.where(counted, values, 0.0) * weights).T.reshape(-1)
-    else:
-        value = float((values[counted] * weights[counted]).sum())
-    gradient = np.where(counted[:, :, None], gradient * weights[:, :, None], 0.0).astype(call.dtype)
-    return value, feature_rows(call, gradient, layout), total
+
+    def run(outputs):
+        logits = from_rows(call, outputs, layout)
+        values, gradient = _checked(loss, loss.value_and_gradient(logits, target), logits.shape)
+        counted = weights > 0
+        if reduction == "none":
+            value = layout.sort(np.where(counted, values, 0.0) * weights).T.reshape(-1)
+        else:
+            value = float((values[counted] * weights[counted]).sum())
+        gradient = np.where(counted[:, :, None], gradient * weights[:, :, None], 0.0).astype(call.dtype)
+        return value, feature_rows(call, gradient, layout), total
+
+    return run
+
+
+def _checked(loss, found, shape):
+    """Return (losses, gradient), what a loss's own arithmetic returned, as arrays; raise unless they have the shapes of outputs."""
+    name = f"{type(loss).__name__}.value_and_gradient"
+    if not (isinstance(found, tuple) and len(found) == 2):
+        raise TypeError(f"{name} must return (losses, gradient), got {type(found).__name__}")
+    values, gradient = (np.asarray(array, np.float64) for array in found)
+    if values.shape != shape[:2] or gradient.shape != shape:
+        raise ShapeError(
+            f"{name} must return losses {shape[:2]} and gradients {shape}, got {values.shape} and {gradient.shape}"
+        )
+    return values, gradient
 
 
 # By class name: the losses that have neither a term nor a value_and_gradient.

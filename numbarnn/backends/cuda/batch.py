@@ -4,7 +4,7 @@ import contextlib
 import functools
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from numbarnn.core.layout import Layout as HostLayout
 from numbarnn.core.signal import Signal
 from numbarnn.kernels.cuda import layout as kernels
 from numbarnn.kernels.cuda.groups import Sequences
-from numbarnn.kernels.cuda.memory import Arena, Buffer, empty, upload
+from numbarnn.kernels.cuda.memory import Arena, Buffer, Staging, empty, upload
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,18 @@ class Layout:
     lengths: Buffer
     order: Buffer
     active: Buffer
+    one: "Layout | None" = None  # of one row a sample
 
     @classmethod
-    def make(cls, layout: HostLayout, arena: Arena) -> "Layout":
-        """Return the geometry of a host's layout, with memory of an arena."""
-        whole = np.concatenate([layout.lengths, layout.indices, layout.active]).astype(np.int64)
-        buffer, n = arena.empty(whole.size, np.int64).set(whole), layout.samples  # one copy, not three
-        return cls(layout, buffer.part(0, n), buffer.part(n, n), buffer.part(2 * n, layout.steps))
+    def make(cls, call: "Call", layout: HostLayout) -> "Layout":
+        """Return the geometry of a host's layout, to be sent with what a pass needs."""
+        one, order = layout.last(), call.stage(layout.indices, np.int64)
+        one = cls(one, call.stage(one.lengths), order, call.stage(one.active))
+        return cls(layout, call.stage(layout.lengths), order, call.stage(layout.active), one)
 
-    def last(self, arena: Arena) -> "Layout":
+    def last(self) -> "Layout":
         """Return the geometry of one row a sample."""
-        return replace(Layout.make(self.host.last(), arena), order=self.order)
+        return self.one or self
 
     @property
     def steps(self) -> int:
@@ -107,6 +108,15 @@ class Call:
     seed: int = 0
     step: int = 0
     arena: Arena = field(default_factory=Arena)
+    staging: Staging = field(default_factory=Staging, init=False)
+
+    def stage(self, values: np.ndarray, dtype=None) -> Buffer:
+        """Return a buffer that will have the values of a host's array after `send`."""
+        return self.staging.add(values, dtype)
+
+    def send(self) -> None:
+        """Copy to the device, in one copy and before the first launch, what a pass needs of the host's."""
+        self.staging.send(self.arena)
 
     def empty(self, size: int, dtype=None) -> Buffer:
         """Return an uninitialised buffer from the arena."""
@@ -200,25 +210,31 @@ def to_host(values: Buffer):
     return float(found[0]) if found.size == 1 else found
 
 
-def by_sample(losses: Buffer, layout: Layout) -> np.ndarray:
+def by_sample(losses: Buffer, layout: HostLayout) -> np.ndarray:
     """Return the losses of rows, or of samples, as the host has them: (samples, steps) or (samples, 1) in the caller's order."""
-    return layout.host.unsort(losses.get().reshape(-1, layout.samples).T)
+    return layout.unsort(losses.get().reshape(-1, layout.samples).T)
 
 
 def to_rows(call: Call, x, signal: Signal, lengths, name: str = "x") -> tuple[Rows, Layout]:
     """Check a batch and return it by rows, with its geometry; see `numbarnn.backends.cpu.batch.to_rows`."""
-    array, host = inputs.check(x, signal, lengths, name)
-    layout = Layout.make(host, call.arena)
-    if signal.tokens:
-        tokens = call.empty(array.size, np.int32).set(inputs.token_rows(array, host))
-        return Rows(tokens, signal.size, layout.rows, tokens=True, bag=signal.bag), layout
-    return feature_rows(call, array, layout), layout
+    return as_rows(call, signal, *inputs.check(x, signal, lengths, name))
+
+
+def as_rows(call: Call, signal: Signal, array: np.ndarray, layout: HostLayout) -> tuple[Rows, Layout]:
+    """Return a checked batch by rows, with its geometry; what was staged for the pass is sent with it."""
+    device = Layout.make(call, layout)
+    if not signal.tokens:
+        return feature_rows(call, array, device), device
+    tokens = call.stage(inputs.token_rows(array, layout))
+    call.send()
+    return Rows(tokens, signal.size, device.rows, tokens=True, bag=signal.bag), device
 
 
 def feature_rows(call: Call, array: np.ndarray, layout: Layout) -> Rows:
     """Return values (samples, time steps, features) by rows."""
     size = array.shape[2]
-    given, rows = call.empty(array.size).set(array), call.empty(array.size)
+    given, rows = call.stage(array, call.dtype), call.empty(array.size)
+    call.send()
     grid, steps, samples = kernels.grid_of(layout.rows, size), layout.steps, layout.samples
     kernels.to_time_major(*grid, given, layout.order, layout.lengths, rows, steps, samples, size)
     return Rows(rows, size, layout.rows)

@@ -20,7 +20,7 @@ def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: 
     indices = call.empty(layout.samples * x.size if layer.kind == "max" else 0, np.int64)
     steps = pooling.all_steps(x.values, x.size, layout.sequences)
     pooling.pool(steps, x.size, KINDS[layer.kind], SpacedRows(y, x.size), indices)
-    return Rows(y, x.size, layout.samples), layout.last(call.arena), None, indices
+    return Rows(y, x.size, layout.samples), layout.last(), None, indices
 
 
 def backward(call: Call, layer, weights, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int):

@@ -142,7 +142,7 @@ def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: 
         theirs = final.part(((layer.num_layers - 1) * directions + direction) * samples * hidden)
         column, added = layer.column(direction), int(layer.merge == "sum")
         moves.move_rows(*grid_of(begun, hidden), theirs, layout.order, last.part(column), size, begun, hidden, 0, added)
-    return Rows(last, size, samples), layout.last(call.arena), final, tapes
+    return Rows(last, size, samples), layout.last(), final, tapes
 
 
 def backward(
@@ -212,7 +212,7 @@ def _run_forward(call, layer, plan, flat, x, layout, state, final, stream, out, 
     if call.training and layer.recurrent_dropout:
         ones = call.empty(samples * hidden)
         moves.fill(ones, 1.0)
-        mask = drop(call, Rows(ones, hidden, samples), layout.last(call.arena), layer.recurrent_dropout, stream).values
+        mask = drop(call, Rows(ones, hidden, samples), layout.last(), layer.recurrent_dropout, stream).values
         operand = call.empty(steps * samples * hidden)
     if plan.inner is not None:
         inner = call.empty(steps * samples * hidden)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from numbarnn.kernels.cuda import sampling as kernels
-from numbarnn.kernels.cuda.memory import Arena, upload
+from numbarnn.kernels.cuda.memory import Arena, Staging, upload
 
 # Whether cells with a second recurrent product can be sampled from.
 SECOND_PRODUCT = False
@@ -65,11 +65,12 @@ class Streams:
         done = np.zeros(streams, np.int64)
         if first is not None:
             out[:, 0], done[:] = first, 1
-        there, written = upload(out.reshape(-1)), upload(done)
+        staging = Staging()
+        there, written = staging.add(out), staging.add(done)
         primes, self.primes = self.primes, [tokens[:0] for tokens in self.primes]
         self.arena.reset()
         kernels.generate(
-            self.arena, self.cell, self.packed, self.state, self.logits, primes, there, written, self.options, self.seeds,
+            self.arena, staging, self.cell, self.packed, self.state, self.logits, primes, there, written, self.options, self.seeds,
             self.positions,
         )  # fmt: skip
         filled = written.get()

@@ -339,7 +339,27 @@ def differ(real):
     return differ
 
 
-def ctc(arena, logits, steps, classes, lengths, labels, blank, scales, zero, losses, dlogits):
+def stage(staging, lengths, labels, blank: int, scales, dtype) -> LabelSequences:
+    """Return label sequences, to be sent with what else `staging` has.
+
+    Parameters
+    ----------
+    staging : Staging
+    lengths : (samples,) integers
+    labels : numbarnn.core.label_sequences.Labels
+    blank : int
+    scales : (samples,) values
+    dtype : numpy.dtype
+        Of the scales on the device.
+    """
+    starts, flat = labels.starts, labels.flat
+    integers = [staging.add(values, np.int32) for values in (lengths, flat, starts, *chains(flat, starts))]
+    return LabelSequences(
+        *integers, staging.add(scales, dtype), blank, len(lengths), int(np.diff(starts).max(initial=0)) + 1
+    )
+
+
+def ctc(arena, logits, steps: int, classes: int, sequences: LabelSequences, zero: bool, losses, dlogits) -> None:
     """Set the losses of label sequences, and the gradient of ``sum scales * losses``; see `numbarnn.kernels.cpu.ctc.ctc`.
 
     Parameters
@@ -347,28 +367,13 @@ def ctc(arena, logits, steps, classes, lengths, labels, blank, scales, zero, los
     arena : Arena
     logits : SpacedRows
         Step t of sample i is row ``t * samples + i``.
-    lengths : (samples,) integers, on the host
-    labels : numbarnn.core.label_sequences.Labels
-    scales : (samples,) values, on the host
     losses : Buffer
         (samples,), out.
     dlogits : Buffer
         Out, with rows as those of the logits; columns past the classes are left as they are.
     """
-    samples = len(lengths)
-    if samples == 0:
-        return
-    starts, count, dtype = labels.starts, len(labels.flat), losses.dtype
-    host = np.concatenate([lengths, labels.flat, starts, *chains(labels.flat, starts)]).astype(np.int32)
-    integers = arena.empty(host.size, np.int32).set(host)
-    parts, at = [], 0
-    for size in (samples, count, samples + 1, count, count):
-        parts.append(integers.part(at, size))
-        at += size
-    scales = arena.empty(samples, dtype).set(np.asarray(scales))
-    width, rows = int(np.diff(starts).max()) + 1, steps * samples
-    lengths, flat, starts, following, leading = parts
-    sequences = LabelSequences(lengths, flat, starts, following, leading, scales, blank, samples, width)
+    samples, width, dtype = sequences.samples, sequences.width, losses.dtype
+    rows = steps * samples
     sums = RowSums(arena.empty(rows, dtype), arena.empty(rows, dtype))
     emitted, states, backward, probabilities = (
         Pairs(arena.empty(size, dtype), arena.empty(size, np.int32))

@@ -37,7 +37,6 @@ if not SIMULATED:
         )
     if not hasattr(np, "row_stack"):
         _lend_row_stack()
-    from cuda.bindings import driver as bindings
     from numba.cuda import cuda_paths
     from numba.cuda.cudadrv import libs, nvvm
     from numba.cuda.cudadrv.driver import driver as _driver
@@ -198,11 +197,10 @@ def faults_of(what: str):
         reraise(what, error)
 
 
-def check(result, what: str) -> None:
-    """Raise `DeviceError` unless a call of ``cuda.bindings`` was a success."""
-    status = result[0]
-    if status != bindings.CUresult.CUDA_SUCCESS:
-        raise fault(what, status.name)
+def check(result, *what: str) -> None:
+    """Raise `DeviceError`, of what failed, unless a call of ``cuda.bindings`` was a success."""
+    if result[0]:
+        raise fault("".join(what), result[0].name)
 
 
 def abandon() -> None:

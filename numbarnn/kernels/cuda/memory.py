@@ -1,7 +1,10 @@
-"""Memory of a device: pieces of one block, handed out and taken back all at once."""
+"""Memory of a device: pieces of one block, handed out and taken back all at once; and copies between it and the host."""
 
 import collections
 import contextlib
+import ctypes
+import itertools
+import threading
 
 import numpy as np
 from numba import cuda
@@ -28,14 +31,14 @@ class Buffer:
         Where the first value is, in bytes.
     size : int
     dtype : numpy.dtype
-    base : int
-        Address of `array`.
+    pointer : int
+        Address of the first value.
     """
 
-    __slots__ = ("array", "at", "base", "dtype", "size")
+    __slots__ = ("array", "at", "dtype", "pointer", "size")
 
     def __init__(self, array, at: int, size: int, dtype, base: int = 0):
-        self.array, self.at, self.size, self.dtype, self.base = array, at, size, np.dtype(dtype), base
+        self.array, self.at, self.size, self.dtype, self.pointer = array, at, size, np.dtype(dtype), base + at
 
     @classmethod
     def new(cls, size: int, dtype) -> "Buffer":
@@ -43,11 +46,6 @@ class Buffer:
         dtype = np.dtype(dtype)
         array = _allocate(size * dtype.itemsize)
         return cls(array, 0, size, dtype, address_of(array))
-
-    @property
-    def pointer(self) -> int:
-        """The address of the first value."""
-        return int(self.base + self.at)
 
     @property
     def values(self):
@@ -59,7 +57,7 @@ class Buffer:
         size = self.size - first if size is None else size
         if first < 0 or size < 0 or first + size > self.size:
             raise IndexError(f"values {first} to {first + size} of a buffer of {self.size}")
-        return Buffer(self.array, self.at + first * self.dtype.itemsize, size, self.dtype, self.base)
+        return Buffer(self.array, self.at + first * self.dtype.itemsize, size, self.dtype, self.pointer - self.at)
 
     def set(self, values: np.ndarray) -> "Buffer":
         """Copy values of the host's here, and return the buffer."""
@@ -159,10 +157,16 @@ def upload(values: np.ndarray) -> Buffer:
 
 
 class Arena:
-    """`numbarnn.kernels.cpu.memory.Arena` on a device, where an allocation waits for everything that runs."""
+    """`numbarnn.kernels.cpu.memory.Arena` on a device, where an allocation waits for everything that runs.
+
+    Attributes
+    ----------
+    nbytes : int
+        Bytes of the block.
+    """
 
     def __init__(self):
-        self.block, self.base, self.used, self.peak = None, 0, 0, 0
+        self.block, self.base, self.nbytes, self.used, self.peak = None, 0, 0, 0, 0
         self.spare = []  # what the block had no room for
 
     def reset(self) -> None:
@@ -170,15 +174,10 @@ class Arena:
         self.peak = max(self.peak, self.used)
         if self.spare:
             self.spare.clear()
-            self.block = None  # the old memory goes before the new comes
+            self.block, self.nbytes = None, 0  # the old memory goes before the new comes
             self.block = _allocate(self.peak)
-            self.base = address_of(self.block)
+            self.base, self.nbytes = address_of(self.block), self.peak
         self.used = 0
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the block."""
-        return 0 if self.block is None else self.block.nbytes
 
     def empty(self, size: int, dtype) -> Buffer:
         """Return an uninitialised buffer of that many values."""
@@ -200,3 +199,91 @@ class Arena:
         finally:
             self.peak = max(self.peak, self.used)
             self.used = used
+
+
+# What a pass needs of the host's, in one copy
+
+
+STAGED_ALIGNMENT = 16  # bytes, the widest load of a kernel
+LEAST_LOCKED, MOST_LOCKED = 2**16, 2**27  # bytes; what is page-locked is lost to all other programs
+
+
+class Staging:
+    """Arrays of the host's that are to be on a device before a pass begins: one copy brings them.
+
+    They are written side by side into page-locked memory, from which the device copies while the host goes on; from other memory
+    the driver copies only after everything that runs. Where the system has no page-locked memory left, and for more than 128 MB,
+    each array is copied from where it is, and the host waits.
+    """
+
+    def __init__(self):
+        self._arrays, self._nbytes = [], 0
+
+    def add(self, values, dtype=None) -> Buffer:
+        """Return the buffer that `send` brings the values of an array-like to, in its dtype or another."""
+        values = np.asarray(values)
+        buffer = Buffer(None, self._nbytes, values.size, values.dtype if dtype is None else dtype)
+        buffer.pointer = None  # a launch before `send` fails
+        self._nbytes += -(-max(values.size * buffer.dtype.itemsize, 1) // STAGED_ALIGNMENT) * STAGED_ALIGNMENT
+        self._arrays.append((buffer, values))
+        return buffer
+
+    def send(self, arena: "Arena") -> None:
+        """Copy what was added since the last time into memory of an arena, where launches to come find it."""
+        if not self._arrays:
+            return
+        enter()
+        block = arena.empty(self._nbytes, np.uint8)
+        with _pages_lock:
+            page = next(_pages)
+            memory = page.take(block.size)
+            for buffer, values in self._arrays:
+                at = buffer.at
+                buffer.array, buffer.at, buffer.pointer = block.array, block.at + at, block.pointer + at
+                if memory is None:
+                    buffer.set(values)
+                    continue
+                there = memory[at : at + buffer.size * buffer.dtype.itemsize].view(buffer.dtype)
+                np.copyto(there.reshape(values.shape), values, casting="unsafe")
+            if memory is not None:
+                page.send(block)
+        self._arrays, self._nbytes = [], 0
+
+
+class _Page:
+    """Page-locked memory of the host's for one copy after another."""
+
+    def __init__(self):
+        self._memory, self._event, self._most = np.empty(0, np.uint8), None, 0 if SIMULATED else MOST_LOCKED
+
+    def take(self, nbytes: int) -> np.ndarray | None:
+        """Return that many bytes, which no copy reads any more; None where they cannot be had."""
+        if nbytes > self._most:
+            return None
+        if self._event is None:
+            status, self._event = driver.cuEventCreate(driver.CUevent_flags.CU_EVENT_DISABLE_TIMING)
+            check((status,), "an event")
+        check(driver.cuEventSynchronize(self._event), "a copy to the device")
+        if nbytes > self._memory.size:
+            self._grow(max(LEAST_LOCKED, 1 << (nbytes - 1).bit_length()))
+        return self._memory[:nbytes] if nbytes <= self._memory.size else None
+
+    def _grow(self, nbytes):
+        status, pointer = driver.cuMemHostAlloc(nbytes, 0)
+        if status == driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
+            self._most = nbytes // 2 if nbytes > LEAST_LOCKED else 0  # more is not asked for again
+            return
+        check((status,), f"allocation of {nbytes} bytes of page-locked memory")
+        if self._memory.size:
+            check(driver.cuMemFreeHost(self._memory.ctypes.data), "release of page-locked memory")
+        self._memory = np.frombuffer((ctypes.c_uint8 * nbytes).from_address(int(pointer)), np.uint8)
+
+    def send(self, block: Buffer) -> None:
+        """Copy the first bytes to a block of the device's; launches and copies to come wait for that, the host does not."""
+        what = "a copy to the device"
+        check(driver.cuMemcpyHtoDAsync(block.pointer, self._memory.ctypes.data, block.size, 0), what)
+        check(driver.cuEventRecord(self._event, 0), what)
+
+
+# Two in turn: the host writes one batch while the device may not yet have begun the batch before.
+_pages, _pages_lock = itertools.cycle((_Page(), _Page())), threading.Lock()

@@ -495,11 +495,14 @@ class Sampling(NamedTuple):
     never: np.ndarray
 
 
-def generate(arena, cell, packed, state, logits, prime, out, written, options, seeds, positions):
+def generate(arena, staging, cell, packed, state, logits, prime, out, written, options, seeds, positions):
     """Feed streams their primes, then sample into rows of `out` from `written` on, until they are full or end with `stop`.
 
     Parameters
     ----------
+    arena : Arena
+    staging : Staging
+        Sent with all that the streams need of the host's; `out` and `written` may be in it.
     packed : Packed
     state : Buffer
         (streams, layers, states, H), in and out.
@@ -520,20 +523,16 @@ def generate(arena, cell, packed, state, logits, prime, out, written, options, s
     if streams == 0:
         return
     starts = np.concatenate([[0], np.cumsum([len(tokens) for tokens in prime])])
-    long = np.concatenate([starts, np.asarray(seeds, np.uint64).view(np.int64), positions]).astype(np.int64)
-    long = arena.empty(long.size, np.int64).set(long)
-    short = np.concatenate([*prime, stop, never]).astype(np.int32)
-    short = arena.empty(short.size, np.int32).set(short)
-    fed = int(starts[-1])
     ordered = 1 if packed.classes <= RANKED else streams * packed.classes
     scale = 0.0 if temperature == 0 else min(1.0 / temperature, 1e30)
     kept = StreamState(
         state, logits, arena.empty(streams * packed.z_count * packed.hidden, dtype), arena.empty(ordered, dtype),
         arena.empty(ordered, np.int32),
     )  # fmt: skip
-    texts = StreamTokens(short.part(0, fed), long.part(0, streams + 1), out, out.size // streams, written)
-    choice = Choice(
-        scale, top_k, top_p, long.part(streams + 1, streams), long.part(2 * streams + 1, streams),
-        short.part(fed, len(stop)), len(stop), short.part(fed + len(stop), len(never)), len(never),
-    )  # fmt: skip
+    fed, starts = staging.add(np.concatenate(prime), np.int32), staging.add(starts, np.int64)
+    texts = StreamTokens(fed, starts, out, out.size // streams, written)
+    seeds, positions = (staging.add(values, np.int64) for values in (seeds, positions))
+    stop, never = (staging.add(tokens, np.int32) for tokens in (stop, never))
+    choice = Choice(scale, top_k, top_p, seeds, positions, stop, stop.size, never, never.size)
+    staging.send(arena)
     sample_streams(streams, BLOCK, cell, packed, kept, texts, choice)
