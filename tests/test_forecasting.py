@@ -648,6 +648,48 @@ def test_command(tmp_path, monkeypatch, capsys):
         assert pathlib.Path("station-forecast.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_command_that_predicts(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    data = table(230)
+    f = fitted(data.iloc[:200])
+    f.save("f.safetensors")
+    data.assign(place="here").to_csv("new.csv", index_label="when")
+    assert main(["predict", "f.safetensors", "new.csv", "-o", "out.csv"]) == 0
+    shown, expected = capsys.readouterr().out, f.predict(data)
+    assert shown.startswith("Left out, since the forecaster does not know them: place.")
+    assert str(expected.index[-1]) in shown
+    written = pd.read_csv("out.csv", index_col="time", parse_dates=True)
+    assert_close(written["a"].to_numpy(), expected["a"].to_numpy(), 1e-12)
+    assert main(["predict", "f.safetensors", "new.csv", "--level", "0.8", "-o", "out.csv"]) == 0
+    bounds = pd.read_csv("out.csv", index_col="time", parse_dates=True)
+    assert list(bounds.columns) == ["a lower", "a", "a upper"]
+    interval = f.predict_interval(0.8, data)["a"]
+    assert_close(bounds.to_numpy(), interval.to_numpy(), 1e-12)
+    capsys.readouterr()
+    data[["b"]].to_csv("b.csv", index_label="when")
+    data.iloc[:3].to_csv("few.csv", index_label="when")
+    for arguments, message in (
+        (["f.safetensors", "no.csv"], "no.csv"),
+        (["no.safetensors", "new.csv"], "there is no model file 'no.safetensors'"),
+        (["f.safetensors", "b.csv"], "b.csv lacks columns ['a']; the forecaster was fitted to a, b"),
+        (["f.safetensors", "few.csv"], "data has 3 rows; a forecast looks at the last 6"),
+        (["f.safetensors", "new.csv", "--level", "2"], "--level must be in (0, 1)"),
+        (["f.safetensors", "new.csv", "--future", "new.csv"], "no columns are known ahead"),
+    ):
+        assert main(["predict", *arguments]) == 1
+        shown = capsys.readouterr().err
+        assert shown.startswith("numbarnn: ")
+        assert message in shown
+        assert shown.count("\n") == 1
+    planned = fitted(data.iloc[:200], future=["b"])
+    planned.save("p.safetensors")
+    data.iloc[:200].to_csv("past.csv", index_label="when")
+    data.iloc[200:].to_csv("ahead.csv", index_label="when")
+    assert main(["predict", "p.safetensors", "past.csv", "--future", "ahead.csv", "-o", "out.csv"]) == 0
+    expected = planned.predict(data.iloc[:200], future=data[["b"]].iloc[200:])
+    assert_close(pd.read_csv("out.csv")["a"].to_numpy(), expected["a"].to_numpy(), 1e-12)
+
+
 def test_command_without_a_file(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("numbarnn.cli.forecast.weather", lambda: datasets.weather(600))

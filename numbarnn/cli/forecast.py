@@ -1,4 +1,4 @@
-"""The command ``numbarnn forecast``: train a forecaster on a CSV file, compare it with baselines, write forecasts and a plot."""
+"""The commands ``numbarnn forecast``, which trains a forecaster on a CSV file and compares it with baselines, and ``predict``."""
 
 import dataclasses
 import pathlib
@@ -36,22 +36,7 @@ def add_commands(commands) -> None:
         "--target", action="append", metavar="COL", help="column to forecast; may be repeated (default: all)"
     )
     parser.add_argument("--columns", metavar="A,B,...", help="columns that the net sees (default: all numeric columns)")
-    parser.add_argument(
-        "--time",
-        action="append",
-        metavar="COL",
-        help="column of the times; repeat it for columns that make a time together (default: the first that reads as times)",
-    )
-    parser.add_argument(
-        "--time-format",
-        metavar="FORMAT",
-        help="format of the times, such as %%d/%%m/%%Y (default: the only one by which all read)",
-    )
-    parser.add_argument(
-        "--sep", type=_character, default=",", metavar="C", help="separator of columns, such as ; or tab"
-    )
-    parser.add_argument("--decimal", type=_character, default=".", metavar="C", help="decimal point")
-    parser.add_argument("--encoding", default="utf-8", metavar="NAME", help="of the file")
+    _add_reading(parser)
     parser.add_argument("--lookback", type=int, default=72, metavar="N", help="rows of a window")
     parser.add_argument(
         "--delay", type=int, default=24, metavar="N", help="rows from the newest row to the first forecast"
@@ -98,6 +83,48 @@ def add_commands(commands) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="default: all processors")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(run=run)
+
+    predict = commands.add_parser(
+        "predict",
+        help="forecast the rows after a CSV file by a saved forecaster",
+        description="Forecast the rows after the end of a CSV file by a forecaster that `numbarnn forecast --save` or "
+        "Forecaster.save wrote; nothing is trained.",
+        formatter_class=HelpFormatter,
+    )
+    predict.add_argument("model", type=pathlib.Path, metavar="MODEL", help="file of a forecaster")
+    predict.add_argument("file", type=pathlib.Path, metavar="FILE", help="CSV file with a header, one row per time")
+    predict.add_argument(
+        "--level", type=float, metavar="P", help="add the bounds of intervals of this level, such as 0.9"
+    )
+    predict.add_argument(
+        "--future",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="CSV file of the rows ahead, of columns that are known ahead",
+    )
+    predict.add_argument("-o", "--output", type=pathlib.Path, metavar="CSV", help="write the forecasts here too")
+    _add_reading(predict)
+    predict.set_defaults(run=run_predict)
+
+
+def _add_reading(parser):
+    """Add the options that say how a CSV file is read."""
+    parser.add_argument(
+        "--time",
+        action="append",
+        metavar="COL",
+        help="column of the times; repeat it for columns that make a time together (default: the first that reads as times)",
+    )
+    parser.add_argument(
+        "--time-format",
+        metavar="FORMAT",
+        help="format of the times, such as %%d/%%m/%%Y (default: the only one by which all read)",
+    )
+    parser.add_argument(
+        "--sep", type=_character, default=",", metavar="C", help="separator of columns, such as ; or tab"
+    )
+    parser.add_argument("--decimal", type=_character, default=".", metavar="C", help="decimal point")
+    parser.add_argument("--encoding", default="utf-8", metavar="NAME", help="of the file")
 
 
 def _default(name):
@@ -169,6 +196,46 @@ def _forecast(options):
     return 130 if forecaster.history_.stopped == "interrupted" else 0
 
 
+def run_predict(options) -> int:
+    """Run the command that forecasts by a saved forecaster."""
+    try:
+        forecaster = Forecaster.load(options.model)
+        frame = _columns_of(forecaster, _read(options, options.file), options.file)
+        future = None
+        if options.future is not None:
+            ahead = _read(options, options.future)
+            future = ahead[[name for name in forecaster.future if name in ahead.columns]]
+        if options.level is None:
+            found = forecaster.predict(frame, future=future)
+        else:
+            found = forecaster.predict_interval(options.level, frame, future=future)
+            found.columns = [
+                " ".join(map(str, (name, *([] if side == "forecast" else [side])))) for name, side in found
+            ]
+        if options.output is not None:
+            io.replace(options.output, found.to_csv(index_label="time").encode())
+    except AMBIGUOUS as error:
+        if not raised_by_name(error):
+            raise
+        raise UserError(as_options(error, vars(options), {"format": "time_format"})) from error
+    print(found.to_string(float_format=lambda value: f"{value:.4g}"))
+    return 0
+
+
+def _columns_of(forecaster, frame, path):
+    """Return the columns that a forecaster was fitted to; those that are not are said."""
+    names = forecaster.feature_names_
+    missing = [name for name in names if name not in frame.columns]
+    if missing == names and len(names) == frame.shape[1] == 1:  # a series of another name
+        return frame.set_axis(names, axis=1)
+    if missing:
+        raise ValueError(f"{path} lacks columns {missing}; the forecaster was fitted to {', '.join(map(str, names))}")
+    left = [str(name) for name in frame.columns if name not in names]
+    if left:
+        print(f"Left out, since the forecaster does not know them: {', '.join(left)}.", flush=True)
+    return frame[names]
+
+
 def describe(forecaster):
     """Print targets, features and windows of a saved forecaster; return its model."""
     targets, features = (", ".join(map(str, names)) for names in (forecaster.target_names_, forecaster.feature_names_))
@@ -184,13 +251,7 @@ def _data(options):
     if options.file is None:
         print("No file: a synthetic hourly weather series of three years (numbarnn.data.datasets.weather).", flush=True)
         return weather(), "weather"
-    time = options.time[0] if options.time and len(options.time) == 1 else options.time
-    form = {"sep": options.sep, "decimal": options.decimal, "encoding": options.encoding}
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        frame = readers.read_series(options.file, time, format=options.time_format, **form)
-    for warning in told:
-        print(f"numbarnn: {as_options(warning.message, vars(options))}", file=sys.stderr)
+    frame = _read(options, options.file)
     if options.columns:
         names = options.columns.split(",")
         unknown = [name for name in names if name not in frame.columns]
@@ -204,6 +265,18 @@ def _data(options):
             print(f"Left out, since they are not numeric: {', '.join(left)}.", flush=True)
         frame = numeric
     return frame, options.file.name.partition(".")[0]
+
+
+def _read(options, path):
+    """Return the table of a CSV file, warnings said."""
+    time = options.time[0] if options.time and len(options.time) == 1 else options.time
+    form = {"sep": options.sep, "decimal": options.decimal, "encoding": options.encoding}
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        frame = readers.read_series(path, time, format=options.time_format, **form)
+    for warning in told:
+        print(f"numbarnn: {as_options(warning.message, vars(options))}", file=sys.stderr)
+    return frame
 
 
 def _check_picture(path):
