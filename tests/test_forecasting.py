@@ -673,7 +673,7 @@ def test_command_that_predicts(tmp_path, monkeypatch, capsys):
         (["no.safetensors", "new.csv"], "there is no model file 'no.safetensors'"),
         (["f.safetensors", "b.csv"], "b.csv lacks columns ['a']; the forecaster was fitted to a, b"),
         (["f.safetensors", "few.csv"], "data has 3 rows; a forecast looks at the last 6"),
-        (["f.safetensors", "new.csv", "--level", "2"], "--level must be in (0, 1)"),
+        (["f.safetensors", "new.csv", "--level", "2"], "level must be in (0, 1)"),
         (["f.safetensors", "new.csv", "--future", "new.csv"], "no columns are known ahead"),
     ):
         assert main(["predict", *arguments]) == 1

@@ -10,6 +10,9 @@ from numbarnn.forecasting.tables import Source
 from numbarnn.losses import DistributionLoss, Loss, NegativeBinomial, Quantile
 from numbarnn.model import Model
 
+# Windows that the choice of an epoch costs (`Forecast.fit_share`).
+CHOSEN = 30
+
 
 @dataclasses.dataclass(eq=False)
 class Forecast:
@@ -104,9 +107,9 @@ class Forecast:
         """Set the share of the net by validation windows.
 
         With r what the linear path leaves of a target and p the net's part, the squared error is least at the share
-        sum r p / sum p^2. Of few windows that is little known, and the epoch was chosen by the same: it is shrunk by 1 - (2 / t)^2,
-        at least 0, where t is the mean of r p in its standard errors, those of windows that do not overlap. So a net whose gain is
-        not beyond two of them adds nothing.
+        sum r p / sum p^2. Of few windows that is little known: it is shrunk by 1 - c / t^2, at least 0, where t is the mean of r p
+        in its standard errors, those of the n windows that do not overlap, and c = 1 + 30 / n: the epoch was chosen by the same
+        windows, which flatters a net the more the fewer they are.
         """
         if self.linear is None:
             return
@@ -117,8 +120,9 @@ class Forecast:
             squares = squares + np.square(net).sum(axis=(0, 1))
         products = np.concatenate(products)
         gains, count = products.sum(axis=0), len(products)
-        # (2 / t)^2 of the sum over all windows, of which every horizon-th is new.
-        spread = 4 * products.var(axis=0) * count * targets.horizon
+        # c / t^2 of the sum over all windows, of which every horizon-th is new.
+        factor = 1 + CHOSEN * targets.horizon / count
+        spread = factor * products.var(axis=0) * count * targets.horizon
         doubt = np.divide(spread, gains**2, out=np.ones_like(gains), where=gains != 0)
         share = np.divide(gains, squares, out=np.zeros_like(gains), where=squares > 0)
         self.share = np.tile(np.clip(share, 0.0, 1.0) * np.clip(1.0 - doubt, 0.0, 1.0), targets.horizon)
