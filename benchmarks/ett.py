@@ -3,8 +3,8 @@
     python benchmarks/ett.py ETTh1.csv.gz [--horizons 96 192 336 720] [--lookbacks 96 336]
 
 12, 4 and 4 months of hours for training, validation and test; windows of the test part begin in the part before; every window of it
-is forecast (H. Zhou et al., "Informer", AAAI 2021; A. Zeng et al., "Are Transformers effective for time series forecasting?", AAAI 2023,
-whose DLinear, from 336 hours, has 0.375 / 0.399 at 96 hours). The file: https://github.com/zhouhaoyi/ETDataset (CC BY-ND 4.0).
+is forecast (H. Zhou et al., "Informer", AAAI 2021; A. Zeng et al., "Are Transformers effective for time series forecasting?", AAAI
+2023, whose DLinear, from 336 hours, has 0.375 / 0.399 at 96 hours). The file: https://github.com/zhouhaoyi/ETDataset.
 """
 
 import argparse

@@ -6,8 +6,9 @@
 "validation" trains every setting on every set and writes a line of JSON for each, with errors on the validation part alone;
 settings are chosen by these. "test" trains the defaults and prints the errors on the test part beside those of the baselines.
 
-DATA is a folder with classic_series, ett and beijing_pm25 (sources: `benchmarks/README.md`). All sets are used as an unadvised user
-would: what is forecast, how far ahead, how much of the past; nothing else is set.
+DATA is a folder with classic_series (of statsmodels, sktime and J. Brownlee's Datasets), ett (github.com/zhouhaoyi/ETDataset) and
+beijing_pm25 (UCI, Beijing PM2.5). All sets are used as an unadvised user would: what is forecast, how far ahead, how much of the past;
+nothing else is set. The errors of `forecast_defaults.jsonl` are those of "validation".
 """
 
 import argparse
