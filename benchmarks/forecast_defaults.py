@@ -7,8 +7,8 @@
 settings are chosen by these. "test" trains the defaults and prints the errors on the test part beside those of the baselines.
 
 DATA is a folder with classic_series (of statsmodels, sktime and J. Brownlee's Datasets), ett (github.com/zhouhaoyi/ETDataset) and
-beijing_pm25 (UCI, Beijing PM2.5). All sets are used as an unadvised user would: what is forecast, how far ahead, how much of the past;
-nothing else is set. The errors of `forecast_defaults.jsonl` are those of "validation".
+beijing_pm25 (UCI, Beijing PM2.5). All sets are used as an unadvised user would: what is forecast, how far ahead, how much of the
+past; nothing else is set. The errors of `forecast_defaults.jsonl` are those of "validation".
 """
 
 import argparse
