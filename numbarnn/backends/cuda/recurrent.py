@@ -266,23 +266,21 @@ def _resident(plan, dtype):
     return persistent.resident_for(plan.recurrent.count * hidden, hidden, dtype.itemsize)
 
 
-def _grid(plan, samples):
-    """Return (blocks, threads, samples a block) of the kernels that run through all steps."""
-    columns = plan.recurrent.count * plan.sizes.hidden
-    together = max(1, min(TOGETHER, plan.recurrent.count, -(-samples // ENOUGH)))
-    return -(-samples // together), -(-columns // WARP) * WARP, together
+def _grid(call, plan, flat, samples, resident, back=False):
+    """Return (blocks, threads, rows) of the kernels that run through all steps."""
+    block, sizes = plan.recurrent, plan.sizes
+    columns = block.count * sizes.hidden
+    together = max(1, min(TOGETHER, block.count, -(-samples // ENOUGH)))
+    rows = persistent.recurrent_rows(
+        call.arena, flat.part(block.offset), sizes, block.first, columns, together, resident, back
+    )
+    return -(-samples // together), -(-columns // WARP) * WARP, rows
 
 
 def _all_steps(call, cell, plan, flat, run, start, out, resident):
     sizes, batch, _ = run
-    hidden, columns = sizes.hidden, plan.recurrent.count * sizes.hidden
-    weights = call.empty(columns * hidden)
-    tokens.transpose(flat.part(plan.recurrent.offset), columns, hidden, weights)
-    blocks, threads, together = _grid(plan, batch.samples)
-    persistent.forward[resident](
-        blocks, threads, cell, *run, persistent.RecurrentRows(weights, plan.recurrent.first, columns, together), start, out,
-        dynamic=together * (max(resident, hidden) + (sizes.z_count + sizes.count) * hidden),
-    )  # fmt: skip
+    blocks, threads, rows = _grid(call, plan, flat, batch.samples, resident)
+    persistent.forward[resident](blocks, threads, cell, *run, rows, start, out, dynamic=persistent.shared_values(sizes, rows))
 
 
 def _step_by_step(call, cell, plan, flat, run, active, start, out):
@@ -337,7 +335,7 @@ def _run_backward(call, layer, plan, flat, tape, dy, layout, ends, dstart, gradi
     dy = SpacedRows(None, 0, False) if dy is None else SpacedRows(dy.values.part(plan.column), dy.size)
     resident = _resident(plan, call.dtype)
     if resident:
-        _all_steps_back(cell, plan, flat, run, ends, dy, ddiagonal, dstart, resident)
+        _all_steps_back(call, cell, plan, flat, run, ends, dy, ddiagonal, dstart, resident)
     else:
         _step_by_step_back(call, cell, plan, flat, run, layout.host.active, ends, dy, ddiagonal, dstart)
     dz, width = arrays.z, sizes.z_count * hidden
@@ -357,16 +355,12 @@ def _run_backward(call, layer, plan, flat, tape, dy, layout, ends, dstart, gradi
     return dx
 
 
-def _all_steps_back(cell, plan, flat, run, ends, dy, ddiagonal, dstart, resident):
+def _all_steps_back(call, cell, plan, flat, run, ends, dy, ddiagonal, dstart, resident):
     sizes, batch, _ = run
-    hidden, columns = sizes.hidden, plan.recurrent.count * sizes.hidden
-    blocks, threads, together = _grid(plan, batch.samples)
-    rows = persistent.RecurrentRows(flat.part(plan.recurrent.offset), plan.recurrent.first, columns, together)
-    wide = max(sizes.z_count * hidden, (sizes.z_count - 1) * hidden + resident)
+    blocks, threads, rows = _grid(call, plan, flat, batch.samples, resident, back=True)
     persistent.backward[resident](
-        blocks, threads, cell, *run, rows, ends, dy, ddiagonal, dstart,
-        dynamic=together * (wide + columns + sizes.count * hidden),
-    )  # fmt: skip
+        blocks, threads, cell, *run, rows, ends, dy, ddiagonal, dstart, dynamic=persistent.shared_values(sizes, rows)
+    )
 
 
 def _step_by_step_back(call, cell, plan, flat, run, active, ends, dy, ddiagonal, dstart):

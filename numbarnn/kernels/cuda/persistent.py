@@ -1,17 +1,19 @@
 """The time loop of small cells in one launch, and its back-propagation through time: blocks that keep their weights.
 
-A block takes a few samples through all steps: thread j makes pre-activation j and keeps that row of W_hh in its registers for
-the whole sequence; states travel through shared memory; blocks never wait for each other. The arrays are described in
-`numbarnn.kernels.cuda.groups`.
+A block takes a few samples through all steps: thread j makes pre-activation j and keeps the first values of that row of W_hh in its
+registers for the whole sequence; the rest of the row it reads at every step, four values at a time, from `pack_rows`. Values of a
+product travel through shared memory, a unit's states stay with its thread, which reads what the next step needs while the product
+runs. Blocks never wait for each other. The arrays are described in `numbarnn.kernels.cuda.groups`.
 """
 
 from typing import NamedTuple
 
 from numba import cuda
 
-from numbarnn.kernels.cuda.element import added, cell_backward, cell_forward, load, store
+from numbarnn.kernels.cuda.element import added, cell_backward, cell_forward, count_of, load, store
 from numbarnn.kernels.cuda.groups import EndStates, RunArrays, RunSizes, Sequences, SpacedRows
-from numbarnn.kernels.cuda.launch import SIMULATED, Values, kernel
+from numbarnn.kernels.cuda.launch import SIMULATED, THREADS, Values, blocks_for, kernel
+from numbarnn.kernels.cuda.quads import ALIGNMENT, load4, pointer_of
 
 
 class RecurrentRows(NamedTuple):
@@ -19,16 +21,37 @@ class RecurrentRows(NamedTuple):
 
     Attributes
     ----------
-    weights : (`columns`, H) the rows, of `backward`; of `forward` their transpose (H, `columns`)
+    weights : (H' / 4, `columns`, 4) as `pack_rows` makes them
     first : pre-activation of the first rows
     columns : rows, H for each pre-activation
     together : samples that a block takes through all their steps
+    padded : H', the next multiple of four
+    wide : values of shared memory for what a sample's products read, a multiple of four
     """
 
     weights: Values
     first: int
     columns: int
     together: int
+    padded: int
+    wide: int
+
+
+@kernel("x n n n n x")
+def pack_rows(real):
+    """Make the kernel that packs rows of W_hh for the threads that multiply by them."""
+
+    def pack_rows(weights, hidden, columns, padded, back, packed):
+        """Set packed[q, j] to the values 4 q to 4 q + 3, zeros past H, that thread j multiplies: of row j, or of its column `back`.
+
+        Thread g * H + u takes column u of the rows g * H to g * H + H - 1 on the way back.
+        """
+        for e in range(cuda.grid(1), padded * columns, cuda.gridsize(1)):
+            j, k = e // 4 % columns, e // (4 * columns) * 4 + e % 4
+            at = (j // hidden * hidden + k) * hidden + j % hidden if back else j * hidden + k
+            packed[e] = weights[at] if k < hidden else real(0)
+
+    return pack_rows
 
 
 def _forward(resident):
@@ -39,30 +62,33 @@ def _forward(resident):
             """Run `together` samples a block through all their steps.
 
             Thread j makes column j of the product for every sample, and the step of one unit of one sample; the block has at
-            least `columns` and ``together * H`` threads. Dynamic shared memory, for each sample: h as the product sees it
-            (`resident` values or H, whichever is more), the pre-activations, and the states.
+            least `columns` and ``together * H`` threads. Dynamic shared memory: of each sample h as the product sees it, `wide`
+            values, then of each sample the products, P * H values.
             """
-            hidden, z_count, count, kept_count, _, _, reverse = sizes
-            order, lengths, _, samples, steps = batch
+            hidden, _, _, _, _, _, reverse = sizes
+            z_count, count, kept_count = count_of(cell, "preactivations"), count_of(cell, "states"), count_of(cell, "saved")
+            order, lengths, active, samples, steps = batch
             z, states, saved, diagonal, mask, operand, _, _, keep, has_mask, _ = arrays
-            weights, first, columns, together = rows
+            weights, first, columns, together, _, wide = rows
             start_values, start_stride, has_start = start
             out_values, out_row, _ = out
-            shared = cuda.shared.array(0, real)
+            shared = pointer_of(cuda.shared.array(0, real, ALIGNMENT))
             own = cuda.local.array(resident, real)
             j = cuda.threadIdx.x
             n0 = cuda.blockIdx.x * together
             mine = min(together, samples - n0)
-            wide = max(resident, hidden)
-            z_at, s_at = together * wide, together * (wide + z_count * hidden)
-            for k in range(resident):
-                own[k] = weights[k * columns + j] if k < hidden and j < columns else real(0)
-            for e in range(j, together * wide, cuda.blockDim.x):
+            width, products = z_count * hidden, together * wide
+            for k in range(0, resident, 4):
+                own[k], own[k + 1], own[k + 2], own[k + 3] = real(0), real(0), real(0), real(0)
+                if k < hidden and j < columns:
+                    own[k], own[k + 1], own[k + 2], own[k + 3] = load4(weights, k * columns + 4 * j)
+            for e in range(j, together * (wide + width), cuda.blockDim.x):
                 shared[e] = real(0)
             cuda.syncthreads()
             r, u = j // hidden, j % hidden
             n, length = n0 + r, 0
             factor = real(1)
+            diagonal_weights = load(cell, "diagonal", diagonal, u, hidden)
             if r < mine:
                 length = lengths[n]
                 if has_mask:
@@ -73,49 +99,58 @@ def _forward(resident):
                     if reverse and slot < steps:
                         states[((steps * samples + n) * count + s) * hidden + u] = real(0)
                     states[((slot * samples + n) * count + s) * hidden + u] = value
-                    shared[s_at + (r * count + s) * hidden + u] = value
-                    if s == 0:
-                        shared[r * wide + u] = value * factor
-            diagonal_weights = load(cell, "diagonal", diagonal, u, hidden)
+                previous = load(cell, "states", states, (slot * samples + n) * count * hidden + u, hidden)
+                shared[r * wide + u] = previous[0] * factor
+            if length > 0:
+                row = ((length - 1) * samples if reverse else 0) + n
+                preactivations = load(cell, "preactivations", z, row * width + u, hidden)
             longest = lengths[n0]
             cuda.syncthreads()
             for i in range(longest):
                 t = longest - 1 - i if reverse else i
-                for r2 in range(mine):
-                    if t < lengths[n0 + r2]:
-                        at = (t * samples + n0 + r2) * z_count * hidden
-                        dst = z_at + r2 * z_count * hidden
-                        if j < columns:
-                            before = z[at + first * hidden + j]
-                            h = r2 * wide
-                            a0, a1, a2, a3 = real(0), real(0), real(0), real(0)
-                            for k in range(0, resident, 4):
-                                a0 += own[k] * shared[h + k]
-                                a1 += own[k + 1] * shared[h + k + 1]
-                                a2 += own[k + 2] * shared[h + k + 2]
-                                a3 += own[k + 3] * shared[h + k + 3]
-                            for k in range(resident, hidden):
-                                a0 += weights[k * columns + j] * shared[h + k]
-                            shared[dst + first * hidden + j] = before + ((a0 + a1) + (a2 + a3))
-                        for c in range(j, z_count * hidden - columns, cuda.blockDim.x):
-                            # The gates that h does not enter stand before and after those that it does.
-                            c = c if c < first * hidden else c + columns
-                            shared[dst + c] = z[at + c]
+                running = 1 if mine == 1 else min(mine, active[t] - n0)
+                if j < columns:
+                    h, dst = 0, products + first * hidden + j
+                    while h < running * wide:
+                        a0, a1, a2, a3 = real(0), real(0), real(0), real(0)
+                        for k in range(0, resident, 4):
+                            h0, h1, h2, h3 = load4(shared, h + k)
+                            a0 += own[k] * h0
+                            a1 += own[k + 1] * h1
+                            a2 += own[k + 2] * h2
+                            a3 += own[k + 3] * h3
+                        at = resident * columns + 4 * j
+                        k = h + resident
+                        while k < h + hidden:
+                            h0, h1, h2, h3 = load4(shared, k)
+                            w0, w1, w2, w3 = load4(weights, at)
+                            a0 += w0 * h0
+                            a1 += w1 * h1
+                            a2 += w2 * h2
+                            a3 += w3 * h3
+                            k += 4
+                            at += 4 * columns
+                        shared[dst] = (a0 + a1) + (a2 + a3)
+                        h += wide
+                        dst += width
                 cuda.syncthreads()
                 if t < length:
                     row = t * samples + n
                     after = row if reverse else row + samples
                     if has_mask:
                         operand[row * hidden + u] = shared[r * wide + u]
-                    preactivations = load(cell, "preactivations", shared, z_at + r * z_count * hidden + u, hidden)
-                    previous = load(cell, "states", shared, s_at + r * count * hidden + u, hidden)
-                    following, saved_values = cell_forward(cell, preactivations, previous, diagonal_weights)
-                    store(cell, "states", shared, s_at + r * count * hidden + u, hidden, following)
-                    store(cell, "states", states, after * count * hidden + u, hidden, following)
+                    # The gates that h does not enter find zeros.
+                    product = load(cell, "preactivations", shared, products + r * width + u, hidden)
+                    previous, saved_values = cell_forward(cell, added(preactivations, product), previous, diagonal_weights)
+                    shared[r * wide + u] = previous[0] * factor
+                    following = max(t - 1, 0) if reverse else min(t + 1, length - 1)
+                    preactivations = load(
+                        cell, "preactivations", z, (following * samples + n) * width + u, hidden
+                    )
+                    store(cell, "states", states, after * count * hidden + u, hidden, previous)
                     if keep:
                         store(cell, "saved", saved, row * kept_count * hidden + u, hidden, saved_values)
-                    out_values[row * out_row + u] = following[0]
-                    shared[r * wide + u] = following[0] * factor
+                    out_values[row * out_row + u] = previous[0]
                 cuda.syncthreads()
 
         return forward
@@ -133,88 +168,109 @@ def _backward(resident):
 
             ends, dstart : gradients of the final and of the initial states; ddiagonal : (N, U, H)
 
-            Thread (g, k) makes what block g adds to the gradient of h[k], for every sample. Dynamic shared memory, for each
-            sample: gradients of the pre-activations, what each block adds, and gradients of the states.
+            Thread (g, k) makes what block g adds to the gradient of h[k], for every sample. Dynamic shared memory: of each sample
+            the gradients of the pre-activations, `wide` values, then of each sample what the blocks add, P * H values.
             """
-            hidden, z_count, count, kept_count, diagonal_count, _, reverse = sizes
-            order, lengths, _, samples, _ = batch
+            hidden, _, _, _, _, _, reverse = sizes
+            z_count, count, kept_count = count_of(cell, "preactivations"), count_of(cell, "states"), count_of(cell, "saved")
+            diagonal_count = count_of(cell, "diagonal")
+            order, lengths, active, samples, _ = batch
             z, states, saved, diagonal, mask, _, _, _, _, has_mask, _ = arrays
-            weights, first, columns, together = rows
+            weights, first, columns, together, padded, wide = rows
             ends_values, ends_stride, has_ends = ends
             dy_values, dy_row, has_dy = dy
             dstart_values, dstart_stride, _ = dstart
-            shared = cuda.shared.array(0, real)
+            shared = pointer_of(cuda.shared.array(0, real, ALIGNMENT))
             own = cuda.local.array(resident, real)
             j = cuda.threadIdx.x
             n0 = cuda.blockIdx.x * together
             mine = min(together, samples - n0)
-            wide = max(z_count * hidden, (z_count - 1) * hidden + resident)
-            p_at, s_at = together * wide, together * (wide + columns)
-            g, column = j // hidden, j % hidden
-            for k in range(resident):
-                own[k] = weights[(g * hidden + k) * hidden + column] if k < hidden and j < columns else real(0)
-            for e in range(j, s_at, cuda.blockDim.x):
+            width, products = z_count * hidden, together * wide
+            for k in range(0, resident, 4):
+                own[k], own[k + 1], own[k + 2], own[k + 3] = real(0), real(0), real(0), real(0)
+                if k < hidden and j < columns:
+                    own[k], own[k + 1], own[k + 2], own[k + 3] = load4(weights, k * columns + 4 * j)
+            for e in range(j, together * (wide + width), cuda.blockDim.x):
                 shared[e] = real(0)
-            r, u = g, column
+            # Of block r, unit u, and of sample r, unit u.
+            r, u = j // hidden, j % hidden
             n, length = n0 + r, 0
             factor = real(1)
-            own_states = s_at + r * count * hidden + u
+            diagonal_weights = load(cell, "diagonal", diagonal, u, hidden)
             if r < mine:
                 length = lengths[n]
                 if has_mask:
                     factor = mask[n * hidden + u]
+                end = order[n] * hidden + u
                 for s in range(count):
-                    shared[own_states + s * hidden] = (
-                        ends_values[s * ends_stride + order[n] * hidden + u] if has_ends else real(0)
-                    )
-            diagonal_weights = load(cell, "diagonal", diagonal, u, hidden)
+                    dstart_values[s * dstart_stride + end] = ends_values[s * ends_stride + end] if has_ends else real(0)
+                gradients = load(cell, "states", dstart_values, end, dstart_stride)
+                ddiagonal_values = load(cell, "diagonal", ddiagonal, n * diagonal_count * hidden + u, hidden)
+            if length > 0:
+                row = (0 if reverse else (length - 1) * samples) + n
+                before, after = (row + samples, row) if reverse else (row, row + samples)
+                following = load(cell, "states", states, after * count * hidden + u, hidden)
+                previous = load(cell, "states", states, before * count * hidden + u, hidden)
+                saved_values = load(cell, "saved", saved, row * kept_count * hidden + u, hidden)
+                from_above = dy_values[row * dy_row + u] if has_dy else real(0)
             longest = lengths[n0]
             cuda.syncthreads()
             for i in range(longest):
                 t = i if reverse else longest - 1 - i
                 if t < length:
                     row = t * samples + n
-                    before, after = (row + samples, row) if reverse else (row, row + samples)
                     back = real(0)
-                    for p in range(r * columns + u, (r + 1) * columns, hidden):
-                        back += shared[p_at + p]
-                    back *= factor
-                    if has_dy:
-                        back += dy_values[row * dy_row + u]
-                    shared[own_states] += back
-                    saved_values = load(cell, "saved", saved, row * kept_count * hidden + u, hidden)
-                    previous = load(cell, "states", states, before * count * hidden + u, hidden)
-                    following = load(cell, "states", states, after * count * hidden + u, hidden)
-                    gradients = load(cell, "states", shared, own_states, hidden)
-                    so_far = load(cell, "diagonal", ddiagonal, n * diagonal_count * hidden + u, hidden)
-                    dgates, dprevious, dweights = cell_backward(
-                        cell, saved_values, previous, diagonal_weights, following, gradients
+                    for p in range(z_count):
+                        back += shared[products + r * width + p * hidden + u]
+                    back = back * factor + from_above
+                    dgates, gradients, dweights = cell_backward(
+                        cell, saved_values, previous, diagonal_weights, following, (gradients[0] + back,) + gradients[1:]
                     )
-                    store(cell, "preactivations", z, row * z_count * hidden + u, hidden, dgates)
-                    store(cell, "preactivations", shared, r * wide + u, hidden, dgates)
-                    store(cell, "states", shared, own_states, hidden, dprevious)
-                    store(cell, "diagonal", ddiagonal, n * diagonal_count * hidden + u, hidden, added(so_far, dweights))
+                    ddiagonal_values = added(ddiagonal_values, dweights)
+                    store(cell, "preactivations", shared, r * wide + u, padded, dgates)
+                    following = previous
+                    t2 = min(t + 1, length - 1) if reverse else max(t - 1, 0)
+                    row2 = t2 * samples + n
+                    before = row2 + samples if reverse else row2
+                    previous = load(cell, "states", states, before * count * hidden + u, hidden)
+                    saved_values = load(cell, "saved", saved, row2 * kept_count * hidden + u, hidden)
+                    if has_dy:
+                        from_above = dy_values[row2 * dy_row + u]
+                    store(cell, "preactivations", z, row * width + u, hidden, dgates)
                 cuda.syncthreads()
-                for r2 in range(mine):
-                    if t < lengths[n0 + r2] and j < columns:
-                        d = r2 * wide + (first + g) * hidden
+                running = 1 if mine == 1 else min(mine, active[t] - n0)
+                if j < columns:
+                    d, dst = (first + r) * padded, products + first * hidden + j
+                    for _ in range(running):
                         a0, a1, a2, a3 = real(0), real(0), real(0), real(0)
                         for k in range(0, resident, 4):
-                            a0 += own[k] * shared[d + k]
-                            a1 += own[k + 1] * shared[d + k + 1]
-                            a2 += own[k + 2] * shared[d + k + 2]
-                            a3 += own[k + 3] * shared[d + k + 3]
-                        for k in range(resident, hidden):
-                            a0 += weights[(g * hidden + k) * hidden + column] * shared[d + k]
-                        shared[p_at + r2 * columns + j] = (a0 + a1) + (a2 + a3)
+                            d0, d1, d2, d3 = load4(shared, d + k)
+                            a0 += own[k] * d0
+                            a1 += own[k + 1] * d1
+                            a2 += own[k + 2] * d2
+                            a3 += own[k + 3] * d3
+                        at = resident * columns + 4 * j
+                        k = d + resident
+                        while k < d + hidden:
+                            d0, d1, d2, d3 = load4(shared, k)
+                            w0, w1, w2, w3 = load4(weights, at)
+                            a0 += w0 * d0
+                            a1 += w1 * d1
+                            a2 += w2 * d2
+                            a3 += w3 * d3
+                            k += 4
+                            at += 4 * columns
+                        shared[dst] = (a0 + a1) + (a2 + a3)
+                        d += wide
+                        dst += width
                 cuda.syncthreads()
             if r < mine:
                 back = real(0)
-                for p in range(r * columns + u, (r + 1) * columns, hidden):
-                    back += shared[p_at + p]
-                shared[own_states] += back * factor
-                for s in range(count):
-                    dstart_values[s * dstart_stride + order[n] * hidden + u] = shared[own_states + s * hidden]
+                for p in range(z_count):
+                    back += shared[products + r * width + p * hidden + u]
+                gradients = (gradients[0] + back * factor,) + gradients[1:]
+                store(cell, "states", dstart_values, end, dstart_stride, gradients)
+                store(cell, "diagonal", ddiagonal, n * diagonal_count * hidden + u, hidden, ddiagonal_values)
 
         return backward
 
@@ -248,3 +304,26 @@ def resident_for(columns: int, hidden: int, itemsize: int) -> int:
     whole = [resident for resident in fits if hidden <= resident]
     part = [resident for resident in fits if hidden <= 3 * resident]
     return min(whole) if whole else max(part, default=0)
+
+
+def recurrent_rows(arena, weights, sizes, first, columns, together, resident, back):
+    """Return the rows, packed for the kernel that keeps `resident` values of each: the forward one, or that of the way `back`.
+
+    Parameters
+    ----------
+    arena : Arena
+        For the packed rows.
+    weights : Buffer
+        (columns, H): the rows of W_hh.
+    """
+    padded = -(-sizes.hidden // 4) * 4
+    packed = arena.empty(padded * columns, weights.dtype)
+    pack_rows(blocks_for(packed.size), THREADS, weights, sizes.hidden, columns, padded, int(back), packed)
+    # A thread multiplies all that it keeps, by zeros past H.
+    wide = (sizes.z_count - 1 if back else 0) * padded + max(resident, padded)
+    return RecurrentRows(packed, first, columns, together, padded, wide)
+
+
+def shared_values(sizes, rows) -> int:
+    """Return how many values of dynamic shared memory a block needs."""
+    return rows.together * (rows.wide + sizes.z_count * sizes.hidden)
