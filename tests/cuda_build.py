@@ -103,7 +103,7 @@ def all_builds(kernels):
             records = [cell() for cell in CELLS.values() if has_inner(cell()) or not inner]
             if "loss_term" in names:
                 records = list(TERMS.values())
-        if name.startswith("persistent."):
+        if name.startswith(("persistent.forward.", "persistent.backward.")):
             # Of the kernels that run a cell with a recurrent product through all steps, one with all of them, and those with
             # other numbers of registers with the cell that needs most.
             fits = [r for r in records if r.from_hidden and not has_inner(r)]

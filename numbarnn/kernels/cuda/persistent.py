@@ -12,7 +12,7 @@ from numba import cuda
 
 from numbarnn.kernels.cuda.element import added, cell_backward, cell_forward, count_of, load, store
 from numbarnn.kernels.cuda.groups import EndStates, RunArrays, RunSizes, Sequences, SpacedRows
-from numbarnn.kernels.cuda.launch import SIMULATED, THREADS, Values, blocks_for, kernel
+from numbarnn.kernels.cuda.launch import SIMULATED, THREADS, Values, blocks_for, device, kernel
 from numbarnn.kernels.cuda.quads import ALIGNMENT, load4, pointer_of
 
 
@@ -52,6 +52,29 @@ def pack_rows(real):
             packed[e] = weights[at] if k < hidden else real(0)
 
     return pack_rows
+
+
+@device
+def row_product(zero, own, weights, at, distance, values, first, stop):
+    """Return the product of a packed row and ``values[first:stop]``, that of what is in `own` first."""
+    a0 = a1 = a2 = a3 = zero
+    for k in range(0, len(own), 4):
+        h0, h1, h2, h3 = load4(values, first + k)
+        a0 += own[k] * h0
+        a1 += own[k + 1] * h1
+        a2 += own[k + 2] * h2
+        a3 += own[k + 3] * h3
+    k, at = first + len(own), at + len(own) // 4 * distance
+    while k < stop:
+        h0, h1, h2, h3 = load4(values, k)
+        w0, w1, w2, w3 = load4(weights, at)
+        a0 += w0 * h0
+        a1 += w1 * h1
+        a2 += w2 * h2
+        a3 += w3 * h3
+        k += 4
+        at += distance
+    return (a0 + a1) + (a2 + a3)
 
 
 def _forward(resident):
@@ -105,32 +128,15 @@ def _forward(resident):
                 row = ((length - 1) * samples if reverse else 0) + n
                 preactivations = load(cell, "preactivations", z, row * width + u, hidden)
             longest = lengths[n0]
+            t, step = (longest - 1, -1) if reverse else (0, 1)
             cuda.syncthreads()
-            for i in range(longest):
-                t = longest - 1 - i if reverse else i
+            while 0 <= t < longest:
                 running = 1 if mine == 1 else min(mine, active[t] - n0)
                 if j < columns:
                     h, dst = 0, products + first * hidden + j
                     while h < running * wide:
-                        a0, a1, a2, a3 = real(0), real(0), real(0), real(0)
-                        for k in range(0, resident, 4):
-                            h0, h1, h2, h3 = load4(shared, h + k)
-                            a0 += own[k] * h0
-                            a1 += own[k + 1] * h1
-                            a2 += own[k + 2] * h2
-                            a3 += own[k + 3] * h3
-                        at = resident * columns + 4 * j
-                        k = h + resident
-                        while k < h + hidden:
-                            h0, h1, h2, h3 = load4(shared, k)
-                            w0, w1, w2, w3 = load4(weights, at)
-                            a0 += w0 * h0
-                            a1 += w1 * h1
-                            a2 += w2 * h2
-                            a3 += w3 * h3
-                            k += 4
-                            at += 4 * columns
-                        shared[dst] = (a0 + a1) + (a2 + a3)
+                        product = row_product(real(0), own, weights, 4 * j, 4 * columns, shared, h, h + hidden)
+                        shared[dst] = product
                         h += wide
                         dst += width
                 cuda.syncthreads()
@@ -143,15 +149,14 @@ def _forward(resident):
                     product = load(cell, "preactivations", shared, products + r * width + u, hidden)
                     previous, saved_values = cell_forward(cell, added(preactivations, product), previous, diagonal_weights)
                     shared[r * wide + u] = previous[0] * factor
-                    following = max(t - 1, 0) if reverse else min(t + 1, length - 1)
-                    preactivations = load(
-                        cell, "preactivations", z, (following * samples + n) * width + u, hidden
-                    )
+                    ahead = min(max(t + step, 0), length - 1) * samples + n
+                    preactivations = load(cell, "preactivations", z, ahead * width + u, hidden)
                     store(cell, "states", states, after * count * hidden + u, hidden, previous)
                     if keep:
                         store(cell, "saved", saved, row * kept_count * hidden + u, hidden, saved_values)
                     out_values[row * out_row + u] = previous[0]
                 cuda.syncthreads()
+                t += step
 
         return forward
 
@@ -197,6 +202,7 @@ def _backward(resident):
             n, length = n0 + r, 0
             factor = real(1)
             diagonal_weights = load(cell, "diagonal", diagonal, u, hidden)
+            diagonal_at = together * (wide + width) + r * diagonal_count * hidden + u
             if r < mine:
                 length = lengths[n]
                 if has_mask:
@@ -205,7 +211,6 @@ def _backward(resident):
                 for s in range(count):
                     dstart_values[s * dstart_stride + end] = ends_values[s * ends_stride + end] if has_ends else real(0)
                 gradients = load(cell, "states", dstart_values, end, dstart_stride)
-                ddiagonal_values = load(cell, "diagonal", ddiagonal, n * diagonal_count * hidden + u, hidden)
             if length > 0:
                 row = (0 if reverse else (length - 1) * samples) + n
                 before, after = (row + samples, row) if reverse else (row, row + samples)
@@ -214,9 +219,9 @@ def _backward(resident):
                 saved_values = load(cell, "saved", saved, row * kept_count * hidden + u, hidden)
                 from_above = dy_values[row * dy_row + u] if has_dy else real(0)
             longest = lengths[n0]
+            t, step = (0, 1) if reverse else (longest - 1, -1)
             cuda.syncthreads()
-            for i in range(longest):
-                t = i if reverse else longest - 1 - i
+            while 0 <= t < longest:
                 if t < length:
                     row = t * samples + n
                     back = real(0)
@@ -226,51 +231,35 @@ def _backward(resident):
                     dgates, gradients, dweights = cell_backward(
                         cell, saved_values, previous, diagonal_weights, following, (gradients[0] + back,) + gradients[1:]
                     )
-                    ddiagonal_values = added(ddiagonal_values, dweights)
+                    so_far = load(cell, "diagonal", shared, diagonal_at, hidden)
+                    store(cell, "diagonal", shared, diagonal_at, hidden, added(so_far, dweights))
                     store(cell, "preactivations", shared, r * wide + u, padded, dgates)
                     following = previous
-                    t2 = min(t + 1, length - 1) if reverse else max(t - 1, 0)
-                    row2 = t2 * samples + n
-                    before = row2 + samples if reverse else row2
+                    ahead = min(max(t + step, 0), length - 1) * samples + n
+                    before = ahead + samples if reverse else ahead
                     previous = load(cell, "states", states, before * count * hidden + u, hidden)
-                    saved_values = load(cell, "saved", saved, row2 * kept_count * hidden + u, hidden)
+                    saved_values = load(cell, "saved", saved, ahead * kept_count * hidden + u, hidden)
                     if has_dy:
-                        from_above = dy_values[row2 * dy_row + u]
+                        from_above = dy_values[ahead * dy_row + u]
                     store(cell, "preactivations", z, row * width + u, hidden, dgates)
                 cuda.syncthreads()
                 running = 1 if mine == 1 else min(mine, active[t] - n0)
                 if j < columns:
                     d, dst = (first + r) * padded, products + first * hidden + j
                     for _ in range(running):
-                        a0, a1, a2, a3 = real(0), real(0), real(0), real(0)
-                        for k in range(0, resident, 4):
-                            d0, d1, d2, d3 = load4(shared, d + k)
-                            a0 += own[k] * d0
-                            a1 += own[k + 1] * d1
-                            a2 += own[k + 2] * d2
-                            a3 += own[k + 3] * d3
-                        at = resident * columns + 4 * j
-                        k = d + resident
-                        while k < d + hidden:
-                            d0, d1, d2, d3 = load4(shared, k)
-                            w0, w1, w2, w3 = load4(weights, at)
-                            a0 += w0 * d0
-                            a1 += w1 * d1
-                            a2 += w2 * d2
-                            a3 += w3 * d3
-                            k += 4
-                            at += 4 * columns
-                        shared[dst] = (a0 + a1) + (a2 + a3)
+                        product = row_product(real(0), own, weights, 4 * j, 4 * columns, shared, d, d + hidden)
+                        shared[dst] = product
                         d += wide
                         dst += width
                 cuda.syncthreads()
+                t += step
             if r < mine:
                 back = real(0)
                 for p in range(z_count):
                     back += shared[products + r * width + p * hidden + u]
                 gradients = (gradients[0] + back * factor,) + gradients[1:]
-                store(cell, "states", dstart_values, end, dstart_stride, gradients)
-                store(cell, "diagonal", ddiagonal, n * diagonal_count * hidden + u, hidden, ddiagonal_values)
+                store(cell, "states", dstart_values, order[n] * hidden + u, dstart_stride, gradients)
+                store(cell, "diagonal", ddiagonal, n * diagonal_count * hidden + u, hidden, load(cell, "diagonal", shared, diagonal_at, hidden))
 
         return backward
 
@@ -282,7 +271,7 @@ _FORWARD_KINDS = "c", RunSizes, Sequences, RunArrays, RecurrentRows, EndStates, 
 _BACKWARD_KINDS = "c", RunSizes, Sequences, RunArrays, RecurrentRows, EndStates, SpacedRows, "x", EndStates
 # Values of a row of W_hh in the registers of a thread, and the most threads of a block that leave it that many: of float32 and of
 # float64 (tests/test_cuda_compile.py finds that nothing is spilled).
-RESIDENT = {4: 64} if SIMULATED else {32: 256, 48: 512, 64: 256, 112: 256}
+RESIDENT = {4: 64} if SIMULATED else {32: 256, 48: 512, 64: 256, 128: 256}
 _DOUBLE = RESIDENT if SIMULATED else {32: 256, 64: 256}
 
 

@@ -20,6 +20,13 @@ if SIMULATED:
             raise ValueError(f"a read of four values at {at}, no multiple of 4")
         return values[at], values[at + 1], values[at + 2], values[at + 3]
 
+    def store4(values, at, quad):
+        """Store four adjacent values."""
+        if at % 4:
+            raise ValueError(f"four values written at {at}, no multiple of 4")
+        for i in range(4):
+            values[at + i] = quad[i]
+
 else:
     from llvmlite import ir
     from numba.cuda import types
@@ -36,19 +43,37 @@ else:
 
         return types.CPointer(shared.dtype)(shared), codegen
 
+    def _vectors(builder, values, pointer, at):
+        """Return pointers to the 16-byte vectors that hold four values, and how many values each has."""
+        width = ALIGNMENT * 8 // values.dtype.bitwidth
+        vector = ir.VectorType(pointer.type.pointee, width)
+        first = builder.bitcast(builder.gep(pointer, [at]), vector.as_pointer())
+        return [builder.gep(first, [ir.IntType(32)(i)]) for i in range(4 // width)], width
+
     @intrinsic
     def load4(typingctx, values, at):
         """Return four adjacent values: in one read of float32, in two of float64."""
 
         def codegen(context, builder, signature, args):
-            pointer = builder.gep(args[0], [args[1]])
-            width = ALIGNMENT * 8 // values.dtype.bitwidth
-            vector = ir.VectorType(pointer.type.pointee, width)
-            pointer = builder.bitcast(pointer, vector.as_pointer())
-            found = []
-            for first in range(0, 4, width):
-                quad = builder.load(builder.gep(pointer, [ir.IntType(32)(first // width)]), align=ALIGNMENT)
-                found += [builder.extract_element(quad, ir.IntType(32)(i)) for i in range(width)]
-            return context.make_tuple(builder, signature.return_type, found)
+            pointers, width = _vectors(builder, values, *args)
+            vectors = [builder.load(pointer, align=ALIGNMENT) for pointer in pointers]
+            quad = [builder.extract_element(v, ir.IntType(32)(i)) for v in vectors for i in range(width)]
+            return context.make_tuple(builder, signature.return_type, quad)
 
         return types.UniTuple(values.dtype, 4)(values, types.int64), codegen
+
+    @intrinsic
+    def store4(typingctx, values, at, quad):
+        """Store four adjacent values: in one write of float32, in two of float64."""
+
+        def codegen(context, builder, signature, args):
+            pointers, width = _vectors(builder, values, *args[:2])
+            for n, pointer in enumerate(pointers):
+                vector = pointer.type.pointee(ir.Undefined)
+                for i in range(width):
+                    value = builder.extract_value(args[2], n * width + i)
+                    vector = builder.insert_element(vector, value, ir.IntType(32)(i))
+                builder.store(vector, pointer, align=ALIGNMENT)
+            return context.get_dummy_value()
+
+        return types.void(values, types.int64, types.UniTuple(values.dtype, 4)), codegen
