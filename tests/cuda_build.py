@@ -22,7 +22,7 @@ OLDEST, MIDDLE, NEWEST = (7, 5, ""), (8, 0, ""), (9, 0, "a")
 def cards_for(name, real, cell):
     """Return the cards that a kernel is built for: a build takes one to three seconds, and all of them four minutes."""
     if cell in (None, "LSTM") or name.startswith(("persistent.", "losses.")) or "inner" in name:
-        return {"float32": [OLDEST, NEWEST] + [MIDDLE] * (name == "matmul.multiply"), "float64": [OLDEST]}[real]
+        return {"float32": [OLDEST, NEWEST] + [MIDDLE] * name.startswith("matmul.multiply."), "float64": [OLDEST]}[real]
     return {"float32": [OLDEST], "float64": []}[real]
 
 
@@ -32,7 +32,7 @@ class Build:
 
     words : which of syncthreads and shared the source has
     registers, stack, shared : of a thread, bytes of a thread, bytes of a block without the dynamic ones
-    ptx, sass : counts of instructions by name; sass is None where there is no cuobjdump, ptx for all but the oldest card
+    ptx, sass : counts of instructions by name and of declarations; sass is None where there is no cuobjdump, ptx for all but the oldest card
     """
 
     kernel: str
@@ -176,11 +176,12 @@ def resources(cubin):
 
 
 def ptx_instructions(ptx):
-    """Count the instructions of PTX by their full names, and declarations of local memory."""
+    """Count the instructions of PTX by their full names, declarations of local memory, and those of shared memory by alignment."""
     counts = {}
     for line in ptx.splitlines():
         match = re.match(r"\s*(?:@!?%p\d+\s+)?([a-z][\w.:]*)\s.*;", line)
-        name = match[1] if match else ".local" if re.match(r"\s*\.local\b", line) else None
+        declared = re.match(r"\s*(?:\.\w+\s+)?(\.local\b|\.shared \.align \d+)", line)
+        name = match[1] if match else declared[1] if declared else None
         if name is not None:
             counts[name] = counts.get(name, 0) + 1
     return counts

@@ -134,7 +134,7 @@ def _forward(resident):
                 running = 1 if mine == 1 else min(mine, active[t] - n0)
                 if j < columns:
                     h, dst = 0, products + first * hidden + j
-                    while h < running * wide:
+                    for _ in range(running):
                         product = row_product(real(0), own, weights, 4 * j, 4 * columns, shared, h, h + hidden)
                         shared[dst] = product
                         h += wide
