@@ -32,7 +32,8 @@ class Build:
 
     words : which of syncthreads and shared the source has
     registers, stack, shared : of a thread, bytes of a thread, bytes of a block without the dynamic ones
-    ptx, sass : counts of instructions by name and of declarations; sass is None where there is no cuobjdump, ptx for all but the oldest card
+    ptx, sass : counts of instructions by name, in PTX of declarations too; sass is None without cuobjdump, ptx for all but
+        the oldest card
     """
 
     kernel: str

@@ -49,6 +49,7 @@ def _share_once():
 
     def initialize(shared, *arguments):
         plain(shared, *arguments)
+        shared._dynshared[:] = -1  # NaN: on a GPU it holds anything
         shared._allocations = Allocations()
 
     FakeCUDAShared.__init__ = initialize

@@ -120,7 +120,9 @@ def test_shared_memory_is_aligned_for_what_reads_quads(builds):
 
 def test_products_are_fused_multiply_adds(builds):
     """A thread of `multiply` makes 4 x 4 numbers of C; a step of its inner loop is written out at least once, from registers."""
-    products = sorted((b for b in builds if b["kernel"].startswith("matmul.multiply.")), key=lambda b: (b["real"], b["card"]))
+    products = sorted(
+        (b for b in builds if b["kernel"].startswith("matmul.multiply.")), key=lambda b: (b["real"], b["card"])
+    )
     assert [(b["real"], b["card"]) for b in products] == [
         ("float32", "sm_75"), ("float32", "sm_80"), ("float32", "sm_90a"), ("float64", "sm_75")
     ]  # fmt: skip
@@ -141,7 +143,9 @@ def test_weights_past_the_registers_come_in_quads(builds):
     for b in builds:
         if b["kernel"].startswith(("persistent.forward.", "persistent.backward.")) and b["ptx"] is not None:
             width = {"float32": 4, "float64": 2}[b["real"]]
-            assert b["ptx"].get(f"ld.global.v{width}.f{b['real'][5:]}", 0) > int(b["kernel"].rpartition(".")[2]) // width
+            assert (
+                b["ptx"].get(f"ld.global.v{width}.f{b['real'][5:]}", 0) > int(b["kernel"].rpartition(".")[2]) // width
+            )
             assert b["ptx"].get(f"ld.shared.v{width}.f{b['real'][5:]}", 0) > 0, b["kernel"]
 
 

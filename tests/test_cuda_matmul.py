@@ -25,7 +25,9 @@ def placed(matrix, layout, offset, gap):
 def compare(shape, layouts, offset=0, gap=0, mode="", dtype="float64"):
     """Compare a product with NumPy's; return the `wide` of both factors and of the result."""
     rows, columns, inner = shape
-    a, b, c = (normal(s, *sizes, dtype=dtype) for s, sizes in enumerate(((rows, inner), (inner, columns), (rows, columns))))
+    a, b, c = (
+        normal(s, *sizes, dtype=dtype) for s, sizes in enumerate(((rows, inner), (inner, columns), (rows, columns)))
+    )
     bias = normal(4, columns, dtype=dtype)
     _, left, a_strides = placed(a, layouts[0], offset, gap)
     _, right, b_strides = placed(b, layouts[1], offset, gap)
@@ -41,7 +43,11 @@ def compare(shape, layouts, offset=0, gap=0, mode="", dtype="float64"):
     found = whole.get()
     assert np.isnan(found[np.isnan(before)]).all()
     assert_close(found[~np.isnan(before)], expected[~np.isnan(before)], TOLERANCE[dtype])
-    operands = ((left, a_strides, (rows, inner)), (right, b_strides, (inner, columns)), (result, (c_row, 1), (rows, columns)))
+    operands = (
+        (left, a_strides, (rows, inner)),
+        (right, b_strides, (inner, columns)),
+        (result, (c_row, 1), (rows, columns)),
+    )
     return [matmul._wide(*operand) for operand in operands]
 
 

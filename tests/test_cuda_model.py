@@ -18,7 +18,8 @@ from numbarnn.cells import CELLS
 from numbarnn.data import Batch
 from numbarnn.data.batches import ArraySource
 from numbarnn.errors import DeviceError, DivergedError, ShapeError
-from numbarnn.kernels.cuda import driver, memory, persistent
+from numbarnn.kernels.cuda import driver, memory, persistent, quads
+from numbarnn.kernels.cuda.groups import RunSizes
 from numbarnn.kernels.cuda.memory import Copies
 
 # Largest deviation from the CPU, relative to the largest value of the array.
@@ -82,6 +83,45 @@ def test_all_paths_of_the_time_loop(name, path, monkeypatch):
         held = persistent.resident_for(len(CELLS[name].gates) * hidden, hidden, 8)
         assert held == (0 if path == "step by step" else 4)
     compare_passes(recurrent_model(CELLS[name](), 2, hidden), normal(1, 4, 3, 2), [1, 3, 3, 2])
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU"])
+def test_rows_past_the_registers_in_both_directions_under_a_mask(name, monkeypatch):
+    """Rows that end within four values, several samples a block, ended ones among them, and dropout on the way into the product."""
+    monkeypatch.setattr(passes, "ENOUGH", 1)
+    hidden = 85 if cuda_device.REAL else 6
+    assert persistent.resident_for(3 * hidden, hidden, 8) == (64 if cuda_device.REAL else 4)
+    layer = getattr(nr, name)(hidden, bidirectional=True, recurrent_dropout=0.5)
+    x, y, lengths = normal(1, 5, 3, 2), normal(2, 5, 3, 2), [1, 3, 0, 3, 2]
+    models = [nr.Model([layer, nr.Dense(2)], 2, "float64", 1, device=device) for device in ("cpu", "cuda")]
+    losses = [m.fit(x, y, loss="mse", epochs=2, lengths=lengths, batch_size=5, verbose=0)["loss"] for m in models]
+    assert_close(models[1].params.flat, models[0].params.flat, TOLERANCE["float64"])
+    assert_close(losses[1], losses[0], TOLERANCE["float64"])
+
+
+@pytest.mark.parametrize("hidden", [1, 4, 6])
+@pytest.mark.parametrize("back", [False, True])
+def test_rows_are_packed_by_fours(hidden, back):
+    """Thread j multiplies row j, on the way back column j % H of its gate."""
+    weights = normal(1, 3, hidden, hidden)
+    sizes = RunSizes(hidden, 4, 2, 4, 0, 0, False)
+    rows = persistent.recurrent_rows(memory.Arena(), memory.upload(weights), sizes, 1, 3 * hidden, 2, 4, back)
+    padded = -(-hidden // 4) * 4
+    expected = np.zeros((3 * hidden, padded))
+    expected[:, :hidden] = (weights.swapaxes(1, 2) if back else weights).reshape(3 * hidden, hidden)
+    found = rows.weights.get().reshape(padded // 4, 3 * hidden, 4)
+    assert_same_bits(found.swapaxes(0, 1).reshape(3 * hidden, padded), expected)
+    # Of what the products read, every sample and every gate begins at a multiple of four values.
+    assert rows[1:] == (1, 3 * hidden, 2, padded, padded * (4 if back else 1))
+    assert persistent.shared_values(sizes, rows) == 2 * (rows.wide + 4 * hidden)
+
+
+@pytest.mark.skipif(cuda_device.REAL, reason="a fault on a GPU")
+def test_a_read_of_four_values_between_quads_is_found():
+    with pytest.raises(ValueError, match="no multiple of 4"):
+        quads.load4(np.zeros(8), 2)
+    with pytest.raises(ValueError, match="no multiple of 4"):
+        quads.store4(np.zeros(8), 3, (0.0, 0.0, 0.0, 0.0))
 
 
 @pytest.mark.parametrize("lengths", [None, LENGTHS])

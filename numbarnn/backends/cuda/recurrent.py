@@ -266,21 +266,22 @@ def _resident(plan, dtype):
     return persistent.resident_for(plan.recurrent.count * hidden, hidden, dtype.itemsize)
 
 
-def _grid(call, plan, flat, samples, resident, back=False):
+def _grid(call, plan, flat, samples, resident, *, back):
     """Return (blocks, threads, rows) of the kernels that run through all steps."""
     block, sizes = plan.recurrent, plan.sizes
     columns = block.count * sizes.hidden
     together = max(1, min(TOGETHER, block.count, -(-samples // ENOUGH)))
-    rows = persistent.recurrent_rows(
-        call.arena, flat.part(block.offset), sizes, block.first, columns, together, resident, back
-    )
+    weights = flat.part(block.offset)
+    rows = persistent.recurrent_rows(call.arena, weights, sizes, block.first, columns, together, resident, back)
     return -(-samples // together), -(-columns // WARP) * WARP, rows
 
 
 def _all_steps(call, cell, plan, flat, run, start, out, resident):
     sizes, batch, _ = run
-    blocks, threads, rows = _grid(call, plan, flat, batch.samples, resident)
-    persistent.forward[resident](blocks, threads, cell, *run, rows, start, out, dynamic=persistent.shared_values(sizes, rows))
+    with call.arena.lent():
+        blocks, threads, rows = _grid(call, plan, flat, batch.samples, resident, back=False)
+        dynamic = persistent.shared_values(sizes, rows)
+        persistent.forward[resident](blocks, threads, cell, *run, rows, start, out, dynamic=dynamic)
 
 
 def _step_by_step(call, cell, plan, flat, run, active, start, out):
@@ -357,10 +358,10 @@ def _run_backward(call, layer, plan, flat, tape, dy, layout, ends, dstart, gradi
 
 def _all_steps_back(call, cell, plan, flat, run, ends, dy, ddiagonal, dstart, resident):
     sizes, batch, _ = run
-    blocks, threads, rows = _grid(call, plan, flat, batch.samples, resident, back=True)
-    persistent.backward[resident](
-        blocks, threads, cell, *run, rows, ends, dy, ddiagonal, dstart, dynamic=persistent.shared_values(sizes, rows)
-    )
+    with call.arena.lent():
+        blocks, threads, rows = _grid(call, plan, flat, batch.samples, resident, back=True)
+        dynamic = persistent.shared_values(sizes, rows)
+        persistent.backward[resident](blocks, threads, cell, *run, rows, ends, dy, ddiagonal, dstart, dynamic=dynamic)
 
 
 def _step_by_step_back(call, cell, plan, flat, run, active, ends, dy, ddiagonal, dstart):

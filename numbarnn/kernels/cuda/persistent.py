@@ -55,8 +55,17 @@ def pack_rows(real):
 
 
 @device
+def keep_row(zero, own, weights, at, distance, stop):
+    """Fill `own` with the first `stop` values of a packed row, and zeros; its quads lie `distance` apart."""
+    for k in range(0, len(own), 4):
+        own[k], own[k + 1], own[k + 2], own[k + 3] = zero, zero, zero, zero
+        if k < stop:
+            own[k], own[k + 1], own[k + 2], own[k + 3] = load4(weights, at + k // 4 * distance)
+
+
+@device
 def row_product(zero, own, weights, at, distance, values, first, stop):
-    """Return the product of a packed row and ``values[first:stop]``, that of what is in `own` first."""
+    """Return the product of a packed row, the first of it in `own`, and the values from `first` to `stop`, quads of both."""
     a0 = a1 = a2 = a3 = zero
     for k in range(0, len(own), 4):
         h0, h1, h2, h3 = load4(values, first + k)
@@ -88,8 +97,12 @@ def _forward(resident):
             least `columns` and ``together * H`` threads. Dynamic shared memory: of each sample h as the product sees it, `wide`
             values, then of each sample the products, P * H values.
             """
-            hidden, _, _, _, _, _, reverse = sizes
-            z_count, count, kept_count = count_of(cell, "preactivations"), count_of(cell, "states"), count_of(cell, "saved")
+            hidden, reverse = sizes.hidden, sizes.reverse
+            z_count, count, kept_count = (
+                count_of(cell, "preactivations"),
+                count_of(cell, "states"),
+                count_of(cell, "saved"),
+            )
             order, lengths, active, samples, steps = batch
             z, states, saved, diagonal, mask, operand, _, _, keep, has_mask, _ = arrays
             weights, first, columns, together, _, wide = rows
@@ -101,10 +114,7 @@ def _forward(resident):
             n0 = cuda.blockIdx.x * together
             mine = min(together, samples - n0)
             width, products = z_count * hidden, together * wide
-            for k in range(0, resident, 4):
-                own[k], own[k + 1], own[k + 2], own[k + 3] = real(0), real(0), real(0), real(0)
-                if k < hidden and j < columns:
-                    own[k], own[k + 1], own[k + 2], own[k + 3] = load4(weights, k * columns + 4 * j)
+            keep_row(real(0), own, weights, 4 * j, 4 * columns, hidden if j < columns else 0)
             for e in range(j, together * (wide + width), cuda.blockDim.x):
                 shared[e] = real(0)
             cuda.syncthreads()
@@ -135,8 +145,7 @@ def _forward(resident):
                 if j < columns:
                     h, dst = 0, products + first * hidden + j
                     for _ in range(running):
-                        product = row_product(real(0), own, weights, 4 * j, 4 * columns, shared, h, h + hidden)
-                        shared[dst] = product
+                        shared[dst] = row_product(real(0), own, weights, 4 * j, 4 * columns, shared, h, h + hidden)
                         h += wide
                         dst += width
                 cuda.syncthreads()
@@ -147,7 +156,9 @@ def _forward(resident):
                         operand[row * hidden + u] = shared[r * wide + u]
                     # The gates that h does not enter find zeros.
                     product = load(cell, "preactivations", shared, products + r * width + u, hidden)
-                    previous, saved_values = cell_forward(cell, added(preactivations, product), previous, diagonal_weights)
+                    previous, saved_values = cell_forward(
+                        cell, added(preactivations, product), previous, diagonal_weights
+                    )
                     shared[r * wide + u] = previous[0] * factor
                     ahead = min(max(t + step, 0), length - 1) * samples + n
                     preactivations = load(cell, "preactivations", z, ahead * width + u, hidden)
@@ -173,11 +184,16 @@ def _backward(resident):
 
             ends, dstart : gradients of the final and of the initial states; ddiagonal : (N, U, H)
 
-            Thread (g, k) makes what block g adds to the gradient of h[k], for every sample. Dynamic shared memory: of each sample
-            the gradients of the pre-activations, `wide` values, then of each sample what the blocks add, P * H values.
+            Thread (g, k) makes what the rows of pre-activation g add to the gradient of h[k], for every sample. Dynamic shared
+            memory: of each sample the gradients of the pre-activations, `wide` values; of each sample what their rows add, P * H
+            values; of each sample the gradients of the diagonal weights, U * H values.
             """
-            hidden, _, _, _, _, _, reverse = sizes
-            z_count, count, kept_count = count_of(cell, "preactivations"), count_of(cell, "states"), count_of(cell, "saved")
+            hidden, reverse = sizes.hidden, sizes.reverse
+            z_count, count, kept_count = (
+                count_of(cell, "preactivations"),
+                count_of(cell, "states"),
+                count_of(cell, "saved"),
+            )
             diagonal_count = count_of(cell, "diagonal")
             order, lengths, active, samples, _ = batch
             z, states, saved, diagonal, mask, _, _, _, _, has_mask, _ = arrays
@@ -191,18 +207,16 @@ def _backward(resident):
             n0 = cuda.blockIdx.x * together
             mine = min(together, samples - n0)
             width, products = z_count * hidden, together * wide
-            for k in range(0, resident, 4):
-                own[k], own[k + 1], own[k + 2], own[k + 3] = real(0), real(0), real(0), real(0)
-                if k < hidden and j < columns:
-                    own[k], own[k + 1], own[k + 2], own[k + 3] = load4(weights, k * columns + 4 * j)
-            for e in range(j, together * (wide + width), cuda.blockDim.x):
+            keep_row(real(0), own, weights, 4 * j, 4 * columns, hidden if j < columns else 0)
+            sums = together * (wide + width)
+            for e in range(j, sums + together * diagonal_count * hidden, cuda.blockDim.x):
                 shared[e] = real(0)
-            # Of block r, unit u, and of sample r, unit u.
+            # Unit u of pre-activation r in the products, and of sample r in the steps.
             r, u = j // hidden, j % hidden
             n, length = n0 + r, 0
             factor = real(1)
             diagonal_weights = load(cell, "diagonal", diagonal, u, hidden)
-            diagonal_at = together * (wide + width) + r * diagonal_count * hidden + u
+            sums += r * diagonal_count * hidden + u
             if r < mine:
                 length = lengths[n]
                 if has_mask:
@@ -229,10 +243,15 @@ def _backward(resident):
                         back += shared[products + r * width + p * hidden + u]
                     back = back * factor + from_above
                     dgates, gradients, dweights = cell_backward(
-                        cell, saved_values, previous, diagonal_weights, following, (gradients[0] + back,) + gradients[1:]
+                        cell,
+                        saved_values,
+                        previous,
+                        diagonal_weights,
+                        following,
+                        (gradients[0] + back,) + gradients[1:],
                     )
-                    so_far = load(cell, "diagonal", shared, diagonal_at, hidden)
-                    store(cell, "diagonal", shared, diagonal_at, hidden, added(so_far, dweights))
+                    so_far = load(cell, "diagonal", shared, sums, hidden)
+                    store(cell, "diagonal", shared, sums, hidden, added(so_far, dweights))
                     store(cell, "preactivations", shared, r * wide + u, padded, dgates)
                     following = previous
                     ahead = min(max(t + step, 0), length - 1) * samples + n
@@ -247,8 +266,7 @@ def _backward(resident):
                 if j < columns:
                     d, dst = (first + r) * padded, products + first * hidden + j
                     for _ in range(running):
-                        product = row_product(real(0), own, weights, 4 * j, 4 * columns, shared, d, d + hidden)
-                        shared[dst] = product
+                        shared[dst] = row_product(real(0), own, weights, 4 * j, 4 * columns, shared, d, d + hidden)
                         d += wide
                         dst += width
                 cuda.syncthreads()
@@ -259,7 +277,8 @@ def _backward(resident):
                     back += shared[products + r * width + p * hidden + u]
                 gradients = (gradients[0] + back * factor,) + gradients[1:]
                 store(cell, "states", dstart_values, order[n] * hidden + u, dstart_stride, gradients)
-                store(cell, "diagonal", ddiagonal, n * diagonal_count * hidden + u, hidden, load(cell, "diagonal", shared, diagonal_at, hidden))
+                dweights = load(cell, "diagonal", shared, sums, hidden)
+                store(cell, "diagonal", ddiagonal, n * diagonal_count * hidden + u, hidden, dweights)
 
         return backward
 
@@ -314,5 +333,5 @@ def recurrent_rows(arena, weights, sizes, first, columns, together, resident, ba
 
 
 def shared_values(sizes, rows) -> int:
-    """Return how many values of dynamic shared memory a block needs."""
-    return rows.together * (rows.wide + sizes.z_count * sizes.hidden)
+    """Return how many values of dynamic shared memory a block needs, on the way back; on the way there, no more."""
+    return rows.together * (rows.wide + (sizes.z_count + sizes.diagonal_count) * sizes.hidden)

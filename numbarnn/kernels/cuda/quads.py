@@ -1,8 +1,8 @@
 """Four values at a time: reads of 16 bytes, and shared memory behind a pointer.
 
-A kernel passes `ALIGNMENT` where it asks for shared memory and reads quads at multiples of four: a read of 16 bytes from any other
-address is a fault. The simulator runs the functions of its branch. Kernels take these names from their modules: the cache's key does
-not see an intrinsic that a kernel closes over.
+A kernel passes `ALIGNMENT` where it asks for shared memory, and reads and writes quads at multiples of four: 16 bytes at any other
+address are a fault. The simulator runs the functions of its branch. Kernels take these names from their modules: the cache's key
+does not see an intrinsic that a kernel closes over.
 """
 
 from numbarnn.kernels.cuda.launch import SIMULATED
@@ -36,7 +36,7 @@ else:
 
     @intrinsic
     def pointer_of(typingctx, shared):
-        """Return the pointer to an array's first value: an index into it is added as it is, where an array's may count from the end."""
+        """Return the pointer to an array's first value: its index is an offset, where that of an array may count from the end."""
 
         def codegen(context, builder, signature, args):
             return context.make_array(signature.args[0])(context, builder, args[0]).data
