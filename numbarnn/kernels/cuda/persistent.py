@@ -103,7 +103,7 @@ def _forward(resident):
                 count_of(cell, "states"),
                 count_of(cell, "saved"),
             )
-            order, lengths, active, samples, steps = batch
+            order, lengths, _, samples, steps = batch
             z, states, saved, diagonal, mask, operand, _, _, keep, has_mask, _ = arrays
             weights, first, columns, together, _, wide = rows
             start_values, start_stride, has_start = start
@@ -141,10 +141,9 @@ def _forward(resident):
             t, step = (longest - 1, -1) if reverse else (0, 1)
             cuda.syncthreads()
             while 0 <= t < longest:
-                running = 1 if mine == 1 else min(mine, active[t] - n0)
                 if j < columns:
                     h, dst = 0, products + first * hidden + j
-                    for _ in range(running):
+                    for _ in range(mine):
                         shared[dst] = row_product(real(0), own, weights, 4 * j, 4 * columns, shared, h, h + hidden)
                         h += wide
                         dst += width
@@ -195,7 +194,7 @@ def _backward(resident):
                 count_of(cell, "saved"),
             )
             diagonal_count = count_of(cell, "diagonal")
-            order, lengths, active, samples, _ = batch
+            order, lengths, _, samples, _ = batch
             z, states, saved, diagonal, mask, _, _, _, _, has_mask, _ = arrays
             weights, first, columns, together, padded, wide = rows
             ends_values, ends_stride, has_ends = ends
@@ -262,10 +261,9 @@ def _backward(resident):
                         from_above = dy_values[ahead * dy_row + u]
                     store(cell, "preactivations", z, row * width + u, hidden, dgates)
                 cuda.syncthreads()
-                running = 1 if mine == 1 else min(mine, active[t] - n0)
                 if j < columns:
                     d, dst = (first + r) * padded, products + first * hidden + j
-                    for _ in range(running):
+                    for _ in range(mine):
                         shared[dst] = row_product(real(0), own, weights, 4 * j, 4 * columns, shared, d, d + hidden)
                         d += wide
                         dst += width
