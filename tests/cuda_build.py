@@ -7,6 +7,8 @@ JSON, one `Build` for each. It imports neither pytest nor the tests' own modules
 import dataclasses
 import importlib
 import json
+import os
+import pathlib
 import pkgutil
 import re
 import struct
@@ -34,6 +36,8 @@ class Build:
     registers, stack, shared : of a thread, bytes of a thread, bytes of a block without the dynamic ones
     ptx, sass : counts of instructions by name, in PTX of declarations too; sass is None without cuobjdump, ptx for all but
         the oldest card
+    rest : of a persistent kernel, instructions per multiply-add in the loop over weights that registers do not hold
+    tile : of a product, instructions of a thread for one slice of a tile
     """
 
     kernel: str
@@ -47,6 +51,8 @@ class Build:
     shared: int
     ptx: dict | None
     sass: dict | None
+    rest: float | None
+    tile: int | None
 
 
 def pretend(capability):
@@ -118,17 +124,18 @@ def class_name(record):
     return None if record is None else type(record).__name__
 
 
-def build(name, kernel, real, record):
-    """Return a `Build` for every card."""
+def build(name, kernel, real, record, cards=None):
+    """Return a `Build` for each of some cards, without them for those of `cards_for`."""
     from numba.cuda.dispatcher import _Kernel
 
     function = kernel.dispatcher(real)
     compiled = _Kernel(function.py_func, kernel.signature(real, record), **function.targetoptions)
     builds = []
-    for card in cards_for(name, str(real), class_name(record)):
+    for card in cards or cards_for(name, str(real), class_name(record)):
         cubin = compiled.library.get_cubin(cc=card)
         cubin = bytes(getattr(cubin, "code", cubin))
         registers, stack, shared = resources(cubin)
+        text = disassembled(cubin)
         builds.append(
             Build(
                 kernel=name,
@@ -141,7 +148,11 @@ def build(name, kernel, real, record):
                 stack=stack,
                 shared=shared,
                 ptx=ptx_instructions(compiled.library.get_asm_str(cc=card)) if card == OLDEST else None,
-                sass=sass_instructions(cubin),
+                sass=None if text is None else sass_instructions(text),
+                rest=rest_of(text)
+                if text and name.startswith(("persistent.forward.", "persistent.backward."))
+                else None,
+                tile=tile_of(text) if text and name.startswith("matmul.multiply.") else None,
             )
         )
     return builds
@@ -188,21 +199,83 @@ def ptx_instructions(ptx):
     return counts
 
 
-def sass_instructions(cubin):
-    """Count the machine's instructions by their full names; return None where cuobjdump is not found."""
+def disassembled(cubin):
+    """Return the machine code as text; None where cuobjdump and nvdisasm are not found."""
     from cuda import pathfinder
 
     tools = [pathfinder.find_nvidia_binary_utility(tool) for tool in ("cuobjdump", "nvdisasm")]
     if None in tools:
         return None
+    # cuobjdump calls nvdisasm, which packages of Python's put in the same folder.
+    path = os.pathsep.join([str(pathlib.Path(tools[1]).parent), os.environ.get("PATH", "")])
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        text = subprocess.run([tools[0], "-sass", file.name], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            [tools[0], "-sass", file.name], capture_output=True, text=True, check=True, env={**os.environ, "PATH": path}
+        ).stdout
+
+
+def sass_instructions(text):
+    """Count the machine's instructions by their full names."""
     counts = {}
-    for name in re.findall(r"/\*[0-9a-f]{4,5}\*/\s+(?:@!?U?P\w+\s+)?([A-Z0-9_.]+)", text):
+    for _, _, name, _ in _instructions(text):
         counts[name] = counts.get(name, 0) + 1
     return counts
+
+
+def _instructions(text):
+    """Return (address, guard or "", full name, operands) of every instruction."""
+    found = re.findall(r"/\*([0-9a-f]{4,5})\*/\s+(?:(@!?U?P\w+)\s+)?([A-Z0-9_.]+)([^;]*);", text)
+    return [(int(address, 16), guard, name, operands) for address, guard, name, operands in found]
+
+
+def _target(instruction):
+    """Return where a branch goes, else None."""
+    match = instruction[2].startswith("BRA") and re.search(r"0x([0-9a-f]+)", instruction[3])
+    return int(match[1], 16) if match else None
+
+
+def _loops(code):
+    """Return the bodies of loops, each with what stands between a branch back and its target."""
+    back = [(_target(one), one[0]) for one in code if _target(one) is not None and _target(one) <= one[0]]
+    return [[one for one in code if first <= one[0] <= last] for first, last in back]
+
+
+def _adds(code):
+    """Return how many instructions are multiply-adds."""
+    return sum(name.startswith(("FFMA", "DFMA")) for _, _, name, _ in code)
+
+
+def rest_of(text):
+    """Return instructions per multiply-add of the innermost loop that multiplies by what it reads from global memory."""
+    loops = _loops(_instructions(text))
+    found = [loop for loop in loops if _adds(loop) and any(name.startswith("LDG") for _, _, name, _ in loop)]
+    loop = min(found, key=len)
+    return len(loop) / _adds(loop)
+
+
+def tile_of(text, products=256):
+    """Return the instructions of a thread for the 4 x 4 numbers by 16 of a slice, where factors are read in 16 bytes.
+
+    Of the ways through the loop of two barriers, that with most multiply-adds, then with most reads of 16 bytes from global
+    memory, then with fewest instructions. What is left of the multiply-adds are further rounds of the loop within.
+    """
+    loops = _loops(_instructions(text))
+    whole = next(loop for loop in loops if sum(name.startswith("BAR") for _, _, name, _ in loop) == 2)
+    ways = {}  # from an address on
+    for n, one in reversed(list(enumerate(whole))):
+        address, guard, name, operands = one
+        own = (name.startswith(("FFMA", "DFMA")), name.startswith("LDG") and ".128" in name, -1)
+        target = _target(one)
+        following = [whole[n + 1][0]] if n + 1 < len(whole) else []
+        if target is not None and address < target:
+            following = [target] + (following if guard or "P" in operands.split("0x")[0] else [])
+        known = [ways[a] for a in following if a in ways]
+        ways[address] = tuple(x + y for x, y in zip(own, max(known, default=(0, 0, 0)), strict=True))
+    adds, _, count = ways[whole[0][0]]
+    inner = min((loop for loop in loops if _adds(loop)), key=len)
+    return -count + (products - adds) // _adds(inner) * len(inner)
 
 
 if __name__ == "__main__":

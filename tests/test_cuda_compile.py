@@ -149,6 +149,14 @@ def test_weights_past_the_registers_come_in_quads(builds):
             assert b["ptx"].get(f"ld.shared.v{width}.f{b['real'][5:]}", 0) > 0, b["kernel"]
 
 
+def test_machine_code_has_little_beside_multiply_adds(builds):
+    """Four multiply-adds past the registers take two reads and pointers; a slice of a tile takes 256, 34 reads and 8 writes."""
+    assert not [f"{text}: {b['rest']}" for b in builds if b["rest"] and b["rest"] > 4 for text in named([b])]
+    assert not [f"{text}: {b['tile']}" for b in builds if b["tile"] and b["tile"] > 640 for text in named([b])]
+    disassembled = [b for b in builds if b["sass"] is not None]
+    assert sum(b["tile"] is not None for b in disassembled) == (4 if disassembled else 0)
+
+
 # A kernel that inlines a cell, as the package has them; the test copies it into a copy of the package.
 PROBE = """
 from numba import cuda
