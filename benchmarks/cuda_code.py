@@ -43,7 +43,10 @@ def main():
     cards = [CARDS[name] for name in options.architecture]
     print(f"{'kernel':26}{'cell':14}{'card':8}{'registers':>10}{'threads':>9}{'stack':>7}{'rest':>7}{'tile':>6}")
     for name, kernel in cuda_build.all_kernels().items():
-        if not name.startswith(("persistent.", "matmul.multiply")) or options.dtype not in kernel.dtypes:
+        if (
+            not name.startswith(("persistent.forward.", "persistent.backward.", "matmul.multiply."))
+            or options.dtype not in kernel.dtypes
+        ):
             continue
         for cell in options.cell if "c" in kernel.kinds else [None]:
             for b in cuda_build.build(name, kernel, real, None if cell is None else CELLS[cell](), cards):
