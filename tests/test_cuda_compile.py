@@ -151,10 +151,11 @@ def test_weights_past_the_registers_come_in_quads(builds):
 
 def test_machine_code_has_little_beside_multiply_adds(builds):
     """Four multiply-adds past the registers take two reads and pointers; a slice of a tile takes 256, 34 reads and 8 writes."""
-    assert not [f"{text}: {b['rest']}" for b in builds if b["rest"] and b["rest"] > 4 for text in named([b])]
-    assert not [f"{text}: {b['tile']}" for b in builds if b["tile"] and b["tile"] > 640 for text in named([b])]
-    disassembled = [b for b in builds if b["sass"] is not None]
-    assert sum(b["tile"] is not None for b in disassembled) == (4 if disassembled else 0)
+    if builds[0]["sass"] is None:
+        pytest.skip("cuobjdump or nvdisasm is not found")
+    assert sum(b["tile"] is not None for b in builds) == 4
+    assert not [(*named([b]), b["rest"]) for b in builds if b["rest"] is not None and b["rest"] > 4]
+    assert not [(*named([b]), b["tile"]) for b in builds if b["tile"] is not None and b["tile"] > 553]
 
 
 # A kernel that inlines a cell, as the package has them; the test copies it into a copy of the package.

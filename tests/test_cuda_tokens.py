@@ -77,15 +77,7 @@ def test_dropout(dtype, columns, lengths, same):
     assert_same_bits(both.values.get().reshape(found.shape), on_cpu)
 
 
-# Transposes and tables
-
-
-@every_dtype
-@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 11), (9, 4), (4, 3)])
-def test_transpose(dtype, rows, columns):
-    source, result = normal(0, rows, columns, dtype=dtype), poisoned(rows * columns, dtype)
-    tokens.transpose(upload(source), rows, columns, result)
-    assert_same_bits(result.get().reshape(columns, rows), source.T)
+# Tables
 
 
 @every_dtype

@@ -253,8 +253,9 @@ def product(arena, a, a_strides, b, b_strides, c, c_row, shape, bias=None, add=F
 
 def _wide(values, strides, shape):
     """Return whether quads along the side whose values are adjacent can be read and written in 16 bytes."""
-    side = 1 if strides[1] == 1 else 0
-    return strides[side] == 1 and strides[1 - side] % 4 == 0 and shape[side] % 4 == 0 and values.pointer % 16 == 0
+    (row, column), (rows, columns) = strides, shape
+    distance, side = (row, columns) if column == 1 else (column, rows)
+    return (column == 1 or row == 1) and (distance | side) % 4 == 0 and values.pointer % 16 == 0
 
 
 def _parts(blocks, inner):

@@ -472,7 +472,7 @@ def _transpose(flat, offsets, high, wide, result):
     if len(offsets):
         blocks = -(-wide // SIDE), min(-(-high // SIDE), MOST_TILES), len(offsets)
         there = upload(np.ascontiguousarray(offsets, np.int64))
-        turn(blocks, SIDE * HIGH, flat, there, 1, high, wide, None, 0, result, len(offsets) * high)
+        turn(blocks, SIDE * HIGH, flat, there, high, wide, None, 0, result, len(offsets) * high)
 
 
 class Sampling(NamedTuple):

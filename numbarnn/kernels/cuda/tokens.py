@@ -17,19 +17,19 @@ MOST_TILES = 2 if SIMULATED else 65535
 ENOUGH = 10 if SIMULATED else 4096  # blocks that fill a card
 
 
-@kernel("x l n n n x n x n")
+@kernel("x l n n x n x n")
 def turn(real):
-    """Make the kernel of `transpose` and `pack_tokens`."""
+    """Make the kernel that transposes the weights of some pre-activations."""
 
-    def turn(source, offsets, listed, high, wide, bias, biased, result, result_row):
-        """Set result[v, g * high + j] = source[at + j * wide + v] + bias[g * high + j], block (x, y, g).
+    def turn(source, offsets, high, wide, bias, biased, result, result_row):
+        """Set result[v, g * high + j] = source[offsets[g] + j * wide + v] + bias[g * high + j], block (x, y, g).
 
-        at is ``offsets[g]`` if `listed`, where below 0 the bias alone is set, else 0; `biased` says whether there is a bias.
+        Where ``offsets[g]`` is below 0 the bias alone is set; `biased` says whether there is a bias.
         """
         tile = cuda.shared.array((SIDE, WIDTH), real)
         across, down = cuda.threadIdx.x % SIDE, cuda.threadIdx.x // SIDE
         block = cuda.blockIdx.z
-        at = offsets[block] if listed else 0
+        at = offsets[block]
         left = cuda.blockIdx.x * SIDE
         for top in range(cuda.blockIdx.y * SIDE, high, cuda.gridDim.y * SIDE):
             for i in range(down, SIDE, HIGH):
@@ -127,12 +127,6 @@ def sum_tokens(real):
     return sum_tokens
 
 
-def transpose(source, rows, columns, result):
-    """Set result (columns, rows) to the transpose of source (rows, columns)."""
-    blocks = -(-columns // SIDE), min(-(-rows // SIDE), MOST_TILES)
-    turn(blocks, SIDE * HIGH, source, None, 0, rows, columns, None, 0, result, rows)
-
-
 def pack_tokens(weights, offsets, hidden, size, bias, rows):
     """Make the rows that tokens add to the pre-activations: rows[v, g * H + j] = W_ih[g, j, v] + bias[g * H + j].
 
@@ -148,7 +142,7 @@ def pack_tokens(weights, offsets, hidden, size, bias, rows):
         (size, gates * H), out.
     """
     blocks = -(-size // SIDE), min(-(-hidden // SIDE), MOST_TILES), offsets.size
-    turn(blocks, SIDE * HIGH, weights, offsets, 1, hidden, size, bias, 1, rows, offsets.size * hidden)
+    turn(blocks, SIDE * HIGH, weights, offsets, hidden, size, bias, 1, rows, offsets.size * hidden)
 
 
 def gather(table, columns, tokens, y, y_row, rows, active=None, samples=0):
