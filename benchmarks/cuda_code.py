@@ -12,6 +12,7 @@ packages nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm.
 """
 
 import argparse
+import importlib.util
 import os
 import pathlib
 import sys
@@ -32,6 +33,8 @@ def main():
     parser.add_argument("--cell", nargs="+", default=["LSTM"], help="cells of the persistent kernels; default: LSTM")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="default: float32")
     options = parser.parse_args()
+    if importlib.util.find_spec("numba_cuda") is None:
+        parser.error("numba-cuda is not installed: pip install 'numbarnn[cuda13]'")
     cuda_build.pretend(cuda_build.OLDEST)
     from numbarnn.cells import CELLS
     from numbarnn.kernels.cuda.launch import REAL
@@ -43,10 +46,7 @@ def main():
     cards = [CARDS[name] for name in options.architecture]
     print(f"{'kernel':26}{'cell':14}{'card':8}{'registers':>10}{'threads':>9}{'stack':>7}{'rest':>7}{'tile':>6}")
     for name, kernel in cuda_build.all_kernels().items():
-        if (
-            not name.startswith(("persistent.forward.", "persistent.backward.", "matmul.multiply."))
-            or options.dtype not in kernel.dtypes
-        ):
+        if not name.startswith((*cuda_build.PERSISTENT, "matmul.multiply.")) or options.dtype not in kernel.dtypes:
             continue
         for cell in options.cell if "c" in kernel.kinds else [None]:
             for b in cuda_build.build(name, kernel, real, None if cell is None else CELLS[cell](), cards):

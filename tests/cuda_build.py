@@ -7,8 +7,6 @@ JSON, one `Build` for each. It imports neither pytest nor the tests' own modules
 import dataclasses
 import importlib
 import json
-import os
-import pathlib
 import pkgutil
 import re
 import struct
@@ -19,6 +17,8 @@ import types
 
 # As numba-cuda builds for cards of a capability.
 OLDEST, MIDDLE, NEWEST = (7, 5, ""), (8, 0, ""), (9, 0, "a")
+# Kernels that run a cell with a recurrent product through all steps.
+PERSISTENT = "persistent.forward.", "persistent.backward."
 
 
 def cards_for(name, real, cell):
@@ -110,9 +110,8 @@ def all_builds(kernels):
             records = [cell() for cell in CELLS.values() if has_inner(cell()) or not inner]
             if "loss_term" in names:
                 records = list(TERMS.values())
-        if name.startswith(("persistent.forward.", "persistent.backward.")):
-            # Of the kernels that run a cell with a recurrent product through all steps, one with all of them, and those with
-            # other numbers of registers with the cell that needs most.
+        if name.startswith(PERSISTENT):
+            # One with all cells, and those with other numbers of registers with the cell that needs most.
             fits = [r for r in records if r.from_hidden and not has_inner(r)]
             records = fits if name.endswith(".64") else [r for r in fits if r.diagonal]
         wanted += [(name, real, r) for dtype, real in REAL.items() if dtype.name in kernel.dtypes for r in records]
@@ -149,9 +148,7 @@ def build(name, kernel, real, record, cards=None):
                 shared=shared,
                 ptx=ptx_instructions(compiled.library.get_asm_str(cc=card)) if card == OLDEST else None,
                 sass=None if text is None else sass_instructions(text),
-                rest=rest_of(text)
-                if text and name.startswith(("persistent.forward.", "persistent.backward."))
-                else None,
+                rest=rest_of(text) if text and name.startswith(PERSISTENT) else None,
                 tile=tile_of(text) if text and name.startswith("matmul.multiply.") else None,
             )
         )
@@ -206,14 +203,10 @@ def disassembled(cubin):
     tools = [pathfinder.find_nvidia_binary_utility(tool) for tool in ("cuobjdump", "nvdisasm")]
     if None in tools:
         return None
-    # cuobjdump calls nvdisasm, which packages of Python's put in the same folder.
-    path = os.pathsep.join([str(pathlib.Path(tools[1]).parent), os.environ.get("PATH", "")])
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        return subprocess.run(
-            [tools[0], "-sass", file.name], capture_output=True, text=True, check=True, env={**os.environ, "PATH": path}
-        ).stdout
+        return subprocess.run([tools[0], "-sass", file.name], capture_output=True, text=True, check=True).stdout
 
 
 def sass_instructions(text):
