@@ -455,7 +455,8 @@ def forecasts(_):
     options = {
         "lookback": 4, "delay": 1, "horizon": 2, "step": 1, "cell": "gru", "hidden_size": 3, "num_layers": 1, "dropout": 0.0,
         "recurrent_dropout": 0.0, "recursive": False, "loss": "mse", "difference": None, "relative": None, "recenter": False,
-        "change": "auto", "linear": "auto", "season": "auto", "calendar": ("hour",), "future": ("b",), "scaling": "standard",
+        "change": "auto", "linear": "auto", "season": "auto", "calendar": ("hour",), "future": ("b",), "static": (),
+        "scale": "series", "scaling": "standard",
         "missing": "error",
         "optimizer": "adam", "learning_rate": 0.01, "epochs": 1, "batch_size": 16, "patience": 2, "clip_norm": 1.0,
         "schedule": None, "average": None, "ensemble": 1, "dtype": "float32", "seed": 0, "n_threads": 1, "device": "cpu",
@@ -472,6 +473,15 @@ def forecasts(_):
         predict_interval={"level": 0.5, "data": table},
         evaluate_intervals={"levels": 0.5, "data": table, "part": "test", "adaptive": None, "calibrated": True},
         errors_by_horizon={"data": table, "part": "test", "target": "a"},
+    )  # fmt: skip
+    panel = {"data": pd.concat({"p": table, "q": table}, names=["where"])}
+    many = Forecaster(**settings).fit(panel["data"], "a", verbose=0)
+    yield from methods(
+        "Forecaster", lambda: many, predict=panel, stream={"series": "p"}, evaluate=panel, predict_interval={"level": 0.5} | panel
+    )  # fmt: skip
+    long = panel["data"].reset_index()
+    yield Call(
+        "Forecaster", lambda **given: Forecaster(**settings, **given).fit(long, "a", verbose=0), {"id": "where", "time": "level_1"}
     )  # fmt: skip
     yield from methods("ForecastStream", fitted.stream, step={"row": [0.5, 0.5]})
     planned = Forecaster(**settings, future=["b"]).fit(table, "a", verbose=0)

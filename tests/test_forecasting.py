@@ -536,6 +536,7 @@ def test_parameters():
         "delay": 1, "horizon": 1, "step": 1, "cell": "lstm", "hidden_size": 32, "num_layers": 1, "dropout": 0.0,
         "recurrent_dropout": 0.0, "recursive": False, "loss": "mse", "difference": None, "relative": None, "recenter": False,
         "change": "auto", "linear": "auto", "season": "auto", "calendar": (), "future": (),
+        "static": (), "id": None, "time": None, "scale": "series",
         "scaling": "standard", "missing": "error", "optimizer": "adam", "learning_rate": None, "epochs": None,
         "batch_size": 64, "patience": None, "clip_norm": 1.0, "schedule": None, "average": None, "ensemble": 1,
         "dtype": "float32", "seed": 0, "n_threads": None, "device": "cpu",
@@ -801,12 +802,10 @@ def test_split_by_a_date_of_another_zone():
         fitted(table(), split=[HOURS[120].tz_localize("UTC"), HOURS[160].tz_localize("UTC")])
 
 
-def test_several_series_are_refused():
+def test_several_series_are_refused_by_a_forecaster_of_one():
     panel = pd.concat({"A": table(), "B": table()}, names=["station", "time"])
-    message = r"has a MultiIndex of 2 levels.*groupby\(level='station'\)"
-    with pytest.raises(ValueError, match=f"data {message}"):
-        fitted(panel)
     f = fitted(table(), epochs=1)
+    message = "has 2 series; the forecaster was fitted to one: pass one at a time"
     for method in (f.predict, f.evaluate, f.backtest, f.errors_by_horizon):
         with pytest.raises(ValueError, match=f"data {message}"):
             method(panel)

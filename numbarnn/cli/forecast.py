@@ -168,6 +168,7 @@ def _forecast(options):
         if column not in frame.columns:
             raise ValueError(f"there is no numeric column {column!r}; there is {', '.join(map(str, frame.columns))}")
     given = {name: getattr(options, name) for name in DEFAULTS if getattr(options, name, None) is not None}
+    given.pop("time", None)  # of the file, whose times are the index
     settings = given | {"calendar": tuple(part for part in calendar.split(",") if part), "n_threads": options.threads}
     if options.no_change:
         settings["change"] = None

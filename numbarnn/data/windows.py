@@ -193,8 +193,11 @@ def _counts(bad, width, step):
     return (running[width:] - running[:-width]).reshape(-1)[: len(bad)]
 
 
-def cut_rows(rows_in_all: int, index, *, fractions=None, rows=None, dates=None) -> list[int]:
-    """Return the first row of each part after the first; arguments and errors are those of `Windows.split`."""
+def cut_rows(rows_in_all: int, index, *, fractions=None, rows=None, dates=None, empty=False) -> list[int]:
+    """Return the first row of each part after the first; arguments and errors are those of `Windows.split`.
+
+    `empty`: whether parts may have no rows, as one series of many may end before the others.
+    """
     if sum(cut is not None for cut in (fractions, rows, dates)) != 1:
         raise ValueError("give one of fractions, rows and dates")
     if fractions is not None:
@@ -217,8 +220,9 @@ def cut_rows(rows_in_all: int, index, *, fractions=None, rows=None, dates=None) 
             raise ValueError(
                 "dates takes times only of data with a DatetimeIndex or PeriodIndex; cut by rows or fractions"
             )
+    cuts = [min(cut, rows_in_all) for cut in cuts] if empty else cuts
     edges = [0, *cuts, rows_in_all]
-    if any(a >= b for a, b in itertools.pairwise(edges)):
+    if any(a > b if empty else a >= b for a, b in itertools.pairwise(edges)):
         what = "fractions" if fractions is not None else "rows" if rows is not None else "dates"
         raise ValueError(
             f"{what} must make parts that have rows and are in order; they would begin at rows {edges[:-1]} of {rows_in_all}"

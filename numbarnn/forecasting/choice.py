@@ -1,13 +1,15 @@
 """What the targets of a forecaster are compared with, and its linear path: chosen by the validation part."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
+from numbarnn.checks import check_choice
 from numbarnn.data.scaling import SequenceScaler
 from numbarnn.data.windows import Windows
+from numbarnn.errors import ShapeError
 from numbarnn.forecasting.linear import MOST_INPUTS, MOST_WEIGHTS, Ridge
+from numbarnn.forecasting.series import Panel
 from numbarnn.forecasting.tables import Preparation, Source, Targets, part_names
 
 # Of a table that is not split in three: the share of the training windows, the newest, that choices are made by.
@@ -21,7 +23,10 @@ class Prepared:
     Attributes
     ----------
     preparation : Preparation
-    frame, raw, features : the table, its values, and what a net sees of them
+    panel : Panel
+        All rows.
+    features : array
+        What a net sees of them.
     targets : Targets
         The whole horizon at once.
     parts : dict of Windows
@@ -30,8 +35,7 @@ class Prepared:
     """
 
     preparation: Preparation
-    frame: Any
-    raw: np.ndarray
+    panel: Panel
     features: np.ndarray
     targets: Targets
     parts: dict[str, Windows]
@@ -39,24 +43,49 @@ class Prepared:
 
     def sources(self, targets, parts, batch_size) -> dict[str, Source]:
         """Return the windows of the parts as batches."""
-        return {name: Source(targets, self.raw, windows, batch_size) for name, windows in parts.items()}
+        return {name: Source(targets, self.panel.values, windows, batch_size) for name, windows in parts.items()}
 
     def windows(self, targets, cuts, straddle) -> dict[str, Windows]:
-        """Return the windows of targets by part."""
-        rows = [cut - self.preparation.lag for cut in cuts]
-        parts = targets.windows(self.frame, self.raw, self.features).split(rows=rows, straddle=straddle)
-        return dict(zip(part_names(cuts), parts, strict=True))
+        """Return the windows of targets by part; `cuts` has the first rows of the parts after the first, of every series."""
+        whole, lag = targets.windows(self.panel, self.features), self.preparation.lag
+        names = part_names(cuts[0])
+        if self.panel.keys is None:
+            parts = whole.split(rows=[cut - lag for cut in cuts[0]], straddle=straddle)
+            return dict(zip(names, parts, strict=True))
+        check_choice(straddle, "straddle", ("drop", "keep"))
+        ends = np.asarray(whole.ends) + lag
+        which = self.panel.series_of(ends)
+        starts, stops = self.panel.starts[:-1], self.panel.starts[1:]
+        edges = np.stack([starts, *(starts + np.array(cut) for cut in zip(*cuts, strict=True)), stops])
+        found = {}
+        for name, first, last in zip(names, edges, edges[1:], strict=False):
+            inside = (ends + targets.delay >= first[which]) & (ends + targets.delay + targets.horizon <= last[which])
+            if straddle == "drop":
+                inside &= ends - self.preparation.lookback + 1 >= first[which]
+            if not inside.any():
+                raise ShapeError(
+                    f"no window of any series fits into the {name} part: with straddle={straddle!r} one needs "
+                    f"{targets.delay + targets.horizon + (self.preparation.lookback - 1) * (straddle == 'drop')} rows there"
+                )
+            found[name] = whole[inside]
+        return found
 
 
-def prepare(preparation, frame, raw, cuts, straddle, **aim) -> Prepared:
-    """Return a table prepared as a `Preparation` says, whose scaler is fitted to the training part; `aim`: of `Targets`."""
+def training_rows(panel, cuts) -> list[np.ndarray]:
+    """Return the values of the training part of every series."""
+    return [panel.values[first : first + cut[0]] for first, cut in zip(panel.starts, cuts, strict=False)]
+
+
+def prepare(preparation, panel, cuts, straddle, **aim) -> Prepared:
+    """Return rows prepared as a `Preparation` says, whose scaler is fitted to the training part; `aim`: of `Targets`."""
     scaler = SequenceScaler(preparation.scaler.method)
     own = dataclasses.replace(preparation, scaler=scaler)
-    scaler.fit(own.changes(raw[: cuts[0]]))
-    features = own.features(raw, own.known_rows(frame.index, raw))
-    found = Prepared(own, frame, raw, features, Targets(own, columns=own.columns, **aim), {})
+    changes = [own.changes(rows) for rows in training_rows(panel, cuts) if len(rows) > own.lag]
+    scaler.fit(changes[0] if len(changes) == 1 else np.concatenate(changes))
+    features = own.features(panel.values, own.known_rows(panel.index, panel.values))
+    found = Prepared(own, panel, features, Targets(own, columns=own.columns, **aim), {})
     found = dataclasses.replace(found, parts=found.windows(found.targets, cuts, straddle))
-    found.targets.fit(Source(found.targets, raw, found.parts["train"]))
+    found.targets.fit(Source(found.targets, panel.values, found.parts["train"]))
     return found
 
 
@@ -75,9 +104,12 @@ def with_linear(prepared: Prepared, targets: Targets, parts, wanted: str | None)
         return prepared
     train, validation = (parts.get(name) for name in ("train", "validation"))
     if validation is None and len(train) > 2:
-        cut = len(train) - max(1, int(HELD_OUT * len(train)))
-        train, validation = train[:cut], train[cut:]
-    sources = [None if part is None else Source(targets, prepared.raw, part) for part in (train, validation)]
+        held = np.zeros(len(train), bool)
+        for group in prepared.panel.groups(np.asarray(train.ends) + prepared.preparation.lag):
+            held[group[len(group) - int(HELD_OUT * len(group)) :]] = True
+        held[-1] = True
+        train, validation = train[~held], train[held]
+    sources = [None if part is None else Source(targets, prepared.panel.values, part) for part in (train, validation)]
     inputs = len(prepared.preparation.window_rows) * prepared.features.shape[1]
     small = inputs <= MOST_INPUTS and inputs * len(targets.columns) * targets.horizon <= MOST_WEIGHTS
     kinds = [wanted] if wanted != "auto" else ["all", "shared"] if small else ["shared"]

@@ -19,6 +19,7 @@ from numbarnn.forecasting.intervals import (
     values_at,
 )  # fmt: skip
 from numbarnn.forecasting.linear import Ridge
+from numbarnn.forecasting.series import Panel, index_of
 from numbarnn.forecasting.tables import CHUNK, PARTS, Source, Targets
 
 # The names of the regressions among the baselines.
@@ -38,11 +39,11 @@ class Evaluation:
     targets : Targets
         As a net learns them that gives the whole horizon at once.
     errors : list of float
-        Mean absolute error of "the same as the row before" on the training part, of each target.
+        Mean absolute error of "the same as the row before" on the training part, of each target; of many series, of scaled values.
     season : int or None
         Rows of a season.
-    raw, index, parts
-        Rows and times of the data of `fit`, and its windows by part; None after loading.
+    panel, parts
+        Rows of the data of `fit`, and its windows by part; None after loading.
     linear : dict of Ridge
         By "all" (the baseline "ridge") and "shared" ("ridge, shared"); the first is fitted when it is first needed.
     """
@@ -50,8 +51,7 @@ class Evaluation:
     targets: Targets
     errors: list
     season: int | None
-    raw: np.ndarray | None = None
-    index: object = None
+    panel: Panel | None = None
     parts: dict | None = None
     linear: dict = field(default_factory=dict)
 
@@ -69,30 +69,35 @@ class Evaluation:
                 f"the target {collide[0]!r} has the name of another column of the result, {', '.join(sorted(taken))}; rename it "
                 f"before fit, such as data.rename(columns={{{collide[0]!r}: 'value'}})"
             )
-        raw, index, ends, truth = self._case(data, part)
-        case = raw, own.known_rows(index, raw), ends
-        columns = [predictor.ahead(*case), truth]
+        panel, ends, truth = self._case(data, part)
+        case = panel.values, own.known_rows(panel.index, panel.values), ends
+        columns = [predictor.ahead(*case)]
         if bounds is not None:
-            columns += list(np.moveaxis(self._intervals(predictor, case, truth, bounds), -1, 0))
+            columns += list(np.moveaxis(self._intervals(predictor, panel, case, truth, bounds), -1, 0))
+        columns = [panel.units(values, ends, targets.columns) for values in columns]
+        columns.insert(1, targets.measured(panel, ends))
         ahead = np.tile(targets.delay + np.arange(targets.horizon), len(ends))
         origin = np.repeat(ends, targets.horizon)
-        frame = pd.DataFrame({"origin": index[origin], "ahead": ahead}, index=index[origin + ahead])
+        times = index_of(panel.keys, panel.series_of(origin), panel.index[origin + ahead])
+        frame = pd.DataFrame({"origin": panel.index[origin], "ahead": ahead}, index=times)
         for k, target in enumerate(own.targets):
             for name, values in zip([target, *extra[target]], columns, strict=True):
                 frame[name] = values[:, :, k].reshape(-1)
         return frame
 
-    def _intervals(self, predictor, case, truth, bounds):
+    def _intervals(self, predictor, panel, case, truth, bounds):
         """Return bounds (windows, horizon, targets, 2)."""
         curves = predictor.curves(*case)
-        return values_at(curves, predictor.scores, bounds(scores_of(curves, predictor.scores, truth)))
+        scores = scores_of(curves, predictor.scores, truth)
+        return values_at(curves, predictor.scores, bounds_by_series(bounds, panel, scores, case[2]))
 
     def calibration(self, predictor) -> Calibration:
         """Return the calibration by the validation part."""
-        raw, index, ends, truth = self._case(None, "validation")
+        panel, ends, truth = self._case(None, "validation")
         most = max(200, min(MOST_WINDOWS, MOST_SCORES // truth[0].size))
         some = np.unique(np.linspace(0, len(ends) - 1, min(len(ends), most)).astype(np.int64))
-        curves = predictor.curves(raw, self.targets.preparation.known_rows(index, raw), ends[some])
+        known = self.targets.preparation.known_rows(panel.index, panel.values)
+        curves = predictor.curves(panel.values, known, ends[some])
         return Calibration.of(scores_of(curves, predictor.scores, truth[some]))
 
     def intervals(self, predictor, data, part, bounds, calibration):
@@ -100,15 +105,17 @@ class Evaluation:
         import pandas as pd
 
         own = self.targets.preparation
-        raw, index, ends, truth = self._case(data, part)
-        curves = predictor.curves(raw, own.known_rows(index, raw), ends)
+        panel, ends, truth = self._case(data, part)
+        curves = predictor.curves(panel.values, own.known_rows(panel.index, panel.values), ends)
         scores = scores_of(curves, predictor.scores, truth)
         every = np.arange(1, 20) / 20 if calibration is None else calibration.levels()
         at = normal_scores(every) if calibration is None else calibration.at(every)
-        quantiles = values_at(curves, predictor.scores, at)
-        rows = {}
+        columns = self.targets.columns
+        quantiles = panel.units(values_at(curves, predictor.scores, at), ends, columns)
+        truth, rows = self.targets.measured(panel, ends), {}
         for level, make in bounds.items():
-            found = values_at(curves, predictor.scores, make(scores))
+            found = values_at(curves, predictor.scores, bounds_by_series(make, panel, scores, ends))
+            found = panel.units(found, ends, columns)
             for k, target in enumerate(own.targets):
                 y, lower, upper = truth[..., k], found[..., k, 0], found[..., k, 1]
                 rows[target, level] = (
@@ -128,21 +135,25 @@ class Evaluation:
 
         own = self.targets.preparation
         names = own.targets
-        raw, index, ends, truth = self._case(data, part)
-        rows = {}
-        for name, values in self._rivals(predictor, raw, index, ends, own_baselines).items():
+        panel, ends, truth = self._case(data, part)
+        rows, columns = {}, self.targets.columns
+        measured = self.targets.measured(panel, ends)
+        for name, values in self._rivals(predictor, panel, ends, own_baselines).items():
+            units = panel.units(values, ends, columns)
             for k, target in enumerate(names):
                 y, f, deviation = truth[:, :, k], values[:, :, k], self.targets.deviation[k]
-                mae, rmse = metrics.mae(y, f), metrics.rmse(y, f)
                 mase = metrics.mase(y, f, self.errors[k])
-                rows[target, name] = (mae, rmse, mase, mae / deviation, (rmse / deviation) ** 2)
+                scaled = metrics.mae(y, f) / deviation, (metrics.rmse(y, f) / deviation) ** 2
+                y, f = measured[:, :, k], units[:, :, k]
+                rows[target, name] = (metrics.mae(y, f), metrics.rmse(y, f), mase, *scaled)
         frame = pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS)
         frame.index = pd.MultiIndex.from_tuples(rows, names=["target", "forecast"])
         frame = frame.sort_index(level=0, sort_remaining=False)
         means = frame[COLUMNS[2:]].groupby(level="forecast", sort=False).mean()
         found = frame if per_target else means
         found = found.droplevel("target") if per_target and len(names) == 1 else found
-        found.attrs["verdict"] = verdict(means["MAE/sd"], predictor.linear_share(raw, own.known_rows(index, raw), ends))
+        share = predictor.linear_share(panel.values, own.known_rows(panel.index, panel.values), ends)
+        found.attrs["verdict"] = verdict(means["MAE/sd"], share)
         return found
 
     def errors_by_horizon(self, predictor, data, part, target):
@@ -150,7 +161,7 @@ class Evaluation:
         import pandas as pd
 
         targets = self.targets
-        raw, index, ends, truth = self._case(data, part)
+        panel, ends, truth = self._case(data, part)
         k, known = 0, targets.preparation.targets
         if target is not None:
             if not isinstance(target, Hashable) or target not in known:
@@ -158,15 +169,16 @@ class Evaluation:
                     f"target must be one of the targets of fit, {', '.join(map(repr, known))}, got {brief(target)}"
                 )
             k = known.index(target)
+        at = panel.scale[panel.series_of(ends), targets.columns[k]][:, None]
         columns = {
-            name: np.abs(values[:, :, k] - truth[:, :, k]).mean(axis=0)
-            for name, values in self._rivals(predictor, raw, index, ends).items()
+            name: (np.abs(values[:, :, k] - truth[:, :, k]) * at).mean(axis=0)
+            for name, values in self._rivals(predictor, panel, ends).items()
         }
         ahead = pd.RangeIndex(targets.delay, targets.delay + targets.horizon, name="rows ahead")
         return pd.DataFrame(columns, index=ahead)
 
     def _case(self, data, part):
-        """Return rows, index, ends of windows and the truth, (windows, horizon, targets)."""
+        """Return a panel, ends of windows and the truth, (windows, horizon, targets)."""
         targets, own = self.targets, self.targets.preparation
         check_choice(part, "part", PARTS)
         if data is None:
@@ -174,59 +186,68 @@ class Evaluation:
                 raise ValueError("a forecaster that was loaded has no data; pass some")
             if part not in self.parts:
                 raise ValueError(f"part must be one that the split made, {', '.join(self.parts)}, got {brief(part)}")
-            windows, raw, index = self.parts[part], self.raw, self.index
+            windows, panel = self.parts[part], self.panel
         else:
-            frame = own.frame(data)
-            own.check_rows(frame.index)
-            raw, index = own.values(frame), frame.index
-            windows = targets.windows(frame, raw, own.features(raw, own.known_rows(index, raw)))
+            panel = own.panel(data)
+            known = own.known_rows(panel.index, panel.values)
+            windows = targets.windows(panel, own.features(panel.values, known))
         truth = windows.y.reshape(len(windows), targets.horizon, len(own.targets))
-        return raw, index, np.asarray(windows.ends) + own.lag, truth
+        return panel, np.asarray(windows.ends) + own.lag, truth
 
-    def _rivals(self, predictor, raw, index, ends, own_baselines=None) -> dict[str, np.ndarray]:
-        """Return the forecasts of the net and of every baseline, (windows, horizon, targets) each."""
+    def _rivals(self, predictor, panel, ends, own_baselines=None) -> dict[str, np.ndarray]:
+        """Return the forecasts of the net and of every baseline, (windows, horizon, targets) each, scaled as the panel."""
         own, (delay, horizon) = self.targets.preparation, (self.targets.delay, self.targets.horizon)
-        series = raw[:, self.targets.columns]
-        found = {"net": predictor.ahead(raw, own.known_rows(index, raw), ends)}
+        raw, known = panel.values, own.known_rows(panel.index, panel.values)
+        series, first = raw[:, self.targets.columns], panel.starts[panel.series_of(ends)]
+        found = {"net": predictor.ahead(raw, known, ends)}
         found["last value"] = baselines.last_value(series, ends, delay, horizon)
         if self.season is not None:
             rows = baselines.seasonal_rows(ends, delay, horizon, self.season)
             # Windows at the very beginning, or with a gap that a window steps over, have no such row.
-            if rows.min() >= 0 and np.isfinite(series[rows]).all():
+            if (rows >= first[:, None]).all() and np.isfinite(series[rows]).all():
                 found[f"seasonal ({self.season})"] = series[rows]
         found["drift"] = baselines.drift(series, ends, delay, horizon, 1 - int(own.window_rows[0]))
-        found["moving mean"] = baselines.moving_mean(
-            series, ends, delay, horizon, min(own.lookback, int(ends.min()) + 1)
-        )
+        known_rows = min(own.lookback, int((ends - first).min()) + 1)
+        found["moving mean"] = baselines.moving_mean(series, ends, delay, horizon, known_rows)
         if "all" not in self.linear and self.parts is not None:
             train, validation = (
-                name in self.parts and Source(self.targets, self.raw, self.parts[name])
+                name in self.parts and Source(self.targets, self.panel.values, self.parts[name])
                 for name in ("train", "validation")
             )
             self.linear["all"] = Ridge.fit(train, validation or None)
-        features = own.features(raw, own.known_rows(index, raw))
+        features = own.features(raw, known)
         for kind, ridge in self.linear.items():
             parts = [ridge.predict(own.inputs(features, some)) for some in np.array_split(ends, -(-len(ends) // CHUNK))]
             found[LINEAR[kind]] = self.targets.decode(np.concatenate(parts), raw, ends)
         for name, function in (own_baselines or {}).items():
-            found[name] = self._own(name, function, raw, ends)
+            found[name] = self._own(name, function, panel, ends)
         return found
 
-    def _own(self, name, function, raw, ends):
+    def _own(self, name, function, panel, ends):
         """Return the forecasts of a baseline of the caller's."""
         own, targets = self.targets.preparation, self.targets
         if not callable(function):
             raise TypeError(f"baselines must be functions by name, got {brief(function)} for {name!r}")
         shape, parts = (targets.horizon, len(targets.columns)), []
         for some in np.array_split(ends, -(-len(ends) // CHUNK)):
-            past = raw[some[:, None] + own.window_rows]
+            past = panel.values[some[:, None] + own.window_rows]
+            past = panel.units(past, some, list(range(past.shape[2])))
             values = np.asarray(function(past, targets.delay + np.arange(targets.horizon)), np.float64)
             if values.shape != (len(some), *shape):
                 raise ShapeError(
                     f"baselines: {name!r} must return (windows, horizon, targets) = {(len(some), *shape)}, got {values.shape}"
                 )
-            parts.append(values)
+            parts.append(panel.scaled(values, some, targets.columns))
         return np.concatenate(parts)
+
+
+def bounds_by_series(make, panel, scores, ends):
+    """Return what `make` makes of the scores of the windows of every series."""
+    groups = panel.groups(ends)
+    if len(groups) == 1:
+        return make(scores)
+    found = [np.broadcast_to(make(scores[group]), (*scores[group].shape, 2)) for group in groups]
+    return np.concatenate(found)[np.argsort(np.concatenate(groups), kind="stable")]
 
 
 def verdict(errors, linear: float | None = None) -> str:

@@ -14,6 +14,7 @@ from numbarnn.forecasting.evaluation import Evaluation
 from numbarnn.forecasting.intervals import Calibration
 from numbarnn.forecasting.linear import Ridge
 from numbarnn.forecasting.net import Forecast
+from numbarnn.forecasting.series import Levels
 from numbarnn.forecasting.tables import Preparation, Targets
 from numbarnn.layers.kinds import recurrent
 from numbarnn.losses import NegativeBinomial, PointwiseLoss, make_loss
@@ -43,16 +44,20 @@ def restore(cls, description, arrays, device="cpu"):
             settings["loss"] = make_loss(loss_from_config(settings["loss"]))
         forecaster = cls(**settings, device=device)
         _check_settings(forecaster)
-        forecaster.calendar, forecaster.future = (
-            tuple(forecaster.calendar),
-            tuple(_names_in(list(forecaster.future), "future", 0)),
-        )
+        forecaster.calendar = tuple(forecaster.calendar)
+        for name in ("future", "static"):
+            setattr(forecaster, name, tuple(_names_in(list(getattr(forecaster, name)), name, 0)))
+        for name in ("id", "time"):
+            if isinstance(getattr(forecaster, name), list):
+                setattr(forecaster, name, tuple(getattr(forecaster, name)))
         loss = make_loss(loss_from_config(description.get("loss", {"type": "mse"})))
         comparison = description.get("comparison", {key: getattr(forecaster, key) for key in COMPARISON})
         check_comparison(forecaster, **comparison)
         names, targets = (_names_in(description[what], what) for what in ("features", "targets"))
         check_future(forecaster.future, names, targets)
-        tail, index, clock = _tail(forecaster, description, arrays, names)
+        check_static(forecaster.static, names, targets)
+        tails, clock = _tails(forecaster, description, arrays, names)
+        levels = _levels(description, arrays, forecaster, names)
         models = [
             Model.from_description(about, _under(arrays, f"model{number or ''}."), device)
             for number, about in enumerate([description["model"], *description.get("others", [])])
@@ -60,9 +65,11 @@ def restore(cls, description, arrays, device="cpu"):
         scaler = SequenceScaler(forecaster.scaling)
         scaler.center_, scaler.scale_ = _scales(arrays, "scaler", len(names))
         scaler.n_features_in_ = len(names)
-        own = dataclasses.replace(Preparation.of(forecaster, names, targets, clock, scaler), **comparison)
-        if own.need != len(tail):
-            raise ValueError(f"the last {len(tail)} rows, where a forecast looks at {own.need}")
+        own = Preparation.of(forecaster, names, targets, clock, scaler, levels, None not in tails)
+        own = dataclasses.replace(own, **comparison)
+        for tail, _ in tails.values():
+            if len(tail) > own.need or (len(tail) < own.need and not own.many):
+                raise ValueError(f"the last {len(tail)} rows, where a forecast looks at {own.need}")
         deviation = _deviation(arrays, len(names))
         direct = Targets(own, forecaster.delay, forecaster.horizon, own.columns, deviation[own.columns])
         aim = (
@@ -83,7 +90,8 @@ def restore(cls, description, arrays, device="cpu"):
             )
         calibration = _calibration(arrays, forecaster.horizon, len(targets))
         # Times that cannot be forecast show here.
-        own.calendar_rows(index.append(clock.after(index, forecaster.delay + forecaster.horizon - 1)))
+        for _, index in tails.values():
+            own.calendar_rows(index.append(clock.after(index, forecaster.delay + forecaster.horizon - 1)))
         errors, season = description["mase"], description["season"]
         if len(errors) != len(targets) or not all(type(error) is float and not error < 0 for error in errors):
             raise ValueError(f"errors of {len(targets)} targets that are {errors}")
@@ -97,7 +105,7 @@ def restore(cls, description, arrays, device="cpu"):
     forecaster._deviation, forecaster._calibration, forecaster.loss_ = deviation, calibration, loss
     linear = {} if forecaster.recursive or forecast.linear is None else {description["linear"]: forecast.linear}
     forecaster._evaluation = Evaluation(direct if forecaster.recursive else learned, errors, season, linear=linear)
-    forecaster._tail, forecaster._tail_index = tail, index
+    forecaster._tails = tails
     return forecaster
 
 
@@ -156,7 +164,16 @@ def check_comparison(forecaster, difference, relative, recenter) -> None:
         raise ValueError(f"relative must be at most lookback ({forecaster.lookback}), got {relative}")
 
 
-def names_out(names) -> list:
+def check_static(static, names, targets) -> None:
+    """Raise KeyError or ValueError unless columns that do not change within a series are columns, and none is to be forecast."""
+    for name in static:
+        if name not in names:
+            raise KeyError(f"static {name!r} is not a column of data, which has {', '.join(map(repr, names[:12]))}")
+        if name in targets:
+            raise ValueError(f"static {name!r} is a target; name the targets of fit")
+
+
+def names_out(names, what="column") -> list:
     """Return names of columns as JSON values, those of several levels as lists.
 
     Raises
@@ -170,7 +187,7 @@ def names_out(names) -> list:
         parts = [part.item() if isinstance(part, np.integer) else part for part in levels]
         if not all(type(part) in (str, int) for part in parts):
             raise TypeError(
-                f"a file can hold column names that are strings or integers, or tuples of these, got {brief(name)}; rename it "
+                f"a file can hold {what} names that are strings or integers, or tuples of these, got {brief(name)}; rename it "
                 "before fit"
             )
         found.append(parts if type(name) is tuple else parts[0])
@@ -277,9 +294,38 @@ def _scales(arrays, name, size):
     return center, scale
 
 
-def _tail(forecaster, description, arrays, names):
-    """Return the last rows, their index and its clock."""
-    tail, times, clock = arrays["tail"], arrays["tail.times"], Clock(**description["clock"])
+def _tails(forecaster, description, arrays, names):
+    """Return the last rows of every series and their index, by key, and the clock."""
+    keys, clock = description.get("series"), Clock(**description["clock"])
+    if keys is None:
+        return {None: _tail(forecaster, description, arrays["tail"], arrays["tail.times"], clock, names)}, clock
+    keys, counts = _names_in(keys, "series"), description["rows"]
+    if len(counts) != len(keys) or not all(type(count) is int and count > 0 for count in counts):
+        raise ValueError(f"{len(keys)} series of {brief(counts)} rows")
+    stops = np.cumsum(counts)
+    if stops[-1] != len(arrays["tail"]) or stops[-1] != len(arrays["tail.times"]):
+        raise ValueError(f"series of {stops[-1]} rows in all, and {len(arrays['tail'])} rows")
+    found = {}
+    for key, stop, count in zip(keys, stops, counts, strict=True):
+        rows = slice(stop - count, stop)
+        found[key] = _tail(forecaster, description, arrays["tail"][rows], arrays["tail.times"][rows], clock, names, 1)
+    return found, clock
+
+
+def _levels(description, arrays, forecaster, names):
+    """Return the levels of a forecaster of many series."""
+    keys = description.get("levels")
+    if keys is None:
+        return Levels.none(len(names))
+    keys = _names_in(keys, "levels")
+    center, scale = (_finite(arrays, f"levels.{name}", (len(keys), len(names))) for name in ("center", "scale"))
+    if not (scale > 0).all():
+        raise ValueError("levels must have positive scales")
+    return Levels(keys, center, scale, np.array([name in forecaster.static for name in names]))
+
+
+def _tail(forecaster, description, tail, times, clock, names, least=None):
+    """Return the last rows of a series and their index."""
     if tail.dtype != np.float64 or tail.ndim != 2 or tail.shape[1] != len(names) or np.isinf(tail).any():
         raise ValueError(
             f"the last rows must be finite, float64 and have {len(names)} columns, got {tail.dtype} {tail.shape}"
@@ -289,7 +335,7 @@ def _tail(forecaster, description, arrays, names):
     if times.dtype != np.int64 or times.shape != tail.shape[:1]:
         raise ValueError(f"{len(tail)} rows with times {times.dtype} {times.shape}")
     # Before rows are counted one by one.
-    if (forecaster.lookback - 1) // forecaster.step * forecaster.step >= len(tail):
+    if least is None and (forecaster.lookback - 1) // forecaster.step * forecaster.step >= len(tail):
         raise ValueError(f"the last {len(tail)} rows for lookback={forecaster.lookback} in steps of {forecaster.step}")
     _check_clock(clock)
     try:
@@ -298,7 +344,7 @@ def _tail(forecaster, description, arrays, names):
         raise ValueError(f"the time zone {clock.zone!r}: {error}") from None
     if index.hasnans or not index.is_unique or not (index.is_monotonic_increasing or index.is_monotonic_decreasing):
         raise ValueError("the times of the last rows are not in order")
-    return tail, index, clock
+    return tail, index
 
 
 def _check_clock(clock):

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -23,18 +23,27 @@ from numbarnn.checks import (
 from numbarnn.core.frames import is_pandas
 from numbarnn.data import tables
 from numbarnn.data.calendar import check_features
-from numbarnn.data.clock import Clock
 from numbarnn.data.scaling import METHODS, SequenceScaler
 from numbarnn.data.windows import MISSING
 from numbarnn.errors import ShapeError
 from numbarnn.forecasting import files
-from numbarnn.forecasting.choice import Prepared, best_of, candidates, prepare, with_linear
+from numbarnn.forecasting.choice import Prepared, best_of, candidates, prepare, training_rows, with_linear
 from numbarnn.forecasting.evaluation import Evaluation
 from numbarnn.forecasting.intervals import adaptive_scores, bounds_of, check_quantiles, normal_scores, values_at
 from numbarnn.forecasting.net import Forecast, fitted_loss
-from numbarnn.forecasting.prediction import Predictor
+from numbarnn.forecasting.prediction import Newest, Predictor
+from numbarnn.forecasting.series import Levels, Panel, split_series
 from numbarnn.forecasting.stream import ForecastStream
-from numbarnn.forecasting.tables import Preparation, Source, Targets, as_frame, cuts_of, deviations, future_names
+from numbarnn.forecasting.tables import (
+    Preparation,
+    Source,
+    Targets,
+    aligned_frames,
+    as_frame,
+    cuts_of,
+    deviations,
+    names_of,
+)
 from numbarnn.losses import DistributionLoss, Loss, NegativeBinomial, make_loss
 from numbarnn.losses.base import loss_config
 from numbarnn.model import last_step_model
@@ -95,6 +104,13 @@ class Forecaster(Parameters):
     future : sequence of names
         Columns that are known ahead, such as holidays or planned prices: the net sees them up to the last row that it forecasts,
         and `predict` takes them for the rows ahead. None is a target.
+    static : sequence of names
+        Columns that do not change within a series, such as its size: with many series at their own scales, these have one.
+    id, time : name, optional
+        Columns of a long table: of the series, and of the times.
+    scale : {"series", "all"}
+        Of many series: "series": values are shifted and divided by mean and standard deviation of their series' training part,
+        those of a series that was not there by its rows given; "all": all series have one scale.
     scaling : {"standard", "minmax", "robust"}
     missing : {"error", "drop", "ffill"}
         As in `make_windows`; "ffill" fills the inputs.
@@ -165,6 +181,10 @@ class Forecaster(Parameters):
     season: int | str | None = "auto"
     calendar: Sequence[str] = ()
     future: Sequence[Any] = ()
+    static: Sequence[Any] = ()
+    id: Any = None
+    time: Any = None
+    scale: str = "series"
     scaling: str = "standard"
     missing: str = "error"
     optimizer: str | Optimizer = "adam"
@@ -190,14 +210,18 @@ class Forecaster(Parameters):
 
         Parameters
         ----------
-        data : DataFrame, Series or array
+        data : DataFrame, Series or array, or many of them
             Rows of one series in order of time; every column is an input. A DatetimeIndex or PeriodIndex must be regular. Times
             with a time zone keep it: calendar features, forecasts and files are in that zone, whichever later data come in.
+
+            Many series, for one net: a MultiIndex (series, time); a long table with the columns `id` and `time`; a dict or a list
+            of tables (``dict(frame.items())`` of a table whose columns are the series). They may differ in length and beginning;
+            windows never cross from one into the next. Results then have the index (series, time).
         target : name or list of names, optional
             Columns to forecast; None: all. The name of one of several levels is a tuple.
         split : sequence
             Fractions of training, validation and test part, or of training and test part; or the first rows (int) or times of the
-            parts after the first.
+            parts after the first. Every one of many series is split so; parts of short ones may have no windows.
         straddle : {"drop", "keep"}
             Whether windows of a part may begin in the part before (`Windows.split`).
         callbacks : iterable of Callback
@@ -214,34 +238,33 @@ class Forecaster(Parameters):
             If data or settings have the wrong shape, type or value, naming the row of missing values and irregular times.
         """
         self._check_settings()
-        frame = as_frame(data)
-        tables.check_times(frame.index, otherwise="number the rows: data.reset_index(drop=True)")
-        names = self.feature_names_ = list(frame.columns)
+        keys, found = split_series(data, self.id, self.time)
+        frames, clock = aligned_frames(keys, found)
+        names = self.feature_names_ = list(frames[0].columns)
         chosen = range(len(names)) if target is None else tables.chosen_columns(target, names)[0]
         self.target_names_ = [names[column] for column in chosen]
-        files.check_future(future_names(self.future), names, self.target_names_)
-        clock = Clock.of(frame.index)
-        frame = frame.set_axis(clock.aligned(frame.index))  # the zone as later data and files have it
-        cuts = cuts_of(split, frame.index)
-        if self.difference is not None and self.difference >= cuts[0]:
+        files.check_future(names_of(self.future, "future"), names, self.target_names_)
+        files.check_static(names_of(self.static, "static"), names, self.target_names_)
+        cuts = [cuts_of(split, frame.index, empty=keys is not None) for frame in frames]
+        longest = max(cut[0] for cut in cuts)
+        if self.difference is not None and self.difference >= longest:
             raise ShapeError(
-                f"difference is {self.difference}; the training part has {cuts[0]} rows, and needs more than that"
+                f"difference is {self.difference}; the training part has {longest} rows, and needs more than that"
             )
         season = clock.season() if self.season == "auto" else self.season
-        prepared = self._prepared(frame, names, clock, cuts, straddle, season)
-        own = self._preparation = prepared.preparation
+        prepared = self._prepared(keys, frames, clock, cuts, straddle, season)
+        own, panel = prepared.preparation, prepared.panel
+        self._preparation = own
         self.scaler_ = own.scaler
         self.difference_, self.relative_, self.recenter_ = own.difference, own.relative, own.recenter
-        self._evaluation = Evaluation(
-            prepared.targets,
-            [_naive_error(prepared.raw[: cuts[0], column]) for column in own.columns],
-            season, prepared.raw, frame.index, prepared.parts, prepared.linear,
-        )  # fmt: skip
+        rows = training_rows(panel, cuts)
+        errors = [_naive_error([part[:, column] for part in rows]) for column in own.columns]
+        self._evaluation = Evaluation(prepared.targets, errors, season, panel, prepared.parts, prepared.linear)
         if self.recursive:
             columns = list(range(len(names)))
             targets = Targets(own, 1, 1, columns, self._deviation, self._counts)
             parts = prepared.windows(targets, cuts, straddle)
-            targets.fit(Source(targets, prepared.raw, parts["train"]))
+            targets.fit(Source(targets, panel.values, parts["train"]))
             prepared = with_linear(dataclasses.replace(prepared, linear={}), targets, parts, self._linear)
         else:
             targets, parts = dataclasses.replace(prepared.targets), prepared.parts
@@ -251,21 +274,34 @@ class Forecaster(Parameters):
         self._calibration = None
         if "validation" in prepared.parts:
             self._calibration = self._evaluation.calibration(self._predictor())
-        self._remember(prepared.raw, frame.index)
+        self._tails = {}
+        for key, frame in zip(keys or [None], frames, strict=True):
+            self._remember(key, own.values(frame), frame.index)
         return self
 
-    def _prepared(self, frame, names, clock, cuts, straddle, season) -> Prepared:
-        """Return the table prepared for the way of comparing targets that is asked for, or else for the best one."""
-        preparation = Preparation.of(self, names, self.target_names_, clock, SequenceScaler(self.scaling))
-        raw = preparation.values(frame)
-        self._deviation = deviations(raw[: cuts[0]])
+    def _prepared(self, keys, frames, clock, cuts, straddle, season) -> Prepared:
+        """Return the rows prepared for the way of comparing targets that is asked for, or else for the best one."""
+        names = self.feature_names_
+        preparation = Preparation.of(
+            self, names, self.target_names_, clock, SequenceScaler(self.scaling), Levels.none(len(names)), keys is not None
+        )  # fmt: skip
+        parts = []
+        for key, frame in zip(keys or [None], frames, strict=True):
+            where = "data" if key is None else f"data of {key!r}"
+            parts.append((preparation.values(frame, where), frame.to_numpy(np.float64), frame.index))
+        if keys is not None and self.scale == "series" and not self._counts:
+            apart = np.isin(np.arange(len(names)), preparation.static_columns)
+            train = [part[0][: cut[0]] for part, cut in zip(parts, cuts, strict=True)]
+            preparation = dataclasses.replace(preparation, levels=Levels.of(keys, train, apart))
+        panel = Panel.of(keys, parts, preparation.levels)
+        self._deviation = deviations(np.concatenate(training_rows(panel, cuts)))
         aim = {
             "delay": self.delay, "horizon": self.horizon, "deviation": self._deviation[preparation.columns],
             "counts": self._counts,
         }  # fmt: skip
 
         def prepare_(preparation):
-            found = prepare(preparation, frame, raw, cuts, straddle, **aim)
+            found = prepare(preparation, panel, cuts, straddle, **aim)
             return with_linear(found, found.targets, found.parts, linear)
 
         chosen = preparation.season or self.change is None or self._counts
@@ -273,7 +309,7 @@ class Forecaster(Parameters):
         best = prepare_(preparation)
         if chosen:
             return best
-        for other in candidates(preparation, season, cuts[0])[1:]:
+        for other in candidates(preparation, season, max(cut[0] for cut in cuts))[1:]:
             with contextlib.suppress(ValueError):  # too few rows, or too many gaps, to be compared with those before
                 found = prepare_(other)
                 if best_of(found.linear).error < best_of(best.linear).error:
@@ -285,7 +321,7 @@ class Forecaster(Parameters):
         validation = parts.get("validation")
         if validation is None and self.patience is not None:
             raise ValueError("patience needs a validation part: give split three parts")
-        loss = self.loss_ = fitted_loss(make_loss(self.loss), Source(targets, prepared.raw, parts["train"]))
+        loss = self.loss_ = fitted_loss(make_loss(self.loss), Source(targets, prepared.panel.values, parts["train"]))
         forecast = Forecast([], loss, None if self._linear is None else best_of(prepared.linear))
         sources = prepared.sources(targets, parts, self.batch_size)
         forecast.fit_scale(sources["train"])
@@ -339,6 +375,7 @@ class Forecaster(Parameters):
             check_integer(getattr(self, name), name, 1)
         check_dtype(self.dtype)
         check_choice(self.scaling, "scaling", METHODS)
+        check_choice(self.scale, "scale", ("series", "all"))
         with naming("calendar", "features"):
             check_features(self.calendar)
         for name, choices in (("change", ("auto",)), ("linear", ("auto", "all", "shared"))):
@@ -369,9 +406,9 @@ class Forecaster(Parameters):
 
     # Forecasts
 
-    def _remember(self, raw, index):
+    def _remember(self, key, raw, index):
         need = self._preparation.need
-        self._tail, self._tail_index = raw[-need:].copy(), index[-need:]
+        self._tails[key] = raw[-need:].copy(), index[-need:]
 
     def predict(self, data=None, *, future=None, quantiles=None, samples: int | None = None, seed: int | None = None):
         """Forecast the rows after the end of the data.
@@ -418,15 +455,15 @@ class Forecaster(Parameters):
                 raise TypeError(
                     f"samples needs a loss of distributions, such as 'gaussian'; that of this forecaster is {self.loss!r}"
                 )
-            case, times = self._newest(data, future)
-            draws = self._predictor().draws(*case, samples, generator)[0]
-            return self._frame(draws.transpose(1, 2, 0), times, "sample", range(samples))
+            newest = self._newest(data, future)
+            draws = self._predictor().draws(*newest.case, samples, generator)
+            return newest.frame(np.moveaxis(draws, 1, -1), self.target_names_, "sample", range(samples))
         if quantiles is not None:
             levels = check_quantiles(quantiles)
-            case, times = self._newest(data, future)
-            return self._frame(self._quantiles(*case, levels)[0], times, "quantile", levels)
-        case, times = self._newest(data, future)
-        return self._frame(self._predictor().ahead(*case)[0], times)
+            newest = self._newest(data, future)
+            return newest.frame(self._quantiles(*newest.case, levels), self.target_names_, "quantile", levels)
+        newest = self._newest(data, future)
+        return newest.frame(self._predictor().ahead(*newest.case), self.target_names_)
 
     def predict_interval(self, level: float = 0.9, data=None, *, future=None):
         """Forecast the rows after the end of the data, with the interval in which each value lies with a probability.
@@ -460,44 +497,27 @@ class Forecaster(Parameters):
         (2018). Y. Romano, E. Patterson, E. Candes, "Conformalized quantile regression", NeurIPS 2019.
         """
         levels = bounds_of(level)
-        case, times = self._newest(data, future)
-        bounds = self._quantiles(*case, levels)[0]
-        values = np.stack([bounds[..., 0], self._predictor().ahead(*case)[0], bounds[..., 1]], axis=-1)
-        frame = self._frame(values, times, "bound", ("lower", "forecast", "upper"))
+        newest = self._newest(data, future)
+        bounds = self._quantiles(*newest.case, levels)
+        values = np.stack([bounds[..., 0], self._predictor().ahead(*newest.case), bounds[..., 1]], axis=-1)
+        frame = newest.frame(values, self.target_names_, "bound", ("lower", "forecast", "upper"))
         frame.attrs["level"] = level  # for plots
         return frame
 
-    def _newest(self, data, future):
-        """Return (rows, what is known of them and those ahead, ends) of the newest window, and the times that it forecasts."""
+    def _newest(self, data, future) -> Newest:
+        """Return the newest windows of all series."""
         own = self._fitted()._preparation
         if data is None:
-            raw, index = self._tail, self._tail_index
+            rows = self._tails
         else:
-            frame = own.frame(data)
-            own.check_rows(frame.index)
-            raw, index = own.values(frame), frame.index
-        if len(raw) < own.need:
-            raise ShapeError(f"data has {len(raw)} rows; a forecast looks at the last {own.need}")
-        raw, index = raw[-own.need :], index[-own.need :]
-        if np.isnan(raw).any():
-            raise ValueError(
-                "the last rows have missing values, so there is nothing to forecast from; fill them, or train a Forecaster "
-                "with missing='ffill'"
-            )
-        ahead = own.clock.after(index, self.delay + self.horizon - 1)
-        future = own.future_rows(future, ahead)
-        known = own.known_rows(index.append(ahead), raw, future)
-        return (raw, known, np.array([len(raw) - 1])), ahead[self.delay - 1 :]
-
-    def _frame(self, values, times, name=None, labels=()):
-        """Return values (horizon, targets), or (horizon, targets, labels), as a frame."""
-        import pandas as pd
-
-        columns = self.target_names_
-        if name is not None:
-            pairs = [(target, label) for target in columns for label in labels]
-            columns = pd.MultiIndex.from_tuples(pairs, names=["target", name])
-        return pd.DataFrame(values.reshape(len(times), -1), index=times, columns=columns)
+            keys, found = own.series(data)
+            rows = {}
+            for key, table in zip(keys or [None], found, strict=True):
+                where = "data" if key is None else f"data of {key!r}"
+                frame = own.frame(table, where)
+                own.check_rows(frame.index, where)
+                rows[key] = own.values(frame, where), frame.index
+        return Newest.of(own, rows, future, self.delay, self.horizon)
 
     def _predictor(self) -> Predictor:
         return Predictor(
@@ -526,25 +546,56 @@ class Forecaster(Parameters):
         ValueError
             If the first of them is not the next one in time; else as in `predict`.
         """
-        import pandas as pd
-
-        self._fitted()
-        own = self._preparation
-        if is_pandas(new_rows) is None:  # rows without an index follow those before
-            new_rows = as_frame(new_rows, "new_rows")
-            new_rows.index = own.clock.after(self._tail_index, len(new_rows))
-        frame = own.frame(new_rows, "new_rows")
-        expected = own.clock.after(self._tail_index, 1)[0]
-        if frame.index[0] != expected:
-            raise ValueError(f"the new rows begin at {frame.index[0]}; the next row is that of {expected}")
-        before = pd.DataFrame(self._tail, index=self._tail_index, columns=self.feature_names_)
-        both = pd.concat([before, frame])
-        own.check_rows(both.index, "new_rows after the rows before")
-        self._remember(own.values(both), both.index)
+        own = self._fitted()._preparation
+        keys, found = own.series(new_rows, "new_rows")
+        tails, levels = dict(self._tails), own.levels
+        for key, table in zip(keys or [None], found, strict=True):
+            where = "new_rows" if key is None else f"new_rows of {key!r}"
+            raw, index = self._continued(tails.get(key), table, where)
+            levels = levels.including(key, raw)
+            tails[key] = raw[-own.need :].copy(), index[-own.need :]
+        self._tails = tails
+        self._preparation = dataclasses.replace(own, levels=levels)
+        self._targets.preparation = self._evaluation.targets.preparation = self._preparation
         return self
 
-    def stream(self) -> ForecastStream:
+    def _continued(self, before, table, where):
+        """Return values and times of the rows of a series before, None for a new one, and of new ones."""
+        import pandas as pd
+
+        own = self._preparation
+        if before is None:
+            frame = own.frame(table, where)
+            own.check_rows(frame.index, where)
+            return own.values(frame, where), frame.index
+        tail, index = before
+        if is_pandas(table) is None:  # rows without an index follow those before
+            table = as_frame(table, where)
+            table.index = own.clock.after(index, len(table))
+        frame = own.frame(table, where)
+        expected = own.clock.after(index, 1)[0]
+        if frame.index[0] != expected:
+            what = "the new rows" if own.many is False else where
+            raise ValueError(f"{what} begin at {frame.index[0]}; the next row is that of {expected}")
+        both = pd.concat([pd.DataFrame(tail, index=index, columns=own.names), frame])
+        own.check_rows(both.index, f"{where} after the rows before")
+        return own.values(both, where), both.index
+
+    @property
+    def _tail(self):
+        return self._tails[None][0]
+
+    @property
+    def _tail_index(self):
+        return self._tails[None][1]
+
+    def stream(self, series=None) -> ForecastStream:
         """Return a stream that takes rows after those seen last, one by one, and forecasts after each.
+
+        Parameters
+        ----------
+        series : hashable, optional
+            Which one of many.
 
         Returns
         -------
@@ -557,9 +608,16 @@ class Forecaster(Parameters):
         ValueError
             If the last rows have missing values.
         """
-        if np.isnan(self._fitted()._tail).any():
+        tails = self._fitted()._tails
+        if not isinstance(series, Hashable) or series not in tails:
+            raise KeyError(f"series must be one of {brief(list(tails))}, got {brief(series)}")
+        if np.isnan(tails[series][0]).any():
             raise ValueError("the last rows have missing values: update with rows that have none")
-        return ForecastStream(self)
+        if len(tails[series][0]) < self._preparation.need:
+            raise ShapeError(
+                f"series {series!r} has too few rows: a forecast looks at the last {self._preparation.need}"
+            )
+        return ForecastStream(self, series)
 
     # Quality
 
@@ -747,7 +805,10 @@ class Forecaster(Parameters):
         settings = {name: value for name, value in self.get_params().items() if name not in left_out}
         for name, value in settings.items():
             settings[name] = value.item() if isinstance(value, np.generic) else value
-        linear = self._forecast.linear
+        linear, own, clock = self._forecast.linear, self._preparation, self._preparation.clock
+        settings["static"] = files.names_out(own.static)
+        for name in ("id", "time"):
+            settings[name] = None if settings[name] is None else files.names_out([settings[name]])[0]
         settings["calendar"] = [self.calendar] if isinstance(self.calendar, str) else list(self.calendar)
         settings["future"] = files.names_out(self._preparation.future)
         settings["dtype"] = self.model_.dtype.name
@@ -763,7 +824,10 @@ class Forecaster(Parameters):
             "aim": [self._targets.delay, self._targets.horizon, self._targets.columns],
             "season": self._evaluation.season,
             "clock": dataclasses.asdict(self._preparation.clock),
-            "unit": getattr(self._tail_index, "unit", None),
+            "unit": getattr(next(iter(self._tails.values()))[1], "unit", None),
+            "series": None if not own.many else files.names_out(self._tails, "series"),
+            "rows": [len(tail) for tail, _ in self._tails.values()],
+            "levels": None if own.levels.keys is None else files.names_out(own.levels.keys, "series"),
             "loss": loss,
             "comparison": {key: getattr(self, f"{key}_") for key in files.COMPARISON},
             "linear": None if linear is None else "shared" if linear.shared else "all",
@@ -780,11 +844,13 @@ class Forecaster(Parameters):
             "scaler.scale": self.scaler_.scale_,
             "target.center": self._targets.center,
             "target.scale": self._targets.scale,
-            "tail": self._tail,
-            "tail.times": self._preparation.clock.to_integers(self._tail_index),
+            "tail": np.concatenate([tail for tail, _ in self._tails.values()]),
+            "tail.times": np.concatenate([clock.to_integers(index) for _, index in self._tails.values()]),
         }
         if np.isfinite(self._deviation).all():  # a file from before they were kept has none
             arrays["deviation"] = self._deviation
+        if own.levels.keys is not None:
+            arrays |= {"levels.center": own.levels.center, "levels.scale": own.levels.scale}
         if self._calibration is not None:
             arrays["calibration"] = self._calibration.scores
         if linear is not None:
@@ -839,7 +905,7 @@ class Forecaster(Parameters):
 
 
 def _naive_error(series):
-    """Return `metrics.naive_scale` of a series whose missing values are NaN: over the rows of which both are known."""
-    before, after = series[:-1], series[1:]
+    """Return `metrics.naive_scale` of several series whose missing values are NaN: over the rows of which both are known."""
+    before, after = (np.concatenate([part[rows] for part in series]) for rows in (slice(-1), slice(1, None)))
     known = np.isfinite(before) & np.isfinite(after)
     return metrics.mae(after[known], before[known]) if known.any() else float("nan")

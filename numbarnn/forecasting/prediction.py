@@ -4,8 +4,10 @@ import dataclasses
 
 import numpy as np
 
+from numbarnn.errors import ShapeError
 from numbarnn.forecasting.intervals import LEVELS, normal_scores
 from numbarnn.forecasting.net import Forecast
+from numbarnn.forecasting.series import Panel, index_of
 from numbarnn.forecasting.tables import CHUNK, Preparation, Targets
 from numbarnn.losses import DistributionLoss
 
@@ -130,3 +132,69 @@ class Predictor:
             linear, net = self.forecast.parts(*x)
             sums += np.square(linear).sum(), np.square(net).sum()
         return float(sums[0] / sums.sum()) if sums.any() else 1.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Newest:
+    """The newest windows of all series, and the times that are forecast from them.
+
+    Attributes
+    ----------
+    panel : Panel
+        The rows that windows need, and empty ones ahead.
+    case : (raw, known, ends)
+        As `Predictor` takes them.
+    times : list of pandas.Index
+    columns : list of int
+        Of the targets.
+    """
+
+    panel: Panel
+    case: tuple
+    times: list
+    columns: list
+
+    @classmethod
+    def of(cls, own: Preparation, rows: dict, future, delay: int, horizon: int) -> "Newest":
+        """Return the newest windows of rows: values, in the units of the data, and times of series by key."""
+        ahead_rows = delay + horizon - 1
+        futures = own.futures(future, rows)
+        parts, times, given = [], [], []
+        for key, (values, index) in rows.items():
+            where = "data has" if key is None else f"data of {key!r} has"
+            if len(values) < own.need:
+                raise ShapeError(f"{where} {len(values)} rows; a forecast looks at the last {own.need}")
+            given.append(values)
+            values, index = values[-own.need :], index[-own.need :]
+            if np.isnan(values).any():
+                where = "the last rows" if key is None else f"the last rows of {key!r}"
+                raise ValueError(
+                    f"{where} have missing values, so there is nothing to forecast from; fill them, or train a Forecaster "
+                    "with missing='ffill'"
+                )
+            ahead = own.clock.after(index, ahead_rows)
+            empty = np.full((ahead_rows, values.shape[1]), np.nan)
+            found = own.future_rows(futures[key], ahead)
+            if found is not None:
+                empty[:, own.known_columns] = found
+            values = np.concatenate([values, empty])
+            parts.append((values, values, index.append(ahead)))
+            times.append(ahead[delay - 1 :])
+        panel = Panel.of(list(rows) if own.many else None, parts, own.levels, given)
+        ends = panel.starts[:-1] + own.need - 1
+        return cls(panel, (panel.values, own.known_rows(panel.index, panel.values), ends), times, own.columns)
+
+    def frame(self, values, targets, name=None, labels=()):
+        """Return values (series, horizon, targets), or (series, horizon, targets, labels), as a frame in the units of the data."""
+        import pandas as pd
+
+        columns = targets
+        if name is not None:
+            pairs = [(target, label) for target in targets for label in labels]
+            columns = pd.MultiIndex.from_tuples(pairs, names=["target", name])
+        values = self.panel.units(values, self.case[2], self.columns)
+        which = np.repeat(np.arange(len(self.times)), values.shape[1])
+        times = self.times[0] if len(self.times) == 1 else self.times[0].append(self.times[1:])
+        return pd.DataFrame(
+            values.reshape(len(times), -1), index=index_of(self.panel.keys, which, times), columns=columns
+        )

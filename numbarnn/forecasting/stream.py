@@ -7,6 +7,7 @@ import numpy as np
 from numbarnn.checks import brief, to_array
 from numbarnn.core.arrays import as_numeric
 from numbarnn.errors import ShapeError
+from numbarnn.forecasting.prediction import Newest
 
 
 class ForecastStream:
@@ -21,10 +22,10 @@ class ForecastStream:
         Time or number of the newest row.
     """
 
-    def __init__(self, forecaster):
-        self._forecaster = copy.copy(forecaster)
+    def __init__(self, forecaster, series=None):
+        self._forecaster, self._series = copy.copy(forecaster), series
         self._predictor = forecaster._predictor()
-        self._raw, self._index = forecaster._tail.copy(), forecaster._tail_index
+        self._raw, self._index = forecaster._tails[series]
 
     @property
     def time(self):
@@ -54,11 +55,9 @@ class ForecastStream:
         own, forecaster = self._predictor.preparation, self._forecaster
         values = self._values(row)
         raw = np.concatenate([self._raw[1:], values[None]])
-        after = own.clock.after(self._index[-1:], forecaster.delay + forecaster.horizon)
-        index = self._index[1:].append(after[:1])
-        future = own.future_rows(future, after[1:])
-        known = own.known_rows(index.append(after[1:]), raw, future)
-        found = self._predictor.ahead(raw, known, np.array([len(raw) - 1]))[0]
+        index = self._index[1:].append(own.clock.after(self._index[-1:], 1))
+        newest = Newest.of(own, {self._series: (raw, index)}, future, forecaster.delay, forecaster.horizon)
+        found = newest.panel.units(self._predictor.ahead(*newest.case), newest.case[2], newest.columns)[0]
         self._raw, self._index = raw, index
         return found
 

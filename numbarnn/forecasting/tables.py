@@ -16,8 +16,11 @@ from numbarnn.data.scaling import SequenceScaler
 from numbarnn.data.windows import Windows, cut_rows, make_windows
 from numbarnn.errors import ShapeError
 from numbarnn.forecasting import baselines
+from numbarnn.forecasting.series import Levels, Panel, split_series
 
 CHUNK = 1024
+# The forms of many series, for messages.
+FORMS = "a MultiIndex (series, time), a long table with id=, a dict or a list of tables"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,7 +29,7 @@ class Preparation:
 
     Attributes
     ----------
-    lookback, step, difference, relative, recenter, calendar, future, missing, dtype : settings of the `numbarnn.Forecaster`
+    lookback, step, difference, relative, recenter, calendar, future, static, missing, dtype : settings of the `numbarnn.Forecaster`
     reach : int
         Rows after a window's newest up to which `future` columns are known: those up to the last that the net forecasts.
     names, targets : list
@@ -34,6 +37,11 @@ class Preparation:
     clock : Clock
         The times of the rows of `fit`.
     scaler : SequenceScaler
+    levels : Levels
+    many : bool
+        Whether `fit` had many series.
+    form : (id, time)
+        Columns of long tables.
     """
 
     lookback: int
@@ -43,6 +51,7 @@ class Preparation:
     recenter: bool
     calendar: tuple
     future: tuple
+    static: tuple
     missing: str
     dtype: str
     reach: int
@@ -50,14 +59,30 @@ class Preparation:
     targets: list
     clock: Clock
     scaler: SequenceScaler
+    levels: Levels
+    many: bool = False
+    form: tuple = (None, None)
 
     @classmethod
-    def of(cls, settings, names, targets, clock, scaler) -> "Preparation":
+    def of(cls, settings, names, targets, clock, scaler, levels, many=False) -> "Preparation":
         """Return the preparation for the settings of a forecaster."""
-        own = ("lookback", "step", "difference", "relative", "recenter", "calendar", "future", "missing", "dtype")
+        own = (
+            "lookback",
+            "step",
+            "difference",
+            "relative",
+            "recenter",
+            "calendar",
+            "future",
+            "static",
+            "missing",
+            "dtype",
+        )
         reach = 1 if settings.recursive else settings.delay + settings.horizon - 1
-        values = {name: getattr(settings, name) for name in own} | {"future": future_names(settings.future)}
-        return cls(*values.values(), reach, names, targets, clock, scaler)
+        values = {name: getattr(settings, name) for name in own}
+        values |= {name: names_of(values[name], name) for name in ("future", "static")}
+        form = settings.id, settings.time
+        return cls(*values.values(), reach, names, targets, clock, scaler, levels, many, form)
 
     @property
     def lag(self) -> int:
@@ -100,12 +125,32 @@ class Preparation:
         tables.check_order(index, name)
         self.clock.check(index, name)
 
-    def values(self, frame) -> np.ndarray:
+    def series(self, data, name="data") -> tuple[list | None, list]:
+        """Return keys and tables of data in a form that `fit` takes."""
+        keys, found = split_series(data, *self.form, name)
+        if self.many and keys is None:
+            raise ValueError(f"{name} must be of many series, as the data passed to fit: {FORMS}")
+        if not self.many and keys is not None:
+            raise ValueError(f"{name} has {len(keys)} series; the forecaster was fitted to one: pass one at a time")
+        return keys, found
+
+    def panel(self, data, name="data") -> Panel:
+        """Return the rows of data that came after `fit`."""
+        keys, found = self.series(data, name)
+        parts = []
+        for key, table in zip(keys or [None], found, strict=True):
+            where = name if key is None else f"{name} of {key!r}"
+            frame = self.frame(table, where)
+            self.check_rows(frame.index, where)
+            parts.append((self.values(frame, where), frame.to_numpy(np.float64), frame.index))
+        return Panel.of(keys, parts, self.levels)
+
+    def values(self, frame, name="data") -> np.ndarray:
         """Return the columns as float64 rows, filled where asked; raise where values are missing and must not be."""
         table = tables.as_table(frame)
-        bad = tables.bad_rows(table, "data")
+        bad = tables.bad_rows(table, name)
         if bad is not None and self.missing == "error":
-            tables.refuse_missing(table, bad, "data", "set missing='drop' or 'ffill', or clean the data")
+            tables.refuse_missing(table, bad, name, "set missing='drop' or 'ffill', or clean the data")
         raw = np.array(table.values, np.float64, order="C")
         return tables.forward_filled(raw) if bad is not None and self.missing == "ffill" else raw
 
@@ -134,17 +179,26 @@ class Preparation:
         """Features that the net sees."""
         return len(self.names) + 2 * len(self.calendar) + len(self.future) * len(self.shifts)
 
-    def known_rows(self, index, raw, future=None) -> np.ndarray:
-        """Return what is known of rows and of those ahead, (rows, known): calendar features, and columns known ahead.
+    @property
+    def static_columns(self) -> list[int]:
+        """Indices of the columns that do not change within a series."""
+        return [self.names.index(name) for name in self.static]
 
-        `index` has the times of the rows `raw`, and of rows ahead of which `future` has the columns known ahead.
-        """
+    def known_rows(self, index, raw) -> np.ndarray:
+        """Return what is known of rows whatever is measured, (rows, known): calendar features, and columns known ahead."""
         known = self.calendar_rows(index)
-        if not self.future:
-            return known
-        columns = raw[:, self.known_columns]
-        columns = columns if future is None else np.concatenate([columns, future])
-        return np.concatenate([known, columns], axis=1)
+        return np.concatenate([known, raw[:, self.known_columns]], axis=1) if self.future else known
+
+    def futures(self, future, keys) -> dict:
+        """Return the tables of columns known ahead by series."""
+        if not self.many or future is None:
+            return dict.fromkeys(keys, future)
+        names, found = self.series(future, "future")
+        given = dict(zip(names, found, strict=True))
+        missing = [key for key in keys if key not in given]
+        if missing:
+            raise ValueError(f"future lacks the series {brief(missing)}")
+        return given
 
     def future_rows(self, future, ahead) -> np.ndarray | None:
         """Return the columns known ahead of the rows `ahead` (an index); raise unless they are given where they are needed."""
@@ -251,14 +305,26 @@ class Targets:
     center: np.ndarray | float = 0.0
     scale: np.ndarray | float = 1.0
 
-    def windows(self, frame, raw, features) -> Windows:
-        """Return the windows of a table, of which all values are known."""
-        own = self.preparation
-        target = frame.to_numpy(np.float64)[own.lag :, self.columns]
+    def windows(self, panel, features) -> Windows:
+        """Return the windows of all series, of which all values are known."""
+        own, raw = self.preparation, panel.values
+        target = panel.scaled_truth(self.columns)[own.lag :]
         policy = "error" if own.missing == "error" else "drop"
         windows = make_windows(
             features, own.lookback, self.delay, target=target, step=own.step, horizon=self.horizon, missing=policy
         )
+        if panel.keys is not None:
+            rows = np.asarray(windows.ends) + own.lag
+            which = panel.series_of(rows)
+            within = (rows - own.need + 1 >= panel.starts[which]) & (
+                rows + self.delay + self.horizon - 1 < panel.starts[which + 1]
+            )
+            if not within.any():
+                raise ShapeError(
+                    f"no series has rows for a window: with lookback {own.lookback}, delay {self.delay} and horizon "
+                    f"{self.horizon} one needs {own.need + self.delay + self.horizon - 1}"
+                )
+            windows = windows[within]
         if policy == "error" or not own.season:
             return windows
         # What the targets are compared with may be missing where no row of the window is: a window steps over rows, and changes
@@ -272,6 +338,11 @@ class Targets:
                 "of every window, a value is missing that the targets are compared with; clean the data first"
             )
         return dataclasses.replace(windows[known], dropped=windows.dropped + int(np.count_nonzero(~known)))
+
+    def measured(self, panel, ends) -> np.ndarray:
+        """Return what was measured after windows, (windows, horizon, columns), in the units of the data."""
+        rows = np.asarray(ends)[:, None] + self.delay + np.arange(self.horizon)
+        return panel.truth[rows][:, :, self.columns]
 
     def base(self, raw, ends) -> np.ndarray:
         """Return what is subtracted from the targets of windows before they are scaled, (windows, horizon, columns)."""
@@ -348,13 +419,38 @@ class Source:
             yield Batch(*self.gather(order[first : first + self.batch_size]))
 
 
-def future_names(future) -> tuple:
-    """Return the names of columns that are known ahead as a tuple; raise TypeError unless it is one name or a list of them."""
-    names = [future] if isinstance(future, str) else to_list(future, "future", "names of columns")
+def names_of(given, argument) -> tuple:
+    """Return the names of columns as a tuple; raise TypeError unless it is one name or a list of them."""
+    names = [given] if isinstance(given, str) else to_list(given, argument, "names of columns")
     for name in names:
         if not isinstance(name, Hashable):
-            raise TypeError(f"future must be names of columns, got {brief(name)}")
+            raise TypeError(f"{argument} must be names of columns, got {brief(name)}")
     return tuple(names)
+
+
+def aligned_frames(keys, found) -> tuple[list, Clock]:
+    """Return the tables of the data of `fit` as frames of the same columns with regular times, and their clock."""
+    frames = []
+    for key, table in zip(keys or [None], found, strict=True):
+        where = "data" if key is None else f"data of {key!r}"
+        frame = as_frame(table, where)
+        tables.check_times(frame.index, where, otherwise="number the rows: data.reset_index(drop=True)")
+        if frames and list(frame.columns) != list(frames[0].columns):
+            names = list(frames[0].columns)
+            if set(frame.columns) != set(names):
+                raise ValueError(
+                    f"{where} has the columns {brief(list(frame.columns))}, that of {keys[0]!r} has {brief(names)}"
+                )
+            frame = frame[names]
+        frames.append(frame)
+    clock = Clock.of(max(frames, key=len).index)
+    for number, frame in enumerate(frames):
+        where = "data" if keys is None else f"data of {keys[number]!r}"
+        frames[number] = frame = frame.set_axis(
+            clock.aligned(frame.index, where)
+        )  # the zone as later data and files have it
+        clock.check(frame.index, where)
+    return frames, clock
 
 
 def deviations(values) -> np.ndarray:
@@ -378,18 +474,18 @@ def as_frame(data, name="data"):
     return pd.DataFrame(table.values, index=table.index, columns=columns)
 
 
-def cuts_of(split, index):
-    """Return the first rows of the parts after the first."""
+def cuts_of(split, index, empty=False):
+    """Return the first rows of the parts after the first, which are `empty` where they may have no rows."""
     split = to_list(split, "split", "fractions, such as (0.7, 0.15, 0.15), rows or times")
     if split and all(isinstance(part, float) for part in split):
         with naming("split", "fractions"):
-            cuts = cut_rows(len(index), index, fractions=split)
+            cuts = cut_rows(len(index), index, fractions=split, empty=empty)
     elif all(isinstance(part, (int, np.integer)) for part in split):
         with naming("split", "rows"):
-            cuts = cut_rows(len(index), index, rows=split)
+            cuts = cut_rows(len(index), index, rows=split, empty=empty)
     else:
         with naming("split", "dates"):
-            cuts = cut_rows(len(index), index, dates=split)
+            cuts = cut_rows(len(index), index, dates=split, empty=empty)
     if len(cuts) not in (1, 2):
         raise ValueError(f"split must make two or three parts (training, validation, test), got {split}")
     return cuts

@@ -1,0 +1,250 @@
+"""Tables of one series or of many: the forms in which they come, and their rows one after another.
+
+Many series come as a DataFrame or Series with a MultiIndex (series, time), as a long table with columns of series and times (`id`,
+`time`), or as a dict or a list of tables, one for each series. Windows never cross from one into the next.
+"""
+
+import dataclasses
+from collections.abc import Hashable, Mapping
+
+import numpy as np
+
+from numbarnn.checks import brief
+from numbarnn.core.frames import as_pandas, is_pandas
+from numbarnn.data import tables
+from numbarnn.errors import ShapeError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Levels:
+    """What the values of every series are shifted and divided by before anything else is done with them.
+
+    Attributes
+    ----------
+    keys : list or None
+        Of the series; None: one series, or all at one scale.
+    center, scale : (series, columns) arrays
+    apart : (columns,) booleans
+        Columns that have one scale for all series.
+    """
+
+    keys: list | None
+    center: np.ndarray
+    scale: np.ndarray
+    apart: np.ndarray
+
+    @classmethod
+    def none(cls, columns: int) -> "Levels":
+        """Return the levels that leave values as they are."""
+        return cls(None, np.zeros((1, columns)), np.ones((1, columns)), np.ones(columns, bool))
+
+    @classmethod
+    def of(cls, keys, parts, apart) -> "Levels":
+        """Return mean and standard deviation of the training rows of every series."""
+        center, scale = (np.array(values) for values in zip(*(_moments(part, apart) for part in parts), strict=True))
+        return cls(keys, center, scale, apart)
+
+    def including(self, key, values) -> "Levels":
+        """Return the levels with those of a series that was not there in training."""
+        if self.keys is None or key in self.keys:
+            return self
+        center, scale = _moments(values, self.apart)
+        return Levels([*self.keys, key], np.vstack([self.center, center]), np.vstack([self.scale, scale]), self.apart)
+
+    def at(self, key, values) -> tuple[np.ndarray, np.ndarray]:
+        """Return center and scale of a series; of one that was not there in training, those of the rows given."""
+        if self.keys is None:
+            return self.center[0], self.scale[0]
+        if key in self.keys:
+            row = self.keys.index(key)
+            return self.center[row], self.scale[row]
+        return _moments(values, self.apart)
+
+
+def _moments(values, apart):
+    known = np.isfinite(values)
+    count = np.maximum(known.sum(axis=0), 1)
+    with np.errstate(over="ignore", invalid="ignore"):  # values too large are refused later, by name
+        mean = np.where(known, values, 0.0).sum(axis=0) / count
+        deviation = np.sqrt(np.square(np.where(known, values - mean, 0.0)).sum(axis=0) / count)
+    return np.where(apart, 0.0, mean), np.where(apart | ~(deviation > 0), 1.0, deviation)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Panel:
+    """Rows of all series, one series after another.
+
+    Attributes
+    ----------
+    keys : list or None
+        None: one series without a name.
+    index : pandas.Index
+        Times or numbers of the rows.
+    values : (rows, columns) array
+        Filled where asked, shifted and scaled by the levels.
+    truth : (rows, columns) array
+        As measured, in the units of the data.
+    starts : (series + 1,) integers
+        First rows.
+    center, scale : (series, columns) arrays
+    """
+
+    keys: list | None
+    index: object
+    values: np.ndarray
+    truth: np.ndarray
+    starts: np.ndarray
+    center: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def of(cls, keys, parts, levels: Levels, given=None) -> "Panel":
+        """Return the panel of parts (values, truth, index), in the units of the data.
+
+        `given`: all rows of each series, by which those that were not there in training are scaled; None: those of the parts.
+        """
+        index = parts[0][2] if len(parts) == 1 else parts[0][2].append([part[2] for part in parts[1:]])
+        starts = np.cumsum([0, *(len(part[0]) for part in parts)])
+        given = [part[0] for part in parts] if given is None else given
+        found = [levels.at(key, rows) for key, rows in zip(keys or [None], given, strict=True)]
+        center, scale = (np.array(level) for level in zip(*found, strict=True))
+        values = [(part[0] - c) / s for part, c, s in zip(parts, center, scale, strict=True)]
+        truth = [part[1] for part in parts]
+        values, truth = (rows[0] if len(rows) == 1 else np.concatenate(rows) for rows in (values, truth))
+        return cls(keys, index, values, truth, starts, center, scale)
+
+    def series_of(self, rows) -> np.ndarray:
+        """Return which series rows belong to."""
+        return np.searchsorted(self.starts, rows, side="right") - 1
+
+    def scaled_truth(self, columns) -> np.ndarray:
+        """Return columns of what was measured, shifted and scaled as the values are."""
+        counts = np.diff(self.starts)
+        center, scale = (np.repeat(level[:, columns], counts, axis=0) for level in (self.center, self.scale))
+        return (self.truth[:, columns] - center) / scale
+
+    def units(self, values, ends, columns) -> np.ndarray:
+        """Return values (windows, horizon, columns, ...) of windows that end at rows in the units of the data."""
+        which = self.series_of(ends)
+        shape = (len(ends), 1, len(columns)) + (1,) * (values.ndim - 3)
+        return values * self.scale[which][:, columns].reshape(shape) + self.center[which][:, columns].reshape(shape)
+
+    def scaled(self, values, ends, columns) -> np.ndarray:
+        """Return values in the units of the data as `units` takes them."""
+        which = self.series_of(ends)
+        return (values - self.center[which][:, None, columns]) / self.scale[which][:, None, columns]
+
+    def groups(self, ends) -> list[np.ndarray]:
+        """Return the windows of every series, as indices, in order."""
+        if self.keys is None:
+            return [np.arange(len(ends))]
+        which = self.series_of(ends)
+        return [found for series in range(len(self.starts) - 1) if (found := np.flatnonzero(which == series)).size]
+
+
+def index_of(keys, which, times):
+    """Return the index of results: times, or the series and times of many."""
+    import pandas as pd
+
+    if keys is None:
+        return times
+    codes, levels = pd.factorize(times)
+    return pd.MultiIndex(
+        levels=[keys, levels], codes=[which, codes], names=["series", times.name], verify_integrity=False
+    )
+
+
+def split_series(data, key_column, time_column, name="data"):
+    """Return (keys, tables) of data of many series, or (None, [data]) of one.
+
+    Parameters
+    ----------
+    data : table, array, Mapping of tables, or list of tables
+    key_column, time_column : name or None
+        Of a long table.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If columns are missing, or a form is not known.
+    """
+    for argument, column in (("id", key_column), ("time", time_column)):
+        if not isinstance(column, Hashable):
+            raise TypeError(f"{argument} must be the name of a column, got {brief(column)}")
+    if isinstance(data, Mapping) and not data:
+        raise ShapeError(f"{name} has no series")
+    if isinstance(data, Mapping) or (isinstance(data, (list, tuple)) and data and all(map(_is_table, data))):
+        keys, found = zip(*data.items(), strict=True) if isinstance(data, Mapping) else (range(len(data)), data)
+        found = [
+            _timed(as_pandas(table, f"{name}[{key!r}]"), time_column, name)
+            for key, table in zip(keys, found, strict=True)
+        ]
+        names = {table.name if is_pandas(table) == "series" else None for table in found}
+        if len(names) > 1:  # columns of a wide table: one variable of many series
+            found = [table.rename("value") if is_pandas(table) == "series" else table for table in found]
+        return _named(list(keys), name), found
+    data = as_pandas(data, name)
+    kind = is_pandas(data)
+    if key_column is not None:
+        if kind != "frame":
+            raise TypeError(
+                f"id is {brief(key_column)}, and {name} no DataFrame that could have such a column: {brief(data)}"
+            )
+        return _long(data, key_column, time_column, name)
+    data = _timed(data, time_column, name)
+    if kind is None or not hasattr(data.index, "levels"):
+        return None, [data]
+    if data.index.nlevels != 2:
+        tables.check_one_series(data.index, name)
+    groups = data.groupby(level=0, sort=False)
+    keys, found = zip(*((key, part.droplevel(0)) for key, part in groups), strict=True)
+    return _named(list(keys), name), list(found)
+
+
+def _is_table(table):
+    return is_pandas(table) is not None or (isinstance(table, np.ndarray) and table.ndim == 2)
+
+
+def _long(data, key_column, time_column, name):
+    """Return the series of a long table, in the order in which they begin."""
+    if key_column not in data.columns:
+        raise KeyError(
+            f"id {brief(key_column)} is not a column of {name}, which has {', '.join(map(repr, data.columns[:12]))}"
+        )
+    if data[key_column].isna().any():
+        row = int(np.flatnonzero(data[key_column].isna())[0])
+        raise ValueError(f"{name} has no series (id {key_column!r}) in row {row}")
+    data = _timed(data, time_column, name)
+    groups = data.groupby(key_column, sort=False, observed=True)
+    keys, found = zip(*((key, part.drop(columns=key_column)) for key, part in groups), strict=True)
+    return _named(list(keys), name), list(found)
+
+
+def _timed(data, time_column, name):
+    """Return a table with the column of times as its index."""
+    if time_column is None or getattr(getattr(data, "index", None), "name", None) == time_column:
+        return data
+    if is_pandas(data) != "frame":
+        raise TypeError(
+            f"time is {brief(time_column)}, and {name} no DataFrame that could have such a column: {brief(data)}"
+        )
+    if time_column in data.columns:
+        import pandas as pd
+
+        times = data[time_column]
+        if times.dtype == object or isinstance(times.dtype, pd.StringDtype):
+            raise TypeError(
+                f"time: the column {time_column!r} of {name} has text; pandas.to_datetime makes times of it"
+            )
+        return data.set_index(time_column)
+    if time_column in data.index.names:
+        return data
+    raise KeyError(
+        f"time {brief(time_column)} is not a column of {name}, which has {', '.join(map(repr, data.columns[:12]))}"
+    )
+
+
+def _named(keys, name):
+    if not keys:
+        raise ShapeError(f"{name} has no series")
+    return [key.item() if isinstance(key, np.generic) else key for key in keys]
