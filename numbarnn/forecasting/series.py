@@ -10,7 +10,7 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 
 from numbarnn.checks import brief
-from numbarnn.core.frames import as_pandas, is_pandas
+from numbarnn.core.frames import as_pandas, is_pandas, package_of
 from numbarnn.data import tables
 from numbarnn.errors import ShapeError
 
@@ -175,15 +175,16 @@ def split_series(data, key_column, time_column, name="data"):
         raise ShapeError(f"{name} has no series")
     if isinstance(data, Mapping) or (isinstance(data, (list, tuple)) and data and all(map(_is_table, data))):
         keys, found = zip(*data.items(), strict=True) if isinstance(data, Mapping) else (range(len(data)), data)
-        found = [
-            _timed(as_pandas(table, f"{name}[{key!r}]"), time_column, name)
-            for key, table in zip(keys, found, strict=True)
-        ]
+        if time_column is not None:
+            found = [
+                _timed(as_pandas(table, f"{name}[{key!r}]"), time_column, name)
+                for key, table in zip(keys, found, strict=True)
+            ]
         names = {table.name if is_pandas(table) == "series" else None for table in found}
         if len(names) > 1:  # columns of a wide table: one variable of many series
             found = [table.rename("value") if is_pandas(table) == "series" else table for table in found]
-        return _named(list(keys), name), found
-    data = as_pandas(data, name)
+        return _named(list(keys), name), list(found)
+    given, data = data, as_pandas(data, name)
     kind = is_pandas(data)
     if key_column is not None:
         if kind != "frame":
@@ -193,7 +194,7 @@ def split_series(data, key_column, time_column, name="data"):
         return _long(data, key_column, time_column, name)
     data = _timed(data, time_column, name)
     if kind is None or not hasattr(data.index, "levels"):
-        return None, [data]
+        return None, [given if time_column is None else data]  # tables of other packages number their rows anew
     if data.index.nlevels != 2:
         tables.check_one_series(data.index, name)
     groups = data.groupby(level=0, sort=False)
@@ -202,7 +203,11 @@ def split_series(data, key_column, time_column, name="data"):
 
 
 def _is_table(table):
-    return is_pandas(table) is not None or (isinstance(table, np.ndarray) and table.ndim == 2)
+    return (
+        is_pandas(table) is not None
+        or package_of(type(table)) is not None
+        or (isinstance(table, np.ndarray) and table.ndim == 2)
+    )
 
 
 def _long(data, key_column, time_column, name):
