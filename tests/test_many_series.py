@@ -144,6 +144,11 @@ def test_a_series_that_was_not_there(forecaster):
     assert abs(found["y"] - mean).max() < 4 * deviation
     moved = forecaster.predict({"new": new.assign(y=5 * new["y"] + 100)})
     assert_close(moved["y"].to_numpy(), 5 * found["y"].to_numpy() + 100, 1e-6)
+    # In backtests nothing of later rows is seen.
+    other = new.copy()
+    other.iloc[-20:] *= 3
+    early, changed = (forecaster.backtest({"new": table}).iloc[:200] for table in (new, other))
+    assert np.array_equal(early["y"], changed["y"])
     f = fitted()
     updated = f.update({"new": new}).predict()
     assert_close(updated.loc["new"].to_numpy(), found.to_numpy(), 1e-6)
@@ -281,6 +286,7 @@ def test_refused(forecaster):
         (lambda: fitted(LONG.assign(time=LONG["time"].astype(str)), id="station", time="time"), TypeError, "has text"),
         (lambda: fitted(LONG["y"], id="station"), TypeError, "id is 'station', and data no DataFrame"),
         (lambda: fitted(static=["y"]), ValueError, "static 'y' is a target"),
+        (lambda: fitted(static=["x"]), ValueError, "static 'x' changes within data of 'a'"),
         (lambda: fitted(static=["z"]), KeyError, "static 'z' is not a column"),
         (lambda: fitted(scale="x"), ValueError, "scale must be 'series' or 'all', got 'x'"),
         (lambda: forecaster.predict(TABLES["a"]), ValueError, "data must be of many series, as the data passed to fit"),

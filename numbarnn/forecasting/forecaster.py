@@ -110,7 +110,8 @@ class Forecaster(Parameters):
         Columns of a long table: of the series, and of the times.
     scale : {"series", "all"}
         Of many series: "series": values are shifted and divided by mean and standard deviation of their series' training part,
-        those of a series that was not there by its rows given; "all": all series have one scale.
+        those of a series that was not there by its rows given, in backtests by those of its first window; "all": all series have
+        one scale.
     scaling : {"standard", "minmax", "robust"}
     missing : {"error", "drop", "ffill"}
         As in `make_windows`; "ffill" fills the inputs.
@@ -288,10 +289,15 @@ class Forecaster(Parameters):
         parts = []
         for key, frame in zip(keys or [None], frames, strict=True):
             where = "data" if key is None else f"data of {key!r}"
-            parts.append((preparation.values(frame, where), frame.to_numpy(np.float64), frame.index))
+            values = preparation.values(frame, where)
+            for name, column in zip(preparation.static, preparation.static_columns, strict=True):
+                if (values[:, column] != values[0, column]).any():
+                    raise ValueError(f"static {name!r} changes within {where}; static columns are those that do not")
+            parts.append((values, frame.to_numpy(np.float64), frame.index))
         if keys is not None and self.scale == "series" and not self._counts:
             apart = np.isin(np.arange(len(names)), preparation.static_columns)
-            train = [part[0][: cut[0]] for part, cut in zip(parts, cuts, strict=True)]
+            # Of a series without training rows, those of its first window.
+            train = [part[0][: max(cut[0], self.lookback)] for part, cut in zip(parts, cuts, strict=True)]
             preparation = dataclasses.replace(preparation, levels=Levels.of(keys, train, apart))
         panel = Panel.of(keys, parts, preparation.levels)
         self._deviation = deviations(np.concatenate(training_rows(panel, cuts)))

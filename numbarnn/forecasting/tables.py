@@ -67,17 +67,8 @@ class Preparation:
     def of(cls, settings, names, targets, clock, scaler, levels, many=False) -> "Preparation":
         """Return the preparation for the settings of a forecaster."""
         own = (
-            "lookback",
-            "step",
-            "difference",
-            "relative",
-            "recenter",
-            "calendar",
-            "future",
-            "static",
-            "missing",
-            "dtype",
-        )
+            "lookback", "step", "difference", "relative", "recenter", "calendar", "future", "static", "missing", "dtype",
+        )  # fmt: skip
         reach = 1 if settings.recursive else settings.delay + settings.horizon - 1
         values = {name: getattr(settings, name) for name in own}
         values |= {name: names_of(values[name], name) for name in ("future", "static")}
@@ -143,7 +134,8 @@ class Preparation:
             frame = self.frame(table, where)
             self.check_rows(frame.index, where)
             parts.append((self.values(frame, where), frame.to_numpy(np.float64), frame.index))
-        return Panel.of(keys, parts, self.levels)
+        # Series that were not there in training: a forecast must not see later rows, not even in its scale.
+        return Panel.of(keys, parts, self.levels, [part[0][: self.need] for part in parts])
 
     def values(self, frame, name="data") -> np.ndarray:
         """Return the columns as float64 rows, filled where asked; raise where values are missing and must not be."""

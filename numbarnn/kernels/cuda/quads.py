@@ -8,7 +8,29 @@ does not see an intrinsic that a kernel closes over.
 from numbarnn.kernels.cuda.launch import SIMULATED
 
 if SIMULATED:
-    ALIGNMENT = None  # the simulator refuses another
+    import inspect
+    import sys
+
+    import numpy as np
+    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+    from numba.np.numpy_support import as_dtype
+
+    ALIGNMENT = None  # numba-cuda's simulator refuses another
+
+    def _shared_array(self, shape, dtype, alignment=None):
+        """Return the array of the line that asks for it, of every thread of the block the same."""
+        dtype = np.dtype(as_dtype(dtype) if hasattr(dtype, "bitwidth") else dtype)
+        if shape == 0:
+            return np.frombuffer(self._dynshared.data, dtype, self._dynshared_size // dtype.itemsize)
+        frame = sys._getframe(1)
+        line = frame.f_code.co_filename, frame.f_lineno
+        found = self._allocations.get(line)
+        if found is None:
+            found = self._allocations[line] = np.empty(shape, dtype)
+        return found
+
+    if "alignment" not in inspect.signature(FakeCUDAShared.array).parameters:  # the simulator of Numba itself
+        FakeCUDAShared.array = _shared_array
 
     def pointer_of(shared):
         """Return what reads and writes an array."""
