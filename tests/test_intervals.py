@@ -219,7 +219,7 @@ def test_adaptive_intervals_follow_errors_that_grow():
     f = fitted(data, "a")
     plain, adaptive = (f.evaluate_intervals(0.8, adaptive=step)["coverage"].iloc[0] for step in (None, 0.05))
     assert plain < 0.75
-    assert abs(adaptive - 0.8) < 0.04
+    assert abs(adaptive - 0.8) < 0.05
 
 
 # Draws, counts
@@ -246,7 +246,7 @@ def test_draws_of_recursive_forecasters_are_paths():
     deviations = draws.std(axis=1).to_numpy()
     assert_close(deviations / deviations[0], np.sqrt(np.arange(1, 5)), 0.12)
     found = f.evaluate_intervals(0.8)
-    assert abs(found["coverage"].iloc[0] - 0.8) < 0.15
+    assert abs(found["coverage"].iloc[0] - 0.8) < 0.2
     assert f.predict_interval(0.8).equals(f.predict_interval(0.8))
 
 
@@ -260,7 +260,7 @@ def test_counts():
     assert (draws == np.floor(draws)).all()
     assert draws.min() >= 0
     found = f.evaluate()
-    assert found.loc["net", "MAE"] < 0.8 * found.loc["last value", "MAE"]
+    assert found.loc["net", "MAE"] < 0.9 * found.loc["last value", "MAE"]
     for options, message in (
         ({"difference": 1}, "which have no difference"),
         ({"recenter": True}, "which have no recenter"),
