@@ -472,7 +472,7 @@ def forecasts(_):
         backtest={"data": table, "part": "test", "level": 0.5, "adaptive": None},
         predict_interval={"level": 0.5, "data": table},
         evaluate_intervals={"levels": 0.5, "data": table, "part": "test", "adaptive": None, "calibrated": True},
-        errors_by_horizon={"data": table, "part": "test", "target": "a"},
+        errors_by_horizon={"data": table, "part": "test", "target": "a"}, score={"data": table, "part": "test"},
     )  # fmt: skip
     panel = {"data": pd.concat({"p": table, "q": table}, names=["where"])}
     many = Forecaster(**settings).fit(panel["data"], "a", verbose=0)

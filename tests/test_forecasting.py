@@ -378,6 +378,17 @@ def test_ridge_is_the_closed_form():
     assert ridge.error == pytest.approx(min(errors), rel=1e-6)
 
 
+def test_score():
+    f = fitted(table(), ["b", "a"], linear="all")
+    back = f.backtest()
+    squares = [((back[k] - back[f"{k} truth"]) ** 2).sum() for k in "ba"]
+    about = [((back[f"{k} truth"] - back[f"{k} truth"].mean()) ** 2).sum() for k in "ba"]
+    assert f.score() == pytest.approx(1 - np.mean(np.divide(squares, about)))
+    assert f.score(table(), "test") > 0.5
+    with pytest.raises(NotFittedError):
+        Forecaster(6).score()
+
+
 def test_nothing_of_the_other_parts_is_learned():
     data = table()
     other = data.copy()

@@ -156,6 +156,14 @@ class Evaluation:
         found.attrs["verdict"] = verdict(means["MAE/sd"], share)
         return found
 
+    def score(self, predictor, data, part) -> float:
+        """Return the coefficient of determination, the mean over the targets."""
+        panel, ends, _ = self._case(data, part)
+        columns, known = self.targets.columns, self.targets.preparation.known_rows(panel.index, panel.values)
+        found = panel.units(predictor.ahead(panel.values, known, ends), ends, columns)
+        truth = self.targets.measured(panel, ends)
+        return metrics.r2(truth.reshape(-1, len(columns)), found.reshape(-1, len(columns)))
+
     def errors_by_horizon(self, predictor, data, part, target):
         """Return the MAE of the net and of the baselines for each number of rows ahead."""
         import pandas as pd

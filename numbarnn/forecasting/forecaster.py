@@ -769,6 +769,21 @@ class Forecaster(Parameters):
             raise TypeError(f"baselines must be a dict of functions by name, got {brief(baselines)}")
         return self._evaluation.evaluate(self._predictor(), data, part, baselines, per_target)
 
+    def score(self, data=None, part: str = "test") -> float:
+        """Return the coefficient of determination of the forecasts, R^2 = 1 - sum (y - f)^2 / sum (y - mean)^2.
+
+        Parameters
+        ----------
+        data, part : as in `evaluate`
+
+        Returns
+        -------
+        float
+            The mean over the targets; all windows and rows ahead count alike. 1 is the best, 0 what the mean of the truth has.
+        """
+        self._fitted()
+        return self._evaluation.score(self._predictor(), data, part)
+
     def errors_by_horizon(self, data=None, part: str = "test", target=None):
         """Return the MAE of the net and every baseline for each number of rows ahead.
 
