@@ -162,7 +162,7 @@ def test_update_then_predict(made, name):
     assert f.update(new.iloc[:3]).update(new.iloc[3:4]).update(new.iloc[4:]) is f
     assert f.predict().equals(expected)
     assert expected.index[0] == new.index[-1] + pd.Timedelta(hours=f.delay)
-    assert len(f._tail) == f._preparation.need
+    assert len(f._tails[None][0]) == f._preparation.need
     assert f.predict(data).equals(made(name).predict())
     with pytest.raises(
         ValueError, match=r"the new rows begin at 2020-01-09 08:00:00; the next row is that of 2020-01-09 15:00"
@@ -173,13 +173,13 @@ def test_update_then_predict(made, name):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_streams_forecast_as_updates_do(made, name):
     f, stream = fitted(table(), **VARIANTS[name]), made(name).stream()
-    new = table(206, seed=1).iloc[200:].set_axis(pd.date_range(f._tail_index[-1], periods=7, freq="h")[1:])
+    new = table(206, seed=1).iloc[200:].set_axis(pd.date_range(f._tails[None][1][-1], periods=7, freq="h")[1:])
     for row in range(6):
         given = new.iloc[row].to_dict() if row % 2 else new.iloc[row].to_numpy()
         found = stream.step(given)
         assert np.array_equal(found, f.update(new.iloc[row : row + 1]).predict().to_numpy())
         assert stream.time == new.index[row]
-    assert made(name)._tail_index[-1] < stream.time  # the forecaster stays as it was
+    assert made(name)._tails[None][1][-1] < stream.time  # the forecaster stays as it was
 
 
 def test_streams_refuse():

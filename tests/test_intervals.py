@@ -132,7 +132,7 @@ def test_intervals_by_definition(made, name):
         return at[k] + (x - knots[k]) / (knots[k + 1] - knots[k]) * (at[k + 1] - at[k])
 
     known = curve(validation.X)
-    newest = curve(f._preparation.features(f._tail, np.zeros((6, 0)))[None])[0]
+    newest = curve(f._preparation.features(f._tails[None][0], np.zeros((6, 0)))[None])[0]
     found = f.predict_interval(level)
     assert list(found.columns.names) == ["target", "bound"]
     n = len(truth)

@@ -13,7 +13,8 @@ from numbarnn.cli.common import AMBIGUOUS, HelpFormatter, UserError, as_options,
 from numbarnn.data import readers
 from numbarnn.data.datasets import weather
 from numbarnn.data.windows import MISSING
-from numbarnn.forecasting.forecaster import MOST_EPOCHS, RATE, UPDATES, Forecaster
+from numbarnn.forecasting.forecaster import Forecaster
+from numbarnn.forecasting.training import MOST_EPOCHS, RATE, UPDATES
 from numbarnn.layers.kinds import recurrent_names
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Forecaster)}

@@ -1,5 +1,6 @@
 """What the targets of a forecaster are compared with, and its linear path: chosen by the validation part."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -9,7 +10,8 @@ from numbarnn.data.scaling import SequenceScaler
 from numbarnn.data.windows import Windows
 from numbarnn.errors import ShapeError
 from numbarnn.forecasting.linear import MOST_INPUTS, MOST_WEIGHTS, Ridge
-from numbarnn.forecasting.series import Panel
+from numbarnn.forecasting.series import Levels, Panel, moments
+from numbarnn.forecasting.settings import is_counts, linear_of
 from numbarnn.forecasting.tables import Preparation, Source, Targets, part_names
 
 # Of a table that is not split in three: the share of the training windows, the newest, that choices are made by.
@@ -25,8 +27,10 @@ class Prepared:
     preparation : Preparation
     panel : Panel
         All rows.
+    deviation : (columns,) array
+        Standard deviations on the training part.
     features : array
-        What a net sees of them.
+        What a net sees of all rows.
     targets : Targets
         The whole horizon at once.
     parts : dict of Windows
@@ -36,6 +40,7 @@ class Prepared:
 
     preparation: Preparation
     panel: Panel
+    deviation: np.ndarray
     features: np.ndarray
     targets: Targets
     parts: dict[str, Windows]
@@ -76,14 +81,51 @@ def training_rows(panel, cuts) -> list[np.ndarray]:
     return [panel.values[first : first + cut[0]] for first, cut in zip(panel.starts, cuts, strict=False)]
 
 
-def prepare(preparation, panel, cuts, straddle, **aim) -> Prepared:
-    """Return rows prepared as a `Preparation` says, whose scaler is fitted to the training part; `aim`: of `Targets`."""
+def best_prepared(settings, keys, parts, clock, names, targets, cuts, straddle, season) -> Prepared:
+    """Return rows prepared for the way of comparing targets that the settings of a forecaster say, or else for the best one.
+
+    `parts` has values, filled where asked, values as measured, and times of every series, in the units of the data.
+    """
+    preparation = Preparation.of(
+        settings, names, targets, clock, SequenceScaler(settings.scaling), Levels.none(len(names)), keys is not None
+    )  # fmt: skip
+    counts = is_counts(settings)
+    if keys is not None and settings.scale == "series" and not counts:
+        apart = np.isin(np.arange(len(names)), preparation.static_columns)
+        # Of a series without training rows, those of its first window.
+        train = [part[0][: max(cut[0], settings.lookback)] for part, cut in zip(parts, cuts, strict=True)]
+        preparation = dataclasses.replace(preparation, levels=Levels.of(keys, train, apart))
+    panel = Panel.of(keys, parts, preparation.levels)
+    deviation = moments(np.concatenate(training_rows(panel, cuts)))[1]
+
+    def with_regressions(preparation):
+        found = prepare(
+            preparation, panel, cuts, straddle, delay=settings.delay, horizon=settings.horizon, deviation=deviation, counts=counts
+        )  # fmt: skip
+        return with_linear(found, found.targets, found.parts, linear)
+
+    chosen = preparation.season or settings.change is None or counts
+    linear = linear_of(settings) if chosen else linear_of(settings) or "auto"
+    best = with_regressions(preparation)
+    if chosen:
+        return best
+    for other in candidates(preparation, season, max(cut[0] for cut in cuts))[1:]:
+        with contextlib.suppress(ValueError):  # too few rows, or too many gaps, to be compared with those before
+            found = with_regressions(other)
+            if best_of(found.linear).error < best_of(best.linear).error:
+                best = found
+    return best
+
+
+def prepare(preparation, panel, cuts, straddle, *, delay, horizon, deviation, counts) -> Prepared:
+    """Return rows prepared as a `Preparation` says, whose scaler is fitted to the training part."""
     scaler = SequenceScaler(preparation.scaler.method)
     own = dataclasses.replace(preparation, scaler=scaler)
     changes = [own.changes(rows) for rows in training_rows(panel, cuts) if len(rows) > own.lag]
     scaler.fit(changes[0] if len(changes) == 1 else np.concatenate(changes))
     features = own.features(panel.values, own.known_rows(panel.index, panel.values))
-    found = Prepared(own, panel, features, Targets(own, columns=own.columns, **aim), {})
+    targets = Targets(own, delay, horizon, own.columns, deviation[own.columns], counts)
+    found = Prepared(own, panel, deviation, features, targets, {})
     found = dataclasses.replace(found, parts=found.windows(found.targets, cuts, straddle))
     found.targets.fit(Source(found.targets, panel.values, found.parts["train"]))
     return found

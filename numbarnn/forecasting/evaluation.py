@@ -45,7 +45,7 @@ class Evaluation:
     panel, parts
         Rows of the data of `fit`, and its windows by part; None after loading.
     linear : dict of Ridge
-        By "all" (the baseline "ridge") and "shared" ("ridge, shared"); the first is fitted when it is first needed.
+        By "all" (the baseline "ridge") and "shared" ("ridge, own past"); the first is fitted when it is first needed.
     """
 
     targets: Targets

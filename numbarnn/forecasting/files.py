@@ -15,16 +15,83 @@ from numbarnn.forecasting.intervals import Calibration
 from numbarnn.forecasting.linear import Ridge
 from numbarnn.forecasting.net import Forecast
 from numbarnn.forecasting.series import Levels
+from numbarnn.forecasting.settings import check_comparison, check_inputs, check_settings
 from numbarnn.forecasting.tables import Preparation, Targets
 from numbarnn.layers.kinds import recurrent
-from numbarnn.losses import NegativeBinomial, PointwiseLoss, make_loss
-from numbarnn.losses.base import loss_from_config
+from numbarnn.losses import NegativeBinomial, make_loss
+from numbarnn.losses.base import loss_config, loss_from_config
 from numbarnn.model import Model
 from numbarnn.optim import optimizer_with
 from numbarnn.training.callbacks import early_stopping
 
 # What says what the targets are compared with.
 COMPARISON = ("difference", "relative", "recenter")
+
+
+def describe(forecaster) -> tuple[dict, dict]:
+    """Return the description and the arrays of a fitted forecaster's file.
+
+    Raises
+    ------
+    TypeError
+        If a name of a column or series, or a loss, cannot be held by a file.
+    """
+    left_out = ("optimizer", "schedule", "average", "n_threads", "device")
+    settings = {name: value for name, value in forecaster.get_params().items() if name not in left_out}
+    for name, value in settings.items():
+        settings[name] = value.item() if isinstance(value, np.generic) else value
+    linear, own, clock = forecaster._forecast.linear, forecaster._preparation, forecaster._preparation.clock
+    settings["static"] = names_out(own.static)
+    for name in ("id", "time"):
+        settings[name] = None if settings[name] is None else names_out([settings[name]])[0]
+    settings["calendar"] = [forecaster.calendar] if isinstance(forecaster.calendar, str) else list(forecaster.calendar)
+    settings["future"] = names_out(forecaster._preparation.future)
+    settings["dtype"] = forecaster.model_.dtype.name
+    settings["loss"] = loss_config(make_loss(forecaster.loss))
+    loss = loss_config(forecaster.loss_)
+    if loss is None:
+        raise TypeError(f"a file can hold the losses of numbarnn.losses.LOSSES, got {forecaster.loss!r}")
+    about = {
+        "settings": settings,
+        "features": names_out(forecaster.feature_names_),
+        "targets": names_out(forecaster.target_names_),
+        "mase": forecaster._evaluation.errors,
+        "aim": [forecaster._targets.delay, forecaster._targets.horizon, forecaster._targets.columns],
+        "season": forecaster._evaluation.season,
+        "clock": dataclasses.asdict(forecaster._preparation.clock),
+        "unit": getattr(next(iter(forecaster._tails.values()))[1], "unit", None),
+        "series": None if not own.many else names_out(forecaster._tails, "series"),
+        "rows": [len(tail) for tail, _ in forecaster._tails.values()],
+        "levels": None if own.levels.keys is None else names_out(own.levels.keys, "series"),
+        "loss": loss,
+        "comparison": {key: getattr(forecaster, f"{key}_") for key in COMPARISON},
+        "linear": None if linear is None else "shared" if linear.shared else "all",
+        "model": forecaster.model_.description(),
+        "others": [model.description() for model in forecaster._forecast.models[1:]],
+    }
+    arrays = {
+        f"model{number or ''}.{name}": values
+        for number, model in enumerate(forecaster._forecast.models)
+        for name, values in model.params.for_file().items()
+    }
+    arrays |= {
+        "scaler.center": forecaster.scaler_.center_,
+        "scaler.scale": forecaster.scaler_.scale_,
+        "target.center": forecaster._targets.center,
+        "target.scale": forecaster._targets.scale,
+        "tail": np.concatenate([tail for tail, _ in forecaster._tails.values()]),
+        "tail.times": np.concatenate([clock.to_integers(index) for _, index in forecaster._tails.values()]),
+    }
+    if np.isfinite(forecaster._deviation).all():  # a file from before they were kept has none
+        arrays["deviation"] = forecaster._deviation
+    if own.levels.keys is not None:
+        arrays |= {"levels.center": own.levels.center, "levels.scale": own.levels.scale}
+    if forecaster._calibration is not None:
+        arrays["calibration"] = forecaster._calibration.scores
+    if linear is not None:
+        arrays |= {f"linear.{name}": getattr(linear, name) for name in ("weights", "x_mean", "y_mean")}
+        arrays |= {"net.scale": forecaster._forecast.scale, "net.share": forecaster._forecast.share}
+    return about, arrays
 
 
 def restore(cls, description, arrays, device="cpu"):
@@ -54,8 +121,8 @@ def restore(cls, description, arrays, device="cpu"):
         comparison = description.get("comparison", {key: getattr(forecaster, key) for key in COMPARISON})
         check_comparison(forecaster, **comparison)
         names, targets = (_names_in(description[what], what) for what in ("features", "targets"))
-        check_future(forecaster.future, names, targets)
-        check_static(forecaster.static, names, targets)
+        for name in ("future", "static"):
+            check_inputs(name, getattr(forecaster, name), names, targets)
         tails, clock = _tails(forecaster, description, arrays, names)
         levels = _levels(description, arrays, forecaster, names)
         models = [
@@ -115,7 +182,7 @@ def _check_settings(forecaster):
         if name != "epochs" or forecaster.epochs is not None:
             check_integer(getattr(forecaster, name), name, least)
     check_flag("Forecaster", "recursive", forecaster.recursive)
-    forecaster._check_settings()
+    check_settings(forecaster)
     options = ("num_layers", "dropout", "recurrent_dropout")
     recurrent(forecaster.cell, forecaster.hidden_size, **{name: getattr(forecaster, name) for name in options})
     optimizer_with("adam", forecaster.learning_rate)
@@ -128,49 +195,6 @@ def _check_settings(forecaster):
         raise ValueError(f"calendar must be names among {', '.join(CALENDAR)}, got {brief(calendar)}")
     if forecaster.scaling not in METHODS:
         raise ValueError(f"scaling must be one of {', '.join(METHODS)}, got {brief(forecaster.scaling)}")
-
-
-def check_loss(forecaster) -> None:
-    """Raise TypeError or ValueError unless the loss is one of values, and the other settings go with it."""
-    loss = make_loss(forecaster.loss)
-    if not isinstance(loss, PointwiseLoss) or loss.output_activation is not None:
-        raise ValueError(
-            "loss must be one of values, such as 'mse', 'mae', 'huber', 'quantile', 'gaussian' or 'negative_binomial', got "
-            f"{brief(forecaster.loss)}"
-        )
-    if not isinstance(loss, NegativeBinomial):
-        return
-    for name in ("difference", "relative", "recenter"):
-        if getattr(forecaster, name):
-            raise ValueError(f"loss {loss.name!r} is one of counts, which have no {name}; leave {name} out")
-    if forecaster.linear in ("all", "shared"):
-        raise ValueError(f"loss {loss.name!r} is one of counts, which no linear path gives; set linear=None")
-
-
-def check_comparison(forecaster, difference, relative, recenter) -> None:
-    """Raise TypeError or ValueError unless at most one of these says what the targets of a forecaster are compared with."""
-    check_flag("Forecaster", "recenter", recenter)
-    for name, value in (("difference", difference), ("relative", relative)):
-        if value is not None:
-            check_integer(value, name, 1)
-    given = [
-        name
-        for name, value in (("difference", difference), ("relative", relative), ("recenter", recenter or None))
-        if value is not None
-    ]
-    if len(given) > 1:
-        raise ValueError(f"give {given[0]} or {given[1]}, not both: both say what the targets are compared with")
-    if relative is not None and relative > forecaster.lookback:
-        raise ValueError(f"relative must be at most lookback ({forecaster.lookback}), got {relative}")
-
-
-def check_static(static, names, targets) -> None:
-    """Raise KeyError or ValueError unless columns that do not change within a series are columns, and none is to be forecast."""
-    for name in static:
-        if name not in names:
-            raise KeyError(f"static {name!r} is not a column of data, which has {', '.join(map(repr, names[:12]))}")
-        if name in targets:
-            raise ValueError(f"static {name!r} is a target; name the targets of fit")
 
 
 def names_out(names, what="column") -> list:
@@ -192,17 +216,6 @@ def names_out(names, what="column") -> list:
             )
         found.append(parts if type(name) is tuple else parts[0])
     return found
-
-
-def check_future(future, names, targets) -> None:
-    """Raise KeyError or ValueError unless columns that are known ahead are columns, and none is to be forecast."""
-    for name in future:
-        if name not in names:
-            raise KeyError(f"future {name!r} is not a column of data, which has {', '.join(map(repr, names[:12]))}")
-        if name in targets:
-            raise ValueError(
-                f"future {name!r} is a target: what is known ahead need not be forecast; name the targets of fit"
-            )
 
 
 def _names_in(values, what, least=1) -> list:

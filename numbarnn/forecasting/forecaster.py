@@ -1,6 +1,5 @@
 """Forecasts of time series: windows, scaling, a recurrent net, honest baselines, times and files in one object."""
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Hashable, Sequence
@@ -10,52 +9,23 @@ from typing import Any
 import numpy as np
 
 from numbarnn import io, metrics
-from numbarnn.checks import (
-    brief,
-    check_choice,
-    check_dtype,
-    check_flag,
-    check_integer,
-    check_real,
-    check_seed,
-    naming,
-)
+from numbarnn.checks import brief, check_flag, check_integer, check_real, check_seed
 from numbarnn.core.frames import is_pandas
 from numbarnn.data import tables
-from numbarnn.data.calendar import check_features
-from numbarnn.data.scaling import METHODS, SequenceScaler
-from numbarnn.data.windows import MISSING
 from numbarnn.errors import ShapeError
 from numbarnn.forecasting import files
-from numbarnn.forecasting.choice import Prepared, best_of, candidates, prepare, training_rows, with_linear
+from numbarnn.forecasting.choice import best_prepared, training_rows, with_linear
 from numbarnn.forecasting.evaluation import Evaluation
 from numbarnn.forecasting.intervals import adaptive_scores, bounds_of, check_quantiles, normal_scores, values_at
-from numbarnn.forecasting.net import Forecast, fitted_loss
 from numbarnn.forecasting.prediction import Newest, Predictor
-from numbarnn.forecasting.series import Levels, Panel, split_series
+from numbarnn.forecasting.series import split_series
+from numbarnn.forecasting.settings import check_inputs, check_settings, linear_of
 from numbarnn.forecasting.stream import ForecastStream
-from numbarnn.forecasting.tables import (
-    Preparation,
-    Source,
-    Targets,
-    aligned_frames,
-    as_frame,
-    cuts_of,
-    deviations,
-    names_of,
-)
-from numbarnn.losses import DistributionLoss, Loss, NegativeBinomial, make_loss
-from numbarnn.losses.base import loss_config
-from numbarnn.model import last_step_model
-from numbarnn.optim import EMA, Optimizer, Schedule, optimizer_with
+from numbarnn.forecasting.tables import Source, Targets, aligned_frames, as_frame, cuts_of, filled_values, names_of
+from numbarnn.forecasting.training import train
+from numbarnn.losses import DistributionLoss, Loss
+from numbarnn.optim import EMA, Optimizer, Schedule
 from numbarnn.sklearn_api import Parameters, not_fitted
-from numbarnn.training.trainer import Trainer
-
-# Rows ahead of the newest whose times are made one by one; a file must not ask for more than memory has.
-FARTHEST = 2**20
-# Optimizer steps that training takes unless `epochs` says otherwise, the epochs that it takes at most for them, and the learning
-# rate of Adam (`benchmarks/forecast_defaults.py`).
-UPDATES, MOST_EPOCHS, RATE = 3000, 200, 3e-3
 
 
 @dataclass(eq=False, repr=False)
@@ -238,169 +208,57 @@ class Forecaster(Parameters):
         ShapeError, KeyError, TypeError, ValueError
             If data or settings have the wrong shape, type or value, naming the row of missing values and irregular times.
         """
-        self._check_settings()
+        check_settings(self)
         keys, found = split_series(data, self.id, self.time)
         frames, clock = aligned_frames(keys, found)
         names = self.feature_names_ = list(frames[0].columns)
         chosen = range(len(names)) if target is None else tables.chosen_columns(target, names)[0]
         self.target_names_ = [names[column] for column in chosen]
-        files.check_future(names_of(self.future, "future"), names, self.target_names_)
-        files.check_static(names_of(self.static, "static"), names, self.target_names_)
+        for argument in ("future", "static"):
+            check_inputs(argument, names_of(getattr(self, argument), argument), names, self.target_names_)
         cuts = [cuts_of(split, frame.index, empty=keys is not None) for frame in frames]
         longest = max(cut[0] for cut in cuts)
         if self.difference is not None and self.difference >= longest:
             raise ShapeError(
                 f"difference is {self.difference}; the training part has {longest} rows, and needs more than that"
             )
+        parts = [self._rows(key, frame) for key, frame in zip(keys or [None], frames, strict=True)]
         season = clock.season() if self.season == "auto" else self.season
-        prepared = self._prepared(keys, frames, clock, cuts, straddle, season)
+        prepared = best_prepared(self, keys, parts, clock, names, self.target_names_, cuts, straddle, season)
         own, panel = prepared.preparation, prepared.panel
-        self._preparation = own
-        self.scaler_ = own.scaler
+        self._preparation, self._deviation, self.scaler_ = own, prepared.deviation, own.scaler
         self.difference_, self.relative_, self.recenter_ = own.difference, own.relative, own.recenter
         rows = training_rows(panel, cuts)
         errors = [_naive_error([part[:, column] for part in rows]) for column in own.columns]
         self._evaluation = Evaluation(prepared.targets, errors, season, panel, prepared.parts, prepared.linear)
+        targets, windows = dataclasses.replace(prepared.targets), prepared.parts
         if self.recursive:
-            columns = list(range(len(names)))
-            targets = Targets(own, 1, 1, columns, self._deviation, self._counts)
-            parts = prepared.windows(targets, cuts, straddle)
-            targets.fit(Source(targets, panel.values, parts["train"]))
-            prepared = with_linear(dataclasses.replace(prepared, linear={}), targets, parts, self._linear)
-        else:
-            targets, parts = dataclasses.replace(prepared.targets), prepared.parts
+            targets = Targets(own, 1, 1, list(range(len(names))), prepared.deviation, targets.counts)
+            windows = prepared.windows(targets, cuts, straddle)
+            targets.fit(Source(targets, panel.values, windows["train"]))
+            prepared = with_linear(dataclasses.replace(prepared, linear={}), targets, windows, linear_of(self))
         self._targets = targets
-        self._forecast, histories = self._train(prepared, targets, parts, callbacks, verbose)
+        self._forecast, histories = train(self, prepared, targets, windows, callbacks, verbose)
+        self.loss_ = self._forecast.loss
         self.model_, self.history_ = self._forecast.models[0], histories[0]
         self._calibration = None
         if "validation" in prepared.parts:
             self._calibration = self._evaluation.calibration(self._predictor())
-        self._tails = {}
-        for key, frame in zip(keys or [None], frames, strict=True):
-            self._remember(key, own.values(frame), frame.index)
+        self._tails = {
+            key: (values[-own.need :].copy(), index[-own.need :])
+            for key, (values, _, index) in zip(keys or [None], parts, strict=True)
+        }
         return self
 
-    def _prepared(self, keys, frames, clock, cuts, straddle, season) -> Prepared:
-        """Return the rows prepared for the way of comparing targets that is asked for, or else for the best one."""
-        names = self.feature_names_
-        preparation = Preparation.of(
-            self, names, self.target_names_, clock, SequenceScaler(self.scaling), Levels.none(len(names)), keys is not None
-        )  # fmt: skip
-        parts = []
-        for key, frame in zip(keys or [None], frames, strict=True):
-            where = "data" if key is None else f"data of {key!r}"
-            values = preparation.values(frame, where)
-            for name, column in zip(preparation.static, preparation.static_columns, strict=True):
-                if (values[:, column] != values[0, column]).any():
-                    raise ValueError(f"static {name!r} changes within {where}; static columns are those that do not")
-            parts.append((values, frame.to_numpy(np.float64), frame.index))
-        if keys is not None and self.scale == "series" and not self._counts:
-            apart = np.isin(np.arange(len(names)), preparation.static_columns)
-            # Of a series without training rows, those of its first window.
-            train = [part[0][: max(cut[0], self.lookback)] for part, cut in zip(parts, cuts, strict=True)]
-            preparation = dataclasses.replace(preparation, levels=Levels.of(keys, train, apart))
-        panel = Panel.of(keys, parts, preparation.levels)
-        self._deviation = deviations(np.concatenate(training_rows(panel, cuts)))
-        aim = {
-            "delay": self.delay, "horizon": self.horizon, "deviation": self._deviation[preparation.columns],
-            "counts": self._counts,
-        }  # fmt: skip
-
-        def prepare_(preparation):
-            found = prepare(preparation, panel, cuts, straddle, **aim)
-            return with_linear(found, found.targets, found.parts, linear)
-
-        chosen = preparation.season or self.change is None or self._counts
-        linear = self._linear if chosen else self._linear or "auto"
-        best = prepare_(preparation)
-        if chosen:
-            return best
-        for other in candidates(preparation, season, max(cut[0] for cut in cuts))[1:]:
-            with contextlib.suppress(ValueError):  # too few rows, or too many gaps, to be compared with those before
-                found = prepare_(other)
-                if best_of(found.linear).error < best_of(best.linear).error:
-                    best = found
-        return best
-
-    def _train(self, prepared, targets, parts, callbacks, verbose):
-        """Return the forecast and its history."""
-        validation = parts.get("validation")
-        if validation is None and self.patience is not None:
-            raise ValueError("patience needs a validation part: give split three parts")
-        loss = self.loss_ = fitted_loss(make_loss(self.loss), Source(targets, prepared.panel.values, parts["train"]))
-        forecast = Forecast([], loss, None if self._linear is None else best_of(prepared.linear))
-        sources = prepared.sources(targets, parts, self.batch_size)
-        forecast.fit_scale(sources["train"])
-        train, epochs, patience = forecast.source(sources["train"]), self.epochs, self.patience
-        if epochs is None:
-            epochs = min(MOST_EPOCHS, -(-UPDATES // len(train)))
-        if patience is None:
-            patience = max(1, epochs) if self.epochs is not None else max(5, epochs // 8)
-        rate = RATE if self.learning_rate is None and self.optimizer == "adam" else self.learning_rate
-        histories = []
-        for seed in range(check_seed(self.seed), check_seed(self.seed + self.ensemble - 1) + 1):
-            model = last_step_model(
-                prepared.features.shape[1], loss.size(len(targets.center)), self.cell, self.hidden_size, num_layers=self.num_layers,
-                dropout=self.dropout, recurrent_dropout=self.recurrent_dropout, seed=seed, dtype=self.dtype,
-                n_threads=self.n_threads, device=self.device,
-            )  # fmt: skip
-            optimizer = optimizer_with(self.optimizer, rate)
-            trainer = Trainer(
-                model,
-                loss,
-                optimizer,
-                schedule=self.schedule,
-                clip_norm=self.clip_norm,
-                average=self.average,
-                seed=seed,
-            )
-            histories.append(
-                trainer.fit(
-                    train,
-                    epochs,
-                    validation=None if validation is None else forecast.source(sources["validation"]),
-                    patience=None if validation is None else patience,
-                    callbacks=callbacks,
-                    verbose=verbose,
-                )
-            )
-            forecast.models.append(model)
-            if histories[-1].stopped == "interrupted":
-                break
-        if validation is not None:
-            forecast.fit_share(sources["validation"], self.n_threads)
-        return forecast, histories
-
-    def _check_settings(self):
-        check_flag("Forecaster", "recursive", self.recursive)
-        if isinstance(self.season, str):
-            check_choice(self.season, "season", ("auto",))
-        elif self.season is not None:
-            check_integer(self.season, "season", 1)
-        for name in ("lookback", "delay", "horizon", "step", "batch_size", "ensemble"):
-            check_integer(getattr(self, name), name, 1)
-        check_dtype(self.dtype)
-        check_choice(self.scaling, "scaling", METHODS)
-        check_choice(self.scale, "scale", ("series", "all"))
-        with naming("calendar", "features"):
-            check_features(self.calendar)
-        for name, choices in (("change", ("auto",)), ("linear", ("auto", "all", "shared"))):
-            if getattr(self, name) is not None:
-                check_choice(getattr(self, name), name, choices)
-        files.check_loss(self)
-        files.check_comparison(self, self.difference, self.relative, self.recenter)
-        check_choice(self.missing, "missing", MISSING)
-        if self.delay + self.horizon > FARTHEST:
-            raise ValueError(f"delay + horizon must be at most {FARTHEST:,} rows, got {self.delay + self.horizon:,}")
-
-    @property
-    def _counts(self) -> bool:
-        return isinstance(make_loss(self.loss), NegativeBinomial)
-
-    @property
-    def _linear(self) -> str | None:
-        """The linear path that is asked for: counts have none."""
-        return None if self._counts else self.linear
+    def _rows(self, key, frame):
+        """Return values, filled where asked, values as measured, and times of a series."""
+        where = "data" if key is None else f"data of {key!r}"
+        values = filled_values(frame, self.missing, where)
+        for name in names_of(self.static, "static"):
+            column = values[:, self.feature_names_.index(name)]
+            if (column != column[0]).any():
+                raise ValueError(f"static {name!r} changes within {where}; static columns are those that do not")
+        return values, frame.to_numpy(np.float64), frame.index
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
@@ -411,10 +269,6 @@ class Forecaster(Parameters):
         return self
 
     # Forecasts
-
-    def _remember(self, key, raw, index):
-        need = self._preparation.need
-        self._tails[key] = raw[-need:].copy(), index[-need:]
 
     def predict(self, data=None, *, future=None, quantiles=None, samples: int | None = None, seed: int | None = None):
         """Forecast the rows after the end of the data.
@@ -586,14 +440,6 @@ class Forecaster(Parameters):
         both = pd.concat([pd.DataFrame(tail, index=index, columns=own.names), frame])
         own.check_rows(both.index, f"{where} after the rows before")
         return own.values(both, where), both.index
-
-    @property
-    def _tail(self):
-        return self._tails[None][0]
-
-    @property
-    def _tail_index(self):
-        return self._tails[None][1]
 
     def stream(self, series=None) -> ForecastStream:
         """Return a stream that takes rows after those seen last, one by one, and forecasts after each.
@@ -822,62 +668,7 @@ class Forecaster(Parameters):
             If the file cannot be written; the existing file is left as it was.
         """
         self._fitted()
-        left_out = ("optimizer", "schedule", "average", "n_threads", "device")
-        settings = {name: value for name, value in self.get_params().items() if name not in left_out}
-        for name, value in settings.items():
-            settings[name] = value.item() if isinstance(value, np.generic) else value
-        linear, own, clock = self._forecast.linear, self._preparation, self._preparation.clock
-        settings["static"] = files.names_out(own.static)
-        for name in ("id", "time"):
-            settings[name] = None if settings[name] is None else files.names_out([settings[name]])[0]
-        settings["calendar"] = [self.calendar] if isinstance(self.calendar, str) else list(self.calendar)
-        settings["future"] = files.names_out(self._preparation.future)
-        settings["dtype"] = self.model_.dtype.name
-        settings["loss"] = loss_config(make_loss(self.loss))
-        loss = loss_config(self.loss_)
-        if loss is None:
-            raise TypeError(f"a file can hold the losses of numbarnn.losses.LOSSES, got {self.loss!r}")
-        about = {
-            "settings": settings,
-            "features": files.names_out(self.feature_names_),
-            "targets": files.names_out(self.target_names_),
-            "mase": self._evaluation.errors,
-            "aim": [self._targets.delay, self._targets.horizon, self._targets.columns],
-            "season": self._evaluation.season,
-            "clock": dataclasses.asdict(self._preparation.clock),
-            "unit": getattr(next(iter(self._tails.values()))[1], "unit", None),
-            "series": None if not own.many else files.names_out(self._tails, "series"),
-            "rows": [len(tail) for tail, _ in self._tails.values()],
-            "levels": None if own.levels.keys is None else files.names_out(own.levels.keys, "series"),
-            "loss": loss,
-            "comparison": {key: getattr(self, f"{key}_") for key in files.COMPARISON},
-            "linear": None if linear is None else "shared" if linear.shared else "all",
-            "model": self.model_.description(),
-            "others": [model.description() for model in self._forecast.models[1:]],
-        }
-        arrays = {
-            f"model{number or ''}.{name}": values
-            for number, model in enumerate(self._forecast.models)
-            for name, values in model.params.for_file().items()
-        }
-        arrays |= {
-            "scaler.center": self.scaler_.center_,
-            "scaler.scale": self.scaler_.scale_,
-            "target.center": self._targets.center,
-            "target.scale": self._targets.scale,
-            "tail": np.concatenate([tail for tail, _ in self._tails.values()]),
-            "tail.times": np.concatenate([clock.to_integers(index) for _, index in self._tails.values()]),
-        }
-        if np.isfinite(self._deviation).all():  # a file from before they were kept has none
-            arrays["deviation"] = self._deviation
-        if own.levels.keys is not None:
-            arrays |= {"levels.center": own.levels.center, "levels.scale": own.levels.scale}
-        if self._calibration is not None:
-            arrays["calibration"] = self._calibration.scores
-        if linear is not None:
-            arrays |= {f"linear.{name}": getattr(linear, name) for name in ("weights", "x_mean", "y_mean")}
-            arrays |= {"net.scale": self._forecast.scale, "net.share": self._forecast.share}
-        io.write(path, "forecaster", about, arrays)
+        io.write(path, "forecaster", *files.describe(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike, device: str = "cpu") -> "Forecaster":

@@ -105,8 +105,8 @@ class Calibration:
 
     def _ranks(self, levels):
         n = len(self.scores)
-        places = levels * (n + 1)
-        ranks = np.where(levels < 0.5, np.floor(places + 1e-9), np.ceil(places - 1e-9)).astype(np.int64)
+        exact = levels * (n + 1)
+        ranks = np.where(levels < 0.5, np.floor(exact + 1e-9), np.ceil(exact - 1e-9)).astype(np.int64)
         wrong = levels[(ranks < 1) | (ranks > n)]
         if wrong.size:
             raise ValueError(

@@ -41,14 +41,14 @@ class Levels:
     @classmethod
     def of(cls, keys, parts, apart) -> "Levels":
         """Return mean and standard deviation of the training rows of every series."""
-        center, scale = (np.array(values) for values in zip(*(_moments(part, apart) for part in parts), strict=True))
+        center, scale = (np.array(values) for values in zip(*(_level(part, apart) for part in parts), strict=True))
         return cls(keys, center, scale, apart)
 
     def including(self, key, values) -> "Levels":
         """Return the levels with those of a series that was not there in training."""
         if self.keys is None or key in self.keys:
             return self
-        center, scale = _moments(values, self.apart)
+        center, scale = _level(values, self.apart)
         return Levels([*self.keys, key], np.vstack([self.center, center]), np.vstack([self.scale, scale]), self.apart)
 
     def at(self, key, values) -> tuple[np.ndarray, np.ndarray]:
@@ -58,16 +58,23 @@ class Levels:
         if key in self.keys:
             row = self.keys.index(key)
             return self.center[row], self.scale[row]
-        return _moments(values, self.apart)
+        return _level(values, self.apart)
 
 
-def _moments(values, apart):
+def moments(values) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of columns of rows, missing ones left out; the latter 1 where it is 0 or unknown."""
     known = np.isfinite(values)
     count = np.maximum(known.sum(axis=0), 1)
     with np.errstate(over="ignore", invalid="ignore"):  # values too large are refused later, by name
         mean = np.where(known, values, 0.0).sum(axis=0) / count
         deviation = np.sqrt(np.square(np.where(known, values - mean, 0.0)).sum(axis=0) / count)
-    return np.where(apart, 0.0, mean), np.where(apart | ~(deviation > 0), 1.0, deviation)
+    return mean, np.where(deviation > 0, deviation, 1.0)
+
+
+def _level(values, apart):
+    """Return center and scale of a series."""
+    mean, deviation = moments(values)
+    return np.where(apart, 0.0, mean), np.where(apart, 1.0, deviation)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -139,12 +139,7 @@ class Preparation:
 
     def values(self, frame, name="data") -> np.ndarray:
         """Return the columns as float64 rows, filled where asked; raise where values are missing and must not be."""
-        table = tables.as_table(frame)
-        bad = tables.bad_rows(table, name)
-        if bad is not None and self.missing == "error":
-            tables.refuse_missing(table, bad, name, "set missing='drop' or 'ffill', or clean the data")
-        raw = np.array(table.values, np.float64, order="C")
-        return tables.forward_filled(raw) if bad is not None and self.missing == "ffill" else raw
+        return filled_values(frame, self.missing, name)
 
     def inputs(self, features, ends) -> np.ndarray:
         """Return what the net sees of the windows that end at rows of a table, of its `features`."""
@@ -445,14 +440,14 @@ def aligned_frames(keys, found) -> tuple[list, Clock]:
     return frames, clock
 
 
-def deviations(values) -> np.ndarray:
-    """Return the standard deviation of columns of rows, missing ones left out, 1 where it is 0 or nothing is known."""
-    known = np.isfinite(values)
-    count = np.maximum(known.sum(axis=0), 1)
-    with np.errstate(over="ignore", invalid="ignore"):  # values too large are refused by the scaler
-        mean = np.where(known, values, 0.0).sum(axis=0) / count
-        found = np.sqrt(np.square(np.where(known, values - mean, 0.0)).sum(axis=0) / count)
-    return np.where(found > 0, found, 1.0)
+def filled_values(frame, missing, name="data") -> np.ndarray:
+    """Return the columns as float64 rows, filled where `missing` asks it; raise where values are missing and must not be."""
+    table = tables.as_table(frame)
+    bad = tables.bad_rows(table, name)
+    if bad is not None and missing == "error":
+        tables.refuse_missing(table, bad, name, "set missing='drop' or 'ffill', or clean the data")
+    raw = np.array(table.values, np.float64, order="C")
+    return tables.forward_filled(raw) if bad is not None and missing == "ffill" else raw
 
 
 def as_frame(data, name="data"):

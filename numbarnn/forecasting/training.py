@@ -1,0 +1,66 @@
+"""Training of a forecaster's nets on what the linear path leaves."""
+
+from numbarnn.checks import check_seed
+from numbarnn.forecasting.choice import Prepared, best_of
+from numbarnn.forecasting.net import Forecast, fitted_loss
+from numbarnn.forecasting.settings import linear_of
+from numbarnn.forecasting.tables import Source
+from numbarnn.losses import make_loss
+from numbarnn.model import last_step_model
+from numbarnn.optim import optimizer_with
+from numbarnn.training.history import History
+from numbarnn.training.trainer import Trainer
+
+# Optimizer steps that training takes unless `epochs` says otherwise, the epochs that it takes at most for them, and the learning
+# rate of Adam (`benchmarks/forecast_defaults.py`).
+UPDATES, MOST_EPOCHS, RATE = 3000, 200, 3e-3
+
+
+def train(settings, prepared: Prepared, targets, parts, callbacks, verbose) -> tuple[Forecast, list[History]]:
+    """Return the forecast that is learned by the windows of `parts`, and the history of each of its nets."""
+    validation = parts.get("validation")
+    if validation is None and settings.patience is not None:
+        raise ValueError("patience needs a validation part: give split three parts")
+    loss = fitted_loss(make_loss(settings.loss), Source(targets, prepared.panel.values, parts["train"]))
+    forecast = Forecast([], loss, None if linear_of(settings) is None else best_of(prepared.linear))
+    sources = prepared.sources(targets, parts, settings.batch_size)
+    forecast.fit_scale(sources["train"])
+    train, epochs, patience = forecast.source(sources["train"]), settings.epochs, settings.patience
+    if epochs is None:
+        epochs = min(MOST_EPOCHS, -(-UPDATES // len(train)))
+    if patience is None:
+        patience = max(1, epochs) if settings.epochs is not None else max(5, epochs // 8)
+    rate = RATE if settings.learning_rate is None and settings.optimizer == "adam" else settings.learning_rate
+    histories = []
+    for seed in range(check_seed(settings.seed), check_seed(settings.seed + settings.ensemble - 1) + 1):
+        model = last_step_model(
+            prepared.features.shape[1], loss.size(len(targets.center)), settings.cell, settings.hidden_size, num_layers=settings.num_layers,
+            dropout=settings.dropout, recurrent_dropout=settings.recurrent_dropout, seed=seed, dtype=settings.dtype,
+            n_threads=settings.n_threads, device=settings.device,
+        )  # fmt: skip
+        optimizer = optimizer_with(settings.optimizer, rate)
+        trainer = Trainer(
+            model,
+            loss,
+            optimizer,
+            schedule=settings.schedule,
+            clip_norm=settings.clip_norm,
+            average=settings.average,
+            seed=seed,
+        )
+        histories.append(
+            trainer.fit(
+                train,
+                epochs,
+                validation=None if validation is None else forecast.source(sources["validation"]),
+                patience=None if validation is None else patience,
+                callbacks=callbacks,
+                verbose=verbose,
+            )
+        )
+        forecast.models.append(model)
+        if histories[-1].stopped == "interrupted":
+            break
+    if validation is not None:
+        forecast.fit_share(sources["validation"], settings.n_threads)
+    return forecast, histories
