@@ -24,9 +24,8 @@ QUANTILES = np.arange(1, 20) / 20
 
 def pinball_by_window(forecaster):
     """Return twice the mean pinball loss of the calibrated quantiles, for every window of the test part."""
-    evaluation = forecaster._evaluation
-    raw, index, ends, truth = evaluation._case(None, "test")
-    found = forecaster._quantiles(raw, forecaster._preparation.known_rows(index, raw), ends, QUANTILES)
+    _, case, truth = forecaster._evaluation._case(None, "test")
+    found = forecaster._quantiles(*case, QUANTILES)
     distance = truth[..., None] - found
     losses = np.maximum(QUANTILES * distance, (QUANTILES - 1) * distance)
     return 2 * losses.mean(axis=(1, 2, 3))

@@ -69,9 +69,8 @@ class Evaluation:
                 f"the target {collide[0]!r} has the name of another column of the result, {', '.join(sorted(taken))}; rename it "
                 f"before fit, such as data.rename(columns={{{collide[0]!r}: 'value'}})"
             )
-        panel, ends, truth = self._case(data, part)
-        case = panel.values, own.known_rows(panel.index, panel.values), ends
-        columns = [predictor.ahead(*case)]
+        panel, case, truth = self._case(data, part)
+        ends, columns = case[2], [predictor.ahead(*case)]
         if bounds is not None:
             columns += list(np.moveaxis(self._intervals(predictor, panel, case, truth, bounds), -1, 0))
         columns = [panel.units(values, ends, targets.columns) for values in columns]
@@ -93,11 +92,10 @@ class Evaluation:
 
     def calibration(self, predictor) -> Calibration:
         """Return the calibration by the validation part."""
-        panel, ends, truth = self._case(None, "validation")
+        _, (raw, known, ends), truth = self._case(None, "validation")
         most = max(200, min(MOST_WINDOWS, MOST_SCORES // truth[0].size))
         some = np.unique(np.linspace(0, len(ends) - 1, min(len(ends), most)).astype(np.int64))
-        known = self.targets.preparation.known_rows(panel.index, panel.values)
-        curves = predictor.curves(panel.values, known, ends[some])
+        curves = predictor.curves(raw, known, ends[some])
         return Calibration.of(scores_of(curves, predictor.scores, truth[some]))
 
     def intervals(self, predictor, data, part, bounds, calibration):
@@ -105,8 +103,8 @@ class Evaluation:
         import pandas as pd
 
         own = self.targets.preparation
-        panel, ends, truth = self._case(data, part)
-        curves = predictor.curves(panel.values, own.known_rows(panel.index, panel.values), ends)
+        panel, case, truth = self._case(data, part)
+        curves, ends = predictor.curves(*case), case[2]
         scores = scores_of(curves, predictor.scores, truth)
         every = np.arange(1, 20) / 20 if calibration is None else calibration.levels()
         at = normal_scores(every) if calibration is None else calibration.at(every)
@@ -135,10 +133,10 @@ class Evaluation:
 
         own = self.targets.preparation
         names = own.targets
-        panel, ends, truth = self._case(data, part)
-        rows, columns = {}, self.targets.columns
+        panel, case, truth = self._case(data, part)
+        ends, rows, columns = case[2], {}, self.targets.columns
         measured = self.targets.measured(panel, ends)
-        for name, values in self._rivals(predictor, panel, ends, own_baselines).items():
+        for name, values in self._rivals(predictor, panel, case, own_baselines).items():
             units = panel.units(values, ends, columns)
             for k, target in enumerate(names):
                 y, f, deviation = truth[:, :, k], values[:, :, k], self.targets.deviation[k]
@@ -152,15 +150,14 @@ class Evaluation:
         means = frame[COLUMNS[2:]].groupby(level="forecast", sort=False).mean()
         found = frame if per_target else means
         found = found.droplevel("target") if per_target and len(names) == 1 else found
-        share = predictor.linear_share(panel.values, own.known_rows(panel.index, panel.values), ends)
-        found.attrs["verdict"] = verdict(means["MAE/sd"], share)
+        found.attrs["verdict"] = verdict(means["MAE/sd"], predictor.linear_share(*case))
         return found
 
     def score(self, predictor, data, part) -> float:
         """Return the coefficient of determination, the mean over the targets."""
-        panel, ends, _ = self._case(data, part)
-        columns, known = self.targets.columns, self.targets.preparation.known_rows(panel.index, panel.values)
-        found = panel.units(predictor.ahead(panel.values, known, ends), ends, columns)
+        panel, case, _ = self._case(data, part)
+        ends, columns = case[2], self.targets.columns
+        found = panel.units(predictor.ahead(*case), ends, columns)
         truth = self.targets.measured(panel, ends)
         return metrics.r2(truth.reshape(-1, len(columns)), found.reshape(-1, len(columns)))
 
@@ -169,7 +166,7 @@ class Evaluation:
         import pandas as pd
 
         targets = self.targets
-        panel, ends, truth = self._case(data, part)
+        panel, case, truth = self._case(data, part)
         k, known = 0, targets.preparation.targets
         if target is not None:
             if not isinstance(target, Hashable) or target not in known:
@@ -177,16 +174,16 @@ class Evaluation:
                     f"target must be one of the targets of fit, {', '.join(map(repr, known))}, got {brief(target)}"
                 )
             k = known.index(target)
-        at = panel.scale[panel.series_of(ends), targets.columns[k]][:, None]
+        at = panel.scale[panel.series_of(case[2]), targets.columns[k]][:, None]
         columns = {
             name: (np.abs(values[:, :, k] - truth[:, :, k]) * at).mean(axis=0)
-            for name, values in self._rivals(predictor, panel, ends).items()
+            for name, values in self._rivals(predictor, panel, case).items()
         }
         ahead = pd.RangeIndex(targets.delay, targets.delay + targets.horizon, name="rows ahead")
         return pd.DataFrame(columns, index=ahead)
 
     def _case(self, data, part):
-        """Return a panel, ends of windows and the truth, (windows, horizon, targets)."""
+        """Return a panel, its windows as a predictor takes them, and the truth (windows, horizon, targets), scaled as it is."""
         targets, own = self.targets, self.targets.preparation
         check_choice(part, "part", PARTS)
         if data is None:
@@ -195,17 +192,18 @@ class Evaluation:
             if part not in self.parts:
                 raise ValueError(f"part must be one that the split made, {', '.join(self.parts)}, got {brief(part)}")
             windows, panel = self.parts[part], self.panel
+            known = own.known_rows(panel.index, panel.values)
         else:
             panel = own.panel(data)
             known = own.known_rows(panel.index, panel.values)
             windows = targets.windows(panel, own.features(panel.values, known))
         truth = windows.y.reshape(len(windows), targets.horizon, len(own.targets))
-        return panel, np.asarray(windows.ends) + own.lag, truth
+        return panel, (panel.values, known, np.asarray(windows.ends) + own.lag), truth
 
-    def _rivals(self, predictor, panel, ends, own_baselines=None) -> dict[str, np.ndarray]:
+    def _rivals(self, predictor, panel, case, own_baselines=None) -> dict[str, np.ndarray]:
         """Return the forecasts of the net and of every baseline, (windows, horizon, targets) each, scaled as the panel."""
         own, (delay, horizon) = self.targets.preparation, (self.targets.delay, self.targets.horizon)
-        raw, known = panel.values, own.known_rows(panel.index, panel.values)
+        raw, known, ends = case
         series, first = raw[:, self.targets.columns], panel.starts[panel.series_of(ends)]
         found = {"net": predictor.ahead(raw, known, ends)}
         found["last value"] = baselines.last_value(series, ends, delay, horizon)

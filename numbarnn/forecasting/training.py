@@ -25,34 +25,29 @@ def train(settings, prepared: Prepared, targets, parts, callbacks, verbose) -> t
     forecast = Forecast([], loss, None if linear_of(settings) is None else best_of(prepared.linear))
     sources = prepared.sources(targets, parts, settings.batch_size)
     forecast.fit_scale(sources["train"])
-    train, epochs, patience = forecast.source(sources["train"]), settings.epochs, settings.patience
+    learned = {name: forecast.source(source) for name, source in sources.items() if name != "test"}
+    epochs, patience = settings.epochs, settings.patience
     if epochs is None:
-        epochs = min(MOST_EPOCHS, -(-UPDATES // len(train)))
+        epochs = min(MOST_EPOCHS, -(-UPDATES // len(learned["train"])))
     if patience is None:
         patience = max(1, epochs) if settings.epochs is not None else max(5, epochs // 8)
     rate = RATE if settings.learning_rate is None and settings.optimizer == "adam" else settings.learning_rate
     histories = []
     for seed in range(check_seed(settings.seed), check_seed(settings.seed + settings.ensemble - 1) + 1):
         model = last_step_model(
-            prepared.features.shape[1], loss.size(len(targets.center)), settings.cell, settings.hidden_size, num_layers=settings.num_layers,
-            dropout=settings.dropout, recurrent_dropout=settings.recurrent_dropout, seed=seed, dtype=settings.dtype,
-            n_threads=settings.n_threads, device=settings.device,
+            prepared.features.shape[1], loss.size(len(targets.center)), settings.cell, settings.hidden_size,
+            num_layers=settings.num_layers, dropout=settings.dropout, recurrent_dropout=settings.recurrent_dropout, seed=seed,
+            dtype=settings.dtype, n_threads=settings.n_threads, device=settings.device,
         )  # fmt: skip
-        optimizer = optimizer_with(settings.optimizer, rate)
         trainer = Trainer(
-            model,
-            loss,
-            optimizer,
-            schedule=settings.schedule,
-            clip_norm=settings.clip_norm,
-            average=settings.average,
-            seed=seed,
-        )
+            model, loss, optimizer_with(settings.optimizer, rate), schedule=settings.schedule, clip_norm=settings.clip_norm,
+            average=settings.average, seed=seed,
+        )  # fmt: skip
         histories.append(
             trainer.fit(
-                train,
+                learned["train"],
                 epochs,
-                validation=None if validation is None else forecast.source(sources["validation"]),
+                validation=learned.get("validation"),
                 patience=None if validation is None else patience,
                 callbacks=callbacks,
                 verbose=verbose,
