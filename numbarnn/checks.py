@@ -104,11 +104,12 @@ def check_integer(value, name: str, least: int, most: float = LARGEST) -> int:
     return int(value)
 
 
-def check_choice(value, name: str, choices) -> None:
-    """Raise ValueError unless a value is one of some strings."""
-    if not isinstance(value, str) or value not in choices:
-        *first, last = map(repr, choices)
-        raise ValueError(f"{name} must be {', '.join(first)} or {last}, got {brief(value)}")
+def check_choice(value, name: str, choices, *, none: bool = False) -> None:
+    """Raise ValueError unless a value is one of some strings, or with `none` None."""
+    if (none and value is None) or (isinstance(value, str) and value in choices):
+        return
+    *first, last = [*map(repr, choices), *(["None"] if none else [])]
+    raise ValueError(f"{name} must be {', '.join(first) + ' or ' if first else ''}{last}, got {brief(value)}")
 
 
 def check_dtype(dtype, name: str = "dtype") -> np.dtype:

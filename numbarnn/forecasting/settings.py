@@ -25,8 +25,7 @@ def check_settings(forecaster) -> None:
     with naming("calendar", "features"):
         check_features(forecaster.calendar)
     for name, choices in (("change", ("auto",)), ("linear", ("auto", "all", "shared"))):
-        if getattr(forecaster, name) is not None:
-            check_choice(getattr(forecaster, name), name, choices)
+        check_choice(getattr(forecaster, name), name, choices, none=True)
     check_loss(forecaster)
     check_comparison(forecaster, forecaster.difference, forecaster.relative, forecaster.recenter)
     check_choice(forecaster.missing, "missing", MISSING)
