@@ -66,14 +66,14 @@ def main():
             error = ", ".join(f"{error:.4f}" for error in errors) or "-"
             print(f"| {name} | {init} | {ends[0]} | {ends[1]} | {error} |", flush=True)
     if options.plot:
-        draw(curves).figure.savefig(options.plot, dpi=70)
+        draw(curves).figure.savefig(options.plot, dpi=150)
 
 
 def draw(curves):
     """Draw all curves: before training dashed, after it solid."""
     from matplotlib import pyplot
 
-    _, axes = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
+    _, axes = pyplot.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
     for ax, init in zip(axes, ("torch", "orthogonal"), strict=True):
         for name, color in zip(NETS, ("#0072B2", "#D55E00", "#009E73"), strict=True):
             before, after = curves[name, init]
@@ -82,8 +82,8 @@ def draw(curves):
             if after is not None:
                 ax.plot(lags, after, color=color, label=f"{name}, trained")
         ax.axhline(0, color="0.7", linewidth=0.8, zorder=0)
-        ax.set_title(f'init="{init}"', fontsize="medium")
-        ax.set_xlabel("lag (steps)")
+        ax.set_title(f"initial weights: {init}", fontsize="medium")
+        ax.set_xlabel("lag (time steps)")
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel(r"$\log_{10} \|\partial s_{100} / \partial s_{100-lag}\|$")
     axes[1].legend(frameon=False, fontsize="small", loc="lower left")

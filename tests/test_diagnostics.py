@@ -293,7 +293,7 @@ def test_the_carry_path_is_the_product_of_forget_gates():
     # Peepholes are a path through the gates of their own.
     peephole = jacobian(recurrent_model(CELLS["PeepholeLSTM"](), 2, 8), x, 10, 4)
     assert np.abs(np.diag(peephole.carry_path) - peephole.forget_product).max() > 1e-6
-    with pytest.raises(ValueError, match="no carry c"):
+    with pytest.raises(ValueError, match="no cell state c"):
         _ = jacobian(recurrent_model(CELLS["GRU"](), 2, 3), x, 3, 1).forget_product
 
 

@@ -1,9 +1,14 @@
 """Sequence classification: one label for the whole sequence, y = softmax(V s_T), from the state after the last step.
 
-The order of two symbols X and Y, far apart among distractors, makes four classes: the net has to keep the first until the end.
+Shows: the order of two symbols X and Y, far apart among distractors, makes four classes; the net has to remember the first
+until the end.
+Prints: shapes, the loss before and after training, the accuracy on new sequences.
+Takes: about 5 seconds, the first time 20 (kernels are compiled).
 """
 
+# %%
 import numpy as np
+from shared import check
 
 from numbarnn import LSTM, Dense, Model
 from numbarnn.optim import Adam
@@ -20,16 +25,25 @@ def samples(count, steps=20, seed=0):
     return np.eye(5)[symbols], 2 * first + second
 
 
-def main():
-    """Train on 1,000 sequences, test on 500 others."""
-    model = Model([LSTM(24, return_sequences=False), Dense(4)], input_size=5, seed=1)
-    x, y = samples(1000)
-    history = model.fit(x, y, epochs=25, optimizer=Adam(0.01), verbose=0)
-    test, truth = samples(500, seed=1)
-    print(f"x {test.shape} -> one row of logits a sequence {model.forward(test)[0].shape}")
-    print(f"loss {history[0]['loss']:.3f} (ln 4 = {np.log(4):.3f} knows nothing) -> {history[-1]['loss']:.3f}")
-    print(f"accuracy on new sequences: {(model.forward(test)[0].argmax(1) == truth).mean():.1%}")
+x, y = samples(1000)
+test, truth = samples(500, seed=1)
+print("A sequence and its class:", "".join("abcXY"[k] for k in x[0].argmax(axis=1)), "->", y[0])
 
+# %%
+model = Model([LSTM(24, return_sequences=False), Dense(4)], input_size=5, seed=1)
+history = model.fit(x, y, epochs=25, optimizer=Adam(0.01), verbose=0)
+outputs = model.forward(test)[0]
+print(f"x {test.shape} (samples, time steps, features) -> one row of logits a sequence {outputs.shape}")
+print(f"loss {history[0]['loss']:.3f} in the first epoch (ln 4 = {np.log(4):.3f}: a uniform prediction) -> "
+      f"{history[-1]['loss']:.3f}")  # fmt: skip
+print(f"accuracy on new sequences: {(outputs.argmax(1) == truth).mean():.1%}")
 
-if __name__ == "__main__":
-    main()
+# %% [markdown]
+# **Exercise.** A net without memory sees only what comes near the end. Say it knows the second symbol and nothing of the first:
+# what is the smallest cross-entropy, in nats, that it can have on average?
+
+# %% Exercise: half of the order
+answer = ...
+
+# %%
+check("half of the order", answer, -np.log([0.5, 0.5]).mean())

@@ -4,9 +4,9 @@ Observers only: every function takes a model and data, runs its own passes and c
 nothing.
 
 ====================  ================================================================================================
-`trace`               every gate, carry and hidden state by name
+`trace`               every gate, cell state and hidden state by name
 `gradient_flow`       norms of dL/ds_t by step, and how much of the loss at step t reaches step k
-`jacobian`            ds_t / ds_k, its singular values and bounds; the path along an LSTM's carry
+`jacobian`            ds_t / ds_k, its singular values and bounds; the path along an LSTM's cell state
 `sensitivity`         d output / d input over time
 `alignment`           posterior alignment of label sequences, for nets trained with CTC
 `check_gradients`     gradients against central differences, by parameter and gate

@@ -90,6 +90,10 @@ class PosteriorAlignment:
             }
         )
 
+    def __repr__(self) -> str:
+        steps, labels = len(self.occupancy), len(self.labels)
+        return f"<PosteriorAlignment: {labels} labels, {steps} time steps, log p(l | x) = {self.log_probability:.4g}>"
+
     def __str__(self) -> str:
         lines = [
             f"log p(l | x) = {self.log_probability:.4g}; the best alignment has {self.certainty:.0%} of it",

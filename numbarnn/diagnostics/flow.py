@@ -16,7 +16,7 @@ class GradientFlow:
     """Norms of the gradient by time step, and the contributions of the losses.
 
     States are named as in `trace`: ``lstm.h_l0``, ``lstm.c_l0``. The state of a step counts as a whole, (h_t, c_t): the gradient of
-    c_t is the part that comes back along the carry, without the part through h_t = o_t tanh(c_t) at the same step.
+    c_t is the part that comes back along the cell state, without the part through h_t = o_t tanh(c_t) at the same step.
 
     Attributes
     ----------
@@ -120,6 +120,10 @@ class GradientFlow:
 
         parts = [pd.DataFrame({"state": n, "step": np.arange(len(v)), "norm": v}) for n, v in self.norms.items()]
         return pd.concat(parts, ignore_index=True)
+
+    def __repr__(self) -> str:
+        steps = len(next(iter(self.norms.values())))
+        return f"<GradientFlow: loss {self.loss:.4g}, {steps} time steps, states {', '.join(self.norms)}>"
 
     def __str__(self) -> str:
         lines = [f"loss {self.loss:.4g}"]

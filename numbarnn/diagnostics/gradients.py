@@ -49,6 +49,11 @@ class GradientCheck:
 
         return pd.DataFrame(self.rows).sort_values("error", ascending=False, ignore_index=True)
 
+    def __repr__(self) -> str:
+        found = "ok" if self.ok else "WRONG"
+        checked = sum(row["checked"] for row in self.rows)
+        return f"<GradientCheck: {found}, {checked} entries, largest error {self.worst['error']:.1e}>"
+
     def __str__(self) -> str:
         worst = self.worst
         gate = f", gate {worst['gate']}" if worst["gate"] else ""

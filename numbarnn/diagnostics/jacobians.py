@@ -111,12 +111,12 @@ class Jacobian:
     def forget_product(self) -> np.ndarray:
         """f_t * ... * f_{k+1}, (H,), of the forget gates as they were."""
         if self.forget is None or "c" not in self.states:
-            raise ValueError("the cell has no carry c with a forget gate f")
+            raise ValueError("the cell has no cell state c with a forget gate f")
         return np.prod(self.forget, axis=0)
 
     @property
     def carry_path(self) -> np.ndarray:
-        """dc_t / dc_k along the carry alone, (H, H): the product of dc_j / dc_{j-1} at a constant h_{j-1}.
+        """dc_t / dc_k along the cell state (carry) alone, (H, H): the product of dc_j / dc_{j-1} at a constant h_{j-1}.
 
         Equal to diag(`forget_product`) for an LSTM without peepholes, which are a path through the gates of their own.
         """
@@ -130,7 +130,7 @@ class Jacobian:
         return self.block("c", "c") - self.carry_path
 
     def __repr__(self) -> str:
-        return f"<ds_{self.t} / ds_{self.k}: {'x'.join(map(str, self.matrix.shape))}, norm {self.norm:.3g}>"
+        return f"<Jacobian ds_{self.t} / ds_{self.k}: {'x'.join(map(str, self.matrix.shape))}, norm {self.norm:.3g}>"
 
 
 def jacobian(

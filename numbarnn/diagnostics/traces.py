@@ -1,4 +1,4 @@
-"""Traces: every gate, carry and hidden state by name."""
+"""Traces: every gate, cell state and hidden state by name."""
 
 from collections.abc import Iterator, Mapping
 
@@ -12,8 +12,8 @@ class Trace(Mapping):
     """The intermediate values of a pass, by name: a mapping of names to arrays (samples, time steps, units), zero past each length.
 
     Names are those of the parameters: ``lstm.f_l0`` is the forget gate of the first level of layer ``lstm``, ``lstm.c_l0`` its
-    carry and ``lstm.h_l0`` its hidden state, ``gru.z_l1_reverse`` an update gate of the other direction, ``dense.y`` the output
-    of a layer without gates (samples, features, where there is one output per sample).
+    cell state and ``lstm.h_l0`` its hidden state, ``gru.z_l1_reverse`` an update gate of the other direction, ``dense.y`` the
+    output of a layer without gates (samples, features, where there is one output per sample).
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Trace(Mapping):
 
 
 def trace(model: Network, x, state=None, lengths=None) -> Trace:
-    """Run a batch and return every gate, carry and hidden state by name, to the bit as training computes them.
+    """Run a batch and return every gate, cell state and hidden state by name, to the bit as training computes them.
 
     Parameters are those of `numbarnn.Model.forward`.
 

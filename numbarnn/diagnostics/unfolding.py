@@ -27,8 +27,9 @@ class Unfolded:
         dE_t/dV = (y^_t - y_t) outer s_t
         dE_t/dW = sum over k = 0..t of  dE_t/ds_t  ds_t/ds_k  d+s_k/dW       ds_t/ds_k = J_t ... J_{k+1}, t - k factors
 
-    where d+s_k/dW takes s_{k-1} as a constant. U, W and V are ``weight_ih``, ``weight_hh`` and the dense layer's ``weight``; of a
-    cell with gates, U and W are stacked by gate, and the terms hold as well.
+    where d+s_k/dW takes s_{k-1} as a constant. U, W and V are ``weight_ih``, ``weight_hh`` and the dense layer's ``weight``, b is
+    the sum of ``bias_ih`` and ``bias_hh``, and c the dense layer's ``bias``; of a cell with gates, U, W and b are stacked by gate,
+    and the terms hold as well. A net without biases, ``RNN(3, bias=False)`` and ``Dense(4, bias=False)``, has neither b nor c.
 
     Attributes
     ----------
@@ -41,6 +42,9 @@ class Unfolded:
     o : (T, K) array
     E : (T,) array
     U, W, V : arrays
+    b, c : arrays or None
+        Biases of the pre-activations, by gate, and of the outputs; None without. A bias that the reset gate of a GRU multiplies
+        is not added to the other one of its gate: it has the last rows of b.
     dV : (T, K, H) array
         dE_t/dV.
     dU, dW : (T, T, ...) arrays
@@ -59,10 +63,18 @@ class Unfolded:
     U: np.ndarray
     W: np.ndarray
     V: np.ndarray
+    b: np.ndarray | None
+    c: np.ndarray | None
     dV: np.ndarray
     dU: np.ndarray
     dW: np.ndarray
     gradients: dict[str, np.ndarray]
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """U, W, b, V and c by name, in the order of the equations, without biases that the net does not have."""
+        values = {name: getattr(self, name) for name in ("U", "W", "b", "V", "c")}
+        return {name: value for name, value in values.items() if value is not None}
 
     @property
     def difference(self) -> float:
@@ -79,7 +91,7 @@ class Unfolded:
     def __str__(self) -> str:
         last = len(self.x) - 1
         lines = [self._equations(), ""]
-        lines += [f"{name} = {_shown(getattr(self, name), len(name) + 3)}" for name in "UWV"]
+        lines += [f"{name} = {_shown(values, 4)}" for name, values in self.parameters.items()]
         for t in range(last + 1):
             lines += [
                 f"t = {t}:  x_{t} = {_shown(self.x[t])}",
@@ -105,10 +117,20 @@ class Unfolded:
 
     def _equations(self):
         names = {code: name for name, code in ACTIVATIONS.items()}
-        step = f"s_t = {type(self.cell).__name__}(U x_t, W s_{{t-1}})"
+        b, c = " + b" if self.b is not None else "", " + c" if self.c is not None else ""
+        step = f"s_t = {type(self.cell).__name__}(U x_t, W s_{{t-1}}{b.replace(' + ', ', ')})"
         if isinstance(self.cell, cells.RNN):
-            step = f"s_t = {names[self.cell.activation]}(U x_t + W s_{{t-1}} + b)"
-        return f"{step}, o_t = softmax(V s_t + c), E_t = -log o_t[y_t], over {len(self.x)} steps"
+            step = f"s_t = {names[self.cell.activation]}(U x_t + W s_{{t-1}}{b})"
+        absent = {"": "", "b": "; no bias b", "c": "; no bias c", "bc": "; no biases"}
+        missing = absent["b" * (not b) + "c" * (not c)]
+        return f"{step}, o_t = softmax(V s_t{c}), E_t = -log o_t[y_t], over {len(self.x)} steps{missing}"
+
+    def __repr__(self) -> str:
+        cell, hidden, classes = type(self.cell).__name__, self.s.shape[1], self.o.shape[1]
+        return (
+            f"<Unfolded: {cell}({hidden}) and {classes} classes over {len(self.x)} steps, E = {self.E.sum():.4g}; "
+            "print shows every value>"
+        )
 
 
 def _shown(values, indent=0):
@@ -195,21 +217,36 @@ def unfold(model: Network, x, steps: int = 4, y=None, *, sample: int = 0, state=
     gradients = {"U": found[chain.name("weight_ih")], "W": found[chain.name("weight_hh")], "V": found[f"{name}.weight"]}
     dV = dy[:, :, None] * s[:, None, :]
     return Unfolded(
-        chain.layer.cell,
-        values[sample, :steps],
-        y[0],
-        s,
-        chain.before[0, 0],
-        o,
-        losses,
-        U,
-        W,
-        V,
-        dV,
-        dU,
-        dW,
-        gradients,
+        cell=chain.layer.cell,
+        x=values[sample, :steps],
+        y=y[0],
+        s=s,
+        s_before=chain.before[0, 0],
+        o=o,
+        E=losses,
+        U=U,
+        W=W,
+        V=V,
+        b=_bias(chain, net),
+        c=net.params.get(f"{name}.bias"),
+        dV=dV,
+        dU=dU,
+        dW=dW,
+        gradients=gradients,
     )
+
+
+def _bias(chain, net):
+    """Return b, stacked by gate, or None: the two biases of a gate are added where one pre-activation takes both."""
+    ours, theirs = (net.params.get(chain.name(kind)) for kind in ("bias_ih", "bias_hh"))
+    if ours is None or theirs is None:
+        return ours if theirs is None else theirs
+    cell, hidden = chain.layer.cell, chain.layer.hidden_size
+    inputs = {gate: row for row, gate in cell.from_input.items()}
+    products = {gate: row for row, gate in contract.used_hidden_rows(cell).items()}
+    apart = [gate in inputs and gate in products and inputs[gate] != products[gate] for gate in cell.gates]
+    ours, theirs = ours.reshape(-1, hidden), theirs.reshape(-1, hidden)
+    return np.concatenate([np.where(np.array(apart)[:, None], ours, ours + theirs), theirs[apart]]).reshape(-1)
 
 
 def _check_form(net):

@@ -53,6 +53,9 @@ class Verdict:
     advice: str
     figures: dict[str, Any]
 
+    def __repr__(self) -> str:
+        return f"<Verdict: {'warning' if self.warning else 'ok'}, {self.topic}: {self.finding}>"
+
     def __str__(self) -> str:
         return f"{'!!' if self.warning else 'ok'}  {self.topic}: {self.finding}" + (
             f"\n    -> {self.advice}" if self.advice else ""
@@ -83,6 +86,12 @@ class Diagnosis:
         import pandas as pd
 
         return pd.DataFrame([vars(verdict) for verdict in self.verdicts])
+
+    def __repr__(self) -> str:
+        topics = ", ".join(dict.fromkeys(verdict.topic for verdict in self.warnings))
+        return (
+            f"<Diagnosis: {len(self.warnings)} of {len(self.verdicts)} verdicts are warnings{topics and ': ' + topics}>"
+        )
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.verdicts))
