@@ -489,6 +489,37 @@ def test_terms_of_gated_cells_sum_to_the_gradient(layer):
     found = unfold(model, x, 5, y, sample=1, state=random_state(model, 2))
     assert found.difference < 1e-12
     assert np.abs(found.dW[4, 0]).max() > 0
+    ours, theirs = model.params[f"{model.names[0]}.bias_ih_l0"], model.params[f"{model.names[0]}.bias_hh_l0"]
+    if type(found.cell).__name__ == "GRU":  # its reset gate multiplies the second bias of the candidate
+        ours, theirs = np.append(ours, theirs[6:]), np.append(theirs[:6], np.zeros(6))
+    np.testing.assert_array_equal(found.b, ours + theirs)
+
+
+@pytest.mark.parametrize("bias", [True, "single", False])
+@pytest.mark.parametrize("output_bias", [True, False])
+def test_every_value_of_an_unfolded_net_follows_from_those_shown(bias, output_bias):
+    layers = [RNN(3, bias=bias, init="uniform(0.8)"), Dense(4, bias=output_bias, init="uniform(0.8)")]
+    model = Model(layers, input_size=2, seed=1, dtype="float64")
+    x = normal(5, 1, 4, 2)
+    found = unfold(model, x, 3, np.array([[0, 3, 1, 2]]))
+    b, c = (0 if values is None else values for values in (found.b, found.c))
+    s = np.zeros(3)
+    for t in range(3):
+        s = np.tanh(found.U @ found.x[t] + found.W @ s + b)
+        assert_close(found.s[t], s, 1e-14)
+        assert_close(found.o[t], naive.softmax((found.V @ s + c)[None])[0], 1e-14)
+    text = str(found)
+    assert [name in found.parameters for name in "bc"] == [bool(bias), output_bias]
+    for name, shown, equation in (("b", bool(bias), "W s_{t-1} + b)"), ("c", output_bias, "V s_t + c)")):
+        assert (f"\n{name} = [" in text) is shown
+        assert (equation in text) is shown
+    absent = {
+        (True, True): "3 steps\n",
+        (True, False): "no bias c\n",
+        (False, True): "no bias b\n",
+        (False, False): "no biases\n",
+    }
+    assert absent[bool(bias), output_bias] in text
 
 
 @pytest.mark.parametrize(
@@ -507,6 +538,30 @@ def test_nets_that_cannot_be_unfolded(model, arguments, error, message):
     x, y = task()
     with pytest.raises(error, match=message):
         unfold(model, x, **{"steps": 4, "y": y} | arguments)
+
+
+def test_representations_are_short_and_true():
+    x, y = task()
+    model = net(GRU(4, init="torch"))
+    found = {
+        "GradientFlow": gradient_flow(model, x, y),
+        "GradientCheck": check_gradients(model, x, y, entries=1),
+        "Jacobian": jacobian(model, x, 4, 1),
+        "Unfolded": unfold(model, x, 4, y),
+        "PosteriorAlignment": diagnostics.alignment(model, x, [[1, 2], [2], [1], []])[0],
+        "Diagnosis": diagnose(model, x, y),
+    }
+    for name, value in found.items():
+        assert repr(value).startswith(f"<{name}")
+        assert len(repr(value)) < 140
+    assert "dh_l0" not in repr(found["GradientFlow"])
+    assert f"loss {found['GradientFlow'].loss:.4g}" in repr(found["GradientFlow"])
+    diagnosis = found["Diagnosis"]
+    assert repr(diagnosis).startswith(
+        f"<Diagnosis: {len(diagnosis.warnings)} of {len(diagnosis.verdicts)} verdicts are warnings"
+    )
+    assert all(verdict.topic in repr(diagnosis) for verdict in diagnosis.warnings)
+    assert all(verdict.finding in repr(verdict) for verdict in diagnosis.verdicts)
 
 
 # Alignments under CTC
@@ -773,11 +828,39 @@ def test_plots():
         assert isinstance(ax, matplotlib.axes.Axes)
         ax.figure.canvas.draw()
     assert [line.get_label().split()[0] for line in axes[0].get_lines()] == ["RNN", "LSTM", "GRU"]
-    assert [text.get_text() for text in axes[4].get_legend().get_texts()] == ["lstm.i_l0", "lstm.f_l0", "lstm.o_l0"]
+    assert [tick.get_text() for tick in axes[4].get_yticklabels()] == [
+        "input gate $i$",
+        "forget gate $f$",
+        "output gate $o$",
+    ]
+    shown, gates = axes[4].images[0], trace(nets["LSTM"], x)
+    assert shown.get_clim() == (0, 1)
+    assert shown.get_array().shape == (3 * 4 + 2, 6)  # a row for every unit, a column for every step
+    np.testing.assert_array_equal(shown.get_array()[5:9], gates["lstm.f_l0"][0].T)
+    assert axes[5].get_yticklabels()[1].get_text() == "update gate $z$"
+    assert axes[6].get_legend().get_texts()[0].get_text() == "cell state $c$"
+    signed = plots.plot_gates(gates, ["lstm.h_l0", "dense.y"]).images[0]
+    assert signed.get_clim()[0] == -signed.get_clim()[1] < 0
+    with pytest.raises(ValueError, match="unit must be one of 4 units, 0 to 3, got 4"):
+        plots.plot_gates(gates, unit=4)
+    last = trace(net(LSTM(4, return_sequences=False)), x)
+    with pytest.raises(ValueError, match=r"dense\.y has one value per sample"):
+        plots.plot_gates(last, ["dense.y"])
+    sensitive = plots.plot_sensitivity(sensitivity(nets["GRU"], x, -2, 1), output="b", t=-2)
+    assert sensitive.get_title(loc="left") == "sensitivity of output 'b' at time step 4"
+    assert "y_{4}" in sensitive.get_ylabel()
+    assert sensitive.get_lines()[0].get_xdata()[0] == 4
+    with pytest.raises(ValueError, match="t must be a time step, 0 to 5, got 6"):
+        plots.plot_sensitivity(sensitivity(nets["GRU"], x, 4, 1), t=6)
+    lettered = plots.plot_unfolded(unfold(nets["RNN"], x, 4, y), "xyz")
+    assert any(f"target {'xyz'[y[0, 0]]!r}" in text.get_text() for text in lettered.texts)
+    with pytest.raises(ShapeError, match="labels must name 3 classes, got 2"):
+        plots.plot_unfolded(unfold(nets["RNN"], x, 4, y), "xy")
     assert all(ax.get_xlabel() and ax.get_ylabel() for ax in axes[:-1])
     ax = pyplot.figure().add_subplot()
     assert plots.plot_sensitivity(sensitivity(nets["GRU"], x, 4, 1), ax=ax) is ax
     drawn = [text.get_text() for text in axes[-1].texts]
+    assert any(text.startswith("b =\n") for text in drawn)
     assert any(
         text.startswith("V =\n") and f"{nets['RNN'].params['dense.weight'][0, 0]:+.2f}" in text for text in drawn
     )
