@@ -1,7 +1,12 @@
 """The lecture's first character model: an alphabet of four letters, [a d i m], and one word to learn.
 
 A plain recurrent net, s_t = tanh(U x_t + W s_{t-1} + b), o_t = softmax(V s_t + c), reads "mai" and learns to answer "aid", so that
-fed with its own answers it spells "maid". Everything it computes is printed: one-hot inputs, hidden states, outputs, loss.
+fed with its own answers it spells "maid".
+
+    python examples/four_letters.py
+
+Prints everything it computes, before and after 200 steps of training: one-hot inputs, hidden states, outputs, and the loss. Takes
+about 3 seconds, the first time 15 (kernels are compiled).
 """
 
 import numpy as np
@@ -18,9 +23,9 @@ def show(model, x):
     o = model.predict_proba(x)
     for t, letter in enumerate(WORD[:-1]):
         one_hot = np.eye(len(LETTERS), dtype=int)[LETTERS.index(letter)]
-        print(f"  x_{t + 1} = {letter!r} {one_hot}", end="   ")
-        print(f"s_{t + 1} = {np.array2string(s[0, t], precision=2, suppress_small=True, sign='+')}", end="   ")
-        print(f"o_{t + 1} = {np.array2string(o[0, t], precision=2, suppress_small=True)}", end="   ")
+        print(f"  x_{t} = {letter!r} {one_hot}", end="   ")
+        print(f"s_{t} = {np.array2string(s[0, t], precision=2, suppress_small=True, sign='+')}", end="   ")
+        print(f"o_{t} = {np.array2string(o[0, t], precision=2, suppress_small=True)}", end="   ")
         print(f"-> {LETTERS[o[0, t].argmax()]!r}, should be {WORD[t + 1]!r}")
 
 

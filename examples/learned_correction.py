@@ -6,6 +6,9 @@ of the past, and then runs inside the compiled loop that integrates the equation
 a plain net, ``nr.Model([nr.Dense(16, activation="tanh"), nr.Dense(1)], input_size=2)``, in the same loop.)
 
     python examples/learned_correction.py
+
+Prints the error of the learned force, and how far the position is off with the spring alone and with the net. Takes about 20 seconds,
+the first time 40 (kernels are compiled).
 """
 
 import numba

@@ -24,7 +24,7 @@ def test_four_letters():
     losses = [float(loss) for loss in re.findall(r"E = sum of E_t = ([\d.]+)", shown)]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 0.05 * losses[0]
-    assert "x_1 = 'm' [0 0 0 1]" in shown
+    assert "x_0 = 'm' [0 0 0 1]" in shown
     assert shown.strip().endswith("spells 'maid'.")
 
 
