@@ -4,8 +4,8 @@
 
 Without a file it reads the first part of Python's language reference, which every CPython carries.
 
-Prints the history of training, text generated at three temperatures, and the score of the last 5,000 characters (which training has seen).
-Takes about a minute.
+Prints the history of training, text generated at three temperatures, and the score of the last 5,000 characters (which training
+has seen). Takes about a minute.
 """
 
 import argparse

@@ -3,8 +3,8 @@
 Three years of synthetic hourly weather; the temperature of the next 24 hours, hour by hour, from the three days before, with the
 intervals in which it will lie. The net is compared with baselines, then updated with new hours. ``--plot FILE`` draws a plot.
 
-Prints errors beside those of the baselines, the coverage of intervals, and forecasts beside what was measured. Takes about two minutes
-(``--hours 3000`` is faster), and writes weather.safetensors into the current folder.
+Prints errors beside those of the baselines, the coverage of intervals, and forecasts beside what was measured. Takes about two
+minutes (``--hours 3000`` is faster), and writes weather.safetensors into the current folder.
 """
 
 import argparse
@@ -46,7 +46,8 @@ def main():
     print(ahead.assign(measured=frame["temperature"]).iloc[::6].round(1))
 
     forecaster.save("weather.safetensors")
-    print("\nSaved as weather.safetensors. Read from its file it says the same:", numbarnn.load("weather.safetensors").predict().equals(ahead))
+    again = numbarnn.load("weather.safetensors").predict()
+    print("\nSaved as weather.safetensors. Read from its file it says the same:", again.equals(ahead))
 
     if options.plot:
         from numbarnn.plots import plot_prediction

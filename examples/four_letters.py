@@ -1,7 +1,7 @@
 """The lecture's first character model: an alphabet of four letters, [a d i m], and one word to learn.
 
-A plain recurrent net, s_t = tanh(U x_t + W s_{t-1} + b), o_t = softmax(V s_t + c), reads "mai" and learns to answer "aid", so that
-fed with its own answers it spells "maid".
+A plain recurrent net, s_t = tanh(U x_t + W s_{t-1} + b), o_t = softmax(V s_t + c), reads "mai" and learns to answer "aid", so
+that fed with its own answers it spells "maid".
 
     python examples/four_letters.py
 

@@ -7,8 +7,8 @@ a plain net, ``nr.Model([nr.Dense(16, activation="tanh"), nr.Dense(1)], input_si
 
     python examples/learned_correction.py
 
-Prints the error of the learned force, and how far the position is off with the spring alone and with the net. Takes about 20 seconds,
-the first time 40 (kernels are compiled).
+Prints the error of the learned force, and how far the position is off with the spring alone and with the net. Takes about 20
+seconds, the first time 40 (kernels are compiled).
 """
 
 import numba

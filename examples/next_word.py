@@ -4,8 +4,8 @@
 
 Without a file it reads the first part of Python's language reference, which every CPython carries.
 
-Prints the history of training, the perplexity of the last tenth of the text beside that of counting words, the likeliest next words at six
-positions of it, and generated text. Takes about a minute.
+Prints the history of training, the perplexity of the last tenth of the text beside that of counting words, the likeliest next
+words at six positions of it, and generated text. Takes about a minute.
 """
 
 import argparse

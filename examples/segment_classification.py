@@ -4,8 +4,8 @@ Sentences of a made-up language: little words are few; nouns, verbs and adjectiv
 positions, and one ending means two things. A tagger sees each word, its beginning and its ending, and reads the sentence in both
 directions. Or real sentences: ``--train FILE --test FILE``, columns of words and tags (CoNLL-U: ``--columns form upos``).
 
-Prints the share of right tags beside that of each word's most frequent tag, precision and recall by tag, one sentence with its tags, and
-the accuracy on given segments (pairs of words). Takes about half a minute.
+Prints the share of right tags beside that of each word's most frequent tag, precision and recall by tag, one sentence with its
+tags, and the accuracy on given segments (pairs of words). Takes about half a minute.
 """
 
 import argparse

@@ -4,8 +4,8 @@ Songs of different lengths, made here: each bird repeats a phrase of its own, fa
 phrases have the same notes in different orders. Or real data: ``--train JapaneseVowels_TRAIN.ts --test ...``, or any
 other files of the UEA archive.
 
-Prints the accuracy on new songs, which bird is taken for which, precision and recall, and the probabilities of one song. Takes about half a
-minute.
+Prints the accuracy on new songs, which bird is taken for which, precision and recall, and the probabilities of one song. Takes
+about half a minute.
 """
 
 import argparse

@@ -5,8 +5,8 @@ softer; a recording is a few of them with pauses, and training sees only their l
 ``--cmudict`` and a path the same on real data: joined recordings of spoken digits, eight words yes or no, and letters to phones.
 ``--plot FILE`` draws what the net says at every step, with the labels under it.
 
-Prints the label errors of two decoders, and for one recording what was said, the three likeliest label sequences, and at which steps each
-label lies. Takes about half a minute without a file; minutes to an hour on the real data.
+Prints the label errors of two decoders, and for one recording what was said, the three likeliest label sequences, and at which
+steps each label lies. Takes about half a minute without a file; minutes to an hour on the real data.
 """
 
 import argparse
