@@ -40,7 +40,9 @@ def main():
         again = numbarnn.load(path)
     print(f"\nSaved and loaded, it generates the same: {again.sample(50, seed=5) == model.sample(50, seed=5)}")
     score = again.score(text[-5000:])
-    print(f"The last 5,000 characters: {score.nats:.3f} nats or {score.bits:.3f} bits per character.")
+    print(
+        f"The last 5,000 characters of the text, which it has read in training: {score.nats:.3f} nats or {score.bits:.3f} bits per character."
+    )
 
 
 if __name__ == "__main__":

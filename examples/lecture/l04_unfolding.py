@@ -10,11 +10,11 @@ Takes: about 2 seconds, the first time 15 (kernels are compiled).
 
 # %%
 import numpy as np
-from shared import LETTERS, WORD, check, drawing, four_letters, save
+from shared import LETTERS, WORD, check, drawing, net, save, spelled
 
 from numbarnn.diagnostics import unfold
 
-model, tokens = four_letters()
+model, tokens = net(), spelled()
 u = unfold(model, tokens, steps=4)
 print(f"The letters {list(LETTERS)} as one-hot vectors; the word is {WORD!r}, each letter predicts the next.")
 print(u)
@@ -37,7 +37,7 @@ print(f"E_1 = -log o_1[{LETTERS[u.y[1]]!r}] = {-np.log(o[u.y[1]]):.4f}, unfolded
 # and no c, and the equations hold without them.
 
 # %%
-plain, _ = four_letters(bias=False)
+plain = net(bias=False)
 v = unfold(plain, tokens, steps=4)
 print(str(v).splitlines()[0])
 s = np.tanh(v.U @ v.x[3] + v.W @ v.s[2])

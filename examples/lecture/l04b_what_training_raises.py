@@ -11,9 +11,9 @@ Takes: about 2 seconds, the first time 15.
 
 # %%
 import numpy as np
-from shared import LETTERS, check, drawing, four_letters, save
+from shared import LETTERS, check, drawing, net, save, spelled
 
-model, tokens = four_letters()
+model, tokens = net(), spelled()
 x, y = tokens[:, :-1], tokens[:, 1:]
 target = np.eye(4, dtype=bool)[y[0]]  # the green ones, (time steps, letters)
 RATE = 0.1

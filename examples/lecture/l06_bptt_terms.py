@@ -11,11 +11,11 @@ Takes: about 2 seconds, the first time 15 (kernels are compiled).
 
 # %%
 import numpy as np
-from shared import check, four_letters
+from shared import check, net, spelled
 
 from numbarnn.diagnostics import jacobian, unfold
 
-model, tokens = four_letters()
+model, tokens = net(), spelled()
 u = unfold(model, tokens, steps=4)
 
 

@@ -14,10 +14,15 @@ LETTERS = "adim"
 WORD = "maidm"  # "maid" and around again: four inputs, four targets
 
 
-def four_letters(bias=True):
-    """Return the net of the lecture's example, three hidden units on an alphabet of four letters, and the word as tokens (1, 5)."""
+def net(bias=True):
+    """Return the net of the lecture's example, not trained: three hidden units on an alphabet of four letters."""
     layers = [OneHot(4), RNN(3, init="uniform(0.5)", bias=bias), Dense(4, init="uniform(0.5)", bias=bias)]
-    return Model(layers, seed=1, dtype="float64"), np.array([[LETTERS.index(letter) for letter in WORD]])
+    return Model(layers, seed=1, dtype="float64")
+
+
+def spelled():
+    """Return the word as tokens, (1, 5)."""
+    return np.array([[LETTERS.index(letter) for letter in WORD]])
 
 
 def drawing():

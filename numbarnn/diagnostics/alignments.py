@@ -133,6 +133,14 @@ def alignment(model: Network, x, labels, lengths=None, state=None, *, blank: int
         sample.
     TokenError, TypeError, ValueError
         If an argument has the wrong shape, dtype or value.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn
+    >>> model = numbarnn.Model([numbarnn.GRU(4), numbarnn.Dense(3)], input_size=2)  # classes: blank, 1 and 2
+    >>> found = numbarnn.diagnostics.alignment(model, np.ones((1, 5, 2)), [[1, 2]])[0]
+    >>> found.occupancy.shape  # steps, and blank, 1, blank, 2, blank
+    (5, 5)
     """
     blank = check_blank(blank)
     net, x = tape.in_float64(model, x, lengths)

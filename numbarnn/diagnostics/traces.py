@@ -63,7 +63,9 @@ class Trace(Mapping):
 def trace(model: Network, x, state=None, lengths=None) -> Trace:
     """Run a batch and return every gate, cell state and hidden state by name, to the bit as training computes them.
 
-    Parameters are those of `numbarnn.Model.forward`.
+    Parameters
+    ----------
+    model, x, state, lengths : as in `numbarnn.Model.forward`
 
     Returns
     -------

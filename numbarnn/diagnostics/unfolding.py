@@ -167,6 +167,16 @@ def unfold(model: Network, x, steps: int = 4, y=None, *, sample: int = 0, state=
     ------
     ShapeError, TypeError, ValueError
         If the model is of another form, or x has too few steps.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn
+    >>> layers = [numbarnn.OneHot(4), numbarnn.RNN(3), numbarnn.Dense(4)]
+    >>> model = numbarnn.Model(layers, dtype="float64", seed=1)
+    >>> found = numbarnn.diagnostics.unfold(model, np.array([[3, 0, 2, 1, 3]]), steps=4)  # 4 tokens, each predicts the next
+    >>> s = np.tanh(found.U @ found.x[1] + found.W @ found.s[0] + found.b)
+    >>> bool(np.allclose(s, found.s[1]))
+    True
     """
     x = as_array(x, "x")
     steps = check_integer(steps, "steps", 1, COUNTED)
