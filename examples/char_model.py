@@ -41,7 +41,7 @@ def main():
     print(f"\nSaved and loaded, it generates the same: {again.sample(50, seed=5) == model.sample(50, seed=5)}")
     score = again.score(text[-5000:])
     print(
-        f"The last 5,000 characters of the text, which it has read in training: {score.nats:.3f} nats or {score.bits:.3f} bits per character."
+        f"The last 5,000 characters, which training has read: {score.nats:.3f} nats or {score.bits:.3f} bits per character."
     )
 
 
