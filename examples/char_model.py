@@ -4,8 +4,8 @@
 
 Without a file it reads the first part of Python's language reference, which every CPython carries.
 
-Prints the history of training, text generated at three temperatures, and the score of the last 5,000 characters (which training
-has seen). Takes about a minute.
+Prints the history of training, text generated at three temperatures, and the score of the last 5,000 characters
+(training holds out the last twentieth of a text). Takes about a minute.
 """
 
 import argparse
@@ -40,9 +40,7 @@ def main():
         again = numbarnn.load(path)
     print(f"\nSaved and loaded, it generates the same: {again.sample(50, seed=5) == model.sample(50, seed=5)}")
     score = again.score(text[-5000:])
-    print(
-        f"The last 5,000 characters, which training has read: {score.nats:.3f} nats or {score.bits:.3f} bits per character."
-    )
+    print(f"The last 5,000 characters: {score.nats:.3f} nats or {score.bits:.3f} bits per character.")
 
 
 if __name__ == "__main__":
