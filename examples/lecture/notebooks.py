@@ -1,6 +1,6 @@
 """Make notebooks of the lecture's scripts, which are in jupytext's percent format, and run them.
 
-    pip install 'numbarnn[lecture]'
+    pip install '.[lecture]'                                    in a clone of the repository
     python examples/lecture/notebooks.py FOLDER                 write a notebook for each script, without outputs
     python examples/lecture/notebooks.py FOLDER --execute       and run them, so that they have outputs
     python examples/lecture/notebooks.py FOLDER --solutions     with the exercises solved
@@ -42,7 +42,7 @@ def notebook(script, solved):
     book = jupytext.read(script)
     first, *_ = book.cells
     text = ast.get_docstring(ast.parse(first.source))
-    head, _, rest = text.partition("\n\n")
+    head, _, rest = text.replace("\nPrints: ", "\n\nPrints: ").replace("\nTakes: ", "\n\nTakes: ").partition("\n\n")
     book.cells[0] = new_markdown_cell(f"# {script.stem.partition('_')[0].upper()} {head.rstrip('.')}\n\n{rest}")
     for cell in book.cells:
         if solved is not None and title(cell):
@@ -77,7 +77,7 @@ def main():
         import jupytext  # noqa: F401
         import nbformat
     except ImportError:
-        sys.exit("notebooks need jupytext: pip install 'numbarnn[lecture]'")
+        sys.exit("notebooks need jupytext: pip install '.[lecture]' in a clone of the repository")
     scripts = [script for script in sorted(HERE.glob("l*.py")) if script.stem.startswith(tuple(options.only))]
     if not scripts:
         sys.exit(f"--only: no script begins with {' or '.join(options.only)}")
