@@ -181,7 +181,7 @@ def test_backtests_have_the_intervals(made, name):
     row = found.loc[("a", 0.8)]
     assert row["coverage"] == pytest.approx(((low <= y) & (y <= high)).mean())
     assert row["width"] == pytest.approx((high - low).mean())
-    assert row["score"] == pytest.approx(metrics.interval_score(y, low, high, 0.2))
+    assert row["interval score"] == pytest.approx(metrics.interval_score(y, low, high, 0.2))
     assert 0 < row["CRPS"] < row["width"]
 
 
@@ -197,7 +197,7 @@ def test_adaptive_levels():
     generator = np.random.default_rng(0)
     calibration = Calibration.of(generator.normal(size=(60, 2, 1)))
     scores, level, step, delay = generator.normal(scale=2, size=(50, 2, 1)), 0.8, 0.05, 2
-    found = adaptive_scores(calibration, scores, delay, level, step)
+    found = adaptive_scores([calibration] * 50, scores, delay, level, step)
     for h in range(2):
         a, known, bounds = 0.2, calibration.scores[:, h, 0], []
         for window in range(50):
@@ -209,7 +209,7 @@ def test_adaptive_levels():
                 miss = not bounds[told][0] <= scores[told, h, 0] <= bounds[told][1]
                 a = min(max(a + step * (0.2 - miss), 0.0), 1.0)
         assert found[:, h, 0].tolist() == [list(pair) for pair in bounds]
-    still = adaptive_scores(calibration, scores, delay, level, 0.0)
+    still = adaptive_scores([calibration] * 50, scores, delay, level, 0.0)
     assert np.array_equal(still, np.broadcast_to(calibration.at((0.1, 0.9)), still.shape))
 
 
