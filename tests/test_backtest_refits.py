@@ -77,7 +77,9 @@ def test_adaptive_levels_go_on_through_refits():
     cut = len(whole.ends) // 2
     for rows in (slice(0, cut), slice(cut, None)):
         part.append(
-            f._evaluation.block(f._predictor(), None, "test", f._calibration, within=lambda panel, ends, rows=rows: rows)
+            f._evaluation.block(
+                f._predictor(), None, "test", f._calibration, within=lambda panel, ends, rows=rows: rows
+            )
         )
     interval = backtests.Interval.of(0.8, 0.05)
     expected, found = backtests.backtest([whole], interval), backtests.backtest(part, interval)

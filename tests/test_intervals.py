@@ -9,7 +9,9 @@ import pytest
 from conftest import assert_close
 
 import numbarnn as nr
-from numbarnn import metrics
+from numbarnn import io, metrics
+from numbarnn.errors import ModelFileError
+from numbarnn.forecasting import files
 from numbarnn.forecasting.intervals import Calibration, adaptive_scores, scores_of, values_at
 
 FEW = {"epochs": 2, "hidden_size": 4, "n_threads": 1, "lookback": 6, "horizon": 2}
@@ -222,6 +224,150 @@ def test_adaptive_intervals_follow_errors_that_grow():
     assert abs(adaptive - 0.8) < 0.05
 
 
+@pytest.mark.parametrize(("name", "delay"), [("mse", 1), ("gaussian", 3)])
+def test_levels_that_follow_updates_are_those_of_backtests(name, delay, tmp_path):
+    """Update row by row, or in pieces, and ask for any level and step: the intervals of a backtest over the same rows."""
+    data, options = table(400), {"loss": name, "delay": delay, "hidden_size": 3}
+    data["a"] += np.random.default_rng(1).normal(size=400) * np.linspace(0, 2, 400)
+    f = fitted(data.iloc[:300], "a", **options)
+    need, kinds = f._preparation.need, [(0.8, 0.1), (0.5, 0.02)]
+    backs = [f.backtest(data.iloc[300 - need :], level=level, adaptive=step) for level, step in kinds]
+    plain = f.backtest(data.iloc[300 - need :], level=0.8)
+    moved = 0
+    for row in range(300, 350):
+        f.update(data.iloc[row : row + 1])
+        for (level, step), back in zip(kinds, backs, strict=True):
+            expected = back[back["origin"] == data.index[row]]
+            found = f.predict_interval(level, adaptive=step)["a"]
+            for side in ("lower", "upper"):
+                assert_close(found[side].to_numpy(), expected[f"a {side}"].to_numpy(), 1e-5)
+        fixed = f.predict_interval(0.8)["a"]
+        same = plain[plain["origin"] == data.index[row]]
+        assert_close(fixed["upper"].to_numpy(), same["a upper"].to_numpy(), 1e-5)
+        moved += not np.allclose(fixed["upper"], f.predict_interval(0.8, adaptive=0.1)["a"]["upper"])
+    assert moved > 30
+    f.save(tmp_path / "f.safetensors")
+    loaded, other = (
+        nr.load(tmp_path / "f.safetensors"),
+        fitted(data.iloc[:300], "a", **options).update(data.iloc[300:350]),
+    )
+    expected = f.predict_interval(0.8, adaptive=0.1)
+    for one in (loaded, other, loaded.update(data.iloc[350:360]), f.update(data.iloc[350:360])):
+        found = one.predict_interval(0.8, adaptive=0.1)
+        assert found.equals(expected) or one is f or found.index[0] > expected.index[0]
+    assert loaded.predict_interval(0.8, adaptive=0.1).equals(f.predict_interval(0.8, adaptive=0.1))
+    given = f.predict_interval(0.8, data.iloc[300 - need : 360], adaptive=0.1)
+    assert_close(given.to_numpy(), f.predict_interval(0.8, adaptive=0.1).to_numpy(), 1e-6)
+
+
+def test_levels_that_follow_updates_of_many_series():
+    """Every series has its own level, begins when it comes, and one that had no rows since is as it was."""
+    data = {"p": table(300), "q": table(300) * 2}
+    first = {key: frame.iloc[:260] for key, frame in data.items()}
+    f = nr.Forecaster(**FEW | {"horizon": 1}).fit(first, "a", verbose=0)
+    before = f.predict_interval(0.8, adaptive=0.2)
+    assert before.equals(f.predict_interval(0.8))
+    wild = data["p"].iloc[260:280] + 40
+    f.update({"p": wild, "new": table(60)})
+    found, fixed = f.predict_interval(0.8, adaptive=0.2), f.predict_interval(0.8)
+    width = found["a"]["upper"] - found["a"]["lower"]
+    still = fixed["a"]["upper"] - fixed["a"]["lower"]
+    assert width["p"].iloc[0] > still["p"].iloc[0]
+    assert found.loc["q"].equals(before.loc["q"])
+    assert "new" in found.index.get_level_values(0)
+
+
+def test_levels_stay_where_the_truth_is_not_known():
+    calibration = Calibration.of(np.random.default_rng(0).normal(size=(60, 1, 1)))
+    scores = np.full((9, 1, 1), np.nan)
+    found = adaptive_scores([calibration] * 9, scores, 1, 0.8, 0.3)
+    assert (found == found[0]).all()
+    scores[4] = 99
+    found = adaptive_scores([calibration] * 9, scores, 1, 0.8, 0.1)
+    assert (found[:5] == found[0]).all()
+    assert found[5, 0, 0, 1] > found[4, 0, 0, 1]
+    assert (found[5:] == found[5]).all()
+
+
+def test_rows_since_fit_in_files_are_checked(tmp_path):
+    f = fitted(table(), "a").update(table(310).iloc[300:])
+    description, arrays = files.describe(f)
+    assert description["seen"] == [16]
+    wrong = {
+        "counts": (lambda d, a: d.update(seen=[15]), "rows since fit"),
+        "too many": (lambda d, a: d.update(seen=[10**9]), "rows since fit"),
+        "others": (lambda d, a: a.update({"seen": a["seen"] + 1}), "do not end with the last rows"),
+        "measured": (lambda d, a: a.update({"seen.measured": a["seen.measured"] * np.inf}), "measured rows since fit"),
+    }
+    for change, message in wrong.values():
+        about, values = dict(description), {name: np.array(array) for name, array in arrays.items()}
+        change(about, values)
+        io.write(tmp_path / "f.safetensors", "forecaster", about, values)
+        with pytest.raises(ModelFileError, match=message):
+            nr.load(tmp_path / "f.safetensors")
+
+
+@pytest.mark.parametrize("name", ["mse", "gaussian"])
+def test_the_net_runs_once(made, name, monkeypatch):
+    """For forecasts, their curves and the share of the linear path together."""
+    f, calls = made(name), []
+    forward = nr.Model.forward
+
+    def counted(self, x, *given, **named):
+        calls.append(len(x))
+        return forward(self, x, *given, **named)
+
+    monkeypatch.setattr(nr.Model, "forward", counted)
+    windows = f.backtest()["origin"].nunique()
+    for call in (
+        f.evaluate,
+        lambda: f.evaluate_intervals(0.8),
+        f.score,
+        lambda: f.evaluate(level=0.8),
+        lambda: f.backtest(level=0.8),
+    ):
+        calls.clear()
+        call()
+        assert calls == [windows]
+    for call in (f.predict_interval, f.predict, lambda: f.predict(quantiles=0.5)):
+        calls.clear()
+        call()
+        assert calls == [1]
+
+
+@pytest.mark.parametrize("name", ["mse", "gaussian"])
+def test_evaluate_with_intervals(made, name):
+    """Those of the net are `evaluate_intervals`; a baseline's are by its own errors on the validation part."""
+    f = made(name)
+    found, plain, alone = f.evaluate(level=0.8), f.evaluate(), f.evaluate_intervals(0.8)
+    assert found[list(plain.columns)].equals(plain)
+    assert list(found.columns)[5:] == list(alone.columns) == ["coverage", "width", "interval score", "pinball", "CRPS"]
+    for target in f.target_names_:
+        assert found.loc[(target, "net")].iloc[5:].tolist() == alone.loc[(target, 0.8)].tolist()
+    data = table()
+    values, errors = data["a"].to_numpy(), {}
+    for part in ("validation", "test"):
+        rows = f._evaluation.ends(part)
+        errors[part] = np.stack([values[rows + h] - values[rows] for h in (1, 2)], axis=1)
+    bounds = Calibration.of(errors["validation"][..., None]).at((0.1, 0.9))[:, 0]
+    inside = (bounds[:, 0] <= errors["test"]) & (errors["test"] <= bounds[:, 1])
+    row = found.loc[("a", "last value")]
+    assert row["coverage"] == pytest.approx(inside.mean())
+    assert row["width"] == pytest.approx(np.diff(bounds).mean())
+    assert row["CRPS"] < row["MAE"]
+    means = f.evaluate(level=0.8, per_target=False)
+    assert list(means.columns) == ["MASE", "MAE/sd", "MSE/var", "coverage"]
+
+
+def test_pinball_of_bounds(made):
+    f = made("mse")
+    back, row = f.backtest(level=0.8), f.evaluate_intervals(0.8).loc[("a", 0.8)]
+    y, low, high = (back[f"a {side}"].to_numpy() for side in ("truth", "lower", "upper"))
+    losses = [np.maximum(q * (y - bound), (q - 1) * (y - bound)).mean() for q, bound in ((0.1, low), (0.9, high))]
+    assert row["pinball"] == pytest.approx(np.mean(losses))
+    assert row["interval score"] == pytest.approx(sum(losses) * 2 / 0.2)
+
+
 # Draws, counts
 
 
@@ -287,6 +433,9 @@ def test_refused():
         (lambda: f.evaluate_intervals(calibrated=False), TypeError, "the loss 'mse' has no distribution"),
         (lambda: f.backtest(level=0.8, adaptive=1.5), ValueError, r"adaptive must be in \[0, 1\), such as 0.01, got 1.5"),
         (lambda: f.backtest(adaptive=0.1), ValueError, "adaptive needs level"),
+        (lambda: f.predict_interval(0.8, adaptive=1), ValueError, r"adaptive must be in \[0, 1\), such as 0.01, got 1"),
+        (lambda: f.evaluate(level=0), ValueError, r"level must be in \(0, 1\), such as 0.9, got 0"),
+        (lambda: two.evaluate(level=0.8), ValueError, "give split three parts"),
         (lambda: fitted(loss="ctc"), ValueError, "loss must be one of values, such as 'mse'"),
         (lambda: fitted(loss="binary_cross_entropy"), ValueError, "loss must be one of values, such as 'mse'"),
         (lambda: fitted(loss="x"), ValueError, "loss must be one of"),
