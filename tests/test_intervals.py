@@ -368,6 +368,109 @@ def test_pinball_of_bounds(made):
     assert row["interval score"] == pytest.approx(sum(losses) * 2 / 0.2)
 
 
+# Pictures
+
+
+def test_pictures(made):
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    from numbarnn import plots
+    from numbarnn.errors import ShapeError
+
+    f, levels = made("gaussian"), np.arange(0.2, 0.9, 0.1)
+    frame = f.evaluate_intervals(levels)
+    assert frame.attrs["windows"] == f.backtest()["origin"].nunique() // 2
+    ax = plots.plot_coverage(frame, "a")
+    assert ax.get_legend_handles_labels()[1] == [f"95 % by chance, {frame.attrs['windows']} windows"]
+    assert_close(ax.lines[1].get_ydata(), frame.loc["a", "coverage"].to_numpy(), 1e-12)
+    assert_close(ax.lines[1].get_xdata(), levels, 1e-12)
+    two = plots.plot_coverage({"calibrated": frame, "raw": f.evaluate_intervals(levels, calibrated=False)})
+    assert two.get_legend_handles_labels()[1][1:] == ["calibrated", "raw"]
+    rivals = f.predict_baselines()
+    assert rivals.columns.names == ["target", "baseline"]
+    assert (rivals["a"]["last value"] == table()["a"].iloc[-1]).all()
+    ax = plots.plot_prediction(f.predict_interval(0.8), table(), "a", baselines=rivals, last=40)
+    names = ["measured", *rivals["a"].columns, "forecast", "80 % interval"]
+    assert ax.get_legend_handles_labels()[1] == names
+    assert np.array_equal(ax.lines[1].get_ydata(), rivals["a"].iloc[:, 0])
+    ax.figure.canvas.draw()
+    errors = f.errors_by_horizon(target="a")
+    assert errors.attrs["row"] == (1, "hour")
+    ax = plots.plot_errors_by_horizon(errors)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("hours ahead", "mean absolute error of a")
+    cases = {(15, "minute"): ([1, 2], "minutes"), (1, "month"): ([1, 12], "months"), None: ([1, 5], "rows")}
+    cases |= {
+        (15, "second"): ([1, 20], "minutes"),
+        (1, "hour"): ([1, 480], "days"),
+        (10, "minute"): ([1, 144], "hours"),
+    }
+    for row, (ahead, words) in cases.items():
+        own = errors.set_axis(pd.Index(ahead))
+        own.attrs["row"] = row
+        ax = plots.plot_errors_by_horizon(own)
+        assert ax.get_xlabel() == f"{words} ahead"
+    assert_close(ax.lines[0].get_xdata(), np.array([1 / 6, 24]), 1e-12)
+    with pytest.raises(KeyError, match=r"target 'c' is not among \['a', 'b'\]"):
+        plots.plot_coverage(frame, "c")
+    for wrong in (errors, {}, {"x": None}):
+        with pytest.raises(ShapeError, match=r"Forecaster\.evaluate_intervals"):
+            plots.plot_coverage(wrong)
+    with pytest.raises(ShapeError, match=r"baselines must be a frame of Forecaster\.predict_baselines"):
+        plots.plot_prediction(f.predict(), baselines=f.predict())
+    pyplot.close("all")
+
+
+def test_pictures_of_one_of_many_series():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    from numbarnn import plots
+
+    data = {"p": table(200), "q": table(200) * 2}
+    f = nr.Forecaster(**FEW).fit(data, "a", verbose=0)
+    panel, back = pd.concat(data, names=["series"]), f.backtest(level=0.5)
+    ax = plots.plot_prediction(f.predict_interval(0.5), panel, series="q", baselines=f.predict_baselines(), last=30)
+    assert np.array_equal(ax.lines[0].get_ydata(), data["q"]["a"].iloc[-30:])
+    ax = plots.plot_forecast(back, series="q", ahead=2)
+    assert np.array_equal(ax.lines[0].get_ydata(), back.loc["q"].query("ahead == 2")["a truth"])
+    with pytest.raises(KeyError, match=r"series 'x' is not among \['p', 'q'\]"):
+        plots.plot_forecast(back, series="x")
+    pyplot.close("all")
+
+
+def test_the_band_of_chance_is_binomial():
+    """Of 20 windows at level 0.9, P(hits <= 15) = 0.0432 and P(hits <= 14) = 0.0113 (tables of the distribution)."""
+    from numbarnn.plots.forecasts import _binomial_bounds
+
+    assert _binomial_bounds(20, 0.9) == (15 / 20, 1.0)
+    assert _binomial_bounds(20, 0.9, 0.08) == (18 / 20, 18 / 20)
+    assert _binomial_bounds(20, 0.9, 0.98) == (14 / 20, 1.0)
+    assert _binomial_bounds(50_000, 0.5)[0] == pytest.approx(0.5 - 1.96 * math.sqrt(0.25 / 50_000), abs=3e-5)
+    assert [_binomial_bounds(7, share) for share in (0, 1)] == [(0, 0), (1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [
+        (pd.date_range("2024", periods=9, freq="15min"), (15, "minute")),
+        (pd.date_range("2024", periods=9, freq="MS"), (1, "month")),
+        (pd.period_range("2024", periods=9, freq="Q"), (1, "quarter")),
+        (pd.date_range("2024", periods=9, freq="2W-SAT"), (2, "week")),
+        (pd.date_range("2024", periods=9, freq="B"), (1, "business day")),
+        (pd.RangeIndex(9), None),
+        (pd.date_range("2024", periods=9, freq="7ms"), None),
+    ],
+)
+def test_lengths_of_rows(index, expected):
+    from numbarnn.data.clock import Clock
+    from numbarnn.forecasting.durations import row_length
+
+    assert row_length(Clock.of(index)) == expected
+
+
 # Draws, counts
 
 

@@ -10,6 +10,7 @@ from numbarnn.checks import brief, check_choice
 from numbarnn.errors import ShapeError
 from numbarnn.forecasting import baselines
 from numbarnn.forecasting.backtests import Block, bounds_of_blocks
+from numbarnn.forecasting.durations import row_length
 from numbarnn.forecasting.intervals import MOST_SCORES, MOST_WINDOWS, Calibration, Interval, normal_scores, scores_of
 from numbarnn.forecasting.linear import Ridge
 from numbarnn.forecasting.prediction import Outcome
@@ -87,7 +88,10 @@ class Evaluation:
         frame = pd.DataFrame.from_dict(rows, orient="index", columns=INTERVALS)
         frame.index = pd.MultiIndex.from_tuples(rows, names=["target", "level"])
         frame = frame.sort_index(level=0, sort_remaining=False)
-        return frame.droplevel("target") if len(own.targets) == 1 else frame
+        frame = frame.droplevel("target") if len(own.targets) == 1 else frame
+        # For plots: how many windows there are that have no row ahead in common.
+        frame.attrs["windows"] = max(1, len(block.ends) // (self.targets.delay + self.targets.horizon - 1))
+        return frame
 
     def evaluate(self, predictor, data, part, own_baselines, per_target: bool, interval=None, calibration=None):
         """Return errors of the net and of the baselines, of each target or their means over the targets.
@@ -175,7 +179,14 @@ class Evaluation:
             for name, values in ({"net": predictor.ahead(*case)} | self._rivals(panel, case)).items()
         }
         ahead = pd.RangeIndex(targets.delay, targets.delay + targets.horizon, name="rows ahead")
-        return pd.DataFrame(columns, index=ahead)
+        found = pd.DataFrame(columns, index=ahead)
+        found.attrs["row"] = row_length(targets.preparation.clock)  # for plots, as the target
+        found.attrs["target"] = known[k]
+        return found
+
+    def rivals_ahead(self, newest, own_baselines) -> dict[str, np.ndarray]:
+        """Return what baselines forecast from the newest windows, (series, horizon, targets) each, scaled as the panel."""
+        return self._rivals(newest.panel, newest.case, own_baselines)
 
     def _case(self, data, part):
         """Return a panel, its windows as a predictor takes them, and the truth (windows, horizon, targets), scaled as it is."""

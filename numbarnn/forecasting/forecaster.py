@@ -17,6 +17,7 @@ from numbarnn.errors import ShapeError
 from numbarnn.forecasting import files
 from numbarnn.forecasting.backtests import Block, backtest, check_names, counted, refits_of
 from numbarnn.forecasting.choice import best_prepared, training_rows, with_linear
+from numbarnn.forecasting.durations import row_length
 from numbarnn.forecasting.evaluation import Evaluation
 from numbarnn.forecasting.intervals import MOST_WINDOWS, Interval, check_quantiles, values_at
 from numbarnn.forecasting.prediction import Newest, Predictor
@@ -400,6 +401,33 @@ class Forecaster(Parameters):
         frame.attrs["level"] = level  # for plots
         return frame
 
+    def predict_baselines(self, data=None, *, future=None, baselines=None):
+        """Return what the baselines of `evaluate` forecast after the end of the data, to be seen beside `predict`.
+
+        Parameters
+        ----------
+        data, future : DataFrame, Series or array, optional
+            As in `predict`.
+        baselines : dict of callables, optional
+            As in `evaluate`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As that of `predict`, with a column for each target and baseline. The seasonal one is there where the rows given, or the
+            last `lookback`, have a season.
+
+        Raises
+        ------
+        NotFittedError, ShapeError, TypeError, ValueError
+            As in `predict` and `evaluate`.
+        """
+        self._fitted()
+        _check_baselines(baselines)
+        newest = self._newest(data, future)
+        found = self._evaluation.rivals_ahead(newest, baselines)
+        return newest.frame(np.stack(list(found.values()), axis=-1), self.target_names_, "baseline", list(found))
+
     def _newest(self, data, future, before: int = 0) -> Newest:
         """Return the newest windows of all series, and how many windows before them are looked at."""
         own = self._fitted()._preparation
@@ -581,8 +609,9 @@ class Forecaster(Parameters):
         else:
             blocks = [self._evaluation.block(self._predictor(), data, part, calibration, curves=level is not None)]
         frame = backtest(blocks, interval)
+        frame.attrs["row"] = row_length(self._preparation.clock)  # for plots, as the level
         if level is not None:
-            frame.attrs["level"] = level  # for plots
+            frame.attrs["level"] = level
         return frame
 
     def _refitted(self, data, part, curves, every, sliding, verbose) -> list[Block]:
@@ -724,8 +753,7 @@ class Forecaster(Parameters):
         """
         self._fitted()
         check_flag("evaluate", "per_target", per_target)
-        if baselines is not None and not isinstance(baselines, dict):
-            raise TypeError(f"baselines must be a dict of functions by name, got {brief(baselines)}")
+        _check_baselines(baselines)
         interval = None if level is None else Interval.of(level)
         calibration = None if level is None else self._checked_calibration()
         return self._evaluation.evaluate(self._predictor(), data, part, baselines, per_target, interval, calibration)
@@ -829,6 +857,12 @@ class Forecaster(Parameters):
             If the device cannot be used.
         """
         return files.restore(cls, description, arrays, device)
+
+
+def _check_baselines(baselines):
+    """Raise TypeError unless baselines are a dict, or None."""
+    if baselines is not None and not isinstance(baselines, dict):
+        raise TypeError(f"baselines must be a dict of functions by name, got {brief(baselines)}")
 
 
 def _newer_rows(before, rows, first, most):

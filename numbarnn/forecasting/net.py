@@ -67,16 +67,19 @@ class Forecast:
             return sum(self.parts(outputs, linear))[:, :, None]
         levels = self.loss.levels if isinstance(self.loss, Quantile) else LEVELS
         knots = self._mean([self.loss.quantiles(one, levels) for one in outputs])
-        return self._placed(knots, self._mean([self._center(one) for one in outputs]), linear)
+        return (
+            knots if linear is None else self._placed(knots, self._mean([self._center(one) for one in outputs]), linear)
+        )
 
     def draw(self, outputs: np.ndarray, linear: np.ndarray | None, generator: np.random.Generator) -> np.ndarray:
         """Return a draw (windows, outputs) from the distribution of the outputs of a net."""
-        return self._placed(self.loss.sample(outputs, generator, 1), self._center(outputs), linear)[..., 0]
+        drawn = self.loss.sample(outputs, generator, 1)[..., 0]
+        if linear is None:
+            return drawn
+        return self._placed(drawn[:, :, None], self._center(outputs), linear)[..., 0]
 
     def _placed(self, values, center, linear):
         """Return values (windows, outputs, n) of distributions about `center` where the linear path and the share put them."""
-        if linear is None:
-            return values
         moved = values - ((1 - self.share) * center)[:, :, None]
         return linear[:, :, None] + self.scale[:, None] * moved
 
