@@ -391,6 +391,9 @@ def test_pictures(made):
     rivals = f.predict_baselines()
     assert rivals.columns.names == ["target", "baseline"]
     assert (rivals["a"]["last value"] == table()["a"].iloc[-1]).all()
+    seasonal = f.predict_baselines(table())["a"]["seasonal (24)"]  # more rows than the net looks at
+    assert_close(seasonal.to_numpy(), table()["a"].iloc[-24:-22].to_numpy(), 1e-12)
+    assert "seasonal (24)" not in rivals["a"]
     ax = plots.plot_prediction(f.predict_interval(0.8), table(), "a", baselines=rivals, last=40)
     names = ["measured", *rivals["a"].columns, "forecast", "80 % interval"]
     assert ax.get_legend_handles_labels()[1] == names

@@ -369,7 +369,7 @@ class Forecaster(Parameters):
         adaptive : float, optional
             Let the level follow hits and misses by this step, such as 0.01, as `backtest` does: those of the rows of `update`, from
             1 - a = level after `fit` on; of `data`, those of its own rows. For every row ahead and target, and for every series. At
-            most 2,000 rows count. Nothing else changes, and any level and step can be asked for at any time.
+            most 2,000 rows count. Any level and step can be asked for at any time; it takes as long as a backtest of these rows.
 
         Returns
         -------
@@ -414,8 +414,8 @@ class Forecaster(Parameters):
         Returns
         -------
         pandas.DataFrame
-            As that of `predict`, with a column for each target and baseline. The seasonal one is there where the rows given, or the
-            last `lookback`, have a season.
+            As that of `predict`, with a column for each target and baseline. The seasonal one is there where the rows given, or
+            else the last `lookback` and those of `update`, have a season.
 
         Raises
         ------
@@ -424,7 +424,8 @@ class Forecaster(Parameters):
         """
         self._fitted()
         _check_baselines(baselines)
-        newest = self._newest(data, future)
+        # The seasonal baseline may look at more rows than the net.
+        newest = self._newest(data, future, max(0, (self._evaluation.season or 0) - self._preparation.need))
         found = self._evaluation.rivals_ahead(newest, baselines)
         return newest.frame(np.stack(list(found.values()), axis=-1), self.target_names_, "baseline", list(found))
 
@@ -568,7 +569,8 @@ class Forecaster(Parameters):
             Train anew at the first window of the part, and again every that many rows, on the rows up to the newest of the
             window, as in use; None: forecast with this one. Every one of many series goes up to the newest row of its own window.
             The rows are cut into a training and a validation part in the proportion of `fit`; all choices (change, linear path,
-            epoch, share) and the calibration are made anew. This forecaster stays as it is.
+            epoch, share) and the calibration are made anew. The data must be as they were in `fit`. This forecaster stays as it
+            is.
         window : {"expanding", "sliding"}
             Rows that are trained on: all up to there, or the newest of these, as many as the first training has.
         verbose : int

@@ -224,7 +224,7 @@ class Newest:
             missing = np.concatenate([[0], np.cumsum(~np.isfinite(panel.values).all(axis=1))])
             planned = np.concatenate([[0], np.cumsum(~np.isfinite(known).all(axis=1))])
             whole = missing[earlier + 1] == missing[earlier - own.need + 1]
-            earlier = earlier[whole & (planned[earlier + own.reach + 1] == planned[earlier + 1])]
+            earlier = earlier[whole & (planned[earlier + ahead_rows + 1] == planned[earlier + 1])]
         return cls(panel, (panel.values, known, ends), earlier, times, own.columns)
 
     def scores(self, predictor: Predictor, calibration: Calibration, interval: Interval) -> np.ndarray:
