@@ -468,9 +468,12 @@ def forecasts(_):
     later = table.set_axis(pd.date_range(hours[-1] + pd.Timedelta("1h"), periods=80, freq="h"))
     yield from methods(
         "Forecaster", lambda: fitted, predict={"data": table, "quantiles": 0.5},
-        evaluate={"data": table, "part": "test", "baselines": None, "per_target": True},
-        backtest={"data": table, "part": "test", "level": 0.5, "adaptive": None},
-        predict_interval={"level": 0.5, "data": table},
+        evaluate={"data": table, "part": "test", "baselines": None, "per_target": True, "level": 0.5},
+        backtest={
+            "data": table, "part": "test", "level": 0.5, "adaptive": None, "refit": None, "window": "expanding", "verbose": 0,
+        },
+        predict_interval={"level": 0.5, "data": table, "adaptive": 0.1},
+        predict_baselines={"data": table, "baselines": None},
         evaluate_intervals={"levels": 0.5, "data": table, "part": "test", "adaptive": None, "calibrated": True},
         errors_by_horizon={"data": table, "part": "test", "target": "a"}, score={"data": table, "part": "test"},
     )  # fmt: skip

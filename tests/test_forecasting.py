@@ -90,10 +90,10 @@ def by_hand(forecaster, data, end):
         values = (values - f.scaler_.center_) / f.scaler_.scale_
         return np.concatenate([values, [] if calendar is None else calendar.iloc[r]]).astype(np.float32)
 
-    def outputs(x, columns):
+    def outputs(x, columns, read):
         """Linear path and net, as they are trained: the mean net scaled by what the linear path leaves."""
         made = f._forecast
-        nets = np.mean([model.forward(x[None])[0][0].astype(float) for model in made.models], axis=0)
+        nets = np.mean([model.forward(read[None])[0][0].astype(float) for model in made.models], axis=0)
         if made.linear is None:
             return nets
         linear, seen = made.linear, x.astype(float)
@@ -110,10 +110,12 @@ def by_hand(forecaster, data, end):
 
     def net(rows, e, ahead, columns):
         window = [features(rows, e - k * f.step) for k in range((f.lookback - 1) // f.step, -1, -1)]
-        window = np.array(window)
+        window = read = np.array(window)
         if f.recenter_:
             window[:, goals] -= window[-1, goals]
-        out = outputs(window, list(columns))
+        elif f.step == 1:  # nets read the rows after a window that were forecast, and go on
+            read = np.array([features(rows, r) for r in range(end - f.lookback + 1, e + 1)])
+        out = outputs(window, list(columns), read)
         out = (out * f._targets.scale + f._targets.center).reshape(-1, len(columns))
         lag = f.difference_ or f.relative_ or (1 if f.recenter_ else None)
         for k in range(len(out)):

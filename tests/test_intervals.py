@@ -9,7 +9,9 @@ import pytest
 from conftest import assert_close
 
 import numbarnn as nr
-from numbarnn import metrics
+from numbarnn import io, metrics
+from numbarnn.errors import ModelFileError
+from numbarnn.forecasting import files
 from numbarnn.forecasting.intervals import Calibration, adaptive_scores, scores_of, values_at
 
 FEW = {"epochs": 2, "hidden_size": 4, "n_threads": 1, "lookback": 6, "horizon": 2}
@@ -181,7 +183,7 @@ def test_backtests_have_the_intervals(made, name):
     row = found.loc[("a", 0.8)]
     assert row["coverage"] == pytest.approx(((low <= y) & (y <= high)).mean())
     assert row["width"] == pytest.approx((high - low).mean())
-    assert row["score"] == pytest.approx(metrics.interval_score(y, low, high, 0.2))
+    assert row["interval score"] == pytest.approx(metrics.interval_score(y, low, high, 0.2))
     assert 0 < row["CRPS"] < row["width"]
 
 
@@ -197,7 +199,7 @@ def test_adaptive_levels():
     generator = np.random.default_rng(0)
     calibration = Calibration.of(generator.normal(size=(60, 2, 1)))
     scores, level, step, delay = generator.normal(scale=2, size=(50, 2, 1)), 0.8, 0.05, 2
-    found = adaptive_scores(calibration, scores, delay, level, step)
+    found = adaptive_scores([calibration] * 50, scores, delay, level, step)
     for h in range(2):
         a, known, bounds = 0.2, calibration.scores[:, h, 0], []
         for window in range(50):
@@ -209,7 +211,7 @@ def test_adaptive_levels():
                 miss = not bounds[told][0] <= scores[told, h, 0] <= bounds[told][1]
                 a = min(max(a + step * (0.2 - miss), 0.0), 1.0)
         assert found[:, h, 0].tolist() == [list(pair) for pair in bounds]
-    still = adaptive_scores(calibration, scores, delay, level, 0.0)
+    still = adaptive_scores([calibration] * 50, scores, delay, level, 0.0)
     assert np.array_equal(still, np.broadcast_to(calibration.at((0.1, 0.9)), still.shape))
 
 
@@ -220,6 +222,256 @@ def test_adaptive_intervals_follow_errors_that_grow():
     plain, adaptive = (f.evaluate_intervals(0.8, adaptive=step)["coverage"].iloc[0] for step in (None, 0.05))
     assert plain < 0.75
     assert abs(adaptive - 0.8) < 0.05
+
+
+@pytest.mark.parametrize(("name", "delay"), [("mse", 1), ("gaussian", 3)])
+def test_levels_that_follow_updates_are_those_of_backtests(name, delay, tmp_path):
+    """Update row by row, or in pieces, and ask for any level and step: the intervals of a backtest over the same rows."""
+    data, options = table(400), {"loss": name, "delay": delay, "hidden_size": 3}
+    data["a"] += np.random.default_rng(1).normal(size=400) * np.linspace(0, 2, 400)
+    f = fitted(data.iloc[:300], "a", **options)
+    need, kinds = f._preparation.need, [(0.8, 0.1), (0.5, 0.02)]
+    backs = [f.backtest(data.iloc[300 - need :], level=level, adaptive=step) for level, step in kinds]
+    plain = f.backtest(data.iloc[300 - need :], level=0.8)
+    moved = 0
+    for row in range(300, 350):
+        f.update(data.iloc[row : row + 1])
+        for (level, step), back in zip(kinds, backs, strict=True):
+            expected = back[back["origin"] == data.index[row]]
+            found = f.predict_interval(level, adaptive=step)["a"]
+            for side in ("lower", "upper"):
+                assert_close(found[side].to_numpy(), expected[f"a {side}"].to_numpy(), 1e-5)
+        fixed = f.predict_interval(0.8)["a"]
+        same = plain[plain["origin"] == data.index[row]]
+        assert_close(fixed["upper"].to_numpy(), same["a upper"].to_numpy(), 1e-5)
+        moved += not np.allclose(fixed["upper"], f.predict_interval(0.8, adaptive=0.1)["a"]["upper"])
+    assert moved > 30
+    f.save(tmp_path / "f.safetensors")
+    loaded, other = (
+        nr.load(tmp_path / "f.safetensors"),
+        fitted(data.iloc[:300], "a", **options).update(data.iloc[300:350]),
+    )
+    expected = f.predict_interval(0.8, adaptive=0.1)
+    for one in (loaded, other, loaded.update(data.iloc[350:360]), f.update(data.iloc[350:360])):
+        found = one.predict_interval(0.8, adaptive=0.1)
+        assert found.equals(expected) or one is f or found.index[0] > expected.index[0]
+    assert loaded.predict_interval(0.8, adaptive=0.1).equals(f.predict_interval(0.8, adaptive=0.1))
+    given = f.predict_interval(0.8, data.iloc[300 - need : 360], adaptive=0.1)
+    assert_close(given.to_numpy(), f.predict_interval(0.8, adaptive=0.1).to_numpy(), 1e-6)
+
+
+def test_levels_that_follow_updates_of_many_series():
+    """Every series has its own level, begins when it comes, and one that had no rows since is as it was."""
+    data = {"p": table(300), "q": table(300) * 2}
+    first = {key: frame.iloc[:260] for key, frame in data.items()}
+    f = nr.Forecaster(**FEW | {"horizon": 1}).fit(first, "a", verbose=0)
+    before = f.predict_interval(0.8, adaptive=0.2)
+    assert before.equals(f.predict_interval(0.8))
+    wild = data["p"].iloc[260:280] + 40
+    f.update({"p": wild, "new": table(60)})
+    found, fixed = f.predict_interval(0.8, adaptive=0.2), f.predict_interval(0.8)
+    width = found["a"]["upper"] - found["a"]["lower"]
+    still = fixed["a"]["upper"] - fixed["a"]["lower"]
+    assert width["p"].iloc[0] > still["p"].iloc[0]
+    assert found.loc["q"].equals(before.loc["q"])
+    assert "new" in found.index.get_level_values(0)
+
+
+def test_levels_stay_where_the_truth_is_not_known():
+    calibration = Calibration.of(np.random.default_rng(0).normal(size=(60, 1, 1)))
+    scores = np.full((9, 1, 1), np.nan)
+    found = adaptive_scores([calibration] * 9, scores, 1, 0.8, 0.3)
+    assert (found == found[0]).all()
+    scores[4] = 99
+    found = adaptive_scores([calibration] * 9, scores, 1, 0.8, 0.1)
+    assert (found[:5] == found[0]).all()
+    assert found[5, 0, 0, 1] > found[4, 0, 0, 1]
+    assert (found[5:] == found[5]).all()
+
+
+def test_rows_since_fit_in_files_are_checked(tmp_path):
+    f = fitted(table(), "a").update(table(310).iloc[300:])
+    description, arrays = files.describe(f)
+    assert description["seen"] == [16]
+    wrong = {
+        "counts": (lambda d, a: d.update(seen=[15]), "rows since fit"),
+        "too many": (lambda d, a: d.update(seen=[10**9]), "rows since fit"),
+        "others": (lambda d, a: a.update({"seen": a["seen"] + 1}), "do not end with the last rows"),
+        "measured": (lambda d, a: a.update({"seen.measured": a["seen.measured"] * np.inf}), "measured rows since fit"),
+    }
+    for change, message in wrong.values():
+        about, values = dict(description), {name: np.array(array) for name, array in arrays.items()}
+        change(about, values)
+        io.write(tmp_path / "f.safetensors", "forecaster", about, values)
+        with pytest.raises(ModelFileError, match=message):
+            nr.load(tmp_path / "f.safetensors")
+
+
+@pytest.mark.parametrize("name", ["mse", "gaussian"])
+def test_the_net_runs_once(made, name, monkeypatch):
+    """For forecasts, their curves and the share of the linear path together."""
+    f, calls = made(name), []
+    forward = nr.Model.forward
+
+    def counted(self, x, *given, **named):
+        calls.append(len(x))
+        return forward(self, x, *given, **named)
+
+    monkeypatch.setattr(nr.Model, "forward", counted)
+    windows = f.backtest()["origin"].nunique()
+    for call in (
+        f.evaluate,
+        lambda: f.evaluate_intervals(0.8),
+        f.score,
+        lambda: f.evaluate(level=0.8),
+        lambda: f.backtest(level=0.8),
+    ):
+        calls.clear()
+        call()
+        assert calls == [windows]
+    for call in (f.predict_interval, f.predict, lambda: f.predict(quantiles=0.5)):
+        calls.clear()
+        call()
+        assert calls == [1]
+
+
+@pytest.mark.parametrize("name", ["mse", "gaussian"])
+def test_evaluate_with_intervals(made, name):
+    """Those of the net are `evaluate_intervals`; a baseline's are by its own errors on the validation part."""
+    f = made(name)
+    found, plain, alone = f.evaluate(level=0.8), f.evaluate(), f.evaluate_intervals(0.8)
+    assert found[list(plain.columns)].equals(plain)
+    assert list(found.columns)[5:] == list(alone.columns) == ["coverage", "width", "interval score", "pinball", "CRPS"]
+    for target in f.target_names_:
+        assert found.loc[(target, "net")].iloc[5:].tolist() == alone.loc[(target, 0.8)].tolist()
+    data = table()
+    values, errors = data["a"].to_numpy(), {}
+    for part in ("validation", "test"):
+        rows = f._evaluation.ends(part)
+        errors[part] = np.stack([values[rows + h] - values[rows] for h in (1, 2)], axis=1)
+    bounds = Calibration.of(errors["validation"][..., None]).at((0.1, 0.9))[:, 0]
+    inside = (bounds[:, 0] <= errors["test"]) & (errors["test"] <= bounds[:, 1])
+    row = found.loc[("a", "last value")]
+    assert row["coverage"] == pytest.approx(inside.mean())
+    assert row["width"] == pytest.approx(np.diff(bounds).mean())
+    assert row["CRPS"] < row["MAE"]
+    means = f.evaluate(level=0.8, per_target=False)
+    assert list(means.columns) == ["MASE", "MAE/sd", "MSE/var", "coverage"]
+
+
+def test_pinball_of_bounds(made):
+    f = made("mse")
+    back, row = f.backtest(level=0.8), f.evaluate_intervals(0.8).loc[("a", 0.8)]
+    y, low, high = (back[f"a {side}"].to_numpy() for side in ("truth", "lower", "upper"))
+    losses = [np.maximum(q * (y - bound), (q - 1) * (y - bound)).mean() for q, bound in ((0.1, low), (0.9, high))]
+    assert row["pinball"] == pytest.approx(np.mean(losses))
+    assert row["interval score"] == pytest.approx(sum(losses) * 2 / 0.2)
+
+
+# Pictures
+
+
+def test_pictures(made):
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    from numbarnn import plots
+    from numbarnn.errors import ShapeError
+
+    f, levels = made("gaussian"), np.arange(0.2, 0.9, 0.1)
+    frame = f.evaluate_intervals(levels)
+    assert frame.attrs["windows"] == f.backtest()["origin"].nunique() // 2
+    ax = plots.plot_coverage(frame, "a")
+    assert ax.get_legend_handles_labels()[1] == [f"95 % by chance, {frame.attrs['windows']} windows"]
+    assert_close(ax.lines[1].get_ydata(), frame.loc["a", "coverage"].to_numpy(), 1e-12)
+    assert_close(ax.lines[1].get_xdata(), levels, 1e-12)
+    two = plots.plot_coverage({"calibrated": frame, "raw": f.evaluate_intervals(levels, calibrated=False)})
+    assert two.get_legend_handles_labels()[1][1:] == ["calibrated", "raw"]
+    rivals = f.predict_baselines()
+    assert rivals.columns.names == ["target", "baseline"]
+    assert (rivals["a"]["last value"] == table()["a"].iloc[-1]).all()
+    seasonal = f.predict_baselines(table())["a"]["seasonal (24)"]  # more rows than the net looks at
+    assert_close(seasonal.to_numpy(), table()["a"].iloc[-24:-22].to_numpy(), 1e-12)
+    assert "seasonal (24)" not in rivals["a"]
+    ax = plots.plot_prediction(f.predict_interval(0.8), table(), "a", baselines=rivals, last=40)
+    names = ["measured", *rivals["a"].columns, "forecast", "80 % interval"]
+    assert ax.get_legend_handles_labels()[1] == names
+    assert np.array_equal(ax.lines[1].get_ydata(), rivals["a"].iloc[:, 0])
+    ax.figure.canvas.draw()
+    errors = f.errors_by_horizon(target="a")
+    assert errors.attrs["row"] == (1, "hour")
+    ax = plots.plot_errors_by_horizon(errors)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("hours ahead", "mean absolute error of a")
+    cases = {(15, "minute"): ([1, 2], "minutes"), (1, "month"): ([1, 12], "months"), None: ([1, 5], "rows")}
+    cases |= {
+        (15, "second"): ([1, 20], "minutes"),
+        (1, "hour"): ([1, 480], "days"),
+        (10, "minute"): ([1, 144], "hours"),
+    }
+    for row, (ahead, words) in cases.items():
+        own = errors.set_axis(pd.Index(ahead))
+        own.attrs["row"] = row
+        ax = plots.plot_errors_by_horizon(own)
+        assert ax.get_xlabel() == f"{words} ahead"
+    assert_close(ax.lines[0].get_xdata(), np.array([1 / 6, 24]), 1e-12)
+    with pytest.raises(KeyError, match=r"target 'c' is not among \['a', 'b'\]"):
+        plots.plot_coverage(frame, "c")
+    for wrong in (errors, {}, {"x": None}):
+        with pytest.raises(ShapeError, match=r"Forecaster\.evaluate_intervals"):
+            plots.plot_coverage(wrong)
+    with pytest.raises(ShapeError, match=r"baselines must be a frame of Forecaster\.predict_baselines"):
+        plots.plot_prediction(f.predict(), baselines=f.predict())
+    pyplot.close("all")
+
+
+def test_pictures_of_one_of_many_series():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    from numbarnn import plots
+
+    data = {"p": table(200), "q": table(200) * 2}
+    f = nr.Forecaster(**FEW).fit(data, "a", verbose=0)
+    panel, back = pd.concat(data, names=["series"]), f.backtest(level=0.5)
+    ax = plots.plot_prediction(f.predict_interval(0.5), panel, series="q", baselines=f.predict_baselines(), last=30)
+    assert np.array_equal(ax.lines[0].get_ydata(), data["q"]["a"].iloc[-30:])
+    ax = plots.plot_forecast(back, series="q", ahead=2)
+    assert np.array_equal(ax.lines[0].get_ydata(), back.loc["q"].query("ahead == 2")["a truth"])
+    with pytest.raises(KeyError, match=r"series 'x' is not among \['p', 'q'\]"):
+        plots.plot_forecast(back, series="x")
+    pyplot.close("all")
+
+
+def test_the_band_of_chance_is_binomial():
+    """Of 20 windows at level 0.9, P(hits <= 15) = 0.0432 and P(hits <= 14) = 0.0113 (tables of the distribution)."""
+    from numbarnn.plots.forecasts import _binomial_bounds
+
+    assert _binomial_bounds(20, 0.9) == (15 / 20, 1.0)
+    assert _binomial_bounds(20, 0.9, 0.08) == (18 / 20, 18 / 20)
+    assert _binomial_bounds(20, 0.9, 0.98) == (14 / 20, 1.0)
+    assert _binomial_bounds(50_000, 0.5)[0] == pytest.approx(0.5 - 1.96 * math.sqrt(0.25 / 50_000), abs=3e-5)
+    assert [_binomial_bounds(7, share) for share in (0, 1)] == [(0, 0), (1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [
+        (pd.date_range("2024", periods=9, freq="15min"), (15, "minute")),
+        (pd.date_range("2024", periods=9, freq="MS"), (1, "month")),
+        (pd.period_range("2024", periods=9, freq="Q"), (1, "quarter")),
+        (pd.date_range("2024", periods=9, freq="2W-SAT"), (2, "week")),
+        (pd.date_range("2024", periods=9, freq="B"), (1, "business day")),
+        (pd.RangeIndex(9), None),
+        (pd.date_range("2024", periods=9, freq="7ms"), None),
+    ],
+)
+def test_lengths_of_rows(index, expected):
+    from numbarnn.data.clock import Clock
+    from numbarnn.forecasting.durations import row_length
+
+    assert row_length(Clock.of(index)) == expected
 
 
 # Draws, counts
@@ -287,6 +539,9 @@ def test_refused():
         (lambda: f.evaluate_intervals(calibrated=False), TypeError, "the loss 'mse' has no distribution"),
         (lambda: f.backtest(level=0.8, adaptive=1.5), ValueError, r"adaptive must be in \[0, 1\), such as 0.01, got 1.5"),
         (lambda: f.backtest(adaptive=0.1), ValueError, "adaptive needs level"),
+        (lambda: f.predict_interval(0.8, adaptive=1), ValueError, r"adaptive must be in \[0, 1\), such as 0.01, got 1"),
+        (lambda: f.evaluate(level=0), ValueError, r"level must be in \(0, 1\), such as 0.9, got 0"),
+        (lambda: two.evaluate(level=0.8), ValueError, "give split three parts"),
         (lambda: fitted(loss="ctc"), ValueError, "loss must be one of values, such as 'mse'"),
         (lambda: fitted(loss="binary_cross_entropy"), ValueError, "loss must be one of values, such as 'mse'"),
         (lambda: fitted(loss="x"), ValueError, "loss must be one of"),

@@ -13,6 +13,7 @@ from numbarnn.forecasting.linear import MOST_INPUTS, MOST_WEIGHTS, Ridge
 from numbarnn.forecasting.series import Levels, Panel, moments
 from numbarnn.forecasting.settings import is_counts, linear_of
 from numbarnn.forecasting.tables import Preparation, Source, Targets, part_names
+from numbarnn.losses import DistributionLoss, make_loss
 
 # Of a table that is not split in three: the share of the training windows, the newest, that choices are made by.
 HELD_OUT = 0.2
@@ -50,12 +51,15 @@ class Prepared:
         """Return the windows of the parts as batches."""
         return {name: Source(targets, self.panel.values, windows, batch_size) for name, windows in parts.items()}
 
-    def windows(self, targets, cuts, straddle) -> dict[str, Windows]:
-        """Return the windows of targets by part; `cuts` has the first rows of the parts after the first, of every series."""
+    def windows(self, targets, cuts, straddle, names=None) -> dict[str, Windows]:
+        """Return the windows of targets by part; `cuts` has the first rows of the parts after the first, of every series.
+
+        `names`: of the parts, where the last of the cuts end with the rows; None: as many parts as cuts make.
+        """
         whole, lag = targets.windows(self.panel, self.features), self.preparation.lag
-        names = part_names(cuts[0])
+        names = names or part_names(cuts[0])
         if self.panel.keys is None:
-            parts = whole.split(rows=[cut - lag for cut in cuts[0]], straddle=straddle)
+            parts = whole.split(rows=[cut - lag for cut in cuts[0][: len(names) - 1]], straddle=straddle)
             return dict(zip(names, parts, strict=True))
         check_choice(straddle, "straddle", ("drop", "keep"))
         ends = np.asarray(whole.ends) + lag
@@ -81,7 +85,7 @@ def training_rows(panel, cuts) -> list[np.ndarray]:
     return [panel.values[first : first + cut[0]] for first, cut in zip(panel.starts, cuts, strict=False)]
 
 
-def best_prepared(settings, keys, parts, clock, names, targets, cuts, straddle, season) -> Prepared:
+def best_prepared(settings, keys, parts, clock, names, targets, cuts, straddle, season, part_names=None) -> Prepared:
     """Return rows prepared for the way of comparing targets that the settings of a forecaster say, or else for the best one.
 
     `parts` has values, filled where asked, values as measured, and times of every series, in the units of the data.
@@ -100,7 +104,8 @@ def best_prepared(settings, keys, parts, clock, names, targets, cuts, straddle, 
 
     def with_regressions(preparation):
         found = prepare(
-            preparation, panel, cuts, straddle, delay=settings.delay, horizon=settings.horizon, deviation=deviation, counts=counts
+            preparation, panel, cuts, straddle, part_names, delay=settings.delay, horizon=settings.horizon, deviation=deviation,
+            counts=counts,
         )  # fmt: skip
         return with_linear(found, found.targets, found.parts, linear)
 
@@ -109,7 +114,8 @@ def best_prepared(settings, keys, parts, clock, names, targets, cuts, straddle, 
     best = with_regressions(preparation)
     if chosen:
         return best
-    for other in candidates(preparation, season, max(cut[0] for cut in cuts))[1:]:
+    shifting = not (settings.recursive and isinstance(make_loss(settings.loss), DistributionLoss))
+    for other in candidates(preparation, season, max(cut[0] for cut in cuts), shifting)[1:]:
         with contextlib.suppress(ValueError):  # too few rows, or too many gaps, to be compared with those before
             found = with_regressions(other)
             if best_of(found.linear).error < best_of(best.linear).error:
@@ -117,7 +123,7 @@ def best_prepared(settings, keys, parts, clock, names, targets, cuts, straddle, 
     return best
 
 
-def prepare(preparation, panel, cuts, straddle, *, delay, horizon, deviation, counts) -> Prepared:
+def prepare(preparation, panel, cuts, straddle, part_names, *, delay, horizon, deviation, counts) -> Prepared:
     """Return rows prepared as a `Preparation` says, whose scaler is fitted to the training part."""
     scaler = SequenceScaler(preparation.scaler.method)
     own = dataclasses.replace(preparation, scaler=scaler)
@@ -126,15 +132,18 @@ def prepare(preparation, panel, cuts, straddle, *, delay, horizon, deviation, co
     features = own.features(panel.values, own.known_rows(panel.index, panel.values))
     targets = Targets(own, delay, horizon, own.columns, deviation[own.columns], counts)
     found = Prepared(own, panel, deviation, features, targets, {})
-    found = dataclasses.replace(found, parts=found.windows(found.targets, cuts, straddle))
+    found = dataclasses.replace(found, parts=found.windows(found.targets, cuts, straddle, part_names))
     found.targets.fit(Source(found.targets, panel.values, found.parts["train"]))
     return found
 
 
-def candidates(preparation, season: int | None, rows: int) -> list[Preparation]:
-    """Return the ways of comparing targets that are tried: with nothing, the newest row, the season before."""
+def candidates(preparation, season: int | None, rows: int, shifting: bool = True) -> list[Preparation]:
+    """Return the ways of comparing targets that are tried: with nothing, the newest row, the season before.
+
+    `shifting`: whether windows may be shifted by their newest row, so that a net cannot go on from one to the next.
+    """
     season = 0 if season is None or season == 1 else season
-    changes = [{}, {"relative": 1}, {"recenter": True}]
+    changes = [{}, {"relative": 1}, *([{"recenter": True}] if shifting else [])]
     changes += [{"relative": season}] if 0 < season <= preparation.lookback else []
     changes += [{"difference": season}] if season and 2 * season < rows else []
     return [dataclasses.replace(preparation, **change) for change in changes]

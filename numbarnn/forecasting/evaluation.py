@@ -1,6 +1,5 @@
-"""Quality of forecasts: backtests, and baselines on the same windows."""
+"""Quality of forecasts and their intervals, beside baselines on the same windows."""
 
-import itertools
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
@@ -10,22 +9,19 @@ from numbarnn import metrics
 from numbarnn.checks import brief, check_choice
 from numbarnn.errors import ShapeError
 from numbarnn.forecasting import baselines
-from numbarnn.forecasting.intervals import (
-    MOST_SCORES,
-    MOST_WINDOWS,
-    Calibration,
-    normal_scores,
-    scores_of,
-    values_at,
-)  # fmt: skip
+from numbarnn.forecasting.backtests import Block, bounds_of_blocks
+from numbarnn.forecasting.durations import row_length
+from numbarnn.forecasting.intervals import MOST_SCORES, MOST_WINDOWS, Calibration, Interval, normal_scores, scores_of
 from numbarnn.forecasting.linear import Ridge
-from numbarnn.forecasting.series import Panel, index_of
+from numbarnn.forecasting.prediction import Outcome
+from numbarnn.forecasting.series import Panel
 from numbarnn.forecasting.tables import CHUNK, PARTS, Source, Targets
 
 # The names of the regressions among the baselines.
 LINEAR = {"all": "ridge", "shared": "ridge, own past"}
 TIE = 0.02  # errors that differ by less are as good as each other
 COLUMNS = ["MAE", "RMSE", "MASE", "MAE/sd", "MSE/var"]
+INTERVALS = ["coverage", "width", "interval score", "pinball", "CRPS"]
 
 
 @dataclass(eq=False)
@@ -55,80 +51,54 @@ class Evaluation:
     parts: dict | None = None
     linear: dict = field(default_factory=dict)
 
-    def backtest(self, predictor, data, part, bounds=None):
-        """Return forecasts and truth of every window of a part; with `bounds`, which makes scores of scores, intervals too."""
-        import pandas as pd
-
-        targets, own = self.targets, self.targets.preparation
-        sides = ["truth", "lower", "upper"][: 1 if bounds is None else 3]
-        extra = {name: [f"{name} {side}" for side in sides] for name in own.targets}
-        taken = {"origin", "ahead", *itertools.chain(*extra.values())}
-        collide = [name for name in own.targets if name in taken]
-        if collide:
-            raise ValueError(
-                f"the target {collide[0]!r} has the name of another column of the result, {', '.join(sorted(taken))}; rename it "
-                f"before fit, such as data.rename(columns={{{collide[0]!r}: 'value'}})"
-            )
+    def block(self, predictor, data, part, calibration=None, curves: bool = True, within=None) -> Block:
+        """Return the forecasts of windows, with their curves if asked; `within` says which windows, by their newest rows."""
         panel, case, truth = self._case(data, part)
-        ends, columns = case[2], [predictor.ahead(*case)]
-        if bounds is not None:
-            columns += list(np.moveaxis(self._intervals(predictor, panel, case, truth, bounds), -1, 0))
-        columns = [panel.units(values, ends, targets.columns) for values in columns]
-        columns.insert(1, targets.measured(panel, ends))
-        ahead = np.tile(targets.delay + np.arange(targets.horizon), len(ends))
-        origin = np.repeat(ends, targets.horizon)
-        times = index_of(panel.keys, panel.series_of(origin), panel.index[origin + ahead])
-        frame = pd.DataFrame({"origin": panel.index[origin], "ahead": ahead}, index=times)
-        for k, target in enumerate(own.targets):
-            for name, values in zip([target, *extra[target]], columns, strict=True):
-                frame[name] = values[:, :, k].reshape(-1)
-        return frame
+        if within is not None:
+            some = within(panel, case[2])
+            case, truth = (*case[:2], case[2][some]), truth[some]
+        outcome = predictor.outcome(*case, curves=curves)
+        scores = scores_of(outcome.curves, predictor.scores, truth) if curves else None
+        return Block(self.targets, panel, case[2], outcome, predictor.scores, scores, calibration)
 
-    def _intervals(self, predictor, panel, case, truth, bounds):
-        """Return bounds (windows, horizon, targets, 2)."""
-        curves = predictor.curves(*case)
-        scores = scores_of(curves, predictor.scores, truth)
-        return values_at(curves, predictor.scores, bounds_by_series(bounds, panel, scores, case[2]))
+    def ends(self, part) -> np.ndarray:
+        """Return the newest rows of the windows of a part of the data of `fit`."""
+        return self._case(None, part)[1][2]
 
     def calibration(self, predictor) -> Calibration:
         """Return the calibration by the validation part."""
         _, (raw, known, ends), truth = self._case(None, "validation")
-        most = max(200, min(MOST_WINDOWS, MOST_SCORES // truth[0].size))
-        some = np.unique(np.linspace(0, len(ends) - 1, min(len(ends), most)).astype(np.int64))
+        some = _some(truth)
         curves = predictor.curves(raw, known, ends[some])
         return Calibration.of(scores_of(curves, predictor.scores, truth[some]))
 
-    def intervals(self, predictor, data, part, bounds, calibration):
-        """Return coverage, width, interval score and CRPS of intervals: `bounds` by level, `calibration` of the whole or None."""
+    def intervals(self, predictor, data, part, asked: list[Interval], calibration):
+        """Return what is to be known of intervals: `asked` for, `calibration` of the whole or None."""
         import pandas as pd
 
-        own = self.targets.preparation
-        panel, case, truth = self._case(data, part)
-        curves, ends = predictor.curves(*case), case[2]
-        scores = scores_of(curves, predictor.scores, truth)
+        own, rows = self.targets.preparation, {}
+        block = self.block(predictor, data, part, calibration)
         every = np.arange(1, 20) / 20 if calibration is None else calibration.levels()
-        at = normal_scores(every) if calibration is None else calibration.at(every)
-        columns = self.targets.columns
-        quantiles = panel.units(values_at(curves, predictor.scores, at), ends, columns)
-        truth, rows = self.targets.measured(panel, ends), {}
-        for level, make in bounds.items():
-            found = values_at(curves, predictor.scores, bounds_by_series(make, panel, scores, ends))
-            found = panel.units(found, ends, columns)
+        quantiles = block.at(normal_scores(every) if calibration is None else calibration.at(every))
+        truth = block.truth
+        for interval in asked:
+            bounds = bounds_of_blocks([block], interval)[0]
             for k, target in enumerate(own.targets):
-                y, lower, upper = truth[..., k], found[..., k, 0], found[..., k, 1]
-                rows[target, level] = (
-                    metrics.interval_coverage(y, lower, upper),
-                    metrics.interval_width(lower, upper),
-                    metrics.interval_score(y, lower, upper, 1 - level),
-                    metrics.crps_from_quantiles(y, quantiles[:, :, k], every),
-                )
-        frame = pd.DataFrame.from_dict(rows, orient="index", columns=["coverage", "width", "score", "CRPS"])
+                rows[target, interval.level] = _quality(interval, truth, bounds, quantiles, every, k)
+        frame = pd.DataFrame.from_dict(rows, orient="index", columns=INTERVALS)
         frame.index = pd.MultiIndex.from_tuples(rows, names=["target", "level"])
         frame = frame.sort_index(level=0, sort_remaining=False)
-        return frame.droplevel("target") if len(own.targets) == 1 else frame
+        frame = frame.droplevel("target") if len(own.targets) == 1 else frame
+        # For plots: how many windows there are that have no row ahead in common.
+        frame.attrs["windows"] = max(1, len(block.ends) // (self.targets.delay + self.targets.horizon - 1))
+        return frame
 
-    def evaluate(self, predictor, data, part, own_baselines, per_target: bool):
-        """Return errors of the net and of the baselines, of each target or their means over the targets."""
+    def evaluate(self, predictor, data, part, own_baselines, per_target: bool, interval=None, calibration=None):
+        """Return errors of the net and of the baselines, of each target or their means over the targets.
+
+        With an `interval`, what is to be known of intervals too: those of the net by `calibration`, those of a baseline by its own
+        errors on the validation part.
+        """
         import pandas as pd
 
         own = self.targets.preparation
@@ -136,22 +106,51 @@ class Evaluation:
         panel, case, truth = self._case(data, part)
         ends, rows, columns = case[2], {}, self.targets.columns
         measured = self.targets.measured(panel, ends)
-        for name, values in self._rivals(predictor, panel, case, own_baselines).items():
+        outcome = predictor.outcome(*case, curves=interval is not None)
+        rivals = {"net": outcome.values} | self._rivals(panel, case, own_baselines)
+        spread = {} if interval is None else self._rival_calibrations(own_baselines)
+        for name, values in rivals.items():
             units = panel.units(values, ends, columns)
+            found = None
+            if name == "net" and interval is not None:
+                scores = scores_of(outcome.curves, predictor.scores, truth)
+                found = Block(self.targets, panel, ends, outcome, predictor.scores, scores, calibration)
+            elif name in spread:
+                point = Outcome(values, values[..., None], None)
+                found = Block(self.targets, panel, ends, point, np.zeros(1), truth - values, spread[name])
+            if found is not None:
+                bounds, every = bounds_of_blocks([found], interval)[0], found.calibration.levels()
+                quantiles = found.at(found.calibration.at(every))
             for k, target in enumerate(names):
                 y, f, deviation = truth[:, :, k], values[:, :, k], self.targets.deviation[k]
                 mase = metrics.mase(y, f, self.errors[k])
                 scaled = metrics.mae(y, f) / deviation, (metrics.rmse(y, f) / deviation) ** 2
                 y, f = measured[:, :, k], units[:, :, k]
                 rows[target, name] = (metrics.mae(y, f), metrics.rmse(y, f), mase, *scaled)
-        frame = pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS)
+                if interval is not None:
+                    nothing = (np.nan,) * len(INTERVALS)
+                    rows[target, name] += (
+                        nothing if found is None else _quality(interval, measured, bounds, quantiles, every, k)
+                    )
+        titles = COLUMNS + (INTERVALS if interval is not None else [])
+        frame = pd.DataFrame.from_dict(rows, orient="index", columns=titles)
         frame.index = pd.MultiIndex.from_tuples(rows, names=["target", "forecast"])
         frame = frame.sort_index(level=0, sort_remaining=False)
-        means = frame[COLUMNS[2:]].groupby(level="forecast", sort=False).mean()
+        comparable = COLUMNS[2:] + (INTERVALS[:1] if interval is not None else [])
+        means = frame[comparable].groupby(level="forecast", sort=False).mean()
         found = frame if per_target else means
         found = found.droplevel("target") if per_target and len(names) == 1 else found
-        found.attrs["verdict"] = verdict(means["MAE/sd"], predictor.linear_share(*case))
+        found.attrs["verdict"] = verdict(means["MAE/sd"], outcome.linear_share)
         return found
+
+    def _rival_calibrations(self, own_baselines) -> dict[str, Calibration]:
+        """Return the calibrations of the baselines by the validation part; none of a forecaster that was loaded."""
+        if self.parts is None:
+            return {}
+        panel, (raw, known, ends), truth = self._case(None, "validation")
+        some = _some(truth)
+        found = self._rivals(panel, (raw, known, ends[some]), own_baselines)
+        return {name: Calibration.of(truth[some] - values) for name, values in found.items()}
 
     def score(self, predictor, data, part) -> float:
         """Return the coefficient of determination, the mean over the targets."""
@@ -177,10 +176,17 @@ class Evaluation:
         at = panel.scale[panel.series_of(case[2]), targets.columns[k]][:, None]
         columns = {
             name: (np.abs(values[:, :, k] - truth[:, :, k]) * at).mean(axis=0)
-            for name, values in self._rivals(predictor, panel, case).items()
+            for name, values in ({"net": predictor.ahead(*case)} | self._rivals(panel, case)).items()
         }
         ahead = pd.RangeIndex(targets.delay, targets.delay + targets.horizon, name="rows ahead")
-        return pd.DataFrame(columns, index=ahead)
+        found = pd.DataFrame(columns, index=ahead)
+        found.attrs["row"] = row_length(targets.preparation.clock)  # for plots, as the target
+        found.attrs["target"] = known[k]
+        return found
+
+    def rivals_ahead(self, newest, own_baselines) -> dict[str, np.ndarray]:
+        """Return what baselines forecast from the newest windows, (series, horizon, targets) each, scaled as the panel."""
+        return self._rivals(newest.panel, newest.case, own_baselines)
 
     def _case(self, data, part):
         """Return a panel, its windows as a predictor takes them, and the truth (windows, horizon, targets), scaled as it is."""
@@ -200,13 +206,12 @@ class Evaluation:
         truth = windows.y.reshape(len(windows), targets.horizon, len(own.targets))
         return panel, (panel.values, known, np.asarray(windows.ends) + own.lag), truth
 
-    def _rivals(self, predictor, panel, case, own_baselines=None) -> dict[str, np.ndarray]:
-        """Return the forecasts of the net and of every baseline, (windows, horizon, targets) each, scaled as the panel."""
+    def _rivals(self, panel, case, own_baselines=None) -> dict[str, np.ndarray]:
+        """Return the forecasts of every baseline, (windows, horizon, targets) each, scaled as the panel."""
         own, (delay, horizon) = self.targets.preparation, (self.targets.delay, self.targets.horizon)
         raw, known, ends = case
         series, first = raw[:, self.targets.columns], panel.starts[panel.series_of(ends)]
-        found = {"net": predictor.ahead(raw, known, ends)}
-        found["last value"] = baselines.last_value(series, ends, delay, horizon)
+        found = {"last value": baselines.last_value(series, ends, delay, horizon)}
         if self.season is not None:
             rows = baselines.seasonal_rows(ends, delay, horizon, self.season)
             # Windows at the very beginning, or with a gap that a window steps over, have no such row.
@@ -247,13 +252,22 @@ class Evaluation:
         return np.concatenate(parts)
 
 
-def bounds_by_series(make, panel, scores, ends):
-    """Return what `make` makes of the scores of the windows of every series."""
-    groups = panel.groups(ends)
-    if len(groups) == 1:
-        return make(scores)
-    found = [np.broadcast_to(make(scores[group]), (*scores[group].shape, 2)) for group in groups]
-    return np.concatenate(found)[np.argsort(np.concatenate(groups), kind="stable")]
+def _some(truth) -> np.ndarray:
+    """Return evenly spaced windows for a calibration, as many as are worth it."""
+    most = max(200, min(MOST_WINDOWS, MOST_SCORES // truth[0].size))
+    return np.unique(np.linspace(0, len(truth) - 1, min(len(truth), most)).astype(np.int64))
+
+
+def _quality(interval, truth, bounds, quantiles, levels, k) -> tuple[float, ...]:
+    """Return `INTERVALS` of a target."""
+    y, lower, upper = truth[..., k], bounds[..., k, 0], bounds[..., k, 1]
+    return (
+        metrics.interval_coverage(y, lower, upper),
+        metrics.interval_width(lower, upper),
+        metrics.interval_score(y, lower, upper, 1 - interval.level),
+        metrics.pinball_loss(y, bounds[:, :, k], interval.levels),
+        metrics.crps_from_quantiles(y, quantiles[:, :, k], levels),
+    )
 
 
 def verdict(errors, linear: float | None = None) -> str:

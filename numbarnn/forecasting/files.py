@@ -11,7 +11,7 @@ from numbarnn.data.calendar import CALENDAR
 from numbarnn.data.clock import Clock
 from numbarnn.data.scaling import METHODS, SequenceScaler
 from numbarnn.forecasting.evaluation import Evaluation
-from numbarnn.forecasting.intervals import Calibration
+from numbarnn.forecasting.intervals import MOST_WINDOWS, Calibration
 from numbarnn.forecasting.linear import Ridge
 from numbarnn.forecasting.net import Forecast
 from numbarnn.forecasting.series import Levels
@@ -82,6 +82,11 @@ def describe(forecaster) -> tuple[dict, dict]:
         "tail": np.concatenate([tail for tail, _ in forecaster._tails.values()]),
         "tail.times": np.concatenate([clock.to_integers(index) for _, index in forecaster._tails.values()]),
     }
+    if any(len(rows[0]) > len(forecaster._tails[key][0]) for key, rows in forecaster._seen.items()):
+        seen = list(zip(*(forecaster._seen[key] for key in forecaster._tails), strict=True))
+        about["seen"] = [len(index) for index in seen[1]]
+        arrays |= {"seen": np.concatenate(seen[0]), "seen.measured": np.concatenate(seen[2])}
+        arrays["seen.times"] = np.concatenate([clock.to_integers(index) for index in seen[1]])
     if np.isfinite(forecaster._deviation).all():  # a file from before they were kept has none
         arrays["deviation"] = forecaster._deviation
     if own.levels.keys is not None:
@@ -156,6 +161,7 @@ def restore(cls, description, arrays, device="cpu"):
                 _factors(arrays, f"net.{name}", len(scales[0])) for name in ("scale", "share")
             )
         calibration = _calibration(arrays, forecaster.horizon, len(targets))
+        seen = _seen(forecaster, description, arrays, tails, clock, names, own.need + MOST_WINDOWS)
         # Times that cannot be forecast show here.
         for _, index in tails.values():
             own.calendar_rows(index.append(clock.after(index, forecaster.delay + forecaster.horizon - 1)))
@@ -172,7 +178,7 @@ def restore(cls, description, arrays, device="cpu"):
     forecaster._deviation, forecaster._calibration, forecaster.loss_ = deviation, calibration, loss
     linear = {} if forecaster.recursive or forecast.linear is None else {description["linear"]: forecast.linear}
     forecaster._evaluation = Evaluation(direct if forecaster.recursive else learned, errors, season, linear=linear)
-    forecaster._tails = tails
+    forecaster._tails, forecaster._seen = tails, seen
     return forecaster
 
 
@@ -323,6 +329,33 @@ def _tails(forecaster, description, arrays, names):
         rows = slice(stop - count, stop)
         found[key] = _tail(forecaster, description, arrays["tail"][rows], arrays["tail.times"][rows], clock, names, 1)
     return found, clock
+
+
+def _seen(forecaster, description, arrays, tails, clock, names, most):
+    """Return the rows that adaptive levels follow, by series; those of the tails where a file has no others."""
+    if "seen" not in description:
+        return {key: (values, index, values) for key, (values, index) in tails.items()}
+    counts, found, first = description["seen"], {}, 0
+    total = len(arrays["seen"])
+    if (
+        not isinstance(counts, list)
+        or len(counts) != len(tails)
+        or not all(type(count) is int and 0 < count <= most for count in counts)
+        or {len(arrays[f"seen{part}"]) for part in ("", ".times", ".measured")} != {sum(counts)}
+    ):
+        raise ValueError(f"{len(tails)} series with {brief(counts)} of {total} rows since fit")
+    for (key, (tail, end)), count in zip(tails.items(), counts, strict=True):
+        rows = slice(first, first + count)
+        values, index = _tail(
+            forecaster, description, arrays["seen"][rows], arrays["seen.times"][rows], clock, names, 1
+        )
+        measured = arrays["seen.measured"][rows]
+        if measured.dtype != np.float64 or measured.shape != values.shape or np.isinf(measured).any():
+            raise ValueError(f"measured rows since fit of {measured.dtype} {measured.shape}")
+        if not (np.array_equal(values[-len(tail) :], tail, equal_nan=True) and index[-len(end) :].equals(end)):
+            raise ValueError("rows since fit that do not end with the last rows")
+        found[key], first = (values, index, measured), first + count
+    return found
 
 
 def _levels(description, arrays, forecaster, names):

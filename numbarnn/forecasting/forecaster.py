@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
@@ -9,23 +10,35 @@ from typing import Any
 import numpy as np
 
 from numbarnn import io, metrics
-from numbarnn.checks import brief, check_flag, check_integer, check_real, check_seed
+from numbarnn.checks import brief, check_choice, check_flag, check_integer, check_seed
 from numbarnn.core.frames import is_pandas
 from numbarnn.data import tables
 from numbarnn.errors import ShapeError
 from numbarnn.forecasting import files
+from numbarnn.forecasting.backtests import Block, backtest, check_names, counted, refits_of
 from numbarnn.forecasting.choice import best_prepared, training_rows, with_linear
+from numbarnn.forecasting.durations import row_length
 from numbarnn.forecasting.evaluation import Evaluation
-from numbarnn.forecasting.intervals import adaptive_scores, bounds_of, check_quantiles, normal_scores, values_at
+from numbarnn.forecasting.intervals import MOST_WINDOWS, Interval, check_quantiles, values_at
 from numbarnn.forecasting.prediction import Newest, Predictor
 from numbarnn.forecasting.series import split_series
 from numbarnn.forecasting.settings import check_inputs, check_settings, linear_of
 from numbarnn.forecasting.stream import ForecastStream
-from numbarnn.forecasting.tables import Source, Targets, aligned_frames, as_frame, cuts_of, filled_values, names_of
+from numbarnn.forecasting.tables import (
+    PARTS,
+    Source,
+    Targets,
+    aligned_frames,
+    as_frame,
+    cuts_of,
+    filled_values,
+    names_of,
+)
 from numbarnn.forecasting.training import train
 from numbarnn.losses import DistributionLoss, Loss
 from numbarnn.optim import EMA, Optimizer, Schedule
 from numbarnn.sklearn_api import Parameters, not_fitted
+from numbarnn.training.progress import check_verbose
 
 
 @dataclass(eq=False, repr=False)
@@ -49,7 +62,9 @@ class Forecaster(Parameters):
     dropout, recurrent_dropout : float
     recursive : bool
         False: the net gives all rows of the horizon at once. True: it learns to give the next row, all columns of it, and is
-        fed its own forecasts up to the last row asked for.
+        fed its own forecasts up to the last row asked for, going on from the state that it is in after the window (Salinas et al.
+        2020); the linear path sees its window slide along. With `recenter` or `step` > 1 the net reads a whole window for every
+        row.
     difference : int, optional
         Lag s: the net sees the targets' changes over s rows instead of their values, and learns the change since the newest known
         row that is a multiple of s rows before the one to be forecast. For series with a trend (1) or a season and a trend (its
@@ -62,7 +77,8 @@ class Forecaster(Parameters):
     change : "auto" or None
         Where none of the three above is given: "auto" compares the targets with nothing, with the newest row in both ways, and with
         the season before in both ways, and takes the way in which a ridge regression has the least squared error on the validation
-        part (without one, on the newest fifth of the training windows). None: the values themselves.
+        part (without one, on the newest fifth of the training windows). None: the values themselves. A recursive forecaster with
+        a loss of distributions does not try `recenter`, with which its paths take `lookback` times as long.
     linear : {"auto", "all", "shared"} or None
         The linear path: from all values of the window, from each target's own past alone by weights that all targets share, or the
         better of the two on the validation part. None: the net alone.
@@ -121,7 +137,9 @@ class Forecaster(Parameters):
 
     References
     ----------
-    A. Zeng, M. Chen, L. Zhang, Q. Xu, "Are Transformers effective for time series forecasting?", AAAI 2023.
+    A. Zeng, M. Chen, L. Zhang, Q. Xu, "Are Transformers effective for time series forecasting?", AAAI 2023. D. Salinas,
+    V. Flunkert, J. Gasthaus, T. Januschowski, "DeepAR: Probabilistic forecasting with autoregressive recurrent networks",
+    International Journal of Forecasting 36 (2020).
 
     Examples
     --------
@@ -217,6 +235,13 @@ class Forecaster(Parameters):
         for argument in ("future", "static"):
             check_inputs(argument, names_of(getattr(self, argument), argument), names, self.target_names_)
         cuts = [cuts_of(split, frame.index, empty=keys is not None) for frame in frames]
+        self._train(keys, frames, clock, cuts, None, straddle, callbacks, verbose)
+        self._given = data, cuts, straddle  # for backtests with refits
+        return self
+
+    def _train(self, keys, frames, clock, cuts, part_names, straddle, callbacks, verbose):
+        """Train on aligned frames; `cuts` and `part_names` as `numbarnn.forecasting.choice.Prepared.windows` takes them."""
+        names = self.feature_names_
         longest = max(cut[0] for cut in cuts)
         if self.difference is not None and self.difference >= longest:
             raise ShapeError(
@@ -224,7 +249,9 @@ class Forecaster(Parameters):
             )
         parts = [self._rows(key, frame) for key, frame in zip(keys or [None], frames, strict=True)]
         season = clock.season() if self.season == "auto" else self.season
-        prepared = best_prepared(self, keys, parts, clock, names, self.target_names_, cuts, straddle, season)
+        prepared = best_prepared(
+            self, keys, parts, clock, names, self.target_names_, cuts, straddle, season, part_names
+        )
         own, panel = prepared.preparation, prepared.panel
         self._preparation, self._deviation, self.scaler_ = own, prepared.deviation, own.scaler
         self.difference_, self.relative_, self.recenter_ = own.difference, own.relative, own.recenter
@@ -234,7 +261,7 @@ class Forecaster(Parameters):
         targets, windows = dataclasses.replace(prepared.targets), prepared.parts
         if self.recursive:
             targets = Targets(own, 1, 1, list(range(len(names))), prepared.deviation, targets.counts)
-            windows = prepared.windows(targets, cuts, straddle)
+            windows = prepared.windows(targets, cuts, straddle, part_names)
             targets.fit(Source(targets, panel.values, windows["train"]))
             prepared = with_linear(dataclasses.replace(prepared, linear={}), targets, windows, linear_of(self))
         self._targets = targets
@@ -248,7 +275,8 @@ class Forecaster(Parameters):
             key: (values[-own.need :].copy(), index[-own.need :])
             for key, (values, _, index) in zip(keys or [None], parts, strict=True)
         }
-        return self
+        # What adaptive levels follow: the rows of the tails and those of `update`, filled, and as measured.
+        self._seen = {key: (values, index, values) for key, (values, index) in self._tails.items()}
 
     def _rows(self, key, frame):
         """Return values, filled where asked, values as measured, and times of a series."""
@@ -325,7 +353,7 @@ class Forecaster(Parameters):
         newest = self._newest(data, future)
         return newest.frame(self._predictor().ahead(*newest.case), self.target_names_)
 
-    def predict_interval(self, level: float = 0.9, data=None, *, future=None):
+    def predict_interval(self, level: float = 0.9, data=None, *, future=None, adaptive: float | None = None):
         """Forecast the rows after the end of the data, with the interval in which each value lies with a probability.
 
         Intervals are calibrated by the forecasts of the validation part (split conformal prediction): if later errors are like
@@ -338,6 +366,10 @@ class Forecaster(Parameters):
             In (0, 1).
         data, future : DataFrame, Series or array, optional
             As in `predict`.
+        adaptive : float, optional
+            Let the level follow hits and misses by this step, such as 0.01, as `backtest` does: those of the rows of `update`, from
+            1 - a = level after `fit` on; of `data`, those of its own rows. For every row ahead and target, and for every series. At
+            most 2,000 rows count. Any level and step can be asked for at any time; it takes as long as a backtest of these rows.
 
         Returns
         -------
@@ -354,21 +386,54 @@ class Forecaster(Parameters):
         References
         ----------
         J. Lei et al., "Distribution-free predictive inference for regression", Journal of the American Statistical Association 113
-        (2018). Y. Romano, E. Patterson, E. Candes, "Conformalized quantile regression", NeurIPS 2019.
+        (2018). Y. Romano, E. Patterson, E. Candes, "Conformalized quantile regression", NeurIPS 2019. I. Gibbs, E. Candes,
+        "Adaptive conformal inference under distribution shift", NeurIPS 2021, equation 2.
         """
-        levels = bounds_of(level)
-        newest = self._newest(data, future)
-        bounds = self._quantiles(*newest.case, levels)
-        values = np.stack([bounds[..., 0], self._predictor().ahead(*newest.case), bounds[..., 1]], axis=-1)
+        interval = Interval.of(level, adaptive)
+        newest = self._newest(data, future, 0 if adaptive is None else MOST_WINDOWS)
+        calibration, predictor = self._checked_calibration(), self._predictor()
+        at = calibration.at(interval.levels)
+        at = at if adaptive is None else newest.scores(predictor, calibration, interval)
+        outcome = predictor.outcome(*newest.case)
+        bounds = values_at(outcome.curves, predictor.scores, at)
+        values = np.stack([bounds[..., 0], outcome.values, bounds[..., 1]], axis=-1)
         frame = newest.frame(values, self.target_names_, "bound", ("lower", "forecast", "upper"))
         frame.attrs["level"] = level  # for plots
         return frame
 
-    def _newest(self, data, future) -> Newest:
-        """Return the newest windows of all series."""
+    def predict_baselines(self, data=None, *, future=None, baselines=None):
+        """Return what the baselines of `evaluate` forecast after the end of the data, to be seen beside `predict`.
+
+        Parameters
+        ----------
+        data, future : DataFrame, Series or array, optional
+            As in `predict`.
+        baselines : dict of callables, optional
+            As in `evaluate`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As that of `predict`, with a column for each target and baseline. The seasonal one is there where the rows given, or
+            else the last `lookback` and those of `update`, have a season.
+
+        Raises
+        ------
+        NotFittedError, ShapeError, TypeError, ValueError
+            As in `predict` and `evaluate`.
+        """
+        self._fitted()
+        _check_baselines(baselines)
+        # The seasonal baseline may look at more rows than the net.
+        newest = self._newest(data, future, max(0, (self._evaluation.season or 0) - self._preparation.need))
+        found = self._evaluation.rivals_ahead(newest, baselines)
+        return newest.frame(np.stack(list(found.values()), axis=-1), self.target_names_, "baseline", list(found))
+
+    def _newest(self, data, future, before: int = 0) -> Newest:
+        """Return the newest windows of all series, and how many windows before them are looked at."""
         own = self._fitted()._preparation
         if data is None:
-            rows = self._tails
+            rows = self._seen if before else self._tails
         else:
             keys, found = own.series(data)
             rows = {}
@@ -376,8 +441,8 @@ class Forecaster(Parameters):
                 where = "data" if key is None else f"data of {key!r}"
                 frame = own.frame(table, where)
                 own.check_rows(frame.index, where)
-                rows[key] = own.values(frame, where), frame.index
-        return Newest.of(own, rows, future, self.delay, self.horizon)
+                rows[key] = own.values(frame, where), frame.index, frame.to_numpy(np.float64)
+        return Newest.of(own, rows, future, self.delay, self.horizon, before)
 
     def _predictor(self) -> Predictor:
         return Predictor(
@@ -408,26 +473,28 @@ class Forecaster(Parameters):
         """
         own = self._fitted()._preparation
         keys, found = own.series(new_rows, "new_rows")
-        tails, levels = dict(self._tails), own.levels
+        tails, seen, levels = dict(self._tails), dict(self._seen), own.levels
         for key, table in zip(keys or [None], found, strict=True):
             where = "new_rows" if key is None else f"new_rows of {key!r}"
-            raw, index = self._continued(tails.get(key), table, where)
+            raw, index, measured = self._continued(tails.get(key), table, where)
             levels = levels.including(key, raw)
+            first = len(tails[key][0]) if key in tails else 0  # rows of `raw` that were there before
+            seen[key] = _newer_rows(seen.get(key), (raw, index, measured), first, own.need + MOST_WINDOWS)
             tails[key] = raw[-own.need :].copy(), index[-own.need :]
-        self._tails = tails
+        self._tails, self._seen = tails, seen
         self._preparation = dataclasses.replace(own, levels=levels)
         self._targets.preparation = self._evaluation.targets.preparation = self._preparation
         return self
 
     def _continued(self, before, table, where):
-        """Return values and times of the rows of a series before, None for a new one, and of new ones."""
+        """Return values, filled where asked, times and values as measured of rows before, None for a new series, and new ones."""
         import pandas as pd
 
         own = self._preparation
         if before is None:
             frame = own.frame(table, where)
             own.check_rows(frame.index, where)
-            return own.values(frame, where), frame.index
+            return own.values(frame, where), frame.index, frame.to_numpy(np.float64)
         tail, index = before
         if is_pandas(table) is None:  # rows without an index follow those before
             table = as_frame(table, where)
@@ -439,7 +506,7 @@ class Forecaster(Parameters):
             raise ValueError(f"{what} begin at {frame.index[0]}; the next row is that of {expected}")
         both = pd.concat([pd.DataFrame(tail, index=index, columns=own.names), frame])
         own.check_rows(both.index, f"{where} after the rows before")
-        return own.values(both, where), both.index
+        return own.values(both, where), both.index, both.to_numpy(np.float64)
 
     def stream(self, series=None) -> ForecastStream:
         """Return a stream that takes rows after those seen last, one by one, and forecasts after each.
@@ -473,7 +540,17 @@ class Forecaster(Parameters):
 
     # Quality
 
-    def backtest(self, data=None, part: str = "test", *, level: float | None = None, adaptive: float | None = None):
+    def backtest(
+        self,
+        data=None,
+        part: str = "test",
+        *,
+        level: float | None = None,
+        adaptive: float | None = None,
+        refit: int | None = None,
+        window: str = "expanding",
+        verbose: int = 1,
+    ):
         """Forecast from every window of a part, where the truth is known.
 
         Parameters
@@ -488,6 +565,16 @@ class Forecaster(Parameters):
             Let the level of a window's intervals follow the hits and misses of the windows before, by this step for each, such as
             0.01, where errors are not what they were on the validation part (Gibbs & Candes 2021): for every row ahead and target,
             a moves by step ((1 - level) - miss), and the interval has the level 1 - a.
+        refit : int, optional
+            Train anew at the first window of the part, and again every that many rows, on the rows up to the newest of the
+            window, as in use; None: forecast with this one. Every one of many series goes up to the newest row of its own window.
+            The rows are cut into a training and a validation part in the proportion of `fit`; all choices (change, linear path,
+            epoch, share) and the calibration are made anew. The data must be as they were in `fit`. This forecaster stays as it
+            is.
+        window : {"expanding", "sliding"}
+            Rows that are trained on: all up to there, or the newest of these, as many as the first training has.
+        verbose : int
+            1: show how many refits are done; 0: nothing. After Ctrl-C the result has the forecasts of the refits that are done.
 
         Returns
         -------
@@ -496,6 +583,14 @@ class Forecaster(Parameters):
             row), ``ahead`` (rows from there), and for every target the forecast and ``<target> truth``; with `level` also
             ``<target> lower`` and ``<target> upper``.
 
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        TypeError, ValueError
+            If an argument has the wrong type or value; if a target has the name of another column; if there was no validation part
+            to calibrate intervals by; if `refit` is given with other rows than those of `fit`.
+
         References
         ----------
         I. Gibbs, E. Candes, "Adaptive conformal inference under distribution shift", NeurIPS 2021, equation 2.
@@ -503,21 +598,66 @@ class Forecaster(Parameters):
         self._fitted()
         if level is None and adaptive is not None:
             raise ValueError("adaptive needs level, that of the intervals")
-        bounds = None if level is None else self._bounds(level, adaptive)
-        frame = self._evaluation.backtest(self._predictor(), data, part, bounds)
+        interval = None if level is None else Interval.of(level, adaptive)
+        check_choice(window, "window", ("expanding", "sliding"))
+        verbose = check_verbose(verbose)
+        check_names(self.target_names_, level is not None)
+        calibration = None if level is None else self._checked_calibration()
+        if refit is not None:
+            check_integer(refit, "refit", 1)
+            blocks = self._refitted(data, part, level is not None, refit, window == "sliding", verbose)
+        elif window != "expanding":
+            raise ValueError(f"window {window!r} needs refit, the rows after which the forecaster is trained again")
+        else:
+            blocks = [self._evaluation.block(self._predictor(), data, part, calibration, curves=level is not None)]
+        frame = backtest(blocks, interval)
+        frame.attrs["row"] = row_length(self._preparation.clock)  # for plots, as the level
         if level is not None:
-            frame.attrs["level"] = level  # for plots
+            frame.attrs["level"] = level
         return frame
 
-    def _bounds(self, level, adaptive):
-        """Return what makes bounds (windows, horizon, targets, 2) of scores."""
-        levels, calibration = bounds_of(level), self._checked_calibration()
-        if adaptive is None:
-            return lambda scores: calibration.at(levels)
-        if check_real(adaptive, "adaptive", 0.0) >= 1:
-            raise ValueError(f"adaptive must be in [0, 1), such as 0.01, got {adaptive}")
-        calibration.at(levels)  # enough windows
-        return lambda scores: adaptive_scores(calibration, scores, self.delay, level, adaptive)
+    def _refitted(self, data, part, curves, every, sliding, verbose) -> list[Block]:
+        """Return the forecasts of the windows of a part by forecasters that are trained on the way."""
+        if data is not None or not hasattr(self, "_given"):
+            raise ValueError(
+                "refit trains on the data of fit: leave data out, and of a forecaster that was loaded call fit first"
+            )
+        check_choice(part, "part", PARTS[1:])
+        given, cuts, straddle = self._given
+        keys, found = split_series(given, self.id, self.time)
+        frames, clock = aligned_frames(keys, found)
+        panel, ends, blocks = self._evaluation.panel, self._evaluation.ends(part), []
+        plans = refits_of(panel, ends, cuts, every, sliding, self.delay + self.horizon - 1)
+        for plan in counted(plans, verbose):
+            own = type(self)(**self.get_params() | {"id": None, "time": None})
+            own.feature_names_, own.target_names_ = self.feature_names_, self.target_names_
+            trained = [frame.iloc[rows] for frame, rows in zip(frames, plan.rows, strict=True)]
+            own._train(keys, trained, clock, plan.cuts, PARTS[: len(plan.cuts[0])], straddle, (), 0)
+            if own.history_.stopped == "interrupted":
+                if not blocks:
+                    raise KeyboardInterrupt
+                warnings.warn(
+                    f"the backtest was interrupted after {len(blocks)} of {len(plans)} refits; the result has their forecasts",
+                    stacklevel=3,
+                )
+                break
+            first = np.array([rows.start for rows in plan.rows])
+
+            def within(of, newest, plan=plan, first=first):
+                """Return which windows of the rows around the origins are those to forecast."""
+                which = of.series_of(newest)
+                origins = newest - of.starts[which] + first[which]
+                low, high = np.array(plan.origins)[which].T
+                return (origins >= low) & (origins < high) & np.isin(origins + panel.starts[which], ends)
+
+            rows = [
+                frame.iloc[rows.start : last] for frame, rows, last in zip(frames, plan.rows, plan.last, strict=True)
+            ]
+            rows = rows[0] if keys is None else dict(zip(keys, rows, strict=True))
+            blocks.append(
+                own._evaluation.block(own._predictor(), rows, part, own._calibration, curves=curves, within=within)
+            )
+        return blocks
 
     def evaluate_intervals(
         self,
@@ -543,9 +683,10 @@ class Forecaster(Parameters):
         Returns
         -------
         pandas.DataFrame
-            A row for each target and level: "coverage", the share of the truth in the intervals; "width", their mean, and "score",
-            their mean interval score (the width, and 2 / (1 - level) times what the truth is beyond), in the units of the target;
-            "CRPS", the continuous ranked probability score of the whole calibrated distribution, the same for all levels.
+            A row for each target and level: "coverage", the share of the truth in the intervals; "width", the mean width, "interval
+            score", its mean (the width, and 2 / (1 - level) times what the truth is beyond), and "pinball", the mean pinball loss
+            of the two bounds, in the units of the target; "CRPS", the continuous ranked probability score of the whole calibrated
+            distribution, the same for all levels.
 
         Raises
         ------
@@ -562,21 +703,20 @@ class Forecaster(Parameters):
         self._fitted()
         check_flag("evaluate_intervals", "calibrated", calibrated)
         levels = check_quantiles(levels, "levels")
-        if not calibrated:
-            if not isinstance(self.loss_, DistributionLoss):
-                raise TypeError(f"the loss {self.loss!r} has no distribution: only calibrated intervals can be made")
-            bounds = {level: (lambda scores, level=level: normal_scores(bounds_of(level))) for level in levels}
-        else:
-            bounds = {level: self._bounds(level, adaptive) for level in levels}
+        if not calibrated and not isinstance(self.loss_, DistributionLoss):
+            raise TypeError(f"the loss {self.loss!r} has no distribution: only calibrated intervals can be made")
+        asked = [Interval.of(level, adaptive, calibrated) for level in levels]
         calibration = self._checked_calibration() if calibrated else None
-        return self._evaluation.intervals(self._predictor(), data, part, bounds, calibration)
+        return self._evaluation.intervals(self._predictor(), data, part, asked, calibration)
 
     def _checked_calibration(self):
         if self._calibration is None:
             raise ValueError("intervals need a validation part to be calibrated by: give split three parts")
         return self._calibration
 
-    def evaluate(self, data=None, part: str = "test", *, baselines=None, per_target: bool = True):
+    def evaluate(
+        self, data=None, part: str = "test", *, baselines=None, per_target: bool = True, level: float | None = None
+    ):
         """Compare the net with forecasts that anybody can make, all on the same windows.
 
         ===============  ==========================================================================================
@@ -600,6 +740,10 @@ class Forecaster(Parameters):
             the data and the rows ahead (horizon,), and returns forecasts (windows, horizon, targets).
         per_target : bool
             False: means over the targets, of the columns that can be compared.
+        level : float, optional
+            In (0, 1): add what `evaluate_intervals` says of intervals of this level: coverage, width, interval score, pinball loss
+            and CRPS. Those of a baseline are calibrated by its own errors on the validation part, as those of the forecaster are;
+            of a forecaster that was loaded they are not known.
 
         Returns
         -------
@@ -611,9 +755,10 @@ class Forecaster(Parameters):
         """
         self._fitted()
         check_flag("evaluate", "per_target", per_target)
-        if baselines is not None and not isinstance(baselines, dict):
-            raise TypeError(f"baselines must be a dict of functions by name, got {brief(baselines)}")
-        return self._evaluation.evaluate(self._predictor(), data, part, baselines, per_target)
+        _check_baselines(baselines)
+        interval = None if level is None else Interval.of(level)
+        calibration = None if level is None else self._checked_calibration()
+        return self._evaluation.evaluate(self._predictor(), data, part, baselines, per_target, interval, calibration)
 
     def score(self, data=None, part: str = "test") -> float:
         """Return the coefficient of determination of the forecasts, R^2 = 1 - sum (y - f)^2 / sum (y - mean)^2.
@@ -714,6 +859,21 @@ class Forecaster(Parameters):
             If the device cannot be used.
         """
         return files.restore(cls, description, arrays, device)
+
+
+def _check_baselines(baselines):
+    """Raise TypeError unless baselines are a dict, or None."""
+    if baselines is not None and not isinstance(baselines, dict):
+        raise TypeError(f"baselines must be a dict of functions by name, got {brief(baselines)}")
+
+
+def _newer_rows(before, rows, first, most):
+    """Return rows (values, times, values as measured), the first of which are those before, after rows; the newest `most`."""
+    values, index, measured = (part[first:] for part in rows)
+    if before is not None:
+        values, measured = (np.concatenate([before[k], part]) for k, part in ((0, values), (2, measured)))
+        index = before[1].append(index)
+    return values[-most:].copy(), index[-most:], measured[-most:].copy()
 
 
 def _naive_error(series):

@@ -10,7 +10,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from numbarnn.checks import check_levels, check_real
+from numbarnn.checks import brief, check_levels, check_real
 
 # Levels of the knots of a distribution that has none of its own.
 LEVELS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
@@ -133,7 +133,58 @@ def check_quantiles(quantiles, name: str = "quantiles") -> tuple[float, ...]:
     return found
 
 
-def adaptive_scores(calibration: Calibration, scores, delay: int, level: float, step: float) -> np.ndarray:
+@dataclass(frozen=True)
+class Interval:
+    """What central intervals are asked for.
+
+    Attributes
+    ----------
+    level : float
+        In (0, 1).
+    step : float or None
+        By which the level of a window's interval follows the hits and misses of the windows before; None: it stays.
+    calibrated : bool
+        False: as a loss of distributions says itself.
+    """
+
+    level: float
+    step: float | None = None
+    calibrated: bool = True
+
+    @classmethod
+    def of(cls, level, adaptive=None, calibrated: bool = True) -> "Interval":
+        """Return the intervals that a user asks for; raise TypeError or ValueError unless level and step can be used."""
+        bounds_of(level)
+        if adaptive is not None and check_real(adaptive, "adaptive", 0.0) >= 1:
+            raise ValueError(f"adaptive must be in [0, 1), such as 0.01, got {brief(adaptive)}")
+        return cls(float(level), adaptive, calibrated)
+
+    @property
+    def levels(self) -> tuple[float, float]:
+        """Levels of the lower and the upper bound."""
+        return bounds_of(self.level)
+
+    def scores(self, pieces, delay: int) -> list[np.ndarray]:
+        """Return the scores of bounds, (windows, horizon, targets, 2), of pieces (calibration, scores) of windows in order of time.
+
+        The level goes on from piece to piece.
+
+        Raises
+        ------
+        ValueError
+            If a calibration has too few scores for the level.
+        """
+        if not self.calibrated:
+            return [np.broadcast_to(normal_scores(self.levels), (*scores.shape, 2)) for _, scores in pieces]
+        fixed = [np.broadcast_to(known.at(self.levels), (*scores.shape, 2)) for known, scores in pieces]
+        if self.step is None:
+            return fixed
+        each = [known for known, scores in pieces for _ in range(len(scores))]
+        found = adaptive_scores(each, np.concatenate([scores for _, scores in pieces]), delay, self.level, self.step)
+        return np.split(found, np.cumsum([len(scores) for _, scores in pieces])[:-1])
+
+
+def adaptive_scores(calibrations, scores, delay: int, level: float, step: float) -> np.ndarray:
     """Return the scores of the bounds of intervals whose level follows their hits, (windows, horizon, targets, 2).
 
     The level 1 - a of a window's interval is that of the window before, and a moves by step ((1 - level) - miss) for every
@@ -142,8 +193,10 @@ def adaptive_scores(calibration: Calibration, scores, delay: int, level: float, 
 
     Parameters
     ----------
+    calibrations : list of Calibration
+        Of each window.
     scores : (windows, horizon, targets) array
-        Of the windows, in order of time, one a row.
+        Of the windows, in order of time, one a row. Where the truth is not known, NaN, a stays.
     delay : int
         Rows from a window's newest to the first that is forecast.
     step : float
@@ -152,12 +205,12 @@ def adaptive_scores(calibration: Calibration, scores, delay: int, level: float, 
     ----------
     I. Gibbs, E. Candes, "Adaptive conformal inference under distribution shift", NeurIPS 2021, equation 2.
     """
-    n, known = len(calibration.scores), calibration.scores
     alpha = np.full(scores.shape[1:], 1 - level)
     bounds = np.empty((*scores.shape, 2))
     rows = np.arange(scores.shape[1])
     ahead = delay + rows
-    for window in range(len(scores)):
+    for window, calibration in enumerate(calibrations):
+        known, n = calibration.scores, len(calibration.scores)
         for side, share in ((0, alpha / 2), (1, 1 - alpha / 2)):
             ranks = np.floor(share * (n + 1)) if side == 0 else np.ceil(share * (n + 1))
             ranks = np.clip(ranks, 1, n).astype(np.int64) - 1
@@ -167,5 +220,6 @@ def adaptive_scores(calibration: Calibration, scores, delay: int, level: float, 
         past = scores[before[told], rows[told]]
         lower, upper = (bounds[before[told], rows[told], :, side] for side in (0, 1))
         miss = (past < lower) | (past > upper)
-        alpha[told] = np.clip(alpha[told] + step * ((1 - level) - miss), 0.0, 1.0)
+        moved = np.clip(alpha[told] + step * ((1 - level) - miss), 0.0, 1.0)
+        alpha[told] = np.where(np.isnan(past), alpha[told], moved)
     return bounds

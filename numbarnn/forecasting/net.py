@@ -46,44 +46,42 @@ class Forecast:
             return np.zeros(1)
         return normal_scores(self.loss.levels if isinstance(self.loss, Quantile) else LEVELS)
 
+    def run(self, x: np.ndarray, n_threads: int | None = None) -> tuple[list[np.ndarray], np.ndarray | None]:
+        """Return the outputs of every net, and of the linear path if there is one, for windows (windows, rows, features)."""
+        outputs = [model.forward(x, n_threads=n_threads)[0].astype(np.float64) for model in self.models]
+        return outputs, None if self.linear is None else self.linear.predict(x)
+
     def __call__(self, x: np.ndarray, n_threads: int | None = None) -> np.ndarray:
         """Return outputs (windows, outputs) for windows (windows, rows, features)."""
-        linear, net = self.parts(x, n_threads)
+        linear, net = self.parts(*self.run(x, n_threads))
         return linear + net
 
-    def parts(self, x: np.ndarray, n_threads: int | None = None) -> tuple[np.ndarray | float, np.ndarray]:
-        """Return what the linear path and the net add to the outputs."""
-        net = self._mean([self._center(outputs) for outputs in self._run(x, n_threads)])
-        return (0.0, net) if self.linear is None else (self.linear.predict(x), self.share * self.scale * net)
+    def parts(self, outputs: list[np.ndarray], linear: np.ndarray | None) -> tuple[np.ndarray | float, np.ndarray]:
+        """Return what the linear path and the nets add to the forecast of a `run`."""
+        net = self._mean([self._center(one) for one in outputs])
+        return (0.0, net) if linear is None else (linear, self.share * self.scale * net)
 
-    def knots(self, x: np.ndarray, n_threads: int | None = None) -> np.ndarray:
-        """Return the curves of the outputs (windows, outputs, knots) for windows (windows, rows, features).
-
-        Of an ensemble, the mean curve.
-        """
+    def knots(self, outputs: list[np.ndarray], linear: np.ndarray | None) -> np.ndarray:
+        """Return the curves of the outputs (windows, outputs, knots) of a `run`; of an ensemble, the mean curve."""
         if not isinstance(self.loss, DistributionLoss):
-            return self(x, n_threads)[:, :, None]
-        run = self._run(x, n_threads)
+            return sum(self.parts(outputs, linear))[:, :, None]
         levels = self.loss.levels if isinstance(self.loss, Quantile) else LEVELS
-        knots = self._mean([self.loss.quantiles(outputs, levels) for outputs in run])
-        return self._placed(knots, self._mean([self._center(outputs) for outputs in run]), x)
+        knots = self._mean([self.loss.quantiles(one, levels) for one in outputs])
+        return (
+            knots if linear is None else self._placed(knots, self._mean([self._center(one) for one in outputs]), linear)
+        )
 
-    def draw(self, x: np.ndarray, generator: np.random.Generator, n_threads: int | None = None) -> np.ndarray:
-        """Return a draw of the outputs (windows, outputs) of windows (windows, rows, features), each from one of the models."""
-        run = self._run(x, n_threads)
-        which = generator.integers(len(run), size=len(x))
-        outputs = np.stack(run)[which, np.arange(len(x))]
-        return self._placed(self.loss.sample(outputs, generator, 1), self._center(outputs), x)[..., 0]
+    def draw(self, outputs: np.ndarray, linear: np.ndarray | None, generator: np.random.Generator) -> np.ndarray:
+        """Return a draw (windows, outputs) from the distribution of the outputs of a net."""
+        drawn = self.loss.sample(outputs, generator, 1)[..., 0]
+        if linear is None:
+            return drawn
+        return self._placed(drawn[:, :, None], self._center(outputs), linear)[..., 0]
 
-    def _placed(self, values, center, x):
+    def _placed(self, values, center, linear):
         """Return values (windows, outputs, n) of distributions about `center` where the linear path and the share put them."""
-        if self.linear is None:
-            return values
         moved = values - ((1 - self.share) * center)[:, :, None]
-        return self.linear.predict(x)[:, :, None] + self.scale[:, None] * moved
-
-    def _run(self, x, n_threads):
-        return [model.forward(x, n_threads=n_threads)[0].astype(np.float64) for model in self.models]
+        return linear[:, :, None] + self.scale[:, None] * moved
 
     def _center(self, outputs):
         """Return the one number that is forecast of each target."""
@@ -115,7 +113,7 @@ class Forecast:
             return
         targets, products, squares = source.targets, [], 0.0
         for x, y in source.chunks(source.some()):
-            linear, net = (_by_target(part, targets) for part in self.parts(x, n_threads))
+            linear, net = (_by_target(part, targets) for part in self.parts(*self.run(x, n_threads)))
             products.append((net * (_by_target(y, targets) - linear)).sum(axis=1))
             squares = squares + np.square(net).sum(axis=(0, 1))
         products = np.concatenate(products)

@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 
 from numbarnn.errors import ShapeError
-from numbarnn.forecasting.intervals import LEVELS, normal_scores
+from numbarnn.forecasting.intervals import LEVELS, Calibration, Interval, normal_scores, scores_of
 from numbarnn.forecasting.net import Forecast
+from numbarnn.forecasting.paths import Paths
 from numbarnn.forecasting.series import Panel, index_of
 from numbarnn.forecasting.tables import CHUNK, Preparation, Targets
 from numbarnn.losses import DistributionLoss
@@ -46,92 +47,118 @@ class Predictor:
 
     def ahead(self, raw, known, ends) -> np.ndarray:
         """Return forecasts (windows, horizon, targets)."""
+        return self.outcome(raw, known, ends, curves=False).values
+
+    def curves(self, raw, known, ends) -> np.ndarray:
+        """Return the curves of forecasts (windows, horizon, targets, knots); see `numbarnn.forecasting.intervals`."""
+        if self._drawn:
+            return self._curves_of_draws(raw, known, ends)
+        return self.outcome(raw, known, ends).curves
+
+    def outcome(self, raw, known, ends, curves: bool = True) -> "Outcome":
+        """Return forecasts, and their curves if asked; the nets run once, but for those curves that are drawn."""
+        squares = np.zeros(2)
         if self.recursive:
-            parts = [
-                self._path(raw, known, ends[first : first + CHUNK], lambda x: self.forecast(x, self.n_threads))
-                for first in range(0, len(ends), CHUNK)
-            ]
-            return np.concatenate(parts)
-        return np.concatenate(
-            [self.targets.decode(self.forecast(*x), raw, some) for x, some in self._x(raw, known, ends)]
-        )
+            values, features = [], self.preparation.features(raw, known)
+            for some in self._some(ends):
+                path, (linear, net) = self._paths.walk(raw, features, known, some, np.arange(len(some)))
+                values.append(self._asked(path))
+                squares += np.square(linear).sum(), np.square(net).sum()
+            values = np.concatenate(values)
+            found = (
+                None if not curves else self._curves_of_draws(raw, known, ends) if self._drawn else values[..., None]
+            )
+        else:
+            values, found = [], []
+            for run, some in self._runs(raw, known, ends):
+                linear, net = self.forecast.parts(*run)
+                values.append(self.targets.decode(linear + net, raw, some))
+                squares += np.square(linear).sum(), np.square(net).sum()
+                if curves:
+                    knots = self.forecast.knots(*run)
+                    knots = [self.targets.decode(knots[..., k], raw, some) for k in range(knots.shape[-1])]
+                    found.append(np.stack(knots, axis=-1))
+            values, found = np.concatenate(values), np.concatenate(found) if curves else None
+        share = None
+        if self.forecast.linear is not None:
+            share = float(squares[0] / squares.sum()) if squares.any() else 1.0
+        return Outcome(values, found, share)
 
     @property
     def scores(self) -> np.ndarray:
         """Scores of the knots of `curves`."""
-        drawn = self.recursive and isinstance(self.forecast.loss, DistributionLoss)
-        return normal_scores(LEVELS) if drawn else self.forecast.scores
-
-    def curves(self, raw, known, ends) -> np.ndarray:
-        """Return the curves of forecasts (windows, horizon, targets, knots); see `numbarnn.forecasting.intervals`."""
-        if not isinstance(self.forecast.loss, DistributionLoss):
-            return self.ahead(raw, known, ends)[..., None]
-        if self.recursive:
-            generator, parts = np.random.default_rng(self.seed), []
-            for first in range(0, len(ends), 8):
-                paths = self.draws(raw, known, ends[first : first + 8], PATHS, generator)
-                parts.append(np.moveaxis(np.quantile(paths, LEVELS, axis=1), 0, -1))
-            return np.concatenate(parts)
-        parts = []
-        for x, some in self._x(raw, known, ends):
-            knots = self.forecast.knots(*x)
-            parts.append(
-                np.stack([self.targets.decode(knots[..., k], raw, some) for k in range(knots.shape[-1])], axis=-1)
-            )
-        return np.concatenate(parts)
+        return normal_scores(LEVELS) if self._drawn else self.forecast.scores
 
     def draws(self, raw, known, ends, count: int, generator: np.random.Generator) -> np.ndarray:
         """Return draws (windows, count, horizon, targets) of what comes, under a loss of distributions.
 
         A recursive forecaster draws whole paths, each row from the rows before it; of another, rows ahead are drawn independently.
         """
-        many = np.repeat(ends, count)
+        return self._draws(raw, self.preparation.features(raw, known), known, ends, count, generator)
 
-        def draw(x):
-            return self.forecast.draw(x, generator, self.n_threads)
-
-        if self.recursive:
-            values = [self._path(raw, known, many[first : first + CHUNK], draw) for first in range(0, len(many), CHUNK)]
-        else:
-            values = [self.targets.decode(draw(x[0]), raw, some) for x, some in self._x(raw, known, many)]
+    def _draws(self, raw, features, known, ends, count, generator):
+        many, values = np.repeat(np.arange(len(ends)), count), []
+        for of in self._some(many):
+            windows = ends[of[0] : of[-1] + 1]
+            of = of - of[0]
+            if self.recursive:
+                values.append(self._asked(self._paths.walk(raw, features, known, windows, of, generator)[0]))
+                continue
+            outputs, linear = self.forecast.run(self.preparation.inputs(features, windows), self.n_threads)
+            which = generator.integers(len(outputs), size=len(of))
+            drawn = self.forecast.draw(np.stack(outputs)[which, of], None if linear is None else linear[of], generator)
+            values.append(self.targets.decode(drawn, raw, windows[of]))
         return np.concatenate(values).reshape(len(ends), count, self.horizon, -1)
 
-    def _x(self, raw, known, ends):
-        """Yield the arguments of `Forecast` for windows, and their ends, some at a time."""
-        own = self.preparation
-        features = own.features(raw, known)
-        for first in range(0, len(ends), CHUNK):
-            some = ends[first : first + CHUNK]
-            yield (own.inputs(features, some), self.n_threads), some
+    @property
+    def _drawn(self):
+        """Whether curves are the quantiles of paths."""
+        return self.recursive and isinstance(self.forecast.loss, DistributionLoss)
 
-    def _path(self, raw, known, ends, outputs_of):
-        """Forecast row after row; `path` holds what was measured, then what was forecast."""
-        own, targets = self.preparation, self.targets
-        need, ahead = own.need, self.delay + self.horizon - 1
-        rows = ends[:, None] + np.arange(1 - need, 1)
-        path = np.zeros((len(ends), need + ahead, raw.shape[1]))
-        path[:, :need] = raw[rows]
-        known = known[ends[:, None] + np.arange(1 - need, ahead + 1)]
-        calendar = known.shape[-1] - len(own.future)
-        for t in range(ahead):
-            seen = slice(t, t + need)
-            x = own.features(path[:, seen], known[:, t : t + need + own.reach])[:, need - own.lag - 1 + own.window_rows]
-            values = outputs_of(own.recentered(x)) * targets.scale + targets.center
-            if own.season:
-                values[:, own.columns] += path[:, need + t - own.season][:, own.columns]
-            path[:, need + t] = values
-            path[:, need + t, own.known_columns] = known[:, need + t, calendar:]
-        return path[:, need + self.delay - 1 :, own.columns]
+    @property
+    def _paths(self):
+        return Paths(self.preparation, self.targets, self.forecast, self.delay + self.horizon - 1, self.n_threads)
 
-    def linear_share(self, raw, known, ends) -> float | None:
-        """Return the share that the linear path has in the outputs of windows, by their squares; None without one."""
-        if self.forecast.linear is None:
-            return None
-        sums = np.zeros(2)
-        for x, _ in self._x(raw, known, ends):
-            linear, net = self.forecast.parts(*x)
-            sums += np.square(linear).sum(), np.square(net).sum()
-        return float(sums[0] / sums.sum()) if sums.any() else 1.0
+    def _asked(self, path):
+        """Return the rows and columns of paths that are asked for."""
+        return path[:, self.delay - 1 :, self.preparation.columns]
+
+    def _curves_of_draws(self, raw, known, ends):
+        generator, parts, some = np.random.default_rng(self.seed), [], CHUNK // PATHS
+        features = self.preparation.features(raw, known)
+        for first in range(0, len(ends), some):
+            paths = self._draws(raw, features, known, ends[first : first + some], PATHS, generator)
+            parts.append(np.moveaxis(np.quantile(paths, LEVELS, axis=1), 0, -1))
+        return np.concatenate(parts)
+
+    def _some(self, values):
+        return (values[first : first + CHUNK] for first in range(0, len(values), CHUNK))
+
+    def _runs(self, raw, known, ends):
+        """Yield what linear path and nets make of windows, and their ends, some at a time."""
+        features = self.preparation.features(raw, known)
+        for some in self._some(ends):
+            yield self.forecast.run(self.preparation.inputs(features, some), self.n_threads), some
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a forecaster makes of windows.
+
+    Attributes
+    ----------
+    values : (windows, horizon, targets) array
+        Forecasts.
+    curves : (windows, horizon, targets, knots) array or None
+        See `numbarnn.forecasting.intervals`.
+    linear_share : float or None
+        The share that the linear path has in the outputs, by their squares, of a recursive forecaster those of the first row; None
+        without one.
+    """
+
+    values: np.ndarray
+    curves: np.ndarray | None
+    linear_share: float | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -144,6 +171,8 @@ class Newest:
         The rows that windows need, and empty ones ahead.
     case : (raw, known, ends)
         As `Predictor` takes them.
+    before : (windows,) integers
+        The newest rows of the windows before, as far as they have no missing values.
     times : list of pandas.Index
     columns : list of int
         Of the targets.
@@ -151,22 +180,28 @@ class Newest:
 
     panel: Panel
     case: tuple
+    before: np.ndarray
     times: list
     columns: list
 
     @classmethod
-    def of(cls, own: Preparation, rows: dict, future, delay: int, horizon: int) -> "Newest":
-        """Return the newest windows of rows: values, in the units of the data, and times of series by key."""
+    def of(cls, own: Preparation, rows: dict, future, delay: int, horizon: int, before: int = 0) -> "Newest":
+        """Return the newest windows of rows: values, in the units of the data, and times of series by key.
+
+        `before`: how many windows before the newest are looked at too; what was measured, where it is not the values, is the third
+        of a series' rows then.
+        """
         ahead_rows = delay + horizon - 1
         futures = own.futures(future, rows)
         parts, times, given = [], [], []
-        for key, (values, index) in rows.items():
+        for key, (values, index, *measured) in rows.items():
             where = "data has" if key is None else f"data of {key!r} has"
             if len(values) < own.need:
                 raise ShapeError(f"{where} {len(values)} rows; a forecast looks at the last {own.need}")
             given.append(values)
-            values, index = values[-own.need :], index[-own.need :]
-            if np.isnan(values).any():
+            last = own.need + before
+            truth, values, index = (measured[0] if measured else values)[-last:], values[-last:], index[-last:]
+            if np.isnan(values[-own.need :]).any():
                 where = "the last rows" if key is None else f"the last rows of {key!r}"
                 raise ValueError(
                     f"{where} have missing values, so there is nothing to forecast from; fill them, or train a Forecaster "
@@ -177,12 +212,40 @@ class Newest:
             found = own.future_rows(futures[key], ahead)
             if found is not None:
                 empty[:, own.known_columns] = found
-            values = np.concatenate([values, empty])
-            parts.append((values, values, index.append(ahead)))
+            unknown = np.full_like(empty, np.nan)
+            parts.append((np.concatenate([values, empty]), np.concatenate([truth, unknown]), index.append(ahead)))
             times.append(ahead[delay - 1 :])
         panel = Panel.of(list(rows) if own.many else None, parts, own.levels, given)
-        ends = panel.starts[:-1] + own.need - 1
-        return cls(panel, (panel.values, own.known_rows(panel.index, panel.values), ends), times, own.columns)
+        ends = panel.starts[1:] - 1 - ahead_rows
+        known, earlier = own.known_rows(panel.index, panel.values), np.zeros(0, np.int64)
+        if before:
+            earlier = [np.arange(first + own.need - 1, end) for first, end in zip(panel.starts, ends, strict=False)]
+            earlier = np.concatenate(earlier)
+            missing = np.concatenate([[0], np.cumsum(~np.isfinite(panel.values).all(axis=1))])
+            planned = np.concatenate([[0], np.cumsum(~np.isfinite(known).all(axis=1))])
+            whole = missing[earlier + 1] == missing[earlier - own.need + 1]
+            earlier = earlier[whole & (planned[earlier + ahead_rows + 1] == planned[earlier + 1])]
+        return cls(panel, (panel.values, known, ends), earlier, times, own.columns)
+
+    def scores(self, predictor: Predictor, calibration: Calibration, interval: Interval) -> np.ndarray:
+        """Return the scores of the bounds of intervals, (series, horizon, targets, 2), after the hits of the windows before."""
+        raw, known, newest = self.case
+        scores, ahead = (
+            np.empty((0, predictor.horizon, len(self.columns))),
+            predictor.delay + np.arange(predictor.horizon),
+        )
+        if len(self.before):
+            truth = self.panel.scaled_truth(self.columns)[self.before[:, None] + ahead]
+            scores = scores_of(predictor.curves(raw, known, self.before), predictor.scores, truth)
+        found = []
+        for first, end in zip(self.panel.starts[:-1] + predictor.preparation.need - 1, newest, strict=True):
+            every, own = (
+                np.full((end - first + 1, *scores.shape[1:]), np.nan),
+                (self.before >= first) & (self.before < end),
+            )
+            every[self.before[own] - first] = scores[own]
+            found.append(interval.scores([(calibration, every)], predictor.delay)[0][-1])
+        return np.stack(found)
 
     def frame(self, values, targets, name=None, labels=()):
         """Return values (series, horizon, targets), or (series, horizon, targets, labels), as a frame in the units of the data."""

@@ -15,12 +15,13 @@ from numbarnn.plots.diagnostics import (
     plot_unfolded,
     plot_updates,
 )
-from numbarnn.plots.forecasts import plot_errors_by_horizon, plot_forecast, plot_prediction, plot_scatter
+from numbarnn.plots.forecasts import plot_coverage, plot_errors_by_horizon, plot_forecast, plot_prediction, plot_scatter
 from numbarnn.plots.training import plot_history
 
 __all__ = [
     "plot_alignment",
     "plot_contributions",
+    "plot_coverage",
     "plot_errors_by_horizon",
     "plot_forecast",
     "plot_gates",

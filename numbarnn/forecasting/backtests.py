@@ -1,0 +1,194 @@
+"""Backtests: forecasts of windows whose truth is known as one frame, of one forecaster or of refits on the way."""
+
+import itertools
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from numbarnn.forecasting.intervals import Calibration, Interval, values_at
+from numbarnn.forecasting.prediction import Outcome
+from numbarnn.forecasting.series import Panel, index_of
+from numbarnn.forecasting.tables import Targets
+
+LINE_EVERY = 10.0  # seconds between plain lines of progress
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Forecasts of windows by one forecaster, and what came.
+
+    Attributes
+    ----------
+    targets : Targets
+        The whole horizon at once.
+    panel : Panel
+    ends : (windows,) integers
+    outcome : Outcome
+    knots : (knots,) array
+        Scores of the knots of its curves.
+    scores : (windows, horizon, targets) array or None
+        Of the truth; None where there are no curves.
+    calibration : Calibration or None
+    """
+
+    targets: Targets
+    panel: Panel
+    ends: np.ndarray
+    outcome: Outcome
+    knots: np.ndarray | None = None
+    scores: np.ndarray | None = None
+    calibration: Calibration | None = None
+
+    def units(self, values) -> np.ndarray:
+        """Return values (windows, horizon, targets, ...) in the units of the data."""
+        return self.panel.units(values, self.ends, self.targets.columns)
+
+    def at(self, scores) -> np.ndarray:
+        """Return the values of the curves at scores that broadcast to (windows, horizon, targets, n), in the units of the data."""
+        return self.units(values_at(self.outcome.curves, self.knots, scores))
+
+    @property
+    def truth(self) -> np.ndarray:
+        """What was measured, (windows, horizon, targets), in the units of the data."""
+        return self.targets.measured(self.panel, self.ends)
+
+    def frame(self, bounds=None):
+        """Return a row for every window and row ahead; `bounds` (windows, horizon, targets, 2) or None."""
+        import pandas as pd
+
+        targets, panel = self.targets, self.panel
+        extra = _columns(targets.preparation.targets, bounds is not None)
+        columns = [self.units(self.outcome.values), self.truth]
+        columns += [] if bounds is None else list(np.moveaxis(bounds, -1, 0))
+        ahead = np.tile(targets.delay + np.arange(targets.horizon), len(self.ends))
+        origin = np.repeat(self.ends, targets.horizon)
+        times = index_of(panel.keys, panel.series_of(origin), panel.index[origin + ahead])
+        found = {"origin": panel.index[origin], "ahead": ahead}
+        for k, target in enumerate(targets.preparation.targets):
+            for name, values in zip([target, *extra[target]], columns, strict=True):
+                found[name] = values[:, :, k].reshape(-1)
+        return pd.DataFrame(found, index=times)
+
+
+def bounds_of_blocks(blocks: list[Block], interval: Interval) -> list[np.ndarray]:
+    """Return the bounds of intervals, (windows, horizon, targets, 2) of every block, in the units of the data.
+
+    The windows of a series are in order of time from block to block.
+    """
+    scores = [np.empty((*block.scores.shape, 2)) for block in blocks]
+    for series in range(len(blocks[0].panel.starts) - 1):
+        rows = [np.flatnonzero(block.panel.series_of(block.ends) == series) for block in blocks]
+        pieces = [(block.calibration, block.scores[some]) for block, some in zip(blocks, rows, strict=True)]
+        found = interval.scores(pieces, blocks[0].targets.delay)
+        for out, some, values in zip(scores, rows, found, strict=True):
+            out[some] = values
+    return [block.at(at) for block, at in zip(blocks, scores, strict=True)]
+
+
+def backtest(blocks: list[Block], interval: Interval | None):
+    """Return the frame of a backtest, its windows in order of series and time."""
+    import pandas as pd
+
+    bounds = [None] * len(blocks) if interval is None else bounds_of_blocks(blocks, interval)
+    frames = [block.frame(found) for block, found in zip(blocks, bounds, strict=True)]
+    if len(frames) == 1:
+        return frames[0]
+    which = [np.repeat(block.panel.series_of(block.ends), block.targets.horizon) for block in blocks]
+    return pd.concat(frames).iloc[np.argsort(np.concatenate(which), kind="stable")]
+
+
+def check_names(targets, with_bounds: bool) -> None:
+    """Raise ValueError if a target has the name of another column of the frame."""
+    taken = {"origin", "ahead", *itertools.chain(*_columns(targets, with_bounds).values())}
+    collide = [name for name in targets if name in taken]
+    if collide:
+        raise ValueError(
+            f"the target {collide[0]!r} has the name of another column of the result, {', '.join(sorted(taken))}; rename it "
+            f"before fit, such as data.rename(columns={{{collide[0]!r}: 'value'}})"
+        )
+
+
+def _columns(targets, with_bounds):
+    """Return the names of the columns beside each target's forecasts."""
+    sides = ("truth", "lower", "upper") if with_bounds else ("truth",)
+    return {name: [f"{name} {side}" for side in sides] for name in targets}
+
+
+@dataclass(frozen=True, eq=False)
+class Refit:
+    """One of the trainings of a backtest.
+
+    Attributes
+    ----------
+    rows : list of slice
+        Rows of each series that are trained on: up to the origin of the first forecast.
+    cuts : list of list of int
+        First rows of the parts of each series after the first, counted from the first of these rows; the last part has no rows.
+    last : list of int
+        Rows of each series up to which the truth is needed.
+    origins : list of (first, last)
+        Origins of each series whose windows are forecast: rows, `last` not among them.
+    """
+
+    rows: list[slice]
+    cuts: list[list[int]]
+    last: list[int]
+    origins: list[tuple[int, int]]
+
+
+def refits_of(panel: Panel, ends, cuts, every: int, sliding: bool, reach: int) -> list[Refit]:
+    """Return the trainings of a backtest.
+
+    Parameters
+    ----------
+    panel, ends : the rows of all series, and the newest rows of the windows
+    cuts : list of list of int
+        First rows of the parts after the first, of every series in `fit`.
+    every : int
+        Origins of a series after which the forecaster is trained again.
+    sliding : bool
+    reach : int
+        Rows from an origin to the last that is forecast.
+    """
+    which, starts = panel.series_of(ends), panel.starts
+    own = [ends[which == series] - starts[series] for series in range(len(starts) - 1)]
+    counts = [-(-int(rows[-1] + 1 - rows[0]) // every) if len(rows) else 0 for rows in own]
+    found = []
+    for number in range(max(counts)):
+        rows, parts, last, origins = [], [], [], []
+        for series, some in enumerate(own):
+            total = int(starts[series + 1] - starts[series])
+            # A series without windows is trained on up to where its last part begins, as in `fit`.
+            first = int(some[0]) if len(some) else cuts[series][-1] - 1
+            origin = min(first + number * every, total - 1)
+            begin = max(0, origin - first) if sliding else 0
+            size = origin + 1 - begin
+            rows.append(slice(begin, origin + 1))
+            cut = cuts[series]
+            parts.append([size * cut[0] // cut[1], size] if len(cut) == 2 and cut[1] else [size] * len(cut))
+            stop = min(origin + every, total)
+            last.append(min(stop + reach, total))
+            origins.append((origin, stop) if number < counts[series] else (0, 0))
+        found.append(Refit(rows, parts, last, origins))
+    return found
+
+
+def counted(refits: list[Refit], verbose: int):
+    """Yield the trainings of a backtest, and show how many are done: a bar of tqdm on a terminal or in a notebook, else lines."""
+    if not verbose:
+        yield from refits
+        return
+    if sys.stderr.isatty() or "ipykernel" in sys.modules:
+        from tqdm.auto import tqdm
+
+        yield from tqdm(refits, unit="refit", dynamic_ncols=True)
+        return
+    spoken = time.monotonic()
+    for number, refit in enumerate(refits):
+        yield refit
+        if time.monotonic() - spoken > LINE_EVERY or number + 1 == len(refits):
+            spoken = time.monotonic()
+            sys.stderr.write(f"refit {number + 1} of {len(refits)}\n")
+            sys.stderr.flush()

@@ -1,0 +1,165 @@
+"""Backtests with refits: what each training sees, that nothing later is seen, one frame, many series, Ctrl-C."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import numbarnn as nr
+from numbarnn.forecasting import backtests
+
+FEW = {"epochs": 2, "hidden_size": 3, "n_threads": 1, "lookback": 6, "horizon": 2, "cell": "gru", "change": None}
+
+
+def table(rows=240, seed=0):
+    generator, t = np.random.default_rng(seed), np.arange(rows)
+    values = {"a": 10 + 3 * np.sin(t / 4), "b": -5 + np.cos(t / 4)}
+    return pd.DataFrame(
+        {name: wave + generator.normal(0, 0.3, rows) for name, wave in values.items()},
+        pd.date_range("2024", periods=rows, freq="h"),
+    )
+
+
+def fitted(data=None, target="a", **options):
+    settings = FEW | options
+    split = settings.pop("split", (0.6, 0.2, 0.2))
+    return nr.Forecaster(**settings).fit(table() if data is None else data, target, split=split, verbose=0)
+
+
+@pytest.mark.parametrize("window", ["expanding", "sliding"])
+@pytest.mark.parametrize("options", [{}, {"delay": 3, "loss": "gaussian"}], ids=["delay 1", "delay 3"])
+def test_forecasts_are_those_of_forecasters_trained_up_to_the_origin(options, window):
+    """Every block by hand: a forecaster fitted to the rows up to the first origin, the windows of the next 15 rows."""
+    f, data, every = fitted(**options), table(), 15
+    found, plain = f.backtest(level=0.8, refit=every, window=window, verbose=0), f.backtest(level=0.8)
+    assert list(found.columns) == list(plain.columns)
+    assert found.attrs == plain.attrs
+    assert found.index.equals(plain.index)
+    assert found[["origin", "ahead", "a truth"]].equals(plain[["origin", "ahead", "a truth"]])
+    origins = data.index.get_indexer(found["origin"].unique())
+    begin = origins[0]
+    assert len(range(begin, origins[-1] + 1, every)) == 3
+    for origin in range(begin, origins[-1] + 1, every):
+        first = origin - begin if window == "sliding" else 0
+        rows = data.iloc[first : origin + 1]
+        # The same rows in training and validation; a test part of rows that do not matter.
+        cut, after = len(rows) * 3 // 4, table(40, 1).to_numpy()
+        times = pd.date_range(rows.index[0], periods=len(rows) + 40, freq="h")
+        own = pd.DataFrame(np.concatenate([rows.to_numpy(), after]), times, data.columns)
+        other = fitted(own, split=[cut, len(rows)], **options)
+        last = min(origin + every, origins[-1] + 1)
+        expected = other.backtest(data.iloc[first:], level=0.8)
+        wanted = data.index[origin:last]
+        a, b = (frame[frame["origin"].isin(wanted)] for frame in (found, expected))
+        assert len(a) == 2 * (last - origin)
+        for column in ("a", "a lower", "a upper"):
+            np.testing.assert_allclose(a[column], b[column], rtol=1e-5)
+
+
+@pytest.mark.parametrize("window", ["expanding", "sliding"])
+def test_no_forecast_knows_a_later_row(window):
+    """Other rows after an origin change no forecast and no interval from it, to the bit."""
+    data, options = table(), {"delay": 2, "change": "auto", "season": 4}
+    expected = fitted(**options).backtest(level=0.8, refit=12, window=window, verbose=0)
+    origins = expected["origin"].unique()
+    for origin in (origins[5], origins[12], origins[-2]):
+        other = data.copy()
+        other.loc[other.index > origin] += 5 + table(len(data), 3).loc[other.index > origin]
+        found = fitted(other, **options).backtest(level=0.8, refit=12, window=window, verbose=0)
+        before = ["a", "a lower", "a upper"]
+        assert found.loc[found["origin"] <= origin, before].equals(expected.loc[expected["origin"] <= origin, before])
+        assert not found.loc[found["origin"] > origin, before].equals(expected.loc[expected["origin"] > origin, before])
+
+
+def test_adaptive_levels_go_on_through_refits():
+    """Without an error to speak of between trainings, they are the levels of one backtest: all blocks from one forecaster."""
+    f = fitted()
+    whole, part = f._evaluation.block(f._predictor(), None, "test", f._calibration), []
+    cut = len(whole.ends) // 2
+    for rows in (slice(0, cut), slice(cut, None)):
+        part.append(
+            f._evaluation.block(
+                f._predictor(), None, "test", f._calibration, within=lambda panel, ends, rows=rows: rows
+            )
+        )
+    interval = backtests.Interval.of(0.8, 0.05)
+    expected, found = backtests.backtest([whole], interval), backtests.backtest(part, interval)
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-6)
+    fixed = backtests.backtest([whole], backtests.Interval.of(0.8))
+    assert not found["a lower"].equals(fixed["a lower"])
+
+
+def test_many_series():
+    """Series of different lengths and beginnings: every one up to its own origins, in the order of a backtest without refits."""
+    data = {"p": table(240), "q": table(160, 1).shift(500, freq="h"), "short": table(20, 2)}
+    f = fitted(data)
+    found, plain = f.backtest(level=0.8, refit=10, verbose=0), f.backtest(level=0.8)
+    assert found.index.equals(plain.index)
+    assert found[["origin", "ahead", "a truth"]].equals(plain[["origin", "ahead", "a truth"]])
+    assert not found["a"].equals(plain["a"])
+    other = {key: frame.copy() for key, frame in data.items()}
+    cut = {"p": found.loc["p", "origin"].unique()[14], "q": found.loc["q", "origin"].unique()[14]}
+    for key, origin in cut.items():
+        other[key].loc[other[key].index > origin] += 5
+    changed = fitted(other).backtest(level=0.8, refit=10, verbose=0)
+    for key, origin in cut.items():
+        a, b = (frame.loc[key] for frame in (found, changed))
+        columns = ["a", "a lower", "a upper"]
+        assert a.loc[a["origin"] <= origin, columns].equals(b.loc[b["origin"] <= origin, columns])
+
+
+def test_long_tables_and_two_parts():
+    long = pd.concat({"p": table(120), "q": table(120, 1)}, names=["where", "when"]).reset_index()
+    f = fitted(long, split=(0.8, 0.2), id="where", time="when")
+    found, plain = f.backtest(refit=100, verbose=0), f.backtest()
+    assert found.index.equals(plain.index)
+    with pytest.raises(ValueError, match="give split three parts"):
+        f.backtest(level=0.8, refit=100, verbose=0)
+
+
+def test_the_validation_part_and_the_forecaster_itself():
+    f = fitted()
+    before = f.predict()
+    found, plain = f.backtest(part="validation", refit=20, verbose=0), f.backtest(part="validation")
+    assert found.index.equals(plain.index)
+    assert f.predict().equals(before)
+    with pytest.raises(ValueError, match="part must be 'validation' or 'test', got 'train'"):
+        f.backtest(part="train", refit=20)
+
+
+def test_progress_and_interrupts(capsys, monkeypatch):
+    f = fitted()
+    assert len(f.backtest(refit=20)) == 2 * f.backtest()["origin"].nunique()
+    assert "refit 3 of 3" in capsys.readouterr().err
+    train = nr.Forecaster._train
+    done = []
+
+    def interrupted(self, *args):
+        train(self, *args)
+        done.append(1)
+        if len(done) == 2:
+            self.history_.stopped = "interrupted"
+
+    monkeypatch.setattr(nr.Forecaster, "_train", interrupted)
+    with pytest.warns(UserWarning, match="interrupted after 1 of 3 refits; the result has their forecasts"):
+        found = f.backtest(refit=20, verbose=0)
+    assert found["origin"].nunique() == 20
+    done[:] = [1]
+    with pytest.raises(KeyboardInterrupt):
+        f.backtest(refit=20, verbose=0)
+
+
+def test_refused(tmp_path):
+    f, data = fitted(), table()
+    cases = [
+        (lambda: f.backtest(refit=0), ValueError, "refit must be an integer >= 1, got 0"),
+        (lambda: f.backtest(refit=1.5), (TypeError, ValueError), "refit must be an integer"),
+        (lambda: f.backtest(data, refit=10), ValueError, "refit trains on the data of fit: leave data out"),
+        (lambda: f.backtest(window="sliding"), ValueError, "window 'sliding' needs refit"),
+        (lambda: f.backtest(refit=10, window="x"), ValueError, "window must be 'expanding' or 'sliding', got 'x'"),
+    ]
+    for call, error, message in cases:
+        with pytest.raises(error, match=message):
+            call()
+    f.save(tmp_path / "f.safetensors")
+    with pytest.raises(ValueError, match="of a forecaster that was loaded call fit first"):
+        nr.load(tmp_path / "f.safetensors").backtest(refit=10)
