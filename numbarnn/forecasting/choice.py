@@ -10,7 +10,7 @@ from numbarnn.data.scaling import SequenceScaler
 from numbarnn.data.windows import Windows
 from numbarnn.errors import ShapeError
 from numbarnn.forecasting.linear import MOST_INPUTS, MOST_WEIGHTS, Ridge
-from numbarnn.forecasting.series import Levels, Panel, moments
+from numbarnn.forecasting.series import Levels, Panel, filled, moments
 from numbarnn.forecasting.settings import is_counts, linear_of
 from numbarnn.forecasting.tables import Preparation, Source, Targets, part_names
 
@@ -81,22 +81,24 @@ def training_rows(panel, cuts) -> list[np.ndarray]:
     return [panel.values[first : first + cut[0]] for first, cut in zip(panel.starts, cuts, strict=False)]
 
 
-def best_prepared(settings, keys, parts, clock, names, targets, cuts, straddle, season) -> Prepared:
+def best_prepared(settings, keys, parts, clock, encoding, targets, cuts, straddle, season) -> Prepared:
     """Return rows prepared for the way of comparing targets that the settings of a forecaster say, or else for the best one.
 
     `parts` has values, filled where asked, values as measured, and times of every series, in the units of the data.
     """
     preparation = Preparation.of(
-        settings, names, targets, clock, SequenceScaler(settings.scaling), Levels.none(len(names)), keys is not None
+        settings, encoding, targets, clock, SequenceScaler(settings.scaling), Levels.none(encoding.width), keys is not None
     )  # fmt: skip
     counts = is_counts(settings)
     if keys is not None and settings.scale == "series" and not counts:
-        apart = np.isin(np.arange(len(names)), preparation.static_columns)
         # Of a series without training rows, those of its first window.
         train = [part[0][: max(cut[0], settings.lookback)] for part, cut in zip(parts, cuts, strict=True)]
-        preparation = dataclasses.replace(preparation, levels=Levels.of(keys, train, apart))
+        preparation = dataclasses.replace(preparation, levels=Levels.of(keys, train, preparation.unscaled))
     panel = Panel.of(keys, parts, preparation.levels)
-    deviation = moments(np.concatenate(training_rows(panel, cuts)))[1]
+    mean, deviation = moments(np.concatenate(training_rows(panel, cuts)))
+    if encoding.missing == "mask":
+        preparation = dataclasses.replace(preparation, encoding=dataclasses.replace(encoding, fill=mean))
+        panel = dataclasses.replace(panel, values=filled(panel.values, mean))
 
     def with_regressions(preparation):
         found = prepare(
@@ -123,6 +125,7 @@ def prepare(preparation, panel, cuts, straddle, *, delay, horizon, deviation, co
     own = dataclasses.replace(preparation, scaler=scaler)
     changes = [own.changes(rows) for rows in training_rows(panel, cuts) if len(rows) > own.lag]
     scaler.fit(changes[0] if len(changes) == 1 else np.concatenate(changes))
+    scaler.center_[own.encoding.unscaled], scaler.scale_[own.encoding.unscaled] = 0.0, 1.0
     features = own.features(panel.values, own.known_rows(panel.index, panel.values))
     targets = Targets(own, delay, horizon, own.columns, deviation[own.columns], counts)
     found = Prepared(own, panel, deviation, features, targets, {})

@@ -15,13 +15,15 @@ from numbarnn.data import tables
 from numbarnn.errors import ShapeError
 from numbarnn.forecasting import files
 from numbarnn.forecasting.choice import best_prepared, training_rows, with_linear
+from numbarnn.forecasting.encoding import Encoding, names_series
 from numbarnn.forecasting.evaluation import Evaluation
+from numbarnn.forecasting.frames import aligned_frames, as_frame, cuts_of, names_of
 from numbarnn.forecasting.intervals import adaptive_scores, bounds_of, check_quantiles, normal_scores, values_at
 from numbarnn.forecasting.prediction import Newest, Predictor
 from numbarnn.forecasting.series import split_series
-from numbarnn.forecasting.settings import check_inputs, check_settings, linear_of
+from numbarnn.forecasting.settings import check_ahead, check_inputs, check_settings, linear_of
 from numbarnn.forecasting.stream import ForecastStream
-from numbarnn.forecasting.tables import Source, Targets, aligned_frames, as_frame, cuts_of, filled_values, names_of
+from numbarnn.forecasting.tables import Source, Targets
 from numbarnn.forecasting.training import train
 from numbarnn.losses import DistributionLoss, Loss
 from numbarnn.optim import EMA, Optimizer, Schedule
@@ -71,20 +73,43 @@ class Forecaster(Parameters):
         12 of monthly ones, and so on; None: there is no season.
     calendar : sequence of str
         Calendar features that the net sees beside the columns: "hour", "dayofweek", "dayofyear", "month".
+    holidays : list of dates, or mapping of names to lists of dates
+        Inputs that are 1 in rows on these dates and else 0, seen up to the last row that is forecast. Dates are those of the zone
+        of the data of `fit`; see `numbarnn.data.calendar_features`.
     future : sequence of names
-        Columns that are known ahead, such as holidays or planned prices: the net sees them up to the last row that it forecasts,
-        and `predict` takes them for the rows ahead. None is a target.
+        Columns that are known ahead, such as planned prices: the net sees them up to the last row that it forecasts, and `predict`
+        takes them for the rows ahead. None is a target.
     static : sequence of names
         Columns that do not change within a series, such as its size: with many series at their own scales, these have one.
+        "series" (of long tables also `id`) is the series itself as a category.
+    categories : sequence of names
+        Columns of categories: strings, integers or booleans. Each level of the training part is an input that is 0 or 1. None is a
+        target; they may be named in `future` and `static` too.
+    handle_unknown : {"error", "ignore"}
+        Treatment of levels and series, as categories, that the training part did not have. "error": refuse them. "ignore": all
+        inputs of the category are 0.
     id, time : name, optional
-        Columns of a long table: of the series, and of the times.
+        Columns of a long table: of the series, and of the times. `time` may also be that of another table.
+    wide : bool
+        Whether the columns of a table are series of one variable, which is called "value". Where values are missing at the
+        beginning or the end of a column, its series is shorter.
     scale : {"series", "all"}
         Of many series: "series": values are shifted and divided by mean and standard deviation of their series' training part,
         those of a series that was not there by its rows given, in backtests by those of its first window; "all": all series have
         one scale.
     scaling : {"standard", "minmax", "robust"}
-    missing : {"error", "drop", "ffill"}
-        As in `make_windows`; "ffill" fills the inputs.
+    missing : {"error", "drop", "ffill", "mask"}
+        As in `make_windows`; "ffill" fills the inputs with the last value before. "mask" does so too, fills in the mean of the
+        column over the training part (of many series at their own scales, that of the scaled values) where nothing was before, and
+        adds an input for every column with a missing value in the training part: 1 where the value was missing, else 0. Other
+        columns are filled in the same way, without such an input. Values that a recursive forecast is fed count as known. Windows
+        whose targets are missing are neither learned from nor evaluated.
+    irregular : {"error", "elapsed"}
+        Treatment of times that are not evenly spaced. "error": refuse them. "elapsed": `lookback`, `delay`, `horizon` and `step`
+        count rows, and the time since the row before is an input: the logarithm of its ratio to the median of the training part,
+        for gaps differ by orders of magnitude. Times must rise. A forecast looks at one row more, for the time of the first. The
+        times of rows ahead are not known, so forecasts are numbered by rows ahead; where `future` names columns they are those of
+        the table given to `predict`, and elapsed times are seen up to the last row that is forecast.
     optimizer : str or Optimizer
     learning_rate : float, optional
         None: 0.003 for "adam", for all others the optimizer's own.
@@ -151,13 +176,18 @@ class Forecaster(Parameters):
     linear: str | None = "auto"
     season: int | str | None = "auto"
     calendar: Sequence[str] = ()
+    holidays: Any = ()
     future: Sequence[Any] = ()
     static: Sequence[Any] = ()
+    categories: Sequence[Any] = ()
+    handle_unknown: str = "error"
     id: Any = None
     time: Any = None
+    wide: bool = False
     scale: str = "series"
     scaling: str = "standard"
     missing: str = "error"
+    irregular: str = "error"
     optimizer: str | Optimizer = "adam"
     learning_rate: float | None = None
     epochs: int | None = None
@@ -209,22 +239,29 @@ class Forecaster(Parameters):
             If data or settings have the wrong shape, type or value, naming the row of missing values and irregular times.
         """
         check_settings(self)
-        keys, found = split_series(data, self.id, self.time)
-        frames, clock = aligned_frames(keys, found)
+        keys, found = split_series(data, self.id, self.time, wide=self.wide)
+        categories, regular = names_of(self.categories, "categories"), self.irregular == "error"
+        frames, clock = aligned_frames(keys, found, categories, regular)
         names = self.feature_names_ = list(frames[0].columns)
         chosen = range(len(names)) if target is None else tables.chosen_columns(target, names)[0]
         self.target_names_ = [names[column] for column in chosen]
-        for argument in ("future", "static"):
-            check_inputs(argument, names_of(getattr(self, argument), argument), names, self.target_names_)
+        given = keys or [None]
+        for argument in ("future", "static", "categories"):
+            own = names_of(getattr(self, argument), argument)
+            own = [name for name in own if argument != "static" or not names_series(self, name, names, given)]
+            check_inputs(argument, own, names, self.target_names_)
         cuts = [cuts_of(split, frame.index, empty=keys is not None) for frame in frames]
         longest = max(cut[0] for cut in cuts)
         if self.difference is not None and self.difference >= longest:
             raise ShapeError(
                 f"difference is {self.difference}; the training part has {longest} rows, and needs more than that"
             )
-        parts = [self._rows(key, frame) for key, frame in zip(keys or [None], frames, strict=True)]
+        trained = [frame.iloc[: cut[0]] for frame, cut in zip(frames, cuts, strict=True)]
+        encoding = Encoding.of(self, names, trained, given, clock)
+        check_ahead(self, encoding)
+        parts = [self._rows(encoding, clock, key, frame) for key, frame in zip(given, frames, strict=True)]
         season = clock.season() if self.season == "auto" else self.season
-        prepared = best_prepared(self, keys, parts, clock, names, self.target_names_, cuts, straddle, season)
+        prepared = best_prepared(self, keys, parts, clock, encoding, self.target_names_, cuts, straddle, season)
         own, panel = prepared.preparation, prepared.panel
         self._preparation, self._deviation, self.scaler_ = own, prepared.deviation, own.scaler
         self.difference_, self.relative_, self.recenter_ = own.difference, own.relative, own.recenter
@@ -233,7 +270,8 @@ class Forecaster(Parameters):
         self._evaluation = Evaluation(prepared.targets, errors, season, panel, prepared.parts, prepared.linear)
         targets, windows = dataclasses.replace(prepared.targets), prepared.parts
         if self.recursive:
-            targets = Targets(own, 1, 1, list(range(len(names))), prepared.deviation, targets.counts)
+            numbers = list(own.encoding.columns_of("numbers"))
+            targets = Targets(own, 1, 1, numbers, prepared.deviation[numbers], targets.counts)
             windows = prepared.windows(targets, cuts, straddle)
             targets.fit(Source(targets, panel.values, windows["train"]))
             prepared = with_linear(dataclasses.replace(prepared, linear={}), targets, windows, linear_of(self))
@@ -246,19 +284,19 @@ class Forecaster(Parameters):
             self._calibration = self._evaluation.calibration(self._predictor())
         self._tails = {
             key: (values[-own.need :].copy(), index[-own.need :])
-            for key, (values, _, index) in zip(keys or [None], parts, strict=True)
+            for key, (values, _, index) in zip(given, parts, strict=True)
         }
         return self
 
-    def _rows(self, key, frame):
-        """Return values, filled where asked, values as measured, and times of a series."""
+    def _rows(self, encoding, clock, key, frame):
+        """Return values, filled where asked, numbers as measured, and times of a series."""
         where = "data" if key is None else f"data of {key!r}"
-        values = filled_values(frame, self.missing, where)
-        for name in names_of(self.static, "static"):
-            column = values[:, self.feature_names_.index(name)]
-            if (column != column[0]).any():
+        values, truth = encoding.rows(frame, clock, where, key)
+        for name in encoding.static:
+            columns = values[:, encoding.values_of(name)]
+            if (columns != columns[0]).any():
                 raise ValueError(f"static {name!r} changes within {where}; static columns are those that do not")
-        return values, frame.to_numpy(np.float64), frame.index
+        return values, truth, frame.index
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
@@ -376,7 +414,7 @@ class Forecaster(Parameters):
                 where = "data" if key is None else f"data of {key!r}"
                 frame = own.frame(table, where)
                 own.check_rows(frame.index, where)
-                rows[key] = own.values(frame, where), frame.index
+                rows[key] = own.encoding.rows(frame, own.clock, where, key)[0], frame.index
         return Newest.of(own, rows, future, self.delay, self.horizon)
 
     def _predictor(self) -> Predictor:
@@ -409,9 +447,10 @@ class Forecaster(Parameters):
         own = self._fitted()._preparation
         keys, found = own.series(new_rows, "new_rows")
         tails, levels = dict(self._tails), own.levels
+        numbered = self.wide and self.time is None and is_pandas(new_rows) is None
         for key, table in zip(keys or [None], found, strict=True):
             where = "new_rows" if key is None else f"new_rows of {key!r}"
-            raw, index = self._continued(tails.get(key), table, where)
+            raw, index = self._continued(tails.get(key), table, where, key, numbered)
             levels = levels.including(key, raw)
             tails[key] = raw[-own.need :].copy(), index[-own.need :]
         self._tails = tails
@@ -419,27 +458,33 @@ class Forecaster(Parameters):
         self._targets.preparation = self._evaluation.targets.preparation = self._preparation
         return self
 
-    def _continued(self, before, table, where):
-        """Return values and times of the rows of a series before, None for a new one, and of new ones."""
-        import pandas as pd
+    def _continued(self, before, table, where, key, numbered):
+        """Return values and times of the rows of a series before, None for a new one, and of new ones.
 
+        `numbered`: the index of the new ones counts rows from the first after those before.
+        """
         own = self._preparation
+        encoding, clock = own.encoding, own.clock
         if before is None:
             frame = own.frame(table, where)
             own.check_rows(frame.index, where)
-            return own.values(frame, where), frame.index
+            return encoding.rows(frame, clock, where, key)[0], frame.index
         tail, index = before
-        if is_pandas(table) is None:  # rows without an index follow those before
-            table = as_frame(table, where)
-            table.index = own.clock.after(index, len(table))
+        if numbered or is_pandas(table) is None:  # rows without an index follow those before
+            if not clock.regular:
+                raise TypeError(f"{where} must have an index: the times of irregular rows; pass a DataFrame")
+            table = as_frame(table, where, encoding.categories)
+            table.index = clock.after(index, len(table) + table.index[0])[table.index[0] :]
         frame = own.frame(table, where)
-        expected = own.clock.after(index, 1)[0]
-        if frame.index[0] != expected:
-            what = "the new rows" if own.many is False else where
+        what = where if own.many else "the new rows"
+        if not clock.regular:
+            own.check_after(index, frame.index, what)
+        elif frame.index[0] != (expected := clock.after(index, 1)[0]):
             raise ValueError(f"{what} begin at {frame.index[0]}; the next row is that of {expected}")
-        both = pd.concat([pd.DataFrame(tail, index=index, columns=own.names), frame])
-        own.check_rows(both.index, f"{where} after the rows before")
-        return own.values(both, where), both.index
+        both = index.append(frame.index)
+        own.check_rows(both, f"{where} after the rows before")
+        values, _ = encoding.rows(frame, clock, where, key, before)
+        return np.concatenate([tail, values]), both
 
     def stream(self, series=None) -> ForecastStream:
         """Return a stream that takes rows after those seen last, one by one, and forecasts after each.
@@ -463,7 +508,7 @@ class Forecaster(Parameters):
         tails = self._fitted()._tails
         if not isinstance(series, Hashable) or series not in tails:
             raise KeyError(f"series must be one of {brief(list(tails))}, got {brief(series)}")
-        if np.isnan(tails[series][0]).any():
+        if self._preparation.encoding.fill is None and np.isnan(tails[series][0]).any():
             raise ValueError("the last rows have missing values: update with rows that have none")
         if len(tails[series][0]) < self._preparation.need:
             raise ShapeError(

@@ -112,14 +112,15 @@ class Predictor:
         path = np.zeros((len(ends), need + ahead, raw.shape[1]))
         path[:, :need] = raw[rows]
         known = known[ends[:, None] + np.arange(1 - need, ahead + 1)]
-        calendar = known.shape[-1] - len(own.future)
+        calendar, constant = known.shape[-1] - len(own.known_columns), own.encoding.constant
+        path[:, need:, constant] = path[:, need - 1 : need, constant]
         for t in range(ahead):
             seen = slice(t, t + need)
             x = own.features(path[:, seen], known[:, t : t + need + own.reach])[:, need - own.lag - 1 + own.window_rows]
             values = outputs_of(own.recentered(x)) * targets.scale + targets.center
             if own.season:
                 values[:, own.columns] += path[:, need + t - own.season][:, own.columns]
-            path[:, need + t] = values
+            path[:, need + t, targets.columns] = values
             path[:, need + t, own.known_columns] = known[:, need + t, calendar:]
         return path[:, need + self.delay - 1 :, own.columns]
 
@@ -166,21 +167,19 @@ class Newest:
                 raise ShapeError(f"{where} {len(values)} rows; a forecast looks at the last {own.need}")
             given.append(values)
             values, index = values[-own.need :], index[-own.need :]
-            if np.isnan(values).any():
+            if own.encoding.fill is None and np.isnan(values).any():
                 where = "the last rows" if key is None else f"the last rows of {key!r}"
                 raise ValueError(
                     f"{where} have missing values, so there is nothing to forecast from; fill them, or train a Forecaster "
-                    "with missing='ffill'"
+                    "with missing='ffill' or 'mask'"
                 )
-            ahead = own.clock.after(index, ahead_rows)
-            empty = np.full((ahead_rows, values.shape[1]), np.nan)
-            found = own.future_rows(futures[key], ahead)
-            if found is not None:
-                empty[:, own.known_columns] = found
+            ahead, empty = own.ahead(futures[key], values, index, ahead_rows)
             values = np.concatenate([values, empty])
-            parts.append((values, values, index.append(ahead)))
+            # Of irregular rows whose times are not known, nothing but the order is: what a calendar says of them is not seen.
+            unknown = not (own.clock.regular or own.encoding.future)
+            parts.append((values, values, index.append(index[-1:].repeat(ahead_rows) if unknown else ahead)))
             times.append(ahead[delay - 1 :])
-        panel = Panel.of(list(rows) if own.many else None, parts, own.levels, given)
+        panel = Panel.of(list(rows) if own.many else None, parts, own.levels, given, own.encoding.fill)
         ends = panel.starts[:-1] + own.need - 1
         return cls(panel, (panel.values, own.known_rows(panel.index, panel.values), ends), times, own.columns)
 

@@ -1,7 +1,8 @@
 """Tables of one series or of many: the forms in which they come, and their rows one after another.
 
 Many series come as a DataFrame or Series with a MultiIndex (series, time), as a long table with columns of series and times (`id`,
-`time`), or as a dict or a list of tables, one for each series. Windows never cross from one into the next.
+`time`), as a wide table with a column for each series, or as a dict or a list of tables, one for each series. Windows never cross
+from one into the next.
 """
 
 import dataclasses
@@ -71,6 +72,11 @@ def moments(values) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(deviation > 0, deviation, 1.0)
 
 
+def filled(values, fill) -> np.ndarray:
+    """Return rows (rows, columns) in which a missing value is that of its column in `fill`."""
+    return np.where(np.isnan(values), fill, values)
+
+
 def _level(values, apart):
     """Return center and scale of a series."""
     mean, deviation = moments(values)
@@ -87,10 +93,10 @@ class Panel:
         None: one series without a name.
     index : pandas.Index
         Times or numbers of the rows.
-    values : (rows, columns) array
+    values : (rows, encoded columns) array
         Filled where asked, shifted and scaled by the levels.
-    truth : (rows, columns) array
-        As measured, in the units of the data.
+    truth : (rows, numbers) array
+        Columns that can be forecast, as measured, in the units of the data.
     starts : (series + 1,) integers
         First rows.
     center, scale : (series, columns) arrays
@@ -105,10 +111,11 @@ class Panel:
     scale: np.ndarray
 
     @classmethod
-    def of(cls, keys, parts, levels: Levels, given=None) -> "Panel":
+    def of(cls, keys, parts, levels: Levels, given=None, fill=None) -> "Panel":
         """Return the panel of parts (values, truth, index), in the units of the data.
 
         `given`: all rows of each series, by which those that were not there in training are scaled; None: those of the parts.
+        `fill`: what is filled in where values are missing, scaled as they are (columns,); None: they stay missing.
         """
         index = parts[0][2] if len(parts) == 1 else parts[0][2].append([part[2] for part in parts[1:]])
         starts = np.cumsum([0, *(len(part[0]) for part in parts)])
@@ -118,7 +125,7 @@ class Panel:
         values = [(part[0] - c) / s for part, c, s in zip(parts, center, scale, strict=True)]
         truth = [part[1] for part in parts]
         values, truth = (rows[0] if len(rows) == 1 else np.concatenate(rows) for rows in (values, truth))
-        return cls(keys, index, values, truth, starts, center, scale)
+        return cls(keys, index, values if fill is None else filled(values, fill), truth, starts, center, scale)
 
     def series_of(self, rows) -> np.ndarray:
         """Return which series rows belong to."""
@@ -161,7 +168,7 @@ def index_of(keys, which, times):
     )
 
 
-def split_series(data, key_column, time_column, name="data"):
+def split_series(data, key_column, time_column, name="data", *, wide=False):
     """Return (keys, tables) of data of many series, or (None, [data]) of one.
 
     Parameters
@@ -169,6 +176,8 @@ def split_series(data, key_column, time_column, name="data"):
     data : table, array, Mapping of tables, or list of tables
     key_column, time_column : name or None
         Of a long table.
+    wide : bool
+        Whether the columns of a table are series.
 
     Raises
     ------
@@ -178,6 +187,8 @@ def split_series(data, key_column, time_column, name="data"):
     for argument, column in (("id", key_column), ("time", time_column)):
         if not isinstance(column, Hashable):
             raise TypeError(f"{argument} must be the name of a column, got {brief(column)}")
+    if wide:
+        return _wide(data, time_column, name)
     if isinstance(data, Mapping) and not data:
         raise ShapeError(f"{name} has no series")
     if isinstance(data, Mapping) or (isinstance(data, (list, tuple)) and data and all(map(_is_table, data))):
@@ -230,6 +241,30 @@ def _long(data, key_column, time_column, name):
     groups = data.groupby(key_column, sort=False, observed=True)
     keys, found = zip(*((key, part.drop(columns=key_column)) for key, part in groups), strict=True)
     return _named(list(keys), name), list(found)
+
+
+def _wide(data, time_column, name):
+    """Return the columns of a table as series of one variable."""
+    import pandas as pd
+
+    if isinstance(data, Mapping) or (isinstance(data, (list, tuple)) and any(map(_is_table, data))):
+        raise TypeError(f"{name} must be one table, as wide=True says, got {brief(data)}; leave wide out")
+    data = _timed(as_pandas(data, name), time_column, name)
+    if is_pandas(data) is None:
+        data = pd.DataFrame(tables.as_table(data, name).values)
+    elif is_pandas(data) == "series":
+        raise TypeError(f"{name} must be a DataFrame whose columns are series, as wide=True says, got a Series")
+    tables.check_one_series(data.index, name)
+    if not data.columns.is_unique:
+        twice = data.columns[data.columns.duplicated()][0]
+        raise ShapeError(f"{name} has several columns {twice!r}; give every column a name of its own")
+    found = []
+    for key, column in data.items():
+        known = np.flatnonzero(column.notna())
+        if not len(known):
+            raise ShapeError(f"column {key!r} of {name} has no value: the series has no rows; leave it out")
+        found.append(column.iloc[known[0] : known[-1] + 1].rename("value"))
+    return _named(list(data.columns), name), found
 
 
 def _timed(data, time_column, name):
