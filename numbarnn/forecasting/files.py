@@ -308,7 +308,7 @@ def _linear(kind, arrays, targets, features):
     check_choice(kind, "linear", ("all", "shared"))
     shared = kind == "shared"
     rows, outputs = len(targets.preparation.window_rows), targets.horizon if shared else len(targets.center)
-    inputs = rows if shared else rows * features
+    inputs = rows * (2 if targets.indicators else 1) if shared else rows * features
     weights, x_mean, y_mean = (
         _finite(arrays, f"linear.{name}", shape)
         for name, shape in (("weights", (inputs, outputs)), ("x_mean", (inputs,)), ("y_mean", (outputs,)))

@@ -168,13 +168,6 @@ class Preparation:
         static = [own.numbers.index(name) for name in own.static if name in own.numbers]
         return own.unscaled | np.isin(np.arange(own.width), static)
 
-    @property
-    def indicators(self) -> list[int]:
-        """Of each target, the index of the encoded column that says whether it was missing; none where no target has one."""
-        own = self.encoding
-        found = dict(zip(own.masked, own.columns_of("missing"), strict=True))
-        return [found.get(name) for name in own.numbers] if found else []
-
     def known_rows(self, index, raw) -> np.ndarray:
         """Return what is known of rows whatever is measured, (rows, known): calendar features, and columns known ahead."""
         known, columns = self.calendar_rows(index), self.known_columns
@@ -320,6 +313,14 @@ class Targets:
     counts: bool = False
     center: np.ndarray | float = 0.0
     scale: np.ndarray | float = 1.0
+
+    @property
+    def indicators(self) -> list:
+        """Of each column, the index of the one that says whether it was missing, None without one; empty where none has one."""
+        own = self.preparation.encoding
+        found = dict(zip(own.masked, own.columns_of("missing"), strict=True))
+        indices = [found.get(own.numbers[column]) for column in self.columns]
+        return indices if any(index is not None for index in indices) else []
 
     def windows(self, panel, features) -> Windows:
         """Return the windows of all series, of which all values are known."""
