@@ -68,13 +68,23 @@ def as_frame(data, name="data", categories=()):
     if found and numbers.shape[1] == 0:
         frame = pd.DataFrame(index=data.index)
     else:
-        table = tables.as_table(numbers, name)
+        table = _numeric(numbers, name)
         columns = numbers.columns if is_pandas(numbers) == "frame" else list(table.names)
         frame = pd.DataFrame(table.values, index=table.index, columns=columns)
     tables.check_one_series(frame.index, name)
     for column in found:
         frame[column] = data[column]
     return frame[list(data.columns)] if found else frame
+
+
+def _numeric(data, name):
+    """Return data as a table of numbers."""
+    try:
+        return tables.as_table(data, name)
+    except TypeError as error:
+        if is_pandas(data) == "frame" and all(dtype.kind != "M" for dtype in data.dtypes):
+            error.args = (f"{error}; columns of categories are named in categories",)
+        raise
 
 
 def cuts_of(split, index, empty=False):

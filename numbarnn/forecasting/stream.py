@@ -96,8 +96,9 @@ class ForecastStream:
         import pandas as pd
 
         own, count = self._predictor.preparation, len(self._predictor.preparation.encoding.columns)
-        if isinstance(row, (str, bytes)) or np.ndim(row) != 1 or len(row) != count:
-            raise ShapeError(f"row must have {count} values, those of {brief(own.encoding.columns)}, got {brief(row)}")
+        shape = to_array(row, "row").shape
+        if shape != (count,):
+            raise ShapeError(f"row must have {count} values, those of {brief(own.encoding.columns)}, got shape {shape}")
         frame = pd.DataFrame([list(row)], index=index, columns=own.encoding.columns)
         frame = own.encoding.frame(frame.infer_objects(), "row")
         self._check_finite(frame[own.encoding.numbers].to_numpy(np.float64)[0])
