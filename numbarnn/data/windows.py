@@ -550,7 +550,9 @@ class Windows:
             wrong = indices[(indices < -count) | (indices >= count)][0]
             raise IndexError(f"samples must be indices of {count} windows, got {wrong}")
         indices = np.where(indices < 0, indices + count, indices).astype(np.int64)
-        return self.ends.start + self.ends.step * indices if isinstance(self.ends, range) else self.ends[indices]
+        if isinstance(self.ends, range):
+            return self.ends.start + self.ends.step * indices
+        return self.ends[indices].astype(np.int64, copy=False)
 
     def _rows(self):
         """Return the table with contiguous rows, copied once (the columns of pandas are contiguous)."""

@@ -260,6 +260,7 @@ class Forecaster(Parameters):
         encoding = Encoding.of(self, names, trained, given, clock)
         check_ahead(self, encoding)
         parts = [self._rows(encoding, clock, key, frame) for key, frame in zip(given, frames, strict=True)]
+        del found, frames, trained  # pandas objects of many series take as much memory as their values
         season = clock.season() if self.season == "auto" else self.season
         prepared = best_prepared(self, keys, parts, clock, encoding, self.target_names_, cuts, straddle, season)
         own, panel = prepared.preparation, prepared.panel

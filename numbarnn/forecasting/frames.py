@@ -70,7 +70,7 @@ def as_frame(data, name="data", categories=()):
     else:
         table = _numeric(numbers, name)
         columns = numbers.columns if is_pandas(numbers) == "frame" else list(table.names)
-        frame = pd.DataFrame(table.values, index=table.index, columns=columns)
+        frame = pd.DataFrame(table.values, index=table.index, columns=columns, copy=False)
     tables.check_one_series(frame.index, name)
     for column in found:
         frame[column] = data[column]

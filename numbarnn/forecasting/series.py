@@ -62,13 +62,15 @@ class Levels:
         return _level(values, self.apart)
 
 
-def moments(values) -> tuple[np.ndarray, np.ndarray]:
+def moments(values, overwrite=False) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation of columns of rows, missing ones left out; the latter 1 where it is 0 or unknown."""
     known = np.isfinite(values)
     count = np.maximum(known.sum(axis=0), 1)
     with np.errstate(over="ignore", invalid="ignore"):  # values too large are refused later, by name
-        mean = np.where(known, values, 0.0).sum(axis=0) / count
-        deviation = np.sqrt(np.square(np.where(known, values - mean, 0.0)).sum(axis=0) / count)
+        mean = (values if known.all() else np.where(known, values, 0.0)).sum(axis=0) / count
+        squares = np.subtract(values, mean, out=values if overwrite else None)
+        squares[~known] = 0.0
+        deviation = np.sqrt(np.square(squares, out=squares).sum(axis=0) / count)
     return mean, np.where(deviation > 0, deviation, 1.0)
 
 
@@ -91,8 +93,8 @@ class Panel:
     ----------
     keys : list or None
         None: one series without a name.
-    index : pandas.Index
-        Times or numbers of the rows.
+    indexes : list of pandas.Index
+        Times or numbers of the rows of every series; those of many series are often one object.
     values : (rows, encoded columns) array
         Filled where asked, shifted and scaled by the levels.
     truth : (rows, numbers) array
@@ -103,7 +105,7 @@ class Panel:
     """
 
     keys: list | None
-    index: object
+    indexes: list
     values: np.ndarray
     truth: np.ndarray
     starts: np.ndarray
@@ -117,22 +119,33 @@ class Panel:
         `given`: all rows of each series, by which those that were not there in training are scaled; None: those of the parts.
         `fill`: what is filled in where values are missing, scaled as they are (columns,); None: they stay missing.
         """
-        index = parts[0][2] if len(parts) == 1 else parts[0][2].append([part[2] for part in parts[1:]])
         starts = np.cumsum([0, *(len(part[0]) for part in parts)])
         given = [part[0] for part in parts] if given is None else given
         found = [levels.at(key, rows) for key, rows in zip(keys or [None], given, strict=True)]
         center, scale = (np.array(level) for level in zip(*found, strict=True))
-        values = [(part[0] - c) / s for part, c, s in zip(parts, center, scale, strict=True)]
-        truth = [part[1] for part in parts]
-        values, truth = (rows[0] if len(rows) == 1 else np.concatenate(rows) for rows in (values, truth))
-        return cls(keys, index, values if fill is None else filled(values, fill), truth, starts, center, scale)
+        values = np.empty((starts[-1], parts[0][0].shape[1]))
+        for (part, _, _), c, s, first, stop in zip(parts, center, scale, starts, starts[1:], strict=False):
+            rows = np.subtract(part, c, out=values[first:stop])
+            rows /= s
+        truth = np.concatenate([part[1] for part in parts])  # a copy: the data are the caller's
+        if fill is not None:
+            values = filled(values, fill)
+        return cls(keys, [part[2] for part in parts], values, truth, starts, center, scale)
+
+    @property
+    def index(self):
+        """Times or numbers of all rows."""
+        return self.indexes[0] if len(self.indexes) == 1 else self.indexes[0].append(self.indexes[1:])
 
     def series_of(self, rows) -> np.ndarray:
         """Return which series rows belong to."""
         return np.searchsorted(self.starts, rows, side="right") - 1
 
     def scaled_truth(self, columns) -> np.ndarray:
-        """Return columns of what was measured, shifted and scaled as the values are."""
+        """Return columns of what was measured, shifted and scaled as the values are; these where none is missing."""
+        if not np.isnan(self.truth).any():
+            together = columns == list(range(columns[0], columns[-1] + 1))
+            return self.values[:, columns[0] : columns[-1] + 1] if together else self.values[:, columns]
         counts = np.diff(self.starts)
         center, scale = (np.repeat(level[:, columns], counts, axis=0) for level in (self.center, self.scale))
         return (self.truth[:, columns] - center) / scale
@@ -215,9 +228,36 @@ def split_series(data, key_column, time_column, name="data", *, wide=False):
         return None, [given if time_column is None else data]  # tables of other packages number their rows anew
     if data.index.nlevels != 2:
         tables.check_one_series(data.index, name)
-    groups = data.groupby(level=0, sort=False)
-    keys, found = zip(*((key, part.droplevel(0)) for key, part in groups), strict=True)
-    return _named(list(keys), name), list(found)
+    import pandas as pd
+
+    codes = data.index.codes[0]
+    if (codes < 0).any():
+        raise ValueError(f"{name} has no series (level 0 of the index) in row {int(np.flatnonzero(codes < 0)[0])}")
+    data, groups = _groups(data, codes)
+    keys, levels = data.index.levels
+    times, known, found = None, None, []
+    for _, first, stop in groups:
+        own = data.index.codes[1][first:stop]
+        if (own < 0).any():
+            times = data.index[first:stop].droplevel(0)
+        elif times is None or not np.array_equal(own, known):  # series of the same times share them
+            times = levels.take(own).rename(data.index.names[1])
+            if isinstance(times, pd.DatetimeIndex):
+                times.freq = None
+        known = own
+        found.append(data.iloc[first:stop].set_axis(times))
+    return _named([keys[code] for code, _, _ in groups], name), found
+
+
+def _groups(data, codes):
+    """Return a table with the rows of every series together, and (code, first row, row after the last) of each, as they begin."""
+    firsts = np.append(0, np.flatnonzero(np.diff(codes)) + 1)
+    if len(np.unique(codes[firsts])) < len(firsts):
+        _, first, codes_of = np.unique(codes, return_index=True, return_inverse=True)
+        order = np.argsort(first[codes_of], kind="stable")
+        data, codes = data.iloc[order], codes[order]
+        firsts = np.append(0, np.flatnonzero(np.diff(codes)) + 1)
+    return data, list(zip(codes[firsts], firsts, [*firsts[1:], len(codes)], strict=True))
 
 
 def _is_table(table):
@@ -237,10 +277,12 @@ def _long(data, key_column, time_column, name):
     if data[key_column].isna().any():
         row = int(np.flatnonzero(data[key_column].isna())[0])
         raise ValueError(f"{name} has no series (id {key_column!r}) in row {row}")
+    import pandas as pd
+
     data = _timed(data, time_column, name)
-    groups = data.groupby(key_column, sort=False, observed=True)
-    keys, found = zip(*((key, part.drop(columns=key_column)) for key, part in groups), strict=True)
-    return _named(list(keys), name), list(found)
+    codes, keys = pd.factorize(data[key_column])
+    data, groups = _groups(data.drop(columns=key_column), codes)
+    return _named([keys[code] for code, _, _ in groups], name), [data.iloc[first:stop] for _, first, stop in groups]
 
 
 def _wide(data, time_column, name):

@@ -20,6 +20,7 @@ from numbarnn.forecasting.frames import as_frame
 from numbarnn.forecasting.series import Levels, Panel, split_series
 
 CHUNK = 1024
+BLOCK = 2**14  # rows that are scaled together
 # The forms of many series, for messages.
 FORMS = "a MultiIndex (series, time), a long table with id=, a wide one with wide=True, a dict or a list of tables"
 
@@ -264,18 +265,22 @@ class Preparation:
         `known` has the `known_rows` of these, and of as many after them as there are. Of rows further ahead it sees 0: windows that
         end there are not forecast from.
         """
-        rows = raw.shape[-2]
-        scaled = (self.changes(raw) - self.scaler.center_) / self.scaler.scale_
-        columns = self.known_columns
-        calendar = known.shape[-1] - len(columns)
-        parts = [scaled, known[..., self.lag : rows, :calendar]]
+        rows, columns = raw.shape[-2], self.known_columns
+        own, calendar = raw.shape[-1], known.shape[-1] - len(columns)
+        at = [own + calendar + k * len(columns) for k in range(len(self.shifts) + 1)]
+        features = np.zeros((*raw.shape[:-2], rows - self.lag, at[-1]), self.dtype)
+        for first in range(self.lag, rows, BLOCK):
+            last = min(first + BLOCK, rows)
+            values = self.changes(raw[..., first - self.lag : last, :])
+            values -= self.scaler.center_
+            values /= self.scaler.scale_
+            features[..., first - self.lag : last - self.lag, :own] = in_dtype(values, self.dtype)
+        features[..., own : at[0]] = in_dtype(known[..., self.lag : rows, :calendar], self.dtype)
         if columns:
             ahead = (known[..., calendar:] - self.scaler.center_[columns]) / self.scaler.scale_[columns]
-            for shift in self.shifts:
+            for shift, column in zip(self.shifts, at, strict=False):
                 later = ahead[..., self.lag + shift : rows + shift, :]
-                more = [(0, 0)] * (later.ndim - 2) + [(0, rows - self.lag - later.shape[-2]), (0, 0)]
-                parts.append(np.pad(later, more))
-        features = in_dtype(np.concatenate(parts, axis=-1), self.dtype)
+                features[..., : later.shape[-2], column : column + len(columns)] = in_dtype(later, self.dtype)
         wrong = np.isinf(features)
         if wrong.any():
             column = np.argwhere(wrong)[0, -1]
@@ -331,17 +336,13 @@ class Targets:
             features, own.lookback, self.delay, target=target, step=own.step, horizon=self.horizon, missing=policy
         )
         if panel.keys is not None or not own.clock.regular:
-            rows = np.asarray(windows.ends) + own.lag
-            which = panel.series_of(rows)
-            within = (rows - own.need + 1 >= panel.starts[which]) & (
-                rows + self.delay + self.horizon - 1 < panel.starts[which + 1]
-            )
-            if not within.any():
+            first, stop = panel.starts[:-1] + own.need - 1, panel.starts[1:] - self.delay - self.horizon + 1
+            windows = between(windows, first - own.lag, stop - own.lag)
+            if not len(windows):
                 raise ShapeError(
                     f"no series has rows for a window: with lookback {own.lookback}, delay {self.delay} and horizon "
                     f"{self.horizon} one needs {own.need + self.delay + self.horizon - 1}"
                 )
-            windows = windows[within]
         if policy == "error" or not own.season:
             return windows
         # What the targets are compared with may be missing where no row of the window is: a window steps over rows, and changes
@@ -389,6 +390,22 @@ class Targets:
         self.scale = np.tile(np.where(scale > 0, scale, 1.0), self.horizon)
 
 
+def between(windows, firsts, stops) -> Windows:
+    """Return the windows that end in one of several spans of rows, each from a first row up to one before its stop, in order."""
+    ends = windows.ends
+    if isinstance(ends, range):  # windows are one row apart
+        spans = np.clip([firsts, stops], ends.start, ends.stop)
+    else:
+        spans = np.searchsorted(ends, np.array([firsts, stops], ends.dtype))  # of another type, all ends would be converted
+    counts = np.maximum(spans[1] - spans[0], 0)
+    found, at = np.empty(counts.sum(), np.int32 if len(windows.table) < 2**31 else np.int64), 0
+    for first, count in zip(spans[0], counts, strict=True):
+        rows = slice(first, first + count)
+        found[at : at + count] = np.arange(rows.start, rows.stop) if isinstance(ends, range) else ends[rows]
+        at += count
+    return dataclasses.replace(windows, ends=found)
+
+
 @dataclasses.dataclass(eq=False)
 class Source:
     """Batches of windows of a table with targets as a net learns them."""
@@ -431,7 +448,8 @@ class Source:
 
     def batches(self, generator):
         """Yield one epoch."""
-        order = generator.permutation(self.items)
+        order = np.arange(self.items, dtype=np.int32 if self.items < 2**31 else np.int64)
+        generator.shuffle(order)
         for first in range(0, self.items, self.batch_size):
             yield Batch(*self.gather(order[first : first + self.batch_size]))
 
