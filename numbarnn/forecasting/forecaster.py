@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn import io, metrics
+from numbarnn import io
 from numbarnn.checks import brief, check_flag, check_integer, check_real, check_seed
 from numbarnn.core.frames import is_pandas
 from numbarnn.data import tables
@@ -764,6 +764,11 @@ class Forecaster(Parameters):
 
 def _naive_error(series):
     """Return `metrics.naive_scale` of several series whose missing values are NaN: over the rows of which both are known."""
-    before, after = (np.concatenate([part[rows] for part in series]) for rows in (slice(-1), slice(1, None)))
-    known = np.isfinite(before) & np.isfinite(after)
-    return metrics.mae(after[known], before[known]) if known.any() else float("nan")
+    steps, at = np.empty(sum(max(len(part) - 1, 0) for part in series)), 0
+    for part in series:
+        own = steps[at : at + max(len(part) - 1, 0)]
+        np.abs(np.subtract(part[1:], part[:-1], out=own), out=own)
+        at += len(own)
+    known = np.isfinite(steps)
+    steps = steps if known.all() else steps[known]
+    return float(steps.mean()) if len(steps) else float("nan")

@@ -123,11 +123,13 @@ class Panel:
         given = [part[0] for part in parts] if given is None else given
         found = [levels.at(key, rows) for key, rows in zip(keys or [None], given, strict=True)]
         center, scale = (np.array(level) for level in zip(*found, strict=True))
+        truth = np.concatenate([part[1] for part in parts])  # a copy: the data are the caller's
+        if all(part[0] is part[1] for part in parts) and not center.any() and (scale == 1).all():
+            return cls(keys, [part[2] for part in parts], truth, truth, starts, center, scale)
         values = np.empty((starts[-1], parts[0][0].shape[1]))
         for (part, _, _), c, s, first, stop in zip(parts, center, scale, starts, starts[1:], strict=False):
             rows = np.subtract(part, c, out=values[first:stop])
             rows /= s
-        truth = np.concatenate([part[1] for part in parts])  # a copy: the data are the caller's
         if fill is not None:
             values = filled(values, fill)
         return cls(keys, [part[2] for part in parts], values, truth, starts, center, scale)

@@ -396,7 +396,9 @@ def between(windows, firsts, stops) -> Windows:
     if isinstance(ends, range):  # windows are one row apart
         spans = np.clip([firsts, stops], ends.start, ends.stop)
     else:
-        spans = np.searchsorted(ends, np.array([firsts, stops], ends.dtype))  # of another type, all ends would be converted
+        spans = np.searchsorted(
+            ends, np.array([firsts, stops], ends.dtype)
+        )  # of another type, all ends would be converted
     counts = np.maximum(spans[1] - spans[0], 0)
     found, at = np.empty(counts.sum(), np.int32 if len(windows.table) < 2**31 else np.int64), 0
     for first, count in zip(spans[0], counts, strict=True):
