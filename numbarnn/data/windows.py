@@ -75,7 +75,7 @@ def make_windows(
     missing : {"error", "drop", "ffill"}
         Treatment of NaN. "error": refuse it, with count and first position. "drop": leave out the windows that touch
         one. "ffill": inputs take the last value known before; windows with a missing target, or with rows before the
-        first known value, are left out.
+        first known value, are left out. (The "mask" of `numbarnn.Forecaster` needs a training part, which windows have not.)
     irregular : {"error", "ignore"}
         Treatment of times that are not evenly spaced, and of row numbers that change direction or repeat. "error": raise, naming
         the first such row. "ignore": count rows.

@@ -32,7 +32,7 @@ from numbarnn.sklearn_api import Parameters, not_fitted
 
 @dataclass(eq=False, repr=False)
 class Forecaster(Parameters):
-    """Recurrent net that forecasts columns of a table of rows at regular times.
+    """Recurrent net that forecasts columns of a table of rows in order of time.
 
     From the rows e - (m - 1) step, ..., e - step, e with m = (lookback - 1) // step + 1 it forecasts rows e + delay, ...,
     e + delay + horizon - 1 (`numbarnn.data.make_windows`). Inputs and targets are scaled by the training part; forecasts come in
@@ -212,12 +212,13 @@ class Forecaster(Parameters):
         Parameters
         ----------
         data : DataFrame, Series or array, or many of them
-            Rows of one series in order of time; every column is an input. A DatetimeIndex or PeriodIndex must be regular. Times
-            with a time zone keep it: calendar features, forecasts and files are in that zone, whichever later data come in.
+            Rows of one series in order of time; every column is an input. A DatetimeIndex or PeriodIndex must be regular, unless
+            `irregular` says otherwise. Times with a time zone keep it: calendar features, forecasts and files are in that zone,
+            whichever later data come in.
 
-            Many series, for one net: a MultiIndex (series, time); a long table with the columns `id` and `time`; a dict or a list
-            of tables (``dict(frame.items())`` of a table whose columns are the series). They may differ in length and beginning;
-            windows never cross from one into the next. Results then have the index (series, time).
+            Many series, for one net: a MultiIndex (series, time); a long table with the columns `id` and `time`; with `wide` a
+            table whose columns are the series; a dict or a list of tables. They may differ in length and beginning; windows never
+            cross from one into the next. Results then have the index (series, time).
         target : name or list of names, optional
             Columns to forecast; None: all. The name of one of several levels is a tuple.
         split : sequence
@@ -315,8 +316,8 @@ class Forecaster(Parameters):
         Parameters
         ----------
         data : DataFrame, Series or array, optional
-            Rows up to now with the columns that were fitted, at least the last `lookback` (and `difference`). Times may be in
-            another time zone than those of `fit`. None: the rows seen last in `fit` and `update`.
+            Rows up to now with the columns that were fitted, at least the last `lookback` (and `difference`; of irregular rows one
+            more). Times may be in another time zone than those of `fit`. None: the rows seen last in `fit` and `update`.
         future : DataFrame, Series or array, optional
             Of a forecaster with columns known ahead: these columns for the rows after the data, delay + horizon - 1 or more.
         quantiles : float or sequence of float, optional
@@ -330,8 +331,9 @@ class Forecaster(Parameters):
         Returns
         -------
         pandas.DataFrame
-            The targets, `horizon` rows, indexed by the times that are forecast, in the time zone of the data of `fit`. With
-            `quantiles` or `samples`, a column for each target and level or draw.
+            The targets, `horizon` rows, indexed by the times that are forecast, in the time zone of the data of `fit`; of irregular
+            rows whose times are not known, by the number of rows ahead. With `quantiles` or `samples`, a column for each target and
+            level or draw.
 
         Raises
         ------
