@@ -656,3 +656,13 @@ def test_wide_tables_refused():
         with pytest.raises(error, match=message):
             call()
     assert fitted(hole, None, wide=True, missing="mask")._preparation.names == ["value", "value missing"]
+
+
+def test_rows_of_no_series_and_columns_named_twice_are_refused():
+    index = pd.MultiIndex.from_arrays([["a"] * 60 + [None] + ["b"] * 60, HOURS[:121]])
+    data = pd.DataFrame({"y": np.arange(121.0), "x": 1.0}, index)
+    with pytest.raises(ValueError, match=r"data has no series \(level 0 of the index\) in row 60"):
+        fitted(data)
+    for argument in ("future", "static", "categories"):
+        with pytest.raises(ValueError, match=f"{argument} must name each column once, got 'x' twice"):
+            fitted(data.drop(index[60]), **{argument: ["x", "x"]})

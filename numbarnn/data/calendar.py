@@ -84,13 +84,9 @@ def check_features(features) -> list[str]:
 
 def check_holidays(holidays) -> dict[Hashable, list[str]]:
     """Return holidays as ISO dates by name; raise TypeError or ValueError unless they are dates, or lists of dates by name."""
-    named = (
-        holidays
-        if isinstance(holidays, Mapping)
-        else {"holiday": holidays}
-        if len(_dates(holidays, "holidays"))
-        else {}
-    )
+    named = holidays if isinstance(holidays, Mapping) else {"holiday": _dates(holidays, "holidays")}
+    if named == {"holiday": []}:
+        return {}
     for name in named:
         if not isinstance(name, str):
             raise TypeError(f"holidays must have names that are strings, got {brief(name)}")

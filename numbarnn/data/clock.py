@@ -146,14 +146,12 @@ class Clock:
     def check(self, index, name="data"):
         """Raise ValueError unless an `aligned` index has the frequency of this clock, naming the first row that does not.
 
-        That of irregular rows must rise.
+        Irregular rows are in order already (`tables.check_order`), but numbers that fall are no times.
         """
         if len(index) < 2:
             return
         if not self.regular:
-            if (
-                self.kind == "numbers" and index[1] <= index[0]
-            ):  # times are checked, and so is that numbers go on as they begin
+            if index[1] <= index[0]:
                 raise ValueError(
                     f"row 1 of {name} has the index {index[1]} after {index[0]}; with irregular='elapsed' it must rise from row to "
                     "row: sort it (sort_index)"

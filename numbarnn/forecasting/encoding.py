@@ -1,6 +1,7 @@
 """From the columns of a table to the values that forecasts are made of: categories, holidays, what is missing, elapsed time."""
 
 import dataclasses
+import functools
 import itertools
 
 import numpy as np
@@ -93,12 +94,12 @@ class Encoding:
 
     # Where encoded columns are
 
-    @property
+    @functools.cached_property
     def numbers(self) -> list:
         """Columns of the data that are not categories."""
         return [name for name in self.columns if name not in self.categories]
 
-    @property
+    @functools.cached_property
     def names(self) -> list:
         """Names of the encoded columns, for messages; those of `numbers` come first and are the data's."""
         names = self.numbers + [f"{name}={level}" for name, levels in self.categories.items() for level in levels]
@@ -123,22 +124,22 @@ class Encoding:
         first = self.columns_of("categories").start + sum(len(self.categories[name]) for name in before)
         return list(range(first, first + len(self.categories[column])))
 
-    @property
+    @functools.cached_property
     def width(self) -> int:
         """Encoded columns."""
         return self.columns_of("elapsed").stop
 
-    @property
+    @functools.cached_property
     def plain(self) -> bool:
         """Whether there are numbers alone."""
         return self.width == len(self.columns) and not self.categories
 
-    @property
+    @functools.cached_property
     def unscaled(self) -> np.ndarray:
         """Whether encoded columns (width,) are as they are: all but numbers, which are neither scaled nor forecast."""
         return np.arange(self.width) >= self.columns_of("numbers").stop
 
-    @property
+    @functools.cached_property
     def known(self) -> list[int]:
         """Indices of the encoded columns that are known ahead."""
         found = [index for name in self.future for index in self.values_of(name)] + list(self.columns_of("holidays"))
@@ -148,7 +149,7 @@ class Encoding:
         # Where a table has what is known of rows ahead, it has their times.
         return found + list(self.columns_of("elapsed") if self.future else ())
 
-    @property
+    @functools.cached_property
     def constant(self) -> list[int]:
         """Indices of the encoded columns that are one category for a whole series."""
         found = [index for name in self.static if name in self.categories for index in self.values_of(name)]

@@ -230,6 +230,11 @@ def split_series(data, key_column, time_column, name="data", *, wide=False):
         return None, [given if time_column is None else data]  # tables of other packages number their rows anew
     if data.index.nlevels != 2:
         tables.check_one_series(data.index, name)
+    return _indexed(data, name)
+
+
+def _indexed(data, name):
+    """Return the series of a table with a MultiIndex, in the order in which they begin."""
     import pandas as pd
 
     codes = data.index.codes[0]

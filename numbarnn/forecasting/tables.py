@@ -92,7 +92,7 @@ class Preparation:
     @property
     def columns(self) -> list[int]:
         """Indices of the columns to forecast."""
-        return [self.names.index(name) for name in self.targets]
+        return [self.encoding.numbers.index(name) for name in self.targets]
 
     @property
     def window_rows(self) -> np.ndarray:
@@ -186,9 +186,9 @@ class Preparation:
         return given
 
     def ahead(self, future, values, index, count):
-        """Return the index of `count` rows after those given, which times know where there is a table, and these rows encoded.
+        """Return the index of `count` rows after those given, and these rows encoded, NaN where nothing is known of them.
 
-        What is not known of them is NaN; `future` is the table of the columns that are.
+        `future` is the table of what is known ahead; of irregular rows it has the times.
         """
         own, clock = self.encoding, self.clock
         times = clock.after(index, count)
