@@ -330,7 +330,9 @@ def data(folder):
     )
     yield Call("Windows.split rows", made.split, {"rows": (30, 45), "straddle": "drop"})
     yield Call("Windows.split dates", made.split, {"dates": ("2020-01-02", "2020-01-03"), "straddle": "drop"})
-    yield Call("calendar_features", calendar_features, {"index": hours, "features": ("hour",)})
+    yield Call(
+        "calendar_features", calendar_features, {"index": hours, "features": ("hour",), "holidays": ["2020-01-02"]}
+    )
     yield Call("from_channels_first", from_channels_first, {"X": x})
     rows = generator.standard_normal((20, 2))
     yield Call(
@@ -455,9 +457,9 @@ def forecasts(_):
     options = {
         "lookback": 4, "delay": 1, "horizon": 2, "step": 1, "cell": "gru", "hidden_size": 3, "num_layers": 1, "dropout": 0.0,
         "recurrent_dropout": 0.0, "recursive": False, "loss": "mse", "difference": None, "relative": None, "recenter": False,
-        "change": "auto", "linear": "auto", "season": "auto", "calendar": ("hour",), "future": ("b",), "static": (),
-        "scale": "series", "scaling": "standard",
-        "missing": "error",
+        "change": "auto", "linear": "auto", "season": "auto", "calendar": ("hour",), "holidays": ("2020-01-02",),
+        "future": ("b",), "static": (), "categories": (), "handle_unknown": "error", "wide": False, "scale": "series",
+        "scaling": "standard", "missing": "error", "irregular": "error",
         "optimizer": "adam", "learning_rate": 0.01, "epochs": 1, "batch_size": 16, "patience": 2, "clip_norm": 1.0,
         "schedule": None, "average": None, "ensemble": 1, "dtype": "float32", "seed": 0, "n_threads": 1, "device": "cpu",
     }  # fmt: skip
@@ -487,6 +489,12 @@ def forecasts(_):
         "Forecaster", lambda **given: Forecaster(**settings, **given).fit(long, "a", verbose=0), {"id": "where", "time": "level_1"}
     )  # fmt: skip
     yield from methods("ForecastStream", fitted.stream, step={"row": [0.5, 0.5]})
+    kinds = table.assign(kind=["x", "y"] * 40)
+    yield Call(
+        "Forecaster", lambda **given: Forecaster(**settings, **given).fit(kinds, "a", verbose=0), {"categories": ["kind"]}
+    )  # fmt: skip
+    gaps = Forecaster(**settings, irregular="elapsed").fit(table.drop(hours[7]), "a", verbose=0)
+    yield from methods("ForecastStream", gaps.stream, step={"row": [0.5, 0.5], "time": hours[-1] + pd.Timedelta("9h")})
     planned = Forecaster(**settings, future=["b"]).fit(table, "a", verbose=0)
     yield from methods(
         "Forecaster", lambda: planned, predict={"future": later}, predict_interval={"level": 0.5, "future": later}

@@ -41,6 +41,13 @@ def table():
     return pd.DataFrame(GENERATOR.normal(size=(60, 2)), index=index, columns=["a", "b"])
 
 
+def irregular():
+    """Return two series with gaps, missing values and categories."""
+    data = table().assign(kind=["x", "y", "z"] * 20).drop(table().index[[9, 30]])
+    data.iloc[[3, 40], 1] = np.nan
+    return {"one": data, "two": data.iloc[5:]}
+
+
 def net():
     return nr.Model([nr.LSTM(3, dropout=0.2, num_layers=2), nr.Dense(2)], 2, seed=1, n_threads=1)
 
@@ -66,6 +73,12 @@ def write_all(folder):
             table(), target="a", verbose=0
         ),
         "recursive": nr.Forecaster(6, horizon=2, recursive=True, difference=1, hidden_size=3, epochs=1, n_threads=1).fit(
+            table(), verbose=0
+        ),
+        "inputs": nr.Forecaster(
+            6, missing="mask", irregular="elapsed", static=["series"], categories=["kind"], hidden_size=3, epochs=1, n_threads=1
+        ).fit(irregular(), "a", verbose=0),
+        "holidays": nr.Forecaster(6, holidays={"fair": ["2024-01-02"]}, wide=True, hidden_size=3, epochs=1, n_threads=1).fit(
             table(), verbose=0
         ),
         "sequence_regressor": nr.SequenceRegressor(**FEW).fit(X, np.arange(12.0)),
@@ -97,7 +110,7 @@ def use(kind, path):
         text = thing.sample(4, seed=1)
         return thing.score(thing.vocabulary.decode([0, 1, 2]) + text)
     if isinstance(thing, nr.Forecaster):
-        if thing.missing != "error" and np.isnan(thing._tail).any():
+        if thing.missing in ("drop", "ffill") and any(np.isnan(tail).any() for tail, _ in thing._tails.values()):
             return None  # it says that the last rows are missing
         return thing.predict()
     if thing._table is not None if hasattr(thing, "_table") else False:

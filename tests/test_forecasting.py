@@ -551,9 +551,9 @@ def test_parameters():
     assert {name: parameter.default for name, parameter in parameters.items() if name != "lookback"} == {
         "delay": 1, "horizon": 1, "step": 1, "cell": "lstm", "hidden_size": 32, "num_layers": 1, "dropout": 0.0,
         "recurrent_dropout": 0.0, "recursive": False, "loss": "mse", "difference": None, "relative": None, "recenter": False,
-        "change": "auto", "linear": "auto", "season": "auto", "calendar": (), "future": (),
-        "static": (), "id": None, "time": None, "scale": "series",
-        "scaling": "standard", "missing": "error", "optimizer": "adam", "learning_rate": None, "epochs": None,
+        "change": "auto", "linear": "auto", "season": "auto", "calendar": (), "holidays": (), "future": (),
+        "static": (), "categories": (), "handle_unknown": "error", "id": None, "time": None, "wide": False, "scale": "series",
+        "scaling": "standard", "missing": "error", "irregular": "error", "optimizer": "adam", "learning_rate": None, "epochs": None,
         "batch_size": 64, "patience": None, "clip_norm": 1.0, "schedule": None, "average": None, "ensemble": 1,
         "dtype": "float32", "seed": 0, "n_threads": None, "device": "cpu",
     }  # fmt: skip
@@ -934,9 +934,10 @@ def test_frequencies_that_no_name_tells_are_refused():
 
 
 def test_advice_names_what_there_is():
-    """`irregular` is no argument of a forecaster."""
     gap = table().drop(table().index[9])
-    with pytest.raises(ValueError, match=r"row 9 .* or number the rows: data.reset_index\(drop=True\)$"):
+    with pytest.raises(
+        ValueError, match=r"row 9 .*, or set irregular='elapsed', or number the rows: data.reset_index\(drop=True\)$"
+    ):
         fitted(gap)
     fitted(gap.reset_index(drop=True), epochs=0)
 
@@ -1023,7 +1024,7 @@ def test_row_numbers_near_the_largest(values):
         ("Date,Time,load\n01.01.2024,10:00,1\n01.01.2024,11:00,2\n", "", "pass both, --time 'Date' --time 'Time'"),
         ("time,load\n01/02/2024,1\n02/03/2024,2\n", "--time time", "pass the one that is right, such as --time-format '%m/%d/%Y'"),
         ("load\n" + "1\n2\n" * 20, "--calendar hour --lookback 1 --delay 1", "index must be a DatetimeIndex"),
-        ("load,x\n" + "1,2\n" * 20 + ",3\n", "--lookback 1 --delay 1", "set --missing 'drop' or 'ffill'"),
+        ("load,x\n" + "1,2\n" * 20 + ",3\n", "--lookback 1 --delay 1", "set --missing 'drop', 'ffill' or 'mask'"),
         ("time,load\n2024-01-01,1\n", "--encoding cow", "there is no encoding 'cow'"),
         ("time,load\n2024-01-01,1\n", "--time-format %Q", "format must be one of pandas.to_datetime, such as"),
         (b"a\n1\n1,2\n\x80\n", "", "is not utf-8 text (invalid start byte); pass --encoding"),

@@ -104,7 +104,7 @@ def test_what_is_planned_is_used(recursive, tmp_path):
 def test_one_name_and_none():
     f = fitted(future="planned")
     assert f.get_params()["future"] == "planned"
-    assert f._preparation.future == ("planned",)
+    assert f._preparation.encoding.future == ("planned",)
     plain = fitted(future=())
     assert plain._preparation.width == 3
 

@@ -55,7 +55,9 @@ def add_commands(commands) -> None:
     parser.add_argument(
         "--calendar", metavar="A,B", help="of hour, dayofweek, dayofyear, month (without a file: hour,dayofyear)"
     )
-    parser.add_argument("--missing", choices=MISSING, help=f"treatment of missing values {_default('missing')}")
+    parser.add_argument(
+        "--missing", choices=(*MISSING, "mask"), help=f"treatment of missing values {_default('missing')}"
+    )
     parser.add_argument("--recursive", action="store_true", help="forecast row after row from its own forecasts")
     parser.add_argument("--cell", choices=list(recurrent_names()), help=f"recurrent cell {_default('cell')}")
     for option, kind, metavar, what in (

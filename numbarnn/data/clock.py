@@ -13,28 +13,33 @@ from numbarnn.data import tables
 # Rows of a season by the frequency of the rows, for `Forecaster(season="auto")`.
 SEASONS = {"h": 24, "D": 7, "B": 5, "C": 5, "W": 52, "M": 12, "MS": 12, "ME": 12, "Q": 4, "QS": 4, "QE": 4}
 DAY = 86400  # seconds: a row more often than hourly has a season of a day
+UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # of pandas' times, in a second
 LARGEST = 2**62  # row number, so that int64 holds those after it too
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Frequency of an index: a pandas frequency, or a step between integers."""
+    """Frequency of an index: a pandas frequency, or a step between integers; or none, of irregular rows."""
 
     kind: str  # "times", "periods" or "numbers"
-    every: str | int  # pandas frequency, or the step between the integers
+    every: str | int | None  # pandas frequency, or the step between the integers; irregular: that of periods, else None
     zone: str | None = None
     name: str | int | None = None
     weekmask: str | None = None  # of business days with holidays, which the name of their frequency does not tell
     holidays: Sequence[str] = ()
+    regular: bool = True
 
     @classmethod
-    def of(cls, index) -> "Clock":
+    def of(cls, index, regular: bool = True) -> "Clock":
+        """Return the clock of an index; with `regular` False rows may follow each other at any distance."""
         import pandas as pd
 
         name = index.name if isinstance(index.name, (str, int, type(None))) else str(index.name)
         if isinstance(index, pd.PeriodIndex):
-            return cls("periods", index.freqstr, None, name)
+            return cls("periods", index.freqstr, None, name, regular=regular)
         if isinstance(index, pd.DatetimeIndex):
+            if not regular:
+                return cls("times", None, _zone_name(index.tz), name, regular=False)
             every = tables.frequency(index) if index.freq is None else index.freq.freqstr
             if every is None and len(index) < 2:
                 raise ValueError("the index has one time, which has no frequency; pass more rows")
@@ -47,6 +52,8 @@ class Clock:
                 f"the index must be a DatetimeIndex, a PeriodIndex or integers, got {index.dtype}; pandas.to_datetime makes times "
                 "of text"
             )
+        if not regular:
+            return cls("numbers", None, None, name, regular=False)
         if len(index) > 1:
             steps = np.diff(_row_numbers(index))
             every = int(steps[0])
@@ -59,9 +66,11 @@ class Clock:
         return cls("numbers", every, None, name)
 
     def after(self, index, count):
-        """Return the `count` labels after an index."""
+        """Return the `count` labels after an index; of irregular rows, whose times are not known, how many rows ahead they are."""
         import pandas as pd
 
+        if not self.regular:
+            return pd.RangeIndex(1, count + 1, name="ahead")
         last = index[-1]
         if self.kind == "times":
             every = self.every
@@ -72,6 +81,30 @@ class Clock:
         if self.kind == "periods":
             return pd.period_range(last, periods=count + 1, freq=self.every, name=self.name)[1:]
         return pd.Index(int(last) + self.every * np.arange(1, count + 1), name=self.name)
+
+    def next(self, index, label, name="time"):
+        """Return the label of the row after irregular ones as an index; raise TypeError or ValueError unless it comes later."""
+        import pandas as pd
+
+        kinds = {
+            "times": pd.DatetimeIndex,
+            "periods": lambda labels: pd.PeriodIndex(labels, freq=self.every),
+            "numbers": pd.Index,
+        }
+        number = isinstance(label, (int, np.integer)) and not isinstance(label, bool)
+        if label is None or number != (self.kind == "numbers"):
+            raise TypeError(f"{name} must be that of the row, which comes after {index[-1]}, got {brief(label)}")
+        try:
+            found = self.aligned(kinds[self.kind]([label]), name)
+        except (TypeError, ValueError) as error:
+            if str(error).startswith(name):
+                raise
+            raise ValueError(
+                f"{name} must be that of the row, which comes after {index[-1]}, got {brief(label)}"
+            ) from None
+        if found.hasnans or not found[0] > index[-1]:
+            raise ValueError(f"{name} must be after the last row, that of {index[-1]}, got {brief(label)}")
+        return found
 
     def aligned(self, index, name="data"):
         """Return an index of this clock's kind with its times converted to this clock's zone.
@@ -111,8 +144,18 @@ class Clock:
         return index if self.zone is None else index.tz_convert(self.zone)
 
     def check(self, index, name="data"):
-        """Raise ValueError unless an `aligned` index has the frequency of this clock, naming the first row that does not."""
+        """Raise ValueError unless an `aligned` index has the frequency of this clock, naming the first row that does not.
+
+        Irregular rows are in order already (`tables.check_order`), but numbers that fall are no times.
+        """
         if len(index) < 2:
+            return
+        if not self.regular:
+            if index[1] <= index[0]:
+                raise ValueError(
+                    f"row 1 of {name} has the index {index[1]} after {index[0]}; with irregular='elapsed' it must rise from row to "
+                    "row: sort it (sort_index)"
+                )
             return
         expected = index[:1].append(self.after(index[:1], len(index) - 1))
         wrong = np.flatnonzero(index != expected)
@@ -123,11 +166,18 @@ class Clock:
                 f"{name} must continue {every}, as in the data passed to fit; row {row} is {index[row]}, not {expected[row]}"
             )
 
+    def elapsed(self, index):
+        """Return the time between neighbouring rows: seconds, periods, or the differences of numbers, (rows - 1,)."""
+        if self.kind == "numbers":
+            return np.diff(index.to_numpy()).astype(np.float64)
+        steps = np.diff(index.asi8).astype(np.float64)
+        return steps if self.kind == "periods" else steps / UNITS[index.unit]
+
     def season(self):
         """Return the rows of a season, or None where it is unknown."""
         import pandas as pd
 
-        if self.kind == "numbers":
+        if self.kind == "numbers" or not self.regular:
             return None
         code = self.every.partition("-")[0]
         if code in SEASONS:

@@ -75,7 +75,7 @@ def make_windows(
     missing : {"error", "drop", "ffill"}
         Treatment of NaN. "error": refuse it, with count and first position. "drop": leave out the windows that touch
         one. "ffill": inputs take the last value known before; windows with a missing target, or with rows before the
-        first known value, are left out.
+        first known value, are left out. (The "mask" of `numbarnn.Forecaster` needs a training part, which windows have not.)
     irregular : {"error", "ignore"}
         Treatment of times that are not evenly spaced, and of row numbers that change direction or repeat. "error": raise, naming
         the first such row. "ignore": count rows.
@@ -550,7 +550,9 @@ class Windows:
             wrong = indices[(indices < -count) | (indices >= count)][0]
             raise IndexError(f"samples must be indices of {count} windows, got {wrong}")
         indices = np.where(indices < 0, indices + count, indices).astype(np.int64)
-        return self.ends.start + self.ends.step * indices if isinstance(self.ends, range) else self.ends[indices]
+        if isinstance(self.ends, range):
+            return self.ends.start + self.ends.step * indices
+        return self.ends[indices].astype(np.int64, copy=False)
 
     def _rows(self):
         """Return the table with contiguous rows, copied once (the columns of pandas are contiguous)."""

@@ -10,9 +10,9 @@ from numbarnn.data.scaling import SequenceScaler
 from numbarnn.data.windows import Windows
 from numbarnn.errors import ShapeError
 from numbarnn.forecasting.linear import MOST_INPUTS, MOST_WEIGHTS, Ridge
-from numbarnn.forecasting.series import Levels, Panel, moments
+from numbarnn.forecasting.series import Levels, Panel, filled, moments
 from numbarnn.forecasting.settings import is_counts, linear_of
-from numbarnn.forecasting.tables import Preparation, Source, Targets, part_names
+from numbarnn.forecasting.tables import Preparation, Source, Targets, between, part_names
 from numbarnn.losses import DistributionLoss, make_loss
 
 # Of a table that is not split in three: the share of the training windows, the newest, that choices are made by.
@@ -62,21 +62,20 @@ class Prepared:
             parts = whole.split(rows=[cut - lag for cut in cuts[0][: len(names) - 1]], straddle=straddle)
             return dict(zip(names, parts, strict=True))
         check_choice(straddle, "straddle", ("drop", "keep"))
-        ends = np.asarray(whole.ends) + lag
-        which = self.panel.series_of(ends)
         starts, stops = self.panel.starts[:-1], self.panel.starts[1:]
         edges = np.stack([starts, *(starts + np.array(cut) for cut in zip(*cuts, strict=True)), stops])
         found = {}
         for name, first, last in zip(names, edges, edges[1:], strict=False):
-            inside = (ends + targets.delay >= first[which]) & (ends + targets.delay + targets.horizon <= last[which])
+            # In a series of its own: `whole` has none whose targets, or with "drop" rows, are in two.
+            begin = np.maximum(first - targets.delay, starts)
             if straddle == "drop":
-                inside &= ends - self.preparation.lookback + 1 >= first[which]
-            if not inside.any():
+                begin = np.maximum(begin, first + self.preparation.lookback - 1)
+            found[name] = between(whole, begin - lag, last - targets.delay - targets.horizon + 1 - lag)
+            if not len(found[name]):
                 raise ShapeError(
                     f"no window of any series fits into the {name} part: with straddle={straddle!r} one needs "
                     f"{targets.delay + targets.horizon + (self.preparation.lookback - 1) * (straddle == 'drop')} rows there"
                 )
-            found[name] = whole[inside]
         return found
 
 
@@ -85,22 +84,24 @@ def training_rows(panel, cuts) -> list[np.ndarray]:
     return [panel.values[first : first + cut[0]] for first, cut in zip(panel.starts, cuts, strict=False)]
 
 
-def best_prepared(settings, keys, parts, clock, names, targets, cuts, straddle, season, part_names=None) -> Prepared:
+def best_prepared(settings, keys, parts, clock, encoding, targets, cuts, straddle, season, part_names=None) -> Prepared:
     """Return rows prepared for the way of comparing targets that the settings of a forecaster say, or else for the best one.
 
     `parts` has values, filled where asked, values as measured, and times of every series, in the units of the data.
     """
     preparation = Preparation.of(
-        settings, names, targets, clock, SequenceScaler(settings.scaling), Levels.none(len(names)), keys is not None
+        settings, encoding, targets, clock, SequenceScaler(settings.scaling), Levels.none(encoding.width), keys is not None
     )  # fmt: skip
     counts = is_counts(settings)
     if keys is not None and settings.scale == "series" and not counts:
-        apart = np.isin(np.arange(len(names)), preparation.static_columns)
         # Of a series without training rows, those of its first window.
         train = [part[0][: max(cut[0], settings.lookback)] for part, cut in zip(parts, cuts, strict=True)]
-        preparation = dataclasses.replace(preparation, levels=Levels.of(keys, train, apart))
+        preparation = dataclasses.replace(preparation, levels=Levels.of(keys, train, preparation.unscaled))
     panel = Panel.of(keys, parts, preparation.levels)
-    deviation = moments(np.concatenate(training_rows(panel, cuts)))[1]
+    mean, deviation = moments(np.concatenate(training_rows(panel, cuts)), overwrite=True)
+    if encoding.missing == "mask":
+        preparation = dataclasses.replace(preparation, encoding=dataclasses.replace(encoding, fill=mean))
+        panel = dataclasses.replace(panel, values=filled(panel.values, mean))
 
     def with_regressions(preparation):
         found = prepare(
@@ -127,8 +128,9 @@ def prepare(preparation, panel, cuts, straddle, part_names, *, delay, horizon, d
     """Return rows prepared as a `Preparation` says, whose scaler is fitted to the training part."""
     scaler = SequenceScaler(preparation.scaler.method)
     own = dataclasses.replace(preparation, scaler=scaler)
-    changes = [own.changes(rows) for rows in training_rows(panel, cuts) if len(rows) > own.lag]
+    changes = [own.changes(rows) if own.lag else rows for rows in training_rows(panel, cuts) if len(rows) > own.lag]
     scaler.fit(changes[0] if len(changes) == 1 else np.concatenate(changes))
+    scaler.center_[own.encoding.unscaled], scaler.scale_[own.encoding.unscaled] = 0.0, 1.0
     features = own.features(panel.values, own.known_rows(panel.index, panel.values))
     targets = Targets(own, delay, horizon, own.columns, deviation[own.columns], counts)
     found = Prepared(own, panel, deviation, features, targets, {})

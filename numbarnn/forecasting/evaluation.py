@@ -241,7 +241,7 @@ class Evaluation:
             raise TypeError(f"baselines must be functions by name, got {brief(function)} for {name!r}")
         shape, parts = (targets.horizon, len(targets.columns)), []
         for some in np.array_split(ends, -(-len(ends) // CHUNK)):
-            past = panel.values[some[:, None] + own.window_rows]
+            past = panel.values[some[:, None] + own.window_rows][:, :, : panel.truth.shape[1]]
             past = panel.units(past, some, list(range(past.shape[2])))
             values = np.asarray(function(past, targets.delay + np.arange(targets.horizon)), np.float64)
             if values.shape != (len(some), *shape):

@@ -7,15 +7,18 @@ import numpy as np
 from numbarnn import io
 from numbarnn.backends.device import check_device
 from numbarnn.checks import brief, check_choice, check_flag, check_integer, check_real, check_seed
-from numbarnn.data.calendar import CALENDAR
+from numbarnn.data.calendar import CALENDAR, calendar_features, check_holidays
 from numbarnn.data.clock import Clock
 from numbarnn.data.scaling import METHODS, SequenceScaler
+from numbarnn.forecasting.categories import LEVELS
+from numbarnn.forecasting.encoding import Encoding, names_series
 from numbarnn.forecasting.evaluation import Evaluation
+from numbarnn.forecasting.frames import names_of
 from numbarnn.forecasting.intervals import MOST_WINDOWS, Calibration
 from numbarnn.forecasting.linear import Ridge
 from numbarnn.forecasting.net import Forecast
 from numbarnn.forecasting.series import Levels
-from numbarnn.forecasting.settings import check_comparison, check_inputs, check_settings
+from numbarnn.forecasting.settings import check_ahead, check_comparison, check_inputs, check_settings
 from numbarnn.forecasting.tables import Preparation, Targets
 from numbarnn.layers.kinds import recurrent
 from numbarnn.losses import NegativeBinomial, make_loss
@@ -41,11 +44,13 @@ def describe(forecaster) -> tuple[dict, dict]:
     for name, value in settings.items():
         settings[name] = value.item() if isinstance(value, np.generic) else value
     linear, own, clock = forecaster._forecast.linear, forecaster._preparation, forecaster._preparation.clock
-    settings["static"] = names_out(own.static)
+    encoding = own.encoding
+    for name in ("future", "static", "categories"):
+        settings[name] = names_out(names_of(settings[name], name))
+    settings["holidays"] = check_holidays(settings["holidays"])
     for name in ("id", "time"):
         settings[name] = None if settings[name] is None else names_out([settings[name]])[0]
     settings["calendar"] = [forecaster.calendar] if isinstance(forecaster.calendar, str) else list(forecaster.calendar)
-    settings["future"] = names_out(forecaster._preparation.future)
     settings["dtype"] = forecaster.model_.dtype.name
     settings["loss"] = loss_config(make_loss(forecaster.loss))
     loss = loss_config(forecaster.loss_)
@@ -62,6 +67,12 @@ def describe(forecaster) -> tuple[dict, dict]:
         "unit": getattr(next(iter(forecaster._tails.values()))[1], "unit", None),
         "series": None if not own.many else names_out(forecaster._tails, "series"),
         "rows": [len(tail) for tail, _ in forecaster._tails.values()],
+        "encoding": {
+            "categories": list(encoding.categories.values()),
+            "series": None if encoding.series is None else names_out(encoding.series, "series"),
+            "masked": names_out(encoding.masked),
+            "usual": encoding.usual,
+        },
         "levels": None if own.levels.keys is None else names_out(own.levels.keys, "series"),
         "loss": loss,
         "comparison": {key: getattr(forecaster, f"{key}_") for key in COMPARISON},
@@ -89,6 +100,8 @@ def describe(forecaster) -> tuple[dict, dict]:
         arrays["seen.times"] = np.concatenate([clock.to_integers(index) for index in seen[1]])
     if np.isfinite(forecaster._deviation).all():  # a file from before they were kept has none
         arrays["deviation"] = forecaster._deviation
+    if encoding.fill is not None:
+        arrays["fill"] = encoding.fill
     if own.levels.keys is not None:
         arrays |= {"levels.center": own.levels.center, "levels.scale": own.levels.scale}
     if forecaster._calibration is not None:
@@ -117,7 +130,7 @@ def restore(cls, description, arrays, device="cpu"):
         forecaster = cls(**settings, device=device)
         _check_settings(forecaster)
         forecaster.calendar = tuple(forecaster.calendar)
-        for name in ("future", "static"):
+        for name in ("future", "static", "categories"):
             setattr(forecaster, name, tuple(_names_in(list(getattr(forecaster, name)), name, 0)))
         for name in ("id", "time"):
             if isinstance(getattr(forecaster, name), list):
@@ -126,26 +139,29 @@ def restore(cls, description, arrays, device="cpu"):
         comparison = description.get("comparison", {key: getattr(forecaster, key) for key in COMPARISON})
         check_comparison(forecaster, **comparison)
         names, targets = (_names_in(description[what], what) for what in ("features", "targets"))
-        for name in ("future", "static"):
-            check_inputs(name, getattr(forecaster, name), names, targets)
-        tails, clock = _tails(forecaster, description, arrays, names)
-        levels = _levels(description, arrays, forecaster, names)
+        encoding = _encoding(forecaster, description.get("encoding", {}), arrays, names, targets)
+        width = encoding.width
+        tails, clock = _tails(forecaster, description, arrays, width)
+        levels = _levels(description, arrays, width)
         models = [
             Model.from_description(about, _under(arrays, f"model{number or ''}."), device)
             for number, about in enumerate([description["model"], *description.get("others", [])])
         ]
         scaler = SequenceScaler(forecaster.scaling)
-        scaler.center_, scaler.scale_ = _scales(arrays, "scaler", len(names))
-        scaler.n_features_in_ = len(names)
-        own = Preparation.of(forecaster, names, targets, clock, scaler, levels, None not in tails)
-        own = dataclasses.replace(own, **comparison)
+        scaler.center_, scaler.scale_ = _scales(arrays, "scaler", width)
+        scaler.n_features_in_ = width
+        own = Preparation.of(forecaster, encoding, targets, clock, scaler, levels, None not in tails)
+        levels = dataclasses.replace(levels, apart=own.unscaled) if levels.keys is not None else levels
+        own = dataclasses.replace(own, levels=levels, **comparison)
         for tail, _ in tails.values():
             if len(tail) > own.need or (len(tail) < own.need and not own.many):
                 raise ValueError(f"the last {len(tail)} rows, where a forecast looks at {own.need}")
-        deviation = _deviation(arrays, len(names))
+        deviation = _deviation(arrays, width)
         direct = Targets(own, forecaster.delay, forecaster.horizon, own.columns, deviation[own.columns])
         aim = (
-            [1, 1, list(range(len(names)))] if forecaster.recursive else [direct.delay, direct.horizon, direct.columns]
+            [1, 1, list(encoding.columns_of("numbers"))]
+            if forecaster.recursive
+            else [direct.delay, direct.horizon, direct.columns]
         )
         if description["aim"] != aim:
             raise ValueError(f"a net that forecasts {description['aim']}, where the settings say {aim}")
@@ -161,10 +177,14 @@ def restore(cls, description, arrays, device="cpu"):
                 _factors(arrays, f"net.{name}", len(scales[0])) for name in ("scale", "share")
             )
         calibration = _calibration(arrays, forecaster.horizon, len(targets))
-        seen = _seen(forecaster, description, arrays, tails, clock, names, own.need + MOST_WINDOWS)
+        seen = _seen(forecaster, description, arrays, tails, clock, encoding, own.need + MOST_WINDOWS)
         # Times that cannot be forecast show here.
         for _, index in tails.values():
-            own.calendar_rows(index.append(clock.after(index, forecaster.delay + forecaster.horizon - 1)))
+            ahead = clock.after(index, forecaster.delay + forecaster.horizon - 1)
+            index = index.append(ahead) if clock.regular else index
+            own.calendar_rows(index)
+            if encoding.holidays:
+                calendar_features(index, (), encoding.holidays)
         errors, season = description["mase"], description["season"]
         if len(errors) != len(targets) or not all(type(error) is float and not error < 0 for error in errors):
             raise ValueError(f"errors of {len(targets)} targets that are {errors}")
@@ -294,7 +314,7 @@ def _linear(kind, arrays, targets, features):
     check_choice(kind, "linear", ("all", "shared"))
     shared = kind == "shared"
     rows, outputs = len(targets.preparation.window_rows), targets.horizon if shared else len(targets.center)
-    inputs = rows if shared else rows * features
+    inputs = rows * (2 if targets.indicators else 1) if shared else rows * features
     weights, x_mean, y_mean = (
         _finite(arrays, f"linear.{name}", shape)
         for name, shape in (("weights", (inputs, outputs)), ("x_mean", (inputs,)), ("y_mean", (outputs,)))
@@ -313,11 +333,49 @@ def _scales(arrays, name, size):
     return center, scale
 
 
-def _tails(forecaster, description, arrays, names):
+def _encoding(forecaster, about, arrays, names, targets) -> Encoding:
+    """Return the encoding of a file; raise an error unless it is one that `Encoding.of` makes."""
+    levels, series, masked, usual = (about.get(key, other) for key, other in (
+        ("categories", []), ("series", None), ("masked", []), ("usual", None)
+    ))  # fmt: skip
+    for name in ("future", "categories"):
+        check_inputs(name, getattr(forecaster, name), names, targets)
+    if not isinstance(levels, list) or len(levels) != len(forecaster.categories):
+        raise ValueError(f"the levels of {len(forecaster.categories)} categories are {brief(levels)}")
+    for own in levels:
+        kinds = {type(level) for level in own} if isinstance(own, list) else set()
+        if len(kinds) != 1 or not kinds <= set(LEVELS) or len(set(own)) != len(own):
+            raise ValueError(f"levels must be different strings, integers or booleans, got {brief(own)}")
+    if series is not None:
+        series = _names_in(series, "series")
+    keys = [None] if series is None else series
+    own = [name for name in forecaster.static if names_series(forecaster, name, names, keys)]
+    if (series is None) == bool(own):
+        raise ValueError(f"static {forecaster.static} and the series {brief(series)}")
+    static = tuple(name for name in forecaster.static if name not in own)
+    check_inputs("static", static, names, targets)
+    masked = _names_in(masked, "columns with missing values", 0)
+    if not set(masked) <= set(names) or (masked and forecaster.missing != "mask"):
+        raise ValueError(f"missing={forecaster.missing!r} and missing values of {brief(masked)}")
+    if (usual is None) != (forecaster.irregular == "error"):
+        raise ValueError(f"irregular={forecaster.irregular!r} and an elapsed time of {brief(usual)}")
+    if usual is not None and check_real(usual, "the elapsed time", 0.0) == 0:
+        raise ValueError("the elapsed time must be positive")
+    found = Encoding(
+        names, dict(zip(forecaster.categories, levels, strict=True)), forecaster.missing, forecaster.handle_unknown == "ignore",
+        series, check_holidays(forecaster.holidays), masked, usual, forecaster.future, static,
+    )  # fmt: skip
+    check_ahead(forecaster, found)
+    if forecaster.missing != "mask":
+        return found
+    return dataclasses.replace(found, fill=_finite(arrays, "fill", (found.width,)))
+
+
+def _tails(forecaster, description, arrays, width):
     """Return the last rows of every series and their index, by key, and the clock."""
     keys, clock = description.get("series"), Clock(**description["clock"])
     if keys is None:
-        return {None: _tail(forecaster, description, arrays["tail"], arrays["tail.times"], clock, names)}, clock
+        return {None: _tail(forecaster, description, arrays["tail"], arrays["tail.times"], clock, width)}, clock
     keys, counts = _names_in(keys, "series"), description["rows"]
     if len(counts) != len(keys) or not all(type(count) is int and count > 0 for count in counts):
         raise ValueError(f"{len(keys)} series of {brief(counts)} rows")
@@ -327,14 +385,15 @@ def _tails(forecaster, description, arrays, names):
     found = {}
     for key, stop, count in zip(keys, stops, counts, strict=True):
         rows = slice(stop - count, stop)
-        found[key] = _tail(forecaster, description, arrays["tail"][rows], arrays["tail.times"][rows], clock, names, 1)
+        found[key] = _tail(forecaster, description, arrays["tail"][rows], arrays["tail.times"][rows], clock, width, 1)
     return found, clock
 
 
-def _seen(forecaster, description, arrays, tails, clock, names, most):
+def _seen(forecaster, description, arrays, tails, clock, encoding, most):
     """Return the rows that adaptive levels follow, by series; those of the tails where a file has no others."""
+    numbers = len(encoding.numbers)
     if "seen" not in description:
-        return {key: (values, index, values) for key, (values, index) in tails.items()}
+        return {key: (values, index, values[:, :numbers]) for key, (values, index) in tails.items()}
     counts, found, first = description["seen"], {}, 0
     total = len(arrays["seen"])
     if (
@@ -346,11 +405,10 @@ def _seen(forecaster, description, arrays, tails, clock, names, most):
         raise ValueError(f"{len(tails)} series with {brief(counts)} of {total} rows since fit")
     for (key, (tail, end)), count in zip(tails.items(), counts, strict=True):
         rows = slice(first, first + count)
-        values, index = _tail(
-            forecaster, description, arrays["seen"][rows], arrays["seen.times"][rows], clock, names, 1
-        )
+        times = arrays["seen.times"][rows]
+        values, index = _tail(forecaster, description, arrays["seen"][rows], times, clock, encoding.width, 1)
         measured = arrays["seen.measured"][rows]
-        if measured.dtype != np.float64 or measured.shape != values.shape or np.isinf(measured).any():
+        if measured.dtype != np.float64 or measured.shape != (count, numbers) or np.isinf(measured).any():
             raise ValueError(f"measured rows since fit of {measured.dtype} {measured.shape}")
         if not (np.array_equal(values[-len(tail) :], tail, equal_nan=True) and index[-len(end) :].equals(end)):
             raise ValueError("rows since fit that do not end with the last rows")
@@ -358,23 +416,23 @@ def _seen(forecaster, description, arrays, tails, clock, names, most):
     return found
 
 
-def _levels(description, arrays, forecaster, names):
+def _levels(description, arrays, width):
     """Return the levels of a forecaster of many series."""
     keys = description.get("levels")
     if keys is None:
-        return Levels.none(len(names))
+        return Levels.none(width)
     keys = _names_in(keys, "levels")
-    center, scale = (_finite(arrays, f"levels.{name}", (len(keys), len(names))) for name in ("center", "scale"))
+    center, scale = (_finite(arrays, f"levels.{name}", (len(keys), width)) for name in ("center", "scale"))
     if not (scale > 0).all():
         raise ValueError("levels must have positive scales")
-    return Levels(keys, center, scale, np.array([name in forecaster.static for name in names]))
+    return Levels(keys, center, scale, np.zeros(width, bool))
 
 
-def _tail(forecaster, description, tail, times, clock, names, least=None):
+def _tail(forecaster, description, tail, times, clock, width, least=None):
     """Return the last rows of a series and their index."""
-    if tail.dtype != np.float64 or tail.ndim != 2 or tail.shape[1] != len(names) or np.isinf(tail).any():
+    if tail.dtype != np.float64 or tail.ndim != 2 or tail.shape[1] != width or np.isinf(tail).any():
         raise ValueError(
-            f"the last rows must be finite, float64 and have {len(names)} columns, got {tail.dtype} {tail.shape}"
+            f"the last rows must be finite, float64 and have {width} columns, got {tail.dtype} {tail.shape}"
         )
     if forecaster.missing == "error" and np.isnan(tail).any():
         raise ValueError("the last rows have missing values, which missing='error' excludes")
@@ -383,7 +441,7 @@ def _tail(forecaster, description, tail, times, clock, names, least=None):
     # Before rows are counted one by one.
     if least is None and (forecaster.lookback - 1) // forecaster.step * forecaster.step >= len(tail):
         raise ValueError(f"the last {len(tail)} rows for lookback={forecaster.lookback} in steps of {forecaster.step}")
-    _check_clock(clock)
+    _check_clock(clock, forecaster.irregular == "error")
     try:
         index = clock.from_integers(times, description.get("unit", "ns"))
     except OSError as error:  # the name of a folder of time zones
@@ -393,12 +451,21 @@ def _tail(forecaster, description, tail, times, clock, names, least=None):
     return tail, index
 
 
-def _check_clock(clock):
+def _check_clock(clock, regular):
     """Raise TypeError or ValueError unless a clock is one that `Clock.of` makes."""
     import pandas as pd
 
     if type(clock.name) not in (type(None), str, int):
         raise TypeError(f"the name of the index must be a string or an integer, got {brief(clock.name)}")
+    if clock.regular is not regular:
+        raise ValueError(
+            f"a clock of {'regular' if clock.regular is True else 'irregular'} rows, got {brief(clock.regular)}"
+        )
+    if not regular and clock.kind in ("times", "numbers"):
+        if clock.every is not None:
+            raise ValueError(f"irregular rows at the frequency {brief(clock.every)}")
+        _check_zone(clock)
+        return
     if clock.kind == "numbers":
         if abs(check_integer(clock.every, "the step of the index", -(2**40))) > 2**40 or clock.every == 0:
             raise ValueError(f"the index rises by {clock.every}")
@@ -407,6 +474,10 @@ def _check_clock(clock):
         raise ValueError(f"an index of {clock.kind!r} at the frequency {clock.every!r}")
     if clock.kind == "times" and pd.tseries.frequencies.to_offset(clock.every).n < 1:
         raise ValueError(f"the frequency {clock.every!r} does not go forward")
+    _check_zone(clock)
+
+
+def _check_zone(clock):
     # pandas reads any file after "dateutil/".
     if clock.zone is not None and (not isinstance(clock.zone, str) or clock.zone.startswith("dateutil/")):
         raise ValueError(f"no time zone is {clock.zone!r}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn import io, metrics
+from numbarnn import io
 from numbarnn.checks import brief, check_choice, check_flag, check_integer, check_seed
 from numbarnn.core.frames import is_pandas
 from numbarnn.data import tables
@@ -18,22 +18,15 @@ from numbarnn.forecasting import files
 from numbarnn.forecasting.backtests import Block, backtest, check_names, counted, refits_of
 from numbarnn.forecasting.choice import best_prepared, training_rows, with_linear
 from numbarnn.forecasting.durations import row_length
+from numbarnn.forecasting.encoding import Encoding, names_series
 from numbarnn.forecasting.evaluation import Evaluation
+from numbarnn.forecasting.frames import aligned_frames, as_frame, cuts_of, names_of
 from numbarnn.forecasting.intervals import MOST_WINDOWS, Interval, check_quantiles, values_at
 from numbarnn.forecasting.prediction import Newest, Predictor
 from numbarnn.forecasting.series import split_series
-from numbarnn.forecasting.settings import check_inputs, check_settings, linear_of
+from numbarnn.forecasting.settings import check_ahead, check_inputs, check_settings, linear_of
 from numbarnn.forecasting.stream import ForecastStream
-from numbarnn.forecasting.tables import (
-    PARTS,
-    Source,
-    Targets,
-    aligned_frames,
-    as_frame,
-    cuts_of,
-    filled_values,
-    names_of,
-)
+from numbarnn.forecasting.tables import PARTS, Source, Targets
 from numbarnn.forecasting.training import train
 from numbarnn.losses import DistributionLoss, Loss
 from numbarnn.optim import EMA, Optimizer, Schedule
@@ -43,7 +36,7 @@ from numbarnn.training.progress import check_verbose
 
 @dataclass(eq=False, repr=False)
 class Forecaster(Parameters):
-    """Recurrent net that forecasts columns of a table of rows at regular times.
+    """Recurrent net that forecasts columns of a table of rows in order of time.
 
     From the rows e - (m - 1) step, ..., e - step, e with m = (lookback - 1) // step + 1 it forecasts rows e + delay, ...,
     e + delay + horizon - 1 (`numbarnn.data.make_windows`). Inputs and targets are scaled by the training part; forecasts come in
@@ -87,20 +80,43 @@ class Forecaster(Parameters):
         12 of monthly ones, and so on; None: there is no season.
     calendar : sequence of str
         Calendar features that the net sees beside the columns: "hour", "dayofweek", "dayofyear", "month".
+    holidays : list of dates, or mapping of names to lists of dates
+        Inputs that are 1 in rows on these dates and else 0, seen up to the last row that is forecast. Dates are those of the zone
+        of the data of `fit`; see `numbarnn.data.calendar_features`.
     future : sequence of names
-        Columns that are known ahead, such as holidays or planned prices: the net sees them up to the last row that it forecasts,
-        and `predict` takes them for the rows ahead. None is a target.
+        Columns that are known ahead, such as planned prices: the net sees them up to the last row that it forecasts, and `predict`
+        takes them for the rows ahead. None is a target.
     static : sequence of names
         Columns that do not change within a series, such as its size: with many series at their own scales, these have one.
+        "series" (of long tables also `id`) is the series itself as a category.
+    categories : sequence of names
+        Columns of categories: strings, integers or booleans. Each level of the training part is an input that is 0 or 1. None is a
+        target; they may be named in `future` and `static` too.
+    handle_unknown : {"error", "ignore"}
+        Treatment of levels and series, as categories, that the training part did not have. "error": refuse them. "ignore": all
+        inputs of the category are 0.
     id, time : name, optional
-        Columns of a long table: of the series, and of the times.
+        Columns of a long table: of the series, and of the times. `time` may also be that of another table.
+    wide : bool
+        Whether the columns of a table are series of one variable, which is called "value". Where values are missing at the
+        beginning or the end of a column, its series is shorter.
     scale : {"series", "all"}
         Of many series: "series": values are shifted and divided by mean and standard deviation of their series' training part,
         those of a series that was not there by its rows given, in backtests by those of its first window; "all": all series have
         one scale.
     scaling : {"standard", "minmax", "robust"}
-    missing : {"error", "drop", "ffill"}
-        As in `make_windows`; "ffill" fills the inputs.
+    missing : {"error", "drop", "ffill", "mask"}
+        As in `make_windows`; "ffill" fills the inputs with the last value before. "mask" does so too, fills in the mean of the
+        column over the training part (of many series at their own scales, that of the scaled values) where nothing was before, and
+        adds an input for every column with a missing value in the training part: 1 where the value was missing, else 0. Other
+        columns are filled in the same way, without such an input. Values that a recursive forecast is fed count as known. Windows
+        whose targets are missing are neither learned from nor evaluated.
+    irregular : {"error", "elapsed"}
+        Treatment of times that are not evenly spaced. "error": refuse them. "elapsed": `lookback`, `delay`, `horizon` and `step`
+        count rows, and the time since the row before is an input: the logarithm of its ratio to the median of the training part,
+        for gaps differ by orders of magnitude. Times must rise. A forecast looks at one row more, for the time of the first. The
+        times of rows ahead are not known, so forecasts are numbered by rows ahead; where `future` names columns they are those of
+        the table given to `predict`, and elapsed times are seen up to the last row that is forecast.
     optimizer : str or Optimizer
     learning_rate : float, optional
         None: 0.003 for "adam", for all others the optimizer's own.
@@ -169,13 +185,18 @@ class Forecaster(Parameters):
     linear: str | None = "auto"
     season: int | str | None = "auto"
     calendar: Sequence[str] = ()
+    holidays: Any = ()
     future: Sequence[Any] = ()
     static: Sequence[Any] = ()
+    categories: Sequence[Any] = ()
+    handle_unknown: str = "error"
     id: Any = None
     time: Any = None
+    wide: bool = False
     scale: str = "series"
     scaling: str = "standard"
     missing: str = "error"
+    irregular: str = "error"
     optimizer: str | Optimizer = "adam"
     learning_rate: float | None = None
     epochs: int | None = None
@@ -200,12 +221,13 @@ class Forecaster(Parameters):
         Parameters
         ----------
         data : DataFrame, Series or array, or many of them
-            Rows of one series in order of time; every column is an input. A DatetimeIndex or PeriodIndex must be regular. Times
-            with a time zone keep it: calendar features, forecasts and files are in that zone, whichever later data come in.
+            Rows of one series in order of time; every column is an input. A DatetimeIndex or PeriodIndex must be regular, unless
+            `irregular` says otherwise. Times with a time zone keep it: calendar features, forecasts and files are in that zone,
+            whichever later data come in.
 
-            Many series, for one net: a MultiIndex (series, time); a long table with the columns `id` and `time`; a dict or a list
-            of tables (``dict(frame.items())`` of a table whose columns are the series). They may differ in length and beginning;
-            windows never cross from one into the next. Results then have the index (series, time).
+            Many series, for one net: a MultiIndex (series, time); a long table with the columns `id` and `time`; with `wide` a
+            table whose columns are the series; a dict or a list of tables. They may differ in length and beginning; windows never
+            cross from one into the next. Results then have the index (series, time).
         target : name or list of names, optional
             Columns to forecast; None: all. The name of one of several levels is a tuple.
         split : sequence
@@ -227,30 +249,39 @@ class Forecaster(Parameters):
             If data or settings have the wrong shape, type or value, naming the row of missing values and irregular times.
         """
         check_settings(self)
-        keys, found = split_series(data, self.id, self.time)
-        frames, clock = aligned_frames(keys, found)
+        keys, found = split_series(data, self.id, self.time, wide=self.wide)
+        categories, regular = names_of(self.categories, "categories"), self.irregular == "error"
+        frames, clock = aligned_frames(keys, found, categories, regular)
         names = self.feature_names_ = list(frames[0].columns)
         chosen = range(len(names)) if target is None else tables.chosen_columns(target, names)[0]
         self.target_names_ = [names[column] for column in chosen]
-        for argument in ("future", "static"):
-            check_inputs(argument, names_of(getattr(self, argument), argument), names, self.target_names_)
+        for argument in ("future", "static", "categories"):
+            own = names_of(getattr(self, argument), argument)
+            own = [name for name in own if argument != "static" or not names_series(self, name, names, keys or [None])]
+            check_inputs(argument, own, names, self.target_names_)
         cuts = [cuts_of(split, frame.index, empty=keys is not None) for frame in frames]
+        del found
         self._train(keys, frames, clock, cuts, None, straddle, callbacks, verbose)
         self._given = data, cuts, straddle  # for backtests with refits
         return self
 
     def _train(self, keys, frames, clock, cuts, part_names, straddle, callbacks, verbose):
-        """Train on aligned frames; `cuts` and `part_names` as `numbarnn.forecasting.choice.Prepared.windows` takes them."""
-        names = self.feature_names_
+        """Train on aligned frames, a list that is emptied; `cuts` and `part_names` as `choice.Prepared.windows` takes them."""
+        given = keys or [None]
         longest = max(cut[0] for cut in cuts)
         if self.difference is not None and self.difference >= longest:
             raise ShapeError(
                 f"difference is {self.difference}; the training part has {longest} rows, and needs more than that"
             )
-        parts = [self._rows(key, frame) for key, frame in zip(keys or [None], frames, strict=True)]
+        trained = [frame.iloc[: cut[0]] for frame, cut in zip(frames, cuts, strict=True)]
+        encoding = Encoding.of(self, self.feature_names_, trained, given, clock)
+        check_ahead(self, encoding)
+        parts = [self._rows(encoding, clock, key, frame) for key, frame in zip(given, frames, strict=True)]
+        frames.clear()  # pandas objects of many series take as much memory as their values
+        del trained
         season = clock.season() if self.season == "auto" else self.season
         prepared = best_prepared(
-            self, keys, parts, clock, names, self.target_names_, cuts, straddle, season, part_names
+            self, keys, parts, clock, encoding, self.target_names_, cuts, straddle, season, part_names
         )
         own, panel = prepared.preparation, prepared.panel
         self._preparation, self._deviation, self.scaler_ = own, prepared.deviation, own.scaler
@@ -260,7 +291,8 @@ class Forecaster(Parameters):
         self._evaluation = Evaluation(prepared.targets, errors, season, panel, prepared.parts, prepared.linear)
         targets, windows = dataclasses.replace(prepared.targets), prepared.parts
         if self.recursive:
-            targets = Targets(own, 1, 1, list(range(len(names))), prepared.deviation, targets.counts)
+            numbers = list(own.encoding.columns_of("numbers"))
+            targets = Targets(own, 1, 1, numbers, prepared.deviation[numbers], targets.counts)
             windows = prepared.windows(targets, cuts, straddle, part_names)
             targets.fit(Source(targets, panel.values, windows["train"]))
             prepared = with_linear(dataclasses.replace(prepared, linear={}), targets, windows, linear_of(self))
@@ -273,20 +305,21 @@ class Forecaster(Parameters):
             self._calibration = self._evaluation.calibration(self._predictor())
         self._tails = {
             key: (values[-own.need :].copy(), index[-own.need :])
-            for key, (values, _, index) in zip(keys or [None], parts, strict=True)
+            for key, (values, _, index) in zip(given, parts, strict=True)
         }
         # What adaptive levels follow: the rows of the tails and those of `update`, filled, and as measured.
-        self._seen = {key: (values, index, values) for key, (values, index) in self._tails.items()}
+        numbers = len(own.encoding.numbers)
+        self._seen = {key: (values, index, values[:, :numbers]) for key, (values, index) in self._tails.items()}
 
-    def _rows(self, key, frame):
-        """Return values, filled where asked, values as measured, and times of a series."""
+    def _rows(self, encoding, clock, key, frame):
+        """Return values, filled where asked, numbers as measured, and times of a series."""
         where = "data" if key is None else f"data of {key!r}"
-        values = filled_values(frame, self.missing, where)
-        for name in names_of(self.static, "static"):
-            column = values[:, self.feature_names_.index(name)]
-            if (column != column[0]).any():
+        values, truth = encoding.rows(frame, clock, where, key)
+        for name in encoding.static:
+            columns = values[:, encoding.values_of(name)]
+            if (columns != columns[0]).any():
                 raise ValueError(f"static {name!r} changes within {where}; static columns are those that do not")
-        return values, frame.to_numpy(np.float64), frame.index
+        return values, truth, frame.index
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
@@ -304,8 +337,8 @@ class Forecaster(Parameters):
         Parameters
         ----------
         data : DataFrame, Series or array, optional
-            Rows up to now with the columns that were fitted, at least the last `lookback` (and `difference`). Times may be in
-            another time zone than those of `fit`. None: the rows seen last in `fit` and `update`.
+            Rows up to now with the columns that were fitted, at least the last `lookback` (and `difference`; of irregular rows one
+            more). Times may be in another time zone than those of `fit`. None: the rows seen last in `fit` and `update`.
         future : DataFrame, Series or array, optional
             Of a forecaster with columns known ahead: these columns for the rows after the data, delay + horizon - 1 or more.
         quantiles : float or sequence of float, optional
@@ -319,8 +352,9 @@ class Forecaster(Parameters):
         Returns
         -------
         pandas.DataFrame
-            The targets, `horizon` rows, indexed by the times that are forecast, in the time zone of the data of `fit`. With
-            `quantiles` or `samples`, a column for each target and level or draw.
+            The targets, `horizon` rows, indexed by the times that are forecast, in the time zone of the data of `fit`; of irregular
+            rows whose times are not known, by the number of rows ahead. With `quantiles` or `samples`, a column for each target and
+            level or draw.
 
         Raises
         ------
@@ -441,7 +475,8 @@ class Forecaster(Parameters):
                 where = "data" if key is None else f"data of {key!r}"
                 frame = own.frame(table, where)
                 own.check_rows(frame.index, where)
-                rows[key] = own.values(frame, where), frame.index, frame.to_numpy(np.float64)
+                values, truth = own.encoding.rows(frame, own.clock, where, key)
+                rows[key] = values, frame.index, truth
         return Newest.of(own, rows, future, self.delay, self.horizon, before)
 
     def _predictor(self) -> Predictor:
@@ -474,9 +509,10 @@ class Forecaster(Parameters):
         own = self._fitted()._preparation
         keys, found = own.series(new_rows, "new_rows")
         tails, seen, levels = dict(self._tails), dict(self._seen), own.levels
+        numbered = self.wide and self.time is None and is_pandas(new_rows) is None
         for key, table in zip(keys or [None], found, strict=True):
             where = "new_rows" if key is None else f"new_rows of {key!r}"
-            raw, index, measured = self._continued(tails.get(key), table, where)
+            raw, index, measured = self._continued(tails.get(key), table, where, key, numbered)
             levels = levels.including(key, raw)
             first = len(tails[key][0]) if key in tails else 0  # rows of `raw` that were there before
             seen[key] = _newer_rows(seen.get(key), (raw, index, measured), first, own.need + MOST_WINDOWS)
@@ -486,27 +522,34 @@ class Forecaster(Parameters):
         self._targets.preparation = self._evaluation.targets.preparation = self._preparation
         return self
 
-    def _continued(self, before, table, where):
-        """Return values, filled where asked, times and values as measured of rows before, None for a new series, and new ones."""
-        import pandas as pd
+    def _continued(self, before, table, where, key, numbered):
+        """Return values, filled where asked, times and numbers as measured of rows before, None for a new series, and new ones.
 
+        `numbered`: the index of the new ones counts rows from the first after those before.
+        """
         own = self._preparation
+        encoding, clock = own.encoding, own.clock
         if before is None:
             frame = own.frame(table, where)
             own.check_rows(frame.index, where)
-            return own.values(frame, where), frame.index, frame.to_numpy(np.float64)
+            values, truth = encoding.rows(frame, clock, where, key)
+            return values, frame.index, truth
         tail, index = before
-        if is_pandas(table) is None:  # rows without an index follow those before
-            table = as_frame(table, where)
-            table.index = own.clock.after(index, len(table))
+        if numbered or is_pandas(table) is None:  # rows without an index follow those before
+            if not clock.regular:
+                raise TypeError(f"{where} must have an index: the times of irregular rows; pass a DataFrame")
+            table = as_frame(table, where, encoding.categories)
+            table.index = clock.after(index, len(table) + table.index[0])[table.index[0] :]
         frame = own.frame(table, where)
-        expected = own.clock.after(index, 1)[0]
-        if frame.index[0] != expected:
-            what = "the new rows" if own.many is False else where
+        what = where if own.many else "the new rows"
+        if not clock.regular:
+            own.check_after(index, frame.index, what)
+        elif frame.index[0] != (expected := clock.after(index, 1)[0]):
             raise ValueError(f"{what} begin at {frame.index[0]}; the next row is that of {expected}")
-        both = pd.concat([pd.DataFrame(tail, index=index, columns=own.names), frame])
-        own.check_rows(both.index, f"{where} after the rows before")
-        return own.values(both, where), both.index, both.to_numpy(np.float64)
+        both = index.append(frame.index)
+        own.check_rows(both, f"{where} after the rows before")
+        values, truth = encoding.rows(frame, clock, where, key, before)
+        return np.concatenate([tail, values]), both, np.concatenate([tail[:, : truth.shape[1]], truth])
 
     def stream(self, series=None) -> ForecastStream:
         """Return a stream that takes rows after those seen last, one by one, and forecasts after each.
@@ -530,7 +573,7 @@ class Forecaster(Parameters):
         tails = self._fitted()._tails
         if not isinstance(series, Hashable) or series not in tails:
             raise KeyError(f"series must be one of {brief(list(tails))}, got {brief(series)}")
-        if np.isnan(tails[series][0]).any():
+        if self._preparation.encoding.fill is None and np.isnan(tails[series][0]).any():
             raise ValueError("the last rows have missing values: update with rows that have none")
         if len(tails[series][0]) < self._preparation.need:
             raise ShapeError(
@@ -624,12 +667,13 @@ class Forecaster(Parameters):
             )
         check_choice(part, "part", PARTS[1:])
         given, cuts, straddle = self._given
-        keys, found = split_series(given, self.id, self.time)
-        frames, clock = aligned_frames(keys, found)
+        keys, found = split_series(given, self.id, self.time, wide=self.wide)
+        categories = names_of(self.categories, "categories")
+        frames, clock = aligned_frames(keys, found, categories, self.irregular == "error")
         panel, ends, blocks = self._evaluation.panel, self._evaluation.ends(part), []
         plans = refits_of(panel, ends, cuts, every, sliding, self.delay + self.horizon - 1)
         for plan in counted(plans, verbose):
-            own = type(self)(**self.get_params() | {"id": None, "time": None})
+            own = type(self)(**self.get_params() | {"time": None, "wide": False})
             own.feature_names_, own.target_names_ = self.feature_names_, self.target_names_
             trained = [frame.iloc[rows] for frame, rows in zip(frames, plan.rows, strict=True)]
             own._train(keys, trained, clock, plan.cuts, PARTS[: len(plan.cuts[0])], straddle, (), 0)
@@ -878,6 +922,11 @@ def _newer_rows(before, rows, first, most):
 
 def _naive_error(series):
     """Return `metrics.naive_scale` of several series whose missing values are NaN: over the rows of which both are known."""
-    before, after = (np.concatenate([part[rows] for part in series]) for rows in (slice(-1), slice(1, None)))
-    known = np.isfinite(before) & np.isfinite(after)
-    return metrics.mae(after[known], before[known]) if known.any() else float("nan")
+    steps, at = np.empty(sum(max(len(part) - 1, 0) for part in series)), 0
+    for part in series:
+        own = steps[at : at + max(len(part) - 1, 0)]
+        np.abs(np.subtract(part[1:], part[:-1], out=own), out=own)
+        at += len(own)
+    known = np.isfinite(steps)
+    steps = steps if known.all() else steps[known]
+    return float(steps.mean()) if len(steps) else float("nan")

@@ -22,9 +22,9 @@ class Ridge:
     ----------
     shared : bool
         False: every target is forecast from all values of the window. True: from its own past alone, by weights that all targets
-        share.
+        share, and where values were missing.
     weights : (inputs, outputs) array
-        Shared weights: (rows of the window, horizon).
+        Shared weights: (rows of the window, horizon), twice the rows with indicators of missing values.
     x_mean, y_mean : (inputs,), (outputs,) arrays
     penalty : float
     error : float
@@ -79,7 +79,14 @@ class Ridge:
         if self.shared:
             targets = self.targets
             ratio = targets.preparation.scaler.scale_[targets.columns] / targets.deviation
-            x = (x[:, :, targets.columns] * ratio).transpose(0, 2, 1).reshape(-1, x.shape[1])
+            past = x[:, :, targets.columns] * ratio
+            if targets.indicators:
+                missing = np.zeros_like(past)
+                for k, index in enumerate(targets.indicators):
+                    if index is not None:
+                        missing[:, :, k] = x[:, :, index]
+                past = np.concatenate([past, missing], axis=1)
+            x = past.transpose(0, 2, 1).reshape(-1, past.shape[1])
         return x.reshape(len(x), -1).astype(np.float64)
 
     def _outputs(self, y):

@@ -61,12 +61,13 @@ class Paths:
         own, targets, forecast, count = self.own, self.targets, self.forecast, len(of)
         back, span, season = max(own.lag + 1, own.season), 1 - int(own.window_rows[0]), own.season
         # What was measured, then what is forecast; what nets see of the same rows; what is known of these and of the next.
-        path = np.empty((count, back + self.ahead, raw.shape[1]))
+        path = np.zeros((count, back + self.ahead, raw.shape[1]))
         path[:, :back] = raw[ends[:, None] + np.arange(1 - back, 1)][of]
+        path[:, back:, own.encoding.constant] = path[:, back - 1 : back, own.encoding.constant]
         x = np.empty((count, span + self.ahead - 1, features.shape[1]), features.dtype)
         x[:, :span] = features[ends[:, None] - own.lag + np.arange(1 - span, 1)][of]
         known = known[ends[:, None] + np.arange(-own.lag, self.ahead + 1)]
-        calendar = known.shape[-1] - len(own.future)
+        calendar = known.shape[-1] - len(own.known_columns)
 
         nets = _Nets(forecast, of, generator, self.n_threads)
         outputs, first = nets.begin(own.inputs(features, ends)), None
@@ -85,7 +86,7 @@ class Paths:
             values = values * targets.scale + targets.center
             if season:
                 values[:, own.columns] += path[:, back + t - season][:, own.columns]
-            path[:, back + t] = values
+            path[:, back + t, targets.columns] = values
             path[:, back + t, own.known_columns] = known[of, own.lag + 1 + t, calendar:]
             if t + 1 < self.ahead:
                 told = known[:, t + 1 : t + own.lag + 2 + own.reach][of]

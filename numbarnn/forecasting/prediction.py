@@ -200,22 +200,22 @@ class Newest:
                 raise ShapeError(f"{where} {len(values)} rows; a forecast looks at the last {own.need}")
             given.append(values)
             last = own.need + before
-            truth, values, index = (measured[0] if measured else values)[-last:], values[-last:], index[-last:]
-            if np.isnan(values[-own.need :]).any():
+            values, index = values[-last:], index[-last:]
+            truth = measured[0][-last:] if measured else values[:, : len(own.encoding.numbers)]
+            if own.encoding.fill is None and np.isnan(values[-own.need :]).any():
                 where = "the last rows" if key is None else f"the last rows of {key!r}"
                 raise ValueError(
                     f"{where} have missing values, so there is nothing to forecast from; fill them, or train a Forecaster "
-                    "with missing='ffill'"
+                    "with missing='ffill' or 'mask'"
                 )
-            ahead = own.clock.after(index, ahead_rows)
-            empty = np.full((ahead_rows, values.shape[1]), np.nan)
-            found = own.future_rows(futures[key], ahead)
-            if found is not None:
-                empty[:, own.known_columns] = found
-            unknown = np.full_like(empty, np.nan)
-            parts.append((np.concatenate([values, empty]), np.concatenate([truth, unknown]), index.append(ahead)))
+            ahead, empty = own.ahead(futures[key], values, index, ahead_rows)
+            # Of irregular rows whose times are not known, nothing but the order is: what a calendar says of them is not seen.
+            hidden = not (own.clock.regular or own.encoding.future)
+            later = index[-1:].repeat(ahead_rows) if hidden else ahead
+            unknown = np.full((ahead_rows, truth.shape[1]), np.nan)
+            parts.append((np.concatenate([values, empty]), np.concatenate([truth, unknown]), index.append(later)))
             times.append(ahead[delay - 1 :])
-        panel = Panel.of(list(rows) if own.many else None, parts, own.levels, given)
+        panel = Panel.of(list(rows) if own.many else None, parts, own.levels, given, own.encoding.fill)
         ends = panel.starts[1:] - 1 - ahead_rows
         known, earlier = own.known_rows(panel.index, panel.values), np.zeros(0, np.int64)
         if before:

@@ -1,7 +1,8 @@
 """Tables of one series or of many: the forms in which they come, and their rows one after another.
 
 Many series come as a DataFrame or Series with a MultiIndex (series, time), as a long table with columns of series and times (`id`,
-`time`), or as a dict or a list of tables, one for each series. Windows never cross from one into the next.
+`time`), as a wide table with a column for each series, or as a dict or a list of tables, one for each series. Windows never cross
+from one into the next.
 """
 
 import dataclasses
@@ -61,14 +62,21 @@ class Levels:
         return _level(values, self.apart)
 
 
-def moments(values) -> tuple[np.ndarray, np.ndarray]:
+def moments(values, overwrite=False) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation of columns of rows, missing ones left out; the latter 1 where it is 0 or unknown."""
     known = np.isfinite(values)
     count = np.maximum(known.sum(axis=0), 1)
     with np.errstate(over="ignore", invalid="ignore"):  # values too large are refused later, by name
-        mean = np.where(known, values, 0.0).sum(axis=0) / count
-        deviation = np.sqrt(np.square(np.where(known, values - mean, 0.0)).sum(axis=0) / count)
+        mean = (values if known.all() else np.where(known, values, 0.0)).sum(axis=0) / count
+        squares = np.subtract(values, mean, out=values if overwrite else None)
+        squares[~known] = 0.0
+        deviation = np.sqrt(np.square(squares, out=squares).sum(axis=0) / count)
     return mean, np.where(deviation > 0, deviation, 1.0)
+
+
+def filled(values, fill) -> np.ndarray:
+    """Return rows (rows, columns) in which a missing value is that of its column in `fill`."""
+    return np.where(np.isnan(values), fill, values)
 
 
 def _level(values, apart):
@@ -85,19 +93,19 @@ class Panel:
     ----------
     keys : list or None
         None: one series without a name.
-    index : pandas.Index
-        Times or numbers of the rows.
-    values : (rows, columns) array
+    indexes : list of pandas.Index
+        Times or numbers of the rows of every series; those of many series are often one object.
+    values : (rows, encoded columns) array
         Filled where asked, shifted and scaled by the levels.
-    truth : (rows, columns) array
-        As measured, in the units of the data.
+    truth : (rows, numbers) array
+        Columns that can be forecast, as measured, in the units of the data.
     starts : (series + 1,) integers
         First rows.
     center, scale : (series, columns) arrays
     """
 
     keys: list | None
-    index: object
+    indexes: list
     values: np.ndarray
     truth: np.ndarray
     starts: np.ndarray
@@ -105,27 +113,41 @@ class Panel:
     scale: np.ndarray
 
     @classmethod
-    def of(cls, keys, parts, levels: Levels, given=None) -> "Panel":
+    def of(cls, keys, parts, levels: Levels, given=None, fill=None) -> "Panel":
         """Return the panel of parts (values, truth, index), in the units of the data.
 
         `given`: all rows of each series, by which those that were not there in training are scaled; None: those of the parts.
+        `fill`: what is filled in where values are missing, scaled as they are (columns,); None: they stay missing.
         """
-        index = parts[0][2] if len(parts) == 1 else parts[0][2].append([part[2] for part in parts[1:]])
         starts = np.cumsum([0, *(len(part[0]) for part in parts)])
         given = [part[0] for part in parts] if given is None else given
         found = [levels.at(key, rows) for key, rows in zip(keys or [None], given, strict=True)]
         center, scale = (np.array(level) for level in zip(*found, strict=True))
-        values = [(part[0] - c) / s for part, c, s in zip(parts, center, scale, strict=True)]
-        truth = [part[1] for part in parts]
-        values, truth = (rows[0] if len(rows) == 1 else np.concatenate(rows) for rows in (values, truth))
-        return cls(keys, index, values, truth, starts, center, scale)
+        truth = np.concatenate([part[1] for part in parts])  # a copy: the data are the caller's
+        if all(part[0] is part[1] for part in parts) and not center.any() and (scale == 1).all():
+            return cls(keys, [part[2] for part in parts], truth, truth, starts, center, scale)
+        values = np.empty((starts[-1], parts[0][0].shape[1]))
+        for (part, _, _), c, s, first, stop in zip(parts, center, scale, starts, starts[1:], strict=False):
+            rows = np.subtract(part, c, out=values[first:stop])
+            rows /= s
+        if fill is not None:
+            values = filled(values, fill)
+        return cls(keys, [part[2] for part in parts], values, truth, starts, center, scale)
+
+    @property
+    def index(self):
+        """Times or numbers of all rows."""
+        return self.indexes[0] if len(self.indexes) == 1 else self.indexes[0].append(self.indexes[1:])
 
     def series_of(self, rows) -> np.ndarray:
         """Return which series rows belong to."""
         return np.searchsorted(self.starts, rows, side="right") - 1
 
     def scaled_truth(self, columns) -> np.ndarray:
-        """Return columns of what was measured, shifted and scaled as the values are."""
+        """Return columns of what was measured, shifted and scaled as the values are; these where none is missing."""
+        if not np.isnan(self.truth).any():
+            together = columns == list(range(columns[0], columns[-1] + 1))
+            return self.values[:, columns[0] : columns[-1] + 1] if together else self.values[:, columns]
         counts = np.diff(self.starts)
         center, scale = (np.repeat(level[:, columns], counts, axis=0) for level in (self.center, self.scale))
         return (self.truth[:, columns] - center) / scale
@@ -161,7 +183,7 @@ def index_of(keys, which, times):
     )
 
 
-def split_series(data, key_column, time_column, name="data"):
+def split_series(data, key_column, time_column, name="data", *, wide=False):
     """Return (keys, tables) of data of many series, or (None, [data]) of one.
 
     Parameters
@@ -169,6 +191,8 @@ def split_series(data, key_column, time_column, name="data"):
     data : table, array, Mapping of tables, or list of tables
     key_column, time_column : name or None
         Of a long table.
+    wide : bool
+        Whether the columns of a table are series.
 
     Raises
     ------
@@ -178,6 +202,8 @@ def split_series(data, key_column, time_column, name="data"):
     for argument, column in (("id", key_column), ("time", time_column)):
         if not isinstance(column, Hashable):
             raise TypeError(f"{argument} must be the name of a column, got {brief(column)}")
+    if wide:
+        return _wide(data, time_column, name)
     if isinstance(data, Mapping) and not data:
         raise ShapeError(f"{name} has no series")
     if isinstance(data, Mapping) or (isinstance(data, (list, tuple)) and data and all(map(_is_table, data))):
@@ -204,9 +230,41 @@ def split_series(data, key_column, time_column, name="data"):
         return None, [given if time_column is None else data]  # tables of other packages number their rows anew
     if data.index.nlevels != 2:
         tables.check_one_series(data.index, name)
-    groups = data.groupby(level=0, sort=False)
-    keys, found = zip(*((key, part.droplevel(0)) for key, part in groups), strict=True)
-    return _named(list(keys), name), list(found)
+    return _indexed(data, name)
+
+
+def _indexed(data, name):
+    """Return the series of a table with a MultiIndex, in the order in which they begin."""
+    import pandas as pd
+
+    codes = data.index.codes[0]
+    if (codes < 0).any():
+        raise ValueError(f"{name} has no series (level 0 of the index) in row {int(np.flatnonzero(codes < 0)[0])}")
+    data, groups = _groups(data, codes)
+    keys, levels = data.index.levels
+    times, known, found = None, None, []
+    for _, first, stop in groups:
+        own = data.index.codes[1][first:stop]
+        if (own < 0).any():
+            times = data.index[first:stop].droplevel(0)
+        elif times is None or not np.array_equal(own, known):  # series of the same times share them
+            times = levels.take(own).rename(data.index.names[1])
+            if isinstance(times, pd.DatetimeIndex):
+                times.freq = None
+        known = own
+        found.append(data.iloc[first:stop].set_axis(times))
+    return _named([keys[code] for code, _, _ in groups], name), found
+
+
+def _groups(data, codes):
+    """Return a table with the rows of every series together, and (code, first row, row after the last) of each, as they begin."""
+    firsts = np.append(0, np.flatnonzero(np.diff(codes)) + 1)
+    if len(np.unique(codes[firsts])) < len(firsts):
+        _, first, codes_of = np.unique(codes, return_index=True, return_inverse=True)
+        order = np.argsort(first[codes_of], kind="stable")
+        data, codes = data.iloc[order], codes[order]
+        firsts = np.append(0, np.flatnonzero(np.diff(codes)) + 1)
+    return data, list(zip(codes[firsts], firsts, [*firsts[1:], len(codes)], strict=True))
 
 
 def _is_table(table):
@@ -226,10 +284,36 @@ def _long(data, key_column, time_column, name):
     if data[key_column].isna().any():
         row = int(np.flatnonzero(data[key_column].isna())[0])
         raise ValueError(f"{name} has no series (id {key_column!r}) in row {row}")
+    import pandas as pd
+
     data = _timed(data, time_column, name)
-    groups = data.groupby(key_column, sort=False, observed=True)
-    keys, found = zip(*((key, part.drop(columns=key_column)) for key, part in groups), strict=True)
-    return _named(list(keys), name), list(found)
+    codes, keys = pd.factorize(data[key_column])
+    data, groups = _groups(data.drop(columns=key_column), codes)
+    return _named([keys[code] for code, _, _ in groups], name), [data.iloc[first:stop] for _, first, stop in groups]
+
+
+def _wide(data, time_column, name):
+    """Return the columns of a table as series of one variable."""
+    import pandas as pd
+
+    if isinstance(data, Mapping) or (isinstance(data, (list, tuple)) and any(map(_is_table, data))):
+        raise TypeError(f"{name} must be one table, as wide=True says, got {brief(data)}; leave wide out")
+    data = _timed(as_pandas(data, name), time_column, name)
+    if is_pandas(data) is None:
+        data = pd.DataFrame(tables.as_table(data, name).values)
+    elif is_pandas(data) == "series":
+        raise TypeError(f"{name} must be a DataFrame whose columns are series, as wide=True says, got a Series")
+    tables.check_one_series(data.index, name)
+    if not data.columns.is_unique:
+        twice = data.columns[data.columns.duplicated()][0]
+        raise ShapeError(f"{name} has several columns {twice!r}; give every column a name of its own")
+    found = []
+    for key, column in data.items():
+        known = np.flatnonzero(column.notna())
+        if not len(known):
+            raise ShapeError(f"column {key!r} of {name} has no value: the series has no rows; leave it out")
+        found.append(column.iloc[known[0] : known[-1] + 1].rename("value"))
+    return _named(list(data.columns), name), found
 
 
 def _timed(data, time_column, name):

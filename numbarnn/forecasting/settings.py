@@ -1,9 +1,10 @@
 """What the settings of a forecaster may be."""
 
 from numbarnn.checks import brief, check_choice, check_dtype, check_flag, check_integer, naming
-from numbarnn.data.calendar import check_features
+from numbarnn.data.calendar import check_features, check_holidays
 from numbarnn.data.scaling import METHODS
 from numbarnn.data.windows import MISSING
+from numbarnn.forecasting.frames import names_of
 from numbarnn.losses import NegativeBinomial, PointwiseLoss, make_loss
 
 # Rows ahead of the newest whose times are made one by one; a file must not ask for more than memory has.
@@ -28,7 +29,15 @@ def check_settings(forecaster) -> None:
         check_choice(getattr(forecaster, name), name, choices, none=True)
     check_loss(forecaster)
     check_comparison(forecaster, forecaster.difference, forecaster.relative, forecaster.recenter)
-    check_choice(forecaster.missing, "missing", MISSING)
+    check_choice(forecaster.missing, "missing", (*MISSING, "mask"))
+    check_choice(forecaster.irregular, "irregular", ("error", "elapsed"))
+    check_choice(forecaster.handle_unknown, "handle_unknown", ("error", "ignore"))
+    check_flag("Forecaster", "wide", forecaster.wide)
+    if forecaster.wide and forecaster.id is not None:
+        raise ValueError("give wide=True or id, not both: a wide table has a column for each series")
+    check_holidays(forecaster.holidays)
+    for name in ("future", "static", "categories"):
+        names_of(getattr(forecaster, name), name)
     if forecaster.delay + forecaster.horizon > FARTHEST:
         raise ValueError(
             f"delay + horizon must be at most {FARTHEST:,} rows, got {forecaster.delay + forecaster.horizon:,}"
@@ -77,6 +86,29 @@ def is_counts(forecaster) -> bool:
 def linear_of(forecaster) -> str | None:
     """Return the linear path that is asked for; counts have none."""
     return None if is_counts(forecaster) else forecaster.linear
+
+
+def check_ahead(forecaster, encoding) -> None:
+    """Raise ValueError for inputs that would have to be known of rows whose values or times are not."""
+    unknown = not encoding.future and encoding.usual is not None
+    if encoding.holidays and unknown:
+        raise ValueError(
+            "holidays needs the times of rows ahead, which irregular='elapsed' does not know; name a column that is known ahead in "
+            "future, or leave holidays out"
+        )
+    if not forecaster.recursive:
+        return
+    if unknown:
+        raise ValueError(
+            "recursive=True needs the times of rows ahead, which irregular='elapsed' does not know; name a column that is known "
+            "ahead in future, or set recursive=False"
+        )
+    for name in encoding.categories:
+        if name not in (*encoding.future, *encoding.static):
+            raise ValueError(
+                f"recursive=True forecasts numbers, and the category {name!r} is not known ahead; name it in future or static, "
+                "leave it out, or set recursive=False"
+            )
 
 
 def check_inputs(argument, given, names, targets) -> None:

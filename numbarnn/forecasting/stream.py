@@ -31,7 +31,7 @@ class ForecastStream:
     def time(self):
         return self._index[-1]
 
-    def step(self, row, future=None) -> np.ndarray:
+    def step(self, row, future=None, *, time=None) -> np.ndarray:
         """Take the next row, and forecast the rows after it.
 
         Parameters
@@ -40,6 +40,8 @@ class ForecastStream:
             Values of all columns that were fitted: in their order, or by name (a dict or a Series).
         future : DataFrame, Series or array, optional
             As in `numbarnn.Forecaster.predict`.
+        time : time, period or number, optional
+            Of the row, where rows are irregular (``irregular="elapsed"``); regular rows have the next one.
 
         Returns
         -------
@@ -49,34 +51,65 @@ class ForecastStream:
         Raises
         ------
         ShapeError, TypeError, ValueError
-            If the row has another number of values, columns are missing, or values are missing or no numbers. The stream is then as
-            it was before.
+            If the row has another number of values, columns are missing, or values are missing or not numeric. The stream is then
+            as it was before.
         """
         own, forecaster = self._predictor.preparation, self._forecaster
-        values = self._values(row)
-        raw = np.concatenate([self._raw[1:], values[None]])
-        index = self._index[1:].append(own.clock.after(self._index[-1:], 1))
+        after = self._after(time)
+        raw = np.concatenate([self._raw[1:], self._values(row, after)[None]])
+        index = self._index[1:].append(after)
         newest = Newest.of(own, {self._series: (raw, index)}, future, forecaster.delay, forecaster.horizon)
         found = newest.panel.units(self._predictor.ahead(*newest.case), newest.case[2], newest.columns)[0]
         self._raw, self._index = raw, index
         return found
 
-    def _values(self, row):
-        """Return a row as float64 values, in the order of the columns."""
-        names = self._predictor.preparation.names
+    def _after(self, time):
+        """Return the index of the next row."""
+        clock = self._predictor.preparation.clock
+        if not clock.regular:
+            return clock.next(self._index, time)
+        if time is not None:
+            raise ValueError("time was given, but rows are regular: the next one has the next time; leave it out")
+        return clock.after(self._index[-1:], 1)
+
+    def _values(self, row, index):
+        """Return a row encoded."""
+        own = self._predictor.preparation
+        names = own.encoding.columns
         if hasattr(row, "keys"):
             missing = [name for name in names if name not in row]
             if missing:
                 raise ValueError(f"row lacks {missing}; the forecaster was fitted to {names}")
             row = [row[name] for name in names]
+        if not own.encoding.plain:
+            return self._encoded(row, index)
         values = np.asarray(as_numeric(to_array(row, "row"), "row"), np.float64)
         if values.shape != (len(names),):
             raise ShapeError(f"row must have {len(names)} values, those of {brief(names)}, got shape {values.shape}")
-        if self._forecaster.missing == "ffill":
+        if own.missing in ("ffill", "mask"):
             values = np.where(np.isnan(values), self._raw[-1], values)
-        if not np.isfinite(values).all():
-            name = names[int(np.flatnonzero(~np.isfinite(values))[0])]
-            raise ValueError(
-                f"row must be finite; {name!r} is not. Train a Forecaster with missing='ffill' to go on without it"
-            )
+        self._check_finite(values)
         return values
+
+    def _encoded(self, row, index):
+        """Return a row of which there is more than its numbers."""
+        import pandas as pd
+
+        own, count = self._predictor.preparation, len(self._predictor.preparation.encoding.columns)
+        shape = to_array(row, "row").shape
+        if shape != (count,):
+            raise ShapeError(f"row must have {count} values, those of {brief(own.encoding.columns)}, got shape {shape}")
+        frame = pd.DataFrame([list(row)], index=index, columns=own.encoding.columns)
+        frame = own.encoding.frame(frame.infer_objects(), "row")
+        self._check_finite(frame[own.encoding.numbers].to_numpy(np.float64)[0])
+        return own.encoding.rows(frame, own.clock, "row", self._series, (self._raw, self._index))[0][0]
+
+    def _check_finite(self, values):
+        """Raise ValueError where a number is infinite, or missing and not filled."""
+        own = self._predictor.preparation
+        wrong = ~np.isfinite(values) if own.missing not in ("ffill", "mask") else np.isinf(values)
+        if wrong.any():
+            name = own.encoding.numbers[int(np.flatnonzero(wrong)[0])]
+            raise ValueError(
+                f"row must be finite; {name!r} is not. Train a Forecaster with missing='ffill' or 'mask' to go on without it"
+            )

@@ -1,26 +1,28 @@
 """A forecaster's tables: checks, changes, scales, windows, targets, batches."""
 
 import dataclasses
-from collections.abc import Hashable
 
 import numpy as np
 
-from numbarnn.checks import brief, naming, to_list
+from numbarnn.checks import brief
 from numbarnn.core.arrays import in_dtype
-from numbarnn.core.frames import as_pandas, is_pandas
+from numbarnn.core.frames import is_pandas
 from numbarnn.data import tables
 from numbarnn.data.batches import Batch
 from numbarnn.data.calendar import calendar_features
 from numbarnn.data.clock import Clock
 from numbarnn.data.scaling import SequenceScaler
-from numbarnn.data.windows import Windows, cut_rows, make_windows
+from numbarnn.data.windows import Windows, make_windows
 from numbarnn.errors import ShapeError
 from numbarnn.forecasting import baselines
+from numbarnn.forecasting.encoding import Encoding
+from numbarnn.forecasting.frames import as_frame
 from numbarnn.forecasting.series import Levels, Panel, split_series
 
 CHUNK = 1024
+BLOCK = 2**14  # rows that are scaled together
 # The forms of many series, for messages.
-FORMS = "a MultiIndex (series, time), a long table with id=, a dict or a list of tables"
+FORMS = "a MultiIndex (series, time), a long table with id=, a wide one with wide=True, a dict or a list of tables"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,19 +31,21 @@ class Preparation:
 
     Attributes
     ----------
-    lookback, step, difference, relative, recenter, calendar, future, static, missing, dtype : settings of the `numbarnn.Forecaster`
+    lookback, step, difference, relative, recenter, calendar, missing, dtype : settings of the `numbarnn.Forecaster`
     reach : int
-        Rows after a window's newest up to which `future` columns are known: those up to the last that the net forecasts.
-    names, targets : list
-        All columns, and those to forecast.
+        Rows after a window's newest up to which columns are known ahead: those up to the last that the net forecasts.
+    encoding : Encoding
+        From the columns of data to those that all else is made of.
+    targets : list
+        Columns to forecast.
     clock : Clock
         The times of the rows of `fit`.
     scaler : SequenceScaler
     levels : Levels
     many : bool
         Whether `fit` had many series.
-    form : (id, time)
-        Columns of long tables.
+    form : (id, time, wide)
+        Of many series.
     """
 
     lookback: int
@@ -50,30 +54,30 @@ class Preparation:
     relative: int | None
     recenter: bool
     calendar: tuple
-    future: tuple
-    static: tuple
     missing: str
     dtype: str
     reach: int
-    names: list
+    encoding: Encoding
     targets: list
     clock: Clock
     scaler: SequenceScaler
     levels: Levels
     many: bool = False
-    form: tuple = (None, None)
+    form: tuple = (None, None, False)
 
     @classmethod
-    def of(cls, settings, names, targets, clock, scaler, levels, many=False) -> "Preparation":
+    def of(cls, settings, encoding, targets, clock, scaler, levels, many=False) -> "Preparation":
         """Return the preparation for the settings of a forecaster."""
-        own = (
-            "lookback", "step", "difference", "relative", "recenter", "calendar", "future", "static", "missing", "dtype",
-        )  # fmt: skip
+        own = ("lookback", "step", "difference", "relative", "recenter", "calendar", "missing", "dtype")
         reach = 1 if settings.recursive else settings.delay + settings.horizon - 1
-        values = {name: getattr(settings, name) for name in own}
-        values |= {name: names_of(values[name], name) for name in ("future", "static")}
-        form = settings.id, settings.time
-        return cls(*values.values(), reach, names, targets, clock, scaler, levels, many, form)
+        values = [getattr(settings, name) for name in own]
+        form = settings.id, settings.time, settings.wide
+        return cls(*values, reach, encoding, targets, clock, scaler, levels, many, form)
+
+    @property
+    def names(self) -> list:
+        """Names of the encoded columns."""
+        return self.encoding.names
 
     @property
     def lag(self) -> int:
@@ -88,7 +92,7 @@ class Preparation:
     @property
     def columns(self) -> list[int]:
         """Indices of the columns to forecast."""
-        return [self.names.index(name) for name in self.targets]
+        return [self.encoding.numbers.index(name) for name in self.targets]
 
     @property
     def window_rows(self) -> np.ndarray:
@@ -98,17 +102,12 @@ class Preparation:
 
     @property
     def need(self) -> int:
-        """Rows that a forecast looks at."""
-        return max(-int(self.window_rows[0]) + 1 + self.lag, self.season)
+        """Rows that a forecast looks at; of irregular ones also the time of the row before."""
+        return max(-int(self.window_rows[0]) + 1 + self.lag, self.season) + (not self.clock.regular)
 
     def frame(self, data, name="data"):
         """Return data that came after `fit` as a frame of the fitted columns, its times in the zone of those of `fit`."""
-        frame = as_frame(data, name)
-        if list(frame.columns) != self.names:
-            missing = [column for column in self.names if column not in frame.columns]
-            if missing:
-                raise ValueError(f"{name} lacks columns {missing}; the forecaster was fitted to {self.names}")
-            frame = frame[self.names]
+        frame = self.encoding.frame(data, name)
         return frame.set_axis(self.clock.aligned(frame.index, name))
 
     def check_rows(self, index, name="data"):
@@ -118,7 +117,8 @@ class Preparation:
 
     def series(self, data, name="data") -> tuple[list | None, list]:
         """Return keys and tables of data in a form that `fit` takes."""
-        keys, found = split_series(data, *self.form, name)
+        key_column, time_column, wide = self.form
+        keys, found = split_series(data, key_column, time_column, name, wide=wide)
         if self.many and keys is None:
             raise ValueError(f"{name} must be of many series, as the data passed to fit: {FORMS}")
         if not self.many and keys is not None:
@@ -133,13 +133,9 @@ class Preparation:
             where = name if key is None else f"{name} of {key!r}"
             frame = self.frame(table, where)
             self.check_rows(frame.index, where)
-            parts.append((self.values(frame, where), frame.to_numpy(np.float64), frame.index))
+            parts.append((*self.encoding.rows(frame, self.clock, where, key), frame.index))
         # Series that were not there in training: a forecast must not see later rows, not even in its scale.
-        return Panel.of(keys, parts, self.levels, [part[0][: self.need] for part in parts])
-
-    def values(self, frame, name="data") -> np.ndarray:
-        """Return the columns as float64 rows, filled where asked; raise where values are missing and must not be."""
-        return filled_values(frame, self.missing, name)
+        return Panel.of(keys, parts, self.levels, [part[0][: self.need] for part in parts], self.encoding.fill)
 
     def inputs(self, features, ends) -> np.ndarray:
         """Return what the net sees of the windows that end at rows of a table, of its `features`."""
@@ -153,32 +149,34 @@ class Preparation:
 
     @property
     def known_columns(self) -> list[int]:
-        """Indices of the columns that are known ahead."""
-        return [self.names.index(name) for name in self.future]
+        """Indices of the encoded columns that are known ahead."""
+        return self.encoding.known
 
     @property
     def shifts(self) -> list[int]:
         """How many rows later columns known ahead are seen beside a window's own rows: as often as all up to `reach` takes."""
-        return list(range(self.reach, 0, -self.lookback)) if self.future else []
+        return list(range(self.reach, 0, -self.lookback)) if self.known_columns else []
 
     @property
     def width(self) -> int:
         """Features that the net sees."""
-        return len(self.names) + 2 * len(self.calendar) + len(self.future) * len(self.shifts)
+        return self.encoding.width + 2 * len(self.calendar) + len(self.known_columns) * len(self.shifts)
 
     @property
-    def static_columns(self) -> list[int]:
-        """Indices of the columns that do not change within a series."""
-        return [self.names.index(name) for name in self.static]
+    def unscaled(self) -> np.ndarray:
+        """Whether encoded columns have one scale for all series: static ones, and all that are not numbers."""
+        own = self.encoding
+        static = [own.numbers.index(name) for name in own.static if name in own.numbers]
+        return own.unscaled | np.isin(np.arange(own.width), static)
 
     def known_rows(self, index, raw) -> np.ndarray:
         """Return what is known of rows whatever is measured, (rows, known): calendar features, and columns known ahead."""
-        known = self.calendar_rows(index)
-        return np.concatenate([known, raw[:, self.known_columns]], axis=1) if self.future else known
+        known, columns = self.calendar_rows(index), self.known_columns
+        return np.concatenate([known, raw[:, columns]], axis=1) if columns else known
 
     def futures(self, future, keys) -> dict:
         """Return the tables of columns known ahead by series."""
-        if not self.many or future is None:
+        if not self.many or future is None or not self.encoding.future:
             return dict.fromkeys(keys, future)
         names, found = self.series(future, "future")
         given = dict(zip(names, found, strict=True))
@@ -187,41 +185,66 @@ class Preparation:
             raise ValueError(f"future lacks the series {brief(missing)}")
         return given
 
-    def future_rows(self, future, ahead) -> np.ndarray | None:
+    def ahead(self, future, values, index, count):
+        """Return the index of `count` rows after those given, and these rows encoded, NaN where nothing is known of them.
+
+        `future` is the table of what is known ahead; of irregular rows it has the times.
+        """
+        own, clock = self.encoding, self.clock
+        times = clock.after(index, count)
+        frame = self._future_frame(future, times, index)
+        if frame is not None and not clock.regular:
+            times = frame.index
+        return times, own.ahead(frame, times, count, clock, (values, index))
+
+    def _future_frame(self, future, ahead, index):
         """Return the columns known ahead of the rows `ahead` (an index); raise unless they are given where they are needed."""
-        if not self.future:
+        import pandas as pd
+
+        names, clock = list(self.encoding.future), self.clock
+        if not names:
             if future is not None:
                 raise ValueError(
                     "future was given, but no columns are known ahead: name them, Forecaster(future=[...])"
                 )
             return None
-        wanted = ", ".join(map(repr, self.future))
+        wanted = ", ".join(map(repr, names))
         if future is None:
             raise ValueError(
                 f"future must have the columns known ahead, {wanted}, of the {len(ahead)} rows after the data"
             )
-        indexed = is_pandas(future) is not None
-        frame = as_frame(future, "future")
-        if not indexed and frame.shape[1] == len(self.future):
-            frame.columns = list(self.future)
-        missing = [name for name in self.future if name not in frame.columns]
+        indexed, categories = is_pandas(future) is not None, self.encoding.categories
+        if categories and not indexed and np.shape(future)[1:] == (len(names),):
+            future = pd.DataFrame(future, columns=names)
+        frame = as_frame(future, "future", categories)
+        if not indexed and frame.shape[1] == len(names):
+            frame.columns = names
+        missing = [name for name in names if name not in frame.columns]
         if missing:
             raise ValueError(f"future lacks columns {missing}; known ahead are {wanted}")
-        frame = frame[list(self.future)].iloc[: len(ahead)]
+        frame = frame[names].iloc[: len(ahead)]
+        if not (indexed or clock.regular):
+            raise ValueError("future must have an index: the times of rows ahead are not known otherwise")
         if indexed:
-            frame = frame.set_axis(self.clock.aligned(frame.index, "future"))
+            frame = frame.set_axis(clock.aligned(frame.index, "future"))
         if len(frame) < len(ahead):
-            raise ShapeError(f"future has {len(frame)} rows, a forecast needs {len(ahead)}, up to that of {ahead[-1]}")
+            last = f", up to that of {ahead[-1]}" if clock.regular else ""
+            raise ShapeError(f"future has {len(frame)} rows, a forecast needs {len(ahead)}{last}")
+        if not clock.regular:
+            self.check_after(index, frame.index, "future")
+            self.check_rows(frame.index, "future")
+            return frame
         if indexed and not (frame.index == ahead).all():
             row = int(np.flatnonzero(frame.index != ahead)[0])
             raise ValueError(
                 f"future must have the rows after the data; row {row} is {frame.index[row]}, not {ahead[row]}"
             )
-        values = frame.to_numpy(np.float64)
-        if not np.isfinite(values).all():
-            row, column = np.argwhere(~np.isfinite(values))[0]
-            raise ValueError(f"future must be finite; row {row} ({ahead[row]}), column {self.future[column]!r} is not")
-        return values
+        return frame.set_axis(ahead)
+
+    def check_after(self, index, later, name):
+        """Raise ValueError unless irregular rows begin after those of an index."""
+        if later[0] <= index[-1]:
+            raise ValueError(f"{name} must begin after the last row, that of {index[-1]}; row 0 is {later[0]}")
 
     def calendar_rows(self, index) -> np.ndarray:
         """Return the calendar features of times."""
@@ -242,23 +265,27 @@ class Preparation:
         `known` has the `known_rows` of these, and of as many after them as there are. Of rows further ahead it sees 0: windows that
         end there are not forecast from.
         """
-        rows = raw.shape[-2]
-        scaled = (self.changes(raw) - self.scaler.center_) / self.scaler.scale_
-        calendar = known.shape[-1] - len(self.future)
-        parts = [scaled, known[..., self.lag : rows, :calendar]]
-        if self.future:
-            columns = self.known_columns
+        rows, columns = raw.shape[-2], self.known_columns
+        own, calendar = raw.shape[-1], known.shape[-1] - len(columns)
+        at = [own + calendar + k * len(columns) for k in range(len(self.shifts) + 1)]
+        features = np.zeros((*raw.shape[:-2], rows - self.lag, at[-1]), self.dtype)
+        for first in range(self.lag, rows, BLOCK):
+            last = min(first + BLOCK, rows)
+            values = self.changes(raw[..., first - self.lag : last, :])
+            values -= self.scaler.center_
+            values /= self.scaler.scale_
+            features[..., first - self.lag : last - self.lag, :own] = in_dtype(values, self.dtype)
+        features[..., own : at[0]] = in_dtype(known[..., self.lag : rows, :calendar], self.dtype)
+        if columns:
             ahead = (known[..., calendar:] - self.scaler.center_[columns]) / self.scaler.scale_[columns]
-            for shift in self.shifts:
+            for shift, column in zip(self.shifts, at, strict=False):
                 later = ahead[..., self.lag + shift : rows + shift, :]
-                more = [(0, 0)] * (later.ndim - 2) + [(0, rows - self.lag - later.shape[-2]), (0, 0)]
-                parts.append(np.pad(later, more))
-        features = in_dtype(np.concatenate(parts, axis=-1), self.dtype)
+                features[..., : later.shape[-2], column : column + len(columns)] = in_dtype(later, self.dtype)
         wrong = np.isinf(features)
         if wrong.any():
             column = np.argwhere(wrong)[0, -1]
             beyond = column - len(self.names) - calendar
-            name = self.names[column] if beyond < 0 else self.future[beyond % len(self.future)]
+            name = self.names[column if beyond < 0 else columns[beyond % len(columns)]]
             raise ValueError(
                 f"data has values too large for {np.dtype(self.dtype)} when scaled by the training part, the first in column "
                 f"{name!r}"
@@ -292,6 +319,14 @@ class Targets:
     center: np.ndarray | float = 0.0
     scale: np.ndarray | float = 1.0
 
+    @property
+    def indicators(self) -> list:
+        """Of each column, the index of the one that says whether it was missing, None without one; empty where none has one."""
+        own = self.preparation.encoding
+        found = dict(zip(own.masked, own.columns_of("missing"), strict=True))
+        indices = [found.get(own.numbers[column]) for column in self.columns]
+        return indices if any(index is not None for index in indices) else []
+
     def windows(self, panel, features) -> Windows:
         """Return the windows of all series, of which all values are known."""
         own, raw = self.preparation, panel.values
@@ -300,18 +335,14 @@ class Targets:
         windows = make_windows(
             features, own.lookback, self.delay, target=target, step=own.step, horizon=self.horizon, missing=policy
         )
-        if panel.keys is not None:
-            rows = np.asarray(windows.ends) + own.lag
-            which = panel.series_of(rows)
-            within = (rows - own.need + 1 >= panel.starts[which]) & (
-                rows + self.delay + self.horizon - 1 < panel.starts[which + 1]
-            )
-            if not within.any():
+        if panel.keys is not None or not own.clock.regular:
+            first, stop = panel.starts[:-1] + own.need - 1, panel.starts[1:] - self.delay - self.horizon + 1
+            windows = between(windows, first - own.lag, stop - own.lag)
+            if not len(windows):
                 raise ShapeError(
                     f"no series has rows for a window: with lookback {own.lookback}, delay {self.delay} and horizon "
                     f"{self.horizon} one needs {own.need + self.delay + self.horizon - 1}"
                 )
-            windows = windows[within]
         if policy == "error" or not own.season:
             return windows
         # What the targets are compared with may be missing where no row of the window is: a window steps over rows, and changes
@@ -359,6 +390,24 @@ class Targets:
         self.scale = np.tile(np.where(scale > 0, scale, 1.0), self.horizon)
 
 
+def between(windows, firsts, stops) -> Windows:
+    """Return the windows that end in one of several spans of rows, each from a first row up to one before its stop, in order."""
+    ends = windows.ends
+    if isinstance(ends, range):  # windows are one row apart
+        spans = np.clip([firsts, stops], ends.start, ends.stop)
+    else:
+        spans = np.searchsorted(
+            ends, np.array([firsts, stops], ends.dtype)
+        )  # of another type, all ends would be converted
+    counts = np.maximum(spans[1] - spans[0], 0)
+    found, at = np.empty(counts.sum(), np.int32 if len(windows.table) < 2**31 else np.int64), 0
+    for first, count in zip(spans[0], counts, strict=True):
+        rows = slice(first, first + count)
+        found[at : at + count] = np.arange(rows.start, rows.stop) if isinstance(ends, range) else ends[rows]
+        at += count
+    return dataclasses.replace(windows, ends=found)
+
+
 @dataclasses.dataclass(eq=False)
 class Source:
     """Batches of windows of a table with targets as a net learns them."""
@@ -401,81 +450,10 @@ class Source:
 
     def batches(self, generator):
         """Yield one epoch."""
-        order = generator.permutation(self.items)
+        order = np.arange(self.items, dtype=np.int32 if self.items < 2**31 else np.int64)
+        generator.shuffle(order)
         for first in range(0, self.items, self.batch_size):
             yield Batch(*self.gather(order[first : first + self.batch_size]))
-
-
-def names_of(given, argument) -> tuple:
-    """Return the names of columns as a tuple; raise TypeError unless it is one name or a list of them."""
-    names = [given] if isinstance(given, str) else to_list(given, argument, "names of columns")
-    for name in names:
-        if not isinstance(name, Hashable):
-            raise TypeError(f"{argument} must be names of columns, got {brief(name)}")
-    return tuple(names)
-
-
-def aligned_frames(keys, found) -> tuple[list, Clock]:
-    """Return the tables of the data of `fit` as frames of the same columns with regular times, and their clock."""
-    frames = []
-    for key, table in zip(keys or [None], found, strict=True):
-        where = "data" if key is None else f"data of {key!r}"
-        frame = as_frame(table, where)
-        tables.check_times(frame.index, where, otherwise="number the rows: data.reset_index(drop=True)")
-        if frames and list(frame.columns) != list(frames[0].columns):
-            names = list(frames[0].columns)
-            if set(frame.columns) != set(names):
-                raise ValueError(
-                    f"{where} has the columns {brief(list(frame.columns))}, that of {keys[0]!r} has {brief(names)}"
-                )
-            frame = frame[names]
-        frames.append(frame)
-    clock = Clock.of(max(frames, key=len).index)
-    for number, frame in enumerate(frames):
-        where = "data" if keys is None else f"data of {keys[number]!r}"
-        frames[number] = frame = frame.set_axis(
-            clock.aligned(frame.index, where)
-        )  # the zone as later data and files have it
-        clock.check(frame.index, where)
-    return frames, clock
-
-
-def filled_values(frame, missing, name="data") -> np.ndarray:
-    """Return the columns as float64 rows, filled where `missing` asks it; raise where values are missing and must not be."""
-    table = tables.as_table(frame)
-    bad = tables.bad_rows(table, name)
-    if bad is not None and missing == "error":
-        tables.refuse_missing(table, bad, name, "set missing='drop' or 'ffill', or clean the data")
-    raw = np.array(table.values, np.float64, order="C")
-    return tables.forward_filled(raw) if bad is not None and missing == "ffill" else raw
-
-
-def as_frame(data, name="data"):
-    """Return the rows of one series as a DataFrame of numbers of one type, missing ones NaN, the columns of an array numbered."""
-    import pandas as pd
-
-    data = as_pandas(data, name)
-    table = tables.as_table(data, name)
-    tables.check_one_series(table.index, name)
-    columns = data.columns if is_pandas(data) == "frame" else list(table.names)
-    return pd.DataFrame(table.values, index=table.index, columns=columns)
-
-
-def cuts_of(split, index, empty=False):
-    """Return the first rows of the parts after the first, which are `empty` where they may have no rows."""
-    split = to_list(split, "split", "fractions, such as (0.7, 0.15, 0.15), rows or times")
-    if split and all(isinstance(part, float) for part in split):
-        with naming("split", "fractions"):
-            cuts = cut_rows(len(index), index, fractions=split, empty=empty)
-    elif all(isinstance(part, (int, np.integer)) for part in split):
-        with naming("split", "rows"):
-            cuts = cut_rows(len(index), index, rows=split, empty=empty)
-    else:
-        with naming("split", "dates"):
-            cuts = cut_rows(len(index), index, dates=split, empty=empty)
-    if len(cuts) not in (1, 2):
-        raise ValueError(f"split must make two or three parts (training, validation, test), got {split}")
-    return cuts
 
 
 PARTS = ("train", "validation", "test")
