@@ -11,7 +11,7 @@ UNITS = {
 
 def row_length(clock: Clock) -> tuple[int, str] | None:
     """Return how many of a unit, such as (15, "minute"), a row of a clock takes; None where rows are numbered, or have no name."""
-    if clock.kind == "numbers":
+    if clock.kind == "numbers" or not clock.regular:
         return None
     code = clock.every.partition("-")[0]
     unit = UNITS.get(code.lstrip("0123456789"))
