@@ -1,5 +1,7 @@
 """Plots of forecasts."""
 
+import numpy as np
+
 from numbarnn.checks import brief
 from numbarnn.errors import ShapeError
 from numbarnn.plots.axes import COLORS, DASHES, make_axes
@@ -90,13 +92,17 @@ def plot_prediction(prediction, past=None, target=None, *, last=None, ax=None):
             raise KeyError(f"past has no column {target!r}; it has {list(past.columns)}")
         before = past[target] if past.ndim == 2 else past
         before = before if last is None else before.iloc[-last:]
-        ax.plot(_times(before.index, ax), before, color="0.35", linewidth=1.2, label="measured")
+        # Of irregular rows ahead only the number is known, so that those before are numbered too.
+        rows = np.arange(1 - len(before), 1) if prediction.index.name == "ahead" else before.index
+        ax.plot(_times(rows, ax), before, color="0.35", linewidth=1.2, label="measured")
     times, values = _times(prediction.index, ax), prediction[target]
     line = values["forecast"] if bounds else values
     marker = "o" if len(line) == 1 else None  # one point makes no line
     ax.plot(times, line, color=COLORS[1], linewidth=1.2, marker=marker, label="forecast")
     if bounds:
         _band(ax, times, values["lower"], values["upper"], prediction)
+    if prediction.index.name == "ahead":
+        ax.set_xlabel("rows ahead")
     return _finished(ax, target)
 
 
