@@ -666,3 +666,18 @@ def test_rows_of_no_series_and_columns_named_twice_are_refused():
     for argument in ("future", "static", "categories"):
         with pytest.raises(ValueError, match=f"{argument} must name each column once, got 'x' twice"):
             fitted(data.drop(index[60]), **{argument: ["x", "x"]})
+
+
+def test_forecasts_of_irregular_rows_are_drawn_by_rows(made):
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    from numbarnn import plots
+
+    ax = plots.plot_prediction(made("elapsed").predict_interval(0.5), table(ROWS, GAPS), last=20)
+    past, ahead = (line.get_xdata() for line in ax.get_lines())
+    assert past.tolist() == list(range(-19, 1))
+    assert list(ahead) == [1, 2, 3]
+    assert ax.get_xlabel() == "rows ahead"
+    pyplot.close(ax.figure)

@@ -15,11 +15,13 @@ from numbarnn.errors import ShapeError
 def names_of(given, argument) -> tuple:
     """Return the names of columns as a tuple; raise TypeError unless it is one name or a list of them; ValueError of one twice."""
     names = [given] if isinstance(given, str) else to_list(given, argument, "names of columns")
+    found = set()
     for name in names:
         if not isinstance(name, Hashable):
             raise TypeError(f"{argument} must be names of columns, got {brief(name)}")
-        if names.count(name) > 1:
+        if name in found:
             raise ValueError(f"{argument} must name each column once, got {name!r} twice")
+        found.add(name)
     return tuple(names)
 
 

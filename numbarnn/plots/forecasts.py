@@ -106,7 +106,9 @@ def plot_prediction(prediction, past=None, target=None, *, baselines=None, serie
             raise KeyError(f"past has no column {target!r}; it has {list(past.columns)}")
         before = _of_series(past[target] if past.ndim == 2 else past, series)
         before = before if last is None else before.iloc[-last:]
-        ax.plot(_times(before.index, ax), before, color="0.35", linewidth=1.2, label="measured")
+        # Of irregular rows ahead only the number is known, so that those before are numbered too.
+        rows = np.arange(1 - len(before), 1) if prediction.index.name == "ahead" else before.index
+        ax.plot(_times(rows, ax), before, color="0.35", linewidth=1.2, label="measured")
     times, values = _times(prediction.index, ax), prediction[target]
     marker = "o" if len(times) == 1 else None  # one point makes no line
     if baselines is not None:
@@ -118,7 +120,10 @@ def plot_prediction(prediction, past=None, target=None, *, baselines=None, serie
     ax.plot(times, line, color=COLORS[1], linewidth=1.6, marker=marker, label="forecast")
     if bounds:
         _band(ax, times, values["lower"], values["upper"], prediction)
-    return _finished(ax, target, prediction.index)
+    _finished(ax, target, prediction.index)
+    if prediction.index.name == "ahead":
+        ax.set_xlabel("rows ahead")
+    return ax
 
 
 LEGEND = 3  # columns
