@@ -15,7 +15,7 @@ from numbarnn.errors import ShapeError
 from numbarnn.estimators import SegmentClassifier, SequenceClassifier, SequenceRegressor, TemporalClassifier
 from numbarnn.training.trainer import Trainer
 
-FEW = {"epochs": 3, "hidden_size": 4, "random_state": 0, "n_threads": 1}
+FEW = {"epochs": 3, "learning_rate": 0.01, "hidden_size": 4, "random_state": 0, "n_threads": 1}
 
 # What scikit-learn's own checks may find, and why.
 EXPECTED = {

@@ -16,7 +16,7 @@ from numbarnn.errors import DivergedError, ShapeError, TokenError
 from numbarnn.optim import EMA, StepDecay
 from numbarnn.sklearn_api import NotFittedError
 
-FEW = {"epochs": 2, "hidden_size": 4, "random_state": 0, "n_threads": 1}
+FEW = {"epochs": 2, "learning_rate": 0.01, "hidden_size": 4, "random_state": 0, "n_threads": 1}
 NAMES = ("ten", ("a", "tuple"), 3)
 
 
