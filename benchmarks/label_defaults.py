@@ -14,7 +14,7 @@ steps, with logistic regression or ridge regression, penalties by cross-validati
 
 DATA is a folder with japanese_vowels, fsdd, ud_english_ewt, protein_qian_sejnowski and beijing_pm25. Settings are named by what
 differs from the first one. The study covers sets of 45 to 1,000 samples of 5 to 160 steps and nets of one or two directions; it
-does not cover large sets, label sequences (`TemporalClassifier`), dropout, other cells than LSTM and GRU, and optimizers but Adam.
+does not cover large sets, label sequences (`TemporalClassifier`), dropout, cells but the LSTM, sizes, and optimizers but Adam.
 """
 
 import argparse
@@ -51,8 +51,8 @@ SETTINGS = {
     "both directions": {"bidirectional": True},
     "pooling mean": {"pooling": "mean"},
     "both directions, mean": {"bidirectional": True, "pooling": "mean"},
-    "gru": {"cell": "gru"},
-    "64 units": {"hidden_size": 64},
+    "both directions, at most 50 epochs": {"bidirectional": True, "most": 50},
+    "both directions, at most 20 epochs": {"bidirectional": True, "most": 20},
 }
 
 

@@ -445,7 +445,7 @@ def estimators(_):
         if kind is TemporalClassifier:
             calls |= {"decode": of_samples | {"beam_width": 3, "n_best": 2}, "align": learned, "occupancy": learned}
         yield from methods(name, lambda fitted=fitted: fitted, **calls)
-        if kind is not TemporalClassifier:  # which is bidirectional
+        if not fitted.bidirectional:
             yield from methods("EstimatorStream", fitted.stream, step={"row": [0.5, 0.5]})
     several = np.tile([[0, 1], [1, 1]], (4, 1))
     yield from methods("SequenceClassifier", lambda: SequenceClassifier(**settings), fit={"X": x, "y": several})

@@ -211,7 +211,7 @@ LABELLED = SHARED | {"input_dropout": 0.0, "tokens": None, "embedding_size": 32}
     [
         (SequenceRegressor, SHARED | {"loss": "mse"}),
         (SequenceClassifier, LABELLED | {"pooling": "last", "loss": "auto", "class_weight": None}),
-        (SegmentClassifier, LABELLED | {"ignore": None, "loss": "auto", "class_weight": None}),
+        (SegmentClassifier, LABELLED | {"bidirectional": True, "ignore": None, "loss": "auto", "class_weight": None}),
         (TemporalClassifier, LABELLED | {"bidirectional": True, "infeasible": "error"}),
     ],
 )

@@ -32,6 +32,7 @@ from numbarnn.losses import Loss, SoftmaxCrossEntropy
 from numbarnn.losses.segments import SegmentCrossEntropy, check_segments, pool_segments, segment_codes
 from numbarnn.metrics.labels import flat_labels, missing
 from numbarnn.sklearn_api import not_fitted
+from numbarnn.training.defaults import MOST_EPOCHS, MOST_EPOCHS_OF_STEPS
 
 try:
     from sklearn.base import ClassifierMixin
@@ -57,6 +58,10 @@ class CrossEntropyClassifier(ClassifierMixin, LabelEstimator):
     def _check_settings(self):
         super()._check_settings()
         loss_of_labels(self.loss)
+
+    @property
+    def _loss(self):
+        return self._label_loss
 
     def _set_several(self, several, reset):
         """Note whether y has several labels; raise ValueError where that is new."""
@@ -296,10 +301,6 @@ class SequenceClassifier(CrossEntropyClassifier):
             self._set_label_loss(codes)
         return codes, weight
 
-    @property
-    def _loss(self):
-        return self._label_loss
-
     def _strata(self, target):
         return None if self._several else target
 
@@ -322,7 +323,7 @@ class SequenceClassifier(CrossEntropyClassifier):
         return {}, [Pool(self.pooling)]
 
 
-@label_estimator()
+@label_estimator(most="50, of one label a sample 200")
 @dataclass(eq=False, repr=False, kw_only=True)
 class SegmentClassifier(CrossEntropyClassifier):
     """Recurrent net that labels every step of a sequence, or given segments of it, on scikit-learn's contract.
@@ -343,6 +344,7 @@ class SegmentClassifier(CrossEntropyClassifier):
     Parameters
     ----------
     {net}
+        True unless labels are wanted while the sequence goes on (`stream`): then one may not depend on what follows it.
     ignore : label, optional
         Label of what does not count, such as -1.
     {input}
@@ -362,7 +364,12 @@ class SegmentClassifier(CrossEntropyClassifier):
 
     KIND = "segment_classifier"
 
+    bidirectional: bool = True
     ignore: Any = None
+
+    @property
+    def _most_epochs(self):
+        return MOST_EPOCHS if self._kind == "samples" else MOST_EPOCHS_OF_STEPS
 
     def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, segments=None, validation=None):
         """Train on samples, from new weights unless `warm_start`. After an error the estimator is as it was.
@@ -516,15 +523,15 @@ class SegmentClassifier(CrossEntropyClassifier):
 
     def _score_several(self, X, y, sample_weight, lengths, offsets, segments):
         x, _, logits = self._scored(X, lengths, offsets, segments)
-        truth, counted = self._several_labels(y, x)
         weight = self._sample_weight(sample_weight, x, offsets is not None)
+        truth, counted = self._several_labels(y, x, weight)
         if isinstance(weight, Ragged):
             weight = weight.values[counted]
         elif weight is not None:
             weight = np.repeat(weight, x.lengths)[counted]
         return indicators.subset_accuracy(truth[counted], self._labels_of(logits)[counted], weight)
 
-    def _several_labels(self, y, x):
+    def _several_labels(self, y, x, weight):
         """Return indicators of all steps, and which steps count."""
         found = indicators.of_steps(y)
         if found is None:
@@ -548,6 +555,8 @@ class SegmentClassifier(CrossEntropyClassifier):
                 f"y[{sample}] has labels of {own[sample]} steps, sample {sample} of X has {x.lengths[sample]}"
             )
         counted = indicators.steps_that_count(rows, self.ignore)
+        if isinstance(weight, Ragged):
+            counted &= weight.values > 0
         indicators.check_answers(rows[counted])
         if not counted.any():
             raise ValueError("y has no label that counts")
@@ -617,10 +626,10 @@ class SegmentClassifier(CrossEntropyClassifier):
 
     def _encoded_several(self, y, x, weight, reset):
         """Return indicators of steps and weights, and set what training learns from if `reset`."""
-        rows, counted = self._several_labels(y, x)
+        rows, counted = self._several_labels(y, x, weight)
         if reset:
             self._kind = "steps"
-            self._set_label_loss(rows[counted & (weight.values > 0) if isinstance(weight, Ragged) else counted])
+            self._set_label_loss(rows[counted])
         if not counted.all():
             if not isinstance(weight, Ragged):
                 weight = Ragged(np.repeat(np.ones(len(x)) if weight is None else weight, x.lengths), x.offsets)
@@ -730,7 +739,7 @@ def _column(y) -> list:
 def _flat(y, x, given_offsets):
     """Return labels of all steps (or segments) in one list and how many each sample has; None where each has one label."""
     y = _labels(y)
-    if given_offsets and not isinstance(y, Ragged) and len(y) == len(x.values) and _flat_first(y):
+    if given_offsets and not isinstance(y, Ragged) and len(y) == x.offsets[-1] and _flat_first(y):
         return _column(y), x.lengths
     if isinstance(y, Ragged):
         y = list(y)

@@ -153,8 +153,7 @@ def _plain(y):
     if hasattr(y, "tocsr"):
         return y.toarray()
     y = as_pandas(y, "y")
-    refuse_mask(y, "y")
-    if is_pandas(y) == "frame" or isinstance(y, (list, tuple, Ragged)):
+    if is_pandas(y) == "frame" or isinstance(y, (list, tuple, Ragged, np.ma.MaskedArray)):
         return y
     if hasattr(y, "__array__"):
         y = np.asarray(y)

@@ -67,11 +67,11 @@ FEATURES = """
         Where X holds numbers: columns of a 2-D X, else features of a time step."""
 
 
-def label_estimator(strata="", classes="Labels in order; the columns of probabilities."):
+def label_estimator(strata="", classes="Labels in order; the columns of probabilities.", most="200"):
     """Return a class decorator that fills what the label estimators share into a docstring."""
     attributes = LABELS.format(classes=classes) + FITTED + FEATURES
     held_out = HELD_OUT.format(strata=strata)
-    return described(held_out=held_out, input=INPUT + SCALE, class_weight=CLASS_WEIGHT, fitted=attributes)
+    return described(held_out=held_out, most=most, input=INPUT + SCALE, class_weight=CLASS_WEIGHT, fitted=attributes)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -138,7 +138,9 @@ class LabelEstimator(SequenceEstimator):
         if validation is None and patience is not None:
             kept, rows = self._held_out(len(x), self._strata(target))
         if new:
-            self.scaler_ = self._fitted_scaler(x, weight, kept)
+            self.scaler_ = self._fitted_scaler(
+                x, self._sample_weight(sample_weight, x, options.get("offsets") is not None), kept
+            )
             self._make(x)
         source = RaggedSource(self._scaled(x), target, weight, batch_size=self.batch_size)
         if validation is not None:
@@ -161,18 +163,14 @@ class LabelEstimator(SequenceEstimator):
         return self._train(source, epochs, held, patience)
 
     def _fitted_scaler(self, x, weight, kept):
-        """Return the scaler of samples that are not held out and have steps of weight above 0; None of tokens and strings."""
+        """Return the scaler of the samples that are not held out and not of weight 0; None of tokens and strings."""
         if not isinstance(x, Samples):
             if self.scale not in (None, "auto"):
                 raise ValueError(
                     f"scale must be 'auto' or None where X holds tokens or strings, got {brief(self.scale)}"
                 )
             return None
-        counted = np.ones(len(x), bool)
-        if isinstance(weight, Ragged):
-            counted = np.array([bool(part.any()) for part in weight])
-        elif weight is not None:
-            counted = weight > 0
+        counted = np.ones(len(x), bool) if weight is None or isinstance(weight, Ragged) else weight > 0
         if kept is not None:
             counted &= np.isin(np.arange(len(x)), kept)
         return fitted_scaler(self.scale, x, counted)

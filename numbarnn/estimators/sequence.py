@@ -29,7 +29,6 @@ from numbarnn.checks import (
     check_seed,
     naming,
     refuse_mask,
-    to_list,
 )
 from numbarnn.core.arrays import as_array, as_numeric
 from numbarnn.core.axes import channels_first_hint
@@ -48,7 +47,7 @@ from numbarnn.losses import DistributionLoss, Loss, NegativeBinomial
 from numbarnn.model import Model
 from numbarnn.optim import EMA, Optimizer, Schedule
 from numbarnn.sklearn_api import Parameters, not_fitted
-from numbarnn.training.defaults import default_epochs
+from numbarnn.training.defaults import MOST_EPOCHS, default_epochs
 from numbarnn.training.trainer import Trainer
 
 try:
@@ -84,7 +83,7 @@ TRAINING = """
     average : EMA or float, optional
         Moving average of the weights, which is validated, and which training ends with and goes on from; a number is its decay.
     epochs : int, optional
-        None: as many as make 3,000 optimizer steps, at most 200.
+        None: as many as make 3,000 optimizer steps, at most {most}.
     batch_size : int
     validation : float
         {held_out}
@@ -117,7 +116,12 @@ def described(**words):
 
     def fill(cls):
         if cls.__doc__ is not None:  # python -OO
-            parts = {"net": NET, "scale": SCALE, "training": TRAINING.format(**words), "fitted": FITTED} | words
+            parts = {
+                "net": NET,
+                "scale": SCALE,
+                "training": TRAINING.format(**{"most": "200"} | words),
+                "fitted": FITTED,
+            } | words
             cls.__doc__ = cls.__doc__.format(**{name: part.strip() for name, part in parts.items()})
         return cls
 
@@ -159,6 +163,8 @@ class SequenceEstimator(BaseEstimator):
     n_threads: int | None = None
     device: str = "cpu"
     verbose: int = 0
+
+    _most_epochs = MOST_EPOCHS  # that training takes by default
 
     def _recurrent(self, **options):
         """Return the recurrent layers."""
@@ -240,7 +246,7 @@ class SequenceEstimator(BaseEstimator):
 
     def _train(self, source, epochs, validation, patience):
         """Train on a source, and return the history."""
-        epochs = default_epochs(len(source)) if epochs is None else epochs
+        epochs = default_epochs(len(source), self._most_epochs) if epochs is None else epochs
         return self._trainer().fit(source, epochs, validation=validation, patience=patience, verbose=self.verbose)
 
     def _trainer(self):
@@ -606,8 +612,8 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
             raise TypeError(
                 f"quantiles needs a loss such as 'quantile' or 'gaussian', that of fit was {self._loss.name!r}"
             )
-        many = np.ndim(quantiles) > 0
-        levels = check_levels(to_list(quantiles, "quantiles", "levels") if many else [quantiles], "quantiles")
+        many = not isinstance(quantiles, (int, float, np.number))
+        levels = check_levels(quantiles if many else [quantiles], "quantiles")
         found = self._loss.quantiles(outputs, levels) * self._scale[:, None] + self._center[:, None]
         found = found if many else found[..., 0]
         return found[:, 0] if self._one else found

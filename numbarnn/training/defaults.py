@@ -2,13 +2,14 @@
 
 import math
 
-# Optimizer steps that training takes, the epochs that it takes at most for them, and the learning rate of Adam.
-UPDATES, MOST_EPOCHS, RATE = 3000, 200, 3e-3
+# Optimizer steps that training takes, the epochs that it takes at most for them, and the learning rate of Adam. Where every step
+# has a label, an epoch has that many times more of them, and nets learn them by heart sooner.
+UPDATES, MOST_EPOCHS, MOST_EPOCHS_OF_STEPS, RATE = 3000, 200, 50, 3e-3
 
 
-def default_epochs(batches: int) -> int:
+def default_epochs(batches: int, most: int = MOST_EPOCHS) -> int:
     """Return how many epochs of some batches training takes."""
-    return min(MOST_EPOCHS, math.ceil(UPDATES / batches))
+    return min(most, math.ceil(UPDATES / batches))
 
 
 def default_rate(optimizer, learning_rate: float | None) -> float | None:
