@@ -203,7 +203,7 @@ SHARED = {
     "batch_size": 32, "validation": 0.1, "patience": None, "clip_norm": 1.0, "warm_start": False, "random_state": None,
     "dtype": "float32", "n_threads": None, "device": "cpu", "verbose": 0,
 }  # fmt: skip
-LABELLED = SHARED | {"input_dropout": 0.0, "tokens": None, "embedding_size": 32}
+LABELLED = SHARED | {"bidirectional": True, "input_dropout": 0.0, "tokens": None, "embedding_size": 32}
 
 
 @pytest.mark.parametrize(
@@ -211,8 +211,8 @@ LABELLED = SHARED | {"input_dropout": 0.0, "tokens": None, "embedding_size": 32}
     [
         (SequenceRegressor, SHARED | {"loss": "mse"}),
         (SequenceClassifier, LABELLED | {"pooling": "last", "loss": "auto", "class_weight": None}),
-        (SegmentClassifier, LABELLED | {"bidirectional": True, "ignore": None, "loss": "auto", "class_weight": None}),
-        (TemporalClassifier, LABELLED | {"bidirectional": True, "infeasible": "error"}),
+        (SegmentClassifier, LABELLED | {"ignore": None, "loss": "auto", "class_weight": None}),
+        (TemporalClassifier, LABELLED | {"infeasible": "error"}),
     ],
 )
 def test_parameters(kind, defaults):

@@ -152,8 +152,8 @@ def test_steps_that_do_not_count():
         assert net._loss == expected._loss
         assert_same_bits(net.model_.params.flat, expected.model_.params.flat)
         assert net.score(X, y) == expected.score(X, STEPS, mask)
-    weighted = fit_steps(missing, np.arange(40.0))
-    by_hand = [weight * own for weight, own in zip(np.arange(40.0), mask, strict=True)]
+    weighted = fit_steps(missing, np.arange(1.0, 41))
+    by_hand = [weight * own for weight, own in zip(np.arange(1.0, 41), mask, strict=True)]
     assert_same_bits(weighted.model_.params.flat, fit_steps(STEPS, by_hand).model_.params.flat)
 
 
@@ -199,7 +199,7 @@ def test_files_pickles_and_threads(device, tmp_path, pieces):
 
 
 def test_streams():
-    net, tagger = fit(Y), fit_steps(STEPS, bidirectional=False)
+    net, tagger = fit(Y, bidirectional=False), fit_steps(STEPS, bidirectional=False)
     stream, steps = net.stream(), tagger.stream()
     for count, row in enumerate(X[0], 1):
         assert stream.step(row).tolist() == net.predict([X[0][:count]])[0].tolist()

@@ -52,6 +52,7 @@ ANSWERS = ("steps", "segments", "samples")
 class CrossEntropyClassifier(ClassifierMixin, LabelEstimator):
     """Base of the classifiers whose samples, segments or steps have one label of several classes, or several labels."""
 
+    bidirectional: bool = True
     loss: str | Loss = "auto"
     class_weight: str | Mapping | None = None
 
@@ -123,6 +124,7 @@ class SequenceClassifier(CrossEntropyClassifier):
     Parameters
     ----------
     {net}
+        True unless labels are wanted while the sequence goes on (`stream`): then one may not depend on what follows it.
     pooling : {{"last", "mean", "max"}}
         The vector of a sample: the output at its last step (of the reverse direction that at its first), or the mean or maximum
         of each feature over its steps.
@@ -364,7 +366,6 @@ class SegmentClassifier(CrossEntropyClassifier):
 
     KIND = "segment_classifier"
 
-    bidirectional: bool = True
     ignore: Any = None
 
     @property
