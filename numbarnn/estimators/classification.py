@@ -138,13 +138,19 @@ class SequenceClassifier(CrossEntropyClassifier):
 
     Examples
     --------
-    >>> classifier = SequenceClassifier("gru", 32, pooling="mean", random_state=0)
-    >>> classifier.fit(X, y).predict(X)  # X a list of arrays (time steps, features), y their labels
+    >>> import numpy as np
+    >>> generator = np.random.default_rng(0)
+    >>> X = [generator.standard_normal((length, 2)) for length in (5, 9, 7)]  # (time steps, features) of each sample
+    >>> classifier = SequenceClassifier("gru", 8, epochs=2, random_state=0).fit(X, ["a", "b", "a"])
+    >>> classifier.predict_proba(X).shape
+    (3, 2)
 
     Several labels a sample:
 
-    >>> tagger = SequenceClassifier(random_state=0).fit(X, [{{"news", "sport"}}, set(), {{"news"}}])
-    >>> [set(tagger.classes_[row == 1]) for row in tagger.predict(X)]
+    >>> tagger = SequenceClassifier("gru", 8, epochs=2, random_state=0).fit(X, [{{"news", "sport"}}, set(), {{"news"}}])
+    >>> tagger.classes_.tolist(), tagger.predict(X).shape
+    (['news', 'sport'], (3, 2))
+    >>> found = [set(tagger.classes_[row == 1].tolist()) for row in tagger.predict(X)]
     """
 
     KIND = "sequence_classifier"

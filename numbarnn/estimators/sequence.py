@@ -510,8 +510,11 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
 
     Examples
     --------
-    >>> regressor = SequenceRegressor("gru", 16, random_state=0)
-    >>> regressor.fit(X, y).predict(X)  # X (samples, time steps, features), y (samples,)
+    >>> import numpy as np
+    >>> X = 1000 + 50 * np.random.default_rng(0).standard_normal((64, 6, 2))  # (samples, time steps, features)
+    >>> regressor = SequenceRegressor("gru", 8, random_state=0).fit(X, X[:, :, 0].sum(axis=1))
+    >>> regressor.score(X, X[:, :, 0].sum(axis=1)) > 0.9
+    True
     """
 
     KIND = "sequence_regressor"

@@ -23,10 +23,16 @@ class EstimatorStream:
 
     Examples
     --------
-    >>> stream = classifier.stream()
-    >>> for row in rows:
+    >>> import numpy as np
+    >>> import numbarnn as nr
+    >>> x = 1000 + 50 * np.random.default_rng(0).standard_normal((40, 10, 2))
+    >>> y = np.where(x[:, :, 0].mean(axis=1) > 1000, "high", "low")
+    >>> net = nr.SequenceClassifier("gru", 8, bidirectional=False, epochs=2, random_state=0).fit(x, y)
+    >>> stream = net.stream()
+    >>> for row in x[0]:
     ...     label = stream.step(row)
-    ...     certainty = stream.probabilities.max()
+    >>> bool(label == net.predict(x[:1])[0])
+    True
     """
 
     def __init__(self, estimator):
