@@ -205,7 +205,8 @@ def summaries(x):
 
 def linear_error(own):
     """Return the test error of a linear model on summaries; None where labels are of steps."""
-    from sklearn.linear_model import LogisticRegressionCV, RidgeCV
+    from sklearn.linear_model import LogisticRegression, RidgeCV
+    from sklearn.model_selection import GridSearchCV
     from sklearn.multioutput import MultiOutputClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import MultiLabelBinarizer, StandardScaler
@@ -217,9 +218,7 @@ def linear_error(own):
     if own.kind is SequenceRegressor:
         model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 4, 15))).fit(x, y)
         return float(np.sqrt(max(0.0, 1 - model.score(test, truth))))
-    logistic = LogisticRegressionCV(
-        np.logspace(-3, 2, 6), cv=3, max_iter=500, use_legacy_attributes=False, l1_ratios=(0,)
-    )
+    logistic = GridSearchCV(LogisticRegression(max_iter=500), {"C": np.logspace(-3, 2, 6)}, cv=3)
     if isinstance(y[0], set):
         names = MultiLabelBinarizer().fit(y)
         y, truth, logistic = names.transform(y), names.transform(truth), MultiOutputClassifier(logistic)
