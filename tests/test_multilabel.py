@@ -10,6 +10,7 @@ from conftest import assert_close, assert_same_bits
 
 import numbarnn
 from numbarnn import SegmentClassifier, SequenceClassifier, losses
+from numbarnn.data import Ragged
 from numbarnn.errors import ShapeError
 
 FEW = {"epochs": 2, "hidden_size": 3, "random_state": 0, "n_threads": 1}
@@ -137,6 +138,11 @@ def test_forms_of_steps_agree():
     assert_same_bits(np.concatenate(padded.predict_proba(PADDED, lengths=LENGTHS)), expected)
     assert padded.score(PADDED, MARKS, lengths=LENGTHS) == score
     flat, offsets = np.concatenate(X), np.append(0, np.cumsum(LENGTHS))
+    for form in (np.concatenate(STEPS), pd.DataFrame(np.concatenate(STEPS)), STEPS):
+        other = SegmentClassifier(**FEW).fit(flat, form, offsets=offsets)
+        assert_same_bits(other.predict_proba(flat, offsets=offsets), expected)
+        assert other.score(flat, form, offsets=offsets) == score
+    assert_same_bits(np.concatenate(fit_steps(Ragged.of(np.concatenate(STEPS), LENGTHS)).predict_proba(X)), expected)
     assert_same_bits(net.predict_proba(flat, offsets=offsets), expected)
     assert net.predict(flat, offsets=offsets).shape == (len(flat), 3)
 
@@ -236,6 +242,7 @@ REFUSED = {
         r"y has columns \['c', 'b', 'a'\], the model knows \['a', 'b', 'c'\]"),
     "score of one label": (lambda: fit(Y).score(X, Y[:, 0]), ValueError, r"y must be indicators \(samples, 3\), as in fit"),
     "score of too few": (lambda: fit(Y).score(X, Y[:5]), ShapeError, "y has labels of 5 samples, X has 40"),
+    "score of one label a step": (lambda: fit_steps(STEPS).score(X, [list("ab")] * 40), ValueError, "y must be indicators of"),
     "segments": (lambda: SegmentClassifier(**FEW).fit(X, STEPS, segments=[[(0, 1)]] * 40), ValueError, "leave segments out"),
     "segments at predict": (lambda: fit_steps(STEPS).predict(X, segments=[[(0, 1)]] * 40), ValueError, "segments have one label"),
     "steps of a sample": (lambda: fit_steps([*STEPS[:-1], STEPS[-1][1:]]), ValueError, r"y\[39\] has labels of \d steps, sam"),

@@ -531,20 +531,20 @@ class SegmentClassifier(CrossEntropyClassifier):
     def _score_several(self, X, y, sample_weight, lengths, offsets, segments):
         x, _, logits = self._scored(X, lengths, offsets, segments)
         weight = self._sample_weight(sample_weight, x, offsets is not None)
-        truth, counted = self._several_labels(y, x, weight)
+        found = indicators.of_steps(y, x.offsets if offsets is not None else None)
+        if found is None:
+            raise ValueError(
+                f"y must be indicators of every step, (time steps, labels) for each sample, got {brief(y)}"
+            )
+        truth, counted = self._several_labels(found, x, weight)
         if isinstance(weight, Ragged):
             weight = weight.values[counted]
         elif weight is not None:
             weight = np.repeat(weight, x.lengths)[counted]
         return indicators.subset_accuracy(truth[counted], self._labels_of(logits)[counted], weight)
 
-    def _several_labels(self, y, x, weight):
+    def _several_labels(self, found, x, weight):
         """Return indicators of all steps, and which steps count."""
-        found = indicators.of_steps(y)
-        if found is None:
-            raise ValueError(
-                f"y must be indicators of every step, (time steps, labels) for each sample, got {brief(y)}"
-            )
         if len(found.lengths) != len(x):
             raise ValueError(
                 f"y has labels of {len(found.lengths)} samples, X has {len(x)}: there must be some for each"
@@ -599,12 +599,12 @@ class SegmentClassifier(CrossEntropyClassifier):
     def _encode_targets(self, y, x, sample_weight, options, reset):
         self._target_missing(y)
         segments, given = options.get("segments"), options.get("offsets") is not None
-        several = indicators.of_steps(y) is not None
-        self._set_several(several, reset)
-        if several:
+        found = indicators.of_steps(y, x.offsets if given else None)
+        self._set_several(found is not None, reset)
+        if found is not None:
             if segments is not None:
                 raise ValueError("segments have one label each, y has several labels a step; leave segments out")
-            return self._encoded_several(y, x, self._sample_weight(sample_weight, x, given), reset)
+            return self._encoded_several(found, x, self._sample_weight(sample_weight, x, given), reset)
         pairs = None if segments is None else check_segments(segments, x.lengths)
         labels, own = _flat(y, x, given)
         kind = "segments" if pairs is not None else "samples" if own is None else "steps"
@@ -631,9 +631,9 @@ class SegmentClassifier(CrossEntropyClassifier):
             raise ValueError(f"y[{sample}] has {own[sample]} labels, sample {sample} of X has {counts[sample]} {what}")
         return self._encoded(labels, x, pairs, self._weight_of(sample_weight, x, kind == "samples", given), reset)
 
-    def _encoded_several(self, y, x, weight, reset):
+    def _encoded_several(self, found, x, weight, reset):
         """Return indicators of steps and weights, and set what training learns from if `reset`."""
-        rows, counted = self._several_labels(y, x, weight)
+        rows, counted = self._several_labels(found, x, weight)
         if reset:
             self._kind = "steps"
             self._set_label_loss(rows[counted])
@@ -689,6 +689,8 @@ class SegmentClassifier(CrossEntropyClassifier):
         if about["answers"] not in ANSWERS:
             raise ValueError(f"labels of {about['answers']!r}")
         self._kind = about["answers"]
+        if about["several"] and self._kind != "steps":
+            raise ValueError(f"several labels of {self._kind}")
         super()._set_file_state(about, arrays)
 
     def _check_settings(self):

@@ -6,8 +6,8 @@ Forms of y, for n samples and K labels:
   labels are 0 to K - 1. scipy's sparse matrices, too;
 * a list of n sets of labels, empty ones too.
 
-Of steps: (n, time steps, K) array, a list of n arrays or DataFrames (time steps, K), or a list of n lists of sets. Steps with a
-missing indicator do not count.
+Of steps: (n, time steps, K) array, a list of n arrays or DataFrames (time steps, K), a list of n lists of sets, or, of concatenated
+samples, one array or DataFrame (steps of all samples, K). Steps with a missing indicator do not count.
 """
 
 from dataclasses import dataclass
@@ -84,10 +84,16 @@ def of_samples(y) -> Indicators | None:
     return None
 
 
-def of_steps(y) -> Indicators | None:
-    """Return y as indicators of the steps of samples, or None where it is not of a form of them."""
+def of_steps(y, offsets=None) -> Indicators | None:
+    """Return y as indicators of the steps of samples, or None where it is not of a form of them.
+
+    offsets : of concatenated samples, whose indicators may be concatenated too.
+    """
     y = _plain(y)
-    if isinstance(y, np.ndarray) and y.ndim == 3:
+    if offsets is not None and getattr(y, "ndim", 0) == 2 and len(y) == offsets[-1] != len(offsets) - 1:
+        names = list(y.columns) if is_pandas(y) == "frame" else None
+        return Indicators(_checked(y, "y"), names, np.diff(offsets))
+    if isinstance(y, Ragged) or (isinstance(y, np.ndarray) and y.ndim == 3):
         y = list(y)
     if not isinstance(y, (list, tuple)) or not len(y):
         return None

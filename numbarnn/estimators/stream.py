@@ -63,8 +63,8 @@ class EstimatorStream:
         -------
         label, indicators or values
             What `predict` gives for the sequence up to there: of a classifier the label (of several labels their indicators), of a
-            regressor a float or an array (targets,) in the units of y. Of a `SegmentClassifier` the label of this step. Of a
-            `TemporalClassifier` the label that begins at this step on the best path, or None.
+            regressor a float or an array (targets,) in the units of y. Of a `SegmentClassifier` of steps or segments the label of
+            this step. Of a `TemporalClassifier` the label that begins at this step on the best path, or None.
 
         Raises
         ------
