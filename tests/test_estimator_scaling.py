@@ -287,6 +287,8 @@ REFUSED = {
     "counts": (lambda: fitted("regressor", loss="negative_binomial"), ValueError, "y must be counts, integers >= 0, under"),
     "quantiles of none": (lambda: fitted("regressor").predict(X, quantiles=0.5), TypeError, "quantiles needs a loss such as"),
     "levels": (lambda: fitted("regressor", loss="gaussian").predict(X, quantiles=1.5), ValueError, r"quantiles\[0\] must be in"),
+    "another loss": (lambda: fitted("regressor").set_params(loss="gaussian").partial_fit(X, VALUES), ValueError,
+        "loss is 'gaussian', but the model was made for 'mse'"),
     "rate twice": (lambda: fitted("regressor", optimizer=Adam(), learning_rate=0.1), ValueError,
         r"learning_rate must be None where optimizer is an object, .* \(0.001\), got 0.1"),
 }  # fmt: skip

@@ -302,7 +302,7 @@ class SequenceEstimator(BaseEstimator):
         """
         if not hasattr(self, "model_"):
             raise not_fitted(self)
-        if self.model_.layers and any(getattr(layer, "bidirectional", False) for layer in self.model_.layers):
+        if any(getattr(layer, "bidirectional", False) for layer in self.model_.layers):
             raise ValueError(
                 f"this {type(self).__name__} is bidirectional: it reads sequences from their end, too. Train one with "
                 "bidirectional=False for streams"
@@ -564,6 +564,10 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         if not counted.any():
             raise ValueError(
                 f"validation={self.validation} leaves none of {len(x)} samples to train on, of weight above 0"
+            )
+        if not new and type(loss_of_values(self.loss)) is not type(self._loss):
+            raise ValueError(
+                f"loss is {self.loss!r}, but the model was made for {self._loss.name!r}: fit with warm_start=False"
             )
         if new:
             self.scaler_ = fitted_scaler(self.scale, x, counted)
