@@ -417,7 +417,8 @@ def estimators(_):
     settings = {"hidden_size": 3, "epochs": 1, "random_state": 0, "n_threads": 1, "verbose": 0}
     shared = {
         "cell": "lstm", "hidden_size": 3, "num_layers": 1, "bidirectional": False, "dropout": 0.0, "recurrent_dropout": 0.0,
-        "optimizer": "adam", "learning_rate": 0.01, "schedule": optim.StepDecay(2), "average": 0.9, "epochs": 1, "batch_size": 4,
+        "scale": "auto", "optimizer": "adam", "learning_rate": 0.01, "schedule": optim.StepDecay(2), "average": 0.9, "epochs": 1,
+        "batch_size": 4,
         "validation": 0.2, "patience": 2, "clip_norm": 1.0, "warm_start": False, "random_state": 0, "dtype": "float32",
         "n_threads": 1, "device": "cpu", "verbose": 0,
     }  # fmt: skip
@@ -425,9 +426,9 @@ def estimators(_):
     steps = [list("ababa") for _ in range(8)]
     weight = np.ones(8)
     kinds = {
-        SequenceRegressor: (shared, values, np.ones(8)),
-        SequenceClassifier: (labelled | {"pooling": "last", "class_weight": "balanced"}, x, y),
-        SegmentClassifier: (labelled | {"ignore": "c", "class_weight": "balanced"}, x, steps),
+        SequenceRegressor: (shared | {"loss": "mse"}, values, np.ones(8)),
+        SequenceClassifier: (labelled | {"pooling": "last", "loss": "auto", "class_weight": "balanced"}, x, y),
+        SegmentClassifier: (labelled | {"ignore": "c", "loss": "auto", "class_weight": "balanced"}, x, steps),
         TemporalClassifier: (labelled | {"infeasible": "error"}, x, [list("ab")] * 8),
     }
     for kind, (options, inputs, targets) in kinds.items():
@@ -446,6 +447,12 @@ def estimators(_):
         if kind is TemporalClassifier:
             calls |= {"decode": of_samples | {"beam_width": 3, "n_best": 2}, "align": learned, "occupancy": learned}
         yield from methods(name, lambda fitted=fitted: fitted, **calls)
+        if not fitted.bidirectional:
+            yield from methods("EstimatorStream", fitted.stream, step={"row": [0.5, 0.5]})
+    several = np.tile([[0, 1], [1, 1]], (4, 1))
+    yield from methods("SequenceClassifier", lambda: SequenceClassifier(**settings), fit={"X": x, "y": several})
+    spread = SequenceRegressor(**settings, loss="gaussian").fit(values, np.ones(8))
+    yield from methods("SequenceRegressor", lambda: spread, predict={"X": values, "quantiles": 0.5})
 
 
 def forecasts(_):

@@ -174,7 +174,7 @@ def test_not_fitted(tmp_path):
 # Files that are refused
 
 ABOUT = {
-    "later": (lambda d: d.update(version=2), "has version 2, this version of numbarnn reads 1; update numbarnn"),
+    "later": (lambda d: d.update(version=3), "has version 3, this version of numbarnn reads 1 to 2; update numbarnn"),
     "no version": (lambda d: d.pop("version"), "has version None"),
     "negative epochs": (lambda d: d["settings"].update(epochs=-1), "epochs must be an integer >= 0, got -1"),
     "no schedule": (lambda d: d["settings"].update(schedule="fast"), "schedule must be a"),
@@ -203,7 +203,11 @@ ABOUT = {
     "labels twice": (lambda d: d.update(labels=["no", "no"]), "not all different"),
     "labels no list": (lambda d: d.update(labels={"a": 1, "b": 2}), "labels that are none"),
     "label no label": (lambda d: d.update(labels=["no", {}]), "cannot be understood: TypeError"),
-    "weights": (lambda d: d.update(weights=[1.0]), "1 weights for 2 labels"),
+    "weights": (lambda d: d["loss"].update(class_weight=[1.0]), "1 weights for 2 labels"),
+    "no loss": (lambda d: d.update(loss="mse"), "loss must be 'auto', 'softmax_cross_entropy'"),
+    "loss of several": (lambda d: d.update(several=True), "where y has several labels"),
+    "no method": (lambda d: d.update(scaled="log"), "scaled must be 'standard', 'minmax' or 'robust', got 'log'"),
+    "no scales": (lambda d: d.update(scaled="minmax", features=2) or d["settings"].update(scale="log"), "scale must be 'auto'"),
     "other input": (lambda d: d.update(features=3), "3 features and a model of"),
     "tokens for numbers": (lambda d: d.update(tokens=2), "cannot be understood: ValueError"),
     "words for numbers": (

@@ -12,7 +12,7 @@ from numbarnn.data import Ragged, WordFeatures
 from numbarnn.errors import ShapeError
 from numbarnn.losses.segments import check_segments
 
-FEW = {"epochs": 3, "hidden_size": 4, "random_state": 0, "n_threads": 1}
+FEW = {"epochs": 3, "learning_rate": 0.01, "hidden_size": 4, "random_state": 0, "n_threads": 1}
 
 
 def task(samples=60, seed=0):

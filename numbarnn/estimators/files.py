@@ -11,19 +11,28 @@ import numpy as np
 
 from numbarnn import io
 from numbarnn.backends.device import check_device
-from numbarnn.checks import brief, check_flag, check_integer, check_number, check_seed
+from numbarnn.checks import brief, check_choice, check_flag, check_integer, check_number, check_seed
+from numbarnn.data.scaling import METHODS
 from numbarnn.data.words import WordFeatures
 from numbarnn.errors import ModelFileError
+from numbarnn.estimators.scaling import SCALES, scaler_of
+from numbarnn.estimators.settings import optimizer_of
+from numbarnn.losses import LOSSES
 from numbarnn.model import Model
-from numbarnn.optim import EMA, OPTIMIZERS, SCHEDULES, make_average, optimizer_with
+from numbarnn.optim import EMA, OPTIMIZERS, SCHEDULES, make_average, make_optimizer
 from numbarnn.training.history import History
 
-VERSION = 1
+# 1: without scales, with a loss for each kind of estimator, and learning rates beside optimizers.
+VERSION = 2
 
 # Arguments that are a matter of the machine.
 LEFT_OUT = ("n_threads", "device")
 
-RECORDS = {**OPTIMIZERS, **SCHEDULES, "ema": EMA, "wordfeatures": WordFeatures}
+
+def records() -> dict[str, type]:
+    """Return the kinds of settings that are records, by name."""
+    losses = {kind.__name__.lower(): kind for kind in LOSSES.values()}
+    return {**OPTIMIZERS, **SCHEDULES, **losses, "ema": EMA, "wordfeatures": WordFeatures}
 
 
 def label_out(label, name: str = "label"):
@@ -58,7 +67,7 @@ def describe(estimator) -> tuple[dict, dict[str, np.ndarray]]:
     """Return (description, arrays) of a fitted estimator."""
     _check_settings(estimator)
     about, arrays = estimator._file_state()
-    names = getattr(estimator, "feature_names_in_", None)
+    names, scaler = getattr(estimator, "feature_names_in_", None), estimator.scaler_
     history, trainer = estimator.history_, estimator.trainer_
     about |= {
         "version": VERSION,
@@ -69,9 +78,12 @@ def describe(estimator) -> tuple[dict, dict[str, np.ndarray]]:
         "features": getattr(estimator, "n_features_in_", None),
         "flat": getattr(estimator, "_flat", None),
         "names": None if names is None else list(names),
+        "scaled": None if scaler is None else scaler.method,
         "history": {"records": history.records, "stopped": history.stopped, "best": history.best},
         "model": estimator.model_.description(),
     }
+    if scaler is not None:
+        arrays = arrays | {"inputs.center": scaler.center_, "inputs.scale": scaler.scale_}
     return about, arrays | {f"model.{name}": values for name, values in estimator.model_.params.for_file().items()}
 
 
@@ -84,14 +96,16 @@ def restore(cls, description, arrays, device="cpu"):
         If they are those of a later version, contradict each other, or need a cell that is not registered.
     """
     version = description.get("version")
-    if version != VERSION:
+    if version not in (1, VERSION):
         raise ModelFileError(
-            f"the file's {cls.KIND} has version {version!r}, this version of numbarnn reads {VERSION}; update numbarnn"
+            f"the file's {cls.KIND} has version {version!r}, this version of numbarnn reads 1 to {VERSION}; update numbarnn"
         )
     parameters = {name[6:]: values for name, values in arrays.items() if name.startswith("model.")}
     check_device(device)
     with io.understood(cls.KIND):
-        estimator = cls(**{name: _setting_in(name, value) for name, value in description["settings"].items()})
+        if version == 1:
+            description = _of_now(description)
+        estimator = cls(**{name: setting_in(name, value) for name, value in description["settings"].items()})
         estimator.device = device
         _check_settings(estimator)
         model = Model.from_description(description["model"], parameters, device)
@@ -99,10 +113,25 @@ def restore(cls, description, arrays, device="cpu"):
             raise ValueError(f"dtype {estimator.dtype!r} and a model of {model.dtype}")
         estimator.model_, estimator.trainer_ = model, None
         _set_common(estimator, description)
+        _set_scaler(estimator, description, arrays)
         estimator._set_file_state(description, arrays)
         trainer = estimator._trainer()
         trainer.epoch, trainer.passes = estimator.n_iter_, check_integer(description["passes"], "passes", 0)
     return estimator
+
+
+def _of_now(description):
+    """Return the description of a file of version 1 as this version writes it."""
+    settings = dict(description["settings"])
+    if isinstance(settings["optimizer"], dict) and settings["learning_rate"] is not None:
+        settings["optimizer"] = settings["optimizer"] | {"learning_rate": settings["learning_rate"]}
+        settings["learning_rate"] = None
+    elif settings["learning_rate"] is None:
+        settings["learning_rate"] = make_optimizer(settings["optimizer"]).learning_rate
+    loss = "mse"
+    if "weights" in description:
+        loss = {"record": "softmaxcrossentropy", "class_weight": description["weights"]}
+    return description | {"settings": settings | {"scale": None}, "scaled": None, "loss": loss, "several": False}
 
 
 def _check_settings(estimator):
@@ -110,14 +139,15 @@ def _check_settings(estimator):
     owner = type(estimator).__name__
     for name, least in (("epochs", 0), ("batch_size", 1), ("patience", 1), ("embedding_size", 1)):
         value = getattr(estimator, name, None)
-        if not (value is None and name in ("patience", "embedding_size")):
+        if not (value is None and name in ("epochs", "patience", "embedding_size")):
             check_integer(value, name, least)
     for name in ("warm_start", "bidirectional"):
         check_flag(owner, name, getattr(estimator, name))
     check_number(owner, "validation", estimator.validation, 0, 1, include_high=False)
     check_number(owner, "input_dropout", getattr(estimator, "input_dropout", 0), 0, 1, include_high=False)
     estimator._recurrent()
-    optimizer_with(estimator.optimizer, estimator.learning_rate)
+    optimizer_of(estimator)
+    check_choice(estimator.scale, "scale", SCALES, none=True)
     make_average(estimator.average)
     if isinstance(estimator.random_state, int):
         check_seed(estimator.random_state)
@@ -149,6 +179,23 @@ def _set_common(estimator, description):
         estimator.feature_names_in_ = np.array(names, object)
 
 
+def _set_scaler(estimator, description, arrays):
+    """Set the scales of the inputs; raise unless they are those of the model's features."""
+    method, estimator.scaler_ = description["scaled"], None
+    if method is None:
+        return
+    check_choice(method, "scaled", METHODS)
+    if estimator.model_.signals[0].tokens:
+        raise ValueError("scales of tokens")
+    center, scale = (arrays[f"inputs.{name}"] for name in ("center", "scale"))
+    for array in (center, scale):
+        if array.dtype != np.float64 or array.shape != (estimator.model_.signals[0].size,):
+            raise ValueError(f"scales of {array.shape} features and a model of {estimator.model_.signals[0]}")
+    if not (np.isfinite(center).all() and np.isfinite(scale).all() and (scale > 0).all()):
+        raise ValueError("scales that are not finite and positive")
+    estimator.scaler_ = scaler_of(method, center, scale)
+
+
 # Settings
 
 
@@ -160,11 +207,12 @@ def _settings(estimator):
             continue
         if name == "random_state" and isinstance(value, (np.random.RandomState, np.random.Generator)):
             value = estimator.seed_
-        found[name] = _setting_out(name, value)
+        found[name] = setting_out(name, value)
     return found
 
 
-def _setting_out(name, value):
+def setting_out(name, value):
+    """Return a setting as JSON values; raise TypeError for what a file cannot hold."""
     value = value.item() if isinstance(value, np.generic) else value
     if name == "dtype":  # which may be a type
         return np.dtype(value).name
@@ -174,23 +222,24 @@ def _setting_out(name, value):
         return {"pairs": [[label_out(label), float(weight)] for label, weight in value.items()]}
     if dataclasses.is_dataclass(value):
         kind = type(value).__name__.lower()
-        if RECORDS.get(kind) is not type(value):
+        if records().get(kind) is not type(value):
             raise TypeError(f"a file cannot hold {name}={value!r}: {type(value).__name__} is not registered")
         inner = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return {"record": kind, **{key: _setting_out(name, part) for key, part in inner.items()}}
+        return {"record": kind, **{key: setting_out(name, part) for key, part in inner.items()}}
     if isinstance(value, tuple):
-        return [_setting_out(name, part) for part in value]
+        return [setting_out(name, part) for part in value]
     if value is not None and not isinstance(value, (str, int, float, bool)):
         raise TypeError(f"a file cannot hold {name}={value!r}")
     return value
 
 
-def _setting_in(name, value):
+def setting_in(name, value):
+    """Return the setting of JSON values."""
     if name == "ignore":
         return label_in(value)
     if not isinstance(value, dict):
         return value
     if "pairs" in value:
         return {label_in(label): weight for label, weight in value["pairs"]}
-    fields = {key: _setting_in(key, part) for key, part in value.items() if key != "record"}
-    return RECORDS[value["record"]](**fields)
+    fields = {key: setting_in(key, part) for key, part in value.items() if key != "record"}
+    return records()[value["record"]](**fields)

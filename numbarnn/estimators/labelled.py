@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.checks import brief, check_integer, check_lengths, check_number, check_tokens
+from numbarnn.checks import brief, check_flag, check_integer, check_lengths, check_number, check_tokens
 from numbarnn.core import seeds
 from numbarnn.core.arrays import as_array, as_numeric
 from numbarnn.core.frames import as_pandas, is_pandas
@@ -28,10 +28,12 @@ from numbarnn.data.words import WordFeatures, WordTable
 from numbarnn.errors import ShapeError
 from numbarnn.estimators import files as estimator_files
 from numbarnn.estimators.labels import Classes, check_labels
-from numbarnn.estimators.sequence import FITTED, SequenceEstimator, _seed, _weights, described
+from numbarnn.estimators.scaling import Samples, fitted_scaler
+from numbarnn.estimators.sequence import FITTED, SCALE, SequenceEstimator, _seed, _weights, described
 from numbarnn.layers import Dense, Dropout, Embedding, EmbeddingBag
 from numbarnn.metrics.labels import flat_labels
 from numbarnn.model import Model
+from numbarnn.sklearn_api import not_fitted
 
 # Sections that the docstrings of the label estimators share.
 INPUT = """
@@ -47,8 +49,12 @@ INPUT = """
     embedding_size : int
         Length of the vectors of tokens."""
 CLASS_WEIGHT = """
+    loss : str or Loss
+        "auto": "softmax_cross_entropy" where y has one label, "binary_cross_entropy" where it has several; or such an object with
+        its options, such as ``numbarnn.losses.SoftmaxCrossEntropy(label_smoothing=0.1)``.
     class_weight : None, "balanced" or dict
-        Weight of each class in the loss: n / (classes * its count), or by label, 1 where none is given."""
+        Weight of each class in the loss: n / (classes * its count), or by label, 1 where none is given. Of several labels, each a
+        question of its own, the weight of its positive answers; "balanced": n / (2 count) of both answers."""
 HELD_OUT = "Random part of the samples{strata}, held out while `patience` is given and `fit` gets no `validation`."
 
 
@@ -61,11 +67,11 @@ FEATURES = """
         Where X holds numbers: columns of a 2-D X, else features of a time step."""
 
 
-def label_estimator(strata="", classes="Labels in order; the columns of probabilities."):
+def label_estimator(strata="", classes="Labels in order; the columns of probabilities.", most="200"):
     """Return a class decorator that fills what the label estimators share into a docstring."""
     attributes = LABELS.format(classes=classes) + FITTED + FEATURES
     held_out = HELD_OUT.format(strata=strata)
-    return described(held_out=held_out, input=INPUT, class_weight=CLASS_WEIGHT, fitted=attributes)
+    return described(held_out=held_out, most=most, input=INPUT + SCALE, class_weight=CLASS_WEIGHT, fitted=attributes)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -86,6 +92,10 @@ class LabelEstimator(SequenceEstimator):
     EMPTY = False
     EACH_STEP = True
 
+    # Whether samples or steps may have several labels, and the loss of labels that files have.
+    _several = False
+    _label_loss = None
+
     input_dropout: float = 0.0
     tokens: int | WordFeatures | None = None
     embedding_size: int = 32
@@ -104,8 +114,8 @@ class LabelEstimator(SequenceEstimator):
         """Return the class of every sample, of which a held-out part has its share; None where samples have no class."""
         raise NotImplementedError
 
-    def _set_loss(self, weights):
-        """Set the loss for weights of the classes, or None."""
+    def _set_file_loss(self, loss):
+        """Set the loss of a file; raise ValueError unless it is one for the classes."""
         raise NotImplementedError
 
     def _layers_before_output(self):
@@ -117,16 +127,22 @@ class LabelEstimator(SequenceEstimator):
     def _learn(self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, patience=None):
         x = self._read(X, options, reset=new)
         if new:
-            self.classes_ = None
+            self.seed_, self.classes_ = _seed(self.random_state), None
             if classes is not None:
                 labels = check_labels(flat_labels(classes, "classes")[0], "classes")
                 if not labels:
                     raise ValueError("classes must have at least one label, it has none")
                 self._set_classes(Classes.of(labels))
         target, weight = self._encode_targets(y, x, sample_weight, options, reset=new)
+        kept = rows = held = None
+        if validation is None and patience is not None:
+            kept, rows = self._held_out(len(x), self._strata(target))
         if new:
+            self.scaler_ = self._fitted_scaler(
+                x, self._sample_weight(sample_weight, x, options.get("offsets") is not None), kept
+            )
             self._make(x)
-        source, held = RaggedSource(x, target, weight, batch_size=self.batch_size), None
+        source = RaggedSource(self._scaled(x), target, weight, batch_size=self.batch_size)
         if validation is not None:
             if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
                 raise ValueError(
@@ -140,13 +156,24 @@ class LabelEstimator(SequenceEstimator):
                     f"options of validation must be a dict with keys among {', '.join(known)}, got {brief(rest)}"
                 )
             x, weight = self._read(x, rest, reset=False), rest.get("sample_weight")
-            held = RaggedSource(
-                x, *self._encode_targets(y, x, weight, rest, reset=False), batch_size=256, shuffle=False
-            )
-        elif patience is not None:
-            kept, rows = self._held_out(len(x), self._strata(target))
+            targets = self._encode_targets(y, x, weight, rest, reset=False)
+            held = RaggedSource(self._scaled(x), *targets, batch_size=256, shuffle=False)
+        elif kept is not None:
             source, held = source.part(kept, True), source.part(rows, False)
-        return self._trainer().fit(source, epochs, validation=held, patience=patience, verbose=self.verbose)
+        return self._train(source, epochs, held, patience)
+
+    def _fitted_scaler(self, x, weight, kept):
+        """Return the scaler of the samples that are not held out and not of weight 0; None of tokens and strings."""
+        if not isinstance(x, Samples):
+            if self.scale not in (None, "auto"):
+                raise ValueError(
+                    f"scale must be 'auto' or None where X holds tokens or strings, got {brief(self.scale)}"
+                )
+            return None
+        counted = np.ones(len(x), bool) if weight is None or isinstance(weight, Ragged) else weight > 0
+        if kept is not None:
+            counted &= np.isin(np.arange(len(x)), kept)
+        return fitted_scaler(self.scale, x, counted)
 
     def _held_out(self, samples, strata):
         """Return the samples to train on and those held out: a random part, of every class its share."""
@@ -169,7 +196,6 @@ class LabelEstimator(SequenceEstimator):
 
     def _make(self, x):
         """Make a new model for samples."""
-        self.seed_ = _seed(self.random_state)
         options, head = self._layers_before_output()
         layers, features = [], None
         if self._table is not None:
@@ -178,7 +204,7 @@ class LabelEstimator(SequenceEstimator):
         elif self._size is not None:
             layers.append(Embedding(self._size, self.embedding_size, "uniform(0.1)"))
         else:
-            features = x.values.shape[1]
+            features = x.features
         if self.input_dropout:
             layers.append(Dropout(self.input_dropout))
         layers.append(self._recurrent(**options))
@@ -202,15 +228,26 @@ class LabelEstimator(SequenceEstimator):
                 outputs[start : start + length] = steps[:length]
         return outputs
 
+    def _row(self, row):
+        if self._table is not None:
+            if not isinstance(row, str):
+                raise TypeError(f"row must be a str, as X had, got {brief(row)}")
+            return self._table.encode([row])[0]
+        return row if self._size is not None else super()._row(row)
+
     # Files
 
     def _file_state(self):
-        about = {"labels": [estimator_files.label_out(label) for label in self.classes_.tolist()], "tokens": self._size}
+        about = {
+            "labels": [estimator_files.label_out(label) for label in self.classes_.tolist()],
+            "tokens": self._size,
+            "several": self._several,
+            "loss": None if self._label_loss is None else estimator_files.setting_out("loss", self._label_loss),
+        }
         if self._table is not None:
             features = dataclasses.asdict(self._table.features)
             about["words"] = {"features": features, "known": list(map(list, self._table.known))}
-        weights = getattr(self._loss, "class_weight", None)
-        return about | {"weights": None if weights is None else list(weights)}, {}
+        return about, {}
 
     def _set_file_state(self, about, arrays):
         labels = about["labels"]
@@ -235,15 +272,27 @@ class LabelEstimator(SequenceEstimator):
         outputs = self.BLANKS + len(labels), False, self.EACH_STEP
         if (first.size, first.tokens, first.bag) != expected or (last.size, last.tokens, last.sequence) != outputs:
             raise ValueError(f"a model from {first} to {last} for {len(labels)} labels")
-        weights = about["weights"]
-        if weights is not None and len(weights) != len(labels):
-            raise ValueError(f"{len(weights)} weights for {len(labels)} labels")
-        self._set_loss(None if weights is None else tuple(map(float, weights)))
+        check_flag("the file", "several", about["several"])
+        self._several = about["several"]
+        self._set_file_loss(estimator_files.setting_in("loss", about["loss"]))
 
     # Forms of input
 
-    def _read(self, X, options, reset) -> Ragged:
-        """Return X as features or tokens by step."""
+    def _input(self, X, options) -> Ragged:
+        """Return samples to predict, as the model takes them."""
+        if not hasattr(self, "model_"):
+            raise not_fitted(self)
+        return self._scaled(self._read(X, options, reset=False))
+
+    def _scaled(self, x) -> Ragged:
+        """Return samples as the model takes them."""
+        if not isinstance(x, Samples):
+            return x
+        values = x.cast(self.dtype, self.scaler_)
+        return values if isinstance(values, Ragged) else Ragged(values.reshape(-1, x.features), x.offsets)
+
+    def _read(self, X, options, reset) -> Samples | Ragged:
+        """Return X as samples of numbers, or as tokens by step."""
         X = _separate(X, options.get("lengths"), options.get("offsets"))
         strings = _first_string(X) is not None
         if reset:
@@ -272,11 +321,7 @@ class LabelEstimator(SequenceEstimator):
             return Ragged.of(self._table.encode(words), lengths)
         if self._size is not None:
             return _tokens(as_numeric(X, "X") if is_pandas(X) == "frame" else X, self._size, self.EMPTY)
-        x = self._sequences(X, reset, empty=self.EMPTY)
-        if isinstance(x, Ragged):
-            return x
-        steps = np.ascontiguousarray(x).reshape(-1, x.shape[2])
-        return Ragged.of(steps, np.full(len(x), x.shape[1]))
+        return self._sequences(X, reset, empty=self.EMPTY)
 
     def _sample_weight(self, sample_weight, x, concatenated=False):
         """Return weights of samples, or of steps as `Ragged`, or None; one array for all steps if `concatenated`."""
@@ -312,7 +357,7 @@ def _weights_of_steps(given, x, concatenated):
     given = as_numeric(given, "sample_weight")
     if given.ndim == 2 and len(given) == len(x) and given.shape[1] >= x.lengths.max():
         return [row[:length] for row, length in zip(given, x.lengths, strict=True)]
-    return list(Ragged(given, x.offsets)) if concatenated and given.shape == (len(x.values),) else None
+    return list(Ragged(given, x.offsets)) if concatenated and given.shape == (x.offsets[-1],) else None
 
 
 def _first_difference(found, expected):

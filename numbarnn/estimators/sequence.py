@@ -19,8 +19,18 @@ from typing import Any, ClassVar
 import numpy as np
 
 from numbarnn import io, metrics
-from numbarnn.checks import brief, check_dtype, check_finite, check_flag, check_seed, naming, refuse_mask
-from numbarnn.core.arrays import as_array, as_numeric, in_dtype
+from numbarnn.checks import (
+    brief,
+    check_choice,
+    check_dtype,
+    check_finite,
+    check_flag,
+    check_levels,
+    check_seed,
+    naming,
+    refuse_mask,
+)
+from numbarnn.core.arrays import as_array, as_numeric
 from numbarnn.core.axes import channels_first_hint
 from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.core.ragged import Ragged, length_groups
@@ -28,11 +38,16 @@ from numbarnn.data import tables
 from numbarnn.data.batches import ArraySource
 from numbarnn.data.ragged import RaggedSource
 from numbarnn.estimators import files as estimator_files
+from numbarnn.estimators.scaling import SCALES, Samples, fitted_scaler
+from numbarnn.estimators.settings import fitted_loss, loss_of_values, optimizer_of, predicted_values
+from numbarnn.estimators.stream import EstimatorStream
 from numbarnn.layers import Dense
 from numbarnn.layers.kinds import recurrent
+from numbarnn.losses import DistributionLoss, Loss, NegativeBinomial
 from numbarnn.model import Model
-from numbarnn.optim import EMA, Optimizer, Schedule, optimizer_with
+from numbarnn.optim import EMA, Optimizer, Schedule
 from numbarnn.sklearn_api import Parameters, not_fitted
+from numbarnn.training.defaults import MOST_EPOCHS, default_epochs
 from numbarnn.training.trainer import Trainer
 
 try:
@@ -54,15 +69,22 @@ NET = """
         "lstm", "gru", "rnn", "indrnn", or another recurrent layer or registered cell.
     hidden_size, num_layers : int
     bidirectional : bool"""
+SCALE = """
+    scale : {"auto", "standard", "minmax", "robust"} or None
+        How the features of X are scaled by the data of training; what predicts applies the same scales, and files have them.
+        "auto": each feature less its mean, divided by its standard deviation, but for features that are 0 and 1 alone; None:
+        as they are. Tokens and strings have no scale. See `numbarnn.estimators.scaling`."""
 TRAINING = """
     optimizer : str or Optimizer
-    learning_rate : float or None
-        Instead of the optimizer's own; None: its own.
+    learning_rate : float, optional
+        Not beside an optimizer object, which has its own. None: 0.003 for "adam", for all others the optimizer's own.
     schedule : Schedule, optional
         Of `numbarnn.optim`: a factor of the learning rate over time.
     average : EMA or float, optional
         Moving average of the weights, which is validated, and which training ends with and goes on from; a number is its decay.
-    epochs, batch_size : int
+    epochs : int, optional
+        None: as many as make 3,000 optimizer steps, at most {most}.
+    batch_size : int
     validation : float
         {held_out}
     patience : int, optional
@@ -84,7 +106,9 @@ FITTED = """
     history_ : History
         One record an epoch; ``history_.to_frame()``.
     n_iter_ : int
-        Epochs done."""
+        Epochs done.
+    scaler_ : SequenceScaler or None
+        Of the features of a time step; None where they stay as they are."""
 
 
 def described(**words):
@@ -92,7 +116,12 @@ def described(**words):
 
     def fill(cls):
         if cls.__doc__ is not None:  # python -OO
-            parts = {"net": NET, "training": TRAINING.format(**words), "fitted": FITTED} | words
+            parts = {
+                "net": NET,
+                "scale": SCALE,
+                "training": TRAINING.format(**{"most": "200"} | words),
+                "fitted": FITTED,
+            } | words
             cls.__doc__ = cls.__doc__.format(**{name: part.strip() for name, part in parts.items()})
         return cls
 
@@ -118,11 +147,12 @@ class SequenceEstimator(BaseEstimator):
     bidirectional: bool = False
     dropout: float = 0.0
     recurrent_dropout: float = 0.0
+    scale: str | None = "auto"
     optimizer: str | Optimizer = "adam"
-    learning_rate: float | None = 0.01
+    learning_rate: float | None = None
     schedule: Schedule | None = None
     average: EMA | float | None = None
-    epochs: int = 50
+    epochs: int | None = None
     batch_size: int = 32
     validation: float = 0.1
     patience: int | None = None
@@ -134,7 +164,7 @@ class SequenceEstimator(BaseEstimator):
     device: str = "cpu"
     verbose: int = 0
 
-    _loss = "mse"
+    _most_epochs = MOST_EPOCHS  # that training takes by default
 
     def _recurrent(self, **options):
         """Return the recurrent layers."""
@@ -151,7 +181,7 @@ class SequenceEstimator(BaseEstimator):
     # Of a subclass
 
     def _learn(self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, patience=None):
-        """Train for some epochs, a new model if `new`, and return the history."""
+        """Train for some epochs (None: as many as are the default), a new model if `new`, and return the history."""
         raise NotImplementedError
 
     def _file_state(self):
@@ -178,6 +208,8 @@ class SequenceEstimator(BaseEstimator):
         """Raise TypeError or ValueError where a setting that nothing below checks by its name is wrong."""
         check_flag(type(self).__name__, "warm_start", self.warm_start)
         check_dtype(self.dtype)
+        check_choice(self.scale, "scale", SCALES, none=True)
+        optimizer_of(self)
 
     def _partial_fit(self, X, y, classes, sample_weight, **options):
         self._check_settings()
@@ -212,9 +244,14 @@ class SequenceEstimator(BaseEstimator):
             raise ValueError(f"validation must be a fraction in (0, 1) where patience is given, got {brief(fraction)}")
         return float(fraction)
 
+    def _train(self, source, epochs, validation, patience):
+        """Train on a source, and return the history."""
+        epochs = default_epochs(len(source), self._most_epochs) if epochs is None else epochs
+        return self._trainer().fit(source, epochs, validation=validation, patience=patience, verbose=self.verbose)
+
     def _trainer(self):
         """Return the trainer, with the settings of now and the optimizer's state of before."""
-        optimizer = optimizer_with(self.optimizer, self.learning_rate)
+        optimizer = optimizer_of(self)
         trainer = Trainer(
             self.model_, self._loss, optimizer, schedule=self.schedule, clip_norm=self.clip_norm, average=self.average,
             seed=self.seed_, n_threads=self.n_threads,
@@ -232,7 +269,7 @@ class SequenceEstimator(BaseEstimator):
         """Return the model's outputs for samples, (n, outputs) float64."""
         if not hasattr(self, "model_"):
             raise not_fitted(self)
-        x = self._sequences(X, reset=False)
+        x = self._sequences(X, reset=False).cast(self.dtype, self.scaler_)
         outputs = np.empty((len(x), self.model_.signals[-1].size))
         for rows, found, _ in self._parts(x):
             outputs[rows] = found
@@ -248,6 +285,60 @@ class SequenceEstimator(BaseEstimator):
             for first in range(0, len(x), CHUNK):
                 rows = slice(first, first + CHUNK)
                 yield rows, self.model_.forward(x[rows], n_threads=self.n_threads)[0], None
+
+    def stream(self) -> EstimatorStream:
+        """Return what takes the steps of one sequence one by one, in the units of X, and predicts after each.
+
+        Returns
+        -------
+        EstimatorStream
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called.
+        ValueError
+            If the net is bidirectional: it reads sequences from their end, too.
+        """
+        if not hasattr(self, "model_"):
+            raise not_fitted(self)
+        if any(getattr(layer, "bidirectional", False) for layer in self.model_.layers):
+            raise ValueError(
+                f"this {type(self).__name__} is bidirectional: it reads sequences from their end, too. Train one with "
+                "bidirectional=False for streams"
+            )
+        return EstimatorStream(self)
+
+    def _stream_pooling(self):
+        """Return how outputs of steps are pooled: "mean", "max" or None."""
+        return None
+
+    def _stream_prediction(self, outputs, before):
+        """Return what a stream predicts by the model's outputs (outputs,), and those of the step before or None."""
+        raise NotImplementedError
+
+    def _row(self, row):
+        """Return a step of a stream as the model takes it."""
+        names = getattr(self, "feature_names_in_", None)
+        if hasattr(row, "keys") and not self._flat:
+            if names is None:
+                raise ValueError(f"row must be values in the order of the features, got {brief(row)}: X had no names")
+            missing = [name for name in names if name not in row]
+            if missing:
+                raise ValueError(f"row lacks {missing}; this {type(self).__name__} was fitted to {list(names)}")
+            row = [row[name] for name in names]
+        features = self.model_.signals[0].size
+        values = np.asarray(as_numeric(row, "row"), np.float64)
+        if values.shape != (features,) and not (values.ndim == 0 and features == 1):
+            raise ValueError(f"row must have shape ({features},), one value for each feature, got {values.shape}")
+        check_finite(values, "row", "streams have no missing values")
+        values = values.reshape(features)
+        if self.scaler_ is not None:
+            values = (values - self.scaler_.center_) / self.scaler_.scale_
+        with np.errstate(over="ignore"):  # found below
+            values = values.astype(self.model_.dtype)
+        check_finite(values, f"row in {values.dtype}", "it is far beyond the data of fit")
+        return values
 
     # Files
 
@@ -289,11 +380,10 @@ class SequenceEstimator(BaseEstimator):
 
     # Checks
 
-    def _sequences(self, X, reset, empty=False):
-        """Return X as an array (samples, time steps, features), or `Ragged` of a list of arrays and of samples that end in NaN.
+    def _sequences(self, X, reset, empty=False) -> Samples:
+        """Return X as samples of numbers; where an array holds samples that end in NaN, as samples of different lengths.
 
-        What scikit-learn wants to know is noted if `reset`, else compared. Samples may have no time steps if `empty`. Values of
-        `Ragged` have the model's dtype.
+        What scikit-learn wants to know is noted if `reset`, else compared. Samples may have no time steps if `empty`.
         """
         if hasattr(X, "tocsr") or hasattr(X, "todense"):
             raise TypeError(f"{type(self).__name__} does not take sparse data; pass X.toarray()")
@@ -323,13 +413,12 @@ class SequenceEstimator(BaseEstimator):
         flat = not listed and array.ndim == 2
         self._check_features(shape, flat, names, reset)
         if listed:
-            return _joined(parts, [len(part) for part in parts], self.dtype)
+            return Samples.of(parts, [len(part) for part in parts])
         array = array[:, :, None] if flat else array
-        lengths = _tails(array)
+        lengths, (samples, steps, features) = _tails(array), array.shape
         if lengths is None:
-            _finite(array)
-            return _in_range(in_dtype(array, self.dtype))
-        return _joined([array[np.arange(array.shape[1]) < lengths[:, None]]], lengths, self.dtype)
+            return Samples.of([array.reshape(-1, features)], np.full(samples, steps), steps)
+        return Samples.of([array[np.arange(steps) < lengths[:, None]]], lengths)
 
     def _check_features(self, shape, flat, names, reset):
         count = shape[-1]
@@ -395,15 +484,20 @@ class SequenceEstimator(BaseEstimator):
 class SequenceRegressor(RegressorMixin, SequenceEstimator):
     """Recurrent net that predicts values from a whole sequence, on scikit-learn's contract.
 
-    Recurrent layers read the sequence; a dense layer turns the last valid output into the targets. The loss is the mean squared
-    error of targets standardised by the training targets, so their unit does not matter; X is taken as it is:
-    ``make_pipeline(SequenceScaler(), SequenceRegressor())`` scales it.
+    Recurrent layers read the sequence; a dense layer turns the last valid output into the targets. Features and targets are
+    standardised by the data of training, so their units do not matter; predictions are in the units of y.
 
     Parameters
     ----------
     {net}
     dropout, recurrent_dropout : float
         As in `numbarnn.Recurrent`.
+    loss : str or Loss
+        Of values, by name ("mse", "mae", "huber", "quantile", "gaussian", "negative_binomial") or as an object with its options;
+        see `numbarnn.losses`. It sees standardised targets: a huber `delta` is in standard deviations of y. Under a loss of
+        distributions `predict` gives the mean, under "quantile" the median, and ``predict(X, quantiles=)`` any level. Counts, the
+        targets of "negative_binomial", are not standardised.
+    {scale}
     {training}
 
     Attributes
@@ -416,11 +510,16 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
 
     Examples
     --------
-    >>> regressor = SequenceRegressor("gru", 16, random_state=0)
-    >>> regressor.fit(X, y).predict(X)  # X (samples, time steps, features), y (samples,)
+    >>> import numpy as np
+    >>> X = 1000 + 50 * np.random.default_rng(0).standard_normal((64, 6, 2))  # (samples, time steps, features)
+    >>> regressor = SequenceRegressor("gru", 8, random_state=0).fit(X, X[:, :, 0].sum(axis=1))
+    >>> regressor.score(X, X[:, :, 0].sum(axis=1)) > 0.9
+    True
     """
 
     KIND = "sequence_regressor"
+
+    loss: str | Loss = "mse"
 
     def fit(self, X, y, sample_weight=None):
         """Train on samples, from new weights unless `warm_start`. After an error the estimator is as it was.
@@ -458,42 +557,82 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         x = self._sequences(X, reset=new)
         target = self._targets(y, len(x), reset=new)
         weight = _weights(sample_weight, len(x))
+        counted, held_out = np.ones(len(x), bool) if weight is None else weight > 0, None
+        if patience is not None:
+            held_out = self._held_out_fraction()
+            counted[len(x) - max(1, round(len(x) * held_out)) :] = False
+        if not counted.any():
+            raise ValueError(
+                f"validation={self.validation} leaves none of {len(x)} samples to train on, of weight above 0"
+            )
+        if not new and type(loss_of_values(self.loss)) is not type(self._loss):
+            raise ValueError(
+                f"loss is {self.loss!r}, but the model was made for {self._loss.name!r}: fit with warm_start=False"
+            )
         if new:
-            self._prepare(target, weight)
-            self._make(1 if self._flat else self.n_features_in_)
+            self.scaler_ = fitted_scaler(self.scale, x, counted)
+            self._prepare(target[counted], None if weight is None else weight[counted])
+            self._make(x.features)
+        x = x.cast(self.dtype, self.scaler_)
         kind = RaggedSource if isinstance(x, Ragged) else ArraySource
         source = kind(x, self._encode(target).astype(self.dtype), sample_weight=weight, batch_size=self.batch_size)
-        held_out = None if patience is None else self._held_out_fraction()
-        return self._trainer().fit(source, epochs, validation=held_out, patience=patience, verbose=self.verbose)
+        return self._train(source, epochs, held_out, patience)
+
+    def _check_settings(self):
+        super()._check_settings()
+        loss_of_values(self.loss)
 
     def _make(self, features):
         """Make a new model for samples of that many features."""
         self.seed_ = _seed(self.random_state)
-        layers = [self._recurrent(return_sequences=False), Dense(len(self._center))]
+        layers = [self._recurrent(return_sequences=False), Dense(self._loss.size(len(self._center)))]
         self.model_ = Model(layers, features, self.dtype, self.seed_, self.n_threads, self.device)
         self.trainer_ = None
 
-    def predict(self, X) -> np.ndarray:
+    def predict(self, X, *, quantiles=None) -> np.ndarray:
         """Return predictions in the units of y.
 
         Parameters
         ----------
         X : as in `fit`
+        quantiles : float or sequence of float, optional
+            Levels in (0, 1): return these quantiles of what is predicted, under a loss of distributions or of quantiles.
 
         Returns
         -------
         (n,) or (n, targets) float64 array
-            As y was in `fit`.
+            As y was in `fit`. Of several `quantiles` with a last axis of levels.
 
         Raises
         ------
         NotFittedError
             If `fit` was not called.
+        TypeError
+            If `quantiles` are given under a loss that has none.
         ValueError
             If X has the wrong shape, dtype or values, or not the features of `fit`.
         """
-        values = self._forward(X) * self._scale + self._center
-        return values[:, 0] if self._one else values
+        outputs = self._forward(X)
+        if quantiles is None:
+            return self._in_units(predicted_values(self._loss, outputs))
+        if not isinstance(self._loss, DistributionLoss):
+            raise TypeError(
+                f"quantiles needs a loss such as 'quantile' or 'gaussian', that of fit was {self._loss.name!r}"
+            )
+        many = not isinstance(quantiles, (int, float, np.number))
+        levels = check_levels(quantiles if many else [quantiles], "quantiles")
+        found = self._loss.quantiles(outputs, levels) * self._scale[:, None] + self._center[:, None]
+        found = found if many else found[..., 0]
+        return found[:, 0] if self._one else found
+
+    def _in_units(self, values):
+        """Return scaled values (..., targets) in the units of y, in its form."""
+        values = values * self._scale + self._center
+        return values[..., 0] if self._one else values
+
+    def _stream_prediction(self, outputs, before):
+        values = self._in_units(predicted_values(self._loss, outputs))
+        return float(values) if self._one else values
 
     def score(self, X, y, sample_weight=None) -> float:
         """Return the coefficient of determination of ``predict(X)``, the mean of those of several targets."""
@@ -511,6 +650,8 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         check_finite(array, "y")
         one = array.ndim == 1
         array = array[:, None] if one else array
+        if isinstance(loss_of_values(self.loss), NegativeBinomial) and ((array < 0) | (array != np.floor(array))).any():
+            raise ValueError(f"y must be counts, integers >= 0, under loss={self.loss!r}")
         if not reset and array.shape[1] != len(self._center):
             raise ValueError(f"y has {array.shape[1]} targets, the model was made for {len(self._center)}")
         if reset:
@@ -518,6 +659,11 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         return array
 
     def _prepare(self, target, weight):
+        """Set the loss and the scales of the targets by those of training."""
+        self._loss = fitted_loss(loss_of_values(self.loss), target)
+        if isinstance(self._loss, NegativeBinomial):  # counts, which a scale would make fractions of
+            self._center, self._scale = np.zeros(target.shape[1]), np.ones(target.shape[1])
+            return
         with np.errstate(over="ignore", invalid="ignore"):  # found below
             center = np.average(target, axis=0, weights=weight)
             scale = np.sqrt(np.average((target - center) ** 2, axis=0, weights=weight))
@@ -529,15 +675,18 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         return (target - self._center) / self._scale
 
     def _file_state(self):
-        return {"one": self._one}, {"target.center": self._center, "target.scale": self._scale}
+        about = {"one": self._one, "loss": estimator_files.setting_out("loss", self._loss)}
+        return about, {"target.center": self._center, "target.scale": self._scale}
 
     def _set_file_state(self, about, arrays):
         center, scale = (arrays[f"target.{name}"] for name in ("center", "scale"))
         if not (np.isfinite(center).all() and np.isfinite(scale).all() and (scale > 0).all()):
             raise ValueError("scales that are not finite and positive")
+        self._loss = loss_of_values(estimator_files.setting_in("loss", about["loss"]))
         for array in (center, scale):
-            if array.dtype != np.float64 or array.shape != (self.model_.signals[-1].size,):
-                raise ValueError(f"scales of {array.shape} targets, a model of {self.model_.signals[-1].size}")
+            targets = self._loss.count_targets(self.model_.signals[-1].size)
+            if array.dtype != np.float64 or array.shape != (targets,):
+                raise ValueError(f"scales of {array.shape} targets, a model of {targets}")
         if self.model_.signals[-1].sequence or (about["one"] and len(center) != 1):
             raise ValueError(f"a model that gives {self.model_.signals[-1]}")
         check_flag("the file", "one", about["one"])
@@ -604,23 +753,6 @@ def _listed(items, empty):
     return parts
 
 
-def _joined(parts, lengths, dtype) -> Ragged:
-    """Return arrays of steps as one of a dtype, with the length of each sample; raise ValueError where one is not finite."""
-    with np.errstate(over="ignore"):  # found below
-        x = Ragged.of(np.concatenate(parts, dtype=dtype, casting="unsafe"), lengths)
-    if not np.isfinite(x.values).all():
-        for sample, values in enumerate(Ragged.of(np.concatenate(parts), lengths)):
-            _finite(values, f"X[{sample}]")
-        _in_range(x.values)
-    return x
-
-
-def _in_range(x):
-    """Return finite values that were cast to a dtype; raise ValueError where it cannot hold one."""
-    check_finite(x, f"X in {x.dtype}", "scale X (numbarnn.data.SequenceScaler), or pass dtype='float64'")
-    return x
-
-
 def _unboxed(X):
     """Return an array or Series of arrays as a list of them, other data as they are."""
     boxed = isinstance(X, np.ndarray) and X.ndim == 1 and X.dtype == object
@@ -652,17 +784,6 @@ def _tails(array):
         sample = int(lengths.argmin())
         raise ValueError(f"Input X contains NaN: sample {sample} has nothing but NaN; leave it out")
     return lengths
-
-
-def _finite(array, name="X"):
-    """Raise ValueError where an array holds NaN or infinity."""
-    try:
-        check_finite(array, name)
-    except ValueError as error:
-        what = "NaN" if np.isnan(array).any() else "infinity"
-        raise ValueError(
-            f"Input X contains {what}: {error} (NaN at the end of a sample, in all features, is padding)"
-        ) from None
 
 
 def _weights(sample_weight, samples):

@@ -16,11 +16,11 @@ from numbarnn.core.arrays import as_array
 from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.core.label_sequences import Labels
 from numbarnn.core.ragged import Ragged
+from numbarnn.core.softmax import log_softmax
 from numbarnn.errors import ShapeError
 from numbarnn.estimators.labelled import LabelEstimator, label_estimator
 from numbarnn.estimators.labels import Classes, check_labels
 from numbarnn.losses.ctc import CTC
-from numbarnn.sklearn_api import not_fitted
 
 BLANK = 0  # column of the blank; label k of classes_ has column k + 1
 
@@ -31,8 +31,7 @@ class TemporalClassifier(LabelEstimator):
     """Recurrent net that reads sequences and outputs label sequences, trained without knowing where the labels are.
 
     Recurrent layers read the sequence, and a dense layer with a softmax gives every step the probabilities of the labels and of a
-    blank; the loss is connectionist temporal classification (`numbarnn.losses.CTC`). X is taken as it is:
-    ``make_pipeline(SequenceScaler(), TemporalClassifier())`` scales it.
+    blank; the loss is connectionist temporal classification (`numbarnn.losses.CTC`).
 
     Forms of X are those of `numbarnn.estimators.labelled`: numbers, integer tokens, and strings, whose characters (or words, of a
     list of words) are the steps. A label needs a step, and a blank between two equal ones another: where label sequences may be
@@ -138,8 +137,8 @@ class TemporalClassifier(LabelEstimator):
     def _strata(self, target):
         return None
 
-    def _set_loss(self, weights):
-        """Do nothing: the loss has no weights of classes."""
+    def _set_file_loss(self, loss):
+        """Do nothing: the loss has no options but `infeasible`."""
 
     def _layers_before_output(self):
         return {}, []
@@ -318,6 +317,15 @@ class TemporalClassifier(LabelEstimator):
         with naming("y", "truth"):
             return 1.0 - metrics.label_errors(sequences, predicted).rate
 
+    def _probabilities(self, logits):
+        return np.exp(log_softmax(logits))
+
+    def _stream_prediction(self, outputs, before):
+        column = int(outputs.argmax())
+        if column == BLANK or (before is not None and before.argmax() == column):
+            return None
+        return self._classes.listing[column - 1]
+
     def _with_labels(self, function, X, y, lengths, offsets, y_lengths):
         sequences = _label_lists(y, y_lengths)
 
@@ -335,9 +343,7 @@ class TemporalClassifier(LabelEstimator):
 
         sequences : label sequences, of which there must be one for each sample.
         """
-        if not hasattr(self, "model_"):
-            raise not_fitted(self)
-        x = self._read(X, {"lengths": lengths, "offsets": offsets}, reset=False)
+        x = self._input(X, {"lengths": lengths, "offsets": offsets})
         if sequences is not None:
             _one_each(sequences, len(x))
             label_sequences.check_lengths(self._columns(sequences), x.lengths, "They have no alignment")

@@ -1,0 +1,18 @@
+"""Defaults of training where the user says nothing, shared by what trains on samples (`benchmarks/label_defaults.py`)."""
+
+import math
+
+# Optimizer steps that training takes, the epochs that it takes at most for them, and the learning rate of Adam. Where every step
+# has a label, an epoch has that many times more of them, and nets learn them by heart sooner.
+UPDATES, MOST_EPOCHS, MOST_EPOCHS_OF_STEPS, RATE = 3000, 200, 50, 3e-3
+
+
+def default_epochs(batches: int, most: int = MOST_EPOCHS) -> int:
+    """Return how many epochs of some batches training takes."""
+    return min(most, math.ceil(UPDATES / batches))
+
+
+def default_rate(optimizer, learning_rate: float | None) -> float | None:
+    """Return the learning rate for arguments `optimizer` and `learning_rate`; None: the optimizer's own."""
+    adam = isinstance(optimizer, str) and optimizer.lower() == "adam"
+    return RATE if adam and learning_rate is None else learning_rate
