@@ -168,7 +168,8 @@ def models(_):
 
     state = model().initial_state(6)
     fit = {
-        "x": x, "y": y, "loss": "softmax_cross_entropy", "optimizer": "adam", "epochs": 1, "batch_size": 3,
+        "x": x, "y": y, "loss": "softmax_cross_entropy", "optimizer": "adam", "learning_rate": 0.1, "epochs": 1,
+        "batch_size": 3,
         "lengths": lengths, "sample_weight": weight, "shuffle": True, "validation": (x, y), "patience": 2, "seconds": 5.0,
         "schedule": optim.StepDecay(2), "clip_norm": 1.0, "clip_value": 1.0, "accumulate": 1, "average": 0.9,
         "callbacks": (), "verbose": 0, "seed": 0, "n_threads": 1,
@@ -176,8 +177,12 @@ def models(_):
     yield from methods(
         "Model", model,
         forward={"x": x, "state": state, "lengths": lengths, "n_threads": 1},
-        predict={"x": x, "state": state, "lengths": lengths, "n_threads": 1},
-        predict_proba={"x": x, "state": state, "lengths": lengths, "n_threads": 1},
+        predict={"x": x, "state": state, "lengths": lengths, "loss": "softmax_cross_entropy", "n_threads": 1},
+        predict_proba={"x": x, "state": state, "lengths": lengths, "loss": "softmax_cross_entropy", "n_threads": 1},
+        evaluate={
+            "x": x, "y": y, "metrics": ["accuracy"], "loss": "softmax_cross_entropy", "batch_size": 3, "lengths": lengths,
+            "sample_weight": weight, "n_threads": 1,
+        },
         vjp={"x": x, "state": state, "lengths": lengths, "n_threads": 1},
         loss_and_grad={
             "x": x, "target": y, "loss": "softmax_cross_entropy", "lengths": lengths, "state": state, "reduction": "mean",
@@ -200,7 +205,8 @@ def models(_):
     yield Call(
         "Trainer", Trainer,
         {
-            "model": model(), "loss": "softmax_cross_entropy", "optimizer": "adam", "schedule": optim.StepDecay(2),
+            "model": model(), "loss": "softmax_cross_entropy", "optimizer": "adam", "learning_rate": 0.1,
+            "schedule": optim.StepDecay(2),
             "clip_norm": 1.0, "clip_value": 1.0, "tbptt": None, "accumulate": 1, "average": 0.9, "seed": 0, "n_threads": 1,
         },
     )  # fmt: skip
