@@ -91,13 +91,19 @@ __all__ = [
 _MODULES = frozenset({
     "backends", "cells", "checks", "cli", "core", "data", "decoding", "diagnostics", "errors", "estimators", "forecasting",
     "inputs", "io", "kernels", "language", "layers", "losses", "metrics", "model", "network", "optim", "parallel", "plots",
-    "sklearn_api", "training",
+    "sklearn_api", "training", "words",
+})  # fmt: skip
+# Those whose names are public; what the others hold may change.
+_PUBLIC = frozenset({
+    "cells", "data", "decoding", "diagnostics", "errors", "language", "layers", "losses", "metrics", "optim", "plots",
 })  # fmt: skip
 
 
 def __getattr__(name):
     if name not in _HOME and name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from numbarnn.words import no_attribute
+
+        raise no_attribute(f"module {__name__!r}", name, __dir__())
     from numbarnn.kernels.interrupts import DeferredInterrupt
 
     with DeferredInterrupt():  # Ctrl-C would leave modules behind, its own and others', that are imported half
@@ -108,4 +114,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), *__all__, *_MODULES})
+    return sorted({*__all__, *_PUBLIC})

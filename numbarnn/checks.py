@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from numbarnn.errors import ShapeError, TokenError
+from numbarnn.words import did_you_mean
 
 LARGEST = 2**62  # of integers, so that int64 holds their sums
 COUNTED = 2**31 - 1  # of things that are kept in memory
@@ -109,7 +110,9 @@ def check_choice(value, name: str, choices, *, none: bool = False) -> None:
     if (none and value is None) or (isinstance(value, str) and value in choices):
         return
     *first, last = [*map(repr, choices), *(["None"] if none else [])]
-    raise ValueError(f"{name} must be {', '.join(first) + ' or ' if first else ''}{last}, got {brief(value)}")
+    raise ValueError(
+        f"{name} must be {', '.join(first) + ' or ' if first else ''}{last}, got {brief(value)}{did_you_mean(value, choices)}"
+    )
 
 
 def check_dtype(dtype, name: str = "dtype") -> np.dtype:

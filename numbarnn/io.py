@@ -22,6 +22,7 @@ import numpy as np
 
 from numbarnn.checks import brief, check_path
 from numbarnn.errors import ModelFileError
+from numbarnn.words import suggesting
 
 try:
     import fcntl
@@ -356,6 +357,7 @@ _CLASSES = {
 }
 
 
+@suggesting
 def load(path: str | os.PathLike, device: str = "cpu"):
     """Return what a `save` method wrote to a file: a model, language model, forecaster, or estimator of sequences.
 

@@ -243,9 +243,9 @@ class Model(Network):
 
         Notes
         -----
-        Metrics see what counts, once each and unweighted: the steps within the lengths whose target is not the loss's `ignore_index`
-        and whose weight is not 0. truth and predicted are labels (n,) or values (n, features), for CTC lists of label sequences, of
-        which `predicted` is decoded by the best path; under the loss of a distribution `predicted` is its mean.
+        Metrics see what counts, once each and unweighted: the steps within the lengths whose target is not the `ignore_index` of
+        the loss and whose weight is not 0. truth and predicted are labels (n,) or values (n, features), for CTC lists of label
+        sequences, of which `predicted` is decoded by the best path; under the loss of a distribution `predicted` is its mean.
 
         Examples
         --------

@@ -55,11 +55,6 @@ def test_the_loss_says_what_outputs_mean(model):
         model.predict_proba(PADDED, loss="mse")
 
 
-def test_half_is_yes():
-    model = nr.Model([nr.Dense(1, init="uniform(0)")], input_size=1)
-    assert model.predict(np.zeros((1, 2, 1)), loss="binary_cross_entropy").tolist() == [[[1], [1]]]
-
-
 def test_fit_and_files_remember_the_loss(model, tmp_path):
     model.fit(PADDED, VALUES, loss="mse", epochs=1, verbose=0)
     model.save(tmp_path / "model")

@@ -26,10 +26,12 @@ from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.data import tables
 from numbarnn.data.batches import Batch
 from numbarnn.errors import ShapeError
+from numbarnn.words import suggesting
 
 MISSING = ("error", "drop", "ffill")  # what is done about missing values
 
 
+@suggesting
 def make_windows(
     data,
     lookback: int,

@@ -34,6 +34,7 @@ from numbarnn.model import Model
 from numbarnn.optim import EMA, Optimizer, Schedule, optimizer_with
 from numbarnn.sklearn_api import Parameters, not_fitted
 from numbarnn.training.trainer import Trainer
+from numbarnn.words import Suggesting
 
 try:
     from sklearn.base import BaseEstimator, RegressorMixin
@@ -100,7 +101,7 @@ def described(**words):
 
 
 @dataclass(eq=False, repr=False)
-class SequenceEstimator(BaseEstimator):
+class SequenceEstimator(Suggesting, BaseEstimator):
     """Base of the estimators of sequences; `SequenceRegressor` documents it.
 
     Attributes

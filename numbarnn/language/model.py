@@ -30,6 +30,7 @@ from numbarnn.model import Model
 from numbarnn.optim import ExponentialDecay, Optimizer, RMSprop, Schedule, optimizer_with
 from numbarnn.training.history import History
 from numbarnn.training.trainer import Trainer
+from numbarnn.words import Suggesting
 
 # char-rnn's, and its decay of the learning rate.
 OPTIMIZER = RMSprop(learning_rate=2e-3, alpha=0.95, eps=1e-8)
@@ -92,7 +93,7 @@ class Score:
         return self.unknown / self.tokens
 
 
-class LanguageModel:
+class LanguageModel(Suggesting):
     """Language model of characters, bytes or words: o_t = softmax(V s_t), the probabilities of the token that comes next.
 
     Parameters

@@ -63,5 +63,9 @@ class Activation(Layer):
 def check_activation(owner: str, activation: str) -> str:
     """Return the name of an activation; raise ValueError unless it is one."""
     name = "logistic" if isinstance(activation, str) and activation == "sigmoid" else activation
+    if isinstance(name, str) and name.lower() == "softmax":
+        raise ValueError(
+            f"{owner}: activation must not be 'softmax': losses take logits, and Model.predict_proba applies the softmax"
+        )
     check_choice(name, f"{owner}: activation", ACTIVATIONS)
     return name

@@ -5,7 +5,7 @@ import re
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from numbarnn.layers.recurrent import PROJECTION
 from numbarnn.losses.base import Loss, loss_config, loss_from_config, make_loss
 from numbarnn.network.program import Plan, has_step, make_plan, without_step
 from numbarnn.network.stream import Stream
+from numbarnn.words import Suggesting, no_attribute
 
 State = tuple  # one entry a recurrent layer, each a tuple of (num_layers * directions, samples, hidden_size) arrays
 
@@ -48,7 +49,7 @@ class Gradients:
     state: State
 
 
-class Network:
+class Network(Suggesting):
     """Layers, their parameters, and the passes through them; documented as `numbarnn.Model`."""
 
     def __init__(
@@ -308,6 +309,11 @@ class Network:
         if lengths is not None and self.signals[-1].sequence:
             result[np.arange(result.shape[1]) >= np.asarray(lengths)[:, None]] = value
         return result
+
+    if not TYPE_CHECKING:  # which would take any name
+
+        def __getattr__(self, name):
+            raise no_attribute(repr(type(self).__name__), name, dir(type(self)))
 
     @property
     def output_activation(self) -> str | None:

@@ -13,6 +13,7 @@ from numbarnn.data.batches import batches_of
 from numbarnn.data.sources import make_source
 from numbarnn.errors import ShapeError
 from numbarnn.losses import CTC, BinaryCrossEntropy, DistributionLoss, SegmentCrossEntropy, SoftmaxCrossEntropy
+from numbarnn.words import did_you_mean
 
 # Metrics that are one number for two arguments, truth and predictions.
 LABELS = ("accuracy", "f1")
@@ -28,6 +29,7 @@ def check_metrics(metrics) -> dict[str, Callable[[Any, Any], float]]:
         if not callable(metric) and not (isinstance(metric, str) and metric in names):
             raise ValueError(
                 f"metrics[{index}] must be one of {', '.join(names)}, or a function of (truth, predicted), got {brief(metric)}"
+                f"{did_you_mean(metric, names)}"
             )
         name = metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
         if name in found or name == "loss":

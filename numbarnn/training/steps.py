@@ -15,6 +15,7 @@ from numbarnn.losses.base import make_loss
 from numbarnn.network.network import Network
 from numbarnn.optim import Optimizer, Schedule, make_average, optimizer_with
 from numbarnn.training.history import StepStatistics
+from numbarnn.words import Suggesting
 
 
 def _of_updates(name):
@@ -22,7 +23,7 @@ def _of_updates(name):
     return property(lambda run: getattr(run.updates, name), lambda run, value: setattr(run.updates, name, value))
 
 
-class Steps:
+class Steps(Suggesting):
     """The steps of a training run and the state they leave; documented as `numbarnn.Trainer`."""
 
     arrays, average, pending = map(_of_updates, ("arrays", "average", "pending"))
