@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from numbarnn.model import Model
     from numbarnn.network.stream import step_function
     from numbarnn.training.trainer import Trainer
+    from numbarnn.training.warmup import warmup
 
 # Where the public names are; a test compares the table with the imports above, which type checkers and editors read.
 _HOMES = {
@@ -57,6 +58,7 @@ _HOMES = {
     "numbarnn.model": ("Model",),
     "numbarnn.network.stream": ("step_function",),
     "numbarnn.training.trainer": ("Trainer",),
+    "numbarnn.training.warmup": ("warmup",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -86,6 +88,7 @@ __all__ = [
     "load",
     "step",
     "step_function",
+    "warmup",
 ]
 
 _MODULES = frozenset({

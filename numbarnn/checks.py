@@ -30,9 +30,9 @@ def brief(value) -> str:
     return f"{text}..." if kind in text else f"{kind} {text}..."
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a number of things in words: "1 missing value", "3 missing values"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a number of things in words: "1 missing value", "3 missing values"; the plural is that of English without one."""
+    return f"{count} {noun}" if count == 1 else f"{count} {plural or noun + 's'}"
 
 
 def check_flat(array, name: str, like: np.ndarray | None = None, writable: bool = True) -> np.ndarray:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn.checks import brief, check_path
+from numbarnn.checks import brief, check_flag, check_path
 from numbarnn.errors import ModelFileError
 from numbarnn.words import suggesting
 
@@ -358,7 +358,7 @@ _CLASSES = {
 
 
 @suggesting
-def load(path: str | os.PathLike, device: str = "cpu"):
+def load(path: str | os.PathLike, device: str = "cpu", *, warm: bool = False):
     """Return what a `save` method wrote to a file: a model, language model, forecaster, or estimator of sequences.
 
     Nothing in the file is executed: it is a safetensors file with a description in JSON.
@@ -368,6 +368,9 @@ def load(path: str | os.PathLike, device: str = "cpu"):
     path : path-like
     device : {"cpu", "cuda"}
         Device of the loaded model; files do not depend on the device that wrote them.
+    warm : bool
+        Whether to compile or load at once what predictions need (`numbarnn.warmup`), so that the first one is as fast as the
+        others: for services.
 
     Returns
     -------
@@ -388,9 +391,13 @@ def load(path: str | os.PathLike, device: str = "cpu"):
     >>> model.save("model.safetensors")
     >>> model = numbarnn.load("model.safetensors")
     """
+    check_flag("load", "warm", warm)
     description, arrays = read(path)
     kind = description["kind"]
     if kind not in _CLASSES:
         raise ModelFileError(f"{os.fspath(path)!r} holds a {kind!r}, which this version of numbarnn does not know")
     module, name = _CLASSES[kind]
-    return getattr(importlib.import_module(module), name).from_description(description, arrays, device)
+    loaded = getattr(importlib.import_module(module), name).from_description(description, arrays, device)
+    if warm:
+        importlib.import_module("numbarnn.training.warmup").warmup(loaded, train=False)
+    return loaded

@@ -143,7 +143,8 @@ class Model(Network):
             is one.
         callbacks : iterable of Callback
         verbose : int
-            0: silent; 1: a progress bar, or plain lines where there is no terminal.
+            0: silent; 1: a progress bar, or plain lines where there is no terminal. Whatever it is, `logging` gets a record an
+            epoch: level INFO of the logger "numbarnn".
         seed : int
             Of the order of samples and of dropout.
         n_threads : int, optional

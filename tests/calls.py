@@ -36,6 +36,7 @@ from numbarnn import (
     metrics,
     optim,
     step_function,
+    warmup,
 )
 from numbarnn.data import (
     ArraySource,
@@ -210,6 +211,9 @@ def models(_):
             "clip_norm": 1.0, "clip_value": 1.0, "tbptt": None, "accumulate": 1, "average": 0.9, "seed": 0, "n_threads": 1,
         },
     )  # fmt: skip
+    yield Call("warmup", warmup, {
+        "model": model(), "train": True, "loss": "softmax_cross_entropy", "optimizer": "adam"
+    })  # fmt: skip
     yield from methods(
         "Trainer",
         lambda: Trainer(model()),
@@ -529,7 +533,7 @@ def languages(folder):
     yield Call("CharLM.stream", lambda **given: list(itertools.islice(fitted.stream(**given), 5)), sample)
     path = folder / "a.model"
     fitted.save(path)
-    yield Call("load", load, {"path": path, "device": "cpu"})
+    yield Call("load", load, {"path": path, "device": "cpu", "warm": False})
     yield Call("CharLM.load", CharLM.load, {"path": path, "device": "cpu"})
 
 

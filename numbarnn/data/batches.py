@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn.checks import brief, check_finite, check_flag, check_integer, check_lengths, refuse_mask
+from numbarnn.checks import brief, check_finite, check_flag, check_integer, check_lengths, counted, refuse_mask
 from numbarnn.core.arrays import as_array
 from numbarnn.core.label_sequences import as_labels
 from numbarnn.errors import ShapeError
@@ -56,6 +56,9 @@ class SampleSource:
 
     def __len__(self) -> int:
         return -(-self.items // self.batch_size)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.items} {self.unit} in {counted(len(self), 'batch', 'batches')}>"
 
     def split(self, fraction: float) -> tuple["SampleSource", "SampleSource"]:
         """Return the source without its last `fraction` of samples, and those, in their order."""
@@ -253,6 +256,9 @@ class TokenStream:
 
     def __len__(self) -> int:
         return -(-self.x.shape[1] // self.seq_length)
+
+    def __repr__(self) -> str:
+        return f"<TokenStream of {self.items} {self.unit} in {counted(len(self), 'batch', 'batches')}>"
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what determines the chunks: number and hash of the tokens, streams and steps."""

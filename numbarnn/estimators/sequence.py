@@ -23,6 +23,7 @@ from numbarnn.checks import brief, check_dtype, check_finite, check_flag, check_
 from numbarnn.core.arrays import as_array, as_numeric, in_dtype
 from numbarnn.core.axes import channels_first_hint
 from numbarnn.core.frames import as_pandas, is_pandas
+from numbarnn.core.html import html_parameters
 from numbarnn.core.ragged import Ragged, length_groups
 from numbarnn.data import tables
 from numbarnn.data.batches import ArraySource
@@ -39,7 +40,11 @@ from numbarnn.words import Suggesting
 try:
     from sklearn.base import BaseEstimator, RegressorMixin
 except ImportError:
-    BaseEstimator = Parameters
+
+    class BaseEstimator(Parameters):
+        """Stands in for scikit-learn's base of this name."""
+
+        _repr_html_ = html_parameters
 
     class RegressorMixin:
         """Stands in for scikit-learn's mixin of this name."""

@@ -558,6 +558,22 @@ class LanguageModel(Suggesting):
         unknown_tokens = int(np.isin(tokens[1:], vocabulary.unknown).sum())
         return Score(Trainer(model).evaluate(stream), stream.items, int(lengths[1:].sum()), unknown_tokens, self.unit)
 
+    def __repr__(self) -> str:
+        options = [
+            f"{self.cell!r}",
+            *(f"{name}={getattr(self.recurrent, name)}" for name in ("hidden_size", "num_layers")),
+        ]
+        options += [f"unit={self.unit!r}"] if type(self) is LanguageModel else []
+        fitted = "not fitted" if self.vocabulary is None else f"vocabulary of {len(self.vocabulary)}"
+        return f"<{type(self).__name__}({', '.join(options)}), {fitted}>"
+
+    def warmup_jobs(self):
+        """Return what `numbarnn.warmup` runs beside predictions: pairs of a name and a function."""
+        return (
+            ("scoring", lambda: Trainer(self._fitted()).evaluate(TokenStream(np.zeros(4, np.int32), 1, 2))),
+            ("sampling", lambda: self.sample(2, top_k=1)),
+        )
+
     def __getstate__(self):
         return self.__dict__ | {"_packed": None}  # packed for this processor
 

@@ -10,7 +10,7 @@ from numbarnn.layers.base import Layer, layer
 
 
 @layer
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Activation(Layer):
     """y = f(x), element by element; there are no parameters.
 

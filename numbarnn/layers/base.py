@@ -49,6 +49,10 @@ class Layer(Suggesting):
             raise TypeError(f"{cls.__name__}: {name} must be left out, got {brief(options[name])}: {cls.refused[name]}")
         return super().__new__(cls, **options)
 
+    def __repr__(self) -> str:
+        shown = ((f.name, getattr(self, f.name)) for f in fields(self) if f.init and getattr(self, f.name) != f.default)
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown)})"
+
     def output(self, signal: Signal) -> Signal:
         """Return the signal that the layer outputs.
 

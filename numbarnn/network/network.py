@@ -24,6 +24,7 @@ from numbarnn.checks import (
 )
 from numbarnn.core import seeds
 from numbarnn.core.arrays import as_array
+from numbarnn.core.html import Shown, html_table
 from numbarnn.core.params import Params, ParamSpec
 from numbarnn.core.ragged import length_groups
 from numbarnn.core.signal import Signal
@@ -667,21 +668,35 @@ class Network(Suggesting):
         return model
 
     def summary(self) -> str:
-        """Return a table of the layers, their outputs and parameter counts."""
-        rows = [("layer", "output", "parameters")]
+        """Return a table of the layers, their outputs and parameter counts; a prompt shows it as a table too."""
+        rows = [("layer", "output", "parameters"), *self._rows()]
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
+        rule = "-" * len(lines[0])
+        return Shown("\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]]))
+
+    def _rows(self):
+        """Return name, output and number of parameters of every layer, and the totals."""
+        rows = []
         names = [name if name.isprintable() else repr(name) for name in self.names]
         for name, layer, before, after in zip(names, self.layers, self.signals, self.signals[1:], strict=False):
             count = sum(spec.size for spec in layer.specs(before))
             rows.append((f"{name} ({type(layer).__name__})", str(after), f"{count:,}"))
-        rows.append(("total", f"input {self.signals[0]}", f"{self.params.size:,}"))
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
-        rule = "-" * len(lines[0])
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+        return [*rows, ("total", f"input {self.signals[0]}", f"{self.params.size:,}")]
+
+    def _repr_html_(self) -> str:
+        about = f"{self.dtype.name}, device {self.device}, " + (
+            f"trained with {self.loss.name}" if self.loss else "no loss known"
+        )
+        return html_table(type(self).__name__, ("layer", "output", "parameters"), self._rows(), about)
 
     def __repr__(self) -> str:
-        layers = ", ".join(map(repr, self.layers))
-        return f"{type(self).__name__}([{layers}], input_size={self.signals[0].size}, dtype={self.dtype.name!r})"
+        tokens, dtype = self.signals[0].tokens, self.dtype.name
+        options = [
+            "" if tokens else f", input_size={self.signals[0].size}",
+            f", dtype={dtype!r}" * (dtype != "float32"),
+        ]
+        return f"{type(self).__name__}([{', '.join(map(repr, self.layers))}]{''.join(options)})"
 
 
 def _check_doutputs(doutputs, outputs):

@@ -228,6 +228,9 @@ class Trainer(Steps):
             )
         return history
 
+    def __repr__(self) -> str:
+        return f"<Trainer of {self.model!r}, {self.loss.name}, {self.optimizer!r}, after step {self.step}>"
+
     def _epoch(self, source, run, file, callbacks, progress, interrupted):
         """Train an epoch from where `run` stands; return "epochs" or what ended it early."""
         started, stopped, before = time.perf_counter() - run.seconds, "epochs", run.pieces
