@@ -34,7 +34,7 @@ def measure(motion, force, steps):
         force[t] = -1.5 * np.tanh(lagging)
 
 
-def train(samples=200, points=80, epochs=60):
+def train(samples=300, points=80, epochs=150):
     """Return a net that reads position, velocity and the time since the point before, and gives the force."""
     generator = np.random.default_rng(0)
     steps = generator.uniform(0, LONGEST, (samples, points))
@@ -50,7 +50,7 @@ def train(samples=200, points=80, epochs=60):
         loss="mse",
         epochs=epochs,
         optimizer=Adam(1e-2),
-        schedule=ExponentialDecay(0.97),
+        schedule=ExponentialDecay(0.98),
         validation=0.1,
         verbose=0,
     )
