@@ -48,7 +48,7 @@ ARGUMENTS = (
     ("learning_rate every", "step_size"),
     ("epochs", "max_epochs max_iter n_epochs n_iter nb_epoch num_epochs"),
     ("ensemble epochs", "n_estimators"),
-    ("validation", "eval_set val_data val_split valid validation_data validation_fraction validation_split"),
+    ("validation split", "eval_set val_data val_split valid validation_data validation_fraction validation_split"),
     ("patience", "early_stopping early_stopping_rounds n_iter_no_change"),
     ("sample_weight", "sample_weights weights"),
     ("seed", "generator random_state"),
@@ -113,8 +113,6 @@ ADVICE = {
     "class_weight": "losses have it: loss=numbarnn.losses.SoftmaxCrossEntropy(class_weight=...)",
     "from_logits": "leave it out: losses take logits",
     "reduction": "Model.loss_and_grad has it",
-    "optimizer": "fit takes it",
-    "loss": "fit takes it",
     "steps_per_epoch": "leave it out: an epoch is the whole of the data",
     "initial_epoch": "leave it out; fit(checkpoint=, resume=) resumes a run",
     "dim": "leave it out: classes are the last axis",
@@ -269,21 +267,29 @@ def did_you_mean(word: Any, choices: Iterable[str]) -> str:
     return f"; did you mean {found!r}?" if found is not None else ""
 
 
-def check_arguments(function: Callable, owner: str, options: Iterable[str]) -> None:
-    """Raise TypeError for names of arguments that a function does not have; the message names those that it has."""
+def check_arguments(
+    function: Callable, owner: str, options: Iterable[str], other: Callable | None = None, other_owner: str = ""
+) -> None:
+    """Raise TypeError for names of arguments that a function does not have; the message names those that it or another has."""
     parameters = inspect.signature(function).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
     names = [name for name, p in parameters.items() if name != "self" and p.kind is not p.POSITIONAL_ONLY]
     for name in options:
         if name not in names:
-            raise TypeError(f"{owner}() got an unexpected argument {name!r}; {_instead(name, names)}")
+            others = inspect.signature(other).parameters if other is not None else ()
+            instead = _instead(name, names, others, other_owner)
+            raise TypeError(f"{owner}() got an unexpected argument {name!r}; {instead}")
 
 
-def _instead(name, names):
-    for own in _own(ARGUMENTS).get(name, ()):
+def _instead(name, names, others, other_owner):
+    words = [name, *_own(ARGUMENTS).get(name, ())]
+    for own in words:
         if own in names:
             return f"did you mean {own}?"
+    for own in words:
+        if own in others and own != "self":
+            return f"{other_owner} takes {own}"
     if name in ADVICE:
         return ADVICE[name]
     found = close_match(name, names)
@@ -313,7 +319,7 @@ class Suggesting:
 
     def __new__(cls, *args, **options):
         if options:
-            check_arguments(cls.__init__, cls.__name__, options)
+            check_arguments(cls.__init__, cls.__name__, options, getattr(cls, "fit", None), "fit")
         return super().__new__(cls)
 
     def __init_subclass__(cls, **options):
@@ -343,7 +349,9 @@ def suggesting(function: F) -> F:
     @functools.wraps(function)
     def call(*args, **options):
         if not options.keys() <= names:
-            check_arguments(function, function.__qualname__, options)
+            cls = type(args[0]) if args and isinstance(args[0], Suggesting) else None
+            known = () if cls is None else (cls.__init__, cls.__name__)
+            check_arguments(function, function.__qualname__, options, *known)
         return function(*args, **options)
 
     return call  # type: ignore[return-value]

@@ -63,9 +63,10 @@ class Activation(Layer):
 def check_activation(owner: str, activation: str) -> str:
     """Return the name of an activation; raise ValueError unless it is one."""
     name = "logistic" if isinstance(activation, str) and activation == "sigmoid" else activation
-    if isinstance(name, str) and name.lower() == "softmax":
-        raise ValueError(
-            f"{owner}: activation must not be 'softmax': losses take logits, and Model.predict_proba applies the softmax"
-        )
-    check_choice(name, f"{owner}: activation", ACTIVATIONS)
+    try:
+        check_choice(name, f"{owner}: activation", ACTIVATIONS)
+    except ValueError as error:
+        if isinstance(name, str) and name.lower() == "softmax":
+            raise ValueError(f"{error}; losses take logits, and Model.predict_proba applies the softmax") from None
+        raise
     return name

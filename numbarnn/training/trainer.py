@@ -224,7 +224,7 @@ class Trainer(Steps):
             callback.on_train_end(self, history)
         if history.stopped == "interrupted":
             warnings.warn(
-                f"training was interrupted after step {self.step}; the model is as of that step", stacklevel=2
+                f"training was interrupted after step {self.step}; the model is as of that step", stacklevel=3
             )
         return history
 
