@@ -106,7 +106,7 @@ def described(**words):
 
 
 @dataclass(eq=False, repr=False)
-class SequenceEstimator(Suggesting, BaseEstimator):
+class SequenceEstimator(BaseEstimator, Suggesting):
     """Base of the estimators of sequences; `SequenceRegressor` documents it.
 
     Attributes
