@@ -117,8 +117,17 @@ class RaggedSource(SampleSource):
         Indices of those samples that are the source's; None: all.
     """
 
-    def __init__(self, x: Ragged, y, sample_weight=None, *, batch_size: int = 32, shuffle: bool = True, samples=None,
-                 grouped: bool = True):  # fmt: skip
+    def __init__(
+        self,
+        x: Ragged,
+        y,
+        sample_weight=None,
+        *,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        samples=None,
+        grouped: bool = True,
+    ):
         self.grouped = grouped
         self.samples = np.arange(len(x)) if samples is None else samples
         super().__init__(len(self.samples), batch_size, shuffle)
