@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from numbarnn.model import Model
     from numbarnn.network.stream import step_function
     from numbarnn.training.trainer import Trainer
+    from numbarnn.training.warmup import warmup
 
 # Where the public names are; a test compares the table with the imports above, which type checkers and editors read.
 _HOMES = {
@@ -57,6 +58,7 @@ _HOMES = {
     "numbarnn.model": ("Model",),
     "numbarnn.network.stream": ("step_function",),
     "numbarnn.training.trainer": ("Trainer",),
+    "numbarnn.training.warmup": ("warmup",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -86,18 +88,25 @@ __all__ = [
     "load",
     "step",
     "step_function",
+    "warmup",
 ]
 
 _MODULES = frozenset({
     "backends", "cells", "checks", "cli", "core", "data", "decoding", "diagnostics", "errors", "estimators", "forecasting",
     "inputs", "io", "kernels", "language", "layers", "losses", "metrics", "model", "network", "optim", "parallel", "plots",
-    "sklearn_api", "training",
+    "sklearn_api", "training", "words",
+})  # fmt: skip
+# Those whose names are public; what the others hold may change.
+_PUBLIC = frozenset({
+    "cells", "data", "decoding", "diagnostics", "errors", "language", "layers", "losses", "metrics", "optim", "plots",
 })  # fmt: skip
 
 
 def __getattr__(name):
     if name not in _HOME and name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from numbarnn.words import no_attribute
+
+        raise no_attribute(f"module {__name__!r}", name, __dir__())
     from numbarnn.kernels.interrupts import DeferredInterrupt
 
     with DeferredInterrupt():  # Ctrl-C would leave modules behind, its own and others', that are imported half
@@ -108,4 +117,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), *__all__, *_MODULES})
+    return sorted({*__all__, *_PUBLIC})

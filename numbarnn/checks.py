@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from numbarnn.errors import ShapeError, TokenError
+from numbarnn.words import did_you_mean
 
 LARGEST = 2**62  # of integers, so that int64 holds their sums
 COUNTED = 2**31 - 1  # of things that are kept in memory
@@ -29,9 +30,9 @@ def brief(value) -> str:
     return f"{text}..." if kind in text else f"{kind} {text}..."
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a number of things in words: "1 missing value", "3 missing values"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a number of things in words: "1 missing value", "3 missing values"; the plural is that of English without one."""
+    return f"{count} {noun}" if count == 1 else f"{count} {plural or noun + 's'}"
 
 
 def check_flat(array, name: str, like: np.ndarray | None = None, writable: bool = True) -> np.ndarray:
@@ -109,7 +110,9 @@ def check_choice(value, name: str, choices, *, none: bool = False) -> None:
     if (none and value is None) or (isinstance(value, str) and value in choices):
         return
     *first, last = [*map(repr, choices), *(["None"] if none else [])]
-    raise ValueError(f"{name} must be {', '.join(first) + ' or ' if first else ''}{last}, got {brief(value)}")
+    raise ValueError(
+        f"{name} must be {', '.join(first) + ' or ' if first else ''}{last}, got {brief(value)}{did_you_mean(value, choices)}"
+    )
 
 
 def check_dtype(dtype, name: str = "dtype") -> np.dtype:

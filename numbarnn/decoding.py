@@ -17,6 +17,19 @@ from numbarnn.core.softmax import log_softmax
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu import decoding as kernels
 from numbarnn.kernels.groups import entry_point
+from numbarnn.words import module_attributes
+
+__all__ = [
+    "Alignment",
+    "Hypothesis",
+    "align",
+    "beam_search",
+    "best_path",
+    "collapse",
+    "occupancy",
+]
+
+__getattr__ = module_attributes(__name__, __all__)
 
 
 class Hypothesis(NamedTuple):

@@ -2,6 +2,16 @@
 
 import re
 
+__all__ = [
+    "CheckpointError",
+    "DeviceError",
+    "DeviceMemoryError",
+    "DivergedError",
+    "ModelFileError",
+    "ShapeError",
+    "TokenError",
+]
+
 # Control characters but tabs and line breaks, and lone surrogates, which no encoding can write.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 

@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn.checks import check_path
+from numbarnn.checks import brief, check_flag, check_path
 from numbarnn.errors import ModelFileError
+from numbarnn.words import suggesting
 
 try:
     import fcntl
@@ -59,6 +60,45 @@ def write(path: str | os.PathLike, kind: str, description: Mapping[str, Any], ar
     text = json.dumps({"format": FORMAT, "kind": kind, **description}, default=_plain)
     # One entry, since safetensors writes several in any order.
     replace(path, save(arrays, metadata={"numbarnn": f"{text}\n{_hash(text, arrays)}"}))
+
+
+METADATA_LIMIT = 1 << 20  # bytes of JSON: what describes a model, not its data
+
+
+def check_metadata(metadata) -> dict[str, Any]:
+    """Return what a user stores beside a model as a file holds it: names to JSON values, tuples as lists.
+
+    Parameters
+    ----------
+    metadata : mapping of str to values of JSON, or None
+        NumPy scalars are allowed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a name is not a str, a value is not one of JSON, or all are longer than a mebibyte of JSON.
+    """
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f"metadata must be a dict of names to values of JSON, got {brief(metadata)}")
+    found = {}
+    for name, value in metadata.items():
+        if not isinstance(name, str):
+            raise TypeError(f"metadata must have names of type str, got {brief(name)}")
+        try:
+            found[name] = json.loads(json.dumps(value, default=_plain, allow_nan=False))
+        except (TypeError, ValueError, RecursionError):
+            raise TypeError(
+                f"metadata[{name!r}] must be values of JSON: str, finite numbers, True, False, None, and lists and dicts of them, "
+                f"got {brief(value)}"
+            ) from None
+    size = len(json.dumps(found).encode("utf-8", "surrogatepass"))
+    if size > METADATA_LIMIT:
+        raise ValueError(
+            f"metadata must be at most {METADATA_LIMIT:,} bytes of JSON, got {size:,}; keep data in files of their own"
+        )
+    return found
 
 
 def _plain(value):
@@ -317,7 +357,8 @@ _CLASSES = {
 }
 
 
-def load(path: str | os.PathLike, device: str = "cpu"):
+@suggesting
+def load(path: str | os.PathLike, device: str = "cpu", *, warm: bool = False):
     """Return what a `save` method wrote to a file: a model, language model, forecaster, or estimator of sequences.
 
     Nothing in the file is executed: it is a safetensors file with a description in JSON.
@@ -327,6 +368,9 @@ def load(path: str | os.PathLike, device: str = "cpu"):
     path : path-like
     device : {"cpu", "cuda"}
         Device of the loaded model; files do not depend on the device that wrote them.
+    warm : bool
+        Whether to compile or load at once what predictions need (`numbarnn.warmup`), so that the first one is as fast as the
+        others: for services.
 
     Returns
     -------
@@ -347,9 +391,13 @@ def load(path: str | os.PathLike, device: str = "cpu"):
     >>> model.save("model.safetensors")
     >>> model = numbarnn.load("model.safetensors")
     """
+    check_flag("load", "warm", warm)
     description, arrays = read(path)
     kind = description["kind"]
     if kind not in _CLASSES:
         raise ModelFileError(f"{os.fspath(path)!r} holds a {kind!r}, which this version of numbarnn does not know")
     module, name = _CLASSES[kind]
-    return getattr(importlib.import_module(module), name).from_description(description, arrays, device)
+    loaded = getattr(importlib.import_module(module), name).from_description(description, arrays, device)
+    if warm:
+        importlib.import_module("numbarnn.training.warmup").warmup(loaded, train=False)
+    return loaded

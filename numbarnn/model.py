@@ -1,17 +1,19 @@
 """Model: a network with training and files."""
 
 import os
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from numbarnn import __about__, io
 from numbarnn.backends.device import check_device
-from numbarnn.checks import brief
-from numbarnn.data.batches import make_source
+from numbarnn.checks import brief, naming
+from numbarnn.data.sources import make_source
 from numbarnn.errors import ModelFileError
 from numbarnn.layers import LAYERS, Dense
 from numbarnn.layers.kinds import recurrent
-from numbarnn.losses.base import loss_config, loss_from_config
+from numbarnn.losses.base import loss_config, loss_from_config, make_loss
 from numbarnn.network.network import Network
+from numbarnn.training.evaluation import check_metrics, measure
 from numbarnn.training.history import History
 from numbarnn.training.trainer import Trainer
 
@@ -49,7 +51,9 @@ class Model(Network):
     names : tuple of str
         Name of each layer, the prefix of its parameters.
     loss : Loss or None
-        Loss of the last training; `predict_proba` depends on it, and files contain it.
+        Loss of the last training; `predict`, `predict_proba` and `evaluate` depend on it, and files contain it.
+    metadata : dict
+        Values of your own under names of your own, which files contain: see `save`.
 
     Notes
     -----
@@ -71,6 +75,7 @@ class Model(Network):
         *,
         loss: Any = "softmax_cross_entropy",
         optimizer: Any = "adam",
+        learning_rate: float | None = None,
         epochs: int = 10,
         batch_size: int = 32,
         lengths=None,
@@ -97,20 +102,24 @@ class Model(Network):
 
         Parameters
         ----------
-        x : array-like or source
-            Samples (samples, time steps, features) or tokens (samples, time steps), with `y`; or a source of batches,
-            which decides about batches, lengths, weights and order itself (`numbarnn.data`).
-        y : array-like, optional
-            Targets in the form that the loss takes.
+        x : array-like, list of arrays or source
+            Samples (samples, time steps, features) or tokens (samples, time steps), with `y`; samples of different lengths as a
+            list of arrays (time steps, features) or (time steps,); or a source of batches, which decides about batches, lengths,
+            weights and order itself (`numbarnn.data`).
+        y : array-like or list of arrays, optional
+            Targets in the form that the loss takes. Beside a list of samples, targets of every step are a list too, each as long
+            as its sample.
         loss, optimizer : str or object
             Names of `numbarnn.losses.LOSSES` and `numbarnn.optim.OPTIMIZERS`, or objects.
+        learning_rate : float, optional
+            Of an optimizer given by name, instead of its default; an optimizer object has its own.
         epochs, batch_size : int
         lengths : (samples,) integers, optional
         sample_weight : (samples,) or (samples, time steps) array, optional
         shuffle : bool
             Whether every epoch has its own order of samples.
         validation : (x, y) tuple, (x, y, lengths) tuple, source or float, optional
-            Evaluated after every epoch; a fraction holds out the last samples.
+            What x and y may be; evaluated after every epoch; a fraction holds out the last samples.
         patience : int or EarlyStopping, optional
             Epochs without a better validation loss after which training ends, with the weights of the best epoch.
         seconds : float, optional
@@ -134,7 +143,8 @@ class Model(Network):
             is one.
         callbacks : iterable of Callback
         verbose : int
-            0: silent; 1: a progress bar, or plain lines where there is no terminal.
+            0: silent; 1: a progress bar, or plain lines where there is no terminal. Whatever it is, `logging` gets a record an
+            epoch: level INFO of the logger "numbarnn".
         seed : int
             Of the order of samples and of dropout.
         n_threads : int, optional
@@ -174,6 +184,7 @@ class Model(Network):
             self,
             loss,
             optimizer,
+            learning_rate=learning_rate,
             schedule=schedule,
             clip_norm=clip_norm,
             clip_value=clip_value,
@@ -196,6 +207,71 @@ class Model(Network):
             verbose=verbose,
         )
 
+    def evaluate(
+        self,
+        x,
+        y=None,
+        metrics: Iterable[str | Callable[[Any, Any], float]] = (),
+        *,
+        loss: Any = None,
+        batch_size: int = 32,
+        lengths=None,
+        sample_weight=None,
+        n_threads: int | None = None,
+    ) -> dict[str, float]:
+        """Return the loss and the metrics of data, without dropout.
+
+        Parameters
+        ----------
+        x, y, batch_size, lengths, sample_weight
+            As of `fit`.
+        metrics : list of str or callable
+            Names of `numbarnn.metrics`: "accuracy", "f1" (the mean over the classes), "mae", "rmse", "r2", "label_error_rate",
+            "sequence_error"; or functions ``metric(truth, predicted) -> float`` of your own, by whose names the result has them.
+        loss : str or Loss, optional
+            None: the loss of the last `fit`, which files contain.
+        n_threads : int, optional
+
+        Returns
+        -------
+        dict of str to float
+            "loss", the mean over the valid steps, and the metrics by name.
+
+        Raises
+        ------
+        ShapeError, TokenError, TypeError, ValueError
+            If an argument has the wrong shape, dtype or value, no loss is known, or a metric does not go with the loss.
+
+        Notes
+        -----
+        Metrics see what counts, once each and unweighted: the steps within the lengths whose target is not the `ignore_index` of
+        the loss and whose weight is not 0. truth and predicted are labels (n,) or values (n, features), for CTC lists of label
+        sequences, of which `predicted` is decoded by the best path; under the loss of a distribution `predicted` is its mean.
+
+        Examples
+        --------
+        >>> model.evaluate(x_test, y_test, metrics=["accuracy"])
+        {'loss': 0.31, 'accuracy': 0.88}
+        """
+        loss = self.loss if loss is None else make_loss(loss)
+        if loss is None:
+            raise ValueError(
+                "loss must be given, for example loss='softmax_cross_entropy': this model was not trained, and its file has none"
+            )
+        metrics = check_metrics(metrics)
+        source = x
+        if y is not None:
+            options = {"lengths": lengths, "sample_weight": sample_weight, "batch_size": batch_size}
+            source = make_source(x, y, shuffle=False, **options)
+        elif lengths is not None or sample_weight is not None:
+            raise ValueError(
+                "y must be given with lengths or sample_weight, which are for arrays x and y; a source yields its own"
+            )
+        trainer = Trainer(self, loss, "sgd", n_threads=n_threads)
+        with naming("x", "source"):
+            result = {"loss": trainer.evaluate(source)}
+        return result | (measure(trainer, source, metrics) if metrics else {})
+
     def description(self) -> dict[str, Any]:
         """Return what a file stores of the model besides its parameters, as JSON values."""
         return {
@@ -206,9 +282,9 @@ class Model(Network):
             "seed": self.seed,
             "loss": loss_config(self.loss),
             "output_activation": self.output_activation,
-        }
+        } | ({"metadata": io.check_metadata(self.metadata)} if self.metadata else {})
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike, *, metadata: Mapping[str, Any] | None = None) -> None:
         """Write the model to a safetensors file, beside its destination first and then renamed.
 
         The file holds the parameters under their names, which `safetensors` reads in any framework, and the
@@ -217,14 +293,25 @@ class Model(Network):
         Parameters
         ----------
         path : path-like
+        metadata : mapping of str to values of JSON, optional
+            What you want to find again in the attribute `metadata` of the loaded model: names of features and classes, units, the
+            commit that trained it. It becomes that of this model too; None: what this model has.
 
         Raises
         ------
         OSError
             If the file cannot be written; the existing file is left as it was.
-        ValueError
-            If a parameter is NaN or infinite.
+        TypeError, ValueError
+            If `metadata` has other values than those of JSON, or more than a mebibyte of them, or a parameter is NaN or infinite.
+
+        Examples
+        --------
+        >>> model.save("model.safetensors", metadata={"classes": ["sit", "walk", "run"]})
+        >>> numbarnn.load("model.safetensors").metadata["classes"][0]
+        'sit'
         """
+        if metadata is not None:
+            self.metadata = io.check_metadata(metadata)
         io.write(path, "model", self.description(), self.params.for_file())
 
     @classmethod
@@ -269,6 +356,8 @@ class Model(Network):
             raise ModelFileError(f"the file's parameters do not match its description: {error}") from None
         with io.understood("loss"):
             model.loss = loss_from_config(description.get("loss"))
+        with io.understood("metadata"):
+            model.metadata = io.check_metadata(description.get("metadata"))
         model._activation = description.get("output_activation", "softmax")
         if model._activation not in ("softmax", "sigmoid", None):
             raise ModelFileError(

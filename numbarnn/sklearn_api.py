@@ -3,6 +3,8 @@
 import inspect
 import sys
 
+from numbarnn.words import Suggesting, did_you_mean
+
 
 class NotFittedError(ValueError, AttributeError):
     """A method was called that needs `fit` before."""
@@ -16,7 +18,7 @@ def not_fitted(owner) -> NotFittedError:
     return error(f"this {type(owner).__name__} is not fitted yet; call fit first")
 
 
-class Parameters:
+class Parameters(Suggesting):
     """`get_params`, `set_params` and a repr, from the names of the constructor's arguments.
 
     scikit-learn's ``clone``, ``Pipeline`` and searches need no more of a class than this and the methods they call.
@@ -36,7 +38,9 @@ class Parameters:
         names = self._parameter_names()
         for name, value in params.items():
             if name not in names:
-                raise ValueError(f"{type(self).__name__} has no parameter {name!r}; it has {', '.join(names)}")
+                raise ValueError(
+                    f"{type(self).__name__} has no parameter {name!r}; it has {', '.join(names)}{did_you_mean(name, names)}"
+                )
             setattr(self, name, value)
         return self
 

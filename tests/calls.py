@@ -36,6 +36,7 @@ from numbarnn import (
     metrics,
     optim,
     step_function,
+    warmup,
 )
 from numbarnn.data import (
     ArraySource,
@@ -168,7 +169,8 @@ def models(_):
 
     state = model().initial_state(6)
     fit = {
-        "x": x, "y": y, "loss": "softmax_cross_entropy", "optimizer": "adam", "epochs": 1, "batch_size": 3,
+        "x": x, "y": y, "loss": "softmax_cross_entropy", "optimizer": "adam", "learning_rate": 0.1, "epochs": 1,
+        "batch_size": 3,
         "lengths": lengths, "sample_weight": weight, "shuffle": True, "validation": (x, y), "patience": 2, "seconds": 5.0,
         "schedule": optim.StepDecay(2), "clip_norm": 1.0, "clip_value": 1.0, "accumulate": 1, "average": 0.9,
         "callbacks": (), "verbose": 0, "seed": 0, "n_threads": 1,
@@ -176,8 +178,12 @@ def models(_):
     yield from methods(
         "Model", model,
         forward={"x": x, "state": state, "lengths": lengths, "n_threads": 1},
-        predict={"x": x, "state": state, "lengths": lengths, "n_threads": 1},
-        predict_proba={"x": x, "state": state, "lengths": lengths, "n_threads": 1},
+        predict={"x": x, "state": state, "lengths": lengths, "loss": "softmax_cross_entropy", "n_threads": 1},
+        predict_proba={"x": x, "state": state, "lengths": lengths, "loss": "softmax_cross_entropy", "n_threads": 1},
+        evaluate={
+            "x": x, "y": y, "metrics": ["accuracy"], "loss": "softmax_cross_entropy", "batch_size": 3, "lengths": lengths,
+            "sample_weight": weight, "n_threads": 1,
+        },
         vjp={"x": x, "state": state, "lengths": lengths, "n_threads": 1},
         loss_and_grad={
             "x": x, "target": y, "loss": "softmax_cross_entropy", "lengths": lengths, "state": state, "reduction": "mean",
@@ -200,10 +206,14 @@ def models(_):
     yield Call(
         "Trainer", Trainer,
         {
-            "model": model(), "loss": "softmax_cross_entropy", "optimizer": "adam", "schedule": optim.StepDecay(2),
+            "model": model(), "loss": "softmax_cross_entropy", "optimizer": "adam", "learning_rate": 0.1,
+            "schedule": optim.StepDecay(2),
             "clip_norm": 1.0, "clip_value": 1.0, "tbptt": None, "accumulate": 1, "average": 0.9, "seed": 0, "n_threads": 1,
         },
     )  # fmt: skip
+    yield Call("warmup", warmup, {
+        "model": model(), "train": True, "loss": "softmax_cross_entropy", "optimizer": "adam"
+    })  # fmt: skip
     yield from methods(
         "Trainer",
         lambda: Trainer(model()),
@@ -541,7 +551,7 @@ def languages(folder):
     yield Call("CharLM.stream", lambda **given: list(itertools.islice(fitted.stream(**given), 5)), sample)
     path = folder / "a.model"
     fitted.save(path)
-    yield Call("load", load, {"path": path, "device": "cpu"})
+    yield Call("load", load, {"path": path, "device": "cpu", "warm": False})
     yield Call("CharLM.load", CharLM.load, {"path": path, "device": "cpu"})
 
 

@@ -164,7 +164,7 @@ LOSSES = [
     refused("steps", learn(target=CLASSES[:, :3]),
         ShapeError, r"target must have shape \(3, 4\): \(samples, time steps\), got \(3, 3\)"),
     refused("one-hot", learn(target=np.eye(3, dtype=int)[CLASSES]), ShapeError,
-        r"got \(3, 4, 3\); probabilities of the classes must be floats"),
+        r"got \(3, 4, 3\); these are one-hot: pass the classes, y.argmax"),
     refused("no-probabilities", learn(target=zeros(3, 4, 3)), ValueError, "must be probabilities of 3 classes, .* sum to 0;"),
     refused("one-a-sample", learn(target=CLASSES[:, 0]), ShapeError, r"got \(3,\)"),
     refused("none", learn(target=None), ShapeError, r"got \(\)"),

@@ -34,6 +34,13 @@ def test_learned_correction():
     assert learned < 0.02 < 0.5 < alone
 
 
+def test_adaptive_solver():
+    pytest.importorskip("scipy")
+    shown = run("adaptive_solver.py")
+    alone, learned = map(float, re.findall(r"off by ([\d.]+)", shown))
+    assert learned < 0.1 < 0.5 < alone
+
+
 def test_custom_cell():
     shown = run("custom_cell.py")
     exact, difference = map(float, re.search(r"gradient (\S+), central difference (\S+)", shown).groups())

@@ -117,11 +117,11 @@ def test_predictions_of_samples_and_with_a_state():
     assert model.predict(X, state, n_threads=1).tolist() == model.forward(X, state)[0].argmax(axis=1).tolist()
 
 
-def test_a_probability_of_one_half_is_no():
+def test_a_probability_of_one_half_is_yes():
     model = Model([Dense(2)], input_size=1)
-    model.load_state_dict({"weight": np.zeros((2, 1)), "bias": [0.0, 1e-30]})
+    model.load_state_dict({"weight": np.zeros((2, 1)), "bias": [0.0, -1e-30]})
     model.loss = BinaryCrossEntropy()
-    assert model.predict(np.zeros((1, 1, 1))).tolist() == [[[0, 1]]]
+    assert model.predict(np.zeros((1, 1, 1))).tolist() == [[[1, 0]]]
 
 
 def test_padding_stays_zero():

@@ -6,6 +6,7 @@ import os
 
 from numbarnn.checks import brief
 from numbarnn.errors import DeviceError
+from numbarnn.words import did_you_mean
 
 # Of a backend of tests the module itself.
 _BACKENDS = {"cpu": "numbarnn.backends.cpu", "cuda": "numbarnn.backends.cuda"}
@@ -74,7 +75,9 @@ def check_device(device: str) -> str:
         If it is "cuda" and there is no usable GPU; the message says what was found, and what to install.
     """
     if not isinstance(device, str) or device not in _BACKENDS:
-        raise ValueError(f"device must be one of {', '.join(map(repr, DEVICES))}, got {brief(device)}")
+        raise ValueError(
+            f"device must be one of {', '.join(map(repr, DEVICES))}, got {brief(device)}{did_you_mean(device, DEVICES)}"
+        )
     if device == "cuda":
         problem = _problem()
         if problem:

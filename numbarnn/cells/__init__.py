@@ -56,8 +56,11 @@ from numbarnn.cells.lstm import LSTM
 from numbarnn.cells.peephole import PeepholeLSTM
 from numbarnn.cells.rnn import RNN
 from numbarnn.kernels.scalar import sigmoid, tanh
+from numbarnn.words import module_attributes
 
 __all__ = ["CELLS", "GRU", "LSTM", "RNN", "IndRNN", "PeepholeLSTM", "ResetBeforeGRU", "register", "sigmoid", "tanh"]
 
 for _cell in (RNN, LSTM, PeepholeLSTM, GRU, ResetBeforeGRU, IndRNN):
     register(_cell)
+
+__getattr__ = module_attributes(__name__, __all__)

@@ -5,35 +5,22 @@ program; `tests/test_startup.py` runs such programs in second processes and coun
 """
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from numbarnn.cells import CELLS
-from numbarnn.data.batches import TokenStream
-from numbarnn.forecasting.forecaster import Forecaster
 from numbarnn.kernels import cache
 from numbarnn.language.model import CELLS as LANGUAGE_CELLS
 from numbarnn.language.model import LanguageModel
 from numbarnn.layers import Dense, Dropout, Embedding, EmbeddingBag, OneHot, Pool, Recurrent
 from numbarnn.losses import LOSSES, DistributionLoss
 from numbarnn.model import Model
-from numbarnn.network.program import has_step
-from numbarnn.network.stream import step_function
 from numbarnn.optim import OPTIMIZERS
-from numbarnn.training.trainer import Trainer
+from numbarnn.training.warmup import Warmed, predict, run, warm_model
 
-
-@dataclass(frozen=True)
-class Warmed:
-    """One step of warming up: name, number of compiled kernels, seconds."""
-
-    name: str
-    compiled: int
-    seconds: float
+__all__ = ["Warmed", "warm_everything", "warm_model"]
 
 
 def warm_everything(dtype: Any = "float32") -> Iterator[Warmed]:
@@ -45,69 +32,31 @@ def warm_everything(dtype: Any = "float32") -> Iterator[Warmed]:
     """
     own = {name: cell for name, cell in CELLS.items() if cell.__module__.startswith(f"{cache.PACKAGE.name}.")}
     for name, cell in own.items():
-        yield _run(f"cell {name}", lambda cell=cell: _cell(cell, dtype))
+        yield run(f"cell {name}", lambda cell=cell: _cell(cell, dtype))
     for name in LANGUAGE_CELLS:
-        yield _run(f"sampling with {name}", lambda name=name: _sampling(name, dtype))
-    yield _run("embedding, dropout and pooling", lambda: _layers(dtype))
+        yield run(f"sampling with {name}", lambda name=name: _sampling(name, dtype))
+    yield run("embedding, dropout and pooling", lambda: _layers(dtype))
     for name in LOSSES:
-        yield _run(f"loss {name}", lambda name=name: _loss(name, dtype))
+        yield run(f"loss {name}", lambda name=name: _loss(name, dtype))
     for name in OPTIMIZERS:
-        yield _run(f"optimizer {name}", lambda name=name: _optimizer(name, dtype))
-
-
-def warm_model(model: Model | LanguageModel | Forecaster) -> Iterator[Warmed]:
-    """Run what a model needs for inference: predictions and steps; for a language model also sampling and scoring.
-
-    The model is left as it was.
-    """
-    language = model if isinstance(model, LanguageModel) else None
-    model = language.model if language is not None else getattr(model, "model_", model)
-    yield _run("predicting", lambda: _predict(model))
-    if language is not None:
-        yield _run("scoring", lambda: Trainer(model).evaluate(TokenStream(np.zeros(4, np.int32), 1, 2)))
-        yield _run("sampling", lambda: language.sample(2, top_k=1))
-
-
-def _run(name: str, job: Callable[[], Any]) -> Warmed:
-    compiled = []
-    cache.on_compile.append(compiled.append)
-    started = time.perf_counter()
-    try:
-        job()
-    finally:
-        cache.on_compile.remove(compiled.append)
-    return Warmed(name, len(compiled), time.perf_counter() - started)
+        yield run(f"optimizer {name}", lambda name=name: _optimizer(name, dtype))
 
 
 def _fit(model, x, y, **options):
     model.fit(x, y, epochs=1, verbose=0, n_threads=1, **options)
 
 
-def _predict(model):
-    signal = model.signals[0]
-    tokens = np.zeros((2, 3, signal.bag) if signal.bag else (2, 3), np.int32)
-    x = tokens if signal.tokens else np.zeros((2, 3, signal.size), model.dtype)
-    outputs = model.forward if model.output_activation is None else model.predict_proba
-    outputs(x, lengths=[3, 2])
-    outputs(x)
-    if has_step(model.layers):
-        model.step(x[:, 0])
-        model.stream().step(x[0, 0])
-        step, weights, state = step_function(model)
-        step(weights, x[0, 0], state, np.zeros(model.signals[-1].size, model.dtype))
-
-
 def _cell(cell, dtype):
     labels = np.zeros((2, 3), int)
     layer = Recurrent(2, num_layers=2, cell=cell())
     model = Model([layer, Dense(2)], 1, dtype, n_threads=1)
-    _predict(model)
+    predict(model)
     _fit(model, np.zeros((2, 3, 1), dtype), labels)
     if cell.from_hidden:
         masked = Recurrent(2, recurrent_dropout=0.5, cell=cell())
         _fit(Model([masked, Dense(2)], 1, dtype), np.zeros((2, 3, 1), dtype), labels)
     tokens = Model([OneHot(2), layer, Dense(2)], dtype=dtype, n_threads=1)
-    _predict(tokens)
+    predict(tokens)
     _fit(tokens, labels, labels)
 
 
@@ -132,7 +81,7 @@ def _loss(name, dtype):
         model = Model([Dense(2 * LOSSES[name]().outputs_per_target)], 1, dtype)
         with contextlib.suppress(TypeError, ValueError):
             _fit(model, x, y, loss=name)
-            _predict(model)
+            predict(model)
             if isinstance(model.loss, DistributionLoss):
                 model.loss.quantiles(model.predict(x), (0.5,))
             trained = True

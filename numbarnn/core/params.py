@@ -177,3 +177,6 @@ class Params(Mapping):
 
     def __len__(self) -> int:
         return len(self._views)
+
+    def __repr__(self) -> str:
+        return f"<Params of {counted(len(self), 'array')}, {self.size:,} values, {self._flat.dtype}>"

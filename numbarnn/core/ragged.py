@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.checks import as_int64, brief, refuse_mask, to_array
+from numbarnn.checks import as_int64, brief, counted, refuse_mask, to_array
 from numbarnn.errors import ShapeError
 
 # Steps, padding included, of a group of samples that need no certain order or company.
 MOST_STEPS = 1 << 15
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Ragged:
     """Concatenated samples of different lengths.
 
@@ -91,6 +91,9 @@ class Ragged:
         if offsets[-1] != len(values):
             raise ShapeError(f"lengths add up to {offsets[-1]}, values have {len(values)} steps")
         return cls(values, offsets)
+
+    def __repr__(self) -> str:
+        return f"<Ragged of {counted(len(self), 'sample')}, values {self.values.shape} {self.values.dtype}>"
 
     @property
     def lengths(self) -> np.ndarray:

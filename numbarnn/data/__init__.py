@@ -11,6 +11,7 @@ from numbarnn.data.text import python_reference
 from numbarnn.data.vocabularies import ByteVocabulary, CharVocabulary, WordVocabulary, split_words
 from numbarnn.data.windows import Windows, make_windows
 from numbarnn.data.words import WordFeatures
+from numbarnn.words import module_attributes
 
 __all__ = [
     "ArraySource",
@@ -32,3 +33,5 @@ __all__ = [
     "read_ts",
     "split_words",
 ]
+
+__getattr__ = module_attributes(__name__, __all__)

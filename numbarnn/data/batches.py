@@ -9,15 +9,14 @@ determined by the generator alone: a run that resumes within an epoch draws its 
 import hashlib
 import math
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 
-from numbarnn.checks import brief, check_finite, check_flag, check_integer, check_lengths, naming, refuse_mask
+from numbarnn.checks import brief, check_finite, check_flag, check_integer, check_lengths, counted, refuse_mask
 from numbarnn.core.arrays import as_array
-from numbarnn.core.frames import is_pandas
 from numbarnn.core.label_sequences import as_labels
 from numbarnn.errors import ShapeError
 
@@ -58,6 +57,9 @@ class SampleSource:
     def __len__(self) -> int:
         return -(-self.items // self.batch_size)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.items} {self.unit} in {counted(len(self), 'batch', 'batches')}>"
+
     def split(self, fraction: float) -> tuple["SampleSource", "SampleSource"]:
         """Return the source without its last `fraction` of samples, and those, in their order."""
         last = max(1, round(self.items * fraction))
@@ -96,7 +98,7 @@ class ArraySource(SampleSource):
     def __init__(self, x, y, *, lengths=None, sample_weight=None, batch_size: int = 32, shuffle: bool = True):
         for name, data in (("x", x), ("y", y), ("sample_weight", sample_weight)):
             refuse_mask(data, name)
-        self.x, self.y = as_array(x, "x"), _targets(y)
+        self.x, self.y = as_array(x, "x"), as_targets(y)
         self.sample_weight = None if sample_weight is None else as_array(sample_weight, "sample_weight")
         super().__init__(len(self.x) if self.x.ndim else 0, batch_size, shuffle)
         if self.x.ndim < 2 or len(self.x) == 0:
@@ -190,7 +192,7 @@ class ArraySource(SampleSource):
             )
 
 
-def _targets(y) -> np.ndarray:
+def as_targets(y) -> np.ndarray:
     """Return targets as one array: label sequences of different lengths padded with -1, anything else as it is."""
     pair = isinstance(y, tuple) and len(y) == 2 and all(isinstance(part, np.ndarray) for part in y)
     if pair and y[1].ndim == 1 and y[1].dtype.kind in "iu" and (y[0].ndim == 2 or y[1].sum() == len(y[0])):
@@ -255,6 +257,9 @@ class TokenStream:
     def __len__(self) -> int:
         return -(-self.x.shape[1] // self.seq_length)
 
+    def __repr__(self) -> str:
+        return f"<TokenStream of {self.items} {self.unit} in {counted(len(self), 'batch', 'batches')}>"
+
     def fingerprint(self) -> dict[str, Any]:
         """Return what determines the chunks: number and hash of the tokens, streams and steps."""
         return {
@@ -315,32 +320,6 @@ def checksum(batch: Batch, before: int) -> int:
     return before
 
 
-def make_source(source, y=None, **options):
-    """Return a source for arguments: a source or iterable of batches as it is, arrays or an (x, y) tuple wrapped.
-
-    Parameters
-    ----------
-    source : source, iterable, array or (x, y) tuple
-    y : array-like, optional
-        Targets, where `source` is the array x.
-    options
-        Of `ArraySource`; "shuffle" alone is ignored where nothing is wrapped.
-    """
-    if y is not None:
-        return ArraySource(source, y, **options)
-    if isinstance(source, tuple) and len(source) in (2, 3) and not isinstance(source[0], Batch):
-        names = ("x", "y", "lengths")[: len(source)]
-        return ArraySource(**dict(zip(names, source, strict=True)), **options)
-    data = (str, bytes, np.ndarray, Mapping, set)  # which can be iterated over, but have no batches
-    if hasattr(source, "batches") or (
-        isinstance(source, Iterable) and not isinstance(source, data) and not is_pandas(source)
-    ):
-        return source
-    raise TypeError(
-        f"source must be arrays (x, y), or an object with batches(generator), or an iterable of batches, got {brief(source)}"
-    )
-
-
 def batches_of(source, generator: np.random.Generator) -> Iterator[Batch]:
     """Iterate over one epoch of a source."""
     for batch in source.batches(generator) if hasattr(source, "batches") else source:
@@ -352,20 +331,3 @@ def batches_of(source, generator: np.random.Generator) -> Iterator[Batch]:
                 )
             batch = Batch(*batch)
         yield batch
-
-
-def with_validation(source, validation):
-    """Return the sources of training and validation for the arguments of `fit`."""
-    source = make_source(source)
-    if isinstance(validation, (bool, np.bool_)):
-        raise TypeError(f"validation must be data or a fraction of them, got {brief(validation)}")
-    if isinstance(validation, (float, np.floating)):
-        if not isinstance(source, SampleSource) or not 0 < validation < 1:
-            raise ValueError(
-                f"validation must be data, or a fraction in (0, 1) of arrays x and y, got {brief(validation)}"
-            )
-        return source.split(validation)
-    if validation is not None:
-        with naming("validation", "source"):
-            validation = make_source(validation, **({"shuffle": False} if isinstance(validation, tuple) else {}))
-    return source, validation

@@ -23,13 +23,16 @@ from numpy.lib.stride_tricks import as_strided
 
 from numbarnn.checks import COUNTED, brief, check_choice, check_flag, check_integer, check_real, to_array, to_list
 from numbarnn.core.frames import as_pandas, is_pandas
+from numbarnn.core.html import html_table
 from numbarnn.data import tables
 from numbarnn.data.batches import Batch
 from numbarnn.errors import ShapeError
+from numbarnn.words import suggesting
 
 MISSING = ("error", "drop", "ffill")  # what is done about missing values
 
 
+@suggesting
 def make_windows(
     data,
     lookback: int,
@@ -409,6 +412,15 @@ class Windows:
             f"{name}={getattr(self, name)}" for name in ("lookback", "delay", "step", "stride", "horizon")
         )
         return f"<Windows {shapes}; {settings}>"
+
+    def _repr_html_(self) -> str:
+        names = ("lookback", "delay", "horizon", "step", "stride", "dropped")
+        rows = [("X", self.shape), ("y", (len(self), *self.y.shape[1:]))]
+        rows += [
+            ("features", ", ".join(map(str, self.feature_names))),
+            ("targets", ", ".join(map(str, self.target_names))),
+        ]
+        return html_table("Windows", ("", "value"), [*rows, *((name, getattr(self, name)) for name in names)])
 
     # Splits
 

@@ -25,6 +25,7 @@ from numbarnn.diagnostics.jacobians import Jacobian, jacobian, sensitivity
 from numbarnn.diagnostics.traces import Trace, trace
 from numbarnn.diagnostics.unfolding import Unfolded, unfold
 from numbarnn.diagnostics.verdicts import Diagnosis, Verdict, diagnose
+from numbarnn.words import module_attributes
 
 __all__ = [
     "Diagnosis",
@@ -44,3 +45,5 @@ __all__ = [
     "trace",
     "unfold",
 ]
+
+__getattr__ = module_attributes(__name__, __all__)

@@ -10,6 +10,7 @@ import numpy as np
 from numbarnn import cells, decoding
 from numbarnn.checks import check_integer, check_lengths
 from numbarnn.core.arrays import as_array
+from numbarnn.core.html import html_table
 from numbarnn.core.label_sequences import Labels, as_labels, too_short
 from numbarnn.diagnostics import tape
 from numbarnn.diagnostics.flow import GradientFlow, gradient_flow
@@ -95,6 +96,10 @@ class Diagnosis:
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.verdicts))
+
+    def _repr_html_(self) -> str:
+        rows = [("warning" if v.warning else "", v.topic, v.finding, v.advice) for v in self.verdicts]
+        return html_table("Diagnosis", ("", "about", "what was found", "what to do"), rows)
 
 
 def diagnose(

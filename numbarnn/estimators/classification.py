@@ -735,7 +735,7 @@ def _column(y) -> list:
         warnings.warn(
             "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples,)",
             DataConversionWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
         y = y[:, 0]
     if y.ndim != 1:

@@ -33,6 +33,7 @@ from numbarnn.checks import (
 from numbarnn.core.arrays import as_array, as_numeric
 from numbarnn.core.axes import channels_first_hint
 from numbarnn.core.frames import as_pandas, is_pandas
+from numbarnn.core.html import html_parameters
 from numbarnn.core.ragged import Ragged, length_groups
 from numbarnn.data import tables
 from numbarnn.data.batches import ArraySource
@@ -49,11 +50,16 @@ from numbarnn.optim import EMA, Optimizer, Schedule
 from numbarnn.sklearn_api import Parameters, not_fitted
 from numbarnn.training.defaults import MOST_EPOCHS, default_epochs
 from numbarnn.training.trainer import Trainer
+from numbarnn.words import Suggesting
 
 try:
     from sklearn.base import BaseEstimator, RegressorMixin
 except ImportError:
-    BaseEstimator = Parameters
+
+    class BaseEstimator(Parameters):
+        """Stands in for scikit-learn's base of this name."""
+
+        _repr_html_ = html_parameters
 
     class RegressorMixin:
         """Stands in for scikit-learn's mixin of this name."""
@@ -129,7 +135,7 @@ def described(**words):
 
 
 @dataclass(eq=False, repr=False)
-class SequenceEstimator(BaseEstimator):
+class SequenceEstimator(BaseEstimator, Suggesting):
     """Base of the estimators of sequences; `SequenceRegressor` documents it.
 
     Attributes

@@ -12,6 +12,7 @@ import numpy as np
 from numbarnn import io
 from numbarnn.checks import brief, check_choice, check_flag, check_integer, check_seed
 from numbarnn.core.frames import is_pandas
+from numbarnn.core.html import html_parameters
 from numbarnn.data import tables
 from numbarnn.errors import ShapeError
 from numbarnn.forecasting import files
@@ -210,6 +211,8 @@ class Forecaster(Parameters):
     seed: int = 0
     n_threads: int | None = None
     device: str = "cpu"
+
+    _repr_html_ = html_parameters
 
     # Training
 

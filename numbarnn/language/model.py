@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +27,10 @@ from numbarnn.errors import ModelFileError, ShapeError
 from numbarnn.language.sampler import Sampler
 from numbarnn.layers import GRU, LSTM, RNN, Dense, Embedding, IndRNN, OneHot
 from numbarnn.model import Model
-from numbarnn.optim import ExponentialDecay, Optimizer, RMSprop, Schedule
+from numbarnn.optim import ExponentialDecay, Optimizer, RMSprop, Schedule, optimizer_with
 from numbarnn.training.history import History
 from numbarnn.training.trainer import Trainer
+from numbarnn.words import Suggesting
 
 # char-rnn's, and its decay of the learning rate.
 OPTIMIZER = RMSprop(learning_rate=2e-3, alpha=0.95, eps=1e-8)
@@ -92,7 +93,7 @@ class Score:
         return self.unknown / self.tokens
 
 
-class LanguageModel:
+class LanguageModel(Suggesting):
     """Language model of characters, bytes or words: o_t = softmax(V s_t), the probabilities of the token that comes next.
 
     Parameters
@@ -139,6 +140,8 @@ class LanguageModel:
         Of the text it was fitted to: a `numbarnn.data.CharVocabulary`, `ByteVocabulary` or `WordVocabulary`.
     history : History or None
         Of the last `fit`.
+    metadata : dict
+        Values of your own under names of your own, which files contain: see `save`.
 
     Notes
     -----
@@ -198,6 +201,7 @@ class LanguageModel:
         self.model: Model | None = None
         self.vocabulary: Vocabulary | None = None
         self.history: History | None = None
+        self.metadata: dict[str, Any] = {}
         self._packed = None
 
     def fit(
@@ -207,8 +211,9 @@ class LanguageModel:
         *,
         batch_size: int = 50,
         seq_length: int = 50,
-        validation: float = 0.05,
+        validation: float | str = 0.05,
         optimizer: Optimizer | str = OPTIMIZER,
+        learning_rate: float | None = None,
         schedule: Schedule = SCHEDULE,
         clip_value: float | None = 5.0,
         clip_norm: float | None = None,
@@ -233,8 +238,11 @@ class LanguageModel:
             Any Unicode; for a model of bytes also bytes. The vocabulary of characters is that of the whole text, the
             vocabulary of words that of the part that is not held out.
         epochs, batch_size, seq_length : int
-        validation : float
-            Share of the tokens, at the end, that is held out and scored after every epoch; 0: none.
+        validation : float or str
+            What is scored after every epoch: a share of the tokens, which are held out at the end of the text (0: none), or a text
+            of its own, of which at least two tokens are known.
+        learning_rate : float, optional
+            Of char-rnn's optimizer, or of one given by name; an optimizer object has its own.
         optimizer, schedule, clip_value, clip_norm, patience, seconds, checkpoint, checkpoint_every, resume, callbacks, verbose
             As in `Model.fit`; the defaults are char-rnn's.
 
@@ -256,28 +264,37 @@ class LanguageModel:
         CheckpointError, OSError
             As `Model.fit`.
         """
-        if not 0 <= check_real(validation, "validation") < 1:
-            raise ValueError(f"validation must be in [0, 1), got {brief(validation)}")
-        vocabulary = self._vocabulary_of(text, validation) if self.vocabulary is None else self.vocabulary
+        other = isinstance(validation, (str, bytes))  # a text, not a share of this one
+        if not other and not 0 <= check_real(validation, "validation") < 1:
+            raise ValueError(f"validation must be in [0, 1), or a text, got {brief(validation)}")
+        share = 0.0 if other else validation
+        vocabulary = self._vocabulary_of(text, share) if self.vocabulary is None else self.vocabulary
         tokens = vocabulary.encode(text, vocabulary.replacement)
         units = vocabulary.units
-        held_out = int(len(tokens) * validation)
+        held_out = int(len(tokens) * share)
         held_out = held_out if held_out > 1 else 0  # of a single token nothing is to be predicted
         if len(tokens) - held_out < 2:
             raise ShapeError(f"text has {len(tokens)} {units}; at least 2 are needed for training")
         training, rest = tokens[: len(tokens) - held_out], tokens[len(tokens) - held_out :]
         source = TokenStream(training, batch_size, seq_length, unit=units)
-        validation = TokenStream(rest, batch_size, seq_length, unit=units) if held_out else None
+        if other:
+            with naming("validation", "text"):
+                rest = vocabulary.encode(validation, vocabulary.replacement)
+            if len(rest) < 2:
+                raise ShapeError(f"validation must have at least 2 {units}, got {len(rest)}")
+        held_out_source = TokenStream(rest, batch_size, seq_length, unit=units) if len(rest) else None
         if self.model is None:
             self._build(vocabulary)
+        if learning_rate is not None and optimizer is OPTIMIZER:
+            optimizer, learning_rate = optimizer_with(OPTIMIZER, learning_rate), None
         trainer = Trainer(
-            self.model, "softmax_cross_entropy", optimizer, schedule=schedule, clip_value=clip_value,
+            self.model, "softmax_cross_entropy", optimizer, learning_rate=learning_rate, schedule=schedule, clip_value=clip_value,
             clip_norm=clip_norm, seed=self.seed,
         )  # fmt: skip
         self.history = trainer.fit(
             source,
             epochs,
-            validation=validation,
+            validation=held_out_source,
             patience=patience,
             seconds=seconds,
             checkpoint=checkpoint,
@@ -541,6 +558,22 @@ class LanguageModel:
         unknown_tokens = int(np.isin(tokens[1:], vocabulary.unknown).sum())
         return Score(Trainer(model).evaluate(stream), stream.items, int(lengths[1:].sum()), unknown_tokens, self.unit)
 
+    def __repr__(self) -> str:
+        options = [
+            f"{self.cell!r}",
+            *(f"{name}={getattr(self.recurrent, name)}" for name in ("hidden_size", "num_layers")),
+        ]
+        options += [f"unit={self.unit!r}"] if type(self) is LanguageModel else []
+        fitted = "not fitted" if self.vocabulary is None else f"vocabulary of {len(self.vocabulary)}"
+        return f"<{type(self).__name__}({', '.join(options)}), {fitted}>"
+
+    def warmup_jobs(self):
+        """Return what `numbarnn.warmup` runs beside predictions: pairs of a name and a function."""
+        return (
+            ("scoring", lambda: Trainer(self._fitted()).evaluate(TokenStream(np.zeros(4, np.int32), 1, 2))),
+            ("sampling", lambda: self.sample(2, top_k=1)),
+        )
+
     def __getstate__(self):
         return self.__dict__ | {"_packed": None}  # packed for this processor
 
@@ -551,12 +584,14 @@ class LanguageModel:
 
     # Files
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike, *, metadata: Mapping[str, Any] | None = None) -> None:
         """Write the model and its vocabulary to a safetensors file, beside its destination first and then renamed.
 
         Parameters
         ----------
         path : path-like
+        metadata : mapping of str to values of JSON, optional
+            As in `Model.save`: what you want to find again in the attribute `metadata`.
 
         Raises
         ------
@@ -564,11 +599,15 @@ class LanguageModel:
             If the model was not fitted.
         OSError
             If the file cannot be written; the existing file is left as it was.
-        ValueError
-            If a parameter is NaN or infinite.
+        TypeError, ValueError
+            If `metadata` has other values than those of JSON, or more than a mebibyte of them, or a parameter is NaN or infinite.
         """
         model = self._fitted()
+        if metadata is not None:
+            self.metadata = io.check_metadata(metadata)
         about = {"cell": self.cell, "vocabulary": self.vocabulary.description(), "seed": self.seed} | self._about()
+        if self.metadata:
+            about["metadata"] = io.check_metadata(self.metadata)
         io.write(path, self.KIND, about | {"model": model.description()}, model.params.for_file())
 
     def _about(self):
@@ -626,6 +665,7 @@ class LanguageModel:
             lm.vocabulary = VOCABULARIES[lm.unit].from_description(description["vocabulary"])
             if lm.vocabulary.description() != description["vocabulary"]:
                 raise ValueError("the tokens of the vocabulary are out of order, repeated, or of another unit")
+            lm.metadata = io.check_metadata(description.get("metadata"))
         lm.model = model
         try:
             lm._check_parts()

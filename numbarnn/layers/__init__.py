@@ -8,6 +8,7 @@ from numbarnn.layers.embedding import Embedding, EmbeddingBag, OneHot
 from numbarnn.layers.kinds import GRU, LSTM, RNN, IndRNN
 from numbarnn.layers.pool import Pool
 from numbarnn.layers.recurrent import Recurrent
+from numbarnn.words import module_attributes
 
 __all__ = [
     "GRU",
@@ -25,3 +26,5 @@ __all__ = [
     "Pool",
     "Recurrent",
 ]
+
+__getattr__ = module_attributes(__name__, __all__)

@@ -10,7 +10,7 @@ from numbarnn.layers.base import Layer, layer
 
 
 @layer
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Activation(Layer):
     """y = f(x), element by element; there are no parameters.
 
@@ -63,5 +63,10 @@ class Activation(Layer):
 def check_activation(owner: str, activation: str) -> str:
     """Return the name of an activation; raise ValueError unless it is one."""
     name = "logistic" if isinstance(activation, str) and activation == "sigmoid" else activation
-    check_choice(name, f"{owner}: activation", ACTIVATIONS)
+    try:
+        check_choice(name, f"{owner}: activation", ACTIVATIONS)
+    except ValueError as error:
+        if isinstance(name, str) and name.lower() == "softmax":
+            raise ValueError(f"{error}; losses take logits, and Model.predict_proba applies the softmax") from None
+        raise
     return name

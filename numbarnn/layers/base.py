@@ -9,6 +9,7 @@ from dataclasses import fields
 
 from numbarnn.checks import brief
 from numbarnn.core.signal import Signal
+from numbarnn.words import Suggesting
 
 
 def check_name(layer) -> None:
@@ -23,7 +24,7 @@ def check_name(layer) -> None:
         raise ValueError(f"{owner}: name must not be empty or have dots, got {brief(name)}")
 
 
-class Layer:
+class Layer(Suggesting):
     """A layer of a model.
 
     A subclass is a frozen dataclass whose last field is ``name``, and is entered into `LAYERS` by its class name, by
@@ -43,11 +44,14 @@ class Layer:
     # Options of other packages that the layer does not have, and what to do instead.
     refused: dict[str, str] = {}
 
-    # Here and not in a subclass: `inspect.signature` would show it in place of the fields.
     def __new__(cls, *args, **options):
         for name in options.keys() & cls.refused.keys():
             raise TypeError(f"{cls.__name__}: {name} must be left out, got {brief(options[name])}: {cls.refused[name]}")
-        return super().__new__(cls)
+        return super().__new__(cls, **options)
+
+    def __repr__(self) -> str:
+        shown = ((f.name, getattr(self, f.name)) for f in fields(self) if f.init and getattr(self, f.name) != f.default)
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown)})"
 
     def output(self, signal: Signal) -> Signal:
         """Return the signal that the layer outputs.

@@ -11,7 +11,7 @@ from numbarnn.layers.base import Layer, layer
 
 
 @layer
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dense(Layer):
     """y = f(W x + b) at every step, or of one vector a sample; f is the identity without an activation.
 

@@ -9,7 +9,7 @@ from numbarnn.layers.base import Layer, layer
 
 
 @layer
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dropout(Layer):
     """In training, set every feature to zero with probability `rate` and divide the others by 1 - rate; else do nothing.
 

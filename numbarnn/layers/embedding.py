@@ -18,7 +18,7 @@ def _check_tokens(owner, vocabulary, signal):
 
 
 @layer
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OneHot(Layer):
     """A token as its one-hot vector (the lecture's 1-of-k code), which is never made: the next layer gathers columns instead.
 
@@ -47,7 +47,7 @@ class OneHot(Layer):
 
 
 @layer
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Embedding(Layer):
     """A learned vector for every token.
 
@@ -91,7 +91,7 @@ class Embedding(Layer):
 
 
 @layer
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EmbeddingBag(Layer):
     """The sum of the learned vectors of several tokens a step: y_t = sum over k of weight[x_tk].
 

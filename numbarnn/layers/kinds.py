@@ -1,5 +1,6 @@
 """`RNN`, `LSTM`, `GRU`, `IndRNN`: the recurrent layer with one cell each, and their options by name."""
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,16 +11,47 @@ from numbarnn.layers.activation import check_activation
 from numbarnn.layers.base import LAYERS, layer
 from numbarnn.layers.recurrent import Recurrent
 
+# What stands for the parameters of `Recurrent` in the docstrings of its kinds.
+_SHARED = "Those of `Recurrent`, but for `cell`, and:"
 
+
+def _documented(cls):
+    """Return a layer whose docstring has the parameters of `Recurrent` in place of a reference to them."""
+    if cls.__doc__ is not None:  # python -OO
+        _, _, shared = inspect.cleandoc(Recurrent.__doc__).partition("Parameters\n----------\n")
+        cls.__doc__ = inspect.cleandoc(cls.__doc__).replace(_SHARED, shared.partition("\ncell : ")[0])
+    return cls
+
+
+@_documented
 @layer
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RNN(Recurrent):
-    """Plain recurrent layers (Elman 1990): h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh).
+    """Plain recurrent layers, as in torch.
 
-    Parameters are those of `Recurrent`, without `cell`, and:
+    ::
 
+        h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)
+
+    They read (samples, time steps, features) or tokens, and give (samples, time steps, hidden_size), or (samples, hidden_size)
+    of the last step.
+
+    Parameters
+    ----------
+    Those of `Recurrent`, but for `cell`, and:
     activation : {"tanh", "relu", "logistic", "identity"}
         f; "tanh" by default. "sigmoid" is another name of "logistic".
+
+    References
+    ----------
+    J. L. Elman, "Finding structure in time", Cognitive Science 14 (1990) 179-211.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> model = nr.Model([nr.RNN(8), nr.Dense(3)], input_size=2)
+    >>> model.forward(np.zeros((4, 10, 2)))[0].shape
+    (4, 10, 3)
     """
 
     cell: tuple = field(init=False, default=None)
@@ -31,13 +63,27 @@ class RNN(Recurrent):
         super().__post_init__()
 
 
+@_documented
 @layer
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LSTM(Recurrent):
-    """Long short-term memory layers, as in torch and Keras; equations in `numbarnn.cells.LSTM`.
+    """Long short-term memory layers, as in torch and Keras.
 
-    Parameters are those of `Recurrent`, without `cell`, and:
+    ::
 
+        i_t = sigmoid(W_i x_t + b_i + R_i h_{t-1} + b'_i)      input gate
+        f_t = sigmoid(W_f x_t + b_f + R_f h_{t-1} + b'_f)      forget gate
+        o_t = sigmoid(W_o x_t + b_o + R_o h_{t-1} + b'_o)      output gate
+        g_t = tanh(W_g x_t + b_g + R_g h_{t-1} + b'_g)         candidate
+        c_t = f_t c_{t-1} + i_t g_t                            carry
+        h_t = o_t tanh(c_t)
+
+    They read (samples, time steps, features) or tokens, and give (samples, time steps, hidden_size), or (samples, hidden_size)
+    of the last step. The states are h and c, each (num_layers * directions, samples, hidden_size).
+
+    Parameters
+    ----------
+    Those of `Recurrent`, but for `cell`, and:
     peepholes : bool
         Whether the gates see the carry, through one weight per unit: the input and forget gate that of the step before
         (``weight_ci_l0``, ``weight_cf_l0``), the output gate the new one (``weight_co_l0``), each of shape (H,), as in
@@ -49,7 +95,17 @@ class LSTM(Recurrent):
         ``{"forget": 1.0}``. Keys are "input", "forget", "output" (values in [0, 1]) and "candidate" ([-1, 1]), or i, f,
         o, g.
 
-    States: h and c.
+    References
+    ----------
+    S. Hochreiter, J. Schmidhuber, "Long short-term memory", Neural Computation 9 (1997) 1735-1780.
+    F. A. Gers, J. Schmidhuber, F. Cummins, "Learning to forget", Neural Computation 12 (2000) 2451-2471.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> model = nr.Model([nr.LSTM(8, num_layers=2, return_sequences=False), nr.Dense(1)], input_size=2)
+    >>> model.forward(np.zeros((4, 10, 2)))[0].shape
+    (4, 1)
     """
 
     cell: tuple = field(init=False, default=None)
@@ -70,13 +126,25 @@ class LSTM(Recurrent):
         super().__post_init__()
 
 
+@_documented
 @layer
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GRU(Recurrent):
-    """Gated recurrent layers; equations in `numbarnn.cells.GRU` and `numbarnn.cells.ResetBeforeGRU`.
+    """Gated recurrent layers, as in torch and Keras.
 
-    Parameters are those of `Recurrent`, without `cell`, and:
+    ::
 
+        r_t = sigmoid(W_r x_t + b_r + R_r h_{t-1} + b'_r)            reset gate
+        z_t = sigmoid(W_z x_t + b_z + R_z h_{t-1} + b'_z)            update gate
+        n_t = tanh(W_n x_t + b_n + r_t (R_n h_{t-1} + b'_n))         candidate
+        h_t = (1 - z_t) n_t + z_t h_{t-1}
+
+    They read (samples, time steps, features) or tokens, and give (samples, time steps, hidden_size), or (samples, hidden_size)
+    of the last step.
+
+    Parameters
+    ----------
+    Those of `Recurrent`, but for `cell`, and:
     reset_after : bool
         True: the reset gate acts after the recurrent product, ``n = tanh(W x + b + r (R h + b'))``, as in torch and Keras
         and as ``linear_before_reset=1`` of ONNX. False: before it, ``n = tanh(W x + b + R (r h) + b')``, as in the
@@ -84,6 +152,17 @@ class GRU(Recurrent):
     fix : dict or None
         Gates that are fixed (clamped) at a constant, whatever their weights, which then get a gradient of exactly zero:
         ``{"reset": 1.0}``. Keys are "reset", "update" (values in [0, 1]) and "candidate" ([-1, 1]), or r, z, n.
+
+    References
+    ----------
+    K. Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical machine translation", EMNLP 2014.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> model = nr.Model([nr.GRU(8, bidirectional=True), nr.Dense(3)], input_size=2)
+    >>> model.forward(np.zeros((4, 10, 2)))[0].shape
+    (4, 10, 3)
     """
 
     cell: tuple = field(init=False, default=None)
@@ -121,15 +200,36 @@ def _fixed(owner, fix, names):
     return found, {f"fix_{names[name]}": value for name, value in found.items()}
 
 
+@_documented
 @layer
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class IndRNN(Recurrent):
-    """Independently recurrent layers (Li et al. 2018): h_t = f(W_ih x_t + b_ih + u * h_{t-1}).
+    """Independently recurrent layers: every unit sees its own past alone.
 
-    Parameters are those of `Recurrent`, without `cell`, and:
+    ::
 
+        h_t = f(W_ih x_t + b_ih + u * h_{t-1})
+
+    They read (samples, time steps, features) or tokens, and give (samples, time steps, hidden_size), or (samples, hidden_size)
+    of the last step.
+
+    Parameters
+    ----------
+    Those of `Recurrent`, but for `cell`, and:
     activation : {"tanh", "relu", "logistic", "identity"}
         f; "relu" by default, as in the paper. "sigmoid" is another name of "logistic".
+
+    References
+    ----------
+    S. Li, W. Li, C. Cook, C. Zhu, Y. Gao, "Independently recurrent neural network (IndRNN): building a longer and deeper RNN",
+    CVPR 2018.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> model = nr.Model([nr.IndRNN(8, num_layers=3), nr.Dense(3)], input_size=2)
+    >>> model.forward(np.zeros((4, 10, 2)))[0].shape
+    (4, 10, 3)
     """
 
     cell: tuple = field(init=False, default=None)

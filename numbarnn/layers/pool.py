@@ -11,7 +11,7 @@ KINDS = ("mean", "max", "last")
 
 
 @layer
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pool(Layer):
     """One vector a sample from its valid steps: their mean, the maximum of each feature, or the last step.
 

@@ -35,7 +35,7 @@ class Run:
 
 
 @layer
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recurrent(Layer):
     """A stack of recurrent layers of one cell.
 

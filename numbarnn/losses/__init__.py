@@ -11,6 +11,7 @@ from numbarnn.losses.ctc import CTC
 from numbarnn.losses.distributions import DistributionLoss, Gaussian, NegativeBinomial, Quantile
 from numbarnn.losses.regression import Huber, MeanAbsoluteError, MeanSquaredError
 from numbarnn.losses.segments import SegmentCrossEntropy
+from numbarnn.words import module_attributes
 
 __all__ = [
     "CTC",
@@ -30,3 +31,5 @@ __all__ = [
     "loss",
     "make_loss",
 ]
+
+__getattr__ = module_attributes(__name__, __all__)

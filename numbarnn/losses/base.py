@@ -11,6 +11,7 @@ from numbarnn.core.arrays import as_array, as_numeric
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.equations import term_record
+from numbarnn.words import Suggesting, did_you_mean
 
 LOSSES: dict[str, type["Loss"]] = {}
 
@@ -37,7 +38,7 @@ def loss(name: str):
 
 
 @dataclass(frozen=True)
-class Loss:
+class Loss(Suggesting):
     """Base of the losses: a description, with the checks of targets and weights; the backends have the arithmetic.
 
     A loss of your own is a frozen dataclass under `loss`, a decorator that names it. Lengths, weights and the reduction are seen
@@ -374,13 +375,28 @@ class PointwiseLoss(Loss):
         if shape[2] == 1:
             short += [s[:-1] for s in tuple(short)]
         if target.shape not in short:
-            hint = f"; {self._hint}" if self._tuples else ""
+            hint = f"; {self._hint}" if self._tuples else steps_hint(target.shape, layout, shape[2])
             raise ShapeError(
                 f"target must have shape {' or '.join(map(str, reversed(short)))}, got {target.shape}{hint}"
             )
         rows = layout.sort(target.reshape(shape)).transpose(1, 0, 2)
         # A read-only or unaligned array would be another type, and compile the kernel once more; it is copied.
         return np.require(rows, dtype, ["C", "W", "A"]).reshape(-1)
+
+
+def steps_hint(shape: tuple[int, ...], layout: Layout, features: int = 1) -> str:
+    """Return what to do where targets of samples came for outputs of every step, or the other way round; "" elsewhere."""
+    own = (layout.samples, features) if features > 1 else (layout.samples,)
+    if layout.steps > 1 and shape in (own, (layout.samples, 1)):
+        return (
+            "; for one target a sequence the model must give one output: return_sequences=False in the last recurrent layer, or "
+            "Pool() after it"
+        )
+    if layout.steps == 1 and len(shape) in (2, 3) and shape[0] == layout.samples and shape[1] != features:
+        return (
+            "; for a target of every step the model must give outputs of every step: return_sequences=True, and no Pool"
+        )
+    return ""
 
 
 def check_reduction(reduction) -> None:
@@ -440,4 +456,6 @@ def make_loss(loss) -> Loss:
         return loss
     if isinstance(loss, str) and loss in LOSSES:
         return LOSSES[loss]()
-    raise ValueError(f"loss must be one of {', '.join(LOSSES)} or a loss object, got {brief(loss)}")
+    raise ValueError(
+        f"loss must be one of {', '.join(LOSSES)} or a loss object, got {brief(loss)}{did_you_mean(loss, LOSSES)}"
+    )

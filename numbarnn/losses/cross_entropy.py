@@ -8,7 +8,7 @@ from numbarnn.checks import LARGEST, brief, check_integer, check_real, counted
 from numbarnn.core.arrays import as_array
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError, TokenError
-from numbarnn.losses.base import Loss, as_weights, loss
+from numbarnn.losses.base import Loss, as_weights, loss, steps_hint
 
 
 @loss("softmax_cross_entropy")
@@ -79,9 +79,14 @@ class SoftmaxCrossEntropy(Loss):
         if target.shape != shape:
             codes = f"{shape[:1]}" if layout.steps == 1 else f"{shape}: (samples, time steps)"
             expected = " or ".join(map(str, _shapes(layout, size))) if target.dtype.kind == "f" else codes
-            hint = ""
+            hint = steps_hint(target.shape, layout)
             if target.dtype.kind in "iub" and target.shape in _shapes(layout, size):
-                hint = "; probabilities of the classes must be floats: target.astype(float)"
+                one_hot = (np.sort(target, axis=-1)[..., :-1] == 0).all() and (target.max(axis=-1) == 1).all()
+                hint = (
+                    "; these are one-hot: pass the classes, y.argmax(axis=-1)"
+                    if one_hot
+                    else "; probabilities of the classes must be floats: target.astype(float)"
+                )
             raise ShapeError(f"target must have shape {expected}, got {target.shape}{hint}")
         if target.dtype.kind not in "iu":
             raise TypeError(
@@ -97,7 +102,7 @@ class SoftmaxCrossEntropy(Loss):
             values = np.unique(rows[wrong])
             raise TokenError(
                 f"target holds {', '.join(map(str, values[:5]))}{' ...' if len(values) > 5 else ''}; the model has "
-                f"{size} classes, 0 to {size - 1} (use {self.ignore_index} for positions that do not count)"
+                f"{size} classes, 0 to {size - 1} (use {self.ignore_index} for positions that do not count){_one_class(size)}"
             )
         return np.where(rows == self.ignore_index, -1, rows).astype(np.int32)
 
@@ -185,8 +190,13 @@ class SoftmaxCrossEntropy(Loss):
             index = f"{sample}, {step}" if y.shape[1] > 1 else f"{sample}"
             raise TokenError(
                 f"y[{index}] is {y[sample, step]}; the model has {size} classes, 0 to {size - 1} (use {self.ignore_index} for "
-                f"positions that do not count); {counted(np.count_nonzero(wrong), 'target')} wrong"
+                f"positions that do not count); {counted(np.count_nonzero(wrong), 'target')} wrong{_one_class(size)}"
             )
+
+
+def _one_class(size):
+    """Return what to do where a model of one output has targets of several classes."""
+    return "; for yes and no use loss='binary_cross_entropy', or Dense(2) as the last layer" if size == 1 else ""
 
 
 def _shapes(layout, size):

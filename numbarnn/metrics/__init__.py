@@ -11,6 +11,7 @@ from numbarnn.metrics.probabilistic import (
     interval_width,
     pinball_loss,
 )
+from numbarnn.words import module_attributes
 
 __all__ = [
     "LabelErrors",
@@ -33,3 +34,5 @@ __all__ = [
     "rmse",
     "sequence_error",
 ]
+
+__getattr__ = module_attributes(__name__, __all__)

@@ -1,10 +1,11 @@
 """A network: layers, parameters, and the passes through them. `numbarnn.Model` adds training and files."""
 
+import copy
 import re
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,8 +24,11 @@ from numbarnn.checks import (
 )
 from numbarnn.core import seeds
 from numbarnn.core.arrays import as_array
+from numbarnn.core.html import Shown, html_table
 from numbarnn.core.params import Params, ParamSpec
+from numbarnn.core.ragged import length_groups
 from numbarnn.core.signal import Signal
+from numbarnn.data.ragged import as_ragged
 from numbarnn.errors import ModelFileError, ShapeError
 from numbarnn.layers.base import Layer, check_name
 from numbarnn.layers.pool import Pool
@@ -32,6 +36,7 @@ from numbarnn.layers.recurrent import PROJECTION
 from numbarnn.losses.base import Loss, loss_config, loss_from_config, make_loss
 from numbarnn.network.program import Plan, has_step, make_plan, without_step
 from numbarnn.network.stream import Stream
+from numbarnn.words import Suggesting, no_attribute
 
 State = tuple  # one entry a recurrent layer, each a tuple of (num_layers * directions, samples, hidden_size) arrays
 
@@ -45,7 +50,7 @@ class Gradients:
     state: State
 
 
-class Network:
+class Network(Suggesting):
     """Layers, their parameters, and the passes through them; documented as `numbarnn.Model`."""
 
     def __init__(
@@ -112,6 +117,7 @@ class Network:
         self._packed = {}
         self.device_params = self.backend.batch.parameters(self.params)
         self.loss: Loss | None = None
+        self.metadata: dict[str, Any] = {}
         self._activation = "softmax"
 
     def _signals(self):
@@ -180,18 +186,24 @@ class Network:
             outputs = self._outputs(call, out, out_layout)
             return outputs, backend.download_states(self.recurrent_layers, final, layout.samples)
 
-    def predict_proba(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None) -> np.ndarray:
+    def __call__(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None):
+        """Run a batch through the model: `forward` by the name that torch and Keras call models by."""
+        return self.forward(x, state, lengths, n_threads=n_threads)
+
+    def predict_proba(
+        self, x, state: State | None = None, lengths=None, *, loss: Any = None, n_threads: int | None = None
+    ) -> np.ndarray | list[np.ndarray]:
         """Return probabilities: the softmax of the outputs, o_t = softmax(V s_t), or what the loss of training makes of them.
 
         After training with binary cross-entropy each output is the logit of a question of its own, and its probability
         s(y) = 1 / (1 + exp(-y)). A model that was not trained has the softmax.
 
-        Parameters are those of `forward`.
+        Parameters are those of `predict`.
 
         Returns
         -------
         array of the outputs' shape and dtype
-            Zero past each length.
+            Zero past each length. Of a list of samples of different lengths a list, where there are outputs at every step.
 
         Raises
         ------
@@ -200,19 +212,27 @@ class Network:
         ShapeError, TokenError, TypeError, ValueError
             As `forward`.
         """
-        activation = self.output_activation
-        if activation is None:
+        if self._meaning(loss) is None:
+            known = make_loss(loss) if loss is not None else self.loss
             raise ValueError(
                 f"predict_proba needs a model whose outputs are logits; this one was trained with the loss "
-                f"{self.loss.name if self.loss else 'of values'}, and its outputs are values: use forward"
+                f"{known.name if known else 'of values'}, and its outputs are values: use forward"
             )
-        outputs, _ = self.forward(x, state, lengths, n_threads=n_threads)
-        return self._fill_padding(host().losses.probabilities(outputs, activation), lengths, 0)
+        return self._answers(self.probabilities_of, x, state, lengths, loss, n_threads)
 
-    def predict(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None) -> np.ndarray:
+    def predict(
+        self, x, state: State | None = None, lengths=None, *, loss: Any = None, n_threads: int | None = None
+    ) -> np.ndarray | list[np.ndarray]:
         """Return predictions: classes, answers to questions of yes and no, or values, as the loss of training says.
 
-        Parameters are those of `forward`.
+        Parameters
+        ----------
+        x, state, lengths, n_threads
+            As of `forward`. x may also be a list of samples of different lengths, arrays (time steps, features) or (time steps,);
+            then `state` and `lengths` are left out.
+        loss : str or Loss, optional
+            What the outputs are trained for, of a model whose weights come from elsewhere; None: the loss of the last `fit`, which
+            files contain.
 
         Returns
         -------
@@ -220,13 +240,14 @@ class Network:
             After training with a cross-entropy or CTC, and of a model that was not trained, the index of the largest output,
             int64 (samples, time steps), or (samples,) of a model with one output vector a sample; -1 past each length. (With
             CTC that is the best path, blanks and repetitions included: `numbarnn.decoding.best_path` removes them.) After
-            binary cross-entropy 1 where the probability of an output is above 1/2, else 0, int64 in the outputs' shape; -1
-            past each length. After a regression loss the outputs themselves, zero past each length.
+            binary cross-entropy 1 where the probability of an output is at least 1/2, else 0, int64 in the outputs' shape; -1
+            past each length. After a regression loss the outputs themselves, zero past each length. Of a list of samples of
+            different lengths a list of arrays, each as long as its sample, where there are outputs at every step.
 
         Raises
         ------
         ShapeError, TokenError, TypeError, ValueError
-            As `forward`.
+            As `forward`; ValueError too if the model has a single output and no loss says what it is.
 
         Notes
         -----
@@ -238,11 +259,50 @@ class Network:
         >>> model.predict(np.zeros((8, 20, 5))).shape
         (8, 20)
         """
-        outputs, _ = self.forward(x, state, lengths, n_threads=n_threads)
-        if self.output_activation is None:
+        if self._meaning(loss) == "softmax" and self.signals[-1].size == 1:
+            unknown = loss is None and self.loss is None
+            raise ValueError(
+                "loss must be given, for example loss='mse' or 'binary_cross_entropy': the model has one output, was not trained "
+                "here, and of one class there is nothing to predict; forward returns the output itself"
+                if unknown
+                else "loss must be one of values or of yes and no, such as 'mse' or 'binary_cross_entropy', for a model with one "
+                f"output, got {(make_loss(loss) if loss is not None else self.loss).name!r}; forward returns the output itself"
+            )
+        return self._answers(self.predictions_of, x, state, lengths, loss, n_threads)
+
+    def _answers(self, answer, x, state, lengths, loss, n_threads):
+        """Return what a function makes of the outputs for x, which may be a list of samples of different lengths."""
+        samples, meaning = as_ragged(x), self._meaning(loss)
+        if samples is None:
+            outputs, _ = self.forward(x, state, lengths, n_threads=n_threads)
+            return answer(outputs, lengths, meaning)
+        for name, given in (("state", state), ("lengths", lengths)):
+            if given is not None:
+                raise ValueError(
+                    f"{name} must be left out with a list of samples of different lengths, got {brief(given)}"
+                )
+        found = [None] * len(samples)
+        for group in length_groups(samples.lengths):
+            own = samples.lengths[group]
+            outputs, _ = self.forward(samples.padded(group), lengths=own, n_threads=n_threads)
+            for sample, length, values in zip(group, own, answer(outputs, own, meaning), strict=True):
+                found[sample] = values[:length] if self.signals[-1].sequence else values
+        return found if self.signals[-1].sequence else np.stack(found)
+
+    def _meaning(self, loss):
+        """Return what makes probabilities of the outputs under a loss; None stands for that of the last training."""
+        return self.output_activation if loss is None else make_loss(loss).output_activation
+
+    def probabilities_of(self, outputs, lengths=None, activation: str | None = "softmax") -> np.ndarray:
+        """Return the probabilities of outputs, zero past each length."""
+        return self._fill_padding(host().losses.probabilities(outputs, activation), lengths, 0)
+
+    def predictions_of(self, outputs, lengths=None, activation: str | None = "softmax") -> np.ndarray:
+        """Return the predictions of outputs, -1 past each length; outputs that are values are returned as they are."""
+        if activation is None:
             return outputs
-        softmax = self.output_activation == "softmax"
-        result = outputs.argmax(axis=-1) if softmax else (outputs > 0).astype(np.int64)  # the logit of 1/2 is 0
+        softmax = activation == "softmax"
+        result = outputs.argmax(axis=-1) if softmax else (outputs >= 0).astype(np.int64)  # the logit of 1/2 is 0
         return self._fill_padding(result, lengths, -1)
 
     def _fill_padding(self, result, lengths, value):
@@ -250,6 +310,11 @@ class Network:
         if lengths is not None and self.signals[-1].sequence:
             result[np.arange(result.shape[1]) >= np.asarray(lengths)[:, None]] = value
         return result
+
+    if not TYPE_CHECKING:  # which would take any name
+
+        def __getattr__(self, name):
+            raise no_attribute(repr(type(self).__name__), name, dir(type(self)))
 
     @property
     def output_activation(self) -> str | None:
@@ -593,7 +658,8 @@ class Network:
         # become arrays of their own, which training does not change.
         options = self.layers, self.input_size, self.dtype, self.seed, self.n_threads, self.device
         # The loss by its name: its class may be one that cannot be pickled.
-        return _revived, (type(self), options, self.params.flat, loss_config(self.loss), self.output_activation)
+        about = loss_config(self.loss), self.output_activation, self.metadata
+        return _revived, (type(self), options, self.params.flat, *about)
 
     def copy(self) -> "Network":
         """Return a model with the same layers and a copy of the parameters."""
@@ -602,21 +668,35 @@ class Network:
         return model
 
     def summary(self) -> str:
-        """Return a table of the layers, their outputs and parameter counts."""
-        rows = [("layer", "output", "parameters")]
+        """Return a table of the layers, their outputs and parameter counts; a prompt shows it as a table too."""
+        rows = [("layer", "output", "parameters"), *self._rows()]
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
+        rule = "-" * len(lines[0])
+        return Shown("\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]]))
+
+    def _rows(self):
+        """Return name, output and number of parameters of every layer, and the totals."""
+        rows = []
         names = [name if name.isprintable() else repr(name) for name in self.names]
         for name, layer, before, after in zip(names, self.layers, self.signals, self.signals[1:], strict=False):
             count = sum(spec.size for spec in layer.specs(before))
             rows.append((f"{name} ({type(layer).__name__})", str(after), f"{count:,}"))
-        rows.append(("total", f"input {self.signals[0]}", f"{self.params.size:,}"))
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
-        rule = "-" * len(lines[0])
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+        return [*rows, ("total", f"input {self.signals[0]}", f"{self.params.size:,}")]
+
+    def _repr_html_(self) -> str:
+        about = f"{self.dtype.name}, device {self.device}, " + (
+            f"trained with {self.loss.name}" if self.loss else "no loss known"
+        )
+        return html_table(type(self).__name__, ("layer", "output", "parameters"), self._rows(), about)
 
     def __repr__(self) -> str:
-        layers = ", ".join(map(repr, self.layers))
-        return f"{type(self).__name__}([{layers}], input_size={self.signals[0].size}, dtype={self.dtype.name!r})"
+        tokens, dtype = self.signals[0].tokens, self.dtype.name
+        options = [
+            "" if tokens else f", input_size={self.signals[0].size}",
+            f", dtype={dtype!r}" * (dtype != "float32"),
+        ]
+        return f"{type(self).__name__}([{', '.join(map(repr, self.layers))}]{''.join(options)})"
 
 
 def _check_doutputs(doutputs, outputs):
@@ -643,12 +723,13 @@ def _check_array(arrays, spec, dtype):
     raise ModelFileError(f"the file's parameters do not match its description: {found}")
 
 
-def _revived(kind, options, flat, loss=None, activation="softmax"):
+def _revived(kind, options, flat, loss=None, activation="softmax", metadata=None):
     """Return a copied or unpickled model; one that was pickled before models stored their loss has none."""
     model = kind.without_weights(*options)
     with model.params.writing() as values:  # which may be NaN
         values[...] = flat
     model.loss, model._activation = loss_from_config(loss), activation
+    model.metadata = copy.deepcopy(metadata or {})
     return model
 
 

@@ -136,7 +136,10 @@ class Stream:
         return token
 
     def snapshot(self) -> tuple:
-        """Return a copy of the state, in the form that `Model.forward` takes and returns for one sample."""
+        """Return a copy of the state, in the form that `Model.forward` takes and returns for one sample.
+
+        Of a step that may turn out to be rejected, as those of an adaptive solver, take a snapshot before, and `restore` it then.
+        """
         return self._plan.read(self._state)
 
     def restore(self, state) -> None:
@@ -194,6 +197,9 @@ def step_function(model, state=None):
     Let your function see `step` as a global (``from numbarnn import step``) and hand `weights` and `state` over as arguments; then
     Numba can cache your function on disk. It is compiled again after an upgrade of this package, since the type of `weights`
     names its sources. Hand over what this function returns anew when the parameters have changed.
+
+    A solver that tries steps and rejects some must not let the net remember what was only tried: give `step` a copy,
+    ``trial = state.copy()``, and copy it back (``state[:] = trial``) where the step is accepted.
 
     The processor's mode for denormal numbers is as before after a step; see `numbarnn.kernels.cpu.denormals`.
 

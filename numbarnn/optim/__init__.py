@@ -27,6 +27,7 @@ from numbarnn.optim.schedules import (
     WarmUp,
     schedule,
 )
+from numbarnn.words import module_attributes
 
 __all__ = [
     "EMA",
@@ -57,3 +58,5 @@ __all__ = [
     "optimizer_with",
     "schedule",
 ]
+
+__getattr__ = module_attributes(__name__, __all__)

@@ -8,6 +8,7 @@ import numpy as np
 from numbarnn import parallel
 from numbarnn.checks import brief, check_flag, check_flat, check_real
 from numbarnn.kernels.cpu import optim as kernels
+from numbarnn.words import Suggesting
 
 
 def blend(values: np.ndarray, others: np.ndarray, keep: float, add: float, n_threads: int = 1) -> None:
@@ -34,7 +35,7 @@ def blend(values: np.ndarray, others: np.ndarray, keep: float, add: float, n_thr
 
 
 @dataclass(frozen=True)
-class EMA:
+class EMA(Suggesting):
     """Exponential moving average a of the weights w: a = w after the first step, then a = decay a + (1 - decay) w.
 
     The average forgets a step after about 1 / (1 - decay) others, and is steadier than the weights it follows. `Trainer` validates

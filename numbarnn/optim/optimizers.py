@@ -16,6 +16,7 @@ from numbarnn import parallel
 from numbarnn.checks import brief, check_flag, check_flat, check_integer, check_real
 from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu import optim as kernels
+from numbarnn.words import Suggesting, did_you_mean
 
 # Cost of a step for one weight in multiply-adds: 2 ns where a core does 40 a ns.
 COST = 80.0
@@ -62,7 +63,7 @@ def optimizer(cls: type["Optimizer"]) -> type["Optimizer"]:
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class Optimizer(Suggesting):
     """Base of the optimizers.
 
     Attributes
@@ -392,7 +393,10 @@ def make_optimizer(optimizer) -> Optimizer:
         return optimizer
     if isinstance(optimizer, str) and optimizer.lower() in OPTIMIZERS:
         return OPTIMIZERS[optimizer.lower()]()
-    raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)} or an optimizer object, got {brief(optimizer)}")
+    hint = did_you_mean(optimizer, OPTIMIZERS)
+    raise ValueError(
+        f"optimizer must be one of {', '.join(OPTIMIZERS)} or an optimizer object, got {brief(optimizer)}{hint}"
+    )
 
 
 def optimizer_with(optimizer, learning_rate) -> Optimizer:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numbarnn.checks import brief, check_integer, check_real
+from numbarnn.words import Suggesting
 
 SCHEDULES: dict[str, type["Schedule"]] = {}
 
@@ -32,7 +33,7 @@ def schedule(cls: type["Schedule"]) -> type["Schedule"]:
 
 @schedule
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(Suggesting):
     """The constant schedule, and base of the others: `factor` multiplies the optimizer's learning rate.
 
     Attributes

@@ -17,6 +17,7 @@ from numbarnn.plots.diagnostics import (
 )
 from numbarnn.plots.forecasts import plot_coverage, plot_errors_by_horizon, plot_forecast, plot_prediction, plot_scatter
 from numbarnn.plots.training import plot_history
+from numbarnn.words import module_attributes
 
 __all__ = [
     "plot_alignment",
@@ -35,3 +36,5 @@ __all__ = [
     "plot_unfolded",
     "plot_updates",
 ]
+
+__getattr__ = module_attributes(__name__, __all__)

@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from numbarnn.checks import brief, check_integer
+from numbarnn.checks import brief, check_integer, counted
+from numbarnn.core.html import html_table
 
 # Why training ended.
 REASONS = ("epochs", "early stopping", "interrupted", "callback")
@@ -72,8 +73,19 @@ class History:
         return pd.DataFrame(self.records).set_index("epoch") if self.records else pd.DataFrame()
 
     def __repr__(self) -> str:
-        last = f", last {self.records[-1]}" if self.records else ""
-        return f"<History of {len(self)} epochs, ended by {self.stopped}{last}>"
+        last = self.records[-1] if self.records else {}
+        losses = [f"{name} {last[name]:.4g}" for name in ("loss", "val_loss") if name in last]
+        best = [] if self.best is None else [f"best epoch {self.records[self.best]['epoch']}"]
+        return f"<History of {', '.join([counted(len(self), 'epoch'), *losses, *best, f'ended by {self.stopped}'])}>"
+
+    SHOWN = 20  # epochs in a notebook
+
+    def _repr_html_(self) -> str:
+        names = ("epoch", "loss", "val_loss", "learning_rate", "seconds")
+        columns = [name for name in names if any(name in record for record in self.records)]
+        rows = [[record.get(name, "") for name in columns] for record in self.records[-self.SHOWN :]]
+        before = f"; the last {self.SHOWN} of {len(self)} epochs" if len(self) > self.SHOWN else ""
+        return html_table("History", columns, rows, f"ended by {self.stopped}{before}")
 
 
 @dataclass

@@ -1,5 +1,6 @@
-"""Progress of a training run on the terminal."""
+"""Progress of a training run: on the terminal, and as records of `logging` for programs without one."""
 
+import logging
 import sys
 import time
 from typing import Any
@@ -9,6 +10,22 @@ import numpy as np
 from numbarnn.checks import check_integer
 from numbarnn.kernels import cache
 
+# Has no handler of its own: records go where the program sends them, and nowhere without `logging.basicConfig` or its kin.
+LOGGER = logging.getLogger("numbarnn")
+
+
+def _logged_here() -> bool:
+    """Return whether the program shows the records on the stream of the lines, which would say the same twice."""
+    if not LOGGER.isEnabledFor(logging.INFO):
+        return False
+    logger: logging.Logger | None = LOGGER
+    while logger is not None:
+        for handler in logger.handlers:
+            if getattr(handler, "stream", None) in (sys.stderr, sys.stdout) and handler.level <= logging.INFO:
+                return True
+        logger = logger.parent if logger.propagate else None
+    return False
+
 
 def check_verbose(verbose) -> int:
     """Return how much is shown; raise TypeError or ValueError unless it is a flag or an integer that is not negative."""
@@ -17,6 +34,9 @@ def check_verbose(verbose) -> int:
 
 class Progress:
     """Shows how training goes: one tqdm bar on a terminal or in a notebook, plain lines elsewhere, nothing at verbose 0.
+
+    Whatever `verbose`, every epoch is a record of level INFO of the logger "numbarnn", whose attribute `epoch` is that of the
+    history. Where the program shows these records on the terminal, the lines are left out.
 
     Parameters
     ----------
@@ -73,12 +93,13 @@ class Progress:
             self._line(f"epoch {epoch + 1}{self.of_epochs}  loss {loss:.4f}")
 
     def epoch(self, record: dict[str, Any]) -> None:
-        """Show the record of an epoch that ended."""
-        if not self.on:
-            return
+        """Show and log the record of an epoch that ended."""
         text = f"epoch {record['epoch']}{self.of_epochs}  loss {record['loss']:.4f}"
         if "val_loss" in record:
             text += f"  val_loss {record['val_loss']:.4f}"
+        LOGGER.info("%s  %.1f s", text, record["seconds"], extra={"epoch": dict(record)})
+        if not self.on or _logged_here():
+            return
         if self.bar is not None:
             self.bar.write(f"{text}  {record['seconds']:.1f} s", file=sys.stderr)
         else:

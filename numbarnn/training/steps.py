@@ -8,12 +8,14 @@ import numpy as np
 from numbarnn import inputs, parallel
 from numbarnn.checks import brief, check_integer, check_lengths, check_real, check_seed, naming
 from numbarnn.core import seeds
-from numbarnn.data.batches import Batch, batches_of, make_source
+from numbarnn.data.batches import Batch, batches_of
+from numbarnn.data.sources import make_source
 from numbarnn.errors import DivergedError, ShapeError
 from numbarnn.losses.base import make_loss
 from numbarnn.network.network import Network
-from numbarnn.optim import Schedule, make_average, make_optimizer
+from numbarnn.optim import Optimizer, Schedule, make_average, optimizer_with
 from numbarnn.training.history import StepStatistics
+from numbarnn.words import Suggesting
 
 
 def _of_updates(name):
@@ -21,7 +23,7 @@ def _of_updates(name):
     return property(lambda run: getattr(run.updates, name), lambda run, value: setattr(run.updates, name, value))
 
 
-class Steps:
+class Steps(Suggesting):
     """The steps of a training run and the state they leave; documented as `numbarnn.Trainer`."""
 
     arrays, average, pending = map(_of_updates, ("arrays", "average", "pending"))
@@ -32,6 +34,7 @@ class Steps:
         loss: Any = "softmax_cross_entropy",
         optimizer: Any = "adam",
         *,
+        learning_rate: float | None = None,
         schedule: Schedule | None = None,
         clip_norm: float | None = None,
         clip_value: float | None = None,
@@ -43,7 +46,8 @@ class Steps:
     ):
         if not isinstance(model, Network):
             raise TypeError(f"model must be a numbarnn.Model, got {brief(model)}")
-        self.model, self.loss, self.optimizer = model, make_loss(loss), make_optimizer(optimizer)
+        self.model, self.loss = model, make_loss(loss)
+        self.optimizer = _optimizer(optimizer, learning_rate)
         self.schedule = Schedule() if schedule is None else schedule
         if not isinstance(self.schedule, Schedule):
             raise TypeError(f"schedule must be a numbarnn.optim.Schedule, got {brief(schedule)}")
@@ -267,6 +271,18 @@ class Steps:
         if not counted:
             raise no_steps()
         return losses.mean()
+
+
+def _optimizer(optimizer, learning_rate):
+    """Return an optimizer for the arguments; raise ValueError for a learning rate beside an object, which has its own."""
+    if learning_rate is not None and isinstance(optimizer, Optimizer):
+        raise ValueError(
+            f"learning_rate must be left out with an optimizer object, which has its own: {type(optimizer).__name__}"
+            f"(learning_rate={brief(learning_rate)}); or pass optimizer by name, {type(optimizer).__name__.lower()!r}"
+        )
+    if learning_rate is not None and check_real(learning_rate, "learning_rate") < 0:
+        raise ValueError(f"learning_rate must not be negative, got {brief(learning_rate)}")
+    return optimizer_with(optimizer, learning_rate)
 
 
 def no_steps() -> ShapeError:

@@ -19,7 +19,8 @@ import numpy as np
 
 from numbarnn.checks import brief, check_real, naming
 from numbarnn.core import seeds
-from numbarnn.data.batches import TOKEN_UNITS, ArraySource, batches_of, checksum, with_validation
+from numbarnn.data.batches import TOKEN_UNITS, ArraySource, batches_of, checksum
+from numbarnn.data.sources import with_validation
 from numbarnn.errors import CheckpointError
 from numbarnn.training.callbacks import Callback, EarlyStopping, check_callbacks, early_stopping
 from numbarnn.training.checkpoint import Checkpoint, Run, run_of, set_state, settings_of, state_of
@@ -42,6 +43,8 @@ class Trainer(Steps):
         A name of `numbarnn.losses.LOSSES` or a loss.
     optimizer : str or Optimizer
         A name of `numbarnn.optim.OPTIMIZERS` or an optimizer.
+    learning_rate : float, optional
+        Of an optimizer given by name, instead of its default; an optimizer object has its own.
     schedule : Schedule, optional
         Factor of the learning rate over time.
     clip_norm, clip_value : float, optional
@@ -221,9 +224,12 @@ class Trainer(Steps):
             callback.on_train_end(self, history)
         if history.stopped == "interrupted":
             warnings.warn(
-                f"training was interrupted after step {self.step}; the model is as of that step", stacklevel=2
+                f"training was interrupted after step {self.step}; the model is as of that step", stacklevel=3
             )
         return history
+
+    def __repr__(self) -> str:
+        return f"<Trainer of {self.model!r}, {self.loss.name}, {self.optimizer!r}, after step {self.step}>"
 
     def _epoch(self, source, run, file, callbacks, progress, interrupted):
         """Train an epoch from where `run` stands; return "epochs" or what ended it early."""

@@ -1,0 +1,149 @@
+"""Compiling ahead: what a model needs is run once on the smallest batch, so that no later call waits for a compiler.
+
+Kernels are compiled for the types of their arguments, so every step here goes through the same public calls as a user's program.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from numbarnn.checks import brief, check_flag
+from numbarnn.data.batches import Batch
+from numbarnn.kernels import cache
+from numbarnn.losses.base import make_loss
+from numbarnn.network.network import Network
+from numbarnn.network.program import has_step
+from numbarnn.network.stream import step_function
+from numbarnn.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """One step of warming up.
+
+    Attributes
+    ----------
+    name : str
+    compiled : int
+        Kernels that were compiled; the others were loaded, or known already.
+    seconds : float
+    """
+
+    name: str
+    compiled: int
+    seconds: float
+
+
+def warmup(model, *, train: bool = True, loss: Any = None, optimizer: Any = "adam") -> list[Warmed]:
+    """Compile or load every kernel that a model needs, so that its first real call is as fast as the others.
+
+    The model is left as it was. Compiled kernels are stored on disk, and found by later processes.
+
+    Parameters
+    ----------
+    model : Model, LanguageModel, Forecaster or estimator
+        Fitted, but for a `Model`.
+    train : bool
+        Whether kernels of training are wanted, beside those of predictions, single steps and sampling.
+    loss : str or Loss, optional
+        Of training; None: the loss of the last `fit`, or softmax cross-entropy.
+    optimizer : str or Optimizer
+        Of training.
+
+    Returns
+    -------
+    list of Warmed
+        What was run: name, number of compiled kernels, seconds.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model is not one, is not fitted, or an argument has the wrong type or value.
+
+    Examples
+    --------
+    >>> sum(step.compiled for step in numbarnn.warmup(model))  # the second time
+    0
+    """
+    check_flag("warmup", "train", train)
+    network = network_of(model)
+    steps = list(warm_model(model))
+    if train:
+        loss = make_loss(loss if loss is not None else network.loss or "softmax_cross_entropy")
+        steps.append(run("training", lambda: _train(network, loss, optimizer)))
+    return steps
+
+
+def warm_model(model) -> Iterator[Warmed]:
+    """Run what a model needs for inference, predictions and steps, and what its class adds; yield the steps as they end."""
+    network = network_of(model)
+    yield run("predicting", lambda: predict(network))
+    for name, job in model.warmup_jobs() if hasattr(model, "warmup_jobs") else ():
+        yield run(name, job)
+
+
+def network_of(model) -> Network:
+    """Return the network of a model, language model, forecaster or estimator; raise TypeError or ValueError without one."""
+    if isinstance(model, Network):
+        return model
+    found = getattr(model, "model", None) or getattr(model, "model_", None)
+    if not isinstance(found, Network):
+        if hasattr(type(model), "fit"):
+            raise ValueError(f"model must be fitted before, got {brief(model)}; call fit, or load a saved one")
+        raise TypeError(f"model must be a numbarnn.Model, LanguageModel, Forecaster or estimator, got {brief(model)}")
+    return found
+
+
+def run(name: str, job: Callable[[], Any]) -> Warmed:
+    """Run a job, and return how many kernels it compiled and how long it took."""
+    compiled: list[Any] = []
+    cache.on_compile.append(compiled.append)
+    started = time.perf_counter()
+    try:
+        job()
+    finally:
+        cache.on_compile.remove(compiled.append)
+    return Warmed(name, len(compiled), time.perf_counter() - started)
+
+
+def predict(model: Network) -> None:
+    """Run a batch with and without lengths, and a step by every way there is."""
+    x = _inputs(model)
+    outputs = model.forward if model.output_activation is None else model.predict_proba
+    outputs(x, lengths=[3, 2])
+    outputs(x)
+    if has_step(model.layers):
+        model.step(x[:, 0])
+        model.stream().step(x[0, 0])
+        step, weights, state = step_function(model)
+        step(weights, x[0, 0], state, np.zeros(model.signals[-1].size, model.dtype))
+
+
+def _inputs(model):
+    signal = model.signals[0]
+    tokens = np.zeros((2, 3, signal.bag) if signal.bag else (2, 3), np.int32)
+    return tokens if signal.tokens else np.zeros((2, 3, signal.size), model.dtype)
+
+
+def targets(model: Network, loss) -> Iterator[np.ndarray]:
+    """Yield targets for `_inputs` of every kind: classes, values, counts, label sequences. A loss takes some of them."""
+    end = model.signals[-1]
+    shape = (2, 3) if end.sequence else (2,)
+    values = np.full((*shape, max(1, end.size // loss.outputs_per_target)), 0.5, model.dtype)
+    yield from (np.zeros(shape, int), values, np.ceil(values), np.ones((2, 1), int))
+
+
+def _train(model, loss, optimizer):
+    """Train a copy on all kinds of targets that the loss takes."""
+    x, trained, refusal = _inputs(model), False, None
+    for y in targets(model, loss):
+        try:
+            Trainer(model.copy(), loss, optimizer, n_threads=1).train_batch(Batch(x, y))
+            trained = True
+        except (TypeError, ValueError) as error:
+            refusal = error
+    if not trained:
+        raise ValueError(f"loss {loss.name} does not go with the model: {refusal}") from refusal
