@@ -51,3 +51,17 @@ class DeviceError(RuntimeError):
 
 class DeviceMemoryError(DeviceError, MemoryError):
     """The device has no memory left for what was asked of it."""
+
+
+class InteropError(ValueError):
+    """A model cannot be converted from or to another package.
+
+    Attributes
+    ----------
+    reasons : list of str
+        What stands in the way, one a layer, node or parameter.
+    """
+
+    def __init__(self, message: str, reasons=()):
+        self.reasons = [printable(reason) for reason in reasons]  # names in them may be a file's
+        super().__init__("\n".join([printable(message), *(f"- {reason}" for reason in self.reasons)]))
