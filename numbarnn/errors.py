@@ -64,4 +64,6 @@ class InteropError(ValueError):
 
     def __init__(self, message: str, reasons=()):
         self.reasons = [printable(reason) for reason in reasons]  # names in them may be a file's
-        super().__init__("\n".join([printable(message), *(f"- {reason}" for reason in self.reasons)]))
+        one = len(self.reasons) == 1
+        parts = self.reasons if one else [f"- {reason}" for reason in self.reasons]
+        super().__init__((" " if one else "\n").join([printable(message), *parts]))

@@ -52,7 +52,7 @@ class Chain:
     def model(self, input_size: int | None = None) -> Model:
         """Return the model of the layers; raise InteropError for what stands in the way."""
         dtypes = {array.dtype.name for arrays in self.arrays for array in arrays.values()}
-        if not self.layers:
+        if not self.layers and not self.reasons:
             self.reasons.append("it has no layers")
         if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
             self.reasons.append(
@@ -83,9 +83,9 @@ class Chain:
         if type(self.layers[0]).__name__ in ("OneHot", "Embedding", "EmbeddingBag"):
             return None
         for arrays in self.arrays:
-            for name, array in arrays.items():
-                if name.startswith("weight") and array.ndim == 2:
-                    return array.shape[1]
+            for name in ("weight_ih_l0", "weight_ih_l0_reverse", "weight"):
+                if name in arrays and arrays[name].ndim == 2:
+                    return arrays[name].shape[1]
         raise ShapeError("input_size, the number of features of a step, must be given: no layer has weights to tell it")
 
     def endings(self) -> Iterable["Chain"]:

@@ -45,6 +45,7 @@ def from_onnx(source) -> Model:
     Parameters
     ----------
     source : path-like, bytes or onnx.ModelProto
+        Weights in a file of their own, as torch writes them, are read from the folder of a path.
 
     Returns
     -------
@@ -67,8 +68,8 @@ def from_onnx(source) -> Model:
     >>> model = numbarnn.interop.from_onnx("tagger.onnx")
     >>> outputs, state = model.forward(x)
     """
-    proto = _read(source)
-    reader = _Reader(proto)
+    folder = os.path.dirname(os.path.abspath(os.fspath(source))) if isinstance(source, (str, os.PathLike)) else None
+    reader = _Reader(_read(source), folder)
     reader.read()
     return reader.model()
 
@@ -100,8 +101,8 @@ def _read(source):
 class _Reader:
     """Follows a graph from node to node; each operator is a method of its name."""
 
-    def __init__(self, proto):
-        self.graph, self.chain = proto.graph, Chain("ONNX graph")
+    def __init__(self, proto, folder=None):
+        self.graph, self.chain, self.folder = proto.graph, Chain("ONNX graph"), folder
         self.values: dict[str, object] = {"": None}
         self.known = {
             tag: tag for tag in ("axis0", "axis1")
@@ -118,9 +119,6 @@ class _Reader:
         self.to_array = numpy_helper.to_array
         graph = self.graph
         tensors = {tensor.name: tensor for tensor in graph.initializer}
-        for tensor in tensors.values():
-            if tensor.data_location == 1:
-                self.chain.reasons.append(f"initializer {tensor.name!r} is in another file; save the model as one file")
         if graph.sparse_initializer:
             self.chain.reasons.append("it has sparse initializers")
         self.chain.refuse_if_reasons()
@@ -182,12 +180,17 @@ class _Reader:
         return self.chain.model()
 
     def _array(self, tensor, where):
-        """Return the array of a tensor; raise ShapeError if it has another size than it says."""
+        """Return the array of a tensor, which may be in a file beside that of the graph."""
+        from onnx import external_data_helper as external
+
         try:
-            array = self.to_array(tensor)
+            if external.uses_external_data(tensor):
+                if self.folder is None:
+                    raise ValueError("it is in another file: pass the path of the graph, or save it as one file")
+                external.load_external_data_for_tensor(tensor, self.folder)  # no path out of the folder
+            return self.to_array(tensor)
         except Exception as error:  # whatever a damaged tensor makes onnx and NumPy raise
-            raise InteropError("the ONNX graph cannot be converted:", [f"{where} cannot be read ({error})"]) from None
-        return array
+            raise InteropError("the ONNX graph cannot be converted:", [f"{where}: {error}"]) from None
 
     def _attribute(self, attribute):
         """Return the value of an attribute."""
@@ -686,7 +689,9 @@ class _Reader:
             axes[axis : axis + 1] = [()] if keep else []
             return replace(value, axes=tuple(axes), direction=index % size if size > 1 else None)
         if index != -1 and index != (size - 1 if isinstance(size, int) else None):
-            raise ShapeError(f"it takes index {index} of an axis; numbarnn knows the last step")
+            raise ShapeError(
+                f"it takes index {index} of an axis, as an unrolled loop does; numbarnn knows the last step, and recurrent nodes"
+            )
         if value.direction is not None:
             raise ShapeError("it takes the last step of one of two directions")
         return self._without_steps("last", node, self._features(value)[0], axis, keep)
