@@ -61,3 +61,19 @@ class DeviceError(RuntimeError):
 
 class DeviceMemoryError(DeviceError, MemoryError):
     """The device has no memory left for what was asked of it."""
+
+
+class InteropError(ValueError):
+    """A model cannot be converted from or to another package.
+
+    Attributes
+    ----------
+    reasons : list of str
+        What stands in the way, one a layer, node or parameter.
+    """
+
+    def __init__(self, message: str, reasons=()):
+        self.reasons = [printable(reason) for reason in reasons]  # names in them may be a file's
+        one = len(self.reasons) == 1
+        parts = self.reasons if one else [f"- {reason}" for reason in self.reasons]
+        super().__init__((" " if one else "\n").join([printable(message), *parts]))

@@ -1,0 +1,13 @@
+"""Models of other packages, from and to: torch, ONNX, Keras.
+
+A conversion is exact or it is refused: `numbarnn.errors.InteropError` lists everything that stands in the way. The other package is
+imported by the function that needs it (extras ``torch``, ``onnx`` and ``keras``).
+"""
+
+from numbarnn.errors import InteropError
+from numbarnn.interop.keras import from_keras, to_keras
+from numbarnn.interop.onnx_export import to_onnx
+from numbarnn.interop.onnx_import import from_onnx
+from numbarnn.interop.torch import from_torch, to_torch
+
+__all__ = ["InteropError", "from_keras", "from_onnx", "from_torch", "to_keras", "to_onnx", "to_torch"]
