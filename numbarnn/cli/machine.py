@@ -15,7 +15,7 @@ from numbarnn.language import LanguageModel
 def add_commands(commands) -> None:
     """Add the commands to the subparsers of `numbarnn.cli.main`."""
     info = commands.add_parser("info", help="describe a model file", description="Describe a model file.")
-    info.add_argument("model", type=pathlib.Path, metavar="MODEL")
+    info.add_argument("model", type=pathlib.Path, metavar="MODEL", help="file of a model")
     info.set_defaults(run=_info)
 
     warmup = commands.add_parser(
