@@ -8,6 +8,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,14 +27,19 @@ from numbarnn.network.stream import step_function
 from numbarnn.optim import OPTIMIZERS
 from numbarnn.training.trainer import Trainer
 
+# Kernels of the package for one dtype, by measurement: what is left to do is told by it.
+KERNELS = 94
+
 
 @dataclass(frozen=True)
 class Warmed:
-    """One step of warming up: name, number of compiled kernels, seconds."""
+    """One step of warming up: name, number of compiled kernels, seconds, which step of how many."""
 
     name: str
     compiled: int
     seconds: float
+    number: int
+    steps: int
 
 
 def warm_everything(dtype: Any = "float32") -> Iterator[Warmed]:
@@ -44,15 +50,12 @@ def warm_everything(dtype: Any = "float32") -> Iterator[Warmed]:
     dtype : {"float32", "float64"}
     """
     own = {name: cell for name, cell in CELLS.items() if cell.__module__.startswith(f"{cache.PACKAGE.name}.")}
-    for name, cell in own.items():
-        yield _run(f"cell {name}", lambda cell=cell: _cell(cell, dtype))
-    for name in LANGUAGE_CELLS:
-        yield _run(f"sampling with {name}", lambda name=name: _sampling(name, dtype))
-    yield _run("embedding, dropout and pooling", lambda: _layers(dtype))
-    for name in LOSSES:
-        yield _run(f"loss {name}", lambda name=name: _loss(name, dtype))
-    for name in OPTIMIZERS:
-        yield _run(f"optimizer {name}", lambda name=name: _optimizer(name, dtype))
+    steps = {f"cell {name}": partial(_cell, cell, dtype) for name, cell in own.items()}
+    steps |= {f"sampling with {name}": partial(_sampling, name, dtype) for name in LANGUAGE_CELLS}
+    steps |= {"embedding, dropout and pooling": partial(_layers, dtype)}
+    steps |= {f"loss {name}": partial(_loss, name, dtype) for name in LOSSES}
+    steps |= {f"optimizer {name}": partial(_optimizer, name, dtype) for name in OPTIMIZERS}
+    yield from _run(steps)
 
 
 def warm_model(model: Model | LanguageModel | Forecaster) -> Iterator[Warmed]:
@@ -62,21 +65,23 @@ def warm_model(model: Model | LanguageModel | Forecaster) -> Iterator[Warmed]:
     """
     language = model if isinstance(model, LanguageModel) else None
     model = language.model if language is not None else getattr(model, "model_", model)
-    yield _run("predicting", lambda: _predict(model))
+    steps = {"predicting": partial(_predict, model)}
     if language is not None:
-        yield _run("scoring", lambda: Trainer(model).evaluate(TokenStream(np.zeros(4, np.int32), 1, 2)))
-        yield _run("sampling", lambda: language.sample(2, top_k=1))
+        steps["scoring"] = lambda: Trainer(model).evaluate(TokenStream(np.zeros(4, np.int32), 1, 2))
+        steps["sampling"] = lambda: language.sample(2, top_k=1)
+    yield from _run(steps)
 
 
-def _run(name: str, job: Callable[[], Any]) -> Warmed:
-    compiled = []
-    cache.on_compile.append(compiled.append)
-    started = time.perf_counter()
-    try:
-        job()
-    finally:
-        cache.on_compile.remove(compiled.append)
-    return Warmed(name, len(compiled), time.perf_counter() - started)
+def _run(steps: dict[str, Callable[[], Any]]) -> Iterator[Warmed]:
+    for number, (name, job) in enumerate(steps.items(), 1):
+        compiled = []
+        cache.on_compile.append(compiled.append)
+        started = time.perf_counter()
+        try:
+            job()
+        finally:
+            cache.on_compile.remove(compiled.append)
+        yield Warmed(name, len(compiled), time.perf_counter() - started, number, len(steps))
 
 
 def _fit(model, x, y, **options):
