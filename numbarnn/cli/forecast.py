@@ -2,15 +2,17 @@
 
 import dataclasses
 import pathlib
+import sys
 
 from numbarnn import io
 from numbarnn.backends.device import DEVICES
 from numbarnn.checks import brief
 from numbarnn.cli import tables
-from numbarnn.cli.common import DASH, UserError, check_writable, raw_output, say, shown
+from numbarnn.cli.common import DASH, UserError, check_writable, raw_output, shown
 from numbarnn.cli.parser import names, number, text_option
 from numbarnn.data.datasets import weather
 from numbarnn.data.windows import MISSING
+from numbarnn.errors import printable
 from numbarnn.forecasting.forecaster import Forecaster
 from numbarnn.forecasting.training import MOST_EPOCHS, RATE, UPDATES
 from numbarnn.layers.kinds import recurrent_names
@@ -140,7 +142,8 @@ def _default(name):
 
 def note_to(options):
     """Return what takes lines about a file: standard output, or standard error where the results go there."""
-    return say if options.output == DASH else lambda line: print(line, flush=True)
+    file = sys.stderr if options.output == DASH else sys.stdout
+    return lambda line: print(printable(line), file=file, flush=True)
 
 
 def run(options) -> int:
@@ -266,13 +269,15 @@ def _ahead(frame, targets, future, note):
 def _after(forecaster, level, ahead):
     """Return the forecasts after the end of the data as text, or why there are none."""
     if forecaster.future and ahead is None:
-        rows = forecaster.delay + forecaster.horizon - 1
-        return (
-            f"no forecast, since {', '.join(map(str, forecaster.future))} of the {rows} rows after it must be known: add these "
-            "rows to the file, their targets empty, or pass --future-file"
-        )
+        return f"no forecast, since {_unknown_ahead(forecaster)}, or pass --future-file FILE"
     found = forecaster.predict(future=ahead) if level is None else forecaster.predict_interval(level, future=ahead)
     return _shown(flat_columns(found))
+
+
+def _unknown_ahead(forecaster):
+    rows = forecaster.delay + forecaster.horizon - 1
+    known = ", ".join(map(str, forecaster.future))
+    return f"{known} of the {rows} rows after the data must be known: add these rows to the file, their targets empty"
 
 
 def flat_columns(found):
@@ -306,13 +311,16 @@ def predict(forecaster, options, note) -> int:
         raise UserError(
             "the forecaster was fitted to many series: name the column that says which one a row belongs to, --id COL"
         )
-    frame = tables.read(options, options.file, note, series, forecaster.time)
+    numbered = forecaster._preparation.clock.kind == "numbers"
+    frame = tables.read(options, options.file, note, series, forecaster.time, numbered)
     ahead = None
     if options.future is not None:
-        ahead = tables.read(options, options.future, note, series, forecaster.time)
+        ahead = tables.read(options, options.future, note, series, forecaster.time, numbered)
     elif forecaster.future and all(name in frame for name in forecaster.target_names_):
         frame, ahead = _ahead(frame, forecaster.target_names_, forecaster.future, note)
     frame = _columns_of(forecaster, frame, options.file, note)
+    if forecaster.future and ahead is None:
+        raise UserError(f"there is no forecast, since {_unknown_ahead(forecaster)}, or pass --future FILE")
     if ahead is not None:
         ahead = ahead[[name for name in forecaster.future if name in ahead.columns]]
     if series is not None and not many:  # one net for each of them, as if it came alone

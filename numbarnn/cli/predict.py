@@ -186,7 +186,7 @@ def _arrays(path, kind, options):
 
 def _rows(model, options, note):
     """Return the samples of a CSV file and their names."""
-    frame = tables.read(options, options.file, note)
+    frame = tables.read(options, options.file, note, timed=False)
     known = getattr(model, "feature_names_in_", None)
     if known is not None:
         missing = [name for name in known if name not in frame.columns]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from numbarnn.cli.common import source
+from numbarnn.cli.common import UserError, source
 from numbarnn.cli.parser import text_option
 from numbarnn.data import dialects, readers
 from numbarnn.data.encodings import shown
@@ -19,6 +19,7 @@ def add_options(parser) -> None:
         parser, "--time-format", metavar="FORMAT",
         help="format of the times, such as %%d/%%m/%%Y (default: the only one by which all read)",
     )  # fmt: skip
+    parser.add_argument("--number-rows", action="store_true", help="number the rows, whatever times they have")
     text_option(parser, "--id", metavar="COL", help="column that says which of many series a row belongs to")
     text_option(
         parser, "--sep", type=character, metavar="C",
@@ -38,7 +39,7 @@ def character(text):
     return {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";"}.get(text, text)
 
 
-def read(options, path, note, series=None, given=None):
+def read(options, path, note, series=None, given=None, numbered=False, timed=True):
     """Return the table of a CSV file, indexed by time, or by series and time; say what it is and what was guessed.
 
     Parameters
@@ -52,6 +53,10 @@ def read(options, path, note, series=None, given=None):
         Column of the series; None: that of the options.
     given : str, optional
         Column of the times where the options name none, if there is such a column.
+    numbered : bool
+        Whether rows are numbered, whatever times they have; the options may ask for it too.
+    timed : bool
+        Whether times matter.
     """
     file = source(path)
     how, said = dialects.guessed(file, options.sep, options.decimal, options.thousands, options.encoding)
@@ -63,29 +68,51 @@ def read(options, path, note, series=None, given=None):
         file, time, id=series, format=options.time_format, sep=how.sep, decimal=how.decimal, thousands=how.thousands,
         encoding=how.encoding,
     )  # fmt: skip
-    note(_about(frame, shown(file).strip("'"), series, time is None, said))
-    return frame
+    name = shown(file).strip("'")
+    note(_about(frame, name, series, time is None, said, timed))
+    if frame.index.nlevels == 1 and not options.number_rows and frame.index.has_duplicates:
+        row = int(np.flatnonzero(frame.index.duplicated())[0])
+        raise UserError(
+            f"{name} has the time {frame.index[row]} more than once, again in row {row}; name all columns that make a time, "
+            "--time A --time B, or the column that says which of many series a row belongs to, --id COL"
+        )
+    return _numbered(frame) if options.number_rows or (numbered and _times(frame).dtype.kind not in "iu") else frame
+
+
+def _times(frame):
+    return frame.index if frame.index.nlevels == 1 else frame.index.get_level_values(1)
+
+
+def _numbered(frame):
+    """Return a table with rows that are numbered, those of each series."""
+    if frame.index.nlevels == 1:
+        return frame.reset_index(drop=True)
+    keys = frame.index.get_level_values(0).to_frame(index=False).iloc[:, 0]
+    numbers = keys.groupby(keys, sort=False).cumcount()
+    return frame.set_axis(frame.index.from_arrays([keys, numbers], names=[frame.index.names[0], None]))
 
 
 def _header(file, how):
     return next((fields for _, fields in how.fields(dialects.lines_of(file, how.encoding, 10))), [])
 
 
-def _about(frame, name, series, guessed, said):
+def _about(frame, name, series, guessed, said, timed):
     """Return a line on a table."""
-    index = frame.index if series is None else frame.index.get_level_values(1)
+    index = _times(frame)
     text = f"{name}: {len(frame):,} row{'s' * (len(frame) != 1)}"
     if series is not None:
         count = frame.index.get_level_values(0).nunique()
         text += f" of {count:,} series ({series})"
     if index.dtype.kind == "M":
         times = "the first column" if index.name is None else index.name
-        text += f", times from {times}{' (guessed)' * guessed}: {index.min()} to {index.max()}"
+        days = (index == index.normalize()).all()
+        first, last = (f"{time:%Y-%m-%d}" if days else str(time) for time in (index.min(), index.max()))
+        text += f", times from {times}{' (guessed)' * guessed}: {first} to {last}"
     elif index.name is not None or not guessed:
         text += f", numbered by {index.name}: {index.min()} to {index.max()}"
-    else:
+    elif timed:
         text += ", no column of times, so rows are numbered"
-    return f"{text}{f'; guessed: {chr(44).join([chr(32) + part for part in said])[1:]}' if said else ''}."
+    return f"{text}; guessed: {', '.join(said)}." if said else f"{text}."
 
 
 def numeric(frame, note, keep=()):

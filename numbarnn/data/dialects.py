@@ -137,11 +137,11 @@ def guessed(path, sep=None, decimal=None, thousands=None, encoding=None) -> tupl
     if sep is None:
         sep = _separator(lines)
         if sep != ",":
-            said.append(f"separator {'tab' if sep == chr(9) else 'spaces' if sep == ' ' else sep}")
+            said.append(f"separator {'tab' if sep == chr(9) else 'spaces' if sep == ' ' else repr(sep)}")
     if decimal is None and thousands is None:
         decimal, thousands = _marks(lines, sep)
-        said += [f"decimal point {decimal}"] * (decimal != ".")
-        said += [f"separator of thousands {'space' if thousands == ' ' else thousands}"] * (thousands is not None)
+        said += [f"decimal point {decimal!r}"] * (decimal != ".")
+        said += [f"separator of thousands {'space' if thousands == ' ' else repr(thousands)}"] * (thousands is not None)
     elif decimal is None:
         decimal = "," if thousands == "." else "."
     return Csv(sep, decimal, thousands, encoding), said
