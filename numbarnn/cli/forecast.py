@@ -219,6 +219,8 @@ def _data(options, note):
             raise UserError(
                 f"there is no numeric column {column!r}{why}; there is {', '.join(map(str, frame.columns)) or 'none'}"
             )
+    if frame.shape[1] == 0:
+        raise UserError(f"{shown(options.file)} has no numeric columns, so there is nothing to forecast")
     target = options.target
     if target is None and (future or static):
         target = [name for name in frame.columns if name not in (*future, *static)]

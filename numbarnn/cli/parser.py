@@ -118,7 +118,7 @@ class Parser(argparse.ArgumentParser):
         if action.choices is None or value in action.choices:
             return
         known = list(map(str, action.choices))
-        near = difflib.get_close_matches(str(value).lower(), known, 1)
+        near = difflib.get_close_matches(str(value).lower(), known, 1) if len(known) > 3 else []
         if isinstance(action, argparse._SubParsersAction):
             near = [COMMANDS[value.lower()]] if value.lower() in COMMANDS else near
             hint = f"; did you mean {near[0]}?" if near else f"; there is {', '.join(known)}"

@@ -17,6 +17,7 @@ FIRST = 1000
 MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
          (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
 SPACES = " \u00a0\u202f"
+MISSING = {"", "#n/a", "-nan", "<na>", "n/a", "na", "nan", "none", "null"}  # words that pandas takes for missing values
 EXPONENT = r"([eE][+-]?\d+)?"
 
 
@@ -185,7 +186,8 @@ def _marks(lines, sep):
     if not rows:
         return ".", None
     count = max(map(len, rows))
-    columns = [[row[k].strip() for row in rows if len(row) > k and row[k].strip()] for k in range(count)]
+    columns = [[row[k].strip() for row in rows if len(row) > k] for k in range(count)]
+    columns = [[text for text in column if text.lower() not in MISSING] for column in columns]
     columns = [column for column in columns if column and not _mostly(column, Csv(sep).number)]
     found = {}
     for decimal, thousands in ((",", None), (".", ","), (",", "."), (",", " "), (".", " "), (".", "'"), (",", "'")):
