@@ -41,7 +41,7 @@ def _broken(error):
     package = foreign.partition(".")[0]
     return (
         f"{package} cannot be imported ({type(error).__name__}: {error}); it may be broken, or not fit the others: "
-        f"python -m pip install --force-reinstall numbarnn {package}"
+        f"python -m pip install --force-reinstall {package}"
     )
 
 

@@ -141,7 +141,7 @@ def as_options(error, names, renamed=None) -> str:
         several = re.findall(r"'[^']*'", values) if values.startswith("[") else [values]
         return " ".join(f"{name} {value}".rstrip() for value in several)
 
-    text = re.sub(rf"\b({'|'.join(options)})=(\[[^\]]*\]|'[^']*'|[\w.]*)", option, text)
+    text = re.sub(rf"\b({'|'.join(options)})=(\[[^\]]*\]|'[^']*'|<\w+>|[\w.]*)", option, text)
     several = [name for name in options if "_" in name]  # names that are no words of a sentence
     found = rf"(?<![-\w'])({'|'.join(several)})(?![\w'(])"
     return re.sub(found, lambda name: f"--{options[name[1]].replace('_', '-')}", text) if several else text

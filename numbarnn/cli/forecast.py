@@ -20,12 +20,12 @@ from numbarnn.layers.kinds import recurrent_names
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Forecaster)}
 
 EXAMPLES = """examples:
-  numbarnn forecast                     (a synthetic series)
   numbarnn forecast load.csv \\
     --target load --lookback 168 \\
     --delay 1 --horizon 24 --save m.st
-  numbarnn forecast shops.csv --id shop \\
-    --target sales --future holiday
+  numbarnn forecast shops.csv \\
+    --id shop --target sales \\
+    --future holiday
   numbarnn predict m.st new.csv"""
 
 

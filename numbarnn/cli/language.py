@@ -131,7 +131,7 @@ def add_commands(commands) -> None:
         "--prime-file", type=pathlib.Path, metavar="FILE",
         help="file of the text to continue, with the line break at its end if it has one; - for standard input",
     )  # fmt: skip
-    sample.add_argument("--encoding", default="utf-8", metavar="NAME", help="of that file")
+    sample.add_argument("--encoding", default="utf-8", metavar="NAME", help="of the file of --prime-file")
     sample.add_argument(
         "--temperature",
         type=number(float),

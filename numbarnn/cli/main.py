@@ -19,7 +19,7 @@ EXAMPLES = """examples:
   numbarnn demo
   numbarnn train book.txt
   numbarnn sample book.safetensors
-  numbarnn forecast load.csv --target load
+  numbarnn forecast load.csv
   numbarnn predict load.st new.csv
 
 numbarnn COMMAND --help says more."""

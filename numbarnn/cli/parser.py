@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import re
 import shutil
 import sys
 
@@ -51,6 +52,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         """Print one line, and exit with status 2."""
+        named = re.match(r"argument (?:.*/)?(--[\w-]+): expected one argument", message)
+        if named and getattr(self._option_string_actions.get(named[1]), "text", False):
+            message += f"; where it begins with a dash, write {named[1]}=-..."
         help_line = f"{self.prog} --help"
         print(f"{self.prog}: error: {message} ({help_line})", file=sys.stderr)
         sys.exit(2)
@@ -58,7 +62,8 @@ class Parser(argparse.ArgumentParser):
     def format_help(self):
         """Return the help, with a usage of one line where there are many options."""
         positional = self._get_positional_actions()
-        if self.usage is None and len(self._actions) - len(positional) > 3:
+        nested = any(isinstance(action, argparse._SubParsersAction) for action in positional)
+        if self.usage is None and not nested and len(self._actions) - len(positional) > 1:
             shown = (f"[{a.metavar}]" if a.nargs == "?" else str(a.metavar) for a in positional)
             self.usage = " ".join(["%(prog)s [OPTIONS]", *shown])
         return super().format_help()

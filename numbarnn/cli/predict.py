@@ -23,7 +23,7 @@ EXAMPLES = """examples:
   numbarnn predict load.st new.csv \\
     --level 0.9 -o forecasts.csv
   numbarnn predict vowels.st test.ts
-  numbarnn predict model.st x.npy -o y.npy"""
+  numbarnn predict net.st x.npy -o y.npy"""
 
 # Options of one kind of model.
 ONLY = {"level": "a forecaster", "future": "a forecaster"}
@@ -164,12 +164,12 @@ def _arrays(path, kind, options):
     except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
         raise UserError(f"{shown(path)} is not a file of arrays of NumPy: {error}") from None
     known = {name.lower(): array for name, array in found.items()}
+    lengths, offsets = known.pop("lengths", None), known.pop("offsets", None)
     x = known.pop("x", None)
     if x is None and len(known) == 1:
         x = known.popitem()[1]
     if x is None:
         raise UserError(f"{shown(path)} must have an array x; it has {', '.join(found) or 'none'}")
-    lengths, offsets = known.get("lengths"), known.get("offsets")
     for name, array in (("lengths", lengths), ("offsets", offsets)):
         if array is not None and (array.ndim != 1 or array.dtype.kind not in "iu"):
             raise UserError(f"{name} of {shown(path)} must be integers of shape (n,), got {array.dtype} {array.shape}")
