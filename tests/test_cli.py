@@ -150,7 +150,7 @@ def test_bytes(tmp_path, capsys):
     assert main(["sample", model, "-n", "20", "--prime", "die "]) == 0
     assert capsys.readouterr().out.startswith("die ")
     assert main(["train", str(tmp_path / "text.txt"), "--unit", "byte", "--max-vocabulary", "9"]) == 1
-    assert "go with unit='word'" in capsys.readouterr().err
+    assert "--max-vocabulary and --min-count go with --unit 'word'" in capsys.readouterr().err
 
 
 ESCAPES = "\x1b]0;TITLE\x07\x9b31m\r\x7f"
@@ -308,5 +308,5 @@ def test_ctrl_c_in_training_saves_what_was_learned(folder):
 def test_a_byte_order_mark_is_no_character(tmp_path, encoding):
     path = tmp_path / "text.txt"
     path.write_bytes(("" if encoding == "utf-16" else "\ufeff").encode(encoding) + "für\r\ndie\n".encode(encoding))
-    assert language._read(path, encoding, "character") == "für\ndie\n"
-    assert language._read(path, encoding, "byte") == path.read_bytes()
+    assert language.read_text(path, encoding, "character") == "für\ndie\n"
+    assert language.read_text(path, encoding, "byte") == path.read_bytes()

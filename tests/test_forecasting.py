@@ -673,7 +673,7 @@ def test_command_that_predicts(tmp_path, monkeypatch, capsys):
     data.assign(place="here").to_csv("new.csv", index_label="when")
     assert main(["predict", "f.safetensors", "new.csv", "-o", "out.csv"]) == 0
     shown, expected = capsys.readouterr().out, f.predict(data)
-    assert shown.startswith("Left out, since the forecaster does not know them: place.")
+    assert "Left out, since the forecaster does not know them: place." in shown
     assert str(expected.index[-1]) in shown
     written = pd.read_csv("out.csv", index_col="time", parse_dates=True)
     assert_close(written["a"].to_numpy(), expected["a"].to_numpy(), 1e-12)
@@ -1018,9 +1018,9 @@ def test_row_numbers_near_the_largest(values):
     ("text", "options", "message"),
     [
         ("time,load,°C\n2024-01-01,1,1\n".encode("latin-1"), "", "pass --encoding, such as --encoding 'latin-1'"),
-        ("time;load\n2024-01-01;1\n", "", "has ';' in it; if that separates columns, pass --sep ';'"),
-        ("time\tload\n2024-01-01\t1\n", "", "pass --sep '\\t'"),
-        ("time;load\n2024-01-01;1,5\n", "--sep ;", "values with commas, such as '1,5'; pass --decimal ','"),
+        ("time;load\n2024-01-01;1\n", "--sep ,", "has ';' in it; if that separates columns, pass --sep ';'"),
+        ("time\tload\n2024-01-01\t1\n", "--sep ,", "pass --sep '\\t'"),
+        ("time;load\n2024-01-01;1,5\n", "--sep ; --decimal .", "values with commas, such as '1,5'; pass --decimal ','"),
         ("Date,Time,load\n01.01.2024,10:00,1\n01.01.2024,11:00,2\n", "", "pass both, --time 'Date' --time 'Time'"),
         ("time,load\n01/02/2024,1\n02/03/2024,2\n", "--time time", "pass the one that is right, such as --time-format '%m/%d/%Y'"),
         ("load\n" + "1\n2\n" * 20, "--calendar hour --lookback 1 --delay 1", "index must be a DatetimeIndex"),
@@ -1065,6 +1065,6 @@ def test_command_reads_other_files(tmp_path, monkeypatch, capsys):
 
 def test_command_tells_of_times_in_several_columns(tmp_path, capsys):
     path = tmp_path / "a.csv"
-    path.write_text("year,month,x\n" + "".join(f"2010,{month},1\n" for month in range(1, 13)))
+    path.write_text("year,month,x\n" + "2010,1,1\n" * 12)  # times that are repeated are none
     assert main(["forecast", str(path), "--calendar", "month", "--lookback", "1", "--delay", "1"]) == 1
     assert "if it has the times, pass --time 'year' --time 'month'\n" in capsys.readouterr().err

@@ -481,7 +481,7 @@ def test_a_column_of_times_is_not_left_out(tmp_path, column, message):
 
 
 @pytest.mark.parametrize(
-    "text", ["date,x\n1958.2,1\n1958.3,2\n", "Year,month,x\n2010,1,1\n2010,2,2\n", "time,x\nnow,1\ntoday,2\n"]
+    "text", ["date,x\n1958.2,1\n1958.3,2\n", "Year,month,x\n2010,1,1\n2010,1,2\n", "time,x\nnow,1\ntoday,2\n"]
 )
 def test_a_column_called_time_that_is_not_read_is_told_of(tmp_path, text):
     name = text.partition(",")[0]

@@ -13,7 +13,7 @@ from test_cache import STEP
 import numbarnn
 from numbarnn import parallel
 from numbarnn.cells import CELLS
-from numbarnn.cli import doctor
+from numbarnn.cli import doctor, warmup
 from numbarnn.cli.main import main
 from numbarnn.kernels import cache
 from numbarnn.kernels.inventory import take_inventory
@@ -136,6 +136,8 @@ def test_everything_is_warm(install):
                  *(f"loss {name}" for name in LOSSES if LOSSES[name].__module__.startswith("numbarnn.")),
                  *(f"optimizer {name}" for name in OPTIMIZERS)):  # fmt: skip
         assert f"{name} " in shown
+    compiled = int(shown.splitlines()[-2].split()[0])
+    assert abs(compiled - warmup.KERNELS) < 0.25 * warmup.KERNELS, f"set KERNELS in {warmup.__file__} to {compiled}"
     freeze(folder)
     assert run_python(SERVICE + USE, **options).stdout == "0\n"
     # As it is when the package is upgraded: other sources, the same folder.

@@ -1,18 +1,19 @@
-"""What the commands share: their help, types of arguments, and errors."""
+"""What the commands share: errors, standard input and output, and what is said of them."""
 
-import argparse
 import dis
+import errno
+import io
+import os
+import pathlib
 import re
+import sys
 
-from numbarnn.errors import printable
+import numbarnn.io
+from numbarnn.errors import ModelFileError, printable
 
 
 class UserError(Exception):
     """An error that the user can correct; shown without a traceback."""
-
-
-# What the package's checks raise, and what faults of a program raise too.
-AMBIGUOUS = (ArithmeticError, KeyError, TypeError, ValueError)
 
 
 def raised_by_name(error: BaseException) -> bool:
@@ -26,12 +27,30 @@ def raised_by_name(error: BaseException) -> bool:
         traceback = traceback.tb_next
     frame = traceback.tb_frame
     own = frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]
-    return own and dis.opname[frame.f_code.co_code[traceback.tb_lasti]] == "RAISE_VARARGS"
+    raised = dis.opname[frame.f_code.co_code[traceback.tb_lasti]] == "RAISE_VARARGS"
+    return own and raised and not isinstance(error, AssertionError)
 
 
 def message_of(error: BaseException) -> str:
-    """Return the message of an error; the text of a KeyError is the repr of its."""
-    return str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    """Return the message of an error in one form: the text of a KeyError is the repr of its, an OSError's begins with a number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        if isinstance(error, FileNotFoundError):
+            return f"there is no {os.fspath(error.filename)!r}"
+        if isinstance(error, IsADirectoryError):
+            return f"{os.fspath(error.filename)!r} is a folder, not a file"
+        advice = "; check who owns it (ls -l)" if isinstance(error, PermissionError) else ""
+        return f"{os.fspath(error.filename)!r}: {error.strerror}{advice}"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"{error.strerror} (standard output, or the disk of a file that is written)"
+    if isinstance(error, MemoryError):
+        return f"there is too little memory; try a smaller --batch-size or net ({error or 'MemoryError'})"
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    return text.removeprefix("path: ")  # the argument of Python's function
+
+
+def say(message) -> None:
+    """Print a line for the user beside the output."""
+    print(f"numbarnn: {printable(str(message))}", file=sys.stderr, flush=True)
 
 
 class Printed:
@@ -54,26 +73,62 @@ class Printed:
         return getattr(self.stream, name)
 
 
-class HelpFormatter(argparse.HelpFormatter):
-    """Appends the default to the help of every option that has one and does not mention it."""
-
-    def _get_help_string(self, action):
-        said = "(default" in action.help or not (action.default or type(action.default) in (int, float))
-        hidden = said or action.default is argparse.SUPPRESS
-        return action.help if hidden else f"{action.help} (default: %(default)s)"
+def raw_output():
+    """Return standard output without escapes, for texts as they are."""
+    return getattr(sys.stdout, "stream", sys.stdout)
 
 
-def positive(kind):
-    """Return a type of arguments: a positive int or float."""
+# Files
 
-    def convert(text):
-        value = kind(text)
-        if not value > 0:
-            raise argparse.ArgumentTypeError(f"must be positive, got {text}")
-        return value
+DASH = pathlib.Path("-")
 
-    convert.__name__ = "number" if kind is float else "integer"
-    return convert
+
+class StandardInput(io.BytesIO):
+    """All of standard input, which can be read from its beginning again."""
+
+    name = "standard input"
+
+
+def source(path):
+    """Return a path, or standard input for ``-``."""
+    if path != DASH:
+        return path
+    if sys.stdin is None:
+        raise UserError("standard input is closed; name a file, or pipe one in")
+    if sys.stdin.isatty():
+        say("reading from standard input until Ctrl-D")
+    return StandardInput(sys.stdin.buffer.read())
+
+
+def load_model(path, device="cpu"):
+    """Return what `numbarnn.load` makes of a file; errors name the file."""
+    try:
+        return numbarnn.io.load(path, device)
+    except ModelFileError as error:
+        name = repr(os.fspath(path))
+        raise UserError(f"{error}" if name in str(error) else f"{name}: {error}") from None
+
+
+def shown(path) -> str:
+    """Return how messages name a file."""
+    return "standard input" if path == DASH or isinstance(path, StandardInput) else repr(os.fspath(path))
+
+
+def check_writable(path) -> None:
+    """Raise before hours of work rather than after them."""
+    if path is None or path == DASH:
+        return
+    if path.is_dir():
+        raise UserError(f"{str(path)!r} is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise UserError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"the folder {str(path.parent)!r} is not writable; choose another")
+    if path.exists() and not path.is_file() and not os.access(path, os.W_OK):
+        raise UserError(f"{str(path)!r} cannot be written to")
+
+
+# Words of the command line
 
 
 def as_options(error, names, renamed=None) -> str:
@@ -85,10 +140,20 @@ def as_options(error, names, renamed=None) -> str:
         Options of another name than the argument.
     """
     options = {name: name for name in names} | (renamed or {})
+    text = error if isinstance(error, str) else message_of(error)
+    if "number_rows" in options:
+        advice = r"Make the times regular \(data.asfreq, data.resample\) and treat what is then missing"
+        text = re.sub(advice, "Add rows for the times that lack, their values empty, and pass --missing", text)
+        text = re.sub(r"(number the rows): data\.reset_index\(drop=True\)", r"\1: --number-rows", text)
+    if not options:
+        return text
 
     def option(found):
         name, values = f"--{options[found[1]].replace('_', '-')}", found[2]
         several = re.findall(r"'[^']*'", values) if values.startswith("[") else [values]
         return " ".join(f"{name} {value}".rstrip() for value in several)
 
-    return re.sub(rf"\b({'|'.join(options)})=(\[[^\]]*\]|'[^']*'|[\w.]*)", option, message_of(error))
+    text = re.sub(rf"\b({'|'.join(options)})=(\[[^\]]*\]|'[^']*'|<\w+>|[\w.]*)", option, text)
+    several = [name for name in options if "_" in name]  # names that are no words of a sentence
+    found = rf"(?<![-\w'])({'|'.join(several)})(?![\w'(])"
+    return re.sub(found, lambda name: f"--{options[name[1]].replace('_', '-')}", text) if several else text

@@ -1,26 +1,35 @@
-"""The commands ``numbarnn forecast``, which trains a forecaster on a CSV file and compares it with baselines, and ``predict``."""
+"""The command ``numbarnn forecast``: train a forecaster on a CSV file and compare it with baselines. Its part of ``predict``."""
 
 import dataclasses
 import pathlib
 import sys
-import warnings
-
-import numpy as np
 
 from numbarnn import io
+from numbarnn.backends.device import DEVICES
 from numbarnn.checks import brief
-from numbarnn.cli.common import AMBIGUOUS, HelpFormatter, UserError, as_options, raised_by_name
-from numbarnn.data import readers
+from numbarnn.cli import tables
+from numbarnn.cli.common import DASH, UserError, check_writable, raw_output, shown
+from numbarnn.cli.parser import names, number, text_option
 from numbarnn.data.datasets import weather
 from numbarnn.data.windows import MISSING
+from numbarnn.errors import printable
 from numbarnn.forecasting.forecaster import Forecaster
 from numbarnn.forecasting.training import MOST_EPOCHS, RATE, UPDATES
 from numbarnn.layers.kinds import recurrent_names
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Forecaster)}
 
+EXAMPLES = """examples:
+  numbarnn forecast load.csv \\
+    --target load --lookback 168 \\
+    --delay 1 --horizon 24 --save m.st
+  numbarnn forecast shops.csv \\
+    --id shop --target sales \\
+    --future holiday
+  numbarnn predict m.st new.csv"""
 
-def add_commands(commands) -> None:
+
+def add_command(commands) -> None:
     """Add the command to the subparsers of `numbarnn.cli.main`."""
     parser = commands.add_parser(
         "forecast",
@@ -28,106 +37,97 @@ def add_commands(commands) -> None:
         description="Train a recurrent net to forecast a column of a CSV file, print its errors on the last part of the file "
         "beside those of simple baselines on the same windows, forecast the rows after its end, write forecasts, plot and model. "
         "Without a file it runs on a synthetic hourly weather series.",
-        formatter_class=HelpFormatter,
+        epilog=EXAMPLES,
     )
     parser.add_argument(
-        "file", type=pathlib.Path, nargs="?", metavar="FILE", help="CSV file with a header, one row per time"
+        "file", type=pathlib.Path, nargs="?", metavar="FILE",
+        help="CSV file with a header, one row per time; - for standard input",
+    )  # fmt: skip
+    group = parser.add_argument_group("columns")
+    text_option(
+        group, "--target", action="append", metavar="COL", help="column to forecast; may be repeated (default: all)"
     )
-    parser.add_argument(
-        "--target", action="append", metavar="COL", help="column to forecast; may be repeated (default: all)"
+    text_option(
+        group,
+        "--columns",
+        type=names,
+        metavar="A,B,...",
+        help="columns that the net sees (default: all numeric columns)",
     )
-    parser.add_argument("--columns", metavar="A,B,...", help="columns that the net sees (default: all numeric columns)")
-    _add_reading(parser)
-    parser.add_argument("--lookback", type=int, default=72, metavar="N", help="rows of a window")
-    parser.add_argument(
-        "--delay", type=int, default=24, metavar="N", help="rows from the newest row to the first forecast"
+    text_option(
+        group, "--future", type=names, metavar="A,B,...",
+        help="columns that are known ahead, such as holidays; rows at the end of FILE that have no targets give them for the "
+        "time after it",
+    )  # fmt: skip
+    group.add_argument(
+        "--future-file", type=pathlib.Path, metavar="FILE", help="CSV file of the rows ahead, with those columns"
     )
-    parser.add_argument("--horizon", type=int, default=1, metavar="N", help="rows that are forecast")
-    parser.add_argument("--step", type=int, default=1, metavar="N", help="use every N-th row of a window")
-    parser.add_argument("--season", type=int, metavar="N", help="rows of a season (default: from the times)")
-    parser.add_argument("--difference", type=int, metavar="N", help="see and learn changes over N rows")
-    parser.add_argument("--relative", type=int, metavar="N", help="see values, learn the change against N rows before")
-    parser.add_argument("--recenter", action="store_true", help="see and learn differences from the newest row")
-    parser.add_argument(
-        "--no-change", action="store_true", help="learn the values themselves (default: what the validation part says)"
+    text_option(
+        group,
+        "--static",
+        type=names,
+        metavar="A,B,...",
+        help="columns that do not change within a series, such as its size",
     )
-    parser.add_argument("--linear", choices=["auto", "all", "shared", "none"], help=f"linear path {_default('linear')}")
-    parser.add_argument(
-        "--calendar", metavar="A,B", help="of hour, dayofweek, dayofyear, month (without a file: hour,dayofyear)"
-    )
-    parser.add_argument(
+    group.add_argument(
+        "--calendar", type=names, metavar="A,B,...",
+        help="of hour, dayofweek, dayofyear, month (without a file: hour,dayofyear)",
+    )  # fmt: skip
+    group.add_argument(
         "--missing", choices=(*MISSING, "mask"), help=f"treatment of missing values {_default('missing')}"
     )
-    parser.add_argument("--recursive", action="store_true", help="forecast row after row from its own forecasts")
-    parser.add_argument("--cell", choices=list(recurrent_names()), help=f"recurrent cell {_default('cell')}")
-    for option, kind, metavar, what in (
-        ("hidden-size", int, "N", "units in each layer"),
-        ("num-layers", int, "N", "stacked layers"),
-        ("dropout", float, "P", "between layers"),
-        ("recurrent-dropout", float, "P", "on the recurrence"),
-        ("epochs", int, "N", "passes through the training part"),
-        ("patience", int, "N", "stop after N epochs without improvement"),
-        ("batch-size", int, "N", "windows a training step"),
-        ("learning-rate", float, "R", "of Adam"),
-        ("ensemble", int, "N", "nets whose mean is the forecast"),
-    ):
-        note = _default(option.replace("-", "_"))
-        parser.add_argument(f"--{option}", type=kind, metavar=metavar, help=f"{what} {note}")
-    parser.add_argument("--split", default="0.7,0.15,0.15", metavar="A,B,C", help="training, validation and test part")
-    parser.add_argument(
+    tables.add_options(parser.add_argument_group("how the file is written"))
+    group = parser.add_argument_group("what is forecast from what")
+    integer, real = number(int), number(float)
+    group.add_argument("--lookback", type=integer, default=72, metavar="N", help="rows of a window")
+    group.add_argument(
+        "--delay", type=integer, default=24, metavar="N", help="rows from the newest row to the first forecast"
+    )
+    group.add_argument("--horizon", type=integer, default=1, metavar="N", help="rows that are forecast")
+    group.add_argument("--step", type=integer, default=1, metavar="N", help="use every N-th row of a window")
+    group.add_argument("--season", type=integer, metavar="N", help="rows of a season (default: from the times)")
+    group.add_argument("--difference", type=integer, metavar="N", help="see and learn changes over N rows")
+    group.add_argument(
+        "--relative", type=integer, metavar="N", help="see values, learn the change against N rows before"
+    )
+    group.add_argument("--recenter", action="store_true", help="see and learn differences from the newest row")
+    group.add_argument(
+        "--no-change", action="store_true", help="learn the values themselves (default: what the validation part says)"
+    )
+    group.add_argument("--recursive", action="store_true", help="forecast row after row from its own forecasts")
+    group.add_argument("--split", default="0.7,0.15,0.15", metavar="A,B,C", help="training, validation and test part")
+    group.add_argument(
         "--straddle", choices=["drop", "keep"], default="drop", help="windows that begin in the part before"
     )
-    parser.add_argument(
-        "-o", "--output", type=pathlib.Path, metavar="CSV", help="forecasts (default: NAME-forecast.csv)"
-    )
-    parser.add_argument("--plot", type=pathlib.Path, metavar="PNG", help="plot (default: NAME-forecast.png)")
-    parser.add_argument("--save", type=pathlib.Path, metavar="MODEL", help="write the forecaster to a safetensors file")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order and dropout")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: all processors")
-    parser.add_argument("--quiet", action="store_true", help="no progress")
+    group = parser.add_argument_group("the net and its training")
+    group.add_argument("--linear", choices=["auto", "all", "shared", "none"], help=f"linear path {_default('linear')}")
+    group.add_argument("--cell", choices=list(recurrent_names()), help=f"recurrent cell {_default('cell')}")
+    for option, kind, metavar, what in (
+        ("hidden-size", integer, "N", "units in each layer"),
+        ("num-layers", integer, "N", "stacked layers"),
+        ("dropout", real, "P", "between layers"),
+        ("recurrent-dropout", real, "P", "on the recurrence"),
+        ("epochs", integer, "N", "passes through the training part"),
+        ("patience", integer, "N", "stop after N epochs without improvement"),
+        ("batch-size", integer, "N", "windows a training step"),
+        ("learning-rate", real, "R", "of Adam"),
+        ("ensemble", integer, "N", "nets whose mean is the forecast"),
+    ):
+        note = _default(option.replace("-", "_"))
+        group.add_argument(f"--{option}", type=kind, metavar=metavar, help=f"{what} {note}")
+    group.add_argument("--seed", type=integer, default=0, metavar="N", help="of weights, order and dropout")
+    group.add_argument("--threads", type=integer, metavar="N", help="default: all processors")
+    group.add_argument("--device", choices=DEVICES, default="cpu", help="where to train")
+    group = parser.add_argument_group("what is written")
+    group.add_argument("--level", type=real, metavar="P", help="add the bounds of intervals of this level, such as 0.9")
+    group.add_argument(
+        "-o", "--output", type=pathlib.Path, metavar="CSV",
+        help="forecasts of the test part; - for standard output (default: NAME-forecast.csv)",
+    )  # fmt: skip
+    group.add_argument("--plot", type=pathlib.Path, metavar="PNG", help="plot (default: NAME-forecast.png)")
+    group.add_argument("--save", type=pathlib.Path, metavar="MODEL", help="write the forecaster to a safetensors file")
+    group.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(run=run)
-
-    predict = commands.add_parser(
-        "predict",
-        help="forecast the rows after a CSV file by a saved forecaster",
-        description="Forecast the rows after the end of a CSV file by a forecaster that `numbarnn forecast --save` or "
-        "Forecaster.save wrote; nothing is trained.",
-        formatter_class=HelpFormatter,
-    )
-    predict.add_argument("model", type=pathlib.Path, metavar="MODEL", help="file of a forecaster")
-    predict.add_argument("file", type=pathlib.Path, metavar="FILE", help="CSV file with a header, one row per time")
-    predict.add_argument(
-        "--level", type=float, metavar="P", help="add the bounds of intervals of this level, such as 0.9"
-    )
-    predict.add_argument(
-        "--future",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="CSV file of the rows ahead, of columns that are known ahead",
-    )
-    predict.add_argument("-o", "--output", type=pathlib.Path, metavar="CSV", help="write the forecasts here too")
-    _add_reading(predict)
-    predict.set_defaults(run=run_predict)
-
-
-def _add_reading(parser):
-    """Add the options that say how a CSV file is read."""
-    parser.add_argument(
-        "--time",
-        action="append",
-        metavar="COL",
-        help="column of the times; repeat it for columns that make a time together (default: the first that reads as times)",
-    )
-    parser.add_argument(
-        "--time-format",
-        metavar="FORMAT",
-        help="format of the times, such as %%d/%%m/%%Y (default: the only one by which all read)",
-    )
-    parser.add_argument(
-        "--sep", type=_character, default=",", metavar="C", help="separator of columns, such as ; or tab"
-    )
-    parser.add_argument("--decimal", type=_character, default=".", metavar="C", help="decimal point")
-    parser.add_argument("--encoding", default="utf-8", metavar="NAME", help="of the file")
 
 
 def _default(name):
@@ -142,102 +142,246 @@ def _default(name):
     return f"(default: {value})"
 
 
-def _character(text):
-    """Return a character of the command line, which has no tabs."""
-    return {"tab": "\t", "\\t": "\t"}.get(text, text)
+def note_to(options):
+    """Return what takes lines about a file: standard output, or standard error where the results go there."""
+    file = sys.stderr if options.output == DASH else sys.stdout
+    return lambda line: print(printable(line), file=file, flush=True)
 
 
 def run(options) -> int:
     """Run the command."""
-    try:
-        return _forecast(options)
-    except AMBIGUOUS as error:
-        if not raised_by_name(error):
-            raise
-        raise UserError(as_options(error, vars(options), {"format": "time_format"})) from error
-
-
-def _forecast(options):
-    frame, name = _data(options)
+    note = note_to(options)
+    frame, ahead, target, name = _data(options, note)
     output = options.output or pathlib.Path(f"{name}-forecast.csv")
     plot = options.plot or pathlib.Path(f"{name}-forecast.png")
     for path in (output, plot, options.save):
-        if path is not None and not path.parent.is_dir():
-            raise ValueError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to")
+        check_writable(path)
     _check_picture(plot)
-    calendar = ("hour,dayofyear" if options.file is None else "") if options.calendar is None else options.calendar
-    target = options.target or (["temperature"] if options.file is None else None)
-    for column in target or ():
-        if column not in frame.columns:
-            raise ValueError(f"there is no numeric column {column!r}; there is {', '.join(map(str, frame.columns))}")
+    forecaster = Forecaster(**_settings(options))
+    try:
+        split = [float(part) for part in options.split.split(",")]
+    except ValueError:
+        raise UserError(f"--split must be fractions like 0.7,0.15,0.15, got {brief(options.split)}") from None
+    forecaster.fit(frame, target, split=split, straddle=options.straddle, verbose=0 if options.quiet else 1)
+    if options.save is not None:  # first: whoever stops the program then has the net
+        forecaster.save(options.save)
+    dropped = sum(windows.dropped for windows in forecaster._evaluation.parts.values())
+    if dropped:
+        note(f"Left out, since they have missing values: {dropped:,} windows.")
+    table, backtest = forecaster.evaluate(), forecaster.backtest(level=options.level)
+    times = backtest.index.get_level_values(-1)
+    text = [f"\nErrors on the test part, forecasts for {times.min()} to {times.max()}:\n", _shown(table)]
+    note("\n".join([*text, f"\n{table.attrs['verdict']}"]))
+    _write(output, backtest, options.id)
+    written = [] if output == DASH else [f"forecasts of the test part to {output}"]
+    written += [f"a plot to {plot}"] if _draw(forecaster, backtest, plot, note) else []
+    written += [] if options.save is None else [f"the forecaster to {options.save}"]
+    note(f"\nAfter the end of the data:\n\n{_after(forecaster, options.level, ahead)}")
+    if written:
+        note(f"\nWrote {', '.join(written)}.")
+    return 130 if forecaster.history_.stopped == "interrupted" else 0
+
+
+def _settings(options):
+    """Return the arguments of `Forecaster` that the options are."""
     given = {name: getattr(options, name) for name in DEFAULTS if getattr(options, name, None) is not None}
     given.pop("time", None)  # of the file, whose times are the index
-    settings = given | {"calendar": tuple(part for part in calendar.split(",") if part), "n_threads": options.threads}
+    default = ["hour", "dayofyear"] if options.file is None else []
+    settings = given | {"calendar": tuple(options.calendar or default), "n_threads": options.threads}
     if options.no_change:
         settings["change"] = None
     if options.linear == "none":
         settings["linear"] = None
-    forecaster = Forecaster(**settings)
-    try:
-        split = [float(part) for part in options.split.split(",")]
-    except ValueError:
-        raise ValueError(f"--split must be fractions like 0.7,0.15,0.15, got {brief(options.split)}") from None
-    forecaster.fit(frame, target, split=split, straddle=options.straddle, verbose=0 if options.quiet else 1)
-    table, backtest = forecaster.evaluate(), forecaster.backtest()
-    print(f"\nErrors on the test part, forecasts for {backtest.index.min()} to {backtest.index.max()}:\n")
-    print(table.to_string(float_format=lambda value: f"{value:.4g}"))
-    print(f"\n{table.attrs['verdict']}")
-    label = "time" if "time" not in backtest.columns else "row"
-    io.replace(output, backtest.to_csv(index_label=label).encode())
-    written = [f"forecasts of the test part to {output}"]
-    written += [f"a plot to {plot}"] if _draw(forecaster, backtest, plot) else []
-    if options.save is not None:
-        forecaster.save(options.save)
-        written.append(f"the forecaster to {options.save}")
-    print("\nAfter the end of the data:\n")
-    print(forecaster.predict().to_string(float_format=lambda value: f"{value:.4g}"))
-    print(f"\nWrote {', '.join(written)}.")
-    return 130 if forecaster.history_.stopped == "interrupted" else 0
+    return settings
 
 
-def run_predict(options) -> int:
-    """Run the command that forecasts by a saved forecaster."""
-    try:
-        forecaster = Forecaster.load(options.model)
-        frame = _columns_of(forecaster, _read(options, options.file), options.file)
-        future = None
-        if options.future is not None:
-            ahead = _read(options, options.future)
-            future = ahead[[name for name in forecaster.future if name in ahead.columns]]
-        if options.level is None:
-            found = forecaster.predict(frame, future=future)
-        else:
-            found = forecaster.predict_interval(options.level, frame, future=future)
-            found.columns = [
-                " ".join(map(str, (name, *([] if side == "forecast" else [side])))) for name, side in found
-            ]
-        if options.output is not None:
-            io.replace(options.output, found.to_csv(index_label="time").encode())
-    except AMBIGUOUS as error:
-        if not raised_by_name(error):
-            raise
-        raise UserError(as_options(error, vars(options), {"format": "time_format"})) from error
-    print(found.to_string(float_format=lambda value: f"{value:.4g}"))
+def _data(options, note):
+    """Return the table that the net sees, that of the rows ahead or None, the targets or None, and a name for files."""
+    future, static = options.future or [], options.static or []
+    if options.file is None:
+        if options.id or future or static or options.future_file:
+            raise UserError("--id, --future, --future-file and --static need FILE, a CSV file with such columns")
+        note("No file: a synthetic hourly weather series of three years (numbarnn.data.datasets.weather).")
+        return weather(), None, options.target or ["temperature"], "weather"
+    if options.future_file is not None and not future:
+        raise UserError("--future-file needs --future, the columns that are known ahead")
+    frame = tables.read(options, options.file, note)
+    words = {name: word for name in options.target or () if name in frame and (word := tables.first_word(frame[name]))}
+    if options.columns:
+        wanted = [*options.columns, *(name for name in (*future, *static) if name not in options.columns)]
+        unknown = [name for name in wanted if name not in frame.columns]
+        if unknown:
+            raise UserError(f"there is no column {unknown[0]!r}; there is {', '.join(map(str, frame.columns))}")
+        frame = frame[wanted]
+    else:
+        frame = tables.numeric(frame, note, keep=(*(options.target or ()), *future, *static))
+    for column in (*(options.target or ()), *future, *static):
+        if column not in frame.columns:
+            why = f": {words[column]} is not a number" if column in words else ""
+            raise UserError(
+                f"there is no numeric column {column!r}{why}; there is {', '.join(map(str, frame.columns)) or 'none'}"
+            )
+    if frame.shape[1] == 0:
+        raise UserError(f"{shown(options.file)} has no numeric columns, so there is nothing to forecast")
+    target = options.target
+    if target is None and (future or static):
+        target = [name for name in frame.columns if name not in (*future, *static)]
+        if not target:
+            raise UserError("all columns are known ahead or static; name one to forecast, --target COL")
+    frame, ahead = _ahead(frame, target, future, note)
+    if options.future_file is not None:
+        ahead = tables.read(options, options.future_file, note)
+        ahead = ahead[[name for name in future if name in ahead.columns]]
+    missing = frame.isna().sum()
+    if options.missing in ("ffill", "drop") and missing.any():
+        what = "filled from the rows before" if options.missing == "ffill" else "whose windows are left out"
+        columns = ", ".join(f"{count:,} in {name}" for name, count in missing[missing > 0].items())
+        note(f"Missing values, {what}: {columns}.")
+    name = "stdin" if options.file == DASH else options.file.name.partition(".")[0]
+    return long_table(frame), None if ahead is None else long_table(ahead), target, name
+
+
+def long_table(frame, name=None):
+    """Return a table of many series as a long one, and one of a single series as it is.
+
+    name : of the column of the series; None: that of the index.
+    """
+    if frame.index.nlevels == 1:
+        return frame
+    name = name or frame.index.names[0]
+    frame = frame.rename_axis(index=[name, *frame.index.names[1:]])
+    return frame.reset_index(level=0)
+
+
+def _ahead(frame, targets, future, note):
+    """Return the rows up to the last with a target, and the columns known ahead of those after it, None without."""
+    if not future:
+        return frame, None
+    empty = frame[targets].isna().all(axis=1).astype(int)[::-1]
+    below = empty.groupby(level=0, sort=False).cummin() if frame.index.nlevels > 1 else empty.cummin()
+    tail = below[::-1].to_numpy(bool)
+    if not tail.any():
+        return frame, None
+    note(f"Ahead, since they have no targets: {tail.sum():,} rows at the end.")
+    return frame[~tail], frame.loc[tail, list(future)]
+
+
+def _after(forecaster, level, ahead):
+    """Return the forecasts after the end of the data as text, or why there are none."""
+    if forecaster.future and ahead is None:
+        return f"no forecast, since {_unknown_ahead(forecaster)}, or pass --future-file FILE"
+    found = forecaster.predict(future=ahead) if level is None else forecaster.predict_interval(level, future=ahead)
+    return _shown(flat_columns(found))
+
+
+def _unknown_ahead(forecaster):
+    rows = forecaster.delay + forecaster.horizon - 1
+    known = ", ".join(map(str, forecaster.future))
+    return f"{known} of the {rows} rows after the data must be known: add these rows to the file, their targets empty"
+
+
+def flat_columns(found):
+    """Return forecasts with names of one level: the target, "target lower", "target upper"."""
+    if found.columns.nlevels > 1:
+        found = found.copy()
+        found.columns = [" ".join(map(str, (name, *([] if s == "forecast" else [s])))) for name, s in found.columns]
+    return found
+
+
+def _shown(table):
+    return table.to_string(float_format=lambda value: f"{value:.4g}")
+
+
+def _write(path, table, series=None):
+    """Write a table of results as CSV, to standard output for ``-``."""
+    label = "time" if "time" not in table.columns else "row"
+    text = table.to_csv(index_label=label if table.index.nlevels == 1 else [series or "series", label])
+    if path == DASH:
+        raw_output().write(text)
+    else:
+        io.replace(path, text.encode())
+
+
+def predict(forecaster, options, note) -> int:
+    """Forecast the rows after the end of a table by a saved forecaster."""
+    many = None not in forecaster._tails
+    own = forecaster.id if isinstance(forecaster.id, str) else None
+    series = options.id or own
+    if many and series is None:
+        raise UserError(
+            "the forecaster was fitted to many series: name the column that says which one a row belongs to, --id COL"
+        )
+    numbered = forecaster._preparation.clock.kind == "numbers"
+    frame = tables.read(options, options.file, note, series, forecaster.time, numbered)
+    ahead = None
+    if options.future is not None:
+        ahead = tables.read(options, options.future, note, series, forecaster.time, numbered)
+    elif forecaster.future and all(name in frame for name in forecaster.target_names_):
+        frame, ahead = _ahead(frame, forecaster.target_names_, forecaster.future, note)
+    frame = _columns_of(forecaster, frame, options.file, note)
+    if forecaster.future and ahead is None:
+        raise UserError(f"there is no forecast, since {_unknown_ahead(forecaster)}, or pass --future FILE")
+    if ahead is not None:
+        ahead = ahead[[name for name in forecaster.future if name in ahead.columns]]
+    if series is not None and not many:  # one net for each of them, as if it came alone
+        found = _each(forecaster, frame, ahead, options)
+    else:
+        if many:
+            new = [str(key) for key in dict.fromkeys(frame.index.get_level_values(0)) if key not in forecaster._tails]
+            if new:
+                note(f"Series that were not there in training, scaled by their rows here: {', '.join(new)}.")
+        if many and forecaster.id is not None:
+            frame, ahead = (None if table is None else long_table(table, forecaster.id) for table in (frame, ahead))
+        if forecaster.time is not None and frame.index.nlevels == 1:
+            frame.index.name = forecaster.time
+        found = _forecast(forecaster, frame, ahead, options)
+    found = flat_columns(found)
+    if options.output is not None:
+        _write(options.output, found, series)
+    if options.output != DASH:
+        print(_shown(found))
     return 0
 
 
-def _columns_of(forecaster, frame, path):
+def _forecast(forecaster, frame, ahead, options):
+    if options.level is None:
+        return forecaster.predict(frame, future=ahead)
+    return forecaster.predict_interval(options.level, frame, future=ahead)
+
+
+def _each(forecaster, frame, ahead, options):
+    """Return forecasts of every series by a forecaster of one."""
+    import pandas as pd
+
+    found = {}
+    for key, part in frame.groupby(level=0, sort=False):
+        mine = None if ahead is None else ahead.xs(key, level=0)
+        found[key] = _forecast(forecaster, part.droplevel(0), mine, options)
+    return pd.concat(found, names=["series"])
+
+
+def _columns_of(forecaster, frame, path, note):
     """Return the columns that a forecaster was fitted to; those that are not are said."""
-    names = forecaster.feature_names_
-    missing = [name for name in names if name not in frame.columns]
-    if missing == names and len(names) == frame.shape[1] == 1:  # a series of another name
-        return frame.set_axis(names, axis=1)
+    wanted = forecaster.feature_names_
+    missing = [name for name in wanted if name not in frame.columns]
+    if missing == wanted and len(wanted) == frame.shape[1] == 1:  # a series of another name
+        note(f"The column {frame.columns[0]} is taken for {wanted[0]}.")
+        return frame.set_axis(wanted, axis=1)
     if missing:
-        raise ValueError(f"{path} lacks columns {missing}; the forecaster was fitted to {', '.join(map(str, names))}")
-    left = [str(name) for name in frame.columns if name not in names]
+        raise UserError(
+            f"{shown(path).strip(chr(39))} lacks columns {missing}; the forecaster was fitted to {', '.join(map(str, wanted))}"
+        )
+    left = [str(name) for name in frame.columns if name not in wanted]
     if left:
-        print(f"Left out, since the forecaster does not know them: {', '.join(left)}.", flush=True)
-    return frame[names]
+        note(f"Left out, since the forecaster does not know them: {', '.join(left)}.")
+    words = {
+        name: word
+        for name in wanted
+        if frame[name].dtype.kind not in "iufb" and (word := tables.first_word(frame[name]))
+    }
+    for name, word in words.items():
+        raise UserError(f"column {name!r} has {word}, which is not a number; correct it, or leave it empty")
+    return frame[wanted]
 
 
 def describe(forecaster):
@@ -247,64 +391,42 @@ def describe(forecaster):
         f"forecaster of {targets} from {features}: lookback {forecaster.lookback}, "
         f"delay {forecaster.delay}, horizon {forecaster.horizon}, step {forecaster.step}"
     )
+    keys = [str(key) for key in forecaster._tails if key is not None]
+    if keys:
+        print(f"{len(keys):,} series: {', '.join(keys[:10])}{', ...' if len(keys) > 10 else ''}")
+    for what, columns in (("known ahead", forecaster.future), ("static", forecaster.static)):
+        if columns:
+            print(f"{what}: {', '.join(map(str, columns))}")
     return forecaster.model_
 
 
-def _data(options):
-    """Return the table that the net sees, and a name for files."""
-    if options.file is None:
-        print("No file: a synthetic hourly weather series of three years (numbarnn.data.datasets.weather).", flush=True)
-        return weather(), "weather"
-    frame = _read(options, options.file)
-    if options.columns:
-        names = options.columns.split(",")
-        unknown = [name for name in names if name not in frame.columns]
-        if unknown:
-            raise ValueError(f"there is no column {unknown[0]!r}; there is {', '.join(map(str, frame.columns))}")
-        frame = frame[names]
-    else:
-        numeric = frame.select_dtypes(include=[np.number, "bool"])
-        left = [str(name) for name in frame.columns if name not in numeric.columns]
-        if left:
-            print(f"Left out, since they are not numeric: {', '.join(left)}.", flush=True)
-        frame = numeric
-    return frame, options.file.name.partition(".")[0]
-
-
-def _read(options, path):
-    """Return the table of a CSV file, warnings said."""
-    time = options.time[0] if options.time and len(options.time) == 1 else options.time
-    form = {"sep": options.sep, "decimal": options.decimal, "encoding": options.encoding}
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        frame = readers.read_series(path, time, format=options.time_format, **form)
-    for warning in told:
-        print(f"numbarnn: {as_options(warning.message, vars(options))}", file=sys.stderr)
-    return frame
-
-
 def _check_picture(path):
-    """Raise ValueError where matplotlib knows no such picture: before training rather than after it."""
+    """Raise where matplotlib knows no such picture: before training rather than after it."""
     try:
         from matplotlib.backend_bases import FigureCanvasBase
     except ImportError:  # `_draw` says that there is no plot
         return
     known = FigureCanvasBase.get_supported_filetypes()
     if path.suffix and path.suffix[1:].lower() not in known:
-        raise ValueError(
+        raise UserError(
             f"--plot must end in one of {', '.join(f'.{name}' for name in sorted(known))}, got {path.name!r}"
         )
 
 
-def _draw(forecaster, backtest, path) -> bool:
-    """Write a plot; return whether matplotlib is installed."""
+def _draw(forecaster, backtest, path, note) -> bool:
+    """Write a plot, of the first of many series; return whether matplotlib is installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        print("\nNo plot: matplotlib is not installed (pip install 'numbarnn[plot]').")
+        note("\nNo plot: matplotlib is not installed (pip install 'numbarnn[plot]').")
         return False
     from numbarnn import plots
 
+    if backtest.index.nlevels > 1:
+        key, attributes = backtest.index[0][0], backtest.attrs
+        backtest = backtest.xs(key, level=0)
+        backtest.attrs = attributes
+        note(f"\nThe plot has the series {key}, the first of the test part.")
     figure = Figure(figsize=(10, 8), layout="constrained")
     rows = figure.subplot_mosaic("AA;BC")
     plots.plot_forecast(backtest, last=500, ax=rows["A"])

@@ -2,11 +2,12 @@
 
 import json
 import pathlib
+import shutil
+import sys
 import time
 
 from numbarnn.cli import forecast
-from numbarnn.cli.common import UserError
-from numbarnn.io import load
+from numbarnn.cli.common import UserError, load_model
 from numbarnn.kernels import cache
 from numbarnn.kernels.inventory import take_inventory
 from numbarnn.language import LanguageModel
@@ -15,7 +16,7 @@ from numbarnn.language import LanguageModel
 def add_commands(commands) -> None:
     """Add the commands to the subparsers of `numbarnn.cli.main`."""
     info = commands.add_parser("info", help="describe a model file", description="Describe a model file.")
-    info.add_argument("model", type=pathlib.Path, metavar="MODEL")
+    info.add_argument("model", type=pathlib.Path, metavar="MODEL", help="file of a model")
     info.set_defaults(run=_info)
 
     warmup = commands.add_parser(
@@ -41,7 +42,7 @@ def add_commands(commands) -> None:
 
 
 def _info(options):
-    model = load(options.model)
+    model = load_model(options.model)
     if isinstance(model, forecast.Forecaster):
         model = forecast.describe(model)
     if isinstance(model, LanguageModel):
@@ -66,16 +67,77 @@ def _warmup(options):
         raise UserError("--dtype cannot be combined with MODEL: a saved model has its own")
     if cache.writable_directory() is None:
         raise UserError("there is no folder for compiled kernels; set NUMBA_CACHE_DIR to a writable one")
-    started, compiled = time.perf_counter(), 0
-    model = None if options.model is None else load(options.model)
+    model = None if options.model is None else load_model(options.model)
     steps = warmup.warm_everything(options.dtype or "float32") if model is None else warmup.warm_model(model)
-    for step in steps:
-        compiled += step.compiled
-        print(f"{step.name:<32} {step.compiled:>3} compiled {step.seconds:>7.2f} s", flush=True)
-    print(f"{compiled} kernels compiled in {time.perf_counter() - started:.1f} s")
+    before = sum(take_inventory(path).kernels for path in cache.cache_directories())
+    progress = Compiling(None if model is not None or before else warmup.KERNELS)
+    with progress:
+        for step in steps:
+            progress.step(step)
+    print(f"{progress.compiled} kernels compiled in {progress.seconds:.1f} s")
     for path in cache.cache_directories():
         if kept := take_inventory(path).kernels:
             print(f"{kept} kernels for this processor are kept in {path}")
+
+
+class Compiling:
+    """Context manager that shows how many kernels are compiled: a line for each step, and on a terminal one that counts.
+
+    Parameters
+    ----------
+    total : int, optional
+        About how many there are to compile.
+    """
+
+    def __init__(self, total=None):
+        self.total, self.compiled, self.shown = total, 0, False
+        self.started = time.perf_counter()
+        self.live = sys.stderr is not None and sys.stderr.isatty()
+
+    @property
+    def seconds(self) -> float:
+        """Time since the beginning."""
+        return time.perf_counter() - self.started
+
+    def __enter__(self):
+        cache.on_compile.append(self._count)
+        return self
+
+    def __exit__(self, *error):
+        cache.on_compile.remove(self._count)
+        self._clear()
+
+    def _count(self, folder):
+        self.compiled += 1
+        if self.live:
+            columns = shutil.get_terminal_size().columns
+            print(
+                f"\r{f'compiling {self.counted()}':<{columns - 1}.{columns - 1}}", end="", file=sys.stderr, flush=True
+            )
+            self.shown = True
+
+    def _clear(self):
+        if self.shown:
+            print(f"\r{'':<{shutil.get_terminal_size().columns - 1}}\r", end="", file=sys.stderr, flush=True)
+            self.shown = False
+
+    def counted(self) -> str:
+        """Return how many kernels are compiled, of how many, and how long that took and will take."""
+        if self.total is None or self.compiled > self.total:
+            return f"kernel {self.compiled}, {self.seconds:.0f} s"
+        left = self.seconds / max(self.compiled, 1) * (self.total - self.compiled)
+        return f"kernel {self.compiled} of about {self.total}, {self.seconds:.0f} s, {left:.0f} s left"
+
+    def step(self, step) -> None:
+        """Show a step that has ended."""
+        self._clear()
+        wide = shutil.get_terminal_size().columns
+        line = f"{step.name:<{min(32, wide - 24)}} {step.compiled:>3} compiled {step.seconds:>7.2f} s"
+        if wide >= 78 and self.compiled and self.total is not None:
+            line += f"   {min(self.compiled, self.total)} of about {self.total}"
+        elif wide >= 78:
+            line += f"   step {step.number} of {step.steps}"
+        print(line, flush=True)
 
 
 def _doctor(options):

@@ -2,12 +2,17 @@
 
 import codecs
 import gzip
+import lzma
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator
 
 from numbarnn.checks import brief, check_path
 
 BOM = "\ufeff"
+# What reading a compressed file raises where it is none, or is cut off.
+DAMAGED = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile, zlib.error)
 
 
 def check_encoding(encoding: str) -> str:
@@ -27,7 +32,17 @@ def not_this_encoding(path, encoding: str, error: UnicodeError) -> ValueError:
     # Where that is, the error does not tell: files are decoded piece by piece.
     why = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
     other = "latin-1" if codecs.lookup(encoding).name == "utf-8" else "utf-8"
-    return ValueError(f"{os.fspath(path)!r} is not {encoding} text ({why}); pass encoding=, such as encoding={other!r}")
+    return ValueError(f"{shown(path)} is not {encoding} text ({why}); pass encoding=, such as encoding={other!r}")
+
+
+def shown(path) -> str:
+    """Return how messages name a file: by its path, or the name of a file that is open."""
+    return str(getattr(path, "name", "the file")) if hasattr(path, "read") else repr(os.fspath(path))
+
+
+def broken(path, error: Exception) -> ValueError:
+    """Return the error of a compressed file that cannot be read."""
+    return ValueError(f"{shown(path)} is not a compressed file, or is cut off or damaged: {error}")
 
 
 def read_lines(path: str | os.PathLike, encoding: str = "utf-8") -> Iterator[str]:
@@ -48,3 +63,5 @@ def read_lines(path: str | os.PathLike, encoding: str = "utf-8") -> Iterator[str
             yield from file
         except UnicodeError as error:
             raise not_this_encoding(path, encoding, error) from None
+        except DAMAGED as error:
+            raise broken(path, error) from None

@@ -6,12 +6,12 @@ import os
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from numbarnn.checks import brief, check_path, to_list
-from numbarnn.data.encodings import BOM, check_encoding, not_this_encoding
+from numbarnn.data.dialects import PLAIN, Csv, lines_of, restarted
+from numbarnn.data.encodings import BOM, DAMAGED, broken, not_this_encoding, shown
 from numbarnn.data.times import FIRST, called_time, like_times, read_times
 
 JENA_TIME = "Date Time"
@@ -30,27 +30,6 @@ PARTS = {
 # A time of day without a date, and a number with a decimal comma.
 CLOCK = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?"
 DECIMAL_COMMA = r"[+-]?\d+,\d+([eE][+-]?\d+)?"
-
-
-@dataclass(frozen=True)
-class Csv:
-    """How a CSV file is written."""
-
-    sep: str = ","
-    decimal: str = "."
-    encoding: str = "utf-8"
-
-    def __post_init__(self):
-        for name in ("sep", "decimal"):
-            value = getattr(self, name)
-            if not isinstance(value, str) or len(value) != 1:
-                raise ValueError(f"{name} must be one character, got {brief(value)}")
-        if self.sep == self.decimal:
-            raise ValueError(f"sep and decimal must differ, both are {self.sep!r}")
-        check_encoding(self.encoding)
-
-
-PLAIN = Csv()
 
 
 def read_jena(path: str | os.PathLike):
@@ -138,77 +117,99 @@ def read_series(
     path: str | os.PathLike,
     time: str | Sequence[str] | None = None,
     *,
+    id: str | None = None,
     format: str | None = None,
     sep: str = ",",
     decimal: str = ".",
+    thousands: str | None = None,
     encoding: str = "utf-8",
 ):
-    """Read a CSV file with a row for every time.
+    """Read a CSV file with a row for every time, of one series or of many.
 
     Fields that a row lacks are missing values. One empty field too many at the end of the rows, after a trailing comma, is
     not a column; nor is a last column without name and values.
 
     Parameters
     ----------
-    path : path-like
-        A CSV file with a header, also compressed (.gz, .zip).
+    path : path-like or binary file
+        A CSV file with a header, also compressed (.gz, .zip); or one that is open and can be read from its beginning again.
     time : str or sequence of str, optional
         Column of the times, or of integer row numbers; several columns make one time, ["date", "time"] or ["year", "month", "day",
-        "hour"]. None: the first column of text that reads as times, else the first
-        of integers that are dates (20241231) or, under a name such as "year", years or months in order; without one, rows are
+        "hour"]. None: the first column of text that reads as times; else the first of integers that are dates (20241231) or, under
+        a name such as "year", years or months in order; else columns named "year", "month", and so on down to "second", together;
+        else a first column without a name that has integers in order, as `DataFrame.to_csv` writes an index. Without any, rows are
         numbered from 0.
+    id : str, optional
+        Column that says which series a row belongs to. Integers without leading zeros are integers, all else is text.
     format : str, optional
         Format of the times, as `pandas.to_datetime` takes it. None: ISO 8601; dates with dots, which are read day first; dates with
         slashes or dashes, where only month first or only day first is possible; dates with names of months; integers that are
         years, years and months (202412) or dates (20241231). Where offsets from UTC differ, times are in UTC.
     sep, decimal : str
-        Separator of fields, and decimal point: ";" and "," where numbers have decimal commas.
+        Separator of fields, and decimal point: ";" and "," where numbers have decimal commas. A space stands for any spaces and
+        tabs.
+    thousands : str, optional
+        Separator of groups of three digits.
     encoding : str
         Of the text; a byte order mark is not part of it.
 
     Returns
     -------
     pandas.DataFrame
-        The other columns, indexed by time, in the order of the file. A column of True and False with missing values is float64.
+        The other columns, indexed by time, or with `id` by series and time, in the order of the file. A column of True and False
+        with missing values is float64.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     KeyError
-        If there is no column `time`.
+        If there is no column `time` or `id`.
     ValueError
-        If there are no rows; if the file has another encoding, separator or decimal point; if a row has more fields than the
-        header, naming its line; if times cannot be read, naming row, line and value, or can be read in several ways.
+        If there are no rows; if the file has another encoding, separator or decimal point, or is damaged; if a row has more fields
+        than the header, naming its line; if times cannot be read, naming row, line and value, or can be read in several ways; if a
+        row has no series.
 
     Warns
     -----
     UserWarning
         If rows are numbered though a column has a name such as "date".
+
+    Examples
+    --------
+    >>> frame = read_series("load.csv", sep=";", decimal=",")
+    >>> frame = read_series("shops.csv", "date", id="shop")  # indexed by (shop, date)
     """
-    check_path(path)
-    how, parts = Csv(sep, decimal, encoding), ()
+    if not hasattr(path, "read"):
+        check_path(path)
+    how, parts = Csv(sep, decimal, thousands, encoding), ()
     if time is not None and not isinstance(time, str):
         parts = tuple(to_list(time, "time", "names of columns"))
         if not parts or not all(isinstance(name, str) for name in parts):
             raise TypeError(f"time must be the name of a column or a list of names, got {brief(time)}")
-    frame = _read_csv(path, how, parts)
+    if id is not None and not isinstance(id, str):
+        raise TypeError(f"id must be the name of a column, got {brief(id)}")
+    if format is not None and not isinstance(format, str):
+        raise TypeError(f"format must be a str that pandas.to_datetime takes, such as '%d.%m.%Y', got {brief(format)}")
+    frame = _read_csv(path, how, (*parts, *([] if id is None else [id])))
     if len(frame) == 0:
-        raise ValueError(f"{os.fspath(path)!r} has a header and no rows")
-    for name in parts or (() if time is None else (time,)):
-        if name not in frame.columns:
-            raise KeyError(
-                f"time must name a column; {os.fspath(path)!r} has no {name!r}, it has {', '.join(map(str, frame.columns))}"
-            )
+        raise ValueError(f"{shown(path)} has a header and no rows")
+    for argument, names in (("time", parts or (() if time is None else (time,))), ("id", () if id is None else (id,))):
+        for name in names:
+            if name not in frame.columns:
+                raise KeyError(
+                    f"{argument} must name a column; {shown(path)} has no {name!r}, it has {', '.join(map(str, frame.columns))}"
+                )
 
     def at(row):
-        return f"row {row} (line {_line(path, how, row)} of {os.fspath(path)!r})"
+        return f"row {row} (line {_line(path, how, row)} of {shown(path)})"
 
+    keys = None if id is None else _keys(frame.pop(id), at)
     if parts:
         whole = _one_time(frame, parts)
         frame = frame.drop(columns=list(parts))
         frame.index = read_times(whole, at, format)
-        return frame
+        return _by_series(frame, keys)
     names = _likely_times(frame, format) if time is None else [time]
     index, refused = None, None
     for name in names:
@@ -220,9 +221,9 @@ def read_series(
     if index is not None:
         frame = frame.drop(columns=[index.name])
         clocks = [name for name in frame.columns if _is_clock(frame[name])]
-        if time is None and clocks and not index.is_unique:
+        if time is None and clocks and not index.is_unique and keys is None:
             raise ValueError(
-                f"column {index.name!r} of {os.fspath(path)!r} has times more than once, and column {clocks[0]!r} times of day; "
+                f"column {index.name!r} of {shown(path)} has times more than once, and column {clocks[0]!r} times of day; "
                 f"pass both, time={[index.name, clocks[0]]}"
             )
         frame.index = index
@@ -230,17 +231,72 @@ def read_series(
         raise refused
     elif format is not None:
         raise ValueError(
-            f"no column of {os.fspath(path)!r} has times of the format {format!r}; pass the one that has (time=)"
+            f"no column of {shown(path)} has times of the format {format!r}; pass the one that has (time=)"
         )
+    elif (index := _of_parts(frame, at, keys)) is not None:
+        frame = frame.drop(columns=index.name.split(" ")).set_axis(index)
+    elif (index := _of_index(frame, at, keys)) is not None:
+        frame = frame.drop(columns=frame.columns[0]).set_axis(index)
     elif called := [name for name in frame.columns if called_time(frame[name])]:
         parts = [name for part in PARTS for name in frame.columns if name.strip().lower() == part]
         found = parts if len(parts) > 1 else called[0]
         warnings.warn(
-            f"no column of {os.fspath(path)!r} reads as times, so rows are numbered from 0 and {called[0]!r} is a column like any "
+            f"no column of {shown(path)} reads as times, so rows are numbered from 0 and {called[0]!r} is a column like any "
             f"other; if it has the times, pass time={found!r}",
             stacklevel=2,
         )
+    return _by_series(frame, keys)
+
+
+def _keys(column, at):
+    """Return the series of the rows: integers where all are written as such, else text."""
+    missing = column.isna().to_numpy()
+    if missing.any():
+        row = int(np.flatnonzero(missing)[0])
+        raise ValueError(f"{at(row)} has no series in column {column.name!r}; fill it in, or leave out the row")
+    column = column.str.strip()
+    integers = column.str.fullmatch(r"-?(0|[1-9]\d{0,17})").all()
+    return column.astype(np.int64) if integers else column.astype(object)
+
+
+def _by_series(frame, keys):
+    """Return a table indexed by series and time."""
+    import pandas as pd
+
+    if keys is None:
+        return frame
+    times = frame.index
+    if type(times) is pd.RangeIndex:  # no times: the rows of each series are numbered
+        times = pd.Index(keys.groupby(keys, sort=False).cumcount().to_numpy())
+    frame.index = pd.MultiIndex.from_arrays([keys.to_numpy(), times], names=[keys.name, times.name])
     return frame
+
+
+def _of_parts(frame, at, keys):
+    """Return the times of integer columns named year, month, ... together, None where there are none, or times are repeated."""
+    import pandas as pd
+
+    found = {name.strip().lower(): name for name in frame.columns if name.strip().lower() in PARTS}
+    names = [found[part] for part in list(PARTS)[: len(found)] if part in found]
+    if len(names) < 2 or len(names) < len(found) or any(" " in name for name in names):
+        return None
+    if not all(pd.api.types.is_integer_dtype(frame[name]) for name in names):
+        return None
+    parts = frame[names].astype(str)
+    repeated = parts.duplicated() if keys is None else parts.assign(series=keys).duplicated()
+    return None if repeated.any() else read_times(_one_time(parts, names), at)
+
+
+def _of_index(frame, at, keys):
+    """Return the first column as an index where it has no name and integers in order, as pandas writes an index; else None."""
+    import pandas as pd
+
+    first = frame.iloc[:, 0]
+    if frame.shape[1] < 2 or first.name != "Unnamed: 0" or keys is not None or not pd.api.types.is_integer_dtype(first):
+        return None
+    if not (first.is_unique and first.is_monotonic_increasing):
+        return None
+    return read_times(first, at).rename(None)
 
 
 def _likely_times(frame, format):
@@ -253,15 +309,20 @@ def _likely_times(frame, format):
 
 def _one_time(frame, names):
     """Return columns of text that make a time together as one column, missing where one of them is."""
-    parts = {name.strip().lower(): frame[name].str.strip() for name in names}
+    parts = [(name.strip().lower(), frame[name].str.strip()) for name in names]
     units = list(PARTS)[: len(names)]
-    if set(parts) == set(units):
-        texts = [parts[unit].map(PARTS[unit].format, na_action="ignore") for unit in units]
+    if {part for part, _ in parts} == set(units):
+        parts = sorted(parts, key=lambda part: units.index(part[0]))
+        texts = [texts.map(PARTS[unit].format, na_action="ignore") for unit, texts in parts]
         texts += [":00"] * (len(parts) == 4)  # an hour alone is not a time of day
         whole = sum(texts[1:], start=texts[0])
     else:
-        first, *others = (frame[name].str.strip() for name in names)
-        whole = first.str.cat(others, sep=" ") if others else first
+        whole = parts[0][1]
+        for part, texts in parts[1:]:
+            hour = (
+                part == "hour" and texts.str.fullmatch(r"\d{1,2}").all()
+            )  # a date, and an hour that is not a time of day
+            whole = whole.str.cat(texts.map("{:0>2}:00".format, na_action="ignore") if hour else texts, sep=" ")
     return whole.rename(" ".join(names))
 
 
@@ -285,19 +346,21 @@ def _read_csv(path, how=PLAIN, text=()):
         try:
             # False: the first column is a column also where rows have a field too many.
             frame = pd.read_csv(
-                path, index_col=False, low_memory=False, sep=how.sep, decimal=how.decimal, encoding=how.encoding,
-                dtype=dict.fromkeys(text, str),
+                restarted(path), index_col=False, low_memory=False, sep=how.separator, decimal=how.decimal,
+                encoding=how.encoding, dtype=dict.fromkeys(text, str),
             )  # fmt: skip
         except FileNotFoundError:
-            raise FileNotFoundError(f"path: there is no file {os.fspath(path)!r}") from None
+            raise FileNotFoundError(f"path: there is no file {shown(path)}") from None
         except UnicodeError as error:
             raise not_this_encoding(path, how.encoding, error) from None
         except pd.errors.EmptyDataError:
-            raise ValueError(f"{os.fspath(path)!r} is empty") from None
+            raise ValueError(f"{shown(path)} is empty") from None
         except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-            raise ValueError(
-                _too_many_fields(path, how) or f"{os.fspath(path)!r} cannot be read as CSV: {error}"
-            ) from None
+            raise ValueError(_too_many_fields(path, how) or f"{shown(path)} cannot be read as CSV: {error}") from None
+        except DAMAGED as error:
+            raise broken(path, error) from None
+        except ValueError as error:  # an archive of several files, a number beyond all limits
+            raise ValueError(f"{shown(path)} cannot be read as CSV: {error}") from None
     other = _other_separator(frame.columns, how)
     if other is not None and len(frame) and other in str(frame.iloc[0, 0]):
         raise ValueError(_says_separator(path, how, other))
@@ -307,11 +370,16 @@ def _read_csv(path, how=PLAIN, text=()):
         frame = frame.drop(columns=[last])
     for name in frame.columns:
         known = () if pd.api.types.is_numeric_dtype(frame[name]) or name in text else frame[name].dropna()
+        if how.thousands is not None and len(known) and all(how.number.fullmatch(str(v).strip()) for v in known):
+            frame[name] = (
+                frame[name].map(lambda value: how.value(str(value).strip()), na_action="ignore").astype("float64")
+            )
+            continue
         commas = [value for value in known[:FIRST] if re.fullmatch(DECIMAL_COMMA, str(value).strip())]
         if how.decimal != "," and len(commas) * 2 > min(len(known), FIRST):
             raise ValueError(
-                f"column {name!r} of {os.fspath(path)!r} has values with commas, such as {commas[0]!r}; pass decimal=',' if these "
-                "are decimal commas, or write numbers without separators of thousands"
+                f"column {name!r} of {shown(path)} has values with commas, such as {commas[0]!r}; pass decimal=',' if these "
+                "are decimal commas, or thousands=',' if they separate thousands"
             )
         if len(known) and all(isinstance(value, bool) for value in known):
             frame[name] = frame[name].astype("boolean").astype("float64")
@@ -327,14 +395,17 @@ def _other_separator(columns, how):
 
 def _says_separator(path, how, other):
     return (
-        f"the header of {os.fspath(path)!r} is one field where {how.sep!r} separates, and has {other!r} in it; if that separates "
+        f"the header of {shown(path)} is one field where {how.sep!r} separates, and has {other!r} in it; if that separates "
         f"columns, pass sep={other!r}"
     )
 
 
 def _too_many_fields(path, how):
     """Return what is wrong with the first row that has more fields than the header, or None."""
-    (_, header), *rows = _records(path, how)
+    try:
+        (_, header), *rows = _records(path, how)
+    except csv.Error:  # a field beyond all limits, such as one whose quotes do not end
+        return None
     other = _other_separator(header, how)
     if other is not None:
         return _says_separator(path, how, other)
@@ -344,7 +415,7 @@ def _too_many_fields(path, how):
     # A row that would lose values is reported before one whose extra fields are empty.
     line, fields = next((row for row in long if any(map(str.strip, row[1][len(header) :]))), long[0])
     return (
-        f"line {line} of {os.fspath(path)!r} has {len(fields)} fields, the header has {len(header)}; every column needs a name in "
+        f"line {line} of {shown(path)} has {len(fields)} fields, the header has {len(header)}; every column needs a name in "
         "the header, and a value with the separator quotes"
     )
 
@@ -355,16 +426,5 @@ def _line(path, how, row):
 
 
 def _records(path, how):
-    """Yield (line, fields) of the header and the rows of a CSV file, for messages: pandas does not say on which line a row is."""
-    import pandas as pd
-
-    # With a separator that no text has, pandas opens and decodes the file as it does for the table, and gives whole lines.
-    whole = {"sep": "\x01", "names": ["line"], "index_col": False, "quoting": csv.QUOTE_NONE, "skip_blank_lines": False}
-    try:
-        lines = pd.read_csv(path, dtype=str, na_filter=False, encoding=how.encoding, **whole)["line"]
-    except UnicodeError as error:
-        raise not_this_encoding(path, how.encoding, error) from None
-    reader = csv.reader((line + "\n" for line in lines), delimiter=how.sep)
-    for fields in reader:
-        if len(fields) > 1 or (fields and fields[0].strip()):
-            yield reader.line_num, fields
+    """Return an iterator of (line, fields) of the header and the rows, for messages: pandas does not say on which line a row is."""
+    return how.fields(lines_of(path, how.encoding))

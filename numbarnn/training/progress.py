@@ -1,6 +1,7 @@
 """Progress of a training run: on the terminal, and as records of `logging` for programs without one."""
 
 import logging
+import shutil
 import sys
 import time
 from typing import Any
@@ -32,6 +33,15 @@ def check_verbose(verbose) -> int:
     return int(verbose) if isinstance(verbose, (bool, np.bool_)) else check_integer(verbose, "verbose", 0)
 
 
+# Kernels that the first step of a recurrent net compiles where none is cached, by measurement; others need a few more or less.
+FIRST_KERNELS = 22
+NARROW = 60  # columns of a terminal that are too few for tqdm's own line
+SHORT = {
+    True: "{desc} {percentage:.0f}%|{bar}| {remaining}{postfix}",
+    False: "{desc} {n_fmt}{postfix}",
+}  # with a total or without
+
+
 class Progress:
     """Shows how training goes: one tqdm bar on a terminal or in a notebook, plain lines elsewhere, nothing at verbose 0.
 
@@ -58,7 +68,8 @@ class Progress:
         self.bar, self.on = None, check_verbose(verbose) > 0
         self.done = self.uncounted = 0
         self.counting = False
-        self.started = self.spoken = time.monotonic()
+        self.compiled = 0
+        self.began = self.started = self.spoken = time.monotonic()
         if not self.on:
             return
         cache.on_compile.append(self._compiling)
@@ -66,11 +77,26 @@ class Progress:
             from tqdm.auto import tqdm
 
             short = {"characters": "char", "bytes": "B", "words": "word", "samples": "sample"}.get(unit, unit)
-            self.bar = tqdm(total=self.total, unit=short, unit_scale=True, dynamic_ncols=True, smoothing=0.05)
+            narrow = shutil.get_terminal_size().columns < NARROW
+            form = {"bar_format": SHORT[self.total is not None]} if narrow else {}
+            self.bar = tqdm(total=self.total, unit=short, unit_scale=True, dynamic_ncols=True, smoothing=0.05, **form)
 
     def _compiling(self, folder):
-        self.write(f"compiling kernels for this processor; they are stored in {folder} for the next time")
-        cache.on_compile.remove(self._compiling)
+        """Show that a kernel is about to be compiled, and how many were."""
+        if self.compiled == 0:
+            where = "and not stored" if folder is None else f"which are stored in {folder} for the next time"
+            self.write(f"compiling kernels for this processor, {where}")
+        self.compiled += 1
+        if self.counting:
+            return
+        passed = time.monotonic() - self.began
+        of = f" of about {FIRST_KERNELS}" if self.compiled <= FIRST_KERNELS else ""
+        text = f"kernel {self.compiled}{of}, {passed:.0f} s"
+        if self.bar is not None:
+            self.bar.set_description(f"compiling {text}")
+        elif time.monotonic() - self.spoken > self.LINE_EVERY:
+            self.spoken = time.monotonic()
+            self.write(f"compiling {text}")
 
     def resume(self, items: int, text: str) -> None:
         """Say that the run goes on, after that many items."""
@@ -82,15 +108,27 @@ class Progress:
     def batch(self, epoch: int, items: int, loss: float) -> None:
         """Count a batch of an epoch, counted from 0."""
         self.done += items
-        if not self.counting:  # the first batch may have compiled kernels, which says nothing of the speed
+        first = not self.counting
+        if first:  # the first batch may have compiled kernels, which says nothing of the speed
             self.started, self.uncounted, self.counting = time.monotonic(), self.done, True
+            if self.compiled:
+                self.write(f"{self.compiled} kernels compiled in {self.started - self.began:.1f} s")
         if self.bar is not None:
             left = f", {self._left():.0f} s left" if self.seconds else ""
             self.bar.set_description(f"epoch {epoch + 1}{self.of_epochs}", refresh=False)
             self.bar.set_postfix_str(f"loss {loss:.4f}{left}", refresh=False)
-            self.bar.update(items)
+            if first:
+                self._restart_clock(self.done)
+            else:
+                self.bar.update(items)
         elif self.on and time.monotonic() - self.spoken > self.LINE_EVERY:
             self._line(f"epoch {epoch + 1}{self.of_epochs}  loss {loss:.4f}")
+
+    def _restart_clock(self, done):
+        """Let the bar's speed and time left be those of the batches to come."""
+        self.bar.n = self.bar.initial = self.bar.last_print_n = done
+        self.bar.start_t = self.bar.last_print_t = self.bar._time()
+        self.bar.refresh()
 
     def epoch(self, record: dict[str, Any]) -> None:
         """Show and log the record of an epoch that ended."""

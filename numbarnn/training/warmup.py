@@ -30,11 +30,15 @@ class Warmed:
     compiled : int
         Kernels that were compiled; the others were loaded, or known already.
     seconds : float
+    number, steps : int
+        Which step of how many.
     """
 
     name: str
     compiled: int
     seconds: float
+    number: int
+    steps: int
 
 
 def warmup(model, *, train: bool = True, loss: Any = None, optimizer: Any = "adam") -> list[Warmed]:
@@ -70,19 +74,22 @@ def warmup(model, *, train: bool = True, loss: Any = None, optimizer: Any = "ada
     """
     check_flag("warmup", "train", train)
     network = network_of(model)
-    steps = list(warm_model(model))
+    jobs = _jobs(model)
     if train:
         loss = make_loss(loss if loss is not None else network.loss or "softmax_cross_entropy")
-        steps.append(run("training", lambda: _train(network, loss, optimizer)))
-    return steps
+        jobs["training"] = lambda: _train(network, loss, optimizer)
+    return list(run(jobs))
 
 
 def warm_model(model) -> Iterator[Warmed]:
     """Run what a model needs for inference, predictions and steps, and what its class adds; yield the steps as they end."""
+    yield from run(_jobs(model))
+
+
+def _jobs(model) -> dict[str, Callable[[], Any]]:
     network = network_of(model)
-    yield run("predicting", lambda: predict(network))
-    for name, job in model.warmup_jobs() if hasattr(model, "warmup_jobs") else ():
-        yield run(name, job)
+    own = model.warmup_jobs() if hasattr(model, "warmup_jobs") else ()
+    return {"predicting": lambda: predict(network), **dict(own)}
 
 
 def network_of(model) -> Network:
@@ -97,16 +104,17 @@ def network_of(model) -> Network:
     return found
 
 
-def run(name: str, job: Callable[[], Any]) -> Warmed:
-    """Run a job, and return how many kernels it compiled and how long it took."""
-    compiled: list[Any] = []
-    cache.on_compile.append(compiled.append)
-    started = time.perf_counter()
-    try:
-        job()
-    finally:
-        cache.on_compile.remove(compiled.append)
-    return Warmed(name, len(compiled), time.perf_counter() - started)
+def run(jobs: dict[str, Callable[[], Any]]) -> Iterator[Warmed]:
+    """Run jobs, and yield how many kernels each compiled and how long it took."""
+    for number, (name, job) in enumerate(jobs.items(), 1):
+        compiled: list[Any] = []
+        cache.on_compile.append(compiled.append)
+        started = time.perf_counter()
+        try:
+            job()
+        finally:
+            cache.on_compile.remove(compiled.append)
+        yield Warmed(name, len(compiled), time.perf_counter() - started, number, len(jobs))
 
 
 def predict(model: Network) -> None:
