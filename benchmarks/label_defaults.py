@@ -19,6 +19,11 @@ they say: nothing loses as much as inputs without scales in units of their own, 
 win on all sets of labels but the one that is made of past steps; labels of steps are learned by heart after 50 epochs; averaged
 weights, patience on a fifth of the samples and a mean over the steps gain nothing that is sure.
 
+Test errors of the defaults, and of the linear model on summaries: vowels and vowels in units 0.019 (0.022), tiny 0.192 (0.095),
+digits 0.023 (0.050), digits and speakers 0.087 (0.360), adding 0.068 (0.979), air 0.851 (0.689); without a linear model: questions
+0.142, tags 0.127, protein 0.382. So a net without a linear path loses to one on five samples a class, and on values that are mostly
+noise.
+
 The study covers sets of 45 to 1,000 samples of 5 to 160 steps. It does not cover large sets, label sequences
 (`TemporalClassifier`), dropout, cells but the LSTM, sizes, schedules, ensembles, and optimizers but Adam.
 """
