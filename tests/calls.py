@@ -367,7 +367,7 @@ def data(folder):
     yield Call("read_conll", read_conll, {"path": conll, "columns": (0, 1), "separator": "\t", "encoding": "utf-8"})
     yield Call("read_ts", read_ts, {"path": ts, "encoding": "utf-8"})
     yield Call("read_series", read_series, {
-        "path": csv, "time": None, "sep": ",", "decimal": ".", "encoding": "utf-8"
+        "path": csv, "time": None, "id": None, "format": None, "sep": ",", "decimal": ".", "thousands": None, "encoding": "utf-8"
     })  # fmt: skip
 
 

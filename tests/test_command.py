@@ -299,6 +299,18 @@ def test_irregular_times_can_be_numbers(folder, capsys):
     assert "\n89 " in capsys.readouterr().out
 
 
+def test_rows_are_sorted_by_time(folder, capsys):
+    shops().drop(columns=["holiday", "size"]).iloc[::-1].to_csv("a.csv", index=False)
+    assert main(["forecast", "a.csv", "--id", "shop", *FORECAST, "-o", "a-out.csv"]) == 0
+    assert "Sorted by time, since the rows were not." in capsys.readouterr().out
+    shops().drop(columns=["holiday", "size"]).sort_values("shop", ascending=False, kind="stable").to_csv(
+        "b.csv", index=False
+    )
+    assert main(["forecast", "b.csv", "--id", "shop", *FORECAST, "-o", "b-out.csv"]) == 0
+    assert "Sorted" not in capsys.readouterr().out
+    assert pathlib.Path("a-out.csv").read_text() == pathlib.Path("b-out.csv").read_text()
+
+
 # Predictions by other models
 
 

@@ -132,6 +132,8 @@ def as_options(error, names, renamed=None) -> str:
     options = {name: name for name in names} | (renamed or {})
     text = error if isinstance(error, str) else message_of(error)
     if "number_rows" in options:
+        advice = r"Make the times regular \(data.asfreq, data.resample\) and treat what is then missing"
+        text = re.sub(advice, "Add rows for the times that lack, their values empty, and pass --missing", text)
         text = re.sub(r"(number the rows): data\.reset_index\(drop=True\)", r"\1: --number-rows", text)
     if not options:
         return text

@@ -189,6 +189,8 @@ def read_series(
             raise TypeError(f"time must be the name of a column or a list of names, got {brief(time)}")
     if id is not None and not isinstance(id, str):
         raise TypeError(f"id must be the name of a column, got {brief(id)}")
+    if format is not None and not isinstance(format, str):
+        raise TypeError(f"format must be a str that pandas.to_datetime takes, such as '%d.%m.%Y', got {brief(format)}")
     frame = _read_csv(path, how, (*parts, *([] if id is None else [id])))
     if len(frame) == 0:
         raise ValueError(f"{shown(path)} has a header and no rows")
