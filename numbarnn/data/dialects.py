@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 from numbarnn.checks import brief
-from numbarnn.data.encodings import DAMAGED, broken, check_encoding, not_this_encoding
+from numbarnn.data.encodings import DAMAGED, broken, check_encoding, not_this_encoding, shown
 
 SEPARATORS = ",;\t|"
 # Rows that a guess looks at.
@@ -116,6 +116,8 @@ def lines_of(path, encoding: str, count: int | None = None) -> list[str]:
         return []
     except DAMAGED as error:
         raise broken(path, error) from None
+    except ValueError as error:  # what is no text at all, an archive of several files
+        raise ValueError(f"{shown(path)} cannot be read as CSV: {error}") from None
     return read["line"].tolist()
 
 
