@@ -8,7 +8,8 @@ import pathlib
 import re
 import sys
 
-from numbarnn.errors import printable
+import numbarnn.io
+from numbarnn.errors import ModelFileError, printable
 
 
 class UserError(Exception):
@@ -99,6 +100,15 @@ def source(path):
     return StandardInput(sys.stdin.buffer.read())
 
 
+def load_model(path, device="cpu"):
+    """Return what `numbarnn.load` makes of a file; errors name the file."""
+    try:
+        return numbarnn.io.load(path, device)
+    except ModelFileError as error:
+        name = repr(os.fspath(path))
+        raise UserError(f"{error}" if name in str(error) else f"{name}: {error}") from None
+
+
 def shown(path) -> str:
     """Return how messages name a file."""
     return "standard input" if path == DASH or isinstance(path, StandardInput) else repr(os.fspath(path))
@@ -113,7 +123,7 @@ def check_writable(path) -> None:
     if not path.parent.is_dir():
         raise UserError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to; make it first")
     if not os.access(path.parent, os.W_OK):
-        raise UserError(f"the folder {str(path.parent)!r} is not writable; choose another with -o")
+        raise UserError(f"the folder {str(path.parent)!r} is not writable; choose another")
     if path.exists() and not path.is_file() and not os.access(path, os.W_OK):
         raise UserError(f"{str(path)!r} cannot be written to")
 

@@ -255,13 +255,9 @@ def _ahead(frame, targets, future, note):
     """Return the rows up to the last with a target, and the columns known ahead of those after it, None without."""
     if not future:
         return frame, None
-    empty = frame[targets].isna().all(axis=1).to_numpy()
-    keys = frame.index.get_level_values(0) if frame.index.nlevels > 1 else [0] * len(frame)
-    tail, ended = empty.copy(), set()
-    for row in range(len(frame) - 1, -1, -1):
-        if not empty[row]:
-            ended.add(keys[row])
-        tail[row] = keys[row] not in ended
+    empty = frame[targets].isna().all(axis=1).astype(int)[::-1]
+    below = empty.groupby(level=0, sort=False).cummin() if frame.index.nlevels > 1 else empty.cummin()
+    tail = below[::-1].to_numpy(bool)
     if not tail.any():
         return frame, None
     note(f"Ahead, since they have no targets: {tail.sum():,} rows at the end.")

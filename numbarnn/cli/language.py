@@ -6,12 +6,11 @@ import sys
 import time
 
 from numbarnn.backends.device import DEVICES
-from numbarnn.cli.common import DASH, UserError, check_writable, raw_output, say, shown, source
+from numbarnn.cli.common import DASH, UserError, check_writable, load_model, raw_output, say, shown, source
 from numbarnn.cli.parser import number, positive, text_option
 from numbarnn.data.encodings import BOM, check_encoding, not_this_encoding, read_lines
 from numbarnn.data.text import python_reference
 from numbarnn.data.vocabularies import VOCABULARIES, split_words
-from numbarnn.io import load
 from numbarnn.language import CELLS, CharLM, LanguageModel
 from numbarnn.optim import RMSprop
 from numbarnn.training.callbacks import Callback
@@ -341,7 +340,7 @@ KINDS = {
 
 def load_language_model(path, device="cpu"):
     """Return the language model of a file; say what else it holds."""
-    model = load(path, device)
+    model = load_model(path, device)
     if not isinstance(model, LanguageModel):
         name = type(model).__name__
         kind = KINDS.get(name, f"a {name}: numbarnn predict MODEL FILE predicts with it")

@@ -7,8 +7,7 @@ import sys
 import time
 
 from numbarnn.cli import forecast
-from numbarnn.cli.common import UserError
-from numbarnn.io import load
+from numbarnn.cli.common import UserError, load_model
 from numbarnn.kernels import cache
 from numbarnn.kernels.inventory import take_inventory
 from numbarnn.language import LanguageModel
@@ -43,7 +42,7 @@ def add_commands(commands) -> None:
 
 
 def _info(options):
-    model = load(options.model)
+    model = load_model(options.model)
     if isinstance(model, forecast.Forecaster):
         model = forecast.describe(model)
     if isinstance(model, LanguageModel):
@@ -68,7 +67,7 @@ def _warmup(options):
         raise UserError("--dtype cannot be combined with MODEL: a saved model has its own")
     if cache.writable_directory() is None:
         raise UserError("there is no folder for compiled kernels; set NUMBA_CACHE_DIR to a writable one")
-    model = None if options.model is None else load(options.model)
+    model = None if options.model is None else load_model(options.model)
     steps = warmup.warm_everything(options.dtype or "float32") if model is None else warmup.warm_model(model)
     before = sum(take_inventory(path).kernels for path in cache.cache_directories())
     progress = Compiling(None if model is not None or before else warmup.KERNELS)

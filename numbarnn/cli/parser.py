@@ -6,6 +6,8 @@ import re
 import shutil
 import sys
 
+from numbarnn.errors import printable
+
 # Words of other programs, and those that are used here.
 COMMANDS = {
     "eval": "score", "evaluate": "score", "fit": "train", "generate": "sample", "help": "--help", "perplexity": "score",
@@ -55,8 +57,7 @@ class Parser(argparse.ArgumentParser):
         named = re.match(r"argument (?:.*/)?(--[\w-]+): expected one argument", message)
         if named and getattr(self._option_string_actions.get(named[1]), "text", False):
             message += f"; where it begins with a dash, write {named[1]}=-..."
-        help_line = f"{self.prog} --help"
-        print(f"{self.prog}: error: {message} ({help_line})", file=sys.stderr)
+        print(printable(f"{self.prog}: error: {message} ({self.prog} --help)"), file=sys.stderr)
         sys.exit(2)
 
     def format_help(self):
@@ -92,16 +93,15 @@ class Parser(argparse.ArgumentParser):
             index += 1
             if text == "--":
                 return [*found, text, *arguments[index:]]
-            name, joined, _ = text.partition("=")
+            name = text.partition("=")[0]
             action = self._option_string_actions.get(name)
             if action is None and name.startswith("--"):
                 self._unknown([name])
-            more = arguments[index] if index < len(arguments) else None
-            if action is not None and action.nargs is None and not joined and more is not None and more != "--":
-                known = more.partition("=")[0] in self._option_string_actions
-                if getattr(action, "text", False) and more.startswith("-") and not known:
-                    text, more = f"{name}={more}" if name.startswith("--") else f"{name}{more}", None
-                    index += 1
+            more = arguments[index] if index < len(arguments) else ""
+            known = more == "--" or more.partition("=")[0] in self._option_string_actions
+            if text == name and getattr(action, "text", False) and more.startswith("-") and not known:
+                text = f"{name}={more}"
+                index += 1
             found.append(text)
         return found
 

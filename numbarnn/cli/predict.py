@@ -9,13 +9,12 @@ import numpy as np
 from numbarnn import io
 from numbarnn.backends.device import DEVICES
 from numbarnn.cli import forecast, language, tables
-from numbarnn.cli.common import DASH, UserError, check_writable, raw_output, shown, source
+from numbarnn.cli.common import DASH, UserError, check_writable, load_model, raw_output, shown, source
 from numbarnn.cli.parser import number
 from numbarnn.data.encodings import read_lines
 from numbarnn.data.labelled_files import read_conll, read_ts
 from numbarnn.estimators import SegmentClassifier, SequenceRegressor, TemporalClassifier
 from numbarnn.forecasting.forecaster import Forecaster
-from numbarnn.io import load
 from numbarnn.language import LanguageModel
 from numbarnn.model import Model
 
@@ -62,9 +61,8 @@ def add_command(commands) -> None:
 
 def run(options) -> int:
     """Run the command."""
-    model = load(options.model, options.device)
-    for path in (options.output,):
-        check_writable(path)
+    model = load_model(options.model, options.device)
+    check_writable(options.output)
     note = forecast.note_to(options)
     if isinstance(model, Forecaster):
         if options.proba:
