@@ -288,6 +288,22 @@ def test_files_as_people_write_them(folder, capsys):
     assert "2024-01-04 18:00:00" in shown
 
 
+def test_a_forecaster_knows_its_column_of_times(folder, capsys):
+    load = np.sin(np.arange(60.0))
+    pd.DataFrame({"x": load, "number": np.arange(1, 61)}).to_csv("a.csv", index=False)
+    assert main(["forecast", "a.csv", "--time", "number", *FORECAST, "--save", "f.st"]) == 0
+    capsys.readouterr()
+    assert main(["predict", "f.st", "a.csv"]) == 0
+    assert "\n61 " in capsys.readouterr().out
+    times = pd.date_range("2024-01-01", periods=60, freq="h")
+    parts = {"Tag": times.strftime("%d.%m.%Y"), "Zeit": times.strftime("%H:%M"), "x": load}
+    pd.DataFrame(parts).to_csv("b.csv", index=False)
+    assert main(["forecast", "b.csv", "--time", "Tag", "--time", "Zeit", *FORECAST, "--save", "f.st"]) == 0
+    capsys.readouterr()
+    assert main(["predict", "f.st", "b.csv"]) == 0
+    assert "2024-01-03 12:00:00" in capsys.readouterr().out
+
+
 def test_irregular_times_can_be_numbers(folder, capsys):
     times = pd.date_range("2024-01-01", periods=90).delete(40)
     pd.DataFrame({"a": np.sin(np.arange(89.0))}, index=times).to_csv("a.csv", index_label="t")

@@ -311,11 +311,12 @@ def predict(forecaster, options, note) -> int:
         raise UserError(
             "the forecaster was fitted to many series: name the column that says which one a row belongs to, --id COL"
         )
-    numbered = forecaster._preparation.clock.kind == "numbers"
-    frame = tables.read(options, options.file, note, series, forecaster.time, numbered)
+    clock = forecaster._preparation.clock
+    time, numbered = forecaster.time or clock.name, clock.kind == "numbers"
+    frame = tables.read(options, options.file, note, series, time, numbered)
     ahead = None
     if options.future is not None:
-        ahead = tables.read(options, options.future, note, series, forecaster.time, numbered)
+        ahead = tables.read(options, options.future, note, series, time, numbered)
     elif forecaster.future and all(name in frame for name in forecaster.target_names_):
         frame, ahead = _ahead(frame, forecaster.target_names_, forecaster.future, note)
     frame = _columns_of(forecaster, frame, options.file, note)

@@ -52,7 +52,7 @@ def read(options, path, note, series=None, given=None, numbered=False, timed=Tru
     series : str, optional
         Column of the series; None: that of the options.
     given : str, optional
-        Column of the times where the options name none, if there is such a column.
+        Column of the times, or columns with spaces between their names, where the options name none and these are there.
     numbered : bool
         Whether rows are numbered, whatever times they have; the options may ask for it too.
     timed : bool
@@ -61,8 +61,12 @@ def read(options, path, note, series=None, given=None, numbered=False, timed=Tru
     file = source(path)
     how, said = dialects.guessed(file, options.sep, options.decimal, options.thousands, options.encoding)
     time = options.time[0] if options.time and len(options.time) == 1 else options.time
-    if time is None and given is not None and given in _header(file, how):
-        time = given
+    if time is None and isinstance(given, str):
+        header = _header(file, how)
+        if given in header:
+            time = given
+        elif len(parts := given.split(" ")) > 1 and set(parts) <= set(header):
+            time = parts
     series = series or options.id
     frame = readers.read_series(
         file, time, id=series, format=options.time_format, sep=how.sep, decimal=how.decimal, thousands=how.thousands,
