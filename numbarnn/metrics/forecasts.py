@@ -34,7 +34,7 @@ def _pair(truth, forecast):
 
 
 def mae(truth, forecast) -> float:
-    """Return the mean absolute error, mean |y - f|.
+    """Return the mean absolute error, ``mean |y - f|``.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def rmse(truth, forecast) -> float:
 
 
 def naive_scale(series, season: int = 1) -> float:
-    """Return mean |y_t - y_{t - season}| of a training series, the denominator of `mase`; NaN where it is too short.
+    """Return ``mean |y_t - y_{t - season}|`` of a training series, the denominator of `mase`; NaN where it is too short.
 
     Parameters
     ----------

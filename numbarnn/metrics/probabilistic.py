@@ -118,10 +118,10 @@ def crps_from_quantiles(truth, predicted_quantiles, quantiles) -> float:
 
 
 def crps_from_samples(truth, samples) -> float:
-    """Return the mean continuous ranked probability score E |X - y| - E |X - X'| / 2 of the distribution that samples are.
+    """Return the mean continuous ranked probability score ``E |X - y| - E |X - X'| / 2`` of the distribution that samples are.
 
     X and X' are independent draws from the samples. It is the score of their own distribution function, a little more than that
-    of the distribution which they were drawn from: by E |X - X'| / (2 n) for n samples.
+    of the distribution which they were drawn from: by ``E |X - X'| / (2 n)`` for n samples.
 
     Parameters
     ----------

@@ -345,7 +345,7 @@ class Adam(Optimizer):
 @optimizer
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam with decoupled weight decay, as `torch.optim.AdamW`: w *= 1 - lr weight_decay, then Adam's step.
+    """Adam with decoupled weight decay, as `torch.optim.AdamW`: ``w *= 1 - lr weight_decay``, then Adam's step.
 
     Parameters
     ----------
