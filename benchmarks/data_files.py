@@ -2,14 +2,15 @@
 
     python benchmarks/data_files.py FOLDER
 
-Licences differ, so none of them is part of the repository. A checksum is SHA-256 of the content: unpacked where the file is gzipped, of
-names, types, shapes and values where it holds arrays. The exit status is 1 if a file is missing or differs.
+Licences differ, so none of them is part of the repository. A checksum is SHA-256 of the content: unpacked where the file is gzipped,
+of names, types, shapes and values where it holds arrays. The exit status is 1 if a file is missing or differs.
 
 Files that were made from others:
 
 fsdd_audio_8khz.npz    all 3,000 recordings (int16), concatenated in the order of speaker, digit and index: audio, offsets, label,
                        speaker, index
-fsdd_mfcc13.npz        13 coefficients every 10 ms (`mfcc` of examples/temporal_classification.py), float16: mfcc, offsets, and the same labels
+fsdd_mfcc13.npz        13 coefficients every 10 ms (`mfcc` of examples/temporal_classification.py), float16: mfcc, offsets, and the
+                       same labels
 yesno_mfcc13.npz       the same of 60 recordings of 8 words each: mfcc, offsets, labels (0 no, 1 yes)
 *.tsv.gz               word TAB tag, an empty line after every sentence; ranges of multi-word tokens and empty nodes are left out
 """

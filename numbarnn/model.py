@@ -58,6 +58,8 @@ class Model(Network):
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from numbarnn import LSTM, Dense, Model
     >>> model = Model([LSTM(32), Dense(3)], input_size=5)
     >>> outputs, state = model.forward(np.zeros((8, 20, 5)))
     >>> outputs.shape
@@ -155,12 +157,19 @@ class Model(Network):
 
         Examples
         --------
-        >>> history = model.fit(x, y, epochs=50, validation=0.2, patience=5)
+        >>> import numpy as np
+        >>> import numbarnn as nr
+        >>> x = np.random.default_rng(0).normal(size=(60, 8, 1))
+        >>> y = (x.cumsum(axis=1)[:, :, 0] > 0).astype(int)
+        >>> model = nr.Model([nr.LSTM(4), nr.Dense(2)], input_size=1)
+        >>> history = model.fit(x, y, epochs=3, validation=0.2, patience=5, verbose=0)
+        >>> len(history)
+        3
 
         A run that survives being killed: the same call resumes from the last checkpoint, and ends with exactly the
         weights of a run that was never stopped.
 
-        >>> history = model.fit(x, y, epochs=50, checkpoint="run.ckpt", resume="auto")
+        >>> history = model.fit(x, y, epochs=3, checkpoint="run.ckpt", resume="auto", verbose=0)
         """
         source = x
         if y is not None:

@@ -16,7 +16,9 @@ from numbarnn.optim import Adam, Cosine
 
 def train(x: np.ndarray, y: np.ndarray) -> nr.Model:
     """Train a classifier of steps."""
-    model = nr.Model([nr.LSTM(32, num_layers=2, bidirectional=True), nr.Dropout(0.1), nr.Dense(2)], input_size=1, seed=0)
+    model = nr.Model(
+        [nr.LSTM(32, num_layers=2, bidirectional=True), nr.Dropout(0.1), nr.Dense(2)], input_size=1, seed=0
+    )
     history = model.fit(x, y, epochs=10, validation=0.2, optimizer=Adam(1e-3), schedule=Cosine(100), verbose=0)
     frame: pd.DataFrame = history.to_frame()
     print(frame.tail())

@@ -99,8 +99,8 @@ def make_windows(
     >>> w = make_windows([10, 20, 30, 40, 50, 60, 70, 80, 90], lookback=3, delay=2)
     >>> w.X.shape
     (5, 3, 1)
-    >>> w.X[0, :, 0], w.y[0]
-    (array([10, 20, 30]), 50)
+    >>> w.X[0, :, 0].tolist(), int(w.y[0])
+    ([10, 20, 30], 50)
     """
     options = {"lookback": lookback, "delay": delay, "step": step, "stride": stride, "horizon": horizon}
     options = {name: check_integer(value, name, int(name != "delay"), COUNTED) for name, value in options.items()}

@@ -73,7 +73,10 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
     Examples
     --------
     >>> classifier = SequenceClassifier("gru", 32, pooling="mean", random_state=0)
-    >>> classifier.fit(X, y).predict(X)  # X a list of arrays (time steps, features), y their labels
+    >>> X = [np.full((steps, 1), steps % 2) for steps in range(3, 23)]  # arrays (time steps, features)
+    >>> y = [("even", "odd")[len(sample) % 2] for sample in X]
+    >>> classifier.fit(X, y).predict(X[:2])
+    array(['odd', 'even'], dtype='<U4')
     """
 
     KIND = "sequence_classifier"
@@ -265,9 +268,11 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
 
     Examples
     --------
+    >>> from numbarnn.data import WordFeatures
     >>> tagger = SegmentClassifier(bidirectional=True, tokens=WordFeatures(prefix=3, suffix=3, shape=True), random_state=0)
-    >>> tagger.fit([["the", "cat"], ["cats", "sleep", "."]], [["DET", "NOUN"], ["NOUN", "VERB", "PUNCT"]])
-    >>> tagger.predict([["the", "dogs", "sleep"]])  # a list of arrays
+    >>> tagger = tagger.fit([["the", "cat"], ["cats", "sleep", "."]], [["DET", "NOUN"], ["NOUN", "VERB", "PUNCT"]])
+    >>> [labels.tolist() for labels in tagger.predict([["cats", "sleep", "."]])]
+    [['NOUN', 'VERB', 'PUNCT']]
     """
 
     KIND = "segment_classifier"

@@ -417,7 +417,9 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
     Examples
     --------
     >>> regressor = SequenceRegressor("gru", 16, random_state=0)
-    >>> regressor.fit(X, y).predict(X)  # X (samples, time steps, features), y (samples,)
+    >>> X = np.random.default_rng(0).normal(size=(50, 6, 2))  # samples, time steps, features
+    >>> regressor.fit(X, X[:, -1, 0]).predict(X).shape
+    (50,)
     """
 
     KIND = "sequence_regressor"

@@ -57,10 +57,14 @@ class TemporalClassifier(LabelEstimator):
 
     Examples
     --------
-    >>> classifier = TemporalClassifier("lstm", 64, random_state=0)
-    >>> classifier.fit(X, ["yes no", "no"]).predict(X)  # X a list of arrays (time steps, features); characters are the labels
-    >>> classifier.decode(X, beam_width=20, n_best=3)  # label sequences with their log probabilities
-    >>> TemporalClassifier().fit(["aabb", "bbaa"], [["A", "B"], ["B", "A"]])  # characters, each with a vector
+    >>> classifier = TemporalClassifier("lstm", 16, random_state=0)
+    >>> X = ["aabb", "bbaa"] * 10  # characters, each with a vector; or arrays (time steps, features)
+    >>> classifier = classifier.fit(X, [["A", "B"], ["B", "A"]] * 10)
+    >>> len(classifier.predict(["aabb"]))
+    1
+    >>> found = classifier.decode(["aabb"], beam_width=20, n_best=3)  # label sequences with their log probabilities
+    >>> len(found[0])
+    3
     """
 
     KIND = "temporal_classifier"

@@ -125,11 +125,17 @@ class Forecaster(Parameters):
 
     Examples
     --------
-    >>> forecaster = Forecaster(lookback=120, delay=24, epochs=5)
-    >>> forecaster.fit(frame, target="temperature", split=(0.5, 0.25, 0.25))
-    >>> forecaster.evaluate()  # the net, and what it has to beat
-    >>> forecaster.predict()  # 24 hours after the last row
-    >>> forecaster.update(new_rows).predict()
+    >>> from numbarnn.data.datasets import weather
+    >>> frame = weather(800)
+    >>> forecaster = Forecaster(lookback=48, horizon=24, hidden_size=8, epochs=1)
+    >>> forecaster = forecaster.fit(frame[:-24], target="temperature", split=(0.5, 0.25, 0.25), verbose=0)
+    >>> errors = forecaster.evaluate()  # the net, and what it has to beat
+    >>> "net" in errors.index
+    True
+    >>> forecaster.predict().shape  # the 24 hours after the last row
+    (24, 1)
+    >>> forecaster.update(frame[-24:]).predict().index[0] > frame.index[-1]
+    True
     """
 
     lookback: int

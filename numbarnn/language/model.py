@@ -150,9 +150,12 @@ class LanguageModel:
 
     Examples
     --------
-    >>> lm = LanguageModel(unit="word", max_vocabulary=5000, embedding_size=64)
-    >>> lm.fit(text, epochs=10)
-    >>> lm.sample(30, prime="The cat", temperature=0.8)
+    >>> text = "the cat sat on the mat. the dog sat on the log. " * 50
+    >>> lm = LanguageModel("gru", 16, 1, unit="word", max_vocabulary=5000, embedding_size=8)
+    >>> lm = lm.fit(text, epochs=2, batch_size=5, seq_length=10, verbose=0)
+    >>> sample = lm.sample(30, prime="the cat", temperature=0.8, seed=0)  # 30 words
+    >>> "<unk>" in sample
+    False
 
     References
     ----------
@@ -648,9 +651,10 @@ class CharLM(LanguageModel):
 
     Examples
     --------
-    >>> lm = CharLM(hidden_size=64, num_layers=1)
-    >>> lm.fit(text, epochs=5)
-    >>> lm.sample(200, prime="The ", temperature=0.8)
+    >>> text = "the cat sat on the mat. the dog sat on the log. " * 50
+    >>> lm = CharLM("gru", hidden_size=16, num_layers=1).fit(text, epochs=2, batch_size=5, verbose=0)
+    >>> len(lm.sample(200, prime="the ", temperature=0.8, seed=0))
+    200
     """
 
     KIND = "charlm"

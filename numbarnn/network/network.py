@@ -234,6 +234,7 @@ class Network:
 
         Examples
         --------
+        >>> from numbarnn import LSTM, Dense, Model
         >>> model = Model([LSTM(32), Dense(3)], input_size=5)
         >>> model.predict(np.zeros((8, 20, 5))).shape
         (8, 20)

@@ -23,9 +23,14 @@ class Stream:
 
     Examples
     --------
+    >>> import numbarnn as nr
+    >>> model = nr.Model([nr.GRU(4), nr.Dense(2)], input_size=3)
+    >>> x = np.ones((10, 3), np.float32)
     >>> stream = model.stream()
     >>> for x_t in x:
     ...     y_t = stream.step(x_t)
+    >>> np.array_equal(y_t, model.forward(x[None])[0][0, -1])
+    True
     """
 
     def __init__(self, model):
@@ -204,13 +209,21 @@ def step_function(model, state=None):
 
     Examples
     --------
+    In a file, write ``@numba.njit(cache=True)``.
+
+    >>> import numba
+    >>> import numbarnn as nr
     >>> from numbarnn import step
-    >>> @numba.njit(cache=True)
+    >>> @numba.njit
     ... def simulate(weights, x, state, y):
     ...     for t in range(len(x)):
     ...         step(weights, x[t], state, y[t])
-    >>> _, weights, state = numbarnn.step_function(model)
+    >>> model = nr.Model([nr.GRU(4), nr.Dense(2)], input_size=3)
+    >>> _, weights, state = nr.step_function(model)
+    >>> x, y = np.ones((10, 3), np.float32), np.zeros((10, 2), np.float32)
     >>> simulate(weights, x, state, y)
+    >>> np.array_equal(y, model.forward(x[None])[0][0])
+    True
     """
     if not hasattr(model, "step_plan"):
         raise TypeError(f"model must be a numbarnn.Model, got {brief(model)}")
