@@ -2,8 +2,8 @@
 
     python benchmarks/data_files.py FOLDER
 
-Licences differ, so none of them is part of the repository. A checksum is SHA-256 of the content: unpacked where the file is gzipped,
-of names, types, shapes and values where it holds arrays. The exit status is 1 if a file is missing or differs.
+Licences differ, so none of them is part of the repository. A checksum is SHA-256 of the content: unpacked where the file
+is gzipped, of names, types, shapes and values where it holds arrays. The exit status is 1 if a file is missing or differs.
 
 Files that were made from others:
 

@@ -105,10 +105,16 @@ def modules_with_examples():
 
 @pytest.mark.parametrize("name", modules_with_examples())
 def test_docstrings(name, folder):
-    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    result = doctest.testmod(importlib.import_module(name), optionflags=flags)
-    assert result.attempted > 0
-    assert result.failed == 0
+    module = importlib.import_module(name)
+    finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    tests = finder.find(module)
+    for key, value in vars(module).items():  # compiled functions, which doctest does not take for functions
+        if hasattr(value, "py_func") and value.__module__ == name:
+            tests += finder.find(value.py_func, f"{name}.{key}", globs=vars(module).copy())
+    for test in tests:
+        runner.run(test)
+    assert runner.summarize(verbose=False).attempted > 0
+    assert runner.summarize(verbose=False).failed == 0
 
 
 def test_blocks():

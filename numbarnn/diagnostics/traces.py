@@ -15,9 +15,12 @@ class Trace(Mapping):
     carry and ``lstm.h_l0`` its hidden state, ``gru.z_l1_reverse`` an update gate of the other direction, ``dense.y`` the output
     of a layer without gates (samples, features, where there is one output per sample).
 
-    Attributes
+    Parameters
     ----------
+    arrays : dict
+        Name -> array.
     lengths : (samples,) int64
+        Valid steps of each sample; an attribute, too.
     """
 
     def __init__(self, arrays: dict[str, np.ndarray], lengths: np.ndarray):

@@ -47,6 +47,8 @@ class Forecaster(Parameters):
         "lstm", "gru", "rnn", "indrnn", or another recurrent layer or registered cell.
     hidden_size, num_layers : int
     dropout, recurrent_dropout : float
+    loss : str or Loss
+        "mse", "mae", "huber"; or a loss of distributions: "gaussian", "quantile", "negative_binomial" (counts).
     recursive : bool
         False: the net gives all rows of the horizon at once. True: it learns to give the next row, all columns of it, and is
         fed its own forecasts up to the last row asked for.

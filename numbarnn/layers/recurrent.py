@@ -97,6 +97,14 @@ class Recurrent(Layer):
     TypeError, ValueError
         If an option is of the wrong type or out of range, or is torch's ``proj_size``, which there is not: a `Dense` layer after
         this one makes fewer outputs, though not fewer features of h.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbarnn import Model, Recurrent, cells
+    >>> model = Model([Recurrent(8, bidirectional=True, cell=cells.IndRNN())], input_size=3)
+    >>> model.forward(np.ones((4, 10, 3)))[0].shape
+    (4, 10, 16)
     """
 
     hidden_size: int

@@ -75,6 +75,18 @@ class Trainer(Steps):
         Norms of gradients and updates in this epoch.
     state : tuple or None
         States carried into the next batch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbarnn import LSTM, Dense, Model, Trainer
+    >>> from numbarnn.data import ArraySource
+    >>> x = np.random.default_rng(0).normal(size=(60, 8, 1))
+    >>> trainer = Trainer(Model([LSTM(4), Dense(1)], input_size=1), "mse", "adam", clip_norm=1.0)
+    >>> history = trainer.fit(ArraySource(x, x.cumsum(axis=1)), epochs=2, verbose=0)
+    >>> history = trainer.fit(ArraySource(x, x.cumsum(axis=1)), epochs=1, verbose=0)  # one more, from there
+    >>> trainer.epoch
+    3
     """
 
     _progress = None
