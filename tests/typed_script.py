@@ -44,7 +44,7 @@ def label(samples: list[np.ndarray], labels: list[str]) -> float:
     net = nr.SequenceClassifier("gru", 16, pooling="mean", random_state=0, epochs=2)
     net.fit(samples, labels)
     net.save("labels.safetensors")
-    return float(np.mean(net.predict(samples) == np.asarray(labels)))
+    return net.score(samples, labels)
 
 
 def forecast(frame: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ the passes of each device, by the class name of the layer.
 
 from collections.abc import Iterable
 from dataclasses import fields
+from typing import TypeVar
 
 from numbarnn.checks import brief
 from numbarnn.core.signal import Signal
@@ -111,7 +112,10 @@ class Layer:
 LAYERS: dict[str, type[Layer]] = {}
 
 
-def layer(cls: type[Layer]) -> type[Layer]:
+_L = TypeVar("_L", bound=Layer)
+
+
+def layer(cls: type[_L]) -> type[_L]:
     """Enter a layer class into `LAYERS` by its class name."""
     LAYERS[cls.__name__] = cls
     return cls

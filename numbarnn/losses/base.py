@@ -2,7 +2,9 @@
 
 import inspect
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,9 +15,10 @@ from numbarnn.errors import ShapeError
 from numbarnn.kernels.equations import term_record
 
 LOSSES: dict[str, type["Loss"]] = {}
+_L = TypeVar("_L", bound="Loss")
 
 
-def loss(name: str):
+def loss(name: str) -> Callable[[type[_L]], type[_L]]:
     """Return a decorator that enters a loss class into `LOSSES`, and names it.
 
     Parameters
@@ -29,7 +32,7 @@ def loss(name: str):
         ``decorator(cls) -> cls``
     """
 
-    def enter(cls):
+    def enter(cls: type[_L]) -> type[_L]:
         LOSSES[name], cls.name = cls, name
         return cls
 

@@ -33,7 +33,9 @@ from numbarnn.losses.base import Loss, loss_config, loss_from_config, make_loss
 from numbarnn.network.program import Plan, has_step, make_plan, without_step
 from numbarnn.network.stream import Stream
 
-State = tuple  # one entry a recurrent layer, each a tuple of (num_layers * directions, samples, hidden_size) arrays
+State = tuple[
+    Any, ...
+]  # one entry a recurrent layer, each a tuple of (num_layers * directions, samples, hidden_size) arrays
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -44,7 +44,10 @@ class StepRecord(NamedTuple):
     ratio: float | None
 
 
-def optimizer(cls: type["Optimizer"]) -> type["Optimizer"]:
+_O = TypeVar("_O", bound="Optimizer")
+
+
+def optimizer(cls: type[_O]) -> type[_O]:
     """Enter an optimizer class into `OPTIMIZERS` by its class name in lower case.
 
     Parameters

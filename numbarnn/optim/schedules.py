@@ -5,15 +5,17 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from numbarnn.checks import brief, check_integer, check_real
 
 SCHEDULES: dict[str, type["Schedule"]] = {}
+_S = TypeVar("_S", bound="Schedule")
 
 
-def schedule(cls: type["Schedule"]) -> type["Schedule"]:
+def schedule(cls: type[_S]) -> type[_S]:
     """Enter a schedule class into `SCHEDULES` by its class name in lower case.
 
     Parameters
