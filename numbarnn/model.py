@@ -68,29 +68,29 @@ class Model(Network):
 
     def fit(
         self,
-        x,
-        y=None,
+        x: Any,
+        y: Any = None,
         *,
         loss: Any = "softmax_cross_entropy",
         optimizer: Any = "adam",
         epochs: int = 10,
         batch_size: int = 32,
-        lengths=None,
-        sample_weight=None,
+        lengths: Any = None,
+        sample_weight: Any = None,
         shuffle: bool = True,
-        validation=None,
-        patience=None,
+        validation: Any = None,
+        patience: Any = None,
         seconds: float | None = None,
-        schedule=None,
+        schedule: Any = None,
         clip_norm: float | None = None,
         clip_value: float | None = None,
         tbptt: int | None = None,
         accumulate: int = 1,
         average: Any = None,
-        checkpoint: str | os.PathLike | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: Any = "5min",
         resume: bool | str = False,
-        callbacks=(),
+        callbacks: Any = (),
         verbose: int = 1,
         seed: int = 0,
         n_threads: int | None = None,
@@ -217,7 +217,7 @@ class Model(Network):
             "output_activation": self.output_activation,
         }
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a safetensors file, beside its destination first and then renamed.
 
         The file holds the parameters under their names, which `safetensors` reads in any framework, and the
@@ -237,7 +237,7 @@ class Model(Network):
         io.write(path, "model", self.description(), self.params.for_file())
 
     @classmethod
-    def from_description(cls, description: dict[str, Any], arrays, device: str = "cpu") -> "Model":
+    def from_description(cls, description: dict[str, Any], arrays: Any, device: str = "cpu") -> "Model":
         """Return the model of a `description` with the given parameters, on a device.
 
         Parameters
@@ -286,7 +286,7 @@ class Model(Network):
         return model
 
     @classmethod
-    def load(cls, path: str | os.PathLike, device: str = "cpu") -> "Model":
+    def load(cls, path: str | os.PathLike[str], device: str = "cpu") -> "Model":
         """Return the model of a file that `save` wrote, wherever it was then, on a device.
 
         Parameters

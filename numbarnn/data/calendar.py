@@ -1,15 +1,19 @@
 """Calendar features of series: the time of day, week or year."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from numbarnn.checks import brief, check_choice, to_list
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 CALENDAR = ("hour", "dayofweek", "dayofyear", "month")
 
 
-def calendar_features(index, features: Sequence[str] = ("hour", "dayofyear")):
+def calendar_features(index: Any, features: Sequence[str] = ("hour", "dayofyear")) -> "pd.DataFrame":
     """Return the time of day, week or year as sine and cosine, in the time zone of the index if it has one.
 
     Parameters

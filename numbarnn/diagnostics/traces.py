@@ -1,11 +1,15 @@
 """Traces: every gate, carry and hidden state by name."""
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from numbarnn.diagnostics import tape
 from numbarnn.network.network import Network
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Trace(Mapping):
@@ -37,7 +41,7 @@ class Trace(Mapping):
     def __len__(self) -> int:
         return len(self._arrays)
 
-    def to_frame(self):
+    def to_frame(self) -> "pd.DataFrame":
         """Return a tidy `pandas.DataFrame`: columns layer, quantity, sample, step, unit, value, one row for each value.
 
         Steps past a sample's length are left out; where there is one output per sample, step is the last valid one,
@@ -63,7 +67,7 @@ class Trace(Mapping):
         return "\n".join(f"{name:24} {values.shape}" for name, values in self._arrays.items())
 
 
-def trace(model: Network, x, state=None, lengths=None) -> Trace:
+def trace(model: Network, x: Any, state: Any = None, lengths: Any = None) -> Trace:
     """Run a batch and return every gate, carry and hidden state by name, to the bit as training computes them.
 
     Parameters are those of `numbarnn.Model.forward`.

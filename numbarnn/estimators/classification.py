@@ -83,9 +83,18 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
     EACH_STEP = False
 
     pooling: str = "last"
-    class_weight: str | Mapping | None = None
+    class_weight: str | Mapping[Any, Any] | None = None
 
-    def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, validation=None):
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        lengths: Any = None,
+        offsets: Any = None,
+        validation: Any = None,
+    ) -> "SequenceClassifier":
         """Train on samples, from new weights unless `warm_start`. After an error the estimator is as it was.
 
         Parameters
@@ -113,7 +122,16 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
         """
         return self._fit(X, y, sample_weight, validation, lengths=lengths, offsets=offsets)
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None, *, lengths=None, offsets=None):
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        classes: Any = None,
+        sample_weight: Any = None,
+        *,
+        lengths: Any = None,
+        offsets: Any = None,
+    ) -> "SequenceClassifier":
         """Train one epoch more, on other samples or the same, from where training stands; the optimizer's state goes on.
 
         Parameters
@@ -133,7 +151,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
         """
         return self._partial_fit(X, y, classes, sample_weight, lengths=lengths, offsets=offsets)
 
-    def predict(self, X, *, lengths=None, offsets=None) -> np.ndarray:
+    def predict(self, X: Any, *, lengths: Any = None, offsets: Any = None) -> np.ndarray:
         """Return the label of each sample.
 
         Parameters
@@ -155,7 +173,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
         scores = self._of_samples(X, lengths, offsets)
         return self.classes_[scores.argmax(axis=1)]
 
-    def predict_proba(self, X, *, lengths=None, offsets=None) -> np.ndarray:
+    def predict_proba(self, X: Any, *, lengths: Any = None, offsets: Any = None) -> np.ndarray:
         """Return the probability of each class of `classes_`.
 
         Parameters
@@ -175,7 +193,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
         """
         return np.exp(log_softmax(self._of_samples(X, lengths, offsets)))
 
-    def predict_log_proba(self, X, *, lengths=None, offsets=None) -> np.ndarray:
+    def predict_log_proba(self, X: Any, *, lengths: Any = None, offsets: Any = None) -> np.ndarray:
         """Return the logarithms of `predict_proba`, exact where those are zero.
 
         Parameters
@@ -195,7 +213,7 @@ class SequenceClassifier(ClassifierMixin, LabelEstimator):
         """
         return log_softmax(self._of_samples(X, lengths, offsets))
 
-    def score(self, X, y, sample_weight=None, *, lengths=None, offsets=None) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None, offsets: Any = None) -> float:
         """Return the share of labels that are right; a label that the model does not know is wrong."""
         predicted = self.predict(X, lengths=lengths, offsets=offsets)
         with naming("y", "truth"):
@@ -278,9 +296,19 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
     KIND = "segment_classifier"
 
     ignore: Any = None
-    class_weight: str | Mapping | None = None
+    class_weight: str | Mapping[Any, Any] | None = None
 
-    def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, segments=None, validation=None):
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        lengths: Any = None,
+        offsets: Any = None,
+        segments: Any = None,
+        validation: Any = None,
+    ) -> "SegmentClassifier":
         """Train on samples, from new weights unless `warm_start`. After an error the estimator is as it was.
 
         Parameters
@@ -314,7 +342,17 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         """
         return self._fit(X, y, sample_weight, validation, lengths=lengths, offsets=offsets, segments=segments)
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None, *, lengths=None, offsets=None, segments=None):
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        classes: Any = None,
+        sample_weight: Any = None,
+        *,
+        lengths: Any = None,
+        offsets: Any = None,
+        segments: Any = None,
+    ) -> "SegmentClassifier":
         """Train one epoch more, on other samples or the same, from where training stands; the optimizer's state goes on.
 
         Parameters
@@ -334,7 +372,7 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         """
         return self._partial_fit(X, y, classes, sample_weight, lengths=lengths, offsets=offsets, segments=segments)
 
-    def predict(self, X, *, lengths=None, offsets=None, segments=None):
+    def predict(self, X: Any, *, lengths: Any = None, offsets: Any = None, segments: Any = None) -> Any:
         """Return labels.
 
         Parameters
@@ -357,7 +395,7 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         """
         return self._given(X, lengths, offsets, segments, lambda logits: self.classes_[logits.argmax(axis=1)])
 
-    def predict_proba(self, X, *, lengths=None, offsets=None, segments=None):
+    def predict_proba(self, X: Any, *, lengths: Any = None, offsets: Any = None, segments: Any = None) -> Any:
         """Return the probability of each class of `classes_`.
 
         Parameters
@@ -378,7 +416,7 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         """
         return self._given(X, lengths, offsets, segments, lambda logits: np.exp(log_softmax(logits)))
 
-    def predict_log_proba(self, X, *, lengths=None, offsets=None, segments=None):
+    def predict_log_proba(self, X: Any, *, lengths: Any = None, offsets: Any = None, segments: Any = None) -> Any:
         """Return the logarithms of `predict_proba`, exact where those are zero.
 
         Parameters
@@ -398,7 +436,16 @@ class SegmentClassifier(ClassifierMixin, LabelEstimator):
         """
         return self._given(X, lengths, offsets, segments, log_softmax)
 
-    def score(self, X, y, sample_weight=None, *, lengths=None, offsets=None, segments=None) -> float:
+    def score(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        lengths: Any = None,
+        offsets: Any = None,
+        segments: Any = None,
+    ) -> float:
         """Return the share of labels that are right, of all steps or segments that count; a label that is not known is wrong.
 
         The arguments are those of `fit`.

@@ -6,6 +6,7 @@ rounding.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -80,7 +81,17 @@ class TemporalClassifier(LabelEstimator):
 
     # Training
 
-    def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, y_lengths=None, validation=None):
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        lengths: Any = None,
+        offsets: Any = None,
+        y_lengths: Any = None,
+        validation: Any = None,
+    ) -> "TemporalClassifier":
         """Train on samples, from new weights unless `warm_start`. After an error the estimator is as it was.
 
         Parameters
@@ -104,7 +115,15 @@ class TemporalClassifier(LabelEstimator):
         return self._fit(X, y, sample_weight, validation, lengths=lengths, offsets=offsets, y_lengths=y_lengths)
 
     def partial_fit(
-        self, X, y, classes=None, sample_weight=None, *, lengths=None, offsets=None, y_lengths=None
+        self,
+        X: Any,
+        y: Any,
+        classes: Any = None,
+        sample_weight: Any = None,
+        *,
+        lengths: Any = None,
+        offsets: Any = None,
+        y_lengths: Any = None,
     ) -> "TemporalClassifier":
         """Train one epoch more, on other samples or the same, from where training stands; the optimizer's state goes on.
 
@@ -150,7 +169,7 @@ class TemporalClassifier(LabelEstimator):
 
     # Using
 
-    def predict(self, X, *, lengths=None, offsets=None) -> list[list]:
+    def predict(self, X: Any, *, lengths: Any = None, offsets: Any = None) -> list[list[Any]]:
         """Return the label sequence of each sample by the best path.
 
         Parameters
@@ -171,7 +190,7 @@ class TemporalClassifier(LabelEstimator):
         """
         return self._each(X, lengths, offsets, self._best_path)
 
-    def predict_proba(self, X, *, lengths=None, offsets=None) -> list[np.ndarray]:
+    def predict_proba(self, X: Any, *, lengths: Any = None, offsets: Any = None) -> list[np.ndarray]:
         """Return the probabilities of the blank and the labels at every step.
 
         Parameters
@@ -192,7 +211,7 @@ class TemporalClassifier(LabelEstimator):
         """
         return [np.exp(logs) for logs in self.predict_log_proba(X, lengths=lengths, offsets=offsets)]
 
-    def predict_log_proba(self, X, *, lengths=None, offsets=None) -> list[np.ndarray]:
+    def predict_log_proba(self, X: Any, *, lengths: Any = None, offsets: Any = None) -> list[np.ndarray]:
         """Return the logarithms of `predict_proba`, exact where those are zero.
 
         Parameters
@@ -219,7 +238,7 @@ class TemporalClassifier(LabelEstimator):
         return self._each(X, lengths, offsets, logs)
 
     def decode(
-        self, X, *, beam_width: int = 10, n_best: int = 1, lengths=None, offsets=None
+        self, X: Any, *, beam_width: int = 10, n_best: int = 1, lengths: Any = None, offsets: Any = None
     ) -> list[list[decoding.Hypothesis]]:
         """Return the most probable label sequences of each sample: `numbarnn.decoding.beam_search`.
 
@@ -253,7 +272,9 @@ class TemporalClassifier(LabelEstimator):
 
         return self._each(X, lengths, offsets, search)
 
-    def align(self, X, y, *, lengths=None, offsets=None, y_lengths=None) -> list[decoding.Alignment]:
+    def align(
+        self, X: Any, y: Any, *, lengths: Any = None, offsets: Any = None, y_lengths: Any = None
+    ) -> list[decoding.Alignment]:
         """Return the steps at which the labels of given sequences are: `numbarnn.decoding.align`.
 
         Parameters
@@ -275,7 +296,9 @@ class TemporalClassifier(LabelEstimator):
         """
         return self._with_labels(decoding.align, X, y, lengths, offsets, y_lengths)
 
-    def occupancy(self, X, y, *, lengths=None, offsets=None, y_lengths=None) -> list[np.ndarray]:
+    def occupancy(
+        self, X: Any, y: Any, *, lengths: Any = None, offsets: Any = None, y_lengths: Any = None
+    ) -> list[np.ndarray]:
         """Return the probability of each position of given sequences at every step: `numbarnn.decoding.occupancy`.
 
         Parameters
@@ -297,7 +320,7 @@ class TemporalClassifier(LabelEstimator):
         """
         return self._with_labels(decoding.occupancy, X, y, lengths, offsets, y_lengths)
 
-    def score(self, X, y, *, lengths=None, offsets=None, y_lengths=None) -> float:
+    def score(self, X: Any, y: Any, *, lengths: Any = None, offsets: Any = None, y_lengths: Any = None) -> float:
         """Return 1 - label error rate of `predict`, negative where it predicts more wrong labels than there are.
 
         A label that the model does not know is wrong.

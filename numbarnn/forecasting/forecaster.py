@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Hashable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from numbarnn.forecasting.training import train
 from numbarnn.losses import DistributionLoss, Loss
 from numbarnn.optim import EMA, Optimizer, Schedule
 from numbarnn.sklearn_api import Parameters, not_fitted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(eq=False, repr=False)
@@ -183,8 +186,15 @@ class Forecaster(Parameters):
     # Training
 
     def fit(
-        self, data, target=None, *, split=(0.7, 0.15, 0.15), straddle: str = "drop", callbacks=(), verbose: int = 1
-    ):
+        self,
+        data: Any,
+        target: Any = None,
+        *,
+        split: Any = (0.7, 0.15, 0.15),
+        straddle: str = "drop",
+        callbacks: Any = (),
+        verbose: int = 1,
+    ) -> "Forecaster":
         """Train on the first part of a table, make choices by the second, keep the last for `evaluate`.
 
         Parameters
@@ -278,7 +288,15 @@ class Forecaster(Parameters):
 
     # Forecasts
 
-    def predict(self, data=None, *, future=None, quantiles=None, samples: int | None = None, seed: int | None = None):
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        future: Any = None,
+        quantiles: Any = None,
+        samples: int | None = None,
+        seed: int | None = None,
+    ) -> "pd.DataFrame":
         """Forecast the rows after the end of the data.
 
         Parameters
@@ -333,7 +351,7 @@ class Forecaster(Parameters):
         newest = self._newest(data, future)
         return newest.frame(self._predictor().ahead(*newest.case), self.target_names_)
 
-    def predict_interval(self, level: float = 0.9, data=None, *, future=None):
+    def predict_interval(self, level: float = 0.9, data: Any = None, *, future: Any = None) -> "pd.DataFrame":
         """Forecast the rows after the end of the data, with the interval in which each value lies with a probability.
 
         Intervals are calibrated by the forecasts of the validation part (split conformal prediction): if later errors are like
@@ -397,7 +415,7 @@ class Forecaster(Parameters):
         predictor, at = self._predictor(), self._checked_calibration().at(levels)
         return values_at(predictor.curves(raw, known, ends), predictor.scores, at)
 
-    def update(self, new_rows) -> "Forecaster":
+    def update(self, new_rows: Any) -> "Forecaster":
         """Take in new rows, so that `predict` forecasts what comes after them; the net stays as it is.
 
         Parameters
@@ -449,7 +467,7 @@ class Forecaster(Parameters):
         own.check_rows(both.index, f"{where} after the rows before")
         return own.values(both, where), both.index
 
-    def stream(self, series=None) -> ForecastStream:
+    def stream(self, series: Any = None) -> ForecastStream:
         """Return a stream that takes rows after those seen last, one by one, and forecasts after each.
 
         Parameters
@@ -481,7 +499,9 @@ class Forecaster(Parameters):
 
     # Quality
 
-    def backtest(self, data=None, part: str = "test", *, level: float | None = None, adaptive: float | None = None):
+    def backtest(
+        self, data: Any = None, part: str = "test", *, level: float | None = None, adaptive: float | None = None
+    ) -> "pd.DataFrame":
         """Forecast from every window of a part, where the truth is known.
 
         Parameters
@@ -529,13 +549,13 @@ class Forecaster(Parameters):
 
     def evaluate_intervals(
         self,
-        levels=(0.8, 0.95),
-        data=None,
+        levels: Any = (0.8, 0.95),
+        data: Any = None,
         part: str = "test",
         *,
         adaptive: float | None = None,
         calibrated: bool = True,
-    ):
+    ) -> "pd.DataFrame":
         """Count how often intervals hold the truth, and how wide they are.
 
         Parameters
@@ -584,7 +604,9 @@ class Forecaster(Parameters):
             raise ValueError("intervals need a validation part to be calibrated by: give split three parts")
         return self._calibration
 
-    def evaluate(self, data=None, part: str = "test", *, baselines=None, per_target: bool = True):
+    def evaluate(
+        self, data: Any = None, part: str = "test", *, baselines: Any = None, per_target: bool = True
+    ) -> "pd.DataFrame":
         """Compare the net with forecasts that anybody can make, all on the same windows.
 
         ===============  ==========================================================================================
@@ -623,7 +645,7 @@ class Forecaster(Parameters):
             raise TypeError(f"baselines must be a dict of functions by name, got {brief(baselines)}")
         return self._evaluation.evaluate(self._predictor(), data, part, baselines, per_target)
 
-    def score(self, data=None, part: str = "test") -> float:
+    def score(self, data: Any = None, part: str = "test") -> float:
         """Return the coefficient of determination of the forecasts, R^2 = 1 - sum (y - f)^2 / sum (y - mean)^2.
 
         Parameters
@@ -638,7 +660,7 @@ class Forecaster(Parameters):
         self._fitted()
         return self._evaluation.score(self._predictor(), data, part)
 
-    def errors_by_horizon(self, data=None, part: str = "test", target=None):
+    def errors_by_horizon(self, data: Any = None, part: str = "test", target: Any = None) -> "pd.DataFrame":
         """Return the MAE of the net and every baseline for each number of rows ahead.
 
         Parameters
@@ -657,7 +679,7 @@ class Forecaster(Parameters):
 
     # Files
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write net, scales, settings and the rows that the next forecast looks at to a safetensors file.
 
         The data of `fit` are not saved, so `evaluate` of a loaded forecaster needs some, and has no ridge regression.
@@ -679,7 +701,7 @@ class Forecaster(Parameters):
         io.write(path, "forecaster", *files.describe(self))
 
     @classmethod
-    def load(cls, path: str | os.PathLike, device: str = "cpu") -> "Forecaster":
+    def load(cls, path: str | os.PathLike[str], device: str = "cpu") -> "Forecaster":
         """Return the forecaster of a file that `save` wrote, on a device.
 
         Parameters
@@ -699,7 +721,7 @@ class Forecaster(Parameters):
         return cls.from_description(*io.read(path, "forecaster"), device)
 
     @classmethod
-    def from_description(cls, description: dict[str, Any], arrays, device: str = "cpu") -> "Forecaster":
+    def from_description(cls, description: dict[str, Any], arrays: Any, device: str = "cpu") -> "Forecaster":
         """Return the forecaster of a file's description and arrays, on a device.
 
         Parameters

@@ -215,12 +215,12 @@ class LanguageModel:
         schedule: Schedule = SCHEDULE,
         clip_value: float | None = 5.0,
         clip_norm: float | None = None,
-        patience=None,
+        patience: Any = None,
         seconds: float | None = None,
-        checkpoint: str | os.PathLike | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: Any = "5min",
         resume: bool | str = False,
-        callbacks=(),
+        callbacks: Any = (),
         verbose: int = 1,
     ) -> "LanguageModel":
         """Learn to predict the next token of a text.
@@ -554,7 +554,7 @@ class LanguageModel:
 
     # Files
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model and its vocabulary to a safetensors file, beside its destination first and then renamed.
 
         Parameters
@@ -579,7 +579,7 @@ class LanguageModel:
         return {"unit": self.unit, "max_vocabulary": self.max_vocabulary, "min_count": self.min_count}
 
     @classmethod
-    def load(cls, path: str | os.PathLike, device: str = "cpu") -> "LanguageModel":
+    def load(cls, path: str | os.PathLike[str], device: str = "cpu") -> "LanguageModel":
         """Return the model of a file that `save` wrote, wherever it was then, on a device.
 
         Parameters
@@ -599,7 +599,7 @@ class LanguageModel:
         return cls.from_description(*io.read(path, cls.KIND), device)
 
     @classmethod
-    def from_description(cls, description: dict[str, Any], arrays, device: str = "cpu") -> "LanguageModel":
+    def from_description(cls, description: dict[str, Any], arrays: Any, device: str = "cpu") -> "LanguageModel":
         """Return the model of a file's description and parameters, on a device.
 
         Parameters

@@ -6,7 +6,7 @@ the passes of each device, by the class name of the layer.
 
 from collections.abc import Iterable
 from dataclasses import fields
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from numbarnn.checks import brief
 from numbarnn.core.signal import Signal
@@ -69,7 +69,7 @@ class Layer:
         """
         raise NotImplementedError
 
-    def specs(self, signal: Signal) -> Iterable:
+    def specs(self, signal: Signal) -> Iterable[Any]:
         """Return the layer's parameters.
 
         Parameters
@@ -84,12 +84,12 @@ class Layer:
         """
         return []
 
-    def config(self) -> dict:
+    def config(self) -> dict[str, Any]:
         """Return the options as JSON values; `from_config` makes the layer again."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @classmethod
-    def from_config(cls, config: dict) -> "Layer":
+    def from_config(cls, config: dict[str, Any]) -> "Layer":
         """Return the layer of a `config`.
 
         Parameters

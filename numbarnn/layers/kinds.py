@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from numbarnn import cells
 from numbarnn.checks import brief, check_choice, check_flag, check_number
@@ -22,7 +23,7 @@ class RNN(Recurrent):
         f; "tanh" by default. "sigmoid" is another name of "logistic".
     """
 
-    cell: tuple = field(init=False, default=None)
+    cell: tuple[Any, ...] = field(init=False, default=None)
     activation: str = field(default="tanh", kw_only=True)
 
     def __post_init__(self):
@@ -52,10 +53,10 @@ class LSTM(Recurrent):
     States: h and c.
     """
 
-    cell: tuple = field(init=False, default=None)
+    cell: tuple[Any, ...] = field(init=False, default=None)
     peepholes: bool = field(default=False, kw_only=True)
     coupled: bool = field(default=False, kw_only=True)
-    fix: dict | None = field(default=None, kw_only=True, hash=False)
+    fix: dict[str, Any] | None = field(default=None, kw_only=True, hash=False)
 
     def __post_init__(self):
         check_flag("LSTM", "peepholes", self.peepholes)
@@ -86,9 +87,9 @@ class GRU(Recurrent):
         ``{"reset": 1.0}``. Keys are "reset", "update" (values in [0, 1]) and "candidate" ([-1, 1]), or r, z, n.
     """
 
-    cell: tuple = field(init=False, default=None)
+    cell: tuple[Any, ...] = field(init=False, default=None)
     reset_after: bool = field(default=True, kw_only=True)
-    fix: dict | None = field(default=None, kw_only=True, hash=False)
+    fix: dict[str, Any] | None = field(default=None, kw_only=True, hash=False)
 
     def __post_init__(self):
         check_flag("GRU", "reset_after", self.reset_after)
@@ -132,7 +133,7 @@ class IndRNN(Recurrent):
         f; "relu" by default, as in the paper. "sigmoid" is another name of "logistic".
     """
 
-    cell: tuple = field(init=False, default=None)
+    cell: tuple[Any, ...] = field(init=False, default=None)
     activation: str = field(default="relu", kw_only=True)
 
     def __post_init__(self):

@@ -63,7 +63,7 @@ class Network:
         self.params.initialize(seeds.generator(self.seed, "weights"))
 
     @classmethod
-    def without_weights(cls, *options, arrays: Mapping[str, np.ndarray] | None = None) -> "Network":
+    def without_weights(cls, *options: Any, arrays: Mapping[str, np.ndarray] | None = None) -> "Network":
         """Return a network whose weights are yet to be set: none are drawn.
 
         Parameters
@@ -139,7 +139,9 @@ class Network:
 
     # Passes
 
-    def forward(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None):
+    def forward(
+        self, x: Any, state: State | None = None, lengths: Any = None, *, n_threads: int | None = None
+    ) -> tuple[np.ndarray, State]:
         """Run a batch through the model.
 
         Parameters
@@ -182,7 +184,9 @@ class Network:
             outputs = self._outputs(call, out, out_layout)
             return outputs, backend.download_states(self.recurrent_layers, final, layout.samples)
 
-    def predict_proba(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None) -> np.ndarray:
+    def predict_proba(
+        self, x: Any, state: State | None = None, lengths: Any = None, *, n_threads: int | None = None
+    ) -> np.ndarray:
         """Return probabilities: the softmax of the outputs, o_t = softmax(V s_t), or what the loss of training makes of them.
 
         After training with binary cross-entropy each output is the logit of a question of its own, and its probability
@@ -211,7 +215,9 @@ class Network:
         outputs, _ = self.forward(x, state, lengths, n_threads=n_threads)
         return self._fill_padding(host().losses.probabilities(outputs, activation), lengths, 0)
 
-    def predict(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None) -> np.ndarray:
+    def predict(
+        self, x: Any, state: State | None = None, lengths: Any = None, *, n_threads: int | None = None
+    ) -> np.ndarray:
         """Return predictions: classes, answers to questions of yes and no, or values, as the loss of training says.
 
         Parameters are those of `forward`.
@@ -259,7 +265,7 @@ class Network:
         """What makes probabilities of the outputs: "softmax" or "sigmoid"; None after a regression loss."""
         return self._activation if self.loss is None else self.loss.output_activation
 
-    def step(self, x_t, state: State | None = None):
+    def step(self, x_t: Any, state: State | None = None) -> tuple[np.ndarray, State]:
         """Run one time step.
 
         Parameters
@@ -331,14 +337,14 @@ class Network:
 
     def loss_and_grad(
         self,
-        x,
-        target,
-        loss="softmax_cross_entropy",
-        lengths=None,
+        x: Any,
+        target: Any,
+        loss: Any = "softmax_cross_entropy",
+        lengths: Any = None,
         state: State | None = None,
         reduction: str = "mean",
         *,
-        sample_weight=None,
+        sample_weight: Any = None,
         n_threads: int | None = None,
     ) -> tuple[float | np.ndarray, dict[str, np.ndarray]]:
         """Return the loss of a batch and its gradient with respect to every parameter. Dropout does not act.
@@ -381,7 +387,9 @@ class Network:
                 value = backend.to_host(value)
             return value, self.params.views(backend.to_host(gradient))
 
-    def vjp(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None):
+    def vjp(
+        self, x: Any, state: State | None = None, lengths: Any = None, *, n_threads: int | None = None
+    ) -> tuple[np.ndarray, State, Any]:
         """Run a batch and return a function that back-propagates any gradient of its results.
 
         Parameters are those of `forward`.
@@ -418,7 +426,18 @@ class Network:
         weakref.finalize(pullback, backend.give_arena, call.arena)
         return outputs, backend.download_states(self.recurrent_layers, final, layout.samples), pullback
 
-    def differentiate(self, call, array, layout, target, loss, state, gradient, reduction="mean", sample_weight=None):
+    def differentiate(
+        self,
+        call: Any,
+        array: Any,
+        layout: Any,
+        target: Any,
+        loss: Any,
+        state: Any,
+        gradient: Any,
+        reduction: Any = "mean",
+        sample_weight: Any = None,
+    ) -> Any:
         """Write the flat gradient of a checked batch (`numbarnn.inputs.check`), unless it is None; training's every step.
 
         Returns (loss, final states, weight of the rows).
@@ -435,7 +454,9 @@ class Network:
             self._backward(call, weights, tape, doutputs, gradient)
         return value, final, total
 
-    def evaluate_rows(self, call, array, layout, target, loss, state, sample_weight=None):
+    def evaluate_rows(
+        self, call: Any, array: Any, layout: Any, target: Any, loss: Any, state: Any, sample_weight: Any = None
+    ) -> Any:
         """Return (mean loss, final states, weight of the rows) of a checked batch, without a gradient of the parameters."""
         return self.differentiate(call, array, layout, target, loss, state, None, "mean", sample_weight)
 
@@ -492,7 +513,7 @@ class Network:
             self._packed["step"] = version, plan
         return plan
 
-    def host_passes(self, call) -> list:
+    def host_passes(self, call: Any) -> list[Any]:
         """Return (passes, weights) of every layer for work on the host, whatever the device: single steps, diagnostics."""
         passes = [(layer, passes_of(host(), layer)) for layer in self.layers]
         weights = self._prepare(call, self.params, passes=passes)

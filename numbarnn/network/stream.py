@@ -1,5 +1,7 @@
 """One sequence that arrives step by step."""
 
+from typing import Any
+
 import numpy as np
 from numpy import ndarray
 
@@ -33,7 +35,7 @@ class Stream:
     True
     """
 
-    def __init__(self, model):
+    def __init__(self, model: Any):
         self.model = model
         self._params, self._dtype = model.params, model.dtype
         plan = model.step_plan()
@@ -56,7 +58,7 @@ class Stream:
         self._now = version, plan.weights.cells, handle.ctypes.data, (plan, handle)
         return self._now
 
-    def step(self, x_t, out: np.ndarray | None = None) -> np.ndarray:
+    def step(self, x_t: Any, out: np.ndarray | None = None) -> np.ndarray:
         """Run one time step.
 
         Parameters
@@ -140,11 +142,11 @@ class Stream:
             )
         return token
 
-    def snapshot(self) -> tuple:
+    def snapshot(self) -> tuple[Any, ...]:
         """Return a copy of the state, in the form that `Model.forward` takes and returns for one sample."""
         return self._plan.read(self._state)
 
-    def restore(self, state) -> None:
+    def restore(self, state: Any) -> None:
         """Go on from a state: a `snapshot`, or what `Model.forward` returned for one sample; None is the beginning.
 
         Raises
@@ -173,7 +175,7 @@ def _revived(model, state):
     return stream
 
 
-def step_function(model, state=None):
+def step_function(model: Any, state: Any = None) -> Any:
     """Return (step, weights, state) that run one time step of a model inside compiled code of your own.
 
     Parameters

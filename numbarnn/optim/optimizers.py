@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -104,7 +104,7 @@ class Optimizer:
             if getattr(self, name, 0) >= 1:
                 raise ValueError(f"{type(self).__name__}: {name} must be below 1, got {brief(getattr(self, name))}")
 
-    def start(self, size: int, dtype) -> list[np.ndarray]:
+    def start(self, size: int, dtype: Any) -> list[np.ndarray]:
         """Return the arrays as they are before the first step.
 
         Parameters
@@ -119,7 +119,9 @@ class Optimizer:
         """
         return [np.zeros(size, dtype) for _ in range(self.arrays)]
 
-    def update(self, weights, gradient, arrays, step: int, learning_rate: float, n_threads: int = 1) -> None:
+    def update(
+        self, weights: Any, gradient: Any, arrays: Any, step: int, learning_rate: float, n_threads: int = 1
+    ) -> None:
         """Change `weights` and `arrays` in place by one step.
 
         Parameters
@@ -156,7 +158,7 @@ class Optimizer:
         kernel = functools.partial(getattr(kernels, self.kernel), weights, gradient, *arrays, coefficients)
         parallel.run([functools.partial(kernel, *cut) for cut in cuts])
 
-    def coefficients(self, step: int, learning_rate: float) -> tuple:
+    def coefficients(self, step: int, learning_rate: float) -> tuple[Any, ...]:
         """Return the coefficients of a step in the order in which the kernel takes them.
 
         Parameters
@@ -172,7 +174,7 @@ class Optimizer:
         """
         raise NotImplementedError
 
-    def config(self) -> dict:
+    def config(self) -> dict[str, Any]:
         """Return the name and the hyper-parameters as JSON values."""
         return {"type": type(self).__name__.lower(), **asdict(self)}
 
@@ -234,7 +236,7 @@ class SGD(Optimizer):
         if self.nesterov and self.momentum == 0:
             raise ValueError("SGD: nesterov=True needs a momentum above 0, for example 0.9")
 
-    def coefficients(self, step, learning_rate):
+    def coefficients(self, step: Any, learning_rate: Any) -> Any:
         return learning_rate, self.momentum, self.weight_decay, self.nesterov
 
 
@@ -263,7 +265,7 @@ class RMSprop(Optimizer):
     arrays = property(lambda self: 2 if self.centered else 1)
     kernel = property(lambda self: "centered_rmsprop" if self.centered else "rmsprop")
 
-    def coefficients(self, step, learning_rate):
+    def coefficients(self, step: Any, learning_rate: Any) -> Any:
         return learning_rate, self.alpha, 1.0 - self.alpha, self.eps, self.weight_decay
 
 
@@ -292,10 +294,10 @@ class Adagrad(Optimizer):
 
     arrays, kernel = 1, "rmsprop"
 
-    def start(self, size, dtype):
+    def start(self, size: Any, dtype: Any) -> Any:
         return [np.full(size, self.initial_accumulator_value, dtype)]
 
-    def coefficients(self, step, learning_rate):
+    def coefficients(self, step: Any, learning_rate: Any) -> Any:
         return learning_rate / (1.0 + (step - 1) * self.lr_decay), 1.0, 1.0, self.eps, self.weight_decay
 
 
@@ -334,7 +336,7 @@ class Adam(Optimizer):
     arrays = property(lambda self: 3 if self.amsgrad else 2)
     kernel = property(lambda self: "amsgrad" if self.amsgrad else "adam")
 
-    def coefficients(self, step, learning_rate):
+    def coefficients(self, step: Any, learning_rate: Any) -> Any:
         return self._coefficients(step, learning_rate, self.weight_decay, 0.0)
 
     def _coefficients(self, step, learning_rate, l2, decay):
@@ -365,11 +367,11 @@ class AdamW(Adam):
 
     weight_decay: float = 0.01
 
-    def coefficients(self, step, learning_rate):
+    def coefficients(self, step: Any, learning_rate: Any) -> Any:
         return self._coefficients(step, learning_rate, 0.0, self.weight_decay)
 
 
-def make_optimizer(optimizer) -> Optimizer:
+def make_optimizer(optimizer: Any) -> Optimizer:
     """Return an optimizer for an argument: an optimizer, or a name of `OPTIMIZERS` with its default hyper-parameters.
 
     Parameters
@@ -398,7 +400,7 @@ def make_optimizer(optimizer) -> Optimizer:
     raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)} or an optimizer object, got {brief(optimizer)}")
 
 
-def optimizer_with(optimizer, learning_rate) -> Optimizer:
+def optimizer_with(optimizer: Any, learning_rate: Any) -> Optimizer:
     """Return an optimizer by name or as given, with another learning rate unless that is None.
 
     Parameters

@@ -5,7 +5,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -323,7 +323,7 @@ class ReduceOnPlateau(Schedule):
         if not isinstance(self.monitor, str):
             raise TypeError(f"ReduceOnPlateau: monitor must be a name such as 'val_loss', got {brief(self.monitor)}")
 
-    def given(self, records):
+    def given(self, records: Any) -> Any:
         factor, best, bad, cooling = 1.0, math.inf, 0, 0
         for record in records:
             if self.monitor not in record:
@@ -383,9 +383,9 @@ class WarmUp(Schedule):
     def factor(self, epoch: int, step: int) -> float:
         return min((step + 1) / self.steps, 1.0) * self.then.factor(epoch, step)
 
-    def given(self, records):
+    def given(self, records: Any) -> Any:
         return dataclasses.replace(self, then=self.then.given(records))
 
     @property
-    def monitor(self):
+    def monitor(self) -> Any:
         return self.then.monitor

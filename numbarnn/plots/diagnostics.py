@@ -1,5 +1,7 @@
 """Plots of the results of `numbarnn.diagnostics`; color maps are cividis."""
 
+from typing import Any
+
 import numpy as np
 
 from numbarnn.errors import ShapeError
@@ -15,7 +17,7 @@ def _bare(ax):
     return ax
 
 
-def plot_gradient_flow(flows, state=None, *, ax=None):
+def plot_gradient_flow(flows: Any, state: Any = None, *, ax: Any = None) -> Any:
     """Draw how the gradient changes on its way back: mean ||dE_t/ds_{t-lag}|| by lag, on a logarithmic scale.
 
     Parameters
@@ -47,7 +49,7 @@ def plot_gradient_flow(flows, state=None, *, ax=None):
     return _bare(ax)
 
 
-def plot_contributions(flow, state=None, *, ax=None):
+def plot_contributions(flow: Any, state: Any = None, *, ax: Any = None) -> Any:
     """Draw the matrix of contributions: how much of the loss at step t reaches step k, in decades.
 
     Parameters
@@ -80,7 +82,9 @@ def plot_contributions(flow, state=None, *, ax=None):
     return ax
 
 
-def plot_gates(trace, names=None, *, sample=0, unit=None, labels=None, ax=None):
+def plot_gates(
+    trace: Any, names: Any = None, *, sample: Any = 0, unit: Any = None, labels: Any = None, ax: Any = None
+) -> Any:
     """Draw gates over a sentence or a series: their means over the units; for a single gate also the 10 % to 90 % band.
 
     Parameters
@@ -131,7 +135,7 @@ def _gates_of(trace):
     raise ValueError(f"the trace has no gates or hidden states, only {', '.join(trace)}; pass names")
 
 
-def plot_singular_values(jacobian, *, bounds=True, ax=None):
+def plot_singular_values(jacobian: Any, *, bounds: Any = True, ax: Any = None) -> Any:
     """Draw the singular values of ds_t / ds_{t-lag} against the lag, with their upper bounds.
 
     Values below 1e-16 of the largest, which are rounding, are left out.
@@ -165,7 +169,7 @@ def plot_singular_values(jacobian, *, bounds=True, ax=None):
     return _bare(ax)
 
 
-def plot_updates(history, *, ax=None):
+def plot_updates(history: Any, *, ax: Any = None) -> Any:
     """Draw the columns of gradients and updates: the gradient's norm before and after clipping, and update / weights, by epoch.
 
     Parameters
@@ -205,7 +209,7 @@ def plot_updates(history, *, ax=None):
     return _bare(ax)
 
 
-def plot_sensitivity(values, *, sample=0, labels=None, ax=None):
+def plot_sensitivity(values: Any, *, sample: Any = 0, labels: Any = None, ax: Any = None) -> Any:
     """Draw how strongly an output depends on the input of every step: ||d output / d x_t||.
 
     Parameters
@@ -232,7 +236,7 @@ def plot_sensitivity(values, *, sample=0, labels=None, ax=None):
     return _bare(ax)
 
 
-def plot_occupancy(alignment, labels=None, *, ax=None):
+def plot_occupancy(alignment: Any, labels: Any = None, *, ax: Any = None) -> Any:
     """Draw a posterior alignment: the probability of every position of the label sequence at every step, and the best path.
 
     Parameters
@@ -284,7 +288,7 @@ def plot_occupancy(alignment, labels=None, *, ax=None):
     return ax
 
 
-def plot_unfolded(unfolded, *, ax=None):
+def plot_unfolded(unfolded: Any, *, ax: Any = None) -> Any:
     """Draw the unfolded net with its values: inputs below, hidden states, outputs and losses above, weights on the arrows.
 
     The values of U, W and V are shown below where they have at most 12 rows and 8 columns.

@@ -1,11 +1,13 @@
 """Plots of forecasts."""
 
+from typing import Any
+
 from numbarnn.checks import brief
 from numbarnn.errors import ShapeError
 from numbarnn.plots.axes import COLORS, DASHES, make_axes
 
 
-def plot_forecast(backtest, target=None, *, ahead=None, last=None, ax=None):
+def plot_forecast(backtest: Any, target: Any = None, *, ahead: Any = None, last: Any = None, ax: Any = None) -> Any:
     """Draw forecasts against the truth, with their intervals where the backtest has some.
 
     Parameters
@@ -48,7 +50,7 @@ def plot_forecast(backtest, target=None, *, ahead=None, last=None, ax=None):
     return _finished(ax, target)
 
 
-def plot_prediction(prediction, past=None, target=None, *, last=None, ax=None):
+def plot_prediction(prediction: Any, past: Any = None, target: Any = None, *, last: Any = None, ax: Any = None) -> Any:
     """Draw what is forecast after the end of the data, with its interval, beside the past.
 
     Parameters
@@ -145,7 +147,7 @@ def _finished(ax, target):
     return ax
 
 
-def plot_errors_by_horizon(errors, *, ax=None):
+def plot_errors_by_horizon(errors: Any, *, ax: Any = None) -> Any:
     """Draw the mean absolute error of the net and every baseline by rows ahead.
 
     Parameters
@@ -173,7 +175,7 @@ def plot_errors_by_horizon(errors, *, ax=None):
     return ax
 
 
-def plot_scatter(backtest, target=None, *, ax=None):
+def plot_scatter(backtest: Any, target: Any = None, *, ax: Any = None) -> Any:
     """Draw forecasts against measured values, one point each; on the diagonal a forecast is exact.
 
     Parameters

@@ -93,13 +93,13 @@ class Trainer(Steps):
 
     def fit(
         self,
-        source,
+        source: Any,
         epochs: int = 10,
         *,
-        validation=None,
+        validation: Any = None,
         patience: EarlyStopping | int | None = None,
         seconds: float | None = None,
-        checkpoint: str | os.PathLike | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: Any = "5min",
         resume: bool | str = False,
         callbacks: Iterable[Callback] = (),
@@ -330,7 +330,7 @@ class Trainer(Steps):
 
     # Files
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the trainer's state and the weights to a file, for loops of your own around `train_batch`.
 
         `fit` writes its own checkpoints, which store its position in the data too.
@@ -346,7 +346,7 @@ class Trainer(Steps):
         """
         Checkpoint(path, settings_of(self)).write(self.step, *state_of(self))
 
-    def restore(self, path: str | os.PathLike) -> "Trainer":
+    def restore(self, path: str | os.PathLike[str]) -> "Trainer":
         """Set weights and state from a file of `save` or a checkpoint of `fit`, and return the trainer.
 
         Parameters
