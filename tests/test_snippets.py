@@ -1,12 +1,10 @@
-"""What the documentation shows runs: README.md and docs/, page by page from top to bottom, and the examples in docstrings.
+"""What the documentation shows runs: README.md and docs/, page by page from top to bottom.
 
 A block of Python (```python) runs in the namespace of the blocks above it on the same page, in an empty folder; of a block of shell
 (```sh) the lines that call `numbarnn` run in that folder. What a block needs that is not installed everywhere is written above it,
 ``<!-- needs: torch -->``; the block is left out where it is not there. The test of a page says how many blocks were left out.
 """
 
-import doctest
-import importlib
 import importlib.util
 import os
 import pathlib
@@ -94,27 +92,6 @@ def test_page(page, folder):
             run_shell(block)
     if left_out:
         print(*left_out, sep="\n")
-
-
-def modules_with_examples():
-    """Return the names of the modules whose docstrings have examples."""
-    paths = sorted((ROOT / "numbarnn").rglob("*.py"))
-    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths if ">>> " in path.read_text()]
-    return [name.removesuffix(".__init__") for name in names]
-
-
-@pytest.mark.parametrize("name", modules_with_examples())
-def test_docstrings(name, folder):
-    module = importlib.import_module(name)
-    finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-    tests = finder.find(module)
-    for key, value in vars(module).items():  # compiled functions, which doctest does not take for functions
-        if hasattr(value, "py_func") and value.__module__ == name:
-            tests += finder.find(value.py_func, f"{name}.{key}", globs=vars(module).copy())
-    for test in tests:
-        runner.run(test)
-    assert runner.summarize(verbose=False).attempted > 0
-    assert runner.summarize(verbose=False).failed == 0
 
 
 def test_blocks():
