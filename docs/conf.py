@@ -13,6 +13,12 @@ import numbarnn
 HERE = pathlib.Path(__file__).parent
 MODULES = ("cells", "data", "decoding", "diagnostics", "layers", "losses", "metrics", "optim", "plots")
 
+# Methods by which parts of the package use each other.
+INTERNAL = {
+    "check_state", "description", "differentiate", "evaluate_rows", "from_description", "host_passes", "step_plan",
+    "without_weights",
+}  # fmt: skip
+
 project = "numbarnn"
 author = "the numbarnn developers"
 copyright = author
@@ -72,8 +78,9 @@ def write_reference():
     folder = HERE / "reference"
     folder.mkdir(exist_ok=True)
     for name, module in public_modules().items():
-        summary = inspect.getdoc(module).partition("\n")[0].removeprefix("numbarnn: ")
-        lines = [name, "=" * len(name), "", summary, "", f".. currentmodule:: {name}", ""]
+        described = inspect.getdoc(module).removeprefix("numbarnn: ")
+        described = described[:1].upper() + described[1:]
+        lines = [name, "=" * len(name), "", described, "", f".. currentmodule:: {name}", ""]
         public = public_names(module)
         elsewhere = [entry for entry in public if home(name, entry) != name]
         if elsewhere:
@@ -119,11 +126,11 @@ def code_or_link(targets):
 
 
 def skip(app, what, name, member, skipped, options):
-    """Leave out members that other packages define, such as scikit-learn's routing of metadata."""
-    member = getattr(member, "fget", member)
-    owner = getattr(member, "__module__", None)
+    """Leave out members that others define (tuples, scikit-learn's routing of metadata), and what is not for users."""
+    owner = getattr(getattr(member, "fget", member), "__module__", None)
     foreign = owner is not None and not owner.startswith("numbarnn")
-    return True if foreign or re.fullmatch(r"set_\w+_request", name) else None
+    builtin = hasattr(member, "__objclass__") or type(member).__name__ == "_tuplegetter"
+    return True if foreign or builtin or name in INTERNAL or re.fullmatch(r"set_\w+_request", name) else None
 
 
 def setup(app):
