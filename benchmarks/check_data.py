@@ -1,6 +1,6 @@
 """The data that the figures of docs/results.md rest on: where each file comes from, and whether a folder has the same.
 
-    python benchmarks/data_files.py FOLDER
+    python benchmarks/check_data.py FOLDER
 
 Licences differ, so none of them is part of the repository. A checksum is SHA-256 of the content: unpacked where the file
 is gzipped, of names, types, shapes and values where it holds arrays. The exit status is 1 if a file is missing or differs.
