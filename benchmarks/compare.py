@@ -1,6 +1,6 @@
-"""Compare numbarnn with the peers that are installed, in turn within one run, and write JSON and the README's tables.
+"""Compare numbarnn with the peers that are installed, in turn within one run, and write JSON and the tables of docs/speed.md.
 
-    python benchmarks/compare.py [--quick] [--threads 2 1] [--shakespeare FILE] [--json results.json] [--readme README.md]
+    python benchmarks/compare.py [--quick] [--threads 2 1] [--shakespeare FILE] [--json results.json] [--page docs/speed.md]
 
 Each engine runs in a process of its own. A round measures the limit of the processor's multiply-adds, then every
 engine, one after the other; reported are medians over the rounds and the medians of the rounds' ratios, because the
@@ -162,7 +162,7 @@ def main():
         "--shakespeare", type=pathlib.Path, metavar="FILE", help="also train char-rnn's model on this text"
     )
     parser.add_argument("--json", type=pathlib.Path, default=HERE / "results.json")
-    parser.add_argument("--readme", type=pathlib.Path, help="write the tables between the marks of this file")
+    parser.add_argument("--page", type=pathlib.Path, help="write the tables between the marks of this file")
     options = parser.parse_args()
     say = lambda text: print(text, flush=True)  # noqa: E731
     results = json.loads(options.json.read_text()) if options.json.exists() else {}
@@ -185,8 +185,8 @@ def main():
             options.shakespeare, [p for p in PEERS if p not in FORWARD_ONLY], say
         )
     options.json.write_text(json.dumps(results, indent=1) + "\n")
-    if options.readme:
-        tables.write(options.readme, results)
+    if options.page:
+        tables.write(options.page, results)
 
 
 def machine():

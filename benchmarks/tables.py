@@ -1,4 +1,4 @@
-"""Results as text and as tables of the README."""
+"""Results as text and as tables of the documentation."""
 
 import re
 

@@ -5,7 +5,7 @@ length do not exist. Everything is computed in float64.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class Hypothesis(NamedTuple):
         Sum over the alignments in the beam, in nats: all of them where the beam dropped nothing, else a lower bound.
     """
 
-    labels: tuple
+    labels: tuple[Any, ...]
     log_probability: float
 
 
@@ -65,7 +65,7 @@ class Alignment(NamedTuple):
     log_probability: float
 
 
-def best_path(logits, lengths=None, *, blank: int = 0) -> list[np.ndarray]:
+def best_path(logits: Any, lengths: Any = None, *, blank: int = 0) -> list[np.ndarray]:
     """Return the label sequence of the most probable class of every step, one array per sample (Graves et al. 2006, section 3.2).
 
     The sequence of the most probable *alignment*, which is not always the most probable sequence: see `beam_search`.
@@ -98,7 +98,7 @@ def best_path(logits, lengths=None, *, blank: int = 0) -> list[np.ndarray]:
     return [collapse(path[:count], blank) for path, count in zip(paths, lengths, strict=True)]
 
 
-def collapse(path, blank: int = 0) -> np.ndarray:
+def collapse(path: Any, blank: int = 0) -> np.ndarray:
     """Return the label sequence of an alignment: equal neighbours merged, then blanks removed.
 
     Parameters
@@ -134,7 +134,13 @@ def collapse(path, blank: int = 0) -> np.ndarray:
 
 
 def beam_search(
-    logits, lengths=None, *, beam_width: int = 10, n_best: int = 1, blank: int = 0, n_threads: int | None = None
+    logits: Any,
+    lengths: Any = None,
+    *,
+    beam_width: int = 10,
+    n_best: int = 1,
+    blank: int = 0,
+    n_threads: int | None = None,
 ) -> list[list[Hypothesis]]:
     """Return the most probable label sequences of each sample, the best first, by prefix beam search.
 
@@ -206,7 +212,7 @@ def beam_search(
     ]
 
 
-def align(logits, labels, lengths=None, *, blank: int = 0) -> list[Alignment]:
+def align(logits: Any, labels: Any, lengths: Any = None, *, blank: int = 0) -> list[Alignment]:
     """Return the most probable alignment of each sample's label sequence (Viterbi).
 
     Parameters
@@ -267,7 +273,7 @@ def align(logits, labels, lengths=None, *, blank: int = 0) -> list[Alignment]:
     return found
 
 
-def occupancy(logits, labels, lengths=None, *, blank: int = 0) -> list[np.ndarray]:
+def occupancy(logits: Any, labels: Any, lengths: Any = None, *, blank: int = 0) -> list[np.ndarray]:
     """Return the probability of each position of the label sequence, blanks included, at each step, given the sequence.
 
     Parameters

@@ -388,8 +388,11 @@ def load(path: str | os.PathLike, device: str = "cpu", *, warm: bool = False):
 
     Examples
     --------
-    >>> model.save("model.safetensors")
-    >>> model = numbarnn.load("model.safetensors")
+    >>> import numbarnn as nr
+    >>> nr.Model([nr.LSTM(4), nr.Dense(2)], input_size=3).save("model.safetensors")
+    >>> model = nr.load("model.safetensors")
+    >>> model.input_size
+    3
     """
     check_flag("load", "warm", warm)
     description, arrays = read(path)

@@ -62,6 +62,8 @@ class Model(Network):
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from numbarnn import LSTM, Dense, Model
     >>> model = Model([LSTM(32), Dense(3)], input_size=5)
     >>> outputs, state = model.forward(np.zeros((8, 20, 5)))
     >>> outputs.shape
@@ -70,30 +72,30 @@ class Model(Network):
 
     def fit(
         self,
-        x,
-        y=None,
+        x: Any,
+        y: Any = None,
         *,
         loss: Any = "softmax_cross_entropy",
         optimizer: Any = "adam",
         learning_rate: float | None = None,
         epochs: int = 10,
         batch_size: int = 32,
-        lengths=None,
-        sample_weight=None,
+        lengths: Any = None,
+        sample_weight: Any = None,
         shuffle: bool = True,
-        validation=None,
-        patience=None,
+        validation: Any = None,
+        patience: Any = None,
         seconds: float | None = None,
-        schedule=None,
+        schedule: Any = None,
         clip_norm: float | None = None,
         clip_value: float | None = None,
         tbptt: int | None = None,
         accumulate: int = 1,
         average: Any = None,
-        checkpoint: str | os.PathLike | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: Any = "5min",
         resume: bool | str = False,
-        callbacks=(),
+        callbacks: Any = (),
         verbose: int = 1,
         seed: int = 0,
         n_threads: int | None = None,
@@ -165,12 +167,19 @@ class Model(Network):
 
         Examples
         --------
-        >>> history = model.fit(x, y, epochs=50, validation=0.2, patience=5)
+        >>> import numpy as np
+        >>> import numbarnn as nr
+        >>> x = np.random.default_rng(0).normal(size=(60, 8, 1))
+        >>> y = (x.cumsum(axis=1)[:, :, 0] > 0).astype(int)
+        >>> model = nr.Model([nr.LSTM(4), nr.Dense(2)], input_size=1)
+        >>> history = model.fit(x, y, epochs=3, validation=0.2, patience=5, verbose=0)
+        >>> len(history)
+        3
 
         A run that survives being killed: the same call resumes from the last checkpoint, and ends with exactly the
         weights of a run that was never stopped.
 
-        >>> history = model.fit(x, y, epochs=50, checkpoint="run.ckpt", resume="auto")
+        >>> history = model.fit(x, y, epochs=3, checkpoint="run.ckpt", resume="auto", verbose=0)
         """
         source = x
         if y is not None:
@@ -315,7 +324,7 @@ class Model(Network):
         io.write(path, "model", self.description(), self.params.for_file())
 
     @classmethod
-    def from_description(cls, description: dict[str, Any], arrays, device: str = "cpu") -> "Model":
+    def from_description(cls, description: dict[str, Any], arrays: Any, device: str = "cpu") -> "Model":
         """Return the model of a `description` with the given parameters, on a device.
 
         Parameters
@@ -366,7 +375,7 @@ class Model(Network):
         return model
 
     @classmethod
-    def load(cls, path: str | os.PathLike, device: str = "cpu") -> "Model":
+    def load(cls, path: str | os.PathLike[str], device: str = "cpu") -> "Model":
         """Return the model of a file that `save` wrote, wherever it was then, on a device.
 
         Parameters

@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from typing import Any
 
 from numbarnn.words import Suggesting, did_you_mean
 
@@ -29,11 +30,11 @@ class Parameters(Suggesting):
         signature = inspect.signature(cls.__init__)
         return [name for name in signature.parameters if name != "self"]
 
-    def get_params(self, deep: bool = True) -> dict:
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's arguments by name."""
         return {name: getattr(self, name) for name in self._parameter_names()}
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> "Parameters":
         """Set arguments of the constructor by name, and return the object."""
         names = self._parameter_names()
         for name, value in params.items():

@@ -1,7 +1,5 @@
 """The script that counts the structure of the package counts what it says, on small examples."""
 
-import doctest
-import importlib
 import json
 import pathlib
 import sys
@@ -207,18 +205,3 @@ def test_all_figures(capsys):
         "what       3      <= 2  over",
         "else       1",
     ]
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        "core.ragged", "core.seeds", "data.calendar", "data.differences", "data.scaling", "data.vocabularies", "decoding",
-        "diagnostics.flow", "diagnostics.gradients", "diagnostics.jacobians", "diagnostics.traces", "diagnostics.verdicts",
-        "layers.activation", "layers.dense",
-        "losses.distributions", "metrics.forecasts", "metrics.labels", "metrics.probabilistic", "optim.gradients",
-        "optim.optimizers",
-    ],
-)  # fmt: skip
-def test_examples_in_docstrings_run(module):
-    result = doctest.testmod(importlib.import_module(f"numbarnn.{module}"))
-    assert (result.failed, result.attempted > 0) == (0, True)

@@ -3,6 +3,7 @@
 import inspect
 import math
 import operator
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,7 +23,10 @@ _INNER_ARGUMENTS = {
 }
 
 
-def register(cell_class):
+_C = TypeVar("_C", bound=type)
+
+
+def register(cell_class: _C) -> _C:
     """Check a cell class against the contract and enter it into `CELLS` by its class name; usable as a decorator.
 
     Saved models name their cells; `numbarnn.load` finds them here.

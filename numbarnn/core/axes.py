@@ -1,12 +1,14 @@
 """Axes of other packages: channels before time steps, as aeon and sktime have them."""
 
+from typing import Any
+
 import numpy as np
 
 from numbarnn.core.arrays import as_numeric
 from numbarnn.errors import ShapeError
 
 
-def from_channels_first(X):
+def from_channels_first(X: Any) -> Any:
     """Return samples (channels, time steps), as aeon and sktime have them, as samples (time steps, features).
 
     Parameters

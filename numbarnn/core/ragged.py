@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class Ragged:
         object.__setattr__(self, "offsets", offsets)
 
     @classmethod
-    def of(cls, values, lengths) -> "Ragged":
+    def of(cls, values: Any, lengths: Any) -> "Ragged":
         """Return the samples of given lengths in an array of all steps.
 
         Parameters
@@ -109,7 +110,7 @@ class Ragged:
         sample %= len(self)
         return self.values[self.offsets[sample] : self.offsets[sample + 1]]
 
-    def padded(self, samples, fill=0) -> np.ndarray:
+    def padded(self, samples: Any, fill: Any = 0) -> np.ndarray:
         """Return some samples, given by their indices, as one array of at least one step, `fill` past each length.
 
         Parameters
@@ -131,7 +132,7 @@ class Ragged:
             row[: end - start] = self.values[start:end]
         return array
 
-    def take(self, samples) -> "Ragged":
+    def take(self, samples: Any) -> "Ragged":
         """Return some samples, given by their indices.
 
         Parameters

@@ -49,7 +49,7 @@ class SampleSource:
 
     unit = "samples"
 
-    def __init__(self, items, batch_size, shuffle):
+    def __init__(self, items: Any, batch_size: Any, shuffle: Any):
         check_integer(batch_size, "batch_size", 1, math.inf)
         check_flag(type(self).__name__, "shuffle", shuffle)
         self.items, self.batch_size, self.shuffle = items, int(batch_size), bool(shuffle)
@@ -95,7 +95,16 @@ class ArraySource(SampleSource):
         If lengths are not integers from 0 to the number of time steps, or an argument has masked values.
     """
 
-    def __init__(self, x, y, *, lengths=None, sample_weight=None, batch_size: int = 32, shuffle: bool = True):
+    def __init__(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        lengths: Any = None,
+        sample_weight: Any = None,
+        batch_size: int = 32,
+        shuffle: bool = True,
+    ):
         for name, data in (("x", x), ("y", y), ("sample_weight", sample_weight)):
             refuse_mask(data, name)
         self.x, self.y = as_array(x, "x"), as_targets(y)
@@ -111,7 +120,7 @@ class ArraySource(SampleSource):
                     f"{name} must have one entry for each of {len(self.x)} samples, got shape {array.shape}"
                 )
 
-    def check(self, dtype=None) -> None:
+    def check(self, dtype: Any = None) -> None:
         """Check the data before training.
 
         Parameters
@@ -148,7 +157,7 @@ class ArraySource(SampleSource):
         arrays = {name: digest(name, getattr(self, name)) for name in ("x", "y", "lengths", "sample_weight")}
         return {**arrays, "batch_size": self.batch_size, "shuffle": self.shuffle}
 
-    def part(self, rows, shuffle: bool) -> "ArraySource":
+    def part(self, rows: Any, shuffle: bool) -> "ArraySource":
         """Return a source of some of the samples.
 
         Parameters
@@ -236,7 +245,7 @@ class TokenStream:
         If tokens are not integers, or a size is not a positive integer.
     """
 
-    def __init__(self, tokens, batch_size: int = 50, seq_length: int = 50, *, unit: str = "characters"):
+    def __init__(self, tokens: Any, batch_size: int = 50, seq_length: int = 50, *, unit: str = "characters"):
         if not isinstance(unit, str):
             raise TypeError(f"unit must be a word for the tokens, such as 'characters', got {brief(unit)}")
         self.unit = unit

@@ -8,6 +8,9 @@ import numpy as np
 
 from numbarnn.checks import brief, check_choice, to_list
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 CALENDAR = ("hour", "dayofweek", "dayofyear", "month")
 
 

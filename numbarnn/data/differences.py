@@ -39,7 +39,7 @@ class Differences(Transformer):
     def __init__(self, lag: int = 1):
         self.lag = lag
 
-    def fit(self, X, y=None) -> "Differences":
+    def fit(self, X: Any, y: Any = None) -> "Differences":
         """Check the lag and store the last rows.
 
         Parameters
@@ -62,7 +62,7 @@ class Differences(Transformer):
         self._learn_columns(X, rows.shape[1] if rows.ndim == 2 else 1)
         return self
 
-    def transform(self, X):
+    def transform(self, X: Any) -> Any:
         """Return the differences d_t = x_t - x_{t - lag}.
 
         Parameters
@@ -86,7 +86,7 @@ class Differences(Transformer):
             raise ShapeError(f"X has {len(rows)} rows; differences at lag {self.lag} need more")
         return self._in_form(rows[self.lag :] - rows[: -self.lag], X, slice(self.lag, None))
 
-    def inverse_transform(self, X, before: Any = None):
+    def inverse_transform(self, X: Any, before: Any = None) -> Any:
         """Return values from differences: x_t = x_{t - lag} + d_t.
 
         Parameters

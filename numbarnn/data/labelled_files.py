@@ -2,6 +2,7 @@
 
 import os
 import re
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "dep
 _NO_WORD = re.compile(r"\d+[-.]\d+")
 
 
-def read_ts(path: str | os.PathLike, *, encoding: str = "utf-8"):
+def read_ts(path: str | os.PathLike[str], *, encoding: str = "utf-8") -> Any:
     """Read sequences of the UEA and UCR archives: a line for each, channels separated by colons, values by commas, the label last.
 
     Parameters
@@ -94,7 +95,9 @@ def read_ts(path: str | os.PathLike, *, encoding: str = "utf-8"):
     return samples, np.array(labels) if labels[0] is not None else None
 
 
-def read_conll(path: str | os.PathLike, columns=(0, 1), *, separator: str | None = "\t", encoding: str = "utf-8"):
+def read_conll(
+    path: str | os.PathLike[str], columns: Any = (0, 1), *, separator: str | None = "\t", encoding: str = "utf-8"
+) -> Any:
     """Read sentences from a file with a word and its annotations on each line and an empty line after each sentence.
 
     Parameters

@@ -1,6 +1,7 @@
 """Scaling of series."""
 
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class SequenceScaler(Transformer):
         self.method = method
         self.feature_range = feature_range
 
-    def fit(self, X, y=None) -> "SequenceScaler":
+    def fit(self, X: Any, y: Any = None) -> "SequenceScaler":
         """Learn center and scale of every feature.
 
         Parameters
@@ -121,7 +122,7 @@ class SequenceScaler(Transformer):
             center = smallest - low * scale
         return center, scale
 
-    def transform(self, X):
+    def transform(self, X: Any) -> Any:
         """Return scaled data in the form they came in.
 
         Parameters
@@ -143,7 +144,7 @@ class SequenceScaler(Transformer):
         """
         return self._map(X, lambda x, center, scale: (x - center) / scale, self._in_form)
 
-    def inverse_transform(self, X, columns: Sequence | None = None):
+    def inverse_transform(self, X: Any, columns: Sequence[Any] | None = None) -> Any:
         """Return data in their own units.
 
         Parameters

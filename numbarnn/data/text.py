@@ -6,6 +6,11 @@ def python_reference() -> str:
 
     CPython carries it for ``help()``; its length and wording depend on the version of Python.
 
+    Returns
+    -------
+    str
+        The topics, sorted by name, one after the other.
+
     Raises
     ------
     FileNotFoundError

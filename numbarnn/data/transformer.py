@@ -1,6 +1,7 @@
 """What transformers of series have in common: columns that `fit` saw, and results in the form of the data or of `set_output`."""
 
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ class Transformer(Parameters):
 
     _preserved = ("float64",)  # dtypes of X that results have too
 
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X: Any, y: Any = None) -> Any:
         """Fit to data and return them transformed.
 
         Parameters
@@ -39,7 +40,7 @@ class Transformer(Parameters):
         """
         return self.fit(X).transform(X)
 
-    def set_output(self, *, transform: str | None = None):
+    def set_output(self, *, transform: str | None = None) -> "Transformer":
         """Set the form of what `transform` returns, as scikit-learn's transformers do.
 
         Parameters
@@ -61,7 +62,7 @@ class Transformer(Parameters):
             self._sklearn_output_config = {"transform": transform}  # which scikit-learn's clone copies
         return self
 
-    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the features, as scikit-learn asks for them.
 
         Parameters

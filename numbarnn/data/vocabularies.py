@@ -48,7 +48,7 @@ class Vocabulary:
     def __len__(self) -> int:
         raise NotImplementedError
 
-    def encode(self, text, unknown: str = "error") -> np.ndarray:
+    def encode(self, text: Any, unknown: str = "error") -> np.ndarray:
         """Return the tokens of a text as int32.
 
         Parameters
@@ -68,7 +68,7 @@ class Vocabulary:
         """
         return self.measure(text, unknown)[0]
 
-    def measure(self, text, unknown: str = "error") -> tuple[np.ndarray, np.ndarray]:
+    def measure(self, text: Any, unknown: str = "error") -> tuple[np.ndarray, np.ndarray]:
         """Return the tokens of a text, and the number of characters of each."""
         check_text(unknown, "unknown")
         tokens, lengths = self._find(text)
@@ -94,7 +94,7 @@ class Vocabulary:
             f"position {ends[indices[0]] - lengths[indices[0]]}. {self._advice}"
         )
 
-    def decode(self, tokens) -> str:
+    def decode(self, tokens: Any) -> str:
         """Return the text of a sequence of tokens."""
         raise NotImplementedError
 
@@ -107,7 +107,7 @@ class Vocabulary:
         raise NotImplementedError
 
     @classmethod
-    def from_description(cls, description) -> "Vocabulary":
+    def from_description(cls, description: Any) -> "Vocabulary":
         """Return the vocabulary of a `description`."""
         raise NotImplementedError
 
@@ -209,7 +209,7 @@ class CharVocabulary(Vocabulary):
     def __contains__(self, character: str) -> bool:
         return len(character) == 1 and character in self.characters
 
-    def decode(self, tokens) -> str:
+    def decode(self, tokens: Any) -> str:
         codes = self._known[self._check(tokens)]
         return codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
 
@@ -217,7 +217,7 @@ class CharVocabulary(Vocabulary):
         return [ord(character) for character in self.characters]
 
     @classmethod
-    def from_description(cls, description) -> "CharVocabulary":
+    def from_description(cls, description: Any) -> "CharVocabulary":
         return cls("".join(map(chr, description)))
 
     @cached_property
@@ -259,7 +259,7 @@ class ByteVocabulary(Vocabulary):
     start = (10,)  # a line break
 
     @classmethod
-    def of(cls, text) -> "ByteVocabulary":
+    def of(cls, text: Any) -> "ByteVocabulary":
         """Return the vocabulary, which does not depend on the text.
 
         Parameters
@@ -278,7 +278,7 @@ class ByteVocabulary(Vocabulary):
     def __contains__(self, byte) -> bool:
         return isinstance(byte, bytes) and len(byte) == 1
 
-    def decode(self, tokens) -> str:
+    def decode(self, tokens: Any) -> str:
         return self.decoder()(tokens, final=True)
 
     def decoder(self) -> Callable[..., str]:
@@ -289,7 +289,7 @@ class ByteVocabulary(Vocabulary):
         return None
 
     @classmethod
-    def from_description(cls, description) -> "ByteVocabulary":
+    def from_description(cls, description: Any) -> "ByteVocabulary":
         return cls()
 
     def _find(self, text):
@@ -399,7 +399,7 @@ class WordVocabulary(Vocabulary):
             raise ValueError("words must differ from each other")
 
     @classmethod
-    def of(cls, text, max_vocabulary: int | None = None, min_count: int = 1) -> "WordVocabulary":
+    def of(cls, text: Any, max_vocabulary: int | None = None, min_count: int = 1) -> "WordVocabulary":
         """Return the vocabulary of a text.
 
         Parameters
@@ -447,14 +447,14 @@ class WordVocabulary(Vocabulary):
     def __contains__(self, word: str) -> bool:
         return word in self._tokens
 
-    def decode(self, tokens) -> str:
+    def decode(self, tokens: Any) -> str:
         return "".join([self._texts[token] for token in self._check(tokens).tolist()])
 
     def description(self) -> list[str]:
         return list(self.words)
 
     @classmethod
-    def from_description(cls, description) -> "WordVocabulary":
+    def from_description(cls, description: Any) -> "WordVocabulary":
         return cls(tuple(description))
 
     def _find(self, text):

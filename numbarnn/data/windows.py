@@ -34,7 +34,7 @@ MISSING = ("error", "drop", "ffill")  # what is done about missing values
 
 @suggesting
 def make_windows(
-    data,
+    data: Any,
     lookback: int,
     delay: int = 1,
     *,
@@ -102,8 +102,8 @@ def make_windows(
     >>> w = make_windows([10, 20, 30, 40, 50, 60, 70, 80, 90], lookback=3, delay=2)
     >>> w.X.shape
     (5, 3, 1)
-    >>> w.X[0, :, 0], w.y[0]
-    (array([10, 20, 30]), 50)
+    >>> w.X[0, :, 0].tolist(), int(w.y[0])
+    ([10, 20, 30], 50)
     """
     options = {"lookback": lookback, "delay": delay, "step": step, "stride": stride, "horizon": horizon}
     options = {name: check_integer(value, name, int(name != "delay"), COUNTED) for name, value in options.items()}
@@ -292,8 +292,8 @@ class Windows:
     stride: int
     horizon: int
     index: Any
-    feature_names: tuple
-    target_names: tuple
+    feature_names: tuple[Any, ...]
+    target_names: tuple[Any, ...]
     dropped: int = 0
     _shared: dict = field(default_factory=dict, repr=False)  # shared by all parts of the windows of one table
 
@@ -385,7 +385,7 @@ class Windows:
         values = np.asarray(self.X, dtype)
         return values.copy() if copy else values
 
-    def __getitem__(self, which):
+    def __getitem__(self, which: Any) -> Any:
         if isinstance(which, tuple) and len(which) == 2 and which[1] is Ellipsis:  # as scikit-learn indexes
             which = which[0]
         if isinstance(which, (int, np.integer)) and not isinstance(which, bool):
@@ -403,7 +403,7 @@ class Windows:
         ends = np.arange(self.ends.start, self.ends.stop, self.ends.step) if isinstance(self.ends, range) else self.ends
         return replace(self, ends=ends[which])
 
-    def __iter__(self):
+    def __iter__(self) -> Any:
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
@@ -429,7 +429,7 @@ class Windows:
         fractions: Sequence[float] | None = None,
         *,
         rows: Sequence[int] | None = None,
-        dates: Sequence | None = None,
+        dates: Sequence[Any] | None = None,
         straddle: str = "drop",
     ) -> tuple["Windows", ...]:
         """Return the windows of consecutive parts of the table, oldest first.
@@ -488,7 +488,7 @@ class Windows:
 
     # Batches
 
-    def gather(self, samples) -> tuple[np.ndarray, np.ndarray]:
+    def gather(self, samples: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return copies of x and y of some samples.
 
         Parameters
@@ -514,7 +514,7 @@ class Windows:
         windows = as_strided(rows, shape, (row, row * self.step, column), writeable=False)
         return windows[ends - self.reach], self._targets(ends)
 
-    def gather_y(self, samples) -> np.ndarray:
+    def gather_y(self, samples: Any) -> np.ndarray:
         """Return y of `gather` alone.
 
         Parameters
@@ -537,7 +537,7 @@ class Windows:
         y = self.target[ends[:, None] + np.arange(self.delay, self.delay + self.horizon)]
         return y.reshape(len(ends), -1)
 
-    def chosen_ends(self, samples) -> np.ndarray:
+    def chosen_ends(self, samples: Any) -> np.ndarray:
         """Return the newest rows of some samples.
 
         Parameters

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,7 @@ class WordFeatures:
         """Number of features of a word."""
         return 1 + self.prefix + self.suffix + bool(self.shape) + bool(self.lower)
 
-    def of(self, word: str) -> tuple:
+    def of(self, word: str) -> tuple[Any, ...]:
         """Return the features of a word.
 
         Parameters
@@ -92,7 +93,7 @@ class WordFeatures:
         found += [word_shape(word)] if self.shape else []
         return tuple(None if feature is None else (index, feature) for index, feature in enumerate(found))
 
-    def learn(self, words) -> "WordTable":
+    def learn(self, words: Any) -> "WordTable":
         """Return the table of the features that are frequent enough.
 
         Parameters

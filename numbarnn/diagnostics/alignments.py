@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from numbarnn.core.label_sequences import as_labels, check_blank
 from numbarnn.diagnostics import tape
 from numbarnn.errors import ShapeError
 from numbarnn.network.network import Network
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class PosteriorAlignment:
         """Probability of the best alignment among all of the label sequence; 1 where there is only one."""
         return float(np.exp(self.best.log_probability - self.log_probability))
 
-    def to_frame(self):
+    def to_frame(self) -> "pd.DataFrame":
         """Return a tidy `pandas.DataFrame`: columns step, position, label (blanks included), probability."""
         import pandas as pd
 
@@ -107,7 +111,9 @@ class PosteriorAlignment:
         return "\n".join(lines)
 
 
-def alignment(model: Network, x, labels, lengths=None, state=None, *, blank: int = 0) -> list[PosteriorAlignment]:
+def alignment(
+    model: Network, x: Any, labels: Any, lengths: Any = None, state: Any = None, *, blank: int = 0
+) -> list[PosteriorAlignment]:
     """Return the posterior alignment of each sample's label sequence, of a model trained with CTC, in float64.
 
     `sensitivity` shows which inputs a label depends on, at the step of the label: with ``found = alignment(model, x,

@@ -1,6 +1,7 @@
 """Gradient flow: norms of the loss's gradient by time step, and contributions of the losses."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -9,6 +10,9 @@ from numbarnn.checks import check_flag, naming
 from numbarnn.diagnostics import tape
 from numbarnn.losses.base import make_loss
 from numbarnn.network.network import Network
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ class GradientFlow:
             raise KeyError(f"there is no state {name!r}; there are {', '.join(values)}")
         return values[name]
 
-    def to_frame(self):
+    def to_frame(self) -> "pd.DataFrame":
         """Return `norms` as a tidy `pandas.DataFrame`: columns state, step, norm."""
         import pandas as pd
 
@@ -137,13 +141,13 @@ class GradientFlow:
 
 def gradient_flow(
     model: Network,
-    x,
-    y,
-    loss="softmax_cross_entropy",
-    lengths=None,
-    state=None,
+    x: Any,
+    y: Any,
+    loss: Any = "softmax_cross_entropy",
+    lengths: Any = None,
+    state: Any = None,
     *,
-    sample_weight=None,
+    sample_weight: Any = None,
     contributions: bool = True,
 ) -> GradientFlow:
     """Back-propagate a batch and return the norm of the gradient at every step, and the contributions of the losses.

@@ -1,6 +1,7 @@
 """Gradient check: gradients against central differences."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from numbarnn.diagnostics import tape
 from numbarnn.layers import Recurrent
 from numbarnn.losses.base import make_loss
 from numbarnn.network.network import Network
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Step of the differences, relative to a weight or to 1. Two of them, d(h) and d(2 h), make one of fourth order,
 # (4 d(h) - d(2 h)) / 3, whose error, of the order of h^4 and of the rounding of the loss over h, is about 1e-12.
@@ -30,11 +34,11 @@ class GradientCheck:
     tolerance : float
     """
 
-    rows: list[dict]
+    rows: list[dict[str, Any]]
     tolerance: float
 
     @property
-    def worst(self) -> dict:
+    def worst(self) -> dict[str, Any]:
         """The row with the largest error."""
         return max(self.rows, key=lambda row: row["error"])
 
@@ -43,7 +47,7 @@ class GradientCheck:
         """Whether no error is above `tolerance`."""
         return bool(self.worst["error"] <= self.tolerance)
 
-    def to_frame(self):
+    def to_frame(self) -> "pd.DataFrame":
         """Return the rows as a `pandas.DataFrame`, the worst first."""
         import pandas as pd
 
@@ -68,11 +72,11 @@ class GradientCheck:
 
 def check_gradients(
     model: Network,
-    x,
-    y,
-    loss="softmax_cross_entropy",
-    lengths=None,
-    state=None,
+    x: Any,
+    y: Any,
+    loss: Any = "softmax_cross_entropy",
+    lengths: Any = None,
+    state: Any = None,
     *,
     entries: int | None = 20,
     tolerance: float = 1e-7,

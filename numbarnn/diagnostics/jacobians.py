@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -135,7 +136,7 @@ class Jacobian:
 
 def jacobian(
     model: Network,
-    x,
+    x: Any,
     t: int,
     k: int,
     *,
@@ -143,8 +144,8 @@ def jacobian(
     layer: str | None = None,
     level: int = 0,
     reverse: bool = False,
-    state=None,
-    lengths=None,
+    state: Any = None,
+    lengths: Any = None,
 ) -> Jacobian:
     """Return the exact Jacobian ds_t / ds_k of a level of a recurrent layer, in float64.
 
@@ -207,7 +208,7 @@ def step_jacobians(chain: tape.Chain, sample: int, steps: np.ndarray) -> np.ndar
     return np.ascontiguousarray(before.transpose(1, 0, 2)).reshape(len(steps), size, size)
 
 
-def sensitivity(model: Network, x, t: int, output: int, *, state=None, lengths=None) -> np.ndarray:
+def sensitivity(model: Network, x: Any, t: int, output: int, *, state: Any = None, lengths: Any = None) -> np.ndarray:
     """Return d output / d input: how an output at step t depends on every input before and after it, in float64.
 
     Parameters

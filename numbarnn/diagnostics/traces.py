@@ -1,11 +1,15 @@
 """Traces: every gate, cell state and hidden state by name."""
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from numbarnn.diagnostics import tape
 from numbarnn.network.network import Network
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Trace(Mapping):
@@ -15,9 +19,12 @@ class Trace(Mapping):
     cell state and ``lstm.h_l0`` its hidden state, ``gru.z_l1_reverse`` an update gate of the other direction, ``dense.y`` the
     output of a layer without gates (samples, features, where there is one output per sample).
 
-    Attributes
+    Parameters
     ----------
+    arrays : dict
+        Name -> array.
     lengths : (samples,) int64
+        Valid steps of each sample; an attribute, too.
     """
 
     def __init__(self, arrays: dict[str, np.ndarray], lengths: np.ndarray):
@@ -34,7 +41,7 @@ class Trace(Mapping):
     def __len__(self) -> int:
         return len(self._arrays)
 
-    def to_frame(self):
+    def to_frame(self) -> "pd.DataFrame":
         """Return a tidy `pandas.DataFrame`: columns layer, quantity, sample, step, unit, value, one row for each value.
 
         Steps past a sample's length are left out; where there is one output per sample, step is the last valid one,

@@ -1,6 +1,7 @@
 """Unfolding: a net step by step with its values, and the terms of back-propagation through time one by one."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ class Unfolded:
         Gradient of E as training computes it, in float64: "U", "W", "V".
     """
 
-    cell: tuple
+    cell: tuple[Any, ...]
     x: np.ndarray
     y: np.ndarray
     s: np.ndarray
@@ -141,7 +142,7 @@ def _shown(values, indent=0):
     return text.replace("\n", "\n" + " " * indent)
 
 
-def unfold(model: Network, x, steps: int = 4, y=None, *, sample: int = 0, state=None) -> Unfolded:
+def unfold(model: Network, x: Any, steps: int = 4, y: Any = None, *, sample: int = 0, state: Any = None) -> Unfolded:
     """Unfold a recurrent classifier over its first steps, with the values of one sample.
 
     Parameters

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from numbarnn.losses.base import make_loss
 from numbarnn.losses.ctc import CTC
 from numbarnn.network.network import Network
 from numbarnn.training.history import History
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Thresholds from which a verdict is a warning: rules of thumb, described in `diagnose`.
 REACH = 0.25  # 99 % of the gradient within this share of the steps
@@ -82,7 +85,7 @@ class Diagnosis:
         """The verdicts that are warnings."""
         return [verdict for verdict in self.verdicts if verdict.warning]
 
-    def to_frame(self):
+    def to_frame(self) -> "pd.DataFrame":
         """Return the verdicts as a `pandas.DataFrame`."""
         import pandas as pd
 
@@ -104,10 +107,10 @@ class Diagnosis:
 
 def diagnose(
     model: Network,
-    x,
-    y,
-    loss="softmax_cross_entropy",
-    lengths=None,
+    x: Any,
+    y: Any,
+    loss: Any = "softmax_cross_entropy",
+    lengths: Any = None,
     *,
     history: History | None = None,
     samples: int = 32,

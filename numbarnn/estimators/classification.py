@@ -158,7 +158,16 @@ class SequenceClassifier(CrossEntropyClassifier):
 
     pooling: str = "last"
 
-    def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, validation=None):
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        lengths: Any = None,
+        offsets: Any = None,
+        validation: Any = None,
+    ) -> "SequenceClassifier":
         """Train on samples, from new weights unless `warm_start`. After an error the estimator is as it was.
 
         Parameters
@@ -186,7 +195,16 @@ class SequenceClassifier(CrossEntropyClassifier):
         """
         return self._fit(X, y, sample_weight, validation, lengths=lengths, offsets=offsets)
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None, *, lengths=None, offsets=None):
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        classes: Any = None,
+        sample_weight: Any = None,
+        *,
+        lengths: Any = None,
+        offsets: Any = None,
+    ) -> "SequenceClassifier":
         """Train one epoch more, on other samples or the same, from where training stands; the optimizer's state goes on.
 
         Parameters
@@ -247,7 +265,7 @@ class SequenceClassifier(CrossEntropyClassifier):
         """
         return self._probabilities(self._of_samples(X, lengths, offsets))
 
-    def predict_log_proba(self, X, *, lengths=None, offsets=None) -> np.ndarray:
+    def predict_log_proba(self, X: Any, *, lengths: Any = None, offsets: Any = None) -> np.ndarray:
         """Return the logarithms of `predict_proba`, exact where those are zero.
 
         Parameters
@@ -365,9 +383,11 @@ class SegmentClassifier(CrossEntropyClassifier):
 
     Examples
     --------
+    >>> from numbarnn.data import WordFeatures
     >>> tagger = SegmentClassifier(bidirectional=True, tokens=WordFeatures(prefix=3, suffix=3, shape=True), random_state=0)
-    >>> tagger.fit([["the", "cat"], ["cats", "sleep", "."]], [["DET", "NOUN"], ["NOUN", "VERB", "PUNCT"]])
-    >>> tagger.predict([["the", "dogs", "sleep"]])  # a list of arrays
+    >>> tagger = tagger.fit([["the", "cat"], ["cats", "sleep", "."]], [["DET", "NOUN"], ["NOUN", "VERB", "PUNCT"]])
+    >>> [labels.tolist() for labels in tagger.predict([["cats", "sleep", "."]])]
+    [['NOUN', 'VERB', 'PUNCT']]
     """
 
     KIND = "segment_classifier"
@@ -378,7 +398,17 @@ class SegmentClassifier(CrossEntropyClassifier):
     def _most_epochs(self):
         return MOST_EPOCHS if self._kind == "samples" else MOST_EPOCHS_OF_STEPS
 
-    def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, segments=None, validation=None):
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        lengths: Any = None,
+        offsets: Any = None,
+        segments: Any = None,
+        validation: Any = None,
+    ) -> "SegmentClassifier":
         """Train on samples, from new weights unless `warm_start`. After an error the estimator is as it was.
 
         Parameters
@@ -412,7 +442,17 @@ class SegmentClassifier(CrossEntropyClassifier):
         """
         return self._fit(X, y, sample_weight, validation, lengths=lengths, offsets=offsets, segments=segments)
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None, *, lengths=None, offsets=None, segments=None):
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        classes: Any = None,
+        sample_weight: Any = None,
+        *,
+        lengths: Any = None,
+        offsets: Any = None,
+        segments: Any = None,
+    ) -> "SegmentClassifier":
         """Train one epoch more, on other samples or the same, from where training stands; the optimizer's state goes on.
 
         Parameters
@@ -432,7 +472,7 @@ class SegmentClassifier(CrossEntropyClassifier):
         """
         return self._partial_fit(X, y, classes, sample_weight, lengths=lengths, offsets=offsets, segments=segments)
 
-    def predict(self, X, *, lengths=None, offsets=None, segments=None):
+    def predict(self, X: Any, *, lengths: Any = None, offsets: Any = None, segments: Any = None) -> Any:
         """Return labels.
 
         Parameters
@@ -456,7 +496,7 @@ class SegmentClassifier(CrossEntropyClassifier):
         """
         return self._given(X, lengths, offsets, segments, self._labels_of)
 
-    def predict_proba(self, X, *, lengths=None, offsets=None, segments=None):
+    def predict_proba(self, X: Any, *, lengths: Any = None, offsets: Any = None, segments: Any = None) -> Any:
         """Return the probability of each class of `classes_`.
 
         Parameters
@@ -477,7 +517,7 @@ class SegmentClassifier(CrossEntropyClassifier):
         """
         return self._given(X, lengths, offsets, segments, self._probabilities)
 
-    def predict_log_proba(self, X, *, lengths=None, offsets=None, segments=None):
+    def predict_log_proba(self, X: Any, *, lengths: Any = None, offsets: Any = None, segments: Any = None) -> Any:
         """Return the logarithms of `predict_proba`, exact where those are zero.
 
         Parameters
@@ -497,7 +537,16 @@ class SegmentClassifier(CrossEntropyClassifier):
         """
         return self._given(X, lengths, offsets, segments, self._log_probabilities)
 
-    def score(self, X, y, sample_weight=None, *, lengths=None, offsets=None, segments=None) -> float:
+    def score(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        lengths: Any = None,
+        offsets: Any = None,
+        segments: Any = None,
+    ) -> float:
         """Return the share of labels that are right, of all steps or segments that count; a label that is not known is wrong.
 
         The arguments are those of `fit`. Of several labels, the share of steps all of whose labels are right.

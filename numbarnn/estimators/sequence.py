@@ -348,7 +348,7 @@ class SequenceEstimator(BaseEstimator, Suggesting):
 
     # Files
 
-    def save(self, path) -> None:
+    def save(self, path: Any) -> None:
         """Write net, settings and all that predictions need to a safetensors file, beside the destination first and then renamed.
 
         Not stored: `n_threads` and `device`, which are a matter of the machine; the optimizer's state, so training that goes on
@@ -369,7 +369,7 @@ class SequenceEstimator(BaseEstimator, Suggesting):
         io.write(path, self.KIND, *estimator_files.describe(self))
 
     @classmethod
-    def load(cls, path, device="cpu"):
+    def load(cls, path: Any, device: Any = "cpu") -> "SequenceEstimator":
         """Return the estimator of a file that `save` wrote, on a device; nothing in it is executed.
 
         Raises
@@ -380,7 +380,7 @@ class SequenceEstimator(BaseEstimator, Suggesting):
         return cls.from_description(*io.read(path, cls.KIND), device)
 
     @classmethod
-    def from_description(cls, description, arrays, device="cpu"):
+    def from_description(cls, description: Any, arrays: Any, device: Any = "cpu") -> "SequenceEstimator":
         """Return the estimator of a file's description and arrays, on a device."""
         return estimator_files.restore(cls, description, arrays, device)
 
@@ -543,7 +543,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         """
         return self._fit(X, y, sample_weight)
 
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SequenceRegressor":
         """Train one epoch more, on other samples or the same, from where training stands; the optimizer's state goes on.
 
         Parameters are those of `fit`. Target scaling is that of the first call.
@@ -640,7 +640,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         values = self._in_units(predicted_values(self._loss, outputs))
         return float(values) if self._one else values
 
-    def score(self, X, y, sample_weight=None) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the coefficient of determination of ``predict(X)``, the mean of those of several targets."""
         with naming("y", "truth"):
             return metrics.r2(y, self.predict(X), sample_weight)

@@ -6,6 +6,7 @@ rounding.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -56,10 +57,14 @@ class TemporalClassifier(LabelEstimator):
 
     Examples
     --------
-    >>> classifier = TemporalClassifier("lstm", 64, random_state=0)
-    >>> classifier.fit(X, ["yes no", "no"]).predict(X)  # X a list of arrays (time steps, features); characters are the labels
-    >>> classifier.decode(X, beam_width=20, n_best=3)  # label sequences with their log probabilities
-    >>> TemporalClassifier().fit(["aabb", "bbaa"], [["A", "B"], ["B", "A"]])  # characters, each with a vector
+    >>> classifier = TemporalClassifier("lstm", 16, random_state=0)
+    >>> X = ["aabb", "bbaa"] * 10  # characters, each with a vector; or arrays (time steps, features)
+    >>> classifier = classifier.fit(X, [["A", "B"], ["B", "A"]] * 10)
+    >>> len(classifier.predict(["aabb"]))
+    1
+    >>> found = classifier.decode(["aabb"], beam_width=20, n_best=3)  # label sequences with their log probabilities
+    >>> len(found[0])
+    3
     """
 
     KIND = "temporal_classifier"
@@ -75,7 +80,17 @@ class TemporalClassifier(LabelEstimator):
 
     # Training
 
-    def fit(self, X, y, sample_weight=None, *, lengths=None, offsets=None, y_lengths=None, validation=None):
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        lengths: Any = None,
+        offsets: Any = None,
+        y_lengths: Any = None,
+        validation: Any = None,
+    ) -> "TemporalClassifier":
         """Train on samples, from new weights unless `warm_start`. After an error the estimator is as it was.
 
         Parameters
@@ -99,7 +114,15 @@ class TemporalClassifier(LabelEstimator):
         return self._fit(X, y, sample_weight, validation, lengths=lengths, offsets=offsets, y_lengths=y_lengths)
 
     def partial_fit(
-        self, X, y, classes=None, sample_weight=None, *, lengths=None, offsets=None, y_lengths=None
+        self,
+        X: Any,
+        y: Any,
+        classes: Any = None,
+        sample_weight: Any = None,
+        *,
+        lengths: Any = None,
+        offsets: Any = None,
+        y_lengths: Any = None,
     ) -> "TemporalClassifier":
         """Train one epoch more, on other samples or the same, from where training stands; the optimizer's state goes on.
 
@@ -145,7 +168,7 @@ class TemporalClassifier(LabelEstimator):
 
     # Using
 
-    def predict(self, X, *, lengths=None, offsets=None) -> list[list]:
+    def predict(self, X: Any, *, lengths: Any = None, offsets: Any = None) -> list[list[Any]]:
         """Return the label sequence of each sample by the best path.
 
         Parameters
@@ -166,7 +189,7 @@ class TemporalClassifier(LabelEstimator):
         """
         return self._each(X, lengths, offsets, self._best_path)
 
-    def predict_proba(self, X, *, lengths=None, offsets=None) -> list[np.ndarray]:
+    def predict_proba(self, X: Any, *, lengths: Any = None, offsets: Any = None) -> list[np.ndarray]:
         """Return the probabilities of the blank and the labels at every step.
 
         Parameters
@@ -187,7 +210,7 @@ class TemporalClassifier(LabelEstimator):
         """
         return [np.exp(logs) for logs in self.predict_log_proba(X, lengths=lengths, offsets=offsets)]
 
-    def predict_log_proba(self, X, *, lengths=None, offsets=None) -> list[np.ndarray]:
+    def predict_log_proba(self, X: Any, *, lengths: Any = None, offsets: Any = None) -> list[np.ndarray]:
         """Return the logarithms of `predict_proba`, exact where those are zero.
 
         Parameters
@@ -214,7 +237,7 @@ class TemporalClassifier(LabelEstimator):
         return self._each(X, lengths, offsets, logs)
 
     def decode(
-        self, X, *, beam_width: int = 10, n_best: int = 1, lengths=None, offsets=None
+        self, X: Any, *, beam_width: int = 10, n_best: int = 1, lengths: Any = None, offsets: Any = None
     ) -> list[list[decoding.Hypothesis]]:
         """Return the most probable label sequences of each sample: `numbarnn.decoding.beam_search`.
 
@@ -248,7 +271,9 @@ class TemporalClassifier(LabelEstimator):
 
         return self._each(X, lengths, offsets, search)
 
-    def align(self, X, y, *, lengths=None, offsets=None, y_lengths=None) -> list[decoding.Alignment]:
+    def align(
+        self, X: Any, y: Any, *, lengths: Any = None, offsets: Any = None, y_lengths: Any = None
+    ) -> list[decoding.Alignment]:
         """Return the steps at which the labels of given sequences are: `numbarnn.decoding.align`.
 
         Parameters
@@ -270,7 +295,9 @@ class TemporalClassifier(LabelEstimator):
         """
         return self._with_labels(decoding.align, X, y, lengths, offsets, y_lengths)
 
-    def occupancy(self, X, y, *, lengths=None, offsets=None, y_lengths=None) -> list[np.ndarray]:
+    def occupancy(
+        self, X: Any, y: Any, *, lengths: Any = None, offsets: Any = None, y_lengths: Any = None
+    ) -> list[np.ndarray]:
         """Return the probability of each position of given sequences at every step: `numbarnn.decoding.occupancy`.
 
         Parameters
@@ -292,7 +319,7 @@ class TemporalClassifier(LabelEstimator):
         """
         return self._with_labels(decoding.occupancy, X, y, lengths, offsets, y_lengths)
 
-    def score(self, X, y, *, lengths=None, offsets=None, y_lengths=None) -> float:
+    def score(self, X: Any, y: Any, *, lengths: Any = None, offsets: Any = None, y_lengths: Any = None) -> float:
         """Return 1 - label error rate of `predict`, negative where it predicts more wrong labels than there are.
 
         A label that the model does not know is wrong.

@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,6 +34,9 @@ from numbarnn.optim import EMA, Optimizer, Schedule
 from numbarnn.sklearn_api import Parameters, not_fitted
 from numbarnn.training.progress import check_verbose
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 @dataclass(eq=False, repr=False)
 class Forecaster(Parameters):
@@ -54,6 +57,8 @@ class Forecaster(Parameters):
         "lstm", "gru", "rnn", "indrnn", or another recurrent layer or registered cell.
     hidden_size, num_layers : int
     dropout, recurrent_dropout : float
+    loss : str or Loss
+        "mse", "mae", "huber"; or a loss of distributions: "gaussian", "quantile", "negative_binomial" (counts).
     recursive : bool
         False: the net gives all rows of the horizon at once. True: it learns to give the next row, all columns of it, and is
         fed its own forecasts up to the last row asked for, going on from the state that it is in after the window (Salinas et al.
@@ -160,11 +165,17 @@ class Forecaster(Parameters):
 
     Examples
     --------
-    >>> forecaster = Forecaster(lookback=120, delay=24, epochs=5)
-    >>> forecaster.fit(frame, target="temperature", split=(0.5, 0.25, 0.25))
-    >>> forecaster.evaluate()  # the net, and what it has to beat
-    >>> forecaster.predict()  # 24 hours after the last row
-    >>> forecaster.update(new_rows).predict()
+    >>> from numbarnn.data.datasets import weather
+    >>> frame = weather(800)
+    >>> forecaster = Forecaster(lookback=48, horizon=24, hidden_size=8, epochs=1)
+    >>> forecaster = forecaster.fit(frame[:-24], target="temperature", split=(0.5, 0.25, 0.25), verbose=0)
+    >>> errors = forecaster.evaluate()  # the net, and what it has to beat
+    >>> "net" in errors.index
+    True
+    >>> forecaster.predict().shape  # the 24 hours after the last row
+    (24, 1)
+    >>> forecaster.update(frame[-24:]).predict().index[0] > frame.index[-1]
+    True
     """
 
     lookback: int
@@ -217,8 +228,15 @@ class Forecaster(Parameters):
     # Training
 
     def fit(
-        self, data, target=None, *, split=(0.7, 0.15, 0.15), straddle: str = "drop", callbacks=(), verbose: int = 1
-    ):
+        self,
+        data: Any,
+        target: Any = None,
+        *,
+        split: Any = (0.7, 0.15, 0.15),
+        straddle: str = "drop",
+        callbacks: Any = (),
+        verbose: int = 1,
+    ) -> "Forecaster":
         """Train on the first part of a table, make choices by the second, keep the last for `evaluate`.
 
         Parameters
@@ -334,7 +352,15 @@ class Forecaster(Parameters):
 
     # Forecasts
 
-    def predict(self, data=None, *, future=None, quantiles=None, samples: int | None = None, seed: int | None = None):
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        future: Any = None,
+        quantiles: Any = None,
+        samples: int | None = None,
+        seed: int | None = None,
+    ) -> "pd.DataFrame":
         """Forecast the rows after the end of the data.
 
         Parameters
@@ -492,7 +518,7 @@ class Forecaster(Parameters):
         predictor, at = self._predictor(), self._checked_calibration().at(levels)
         return values_at(predictor.curves(raw, known, ends), predictor.scores, at)
 
-    def update(self, new_rows) -> "Forecaster":
+    def update(self, new_rows: Any) -> "Forecaster":
         """Take in new rows, so that `predict` forecasts what comes after them; the net stays as it is.
 
         Parameters
@@ -554,7 +580,7 @@ class Forecaster(Parameters):
         values, truth = encoding.rows(frame, clock, where, key, before)
         return np.concatenate([tail, values]), both, np.concatenate([tail[:, : truth.shape[1]], truth])
 
-    def stream(self, series=None) -> ForecastStream:
+    def stream(self, series: Any = None) -> ForecastStream:
         """Return a stream that takes rows after those seen last, one by one, and forecasts after each.
 
         Parameters
@@ -708,13 +734,13 @@ class Forecaster(Parameters):
 
     def evaluate_intervals(
         self,
-        levels=(0.8, 0.95),
-        data=None,
+        levels: Any = (0.8, 0.95),
+        data: Any = None,
         part: str = "test",
         *,
         adaptive: float | None = None,
         calibrated: bool = True,
-    ):
+    ) -> "pd.DataFrame":
         """Count how often intervals hold the truth, and how wide they are.
 
         Parameters
@@ -807,7 +833,7 @@ class Forecaster(Parameters):
         calibration = None if level is None else self._checked_calibration()
         return self._evaluation.evaluate(self._predictor(), data, part, baselines, per_target, interval, calibration)
 
-    def score(self, data=None, part: str = "test") -> float:
+    def score(self, data: Any = None, part: str = "test") -> float:
         """Return the coefficient of determination of the forecasts, R^2 = 1 - sum (y - f)^2 / sum (y - mean)^2.
 
         Parameters
@@ -822,7 +848,7 @@ class Forecaster(Parameters):
         self._fitted()
         return self._evaluation.score(self._predictor(), data, part)
 
-    def errors_by_horizon(self, data=None, part: str = "test", target=None):
+    def errors_by_horizon(self, data: Any = None, part: str = "test", target: Any = None) -> "pd.DataFrame":
         """Return the MAE of the net and every baseline for each number of rows ahead.
 
         Parameters
@@ -841,7 +867,7 @@ class Forecaster(Parameters):
 
     # Files
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write net, scales, settings and the rows that the next forecast looks at to a safetensors file.
 
         The data of `fit` are not saved, so `evaluate` of a loaded forecaster needs some, and has no ridge regression.
@@ -863,7 +889,7 @@ class Forecaster(Parameters):
         io.write(path, "forecaster", *files.describe(self))
 
     @classmethod
-    def load(cls, path: str | os.PathLike, device: str = "cpu") -> "Forecaster":
+    def load(cls, path: str | os.PathLike[str], device: str = "cpu") -> "Forecaster":
         """Return the forecaster of a file that `save` wrote, on a device.
 
         Parameters
@@ -883,7 +909,7 @@ class Forecaster(Parameters):
         return cls.from_description(*io.read(path, "forecaster"), device)
 
     @classmethod
-    def from_description(cls, description: dict[str, Any], arrays, device: str = "cpu") -> "Forecaster":
+    def from_description(cls, description: dict[str, Any], arrays: Any, device: str = "cpu") -> "Forecaster":
         """Return the forecaster of a file's description and arrays, on a device.
 
         Parameters

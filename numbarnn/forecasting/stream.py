@@ -1,6 +1,7 @@
 """Forecasts row by row, as rows are measured."""
 
 import copy
+from typing import Any
 
 import numpy as np
 
@@ -22,13 +23,13 @@ class ForecastStream:
         Time or number of the newest row.
     """
 
-    def __init__(self, forecaster, series=None):
+    def __init__(self, forecaster: Any, series: Any = None):
         self._forecaster, self._series = copy.copy(forecaster), series
         self._predictor = forecaster._predictor()
         self._raw, self._index = forecaster._tails[series]
 
     @property
-    def time(self):
+    def time(self) -> Any:
         return self._index[-1]
 
     def step(self, row, future=None, *, time=None) -> np.ndarray:

@@ -167,7 +167,7 @@ def squared(y, t):
 
 @_term()
 def absolute(y, t):
-    """Absolute error: |y - t|, with slope 0 where they are equal."""
+    """Absolute error: ``|y - t|``, with slope 0 where they are equal."""
     d, zero, one = y - t, type(y)(0), type(y)(1)
     # What is neither above nor below zero is zero, or NaN.
     return abs(d), one if d > zero else -one if d < zero else d
@@ -175,7 +175,7 @@ def absolute(y, t):
 
 @_term()
 def huber(y, t, delta):
-    """Huber's error: d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), with d = y - t.
+    """Huber's error: ``d^2 / 2`` where ``|d| <= delta``, else ``delta (|d| - delta / 2)``, with d = y - t.
 
     P. J. Huber, Annals of Mathematical Statistics 35 (1964).
     """
@@ -189,7 +189,7 @@ def huber(y, t, delta):
 def binary_cross_entropy(y, t, pos_weight, weight):
     """Binary cross-entropy: -w (p t log s(y) + (1 - t) log(1 - s(y))), s the logistic function, p = pos_weight, w = weight.
 
-    With e = exp(-|y|), -log s(y) = log(1 + e) + max(-y, 0): nothing overflows or cancels.
+    With ``e = exp(-|y|)``, ``-log s(y) = log(1 + e) + max(-y, 0)``: nothing overflows or cancels.
     """
     zero, one = type(y)(0), type(y)(1)
     on, off = t * pos_weight * weight, (one - t) * weight

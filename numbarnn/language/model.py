@@ -153,9 +153,12 @@ class LanguageModel(Suggesting):
 
     Examples
     --------
-    >>> lm = LanguageModel(unit="word", max_vocabulary=5000, embedding_size=64)
-    >>> lm.fit(text, epochs=10)
-    >>> lm.sample(30, prime="The cat", temperature=0.8)
+    >>> text = "the cat sat on the mat. the dog sat on the log. " * 50
+    >>> lm = LanguageModel("gru", 16, 1, unit="word", max_vocabulary=5000, embedding_size=8)
+    >>> lm = lm.fit(text, epochs=2, batch_size=5, seq_length=10, verbose=0)
+    >>> sample = lm.sample(30, prime="the cat", temperature=0.8, seed=0)  # 30 words
+    >>> "<unk>" in sample
+    False
 
     References
     ----------
@@ -217,12 +220,12 @@ class LanguageModel(Suggesting):
         schedule: Schedule = SCHEDULE,
         clip_value: float | None = 5.0,
         clip_norm: float | None = None,
-        patience=None,
+        patience: Any = None,
         seconds: float | None = None,
-        checkpoint: str | os.PathLike | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: Any = "5min",
         resume: bool | str = False,
-        callbacks=(),
+        callbacks: Any = (),
         verbose: int = 1,
     ) -> "LanguageModel":
         """Learn to predict the next token of a text.
@@ -615,7 +618,7 @@ class LanguageModel(Suggesting):
         return {"unit": self.unit, "max_vocabulary": self.max_vocabulary, "min_count": self.min_count}
 
     @classmethod
-    def load(cls, path: str | os.PathLike, device: str = "cpu") -> "LanguageModel":
+    def load(cls, path: str | os.PathLike[str], device: str = "cpu") -> "LanguageModel":
         """Return the model of a file that `save` wrote, wherever it was then, on a device.
 
         Parameters
@@ -635,7 +638,7 @@ class LanguageModel(Suggesting):
         return cls.from_description(*io.read(path, cls.KIND), device)
 
     @classmethod
-    def from_description(cls, description: dict[str, Any], arrays, device: str = "cpu") -> "LanguageModel":
+    def from_description(cls, description: dict[str, Any], arrays: Any, device: str = "cpu") -> "LanguageModel":
         """Return the model of a file's description and parameters, on a device.
 
         Parameters
@@ -688,9 +691,10 @@ class CharLM(LanguageModel):
 
     Examples
     --------
-    >>> lm = CharLM(hidden_size=64, num_layers=1)
-    >>> lm.fit(text, epochs=5)
-    >>> lm.sample(200, prime="The ", temperature=0.8)
+    >>> text = "the cat sat on the mat. the dog sat on the log. " * 50
+    >>> lm = CharLM("gru", hidden_size=16, num_layers=1).fit(text, epochs=2, batch_size=5, verbose=0)
+    >>> len(lm.sample(200, prime="the ", temperature=0.8, seed=0))
+    200
     """
 
     KIND = "charlm"

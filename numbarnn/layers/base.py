@@ -6,6 +6,7 @@ the passes of each device, by the class name of the layer.
 
 from collections.abc import Iterable
 from dataclasses import fields
+from typing import Any, TypeVar
 
 from numbarnn.checks import brief
 from numbarnn.core.signal import Signal
@@ -72,7 +73,7 @@ class Layer(Suggesting):
         """
         raise NotImplementedError
 
-    def specs(self, signal: Signal) -> Iterable:
+    def specs(self, signal: Signal) -> Iterable[Any]:
         """Return the layer's parameters.
 
         Parameters
@@ -87,12 +88,12 @@ class Layer(Suggesting):
         """
         return []
 
-    def config(self) -> dict:
+    def config(self) -> dict[str, Any]:
         """Return the options as JSON values; `from_config` makes the layer again."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @classmethod
-    def from_config(cls, config: dict) -> "Layer":
+    def from_config(cls, config: dict[str, Any]) -> "Layer":
         """Return the layer of a `config`.
 
         Parameters
@@ -115,7 +116,10 @@ class Layer(Suggesting):
 LAYERS: dict[str, type[Layer]] = {}
 
 
-def layer(cls: type[Layer]) -> type[Layer]:
+_L = TypeVar("_L", bound=Layer)
+
+
+def layer(cls: type[_L]) -> type[_L]:
     """Enter a layer class into `LAYERS` by its class name."""
     LAYERS[cls.__name__] = cls
     return cls

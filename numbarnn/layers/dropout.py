@@ -38,6 +38,14 @@ class Dropout(Layer):
     Y. Gal, Z. Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks", NeurIPS 2016.
 
     N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15 (2014) 1929-1958.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbarnn import GRU, Dense, Dropout, Model
+    >>> model = Model([GRU(8), Dropout(0.5, same_over_time=True), Dense(2)], input_size=3)
+    >>> model.forward(np.ones((4, 10, 3)))[0].shape  # nothing is dropped outside of training
+    (4, 10, 2)
     """
 
     rate: float = 0.5

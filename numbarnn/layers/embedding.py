@@ -32,6 +32,14 @@ class OneHot(Layer):
     ------
     TypeError, ValueError
         If `size` is not a positive integer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbarnn import GRU, Model, OneHot
+    >>> model = Model([OneHot(4), GRU(8)])
+    >>> model.forward(np.array([[2, 0]]))[0].shape
+    (1, 2, 8)
     """
 
     size: int
@@ -66,6 +74,14 @@ class Embedding(Layer):
     ------
     TypeError, ValueError
         If `size` or `features` is not a positive integer, or `init` not a scheme.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbarnn import GRU, Embedding, Model
+    >>> model = Model([Embedding(100, 8), GRU(16)])
+    >>> model.forward(np.array([[3, 99, 0]]))[0].shape
+    (1, 3, 16)
     """
 
     size: int
@@ -115,6 +131,14 @@ class EmbeddingBag(Layer):
     References
     ----------
     P. Bojanowski et al., "Enriching word vectors with subword information", TACL 5 (2017), section 3.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbarnn import GRU, EmbeddingBag, Model
+    >>> model = Model([EmbeddingBag(100, 8, bag=3), GRU(16)])
+    >>> model.forward(np.zeros((2, 5, 3), int))[0].shape  # from (samples, time steps, tokens of a step)
+    (2, 5, 16)
     """
 
     size: int

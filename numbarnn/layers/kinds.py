@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from numbarnn import cells
 from numbarnn.checks import brief, check_choice, check_flag, check_number
@@ -54,7 +55,7 @@ class RNN(Recurrent):
     (4, 10, 3)
     """
 
-    cell: tuple = field(init=False, default=None)
+    cell: tuple[Any, ...] = field(init=False, default=None)
     activation: str = field(default="tanh", kw_only=True)
 
     def __post_init__(self):
@@ -108,10 +109,10 @@ class LSTM(Recurrent):
     (4, 1)
     """
 
-    cell: tuple = field(init=False, default=None)
+    cell: tuple[Any, ...] = field(init=False, default=None)
     peepholes: bool = field(default=False, kw_only=True)
     coupled: bool = field(default=False, kw_only=True)
-    fix: dict | None = field(default=None, kw_only=True, hash=False)
+    fix: dict[str, Any] | None = field(default=None, kw_only=True, hash=False)
 
     def __post_init__(self):
         check_flag("LSTM", "peepholes", self.peepholes)
@@ -165,9 +166,9 @@ class GRU(Recurrent):
     (4, 10, 3)
     """
 
-    cell: tuple = field(init=False, default=None)
+    cell: tuple[Any, ...] = field(init=False, default=None)
     reset_after: bool = field(default=True, kw_only=True)
-    fix: dict | None = field(default=None, kw_only=True, hash=False)
+    fix: dict[str, Any] | None = field(default=None, kw_only=True, hash=False)
 
     def __post_init__(self):
         check_flag("GRU", "reset_after", self.reset_after)
@@ -232,7 +233,7 @@ class IndRNN(Recurrent):
     (4, 10, 3)
     """
 
-    cell: tuple = field(init=False, default=None)
+    cell: tuple[Any, ...] = field(init=False, default=None)
     activation: str = field(default="relu", kw_only=True)
 
     def __post_init__(self):

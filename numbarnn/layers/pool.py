@@ -30,6 +30,14 @@ class Pool(Layer):
     ------
     ValueError
         If `kind` is not one of the three.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbarnn import GRU, Dense, Model, Pool
+    >>> model = Model([GRU(8), Pool("mean"), Dense(2)], input_size=3)
+    >>> model.forward(np.ones((4, 10, 3)), lengths=[10, 3, 5, 1])[0].shape
+    (4, 2)
     """
 
     kind: str = "mean"

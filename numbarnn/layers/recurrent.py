@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
@@ -97,6 +98,14 @@ class Recurrent(Layer):
     TypeError, ValueError
         If an option is of the wrong type or out of range, or is torch's ``proj_size``, which there is not: a `Dense` layer after
         this one makes fewer outputs, though not fewer features of h.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbarnn import Model, Recurrent, cells
+    >>> model = Model([Recurrent(8, bidirectional=True, cell=cells.IndRNN())], input_size=3)
+    >>> model.forward(np.ones((4, 10, 3)))[0].shape
+    (4, 10, 16)
     """
 
     hidden_size: int
@@ -111,7 +120,7 @@ class Recurrent(Layer):
     name: str | None = None
     reverse: bool = field(default=False, kw_only=True)
     merge: str = field(default="concat", kw_only=True)
-    cell: tuple | None = field(default=None, kw_only=True)
+    cell: tuple[Any, ...] | None = field(default=None, kw_only=True)
     refused = {"proj_size": PROJECTION}
 
     def __post_init__(self):
@@ -241,14 +250,14 @@ class Recurrent(Layer):
 
         return init
 
-    def config(self) -> dict:
+    def config(self) -> dict[str, Any]:
         options = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cell"}
         if type(self) is Recurrent:
             options["cell"] = {"type": type(self.cell).__name__, **self.cell._asdict()}
         return options
 
     @classmethod
-    def from_config(cls, config: dict) -> "Recurrent":
+    def from_config(cls, config: dict[str, Any]) -> "Recurrent":
         if isinstance(config.get("cell"), dict):
             config = {**config, "cell": contract.cell_record(config["cell"])}
         return cls(**config)
@@ -309,11 +318,11 @@ class Recurrent(Layer):
                         found.append((params.offsets[name] + first * hidden * columns, hidden * columns))
         return found
 
-    def ranges(self):
+    def ranges(self) -> Any:
         """Return the ranges (first, one past the last) of the pre-activations that x and that h enter."""
         return self._span(self.cell.from_input), self._span(self.cell.from_hidden)
 
-    def inner_range(self):
+    def inner_range(self) -> Any:
         """Return the range (first, one past the last) of the pre-activations that the second recurrent product enters."""
         return self._span(contract.inner_rows(self.cell))
 

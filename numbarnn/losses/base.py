@@ -2,7 +2,9 @@
 
 import inspect
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,9 +16,10 @@ from numbarnn.kernels.equations import term_record
 from numbarnn.words import Suggesting, did_you_mean
 
 LOSSES: dict[str, type["Loss"]] = {}
+_L = TypeVar("_L", bound="Loss")
 
 
-def loss(name: str):
+def loss(name: str) -> Callable[[type[_L]], type[_L]]:
     """Return a decorator that enters a loss class into `LOSSES`, and names it.
 
     Parameters
@@ -30,7 +33,7 @@ def loss(name: str):
         ``decorator(cls) -> cls``
     """
 
-    def enter(cls):
+    def enter(cls: type[_L]) -> type[_L]:
         LOSSES[name], cls.name = cls, name
         return cls
 
@@ -77,7 +80,7 @@ class Loss(Suggesting):
         if vars(cls).get("term") is not None and not issubclass(cls, PointwiseLoss):
             raise TypeError(f"{cls.__name__} has a term: derive it from numbarnn.losses.PointwiseLoss")
 
-    def targets(self, target, size: int, layout: Layout, dtype) -> np.ndarray:
+    def targets(self, target: Any, size: int, layout: Layout, dtype: Any) -> np.ndarray:
         """Check a target and return it by rows, as kernels want it; nothing by itself.
 
         Parameters
@@ -97,7 +100,7 @@ class Loss(Suggesting):
         """
         return np.zeros(0)
 
-    def check(self, source, signal) -> None:
+    def check(self, source: Any, signal: Any) -> None:
         """Raise before training begins where targets have a wrong shape or value that only the whole of the data shows.
 
         Parameters
@@ -107,7 +110,7 @@ class Loss(Suggesting):
             What the model gives.
         """
 
-    def weights(self, rows: np.ndarray, layout: Layout, sample_weight) -> np.ndarray:
+    def weights(self, rows: np.ndarray, layout: Layout, sample_weight: Any) -> np.ndarray:
         """Return the weight of every row; empty where all are one.
 
         Parameters
@@ -156,7 +159,9 @@ class Loss(Suggesting):
         """
         return float(weights.sum()) if weights.size else float(count)
 
-    def prepare(self, size: int, count: int, target, layout: Layout, dtype, reduction, sample_weight):
+    def prepare(
+        self, size: int, count: int, target: Any, layout: Layout, dtype: Any, reduction: Any, sample_weight: Any
+    ) -> Any:
         """Check the targets and weights of a batch.
 
         Parameters
@@ -273,7 +278,7 @@ class PointwiseLoss(Loss):
         """
         return check_integer(targets, "targets", 1) * self.outputs_per_target
 
-    def option(self, name: str):
+    def option(self, name: str) -> Any:
         """Return an option of the term.
 
         Parameters
@@ -297,7 +302,7 @@ class PointwiseLoss(Loss):
             )
         return getattr(self, name)
 
-    def options(self, size: int, dtype) -> np.ndarray:
+    def options(self, size: int, dtype: Any) -> np.ndarray:
         """Return the options of the term for every feature of the target.
 
         Parameters
@@ -361,10 +366,10 @@ class PointwiseLoss(Loss):
         each = self.outputs_per_target
         return f"loss {self.name!r} needs {each} outputs a target: make the last layer Dense({each} * targets)"
 
-    def check(self, source, signal) -> None:
+    def check(self, source: Any, signal: Any) -> None:
         self.count_targets(signal.size)
 
-    def targets(self, target, size: int, layout: Layout, dtype) -> np.ndarray:
+    def targets(self, target: Any, size: int, layout: Layout, dtype: Any) -> np.ndarray:
         target = as_array(target, "target")
         if target.dtype.kind not in "fiub":
             raise TypeError(f"target of {self.name} must be numbers, got dtype {target.dtype}")
@@ -435,7 +440,7 @@ def loss_from_config(config) -> Loss | None:
     return LOSSES[name](**options) if name in LOSSES else None
 
 
-def make_loss(loss) -> Loss:
+def make_loss(loss: Any) -> Loss:
     """Return a loss for an argument.
 
     Parameters

@@ -1,6 +1,7 @@
 """Binary cross-entropy: several questions at once, each answered by a logit."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -47,11 +48,11 @@ class BinaryCrossEntropy(PointwiseLoss):
                 one = to_array(given, name).ndim == 0
                 object.__setattr__(self, name, check_real(given, name, 0.0) if one else as_weights(name, given))
 
-    def option(self, name: str):
+    def option(self, name: str) -> Any:
         value = getattr(self, name)
         return 1.0 if value is None else value
 
-    def targets(self, target, size: int, layout: Layout, dtype) -> np.ndarray:
+    def targets(self, target: Any, size: int, layout: Layout, dtype: Any) -> np.ndarray:
         for name in ("pos_weight", "weight"):
             given = getattr(self, name)
             if isinstance(given, tuple) and len(given) != size:

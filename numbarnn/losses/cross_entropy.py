@@ -1,6 +1,7 @@
 """Softmax cross-entropy: one class of many."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,7 @@ class SoftmaxCrossEntropy(Loss):
         if not 0 <= check_real(self.label_smoothing, "label_smoothing") <= 1:
             raise ValueError(f"label_smoothing must be in [0, 1], got {brief(self.label_smoothing)}")
 
-    def targets(self, target, size: int, layout: Layout, dtype) -> np.ndarray:
+    def targets(self, target: Any, size: int, layout: Layout, dtype: Any) -> np.ndarray:
         target = as_array(target, "target")
         if target.dtype.kind == "f" and target.shape in _shapes(layout, size):
             rows = layout.sort(target.reshape(layout.samples, layout.steps, size)).swapaxes(0, 1)
@@ -106,7 +107,7 @@ class SoftmaxCrossEntropy(Loss):
             )
         return np.where(rows == self.ignore_index, -1, rows).astype(np.int32)
 
-    def weights(self, rows: np.ndarray, layout: Layout, sample_weight) -> np.ndarray:
+    def weights(self, rows: np.ndarray, layout: Layout, sample_weight: Any) -> np.ndarray:
         weights = super().weights(rows, layout, sample_weight)
         if rows.dtype.kind == "f":
             return weights
@@ -123,7 +124,9 @@ class SoftmaxCrossEntropy(Loss):
         own = np.array(self.class_weight, np.float64)[rows[counted]]
         return float((own * weights[counted]).sum() if weights.size else own.sum())
 
-    def prepare(self, size: int, count: int, target, layout: Layout, dtype, reduction, sample_weight):
+    def prepare(
+        self, size: int, count: int, target: Any, layout: Layout, dtype: Any, reduction: Any, sample_weight: Any
+    ) -> Any:
         if self.class_weight is not None and len(self.class_weight) != size:
             raise ShapeError(f"class_weight must name {size} classes, got {len(self.class_weight)}")
         rows, weights, total, scale = super().prepare(size, count, target, layout, dtype, reduction, sample_weight)
@@ -167,7 +170,7 @@ class SoftmaxCrossEntropy(Loss):
                 "a sample_weight of 0)"
             )
 
-    def check(self, source, signal):
+    def check(self, source: Any, signal: Any) -> Any:
         lengths = source.lengths if signal.sequence else None
         layout = Layout.make(source.x.shape[1] if signal.sequence else 1, len(source.x), lengths)
         if source.y.dtype.kind == "f" and source.y.shape in _shapes(layout, signal.size):

@@ -1,6 +1,7 @@
 """Connectionist temporal classification: label sequences whose alignment with the steps is unknown."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,7 @@ class CTC(Loss):
         object.__setattr__(self, "blank", check_blank(self.blank))
         check_choice(self.infeasible, "infeasible", ("error", "zero", "inf"))
 
-    def check(self, source, signal):
+    def check(self, source: Any, signal: Any) -> Any:
         labels = as_labels(source.y, len(source.x), "y")
         label_sequences.check_labels(labels, signal.size, self.blank, "y")
         if self.infeasible != "zero" and signal.sequence:
@@ -76,7 +77,7 @@ class CTC(Loss):
             counted = source.sample_weight > 0 if np.ndim(source.sample_weight) == 1 else True
             label_sequences.check_lengths(labels, lengths, self._advice, counted)
 
-    def scales(self, labels, classes: int, layout: Layout, reduction, sample_weight):
+    def scales(self, labels: Any, classes: int, layout: Layout, reduction: Any, sample_weight: Any) -> Any:
         """Check a batch, and return the factors of its samples.
 
         Parameters

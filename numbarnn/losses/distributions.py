@@ -3,6 +3,7 @@
 import operator
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ class DistributionLoss(PointwiseLoss):
 
     _tuples = True
 
-    def split(self, outputs) -> np.ndarray:
+    def split(self, outputs: Any) -> np.ndarray:
         """Return outputs with an axis of targets and one of the outputs of each.
 
         Parameters
@@ -91,7 +92,7 @@ class DistributionLoss(PointwiseLoss):
         check_finite(values, "outputs", "they are those of a model that has diverged")
         return values.reshape(*values.shape[:-1], -1, self.outputs_per_target)
 
-    def mean(self, outputs) -> np.ndarray:
+    def mean(self, outputs: Any) -> np.ndarray:
         """Return the mean of each target.
 
         Parameters
@@ -110,7 +111,7 @@ class DistributionLoss(PointwiseLoss):
         """
         raise TypeError(f"{type(self).__name__} has no mean: give it a method mean(outputs)")
 
-    def quantiles(self, outputs, q) -> np.ndarray:
+    def quantiles(self, outputs: Any, q: Any) -> np.ndarray:
         """Return quantiles of each target.
 
         Parameters
@@ -131,7 +132,7 @@ class DistributionLoss(PointwiseLoss):
         """
         raise TypeError(f"{type(self).__name__} has no quantiles: give it a method quantiles(outputs, q)")
 
-    def sample(self, outputs, generator: np.random.Generator, count: int) -> np.ndarray:
+    def sample(self, outputs: Any, generator: np.random.Generator, count: int) -> np.ndarray:
         """Draw from the distribution of each target, independently of all others.
 
         Parameters
@@ -203,7 +204,7 @@ class Quantile(DistributionLoss):
         object.__setattr__(self, "levels", levels)
 
     @property
-    def outputs_per_target(self):
+    def outputs_per_target(self) -> Any:
         """Outputs for each target: one for each level."""
         return len(self.levels)
 
@@ -226,17 +227,17 @@ class Quantile(DistributionLoss):
         low, high = (np.take_along_axis(predicted, left + k, axis=-1) for k in (0, 1))
         return low + (at - levels[left]) / (levels[left + 1] - levels[left]) * (high - low)
 
-    def mean(self, outputs) -> np.ndarray:
+    def mean(self, outputs: Any) -> np.ndarray:
         predicted = self._predicted(outputs)
         ends = self._interpolate(predicted, np.broadcast_to([0.0, 1.0], (*predicted.shape[:-1], 2)))
         values = np.concatenate([ends[..., :1], predicted, ends[..., 1:]], axis=-1)
         return 0.5 * (values[..., 1:] + values[..., :-1]) @ np.diff([0.0, *self.levels, 1.0])
 
-    def quantiles(self, outputs, q) -> np.ndarray:
+    def quantiles(self, outputs: Any, q: Any) -> np.ndarray:
         predicted, q = self._predicted(outputs), check_levels(q, "q")
         return self._interpolate(predicted, np.broadcast_to(q, (*predicted.shape[:-1], len(q))))
 
-    def sample(self, outputs, generator, count) -> np.ndarray:
+    def sample(self, outputs: Any, generator: Any, count: Any) -> np.ndarray:
         predicted = self._predicted(outputs)
         return self._interpolate(predicted, _checked(generator).random(_drawn_shape(predicted[..., 0], count)))
 
@@ -274,7 +275,7 @@ class Gaussian(DistributionLoss):
         if check_real(self.floor, "floor") <= 0:
             raise ValueError(f"floor must be positive and finite, got {brief(self.floor)}")
 
-    def stddev(self, outputs) -> np.ndarray:
+    def stddev(self, outputs: Any) -> np.ndarray:
         """Return the standard deviation of each target, the scale s.
 
         Parameters
@@ -293,14 +294,14 @@ class Gaussian(DistributionLoss):
         """
         return np.logaddexp(0, self.split(outputs)[..., 1]) + self.floor
 
-    def mean(self, outputs) -> np.ndarray:
+    def mean(self, outputs: Any) -> np.ndarray:
         return self.split(outputs)[..., 0]
 
-    def quantiles(self, outputs, q) -> np.ndarray:
+    def quantiles(self, outputs: Any, q: Any) -> np.ndarray:
         standard = np.array([NormalDist().inv_cdf(level) for level in check_levels(q, "q")])
         return self.mean(outputs)[..., None] + self.stddev(outputs)[..., None] * standard
 
-    def sample(self, outputs, generator, count) -> np.ndarray:
+    def sample(self, outputs: Any, generator: Any, count: Any) -> np.ndarray:
         mean, scale = self.mean(outputs)[..., None], self.stddev(outputs)[..., None]
         return mean + scale * _checked(generator).standard_normal(_drawn_shape(mean[..., 0], count))
 
@@ -345,14 +346,14 @@ class NegativeBinomial(DistributionLoss):
             raise ValueError(f"scale must be positive and finite, got {brief(self.scale)}")
         object.__setattr__(self, "scale", scales if many else scales[0])
 
-    def check(self, source, signal) -> None:
+    def check(self, source: Any, signal: Any) -> None:
         super().check(source, signal)
         lengths = source.lengths if signal.sequence else None
         layout = Layout.make(source.x.shape[1] if signal.sequence else 1, len(source.x), lengths)
         with naming("y", "target"):
             self.targets(source.y, signal.size, layout, np.float64)
 
-    def targets(self, target, size: int, layout: Layout, dtype) -> np.ndarray:
+    def targets(self, target: Any, size: int, layout: Layout, dtype: Any) -> np.ndarray:
         rows = super().targets(target, size, layout, dtype)
         values = rows.reshape(layout.steps, layout.samples, -1)
         wrong = ~((values >= 0) & (values == np.floor(values)) & (values < np.inf))
@@ -375,17 +376,17 @@ class NegativeBinomial(DistributionLoss):
             )
         return scale * values[..., 0], values[..., 1] / np.sqrt(scale)
 
-    def mean(self, outputs) -> np.ndarray:
+    def mean(self, outputs: Any) -> np.ndarray:
         return self._parameters(outputs)[0]
 
-    def quantiles(self, outputs, q) -> np.ndarray:
+    def quantiles(self, outputs: Any, q: Any) -> np.ndarray:
         mean, alpha = self._parameters(outputs)
         q, shape = np.array(check_levels(q, "q")), mean.shape
         found = np.empty((mean.size, len(q)))
         count_quantiles(mean.reshape(-1), alpha.reshape(-1), q, found.reshape(-1))
         return found.reshape(*shape, len(q))
 
-    def sample(self, outputs, generator, count) -> np.ndarray:
+    def sample(self, outputs: Any, generator: Any, count: Any) -> np.ndarray:
         mean, alpha = (values[..., None] for values in self._parameters(outputs))
         shape = _drawn_shape(mean[..., 0], count)
         # A count of Poisson's distribution whose mean is drawn from a gamma distribution, of shape 1 / a and mean m.

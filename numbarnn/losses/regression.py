@@ -24,7 +24,7 @@ class MeanSquaredError(PointwiseLoss):
 @loss("mae")
 @dataclass(frozen=True)
 class MeanAbsoluteError(PointwiseLoss):
-    """E = mean over the features of |y - target|, with gradient 0 where they are equal: `torch.nn.L1Loss`.
+    """E = mean over the features of ``|y - target|``, with gradient 0 where they are equal: `torch.nn.L1Loss`.
 
     Targets and "sum" as in `MeanSquaredError`.
     """
@@ -35,7 +35,7 @@ class MeanAbsoluteError(PointwiseLoss):
 @loss("huber")
 @dataclass(frozen=True)
 class Huber(PointwiseLoss):
-    """E = mean over the features of d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), with d = y - target.
+    """E = mean over the features of ``d^2 / 2`` where ``|d| <= delta``, else ``delta (|d| - delta / 2)``, with d = y - target.
 
     `torch.nn.HuberLoss`: quadratic near zero, and errors beyond `delta` pull no harder than those at it. Targets and "sum" as in
     `MeanSquaredError`.

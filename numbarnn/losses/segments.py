@@ -6,6 +6,7 @@ with a mean over the steps, since a dense layer and a mean commute.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class SegmentCrossEntropy(Loss):
     def __post_init__(self):
         object.__setattr__(self, "pooled", SoftmaxCrossEntropy(self.class_weight))
 
-    def check(self, source, signal):
+    def check(self, source: Any, signal: Any) -> Any:
         samples, steps = len(source.x), source.x.shape[1] if signal.sequence else 1
         lengths = source.lengths if signal.sequence and source.lengths is not None else np.full(samples, steps)
         codes = _check_codes(source.y, (samples, steps), lengths, "y")
@@ -54,7 +55,7 @@ class SegmentCrossEntropy(Loss):
                 f"{signal.size} classes, 0 to {signal.size - 1}"
             )
 
-    def segments(self, target, layout: Layout, sample_weight):
+    def segments(self, target: Any, layout: Layout, sample_weight: Any) -> Any:
         """Check a batch, and return its segments.
 
         Parameters

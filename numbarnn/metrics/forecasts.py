@@ -4,6 +4,7 @@ Forecasts, their truth and all weights must be finite: drop unknown values in tr
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -33,8 +34,8 @@ def _pair(truth, forecast):
     return truth, forecast
 
 
-def mae(truth, forecast) -> float:
-    """Return the mean absolute error, mean |y - f|.
+def mae(truth: Any, forecast: Any) -> float:
+    """Return the mean absolute error, ``mean |y - f|``.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ def mae(truth, forecast) -> float:
     return float(np.abs(truth - forecast).mean())
 
 
-def rmse(truth, forecast) -> float:
+def rmse(truth: Any, forecast: Any) -> float:
     """Return the root of the mean squared error, sqrt(mean (y - f)^2), over all values.
 
     Of several targets, scikit-learn averages the roots of each instead: ``root_mean_squared_error``.
@@ -89,8 +90,8 @@ def rmse(truth, forecast) -> float:
     return float(np.sqrt(np.square(truth - forecast).mean()))
 
 
-def naive_scale(series, season: int = 1) -> float:
-    """Return mean |y_t - y_{t - season}| of a training series, the denominator of `mase`; NaN where it is too short.
+def naive_scale(series: Any, season: int = 1) -> float:
+    """Return ``mean |y_t - y_{t - season}|`` of a training series, the denominator of `mase`; NaN where it is too short.
 
     Parameters
     ----------
@@ -120,7 +121,7 @@ def naive_scale(series, season: int = 1) -> float:
     return float(changes.mean()) if changes.size else float("nan")
 
 
-def mase(truth, forecast, scale: float) -> float:
+def mase(truth: Any, forecast: Any, scale: float) -> float:
     """Return the mean absolute scaled error, MAE / scale (Hyndman & Koehler 2006).
 
     Parameters
@@ -156,7 +157,7 @@ def mase(truth, forecast, scale: float) -> float:
     return error / float(scale) if scale > 0 else float("nan")
 
 
-def r2(truth, forecast, sample_weight=None) -> float:
+def r2(truth: Any, forecast: Any, sample_weight: Any = None) -> float:
     """Return the coefficient of determination, 1 - sum w (y - f)^2 / sum w (y - mean y)^2, averaged over the targets.
 
     A constant target that is predicted exactly has 1, any other 0, as in scikit-learn.

@@ -6,7 +6,7 @@ metrics do not take); all steps count alike. Steps whose true label is None, NaN
 
 import sys
 from collections.abc import Hashable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from numbarnn.errors import ShapeError
 from numbarnn.metrics.forecasts import as_weights
 
 
-def accuracy(truth, predicted, sample_weight=None, *, ignore=None) -> float:
+def accuracy(truth: Any, predicted: Any, sample_weight: Any = None, *, ignore: Any = None) -> float:
     """Return the share of labels that are right, weighted by `sample_weight`.
 
     Parameters
@@ -53,7 +53,7 @@ def accuracy(truth, predicted, sample_weight=None, *, ignore=None) -> float:
     return float(np.average(right, weights=weight))
 
 
-def confusion(truth, predicted, labels=None, sample_weight=None, *, ignore=None):
+def confusion(truth: Any, predicted: Any, labels: Any = None, sample_weight: Any = None, *, ignore: Any = None) -> Any:
     """Return how often each true label (rows) was predicted as each label (columns).
 
     Parameters
@@ -90,7 +90,7 @@ def confusion(truth, predicted, labels=None, sample_weight=None, *, ignore=None)
     return pd.DataFrame(table, index=index.rename("true"), columns=index.rename("predicted"))
 
 
-def f1(truth, predicted, labels=None, sample_weight=None, *, ignore=None):
+def f1(truth: Any, predicted: Any, labels: Any = None, sample_weight: Any = None, *, ignore: Any = None) -> Any:
     """Return precision TP / (TP + FP), recall TP / (TP + FN) and their harmonic mean F1 of every label.
 
     Parameters are those of `confusion`. What would be 0 / 0 is 0.
@@ -259,7 +259,7 @@ class LabelErrors(NamedTuple):
         return self.wrong / self.sequences
 
 
-def label_errors(truth, predicted) -> LabelErrors:
+def label_errors(truth: Any, predicted: Any) -> LabelErrors:
     """Compare label sequences: substitutions, insertions and deletions of shortest edits (Levenshtein 1966), and rates of them.
 
     Parameters
@@ -316,7 +316,7 @@ def _sequences(labels, name):
     return found
 
 
-def label_error_rate(truth, predicted) -> float:
+def label_error_rate(truth: Any, predicted: Any) -> float:
     """Return the edits that turn `predicted` sequences into `truth`, divided by the number of true labels.
 
     Parameters
@@ -340,7 +340,7 @@ def label_error_rate(truth, predicted) -> float:
     return label_errors(truth, predicted).rate
 
 
-def sequence_error(truth, predicted) -> float:
+def sequence_error(truth: Any, predicted: Any) -> float:
     """Return the share of label sequences that are not exactly right.
 
     Parameters

@@ -5,6 +5,7 @@ return them. All values must be finite: drop unknown ones in all arguments alike
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def _pinball(truth, predicted_quantiles, quantiles):
     return np.maximum(levels * d, (levels - 1) * d), levels
 
 
-def pinball_loss(truth, predicted_quantiles, quantiles) -> float:
+def pinball_loss(truth: Any, predicted_quantiles: Any, quantiles: Any) -> float:
     """Return the mean over values and levels l of max(l (y - q), (l - 1) (y - q)), the pinball or quantile loss.
 
     Parameters
@@ -77,7 +78,7 @@ def pinball_loss(truth, predicted_quantiles, quantiles) -> float:
     return float(_pinball(truth, predicted_quantiles, quantiles)[0].mean())
 
 
-def crps_from_quantiles(truth, predicted_quantiles, quantiles) -> float:
+def crps_from_quantiles(truth: Any, predicted_quantiles: Any, quantiles: Any) -> float:
     """Return the mean continuous ranked probability score, as twice the integral of the pinball loss over all levels.
 
     A level stands for those nearer to it than to its neighbours; the outermost for all up to 0 and 1. With many levels this comes
@@ -117,11 +118,11 @@ def crps_from_quantiles(truth, predicted_quantiles, quantiles) -> float:
     return float(2 * (losses @ np.diff(edges)).mean())
 
 
-def crps_from_samples(truth, samples) -> float:
-    """Return the mean continuous ranked probability score E |X - y| - E |X - X'| / 2 of the distribution that samples are.
+def crps_from_samples(truth: Any, samples: Any) -> float:
+    """Return the mean continuous ranked probability score ``E |X - y| - E |X - X'| / 2`` of the distribution that samples are.
 
     X and X' are independent draws from the samples. It is the score of their own distribution function, a little more than that
-    of the distribution which they were drawn from: by E |X - X'| / (2 n) for n samples.
+    of the distribution which they were drawn from: by ``E |X - X'| / (2 n)`` for n samples.
 
     Parameters
     ----------
@@ -159,7 +160,7 @@ def crps_from_samples(truth, samples) -> float:
     return float((np.abs(samples - truth[..., None]).mean(axis=-1) - spread).mean())
 
 
-def crps_gaussian(truth, mean, scale) -> float:
+def crps_gaussian(truth: Any, mean: Any, scale: Any) -> float:
     """Return the mean continuous ranked probability score of normal distributions, s (z (2 F(z) - 1) + 2 f(z) - 1 / sqrt(pi)).
 
     z = (y - m) / s, f and F are the density and distribution function of the standard normal distribution.
@@ -216,7 +217,7 @@ def _interval(lower, upper, truth=None):
     return lower, upper
 
 
-def interval_coverage(truth, lower, upper) -> float:
+def interval_coverage(truth: Any, lower: Any, upper: Any) -> float:
     """Return the share of values that lie in their intervals, ends included.
 
     Parameters
@@ -243,7 +244,7 @@ def interval_coverage(truth, lower, upper) -> float:
     return float(((lower <= truth) & (truth <= upper)).mean())
 
 
-def interval_width(lower, upper) -> float:
+def interval_width(lower: Any, upper: Any) -> float:
     """Return the mean width of intervals, their sharpness.
 
     Parameters
@@ -268,7 +269,7 @@ def interval_width(lower, upper) -> float:
     return float((upper - lower).mean())
 
 
-def interval_score(truth, lower, upper, alpha: float) -> float:
+def interval_score(truth: Any, lower: Any, upper: Any, alpha: float) -> float:
     """Return the mean of (u - l) + 2 / alpha (l - y) where y < l, + 2 / alpha (y - u) where y > u: R. L. Winkler's score (1972).
 
     Parameters

@@ -38,7 +38,9 @@ from numbarnn.network.program import Plan, has_step, make_plan, without_step
 from numbarnn.network.stream import Stream
 from numbarnn.words import Suggesting, no_attribute
 
-State = tuple  # one entry a recurrent layer, each a tuple of (num_layers * directions, samples, hidden_size) arrays
+State = tuple[
+    Any, ...
+]  # one entry a recurrent layer, each a tuple of (num_layers * directions, samples, hidden_size) arrays
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Network(Suggesting):
         self.params.initialize(seeds.generator(self.seed, "weights"))
 
     @classmethod
-    def without_weights(cls, *options, arrays: Mapping[str, np.ndarray] | None = None) -> "Network":
+    def without_weights(cls, *options: Any, arrays: Mapping[str, np.ndarray] | None = None) -> "Network":
         """Return a network whose weights are yet to be set: none are drawn.
 
         Parameters
@@ -143,7 +145,9 @@ class Network(Suggesting):
 
     # Passes
 
-    def forward(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None):
+    def forward(
+        self, x: Any, state: State | None = None, lengths: Any = None, *, n_threads: int | None = None
+    ) -> tuple[np.ndarray, State]:
         """Run a batch through the model.
 
         Parameters
@@ -255,6 +259,7 @@ class Network(Suggesting):
 
         Examples
         --------
+        >>> from numbarnn import LSTM, Dense, Model
         >>> model = Model([LSTM(32), Dense(3)], input_size=5)
         >>> model.predict(np.zeros((8, 20, 5))).shape
         (8, 20)
@@ -321,7 +326,7 @@ class Network(Suggesting):
         """What makes probabilities of the outputs: "softmax" or "sigmoid"; None after a regression loss."""
         return self._activation if self.loss is None else self.loss.output_activation
 
-    def step(self, x_t, state: State | None = None):
+    def step(self, x_t: Any, state: State | None = None) -> tuple[np.ndarray, State]:
         """Run one time step.
 
         Parameters
@@ -393,14 +398,14 @@ class Network(Suggesting):
 
     def loss_and_grad(
         self,
-        x,
-        target,
-        loss="softmax_cross_entropy",
-        lengths=None,
+        x: Any,
+        target: Any,
+        loss: Any = "softmax_cross_entropy",
+        lengths: Any = None,
         state: State | None = None,
         reduction: str = "mean",
         *,
-        sample_weight=None,
+        sample_weight: Any = None,
         n_threads: int | None = None,
     ) -> tuple[float | np.ndarray, dict[str, np.ndarray]]:
         """Return the loss of a batch and its gradient with respect to every parameter. Dropout does not act.
@@ -443,7 +448,9 @@ class Network(Suggesting):
                 value = backend.to_host(value)
             return value, self.params.views(backend.to_host(gradient))
 
-    def vjp(self, x, state: State | None = None, lengths=None, *, n_threads: int | None = None):
+    def vjp(
+        self, x: Any, state: State | None = None, lengths: Any = None, *, n_threads: int | None = None
+    ) -> tuple[np.ndarray, State, Any]:
         """Run a batch and return a function that back-propagates any gradient of its results.
 
         Parameters are those of `forward`.
@@ -480,7 +487,18 @@ class Network(Suggesting):
         weakref.finalize(pullback, backend.give_arena, call.arena)
         return outputs, backend.download_states(self.recurrent_layers, final, layout.samples), pullback
 
-    def differentiate(self, call, array, layout, target, loss, state, gradient, reduction="mean", sample_weight=None):
+    def differentiate(
+        self,
+        call: Any,
+        array: Any,
+        layout: Any,
+        target: Any,
+        loss: Any,
+        state: Any,
+        gradient: Any,
+        reduction: Any = "mean",
+        sample_weight: Any = None,
+    ) -> Any:
         """Write the flat gradient of a checked batch (`numbarnn.inputs.check`), unless it is None; training's every step.
 
         Returns (loss, final states, weight of the rows).
@@ -497,7 +515,9 @@ class Network(Suggesting):
             self._backward(call, weights, tape, doutputs, gradient)
         return value, final, total
 
-    def evaluate_rows(self, call, array, layout, target, loss, state, sample_weight=None):
+    def evaluate_rows(
+        self, call: Any, array: Any, layout: Any, target: Any, loss: Any, state: Any, sample_weight: Any = None
+    ) -> Any:
         """Return (mean loss, final states, weight of the rows) of a checked batch, without a gradient of the parameters."""
         return self.differentiate(call, array, layout, target, loss, state, None, "mean", sample_weight)
 
@@ -554,7 +574,7 @@ class Network(Suggesting):
             self._packed["step"] = version, plan
         return plan
 
-    def host_passes(self, call) -> list:
+    def host_passes(self, call: Any) -> list[Any]:
         """Return (passes, weights) of every layer for work on the host, whatever the device: single steps, diagnostics."""
         passes = [(layer, passes_of(host(), layer)) for layer in self.layers]
         weights = self._prepare(call, self.params, passes=passes)

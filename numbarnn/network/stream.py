@@ -1,5 +1,7 @@
 """One sequence that arrives step by step."""
 
+from typing import Any
+
 import numpy as np
 from numpy import ndarray
 
@@ -23,12 +25,17 @@ class Stream:
 
     Examples
     --------
+    >>> import numbarnn as nr
+    >>> model = nr.Model([nr.GRU(4), nr.Dense(2)], input_size=3)
+    >>> x = np.ones((10, 3), np.float32)
     >>> stream = model.stream()
     >>> for x_t in x:
     ...     y_t = stream.step(x_t)
+    >>> np.array_equal(y_t, model.forward(x[None])[0][0, -1])
+    True
     """
 
-    def __init__(self, model):
+    def __init__(self, model: Any):
         self.model = model
         self._params, self._dtype = model.params, model.dtype
         plan = model.step_plan()
@@ -51,7 +58,7 @@ class Stream:
         self._now = version, plan.weights.cells, handle.ctypes.data, (plan, handle)
         return self._now
 
-    def step(self, x_t, out: np.ndarray | None = None) -> np.ndarray:
+    def step(self, x_t: Any, out: np.ndarray | None = None) -> np.ndarray:
         """Run one time step.
 
         Parameters
@@ -142,7 +149,7 @@ class Stream:
         """
         return self._plan.read(self._state)
 
-    def restore(self, state) -> None:
+    def restore(self, state: Any) -> None:
         """Go on from a state: a `snapshot`, or what `Model.forward` returned for one sample; None is the beginning.
 
         Raises
@@ -171,7 +178,7 @@ def _revived(model, state):
     return stream
 
 
-def step_function(model, state=None):
+def step_function(model: Any, state: Any = None) -> Any:
     """Return (step, weights, state) that run one time step of a model inside compiled code of your own.
 
     Parameters
@@ -210,13 +217,21 @@ def step_function(model, state=None):
 
     Examples
     --------
+    In a file, write ``@numba.njit(cache=True)``.
+
+    >>> import numba
+    >>> import numbarnn as nr
     >>> from numbarnn import step
-    >>> @numba.njit(cache=True)
+    >>> @numba.njit
     ... def simulate(weights, x, state, y):
     ...     for t in range(len(x)):
     ...         step(weights, x[t], state, y[t])
-    >>> _, weights, state = numbarnn.step_function(model)
+    >>> model = nr.Model([nr.GRU(4), nr.Dense(2)], input_size=3)
+    >>> _, weights, state = nr.step_function(model)
+    >>> x, y = np.ones((10, 3), np.float32), np.zeros((10, 2), np.float32)
     >>> simulate(weights, x, state, y)
+    >>> np.array_equal(y, model.forward(x[None])[0][0])
+    True
     """
     if not hasattr(model, "step_plan"):
         raise TypeError(f"model must be a numbarnn.Model, got {brief(model)}")

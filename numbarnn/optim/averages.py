@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -69,7 +70,7 @@ class EMA(Suggesting):
         check_flag("EMA", "final", self.final)
 
 
-def make_average(average) -> EMA | None:
+def make_average(average: Any) -> EMA | None:
     """Return the average for an argument.
 
     Parameters

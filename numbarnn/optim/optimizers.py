@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -45,7 +45,10 @@ class StepRecord(NamedTuple):
     ratio: float | None
 
 
-def optimizer(cls: type["Optimizer"]) -> type["Optimizer"]:
+_O = TypeVar("_O", bound="Optimizer")
+
+
+def optimizer(cls: type[_O]) -> type[_O]:
     """Enter an optimizer class into `OPTIMIZERS` by its class name in lower case.
 
     Parameters
@@ -102,7 +105,7 @@ class Optimizer(Suggesting):
             if getattr(self, name, 0) >= 1:
                 raise ValueError(f"{type(self).__name__}: {name} must be below 1, got {brief(getattr(self, name))}")
 
-    def start(self, size: int, dtype) -> list[np.ndarray]:
+    def start(self, size: int, dtype: Any) -> list[np.ndarray]:
         """Return the arrays as they are before the first step.
 
         Parameters
@@ -117,7 +120,9 @@ class Optimizer(Suggesting):
         """
         return [np.zeros(size, dtype) for _ in range(self.arrays)]
 
-    def update(self, weights, gradient, arrays, step: int, learning_rate: float, n_threads: int = 1) -> None:
+    def update(
+        self, weights: Any, gradient: Any, arrays: Any, step: int, learning_rate: float, n_threads: int = 1
+    ) -> None:
         """Change `weights` and `arrays` in place by one step.
 
         Parameters
@@ -154,7 +159,7 @@ class Optimizer(Suggesting):
         kernel = functools.partial(getattr(kernels, self.kernel), weights, gradient, *arrays, coefficients)
         parallel.run([functools.partial(kernel, *cut) for cut in cuts])
 
-    def coefficients(self, step: int, learning_rate: float) -> tuple:
+    def coefficients(self, step: int, learning_rate: float) -> tuple[Any, ...]:
         """Return the coefficients of a step in the order in which the kernel takes them.
 
         Parameters
@@ -170,7 +175,7 @@ class Optimizer(Suggesting):
         """
         raise NotImplementedError
 
-    def config(self) -> dict:
+    def config(self) -> dict[str, Any]:
         """Return the name and the hyper-parameters as JSON values."""
         return {"type": type(self).__name__.lower(), **asdict(self)}
 
@@ -232,7 +237,7 @@ class SGD(Optimizer):
         if self.nesterov and self.momentum == 0:
             raise ValueError("SGD: nesterov=True needs a momentum above 0, for example 0.9")
 
-    def coefficients(self, step, learning_rate):
+    def coefficients(self, step: Any, learning_rate: Any) -> Any:
         return learning_rate, self.momentum, self.weight_decay, self.nesterov
 
 
@@ -261,7 +266,7 @@ class RMSprop(Optimizer):
     arrays = property(lambda self: 2 if self.centered else 1)
     kernel = property(lambda self: "centered_rmsprop" if self.centered else "rmsprop")
 
-    def coefficients(self, step, learning_rate):
+    def coefficients(self, step: Any, learning_rate: Any) -> Any:
         return learning_rate, self.alpha, 1.0 - self.alpha, self.eps, self.weight_decay
 
 
@@ -290,10 +295,10 @@ class Adagrad(Optimizer):
 
     arrays, kernel = 1, "rmsprop"
 
-    def start(self, size, dtype):
+    def start(self, size: Any, dtype: Any) -> Any:
         return [np.full(size, self.initial_accumulator_value, dtype)]
 
-    def coefficients(self, step, learning_rate):
+    def coefficients(self, step: Any, learning_rate: Any) -> Any:
         return learning_rate / (1.0 + (step - 1) * self.lr_decay), 1.0, 1.0, self.eps, self.weight_decay
 
 
@@ -332,7 +337,7 @@ class Adam(Optimizer):
     arrays = property(lambda self: 3 if self.amsgrad else 2)
     kernel = property(lambda self: "amsgrad" if self.amsgrad else "adam")
 
-    def coefficients(self, step, learning_rate):
+    def coefficients(self, step: Any, learning_rate: Any) -> Any:
         return self._coefficients(step, learning_rate, self.weight_decay, 0.0)
 
     def _coefficients(self, step, learning_rate, l2, decay):
@@ -346,7 +351,7 @@ class Adam(Optimizer):
 @optimizer
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam with decoupled weight decay, as `torch.optim.AdamW`: w *= 1 - lr weight_decay, then Adam's step.
+    """Adam with decoupled weight decay, as `torch.optim.AdamW`: ``w *= 1 - lr weight_decay``, then Adam's step.
 
     Parameters
     ----------
@@ -363,11 +368,11 @@ class AdamW(Adam):
 
     weight_decay: float = 0.01
 
-    def coefficients(self, step, learning_rate):
+    def coefficients(self, step: Any, learning_rate: Any) -> Any:
         return self._coefficients(step, learning_rate, 0.0, self.weight_decay)
 
 
-def make_optimizer(optimizer) -> Optimizer:
+def make_optimizer(optimizer: Any) -> Optimizer:
     """Return an optimizer for an argument: an optimizer, or a name of `OPTIMIZERS` with its default hyper-parameters.
 
     Parameters
@@ -399,7 +404,7 @@ def make_optimizer(optimizer) -> Optimizer:
     )
 
 
-def optimizer_with(optimizer, learning_rate) -> Optimizer:
+def optimizer_with(optimizer: Any, learning_rate: Any) -> Optimizer:
     """Return an optimizer by name or as given, with another learning rate unless that is None.
 
     Parameters

@@ -5,6 +5,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,9 +13,10 @@ from numbarnn.checks import brief, check_integer, check_real
 from numbarnn.words import Suggesting
 
 SCHEDULES: dict[str, type["Schedule"]] = {}
+_S = TypeVar("_S", bound="Schedule")
 
 
-def schedule(cls: type["Schedule"]) -> type["Schedule"]:
+def schedule(cls: type[_S]) -> type[_S]:
     """Enter a schedule class into `SCHEDULES` by its class name in lower case.
 
     Parameters
@@ -322,7 +324,7 @@ class ReduceOnPlateau(Schedule):
         if not isinstance(self.monitor, str):
             raise TypeError(f"ReduceOnPlateau: monitor must be a name such as 'val_loss', got {brief(self.monitor)}")
 
-    def given(self, records):
+    def given(self, records: Any) -> Any:
         factor, best, bad, cooling = 1.0, math.inf, 0, 0
         for record in records:
             if self.monitor not in record:
@@ -382,9 +384,9 @@ class WarmUp(Schedule):
     def factor(self, epoch: int, step: int) -> float:
         return min((step + 1) / self.steps, 1.0) * self.then.factor(epoch, step)
 
-    def given(self, records):
+    def given(self, records: Any) -> Any:
         return dataclasses.replace(self, then=self.then.given(records))
 
     @property
-    def monitor(self):
+    def monitor(self) -> Any:
         return self.then.monitor

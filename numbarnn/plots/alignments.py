@@ -1,10 +1,12 @@
 """Plots of alignments of label sequences."""
 
+from typing import Any
+
 from numbarnn.errors import ShapeError
 from numbarnn.plots.axes import COLORS, make_axes
 
 
-def plot_alignment(probabilities, alignment, labels=None, *, blank=0, ax=None):
+def plot_alignment(probabilities: Any, alignment: Any, labels: Any = None, *, blank: Any = 0, ax: Any = None) -> Any:
     """Draw the class probabilities of a net trained with CTC at every step, and below them the alignment of the labels.
 
     Parameters

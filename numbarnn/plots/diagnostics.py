@@ -1,5 +1,7 @@
 """Plots of the results of `numbarnn.diagnostics`; color maps are cividis, and of values of both signs PuOr."""
 
+from typing import Any
+
 import numpy as np
 
 from numbarnn.errors import ShapeError
@@ -15,7 +17,7 @@ def _bare(ax):
     return ax
 
 
-def plot_gradient_flow(flows, state=None, *, ax=None):
+def plot_gradient_flow(flows: Any, state: Any = None, *, ax: Any = None) -> Any:
     """Draw how the gradient changes on its way back: mean ||dE_t/ds_{t-lag}|| by lag, on a logarithmic scale.
 
     Parameters
@@ -47,7 +49,7 @@ def plot_gradient_flow(flows, state=None, *, ax=None):
     return _bare(ax)
 
 
-def plot_contributions(flow, state=None, *, ax=None):
+def plot_contributions(flow: Any, state: Any = None, *, ax: Any = None) -> Any:
     """Draw the matrix of contributions: how much of the loss at step t reaches step k, in decades.
 
     Parameters
@@ -195,7 +197,7 @@ def _gates_of(trace):
     raise ValueError(f"the trace has no gates or hidden states, only {', '.join(trace)}; pass names")
 
 
-def plot_singular_values(jacobian, *, bounds=True, ax=None):
+def plot_singular_values(jacobian: Any, *, bounds: Any = True, ax: Any = None) -> Any:
     """Draw the singular values of ds_t / ds_{t-lag} against the lag, with their upper bounds.
 
     Values below 1e-16 of the largest, which are rounding, are left out.
@@ -231,7 +233,7 @@ def plot_singular_values(jacobian, *, bounds=True, ax=None):
     return _bare(ax)
 
 
-def plot_updates(history, *, ax=None):
+def plot_updates(history: Any, *, ax: Any = None) -> Any:
     """Draw the columns of gradients and updates: the gradient's norm before and after clipping, and update / weights, by epoch.
 
     Parameters
@@ -322,7 +324,7 @@ def plot_sensitivity(values, *, output=None, t=None, sample=0, labels=None, ax=N
     return _bare(ax)
 
 
-def plot_occupancy(alignment, labels=None, *, ax=None):
+def plot_occupancy(alignment: Any, labels: Any = None, *, ax: Any = None) -> Any:
     """Draw a posterior alignment: the probability of every position of the label sequence at every step, and the best path.
 
     Parameters

@@ -1,9 +1,11 @@
 """Plots of training runs."""
 
+from typing import Any
+
 from numbarnn.plots.axes import COLORS, make_axes
 
 
-def plot_history(history, *, ax=None):
+def plot_history(history: Any, *, ax: Any = None) -> Any:
     """Draw the training and validation loss by epoch, on a logarithmic scale.
 
     Parameters

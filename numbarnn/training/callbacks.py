@@ -39,16 +39,16 @@ class EarlyStopping:
 class Callback:
     """Base of callbacks; override what you need. Every method gets the trainer."""
 
-    def on_train_begin(self, trainer) -> None:
+    def on_train_begin(self, trainer: Any) -> None:
         """Before the first batch."""
 
-    def on_batch_end(self, trainer, loss: float) -> bool | None:
+    def on_batch_end(self, trainer: Any, loss: float) -> bool | None:
         """After every batch; return True to stop."""
 
-    def on_epoch_end(self, trainer, record: dict[str, Any]) -> bool | None:
+    def on_epoch_end(self, trainer: Any, record: dict[str, Any]) -> bool | None:
         """After every epoch, also one that ended early; return True to stop."""
 
-    def on_train_end(self, trainer, history: History) -> None:
+    def on_train_end(self, trainer: Any, history: History) -> None:
         """After the last epoch, also when interrupted."""
 
 

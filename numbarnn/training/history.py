@@ -2,10 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numbarnn.checks import brief, check_integer, counted
 from numbarnn.core.html import html_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Why training ended.
 REASONS = ("epochs", "early stopping", "interrupted", "callback")
@@ -60,13 +63,13 @@ class History:
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> Any:
         """Return a record by its index, or a column by its name."""
         if isinstance(key, str):
             return [record.get(key, math.nan) for record in self.records]
         return self.records[key]
 
-    def to_frame(self):
+    def to_frame(self) -> "pd.DataFrame":
         """Return the records as a `pandas.DataFrame` indexed by epoch."""
         import pandas as pd
 

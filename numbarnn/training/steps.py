@@ -89,12 +89,12 @@ class Steps(Suggesting):
         )
 
     @property
-    def state(self):
+    def state(self) -> Any:
         """States carried into the next batch."""
         return self.updates.state
 
     @state.setter
-    def state(self, state):
+    def state(self, state: Any) -> Any:
         samples = inputs.carried_samples(state)
         self.updates.set_state(self.model.check_state(state, samples), samples)
 
@@ -179,13 +179,13 @@ class Steps(Suggesting):
         """Whether the update of the next step is to be measured."""
         return self.statistics.due(self.updates.waiting[1])
 
-    def flush(self, call=None) -> None:
+    def flush(self, call: Any = None) -> None:
         """Do the optimizer step for the batches that `accumulate` has gathered, if there are any."""
         if self.pending.count:
             self.updates.flush(call or self._call(), self.step + 1, self.learning_rate, self._due)
             self.step += 1
 
-    def diverged(self, loss, length) -> DivergedError:
+    def diverged(self, loss: Any, length: Any) -> DivergedError:
         """Return the error that the next step raises, with its loss and the norm of its gradient."""
         return DivergedError(
             f"loss {loss} and gradient norm {length} at step {self.step + 1} of epoch {self.epoch + 1}, learning rate "
@@ -194,7 +194,7 @@ class Steps(Suggesting):
         )
 
     @contextlib.contextmanager
-    def averaged(self):
+    def averaged(self) -> Any:
         """Set the model to the average of the weights within a block, and back after it, whatever ends it.
 
         Without an average the model stays as it is.
@@ -209,7 +209,7 @@ class Steps(Suggesting):
         finally:
             self.model.set_flat(weights)
 
-    def follow(self, records) -> None:
+    def follow(self, records: Any) -> None:
         """Let the schedule see the records of the history so far."""
         self._schedule = self.schedule.given(records)
 
@@ -243,7 +243,7 @@ class Steps(Suggesting):
             cut = weight[:, part] if weight is not None and weight.ndim == 2 else weight
             yield Batch(x[:, part], y[:, part], lengths, cut, keep_state=batch.keep_state or first > 0)
 
-    def evaluate(self, source) -> float:
+    def evaluate(self, source: Any) -> float:
         """Return the mean loss over the valid steps of a source, without dropout.
 
         Parameters

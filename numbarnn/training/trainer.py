@@ -78,19 +78,31 @@ class Trainer(Steps):
         Norms of gradients and updates in this epoch.
     state : tuple or None
         States carried into the next batch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbarnn import LSTM, Dense, Model, Trainer
+    >>> from numbarnn.data import ArraySource
+    >>> x = np.random.default_rng(0).normal(size=(60, 8, 1))
+    >>> trainer = Trainer(Model([LSTM(4), Dense(1)], input_size=1), "mse", "adam", clip_norm=1.0)
+    >>> history = trainer.fit(ArraySource(x, x.cumsum(axis=1)), epochs=2, verbose=0)
+    >>> history = trainer.fit(ArraySource(x, x.cumsum(axis=1)), epochs=1, verbose=0)  # one more, from there
+    >>> trainer.epoch
+    3
     """
 
     _progress = None
 
     def fit(
         self,
-        source,
+        source: Any,
         epochs: int = 10,
         *,
-        validation=None,
+        validation: Any = None,
         patience: EarlyStopping | int | None = None,
         seconds: float | None = None,
-        checkpoint: str | os.PathLike | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: Any = "5min",
         resume: bool | str = False,
         callbacks: Iterable[Callback] = (),
@@ -324,7 +336,7 @@ class Trainer(Steps):
 
     # Files
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the trainer's state and the weights to a file, for loops of your own around `train_batch`.
 
         `fit` writes its own checkpoints, which store its position in the data too.
@@ -340,7 +352,7 @@ class Trainer(Steps):
         """
         Checkpoint(path, settings_of(self)).write(self.step, *state_of(self))
 
-    def restore(self, path: str | os.PathLike) -> "Trainer":
+    def restore(self, path: str | os.PathLike[str]) -> "Trainer":
         """Set weights and state from a file of `save` or a checkpoint of `fit`, and return the trainer.
 
         Parameters

@@ -164,6 +164,17 @@ def step(weights, x, state, y):
         While compiling, if an array has the wrong dtype or number of axes, or is not contiguous.
     ValueError
         If an array has the wrong size, or a token is not in the vocabulary; the state is as before then.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numbarnn as nr
+    >>> model = nr.Model([nr.GRU(4), nr.Dense(2)], input_size=3)
+    >>> _, weights, state = nr.step_function(model)
+    >>> y = np.zeros(2, np.float32)
+    >>> nr.step(weights, np.ones(3, np.float32), state, y)
+    >>> np.array_equal(y, model.forward(np.ones((1, 1, 3)))[0][0, 0])
+    True
     """
     apart()
     state = _checked(weights, x, state, y)
