@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numbarnn import decoding as decoding
     from numbarnn import diagnostics as diagnostics
     from numbarnn import errors as errors
+    from numbarnn import interop as interop
     from numbarnn import language as language
     from numbarnn import layers as layers
     from numbarnn import losses as losses
@@ -93,27 +94,29 @@ __all__ = [
 
 _MODULES = frozenset({
     "backends", "cells", "checks", "cli", "core", "data", "decoding", "diagnostics", "errors", "estimators", "forecasting",
-    "inputs", "io", "kernels", "language", "layers", "losses", "metrics", "model", "network", "optim", "parallel", "plots",
+    "inputs", "interop", "io", "kernels", "language", "layers", "losses", "metrics", "model", "network", "optim", "parallel", "plots",
     "sklearn_api", "training", "words",
 })  # fmt: skip
 # Those whose names are public; what the others hold may change.
 _PUBLIC = frozenset({
-    "cells", "data", "decoding", "diagnostics", "errors", "language", "layers", "losses", "metrics", "optim", "plots",
+    "cells", "data", "decoding", "diagnostics", "errors", "interop", "language", "layers", "losses", "metrics", "optim", "plots",
 })  # fmt: skip
 
 
-def __getattr__(name):
-    if name not in _HOME and name not in _MODULES:
-        from numbarnn.words import no_attribute
+if not TYPE_CHECKING:  # which would take every name for one of the package
 
-        raise no_attribute(f"module {__name__!r}", name, __dir__())
-    from numbarnn.kernels.interrupts import DeferredInterrupt
+    def __getattr__(name):
+        if name not in _HOME and name not in _MODULES:
+            from numbarnn.words import no_attribute
 
-    with DeferredInterrupt():  # Ctrl-C would leave modules behind, its own and others', that are imported half
-        module = importlib.import_module(_HOME.get(name, f"numbarnn.{name}"))
-    value = getattr(module, name) if name in _HOME else module
-    globals()[name] = value  # asked for once
-    return value
+            raise no_attribute(f"module {__name__!r}", name, __dir__())
+        from numbarnn.kernels.interrupts import DeferredInterrupt
+
+        with DeferredInterrupt():  # Ctrl-C would leave modules behind, its own and others', that are imported half
+            module = importlib.import_module(_HOME.get(name, f"numbarnn.{name}"))
+        value = getattr(module, name) if name in _HOME else module
+        globals()[name] = value  # asked for once
+        return value
 
 
 def __dir__():

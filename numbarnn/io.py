@@ -358,7 +358,7 @@ _CLASSES = {
 
 
 @suggesting
-def load(path: str | os.PathLike, device: str = "cpu", *, warm: bool = False):
+def load(path: str | os.PathLike[str], device: str = "cpu", *, warm: bool = False) -> Any:
     """Return what a `save` method wrote to a file: a model, language model, forecaster, or estimator of sequences.
 
     Nothing in the file is executed: it is a safetensors file with a description in JSON.

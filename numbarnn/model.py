@@ -218,14 +218,14 @@ class Model(Network):
 
     def evaluate(
         self,
-        x,
-        y=None,
+        x: Any,
+        y: Any = None,
         metrics: Iterable[str | Callable[[Any, Any], float]] = (),
         *,
         loss: Any = None,
         batch_size: int = 32,
-        lengths=None,
-        sample_weight=None,
+        lengths: Any = None,
+        sample_weight: Any = None,
         n_threads: int | None = None,
     ) -> dict[str, float]:
         """Return the loss and the metrics of data, without dropout.
@@ -293,7 +293,7 @@ class Model(Network):
             "output_activation": self.output_activation,
         } | ({"metadata": io.check_metadata(self.metadata)} if self.metadata else {})
 
-    def save(self, path: str | os.PathLike, *, metadata: Mapping[str, Any] | None = None) -> None:
+    def save(self, path: str | os.PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> None:
         """Write the model to a safetensors file, beside its destination first and then renamed.
 
         The file holds the parameters under their names, which `safetensors` reads in any framework, and the

@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 CALENDAR = ("hour", "dayofweek", "dayofyear", "month")
 
 
-def calendar_features(index, features: Sequence[str] = ("hour", "dayofyear"), holidays: Any = ()):
+def calendar_features(
+    index: Any, features: Sequence[str] = ("hour", "dayofyear"), holidays: Any = ()
+) -> "pd.DataFrame":
     """Return the time of day, week or year as sine and cosine, and holidays as 0 and 1, in the time zone of the index.
 
     Parameters

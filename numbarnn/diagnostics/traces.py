@@ -67,7 +67,7 @@ class Trace(Mapping):
         return "\n".join(f"{name:24} {values.shape}" for name, values in self._arrays.items())
 
 
-def trace(model: Network, x, state=None, lengths=None) -> Trace:
+def trace(model: Network, x: Any, state: Any = None, lengths: Any = None) -> Trace:
     """Run a batch and return every gate, cell state and hidden state by name, to the bit as training computes them.
 
     Parameters

@@ -54,7 +54,7 @@ class CrossEntropyClassifier(ClassifierMixin, LabelEstimator):
 
     bidirectional: bool = True
     loss: str | Loss = "auto"
-    class_weight: str | Mapping | None = None
+    class_weight: str | Mapping[Any, Any] | None = None
 
     def _check_settings(self):
         super()._check_settings()
@@ -224,7 +224,7 @@ class SequenceClassifier(CrossEntropyClassifier):
         """
         return self._partial_fit(X, y, classes, sample_weight, lengths=lengths, offsets=offsets)
 
-    def predict(self, X, *, lengths=None, offsets=None) -> np.ndarray:
+    def predict(self, X: Any, *, lengths: Any = None, offsets: Any = None) -> np.ndarray:
         """Return the label of each sample, or which labels it has.
 
         Parameters
@@ -245,7 +245,7 @@ class SequenceClassifier(CrossEntropyClassifier):
         """
         return self._labels_of(self._of_samples(X, lengths, offsets))
 
-    def predict_proba(self, X, *, lengths=None, offsets=None) -> np.ndarray:
+    def predict_proba(self, X: Any, *, lengths: Any = None, offsets: Any = None) -> np.ndarray:
         """Return the probability of each class of `classes_`; of several labels those of each label.
 
         Parameters
@@ -285,7 +285,7 @@ class SequenceClassifier(CrossEntropyClassifier):
         """
         return self._log_probabilities(self._of_samples(X, lengths, offsets))
 
-    def score(self, X, y, sample_weight=None, *, lengths=None, offsets=None) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None, offsets: Any = None) -> float:
         """Return the share of samples whose label is right, or all of whose labels are (subset accuracy).
 
         A label that the model does not know is wrong.

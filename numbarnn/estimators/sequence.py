@@ -527,7 +527,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
 
     loss: str | Loss = "mse"
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SequenceRegressor":
         """Train on samples, from new weights unless `warm_start`. After an error the estimator is as it was.
 
         Parameters
@@ -595,7 +595,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         self.model_ = Model(layers, features, self.dtype, self.seed_, self.n_threads, self.device)
         self.trainer_ = None
 
-    def predict(self, X, *, quantiles=None) -> np.ndarray:
+    def predict(self, X: Any, *, quantiles: Any = None) -> np.ndarray:
         """Return predictions in the units of y.
 
         Parameters

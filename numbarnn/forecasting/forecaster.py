@@ -416,7 +416,9 @@ class Forecaster(Parameters):
         newest = self._newest(data, future)
         return newest.frame(self._predictor().ahead(*newest.case), self.target_names_)
 
-    def predict_interval(self, level: float = 0.9, data=None, *, future=None, adaptive: float | None = None):
+    def predict_interval(
+        self, level: float = 0.9, data: Any = None, *, future: Any = None, adaptive: float | None = None
+    ) -> "pd.DataFrame":
         """Forecast the rows after the end of the data, with the interval in which each value lies with a probability.
 
         Intervals are calibrated by the forecasts of the validation part (split conformal prediction): if later errors are like
@@ -464,7 +466,7 @@ class Forecaster(Parameters):
         frame.attrs["level"] = level  # for plots
         return frame
 
-    def predict_baselines(self, data=None, *, future=None, baselines=None):
+    def predict_baselines(self, data: Any = None, *, future: Any = None, baselines: Any = None) -> Any:
         """Return what the baselines of `evaluate` forecast after the end of the data, to be seen beside `predict`.
 
         Parameters
@@ -614,7 +616,7 @@ class Forecaster(Parameters):
 
     def backtest(
         self,
-        data=None,
+        data: Any = None,
         part: str = "test",
         *,
         level: float | None = None,
@@ -622,7 +624,7 @@ class Forecaster(Parameters):
         refit: int | None = None,
         window: str = "expanding",
         verbose: int = 1,
-    ):
+    ) -> "pd.DataFrame":
         """Forecast from every window of a part, where the truth is known.
 
         Parameters
@@ -788,8 +790,14 @@ class Forecaster(Parameters):
         return self._calibration
 
     def evaluate(
-        self, data=None, part: str = "test", *, baselines=None, per_target: bool = True, level: float | None = None
-    ):
+        self,
+        data: Any = None,
+        part: str = "test",
+        *,
+        baselines: Any = None,
+        per_target: bool = True,
+        level: float | None = None,
+    ) -> "pd.DataFrame":
         """Compare the net with forecasts that anybody can make, all on the same windows.
 
         ===============  ==========================================================================================

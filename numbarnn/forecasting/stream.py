@@ -32,7 +32,7 @@ class ForecastStream:
     def time(self) -> Any:
         return self._index[-1]
 
-    def step(self, row, future=None, *, time=None) -> np.ndarray:
+    def step(self, row: Any, future: Any = None, *, time: Any = None) -> np.ndarray:
         """Take the next row, and forecast the rows after it.
 
         Parameters

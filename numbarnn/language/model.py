@@ -570,7 +570,7 @@ class LanguageModel(Suggesting):
         fitted = "not fitted" if self.vocabulary is None else f"vocabulary of {len(self.vocabulary)}"
         return f"<{type(self).__name__}({', '.join(options)}), {fitted}>"
 
-    def warmup_jobs(self):
+    def warmup_jobs(self) -> Any:
         """Return what `numbarnn.warmup` runs beside predictions: pairs of a name and a function."""
         return (
             ("scoring", lambda: Trainer(self._fitted()).evaluate(TokenStream(np.zeros(4, np.int32), 1, 2))),
@@ -587,7 +587,7 @@ class LanguageModel(Suggesting):
 
     # Files
 
-    def save(self, path: str | os.PathLike, *, metadata: Mapping[str, Any] | None = None) -> None:
+    def save(self, path: str | os.PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> None:
         """Write the model and its vocabulary to a safetensors file, beside its destination first and then renamed.
 
         Parameters

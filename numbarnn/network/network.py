@@ -195,7 +195,7 @@ class Network(Suggesting):
         return self.forward(x, state, lengths, n_threads=n_threads)
 
     def predict_proba(
-        self, x, state: State | None = None, lengths=None, *, loss: Any = None, n_threads: int | None = None
+        self, x: Any, state: State | None = None, lengths: Any = None, *, loss: Any = None, n_threads: int | None = None
     ) -> np.ndarray | list[np.ndarray]:
         """Return probabilities: the softmax of the outputs, o_t = softmax(V s_t), or what the loss of training makes of them.
 
@@ -225,7 +225,7 @@ class Network(Suggesting):
         return self._answers(self.probabilities_of, x, state, lengths, loss, n_threads)
 
     def predict(
-        self, x, state: State | None = None, lengths=None, *, loss: Any = None, n_threads: int | None = None
+        self, x: Any, state: State | None = None, lengths: Any = None, *, loss: Any = None, n_threads: int | None = None
     ) -> np.ndarray | list[np.ndarray]:
         """Return predictions: classes, answers to questions of yes and no, or values, as the loss of training says.
 
@@ -298,11 +298,11 @@ class Network(Suggesting):
         """Return what makes probabilities of the outputs under a loss; None stands for that of the last training."""
         return self.output_activation if loss is None else make_loss(loss).output_activation
 
-    def probabilities_of(self, outputs, lengths=None, activation: str | None = "softmax") -> np.ndarray:
+    def probabilities_of(self, outputs: Any, lengths: Any = None, activation: str | None = "softmax") -> np.ndarray:
         """Return the probabilities of outputs, zero past each length."""
         return self._fill_padding(host().losses.probabilities(outputs, activation), lengths, 0)
 
-    def predictions_of(self, outputs, lengths=None, activation: str | None = "softmax") -> np.ndarray:
+    def predictions_of(self, outputs: Any, lengths: Any = None, activation: str | None = "softmax") -> np.ndarray:
         """Return the predictions of outputs, -1 past each length; outputs that are values are returned as they are."""
         if activation is None:
             return outputs

@@ -142,7 +142,7 @@ class Stream:
             )
         return token
 
-    def snapshot(self) -> tuple:
+    def snapshot(self) -> tuple[Any, ...]:
         """Return a copy of the state, in the form that `Model.forward` takes and returns for one sample.
 
         Of a step that may turn out to be rejected, as those of an adaptive solver, take a snapshot before, and `restore` it then.

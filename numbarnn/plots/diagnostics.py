@@ -82,7 +82,9 @@ def plot_contributions(flow: Any, state: Any = None, *, ax: Any = None) -> Any:
     return ax
 
 
-def plot_gates(trace, names=None, *, sample=0, unit=None, labels=None, ax=None):
+def plot_gates(
+    trace: Any, names: Any = None, *, sample: Any = 0, unit: Any = None, labels: Any = None, ax: Any = None
+) -> Any:
     """Draw gates over a sentence or a series, unit by unit: a heat map with a row for every unit and a column for every time step.
 
     Parameters
@@ -273,7 +275,9 @@ def plot_updates(history: Any, *, ax: Any = None) -> Any:
     return _bare(ax)
 
 
-def plot_sensitivity(values, *, output=None, t=None, sample=0, labels=None, ax=None):
+def plot_sensitivity(
+    values: Any, *, output: Any = None, t: Any = None, sample: Any = 0, labels: Any = None, ax: Any = None
+) -> Any:
     """Draw how strongly an output depends on the input of every step: ||d y_t / d x_k||, the sequential Jacobian's norms.
 
     Parameters
@@ -376,7 +380,7 @@ def plot_occupancy(alignment: Any, labels: Any = None, *, ax: Any = None) -> Any
     return ax
 
 
-def plot_unfolded(unfolded, labels=None, *, ax=None):
+def plot_unfolded(unfolded: Any, labels: Any = None, *, ax: Any = None) -> Any:
     """Draw the unfolded net with its values: inputs below, hidden states, outputs and losses above, weights on the arrows.
 
     The values of U, W, b, V and c are shown below where they have at most 12 rows and 8 columns.

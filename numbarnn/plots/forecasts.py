@@ -1,5 +1,7 @@
 """Plots of forecasts."""
 
+from typing import Any
+
 import numpy as np
 
 from numbarnn.checks import brief
@@ -7,7 +9,9 @@ from numbarnn.errors import ShapeError
 from numbarnn.plots.axes import COLORS, DASHES, make_axes
 
 
-def plot_forecast(backtest, target=None, *, ahead=None, series=None, last=None, ax=None):
+def plot_forecast(
+    backtest: Any, target: Any = None, *, ahead: Any = None, series: Any = None, last: Any = None, ax: Any = None
+) -> Any:
     """Draw forecasts against the truth, with their intervals where the backtest has some.
 
     Parameters
@@ -53,7 +57,16 @@ def plot_forecast(backtest, target=None, *, ahead=None, series=None, last=None, 
     return _finished(ax, target, rows.index)
 
 
-def plot_prediction(prediction, past=None, target=None, *, baselines=None, series=None, last=None, ax=None):
+def plot_prediction(
+    prediction: Any,
+    past: Any = None,
+    target: Any = None,
+    *,
+    baselines: Any = None,
+    series: Any = None,
+    last: Any = None,
+    ax: Any = None,
+) -> Any:
     """Draw what is forecast after the end of the data, with its interval, beside the past and what baselines forecast.
 
     Parameters
@@ -199,7 +212,7 @@ def _finished(ax, target, index):
     return ax
 
 
-def plot_errors_by_horizon(errors, *, ax=None):
+def plot_errors_by_horizon(errors: Any, *, ax: Any = None) -> Any:
     """Draw the mean absolute error of the net and every baseline by how far ahead they forecast.
 
     Parameters
@@ -245,7 +258,7 @@ def _ahead(rows, row):
     return values, f"{unit}s"
 
 
-def plot_coverage(intervals, target=None, *, ax=None):
+def plot_coverage(intervals: Any, target: Any = None, *, ax: Any = None) -> Any:
     """Draw how often intervals hold the truth against how often they should.
 
     On the diagonal intervals are right; below it they are too narrow, above it too wide. The band about it has 95 % of the shares
@@ -325,7 +338,7 @@ def _binomial_bounds(count, share, inside=0.95):
     return low / count, min(high, count) / count
 
 
-def plot_scatter(backtest, target=None, *, ax=None):
+def plot_scatter(backtest: Any, target: Any = None, *, ax: Any = None) -> Any:
     """Draw forecasts against measured values, one point each; on the diagonal a forecast is exact.
 
     Parameters

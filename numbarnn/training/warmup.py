@@ -41,7 +41,7 @@ class Warmed:
     steps: int
 
 
-def warmup(model, *, train: bool = True, loss: Any = None, optimizer: Any = "adam") -> list[Warmed]:
+def warmup(model: Any, *, train: bool = True, loss: Any = None, optimizer: Any = "adam") -> list[Warmed]:
     """Compile or load every kernel that a model needs, so that its first real call is as fast as the others.
 
     The model is left as it was. Compiled kernels are stored on disk, and found by later processes.
