@@ -11,7 +11,7 @@ from sphinx import addnodes
 import numbarnn
 
 HERE = pathlib.Path(__file__).parent
-MODULES = ("cells", "data", "decoding", "diagnostics", "layers", "losses", "metrics", "optim", "plots")
+MODULES = ("cells", "data", "decoding", "diagnostics", "interop", "layers", "losses", "metrics", "optim", "plots")
 
 # Methods by which parts of the package use each other.
 INTERNAL = {

@@ -18,6 +18,7 @@ MODULES = (
     "decoding",
     "diagnostics",
     "errors",
+    "interop",
     "language",
     "layers",
     "losses",

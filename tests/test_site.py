@@ -17,7 +17,7 @@ import numbarnn
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODULES = ["numbarnn"] + [
     f"numbarnn.{name}"
-    for name in ("cells", "data", "decoding", "diagnostics", "layers", "losses", "metrics", "optim", "plots")
+    for name in ("cells", "data", "decoding", "diagnostics", "interop", "layers", "losses", "metrics", "optim", "plots")
 ]
 # What numpydoc finds that a reader would miss: no docstring or summary, parameters that are not described or do not exist, a
 # result that is not described.
