@@ -315,6 +315,25 @@ def test_irregular_times_can_be_numbers(folder, capsys):
     assert "\n89 " in capsys.readouterr().out
 
 
+def test_categories_and_elapsed_times(folder, capsys):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"shop": rng.choice(["red", "blue"], 90)}, index=pd.date_range("2024-01-01", periods=90))
+    frame["load"] = np.where(frame["shop"] == "red", 1.0, -1.0) + 0.1 * rng.standard_normal(90)
+    frame.to_csv("shops.csv", index_label="time")
+    told = ["--categories", "shop", "--future", "shop", "--holidays", "2024-01-06,2024-12-25", "--linear", "all"]
+    assert main(["forecast", "shops.csv", *FORECAST, *told, "--save", "shops.st"]) == 0
+    table = capsys.readouterr().out
+    assert "Left out" not in table
+    assert float(re.search(r"net +(\S+)", table)[1]) < 0.3  # the last value is off by 1
+    frame.index.name = "time"
+    frame[rng.random(90) > 0.3][["load"]].to_csv("gaps.csv")
+    assert main(["forecast", "gaps.csv", *FORECAST]) == 1
+    assert "--irregular 'elapsed'" in capsys.readouterr().err
+    assert main(["forecast", "gaps.csv", *FORECAST, "--irregular", "elapsed", "--save", "gaps.st"]) == 0
+    assert main(["predict", "gaps.st", "gaps.csv"]) == 0
+    assert "ahead" in capsys.readouterr().out
+
+
 def test_rows_are_sorted_by_time(folder, capsys):
     shops().drop(columns=["holiday", "size"]).iloc[::-1].to_csv("a.csv", index=False)
     assert main(["forecast", "a.csv", "--id", "shop", *FORECAST, "-o", "a-out.csv"]) == 0

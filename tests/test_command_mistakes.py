@@ -75,7 +75,7 @@ MISTAKES = [
     (
         "fly",
         2,
-        "there is no command 'fly'; there is demo, train, sample, score, forecast, predict, info, warmup, doctor",
+        "there is no command 'fly'; there is demo, train, sample, score, forecast, predict, convert, info, warmup, doctor",
     ),
     ("--verison", 2, "there is no option --verison; did you mean --version?"),
     ("train text.txt --hiden-size 8", 2, "there is no option --hiden-size; did you mean --hidden-size?"),
@@ -105,6 +105,17 @@ MISTAKES = [
         "argument --calendar: must be names with commas between them, such as a,b",
     ),
     ("train text.txt --device tpu", 2, "argument --device: must be one of cpu, cuda, got 'tpu'"),
+    # Conversions
+    ("convert none.onnx out", 1, "there is no 'none.onnx'"),
+    ("convert text.txt out.onnx", 1, "'text.txt' is not a (model|file)"),
+    (
+        "convert net.pt out",
+        1,
+        "'net.pt' is a pickle, which may run code when it is read; in Python, where you trust it: .*from_torch",
+    ),
+    ("convert net.weights.h5 out", 1, r"'net.weights.h5' has weights and no description; in Python: .*layers=\[...\]"),
+    ("convert plain out.pt", 1, "'out.pt': such files are not written; in Python, .*to_torch"),
+    ("convert plain out --no-states", 1, "--opset, --no-states and --no-lengths are of ONNX: OUT must end in .onnx"),
     # Files of texts
     ("train none.txt", 1, "there is no 'none.txt'"),
     ("train folder", 1, "'folder' is a folder, not a file"),

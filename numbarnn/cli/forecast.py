@@ -73,6 +73,18 @@ def add_command(commands) -> None:
         "--calendar", type=names, metavar="A,B,...",
         help="of hour, dayofweek, dayofyear, month (without a file: hour,dayofyear)",
     )  # fmt: skip
+    text_option(
+        group,
+        "--categories",
+        type=names,
+        metavar="A,B,...",
+        help="columns of categories, such as words or numbers of shops",
+    )
+    text_option(group, "--holidays", type=names, metavar="A,B,...", help="dates, such as 2024-12-25,2025-01-01")
+    group.add_argument(
+        "--irregular", choices=("error", "elapsed"),
+        help=f"rows at irregular times: refused, or the elapsed time is an input {_default('irregular')}",
+    )  # fmt: skip
     group.add_argument(
         "--missing", choices=(*MISSING, "mask"), help=f"treatment of missing values {_default('missing')}"
     )
@@ -197,10 +209,12 @@ def _settings(options):
 
 def _data(options, note):
     """Return the table that the net sees, that of the rows ahead or None, the targets or None, and a name for files."""
-    future, static = options.future or [], options.static or []
+    future, static, categories = options.future or [], options.static or [], options.categories or []
     if options.file is None:
-        if options.id or future or static or options.future_file:
-            raise UserError("--id, --future, --future-file and --static need FILE, a CSV file with such columns")
+        if options.id or future or static or categories or options.future_file:
+            raise UserError(
+                "--id, --future, --future-file, --static and --categories need FILE, a CSV file with such columns"
+            )
         note("No file: a synthetic hourly weather series of three years (numbarnn.data.datasets.weather).")
         return weather(), None, options.target or ["temperature"], "weather"
     if options.future_file is not None and not future:
@@ -208,14 +222,15 @@ def _data(options, note):
     frame = tables.read(options, options.file, note)
     words = {name: word for name in options.target or () if name in frame and (word := tables.first_word(frame[name]))}
     if options.columns:
-        wanted = [*options.columns, *(name for name in (*future, *static) if name not in options.columns)]
+        wanted = list(dict.fromkeys([*options.columns, *future, *static, *categories]))
         unknown = [name for name in wanted if name not in frame.columns]
         if unknown:
             raise UserError(f"there is no column {unknown[0]!r}; there is {', '.join(map(str, frame.columns))}")
         frame = frame[wanted]
     else:
-        frame = tables.numeric(frame, note, keep=(*(options.target or ()), *future, *static))
-    for column in (*(options.target or ()), *future, *static):
+        kept = (*(options.target or ()), *future, *static, *categories)
+        frame = tables.numeric(frame, note, keep=kept, categories=categories)
+    for column in (*(options.target or ()), *future, *static, *categories):
         if column not in frame.columns:
             why = f": {words[column]} is not a number" if column in words else ""
             raise UserError(
@@ -224,10 +239,10 @@ def _data(options, note):
     if frame.shape[1] == 0:
         raise UserError(f"{shown(options.file)} has no numeric columns, so there is nothing to forecast")
     target = options.target
-    if target is None and (future or static):
-        target = [name for name in frame.columns if name not in (*future, *static)]
+    if target is None and (future or static or categories):
+        target = [name for name in frame.columns if name not in (*future, *static, *categories)]
         if not target:
-            raise UserError("all columns are known ahead or static; name one to forecast, --target COL")
+            raise UserError("all columns are known ahead, static or categories; name one to forecast, --target COL")
     frame, ahead = _ahead(frame, target, future, note)
     if options.future_file is not None:
         ahead = tables.read(options, options.future_file, note)

@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 
-from numbarnn.cli import forecast
+from numbarnn.cli import convert, forecast
 from numbarnn.cli.common import UserError, load_model
 from numbarnn.kernels import cache
 from numbarnn.kernels.inventory import take_inventory
@@ -15,7 +15,9 @@ from numbarnn.language import LanguageModel
 
 def add_commands(commands) -> None:
     """Add the commands to the subparsers of `numbarnn.cli.main`."""
-    info = commands.add_parser("info", help="describe a model file", description="Describe a model file.")
+    info = commands.add_parser(
+        "info", help="describe a model file", description="Describe a model file, one of ONNX or Keras too."
+    )
     info.add_argument("model", type=pathlib.Path, metavar="MODEL", help="file of a model")
     info.set_defaults(run=_info)
 
@@ -42,7 +44,7 @@ def add_commands(commands) -> None:
 
 
 def _info(options):
-    model = load_model(options.model)
+    model = convert.read(options.model) if convert.is_foreign(options.model) else load_model(options.model)
     if isinstance(model, forecast.Forecaster):
         model = forecast.describe(model)
     if isinstance(model, LanguageModel):

@@ -130,12 +130,13 @@ def _about(frame, name, series, guessed, said, timed):
     return f"{text}; guessed: {', '.join(said)}." if said else f"{text}."
 
 
-def numeric(frame, note, keep=()):
-    """Return the numeric columns of a table; say which are left out, and why.
+def numeric(frame, note, keep=(), categories=()):
+    """Return the numeric columns of a table, and those of categories; say which are left out, and why.
 
     keep : names of columns that stay also where they number the rows.
     """
-    chosen = frame.select_dtypes(include=[np.number, "bool"])
+    numbers = set(frame.select_dtypes(include=[np.number, "bool"]).columns)
+    chosen = frame[[name for name in frame.columns if name in numbers or name in categories]]
     left = [name for name in frame.columns if name not in chosen.columns]
     if left:
         whys = [first_word(frame[name]) for name in left]
