@@ -14,8 +14,8 @@ from numbarnn.data.datasets import weather
 from numbarnn.data.windows import MISSING
 from numbarnn.errors import printable
 from numbarnn.forecasting.forecaster import Forecaster
-from numbarnn.forecasting.training import MOST_EPOCHS, RATE, UPDATES
 from numbarnn.layers.kinds import recurrent_names
+from numbarnn.training.defaults import MOST_EPOCHS, RATE, UPDATES
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Forecaster)}
 

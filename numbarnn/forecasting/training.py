@@ -7,13 +7,9 @@ from numbarnn.forecasting.settings import linear_of
 from numbarnn.forecasting.tables import Source
 from numbarnn.losses import make_loss
 from numbarnn.model import last_step_model
-from numbarnn.optim import optimizer_with
+from numbarnn.training.defaults import default_epochs, default_rate
 from numbarnn.training.history import History
 from numbarnn.training.trainer import Trainer
-
-# Optimizer steps that training takes unless `epochs` says otherwise, the epochs that it takes at most for them, and the learning
-# rate of Adam (`benchmarks/forecast_defaults.py`).
-UPDATES, MOST_EPOCHS, RATE = 3000, 200, 3e-3
 
 
 def train(settings, prepared: Prepared, targets, parts, callbacks, verbose) -> tuple[Forecast, list[History]]:
@@ -28,10 +24,10 @@ def train(settings, prepared: Prepared, targets, parts, callbacks, verbose) -> t
     learned = {name: forecast.source(source) for name, source in sources.items() if name != "test"}
     epochs, patience = settings.epochs, settings.patience
     if epochs is None:
-        epochs = min(MOST_EPOCHS, -(-UPDATES // len(learned["train"])))
+        epochs = default_epochs(len(learned["train"]))
     if patience is None:
         patience = max(1, epochs) if settings.epochs is not None else max(5, epochs // 8)
-    rate = RATE if settings.learning_rate is None and settings.optimizer == "adam" else settings.learning_rate
+    rate = default_rate(settings.optimizer, settings.learning_rate)
     histories = []
     for seed in range(check_seed(settings.seed), check_seed(settings.seed + settings.ensemble - 1) + 1):
         model = last_step_model(
@@ -40,7 +36,7 @@ def train(settings, prepared: Prepared, targets, parts, callbacks, verbose) -> t
             dtype=settings.dtype, n_threads=settings.n_threads, device=settings.device,
         )  # fmt: skip
         trainer = Trainer(
-            model, loss, optimizer_with(settings.optimizer, rate), schedule=settings.schedule, clip_norm=settings.clip_norm,
+            model, loss, settings.optimizer, learning_rate=rate, schedule=settings.schedule, clip_norm=settings.clip_norm,
             average=settings.average, seed=seed,
         )  # fmt: skip
         histories.append(

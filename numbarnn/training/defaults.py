@@ -1,9 +1,10 @@
-"""Defaults of training where the user says nothing, shared by what trains on samples (`benchmarks/label_defaults.py`)."""
+"""Defaults of training where the user says nothing, shared by estimators and forecasters."""
 
 import math
 
 # Optimizer steps that training takes, the epochs that it takes at most for them, and the learning rate of Adam. Where every step
-# has a label, an epoch has that many times more of them, and nets learn them by heart sooner.
+# has a label, an epoch has that many times more of them, and nets learn them by heart sooner. Chosen by the studies
+# `benchmarks/label_defaults.py` and `benchmarks/forecast_defaults.py`.
 UPDATES, MOST_EPOCHS, MOST_EPOCHS_OF_STEPS, RATE = 3000, 200, 50, 3e-3
 
 
