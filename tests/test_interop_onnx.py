@@ -243,12 +243,14 @@ def test_states_are_carried(tmp_path):
 # Refusals
 
 
-def graph(nodes, *constants, inputs=(("x", 1, ["n", "t", C]),), outputs=("y",)):
+def graph(nodes, *constants, inputs=(("x", 1, ["n", "t", C]),), outputs=("y",), opset=17):
     helper = onnx.helper
     return helper.make_model(
         helper.make_graph(
             [
-                helper.make_node(kind, ins.split(), outs.split(), name=f"node{k}", **more)
+                helper.make_node(
+                    kind, ins.replace("\0", "").split(" ") if ins else [], outs.split(), name=f"node{k}", **more
+                )
                 for k, (kind, ins, outs, more) in enumerate(nodes)
             ],
             "g",
@@ -256,7 +258,7 @@ def graph(nodes, *constants, inputs=(("x", 1, ["n", "t", C]),), outputs=("y",)):
             [helper.make_tensor_value_info(name, 1, None) for name in outputs],
             [onnx.numpy_helper.from_array(array, f"c{k}") for k, array in enumerate(constants)],
         ),
-        opset_imports=[helper.make_opsetid("", 17)],
+        opset_imports=[helper.make_opsetid("", opset)],
     )
 
 
@@ -283,8 +285,36 @@ REFUSED = {
     "two outputs": (graph([("MatMul", "x c0", "y", {}), ("Tanh", "y", "z", {})], WEIGHT, outputs=("y", "z")), "one output"),
     "nothing": (graph([("Identity", "x", "y", {})]), "no layers"),
     "half": (graph([("MatMul", "x c0", "y", {})], WEIGHT.astype(np.float16)), "float16"),
+    "cell state": (
+        graph([TURN, ("LSTM", "a c0 c1", "Y h c", {"hidden_size": H}), ("Squeeze", "c c2", "s", {}), ("MatMul", "s c3", "y", {})],
+              W, R, np.array([0]), np.ones((H, 2), np.float32)),
+        "cell state c",
+    ),
+    "flip": (
+        graph([("Slice", "x c0 c1 c2 c3", "a", {}), ("MatMul", "a c4", "y", {})],
+              np.array([-1]), np.array([-(2**31)]), np.array([2]), np.array([-1]), WEIGHT),
+        "several indices",
+    ),
+    "lengths of one": (
+        graph([TURN, ("LSTM", "a c0 c1 \0 lens", "b", {"hidden_size": H}), ("Squeeze", "b c2", "d", {}),
+               ("LSTM", "d c3 c1", "e", {"hidden_size": H}), ("Squeeze", "e c2", "y", {})],
+              W, R, np.array([1]), R, inputs=(("x", 1, ["n", "t", C]), ("lens", 6, ["n"]))),
+        "some nodes have lengths",
+    ),
+    "states twice": (
+        graph([TURN, ("LSTM", "a c0 c1 \0 \0 h0 h0", "b", {"hidden_size": H}), ("Squeeze", "b c2", "y", {})],
+              W, R, np.array([1]), inputs=(("x", 1, ["n", "t", C]), ("h0", 1, [1, "n", H]))),
+        "that a node before has taken",
+    ),
+    "bias beside": (graph([("MatMul", "x c0", "y", {}), ("Add", "y c1", "z", {})], WEIGHT, WEIGHT[0]), "earlier layer"),
+    "old softmax": (graph([("MatMul", "x c0", "a", {}), ("Softmax", "a", "y", {})], WEIGHT, opset=11), "another axis"),
+    "old operators": (graph([("MatMul", "x c0", "y", {})], WEIGHT, opset=6), "version 6"),
+    "dropout in use": (
+        graph([("Dropout", "x c0 c1", "a", {}), ("MatMul", "a c2", "y", {})], np.float32(0.5), np.array(True), WEIGHT), "acts in use",
+    ),
+    "affine": (graph([TURN, ("RNN", "a c0 c1", "y", {"hidden_size": H, "activations": ["Affine"]})], W[:, :H], R[:, :H]), "alpha 1"),
     "bomb": (
-        graph([("Concat", "c0 " * 300, "a", {"axis": 0})] + [("Concat", "a " * 300, "a", {"axis": 0})] * 3, WEIGHT),
+        graph([("Concat", " ".join(["c0"] * 300), "a", {"axis": 0})] + [("Concat", " ".join(["a"] * 300), "a", {"axis": 0})] * 3, WEIGHT),
         "more than the file",
     ),
 }  # fmt: skip

@@ -20,18 +20,21 @@ ACTIVATIONS = {"Tanh": "tanh", "Relu": "relu", "Sigmoid": "logistic"}
 SUFFIXES = {"forward": ("_l0",), "reverse": ("_l0_reverse",), "bidirectional": ("_l0", "_l0_reverse")}
 ORDER = "samples", "steps"
 # Operators between an input of initial states and a node.
-CUTTING = ("Slice", "Split", "Unsqueeze", "Squeeze", "Identity", "Transpose", "Cast", "Gather")
+CUTTING = ("Slice", "Identity")
 FEATURES = ("directions", "features")
 # Bytes that folding constants may make, for every byte of the file, and besides.
 FOLDED, SPARE = 2, 2**20
 # Operators that make masks and indices of lengths and tokens, and what `to_onnx` makes of them: whether a sample has steps, which
 # steps are valid, how many, the last of them; which tokens of a bag there are, and their rows.
 DERIVING = ("Cast", "Expand", "Greater", "GreaterOrEqual", "Less", "Max", "Sub", "Unsqueeze")
-SOME = "unsqueeze(greater(lengths,0),1)"
-VALID = "unsqueeze(cast(less(unsqueeze(range(0,{steps},1),1),cast(lengths))),2)"
-COUNT = "unsqueeze(cast(max(lengths,1)),1)"
-LAST = "expand(unsqueeze(max(sub(cast(lengths),1),0),[0,2]),[1,1,{size}])"
-BAG, BAG_ROWS = "unsqueeze(cast(greaterorequal(tokens,0)),3)", "max(tokens,0)"
+SOME = "unsqueeze(greater({lengths},0),1)"
+VALID = "unsqueeze(cast(less(unsqueeze(range(0,{steps},1),1),cast({lengths}))),2)"
+KNOWN = f"greater({VALID},0)"
+COUNT = "unsqueeze(cast(max({lengths},1)),1)"
+LAST = "expand(unsqueeze(max(sub(cast({lengths}),1),0),[0,2]),[1,1,{size}])"
+BAG, BAG_ROWS = "unsqueeze(cast(greaterorequal({tokens},0)),3)", "max({tokens},0)"
+# The oldest operators that are read: those before broadcast as NumPy does not.
+OLDEST = 7
 
 
 def from_onnx(source) -> Model:
@@ -104,11 +107,15 @@ class _Reader:
     def __init__(self, proto, folder=None):
         self.graph, self.chain, self.folder = proto.graph, Chain("ONNX graph"), folder
         self.values: dict[str, object] = {"": None}
-        self.known = {
-            tag: tag for tag in ("axis0", "axis1")
-        }  # axes of the input, until a recurrent node tells what they are
+        self.known = {}  # what the axes of the input are, as a recurrent node tells
+        self.version = 0  # rises with every layer, and every change of one: older values are then of another chain
+        opsets = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
+        self.opset = opsets[0] if opsets else 1
         self.budget = FOLDED * proto.ByteSize() + SPARE
-        self.softmax = self.lengths = None
+        self.lengths = None  # the name of the input, once a node has told
+        self.node_lengths: set[str | None] = set()  # of every recurrent node
+        self.masked = False
+        self.used_states: dict[str, int] = {}  # rows of inputs of states that nodes have taken
         self.pooled_nodes: list[str] = []
 
     # The graph
@@ -117,6 +124,8 @@ class _Reader:
         from onnx import numpy_helper
 
         self.to_array = numpy_helper.to_array
+        if self.opset < OLDEST:
+            self.chain.reasons.append(f"its operators are of version {self.opset}; save it with {OLDEST} or later")
         graph = self.graph
         tensors = {tensor.name: tensor for tensor in graph.initializer}
         if graph.sparse_initializer:
@@ -144,7 +153,10 @@ class _Reader:
             try:
                 attributes = {attribute.name: self._attribute(attribute) for attribute in node.attribute}
                 found = operator(node, given, attributes)
-            except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            except AttributeError:  # of a value of another kind
+                self.chain.reasons.append(f"{where}: it takes something other than what it takes in a chain of layers")
+                break
+            except (ArithmeticError, IndexError, KeyError, TypeError, ValueError) as error:
                 self.chain.reasons.append(f"{where}: {error}")
                 break
             found = found if isinstance(found, list) else [found]
@@ -155,8 +167,8 @@ class _Reader:
         """Return the model; raise InteropError for what stands in the way."""
         self.chain.refuse_if_reasons()
         outputs = [(result.name, self.values.get(result.name)) for result in self.graph.output]
-        main = [(name, value) for name, value in outputs if isinstance(value, Output) and value.final is None]
-        main = main or [(name, value) for name, value in outputs if isinstance(value, Output)][:1]
+        values = [(name, value) for name, value in outputs if isinstance(value, Output) and not value.cell]
+        main = [(name, value) for name, value in values if value.final is None] or values[:1]
         if len(main) != 1:
             names = ", ".join(repr(name) for name, _ in main or outputs)
             self.chain.reasons.append(
@@ -164,15 +176,16 @@ class _Reader:
             )
         else:
             try:
-                value = self._newest(main[0][1])
-                tags = [{factor.tag for factor in axis} for axis in value.axes]
-                if value.masked not in (None, "zero"):
-                    raise ShapeError("it is masked as no layer's output is")
-                if not tags or not tags[-1] <= set(FEATURES) or any("features" in tag for tag in tags[:-1]):
-                    raise ShapeError("its features are not along the last axis")
+                value = self._newest(replace(main[0][1], ended=False))
+                tags = [[factor.tag for factor in axis] for axis in value.axes]
+                within = [tag for axis in tags[:-1] for tag in axis]
+                if not tags or not _is_features(tags[-1]) or "features" in within:
+                    raise ShapeError("its features are not along the last axis, those of the forward direction first")
             except ValueError as error:
                 self.chain.reasons.append(f"output {main[0][0]!r}: {error}")
-        if self.lengths is not None and self.pooled_nodes:
+        if len(self.node_lengths) > 1 or (self.masked and None in self.node_lengths):
+            self.chain.reasons.append("some nodes have lengths and some do not; numbarnn has the same for all")
+        if (self.masked or self.lengths is not None) and self.pooled_nodes:
             self.chain.reasons.append(
                 f"{self.pooled_nodes[0]} takes steps of the padding too, though the recurrent nodes have lengths"
             )
@@ -211,7 +224,7 @@ class _Reader:
         integers, floats = kind.elem_type in (6, 7), kind.elem_type in (1, 11)
         if integers and len(dims) in (2, 3):
             axes = tuple((Factor(f"axis{k}", size or f"{given.name}{k}"),) for k, size in enumerate(dims))
-            return Output(axes, 0, tokens=True)
+            return Output(axes, 0, tokens=given.name)
         if floats and len(dims) == 3 and not self._is_state(given.name):
             axes = [(Factor(f"axis{k}", dims[k] or f"{given.name}{k}"),) for k in range(2)]
             return Output((*axes, (Factor("features", dims[2] or f"{given.name}2"),)), 0)
@@ -233,16 +246,30 @@ class _Reader:
         """Return a value that the chain goes on with; raise unless it is that of the newest layer."""
         if not isinstance(value, Output):
             raise ShapeError("it takes something other than the output of the layer before")
-        if value.layers != len(self.chain.layers):
+        if value.version != self.version:
             raise ShapeError(
                 "it takes the output of an earlier layer: numbarnn has chains of layers, without skips or branches"
             )
+        if value.ended:
+            raise ShapeError("it goes on after a softmax: probabilities are made of the outputs alone")
+        if value.cell:
+            raise ShapeError("it goes on with the cell state c of an LSTM; layers give h")
         if value.direction is not None:
             raise ShapeError("it takes one of two directions; numbarnn goes on with both")
         if value.final is not None:
-            layer = self.chain.layers[value.final]
-            self.chain.layers[value.final] = replace(layer, return_sequences=False)
+            self._change(value.final, return_sequences=False)
+            value = replace(value, final=None, version=self.version)
         return value
+
+    def _add(self, layer, **arrays):
+        """Append a layer."""
+        self.chain.add(layer, **arrays)
+        self.version += 1
+
+    def _change(self, index, **options):
+        """Change the options of a layer: values made before are then of another chain."""
+        self.chain.layers[index] = replace(self.chain.layers[index], **options)
+        self.version += 1
 
     def _features(self, value) -> tuple[Output, int | str]:
         """Return the newest value and its features, which are along the last axis."""
@@ -253,7 +280,7 @@ class _Reader:
             raise ShapeError("it takes a sum that is not complete")
         last = value.axes[-1]
         tags = [factor.tag for factor in last]
-        if not last or not set(tags) <= set(FEATURES) or tags == ["features", "directions"]:
+        if not _is_features(tags):
             raise ShapeError("it works along another axis than the features")
         if any(factor.tag in FEATURES and factor.size != 1 for axis in value.axes[:-1] for factor in axis):
             raise ShapeError("features are along two axes, such as directions that are not joined")
@@ -262,14 +289,18 @@ class _Reader:
     def _after(self, value, size=None) -> Output:
         """Return the value that the layer just appended gives."""
         axes = value.axes if size is None else (*value.axes[:-1], (Factor("features", size),))
-        return Output(axes, len(self.chain.layers))
+        return Output(axes, self.version)
 
     def _fold(self, array) -> Constant:
         """Return a constant made of constants; raise if a file would fill the memory with them."""
+        self._afford(array.nbytes)
         self.budget -= array.nbytes
-        if self.budget < 0:
-            raise ShapeError("its constants are more than the file has")
         return Constant(array)
+
+    def _afford(self, count):
+        """Raise if so many bytes are more than constants may have."""
+        if count > self.budget:
+            raise ShapeError("its constants are more than the file has")
 
     # Layers
 
@@ -316,7 +347,7 @@ class _Reader:
                 raise ShapeError(f"{name} has the shape {arrays[name].shape}, expected {shape}")
         order = ("samples", "steps") if layout else ("steps", "samples")
         self._bind(value, order)
-        self._check_states(states[:2], lengths)
+        self._check_states(states[:2], lengths, len(suffixes))
         values = {}
         for d, suffix in enumerate(suffixes):
             parts = [("weight_ih", arrays["W"][d]), ("weight_hh", arrays["R"][d])]
@@ -326,16 +357,15 @@ class _Reader:
             if peepholes is not None:
                 blocks = zip(PEEPHOLES, np.split(arrays["P"][d], 3), strict=True)
                 values |= {f"weight_{name}{suffix}": array for name, array in blocks}
-        self.chain.add(KINDS[kind](hidden, **options), **values)
-        layers = len(self.chain.layers)
+        self._add(KINDS[kind](hidden, **options), **values)
         batch, units = dict(zip(order, value.axes, strict=False)), (Factor("features", hidden),)
         directions = (Factor("directions", len(suffixes)),)
         if layout:
             whole, end = (batch["samples"], batch["steps"], directions, units), (batch["samples"], directions, units)
         else:
             whole, end = (batch["steps"], directions, batch["samples"], units), (directions, batch["samples"], units)
-        final = Output(end, layers, final=layers - 1)
-        return [Output(whole, layers), final, States((final,))]
+        final = Output(end, self.version, final=len(self.chain.layers) - 1)
+        return [Output(whole, self.version), final, States((replace(final, cell=True),))]
 
     def _options(self, kind, attributes, directions):
         """Return the options of a layer by the attributes of its node."""
@@ -349,9 +379,8 @@ class _Reader:
                 raise ValueError(
                     f"activations {names} are not one of {', '.join(RNN_ACTIVATIONS)}, the same in all directions"
                 )
-            slope = attributes.get("activation_alpha") or [1.0] * directions
-            shift = attributes.get("activation_beta") or [0.0] * directions
-            if names[0] == "Affine" and (set(slope) != {1.0} or set(shift) != {0.0}):
+            slope, shift = (set(attributes.get(f"activation_{name}", ())) for name in ("alpha", "beta"))
+            if names[0] == "Affine" and (slope != {1.0} or shift != {0.0}):
                 raise ValueError("activations Affine are known with alpha 1 and beta 0 alone")
             found["activation"] = RNN_ACTIVATIONS[names[0]]
         elif names and names != GATE_ACTIVATIONS[kind] * directions:
@@ -380,19 +409,26 @@ class _Reader:
                 if before not in ORDER:
                     self.known[before] = tag
 
-    def _check_states(self, states, lengths):
-        """Raise unless initial states are zeros or inputs, and lengths an input, the same at all nodes."""
+    def _check_states(self, states, lengths, directions):
+        """Raise unless initial states are zeros or inputs, taken once and in order, and lengths are an input as it is."""
         for state in states:
             zeros = isinstance(state, Zeros) or (isinstance(state, Constant) and not state.array.any())
-            if state is not None and not zeros and not isinstance(state, Input):
+            if state is None or zeros:
+                continue
+            if not isinstance(state, Input):
                 raise ValueError("its initial state is neither zero nor an input of the graph")
-        if lengths is None:
-            return
-        if not isinstance(lengths, Input):
-            raise ValueError("sequence_lens is not an input of the graph")
-        if self.lengths not in (None, lengths.name):
-            raise ValueError("sequence_lens differs from that of a node before")
-        self.lengths = lengths.name
+            first, last = state.rows or (0, directions)
+            if last - first != directions or first < self.used_states.get(state.name, 0):
+                raise ValueError(
+                    f"it takes rows of the states {state.name!r} that a node before has taken, or too many"
+                )
+            self.used_states[state.name] = last
+        cast = [name for name in self.values if lengths == Derived(f"cast({name})")]  # to int32
+        name = cast[0] if cast else getattr(lengths, "name", None)
+        if lengths is not None and (name is None or getattr(lengths, "rows", None)):
+            raise ValueError("sequence_lens is not an input of the graph as it is")
+        self.node_lengths.add(name)
+        self.lengths = self.lengths or name
 
     def op_matmul(self, node, inputs, attributes):
         x, weight = inputs
@@ -414,31 +450,53 @@ class _Reader:
         arrays = {"weight": weight}
         if bias is not None:
             arrays["bias"] = np.broadcast_to(self._weights(bias, "C"), (1, len(weight)))[0]
-        self.chain.add(Dense(len(weight), bias is not None), **arrays)
+        self._add(Dense(len(weight), bias is not None), **arrays)
         return self._after(value, len(weight))
 
     def op_div(self, node, inputs, attributes):
         value, count = inputs
-        if isinstance(value, Output) and value.masked == "sum" and count == Derived(COUNT):
+        if isinstance(value, Output) and value.masked == "sum" and self._is(count, COUNT):
             return replace(value, masked=None)
         raise ShapeError("it divides by something other than the lengths")
 
     def op_where(self, node, inputs, attributes):
         condition, value, other = inputs
-        if condition == Derived(SOME) and isinstance(value, (Output, States)):
-            return value  # what samples without steps have is as `Model.forward` has it
+        parts = value.parts if isinstance(value, States) else (value,)
+        if all(isinstance(part, Output) and self._tag(part, -2) == "samples" for part in parts):
+            # What samples without steps have is as `Model.forward` has it: zeros, and initial states.
+            zeros = isinstance(other, (Zeros, Input)) or (isinstance(other, Constant) and not other.array.any())
+            if zeros and self._is(condition, SOME):
+                return value
         low = isinstance(other, Constant) and np.all(other.array == -np.inf)
-        if low and isinstance(value, Output) and condition == Derived(f"greater({self._valid(value)},0)"):
+        if low and isinstance(value, Output) and self._is(condition, KNOWN, steps=size_of(value.axes[0])):
             return replace(value, masked="low")
         raise ShapeError("it chooses by something other than the lengths")
+
+    def _tag(self, value, axis) -> str | None:
+        """Return what an axis of a value is, unless it is several things."""
+        tags = [self.known.get(factor.tag, factor.tag) for factor in value.axes[axis]] if len(value.axes) > 1 else []
+        return tags[0] if len(tags) == 1 else None
+
+    def _is(self, value, pattern, **sizes) -> bool:
+        """Return whether a value is what `to_onnx` makes of lengths, those of the recurrent nodes."""
+        names = (
+            [self.lengths]
+            if self.lengths
+            else [name for name, given in self.values.items() if isinstance(given, Input)]
+        )
+        for name in names:
+            if value == Derived(pattern.format(lengths=name, **sizes)):
+                self.lengths, self.masked = name, True
+                return True
+        return False
 
     def op_gatherelements(self, node, inputs, attributes):
         value, index = inputs
         value, size = self._features(value)
-        if index != Derived(LAST.format(size=size)) or attributes.get("axis", 0) != 0:
+        if not self._is(index, LAST, size=size) or attributes.get("axis", 0) != 0 or self._tag(value, 0) != "steps":
             raise ShapeError("it takes elements by something other than the last valid step")
-        self.chain.add(Pool("last"))
-        return Output(((), *value.axes[1:]), len(self.chain.layers))
+        self._add(Pool("last"))
+        return Output(((), *value.axes[1:]), self.version)
 
     def op_reducesum(self, node, inputs, attributes):
         value = inputs[0]
@@ -447,17 +505,17 @@ class _Reader:
             raise ShapeError("it keeps the axis that it sums")
         axes = value.axes[:axis] + value.axes[axis + 1 :]
         tags = [self.known.get(factor.tag, factor.tag) for factor in value.axes[axis]]
-        if tags == ["directions"] and value.direction is None and value.layers == len(self.chain.layers):
+        if tags == ["directions"] and value.direction is None and value.version == self.version and not value.cell:
             layer = self.chain.layers[-1]
-            if isinstance(layer, Recurrent) and layer.bidirectional:
-                self.chain.layers[-1] = replace(layer, merge="sum")
-                return replace(value, axes=axes)
+            if isinstance(layer, Recurrent) and layer.bidirectional and value.masked is None:
+                self._change(-1, merge="sum")
+                return replace(value, axes=axes, version=self.version)
         if value.masked == "bag" and axis == 2:
             return replace(value, axes=axes, masked=None)
-        if tags == ["steps"] and value.masked == "zero":
+        if tags == ["steps"] and value.masked == "zero" and axis == 0:
             value, _ = self._features(value)
-            self.chain.add(Pool("mean"))
-            return Output(axes, len(self.chain.layers), masked="sum")
+            self._add(Pool("mean"))
+            return Output(axes, self.version, masked="sum")
         raise ShapeError("it sums something other than the directions of a layer")
 
     def op_range(self, node, inputs, attributes):
@@ -472,24 +530,23 @@ class _Reader:
     def _is_deriving(value):
         """Return whether a value is made of lengths or of tokens."""
         return isinstance(value, (Derived, Input)) or (
-            isinstance(value, Output) and value.tokens and len(value.axes) == 3
+            isinstance(value, Output) and value.tokens is not None and len(value.axes) == 3
         )
 
-    def _expression(self, value) -> str:
+    @staticmethod
+    def _expression(value) -> str:
         """Return a value in the expressions of `Derived`."""
         if isinstance(value, Derived):
             return value.expression
         if isinstance(value, Input):
-            return "lengths" if self.lengths in (None, value.name) else value.name
-        if isinstance(value, Output) and value.tokens:
-            return "tokens"
+            return value.name if value.rows is None else f"{value.name}[{value.rows}]"
+        if isinstance(value, Output):
+            if value.tokens is None:
+                raise ShapeError("it computes with the outputs of layers as no layer does")
+            return value.tokens
         items = value.array.reshape(-1)[:8].tolist() if isinstance(value, Constant) else list(value.items)
         items = [item if isinstance(item, str) else f"{item:g}" for item in items]
         return f"[{','.join(items)}]" if len(items) > 1 else "".join(items)
-
-    def _valid(self, value) -> str:
-        """Return the expression of the valid steps, where a value has steps, samples and features."""
-        return VALID.format(steps=size_of(value.axes[0]))
 
     def op_add(self, node, inputs, attributes):
         if all(isinstance(value, (Constant, Sizes)) for value in inputs):
@@ -500,9 +557,9 @@ class _Reader:
         last = self.chain.layers[-1] if self.chain.layers else None
         if not isinstance(last, Dense) or last.bias or array.size != size or array.shape[-1:] != (size,):
             raise ShapeError("it adds something other than the bias of a product")
-        self.chain.layers[-1] = replace(last, bias=True)
+        self._change(-1, bias=True)
         self.chain.arrays[-1]["bias"] = array.reshape(size)
-        return value
+        return replace(value, version=self.version)
 
     def op_tanh(self, node, inputs, attributes):
         return self._activation(node, inputs)
@@ -511,17 +568,17 @@ class _Reader:
 
     def _activation(self, node, inputs):
         value, _ = self._features(inputs[0])
-        self.chain.add(Activation(ACTIVATIONS[node.op_type]))
+        self._add(Activation(ACTIVATIONS[node.op_type]))
         return self._after(value)
 
     def op_softmax(self, node, inputs, attributes):
         value, _ = self._features(inputs[0])
-        axis = attributes.get("axis", -1)
+        axis = attributes.get("axis", -1 if self.opset >= 13 else 1)
         if axis not in (-1, len(value.axes) - 1):
             raise ShapeError("it works along another axis than the features")
         if node.output[0] not in {result.name for result in self.graph.output}:
             raise ValueError("it is not the last node: probabilities are made of the outputs alone")
-        return value
+        return replace(value, ended=True)
 
     op_logsoftmax = op_softmax
 
@@ -554,12 +611,12 @@ class _Reader:
             self.pooled_nodes.append(f"node {node.name or node.output[0]!r} ({node.op_type})")
         last = self.chain.layers[-1]
         if kind == "last" and isinstance(last, Recurrent) and last.causal:
-            self.chain.layers[-1] = replace(last, return_sequences=False)
+            self._change(-1, return_sequences=False)
         else:
-            self.chain.add(Pool(kind))
+            self._add(Pool(kind))
         axes = list(value.axes)
         axes[axis : axis + 1] = [()] if keep else []
-        return Output(tuple(axes), len(self.chain.layers))
+        return Output(tuple(axes), self.version)
 
     def op_onehot(self, node, inputs, attributes):
         tokens, depth, values = inputs
@@ -571,17 +628,12 @@ class _Reader:
             or list(values.array) != [0, 1]
         ):
             raise ValueError("it is known with the values 0 and 1 along the last axis alone")
-        self.chain.add(OneHot(size))
-        return Output((*tokens.axes, (Factor("features", size),)), len(self.chain.layers))
+        self._add(OneHot(size))
+        return Output((*tokens.axes, (Factor("features", size),)), self.version)
 
     def _tokens(self, value):
         """Return the input of tokens, one a step."""
-        if (
-            not isinstance(value, Output)
-            or not value.tokens
-            or value.layers != len(self.chain.layers)
-            or len(value.axes) != 2
-        ):
+        if not isinstance(value, Output) or not value.tokens or value.version != self.version or len(value.axes) != 2:
             raise ShapeError("its indices are not the input of the graph")
         return value
 
@@ -589,7 +641,7 @@ class _Reader:
 
     def op_transpose(self, node, inputs, attributes):
         (value,) = inputs
-        if isinstance(value, (Zeros, Input)):
+        if isinstance(value, Zeros):
             return value
         if isinstance(value, Constant):
             return self._fold(np.transpose(value.array, attributes.get("perm")))
@@ -597,7 +649,7 @@ class _Reader:
 
     def op_reshape(self, node, inputs, attributes):
         value, shape = inputs
-        if isinstance(value, (Zeros, Input)):
+        if isinstance(value, Zeros):
             return value
         if isinstance(value, Sizes):
             return Sizes(value.items, scalar=False)
@@ -605,7 +657,10 @@ class _Reader:
             wanted = self._integers(shape)
             wanted = [value.array.shape[k] if size == 0 else size for k, size in enumerate(wanted)]
             return self._fold(value.array.reshape(wanted))
-        return value.reshaped(self._sizes(shape))
+        wanted = self._sizes(shape)
+        if attributes.get("allowzero", 0) and 0 in wanted:
+            raise ShapeError("it makes an axis without entries")
+        return value.reshaped(wanted)
 
     def op_flatten(self, node, inputs, attributes):
         (value,) = inputs
@@ -616,20 +671,22 @@ class _Reader:
     def op_squeeze(self, node, inputs, attributes):
         value = inputs[0]
         axes = attributes.get("axes") or self._optional(inputs, 1)
-        if isinstance(value, (Zeros, Input)):
+        if isinstance(value, Zeros):
             return value
         if isinstance(value, Sizes):
             return Sizes(value.items, scalar=True)
         if isinstance(value, Constant):
             return self._fold(np.squeeze(value.array, None if axes is None else tuple(axes)))
         if axes is None:
+            if any(isinstance(size_of(axis), str) for axis in value.axes):
+                raise ShapeError("which axes it takes away depends on the batch")
             axes = [k for k, axis in enumerate(value.axes) if size_of(axis) == 1]
         return value.without(self._axes(axes, len(value.axes)))
 
     def op_unsqueeze(self, node, inputs, attributes):
         value = inputs[0]
         axes = attributes.get("axes") or self._integers(inputs[1])
-        if isinstance(value, (Zeros, Input)):
+        if isinstance(value, Zeros):
             return value
         if isinstance(value, Sizes):
             return Sizes(value.items, scalar=False)
@@ -643,20 +700,24 @@ class _Reader:
     def op_gather(self, node, inputs, attributes):
         value, index = inputs
         axis = attributes.get("axis", 0)
-        if isinstance(value, (Zeros, Input)):
+        if isinstance(value, Zeros):
             return value
         if isinstance(index, Output):
             return self._embedding(value, index, axis)
-        if index == Derived(BAG_ROWS):
-            return self._bag(value, index, axis)
+        bags = [given.tokens for given in self.values.values() if isinstance(given, Output) and given.tokens]
+        if bags and index == Derived(BAG_ROWS.format(tokens=bags[0])):
+            return replace(self._bag(value, index, axis), tokens=bags[0])
         picked = self._integers(index)
         if isinstance(value, Sizes):
             return Sizes(tuple(value.items[k] for k in picked), scalar=index.array.ndim == 0)
         if isinstance(value, Constant):
+            self._afford(value.array.nbytes // max(value.array.shape[axis], 1) * len(picked))
             return self._fold(np.take(value.array, index.array, axis=axis))
         if index.array.ndim > 1 or len(picked) != 1:
             raise ShapeError("it takes several indices of an axis")
         if isinstance(value, States):
+            if axis != 0:
+                raise ShapeError("it takes samples of final states")
             return self._of_states(value, picked[0], keep=index.array.ndim == 1)
         return self._picked(node, value, axis, picked[0], keep=index.array.ndim == 1)
 
@@ -665,8 +726,8 @@ class _Reader:
         tokens, array = self._tokens(tokens), self._weights(table, "the table")
         if array.ndim != 2 or axis != 0:
             raise ShapeError("it takes something other than rows of a matrix")
-        self.chain.add(Embedding(*array.shape), weight=array)
-        return Output((*tokens.axes, (Factor("features", array.shape[1]),)), len(self.chain.layers))
+        self._add(Embedding(*array.shape), weight=array)
+        return Output((*tokens.axes, (Factor("features", array.shape[1]),)), self.version)
 
     def _bag(self, table, tokens, axis):
         """Append a layer of sums of vectors for tokens; what is not a token is left out later (`op_mul`)."""
@@ -674,7 +735,7 @@ class _Reader:
         bag = size_of(tokens.axes[2])
         if array.ndim != 2 or axis != 0 or not isinstance(bag, int) or self.chain.layers:
             raise ShapeError("it takes something other than rows of a matrix")
-        self.chain.add(EmbeddingBag(*array.shape, bag), weight=array)
+        self._add(EmbeddingBag(*array.shape, bag), weight=array)
         return Output((*tokens.axes, (Factor("features", array.shape[1]),)), 1, masked="rows")
 
     def _picked(self, node, value, axis, index, keep):
@@ -705,7 +766,7 @@ class _Reader:
 
     def op_slice(self, node, inputs, attributes):
         value = inputs[0]
-        if isinstance(value, (Zeros, Input)):
+        if isinstance(value, Zeros):
             return value
         if len(inputs) > 1:
             starts, ends = self._integers(inputs[1]), self._integers(inputs[2])
@@ -715,6 +776,11 @@ class _Reader:
             starts, ends = attributes["starts"], attributes["ends"]
             axes, steps = attributes.get("axes") or range(len(starts)), [1] * len(starts)
         cuts = {axis: slice(*cut) for axis, *cut in zip(axes, starts, ends, steps, strict=True)}
+        if isinstance(value, Input):
+            (cut,) = cuts.values()
+            if list(cuts) != [0] or value.rows or not 0 <= cut.start < cut.stop < 2**31 or cut.step != 1:
+                raise ShapeError("it takes something other than the states of a layer")
+            return Input(value.name, (cut.start, cut.stop))
         if isinstance(value, Sizes):
             return Sizes(value.items[cuts[0]])
         if isinstance(value, Constant):
@@ -734,7 +800,7 @@ class _Reader:
         size = size_of(value.axes[axis])
         if isinstance(size, int):
             rows = range(size)[cut]
-            if len(rows) == size:
+            if rows == range(size):
                 return value
             if len(rows) == 1:
                 return self._picked(node, value, axis, rows[0], keep=True)
@@ -745,14 +811,15 @@ class _Reader:
     def op_split(self, node, inputs, attributes):
         value = inputs[0]
         count = len(node.output)
-        if isinstance(value, (Zeros, Input)):
+        if isinstance(value, Zeros):
             return [value] * count
         if isinstance(value, Constant):
             sizes = attributes.get("split") or (self._integers(inputs[1]) if len(inputs) > 1 else None)
             cuts = count if sizes is None else np.cumsum(sizes)[:-1]
             return [self._fold(part) for part in np.split(value.array, cuts, axis=attributes.get("axis", 0))]
         (axis,) = self._axes([attributes.get("axis", 0)], len(value.axes))
-        if count != size_of(value.axes[axis]):
+        sizes = attributes.get("split") or self._optional(inputs, 1) or [1] * count
+        if count != size_of(value.axes[axis]) or set(sizes) != {1}:
             raise ShapeError("it divides an axis into parts of more than one index")
         return [self._picked(node, value, axis, k, keep=True) for k in range(count)]
 
@@ -760,10 +827,8 @@ class _Reader:
         axis = attributes.get("axis", 0)
         if all(isinstance(value, Zeros) for value in inputs):
             return Zeros()
-        if all(isinstance(value, Input) for value in inputs):
-            return inputs[0]
         if all(isinstance(value, Constant) for value in inputs):
-            self.budget -= sum(value.array.nbytes for value in inputs)
+            self._afford(sum(value.array.nbytes for value in inputs))
             return self._fold(np.concatenate([value.array for value in inputs], axis=axis))
         if all(isinstance(value, (Constant, Sizes)) for value in inputs):
             return Sizes(sum((tuple(self._sizes(value)) for value in inputs), ()))
@@ -817,16 +882,15 @@ class _Reader:
         value = inputs[0]
         if isinstance(value, Zeros) or (isinstance(value, Constant) and not value.array.any()):
             return Zeros()
-        if isinstance(value, Input):  # of states of one sample
-            raise ValueError("it repeats an input of the graph")
         raise ValueError("it repeats something other than zeros")
 
     def op_mul(self, node, inputs, attributes):
         value, mask = inputs
         if isinstance(value, Output) and isinstance(mask, Derived):
-            if value.masked == "rows" and mask.expression == BAG:
-                return replace(value, masked="bag")
-            if value.masked is None and len(value.axes) == 3 and mask.expression == self._valid(value):
+            if value.masked == "rows" and mask == Derived(BAG.format(tokens=value.tokens)):
+                return replace(value, masked="bag", tokens=None)
+            steps = len(value.axes) == 3 and value.masked is None and self._tag(value, 1) == "samples"
+            if steps and self._is(mask, VALID, steps=size_of(value.axes[0])):
                 return replace(value, masked="zero")
         return self._arithmetic(np.multiply, inputs)
 
@@ -837,10 +901,8 @@ class _Reader:
         """Return sums and products of constants, sizes among them."""
         if all(isinstance(value, Constant) for value in inputs):
             arrays = [value.array for value in inputs]
-            self.budget -= int(np.prod(np.broadcast_shapes(*(array.shape for array in arrays)))) * arrays[0].itemsize
-            if self.budget < 0:
-                raise ShapeError("its constants are more than the file has")
-            return Constant(function(*arrays))
+            self._afford(int(np.prod(np.broadcast_shapes(*(array.shape for array in arrays)))) * arrays[0].itemsize)
+            return self._fold(function(*arrays))
         if not all(isinstance(value, (Constant, Sizes)) for value in inputs):
             raise ShapeError("it computes with the outputs of layers as no layer does")
         numbers = [self._sizes(value) for value in inputs]
@@ -853,6 +915,9 @@ class _Reader:
         return inputs[0]
 
     def op_dropout(self, node, inputs, attributes):
+        training = inputs[2] if len(inputs) > 2 else None
+        if training is not None and not (isinstance(training, Constant) and not training.array.any()):
+            raise ValueError("it acts in use too (training_mode)")
         return inputs[0]
 
     def op_cast(self, node, inputs, attributes):
@@ -889,3 +954,8 @@ class _Reader:
         if wrong:
             raise ShapeError(f"it has an axis {wrong[0]} of {count}")
         return [axis % count for axis in axes]
+
+
+def _is_features(tags) -> bool:
+    """Return whether factors of an axis are features, those of the forward direction first."""
+    return tags in (["features"], ["directions"], ["directions", "features"])

@@ -54,9 +54,17 @@ class Zeros:
 
 @dataclass(frozen=True)
 class Input:
-    """An input of the graph that is not the sequence: initial states, lengths."""
+    """An input of the graph that is not the sequence: initial states, lengths.
+
+    Attributes
+    ----------
+    name : str
+    rows : (first, last) or None
+        Of an initial state, the rows of its first axis, `last` not among them; None: all.
+    """
 
     name: str
+    rows: tuple | None = None
 
 
 @dataclass(frozen=True)
@@ -81,20 +89,26 @@ class Output:
     Attributes
     ----------
     axes : tuple of Axis
-    layers : int
-        Layers up to it: of the newest value, all.
-    tokens : bool
-        Whether it is of integers.
+    version : int
+        Of the chain when it was made: of the newest value, that of now.
+    tokens : str or None
+        Of integers, the name of the input.
     final : int or None
-        Index of the recurrent layer of which it is the final state h.
+        Index of the recurrent layer of which it is a final state.
+    cell : bool
+        Whether that is the state c of an LSTM, which no layer gives.
+    ended : bool
+        Whether it is a softmax, after which nothing comes.
     direction : int or None
         Of a value of one of two directions, which.
     """
 
     axes: tuple
-    layers: int
-    tokens: bool = False
+    version: int
+    tokens: str | None = None
     final: int | None = None
+    cell: bool = False
+    ended: bool = False
     direction: int | None = None
     masked: str | None = None
 
