@@ -66,10 +66,11 @@ class DeviceMemoryError(DeviceError, MemoryError):
 class InteropError(ValueError):
     """A model cannot be converted from or to another package.
 
-    Attributes
+    Parameters
     ----------
-    reasons : list of str
-        What stands in the way, one a layer, node or parameter.
+    message : str
+    reasons : iterable of str
+        What stands in the way, one a layer, node or parameter; a list as an attribute.
     """
 
     def __init__(self, message: str, reasons=()):

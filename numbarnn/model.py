@@ -259,8 +259,11 @@ class Model(Network):
 
         Examples
         --------
-        >>> model.evaluate(x_test, y_test, metrics=["accuracy"])
-        {'loss': 0.31, 'accuracy': 0.88}
+        >>> import numpy as np
+        >>> model = Model([Dense(3)], input_size=2)
+        >>> x, y = np.zeros((4, 5, 2)), np.zeros((4, 5), int)
+        >>> sorted(model.evaluate(x, y, metrics=["accuracy"], loss="softmax_cross_entropy"))
+        ['accuracy', 'loss']
         """
         loss = self.loss if loss is None else make_loss(loss)
         if loss is None:
@@ -315,8 +318,9 @@ class Model(Network):
 
         Examples
         --------
+        >>> model = Model([Dense(3)], input_size=2)
         >>> model.save("model.safetensors", metadata={"classes": ["sit", "walk", "run"]})
-        >>> numbarnn.load("model.safetensors").metadata["classes"][0]
+        >>> Model.load("model.safetensors").metadata["classes"][0]
         'sit'
         """
         if metadata is not None:

@@ -255,7 +255,7 @@ WRONG = {
     "flag": (lambda d, a: d["settings"].update(recursive=1), "recursive must be True or False"),
     "dtype": (lambda d, a: d["settings"].update(dtype="float64"), "dtype 'float64' and a model of float32"),
     "patience": (lambda d, a: d["settings"].update(patience=-1), "patience must be an integer >= 1"),
-    "unknown setting": (lambda d, a: d["settings"].update(colour=1), "unexpected keyword"),
+    "unknown setting": (lambda d, a: d["settings"].update(colour=1), "unexpected argument 'colour'"),
     "features": (lambda d, a: d.update(features=["a", "a"]), "features must be different names"),
     "levels": (lambda d, a: d.update(features=[["a", ["b"]], []]), "features must be different names"),
     "no levels": (lambda d, a: d.update(targets={"a": 1}), "targets must be different names"),

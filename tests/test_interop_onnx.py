@@ -286,8 +286,8 @@ REFUSED = {
     "nothing": (graph([("Identity", "x", "y", {})]), "no layers"),
     "half": (graph([("MatMul", "x c0", "y", {})], WEIGHT.astype(np.float16)), "float16"),
     "cell state": (
-        graph([TURN, ("LSTM", "a c0 c1", "Y h c", {"hidden_size": H}), ("Squeeze", "c c2", "s", {}), ("MatMul", "s c3", "y", {})],
-              W, R, np.array([0]), np.ones((H, 2), np.float32)),
+        graph([TURN, ("LSTM", "a c0 c1", "Y h c", {"hidden_size": H}), ("Gather", "c c2", "s", {}), ("MatMul", "s c3", "y", {})],
+              W, R, np.array(0), np.ones((H, 2), np.float32)),
         "cell state c",
     ),
     "flip": (
@@ -310,11 +310,15 @@ REFUSED = {
     "old softmax": (graph([("MatMul", "x c0", "a", {}), ("Softmax", "a", "y", {})], WEIGHT, opset=11), "another axis"),
     "old operators": (graph([("MatMul", "x c0", "y", {})], WEIGHT, opset=6), "version 6"),
     "dropout in use": (
-        graph([("Dropout", "x c0 c1", "a", {}), ("MatMul", "a c2", "y", {})], np.float32(0.5), np.array(True), WEIGHT), "acts in use",
+        graph([("Dropout", "x c0 c1", "a", {}), ("MatMul", "a c2", "y", {})], np.float32(0.5), np.array(True), WEIGHT),
+        "acts in use",
     ),
-    "affine": (graph([TURN, ("RNN", "a c0 c1", "y", {"hidden_size": H, "activations": ["Affine"]})], W[:, :H], R[:, :H]), "alpha 1"),
+    "affine": (
+        graph([TURN, ("RNN", "a c0 c1", "y", {"hidden_size": H, "activations": ["Affine"]})], W[:, :H], R[:, :H]),
+        "alpha 1",
+    ),
     "bomb": (
-        graph([("Concat", " ".join(["c0"] * 300), "a", {"axis": 0})] + [("Concat", " ".join(["a"] * 300), "a", {"axis": 0})] * 3, WEIGHT),
+        graph([("Concat", " ".join([one] * 300), "a", {"axis": 0}) for one in ("c0", "a", "a", "a")], WEIGHT),
         "more than the file",
     ),
 }  # fmt: skip

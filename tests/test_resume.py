@@ -579,7 +579,7 @@ def test_command_line(tmp_path, monkeypatch, capsys):
     first, second = (CharLM.load(name).model.params.flat for name in ("whole", "resumed"))
     assert_same_bits(second, first)
     assert main([*command, "--resume"]) == 1
-    assert "resume needs checkpoint" in capsys.readouterr().err
+    assert "--resume needs --checkpoint" in capsys.readouterr().err
 
 
 def test_fingerprints_of_texts_tell_their_lengths():

@@ -404,7 +404,7 @@ print(*(name for name in ("models", "_LATER", "__path") if hasattr(numbarnn, nam
 def test_editors_see_every_public_name():
     """Type checkers and editors read the imports under TYPE_CHECKING, Python the table."""
     tree = ast.parse(pathlib.Path(numbarnn.__file__).read_text())
-    (checked,) = (node for node in tree.body if isinstance(node, ast.If))
+    checked = next(node for node in tree.body if isinstance(node, ast.If))
     seen = {}
     for node in checked.body:
         for alias in node.names:

@@ -177,8 +177,12 @@ def read_series(
 
     Examples
     --------
-    >>> frame = read_series("load.csv", sep=";", decimal=",")
-    >>> frame = read_series("shops.csv", "date", id="shop")  # indexed by (shop, date)
+    >>> import io
+    >>> read_series(io.BytesIO(b"date;load\\n2024-01-01;1,5\\n2024-01-02;2,5\\n"), sep=";", decimal=",")["load"].tolist()
+    [1.5, 2.5]
+    >>> file = io.BytesIO(b"shop,date,load\\na,2024-01-01,1\\na,2024-01-02,2\\nb,2024-01-01,3\\n")
+    >>> read_series(file, "date", id="shop").index.names
+    FrozenList(['shop', 'date'])
     """
     if not hasattr(path, "read"):
         check_path(path)

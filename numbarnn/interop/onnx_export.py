@@ -70,8 +70,8 @@ def to_onnx(
 
     Examples
     --------
-    >>> numbarnn.interop.to_onnx(model, "tagger.onnx")
-    >>> session = onnxruntime.InferenceSession("tagger.onnx")
+    >>> to_onnx(model, "tagger.onnx")  # doctest: +SKIP
+    >>> session = onnxruntime.InferenceSession("tagger.onnx")  # doctest: +SKIP
     """
     if not isinstance(model, Model):
         raise TypeError(f"model must be a numbarnn.Model, got {brief(model)}")

@@ -68,8 +68,8 @@ def from_onnx(source) -> Model:
 
     Examples
     --------
-    >>> model = numbarnn.interop.from_onnx("tagger.onnx")
-    >>> outputs, state = model.forward(x)
+    >>> model = from_onnx("tagger.onnx")  # doctest: +SKIP
+    >>> outputs, state = model.forward(x)  # doctest: +SKIP
     """
     folder = os.path.dirname(os.path.abspath(os.fspath(source))) if isinstance(source, (str, os.PathLike)) else None
     reader = _Reader(_read(source), folder)

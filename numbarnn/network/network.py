@@ -196,7 +196,7 @@ class Network(Suggesting):
 
     def predict_proba(
         self, x: Any, state: State | None = None, lengths: Any = None, *, loss: Any = None, n_threads: int | None = None
-    ) -> np.ndarray | list[np.ndarray]:
+    ) -> Any:
         """Return probabilities: the softmax of the outputs, o_t = softmax(V s_t), or what the loss of training makes of them.
 
         After training with binary cross-entropy each output is the logit of a question of its own, and its probability
@@ -226,7 +226,7 @@ class Network(Suggesting):
 
     def predict(
         self, x: Any, state: State | None = None, lengths: Any = None, *, loss: Any = None, n_threads: int | None = None
-    ) -> np.ndarray | list[np.ndarray]:
+    ) -> Any:
         """Return predictions: classes, answers to questions of yes and no, or values, as the loss of training says.
 
         Parameters

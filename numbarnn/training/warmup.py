@@ -69,7 +69,10 @@ def warmup(model: Any, *, train: bool = True, loss: Any = None, optimizer: Any =
 
     Examples
     --------
-    >>> sum(step.compiled for step in numbarnn.warmup(model))  # the second time
+    >>> from numbarnn import Dense, Model
+    >>> model = Model([Dense(2)], input_size=3)
+    >>> before = warmup(model)
+    >>> sum(step.compiled for step in warmup(model))  # the second time
     0
     """
     check_flag("warmup", "train", train)
