@@ -124,7 +124,7 @@ def read_series(
     thousands: str | None = None,
     encoding: str = "utf-8",
 ):
-    """Read a CSV file with a row for every time, of one series or of many.
+    r"""Read a CSV file with a row for every time, of one series or of many.
 
     Fields that a row lacks are missing values. One empty field too many at the end of the rows, after a trailing comma, is
     not a column; nor is a last column without name and values.
@@ -178,9 +178,9 @@ def read_series(
     Examples
     --------
     >>> import io
-    >>> read_series(io.BytesIO(b"date;load\\n2024-01-01;1,5\\n2024-01-02;2,5\\n"), sep=";", decimal=",")["load"].tolist()
+    >>> read_series(io.BytesIO(b"date;load\n2024-01-01;1,5\n2024-01-02;2,5\n"), sep=";", decimal=",")["load"].tolist()
     [1.5, 2.5]
-    >>> file = io.BytesIO(b"shop,date,load\\na,2024-01-01,1\\na,2024-01-02,2\\nb,2024-01-01,3\\n")
+    >>> file = io.BytesIO(b"shop,date,load\na,2024-01-01,1\na,2024-01-02,2\nb,2024-01-01,3\n")
     >>> read_series(file, "date", id="shop").index.names
     FrozenList(['shop', 'date'])
     """
