@@ -17,7 +17,7 @@ from numbarnn.model import Model
 
 # Batches by which a conversion is compared with its source: samples and time steps, and a scale of larger inputs.
 SMALL, LONG, SCALE = (3, 5), (2, 150), 10.0
-DRAWS = 4  # of parameters, until one way on from the last recurrent part is left
+DRAWS = 8  # of parameters, until one way on from the last recurrent part is left
 SPREAD = 0.5  # of random biases and recurrent weights
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 
@@ -142,24 +142,15 @@ def _from_module(torch, source, input_size):
         raise _refused(f"it cannot be copied to be run beside the model ({_said(error)})") from error
     chain, softmax = _chain(torch, probe)
     chain.refuse_if_reasons()
-    given = chain.model(input_size).signals[0]
-    keys, left, result = {}, None, None
+    given, left = chain.model(input_size).signals[0], None
     for draw in range(1 + DRAWS):
         if draw:
             _redraw(torch, probe, draw)
             chain, _ = _chain(torch, probe)
-        models = {}
-        for index, (key, ending) in enumerate(chain.endings()):
-            if left is None or index in left:
-                try:
-                    models[index] = ending.model(input_size)
-                except InteropError:  # such as pooling after pooling
-                    continue
-                keys[index] = key
-        left = _matching(torch, probe, models, _batches(torch, probe, given, draw), softmax)
-        result = models if result is None else result
-        if draw and len({keys[index] for index in left}) == 1:
-            return result[min(left)]
+        left = _matching(torch, probe, chain, input_size, _batches(torch, probe, given, draw), softmax, left)
+        if draw and len(set(left.values())) == 1:
+            chain, _ = _chain(torch, source)
+            return list(chain.endings())[min(left)][1].model(input_size)
     raise _refused(
         "its outputs do not show what its forward goes on with after its last recurrent part; pass its state_dict() with layers="
     )
@@ -196,7 +187,7 @@ def _redraw(torch, module, seed):
             for name, parameter in part.named_parameters(recurse=False):
                 inputs = 1 if parameter.ndim < 2 or isinstance(part, torch.nn.Embedding) else parameter.shape[-1]
                 spread = SPREAD if parameter.ndim < 2 or name.startswith("weight_hh") else 1.0
-                values = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+                values = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
                 parameter.copy_(values * spread / inputs**0.5)
 
 
@@ -213,42 +204,48 @@ def _batches(torch, module, signal, draw):
     else:
         batches = [generator.standard_normal((*SMALL, signal.size))]
         batches.append(SCALE * generator.standard_normal((*SMALL, signal.size)))
-    if draw:  # with weights that do not amplify
-        long = (
-            generator.integers(0, signal.size, LONG)
-            if signal.tokens
-            else generator.standard_normal((*LONG, signal.size))
+    if draw:  # only then are weights known not to amplify rounding over many steps
+        tokens = signal.tokens
+        batches.append(
+            generator.integers(0, signal.size, LONG) if tokens else generator.standard_normal((*LONG, signal.size))
         )
-        batches.append(long)
     return [*batches, batches[0]]
 
 
-def _matching(torch, module, models, batches, softmax):
-    """Return the indices of the models whose outputs are those of a module for all batches; refuse where there are none."""
-    recurrent = [part for part in module.modules() if isinstance(part, torch.nn.RNNBase)]
-    steps_first = bool(recurrent) and not recurrent[0].batch_first
-    left = dict(models)
-    for x in batches:
-        expected = _run(torch, module, x, steps_first)
-        expected = expected.swapaxes(0, 1) if steps_first and expected.ndim == 3 else expected
-        expected = np.exp(expected) if isinstance(softmax, torch.nn.LogSoftmax) else expected
-        differences = {}
-        for index, model in left.items():
-            found = model.forward(x)[0] if softmax is None else model.predict_proba(x)
-            if found.shape == expected.shape:
-                differences[index] = float(np.abs(found - expected).max() / (1.0 + np.abs(expected).max()))
-        left = {index: left[index] for index, much in differences.items() if much <= TOLERANCE[left[index].dtype.name]}
-        if not left:
-            found = (
-                f"differ by {min(differences.values()):.1g} (relative) from"
-                if differences
-                else "have another shape than"
-            )
-            raise _refused(
-                f"its outputs {found} those of its parts in order for a batch of shape {x.shape}, so its forward does something "
-                "else between them; pass its state_dict() with layers= where you know what"
-            )
-    return set(left)
+def _matching(torch, module, chain, input_size, batches, softmax, among):
+    """Return the endings of a chain, as {index: key}, whose outputs are those of a module; refuse where there are none."""
+    expected = [_run(torch, module, x) for x in batches]
+    if isinstance(softmax, torch.nn.LogSoftmax):
+        expected = [np.exp(y) for y in expected]
+    found, least = {}, np.inf
+    for index, (key, ending) in enumerate(chain.endings()):
+        if among is not None and index not in among:
+            continue
+        try:
+            model = ending.model(input_size)
+        except InteropError:  # such as pooling after pooling
+            continue
+        difference = max(
+            _difference(model.forward(x)[0] if softmax is None else model.predict_proba(x), y)
+            for x, y in zip(batches, expected, strict=True)
+        )
+        least = min(least, difference)
+        if difference <= TOLERANCE[model.dtype.name]:
+            found[index] = key
+    if not found:
+        how = "are not" if least == np.inf else f"differ by {least:.1g} (relative) from"
+        raise _refused(
+            f"its outputs {how} those of its parts in order, so its forward does something else between them; pass its "
+            "state_dict() with layers= where you know what"
+        )
+    return found
+
+
+def _difference(found, expected):
+    """Return how far outputs are apart, relative to the largest; infinity where they cannot be compared."""
+    if found.shape != expected.shape or not (np.isfinite(found).all() and np.isfinite(expected).all()):
+        return np.inf
+    return float(np.abs(found - expected).max() / (1.0 + np.abs(expected).max()))
 
 
 def _parts(torch, module, where, chain):
@@ -327,9 +324,11 @@ def _classes(nn, kind):
     return getattr(nn, kind.__name__), getattr(nn, f"{kind.__name__}Cell")
 
 
-def _run(torch, module, x, steps_first):
-    """Return the outputs of a module for a batch."""
+def _run(torch, module, x):
+    """Return the outputs of a module for a batch, samples first."""
     first = next(module.parameters(), None)
+    recurrent = [part for part in module.modules() if isinstance(part, torch.nn.RNNBase)]
+    steps_first = bool(recurrent) and not recurrent[0].batch_first
     options = {} if first is None or x.dtype.kind == "i" else {"dtype": first.dtype}
     tensor = torch.as_tensor(x, device=None if first is None else first.device, **options)
     try:
@@ -351,7 +350,8 @@ def _run(torch, module, x, steps_first):
         found = found[0]
     if not isinstance(found, torch.Tensor):
         raise _refused(f"its forward returns {type(found).__name__}, not a tensor first")
-    return _array(found)
+    found = _array(found)
+    return found.swapaxes(0, 1) if steps_first and found.ndim == 3 else found
 
 
 def _array(tensor) -> np.ndarray:
