@@ -108,6 +108,7 @@ def refused():
     yield "own within", chain(layers.TimeDistributed(Dense(3)))
     yield "own mask", masked_otherwise()
     yield "training", training()
+    yield "states", chain(layers.LSTM(H, return_state=True))
     yield "stateful", keras.Sequential([keras.Input(batch_shape=(2, T, C)), layers.LSTM(H, stateful=True)])
 
 

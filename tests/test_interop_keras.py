@@ -77,7 +77,7 @@ def test_refusals(written):
         "options": ["max_value", "negative_slope", "threshold", "axis=1"], "pooling": ["channels_first"],
         "max of masked": ["maximum of masked steps"], "adapted": ["it has 4 arrays"], "own": ["own class Dense"],
         "own within": ["own class Dense"], "own mask": ["has 2 inputs"], "training": ["training=True"],
-        "stateful": ["stateful=True"],
+        "states": ["return_state=True"], "stateful": ["stateful=True"],
     }  # fmt: skip
     assert reasons.keys() == words.keys()
     for name, parts in words.items():

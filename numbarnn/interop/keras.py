@@ -178,6 +178,9 @@ def _layers(description, chain) -> list:
     if kind in ("Sequential", "Functional", "Model"):
         chain.reasons += _reasons_not_own(description, "the model")
     if kind == "Sequential":
+        for _, config in found:
+            if config.get("return_state") or config.get("layer", {}).get("config", {}).get("return_state"):
+                chain.reasons.append(f"{config['name']!r} gives states beside its outputs (return_state=True)")
         return found
     if kind not in ("Functional", "Model"):
         chain.reasons.append(f"it is a {kind}: Sequential and functional models are known")
