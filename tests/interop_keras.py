@@ -53,6 +53,29 @@ def models():
     yield "functional", functional(), X
 
 
+class Dense(layers.Dense):
+    """A layer of the user's own with the name of one of Keras."""
+
+    def call(self, x, training=None):
+        return 2 * super().call(x)
+
+
+def adapted():
+    model = chain(layers.Dense(3))
+    model.layers[0].enable_lora(2)
+    return model
+
+
+def masked_otherwise():
+    start = keras.Input((None,), dtype="int32")
+    return keras.Model(start, layers.LSTM(H)(layers.Embedding(9, 4)(start), mask=keras.ops.not_equal(start, 7)))
+
+
+def training():
+    start = keras.Input((None, C))
+    return keras.Model(start, layers.Dropout(0.5)(layers.LSTM(H)(start), training=True))
+
+
 def refused():
     """Yield name and model."""
     start = keras.Input((None, C))
@@ -64,6 +87,29 @@ def refused():
     yield "backwards", chain(layers.GRU(H, go_backwards=True, return_sequences=True))
     yield "softmax within", chain(layers.Dense(3, activation="softmax"), layers.Dense(2))
     yield "half", chain(layers.Dense(3, dtype="mixed_float16"))
+    half = layers.LSTM(H, return_sequences=True, dtype="mixed_float16")
+    yield (
+        "half within",
+        chain(layers.Bidirectional(half), layers.TimeDistributed(layers.Dense(3, dtype="mixed_float16"))),
+    )
+    yield (
+        "options",
+        chain(
+            layers.ReLU(max_value=1.0),
+            layers.ReLU(negative_slope=0.1),
+            layers.ReLU(threshold=0.5),
+            layers.Softmax(axis=1),
+        ),
+    )
+    yield "pooling", chain(layers.GlobalAveragePooling1D(data_format="channels_first"))
+    yield "max of masked", chain(layers.Masking(), layers.LSTM(H, return_sequences=True), layers.GlobalMaxPooling1D())
+    yield "adapted", adapted()
+    yield "own", chain(Dense(3), layers.TimeDistributed(Dense(3)))
+    yield "own within", chain(layers.TimeDistributed(Dense(3)))
+    yield "own mask", masked_otherwise()
+    yield "training", training()
+    yield "states", chain(layers.LSTM(H, return_state=True))
+    yield "stateful", keras.Sequential([keras.Input(batch_shape=(2, T, C)), layers.LSTM(H, stateful=True)])
 
 
 def main(folder):

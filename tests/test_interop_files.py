@@ -32,6 +32,8 @@ def keras_file(path):
         {"class_name": "LSTM", "config": recurrent},
         {"class_name": "Dense", "config": {"name": "dense", "units": 2, "activation": "softmax", "use_bias": True}},
     ]
+    layers = [layer | {"module": "keras.layers", "registered_name": None} for layer in layers]
+    model = {"class_name": "Sequential", "module": "keras", "config": {"name": "s", "layers": layers}}
     written = io.BytesIO()
     with h5py.File(written, "w") as file:
         for name, shape in (
@@ -40,9 +42,7 @@ def keras_file(path):
         ):  # fmt: skip
             file[f"layers/{name}"] = np.ones(shape, np.float32)
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(
-            "config.json", json.dumps({"class_name": "Sequential", "config": {"name": "s", "layers": layers}})
-        )
+        archive.writestr("config.json", json.dumps(model))
         archive.writestr("model.weights.h5", written.getvalue())
 
 

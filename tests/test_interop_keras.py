@@ -73,12 +73,43 @@ def test_refusals(written):
         "two inputs": ["2 inputs"], "shared": ["used 2 times"], "activation": ["hard_sigmoid"],
         "unknown": ["(LayerNormalization)", "(Lambda)", "(Conv1D)"], "backwards": ["from the last step to the first"],
         "softmax within": ["softmax before the last layer"], "half": ["float16"],
+        "half within": ["(Bidirectional) computes in mixed_float16", "(TimeDistributed) computes in mixed_float16"],
+        "options": ["max_value", "negative_slope", "threshold", "axis=1"], "pooling": ["channels_first"],
+        "max of masked": ["maximum of masked steps"], "adapted": ["it has 4 arrays"], "own": ["own class Dense"],
+        "own within": ["own class Dense"], "own mask": ["has 2 inputs"], "training": ["training=True"],
+        "states": ["return_state=True"], "stateful": ["stateful=True"],
     }  # fmt: skip
     assert reasons.keys() == words.keys()
     for name, parts in words.items():
         assert len(reasons[name]) == len(parts)
         for reason, part in zip(reasons[name], parts, strict=True):
             assert part in reason, name
+
+
+def test_weights_of_another_model(written):
+    folder, _ = written
+    layers = from_keras(folder / "0.keras").layers
+    with pytest.raises(InteropError, match="no layer takes: dense"):
+        from_keras(folder / "0.weights.h5", layers=layers[:1])
+    with pytest.raises(InteropError, match="it has 3 arrays"):
+        from_keras(folder / "0.weights.h5", layers=[LSTM(5, bias=False), layers[1]])
+    for number, other in ((3, False), (6, True)):
+        _, dense = from_keras(folder / f"{number}.keras").layers
+        with pytest.raises(InteropError, match="other reset_after"):
+            from_keras(folder / f"{number}.weights.h5", layers=[GRU(5, reset_after=other), dense])
+
+
+@pytest.mark.parametrize(("links", "layers"), [(100, 1), (3, 2)])
+def test_arrays_given_twice(tmp_path, links, layers):
+    import h5py
+
+    with h5py.File(tmp_path / "twice.weights.h5", "w") as file:
+        array = file.create_dataset("array", data=np.zeros((100, 400), "float32"))
+        for layer in ("lstm", "lstm_1")[:layers]:
+            for index in range(links):
+                file[f"layers/{layer}/cell/vars/{index}"] = array
+    with pytest.raises(InteropError, match="100 arrays" if links == 100 else "larger than the file"):
+        from_keras(tmp_path / "twice.weights.h5", layers=[LSTM(100)] * layers)
 
 
 def test_files_that_are_none(tmp_path):
@@ -102,6 +133,12 @@ def test_to_keras_refusals(monkeypatch):
     with pytest.raises(InteropError) as error:
         to_keras(model)
     assert [reason.partition(" ")[0] for reason in error.value.reasons] == ["lstm", "rnn", "pool"]
+    for first, second in (
+        (LSTM(3, 2, name="a"), Dense(2, name="a_l0")),
+        (GRU(3, 2, dropout=0.1), Dense(2, name="gru_l0_dropout")),
+    ):
+        with pytest.raises(InteropError, match=f"called '{second.name}'"):
+            to_keras(Model([first, second], 4))
     with pytest.raises(InteropError, match="no counterpart in Keras"):
         to_keras(Model([IndRNN(3)], 4))
     with pytest.raises(ValueError, match=r"must end in \.keras"):

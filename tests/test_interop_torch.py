@@ -121,6 +121,85 @@ def test_state_dict(tmp_path):
     assert np.array_equal(from_torch(cell.state_dict(), layers=[GRU(H)]).params.flat, from_torch(cell).params.flat)
 
 
+class Changed(Net):
+    """Does something that a small batch of normal inputs does not show."""
+
+    def __init__(self, what):
+        super().__init__("GRU", after="last")
+        self.what, self.state = what, None
+
+    def forward(self, x):
+        if self.what == "state":
+            y, self.state = self.rnn(x, self.state)
+            return self.out(y[:, -1])
+        return super().forward(x[:, :100] if self.what == "length" else x.clamp(-8, 8))
+
+
+class Padded(nn.Module):
+    """Takes the last step before the padding."""
+
+    def __init__(self, padding):
+        super().__init__()
+        self.words, self.rnn = nn.Embedding(1000, C, padding_idx=padding or None), nn.GRU(C, H, batch_first=True)
+        self.padding = padding
+
+    def forward(self, x):
+        lengths = (x != self.padding).sum(1).clamp(min=1)
+        return self.rnn(self.words(x))[0][torch.arange(len(x)), lengths - 1]
+
+
+@pytest.mark.parametrize("what", ["state", "length", "scale", 0, 7])
+def test_what_few_batches_show(what):
+    torch.manual_seed(1)
+    with pytest.raises(InteropError):
+        from_torch(Padded(what) if isinstance(what, int) else Changed(what))
+
+
+@pytest.mark.parametrize(("after", "kind"), [("mean", "mean"), ("max", "max"), ("last", None), ("median", "refused")])
+def test_what_zeros_hide(after, kind):
+    class Median(Net):
+        def forward(self, x):
+            return self.out(self.rnn(x)[0].median(1).values)
+
+    net = Median("GRU") if after == "median" else Net("GRU", after=after)
+    nn.init.zeros_(net.out.weight)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    if kind == "refused":
+        with pytest.raises(InteropError, match="something else"):
+            from_torch(net)
+    else:
+        model = from_torch(net)
+        assert [layer.kind for layer in model.layers if isinstance(layer, Pool)] == ([kind] if kind else [])
+        assert not model.params["dense.weight"].any()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+def test_tensors_without_arrays(tmp_path):
+    from safetensors.torch import save_file
+
+    values = nn.LSTM(C, H).state_dict()
+    save_file({name: tensor.bfloat16() for name, tensor in values.items()}, tmp_path / "half.safetensors")
+    sparse = {name: tensor.to_sparse() for name, tensor in values.items()}
+    meta = {name: tensor.to("meta") for name, tensor in values.items()}
+    for source in (sparse, meta, tmp_path / "half.safetensors"):
+        with pytest.raises(InteropError):
+            from_torch(source, layers=[LSTM(H)])
+    for source in (nn.LSTM(C, H, device="meta"), nn.Sequential(nn.LazyLinear(3))):
+        with pytest.raises(InteropError, match="without an array"):
+            from_torch(source)
+    with pytest.raises(OSError):  # noqa: PT011 - which one depends on the system
+        from_torch(tmp_path, layers=[LSTM(H)])
+
+
+def test_modules_that_cannot_be_copied():
+    class Own(Net):
+        def __deepcopy__(self, memo):
+            raise RuntimeError("not here")
+
+    with pytest.raises(InteropError, match="cannot be copied"):
+        from_torch(Own("GRU"))
+
+
 def test_refusals():
     class Doubled(Net):
         def forward(self, x):
@@ -138,7 +217,7 @@ def test_refusals():
         (nn.LSTM(C, H).bfloat16(), ["bfloat16"]),
         (nn.Embedding(9, 3, max_norm=1.0), ["renormalizes"]),
         (Doubled("GRU"), ["its forward does something else"]),
-        (Twice("GRU"), ["does not run on one batch"]),
+        (Twice("GRU"), ["does not run on a batch"]),
     ):
         with pytest.raises(InteropError) as error:
             from_torch(source)

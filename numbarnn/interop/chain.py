@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from numbarnn.errors import InteropError, ShapeError
-from numbarnn.layers import Pool, Recurrent
+from numbarnn.layers import Activation, Dense, Dropout, Pool, Recurrent
 from numbarnn.layers.base import Layer
 from numbarnn.model import Model
 
@@ -47,7 +47,7 @@ class Chain:
     def refuse_if_reasons(self) -> None:
         """Raise InteropError if anything stands in the way."""
         if self.reasons:
-            raise InteropError(f"the {self.what} cannot be converted:", self.reasons)
+            raise InteropError(f"the {self.what} cannot be converted:", dict.fromkeys(self.reasons))
 
     def model(self, input_size: int | None = None) -> Model:
         """Return the model of the layers; raise InteropError for what stands in the way."""
@@ -88,19 +88,29 @@ class Chain:
                     return arrays[name].shape[1]
         raise ShapeError("input_size, the number of features of a step, must be given: no layer has weights to tell it")
 
-    def endings(self) -> Iterable["Chain"]:
-        """Yield the chain as it is, and those that go on from the last recurrent layer with one vector a sample."""
-        yield self
+    def endings(self) -> Iterable[tuple[tuple, "Chain"]]:
+        """Yield the chain as it is, and those that go on from the last recurrent layer with one vector a sample.
+
+        With each comes a key; chains of the same key compute the same function.
+        """
+        yield ("all",), self
         recurrent = [index for index, layer in enumerate(self.layers) if isinstance(layer, Recurrent)]
         if not recurrent:
             return
-        last = recurrent[-1]
+        last, end = recurrent[-1], len(self.layers)
         layers = list(self.layers)
         layers[last] = replace(layers[last], return_sequences=False)
-        yield replace(self, layers=layers)
-        for position in dict.fromkeys((last + 1, len(self.layers))):
+        yield ("last",) if layers[last].causal else ("final",), replace(self, layers=layers)
+        after = self.layers[last + 1 :]
+        affine = all(
+            isinstance(layer, Dropout) or (isinstance(layer, Dense) and not layer.activation) for layer in after
+        )
+        monotone = all(isinstance(layer, (Activation, Dropout)) for layer in after)
+        commutes = {"last": True, "mean": affine, "max": monotone}
+        for position in dict.fromkeys((last + 1, end)):
             for kind in ("last", "mean", "max"):
                 layers, arrays = list(self.layers), list(self.arrays)
                 layers.insert(position, Pool(kind))
                 arrays.insert(position, {})
-                yield replace(self, layers=layers, arrays=arrays)
+                key = (kind,) if commutes[kind] else (kind, position)
+                yield key, replace(self, layers=layers, arrays=arrays)

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -21,10 +22,15 @@ from numbarnn.model import Model
 
 RECURRENT = {"SimpleRNN": RNN, "LSTM": LSTM, "GRU": GRU}
 ACTIVATIONS = {"tanh": "tanh", "relu": "relu", "sigmoid": "logistic", "linear": "identity"}
+KNOWN = {
+    *RECURRENT, "Bidirectional", "TimeDistributed", "Dense", "Embedding", "Dropout", "SpatialDropout1D", "Activation", "ReLU",
+    "Softmax", "Masking", "InputLayer", "GlobalAveragePooling1D", "GlobalMaxPooling1D",
+}  # fmt: skip
 POOLING = {"GlobalAveragePooling1D": "mean", "GlobalMaxPooling1D": "max"}
 IDENTITY = 4096  # vocabulary up to which one-hot vectors become the rows of an identity matrix
 # A file may not unfold into more memory than this for every byte of it, and besides.
 UNFOLDED, SPARE = 4, 2**24
+MOST = 4  # arrays of a layer
 
 
 def from_keras(source, *, layers=None) -> Model:
@@ -59,8 +65,8 @@ def from_keras(source, *, layers=None) -> Model:
 
     Examples
     --------
-    >>> model = numbarnn.interop.from_keras("tagger.keras")
-    >>> model = numbarnn.interop.from_keras("tagger.weights.h5", layers=[LSTM(32), Dense(3)])
+    >>> model = from_keras("tagger.keras")  # doctest: +SKIP
+    >>> model = from_keras("tagger.weights.h5", layers=[LSTM(32), Dense(3)])  # doctest: +SKIP
     """
     if isinstance(source, (str, os.PathLike)):
         path = os.fspath(source)
@@ -105,6 +111,10 @@ def to_keras(model: Model, path: str | os.PathLike | None = None):
         If a layer has no counterpart in Keras; `reasons` lists all of them.
     ModuleNotFoundError
         If Keras, or the package it computes with, is not installed.
+
+    Examples
+    --------
+    >>> to_keras(Model([LSTM(32), Dense(3)], 5), "tagger.keras").summary()  # doctest: +SKIP
     """
     if not isinstance(model, Model):
         raise TypeError(f"model must be a numbarnn.Model, got {brief(model)}")
@@ -137,17 +147,20 @@ def _model(description, weights: Callable[..., list]) -> Model:
     chain = Chain("Keras model")
     try:
         layers = _layers(description, chain)
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # as of a forged file
         chain.reasons.append(f"its description is not one of Keras 3 ({type(error).__name__}: {error})")
         layers = []
     chain.refuse_if_reasons()
-    size = None
+    size, masked = None, None
     for index, (kind, config) in enumerate(layers):
         where = f"{config.get('name', index)!r} ({kind})"
         try:
             if kind == "InputLayer":
                 size = _input_size(config, where, chain)
+            elif kind == "GlobalMaxPooling1D" and masked:
+                raise ValueError(f"takes the maximum of masked steps too; numbarnn leaves out what {masked} masks")
             else:
+                masked = where if kind == "Masking" or config.get("mask_zero") else masked
                 _add(chain, kind, config, where, weights, last=index == len(layers) - 1)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             reasons = getattr(error, "reasons", None) or [f"{where}: {error}"]
@@ -158,8 +171,16 @@ def _model(description, weights: Callable[..., list]) -> Model:
 def _layers(description, chain) -> list:
     """Return the layers of a description in order, as (class name, config)."""
     kind, config = description["class_name"], description["config"]
+    for layer in config["layers"]:
+        if layer["class_name"] in KNOWN:  # the others are refused by name
+            chain.reasons += _reasons_not_own(layer, repr(layer["config"]["name"]))
     found = [(layer["class_name"], dict(layer["config"])) for layer in config["layers"]]
+    if kind in ("Sequential", "Functional", "Model"):
+        chain.reasons += _reasons_not_own(description, "the model")
     if kind == "Sequential":
+        for _, config in found:
+            if config.get("return_state") or config.get("layer", {}).get("config", {}).get("return_state"):
+                chain.reasons.append(f"{config['name']!r} gives states beside its outputs (return_state=True)")
         return found
     if kind not in ("Functional", "Model"):
         chain.reasons.append(f"it is a {kind}: Sequential and functional models are known")
@@ -167,10 +188,18 @@ def _layers(description, chain) -> list:
     return _followed(config, chain)
 
 
+def _reasons_not_own(description, where) -> list[str]:
+    """Return why a class is not Keras' own, whatever its name."""
+    kind, module, registered = (description.get(key) for key in ("class_name", "module", "registered_name"))
+    if isinstance(module, str) and f"{module}.".startswith("keras.") and registered in (None, kind):
+        return []
+    return [f"{where} is not of Keras' own class {kind}"]
+
+
 def _followed(config, chain) -> list:
     """Return the layers of a functional model from its input to its output; note what is not a chain."""
     layers = {layer["config"]["name"]: layer for layer in config["layers"]}
-    masks = {name for name, layer in layers.items() if layer["class_name"] in ("NotEqual", "Any")}
+    masks = _masks(layers)
     outputs = _history(config["output_layers"])
     if len(outputs) != 1:
         chain.reasons.append(f"it has {len(outputs)} outputs; numbarnn has chains with one")
@@ -188,8 +217,10 @@ def _followed(config, chain) -> list:
             return []
         if not nodes:
             break
-        inputs = _tensors(nodes[0]["args"])
-        others = [other for other, _ in _tensors(nodes[0].get("kwargs", {})) if other not in masks]
+        inputs, more = _tensors(nodes[0]["args"]), nodes[0].get("kwargs", {})
+        others = [other for other, _ in _tensors(more) if other not in masks]
+        if more.get("training"):
+            chain.reasons.append(f"{where} is called with training={more['training']!r}")
         if len(inputs) != 1 or others:
             chain.reasons.append(f"{where} has {len(inputs) + len(others)} inputs; numbarnn has chains of layers")
             return []
@@ -198,6 +229,31 @@ def _followed(config, chain) -> list:
     if left:
         chain.reasons.append(f"layers beside the chain: {', '.join(map(repr, left))}")
     return order
+
+
+def _masks(layers) -> set:
+    """Return the operations that compute the mask of a Masking or Embedding layer of a functional model."""
+    made, masks = [], set()
+    for layer in layers.values():
+        kind, config = layer["class_name"], layer["config"]
+        if kind == "Masking" or (kind == "Embedding" and config.get("mask_zero")):
+            made += [(_tensors(node["args"]), config.get("mask_value", 0), kind) for node in layer["inbound_nodes"]]
+    compared = {}
+    for name, layer in layers.items():
+        if layer["class_name"] == "NotEqual" and not _reasons_not_own(layer, name):
+            (node,) = layer["inbound_nodes"]
+            inputs, (_, value) = _tensors(node["args"]), node["args"]
+            kinds = {kind for given, mask, kind in made if given == inputs and mask == value}
+            compared |= {name: kinds} if kinds else {}
+            masks |= {name} if kinds else set()
+    for name, layer in layers.items():
+        if layer["class_name"] == "Any" and not _reasons_not_own(layer, name):
+            (node,) = layer["inbound_nodes"]
+            ((given, _),) = _tensors(node["args"])
+            over = layer["config"].get("axis")
+            if "Masking" in compared.get(given, ()) and over in (-1, [-1]) and not layer["config"].get("keepdims"):
+                masks.add(name)
+    return masks
 
 
 def _history(outputs):
@@ -240,11 +296,13 @@ def _add(chain, kind, config, where, weights, last):
         inner = config["layer"]
         if inner["class_name"] != "Dense":
             raise ValueError(f"of {inner['class_name']}: Dense is known")
+        chain.reasons += _reasons_not_own(inner, f"the layer of {where}")
+        _check(inner["config"], where, chain)
         _add_dense(chain, inner["config"], where, weights(name, "layer"), last)
     elif kind == "Dense":
         _add_dense(chain, config, where, weights(name), last)
     elif kind == "Embedding":
-        (table,) = weights(name)
+        (table,) = _counted(weights(name), 1)
         _append(chain, where, Embedding, config["input_dim"], config["output_dim"], arrays={"weight": table})
     elif kind in ("Dropout", "SpatialDropout1D"):
         shape = config.get("noise_shape")
@@ -253,10 +311,11 @@ def _add(chain, kind, config, where, weights, last):
         same = kind == "SpatialDropout1D" or shape is not None
         _append(chain, where, Dropout, float(config["rate"]), same_over_time=same)
     elif kind in POOLING:
-        if config.get("keepdims"):
-            raise ValueError("keepdims must be False")
+        _check_default(config, keepdims=(None, False), data_format=(None, "channels_last"))
         _append(chain, where, Pool, POOLING[kind])
     elif kind in ("Activation", "ReLU", "Softmax"):
+        zero, axis = (None, 0.0), (None, [-1], -1)
+        _check_default(config, max_value=(None,), negative_slope=zero, threshold=zero, axis=axis)
         _add_activation(chain, where, config["activation"] if kind == "Activation" else kind.lower(), last)
     elif kind not in ("Masking", "InputLayer"):
         raise ValueError("has no counterpart in numbarnn")
@@ -272,6 +331,20 @@ def _check(config, where, chain):
         chain.reasons.append(f"{where} is quantized")
 
 
+def _check_default(config, **known):
+    """Raise ValueError for an option whose value is not among those known."""
+    for option, values in known.items():
+        if config.get(option) not in values:
+            raise ValueError(f"{option}={config[option]!r} is not {values[-1]!r}")
+
+
+def _counted(arrays, count):
+    """Return arrays; raise ValueError if there are more or fewer, as with LoRA."""
+    if len(arrays) != count:
+        raise ValueError(f"it has {len(arrays)} arrays of weights; {count} are known")
+    return arrays
+
+
 def _append(chain, where, kind, *options, arrays=None, **more):
     layer = chain.make(where, kind, *options, **more)
     if layer is not None:
@@ -281,7 +354,7 @@ def _append(chain, where, kind, *options, arrays=None, **more):
 def _add_dense(chain, config, where, arrays, last):
     """Append a dense layer, and note a softmax that is not the last."""
     activation = config.get("activation") or "linear"
-    kernel, *bias = arrays
+    kernel, *bias = _counted(arrays, 1 + bool(config["use_bias"]))
     named = {"weight": kernel.T} | ({"bias": bias[0]} if bias else {})
     own = ACTIVATIONS.get(activation) if isinstance(activation, str) else None
     softmax = activation == "softmax" and last
@@ -314,7 +387,10 @@ def _add_bidirectional(chain, config, where, weights):
             f"of {kind} with merge_mode={mode!r}: SimpleRNN, LSTM and GRU with 'concat' or 'sum' are known"
         )
     other = config.get("backward_layer") or inner
-    same = ("units", "activation", "recurrent_activation", "use_bias", "reset_after", "return_sequences")
+    for description in (inner, other):
+        chain.reasons += _reasons_not_own(description, f"the layer of {where}")
+        _check(description["config"], where, chain)
+    same = ("units", "activation", "recurrent_activation", "use_bias", "reset_after", "return_sequences", "stateful")
     if other["class_name"] != kind or any(other["config"].get(key) != options.get(key) for key in same):
         raise ValueError("its two directions are not alike")
     if options.get("go_backwards"):
@@ -326,6 +402,8 @@ def _add_bidirectional(chain, config, where, weights):
 def _add_recurrent(chain, kind, config, where, arrays, merge="concat"):
     """Append a recurrent layer with the weights of one direction or two."""
     cls = RECURRENT[kind]
+    if config.get("stateful"):
+        raise ValueError("stateful=True keeps states from one call to the next; numbarnn takes them as an argument")
     if kind != "SimpleRNN" and (config["activation"], config["recurrent_activation"]) != ("tanh", "sigmoid"):
         raise ValueError(
             f"activation={config['activation']!r} and recurrent_activation={config['recurrent_activation']!r} are not 'tanh' "
@@ -358,7 +436,8 @@ def _add_recurrent(chain, kind, config, where, arrays, merge="concat"):
         _append(chain, where, Dropout, float(config["dropout"]), same_over_time=True)
     named = {}
     for suffix, found in zip(_suffixes(options), arrays, strict=True):
-        named |= {name + suffix: array for name, array in _ours(cls.__name__, found).items()}
+        ours = _ours(cls.__name__, found, config["use_bias"], config.get("reset_after"))
+        named |= {name + suffix: array for name, array in ours.items()}
     _append(chain, where, cls, config["units"], arrays=named, **options)
 
 
@@ -369,11 +448,13 @@ def _suffixes(options):
     return ("_l0_reverse",) if options.get("reverse") else ("_l0",)
 
 
-def _ours(kind, arrays) -> dict:
+def _ours(kind, arrays, use_bias, reset_after) -> dict:
     """Return kernel, recurrent kernel and bias of Keras as our parameters."""
-    kernel, recurrent, *bias = arrays
+    kernel, recurrent, *bias = _counted(arrays, 2 + bool(use_bias))
     found = {"weight_ih": kernel.T, "weight_hh": recurrent.T}
     if bias:
+        if bias[0].ndim != (2 if kind == "GRU" and reset_after else 1):
+            raise ValueError(f"its bias has the shape {bias[0].shape}, as that of a GRU with the other reset_after")
         found |= zip(("bias_ih", "bias_hh"), np.atleast_2d(bias[0]), strict=False)
     return {name: reordered(kind, array, KERAS, OURS) for name, array in found.items()}
 
@@ -395,7 +476,7 @@ def _from_file(path) -> Model:
             config, weights = (archive.read(member) for member in members)
         description = json.loads(config)
         with h5py.File(memory.BytesIO(weights), "r") as file:
-            return _model(description, _Weights(file, description).of)
+            return _model(description, _Weights(_Arrays(file, len(weights)), description).of)
     except InteropError:
         raise
     except Exception as error:  # whatever a damaged file makes zipfile, json and h5py raise
@@ -413,14 +494,14 @@ def _h5py():
 class _Weights:
     """Arrays of a file of weights by the names of layers."""
 
-    def __init__(self, file, description):
-        self.file = file
+    def __init__(self, arrays, description):
+        self.arrays = arrays
         kinds = {layer["config"]["name"]: layer["class_name"] for layer in description["config"]["layers"]}
         self.groups = dict(zip(kinds, group_names(kinds.values()), strict=True))
 
     def of(self, name, *inner) -> list[np.ndarray]:
         """Return the arrays of a layer, or of a layer within it."""
-        return arrays_of(self.file, "/".join(["layers", self.groups[name], *inner]))
+        return self.arrays.of("/".join(["layers", self.groups[name], *inner]))
 
 
 def group_names(kinds) -> Iterator[str]:
@@ -433,32 +514,57 @@ def group_names(kinds) -> Iterator[str]:
         yield f"{base}_{counts[base]}" if counts[base] else base
 
 
-def arrays_of(file, group: str) -> list[np.ndarray]:
-    """Return the arrays of a layer's group, or of its cell's, in order."""
-    h5py = _h5py()
-    for path in (f"{group}/cell/vars", f"{group}/vars"):
-        node, found = file, True
-        for part in path.split("/"):
-            link = node.get(part, getlink=True) if isinstance(node, h5py.Group) and part in node else None
-            found = found and isinstance(link, h5py.HardLink)  # no link out of the file
-            if not found:
-                break
-            node = node[part]
-        if found and len(node):
-            return [_dataset(node, str(index), f"{path}/{index}") for index in range(len(node))]
-    raise ValueError(f"the file has no weights {group!r}")
+class _Arrays:
+    """Arrays of an HDF5 file by the groups of layers, together not larger than the file."""
 
+    def __init__(self, file, size):
+        self.file, self.left = file, size
 
-def _dataset(group, name, where) -> np.ndarray:
-    """Return the array of a dataset that is whole and within the file."""
-    h5py = _h5py()
-    link = group.get(name, getlink=True)
-    dataset = group[name] if isinstance(link, h5py.HardLink) else None
-    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual or dataset.dtype.kind != "f":
-        raise ValueError(f"{where} is not an array of numbers in the file")
-    if dataset.id.get_storage_size() < dataset.size * dataset.dtype.itemsize:
-        raise ValueError(f"{where} has fewer bytes than its shape {dataset.shape} says")
-    return dataset[()]
+    def of(self, group: str) -> list[np.ndarray]:
+        """Return the arrays of a layer's group, or of its cell's, in order."""
+        h5py = _h5py()
+        for path in (f"{group}/cell/vars", f"{group}/vars"):
+            node, found = self.file, True
+            for part in path.split("/"):
+                link = node.get(part, getlink=True) if isinstance(node, h5py.Group) and part in node else None
+                found = found and isinstance(link, h5py.HardLink)  # no link out of the file
+                if not found:
+                    break
+                node = node[part]
+            if found and len(node) > MOST:
+                raise ValueError(f"{path} has {len(node)} arrays; layers have {MOST} at most")
+            if found and len(node):
+                return [self._dataset(node, str(index), f"{path}/{index}") for index in range(len(node))]
+        raise ValueError(f"the file has no weights {group!r}")
+
+    def _dataset(self, group, name, where) -> np.ndarray:
+        """Return the array of a dataset that is whole and within the file."""
+        h5py = _h5py()
+        link = group.get(name, getlink=True)
+        dataset = group[name] if isinstance(link, h5py.HardLink) else None
+        if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual or dataset.dtype.kind != "f":
+            raise ValueError(f"{where} is not an array of numbers in the file")
+        size = dataset.size * dataset.dtype.itemsize
+        if dataset.id.get_storage_size() < size:
+            raise ValueError(f"{where} has fewer bytes than its shape {dataset.shape} says")
+        if size > self.left:
+            raise ValueError(f"{where} and the arrays before it are larger than the file")
+        self.left -= size
+        return dataset[()]
+
+    def check_left(self, groups) -> None:
+        """Raise ValueError if the file has arrays of layers other than those of the groups."""
+        h5py, left = _h5py(), []
+
+        def visit(name, node):
+            if isinstance(node, h5py.Dataset) and node.dtype.kind == "f" and name.partition("/")[0] not in groups:
+                left.append(name.partition("/")[0])
+
+        layers = self.file.get("layers")
+        if isinstance(layers, h5py.Group):
+            layers.visititems(visit)
+        if left:
+            raise ValueError(f"the file has weights that no layer takes: {', '.join(dict.fromkeys(left))}")
 
 
 def _from_weights(path, layers) -> Model:
@@ -471,21 +577,24 @@ def _from_weights(path, layers) -> Model:
         steps += [(layer, level) for level in range(layer.num_layers)] if isinstance(layer, Recurrent) else [(layer, 0)]
     kinds = [_kind_of(layer) for layer, _ in steps]
     with open(path, "rb") as opened:
-        content = memory.BytesIO(opened.read())
+        content = opened.read()
     try:
-        with h5py.File(content, "r") as file:
-            for (layer, level), kind, group in zip(steps, kinds, group_names(kinds), strict=True):
+        with h5py.File(memory.BytesIO(content), "r") as file:
+            stored, groups = _Arrays(file, len(content)), list(group_names(kinds))
+            for (layer, level), kind, group in zip(steps, kinds, groups, strict=True):
                 arrays = {}
                 if kind in ("Dense", "Embedding"):
-                    found = arrays_of(file, f"layers/{group}")
+                    count = 1 + bool(kind == "Dense" and layer.bias)
+                    found = _counted(stored.of(f"layers/{group}"), count)
                     arrays = dict(zip(("weight", "bias"), found, strict=False))
                     arrays |= {"weight": found[0].T} if kind == "Dense" else {}
                 elif isinstance(layer, Recurrent):
-                    arrays = _of_level(file, layer, level, group)
+                    arrays = _of_level(stored, layer, level, group)
                 if level:
                     chain.arrays[-1] |= arrays
                 else:
                     chain.add(layer, **arrays)
+            stored.check_left(groups)
     except Exception as error:  # whatever a damaged file makes h5py raise
         raise InteropError(f"{path!r} cannot be converted:", [str(error)]) from None
     return chain.model()
@@ -500,12 +609,13 @@ def _kind_of(layer) -> str:
     return type(layer).__name__
 
 
-def _of_level(file, layer, level, group):
+def _of_level(stored, layer, level, group):
     """Return the parameters of one level of a recurrent layer."""
     inner = ("forward_layer", "backward_layer") if layer.bidirectional else ("",)
     arrays = {}
     for sub, run in zip(inner, range(2), strict=False):
-        found = _ours(type(layer).__name__, arrays_of(file, "/".join(filter(None, ("layers", group, sub)))))
+        given = stored.of("/".join(filter(None, ("layers", group, sub))))
+        found = _ours(type(layer).__name__, given, layer.bias, getattr(layer, "reset_after", False))
         if layer.bias is True and "bias_hh" not in found:
             found["bias_hh"] = np.zeros_like(found["bias_ih"])
         suffix = f"_l{level}" + ("_reverse" if layer.reverse or run else "")
@@ -532,6 +642,20 @@ def _reasons_against(model) -> Iterator[str]:
             yield f"{where} takes the last step of a layer that reads in both directions"
         elif type(layer) not in (Dense, Embedding, OneHot, Activation, Dropout, Pool):
             yield f"{where} has no counterpart in Keras"
+    counts = Counter(own for name, layer in zip(model.names, model.layers, strict=True) for own in _names(name, layer))
+    for name, count in counts.items():
+        if count > 1:
+            yield f"{count} layers would be called {name!r} in Keras, which has a layer for each level; rename one"
+
+
+def _names(name, layer) -> list[str]:
+    """Return the names of the Keras layers of a layer."""
+    if isinstance(layer, Pool) and layer.kind == "last":
+        return []
+    if not isinstance(layer, Recurrent) or layer.num_layers == 1:
+        return [name]
+    own = [f"{name}_l{level}" for level in range(layer.num_layers)]
+    return [*own, *(f"{one}_dropout" for one in own[:-1] if layer.dropout)]
 
 
 def _is_causal(layers):
@@ -561,7 +685,7 @@ def _sequential(keras, model):
                 part, arrays = _of_keras(keras, name, layer, level, params, dtype, names)
                 add(part, *arrays)
                 if layer.dropout and level + 1 < layer.num_layers:
-                    add(keras.layers.Dropout(layer.dropout, dtype=dtype))
+                    add(keras.layers.Dropout(layer.dropout, name=f"{name}_l{level}_dropout", dtype=dtype))
         elif isinstance(layer, Dense):
             activation = names[layer.activation or "identity"]
             part = keras.layers.Dense(layer.size, activation, layer.bias, name=name, dtype=dtype)

@@ -1,5 +1,6 @@
 """torch's modules and state dicts to models, and back."""
 
+import copy
 import os
 import sys
 from collections.abc import Mapping
@@ -14,7 +15,10 @@ from numbarnn.layers import GRU, LSTM, RNN, Activation, Dense, Dropout, Embeddin
 from numbarnn.layers.base import Layer
 from numbarnn.model import Model
 
-SAMPLES, STEPS = 3, 5  # of the batch by which a conversion is compared with its source
+# Batches by which a conversion is compared with its source: samples and time steps, and a scale of larger inputs.
+SMALL, LONG, SCALE = (3, 5), (2, 150), 10.0
+DRAWS = 8  # of parameters, until one way on from the last recurrent part is left
+SPREAD = 0.5  # of random biases and recurrent weights
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 
 
@@ -27,8 +31,8 @@ def from_torch(source, *, layers=None, input_size: int | None = None) -> Model:
         A module: RNN, LSTM, GRU or one of their cells, a `Sequential`, or a module of the user's own whose parts are these with
         Embedding, Linear, Dropout, Tanh, ReLU, Sigmoid, Identity and a last Softmax or LogSoftmax. Its parts are taken in the
         order in which they were assigned, and what its ``forward`` goes on with after the last recurrent part (all steps, the last
-        one, their mean or maximum, the final states) is found by running both on one small batch: a module whose outputs
-        differ is refused.
+        one, their mean or maximum, the final states) is found by running a copy of it and the model on a few batches, with its
+        parameters and with random ones: a module whose outputs differ is refused.
 
         With `layers`: a state dict of tensors or arrays, or the path of a safetensors file with one. Nothing is run then.
     layers : sequence of Layer, optional
@@ -52,7 +56,12 @@ def from_torch(source, *, layers=None, input_size: int | None = None) -> Model:
 
     Examples
     --------
-    >>> class Tagger(torch.nn.Module):
+    >>> weights = {"out.weight": np.ones((1, 3)), "out.bias": np.array([0.5])}
+    >>> from_torch(weights, layers=[Dense(1)]).params["dense.bias"]
+    array([0.5])
+
+    >>> import torch  # doctest: +SKIP
+    >>> class Tagger(torch.nn.Module):  # doctest: +SKIP
     ...     def __init__(self):
     ...         super().__init__()
     ...         self.rnn = torch.nn.LSTM(5, 32, batch_first=True)
@@ -60,8 +69,8 @@ def from_torch(source, *, layers=None, input_size: int | None = None) -> Model:
     ...
     ...     def forward(self, x):
     ...         return self.out(self.rnn(x)[0])
-    >>> model = numbarnn.interop.from_torch(Tagger())
-    >>> model = numbarnn.interop.from_torch("tagger.safetensors", layers=[LSTM(32), Dense(3)])
+    >>> model = from_torch(Tagger())  # doctest: +SKIP
+    >>> model = from_torch("tagger.safetensors", layers=[LSTM(32), Dense(3)])  # doctest: +SKIP
     """
     if input_size is not None:
         check_integer(input_size, "input_size", 1, 2**24)
@@ -105,8 +114,8 @@ def to_torch(model: Model):
 
     Examples
     --------
-    >>> module = numbarnn.interop.to_torch(model)
-    >>> outputs, state = module(torch.zeros(8, 20, 5))
+    >>> module = to_torch(Model([LSTM(32), Dense(3)], 5))  # doctest: +SKIP
+    >>> outputs, state = module(torch.zeros(8, 20, 5))  # doctest: +SKIP
     """
     if not isinstance(model, Model):
         raise TypeError(f"model must be a numbarnn.Model, got {brief(model)}")
@@ -127,39 +136,116 @@ def to_torch(model: Model):
 
 def _from_module(torch, source, input_size):
     """Return the model of a module, once its outputs are those of the module."""
-    chain = Chain("torch module")
-    parts = list(_parts(torch, source, "", chain))
-    scaled = bool(parts) and isinstance(parts[-1][1], (torch.nn.Softmax, torch.nn.LogSoftmax))
-    for where, part in parts[:-1] if scaled else parts:
-        _add(torch, chain, where, part)
+    try:
+        probe = copy.deepcopy(source).eval()
+    except Exception as error:  # whatever a module of the user's own raises
+        raise _refused(f"it cannot be copied to be run beside the model ({_said(error)})") from error
+    chain, softmax = _chain(torch, probe)
     chain.refuse_if_reasons()
-    given = chain.model(input_size).signals[0]
-    x = _batch(given)
-    recurrent = [part for _, part in parts if isinstance(part, torch.nn.RNNBase)]
-    steps_first = bool(recurrent) and not recurrent[0].batch_first
-    expected = _run(torch, source, x, steps_first)
-    least = np.inf
-    for ending in chain.endings():
+    given, left = chain.model(input_size).signals[0], None
+    for draw in range(1 + DRAWS):
+        if draw:
+            _redraw(torch, probe, draw)
+            chain, _ = _chain(torch, probe)
+        left = _matching(torch, probe, chain, input_size, _batches(torch, probe, given, draw), softmax, left)
+        if draw and len(set(left.values())) == 1:
+            chain, _ = _chain(torch, source)
+            return list(chain.endings())[min(left)][1].model(input_size)
+    raise _refused(
+        "its outputs do not show what its forward goes on with after its last recurrent part; pass its state_dict() with layers="
+    )
+
+
+def _refused(reason):
+    """Return the error of a module that is not converted."""
+    return InteropError("the torch module cannot be converted:", [reason])
+
+
+def _said(error):
+    """Return an error in one line."""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+
+
+def _chain(torch, module):
+    """Return the chain of a module's parts, and its last softmax, if any."""
+    chain = Chain("torch module")
+    parts = list(_parts(torch, module, "", chain))
+    softmax = parts[-1][1] if parts and isinstance(parts[-1][1], (torch.nn.Softmax, torch.nn.LogSoftmax)) else None
+    for where, part in parts[:-1] if softmax is not None else parts:
+        _add(torch, chain, where, part)
+    return chain, softmax
+
+
+def _redraw(torch, module, seed):
+    """Draw the parameters of a module, so that what is 0 in the beginning, or constant, does not hide what its forward does.
+
+    Weights are smaller where they are many: recurrent parts that amplify would amplify rounding, too, over many time steps.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for part in module.modules():
+            for name, parameter in part.named_parameters(recurse=False):
+                inputs = 1 if parameter.ndim < 2 or isinstance(part, torch.nn.Embedding) else parameter.shape[-1]
+                spread = SPREAD if parameter.ndim < 2 or name.startswith("weight_hh") else 1.0
+                values = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+                parameter.copy_(values * spread / inputs**0.5)
+
+
+def _batches(torch, module, signal, draw):
+    """Return batches for a model's input; the first one is also the last, for modules that keep something between calls."""
+    generator = np.random.default_rng(draw)
+    if signal.tokens:
+        batches = [generator.integers(0, signal.size, SMALL)]
+        padding = {getattr(part, "padding_idx", None) for part in module.modules()} - {None} | {0}
+        for token in sorted(padding):
+            padded = generator.integers(0, signal.size, SMALL)
+            padded[0, 3:] = padded[1, 1] = padded[2, :2] = token
+            batches.append(padded)
+    else:
+        batches = [generator.standard_normal((*SMALL, signal.size))]
+        batches.append(SCALE * generator.standard_normal((*SMALL, signal.size)))
+    if draw:  # only then are weights known not to amplify rounding over many steps
+        tokens = signal.tokens
+        batches.append(
+            generator.integers(0, signal.size, LONG) if tokens else generator.standard_normal((*LONG, signal.size))
+        )
+    return [*batches, batches[0]]
+
+
+def _matching(torch, module, chain, input_size, batches, softmax, among):
+    """Return the endings of a chain, as {index: key}, whose outputs are those of a module; refuse where there are none."""
+    expected = [_run(torch, module, x) for x in batches]
+    if isinstance(softmax, torch.nn.LogSoftmax):
+        expected = [np.exp(y) for y in expected]
+    found, least = {}, np.inf
+    for index, (key, ending) in enumerate(chain.endings()):
+        if among is not None and index not in among:
+            continue
         try:
             model = ending.model(input_size)
         except InteropError:  # such as pooling after pooling
             continue
-        found = _result(model, x, parts[-1][1] if scaled else None, torch)
-        theirs = expected.swapaxes(0, 1) if steps_first and expected.ndim == 3 else expected
-        if found.shape != theirs.shape:
-            continue
-        difference = float(np.abs(found - theirs).max() / (1.0 + np.abs(theirs).max()))
-        if difference <= TOLERANCE[model.dtype.name]:
-            return model
+        difference = max(
+            _difference(model.forward(x)[0] if softmax is None else model.predict_proba(x), y)
+            for x, y in zip(batches, expected, strict=True)
+        )
         least = min(least, difference)
-    found = "have another shape than" if least == np.inf else f"differ by {least:.1g} (relative) from"
-    raise InteropError(
-        "the torch module cannot be converted:",
-        [
-            f"its outputs {found} those of its parts in order, so its forward does something else between them; pass its "
+        if difference <= TOLERANCE[model.dtype.name]:
+            found[index] = key
+    if not found:
+        how = "are not" if least == np.inf else f"differ by {least:.1g} (relative) from"
+        raise _refused(
+            f"its outputs {how} those of its parts in order, so its forward does something else between them; pass its "
             "state_dict() with layers= where you know what"
-        ],
-    )
+        )
+    return found
+
+
+def _difference(found, expected):
+    """Return how far outputs are apart, relative to the largest; infinity where they cannot be compared."""
+    if found.shape != expected.shape or not (np.isfinite(found).all() and np.isfinite(expected).all()):
+        return np.inf
+    return float(np.abs(found - expected).max() / (1.0 + np.abs(expected).max()))
 
 
 def _parts(torch, module, where, chain):
@@ -238,70 +324,48 @@ def _classes(nn, kind):
     return getattr(nn, kind.__name__), getattr(nn, f"{kind.__name__}Cell")
 
 
-def _batch(signal):
-    """Return a small batch for a model's input."""
-    generator = np.random.default_rng(0)
-    if signal.tokens:
-        return generator.integers(0, signal.size, (SAMPLES, STEPS))
-    return generator.standard_normal((SAMPLES, STEPS, signal.size))
-
-
-def _run(torch, source, x, steps_first):
-    """Return the outputs of a module for a batch, in evaluation; its modes stay as they were."""
-    first = next(source.parameters(), None)
+def _run(torch, module, x):
+    """Return the outputs of a module for a batch, samples first."""
+    first = next(module.parameters(), None)
+    recurrent = [part for part in module.modules() if isinstance(part, torch.nn.RNNBase)]
+    steps_first = bool(recurrent) and not recurrent[0].batch_first
     options = {} if first is None or x.dtype.kind == "i" else {"dtype": first.dtype}
     tensor = torch.as_tensor(x, device=None if first is None else first.device, **options)
-    modes = [(module, module.training) for module in source.modules()]
     try:
-        source.eval()
         with torch.no_grad():
-            if isinstance(source, torch.nn.RNNCellBase):
+            if isinstance(module, torch.nn.RNNCellBase):
                 outputs, state = [], None
                 for t in range(x.shape[1]):
-                    state = source(tensor[:, t], state)
+                    state = module(tensor[:, t], state)
                     outputs.append(state[0] if isinstance(state, tuple) else state)
                 found = torch.stack(outputs, dim=1)
             else:
-                found = source(tensor.transpose(0, 1) if steps_first else tensor)
+                found = module(tensor.transpose(0, 1) if steps_first else tensor)
     except Exception as error:
-        raise InteropError(
-            "the torch module cannot be converted:",
-            [
-                f"it does not run on one batch of shape {tuple(x.shape)}, by which the conversion is checked "
-                f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); pass its state_dict() with layers="
-            ],
+        raise _refused(
+            f"it does not run on a batch of shape {x.shape}, by which the conversion is checked ({_said(error)}); pass its "
+            "state_dict() with layers="
         ) from error
-    finally:
-        for module, training in modes:
-            module.training = training
     while isinstance(found, (tuple, list)) and found:
         found = found[0]
     if not isinstance(found, torch.Tensor):
-        raise InteropError(
-            "the torch module cannot be converted:", [f"its forward returns {type(found).__name__}, not a tensor first"]
-        )
-    return _array(found)
-
-
-def _result(model, x, softmax, torch):
-    """Return what a model gives for a batch, as the module whose last part is a softmax does."""
-    if softmax is None:
-        return model.forward(x)[0]
-    probabilities = model.predict_proba(x)
-    return np.log(probabilities) if isinstance(softmax, torch.nn.LogSoftmax) else probabilities
+        raise _refused(f"its forward returns {type(found).__name__}, not a tensor first")
+    found = _array(found)
+    return found.swapaxes(0, 1) if steps_first and found.ndim == 3 else found
 
 
 def _array(tensor) -> np.ndarray:
-    """Return a tensor or an array as a NumPy array; tensors of dtypes that NumPy does not have as float32."""
-    if hasattr(tensor, "detach"):
-        tensor = tensor.detach().cpu()
-        if "bfloat16" in str(tensor.dtype) or "float8" in str(tensor.dtype):
-            raise InteropError(
-                "the torch model cannot be converted:",
-                [f"it has parameters of {tensor.dtype}; convert it with .float()"],
-            )
-        return tensor.numpy()
-    return np.asarray(tensor)
+    """Return a tensor or an array as a NumPy array."""
+    if "bfloat16" in (kind := str(getattr(tensor, "dtype", ""))) or "float8" in kind:
+        raise InteropError(
+            "the torch model cannot be converted:", [f"it has parameters of {kind}; convert it with .float()"]
+        )
+    try:
+        return tensor.detach().cpu().numpy() if hasattr(tensor, "detach") else np.asarray(tensor)
+    except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:  # of meta, lazy and sparse tensors
+        raise InteropError(
+            "the torch model cannot be converted:", [f"it has parameters without an array ({_said(error)})"]
+        ) from error
 
 
 # From state dicts
@@ -322,6 +386,8 @@ def _read(path):
         return load_file(path)
     except SafetensorError as error:
         raise InteropError(f"{path!r} cannot be converted:", [f"it is not a safetensors file: {error}"]) from None
+    except TypeError as error:  # dtypes that NumPy does not have
+        raise InteropError(f"{path!r} cannot be converted:", [f"its arrays cannot be read: {error}"]) from None
 
 
 def _from_state_dict(values, layers, input_size):
