@@ -17,7 +17,9 @@ def _has_examples(text):
 def modules_with_examples():
     """Return the names of the modules whose docstrings have examples."""
     paths = sorted((ROOT / "numbarnn").rglob("*.py"))
-    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths if _has_examples(path.read_text())]
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths if _has_examples(path.read_text())
+    ]
     return [name.removesuffix(".__init__") for name in names]
 
 
