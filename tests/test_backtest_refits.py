@@ -163,3 +163,40 @@ def test_refused(tmp_path):
     f.save(tmp_path / "f.safetensors")
     with pytest.raises(ValueError, match="of a forecaster that was loaded call fit first"):
         nr.load(tmp_path / "f.safetensors").backtest(refit=10)
+
+
+QUICK = {"cell": "rnn", "hidden_size": 2, "epochs": 1}
+
+
+def test_series_that_begin_after_the_last_cut_without_a_window():
+    data = {"p": table(120), "late": table(5, 1).shift(115, freq="h")}
+    f = fitted(data, split=list(data["p"].index[[80, 100]]), **QUICK)
+    found, plain = f.backtest(level=0.5, refit=10, verbose=0), f.backtest(level=0.5)
+    assert found.index.equals(plain.index)
+    assert found[["origin", "ahead", "a truth"]].equals(plain[["origin", "ahead", "a truth"]])
+    alone = fitted({"p": data["p"]}, split=[80, 100], **QUICK).backtest(level=0.5, refit=10, verbose=0)
+    assert found.equals(alone)
+
+
+def test_series_are_not_searched_for_anew_for_every_series(monkeypatch):
+    """Their windows are together, so that time goes up with the windows, not with windows times series."""
+    series_of, calls, counts = backtests.Panel.series_of, [], []
+    monkeypatch.setattr(backtests.Panel, "series_of", lambda panel, rows: calls.append(1) or series_of(panel, rows))
+    for many in (2, 12):
+        f = fitted({key: table(60, key) for key in range(many)}, **QUICK)
+        calls.clear()
+        f.backtest(level=0.5)
+        counts.append(len(calls))
+    assert counts[0] == counts[1]
+
+
+def test_errors_name_the_refit():
+    data = table()
+    data["kind"] = ["x", "y"] * 110 + ["z"] * 20
+    f = fitted(data, categories=["kind"], handle_unknown="ignore", **QUICK)
+    f.handle_unknown = "error"  # as where a sliding window leaves a level behind
+    with pytest.raises(
+        ValueError, match=r"refit 2 of 3, on the rows up to 2024-01-10 01:00:00: data has the level 'z'"
+    ) as caught:
+        f.backtest(refit=20, verbose=0)
+    assert isinstance(caught.value.__cause__, ValueError)

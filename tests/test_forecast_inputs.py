@@ -681,3 +681,59 @@ def test_forecasts_of_irregular_rows_are_drawn_by_rows(made):
     assert list(ahead) == [1, 2, 3]
     assert ax.get_xlabel() == "rows ahead"
     pyplot.close(ax.figure)
+
+
+QUICK = {"cell": "rnn", "hidden_size": 2, "epochs": 1}
+
+
+def test_files_of_series_in_several_units_of_time(tmp_path):
+    data = {key: WIDE[["a"]].set_axis(WIDE.index.as_unit(unit)) for key, unit in (("p", "us"), ("q", "ns"))}
+    f = fitted(data, "a", **QUICK)
+    f.update({"new": data["p"].set_axis(WIDE.index.as_unit("s"))})
+    f.save(tmp_path / "f")
+    loaded = nr.load(tmp_path / "f")
+    pd.testing.assert_frame_equal(loaded.predict(), f.predict(), check_index_type=False)
+    found, expected = (one.predict_interval(0.5, adaptive=0.1) for one in (loaded, f))
+    pd.testing.assert_frame_equal(found, expected, check_index_type=False)
+
+
+@pytest.mark.parametrize("missing", ["mask", "ffill", "drop"])
+def test_a_series_of_a_wide_table_goes_on_after_missing_values(missing):
+    data = WIDE[["a", "b"]].iloc[9:121].copy()
+    data.iloc[[101, 104, 105], 1] = np.nan
+    f = fitted(data.iloc[:100], None, wide=True, missing=missing, **QUICK)
+    for first, stop in ((100, 102), (102, 104), (104, 105), (105, 106), (106, 111)):
+        f.update(data.iloc[first:stop])
+    assert f.predict().loc["b"].index[0] == data.index[110] + pd.Timedelta(hours=1)
+    parts = {key: data[key].rename("value") for key in data}
+    g = fitted({key: part.iloc[:100] for key, part in parts.items()}, None, missing=missing, **QUICK)
+    g.update({key: part.iloc[100:111] for key, part in parts.items()})
+    assert f.predict().equals(g.predict())
+    with pytest.raises(ShapeError, match="column 'new' of new_rows has no value"):
+        f.update(pd.DataFrame({"new": np.nan}, data.index[-1:]))
+
+
+def test_of_the_row_before_an_irregular_window_only_the_time_is_read():
+    data = table(120, GAPS)[["y"]]
+    f = fitted(data, missing="drop", irregular="elapsed", **QUICK)
+    later = table(160, GAPS)[["y"]].iloc[100:].copy()
+    later.iloc[24] = np.nan  # the row before the window that ends at row 29
+    found, back = f.predict(later.iloc[:30]), f.backtest(later)
+    assert_close(found["y"].to_numpy(), back.loc[back["origin"] == later.index[29], "y"].to_numpy(), 1e-6)
+    f = fitted(data.iloc[:100], missing="drop", irregular="elapsed", **QUICK).update(later.iloc[:30])
+    assert f.predict().equals(f.predict(later.iloc[:30]))
+    step = f.stream().step(later.iloc[30], time=later.index[30])
+    assert np.array_equal(step, f.update(later.iloc[[30]]).predict())
+
+
+@pytest.mark.parametrize("loss", ["mse", "gaussian"])
+def test_static_numbers_stay_in_recursive_forecasts(loss):
+    data = {key: table(100, seed=key)[["y"]].assign(size=10.0 * key) for key in range(3)}
+    f = fitted(data, static=["size"], recursive=True, loss=loss, **QUICK | {"horizon": 8})
+    newest, predictor = f._newest(None, None), f._predictor()
+    raw, known, ends = newest.case
+    features, of = f._preparation.features(raw, known), np.arange(len(ends))
+    generator = np.random.default_rng(0) if loss == "gaussian" else None
+    path, _ = predictor._paths.walk(raw, features, known, ends, of, generator)
+    assert np.array_equal(path[:, :, 1], np.repeat(raw[ends, 1:2], 8, axis=1))
+    assert f.predict().shape == (24, 1)

@@ -260,6 +260,21 @@ def test_levels_that_follow_updates_are_those_of_backtests(name, delay, tmp_path
     assert_close(given.to_numpy(), f.predict_interval(0.8, adaptive=0.1).to_numpy(), 1e-6)
 
 
+@pytest.mark.parametrize("missing", ["mask", "drop"])
+def test_levels_that_follow_rows_with_missing_values_are_those_of_backtests(missing):
+    """Windows of which a target is missing do not count, whether or not others of theirs are known."""
+    data = table()[["a"]]
+    data.iloc[10::17] = np.nan
+    f = fitted(data, cell="rnn", hidden_size=2, epochs=1, missing=missing, horizon=3)
+    part = data.iloc[200:]
+    back = f.backtest(part, level=0.8, adaptive=0.1)
+    for origin in back["origin"].unique()[5::6]:
+        found = f.predict_interval(0.8, part.loc[:origin], adaptive=0.1)["a"]
+        expected = back[back["origin"] == origin]
+        for side in ("lower", "upper"):
+            assert_close(found[side].to_numpy(), expected[f"a {side}"].to_numpy(), 1e-5)
+
+
 def test_levels_that_follow_updates_of_many_series():
     """Every series has its own level, begins when it comes, and one that had no rows since is as it was."""
     data = {"p": table(300), "q": table(300) * 2}

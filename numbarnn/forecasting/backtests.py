@@ -1,5 +1,6 @@
 """Backtests: forecasts of windows whose truth is known as one frame, of one forecaster or of refits on the way."""
 
+import contextlib
 import itertools
 import sys
 import time
@@ -78,8 +79,10 @@ def bounds_of_blocks(blocks: list[Block], interval: Interval) -> list[np.ndarray
     The windows of a series are in order of time from block to block.
     """
     scores = [np.empty((*block.scores.shape, 2)) for block in blocks]
-    for series in range(len(blocks[0].panel.starts) - 1):
-        rows = [np.flatnonzero(block.panel.series_of(block.ends) == series) for block in blocks]
+    number = np.arange(len(blocks[0].panel.starts))
+    edges = [np.searchsorted(block.panel.series_of(block.ends), number) for block in blocks]
+    for series in number[:-1]:
+        rows = [slice(edge[series], edge[series + 1]) for edge in edges]
         pieces = [(block.calibration, block.scores[some]) for block, some in zip(blocks, rows, strict=True)]
         found = interval.scores(pieces, blocks[0].targets.delay)
         for out, some, values in zip(scores, rows, found, strict=True):
@@ -137,6 +140,10 @@ class Refit:
     last: list[int]
     origins: list[tuple[int, int]]
 
+    def of(self, series: list[int]) -> "Refit":
+        """Return the training of some of the series."""
+        return Refit(*([part[s] for s in series] for part in (self.rows, self.cuts, self.last, self.origins)))
+
 
 def refits_of(panel: Panel, ends, cuts, every: int, sliding: bool, reach: int) -> list[Refit]:
     """Return the trainings of a backtest.
@@ -173,6 +180,15 @@ def refits_of(panel: Panel, ends, cuts, every: int, sliding: bool, reach: int) -
             origins.append((origin, stop) if number < counts[series] else (0, 0))
         found.append(Refit(rows, parts, last, origins))
     return found
+
+
+@contextlib.contextmanager
+def named(number: int, count: int, origin):
+    """Let an error say in which refit it came up, and from which newest row."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"refit {number} of {count}, on the rows up to {origin}: {error}") from error
 
 
 def counted(refits: list[Refit], verbose: int):

@@ -151,8 +151,8 @@ class Encoding:
 
     @functools.cached_property
     def constant(self) -> list[int]:
-        """Indices of the encoded columns that are one category for a whole series."""
-        found = [index for name in self.static if name in self.categories for index in self.values_of(name)]
+        """Indices of the encoded columns that do not change within a series."""
+        found = [index for name in self.static for index in self.values_of(name)]
         return found + list(self.columns_of("series"))
 
     # Rows

@@ -8,7 +8,7 @@ from numbarnn import io
 from numbarnn.backends.device import check_device
 from numbarnn.checks import brief, check_choice, check_flag, check_integer, check_real, check_seed
 from numbarnn.data.calendar import CALENDAR, calendar_features, check_holidays
-from numbarnn.data.clock import Clock
+from numbarnn.data.clock import UNITS, Clock
 from numbarnn.data.scaling import METHODS, SequenceScaler
 from numbarnn.forecasting.categories import LEVELS
 from numbarnn.forecasting.encoding import Encoding, names_series
@@ -56,6 +56,13 @@ def describe(forecaster) -> tuple[dict, dict]:
     loss = loss_config(forecaster.loss_)
     if loss is None:
         raise TypeError(f"a file can hold the losses of numbarnn.losses.LOSSES, got {forecaster.loss!r}")
+    unit = None
+    if clock.kind == "times":  # the finest, in which those of all series can be told
+        unit = max((index.unit for _, index in forecaster._tails.values()), key=list(UNITS).index)
+
+    def times(indexes):
+        return np.concatenate([clock.to_integers(index if unit is None else index.as_unit(unit)) for index in indexes])
+
     about = {
         "settings": settings,
         "features": names_out(forecaster.feature_names_),
@@ -64,7 +71,7 @@ def describe(forecaster) -> tuple[dict, dict]:
         "aim": [forecaster._targets.delay, forecaster._targets.horizon, forecaster._targets.columns],
         "season": forecaster._evaluation.season,
         "clock": dataclasses.asdict(forecaster._preparation.clock),
-        "unit": getattr(next(iter(forecaster._tails.values()))[1], "unit", None),
+        "unit": unit,
         "series": None if not own.many else names_out(forecaster._tails, "series"),
         "rows": [len(tail) for tail, _ in forecaster._tails.values()],
         "encoding": {
@@ -91,13 +98,13 @@ def describe(forecaster) -> tuple[dict, dict]:
         "target.center": forecaster._targets.center,
         "target.scale": forecaster._targets.scale,
         "tail": np.concatenate([tail for tail, _ in forecaster._tails.values()]),
-        "tail.times": np.concatenate([clock.to_integers(index) for _, index in forecaster._tails.values()]),
+        "tail.times": times(index for _, index in forecaster._tails.values()),
     }
     if any(len(rows[0]) > len(forecaster._tails[key][0]) for key, rows in forecaster._seen.items()):
         seen = list(zip(*(forecaster._seen[key] for key in forecaster._tails), strict=True))
         about["seen"] = [len(index) for index in seen[1]]
         arrays |= {"seen": np.concatenate(seen[0]), "seen.measured": np.concatenate(seen[2])}
-        arrays["seen.times"] = np.concatenate([clock.to_integers(index) for index in seen[1]])
+        arrays["seen.times"] = times(seen[1])
     if np.isfinite(forecaster._deviation).all():  # a file from before they were kept has none
         arrays["deviation"] = forecaster._deviation
     if encoding.fill is not None:

@@ -16,7 +16,7 @@ from numbarnn.core.html import html_parameters
 from numbarnn.data import tables
 from numbarnn.errors import ShapeError
 from numbarnn.forecasting import files
-from numbarnn.forecasting.backtests import Block, backtest, check_names, counted, refits_of
+from numbarnn.forecasting.backtests import Block, backtest, check_names, counted, named, refits_of
 from numbarnn.forecasting.choice import best_prepared, training_rows, with_linear
 from numbarnn.forecasting.durations import row_length
 from numbarnn.forecasting.encoding import Encoding, names_series
@@ -105,7 +105,8 @@ class Forecaster(Parameters):
         Columns of a long table: of the series, and of the times. `time` may also be that of another table.
     wide : bool
         Whether the columns of a table are series of one variable, which is called "value". Where values are missing at the
-        beginning or the end of a column, its series is shorter.
+        beginning or the end of a column, its series is shorter. In `update` these are rows of the series too, unless `missing` is
+        "error".
     scale : {"series", "all"}
         Of many series: "series": values are shifted and divided by mean and standard deviation of their series' training part,
         those of a series that was not there by its rows given, in backtests by those of its first window; "all": all series have
@@ -538,7 +539,8 @@ class Forecaster(Parameters):
             If the first of them is not the next one in time; else as in `predict`.
         """
         own = self._fitted()._preparation
-        keys, found = own.series(new_rows, "new_rows")
+        # A value that is missing now is a row of a series that goes on.
+        keys, found = own.series(new_rows, "new_rows", () if self.missing == "error" else tuple(self._tails))
         tails, seen, levels = dict(self._tails), dict(self._seen), own.levels
         numbered = self.wide and self.time is None and is_pandas(new_rows) is None
         for key, table in zip(keys or [None], found, strict=True):
@@ -604,7 +606,8 @@ class Forecaster(Parameters):
         tails = self._fitted()._tails
         if not isinstance(series, Hashable) or series not in tails:
             raise KeyError(f"series must be one of {brief(list(tails))}, got {brief(series)}")
-        if self._preparation.encoding.fill is None and np.isnan(tails[series][0]).any():
+        rows = tails[series][0][-self._preparation.rows :]
+        if self._preparation.encoding.fill is None and np.isnan(rows).any():
             raise ValueError("the last rows have missing values: update with rows that have none")
         if len(tails[series][0]) < self._preparation.need:
             raise ShapeError(
@@ -644,7 +647,8 @@ class Forecaster(Parameters):
             window, as in use; None: forecast with this one. Every one of many series goes up to the newest row of its own window.
             The rows are cut into a training and a validation part in the proportion of `fit`; all choices (change, linear path,
             epoch, share) and the calibration are made anew. The data must be as they were in `fit`. This forecaster stays as it
-            is.
+            is. Where the training part of a refit, which may be smaller than that of `fit`, lacks a level of a category or all
+            values of a column, the backtest stops with an error that names the refit.
         window : {"expanding", "sliding"}
             Rows that are trained on: all up to there, or the newest of these, as many as the first training has.
         verbose : int
@@ -703,11 +707,17 @@ class Forecaster(Parameters):
         frames, clock = aligned_frames(keys, found, categories, self.irregular == "error")
         panel, ends, blocks = self._evaluation.panel, self._evaluation.ends(part), []
         plans = refits_of(panel, ends, cuts, every, sliding, self.delay + self.horizon - 1)
-        for plan in counted(plans, verbose):
+        # A series that begins after the last cut and has no window is never trained on.
+        used = [s for s, cut in enumerate(cuts) if cut[-1] or (panel.series_of(ends) == s).any()]
+        keys, frames = keys and [keys[s] for s in used], [frames[s] for s in used]
+        plans, starts = [plan.of(used) for plan in plans], panel.starts[:-1][used]
+        for number, plan in enumerate(counted(plans, verbose), 1):
             own = type(self)(**self.get_params() | {"time": None, "wide": False})
             own.feature_names_, own.target_names_ = self.feature_names_, self.target_names_
             trained = [frame.iloc[rows] for frame, rows in zip(frames, plan.rows, strict=True)]
-            own._train(keys, trained, clock, plan.cuts, PARTS[: len(plan.cuts[0])], straddle, (), 0)
+            origin = max(frame.index[-1] for frame in trained)
+            with named(number, len(plans), origin):
+                own._train(keys, trained, clock, plan.cuts, PARTS[: len(plan.cuts[0])], straddle, (), 0)
             if own.history_.stopped == "interrupted":
                 if not blocks:
                     raise KeyboardInterrupt
@@ -723,15 +733,17 @@ class Forecaster(Parameters):
                 which = of.series_of(newest)
                 origins = newest - of.starts[which] + first[which]
                 low, high = np.array(plan.origins)[which].T
-                return (origins >= low) & (origins < high) & np.isin(origins + panel.starts[which], ends)
+                return (origins >= low) & (origins < high) & np.isin(origins + starts[which], ends)
 
             rows = [
                 frame.iloc[rows.start : last] for frame, rows, last in zip(frames, plan.rows, plan.last, strict=True)
             ]
             rows = rows[0] if keys is None else dict(zip(keys, rows, strict=True))
-            blocks.append(
-                own._evaluation.block(own._predictor(), rows, part, own._calibration, curves=curves, within=within)
-            )
+            with named(number, len(plans), origin):
+                block = own._evaluation.block(
+                    own._predictor(), rows, part, own._calibration, curves=curves, within=within
+                )
+            blocks.append(block)
         return blocks
 
     def evaluate_intervals(

@@ -63,11 +63,10 @@ class Paths:
         # What was measured, then what is forecast; what nets see of the same rows; what is known of these and of the next.
         path = np.zeros((count, back + self.ahead, raw.shape[1]))
         path[:, :back] = raw[ends[:, None] + np.arange(1 - back, 1)][of]
-        path[:, back:, own.encoding.constant] = path[:, back - 1 : back, own.encoding.constant]
         x = np.empty((count, span + self.ahead - 1, features.shape[1]), features.dtype)
         x[:, :span] = features[ends[:, None] - own.lag + np.arange(1 - span, 1)][of]
         known = known[ends[:, None] + np.arange(-own.lag, self.ahead + 1)]
-        calendar = known.shape[-1] - len(own.known_columns)
+        calendar, constant = known.shape[-1] - len(own.known_columns), own.encoding.constant
 
         nets = _Nets(forecast, of, generator, self.n_threads)
         outputs, first = nets.begin(own.inputs(features, ends)), None
@@ -87,6 +86,7 @@ class Paths:
             if season:
                 values[:, own.columns] += path[:, back + t - season][:, own.columns]
             path[:, back + t, targets.columns] = values
+            path[:, back + t, constant] = path[:, back - 1, constant]
             path[:, back + t, own.known_columns] = known[of, own.lag + 1 + t, calendar:]
             if t + 1 < self.ahead:
                 told = known[:, t + 1 : t + own.lag + 2 + own.reach][of]

@@ -1,6 +1,7 @@
 """From rows and a fitted net to forecasts in the units of the targets: all at once, row after row, and as draws."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -202,7 +203,7 @@ class Newest:
             last = own.need + before
             values, index = values[-last:], index[-last:]
             truth = measured[0][-last:] if measured else values[:, : len(own.encoding.numbers)]
-            if own.encoding.fill is None and np.isnan(values[-own.need :]).any():
+            if own.encoding.fill is None and np.isnan(values[-own.rows :]).any():
                 where = "the last rows" if key is None else f"the last rows of {key!r}"
                 raise ValueError(
                     f"{where} have missing values, so there is nothing to forecast from; fill them, or train a Forecaster "
@@ -223,29 +224,26 @@ class Newest:
             earlier = np.concatenate(earlier)
             missing = np.concatenate([[0], np.cumsum(~np.isfinite(panel.values).all(axis=1))])
             planned = np.concatenate([[0], np.cumsum(~np.isfinite(known).all(axis=1))])
-            whole = missing[earlier + 1] == missing[earlier - own.need + 1]
+            whole = missing[earlier + 1] == missing[earlier - own.rows + 1]
             earlier = earlier[whole & (planned[earlier + ahead_rows + 1] == planned[earlier + 1])]
         return cls(panel, (panel.values, known, ends), earlier, times, own.columns)
 
     def scores(self, predictor: Predictor, calibration: Calibration, interval: Interval) -> np.ndarray:
         """Return the scores of the bounds of intervals, (series, horizon, targets, 2), after the hits of the windows before."""
         raw, known, newest = self.case
-        scores, ahead = (
-            np.empty((0, predictor.horizon, len(self.columns))),
-            predictor.delay + np.arange(predictor.horizon),
-        )
-        if len(self.before):
-            truth = self.panel.scaled_truth(self.columns)[self.before[:, None] + ahead]
-            scores = scores_of(predictor.curves(raw, known, self.before), predictor.scores, truth)
-        found = []
-        for first, end in zip(self.panel.starts[:-1] + predictor.preparation.need - 1, newest, strict=True):
-            every, own = (
-                np.full((end - first + 1, *scores.shape[1:]), np.nan),
-                (self.before >= first) & (self.before < end),
-            )
-            every[self.before[own] - first] = scores[own]
-            found.append(interval.scores([(calibration, every)], predictor.delay)[0][-1])
-        return np.stack(found)
+        before, scores = self.before, np.empty((0, predictor.horizon, len(self.columns)))
+        rows = before[:, None] + predictor.delay + np.arange(predictor.horizon)
+        truth = self.panel.scaled_truth(self.columns)[rows]
+        # As in backtests, windows of which a target is missing do not count; rows ahead are not known yet.
+        later = rows > newest[self.panel.series_of(before)][:, None]
+        whole = (np.isfinite(truth) | later[..., None]).all(axis=(1, 2))
+        before, truth = before[whole], truth[whole]
+        if len(before):
+            scores = scores_of(predictor.curves(raw, known, before), predictor.scores, truth)
+        edges = np.searchsorted(self.panel.series_of(before), np.arange(len(newest) + 1))
+        own = np.full((1, *scores.shape[1:]), np.nan)  # of the newest window
+        pieces = [np.concatenate([scores[first:stop], own]) for first, stop in itertools.pairwise(edges)]
+        return np.stack([interval.scores([(calibration, piece)], predictor.delay)[0][-1] for piece in pieces])
 
     def frame(self, values, targets, name=None, labels=()):
         """Return values (series, horizon, targets), or (series, horizon, targets, labels), as a frame in the units of the data."""

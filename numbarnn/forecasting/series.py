@@ -183,7 +183,7 @@ def index_of(keys, which, times):
     )
 
 
-def split_series(data, key_column, time_column, name="data", *, wide=False):
+def split_series(data, key_column, time_column, name="data", *, wide=False, whole=()):
     """Return (keys, tables) of data of many series, or (None, [data]) of one.
 
     Parameters
@@ -193,6 +193,8 @@ def split_series(data, key_column, time_column, name="data", *, wide=False):
         Of a long table.
     wide : bool
         Whether the columns of a table are series.
+    whole : sequence of keys
+        Columns of a wide table whose series has all rows, whatever is missing at the beginning and the end.
 
     Raises
     ------
@@ -203,7 +205,7 @@ def split_series(data, key_column, time_column, name="data", *, wide=False):
         if not isinstance(column, Hashable):
             raise TypeError(f"{argument} must be the name of a column, got {brief(column)}")
     if wide:
-        return _wide(data, time_column, name)
+        return _wide(data, time_column, name, whole)
     if isinstance(data, Mapping) and not data:
         raise ShapeError(f"{name} has no series")
     if isinstance(data, Mapping) or (isinstance(data, (list, tuple)) and data and all(map(_is_table, data))):
@@ -292,7 +294,7 @@ def _long(data, key_column, time_column, name):
     return _named([keys[code] for code, _, _ in groups], name), [data.iloc[first:stop] for _, first, stop in groups]
 
 
-def _wide(data, time_column, name):
+def _wide(data, time_column, name, whole=()):
     """Return the columns of a table as series of one variable."""
     import pandas as pd
 
@@ -307,8 +309,11 @@ def _wide(data, time_column, name):
     if not data.columns.is_unique:
         twice = data.columns[data.columns.duplicated()][0]
         raise ShapeError(f"{name} has several columns {twice!r}; give every column a name of its own")
-    found = []
+    found, whole = [], set(whole)
     for key, column in data.items():
+        if key in whole:
+            found.append(column.rename("value"))
+            continue
         known = np.flatnonzero(column.notna())
         if not len(known):
             raise ShapeError(f"column {key!r} of {name} has no value: the series has no rows; leave it out")

@@ -103,7 +103,12 @@ class Preparation:
     @property
     def need(self) -> int:
         """Rows that a forecast looks at; of irregular ones also the time of the row before."""
-        return max(-int(self.window_rows[0]) + 1 + self.lag, self.season) + (not self.clock.regular)
+        return self.rows + (not self.clock.regular)
+
+    @property
+    def rows(self) -> int:
+        """Rows whose values a forecast looks at."""
+        return max(-int(self.window_rows[0]) + 1 + self.lag, self.season)
 
     def frame(self, data, name="data"):
         """Return data that came after `fit` as a frame of the fitted columns, its times in the zone of those of `fit`."""
@@ -115,10 +120,10 @@ class Preparation:
         tables.check_order(index, name)
         self.clock.check(index, name)
 
-    def series(self, data, name="data") -> tuple[list | None, list]:
-        """Return keys and tables of data in a form that `fit` takes."""
+    def series(self, data, name="data", whole=()) -> tuple[list | None, list]:
+        """Return keys and tables of data in a form that `fit` takes; `whole` as in `split_series`."""
         key_column, time_column, wide = self.form
-        keys, found = split_series(data, key_column, time_column, name, wide=wide)
+        keys, found = split_series(data, key_column, time_column, name, wide=wide, whole=whole)
         if self.many and keys is None:
             raise ValueError(f"{name} must be of many series, as the data passed to fit: {FORMS}")
         if not self.many and keys is not None:
