@@ -187,7 +187,7 @@ MISTAKES = [
     ("forecast load.csv --output no/a.csv", 1, "there is no folder 'no' to write 'a.csv' to"),
     ("forecast load.csv --lookback 900", 1, "data has 80 rows; lookback 900"),
     ("forecast load.csv --future-file load.csv", 1, "--future-file needs --future, the columns that are known ahead"),
-    ("forecast --id shop", 1, "--id, --future, --future-file and --static need FILE"),
+    ("forecast --id shop", 1, "--id, --future, --future-file, --static and --categories need FILE"),
     ("forecast load.csv --target load --future load", 1, "future 'load' is a target"),
     # Predictions
     ("predict none load.csv", 1, "there is no model file 'none'"),
