@@ -231,6 +231,8 @@ def test_there_are_enough():
 
 @pytest.mark.parametrize(("command", "status", "message"), MISTAKES, ids=[command for command, _, _ in MISTAKES])
 def test_mistake(folder, monkeypatch, capsys, command, status, message):
+    if "--plot" in command:
+        pytest.importorskip("matplotlib", reason="matplotlib is not installed, which knows the kinds of pictures")
     monkeypatch.chdir(folder)
     before = {path.name for path in folder.iterdir()}
     try:

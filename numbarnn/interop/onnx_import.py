@@ -79,23 +79,22 @@ def from_onnx(source) -> Model:
 
 def _read(source):
     """Return the ModelProto of a source."""
+    content, what = source, "source"
+    if isinstance(source, (str, os.PathLike)):
+        with open(source, "rb") as file:
+            content = file.read()
+        what = repr(os.fspath(source))
     try:
         import onnx
     except ModuleNotFoundError:
         raise ModuleNotFoundError("from_onnx needs onnx: pip install 'numbarnn[onnx]'") from None
     if isinstance(source, onnx.ModelProto):
         return source
-    if isinstance(source, (str, os.PathLike)):
-        with open(source, "rb") as file:
-            content = file.read()
-        what = repr(os.fspath(source))
-    elif isinstance(source, (bytes, bytearray, memoryview)):
-        content, what = bytes(source), "source"
-    else:
+    if not isinstance(content, (bytes, bytearray, memoryview)):
         raise TypeError(f"source must be a path, bytes or onnx.ModelProto, got {brief(source)}")
     proto = onnx.ModelProto()
     try:
-        proto.ParseFromString(content)
+        proto.ParseFromString(bytes(content))
     except Exception as error:  # of protobuf, whose module depends on its version
         raise InteropError(f"{what} cannot be converted:", [f"it is not an ONNX file ({error})"]) from None
     return proto
