@@ -11,8 +11,6 @@ from sphinx import addnodes
 import numbarnn
 
 HERE = pathlib.Path(__file__).parent
-MODULES = ("cells", "data", "decoding", "diagnostics", "interop", "layers", "losses", "metrics", "optim", "plots")
-
 # Methods by which parts of the package use each other.
 INTERNAL = {
     "check_state", "description", "differentiate", "evaluate_rows", "from_description", "host_passes", "step_plan",
@@ -55,7 +53,7 @@ def public_names(module):
 
 def public_modules():
     """Return the public modules by name."""
-    names = ["numbarnn", *(f"numbarnn.{module}" for module in MODULES)]
+    names = ["numbarnn", *(f"numbarnn.{module}" for module in sorted(numbarnn._PUBLIC))]
     return {name: importlib.import_module(name) for name in names}
 
 

@@ -44,7 +44,12 @@ class _FileError(ValueError):
 
 
 class ModelFileError(_FileError):
-    """A file is not a model of this package, or is damaged."""
+    """A file is not a model of this package, or is damaged.
+
+    Parameters
+    ----------
+    message : str
+    """
 
 
 class DivergedError(ArithmeticError):
@@ -52,7 +57,12 @@ class DivergedError(ArithmeticError):
 
 
 class CheckpointError(_FileError):
-    """A checkpoint belongs to another model, other data or other settings."""
+    """A checkpoint belongs to another model, other data or other settings.
+
+    Parameters
+    ----------
+    message : str
+    """
 
 
 class DeviceError(RuntimeError):

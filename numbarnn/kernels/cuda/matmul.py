@@ -76,7 +76,7 @@ def read_quad(zero, values, at, distance, wide, inside):
 
 
 @device
-def place(part, item, deep, ahead, n):
+def store_quad(part, item, deep, ahead, n):
     """Store quad n of those that were read where the products read it."""
     line, k = quad_of(item, deep)
     at = k * WIDTH + line
@@ -145,8 +145,8 @@ def _multiply(real):
                     k += WIDTH
             cuda.syncthreads()
             for n in range(LOADS):
-                place(left, n * BLOCK + thread, a_deep, next_a, n)
-                place(right, n * BLOCK + thread, b_deep, next_b, n)
+                store_quad(left, n * BLOCK + thread, a_deep, next_a, n)
+                store_quad(right, n * BLOCK + thread, b_deep, next_b, n)
             cuda.syncthreads()
             k0 += DEPTH
         n = first + across
