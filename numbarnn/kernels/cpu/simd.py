@@ -69,11 +69,18 @@ class Geometry(NamedTuple):
 def geometry():
     """Return the `Geometry` of Numba's CPU target.
 
-    16 registers (AVX2, SSE): 6 rows of 2 vectors are 12 sums, 2 vectors of B and 1 of A. 32 registers of AVX-512: 12 rows of 2
-    panels, each one vector wide, so that a layer of 16 units is not padded to 32. A Zen 5 core broadcasts one number a
-    cycle to 512 bits and multiplies two vectors, so a tile of one panel runs at half speed there (135 of 268 GF/s).
+    A panel is one cache line on every target, so packed weights and states are laid out alike for all of them.
+
+    16 registers of 256 bits (AVX2): 6 rows of 2 vectors are 12 sums, 2 vectors of B and 1 of A; of 128 bits (SSE): 3 rows of 4. 32
+    registers of AVX-512: 12 rows of 2 panels, each one vector wide; a Zen 5 core broadcasts one number a cycle to 512 bits and
+    multiplies two vectors, so a tile of one panel runs at half speed there (135 of 268 GF/s). 32 of NEON: 6 rows of 4 vectors.
     """
-    return Geometry(1, 12, 12, 8) if target()[0] == 64 else Geometry(2, 6, 3, 4)
+    size, fused = target()
+    if size == 64:
+        return Geometry(1, 12, 12, 8)
+    if size == 32:
+        return Geometry(2, 6, 3, 4)
+    return Geometry(4, 6, 3, 6) if fused else Geometry(4, 3, 1, 3)
 
 
 def tile_shapes():
