@@ -93,7 +93,7 @@ __all__ = [
 ]
 
 _MODULES = frozenset({
-    "backends", "cells", "checks", "cli", "core", "data", "decoding", "diagnostics", "errors", "estimators", "forecasting",
+    "backends", "cells", "checks", "cli", "core", "data", "decoding", "diagnostics", "errors", "estimators", "forecasting", "frozen",
     "inputs", "interop", "io", "kernels", "language", "layers", "losses", "metrics", "model", "network", "optim", "parallel",
     "plots", "sklearn_api", "training", "words",
 })  # fmt: skip

@@ -1,0 +1,1 @@
+"""Models as code that runs without Python, Numba or this package: shared libraries, C sources, small Python packages."""
