@@ -93,9 +93,9 @@ __all__ = [
 ]
 
 _MODULES = frozenset({
-    "backends", "cells", "checks", "cli", "core", "data", "decoding", "diagnostics", "errors", "estimators", "forecasting", "frozen",
-    "inputs", "interop", "io", "kernels", "language", "layers", "losses", "metrics", "model", "network", "optim", "parallel",
-    "plots", "sklearn_api", "training", "words",
+    "backends", "cells", "checks", "cli", "core", "data", "decoding", "diagnostics", "errors", "estimators", "forecasting",
+    "frozen", "inputs", "interop", "io", "kernels", "language", "layers", "losses", "metrics", "model", "network", "optim",
+    "parallel", "plots", "sklearn_api", "training", "words",
 })  # fmt: skip
 # Those whose names are public; what the others hold may change.
 _PUBLIC = frozenset({
