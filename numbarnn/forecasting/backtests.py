@@ -11,7 +11,7 @@ import numpy as np
 from numbarnn.forecasting.intervals import Calibration, Interval, values_at
 from numbarnn.forecasting.prediction import Outcome
 from numbarnn.forecasting.series import Panel, index_of
-from numbarnn.forecasting.tables import Targets
+from numbarnn.forecasting.targets import Targets
 
 LINE_EVERY = 10.0  # seconds between plain lines of progress
 

@@ -9,10 +9,12 @@ from numbarnn.checks import check_choice
 from numbarnn.data.scaling import SequenceScaler
 from numbarnn.data.windows import Windows
 from numbarnn.errors import ShapeError
+from numbarnn.forecasting.frames import part_names
 from numbarnn.forecasting.linear import MOST_INPUTS, MOST_WEIGHTS, Ridge
+from numbarnn.forecasting.preparation import Preparation
 from numbarnn.forecasting.series import Levels, Panel, filled, moments
 from numbarnn.forecasting.settings import is_counts, linear_of
-from numbarnn.forecasting.tables import Preparation, Source, Targets, between, part_names
+from numbarnn.forecasting.targets import Source, Targets, between
 from numbarnn.losses import DistributionLoss, make_loss
 
 # Of a table that is not split in three: the share of the training windows, the newest, that choices are made by.

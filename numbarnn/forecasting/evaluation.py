@@ -11,11 +11,12 @@ from numbarnn.errors import ShapeError
 from numbarnn.forecasting import baselines
 from numbarnn.forecasting.backtests import Block, bounds_of_blocks
 from numbarnn.forecasting.durations import row_length
+from numbarnn.forecasting.frames import PARTS
 from numbarnn.forecasting.intervals import MOST_SCORES, MOST_WINDOWS, Calibration, Interval, normal_scores, scores_of
 from numbarnn.forecasting.linear import Ridge
 from numbarnn.forecasting.prediction import Outcome
 from numbarnn.forecasting.series import Panel
-from numbarnn.forecasting.tables import CHUNK, PARTS, Source, Targets
+from numbarnn.forecasting.targets import CHUNK, Source, Targets
 
 # The names of the regressions among the baselines.
 LINEAR = {"all": "ridge", "shared": "ridge, own past"}

@@ -17,9 +17,10 @@ from numbarnn.forecasting.frames import names_of
 from numbarnn.forecasting.intervals import MOST_WINDOWS, Calibration
 from numbarnn.forecasting.linear import Ridge
 from numbarnn.forecasting.net import Forecast
+from numbarnn.forecasting.preparation import Preparation
 from numbarnn.forecasting.series import Levels
 from numbarnn.forecasting.settings import check_ahead, check_comparison, check_inputs, check_settings
-from numbarnn.forecasting.tables import Preparation, Targets
+from numbarnn.forecasting.targets import Targets
 from numbarnn.layers.kinds import recurrent
 from numbarnn.losses import NegativeBinomial, make_loss
 from numbarnn.losses.base import loss_config, loss_from_config

@@ -21,13 +21,13 @@ from numbarnn.forecasting.choice import best_prepared, training_rows, with_linea
 from numbarnn.forecasting.durations import row_length
 from numbarnn.forecasting.encoding import Encoding, names_series
 from numbarnn.forecasting.evaluation import Evaluation
-from numbarnn.forecasting.frames import aligned_frames, as_frame, cuts_of, names_of
+from numbarnn.forecasting.frames import PARTS, aligned_frames, as_frame, cuts_of, names_of
 from numbarnn.forecasting.intervals import MOST_WINDOWS, Interval, check_quantiles, values_at
 from numbarnn.forecasting.prediction import Newest, Predictor
 from numbarnn.forecasting.series import split_series
 from numbarnn.forecasting.settings import check_ahead, check_inputs, check_settings, linear_of
 from numbarnn.forecasting.stream import ForecastStream
-from numbarnn.forecasting.tables import PARTS, Source, Targets
+from numbarnn.forecasting.targets import Source, Targets
 from numbarnn.forecasting.training import train
 from numbarnn.losses import DistributionLoss, Loss
 from numbarnn.optim import EMA, Optimizer, Schedule

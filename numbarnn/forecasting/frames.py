@@ -11,6 +11,8 @@ from numbarnn.data.clock import Clock
 from numbarnn.data.windows import cut_rows
 from numbarnn.errors import ShapeError
 
+PARTS = ("train", "validation", "test")
+
 
 def names_of(given, argument) -> tuple:
     """Return the names of columns as a tuple; raise TypeError unless it is one name or a list of them; ValueError of one twice."""
@@ -106,3 +108,8 @@ def cuts_of(split, index, empty=False):
     if len(cuts) not in (1, 2):
         raise ValueError(f"split must make two or three parts (training, validation, test), got {split}")
     return cuts
+
+
+def part_names(cuts) -> tuple[str, ...]:
+    """Return the names of the parts that cuts make."""
+    return PARTS if len(cuts) == 2 else ("train", "test")

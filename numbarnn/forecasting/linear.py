@@ -32,13 +32,13 @@ class Ridge:
     """
 
     def __init__(self, targets, shared, weights, x_mean, y_mean, penalty=float("nan"), error=float("nan")):
-        """Keep a regression that was fitted for the `numbarnn.forecasting.tables.Targets`."""
+        """Keep a regression that was fitted for the `numbarnn.forecasting.targets.Targets`."""
         self.targets, self.shared, self.weights, self.x_mean, self.y_mean = targets, shared, weights, x_mean, y_mean
         self.penalty, self.error = penalty, error
 
     @classmethod
     def fit(cls, train, validation=None, *, shared: bool = False) -> "Ridge":
-        """Return the regression of `numbarnn.forecasting.tables.Source`s."""
+        """Return the regression of `numbarnn.forecasting.targets.Source`s."""
         found = cls(train.targets, shared, None, None, None)
         x_mean, y_mean, xx, xy, _ = found._moments(train)
         values, vectors = np.linalg.eigh(xx - np.outer(x_mean, x_mean))

@@ -6,7 +6,7 @@ import numpy as np
 
 from numbarnn.forecasting.intervals import LEVELS, normal_scores
 from numbarnn.forecasting.linear import Ridge
-from numbarnn.forecasting.tables import Source
+from numbarnn.forecasting.targets import Source
 from numbarnn.losses import DistributionLoss, Loss, NegativeBinomial, Quantile
 from numbarnn.model import Model
 

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 
 from numbarnn.forecasting.net import Forecast
-from numbarnn.forecasting.tables import Preparation, Targets
+from numbarnn.forecasting.preparation import Preparation
+from numbarnn.forecasting.targets import Targets
 
 
 @dataclasses.dataclass(eq=False)

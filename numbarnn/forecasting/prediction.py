@@ -9,8 +9,9 @@ from numbarnn.errors import ShapeError
 from numbarnn.forecasting.intervals import LEVELS, Calibration, Interval, normal_scores, scores_of
 from numbarnn.forecasting.net import Forecast
 from numbarnn.forecasting.paths import Paths
+from numbarnn.forecasting.preparation import Preparation
 from numbarnn.forecasting.series import Panel, index_of
-from numbarnn.forecasting.tables import CHUNK, Preparation, Targets
+from numbarnn.forecasting.targets import CHUNK, Targets
 from numbarnn.losses import DistributionLoss
 
 # Paths of a recursive forecast whose quantiles are its distribution.

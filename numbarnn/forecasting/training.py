@@ -4,7 +4,7 @@ from numbarnn.checks import check_seed
 from numbarnn.forecasting.choice import Prepared, best_of
 from numbarnn.forecasting.net import Forecast, fitted_loss
 from numbarnn.forecasting.settings import linear_of
-from numbarnn.forecasting.tables import Source
+from numbarnn.forecasting.targets import Source
 from numbarnn.losses import make_loss
 from numbarnn.model import last_step_model
 from numbarnn.training.defaults import default_epochs, default_rate
