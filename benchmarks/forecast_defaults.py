@@ -96,7 +96,7 @@ def fitted(table, target, task, split, **settings):
 def errors_of(forecaster, part):
     """Return the root of the mean of the squared errors of every forecast, in deviations of the targets on the training part."""
     found = forecaster.evaluate(part=part)
-    deviation = pd.Series(forecaster._evaluation.targets.deviation, forecaster.target_names_)
+    deviation = pd.Series(forecaster._state.evaluation.targets.deviation, forecaster.target_names_)
     if isinstance(found.index, pd.MultiIndex):
         scaled = found["RMSE"] / deviation.reindex(found.index.get_level_values("target")).to_numpy()
         return (scaled**2).groupby(level="forecast").mean() ** 0.5
@@ -135,7 +135,7 @@ def test(options):
             f"{name:24}", *(f"{key} {value:.4f}" for key, value in errors.items()),
             f"net/ridge {errors['net'] / errors['ridge']:.3f}, net/last {errors['net'] / errors['last value']:.3f};",
             ", ".join(word for word in change if not word.endswith(("None", "False"))) or "no change",
-            f"share {np.mean(forecaster._forecast.share):.2f}, {seconds:.1f} s", flush=True,
+            f"share {np.mean(forecaster._state.forecast.share):.2f}, {seconds:.1f} s", flush=True,
         )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ QUANTILES = np.arange(1, 20) / 20
 
 def pinball_by_window(forecaster):
     """Return twice the mean pinball loss of the calibrated quantiles, for every window of the test part."""
-    _, case, truth = forecaster._evaluation._case(None, "test")
+    _, case, truth = forecaster._state.evaluation._case(None, "test")
     found = forecaster._quantiles(*case, QUANTILES)
     distance = truth[..., None] - found
     losses = np.maximum(QUANTILES * distance, (QUANTILES - 1) * distance)

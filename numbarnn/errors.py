@@ -8,6 +8,7 @@ __all__ = [
     "DeviceMemoryError",
     "DivergedError",
     "ModelFileError",
+    "RefitError",
     "ShapeError",
     "TokenError",
 ]
@@ -63,6 +64,21 @@ class CheckpointError(_FileError):
     ----------
     message : str
     """
+
+
+class RefitError(ValueError):
+    """A backtest with refits stopped at one that failed; `__cause__` is its error.
+
+    Parameters
+    ----------
+    message : str
+    finished : DataFrame, optional
+        Forecasts of the refits before it, as `Forecaster.backtest` returns them; an attribute, None where it was the first.
+    """
+
+    def __init__(self, message: str, finished=None):
+        super().__init__(message)
+        self.finished = finished
 
 
 class DeviceError(RuntimeError):

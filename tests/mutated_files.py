@@ -110,7 +110,9 @@ def use(kind, path):
         text = thing.sample(4, seed=1)
         return thing.score(thing.vocabulary.decode([0, 1, 2]) + text)
     if isinstance(thing, nr.Forecaster):
-        if thing.missing in ("drop", "ffill") and any(np.isnan(tail).any() for tail, _ in thing._tails.values()):
+        if thing.missing in ("drop", "ffill") and any(
+            np.isnan(tail).any() for tail, _ in thing._state.rows.tails.values()
+        ):
             return None  # it says that the last rows are missing
         return thing.predict()
     if thing._table is not None if hasattr(thing, "_table") else False:

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 import numbarnn as nr
-from numbarnn.forecasting import backtests
+from numbarnn.errors import DivergedError, RefitError
+from numbarnn.forecasting import backtests, fitting
 
 FEW = {"epochs": 2, "hidden_size": 3, "n_threads": 1, "lookback": 6, "horizon": 2, "cell": "gru", "change": None}
 
@@ -73,12 +74,12 @@ def test_no_forecast_knows_a_later_row(window):
 def test_adaptive_levels_go_on_through_refits():
     """Without an error to speak of between trainings, they are the levels of one backtest: all blocks from one forecaster."""
     f = fitted()
-    whole, part = f._evaluation.block(f._predictor(), None, "test", f._calibration), []
+    whole, part = f._state.evaluation.block(f._predictor(), None, "test", f._state.calibration), []
     cut = len(whole.ends) // 2
     for rows in (slice(0, cut), slice(cut, None)):
         part.append(
-            f._evaluation.block(
-                f._predictor(), None, "test", f._calibration, within=lambda panel, ends, rows=rows: rows
+            f._state.evaluation.block(
+                f._predictor(), None, "test", f._state.calibration, within=lambda panel, ends, rows=rows: rows
             )
         )
     interval = backtests.Interval.of(0.8, 0.05)
@@ -130,16 +131,16 @@ def test_progress_and_interrupts(capsys, monkeypatch):
     f = fitted()
     assert len(f.backtest(refit=20)) == 2 * f.backtest()["origin"].nunique()
     assert "refit 3 of 3" in capsys.readouterr().err
-    train = nr.Forecaster._train
-    done = []
+    fit_frames, done = fitting.fit_frames, []
 
-    def interrupted(self, *args):
-        train(self, *args)
+    def interrupted(*args):
+        found = fit_frames(*args)
         done.append(1)
         if len(done) == 2:
-            self.history_.stopped = "interrupted"
+            found.history.stopped = "interrupted"
+        return found
 
-    monkeypatch.setattr(nr.Forecaster, "_train", interrupted)
+    monkeypatch.setattr(fitting, "fit_frames", interrupted)
     with pytest.warns(UserWarning, match="interrupted after 1 of 3 refits; the result has their forecasts"):
         found = f.backtest(refit=20, verbose=0)
     assert found["origin"].nunique() == 20
@@ -190,13 +191,36 @@ def test_series_are_not_searched_for_anew_for_every_series(monkeypatch):
     assert counts[0] == counts[1]
 
 
-def test_errors_name_the_refit():
+def test_errors_name_the_refit_and_have_the_forecasts_before_it():
     data = table()
     data["kind"] = ["x", "y"] * 110 + ["z"] * 20
     f = fitted(data, categories=["kind"], handle_unknown="ignore", **QUICK)
+    expected = f.backtest(level=0.5, refit=20, verbose=0)
     f.handle_unknown = "error"  # as where a sliding window leaves a level behind
     with pytest.raises(
-        ValueError, match=r"refit 2 of 3, on the rows up to 2024-01-10 01:00:00: data has the level 'z'"
+        RefitError, match=r"refit 2 of 3, on the rows up to 2024-01-10 01:00:00: data has the level 'z'"
     ) as caught:
-        f.backtest(refit=20, verbose=0)
+        f.backtest(level=0.5, refit=20, verbose=0)
     assert isinstance(caught.value.__cause__, ValueError)
+    finished = caught.value.finished
+    assert finished["origin"].nunique() == 20
+    assert finished.equals(expected.iloc[: len(finished)])
+    assert finished.attrs == expected.attrs
+
+
+def test_every_failure_of_a_refit_keeps_those_before(monkeypatch):
+    f, fit_frames, done = fitted(**QUICK), fitting.fit_frames, []
+
+    def failing(*args):
+        done.append(1)
+        if len(done) in (2, 3):
+            raise DivergedError("the loss is nan")
+        return fit_frames(*args)
+
+    monkeypatch.setattr(fitting, "fit_frames", failing)
+    for finished in (20, None):
+        with pytest.raises(RefitError, match=r"refit [12] of 3, .*: the loss is nan") as caught:
+            f.backtest(refit=20, verbose=0)
+        assert isinstance(caught.value.__cause__, DivergedError)
+        found = caught.value.finished
+        assert (found if found is None else found["origin"].nunique()) == finished

@@ -83,7 +83,7 @@ def made():
 
 def known_ahead(f, data, end):
     """Return the argument `future` for a forecast from a row."""
-    names = list(f._preparation.encoding.future)
+    names = list(f._state.preparation.encoding.future)
     return data[names].iloc[end + 1 :] if names else None
 
 
@@ -108,7 +108,7 @@ def test_predict_backtest_and_stream_are_one(made, name):
     back = f.backtest(data)
     mine = back[back["origin"] == data.index[end]]
     assert_close(mine["y"].to_numpy(), expected["y"].to_numpy(), 1e-5)
-    if f.irregular == "elapsed" and not f._preparation.encoding.future:
+    if f.irregular == "elapsed" and not f._state.preparation.encoding.future:
         assert expected.index.tolist() == [1, 2, 3]
         assert expected.index.name == "ahead"
     else:
@@ -129,7 +129,7 @@ def test_nothing_beyond_is_seen(made, name):
     f, data, end = made(name), long(name), 200
     expected = f.backtest(data)
     rows = expected["origin"] == data.index[end]
-    own, last, generator = f._preparation.encoding, end + 3, np.random.default_rng(1)
+    own, last, generator = f._state.preparation.encoding, end + 3, np.random.default_rng(1)
     other, times = data.copy(), data.index.tz_convert(None).to_numpy(copy=True)
     for column in data.columns:
         first = (last if column in own.future else end) + 1
@@ -170,8 +170,8 @@ def test_nothing_of_the_test_part_is_learned(made, name):
     again = fitted(other, **options | {"handle_unknown": "ignore"})
     assert again.model_.params.flat.tobytes() == f.model_.params.flat.tobytes()
     assert again.scaler_.center_.tobytes() == f.scaler_.center_.tobytes()
-    assert again._preparation.encoding.names == f._preparation.encoding.names
-    assert again._preparation.encoding.usual == f._preparation.encoding.usual
+    assert again._state.preparation.encoding.names == f._state.preparation.encoding.names
+    assert again._state.preparation.encoding.usual == f._state.preparation.encoding.usual
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -222,7 +222,7 @@ def test_files_whose_parts_do_not_fit(made, tmp_path, name):
 def test_what_is_missing_by_definition(made):
     """Inputs are the last known value, or the training part's mean where there is none, and whether the value was missing."""
     f, data = made("mask"), holed()
-    own = f._preparation
+    own = f._state.preparation
     panel = own.panel(data)
     missing, filled = data.isna().to_numpy(), data.ffill()
     mean = filled.iloc[: int(0.7 * ROWS)].mean()
@@ -234,7 +234,7 @@ def test_what_is_missing_by_definition(made):
     assert np.isfinite(truth).all()
     assert data.index[57] not in truth.index
     only_y = data.assign(x=np.where(np.arange(ROWS) < 200, 1.0, data["x"]))
-    assert fitted(only_y, missing="mask")._preparation.names == [
+    assert fitted(only_y, missing="mask")._state.preparation.names == [
         "x",
         "y",
         "y missing",
@@ -263,7 +263,7 @@ def test_missing_values_known_ahead_and_refused():
     future = pd.DataFrame({"x": [1.0, np.nan, np.nan]}, HOURS[ROWS : ROWS + 3])
     found = f.predict(future=future)
     # Filled as before, and seen as missing.
-    assert f._preparation.known_columns == [0, 2]
+    assert f._state.preparation.known_columns == [0, 2]
     assert not f.predict(future=future.ffill()).equals(found)
     assert not f.predict(future=future.fillna(3.0)).equals(found)
     stream = f.stream()
@@ -282,18 +282,18 @@ def test_missing_values_known_ahead_and_refused():
         ValueError, match=r"data has 1 missing value, the first at row 7 \(2024-01-01 07:.*, column 'city'; set"
     ):
         fitted(categories, **CATEGORIES)
-    assert "city missing" in fitted(categories, missing="mask", **CATEGORIES)._preparation.names
+    assert "city missing" in fitted(categories, missing="mask", **CATEGORIES)._state.preparation.names
     assert len(fitted(categories, missing="drop", **CATEGORIES).backtest(categories.iloc[:40])) == 3 * (33 - 5)
 
 
 def test_many_series_with_missing_values():
     tables = {key: holed(seed=seed).iloc[seed * 3 :] * 10.0**seed for seed, key in enumerate("abc")}
     f = fitted(tables, missing="mask")
-    assert f._preparation.names == ["x", "y", "x missing", "y missing"]
+    assert f._state.preparation.names == ["x", "y", "x missing", "y missing"]
     assert_close(f.predict().loc["b"].to_numpy(), f.predict({"b": tables["b"]}).loc["b"].to_numpy(), 1e-6)
     assert np.isfinite(f.predict({"new": tables["c"]}).to_numpy()).all()
     # Values before the first known are 0 in the scale of the series.
-    panel = f._evaluation.panel
+    panel = f._state.evaluation.panel
     assert abs(panel.values[0, 0]) < 1e-12
     assert np.isfinite(panel.values).all()
 
@@ -303,14 +303,14 @@ def test_many_series_with_missing_values():
 
 def test_elapsed_times_by_definition(made):
     f, data = made("elapsed"), table(ROWS, GAPS)[["y", "x"]]
-    own = f._preparation
+    own = f._state.preparation
     steps = np.diff(data.index.as_unit("s").asi8).astype(float)
     usual = np.median(steps[: int(0.7 * ROWS) - 1])
     panel = own.panel(data)
     assert own.encoding.usual == usual
     assert_close(panel.values[1:, 2], np.log(steps / usual), 1e-12)
     assert own.need == 6
-    assert f._evaluation.parts["train"].ends[0] == 5  # of the first row, the elapsed time is not known
+    assert f._state.evaluation.parts["train"].ends[0] == 5  # of the first row, the elapsed time is not known
     assert len(f.backtest(data)) == 3 * (ROWS - 5 - 1 - 2)
     with pytest.raises(ShapeError, match="data has 5 rows; a forecast looks at the last 6"):
         f.predict(data.iloc[-5:])
@@ -392,7 +392,7 @@ def test_irregular_times_refused(made):
 
 def test_categories_by_definition(made):
     f, data = made("categories known"), table()
-    own = f._preparation
+    own = f._state.preparation
     panel = own.panel(data)
     levels = [("city", "Bonn"), ("city", "Oslo"), ("city", "Rome"), ("kind", 0), ("kind", 1)]
     expected = np.stack([data[column] == level for column, level in levels], axis=1)
@@ -425,16 +425,16 @@ def test_types_of_categories_are_the_same_to_the_bit(made, change):
 def test_other_forms_of_categories():
     data = table()[["y", "city"]].assign(late=np.arange(ROWS) % 5 == 0)
     f = fitted(data, categories=["late", "city"])
-    assert f._preparation.names == ["y", "late=False", "late=True", "city=Bonn", "city=Oslo", "city=Rome"]
+    assert f._state.preparation.names == ["y", "late=False", "late=True", "city=Bonn", "city=Oslo", "city=Rome"]
     polars = pytest.importorskip("polars")
     frame = polars.DataFrame({column: data[column].tolist() for column in data})
     assert np.array_equal(fitted(frame, categories=["late", "city"]).predict(), f.predict())
     array = np.stack([data["y"], np.arange(ROWS) % 3], axis=1)
     g = fitted(array, target=0, categories=[1])
-    assert g._preparation.names == [0, "1=0", "1=1", "1=2"]
+    assert g._state.preparation.names == [0, "1=0", "1=1", "1=2"]
     assert np.isfinite(g.update([[1.0, 2]]).predict().to_numpy()).all()
     mixed = np.array([[0.5, "a"], [1.5, "b"]] * 60, object)
-    assert fitted(mixed, target=0, categories=[1])._preparation.names == [0, "1=a", "1=b"]
+    assert fitted(mixed, target=0, categories=[1])._state.preparation.names == [0, "1=a", "1=b"]
 
 
 def test_a_category_is_used():
@@ -460,7 +460,7 @@ def test_unknown_levels(made):
     with pytest.raises(ValueError, match="data has the level 'Wien' in row 259"):
         fitted(data.assign(city=data["city"].where(np.arange(ROWS) < 259, "Wien")), **CATEGORIES)
     g = fitted(data, handle_unknown="ignore", **CATEGORIES)
-    values = g._preparation.panel(later).values
+    values = g._state.preparation.panel(later).values
     assert values[3, 2:5].tolist() == [0, 0, 0]
     assert values[4, 2:5].sum() == 1
     assert np.isfinite(g.predict(later).to_numpy()).all()
@@ -469,8 +469,8 @@ def test_unknown_levels(made):
 def test_series_as_categories(tmp_path):
     tables = {key: table(seed=seed)[["y", "x"]].iloc[seed * 7 :] for seed, key in enumerate(("b", "a", 3))}
     f = fitted(tables, static=["series"])
-    assert f._preparation.names == ["y", "x", "series=b", "series=a", "series=3"]
-    panel = f._evaluation.panel
+    assert f._state.preparation.names == ["y", "x", "series=b", "series=a", "series=3"]
+    panel = f._state.evaluation.panel
     assert np.array_equal(panel.values[:, 2:], np.repeat(np.eye(3), np.diff(panel.starts), axis=0))
     long = pd.concat(tables, names=["shop"]).reset_index()
     for options in ({"static": ["series"]}, {"static": ["shop"]}):
@@ -487,7 +487,7 @@ def test_series_as_categories(tmp_path):
     assert len(fitted(tables, static=["series"], handle_unknown="ignore").predict({"new": tables["a"]})) == 3
     static = {key: frame.assign(kind=f"kind {key}") for key, frame in tables.items()}
     s = fitted(static, static=["kind"], categories=["kind"], recursive=True)
-    assert s._preparation.encoding.constant == [2, 3, 4]
+    assert s._state.preparation.encoding.constant == [2, 3, 4]
     changing = {key: frame.assign(kind=np.where(np.arange(len(frame)) < 9, "a", "b")) for key, frame in tables.items()}
     with pytest.raises(ValueError, match="static 'kind' changes within data of 'b'"):
         fitted(changing, static=["kind"], categories=["kind"])
@@ -541,7 +541,7 @@ def test_holidays_are_known_ahead():
     assert f.evaluate().loc["net", "MAE"] < 0.3
     assert days[-1] == pd.Timestamp("2022-03-10")
     assert_close(f.predict()["y"].to_numpy(), np.array([0.0, 4.0]), 0.3)
-    assert f._preparation.known_columns == [1]
+    assert f._state.preparation.known_columns == [1]
 
 
 def test_holidays_refused():
@@ -655,7 +655,7 @@ def test_wide_tables_refused():
     for call, error, message in cases:
         with pytest.raises(error, match=message):
             call()
-    assert fitted(hole, None, wide=True, missing="mask")._preparation.names == ["value", "value missing"]
+    assert fitted(hole, None, wide=True, missing="mask")._state.preparation.names == ["value", "value missing"]
 
 
 def test_rows_of_no_series_and_columns_named_twice_are_refused():
@@ -732,7 +732,7 @@ def test_static_numbers_stay_in_recursive_forecasts(loss):
     f = fitted(data, static=["size"], recursive=True, loss=loss, **QUICK | {"horizon": 8})
     newest, predictor = f._newest(None, None), f._predictor()
     raw, known, ends = newest.case
-    features, of = f._preparation.features(raw, known), np.arange(len(ends))
+    features, of = f._state.preparation.features(raw, known), np.arange(len(ends))
     generator = np.random.default_rng(0) if loss == "gaussian" else None
     path, _ = predictor._paths.walk(raw, features, known, ends, of, generator)
     assert np.array_equal(path[:, :, 1], np.repeat(raw[ends, 1:2], 8, axis=1))

@@ -92,7 +92,7 @@ def by_hand(forecaster, data, end):
 
     def outputs(x, columns, read):
         """Linear path and net, as they are trained: the mean net scaled by what the linear path leaves."""
-        made = f._forecast
+        made = f._state.forecast
         nets = np.mean([model.forward(read[None])[0][0].astype(float) for model in made.models], axis=0)
         if made.linear is None:
             return nets
@@ -105,7 +105,7 @@ def by_hand(forecaster, data, end):
             for j, column in enumerate(columns):
                 past = seen[:, column] * f.scaler_.scale_[column] / deviation[j]
                 line[:, j] = ((past - linear.x_mean) @ linear.weights + linear.y_mean) * deviation[j]
-            line = (line.ravel() - f._targets.center) / f._targets.scale
+            line = (line.ravel() - f._state.targets.center) / f._state.targets.scale
         return line + made.share * made.scale * nets
 
     def net(rows, e, ahead, columns):
@@ -116,7 +116,7 @@ def by_hand(forecaster, data, end):
         elif f.step == 1:  # nets read the rows after a window that were forecast, and go on
             read = np.array([features(rows, r) for r in range(end - f.lookback + 1, e + 1)])
         out = outputs(window, list(columns), read)
-        out = (out * f._targets.scale + f._targets.center).reshape(-1, len(columns))
+        out = (out * f._state.targets.scale + f._state.targets.center).reshape(-1, len(columns))
         lag = f.difference_ or f.relative_ or (1 if f.recenter_ else None)
         for k in range(len(out)):
             for j, column in enumerate(columns):
@@ -145,13 +145,13 @@ def test_forecasts_by_definition(made, name):
         expected = by_hand(f, data, end)
         assert_close(rows[f.target_names_].to_numpy(), expected, 1e-6)
         # The same from nothing but the rows up to there, and from no more of them than are needed.
-        for first in (0, end + 1 - f._preparation.need):
+        for first in (0, end + 1 - f._state.preparation.need):
             ahead = f.predict(data.iloc[first : end + 1])
             assert_close(ahead.to_numpy(), expected, 1e-6)
             assert ahead.index.equals(rows.index)
         assert np.array_equal(rows[f"{f.target_names_[0]} truth"], data[f.target_names_[0]].loc[rows.index])
-    with pytest.raises(ShapeError, match=f"a forecast looks at the last {f._preparation.need}"):
-        f.predict(data.iloc[-f._preparation.need + 1 :])
+    with pytest.raises(ShapeError, match=f"a forecast looks at the last {f._state.preparation.need}"):
+        f.predict(data.iloc[-f._state.preparation.need + 1 :])
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -164,7 +164,7 @@ def test_update_then_predict(made, name):
     assert f.update(new.iloc[:3]).update(new.iloc[3:4]).update(new.iloc[4:]) is f
     assert f.predict().equals(expected)
     assert expected.index[0] == new.index[-1] + pd.Timedelta(hours=f.delay)
-    assert len(f._tails[None][0]) == f._preparation.need
+    assert len(f._state.rows.tails[None][0]) == f._state.preparation.need
     assert f.predict(data).equals(made(name).predict())
     with pytest.raises(
         ValueError, match=r"the new rows begin at 2020-01-09 08:00:00; the next row is that of 2020-01-09 15:00"
@@ -175,13 +175,15 @@ def test_update_then_predict(made, name):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_streams_forecast_as_updates_do(made, name):
     f, stream = fitted(table(), **VARIANTS[name]), made(name).stream()
-    new = table(206, seed=1).iloc[200:].set_axis(pd.date_range(f._tails[None][1][-1], periods=7, freq="h")[1:])
+    new = (
+        table(206, seed=1).iloc[200:].set_axis(pd.date_range(f._state.rows.tails[None][1][-1], periods=7, freq="h")[1:])
+    )
     for row in range(6):
         given = new.iloc[row].to_dict() if row % 2 else new.iloc[row].to_numpy()
         found = stream.step(given)
         assert np.array_equal(found, f.update(new.iloc[row : row + 1]).predict().to_numpy())
         assert stream.time == new.index[row]
-    assert made(name)._tails[None][1][-1] < stream.time  # the forecaster stays as it was
+    assert made(name)._state.rows.tails[None][1][-1] < stream.time  # the forecaster stays as it was
 
 
 def test_streams_refuse():
@@ -215,7 +217,7 @@ def test_save_and_load(made, name, tmp_path):
     expected = f.evaluate(data)
     found = loaded.evaluate(data)
     # Of the regressions, a file has the one that is part of the forecasts.
-    linear = None if f.recursive else f._forecast.linear
+    linear = None if f.recursive else f._state.forecast.linear
     kept = () if linear is None else ("ridge, own past",) if linear.shared else ("ridge",)
     names = expected.index.get_level_values("forecast")
     assert found.equals(expected[[name in kept or not name.startswith("ridge") for name in names]])
@@ -359,15 +361,15 @@ def test_ridge_is_the_closed_form():
     data = table(150)
     f = fitted(data, horizon=2, split=(0.5, 0.25, 0.25))
     f.evaluate()
-    ridge = f._evaluation.linear["all"]
-    train = f._evaluation.parts["train"]
+    ridge = f._state.evaluation.linear["all"]
+    train = f._state.evaluation.parts["train"]
     x = np.float64(train.X.reshape(len(train), -1))
     y = (train.y.reshape(len(train), -1) - ridge.targets.center) / ridge.targets.scale
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     expected = np.linalg.solve(x.T @ x / len(x) + ridge.penalty * np.eye(x.shape[1]), x.T @ y / len(x))
     assert_close(ridge.weights, expected, 1e-6)
     # No other penalty is better on the validation part.
-    validation = f._evaluation.parts["validation"]
+    validation = f._state.evaluation.parts["validation"]
 
     def error(penalty):
         w = np.linalg.solve(x.T @ x / len(x) + penalty * np.eye(x.shape[1]), x.T @ y / len(x))
@@ -451,7 +453,7 @@ def test_times(index, after, season, tmp_path):
         assert list(ahead.columns) == ["x"]
         label = ahead.index[0]
         assert str(label) == after if isinstance(index, pd.PeriodIndex) else label == type(label)(after)
-        assert one._evaluation.season == season
+        assert one._state.evaluation.season == season
     if isinstance(index, pd.DatetimeIndex):
         assert ahead.index.tz == index.tz
     assert f.backtest().index[-1] == index[-1]
@@ -802,7 +804,7 @@ def test_times_without_a_zone_and_with_one_are_not_mixed(fit, use, message):
     for method in (f.predict, f.evaluate, f.backtest, f.errors_by_horizon):
         with pytest.raises(ValueError, match=message.format(name="data")):
             method(other)
-    after = f._preparation.clock.after(fit, 2)
+    after = f._state.preparation.clock.after(fit, 2)
     after = after.tz_localize(None) if after.tz is not None else after.tz_localize("UTC")
     with pytest.raises(ValueError, match=message.format(name="new_rows")):
         f.update(table(2).set_axis(after))

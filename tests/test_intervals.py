@@ -101,12 +101,12 @@ def test_new_scores_lie_within_with_at_least_the_probability():
 def test_intervals_by_definition(made, name):
     """The bounds are where the curve has the scores that the validation part gives."""
     f, level = made(name), 0.9
-    loss, validation = f.loss_, f._evaluation.parts["validation"]
+    loss, validation = f.loss_, f._state.evaluation.parts["validation"]
     truth = validation.y
 
     def curve(x):
         """Values at the knots' scores in the units of the targets, (windows, horizon, targets, knots)."""
-        made, targets = f._forecast, f._targets
+        made, targets = f._state.forecast, f._state.targets
         outputs = made.models[0].forward(x)[0].astype(float)
         if not isinstance(loss, nr.losses.DistributionLoss):
             knots = center = outputs[..., None]
@@ -134,7 +134,7 @@ def test_intervals_by_definition(made, name):
         return at[k] + (x - knots[k]) / (knots[k + 1] - knots[k]) * (at[k + 1] - at[k])
 
     known = curve(validation.X)
-    newest = curve(f._preparation.features(f._tails[None][0], np.zeros((6, 0)))[None])[0]
+    newest = curve(f._state.preparation.features(f._state.rows.tails[None][0], np.zeros((6, 0)))[None])[0]
     found = f.predict_interval(level)
     assert list(found.columns.names) == ["target", "bound"]
     n = len(truth)
@@ -230,7 +230,7 @@ def test_levels_that_follow_updates_are_those_of_backtests(name, delay, tmp_path
     data, options = table(400), {"loss": name, "delay": delay, "hidden_size": 3}
     data["a"] += np.random.default_rng(1).normal(size=400) * np.linspace(0, 2, 400)
     f = fitted(data.iloc[:300], "a", **options)
-    need, kinds = f._preparation.need, [(0.8, 0.1), (0.5, 0.02)]
+    need, kinds = f._state.preparation.need, [(0.8, 0.1), (0.5, 0.02)]
     backs = [f.backtest(data.iloc[300 - need :], level=level, adaptive=step) for level, step in kinds]
     plain = f.backtest(data.iloc[300 - need :], level=0.8)
     moved = 0
@@ -362,7 +362,7 @@ def test_evaluate_with_intervals(made, name):
     data = table()
     values, errors = data["a"].to_numpy(), {}
     for part in ("validation", "test"):
-        rows = f._evaluation.ends(part)
+        rows = f._state.evaluation.ends(part)
         errors[part] = np.stack([values[rows + h] - values[rows] for h in (1, 2)], axis=1)
     bounds = Calibration.of(errors["validation"][..., None]).at((0.1, 0.9))[:, 0]
     inside = (bounds[:, 0] <= errors["test"]) & (errors["test"] <= bounds[:, 1])
@@ -521,7 +521,7 @@ def test_counts():
     rate = 4 + 3 * np.sin(np.arange(800) / 4)
     counts = pd.Series(np.random.default_rng(0).poisson(rate), pd.date_range("2024", periods=800, freq="h"), name="n")
     f = nr.Forecaster(12, loss="negative_binomial", epochs=8, hidden_size=8, n_threads=1).fit(counts, verbose=0)
-    assert (f.difference_, f.relative_, f.recenter_, f._forecast.linear) == (None, None, False, None)
+    assert (f.difference_, f.relative_, f.recenter_, f._state.forecast.linear) == (None, None, False, None)
     assert f.loss_.scale == (pytest.approx(counts[12:560].mean()),)
     draws = f.predict(samples=50, seed=0).to_numpy()
     assert (draws == np.floor(draws)).all()

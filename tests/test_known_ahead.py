@@ -37,7 +37,7 @@ def test_what_the_net_sees(name):
     """The features of every row are its own, and the planned values of the rows that the shifts say."""
     options, shifts = VARIANTS[name]
     f, data = fitted(**options), table()
-    own, raw = f._preparation, data.to_numpy()
+    own, raw = f._state.preparation, data.to_numpy()
     assert own.shifts == shifts
     known = own.known_rows(data.index, raw)
     features, lag = own.features(raw, known), own.lag
@@ -104,7 +104,7 @@ def test_what_is_planned_is_used(recursive, tmp_path):
 def test_one_name_and_none():
     f = fitted(future="planned")
     assert f.get_params()["future"] == "planned"
-    assert f._preparation.encoding.future == ("planned",)
+    assert f._state.preparation.encoding.future == ("planned",)
     plain = fitted(future=())
     assert plain._preparation.width == 3
 

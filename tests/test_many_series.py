@@ -85,10 +85,10 @@ def test_columns_of_a_wide_table_are_series():
 )
 def test_windows_stay_in_their_series_and_part(options):
     f = fitted(**options)
-    need, reach = f._preparation.need, 2
-    for part, windows in f._evaluation.parts.items():
-        panel = f._evaluation.panel
-        ends = np.asarray(windows.ends) + f._preparation.lag
+    need, reach = f._state.preparation.need, 2
+    for part, windows in f._state.evaluation.parts.items():
+        panel = f._state.evaluation.panel
+        ends = np.asarray(windows.ends) + f._state.preparation.lag
         which = panel.series_of(ends)
         assert set(which) == {0, 1, 2}
         assert (ends - need + 1 >= panel.starts[which]).all()
@@ -120,12 +120,12 @@ def test_nothing_of_the_test_part_is_learned():
         table.iloc[int(0.85 * len(table)) + 1 :] *= 3
     a, b = fitted(), fitted(other)
     assert a.model_.params.flat.tobytes() == b.model_.params.flat.tobytes()
-    assert np.array_equal(a._preparation.levels.center, b._preparation.levels.center)
+    assert np.array_equal(a._state.preparation.levels.center, b._state.preparation.levels.center)
 
 
 def test_scales():
     f = fitted(static=["size"])
-    levels = f._preparation.levels
+    levels = f._state.preparation.levels
     for row, table in enumerate(TABLES.values()):
         train = table.iloc[: int(0.7 * len(table) + 1e-9)]
         assert_close(levels.center[row], [train["y"].mean(), train["x"].mean(), 0], 1e-12)
@@ -134,7 +134,7 @@ def test_scales():
     larger = {"b": TABLES["b"].assign(y=1000 * TABLES["b"]["y"])}
     g = fitted(TABLES | larger, static=["size"])
     assert_close(g.predict().loc["b"].to_numpy(), 1000 * f.predict().loc["b"].to_numpy(), 1e-5)
-    assert fitted(scale="all")._preparation.levels.keys is None
+    assert fitted(scale="all")._state.preparation.levels.keys is None
 
 
 def test_a_series_that_was_not_there(forecaster):
@@ -255,7 +255,7 @@ def test_counts_have_one_scale():
     generator = np.random.default_rng(0)
     counts = {name: pd.Series(generator.poisson(mean, 120), name="n") for name, mean in (("a", 2), ("b", 9))}
     f = nr.Forecaster(6, loss="negative_binomial", epochs=2, hidden_size=4, n_threads=1).fit(counts, verbose=0)
-    assert f._preparation.levels.keys is None
+    assert f._state.preparation.levels.keys is None
     draws = f.predict(samples=5, seed=0)
     assert (draws.to_numpy() == np.floor(draws.to_numpy())).all()
 
@@ -263,8 +263,8 @@ def test_counts_have_one_scale():
 def test_short_series_are_learned_from_where_they_have_windows():
     data = TABLES | {"short": series(1, 9), "tiny": series(2, 3)}
     f = fitted(data)
-    panel = f._evaluation.panel
-    train = panel.series_of(np.asarray(f._evaluation.parts["train"].ends) + f._preparation.lag)
+    panel = f._state.evaluation.panel
+    train = panel.series_of(np.asarray(f._state.evaluation.parts["train"].ends) + f._state.preparation.lag)
     assert 4 not in train
     with pytest.raises(ShapeError, match="data of 'tiny' has 3 rows; a forecast looks at the last 6"):
         f.predict()

@@ -47,7 +47,7 @@ VARIANTS = {
 def test_paths_by_definition(name):
     """One path after the other, the nets from the first row of the window on for every row, the same draws."""
     f, data, count, end = fitted(**VARIANTS[name]), table(), 7, 150
-    own, targets, made = f._preparation, f._targets, f._forecast
+    own, targets, made = f._state.preparation, f._state.targets, f._state.forecast
     ahead, anew = f.delay + f.horizon - 1, f.recenter_ or f.step > 1
     known, window = own.known_rows(data.index, data.to_numpy()), own.window_rows
     rows = np.repeat(data.to_numpy()[None, : end + 1], count, axis=0)
@@ -104,16 +104,16 @@ def test_draws_do_not_depend_on_threads_or_pieces():
     assert one["a"].shape == (3, 3000)
     assert one.loc[:, "a"].T.nunique().min() == 3000
     # Windows at once, each with its own paths.
-    case = f._evaluation._case(data.iloc[:80], "test")[1]
+    case = f._state.evaluation._case(data.iloc[:80], "test")[1]
     draws = f._predictor().draws(*case, 40, np.random.default_rng(0))
     assert draws.shape == (len(case[2]), 40, 3, 2)
-    truth = f._evaluation._case(data.iloc[:80], "test")[2]
+    truth = f._state.evaluation._case(data.iloc[:80], "test")[2]
     assert abs(np.median(draws, axis=1) - truth).mean() < 3
 
 
 def test_a_path_of_an_ensemble_is_drawn_from_one_net():
     f = fitted(ensemble=2, linear=None)
-    moved = f._forecast.models[1].params
+    moved = f._state.forecast.models[1].params
     bias = next(name for name in moved if name.endswith(".bias"))
     with moved.writing() as flat:
         moved.views(flat)[bias][::2] += 1000.0  # the means
@@ -164,10 +164,10 @@ def test_forecasts_of_values_go_on_from_the_state_too():
     f, data = fitted(loss="mse", delay=1, linear=None), table()
     assert isinstance(f._predictor()._paths, Paths)
     first = f.predict(data.iloc[:120])
-    model, own = f._forecast.models[0], f._preparation
+    model, own = f._state.forecast.models[0], f._state.preparation
     rows = data.to_numpy()[:120]
     for _ in range(3):
         x = own.features(rows, np.zeros((len(rows), 0)))[115:]
-        values = model.forward(x[None])[0][0] * f._targets.scale + f._targets.center
+        values = model.forward(x[None])[0][0] * f._state.targets.scale + f._state.targets.center
         rows = np.concatenate([rows, values[None]])
     assert_close(first.to_numpy(), rows[120:][:, own.columns], 1e-5)

@@ -1,18 +1,24 @@
-"""The command ``numbarnn forecast``: train a forecaster on a CSV file and compare it with baselines. Its part of ``predict``."""
+"""The command ``numbarnn forecast``: train a forecaster on a CSV file and compare it with baselines."""
 
 import dataclasses
 import pathlib
-import sys
 
-from numbarnn import io
 from numbarnn.backends.device import DEVICES
 from numbarnn.checks import brief
 from numbarnn.cli import tables
-from numbarnn.cli.common import DASH, UserError, check_writable, raw_output, shown
+from numbarnn.cli.common import DASH, UserError, check_writable, shown
+from numbarnn.cli.forecast_tables import (
+    as_text,
+    flat_columns,
+    long_table,
+    note_to,
+    split_ahead,
+    unknown_ahead,
+    write_table,
+)
 from numbarnn.cli.parser import names, number, text_option
 from numbarnn.data.datasets import weather
 from numbarnn.data.windows import MISSING
-from numbarnn.errors import printable
 from numbarnn.forecasting.forecaster import Forecaster
 from numbarnn.layers.kinds import recurrent_names
 from numbarnn.training.defaults import MOST_EPOCHS, RATE, UPDATES
@@ -154,12 +160,6 @@ def _default(name):
     return f"(default: {value})"
 
 
-def note_to(options):
-    """Return what takes lines about a file: standard output, or standard error where the results go there."""
-    file = sys.stderr if options.output == DASH else sys.stdout
-    return lambda line: print(printable(line), file=file, flush=True)
-
-
 def run(options) -> int:
     """Run the command."""
     note = note_to(options)
@@ -177,14 +177,14 @@ def run(options) -> int:
     forecaster.fit(frame, target, split=split, straddle=options.straddle, verbose=0 if options.quiet else 1)
     if options.save is not None:  # first: whoever stops the program then has the net
         forecaster.save(options.save)
-    dropped = sum(windows.dropped for windows in forecaster._evaluation.parts.values())
+    dropped = sum(windows.dropped for windows in forecaster._state.evaluation.parts.values())
     if dropped:
         note(f"Left out, since they have missing values: {dropped:,} windows.")
     table, backtest = forecaster.evaluate(), forecaster.backtest(level=options.level)
     times = backtest.index.get_level_values(-1)
-    text = [f"\nErrors on the test part, forecasts for {times.min()} to {times.max()}:\n", _shown(table)]
+    text = [f"\nErrors on the test part, forecasts for {times.min()} to {times.max()}:\n", as_text(table)]
     note("\n".join([*text, f"\n{table.attrs['verdict']}"]))
-    _write(output, backtest, options.id)
+    write_table(output, backtest, options.id)
     written = [] if output == DASH else [f"forecasts of the test part to {output}"]
     written += [f"a plot to {plot}"] if _draw(forecaster, backtest, plot, note) else []
     written += [] if options.save is None else [f"the forecaster to {options.save}"]
@@ -243,7 +243,7 @@ def _data(options, note):
         target = [name for name in frame.columns if name not in (*future, *static, *categories)]
         if not target:
             raise UserError("all columns are known ahead, static or categories; name one to forecast, --target COL")
-    frame, ahead = _ahead(frame, target, future, note)
+    frame, ahead = split_ahead(frame, target, future, note)
     if options.future_file is not None:
         ahead = tables.read(options, options.future_file, note)
         ahead = ahead[[name for name in future if name in ahead.columns]]
@@ -256,164 +256,12 @@ def _data(options, note):
     return long_table(frame), None if ahead is None else long_table(ahead), target, name
 
 
-def long_table(frame, name=None):
-    """Return a table of many series as a long one, and one of a single series as it is.
-
-    name : of the column of the series; None: that of the index.
-    """
-    if frame.index.nlevels == 1:
-        return frame
-    name = name or frame.index.names[0]
-    frame = frame.rename_axis(index=[name, *frame.index.names[1:]])
-    return frame.reset_index(level=0)
-
-
-def _ahead(frame, targets, future, note):
-    """Return the rows up to the last with a target, and the columns known ahead of those after it, None without."""
-    if not future:
-        return frame, None
-    empty = frame[targets].isna().all(axis=1).astype(int)[::-1]
-    below = empty.groupby(level=0, sort=False).cummin() if frame.index.nlevels > 1 else empty.cummin()
-    tail = below[::-1].to_numpy(bool)
-    if not tail.any():
-        return frame, None
-    note(f"Ahead, since they have no targets: {tail.sum():,} rows at the end.")
-    return frame[~tail], frame.loc[tail, list(future)]
-
-
 def _after(forecaster, level, ahead):
     """Return the forecasts after the end of the data as text, or why there are none."""
     if forecaster.future and ahead is None:
-        return f"no forecast, since {_unknown_ahead(forecaster)}, or pass --future-file FILE"
+        return f"no forecast, since {unknown_ahead(forecaster)}, or pass --future-file FILE"
     found = forecaster.predict(future=ahead) if level is None else forecaster.predict_interval(level, future=ahead)
-    return _shown(flat_columns(found))
-
-
-def _unknown_ahead(forecaster):
-    rows = forecaster.delay + forecaster.horizon - 1
-    known = ", ".join(map(str, forecaster.future))
-    return f"{known} of the {rows} rows after the data must be known: add these rows to the file, their targets empty"
-
-
-def flat_columns(found):
-    """Return forecasts with names of one level: the target, "target lower", "target upper"."""
-    if found.columns.nlevels > 1:
-        found = found.copy()
-        found.columns = [" ".join(map(str, (name, *([] if s == "forecast" else [s])))) for name, s in found.columns]
-    return found
-
-
-def _shown(table):
-    return table.to_string(float_format=lambda value: f"{value:.4g}")
-
-
-def _write(path, table, series=None):
-    """Write a table of results as CSV, to standard output for ``-``."""
-    label = "time" if "time" not in table.columns else "row"
-    text = table.to_csv(index_label=label if table.index.nlevels == 1 else [series or "series", label])
-    if path == DASH:
-        raw_output().write(text)
-    else:
-        io.replace(path, text.encode())
-
-
-def predict(forecaster, options, note) -> int:
-    """Forecast the rows after the end of a table by a saved forecaster."""
-    many = None not in forecaster._tails
-    own = forecaster.id if isinstance(forecaster.id, str) else None
-    series = options.id or own
-    if many and series is None:
-        raise UserError(
-            "the forecaster was fitted to many series: name the column that says which one a row belongs to, --id COL"
-        )
-    clock = forecaster._preparation.clock
-    time, numbered = forecaster.time or clock.name, clock.kind == "numbers"
-    frame = tables.read(options, options.file, note, series, time, numbered)
-    ahead = None
-    if options.future is not None:
-        ahead = tables.read(options, options.future, note, series, time, numbered)
-    elif forecaster.future and all(name in frame for name in forecaster.target_names_):
-        frame, ahead = _ahead(frame, forecaster.target_names_, forecaster.future, note)
-    frame = _columns_of(forecaster, frame, options.file, note)
-    if forecaster.future and ahead is None:
-        raise UserError(f"there is no forecast, since {_unknown_ahead(forecaster)}, or pass --future FILE")
-    if ahead is not None:
-        ahead = ahead[[name for name in forecaster.future if name in ahead.columns]]
-    if series is not None and not many:  # one net for each of them, as if it came alone
-        found = _each(forecaster, frame, ahead, options)
-    else:
-        if many:
-            new = [str(key) for key in dict.fromkeys(frame.index.get_level_values(0)) if key not in forecaster._tails]
-            if new:
-                note(f"Series that were not there in training, scaled by their rows here: {', '.join(new)}.")
-        if many and forecaster.id is not None:
-            frame, ahead = (None if table is None else long_table(table, forecaster.id) for table in (frame, ahead))
-        if forecaster.time is not None and frame.index.nlevels == 1:
-            frame.index.name = forecaster.time
-        found = _forecast(forecaster, frame, ahead, options)
-    found = flat_columns(found)
-    if options.output is not None:
-        _write(options.output, found, series)
-    if options.output != DASH:
-        print(_shown(found))
-    return 0
-
-
-def _forecast(forecaster, frame, ahead, options):
-    if options.level is None:
-        return forecaster.predict(frame, future=ahead)
-    return forecaster.predict_interval(options.level, frame, future=ahead)
-
-
-def _each(forecaster, frame, ahead, options):
-    """Return forecasts of every series by a forecaster of one."""
-    import pandas as pd
-
-    found = {}
-    for key, part in frame.groupby(level=0, sort=False):
-        mine = None if ahead is None else ahead.xs(key, level=0)
-        found[key] = _forecast(forecaster, part.droplevel(0), mine, options)
-    return pd.concat(found, names=["series"])
-
-
-def _columns_of(forecaster, frame, path, note):
-    """Return the columns that a forecaster was fitted to; those that are not are said."""
-    wanted = forecaster.feature_names_
-    missing = [name for name in wanted if name not in frame.columns]
-    if missing == wanted and len(wanted) == frame.shape[1] == 1:  # a series of another name
-        note(f"The column {frame.columns[0]} is taken for {wanted[0]}.")
-        return frame.set_axis(wanted, axis=1)
-    if missing:
-        raise UserError(
-            f"{shown(path).strip(chr(39))} lacks columns {missing}; the forecaster was fitted to {', '.join(map(str, wanted))}"
-        )
-    left = [str(name) for name in frame.columns if name not in wanted]
-    if left:
-        note(f"Left out, since the forecaster does not know them: {', '.join(left)}.")
-    words = {
-        name: word
-        for name in wanted
-        if frame[name].dtype.kind not in "iufb" and (word := tables.first_word(frame[name]))
-    }
-    for name, word in words.items():
-        raise UserError(f"column {name!r} has {word}, which is not a number; correct it, or leave it empty")
-    return frame[wanted]
-
-
-def describe(forecaster):
-    """Print targets, features and windows of a saved forecaster; return its model."""
-    targets, features = (", ".join(map(str, names)) for names in (forecaster.target_names_, forecaster.feature_names_))
-    print(
-        f"forecaster of {targets} from {features}: lookback {forecaster.lookback}, "
-        f"delay {forecaster.delay}, horizon {forecaster.horizon}, step {forecaster.step}"
-    )
-    keys = [str(key) for key in forecaster._tails if key is not None]
-    if keys:
-        print(f"{len(keys):,} series: {', '.join(keys[:10])}{', ...' if len(keys) > 10 else ''}")
-    for what, columns in (("known ahead", forecaster.future), ("static", forecaster.static)):
-        if columns:
-            print(f"{what}: {', '.join(map(str, columns))}")
-    return forecaster.model_
+    return as_text(flat_columns(found))
 
 
 def _check_picture(path):

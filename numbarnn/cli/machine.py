@@ -6,8 +6,9 @@ import shutil
 import sys
 import time
 
-from numbarnn.cli import convert, forecast
+from numbarnn.cli import convert, saved_forecaster
 from numbarnn.cli.common import UserError, load_model
+from numbarnn.forecasting import Forecaster
 from numbarnn.kernels import cache
 from numbarnn.kernels.inventory import take_inventory
 from numbarnn.language import LanguageModel
@@ -45,8 +46,8 @@ def add_commands(commands) -> None:
 
 def _info(options):
     model = convert.read(options.model) if convert.is_foreign(options.model) else load_model(options.model)
-    if isinstance(model, forecast.Forecaster):
-        model = forecast.describe(model)
+    if isinstance(model, Forecaster):
+        model = saved_forecaster.describe(model)
     if isinstance(model, LanguageModel):
         print(
             f"{model.unit} model ({model.cell}), {len(model.vocabulary):,} {model.vocabulary.units}{_shown(model.vocabulary)}"

@@ -126,6 +126,7 @@ def _names(options):
 
 def _discard_output():
     """Let what is left of the output go nowhere: it would be written at the end of the process, and fail again."""
+    # A stream that is closed, or not one of the system: nothing is left of it to be written.
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

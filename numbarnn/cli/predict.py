@@ -8,8 +8,9 @@ import numpy as np
 
 from numbarnn import io
 from numbarnn.backends.device import DEVICES
-from numbarnn.cli import forecast, language, tables
+from numbarnn.cli import language, saved_forecaster, tables
 from numbarnn.cli.common import DASH, UserError, check_writable, load_model, raw_output, shown, source
+from numbarnn.cli.forecast_tables import note_to
 from numbarnn.cli.parser import number
 from numbarnn.data.encodings import read_lines
 from numbarnn.data.labelled_files import read_conll, read_ts
@@ -63,11 +64,11 @@ def run(options) -> int:
     """Run the command."""
     model = load_model(options.model, options.device)
     check_writable(options.output)
-    note = forecast.note_to(options)
+    note = note_to(options)
     if isinstance(model, Forecaster):
         if options.proba:
             raise UserError("--proba goes with models of labels, this is a forecaster; --level 0.9 adds intervals")
-        return forecast.predict(model, options, note)
+        return saved_forecaster.predict(model, options, note)
     for option, kind in ONLY.items():
         if getattr(options, option) is not None:
             raise UserError(f"--{option} goes with {kind}; {str(options.model)!r} holds a {type(model).__name__}")

@@ -224,7 +224,7 @@ def _days(offset):
     """
     import pandas as pd
 
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError):  # a name that pandas does not read
         if offset is None or pd.tseries.frequencies.to_offset(offset.freqstr) == offset:
             return None, ()
     if type(offset) is pd.offsets.CustomBusinessDay and not offset.offset:
@@ -244,7 +244,7 @@ def _zone_name(zone):
     offset = zone.utcoffset(None)  # None where the offset depends on the time
     # A fixed offset may bear the name of a zone with summer time, such as "CET"; "tzlocal()" is another zone elsewhere.
     name = str(zone) if offset is None else str(datetime.timezone(offset))
-    with contextlib.suppress(KeyError, ValueError, OSError):
+    with contextlib.suppress(KeyError, ValueError, OSError):  # of pandas, for a name that it cannot find
         if name != "tzlocal()" and pd.Timestamp(0, tz=name).tz is not None:
             return name
     raise ValueError(

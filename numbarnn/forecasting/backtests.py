@@ -1,9 +1,6 @@
 """Backtests: forecasts of windows whose truth is known as one frame, of one forecaster or of refits on the way."""
 
-import contextlib
 import itertools
-import sys
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +9,6 @@ from numbarnn.forecasting.intervals import Calibration, Interval, values_at
 from numbarnn.forecasting.prediction import Outcome
 from numbarnn.forecasting.series import Panel, index_of
 from numbarnn.forecasting.targets import Targets
-
-LINE_EVERY = 10.0  # seconds between plain lines of progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,94 +112,3 @@ def _columns(targets, with_bounds):
     """Return the names of the columns beside each target's forecasts."""
     sides = ("truth", "lower", "upper") if with_bounds else ("truth",)
     return {name: [f"{name} {side}" for side in sides] for name in targets}
-
-
-@dataclass(frozen=True, eq=False)
-class Refit:
-    """One of the trainings of a backtest.
-
-    Attributes
-    ----------
-    rows : list of slice
-        Rows of each series that are trained on: up to the origin of the first forecast.
-    cuts : list of list of int
-        First rows of the parts of each series after the first, counted from the first of these rows; the last part has no rows.
-    last : list of int
-        Rows of each series up to which the truth is needed.
-    origins : list of (first, last)
-        Origins of each series whose windows are forecast: rows, `last` not among them.
-    """
-
-    rows: list[slice]
-    cuts: list[list[int]]
-    last: list[int]
-    origins: list[tuple[int, int]]
-
-    def of(self, series: list[int]) -> "Refit":
-        """Return the training of some of the series."""
-        return Refit(*([part[s] for s in series] for part in (self.rows, self.cuts, self.last, self.origins)))
-
-
-def refits_of(panel: Panel, ends, cuts, every: int, sliding: bool, reach: int) -> list[Refit]:
-    """Return the trainings of a backtest.
-
-    Parameters
-    ----------
-    panel, ends : the rows of all series, and the newest rows of the windows
-    cuts : list of list of int
-        First rows of the parts after the first, of every series in `fit`.
-    every : int
-        Origins of a series after which the forecaster is trained again.
-    sliding : bool
-    reach : int
-        Rows from an origin to the last that is forecast.
-    """
-    which, starts = panel.series_of(ends), panel.starts
-    own = [ends[which == series] - starts[series] for series in range(len(starts) - 1)]
-    counts = [-(-int(rows[-1] + 1 - rows[0]) // every) if len(rows) else 0 for rows in own]
-    found = []
-    for number in range(max(counts)):
-        rows, parts, last, origins = [], [], [], []
-        for series, some in enumerate(own):
-            total = int(starts[series + 1] - starts[series])
-            # A series without windows is trained on up to where its last part begins, as in `fit`.
-            first = int(some[0]) if len(some) else cuts[series][-1] - 1
-            origin = min(first + number * every, total - 1)
-            begin = max(0, origin - first) if sliding else 0
-            size = origin + 1 - begin
-            rows.append(slice(begin, origin + 1))
-            cut = cuts[series]
-            parts.append([size * cut[0] // cut[1], size] if len(cut) == 2 and cut[1] else [size] * len(cut))
-            stop = min(origin + every, total)
-            last.append(min(stop + reach, total))
-            origins.append((origin, stop) if number < counts[series] else (0, 0))
-        found.append(Refit(rows, parts, last, origins))
-    return found
-
-
-@contextlib.contextmanager
-def named(number: int, count: int, origin):
-    """Let an error say in which refit it came up, and from which newest row."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"refit {number} of {count}, on the rows up to {origin}: {error}") from error
-
-
-def counted(refits: list[Refit], verbose: int):
-    """Yield the trainings of a backtest, and show how many are done: a bar of tqdm on a terminal or in a notebook, else lines."""
-    if not verbose:
-        yield from refits
-        return
-    if sys.stderr.isatty() or "ipykernel" in sys.modules:
-        from tqdm.auto import tqdm
-
-        yield from tqdm(refits, unit="refit", dynamic_ncols=True)
-        return
-    spoken = time.monotonic()
-    for number, refit in enumerate(refits):
-        yield refit
-        if time.monotonic() - spoken > LINE_EVERY or number + 1 == len(refits):
-            spoken = time.monotonic()
-            sys.stderr.write(f"refit {number + 1} of {len(refits)}\n")
-            sys.stderr.flush()

@@ -1,9 +1,7 @@
 """Forecasts of time series: windows, scaling, a recurrent net, honest baselines, times and files in one object."""
 
-import dataclasses
 import os
-import warnings
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,24 +9,15 @@ import numpy as np
 
 from numbarnn import io
 from numbarnn.checks import brief, check_choice, check_flag, check_integer, check_seed
-from numbarnn.core.frames import is_pandas
 from numbarnn.core.html import html_parameters
-from numbarnn.data import tables
-from numbarnn.errors import ShapeError
-from numbarnn.forecasting import files
-from numbarnn.forecasting.backtests import Block, backtest, check_names, counted, named, refits_of
-from numbarnn.forecasting.choice import best_prepared, training_rows, with_linear
+from numbarnn.forecasting import files, fitting
+from numbarnn.forecasting.backtests import backtest, check_names
 from numbarnn.forecasting.durations import row_length
-from numbarnn.forecasting.encoding import Encoding, names_series
-from numbarnn.forecasting.evaluation import Evaluation
-from numbarnn.forecasting.frames import PARTS, aligned_frames, as_frame, cuts_of, names_of
+from numbarnn.forecasting.fitted import Fitted
 from numbarnn.forecasting.intervals import MOST_WINDOWS, Interval, check_quantiles, values_at
 from numbarnn.forecasting.prediction import Newest, Predictor
-from numbarnn.forecasting.series import split_series
-from numbarnn.forecasting.settings import check_ahead, check_inputs, check_settings, linear_of
+from numbarnn.forecasting.refits import refitted
 from numbarnn.forecasting.stream import ForecastStream
-from numbarnn.forecasting.targets import Source, Targets
-from numbarnn.forecasting.training import train
 from numbarnn.losses import DistributionLoss, Loss
 from numbarnn.optim import EMA, Optimizer, Schedule
 from numbarnn.sklearn_api import Parameters, not_fitted
@@ -270,86 +259,28 @@ class Forecaster(Parameters):
         ShapeError, KeyError, TypeError, ValueError
             If data or settings have the wrong shape, type or value, naming the row of missing values and irregular times.
         """
-        check_settings(self)
-        keys, found = split_series(data, self.id, self.time, wide=self.wide)
-        categories, regular = names_of(self.categories, "categories"), self.irregular == "error"
-        frames, clock = aligned_frames(keys, found, categories, regular)
-        names = self.feature_names_ = list(frames[0].columns)
-        chosen = range(len(names)) if target is None else tables.chosen_columns(target, names)[0]
-        self.target_names_ = [names[column] for column in chosen]
-        for argument in ("future", "static", "categories"):
-            own = names_of(getattr(self, argument), argument)
-            own = [name for name in own if argument != "static" or not names_series(self, name, names, keys or [None])]
-            check_inputs(argument, own, names, self.target_names_)
-        cuts = [cuts_of(split, frame.index, empty=keys is not None) for frame in frames]
-        del found
-        self._train(keys, frames, clock, cuts, None, straddle, callbacks, verbose)
-        self._given = data, cuts, straddle  # for backtests with refits
-        return self
+        return self._take(fitting.fit(self, data, target, split, straddle, callbacks, verbose))
 
-    def _train(self, keys, frames, clock, cuts, part_names, straddle, callbacks, verbose):
-        """Train on aligned frames, a list that is emptied; `cuts` and `part_names` as `choice.Prepared.windows` takes them."""
-        given = keys or [None]
-        longest = max(cut[0] for cut in cuts)
-        if self.difference is not None and self.difference >= longest:
-            raise ShapeError(
-                f"difference is {self.difference}; the training part has {longest} rows, and needs more than that"
-            )
-        trained = [frame.iloc[: cut[0]] for frame, cut in zip(frames, cuts, strict=True)]
-        encoding = Encoding.of(self, self.feature_names_, trained, given, clock)
-        check_ahead(self, encoding)
-        parts = [self._rows(encoding, clock, key, frame) for key, frame in zip(given, frames, strict=True)]
-        frames.clear()  # pandas objects of many series take as much memory as their values
-        del trained
-        season = clock.season() if self.season == "auto" else self.season
-        prepared = best_prepared(
-            self, keys, parts, clock, encoding, self.target_names_, cuts, straddle, season, part_names
-        )
-        own, panel = prepared.preparation, prepared.panel
-        self._preparation, self._deviation, self.scaler_ = own, prepared.deviation, own.scaler
+    def _take(self, state: Fitted) -> "Forecaster":
+        """Be what was learned."""
+        self._state, own = state, state.preparation
+        self.feature_names_, self.target_names_, self.scaler_ = own.encoding.columns, own.targets, own.scaler
         self.difference_, self.relative_, self.recenter_ = own.difference, own.relative, own.recenter
-        rows = training_rows(panel, cuts)
-        errors = [_naive_error([part[:, column] for part in rows]) for column in own.columns]
-        self._evaluation = Evaluation(prepared.targets, errors, season, panel, prepared.parts, prepared.linear)
-        targets, windows = dataclasses.replace(prepared.targets), prepared.parts
-        if self.recursive:
-            numbers = list(own.encoding.columns_of("numbers"))
-            targets = Targets(own, 1, 1, numbers, prepared.deviation[numbers], targets.counts)
-            windows = prepared.windows(targets, cuts, straddle, part_names)
-            targets.fit(Source(targets, panel.values, windows["train"]))
-            prepared = with_linear(dataclasses.replace(prepared, linear={}), targets, windows, linear_of(self))
-        self._targets = targets
-        self._forecast, histories = train(self, prepared, targets, windows, callbacks, verbose)
-        self.loss_ = self._forecast.loss
-        self.model_, self.history_ = self._forecast.models[0], histories[0]
-        self._calibration = None
-        if "validation" in prepared.parts:
-            self._calibration = self._evaluation.calibration(self._predictor())
-        self._tails = {
-            key: (values[-own.need :].copy(), index[-own.need :])
-            for key, (values, _, index) in zip(given, parts, strict=True)
-        }
-        # What adaptive levels follow: the rows of the tails and those of `update`, filled, and as measured.
-        numbers = len(own.encoding.numbers)
-        self._seen = {key: (values, index, values[:, :numbers]) for key, (values, index) in self._tails.items()}
-
-    def _rows(self, encoding, clock, key, frame):
-        """Return values, filled where asked, numbers as measured, and times of a series."""
-        where = "data" if key is None else f"data of {key!r}"
-        values, truth = encoding.rows(frame, clock, where, key)
-        for name in encoding.static:
-            columns = values[:, encoding.values_of(name)]
-            if (columns != columns[0]).any():
-                raise ValueError(f"static {name!r} changes within {where}; static columns are those that do not")
-        return values, truth, frame.index
+        self.model_, self.loss_ = state.forecast.models[0], state.forecast.loss
+        if state.history is not None:
+            self.history_ = state.history
+        return self
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
 
-    def _fitted(self) -> "Forecaster":
-        if not hasattr(self, "model_"):
+    def _fitted(self) -> Fitted:
+        if not hasattr(self, "_state"):
             raise not_fitted(self)
-        return self
+        return self._state
+
+    def _predictor(self) -> Predictor:
+        return self._fitted().predictor(self)
 
     # Forecasts
 
@@ -403,7 +334,7 @@ class Forecaster(Parameters):
         if samples is not None:
             check_integer(samples, "samples", 1)
             generator = np.random.default_rng(None if seed is None else check_seed(seed))
-            if not isinstance(self._fitted()._forecast.loss, DistributionLoss):
+            if not isinstance(self._fitted().forecast.loss, DistributionLoss):
                 raise TypeError(
                     f"samples needs a loss of distributions, such as 'gaussian'; that of this forecaster is {self.loss!r}"
                 )
@@ -416,6 +347,14 @@ class Forecaster(Parameters):
             return newest.frame(self._quantiles(*newest.case, levels), self.target_names_, "quantile", levels)
         newest = self._newest(data, future)
         return newest.frame(self._predictor().ahead(*newest.case), self.target_names_)
+
+    def _newest(self, data, future, before: int = 0) -> Newest:
+        return self._fitted().newest(self, data, future, before)
+
+    def _quantiles(self, raw, known, ends, levels):
+        """Return calibrated quantiles (windows, horizon, targets, levels)."""
+        predictor, at = self._predictor(), self._fitted().checked_calibration().at(levels)
+        return values_at(predictor.curves(raw, known, ends), predictor.scores, at)
 
     def predict_interval(
         self, level: float = 0.9, data: Any = None, *, future: Any = None, adaptive: float | None = None
@@ -457,7 +396,7 @@ class Forecaster(Parameters):
         """
         interval = Interval.of(level, adaptive)
         newest = self._newest(data, future, 0 if adaptive is None else MOST_WINDOWS)
-        calibration, predictor = self._checked_calibration(), self._predictor()
+        calibration, predictor = self._fitted().checked_calibration(), self._predictor()
         at = calibration.at(interval.levels)
         at = at if adaptive is None else newest.scores(predictor, calibration, interval)
         outcome = predictor.outcome(*newest.case)
@@ -488,38 +427,12 @@ class Forecaster(Parameters):
         NotFittedError, ShapeError, TypeError, ValueError
             As in `predict` and `evaluate`.
         """
-        self._fitted()
+        state = self._fitted()
         _check_baselines(baselines)
         # The seasonal baseline may look at more rows than the net.
-        newest = self._newest(data, future, max(0, (self._evaluation.season or 0) - self._preparation.need))
-        found = self._evaluation.rivals_ahead(newest, baselines)
+        newest = self._newest(data, future, max(0, (state.evaluation.season or 0) - state.preparation.need))
+        found = state.evaluation.rivals_ahead(newest, baselines)
         return newest.frame(np.stack(list(found.values()), axis=-1), self.target_names_, "baseline", list(found))
-
-    def _newest(self, data, future, before: int = 0) -> Newest:
-        """Return the newest windows of all series, and how many windows before them are looked at."""
-        own = self._fitted()._preparation
-        if data is None:
-            rows = self._seen if before else self._tails
-        else:
-            keys, found = own.series(data)
-            rows = {}
-            for key, table in zip(keys or [None], found, strict=True):
-                where = "data" if key is None else f"data of {key!r}"
-                frame = own.frame(table, where)
-                own.check_rows(frame.index, where)
-                values, truth = own.encoding.rows(frame, own.clock, where, key)
-                rows[key] = values, frame.index, truth
-        return Newest.of(own, rows, future, self.delay, self.horizon, before)
-
-    def _predictor(self) -> Predictor:
-        return Predictor(
-            self._preparation, self._targets, self._forecast, self.delay, self.horizon, self.recursive, self.seed, self.n_threads
-        )  # fmt: skip
-
-    def _quantiles(self, raw, known, ends, levels):
-        """Return calibrated quantiles (windows, horizon, targets, levels)."""
-        predictor, at = self._predictor(), self._checked_calibration().at(levels)
-        return values_at(predictor.curves(raw, known, ends), predictor.scores, at)
 
     def update(self, new_rows: Any) -> "Forecaster":
         """Take in new rows, so that `predict` forecasts what comes after them; the net stays as it is.
@@ -538,51 +451,8 @@ class Forecaster(Parameters):
         ValueError
             If the first of them is not the next one in time; else as in `predict`.
         """
-        own = self._fitted()._preparation
-        # A value that is missing now is a row of a series that goes on.
-        keys, found = own.series(new_rows, "new_rows", () if self.missing == "error" else tuple(self._tails))
-        tails, seen, levels = dict(self._tails), dict(self._seen), own.levels
-        numbered = self.wide and self.time is None and is_pandas(new_rows) is None
-        for key, table in zip(keys or [None], found, strict=True):
-            where = "new_rows" if key is None else f"new_rows of {key!r}"
-            raw, index, measured = self._continued(tails.get(key), table, where, key, numbered)
-            levels = levels.including(key, raw)
-            first = len(tails[key][0]) if key in tails else 0  # rows of `raw` that were there before
-            seen[key] = _newer_rows(seen.get(key), (raw, index, measured), first, own.need + MOST_WINDOWS)
-            tails[key] = raw[-own.need :].copy(), index[-own.need :]
-        self._tails, self._seen = tails, seen
-        self._preparation = dataclasses.replace(own, levels=levels)
-        self._targets.preparation = self._evaluation.targets.preparation = self._preparation
+        self._fitted().update(new_rows)
         return self
-
-    def _continued(self, before, table, where, key, numbered):
-        """Return values, filled where asked, times and numbers as measured of rows before, None for a new series, and new ones.
-
-        `numbered`: the index of the new ones counts rows from the first after those before.
-        """
-        own = self._preparation
-        encoding, clock = own.encoding, own.clock
-        if before is None:
-            frame = own.frame(table, where)
-            own.check_rows(frame.index, where)
-            values, truth = encoding.rows(frame, clock, where, key)
-            return values, frame.index, truth
-        tail, index = before
-        if numbered or is_pandas(table) is None:  # rows without an index follow those before
-            if not clock.regular:
-                raise TypeError(f"{where} must have an index: the times of irregular rows; pass a DataFrame")
-            table = as_frame(table, where, encoding.categories)
-            table.index = clock.after(index, len(table) + table.index[0])[table.index[0] :]
-        frame = own.frame(table, where)
-        what = where if own.many else "the new rows"
-        if not clock.regular:
-            own.check_after(index, frame.index, what)
-        elif frame.index[0] != (expected := clock.after(index, 1)[0]):
-            raise ValueError(f"{what} begin at {frame.index[0]}; the next row is that of {expected}")
-        both = index.append(frame.index)
-        own.check_rows(both, f"{where} after the rows before")
-        values, truth = encoding.rows(frame, clock, where, key, before)
-        return np.concatenate([tail, values]), both, np.concatenate([tail[:, : truth.shape[1]], truth])
 
     def stream(self, series: Any = None) -> ForecastStream:
         """Return a stream that takes rows after those seen last, one by one, and forecasts after each.
@@ -603,17 +473,7 @@ class Forecaster(Parameters):
         ValueError
             If the last rows have missing values.
         """
-        tails = self._fitted()._tails
-        if not isinstance(series, Hashable) or series not in tails:
-            raise KeyError(f"series must be one of {brief(list(tails))}, got {brief(series)}")
-        rows = tails[series][0][-self._preparation.rows :]
-        if self._preparation.encoding.fill is None and np.isnan(rows).any():
-            raise ValueError("the last rows have missing values: update with rows that have none")
-        if len(tails[series][0]) < self._preparation.need:
-            raise ShapeError(
-                f"series {series!r} has too few rows: a forecast looks at the last {self._preparation.need}"
-            )
-        return ForecastStream(self, series)
+        return ForecastStream(self._predictor(), self._fitted().rows, series)
 
     # Quality
 
@@ -665,6 +525,8 @@ class Forecaster(Parameters):
         ------
         NotFittedError
             If `fit` was not called.
+        RefitError
+            If a refit fails; its attribute `finished` is the frame of the refits before.
         TypeError, ValueError
             If an argument has the wrong type or value; if a target has the name of another column; if there was no validation part
             to calibrate intervals by; if `refit` is given with other rows than those of `fit`.
@@ -673,78 +535,33 @@ class Forecaster(Parameters):
         ----------
         I. Gibbs, E. Candes, "Adaptive conformal inference under distribution shift", NeurIPS 2021, equation 2.
         """
-        self._fitted()
+        state = self._fitted()
         if level is None and adaptive is not None:
             raise ValueError("adaptive needs level, that of the intervals")
         interval = None if level is None else Interval.of(level, adaptive)
         check_choice(window, "window", ("expanding", "sliding"))
         verbose = check_verbose(verbose)
         check_names(self.target_names_, level is not None)
-        calibration = None if level is None else self._checked_calibration()
-        if refit is not None:
-            check_integer(refit, "refit", 1)
-            blocks = self._refitted(data, part, level is not None, refit, window == "sliding", verbose)
-        elif window != "expanding":
-            raise ValueError(f"window {window!r} needs refit, the rows after which the forecaster is trained again")
-        else:
-            blocks = [self._evaluation.block(self._predictor(), data, part, calibration, curves=level is not None)]
-        frame = backtest(blocks, interval)
-        frame.attrs["row"] = row_length(self._preparation.clock)  # for plots, as the level
-        if level is not None:
-            frame.attrs["level"] = level
-        return frame
+        calibration = None if level is None else state.checked_calibration()
 
-    def _refitted(self, data, part, curves, every, sliding, verbose) -> list[Block]:
-        """Return the forecasts of the windows of a part by forecasters that are trained on the way."""
-        if data is not None or not hasattr(self, "_given"):
+        def to_frame(blocks):
+            frame = backtest(blocks, interval)
+            frame.attrs["row"] = row_length(state.preparation.clock)  # for plots, as the level
+            if level is not None:
+                frame.attrs["level"] = level
+            return frame
+
+        if refit is None and window != "expanding":
+            raise ValueError(f"window {window!r} needs refit, the rows after which the forecaster is trained again")
+        if refit is None:
+            predictor = self._predictor()
+            return to_frame([state.evaluation.block(predictor, data, part, calibration, curves=level is not None)])
+        check_integer(refit, "refit", 1)
+        if data is not None or state.given is None:
             raise ValueError(
                 "refit trains on the data of fit: leave data out, and of a forecaster that was loaded call fit first"
             )
-        check_choice(part, "part", PARTS[1:])
-        given, cuts, straddle = self._given
-        keys, found = split_series(given, self.id, self.time, wide=self.wide)
-        categories = names_of(self.categories, "categories")
-        frames, clock = aligned_frames(keys, found, categories, self.irregular == "error")
-        panel, ends, blocks = self._evaluation.panel, self._evaluation.ends(part), []
-        plans = refits_of(panel, ends, cuts, every, sliding, self.delay + self.horizon - 1)
-        # A series that begins after the last cut and has no window is never trained on.
-        used = [s for s, cut in enumerate(cuts) if cut[-1] or (panel.series_of(ends) == s).any()]
-        keys, frames = keys and [keys[s] for s in used], [frames[s] for s in used]
-        plans, starts = [plan.of(used) for plan in plans], panel.starts[:-1][used]
-        for number, plan in enumerate(counted(plans, verbose), 1):
-            own = type(self)(**self.get_params() | {"time": None, "wide": False})
-            own.feature_names_, own.target_names_ = self.feature_names_, self.target_names_
-            trained = [frame.iloc[rows] for frame, rows in zip(frames, plan.rows, strict=True)]
-            origin = max(frame.index[-1] for frame in trained)
-            with named(number, len(plans), origin):
-                own._train(keys, trained, clock, plan.cuts, PARTS[: len(plan.cuts[0])], straddle, (), 0)
-            if own.history_.stopped == "interrupted":
-                if not blocks:
-                    raise KeyboardInterrupt
-                warnings.warn(
-                    f"the backtest was interrupted after {len(blocks)} of {len(plans)} refits; the result has their forecasts",
-                    stacklevel=3,
-                )
-                break
-            first = np.array([rows.start for rows in plan.rows])
-
-            def within(of, newest, plan=plan, first=first):
-                """Return which windows of the rows around the origins are those to forecast."""
-                which = of.series_of(newest)
-                origins = newest - of.starts[which] + first[which]
-                low, high = np.array(plan.origins)[which].T
-                return (origins >= low) & (origins < high) & np.isin(origins + starts[which], ends)
-
-            rows = [
-                frame.iloc[rows.start : last] for frame, rows, last in zip(frames, plan.rows, plan.last, strict=True)
-            ]
-            rows = rows[0] if keys is None else dict(zip(keys, rows, strict=True))
-            with named(number, len(plans), origin):
-                block = own._evaluation.block(
-                    own._predictor(), rows, part, own._calibration, curves=curves, within=within
-                )
-            blocks.append(block)
-        return blocks
+        return refitted(self, part, level is not None, refit, window == "sliding", verbose, to_frame)
 
     def evaluate_intervals(
         self,
@@ -787,19 +604,14 @@ class Forecaster(Parameters):
         T. Gneiting, A. E. Raftery, "Strictly proper scoring rules, prediction, and estimation", Journal of the American Statistical
         Association 102 (2007), equations 20 and 43.
         """
-        self._fitted()
+        state = self._fitted()
         check_flag("evaluate_intervals", "calibrated", calibrated)
         levels = check_quantiles(levels, "levels")
         if not calibrated and not isinstance(self.loss_, DistributionLoss):
             raise TypeError(f"the loss {self.loss!r} has no distribution: only calibrated intervals can be made")
         asked = [Interval.of(level, adaptive, calibrated) for level in levels]
-        calibration = self._checked_calibration() if calibrated else None
-        return self._evaluation.intervals(self._predictor(), data, part, asked, calibration)
-
-    def _checked_calibration(self):
-        if self._calibration is None:
-            raise ValueError("intervals need a validation part to be calibrated by: give split three parts")
-        return self._calibration
+        calibration = state.checked_calibration() if calibrated else None
+        return state.evaluation.intervals(self._predictor(), data, part, asked, calibration)
 
     def evaluate(
         self,
@@ -846,12 +658,12 @@ class Forecaster(Parameters):
             for the net and each baseline; of several targets, one for each target and forecast. ``attrs["verdict"]`` says in words
             whether the forecaster is worth it, and what its linear path makes of it.
         """
-        self._fitted()
+        state = self._fitted()
         check_flag("evaluate", "per_target", per_target)
         _check_baselines(baselines)
         interval = None if level is None else Interval.of(level)
-        calibration = None if level is None else self._checked_calibration()
-        return self._evaluation.evaluate(self._predictor(), data, part, baselines, per_target, interval, calibration)
+        calibration = None if level is None else state.checked_calibration()
+        return state.evaluation.evaluate(self._predictor(), data, part, baselines, per_target, interval, calibration)
 
     def score(self, data: Any = None, part: str = "test") -> float:
         """Return the coefficient of determination of the forecasts, R^2 = 1 - sum (y - f)^2 / sum (y - mean)^2.
@@ -865,8 +677,7 @@ class Forecaster(Parameters):
         float
             The mean over the targets; all windows and rows ahead count alike. 1 is the best, 0 what the mean of the truth has.
         """
-        self._fitted()
-        return self._evaluation.score(self._predictor(), data, part)
+        return self._fitted().evaluation.score(self._predictor(), data, part)
 
     def errors_by_horizon(self, data: Any = None, part: str = "test", target: Any = None) -> "pd.DataFrame":
         """Return the MAE of the net and every baseline for each number of rows ahead.
@@ -882,8 +693,7 @@ class Forecaster(Parameters):
         pandas.DataFrame
             Index: rows ahead of the window's newest row; a column for each forecast.
         """
-        self._fitted()
-        return self._evaluation.errors_by_horizon(self._predictor(), data, part, target)
+        return self._fitted().evaluation.errors_by_horizon(self._predictor(), data, part, target)
 
     # Files
 
@@ -905,8 +715,7 @@ class Forecaster(Parameters):
         OSError
             If the file cannot be written; the existing file is left as it was.
         """
-        self._fitted()
-        io.write(path, "forecaster", *files.describe(self))
+        io.write(path, "forecaster", *files.describe(self, self._fitted()))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str = "cpu") -> "Forecaster":
@@ -951,31 +760,11 @@ class Forecaster(Parameters):
         DeviceError
             If the device cannot be used.
         """
-        return files.restore(cls, description, arrays, device)
+        forecaster, state = files.restore(cls, description, arrays, device)
+        return forecaster._take(state)
 
 
 def _check_baselines(baselines):
     """Raise TypeError unless baselines are a dict, or None."""
     if baselines is not None and not isinstance(baselines, dict):
         raise TypeError(f"baselines must be a dict of functions by name, got {brief(baselines)}")
-
-
-def _newer_rows(before, rows, first, most):
-    """Return rows (values, times, values as measured), the first of which are those before, after rows; the newest `most`."""
-    values, index, measured = (part[first:] for part in rows)
-    if before is not None:
-        values, measured = (np.concatenate([before[k], part]) for k, part in ((0, values), (2, measured)))
-        index = before[1].append(index)
-    return values[-most:].copy(), index[-most:], measured[-most:].copy()
-
-
-def _naive_error(series):
-    """Return `metrics.naive_scale` of several series whose missing values are NaN: over the rows of which both are known."""
-    steps, at = np.empty(sum(max(len(part) - 1, 0) for part in series)), 0
-    for part in series:
-        own = steps[at : at + max(len(part) - 1, 0)]
-        np.abs(np.subtract(part[1:], part[:-1], out=own), out=own)
-        at += len(own)
-    known = np.isfinite(steps)
-    steps = steps if known.all() else steps[known]
-    return float(steps.mean()) if len(steps) else float("nan")

@@ -1,4 +1,4 @@
-"""What a net sees of tables: checked rows, changes, scales, columns known ahead, features."""
+"""Preparation of tables for a net: checks, changes, scales, columns known ahead, features."""
 
 import dataclasses
 
@@ -23,7 +23,7 @@ FORMS = "a MultiIndex (series, time), a long table with id=, a wide one with wid
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Preparation:
-    """What becomes of tables on their way to a net.
+    """The way of tables to the features of a net.
 
     Attributes
     ----------
@@ -126,15 +126,19 @@ class Preparation:
             raise ValueError(f"{name} has {len(keys)} series; the forecaster was fitted to one: pass one at a time")
         return keys, found
 
+    def rows_of(self, table, where, key) -> tuple:
+        """Return values, filled where asked, numbers as measured, and times of a series that came after `fit`."""
+        frame = self.frame(table, where)
+        self.check_rows(frame.index, where)
+        return *self.encoding.rows(frame, self.clock, where, key), frame.index
+
     def panel(self, data, name="data") -> Panel:
         """Return the rows of data that came after `fit`."""
         keys, found = self.series(data, name)
         parts = []
         for key, table in zip(keys or [None], found, strict=True):
             where = name if key is None else f"{name} of {key!r}"
-            frame = self.frame(table, where)
-            self.check_rows(frame.index, where)
-            parts.append((*self.encoding.rows(frame, self.clock, where, key), frame.index))
+            parts.append(self.rows_of(table, where, key))
         # Series that were not there in training: a forecast must not see later rows, not even in its scale.
         return Panel.of(keys, parts, self.levels, [part[0][: self.need] for part in parts], self.encoding.fill)
 

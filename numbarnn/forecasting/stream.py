@@ -1,6 +1,5 @@
 """Forecasts row by row, as rows are measured."""
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,8 @@ import numpy as np
 from numbarnn.checks import brief, to_array
 from numbarnn.core.arrays import as_numeric
 from numbarnn.errors import ShapeError
-from numbarnn.forecasting.prediction import Newest
+from numbarnn.forecasting.prediction import Newest, Predictor
+from numbarnn.forecasting.rows import SeenRows
 
 
 class ForecastStream:
@@ -23,10 +23,9 @@ class ForecastStream:
         Time or number of the newest row.
     """
 
-    def __init__(self, forecaster: Any, series: Any = None):
-        self._forecaster, self._series = copy.copy(forecaster), series
-        self._predictor = forecaster._predictor()
-        self._raw, self._index = forecaster._tails[series]
+    def __init__(self, predictor: Predictor, rows: SeenRows, series: Any = None):
+        self._predictor, self._series = predictor, series
+        self._raw, self._index = rows.tail(predictor.preparation, series)
 
     @property
     def time(self) -> Any:
@@ -55,12 +54,12 @@ class ForecastStream:
             If the row has another number of values, columns are missing, or values are missing or not numeric. The stream is then
             as it was before.
         """
-        own, forecaster = self._predictor.preparation, self._forecaster
+        predictor, own = self._predictor, self._predictor.preparation
         after = self._after(time)
         raw = np.concatenate([self._raw[1:], self._values(row, after)[None]])
         index = self._index[1:].append(after)
-        newest = Newest.of(own, {self._series: (raw, index)}, future, forecaster.delay, forecaster.horizon)
-        found = newest.panel.units(self._predictor.ahead(*newest.case), newest.case[2], newest.columns)[0]
+        newest = Newest.of(own, {self._series: (raw, index)}, future, predictor.delay, predictor.horizon)
+        found = newest.panel.units(predictor.ahead(*newest.case), newest.case[2], newest.columns)[0]
         self._raw, self._index = raw, index
         return found
 

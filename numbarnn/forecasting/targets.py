@@ -1,4 +1,4 @@
-"""What a net learns to forecast: windows and their targets, less what they are compared with, scaled, in batches."""
+"""Targets of a net: rows ahead of a window, less those they are compared with, scaled; windows and their batches."""
 
 import dataclasses
 

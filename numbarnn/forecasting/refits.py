@@ -1,0 +1,175 @@
+"""Backtests in which the forecaster is trained again on the way: the rows of every training, and its forecasts."""
+
+import sys
+import time
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from numbarnn.checks import check_choice
+from numbarnn.errors import RefitError
+from numbarnn.forecasting import fitting
+from numbarnn.forecasting.frames import PARTS
+from numbarnn.forecasting.series import Panel
+
+LINE_EVERY = 10.0  # seconds between plain lines of progress
+
+
+@dataclass(frozen=True, eq=False)
+class Refit:
+    """One of the trainings of a backtest.
+
+    Attributes
+    ----------
+    rows : list of slice
+        Rows of each series that are trained on: up to the origin of the first forecast.
+    cuts : list of list of int
+        First rows of the parts of each series after the first, counted from the first of these rows; the last part has no rows.
+    last : list of int
+        Rows of each series up to which the truth is needed.
+    origins : list of (first, last)
+        Origins of each series whose windows are forecast: rows, `last` not among them.
+    """
+
+    rows: list[slice]
+    cuts: list[list[int]]
+    last: list[int]
+    origins: list[tuple[int, int]]
+
+    def of(self, series: list[int]) -> "Refit":
+        """Return the training of some of the series."""
+        return Refit(*([part[s] for s in series] for part in (self.rows, self.cuts, self.last, self.origins)))
+
+
+def refits_of(panel: Panel, ends, cuts, every: int, sliding: bool, reach: int) -> list[Refit]:
+    """Return the trainings of a backtest.
+
+    Parameters
+    ----------
+    panel, ends : the rows of all series, and the newest rows of the windows
+    cuts : list of list of int
+        First rows of the parts after the first, of every series in `fit`.
+    every : int
+        Origins of a series after which the forecaster is trained again.
+    sliding : bool
+    reach : int
+        Rows from an origin to the last that is forecast.
+    """
+    which, starts = panel.series_of(ends), panel.starts
+    own = [ends[which == series] - starts[series] for series in range(len(starts) - 1)]
+    counts = [-(-int(rows[-1] + 1 - rows[0]) // every) if len(rows) else 0 for rows in own]
+    found = []
+    for number in range(max(counts)):
+        rows, parts, last, origins = [], [], [], []
+        for series, some in enumerate(own):
+            total = int(starts[series + 1] - starts[series])
+            # A series without windows is trained on up to where its last part begins, as in `fit`.
+            first = int(some[0]) if len(some) else cuts[series][-1] - 1
+            origin = min(first + number * every, total - 1)
+            begin = max(0, origin - first) if sliding else 0
+            size = origin + 1 - begin
+            rows.append(slice(begin, origin + 1))
+            cut = cuts[series]
+            parts.append([size * cut[0] // cut[1], size] if len(cut) == 2 and cut[1] else [size] * len(cut))
+            stop = min(origin + every, total)
+            last.append(min(stop + reach, total))
+            origins.append((origin, stop) if number < counts[series] else (0, 0))
+        found.append(Refit(rows, parts, last, origins))
+    return found
+
+
+def refitted(forecaster, part, curves, every, sliding, verbose, to_frame):
+    """Return the frame of the forecasts of a part by forecasters that are trained on the way.
+
+    Parameters
+    ----------
+    forecaster : Forecaster
+        Fitted to data, and not loaded.
+    part : {"validation", "test"}
+    curves : bool
+        Whether forecasts need their curves.
+    every : int
+        Origins after which the forecaster is trained again.
+    sliding : bool
+        Whether the rows that are trained on stay as many.
+    verbose : int
+    to_frame : callable
+        Makes the frame of a list of `backtests.Block`.
+
+    Raises
+    ------
+    RefitError
+        If a training or its forecasts fail; it has the frame of those before.
+    KeyboardInterrupt
+        After Ctrl-C in the first; later the result has the forecasts of those before.
+    """
+    state = forecaster._state
+    check_choice(part, "part", PARTS[1:])
+    given, cuts, straddle = state.given
+    keys, frames, clock = fitting.aligned(forecaster, given)
+    panel, ends, blocks = state.evaluation.panel, state.evaluation.ends(part), []
+    plans = refits_of(panel, ends, cuts, every, sliding, forecaster.delay + forecaster.horizon - 1)
+    # A series that begins after the last cut and has no window is never trained on.
+    used = [s for s, cut in enumerate(cuts) if cut[-1] or (panel.series_of(ends) == s).any()]
+    keys, frames = keys and [keys[s] for s in used], [frames[s] for s in used]
+    plans, starts = [plan.of(used) for plan in plans], panel.starts[:-1][used]
+    settings = type(forecaster)(**forecaster.get_params() | {"time": None, "wide": False})
+
+    def block_of(plan):
+        trained = [frame.iloc[rows] for frame, rows in zip(frames, plan.rows, strict=True)]
+        names = PARTS[: len(plan.cuts[0])]
+        own = fitting.fit_frames(
+            settings, forecaster.target_names_, keys, trained, clock, plan.cuts, names, straddle, (), 0
+        )
+        if own.history.stopped == "interrupted":
+            raise KeyboardInterrupt
+        first = np.array([rows.start for rows in plan.rows])
+
+        def within(of, newest):
+            """Return which windows of the rows around the origins are those to forecast."""
+            which = of.series_of(newest)
+            origins = newest - of.starts[which] + first[which]
+            low, high = np.array(plan.origins)[which].T
+            return (origins >= low) & (origins < high) & np.isin(origins + starts[which], ends)
+
+        rows = [frame.iloc[rows.start : last] for frame, rows, last in zip(frames, plan.rows, plan.last, strict=True)]
+        rows = rows[0] if keys is None else dict(zip(keys, rows, strict=True))
+        predictor = own.predictor(settings)
+        return own.evaluation.block(predictor, rows, part, own.calibration, curves=curves, within=within)
+
+    for number, plan in enumerate(counted(plans, verbose), 1):
+        try:
+            blocks.append(block_of(plan))
+        except KeyboardInterrupt:
+            if not blocks:
+                raise
+            warnings.warn(
+                f"the backtest was interrupted after {len(blocks)} of {len(plans)} refits; the result has their forecasts",
+                stacklevel=3,
+            )
+            break
+        except Exception as error:
+            origin = max(frame.index[rows.stop - 1] for frame, rows in zip(frames, plan.rows, strict=True))
+            where = f"refit {number} of {len(plans)}, on the rows up to {origin}: {error}"
+            raise RefitError(where, to_frame(blocks) if blocks else None) from error
+    return to_frame(blocks)
+
+
+def counted(refits: list[Refit], verbose: int):
+    """Yield the trainings of a backtest, and show how many are done: a bar of tqdm on a terminal or in a notebook, else lines."""
+    if not verbose:
+        yield from refits
+        return
+    if sys.stderr.isatty() or "ipykernel" in sys.modules:
+        from tqdm.auto import tqdm
+
+        yield from tqdm(refits, unit="refit", dynamic_ncols=True)
+        return
+    spoken = time.monotonic()
+    for number, refit in enumerate(refits):
+        yield refit
+        if time.monotonic() - spoken > LINE_EVERY or number + 1 == len(refits):
+            spoken = time.monotonic()
+            sys.stderr.write(f"refit {number + 1} of {len(refits)}\n")
+            sys.stderr.flush()
