@@ -113,7 +113,7 @@ def test_predict_backtest_and_stream_are_one(made, name):
         assert expected.index.name == "ahead"
     else:
         assert expected.index.equals(data.index[end + 1 : end + 4])
-    stream, other = f.stream(), nr.Forecaster.from_description(*nr.forecasting.files.describe(f))
+    stream, other = f.stream(), nr.Forecaster.from_description(*nr.forecasting.files.describe(f, f._state))
     for row in range(end + 1, end + 4):
         values = data.iloc[row] if row % 2 else data.iloc[row].tolist()
         time = {"time": data.index[row]} if f.irregular == "elapsed" else {}

@@ -12,7 +12,8 @@ import numbarnn as nr
 from numbarnn import io, metrics
 from numbarnn.errors import ModelFileError
 from numbarnn.forecasting import files
-from numbarnn.forecasting.intervals import Calibration, adaptive_scores, scores_of, values_at
+from numbarnn.forecasting.backtests import bounds_of_blocks
+from numbarnn.forecasting.intervals import Calibration, Interval, adaptive_scores, scores_of, values_at
 
 FEW = {"epochs": 2, "hidden_size": 4, "n_threads": 1, "lookback": 6, "horizon": 2}
 
@@ -304,9 +305,38 @@ def test_levels_stay_where_the_truth_is_not_known():
     assert (found[5:] == found[5]).all()
 
 
+def test_levels_of_many_series_are_those_of_each():
+    """Series of equal length are followed at once, among others and by themselves."""
+    lengths = {"p": 300, "q": 200, "r": 300, "s": 240}
+    data = {key: table(rows + 20 * number).iloc[20 * number :] for number, (key, rows) in enumerate(lengths.items())}
+    f = fitted(data, "a")
+    state, interval = f._state, Interval.of(0.8, 0.1)
+    block = state.evaluation.block(f._predictor(), None, "test", state.calibration)
+    which = block.panel.series_of(block.ends)
+    counts = np.bincount(which)
+    assert counts[0] == counts[2] > counts[3] > counts[1] > 0
+    expected = np.empty((*block.scores.shape, 2))
+    for series in range(4):
+        rows = which == series
+        one = block.scores[rows]
+        expected[rows] = adaptive_scores([state.calibration] * len(one), one, 1, 0.8, 0.1)
+    (found,) = bounds_of_blocks([block], interval)
+    assert np.array_equal(found, block.at(expected))
+    (fixed,) = bounds_of_blocks([block], Interval.of(0.8))
+    assert np.array_equal(fixed, block.at(state.calibration.at((0.1, 0.9))[None]))
+    assert not np.array_equal(found, fixed)
+    for key, part in data.items():
+        later = table(320).iloc[300:] + 1
+        f.update({key: later.set_axis(pd.date_range(part.index[-1], periods=21, freq="h")[1:])})
+    together = f.predict_interval(0.8, adaptive=0.1)
+    for key, rows in f._state.rows.recent.items():
+        alone = f.predict_interval(0.8, {key: pd.DataFrame(rows[0], rows[1], f.feature_names_)}, adaptive=0.1)
+        assert_close(together.loc[[key]].to_numpy(), alone.to_numpy(), 1e-6)
+
+
 def test_rows_since_fit_in_files_are_checked(tmp_path):
     f = fitted(table(), "a").update(table(310).iloc[300:])
-    description, arrays = files.describe(f)
+    description, arrays = files.describe(f, f._state)
     assert description["seen"] == [16]
     wrong = {
         "counts": (lambda d, a: d.update(seen=[15]), "rows since fit"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.forecasting.intervals import Calibration, Interval, values_at
+from numbarnn.forecasting.intervals import Calibration, Interval, of_equal_length, values_at
 from numbarnn.forecasting.prediction import Outcome
 from numbarnn.forecasting.series import Panel, index_of
 from numbarnn.forecasting.targets import Targets
@@ -73,15 +73,24 @@ def bounds_of_blocks(blocks: list[Block], interval: Interval) -> list[np.ndarray
 
     The windows of a series are in order of time from block to block.
     """
+    delay = blocks[0].targets.delay
+    if interval.step is None:  # of every window by itself
+        scores = interval.scores([(block.calibration, block.scores) for block in blocks], delay)
+        return [block.at(at) for block, at in zip(blocks, scores, strict=True)]
     scores = [np.empty((*block.scores.shape, 2)) for block in blocks]
     number = np.arange(len(blocks[0].panel.starts))
-    edges = [np.searchsorted(block.panel.series_of(block.ends), number) for block in blocks]
-    for series in number[:-1]:
-        rows = [slice(edge[series], edge[series + 1]) for edge in edges]
-        pieces = [(block.calibration, block.scores[some]) for block, some in zip(blocks, rows, strict=True)]
-        found = interval.scores(pieces, blocks[0].targets.delay)
-        for out, some, values in zip(scores, rows, found, strict=True):
-            out[some] = values
+    edges = np.array([np.searchsorted(block.panel.series_of(block.ends), number) for block in blocks])
+    counts = np.diff(edges)
+    for series in of_equal_length(counts):
+        rows = [
+            edge[series] + np.arange(count)[:, None] for edge, count in zip(edges, counts[:, series[0]], strict=True)
+        ]
+        pieces = [
+            (block.calibration, np.moveaxis(block.scores[some], 1, -1))
+            for block, some in zip(blocks, rows, strict=True)
+        ]
+        for out, some, values in zip(scores, rows, interval.scores(pieces, delay), strict=True):
+            out[some] = np.moveaxis(values, -2, 1)
     return [block.at(at) for block, at in zip(blocks, scores, strict=True)]
 
 

@@ -165,9 +165,10 @@ class Interval:
         return bounds_of(self.level)
 
     def scores(self, pieces, delay: int) -> list[np.ndarray]:
-        """Return the scores of bounds, (windows, horizon, targets, 2), of pieces (calibration, scores) of windows in order of time.
+        """Return the scores of bounds, (windows, horizon, targets, ..., 2), of pieces (calibration, scores) of windows.
 
-        The level goes on from piece to piece.
+        Scores are (windows, horizon, targets), or have an axis of series that have as many windows. Windows and pieces are in
+        order of time; the level goes on from piece to piece.
 
         Raises
         ------
@@ -176,7 +177,10 @@ class Interval:
         """
         if not self.calibrated:
             return [np.broadcast_to(normal_scores(self.levels), (*scores.shape, 2)) for _, scores in pieces]
-        fixed = [np.broadcast_to(known.at(self.levels), (*scores.shape, 2)) for known, scores in pieces]
+        fixed = [
+            np.broadcast_to(np.expand_dims(known.at(self.levels), tuple(range(2, scores.ndim - 1))), (*scores.shape, 2))
+            for known, scores in pieces
+        ]
         if self.step is None:
             return fixed
         each = [known for known, scores in pieces for _ in range(len(scores))]
@@ -184,8 +188,16 @@ class Interval:
         return np.split(found, np.cumsum([len(scores) for _, scores in pieces])[:-1])
 
 
+def of_equal_length(counts):
+    """Yield the series, as an array, that have the same numbers of windows; `counts` (pieces, series)."""
+    _, which = np.unique(counts, axis=1, return_inverse=True)
+    which = which.reshape(-1)
+    for kind in range(which.max(initial=-1) + 1):
+        yield np.flatnonzero(which == kind)
+
+
 def adaptive_scores(calibrations, scores, delay: int, level: float, step: float) -> np.ndarray:
-    """Return the scores of the bounds of intervals whose level follows their hits, (windows, horizon, targets, 2).
+    """Return the scores of the bounds of intervals whose level follows their hits, (windows, horizon, targets, ..., 2).
 
     The level 1 - a of a window's interval is that of the window before, and a moves by step ((1 - level) - miss) for every
     forecast whose truth has become known: that of `ahead` rows before. Where a leaves (0, 1), the bounds are those of the
@@ -195,8 +207,9 @@ def adaptive_scores(calibrations, scores, delay: int, level: float, step: float)
     ----------
     calibrations : list of Calibration
         Of each window.
-    scores : (windows, horizon, targets) array
-        Of the windows, in order of time, one a row. Where the truth is not known, NaN, a stays.
+    scores : (windows, horizon, targets, ...) array
+        Of the windows, in order of time, one a row; an axis after these is one of series. Where the truth is not known, NaN, a
+        stays.
     delay : int
         Rows from a window's newest to the first that is forecast.
     step : float
@@ -210,7 +223,8 @@ def adaptive_scores(calibrations, scores, delay: int, level: float, step: float)
     rows = np.arange(scores.shape[1])
     ahead = delay + rows
     for window, calibration in enumerate(calibrations):
-        known, n = calibration.scores, len(calibration.scores)
+        n = len(calibration.scores)
+        known = calibration.scores.reshape(*calibration.scores.shape, *(1,) * (scores.ndim - 3))
         for side, share in ((0, alpha / 2), (1, 1 - alpha / 2)):
             ranks = np.floor(share * (n + 1)) if side == 0 else np.ceil(share * (n + 1))
             ranks = np.clip(ranks, 1, n).astype(np.int64) - 1
@@ -218,7 +232,7 @@ def adaptive_scores(calibrations, scores, delay: int, level: float, step: float)
         before = window + 1 - ahead  # the windows whose forecasts end with the next row
         told = before >= 0
         past = scores[before[told], rows[told]]
-        lower, upper = (bounds[before[told], rows[told], :, side] for side in (0, 1))
+        lower, upper = np.moveaxis(bounds[before[told], rows[told]], -1, 0)
         miss = (past < lower) | (past > upper)
         moved = np.clip(alpha[told] + step * ((1 - level) - miss), 0.0, 1.0)
         alpha[told] = np.where(np.isnan(past), alpha[told], moved)

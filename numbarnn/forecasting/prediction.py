@@ -1,12 +1,11 @@
 """From rows and a fitted net to forecasts in the units of the targets: all at once, row after row, and as draws."""
 
 import dataclasses
-import itertools
 
 import numpy as np
 
 from numbarnn.errors import ShapeError
-from numbarnn.forecasting.intervals import LEVELS, Calibration, Interval, normal_scores, scores_of
+from numbarnn.forecasting.intervals import LEVELS, Calibration, Interval, normal_scores, of_equal_length, scores_of
 from numbarnn.forecasting.net import Forecast
 from numbarnn.forecasting.paths import Paths
 from numbarnn.forecasting.preparation import Preparation
@@ -242,9 +241,13 @@ class Newest:
         if len(before):
             scores = scores_of(predictor.curves(raw, known, before), predictor.scores, truth)
         edges = np.searchsorted(self.panel.series_of(before), np.arange(len(newest) + 1))
-        own = np.full((1, *scores.shape[1:]), np.nan)  # of the newest window
-        pieces = [np.concatenate([scores[first:stop], own]) for first, stop in itertools.pairwise(edges)]
-        return np.stack([interval.scores([(calibration, piece)], predictor.delay)[0][-1] for piece in pieces])
+        found, counts = np.empty((len(newest), *scores.shape[1:], 2)), np.diff(edges)
+        for series in of_equal_length(counts[None]):
+            rows = edges[series] + np.arange(counts[series[0]])[:, None]
+            piece = np.moveaxis(scores[rows], 1, -1)
+            piece = np.concatenate([piece, np.full((1, *piece.shape[1:]), np.nan)])  # the newest window
+            found[series] = np.moveaxis(interval.scores([(calibration, piece)], predictor.delay)[0][-1], -2, 0)
+        return found
 
     def frame(self, values, targets, name=None, labels=()):
         """Return values (series, horizon, targets), or (series, horizon, targets, labels), as a frame in the units of the data."""
