@@ -348,7 +348,7 @@ def _renamed(value):
 _CLASSES = {
     "model": ("numbarnn.model", "Model"),
     "language_model": ("numbarnn.language.model", "LanguageModel"),
-    "charlm": ("numbarnn.language.model", "CharLM"),
+    "charlm": ("numbarnn.language.characters", "CharLM"),
     "forecaster": ("numbarnn.forecasting.forecaster", "Forecaster"),
     "sequence_regressor": ("numbarnn.estimators.sequence", "SequenceRegressor"),
     "sequence_classifier": ("numbarnn.estimators.classification", "SequenceClassifier"),

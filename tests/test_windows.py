@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from numbarnn import LSTM, Dense, Model
-from numbarnn.data.windows import make_windows
+from numbarnn.data.windowing import make_windows
 from numbarnn.errors import ShapeError
 
 TENS = np.arange(10, 100, 10)

@@ -18,7 +18,7 @@ from numbarnn.cli.forecast_tables import (
 )
 from numbarnn.cli.parser import names, number, text_option
 from numbarnn.data.datasets import weather
-from numbarnn.data.windows import MISSING
+from numbarnn.data.windowing import MISSING
 from numbarnn.forecasting.forecaster import Forecaster
 from numbarnn.layers.kinds import recurrent_names
 from numbarnn.training.defaults import MOST_EPOCHS, RATE, UPDATES

@@ -10,7 +10,8 @@ from numbarnn.cli.common import DASH, UserError, check_writable, load_model, raw
 from numbarnn.cli.parser import number, positive, text_option
 from numbarnn.data.encodings import BOM, check_encoding, not_this_encoding, read_lines
 from numbarnn.data.text import python_reference
-from numbarnn.data.vocabularies import VOCABULARIES, split_words
+from numbarnn.data.vocabularies import VOCABULARIES
+from numbarnn.data.word_vocabulary import split_words
 from numbarnn.language import CELLS, CharLM, LanguageModel
 from numbarnn.optim import RMSprop
 from numbarnn.training.callbacks import Callback

@@ -8,8 +8,10 @@ from numbarnn.data.differences import Differences
 from numbarnn.data.labelled_files import read_conll, read_ts
 from numbarnn.data.scaling import SequenceScaler
 from numbarnn.data.text import python_reference
-from numbarnn.data.vocabularies import ByteVocabulary, CharVocabulary, WordVocabulary, split_words
-from numbarnn.data.windows import Windows, make_windows
+from numbarnn.data.vocabularies import ByteVocabulary, CharVocabulary
+from numbarnn.data.windowing import make_windows
+from numbarnn.data.windows import Windows
+from numbarnn.data.word_vocabulary import WordVocabulary, split_words
 from numbarnn.data.words import WordFeatures
 from numbarnn.words import module_attributes
 

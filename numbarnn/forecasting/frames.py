@@ -8,7 +8,7 @@ from numbarnn.checks import brief, naming, to_array, to_list
 from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.data import tables
 from numbarnn.data.clock import Clock
-from numbarnn.data.windows import cut_rows
+from numbarnn.data.cuts import cut_rows
 from numbarnn.errors import ShapeError
 
 PARTS = ("train", "validation", "test")

@@ -3,7 +3,7 @@
 from numbarnn.checks import brief, check_choice, check_dtype, check_flag, check_integer, naming
 from numbarnn.data.calendar import check_features, check_holidays
 from numbarnn.data.scaling import METHODS
-from numbarnn.data.windows import MISSING
+from numbarnn.data.windowing import MISSING
 from numbarnn.forecasting.frames import names_of
 from numbarnn.losses import NegativeBinomial, PointwiseLoss, make_loss
 

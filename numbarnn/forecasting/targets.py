@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 
 from numbarnn.data.batches import Batch
-from numbarnn.data.windows import Windows, make_windows
+from numbarnn.data.windowing import make_windows
+from numbarnn.data.windows import Windows
 from numbarnn.errors import ShapeError
 from numbarnn.forecasting import baselines
 from numbarnn.forecasting.preparation import Preparation

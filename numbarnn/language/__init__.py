@@ -1,6 +1,8 @@
 """Language models by character, byte or word."""
 
-from numbarnn.language.model import CELLS, CharLM, LanguageModel, Score
+from numbarnn.language.characters import CharLM
+from numbarnn.language.model import CELLS, LanguageModel
+from numbarnn.language.score import Score
 from numbarnn.words import module_attributes
 
 __all__ = ["CELLS", "CharLM", "LanguageModel", "Score"]

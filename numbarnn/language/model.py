@@ -3,7 +3,6 @@
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,12 @@ from numbarnn.checks import (
     naming,
 )
 from numbarnn.data.batches import TokenStream
-from numbarnn.data.vocabularies import VOCABULARIES, Vocabulary, WordVocabulary, check_text, split_words
+from numbarnn.data.vocabularies import VOCABULARIES
+from numbarnn.data.vocabulary import Vocabulary, check_text
+from numbarnn.data.word_vocabulary import WordVocabulary, split_words
 from numbarnn.errors import ModelFileError, ShapeError
 from numbarnn.language.sampler import Sampler
+from numbarnn.language.score import Score
 from numbarnn.layers import GRU, LSTM, RNN, Dense, Embedding, IndRNN, OneHot
 from numbarnn.model import Model
 from numbarnn.optim import ExponentialDecay, Optimizer, RMSprop, Schedule, optimizer_with
@@ -37,60 +39,6 @@ OPTIMIZER = RMSprop(learning_rate=2e-3, alpha=0.95, eps=1e-8)
 SCHEDULE = ExponentialDecay(0.97, after=10)
 
 CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU, "indrnn": IndRNN}
-
-
-@dataclass(frozen=True)
-class Score:
-    """How well a model predicts a text.
-
-    Tokens of different units carry different amounts of information, so models of different units are compared by
-    `nats_per_character` or `bits_per_character`. That is fair as long as few words are unknown: "<unk>" is easier to predict than
-    the word.
-
-    Attributes
-    ----------
-    nats : float
-        Mean negative log-likelihood of a token given all before it.
-    tokens : int
-        Tokens predicted: all but the first.
-    characters : int
-        Characters that these tokens stand for.
-    unknown : int
-        Tokens among them that stand for unknown words.
-    unit : str
-        "character", "byte" or "word".
-    """
-
-    nats: float
-    tokens: int
-    characters: int
-    unknown: int = 0
-    unit: str = "character"
-
-    @property
-    def bits(self) -> float:
-        """`nats` in bits."""
-        return self.nats / math.log(2.0)
-
-    @property
-    def perplexity(self) -> float:
-        """exp(nats): the average number of equally likely tokens that the model chooses among."""
-        return math.exp(self.nats)
-
-    @property
-    def nats_per_character(self) -> float:
-        """Negative log-likelihood of all tokens divided by the number of characters; NaN where there are none."""
-        return self.nats * self.tokens / self.characters if self.characters else math.nan
-
-    @property
-    def bits_per_character(self) -> float:
-        """`nats_per_character` in bits."""
-        return self.nats_per_character / math.log(2.0)
-
-    @property
-    def unknown_share(self) -> float:
-        """Share of the tokens that stand for unknown words."""
-        return self.unknown / self.tokens
 
 
 class LanguageModel(Suggesting):
@@ -677,46 +625,3 @@ class LanguageModel(Suggesting):
         lm.recurrent = model.layers[1]
         lm.embedding_size = getattr(model.layers[0], "features", None)
         return lm
-
-
-class CharLM(LanguageModel):
-    """Character-level language model with one-hot input and char-rnn's defaults: `LanguageModel` with ``unit="character"``.
-
-    Parameters
-    ----------
-    cell : {"lstm", "gru", "rnn", "indrnn"}
-    hidden_size, num_layers : int
-    dropout, recurrent_dropout, init, dtype, seed, n_threads, device
-        As in `LanguageModel`.
-
-    Examples
-    --------
-    >>> text = "the cat sat on the mat. the dog sat on the log. " * 50
-    >>> lm = CharLM("gru", hidden_size=16, num_layers=1).fit(text, epochs=2, batch_size=5, verbose=0)
-    >>> len(lm.sample(200, prime="the ", temperature=0.8, seed=0))
-    200
-    """
-
-    KIND = "charlm"
-
-    def __init__(
-        self,
-        cell: str = "lstm",
-        hidden_size: int = 128,
-        num_layers: int = 2,
-        *,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        init: str = "uniform(0.08)",
-        dtype: Any = "float32",
-        seed: int = 0,
-        n_threads: int | None = None,
-        device: str = "cpu",
-    ):
-        super().__init__(
-            cell, hidden_size, num_layers, dropout=dropout, recurrent_dropout=recurrent_dropout, init=init, dtype=dtype,
-            seed=seed, n_threads=n_threads, device=device,
-        )  # fmt: skip
-
-    def _about(self):
-        return {}

@@ -19,28 +19,26 @@ from numbarnn.checks import (
     check_seed,
     naming,
     refuse_mask,
-    to_array,
-    to_list,
 )
 from numbarnn.core import seeds
 from numbarnn.core.arrays import as_array
 from numbarnn.core.html import Shown, html_table
 from numbarnn.core.params import Params, ParamSpec
 from numbarnn.core.ragged import length_groups
-from numbarnn.core.signal import Signal
 from numbarnn.data.ragged import as_ragged
 from numbarnn.errors import ModelFileError, ShapeError
-from numbarnn.layers.base import Layer, check_name
+from numbarnn.layers.base import Layer
 from numbarnn.layers.pool import Pool
 from numbarnn.layers.recurrent import PROJECTION
 from numbarnn.losses.base import Loss, loss_config, loss_from_config, make_loss
+from numbarnn.network import answers
 from numbarnn.network.program import Plan, has_step, make_plan, without_step
+from numbarnn.network.single import single_step, takes_single
+from numbarnn.network.states import State, checked_states
 from numbarnn.network.stream import Stream
+from numbarnn.network.summary import HEADER, as_text, layer_rows
+from numbarnn.network.wiring import check_parameter, checked_layers, names_of, signals_of
 from numbarnn.words import Suggesting, no_attribute
-
-State = tuple[
-    Any, ...
-]  # one entry a recurrent layer, each a tuple of (num_layers * directions, samples, hidden_size) arrays
 
 
 @dataclass(frozen=True)
@@ -89,28 +87,21 @@ class Network(Suggesting):
 
     def _build(self, layers, input_size, dtype, seed, n_threads, device, arrays=None):
         self.backend, self.device = backend(device), device
-        if isinstance(layers, Layer):
-            raise TypeError(f"layers must be a list of layers, got {brief(layers)}; pass it in a list")
-        self.layers = tuple(to_list(layers, "layers", "layers"))
-        if not self.layers:
-            raise ValueError("layers must be a list of at least one layer, got none")
-        for index, layer in enumerate(self.layers):
-            if not isinstance(layer, Layer):
-                raise TypeError(f"layers[{index}] must be a numbarnn layer, got {brief(layer)}")
+        self.layers = checked_layers(layers)
         self.dtype = check_dtype(dtype)
         self.seed = check_seed(seed)
         self.n_threads = parallel.check_threads(n_threads) if n_threads is not None else None
         self.input_size = input_size
-        self.names = _names(self.layers)
+        self.names = names_of(self.layers)
         self._passes = [(layer, passes_of(self.backend, layer)) for layer in self.layers]
-        self.signals = self._signals()
+        self.signals = signals_of(self.layers, input_size)
         specs, self._learning_below = [], []
         for name, layer, signal in zip(self.names, self.layers, self.signals, strict=False):
             self._learning_below.append(bool(specs))
             for spec in layer.specs(signal):
                 specs.append(ParamSpec(f"{name}.{spec.name}", spec.shape, spec.init))
                 if arrays is not None:
-                    _check_array(arrays, specs[-1], self.dtype)
+                    check_parameter(arrays, specs[-1], self.dtype)
         unknown = [] if arrays is None else sorted(set(arrays) - {spec.name for spec in specs})
         if unknown:
             raise ModelFileError(f"the file's parameters do not match its description: unknown {unknown[:12]}")
@@ -121,27 +112,6 @@ class Network(Suggesting):
         self.loss: Loss | None = None
         self.metadata: dict[str, Any] = {}
         self._activation = "softmax"
-
-    def _signals(self):
-        first = self.layers[0]
-        tokens = type(first).__name__ in ("OneHot", "Embedding", "EmbeddingBag")
-        size = self.input_size
-        if tokens:
-            if size not in (None, first.size):
-                raise ShapeError(
-                    f"input_size must be left out or {first.size}, the vocabulary of layers[0], got {size}"
-                )
-            size = first.size
-        elif size is None:
-            raise ShapeError("input_size, the number of features of a step, must be given")
-        else:
-            check_integer(size, "input_size", 1, 2**24)
-        signals = [Signal(int(size), tokens=tokens, bag=getattr(first, "bag", 0))]
-        for layer in self.layers:
-            signals.append(layer.output(signals[-1]))
-        if signals[-1].tokens:
-            raise ShapeError("OneHot needs a layer after it that reads tokens: a recurrent layer or Dense")
-        return signals
 
     # Passes
 
@@ -298,23 +268,17 @@ class Network(Suggesting):
         """Return what makes probabilities of the outputs under a loss; None stands for that of the last training."""
         return self.output_activation if loss is None else make_loss(loss).output_activation
 
+    def _lengths(self, lengths):
+        """Return the lengths of outputs; None of a model with one output vector a sample."""
+        return lengths if self.signals[-1].sequence else None
+
     def probabilities_of(self, outputs: Any, lengths: Any = None, activation: str | None = "softmax") -> np.ndarray:
         """Return the probabilities of outputs, zero past each length."""
-        return self._fill_padding(host().losses.probabilities(outputs, activation), lengths, 0)
+        return answers.probabilities(outputs, self._lengths(lengths), activation)
 
     def predictions_of(self, outputs: Any, lengths: Any = None, activation: str | None = "softmax") -> np.ndarray:
         """Return the predictions of outputs, -1 past each length; outputs that are values are returned as they are."""
-        if activation is None:
-            return outputs
-        softmax = activation == "softmax"
-        result = outputs.argmax(axis=-1) if softmax else (outputs >= 0).astype(np.int64)  # the logit of 1/2 is 0
-        return self._fill_padding(result, lengths, -1)
-
-    def _fill_padding(self, result, lengths, value):
-        """Set what is past each length to a value, in place, and return the array."""
-        if lengths is not None and self.signals[-1].sequence:
-            result[np.arange(result.shape[1]) >= np.asarray(lengths)[:, None]] = value
-        return result
+        return answers.predictions(outputs, self._lengths(lengths), activation)
 
     if not TYPE_CHECKING:  # which would take any name
 
@@ -352,39 +316,14 @@ class Network(Suggesting):
         if x_t.ndim != (1 if one else 2) or not (one or x_t.shape[1] == width):
             expected = "(samples,) tokens" if one else f"(samples, {width})"
             raise ShapeError(f"x_t must have shape {expected}, got {x_t.shape}")
-        if self._takes_single(x_t):
-            return self._single_step(x_t[0], self._states(state, 1))
+        if takes_single(self.signals[0], x_t) and has_step(self.layers):
+            return single_step(self.step_plan(), x_t[0], self._states(state, 1))
         for layer in self.layers:
             if isinstance(layer, Pool):
                 raise without_step(layer)
         with naming("x_t", "x"):
             outputs, state = self.forward(x_t[:, None], state)
         return (outputs[:, 0] if outputs.ndim == 3 else outputs), state
-
-    def _takes_single(self, x_t):
-        """Return whether a step is of one sample and valid, and can do without the machinery of batches (60 us of 65)."""
-        size = self.signals[0].size
-        if self.signals[0].bag:
-            fits = (
-                x_t.shape == (1, self.signals[0].bag)
-                and x_t.dtype.kind in "iu"
-                and (-1 <= x_t.min() <= x_t.max() < size)
-            )
-        elif self.signals[0].tokens:
-            fits = x_t.shape == (1,) and x_t.dtype.kind in "iu" and 0 <= x_t[0] < size
-        else:
-            fits = x_t.shape == (1, size) and x_t.dtype.kind in "fiub"
-        return fits and has_step(self.layers)
-
-    def _single_step(self, x_t, state):
-        plan = self.step_plan()
-        array = plan.new_state()
-        plan.write(array, state)
-        handle, y = plan.handle(array), np.empty((1, plan.outputs), self.dtype)
-        one = plan.tokens and not plan.bag
-        x_t = int(x_t) if one else np.asarray(x_t, np.int64 if plan.bag else self.dtype)
-        plan.enter(plan.weights.cells, handle.ctypes.data, x_t, y[0])
-        return y, plan.read(array)
 
     def stream(self) -> Stream:
         """Return a `Stream`: a sequence that arrives step by step, with the state stored.
@@ -605,32 +544,7 @@ class Network(Suggesting):
 
     def _states(self, state, samples):
         """Check states and return them in the model's dtype; None stays None, and inside stands for zeros."""
-        if state is None:
-            return None
-        layers = self.recurrent_layers
-        if not isinstance(state, (tuple, list)) or len(state) != len(layers):
-            raise ShapeError(f"state must be a tuple with one entry for each of {len(layers)} recurrent layers")
-        checked = []
-        for index, (layer, entry) in enumerate(zip(layers, state, strict=True)):
-            if isinstance(entry, np.ndarray) and len(layer.state_names) == 1 and entry.ndim == 3:
-                entry = (entry,)
-            names = ", ".join(layer.state_names)
-            if not isinstance(entry, (tuple, list)) or len(entry) != len(layer.state_names):
-                raise ShapeError(f"state[{index}] must be a tuple of the states ({names}) of {type(layer).__name__}")
-            shape = layer.state_shape(samples)
-            arrays = []
-            for name, array in zip(layer.state_names, entry, strict=True):
-                array = np.zeros(shape, self.dtype) if array is None else to_array(array, f"state[{index}], {name}")
-                if array.dtype.kind not in "fiub":
-                    raise TypeError(f"state[{index}], {name}: expected a numeric array, got dtype {array.dtype}")
-                if array.shape != shape:
-                    raise ShapeError(
-                        f"state[{index}], {name}: expected (num_layers * directions, samples, hidden_size) = {shape}, "
-                        f"got {array.shape}"
-                    )
-                arrays.append(np.asarray(array, self.dtype))
-            checked.append(tuple(arrays))
-        return tuple(checked)
+        return None if state is None else checked_states(state, self.recurrent_layers, samples, self.dtype)
 
     # Parameters
 
@@ -689,26 +603,13 @@ class Network(Suggesting):
 
     def summary(self) -> str:
         """Return a table of the layers, their outputs and parameter counts; a prompt shows it as a table too."""
-        rows = [("layer", "output", "parameters"), *self._rows()]
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
-        rule = "-" * len(lines[0])
-        return Shown("\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]]))
-
-    def _rows(self):
-        """Return name, output and number of parameters of every layer, and the totals."""
-        rows = []
-        names = [name if name.isprintable() else repr(name) for name in self.names]
-        for name, layer, before, after in zip(names, self.layers, self.signals, self.signals[1:], strict=False):
-            count = sum(spec.size for spec in layer.specs(before))
-            rows.append((f"{name} ({type(layer).__name__})", str(after), f"{count:,}"))
-        return [*rows, ("total", f"input {self.signals[0]}", f"{self.params.size:,}")]
+        return Shown(as_text(layer_rows(self)))
 
     def _repr_html_(self) -> str:
         about = f"{self.dtype.name}, device {self.device}, " + (
             f"trained with {self.loss.name}" if self.loss else "no loss known"
         )
-        return html_table(type(self).__name__, ("layer", "output", "parameters"), self._rows(), about)
+        return html_table(type(self).__name__, HEADER, layer_rows(self), about)
 
     def __repr__(self) -> str:
         tokens, dtype = self.signals[0].tokens, self.dtype.name
@@ -729,20 +630,6 @@ def _check_doutputs(doutputs, outputs):
     return doutputs
 
 
-def _check_array(arrays, spec, dtype):
-    """Raise ModelFileError unless there is an array of a parameter's name, shape and dtype."""
-    array = arrays.get(spec.name)
-    if array is None:
-        found = f"missing {spec.name!r}"
-    elif array.shape != spec.shape:
-        found = f"{spec.name}: expected shape {spec.shape}, got {array.shape}"
-    elif array.dtype != dtype:
-        found = f"{spec.name}: expected {dtype}, got {array.dtype}"
-    else:
-        return
-    raise ModelFileError(f"the file's parameters do not match its description: {found}")
-
-
 def _revived(kind, options, flat, loss=None, activation="softmax", metadata=None):
     """Return a copied or unpickled model; one that was pickled before models stored their loss has none."""
     model = kind.without_weights(*options)
@@ -751,20 +638,3 @@ def _revived(kind, options, flat, loss=None, activation="softmax", metadata=None
     model.loss, model._activation = loss_from_config(loss), activation
     model.metadata = copy.deepcopy(metadata or {})
     return model
-
-
-def _names(layers):
-    """Return the layers' names: their own, or the class name in lower case, numbered where it repeats."""
-    counts, names = {}, []
-    for layer in layers:
-        if layer.name is not None:
-            check_name(layer)  # again, since a layer of the user's own may not have done it
-            names.append(layer.name)
-            continue
-        base = type(layer).__name__.lower()
-        counts[base] = counts.get(base, 0) + 1
-        names.append(base if counts[base] == 1 else f"{base}_{counts[base]}")
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise ValueError(f"layers of the same name: {', '.join(sorted(twice))}")
-    return tuple(names)
