@@ -1070,3 +1070,18 @@ def test_command_tells_of_times_in_several_columns(tmp_path, capsys):
     path.write_text("year,month,x\n" + "2010,1,1\n" * 12)  # times that are repeated are none
     assert main(["forecast", str(path), "--calendar", "month", "--lookback", "1", "--delay", "1"]) == 1
     assert "if it has the times, pass --time 'year' --time 'month'\n" in capsys.readouterr().err
+
+
+def test_a_fit_that_fails_leaves_the_forecaster_as_it_was():
+    f = fitted(table())
+    expected, names = f.predict(), vars(f).copy()
+    other = table(60).rename(columns={"a": "x"})
+    for data, target, error in (
+        (other, "a", KeyError),
+        (other.iloc[:5], "x", ValueError),
+        (other * np.nan, "x", ValueError),
+    ):
+        with pytest.raises(error):
+            f.fit(data, target, verbose=0)
+    assert vars(f) == names
+    assert f.predict().equals(expected)
