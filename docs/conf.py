@@ -16,6 +16,8 @@ INTERNAL = {
     "check_state", "description", "differentiate", "evaluate_rows", "from_description", "host_passes", "step_plan",
     "without_weights",
 }  # fmt: skip
+# Functions that docstrings name in full: by themselves the words are arguments and methods.
+IN_FULL = {"load", "step", "warmup"}
 
 project = "numbarnn"
 author = "the numbarnn developers"
@@ -39,7 +41,8 @@ numpydoc_class_members_toctree = False
 
 html_theme = "furo"
 html_title = f"numbarnn {release}"
-html_static_path = []
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": True}
 
@@ -107,7 +110,7 @@ def _targets():
         for entry in public_names(module):
             role = {"Classes": "class", "Functions": "func", "Registries": "data"}[kind(getattr(module, entry))]
             targets[entry] = targets[f"{name}.{entry}"] = (role, f"{home(name, entry)}.{entry}")
-    return targets
+    return {name: target for name, target in targets.items() if name not in IN_FULL}
 
 
 def code_or_link(targets):
@@ -131,10 +134,22 @@ def skip(app, what, name, member, skipped, options):
     return True if foreign or builtin or name in INTERNAL or re.fullmatch(r"set_\w+_request", name) else None
 
 
+def constructor(app, what, name, value, options, arguments, returns):
+    """Return the arguments of a class as `inspect` has them: Sphinx sees those of a base that explains wrong ones."""
+    if arguments != "(*args, **options)" or not inspect.isclass(value):
+        return None
+    own = inspect.signature(value)
+    parameters = [parameter.replace(annotation=parameter.empty) for parameter in own.parameters.values()]
+    return str(own.replace(parameters=parameters, return_annotation=own.empty)), returns
+
+
 def setup(app):
     """Register the default role, and write the reference before it is read."""
     app.add_role("code-or-link", code_or_link(_targets()))
     app.connect("autodoc-skip-member", skip)
+    app.connect(
+        "autodoc-process-signature", constructor, priority=400
+    )  # before numpydoc's, which returns what it was given
     write_reference()
 
 

@@ -238,7 +238,7 @@ def test_load_refuses(tmp_path):
     with pytest.raises(ModelFileError, match="description of the forecaster cannot be understood"):
         Forecaster.load(tmp_path / "f.safetensors")
     for name in (("a", 1.5), True, pd.Timestamp("2024-01-01")):
-        f.feature_names_ = [name, "b"]
+        f._state.preparation.encoding.columns[0] = name
         with pytest.raises(TypeError, match="column names that are strings or integers, or tuples of these, got"):
             f.save(tmp_path / "f.safetensors")
 

@@ -106,7 +106,7 @@ def test_one_name_and_none():
     assert f.get_params()["future"] == "planned"
     assert f._state.preparation.encoding.future == ("planned",)
     plain = fitted(future=())
-    assert plain._preparation.width == 3
+    assert plain._state.preparation.width == 3
 
 
 def test_refused():

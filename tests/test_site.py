@@ -103,6 +103,17 @@ def dead_links(folder):
     return dead
 
 
+def without_code(text):
+    """Return a page's text without what is shown as code."""
+    return re.sub(r"<(pre|code)\b.*?</\1>", "", text, flags=re.S)
+
+
+def signature_of(text, name):
+    """Return the signature at the head of a page of the reference, "" of another page."""
+    found = re.search(rf'<dt class="sig[^>]* id="{re.escape(name)}">(.*?)</dt>', text, re.S)
+    return re.sub("<[^>]+>", "", found[1]) if found else ""
+
+
 @pytest.mark.skipif(importlib.util.find_spec("sphinx") is None, reason="needs the extra docs")
 def test_site(tmp_path):
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d", str(tmp_path / "trees")]
@@ -121,7 +132,15 @@ def test_site(tmp_path):
                 lacking.append(f"{name}.{entry}")
     assert lacking == []
     assert {f"numbarnn.{entry}" for entry in public_names(numbarnn)} <= pages
-    assert not re.search("https?://", (tmp_path / "site" / "index.html").read_text().partition("<body")[0])
+    texts = {path.stem: path.read_text() for path in (tmp_path / "site").rglob("*.html")}
+    # Readers without a connection see all of it: no script, style or equation is loaded from elsewhere.
+    loading = re.compile(
+        r"""<(?:script|img)[^>]*src=["']https?:|<link[^>]*rel=["']stylesheet["'][^>]*href=["']https?:"""
+    )
+    assert [name for name, text in texts.items() if loading.search(text)] == []
+    assert [name for name, text in texts.items() if re.search(r"\\[\[(]|:math:|```|\{math\}", without_code(text))] == []
+    assert [name for name, text in texts.items() if "**options" in signature_of(text, name)] == []
+    assert "hidden_size" in signature_of(texts["numbarnn.LSTM"], "numbarnn.LSTM")
 
 
 def test_dead_links_are_found(tmp_path):

@@ -39,15 +39,11 @@ def make_windows(
     missing: str = "error",
     irregular: str = "error",
 ) -> Windows:
-    r"""Cut a table into windows and the targets of each.
+    """Cut a table into windows and the targets of each.
 
-    With L = lookback, D = delay and m = (L - 1) // step + 1, sample i ends at row
-
-    .. math:: e_i = i \cdot stride + L - 1
-
-    its input is rows e - (m - 1) step, ..., e - step, e (the newest row is always seen), and its targets are rows
-    e + D, ..., e + D + horizon - 1. There are as many samples as have all their rows in the table:
-    (rows - L - D - horizon + 1) // stride + 1.
+    With L = lookback, D = delay and m = (L - 1) // step + 1, sample i ends at row e = i * stride + L - 1. Its input is rows
+    e - (m - 1) step, ..., e - step, e (the newest row is always seen), and its targets are rows e + D, ..., e + D + horizon - 1.
+    There are as many samples as have all their rows in the table: (rows - L - D - horizon + 1) // stride + 1.
 
     Parameters
     ----------
