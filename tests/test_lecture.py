@@ -370,6 +370,7 @@ def build(folder, *arguments):
     return done, {path.stem: json.loads(path.read_text()) for path in folder.glob("*.ipynb")}
 
 
+@pytest.mark.slow
 def test_notebooks_run_and_the_solutions_of_their_exercises_are_right(tmp_path):
     needs_notebooks()
     done, books = build(tmp_path, "--execute", "--solutions")
