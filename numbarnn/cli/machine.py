@@ -8,7 +8,6 @@ import time
 
 from numbarnn.cli import convert, saved_forecaster
 from numbarnn.cli.common import UserError, load_model
-from numbarnn.forecasting import Forecaster
 from numbarnn.kernels import cache
 from numbarnn.kernels.inventory import take_inventory
 from numbarnn.language import LanguageModel
@@ -46,7 +45,7 @@ def add_commands(commands) -> None:
 
 def _info(options):
     model = convert.read(options.model) if convert.is_foreign(options.model) else load_model(options.model)
-    if isinstance(model, Forecaster):
+    if isinstance(model, saved_forecaster.Forecaster):
         model = saved_forecaster.describe(model)
     if isinstance(model, LanguageModel):
         print(

@@ -3,9 +3,10 @@
 from numbarnn.cli import tables
 from numbarnn.cli.common import DASH, UserError, shown
 from numbarnn.cli.forecast_tables import as_text, flat_columns, long_table, split_ahead, unknown_ahead, write_table
+from numbarnn.forecasting import Forecaster
 
 
-def predict(forecaster, options, note) -> int:
+def predict(forecaster: Forecaster, options, note) -> int:
     """Forecast the rows after the end of a table by a saved forecaster."""
     many = None not in forecaster._state.rows.tails
     own = forecaster.id if isinstance(forecaster.id, str) else None
@@ -92,7 +93,7 @@ def _columns_of(forecaster, frame, path, note):
     return frame[wanted]
 
 
-def describe(forecaster):
+def describe(forecaster: Forecaster):
     """Print targets, features and windows of a saved forecaster; return its model."""
     targets, features = (", ".join(map(str, names)) for names in (forecaster.target_names_, forecaster.feature_names_))
     print(
