@@ -138,6 +138,8 @@ def constructor(app, what, name, value, options, arguments, returns):
     """Return the arguments of a class as `inspect` has them: Sphinx sees those of a base that explains wrong ones."""
     if arguments != "(*args, **options)" or not inspect.isclass(value):
         return None
+    if value.__init__ is object.__init__:  # a base of others
+        return "", returns
     own = inspect.signature(value)
     parameters = [parameter.replace(annotation=parameter.empty) for parameter in own.parameters.values()]
     return str(own.replace(parameters=parameters, return_annotation=own.empty)), returns
