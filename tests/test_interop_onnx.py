@@ -266,7 +266,7 @@ WEIGHT = np.ones((C, C), np.float32)
 W, R = np.ones((1, 4 * H, C), np.float32), np.ones((1, 4 * H, H), np.float32)
 TURN = ("Transpose", "x", "a", {"perm": [1, 0, 2]})
 REFUSED = {
-    "unknown": (graph([("LayerNormalization", "x c0", "y", {})], WEIGHT[0]), r"'node0' \(LayerNormalization\) has no counterpart"),
+    "unknown": (graph([("LayerNormalization", "x c0", "y", {})], WEIGHT[0]), r"LayerNormalization\): it has no counterpart"),
     "loop": (graph([("Loop", "x", "y", {})]), "no counterpart"),
     "skip": (graph([("MatMul", "x c0", "a", {}), ("Add", "a x", "y", {})], WEIGHT), "'node1'"),
     "branch": (graph([("MatMul", "x c0", "a", {}), ("MatMul", "x c0", "y", {})], WEIGHT), "output of an earlier layer"),
