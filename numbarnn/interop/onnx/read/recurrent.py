@@ -4,7 +4,7 @@ import numpy as np
 
 from numbarnn.checks import brief
 from numbarnn.errors import ShapeError
-from numbarnn.interop.gates import ONNX, OURS, PEEPHOLES, reordered
+from numbarnn.interop.gates import ONNX, OURS, PEEPHOLES, reordered, suffixes
 from numbarnn.interop.onnx.read.node import weights
 from numbarnn.interop.onnx.values import Derived, Factor, Input, Output, States, is_zero
 from numbarnn.layers import GRU, LSTM, RNN
@@ -12,7 +12,7 @@ from numbarnn.layers import GRU, LSTM, RNN
 KINDS = {"RNN": RNN, "LSTM": LSTM, "GRU": GRU}
 GATE_ACTIVATIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"]}
 RNN_ACTIVATIONS = {"Tanh": "tanh", "Relu": "relu", "Sigmoid": "logistic", "Affine": "identity"}
-SUFFIXES = {"forward": ("_l0",), "reverse": ("_l0_reverse",), "bidirectional": ("_l0", "_l0_reverse")}
+DIRECTIONS = ("forward", "reverse", "bidirectional")
 
 
 def recurrent(state, node):
@@ -20,29 +20,27 @@ def recurrent(state, node):
     x, w, r, b, lengths, *starts = [*node.inputs, *[None] * (8 - len(node.inputs))]
     value, _ = state.features(x)
     direction, layout = node.get("direction", "forward"), node.get("layout", 0)
-    if direction not in SUFFIXES:
-        raise ValueError(f"direction {direction!r} is not one of {', '.join(SUFFIXES)}")
-    suffixes = SUFFIXES[direction]
+    if direction not in DIRECTIONS:
+        raise ValueError(f"direction {direction!r} is not one of {', '.join(DIRECTIONS)}")
+    bidirectional, reverse = direction == "bidirectional", direction == "reverse"
+    ends = suffixes(bidirectional, reverse)
     arrays = {name: weights(given, name) for name, given in (("W", w), ("R", r)) if given is not None}
     hidden = arrays["R"].shape[-1] if node.get("hidden_size") is None else node.get("hidden_size")
     if not (isinstance(hidden, int) and 1 <= hidden <= 2**24):
         raise ValueError(f"hidden_size {brief(hidden)} is not a number of units")
-    options = {
-        "bidirectional": direction == "bidirectional", "reverse": direction == "reverse", "bias": b is not None,
-        **_options(node, len(suffixes)),
-    }  # fmt: skip
+    options = {"bidirectional": bidirectional, "reverse": reverse, "bias": b is not None, **_options(node, len(ends))}
     if b is not None:
         arrays["B"] = weights(b, "B")
     if node.kind == "LSTM" and starts[2] is not None:
         arrays["P"] = weights(starts[2], "P")
         options["peepholes"] = True
-    _check_shapes(node.kind, arrays, len(suffixes), hidden)
+    _check_shapes(node.kind, arrays, len(ends), hidden)
     order = ("samples", "steps") if layout else ("steps", "samples")
     state.bind(value, order)
-    _check_starts(state, starts[:2], len(suffixes))
+    _check_starts(state, starts[:2], len(ends))
     _note_lengths(state, lengths)
-    state.add(KINDS[node.kind](hidden, **options), **_parameters(node.kind, arrays, suffixes))
-    return _outputs(state, dict(zip(order, value.axes, strict=False)), hidden, len(suffixes), layout)
+    state.add(KINDS[node.kind](hidden, **options), **_parameters(node.kind, arrays, ends))
+    return _outputs(state, dict(zip(order, value.axes, strict=False)), hidden, len(ends), layout)
 
 
 def _options(node, directions) -> dict:
@@ -102,10 +100,10 @@ def _note_lengths(state, lengths) -> None:
     state.lengths = state.lengths or name
 
 
-def _parameters(kind, arrays, suffixes) -> dict:
+def _parameters(kind, arrays, ends) -> dict:
     """Return the parameters of a layer, by their names."""
     values = {}
-    for d, suffix in enumerate(suffixes):
+    for d, suffix in enumerate(ends):
         parts = [("weight_ih", arrays["W"][d]), ("weight_hh", arrays["R"][d])]
         if "B" in arrays:
             parts += zip(("bias_ih", "bias_hh"), np.split(arrays["B"][d], 2), strict=True)
