@@ -270,11 +270,6 @@ REFUSED = {
     "loop": (graph([("Loop", "x", "y", {})]), "no counterpart"),
     "skip": (graph([("MatMul", "x c0", "a", {}), ("Add", "a x", "y", {})], WEIGHT), "'node1'"),
     "branch": (graph([("MatMul", "x c0", "a", {}), ("MatMul", "x c0", "y", {})], WEIGHT), "output of an earlier layer"),
-    "clip": (graph([TURN, ("LSTM", "a c0 c1", "y", {"hidden_size": H, "clip": 1.0})], W, R), "clip=1"),
-    "activations": (
-        graph([TURN, ("LSTM", "a c0 c1", "y", {"hidden_size": H, "activations": ["HardSigmoid", "Tanh", "Tanh"]})], W, R),
-        "HardSigmoid",
-    ),
     "shape": (graph([TURN, ("LSTM", "a c0 c1", "y", {"hidden_size": H})], W, W), "R has the shape"),
     "samples along steps": (
         graph([("LSTM", "x c0 c1", "a", {"hidden_size": H}), ("Squeeze", "a c2", "b", {}),
@@ -312,10 +307,6 @@ REFUSED = {
     "dropout in use": (
         graph([("Dropout", "x c0 c1", "a", {}), ("MatMul", "a c2", "y", {})], np.float32(0.5), np.array(True), WEIGHT),
         "acts in use",
-    ),
-    "affine": (
-        graph([TURN, ("RNN", "a c0 c1", "y", {"hidden_size": H, "activations": ["Affine"]})], W[:, :H], R[:, :H]),
-        "alpha 1",
     ),
     "bomb": (
         graph([("Concat", " ".join([one] * 300), "a", {"axis": 0}) for one in ("c0", "a", "a", "a")], WEIGHT),

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from numbarnn.errors import ShapeError
+from numbarnn.interop.onnx.activations import FUNCTIONS
 from numbarnn.interop.onnx.read.lengths import derived, is_derived
 from numbarnn.interop.onnx.read.node import Node
 from numbarnn.interop.onnx.read.operators import OPERATORS, PASS_STATES
-from numbarnn.interop.onnx.read.recurrent import KINDS
 from numbarnn.interop.onnx.read.state import State, is_features
 from numbarnn.interop.onnx.read.tensors import array_of, attribute_of
 from numbarnn.interop.onnx.values import Constant, Factor, Input, Output
@@ -70,7 +70,7 @@ def _is_state(graph, name) -> bool:
     """Return whether an input is an initial state of a node, or part of one."""
     names = {name}
     for node in graph.node:
-        if node.op_type in KINDS and names & set(node.input[5:7]):
+        if node.op_type in FUNCTIONS and names & set(node.input[5:7]):
             return True
         if node.op_type in PASS_STATES and names & set(node.input[:1]):
             names.update(node.output)

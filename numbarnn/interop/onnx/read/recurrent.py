@@ -5,13 +5,11 @@ import numpy as np
 from numbarnn.checks import brief
 from numbarnn.errors import ShapeError
 from numbarnn.interop.gates import ONNX, OURS, PEEPHOLES, reordered, suffixes
+from numbarnn.interop.onnx.activations import PLAIN, activations_of, cell_of
 from numbarnn.interop.onnx.read.node import weights
 from numbarnn.interop.onnx.values import Derived, Factor, Input, Output, States, is_zero
-from numbarnn.layers import GRU, LSTM, RNN
+from numbarnn.layers import GRU, LSTM, RNN, Recurrent
 
-KINDS = {"RNN": RNN, "LSTM": LSTM, "GRU": GRU}
-GATE_ACTIVATIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"]}
-RNN_ACTIVATIONS = {"Tanh": "tanh", "Relu": "relu", "Sigmoid": "logistic", "Affine": "identity"}
 DIRECTIONS = ("forward", "reverse", "bidirectional")
 
 
@@ -28,44 +26,31 @@ def recurrent(state, node):
     hidden = arrays["R"].shape[-1] if node.get("hidden_size") is None else node.get("hidden_size")
     if not (isinstance(hidden, int) and 1 <= hidden <= 2**24):
         raise ValueError(f"hidden_size {brief(hidden)} is not a number of units")
-    options = {"bidirectional": bidirectional, "reverse": reverse, "bias": b is not None, **_options(node, len(ends))}
     if b is not None:
         arrays["B"] = weights(b, "B")
     if node.kind == "LSTM" and starts[2] is not None:
         arrays["P"] = weights(starts[2], "P")
-        options["peepholes"] = True
     _check_shapes(node.kind, arrays, len(ends), hidden)
     order = ("samples", "steps") if layout else ("steps", "samples")
     state.bind(value, order)
     _check_starts(state, starts[:2], len(ends))
     _note_lengths(state, lengths)
-    state.add(KINDS[node.kind](hidden, **options), **_parameters(node.kind, arrays, ends))
+    options = {"bidirectional": bidirectional, "reverse": reverse, "bias": b is not None}
+    state.add(_layer(node, hidden, len(ends), "P" in arrays, options), **_parameters(node.kind, arrays, ends))
     return _outputs(state, dict(zip(order, value.axes, strict=False)), hidden, len(ends), layout)
 
 
-def _options(node, directions) -> dict:
-    """Return the options of a layer by the attributes of its node."""
-    found = {}
-    if node.get("clip"):
-        raise ValueError(f"clip={node.get('clip'):g} limits the pre-activations, which numbarnn does not")
-    names = node.get("activations")
-    if node.kind == "RNN":
-        names = names or ["Tanh"] * directions
-        if len(set(names)) != 1 or names[0] not in RNN_ACTIVATIONS:
-            raise ValueError(
-                f"activations {names} are not one of {', '.join(RNN_ACTIVATIONS)}, the same in all directions"
-            )
-        slope, shift = (set(node.get(f"activation_{name}", ())) for name in ("alpha", "beta"))
-        if names[0] == "Affine" and (slope != {1.0} or shift != {0.0}):
-            raise ValueError("activations Affine are known with alpha 1 and beta 0 alone")
-        found["activation"] = RNN_ACTIVATIONS[names[0]]
-    elif names and names != GATE_ACTIVATIONS[node.kind] * directions:
-        raise ValueError(f"activations {names} are not {', '.join(GATE_ACTIVATIONS[node.kind])}")
+def _layer(node, hidden, directions, peepholes, options):
+    """Return the layer of a node: with a cell of its own where the usual ones do not have its activations, or clip."""
+    activations = activations_of(node, directions)
+    cell = cell_of(node, activations, peepholes)
+    if cell is not None:
+        return Recurrent(hidden, cell=cell, **options)
+    if node.kind == "LSTM":
+        return LSTM(hidden, coupled=bool(node.get("input_forget", 0)), peepholes=peepholes, **options)
     if node.kind == "GRU":
-        found["reset_after"] = bool(node.get("linear_before_reset", 0))
-    if node.kind == "LSTM" and node.get("input_forget", 0):
-        found["coupled"] = True
-    return found
+        return GRU(hidden, reset_after=bool(node.get("linear_before_reset", 0)), **options)
+    return RNN(hidden, activation=PLAIN[activations[0]], **options)
 
 
 def _check_shapes(kind, arrays, directions, hidden) -> None:

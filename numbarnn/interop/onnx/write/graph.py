@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from onnx import ModelProto, helper
 
 from numbarnn import __about__
+from numbarnn.cells.contract import OPTIONAL
 from numbarnn.interop.onnx.write import layers
 from numbarnn.interop.onnx.write.nodes import Writer
 from numbarnn.interop.onnx.write.recurrent import recurrent
@@ -21,13 +22,14 @@ from numbarnn.layers import (
     IndRNN,
     OneHot,
     Pool,
+    Recurrent,
 )
 
 # What writes each layer; a class derived from one of these, such as a user's own, is another layer.
 LAYERS = {
-    RNN: recurrent, LSTM: recurrent, GRU: recurrent, IndRNN: recurrent, Dense: layers.dense, Embedding: layers.embedding,
-    EmbeddingBag: layers.embedding_bag, OneHot: layers.one_hot, Activation: layers.activation, Dropout: layers.dropout,
-    Pool: layers.pool,
+    RNN: recurrent, LSTM: recurrent, GRU: recurrent, IndRNN: recurrent, Recurrent: recurrent, Dense: layers.dense,
+    Embedding: layers.embedding, EmbeddingBag: layers.embedding_bag, OneHot: layers.one_hot, Activation: layers.activation,
+    Dropout: layers.dropout, Pool: layers.pool,
 }  # fmt: skip
 # The version of the file format that opset 17 came with: older runtimes refuse files of a later one.
 IR_VERSION = 8
@@ -36,7 +38,7 @@ IR_VERSION = 8
 def reasons_against(model) -> Iterator[str]:
     """Yield what of a model ONNX has no counterpart of."""
     for where, layer in named_layers(model):
-        if type(layer) not in LAYERS:
+        if type(layer) not in LAYERS or (type(layer) is Recurrent and type(layer.cell).__name__ not in OPTIONAL):
             yield f"{where} has no counterpart in ONNX"
 
 

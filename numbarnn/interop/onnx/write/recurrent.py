@@ -4,10 +4,14 @@ import math
 
 import numpy as np
 
+from numbarnn.cells.contract import has_inner
 from numbarnn.interop.gates import ONNX, OURS, PEEPHOLES, reordered
+from numbarnn.interop.onnx.activations import attributes_of
 from numbarnn.interop.onnx.write.layers import ACTIVATIONS
-from numbarnn.layers import IndRNN
+from numbarnn.layers import IndRNN, Recurrent
 
+# The operators of cells with other names than theirs; "Onnx" before the name does not count.
+KINDS = {"IndRNN": "RNN", "PeepholeLSTM": "LSTM", "ResetBeforeGRU": "GRU"}
 GATES = {"input": "i", "forget": "f", "candidate": "g", "output": "o", "reset": "r", "update": "z"}
 # A pre-activation at which a gate is 0 or 1, to the last bit of float32, and of a candidate.
 CLOSED = 50.0
@@ -87,7 +91,8 @@ def _at_end(writer, last, layer):
 
 def _level(writer, name, layer, y, runs, initial):
     """Append the node of a level; return its outputs and final states."""
-    kind = {IndRNN: "RNN"}.get(type(layer), type(layer).__name__)
+    cell = type(layer.cell).__name__.removeprefix("Onnx")
+    kind = KINDS.get(cell, cell)
     arrays = [_arrays(writer.model, name, layer, kind, run.suffix) for run in runs]
     base = f"{name}{runs[0].suffix.removesuffix('_reverse')}"
     stacked = {part: np.stack([found[part] for found in arrays]) for part in arrays[0]}
@@ -102,13 +107,15 @@ def _attributes(layer, kind, directions) -> dict:
     """Return the attributes of a node."""
     direction = "bidirectional" if directions == 2 else "reverse" if layer.reverse else "forward"
     found = {"hidden_size": layer.hidden_size, "direction": direction}
-    if kind == "RNN":
+    if type(layer) is Recurrent:
+        found |= attributes_of(layer.cell, kind, directions)
+    elif kind == "RNN":
         found["activations"] = [ACTIVATIONS[layer.activation]] * directions
         if layer.activation == "identity":
             found |= {"activation_alpha": [1.0] * directions, "activation_beta": [0.0] * directions}
     if kind == "GRU":
-        found["linear_before_reset"] = int(layer.reset_after)
-    if kind == "LSTM" and layer.coupled:
+        found["linear_before_reset"] = int(not has_inner(layer.cell))
+    if kind == "LSTM" and layer.cell.coupled:
         found["input_forget"] = 1
     return found
 
@@ -129,9 +136,7 @@ def _arrays(model, name, layer, kind, suffix) -> dict:
     if layer.bias or fixed:
         part.setdefault("bias_ih", np.zeros(rows, model.dtype))
         part.setdefault("bias_hh", np.zeros(rows, model.dtype))
-    peepholes = [
-        np.array(params[f"{name}.weight_{key}{suffix}"]) for key in PEEPHOLES if getattr(layer, "peepholes", False)
-    ]
+    peepholes = [np.array(params[f"{name}.weight_{key}{suffix}"]) for key in PEEPHOLES if key in layer.cell.diagonal]
     for gate, value in fixed.items():
         letter = "n" if kind == "GRU" and gate == "candidate" else GATES[gate]
         row = OURS[kind].index(letter) * hidden
