@@ -107,6 +107,10 @@ def graph_changed(content, rng):
         attribute.i = rng.choice((-1, 0, 1, 2, 3, 10**9, -(2**63), 2**63 - 1))
         if attribute.ints:
             attribute.ints[rng.randrange(len(attribute.ints))] = rng.choice((-5, -1, 0, 1, 2, 3, 2**62))
+        if attribute.strings:
+            attribute.strings[rng.randrange(len(attribute.strings))] = rng.choice((b"Tanh", b"Elu", b"Affine", b"Gelu", b"\xff"))
+        if attribute.floats:
+            attribute.floats[rng.randrange(len(attribute.floats))] = rng.choice((0.0, -1.0, 0.5, 1e38, float("nan")))
         attribute.type = rng.choice((attribute.type, attribute.type, 2, 7, 3))
     elif kind == 3 and graph.initializer:
         tensor = rng.choice(graph.initializer)

@@ -9,7 +9,8 @@ import pytest
 from processes import run_python
 from safetensors.numpy import save_file
 
-from numbarnn import GRU, LSTM, RNN, Dense, Embedding, EmbeddingBag, Model, Pool
+from numbarnn import GRU, LSTM, RNN, Dense, Embedding, EmbeddingBag, Model, Pool, Recurrent
+from numbarnn.cells import CELLS, contract, curves
 from numbarnn.interop import to_onnx
 
 pytest.importorskip("resource", reason="measures memory as POSIX does")
@@ -60,6 +61,9 @@ def write_sources(folder):
     to_onnx(
         Model([RNN(3, activation="identity", reverse=True, return_sequences=False)], 2), folder / "d.onnx", opset=21
     )
+    cell = contract.cell_record({"type": "OnnxLSTM", "f": curves.HARD_SIGMOID, "f_alpha": 0.2, "f_beta": 0.5, "clip": 0.5})
+    to_onnx(Model([Recurrent(3, cell=cell)], 2), folder / "h.onnx")
+    del CELLS["OnnxLSTM"]  # for tests that go through the registry
     keras_file(folder / "e.keras")
     model = Model(LAYERS, 2)
     save_file(dict(model.params), folder / "f.safetensors")

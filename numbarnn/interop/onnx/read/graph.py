@@ -9,6 +9,7 @@ from numbarnn.interop.onnx.read.node import Node
 from numbarnn.interop.onnx.read.operators import OPERATORS, PASS_STATES
 from numbarnn.interop.onnx.read.state import State, is_features
 from numbarnn.interop.onnx.read.tensors import array_of, attribute_of
+from numbarnn.interop.onnx.read.unrolled import rolled
 from numbarnn.interop.onnx.values import Constant, Factor, Input, Output
 from numbarnn.model import Model
 
@@ -37,7 +38,7 @@ def model_of(proto, folder: str | None = None) -> Model:
         reasons.append("it has sparse initializers")
     state.chain.refuse_if_reasons()
     state.values |= _given(graph, folder)
-    for node in graph.node:
+    for node in rolled(graph, state.values):
         if not _read(state, node, folder):
             break  # what comes after it would be without a value
     state.chain.refuse_if_reasons()

@@ -7,7 +7,7 @@ from numbarnn.errors import ShapeError
 from numbarnn.interop.gates import ONNX, OURS, PEEPHOLES, reordered, suffixes
 from numbarnn.interop.onnx.activations import PLAIN, activations_of, cell_of
 from numbarnn.interop.onnx.read.node import weights
-from numbarnn.interop.onnx.values import Derived, Factor, Input, Output, States, is_zero
+from numbarnn.interop.onnx.values import Derived, Factor, Input, Output, States, is_zero, size_of
 from numbarnn.layers import GRU, LSTM, RNN, Recurrent
 
 DIRECTIONS = ("forward", "reverse", "bidirectional")
@@ -33,11 +33,14 @@ def recurrent(state, node):
     _check_shapes(node.kind, arrays, len(ends), hidden)
     order = ("samples", "steps") if layout else ("steps", "samples")
     state.bind(value, order)
+    batch = dict(zip(order, value.axes, strict=False))
+    if node.get("steps") not in (None, size_of(batch["steps"])):
+        raise ShapeError(f"it has {node.get('steps')} steps, and its input {size_of(batch['steps'])}")
     _check_starts(state, starts[:2], len(ends))
     _note_lengths(state, lengths)
     options = {"bidirectional": bidirectional, "reverse": reverse, "bias": b is not None}
     state.add(_layer(node, hidden, len(ends), "P" in arrays, options), **_parameters(node.kind, arrays, ends))
-    return _outputs(state, dict(zip(order, value.axes, strict=False)), hidden, len(ends), layout)
+    return _outputs(state, batch, hidden, len(ends), layout)
 
 
 def _layer(node, hidden, directions, peepholes, options):

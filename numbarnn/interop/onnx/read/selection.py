@@ -106,6 +106,8 @@ def _at_index(state, node, value, axis, index, keep) -> Output:
     """Return one index along an axis of a value: a direction, or the last step."""
     (axis,) = from_first([axis], len(value.axes))
     size = size_of(value.axes[axis])
+    if not value.axes[axis] and index in (-1, 0):
+        return value.with_one_index(axis, keep)
     if [factor.tag for factor in value.axes[axis]] == ["directions"]:
         if not -size <= index < size:
             raise ShapeError(f"it takes direction {index} of {size}")
