@@ -1,4 +1,4 @@
-"""Files of other packages that are changed at random and then converted, in a process that `test_interop_files.py` starts.
+"""Files of other packages that are changed at random and then converted, in a process that `test_foreign_files.py` starts.
 
 A file is changed in its bytes, or in its description: the nodes of a graph, the values of a JSON text. It has to be refused by
 InteropError, or to give a model that runs; soon, with little memory, and without running anything of the file.
@@ -108,7 +108,9 @@ def graph_changed(content, rng):
         if attribute.ints:
             attribute.ints[rng.randrange(len(attribute.ints))] = rng.choice((-5, -1, 0, 1, 2, 3, 2**62))
         if attribute.strings:
-            attribute.strings[rng.randrange(len(attribute.strings))] = rng.choice((b"Tanh", b"Elu", b"Affine", b"Gelu", b"\xff"))
+            attribute.strings[rng.randrange(len(attribute.strings))] = rng.choice(
+                (b"Tanh", b"Elu", b"Affine", b"Gelu", b"\xff")
+            )
         if attribute.floats:
             attribute.floats[rng.randrange(len(attribute.floats))] = rng.choice((0.0, -1.0, 0.5, 1e38, float("nan")))
         attribute.type = rng.choice((attribute.type, attribute.type, 2, 7, 3))

@@ -1,6 +1,6 @@
 """Plain RNNs unrolled into a node for each operation of each step, in the form that torch's exporter gives them.
 
-Tests with the exporter itself are in test_interop_onnx.py, where its packages are installed.
+Tests with the exporter itself are in test_onnx_of_torch.py, where its packages are installed.
 """
 
 import numpy as np

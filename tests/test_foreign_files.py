@@ -17,11 +17,8 @@ pytest.importorskip("resource", reason="measures memory as POSIX does")
 pytest.importorskip("onnx", reason="onnx is not installed, which reads and writes graphs")
 h5py = pytest.importorskip("h5py", reason="h5py is not installed, which reads Keras files")
 
-LAYERS = [
-    LSTM(3, bidirectional=True, name="lstm"),
-    GRU(2, name="gru"),
-    Dense(2, name="dense"),
-]  # as in mutated_foreign.py
+from mutated_foreign import LAYERS  # noqa: E402 - it needs what is asked for above
+
 HERE = pathlib.Path(__file__).parent
 
 
@@ -61,7 +58,9 @@ def write_sources(folder):
     to_onnx(
         Model([RNN(3, activation="identity", reverse=True, return_sequences=False)], 2), folder / "d.onnx", opset=21
     )
-    cell = contract.cell_record({"type": "OnnxLSTM", "f": curves.HARD_SIGMOID, "f_alpha": 0.2, "f_beta": 0.5, "clip": 0.5})
+    cell = contract.cell_record(
+        {"type": "OnnxLSTM", "f": curves.HARD_SIGMOID, "f_alpha": 0.2, "f_beta": 0.5, "clip": 0.5}
+    )
     to_onnx(Model([Recurrent(3, cell=cell)], 2), folder / "h.onnx")
     del CELLS["OnnxLSTM"]  # for tests that go through the registry
     keras_file(folder / "e.keras")
