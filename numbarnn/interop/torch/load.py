@@ -43,6 +43,8 @@ def from_torch(source, *, layers=None, input_size: int | None = None) -> Model:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from numbarnn import Dense
     >>> weights = {"out.weight": np.ones((1, 3)), "out.bias": np.array([0.5])}
     >>> from_torch(weights, layers=[Dense(1)]).params["dense.bias"]
     array([0.5])
