@@ -77,6 +77,11 @@ REFUSED = {
         graph([("Dropout", "x c0 c1", "a", {}), ("MatMul", "a c2", "y", {})], np.float32(0.5), np.array(True), WEIGHT),
         "acts in use",
     ),
+    "weights of many": (
+        graph([("MatMul", f"{f'v{k}' if k else 'x'} c0", f"v{k + 1}", {}) for k in range(20)], np.ones((512, 512), np.float32),
+              inputs=(("x", 1, ["n", "t", 512]),), outputs=("v20",)),
+        "take more weights than the file has",
+    ),
     "bomb": (
         graph([("Concat", " ".join([one] * 300), "a", {"axis": 0}) for one in ("c0", "a", "a", "a")], WEIGHT),
         "more than the file",
@@ -106,3 +111,18 @@ def test_sources(tmp_path):
     with pytest.raises(ValueError, match="opset must be"):
         to_onnx(model, tmp_path / "own.onnx", opset=3)
     assert not (tmp_path / "own.onnx").exists()
+
+
+def test_parts_of_a_file_are_taken_once(tmp_path):
+    proto = graph([("MatMul", "x c0", "y", {}), ("MatMul", "y c1", "z", {})], WEIGHT, WEIGHT, outputs=("z",))
+    onnx.save_model(proto, tmp_path / "net.onnx", save_as_external_data=True, location="weights", size_threshold=0)
+    assert len(from_onnx(tmp_path / "net.onnx").layers) == 2
+    with pytest.raises(InteropError, match="in another file"):
+        from_onnx((tmp_path / "net.onnx").read_bytes())
+    proto = onnx.load(tmp_path / "net.onnx", load_external_data=False)
+    proto.graph.initializer[1].external_data[1].value = "0"  # of the other's bytes
+    assert proto.graph.initializer[1].external_data[1].key == "offset"
+    (tmp_path / "weights").write_bytes(WEIGHT.tobytes())
+    (tmp_path / "net.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(InteropError, match="larger than the file 'weights'"):
+        from_onnx(tmp_path / "net.onnx")

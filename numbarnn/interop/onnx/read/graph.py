@@ -8,7 +8,7 @@ from numbarnn.interop.onnx.read.lengths import derived, is_derived
 from numbarnn.interop.onnx.read.node import Node
 from numbarnn.interop.onnx.read.operators import OPERATORS, PASS_STATES
 from numbarnn.interop.onnx.read.state import State, is_features
-from numbarnn.interop.onnx.read.tensors import array_of, attribute_of
+from numbarnn.interop.onnx.read.tensors import Tensors
 from numbarnn.interop.onnx.read.unrolled import rolled
 from numbarnn.interop.onnx.values import Constant, Factor, Input, Output
 from numbarnn.model import Model
@@ -30,16 +30,22 @@ def model_of(proto, folder: str | None = None) -> Model:
     graph = proto.graph
     opsets = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
     opset = opsets[0] if opsets else 1
-    state = State({result.name for result in graph.output}, opset, proto.ByteSize())
+    tensors = Tensors(folder)
+    state = State({result.name for result in graph.output}, opset, proto.ByteSize(), tensors)
     reasons = state.chain.reasons
     if opset < OLDEST:
         reasons.append(f"its operators are of version {opset}; save it with {OLDEST} or later")
     if graph.sparse_initializer:
         reasons.append("it has sparse initializers")
     state.chain.refuse_if_reasons()
-    state.values |= _given(graph, folder)
-    for node in rolled(graph, state.values):
-        if not _read(state, node, folder):
+    state.values |= _given(graph, tensors)
+    try:
+        nodes = rolled(graph, state)
+    except ShapeError as error:
+        reasons.append(f"its loops: {error}")
+        nodes = []
+    for node in nodes:
+        if not _read(state, node):
             break  # what comes after it would be without a value
     state.chain.refuse_if_reasons()
     reasons += _reasons_of_output(state, graph)
@@ -47,11 +53,11 @@ def model_of(proto, folder: str | None = None) -> Model:
     return state.chain.model()
 
 
-def _given(graph, folder) -> dict:
+def _given(graph, tensors) -> dict:
     """Return the values that there are before any node."""
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    values = {name: Constant(array_of(tensor, f"initializer {name!r}", folder)) for name, tensor in tensors.items()}
-    return values | {given.name: _input(graph, given) for given in graph.input if given.name not in tensors}
+    given = {tensor.name: tensor for tensor in graph.initializer}
+    values = {name: Constant(tensors.array_of(tensor, f"initializer {name!r}")) for name, tensor in given.items()}
+    return values | {value.name: _input(graph, value) for value in graph.input if value.name not in given}
 
 
 def _input(graph, given):
@@ -78,7 +84,7 @@ def _is_state(graph, name) -> bool:
     return False
 
 
-def _read(state, proto, folder) -> bool:
+def _read(state, proto) -> bool:
     """Read a node, and enter its outputs; return False, with the reason noted, where it cannot be."""
     where = f"node {proto.name or (proto.output[0] if proto.output else '')!r} ({proto.op_type})"
     inputs = [state.values.get(name) for name in proto.input]
@@ -89,7 +95,7 @@ def _read(state, proto, folder) -> bool:
             raise ValueError("it has no counterpart in numbarnn")
         if unknown:
             raise ValueError(f"it takes {unknown[0]!r}, which no node before it gives")
-        attributes = {attribute.name: attribute_of(attribute, folder) for attribute in proto.attribute}
+        attributes = {attribute.name: state.tensors.attribute_of(attribute) for attribute in proto.attribute}
         found = operator(state, Node(proto.op_type, where, inputs, list(proto.output), attributes))
     except AttributeError:  # of a value of another kind
         state.chain.reasons.append(f"{where}: it takes something other than what it takes in a chain of layers")

@@ -23,6 +23,8 @@ class State:
         Version of the operators.
     size : int
         Bytes of the file.
+    tensors : Tensors
+        What reads the arrays.
 
     Attributes
     ----------
@@ -35,6 +37,8 @@ class State:
         What the axes of the input are, as a recurrent node has told.
     budget : int
         Bytes that may still be made of constants.
+    weights : int
+        Bytes of the layers' parameters so far.
     lengths : str or None
         The name of the input of lengths, once a node has told.
     node_lengths : set
@@ -47,12 +51,13 @@ class State:
         Of inputs of states, the rows that nodes have taken.
     """
 
-    def __init__(self, results: set, opset: int, size: int):
-        self.results, self.opset = results, opset
+    def __init__(self, results: set, opset: int, size: int, tensors):
+        self.results, self.opset, self.size, self.tensors = results, opset, size, tensors
         self.chain, self.version = Chain("ONNX graph"), 0
         self.values: dict[str, object] = {"": None}
         self.known: dict[str, str] = {}
         self.budget = FOLDED * size + SPARE
+        self.weights = 0
         self.lengths: str | None = None
         self.node_lengths: set[str | None] = set()
         self.masked = False
@@ -62,7 +67,10 @@ class State:
     # The chain
 
     def add(self, layer, **arrays) -> None:
-        """Append a layer."""
+        """Append a layer; raise if nodes take the same weights so often that a model would be much larger than the file."""
+        self.weights += sum(array.nbytes for array in arrays.values())
+        if self.weights > self.size + self.tensors.loaded + SPARE:
+            raise ShapeError("it and the nodes before it take more weights than the file has")
         self.chain.add(layer, **arrays)
         self.version += 1
 
@@ -142,7 +150,7 @@ class State:
 
     def afford(self, count: int) -> None:
         """Raise if so many bytes are more than constants may have."""
-        if count > self.budget:
+        if count > self.budget + FOLDED * self.tensors.loaded:
             raise ShapeError("its constants are more than the file has")
 
     # Lengths

@@ -52,16 +52,16 @@ class Loop:
     joined: str
 
 
-def rolled(graph, values: dict) -> list:
+def rolled(graph, state) -> list:
     """Return the nodes of a graph with its unrolled loops as nodes RNN.
 
     Parameters
     ----------
     graph : onnx.GraphProto
-    values : dict
-        The values that there are before any node; those of the new nodes are entered.
+    state : State
+        Before any node is read; the values of the new nodes are entered.
     """
-    reader = _Graph(graph, values)
+    reader = _Graph(graph, state.values)
     loops = list(reader.loops())
     if not loops:
         return list(graph.node)
@@ -72,10 +72,10 @@ def rolled(graph, values: dict) -> list:
             forward, backward = pair
             alike = forward.x == backward.x and len(forward.steps) == len(backward.steps)
             if alike and (forward.reverse, backward.reverse) == (False, True):
-                new[node.output[0]] = _both(forward, backward, node.output[0], values)
+                new[node.output[0]] = _both(forward, backward, node.output[0], state)
                 loops = [loop for loop in loops if loop not in pair]
     for loop in loops:
-        new[loop.steps[-1].output] = _one(loop, values)
+        new[loop.steps[-1].output] = _one(loop, state)
     return _needed(graph, new, {loop.joined for loop in loops})
 
 
@@ -185,37 +185,37 @@ class _Graph:
         return next((attribute.i for attribute in node.attribute if attribute.name == name), None)
 
 
-def _one(loop, values) -> list:
+def _one(loop, state) -> list:
     """Return the nodes of one direction."""
     from onnx import helper
 
     last = loop.steps[-1].output
     every = f"{last}/Y"
-    nodes = [_node(last, [loop], loop.steps[0].hidden, [every, last], "reverse" if loop.reverse else "forward", values)]
+    nodes = [_node(last, [loop], loop.steps[0].hidden, [every, last], "reverse" if loop.reverse else "forward", state)]
     return nodes + ([helper.make_node("Squeeze", [every], [loop.joined], axes=[1])] if loop.joined else [])
 
 
-def _both(forward, backward, joined, values) -> list:
+def _both(forward, backward, joined, state) -> list:
     """Return the nodes of both directions."""
     from onnx import helper
 
     every, turned, shape, start = (f"{joined}/{part}" for part in ("Y", "turned", "shape", "start"))
     starts = [loop.steps[0].hidden for loop in (forward, backward)]
-    values[shape] = Constant(np.array([0, 0, -1]))
+    state.values[shape] = Constant(np.array([0, 0, -1]))
     return [
         helper.make_node("Concat", starts, [start], axis=0),
-        _node(joined, [forward, backward], start, [every], "bidirectional", values),
+        _node(joined, [forward, backward], start, [every], "bidirectional", state),
         helper.make_node("Transpose", [every], [turned], perm=[0, 2, 1, 3]),
         helper.make_node("Reshape", [turned, shape], [joined]),
     ]
 
 
-def _node(name, loops, start, outputs, direction, values):
+def _node(name, loops, start, outputs, direction, state):
     """Return the node RNN of the loops of all directions, which begin with h of a name, and enter its weights."""
     from onnx import helper
 
     def array(key):
-        return values[key].array
+        return state.values[key].array
 
     parts = {"W": [array(loop.weight).T for loop in loops], "R": [array(loop.steps[0].weight).T for loop in loops]}
     biases = [(loop.bias, loop.steps[0].bias) for loop in loops]
@@ -228,7 +228,8 @@ def _node(name, loops, start, outputs, direction, values):
     inputs = [loops[0].x]
     for key, arrays in parts.items():
         if len({array.shape for array in arrays}) == 1:  # else the node has no weights, and is refused
-            values[f"{name}/{key}"] = Constant(np.stack(arrays))
+            whole = np.stack(arrays) if len(arrays) > 1 else arrays[0][None]
+            state.values[f"{name}/{key}"] = state.fold(whole) if len(arrays) > 1 else Constant(whole)
         inputs.append(f"{name}/{key}")
     activations = [loop.steps[0].activation for loop in loops]
     inputs += ["", "", start] if "B" not in parts else ["", start]
