@@ -1,17 +1,19 @@
-"""Files of other packages that are changed at random and then converted, in a process that `test_interop_files.py` starts.
+"""Files of other packages that are changed at random and then converted, in a process that `test_foreign_files.py` starts.
 
 A file is changed in its bytes, or in its description: the nodes of a graph, the values of a JSON text. It has to be refused by
-InteropError, or to give a model that runs; soon, and with little memory.
+InteropError, or to give a model that runs; soon, with little memory, and without running anything of the file.
 
 Arguments: folder with foreign files, number of files, seed. Prints a line for every failure, then counts as JSON.
 """
 
 import collections
+import copy
 import io
 import json
 import pathlib
 import random
 import resource
+import struct
 import sys
 import time
 import warnings
@@ -19,10 +21,28 @@ import zipfile
 
 import numpy as np
 
+from numbarnn import GRU, LSTM, Dense
 from numbarnn.errors import InteropError
-from numbarnn.interop import from_keras, from_onnx
+from numbarnn.interop import from_keras, from_onnx, from_torch
 
-SECONDS, MEGABYTES = 2.0, 128
+SECONDS = 2.0
+FACTOR, SPARE = 4, 64 * 2**20  # bytes of memory for every byte of a file, and besides
+LAYERS = [
+    LSTM(3, bidirectional=True, name="lstm"),
+    GRU(2, name="gru"),
+    Dense(2, name="dense"),
+]  # of files that have weights alone
+READ = {
+    ".onnx": lambda path: from_onnx(path.read_bytes()),
+    ".keras": from_keras,
+    ".h5": lambda path: from_keras(path, layers=LAYERS),
+    ".safetensors": lambda path: from_torch(path, layers=LAYERS),
+}
+# What Python does on the way to code that is not ours; code of installed packages is told by its file.
+FORBIDDEN = (
+    "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.startfile", "os.system", "pickle.find_class", "socket.connect",
+    "subprocess.Popen",
+)  # fmt: skip
 VALUES = (
     None,
     True,
@@ -87,6 +107,12 @@ def graph_changed(content, rng):
         attribute.i = rng.choice((-1, 0, 1, 2, 3, 10**9, -(2**63), 2**63 - 1))
         if attribute.ints:
             attribute.ints[rng.randrange(len(attribute.ints))] = rng.choice((-5, -1, 0, 1, 2, 3, 2**62))
+        if attribute.strings:
+            attribute.strings[rng.randrange(len(attribute.strings))] = rng.choice(
+                (b"Tanh", b"Elu", b"Affine", b"Gelu", b"\xff")
+            )
+        if attribute.floats:
+            attribute.floats[rng.randrange(len(attribute.floats))] = rng.choice((0.0, -1.0, 0.5, 1e38, float("nan")))
         attribute.type = rng.choice((attribute.type, attribute.type, 2, 7, 3))
     elif kind == 3 and graph.initializer:
         tensor = rng.choice(graph.initializer)
@@ -108,14 +134,7 @@ def description_changed(content, rng):
     """Return a .keras file with a value of its description changed."""
     archive = zipfile.ZipFile(io.BytesIO(content))
     parts = {name: archive.read(name) for name in archive.namelist()}
-    config = json.loads(parts["config.json"])
-    for _ in range(rng.choice((1, 1, 3))):
-        where, key = rng.choice(list(paths(config)))
-        if rng.random() < 0.2 and isinstance(where, dict):
-            del where[key]
-        else:
-            where[key] = rng.choice(VALUES)
-    parts["config.json"] = json.dumps(config).encode()
+    parts["config.json"] = json_changed(parts["config.json"], rng)
     if rng.random() < 0.2:
         parts["model.weights.h5"] = bytes_changed(parts["model.weights.h5"], rng)
     written = io.BytesIO()
@@ -123,6 +142,31 @@ def description_changed(content, rng):
         for name, part in parts.items():
             target.writestr(name, part)
     return written.getvalue()
+
+
+def header_changed(content, rng):
+    """Return a safetensors file with a value of its header changed."""
+    (size,) = struct.unpack_from("<Q", content)
+    header = json_changed(content[8 : 8 + size], rng)
+    return struct.pack("<Q", len(header)) + header + content[8 + size :]
+
+
+def json_changed(text, rng):
+    """Return a JSON text with some values changed or left out."""
+    value = json.loads(text)
+    for _ in range(rng.choice((1, 1, 3))):
+        where, key = rng.choice(list(paths(value)))
+        if rng.random() < 0.2 and isinstance(where, dict):
+            del where[key]
+        else:
+            where[key] = copy.copy(rng.choice(VALUES))
+    return json.dumps(value).encode()
+
+
+CHANGES = {
+    ".onnx": (bytes_changed, graph_changed), ".keras": (bytes_changed, description_changed), ".h5": (bytes_changed,),
+    ".safetensors": (bytes_changed, header_changed),
+}  # fmt: skip
 
 
 def paths(value):
@@ -142,42 +186,87 @@ def use(model):
     model.forward(np.zeros(shape, np.int64) if signal.tokens else np.zeros((2, 3, signal.size)), n_threads=1)
 
 
+class Watched:
+    """Notes what is run while files are converted, and the memory that it takes."""
+
+    def __init__(self):
+        self.active, self.seen = False, []
+        self.folders = tuple(
+            {str(pathlib.Path(path).resolve()) for path in (*sys.path, sys.prefix, sys.base_prefix) if path}
+        )
+        self.linux = pathlib.Path("/proc/self/clear_refs").exists()
+        sys.addaudithook(self.audit)
+
+    def audit(self, event, arguments):
+        """Note an event that is none of a conversion."""
+        if not self.active:
+            return
+        if event == "exec":
+            file = getattr(arguments[0], "co_filename", "")
+            if not file.startswith(("<frozen ", *self.folders)):
+                self.seen.append(f"exec of {file}")
+        elif event in FORBIDDEN or (
+            event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
+        ):
+            self.seen.append(f"{event}{arguments}")
+
+    def __enter__(self):
+        if self.linux:
+            pathlib.Path("/proc/self/clear_refs").write_text("5")  # the largest memory is that of now
+        self.before, self.active, self.seen = self.memory("VmRSS"), True, []
+        return self
+
+    def __exit__(self, *_):
+        self.active = False
+        self.taken = self.memory("VmHWM") - self.before
+
+    def memory(self, name):
+        """Return the memory of the process in bytes: of now, or the largest."""
+        if not self.linux:
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
 def main(folder, count, seed):
     rng, folder = random.Random(seed), pathlib.Path(folder)
-    files = {path: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in (".onnx", ".keras")}
+    files = {path: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in READ}
     warnings.simplefilter("ignore")
     for path in files:
-        use(from_onnx(path) if path.suffix == ".onnx" else from_keras(path))
-    found, before = collections.Counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        use(READ[path.suffix](path))
+    found, watched = collections.Counter(), Watched()
     target = folder / "changed"
     target.mkdir(exist_ok=True)
     for number in range(count):
         path, content = rng.choice(list(files.items()))
-        onnx = path.suffix == ".onnx"
-        change = rng.choice((bytes_changed, graph_changed if onnx else description_changed))
-        changed = change(content, rng)
-        start, taken = time.perf_counter(), 0.0
+        change = rng.choice(CHANGES[path.suffix])
+        changed, name = change(content, rng), f"{number} {path.name} {change.__name__}"
+        file = target / f"changed{''.join(path.suffixes)}"
+        file.write_bytes(changed)
+        start, model, failures = time.perf_counter(), None, []
         try:
-            if onnx:
-                model = from_onnx(changed)
-            else:
-                (target / "model.keras").write_bytes(changed)
-                model = from_keras(target / "model.keras")
-            taken = time.perf_counter() - start  # without kernels that are compiled for it
-            use(model)
-            found["used"] += 1
+            with watched:
+                model = READ[path.suffix](file)
         except InteropError:
-            taken = time.perf_counter() - start
             found["refused"] += 1
         except Exception as error:
-            (target / f"failure{number}{path.suffix}").write_bytes(changed)
-            print(f"{number} {path.name} {change.__name__}: {type(error).__name__}: {error}"[:300].replace("\n", " "))
-        if taken > SECONDS:
-            print(f"{number} {path.name} {change.__name__}: {taken:.1f} s")
-        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        if after - before > MEGABYTES * 1024:
-            print(f"{number} {path.name} {change.__name__}: {(after - before) // 1024} MB more")
-            before = after
+            failures.append(f"{type(error).__name__}: {error}")
+        seconds = time.perf_counter() - start
+        failures += watched.seen
+        if seconds > SECONDS:
+            failures.append(f"{seconds:.1f} s")
+        if watched.taken > FACTOR * len(changed) + SPARE:
+            failures.append(f"{watched.taken / 2**20:.0f} MB for a file of {len(changed)} bytes")
+        found["most megabytes"] = max(found["most megabytes"], watched.taken // 2**20)
+        if model is not None:
+            found["used"] += 1
+            try:
+                use(model)
+            except Exception as error:
+                failures.append(f"in use: {type(error).__name__}: {error}")
+        if failures:
+            (target / f"failure{number}{''.join(path.suffixes)}").write_bytes(changed)
+            print(f"{name}: {'; '.join(failures)}"[:300].replace("\n", " "), flush=True)
     print(json.dumps(found))
 
 

@@ -1,5 +1,6 @@
 """The contract of cells: the registry, and the checks of a class that is registered (`numbarnn.cells` describes it)."""
 
+import importlib
 import inspect
 import math
 import operator
@@ -10,6 +11,10 @@ import numpy as np
 from numbarnn.checks import brief
 
 CELLS = {}
+# Cells of the package that are registered where a model names one, by the module: nothing else compiles or lists them.
+OPTIONAL = dict.fromkeys(
+    ("OnnxRNN", "OnnxLSTM", "OnnxPeepholeLSTM", "OnnxGRU", "OnnxResetBeforeGRU"), "numbarnn.cells.onnx"
+)
 
 _NAMES = ("gates", "preactivations", "states", "saved", "diagonal")
 _ARGUMENTS = {
@@ -70,6 +75,8 @@ def cell_record(config: dict):
     """
     options = dict(config)
     name = options.pop("type")
+    if name in OPTIONAL and name not in CELLS:
+        register(getattr(importlib.import_module(OPTIONAL[name]), name))
     if name not in CELLS:
         raise ValueError(
             f"no cell named {name!r} is registered; import the module that defines it and decorate the class with "

@@ -6,11 +6,11 @@ from numbarnn import interop
 from numbarnn.cli.common import UserError, check_writable, load_model, say
 from numbarnn.cli.parser import number
 from numbarnn.errors import InteropError
-from numbarnn.interop.onnx_export import OPSETS
+from numbarnn.interop.onnx.save import OPSETS
+from numbarnn.interop.refusal import PICKLES
 from numbarnn.model import Model
 
 FOREIGN = {".onnx": interop.from_onnx, ".keras": interop.from_keras}
-PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 
 
 def add_command(commands) -> None:

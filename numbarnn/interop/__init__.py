@@ -5,9 +5,11 @@ imported by the function that needs it (extras ``torch``, ``onnx`` and ``keras``
 """
 
 from numbarnn.errors import InteropError
-from numbarnn.interop.keras import from_keras, to_keras
-from numbarnn.interop.onnx_export import to_onnx
-from numbarnn.interop.onnx_import import from_onnx
-from numbarnn.interop.torch import from_torch, to_torch
+from numbarnn.interop.keras.load import from_keras
+from numbarnn.interop.keras.save import to_keras
+from numbarnn.interop.onnx.load import from_onnx
+from numbarnn.interop.onnx.save import to_onnx
+from numbarnn.interop.torch.load import from_torch
+from numbarnn.interop.torch.save import to_torch
 
 __all__ = ["InteropError", "from_keras", "from_onnx", "from_torch", "to_keras", "to_onnx", "to_torch"]

@@ -6,9 +6,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from numbarnn.errors import InteropError, ShapeError
-from numbarnn.layers import Activation, Dense, Dropout, Pool, Recurrent
+from numbarnn.layers import Activation, Dense, Dropout, Embedding, EmbeddingBag, OneHot, Pool, Recurrent
 from numbarnn.layers.base import Layer
 from numbarnn.model import Model
+
+
+def reads_tokens(layer: Layer) -> bool:
+    """Return whether a layer reads tokens, not features."""
+    return isinstance(layer, (OneHot, Embedding, EmbeddingBag))
 
 
 @dataclass
@@ -80,7 +85,7 @@ class Chain:
 
     def input_size(self) -> int | None:
         """Return the features of a step, as the first layer with weights has them; None of tokens."""
-        if type(self.layers[0]).__name__ in ("OneHot", "Embedding", "EmbeddingBag"):
+        if reads_tokens(self.layers[0]):
             return None
         for arrays in self.arrays:
             for name in ("weight_ih_l0", "weight_ih_l0_reverse", "weight"):

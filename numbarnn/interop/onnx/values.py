@@ -52,6 +52,11 @@ class Zeros:
     """Zeros of any shape: initial states of nothing."""
 
 
+def is_zero(value) -> bool:
+    """Return whether a value is known to be zero."""
+    return isinstance(value, Zeros) or (isinstance(value, Constant) and not value.array.any())
+
+
 @dataclass(frozen=True)
 class Input:
     """An input of the graph that is not the sequence: initial states, lengths.
@@ -101,6 +106,9 @@ class Output:
         Whether it is a softmax, after which nothing comes.
     direction : int or None
         Of a value of one of two directions, which.
+    masked : str or None
+        Of a value on its way to a sum or maximum of what is valid: "zero", "low" (padding is 0, or -inf), "sum" (not yet divided
+        by the lengths), "rows", "bag" (vectors of the tokens of a bag, not yet summed).
     """
 
     axes: tuple
@@ -124,6 +132,10 @@ class Output:
         if wrong:
             raise ShapeError(f"axis {wrong[0]} is not of size 1")
         return replace(self, axes=tuple(axis for index, axis in enumerate(self.axes) if index not in axes))
+
+    def with_one_index(self, axis: int, keep: bool) -> "Output":
+        """Return the value at one index of an axis, which stays as an axis of size 1, or goes."""
+        return replace(self, axes=(*self.axes[:axis], *([()] if keep else []), *self.axes[axis + 1 :]))
 
     def reshaped(self, shape) -> "Output":
         """Return the value in another shape, in which no axis is divided but where it was joined before."""

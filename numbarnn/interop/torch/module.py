@@ -1,27 +1,17 @@
 """The torch module of a model."""
 
 import warnings
+from collections.abc import Iterator
 
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from numbarnn.interop.refusal import named_layers
 from numbarnn.layers import GRU, LSTM, RNN, Activation, Dense, Dropout, Embedding, OneHot, Pool, Recurrent
 
 RECURRENT = {RNN: nn.RNN, LSTM: nn.LSTM, GRU: nn.GRU}
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "logistic": torch.sigmoid}
-
-
-def reasons_against(model) -> list[str]:
-    """Return what of a model torch has no counterpart of."""
-    found = []
-    for name, layer in zip(model.names, model.layers, strict=True):
-        where = f"{name} ({type(layer).__name__})"
-        if type(layer) in RECURRENT:
-            found += [f"{where} has {option}={getattr(layer, option)!r}" for option in OWN if _is_own(layer, option)]
-        elif type(layer) not in (Dense, Embedding, OneHot, Activation, Dropout, Pool):
-            found.append(f"{where} has no counterpart in torch")
-    return found
 
 
 # Options whose values, other than these, torch does not have.
@@ -31,9 +21,15 @@ OWN = {
 }  # fmt: skip
 
 
-def _is_own(layer, option):
-    """Return whether torch does not have an option's value."""
-    return hasattr(layer, option) and getattr(layer, option) not in OWN[option]
+def reasons_against(model) -> Iterator[str]:
+    """Yield what of a model torch has no counterpart of."""
+    for where, layer in named_layers(model):
+        if type(layer) in RECURRENT:
+            for option, values in OWN.items():
+                if hasattr(layer, option) and getattr(layer, option) not in values:
+                    yield f"{where} has {option}={getattr(layer, option)!r}"
+        elif type(layer) not in (Dense, Embedding, OneHot, Activation, Dropout, Pool):
+            yield f"{where} has no counterpart in torch"
 
 
 class RecurrentModule(nn.Module):

@@ -1,0 +1,1 @@
+"""ONNX: files to models (`load`) and models to files (`save`)."""

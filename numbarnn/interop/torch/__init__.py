@@ -1,0 +1,1 @@
+"""torch: modules and state dicts to models (`load`) and back (`save`)."""
