@@ -13,6 +13,7 @@ from numbarnn.core.axes import channels_first_hint
 from numbarnn.core.ragged import Ragged, length_groups
 from numbarnn.estimators import files as estimator_files
 from numbarnn.estimators.forms import Numbers, names_message
+from numbarnn.estimators.linear import summaries
 from numbarnn.estimators.samples import Samples
 from numbarnn.estimators.scaling import SCALES
 from numbarnn.estimators.scikit import BaseEstimator
@@ -66,6 +67,7 @@ class SequenceEstimator(BaseEstimator, Suggesting):
     device: str = "cpu"
     verbose: int = 0
 
+    linear_ = None  # the linear path, of those estimators that have one
     _label_each_step = False  # whether every step has a label of its own, or every segment
 
     def _recurrent(self, **options):
@@ -82,8 +84,13 @@ class SequenceEstimator(BaseEstimator, Suggesting):
 
     # Of a subclass
 
-    def _learn(self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, patience=None):
-        """Train for some epochs (None: as many as are the default), a new model if `new`, and return the history."""
+    def _learn(
+        self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, patience=None, linear=False
+    ):
+        """Train for some epochs (None: as many as are the default), a new model if `new`, and return the history.
+
+        linear : whether a linear path is learned as well.
+        """
         raise NotImplementedError
 
     def _file_state(self):
@@ -101,7 +108,8 @@ class SequenceEstimator(BaseEstimator, Suggesting):
         go_on = self.warm_start and hasattr(self, "model_")
         with self._all_or_nothing():
             self.history_ = self._learn(
-                X, y, sample_weight, options, epochs=self.epochs, new=not go_on, validation=validation, patience=self.patience
+                X, y, sample_weight, options, epochs=self.epochs, new=not go_on, validation=validation, patience=self.patience,
+                linear=not go_on and getattr(self, "linear", None) is not None,
             )  # fmt: skip
             self.n_iter_ = self.trainer_.epoch
         return self
@@ -111,6 +119,7 @@ class SequenceEstimator(BaseEstimator, Suggesting):
         check_flag(type(self).__name__, "warm_start", self.warm_start)
         check_dtype(self.dtype)
         check_choice(self.scale, "scale", SCALES, none=True)
+        check_choice(getattr(self, "linear", None), "linear", ("auto",), none=True)
         optimizer_of(self)
 
     def _partial_fit(self, X, y, classes, sample_weight, **options):
@@ -168,14 +177,21 @@ class SequenceEstimator(BaseEstimator, Suggesting):
     # Using
 
     def _forward(self, X) -> np.ndarray:
-        """Return the model's outputs for samples, (n, outputs) float64."""
+        """Return the outputs for samples, (n, outputs) float64."""
         if not hasattr(self, "model_"):
             raise not_fitted(self)
         x = self._sequences(X, reset=False).cast(self.dtype, self.scaler_)
+        return self._mixed(self._net_outputs(x), x)
+
+    def _net_outputs(self, x: Ragged | np.ndarray) -> np.ndarray:
         outputs = np.empty((len(x), self.model_.signals[-1].size))
         for rows, found, _ in self._parts(x):
             outputs[rows] = found
         return outputs
+
+    def _mixed(self, outputs, x: Ragged | np.ndarray) -> np.ndarray:
+        """Return outputs of the net for samples, averaged with those of the linear path where there is one."""
+        return outputs if self.linear_ is None else self.linear_.mixed(outputs, summaries(x))
 
     def _parts(self, x: Ragged | np.ndarray):
         """Yield (indices of some samples, the model's outputs for them, their lengths), samples of like lengths together."""

@@ -12,6 +12,7 @@ from numbarnn.estimators import indicators
 from numbarnn.estimators.cross_entropy import CrossEntropyClassifier
 from numbarnn.estimators.label_forms import column
 from numbarnn.estimators.labels import Classes, check_labels
+from numbarnn.estimators.linear import LEAST_EXPLAINED, fit_labels, is_small, summaries
 from numbarnn.estimators.sections import label_estimator
 from numbarnn.estimators.weights import weights_of, weights_of_samples
 from numbarnn.layers.pool import KINDS, Pool
@@ -37,6 +38,7 @@ class SequenceClassifier(CrossEntropyClassifier):
     pooling : {{"last", "mean", "max"}}
         The vector of a sample: the output at its last step (of the reverse direction that at its first), or the mean or maximum
         of each feature over its steps.
+    {linear}
     {input}
     {class_weight}
     {training}
@@ -44,6 +46,7 @@ class SequenceClassifier(CrossEntropyClassifier):
     Attributes
     ----------
     {fitted}
+    {path}
 
     Examples
     --------
@@ -66,6 +69,7 @@ class SequenceClassifier(CrossEntropyClassifier):
     EACH_STEP = False
 
     pooling: str = "last"
+    linear: str | None = "auto"
 
     def fit(
         self,
@@ -236,6 +240,21 @@ class SequenceClassifier(CrossEntropyClassifier):
 
     def _strata(self, target):
         return None if self._several else target
+
+    def _linear_path(self, source, kept):
+        x, target, loss = source.x, source.y, self._label_loss
+        weight = np.ones(len(x)) if source.sample_weight is None else source.sample_weight
+        if not self._several:
+            if loss.class_weight is not None:
+                weight = weight * np.array(loss.class_weight)[target]
+            target = np.eye(len(self.classes_))[target]
+        elif loss.pos_weight is not None or loss.weight is not None:
+            return None
+        counted = kept[weight[kept] > 0]
+        if not is_small(len(counted), x.values.shape[1]):
+            return None
+        path, explained = fit_labels(summaries(x)[counted], target[counted], weight[counted], self._several)
+        return path if explained > LEAST_EXPLAINED else None
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

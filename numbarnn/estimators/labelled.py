@@ -72,16 +72,22 @@ class LabelEstimator(SequenceEstimator):
         """Set the loss of a file; raise ValueError unless it is one for the classes."""
         raise NotImplementedError
 
+    def _linear_path(self, source, kept):
+        """Return the linear path that is learned from those samples of a source, or None."""
+        return None
+
     def _layers_before_output(self):
         """Return the options of the recurrent layers and the layers between them and the dense one."""
         raise NotImplementedError
 
     # Training
 
-    def _learn(self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, patience=None):
+    def _learn(
+        self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, patience=None, linear=False
+    ):
         x = self._read(X, options, reset=new)
         if new:
-            self.seed_, self.classes_ = seed_of(self.random_state), None
+            self.seed_, self.classes_, self.linear_ = seed_of(self.random_state), None, None
             if classes is not None:
                 labels = check_labels(flat_labels(classes, "classes")[0], "classes")
                 if not labels:
@@ -97,6 +103,8 @@ class LabelEstimator(SequenceEstimator):
             )
             self._make(x)
         source = RaggedSource(self._scaled(x), target, weight, batch_size=self.batch_size)
+        if linear and isinstance(x, Samples):
+            self.linear_ = self._linear_path(source, np.arange(len(x)) if kept is None else kept)
         if validation is not None:
             if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
                 raise ValueError(
@@ -172,12 +180,11 @@ class LabelEstimator(SequenceEstimator):
     # Using
 
     def _logits(self, x: Ragged) -> np.ndarray:
-        """Return the outputs of the model: of every sample, or of all steps, concatenated; float64."""
-        outputs = np.empty((len(x.values) if self.EACH_STEP else len(x), self.model_.signals[-1].size))
+        """Return the outputs: of every sample, or of all steps, concatenated; float64."""
+        if not self.EACH_STEP:
+            return self._mixed(self._net_outputs(x), x)
+        outputs = np.empty((len(x.values), self.model_.signals[-1].size))
         for rows, found, lengths in self._parts(x):
-            if not self.EACH_STEP:
-                outputs[rows] = found
-                continue
             for start, steps, length in zip(x.offsets[rows], found, lengths, strict=True):
                 outputs[start : start + length] = steps[:length]
         return outputs

@@ -45,6 +45,9 @@ FITTED = """
         Epochs done.
     scaler_ : SequenceScaler or None
         Of the features of a time step; None where they stay as they are."""
+PATH = """
+    linear_ : LinearPath or None
+        Its `share` is that of the linear path in the outputs; None where there is no linear path."""
 
 INPUT = """
     dropout : float
@@ -65,6 +68,11 @@ CLASS_WEIGHT = """
     class_weight : None, "balanced" or dict
         Weight of each class in the loss: n / (classes * its count), or by label, 1 where none is given. Of several labels, each a
         question of its own, the weight of its positive answers; "balanced": n / (2 count) of both answers."""
+LINEAR = """
+    linear : {"auto", None}
+        "auto": outputs are averaged with those of a linear regression on summaries of each feature: its mean, standard deviation,
+        last value, minimum and maximum over the steps. Only of 10 to 2,000 samples of numbers of which it explains something, and
+        learned by `fit` alone, not by `partial_fit` or under `warm_start`. None: the net alone."""
 HELD_OUT = "Random part of the samples{strata}, held out while `patience` is given and `fit` gets no `validation`."
 # The attributes of fitted label estimators, around those of all.
 LABELS = """
@@ -83,6 +91,8 @@ def described(**words):
             parts = {
                 "net": NET,
                 "scale": SCALE,
+                "linear": LINEAR,
+                "path": PATH,
                 "training": TRAINING.format(**{"most": "200"} | words),
                 "fitted": FITTED,
             } | words
