@@ -142,8 +142,10 @@ def standardised(train, *others):
 
 def classifier(name, seed, n_threads, **changes):
     """Return the net of a set."""
-    kind = SequenceClassifier if "pooling" in SETTINGS[name] else SegmentClassifier
-    return kind(**SETTINGS[name] | changes, random_state=seed, n_threads=n_threads)
+    if "pooling" not in SETTINGS[name]:
+        return SegmentClassifier(**SETTINGS[name] | changes, random_state=seed, n_threads=n_threads)
+    # Without a linear path: the figures are those of nets, and so are those of other engines.
+    return SequenceClassifier(**SETTINGS[name] | changes, linear=None, random_state=seed, n_threads=n_threads)
 
 
 def main():

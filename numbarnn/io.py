@@ -350,10 +350,10 @@ _CLASSES = {
     "language_model": ("numbarnn.language.model", "LanguageModel"),
     "charlm": ("numbarnn.language.characters", "CharLM"),
     "forecaster": ("numbarnn.forecasting.forecaster", "Forecaster"),
-    "sequence_regressor": ("numbarnn.estimators.sequence", "SequenceRegressor"),
-    "sequence_classifier": ("numbarnn.estimators.classification", "SequenceClassifier"),
-    "segment_classifier": ("numbarnn.estimators.classification", "SegmentClassifier"),
-    "temporal_classifier": ("numbarnn.estimators.temporal", "TemporalClassifier"),
+    "sequence_regressor": ("numbarnn.estimators", "SequenceRegressor"),
+    "sequence_classifier": ("numbarnn.estimators", "SequenceClassifier"),
+    "segment_classifier": ("numbarnn.estimators", "SegmentClassifier"),
+    "temporal_classifier": ("numbarnn.estimators", "TemporalClassifier"),
 }
 
 

@@ -78,7 +78,7 @@ class Model(Network):
         loss: Any = "softmax_cross_entropy",
         optimizer: Any = "adam",
         learning_rate: float | None = None,
-        epochs: int = 10,
+        epochs: int | None = None,
         batch_size: int = 32,
         lengths: Any = None,
         sample_weight: Any = None,
@@ -114,8 +114,11 @@ class Model(Network):
         loss, optimizer : str or object
             Names of `numbarnn.losses.LOSSES` and `numbarnn.optim.OPTIMIZERS`, or objects.
         learning_rate : float, optional
-            Of an optimizer given by name, instead of its default; an optimizer object has its own.
-        epochs, batch_size : int
+            Of an optimizer given by name; an optimizer object has its own. None: 0.003 for "adam", for others their default.
+        epochs : int, optional
+            None: as many as make 3,000 optimizer steps, at most 200; at most 50 where every step has a target. Under `tbptt` a
+            batch counts as one step. A source must have a length for it.
+        batch_size : int
         lengths : (samples,) integers, optional
         sample_weight : (samples,) or (samples, time steps) array, optional
         shuffle : bool

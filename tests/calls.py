@@ -436,8 +436,12 @@ def estimators(_):
     steps = [list("ababa") for _ in range(8)]
     weight = np.ones(8)
     kinds = {
-        SequenceRegressor: (shared | {"loss": "mse"}, values, np.ones(8)),
-        SequenceClassifier: (labelled | {"pooling": "last", "loss": "auto", "class_weight": "balanced"}, x, y),
+        SequenceRegressor: (shared | {"loss": "mse", "linear": "auto"}, values, np.ones(8)),
+        SequenceClassifier: (
+            labelled | {"pooling": "last", "loss": "auto", "class_weight": "balanced", "linear": "auto"},
+            x,
+            y,
+        ),
         SegmentClassifier: (labelled | {"ignore": "c", "loss": "auto", "class_weight": "balanced"}, x, steps),
         TemporalClassifier: (labelled | {"infeasible": "error"}, x, [list("ab")] * 8),
     }

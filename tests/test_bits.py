@@ -149,6 +149,7 @@ def of_optimizer(name, dtype, lengths, n_threads):
         layers = [nr.LSTM(6, 2, dropout=0.3, recurrent_dropout=0.2), nr.Dropout(0.2), nr.Dense(CLASSES)]
         model = model_of(layers, 3, dtype, n_threads)
         given = {"lengths": lengths, "optimizer": name, "batch_size": 2, "epochs": 3, "verbose": 0, "seed": 4}
+        given["learning_rate"] = OPTIMIZERS[name]().learning_rate
         history = model.fit(features(dtype), tokens(), **given, **options)
         found += [model.params.flat, history["loss"], history["gradient_norm"], history["update_ratio"]]
     return found

@@ -16,7 +16,7 @@ from numbarnn.data import Ragged, WordFeatures
 from numbarnn.errors import DivergedError
 from numbarnn.estimators.labels import Classes
 
-FEW = {"epochs": 3, "learning_rate": 0.01, "hidden_size": 4, "random_state": 0, "n_threads": 1}
+FEW = {"epochs": 3, "learning_rate": 0.01, "hidden_size": 4, "random_state": 0, "n_threads": 1, "linear": None}
 
 # What scikit-learn's own checks may find, and why.
 EXPECTED = {

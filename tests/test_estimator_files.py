@@ -174,7 +174,7 @@ def test_not_fitted(tmp_path):
 # Files that are refused
 
 ABOUT = {
-    "later": (lambda d: d.update(version=3), "has version 3, this version of numbarnn reads 1 to 2; update numbarnn"),
+    "later": (lambda d: d.update(version=4), "has version 4, this version of numbarnn reads 1 to 3; update numbarnn"),
     "no version": (lambda d: d.pop("version"), "has version None"),
     "negative epochs": (lambda d: d["settings"].update(epochs=-1), "epochs must be an integer >= 0, got -1"),
     "no schedule": (lambda d: d["settings"].update(schedule="fast"), "schedule must be a"),

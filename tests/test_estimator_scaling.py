@@ -10,7 +10,8 @@ from conftest import assert_close, assert_same_bits
 import numbarnn
 from numbarnn import SegmentClassifier, SequenceClassifier, SequenceRegressor, TemporalClassifier, io, losses
 from numbarnn.data import SequenceScaler, WordFeatures
-from numbarnn.estimators.scaling import BLOCK, Samples, fitted_scaler
+from numbarnn.estimators.samples import BLOCK, Samples
+from numbarnn.estimators.scaling import fitted_scaler
 from numbarnn.optim import Adam
 
 FEW = {"epochs": 2, "hidden_size": 3, "random_state": 0, "n_threads": 1}

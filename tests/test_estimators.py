@@ -15,7 +15,7 @@ from numbarnn.errors import ShapeError
 from numbarnn.estimators import SegmentClassifier, SequenceClassifier, SequenceRegressor, TemporalClassifier
 from numbarnn.training.trainer import Trainer
 
-FEW = {"epochs": 3, "learning_rate": 0.01, "hidden_size": 4, "random_state": 0, "n_threads": 1}
+FEW = {"epochs": 3, "learning_rate": 0.01, "hidden_size": 4, "random_state": 0, "n_threads": 1, "linear": None}
 
 # What scikit-learn's own checks may find, and why.
 EXPECTED = {
@@ -209,8 +209,8 @@ LABELLED = SHARED | {"bidirectional": True, "input_dropout": 0.0, "tokens": None
 @pytest.mark.parametrize(
     ("kind", "defaults"),
     [
-        (SequenceRegressor, SHARED | {"loss": "mse"}),
-        (SequenceClassifier, LABELLED | {"pooling": "last", "loss": "auto", "class_weight": None}),
+        (SequenceRegressor, SHARED | {"loss": "mse", "linear": "auto"}),
+        (SequenceClassifier, LABELLED | {"pooling": "last", "loss": "auto", "class_weight": None, "linear": "auto"}),
         (SegmentClassifier, LABELLED | {"ignore": None, "loss": "auto", "class_weight": None}),
         (TemporalClassifier, LABELLED | {"infeasible": "error"}),
     ],
@@ -416,7 +416,10 @@ def test_one_long_sample_among_short_ones_is_not_padding(monkeypatch, kind, targ
     x = [np.ones((length, 5), np.float32) for length in LENGTHS]
     y = [target(int(length)) for length in LENGTHS]
     data = 20 * LENGTHS.sum()
-    net = kind(**FEW | {"epochs": 1, "hidden_size": 32})
+    options = FEW | {"epochs": 1, "hidden_size": 32}
+    if kind in (TemporalClassifier, SegmentClassifier):
+        del options["linear"]
+    net = kind(**options)
     short = np.flatnonzero(LENGTHS < 60)
     net.fit([x[i] for i in short], [y[i] for i in short]).predict(x)
     assert traced(lambda: net.predict(x)) < most * data

@@ -81,7 +81,7 @@ def test_a_sequence_is_one_segment(bidirectional, weight):
     x, _ = task()
     y = ["left" if sample[:, 0].mean() > 0.2 else "right" for sample in x]
     options = FEW | {"dtype": "float64", "bidirectional": bidirectional, "class_weight": weight}
-    sequence = SequenceClassifier(pooling="mean", **options).fit(x, y, np.arange(60.0))
+    sequence = SequenceClassifier(pooling="mean", linear=None, **options).fit(x, y, np.arange(60.0))
     by_segments = SegmentClassifier(**options).fit(
         x, [[label] for label in y], np.arange(60.0), segments=[[(0, len(sample))] for sample in x]
     )

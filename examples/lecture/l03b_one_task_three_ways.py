@@ -80,7 +80,8 @@ def cut(x, segments):
 (x, labels, segments), (new, truth, spans) = tones(300, seed=0), tones(200, seed=1)
 options = {"hidden_size": 16, "learning_rate": 0.01, "epochs": 20, "random_state": 0}
 
-sequence = SequenceClassifier("gru", **options).fit(cut(x, segments), labels.reshape(-1))
+sequence = SequenceClassifier("gru", linear=None, **options)
+sequence.fit(cut(x, segments), labels.reshape(-1))
 right = (sequence.predict(cut(new, spans)) == truth.reshape(-1)).mean()
 print(f"sequence: each tone cut out, one label                {right:.1%} right")
 
@@ -98,7 +99,7 @@ print(f"temporal: whole sequences, the order of labels alone  {right:.1%} of the
 
 # %%
 last, last_truth = labels[:, 1], truth[:, 1]
-one = SequenceClassifier("gru", **options).fit(x, last)
+one = SequenceClassifier("gru", linear=None, **options).fit(x, last)
 two = SegmentClassifier("gru", **options).fit(list(x), [[label] for label in last], segments=[[(0, STEPS)]] * len(x))
 three = TemporalClassifier("gru", **options).fit(list(x), [[label] for label in last])
 answers = {

@@ -15,6 +15,7 @@ from numbarnn.checks import brief, check_choice, check_flag, check_integer, chec
 from numbarnn.data.scaling import METHODS
 from numbarnn.data.words import WordFeatures
 from numbarnn.errors import ModelFileError
+from numbarnn.estimators.linear import SUMMARIES, LinearPath
 from numbarnn.estimators.scaling import SCALES, scaler_of
 from numbarnn.estimators.settings import optimizer_of
 from numbarnn.losses import LOSSES
@@ -22,9 +23,11 @@ from numbarnn.model import Model
 from numbarnn.optim import EMA, OPTIMIZERS, SCHEDULES, make_average, make_optimizer
 from numbarnn.training.history import History
 
-# 1: without scales, with a loss for each kind of estimator, and learning rates beside optimizers.
-VERSION = 2
+# 1: without scales, with a loss for each kind of estimator, and learning rates beside optimizers; 2: without linear paths.
+VERSION = 3
 
+# Arrays of a linear path.
+LINEAR = ("center", "scale", "weight", "bias")
 # Arguments that are a matter of the machine.
 LEFT_OUT = ("n_threads", "device")
 
@@ -84,6 +87,9 @@ def describe(estimator) -> tuple[dict, dict[str, np.ndarray]]:
     }
     if scaler is not None:
         arrays = arrays | {"inputs.center": scaler.center_, "inputs.scale": scaler.scale_}
+    if estimator.linear_ is not None:
+        about["linear"] = estimator.linear_.share
+        arrays = arrays | {f"linear.{name}": getattr(estimator.linear_, name) for name in LINEAR}
     return about, arrays | {f"model.{name}": values for name, values in estimator.model_.params.for_file().items()}
 
 
@@ -96,7 +102,7 @@ def restore(cls, description, arrays, device="cpu"):
         If they are those of a later version, contradict each other, or need a cell that is not registered.
     """
     version = description.get("version")
-    if version not in (1, VERSION):
+    if version not in range(1, VERSION + 1):
         raise ModelFileError(
             f"the file's {cls.KIND} has version {version!r}, this version of numbarnn reads 1 to {VERSION}; update numbarnn"
         )
@@ -104,7 +110,9 @@ def restore(cls, description, arrays, device="cpu"):
     check_device(device)
     with io.understood(cls.KIND):
         if version == 1:
-            description = _of_now(description)
+            description = _of_version_2(description)
+        if version < 3 and "linear" in {field.name for field in dataclasses.fields(cls)}:
+            description = description | {"settings": description["settings"] | {"linear": None}}
         estimator = cls(**{name: setting_in(name, value) for name, value in description["settings"].items()})
         estimator.device = device
         _check_settings(estimator)
@@ -114,14 +122,15 @@ def restore(cls, description, arrays, device="cpu"):
         estimator.model_, estimator.trainer_ = model, None
         _set_common(estimator, description)
         _set_scaler(estimator, description, arrays)
+        _set_linear(estimator, description, arrays)
         estimator._set_file_state(description, arrays)
         trainer = estimator._trainer()
         trainer.epoch, trainer.passes = estimator.n_iter_, check_integer(description["passes"], "passes", 0)
     return estimator
 
 
-def _of_now(description):
-    """Return the description of a file of version 1 as this version writes it."""
+def _of_version_2(description):
+    """Return the description of a file of version 1 as version 2 wrote it."""
     settings = dict(description["settings"])
     if isinstance(settings["optimizer"], dict) and settings["learning_rate"] is not None:
         settings["optimizer"] = settings["optimizer"] | {"learning_rate": settings["learning_rate"]}
@@ -148,6 +157,7 @@ def _check_settings(estimator):
     estimator._recurrent()
     optimizer_of(estimator)
     check_choice(estimator.scale, "scale", SCALES, none=True)
+    check_choice(getattr(estimator, "linear", None), "linear", ("auto",), none=True)
     make_average(estimator.average)
     if isinstance(estimator.random_state, int):
         check_seed(estimator.random_state)
@@ -194,6 +204,25 @@ def _set_scaler(estimator, description, arrays):
     if not (np.isfinite(center).all() and np.isfinite(scale).all() and (scale > 0).all()):
         raise ValueError("scales that are not finite and positive")
     estimator.scaler_ = scaler_of(method, center, scale)
+
+
+def _set_linear(estimator, description, arrays):
+    """Set the linear path; raise unless it is one from the model's features to its outputs."""
+    share, first, last = description.get("linear"), estimator.model_.signals[0], estimator.model_.signals[-1]
+    if share is None:
+        return
+    if not hasattr(estimator, "linear") or first.tokens or last.sequence:
+        raise ValueError(f"a linear path beside a model from {first} to {last}")
+    check_number("the file", "linear", share, 0, 1)
+    path = LinearPath(*(arrays[f"linear.{name}"] for name in LINEAR), share)
+    rows = SUMMARIES * first.size
+    shapes = ((rows,), (rows,), (rows, last.size), (last.size,))
+    for array, shape in zip((path.center, path.scale, path.weight, path.bias), shapes, strict=True):
+        if array.dtype != np.float64 or array.shape != shape or not np.isfinite(array).all():
+            raise ValueError(f"a linear path of {array.dtype} {array.shape}, expected {shape}")
+    if not (path.scale > 0).all():
+        raise ValueError("scales of a linear path that are not positive")
+    estimator.linear_ = path
 
 
 # Settings

@@ -64,6 +64,20 @@ class Indicators:
             )
         return self.rows
 
+    def of_lengths(self, classes: Classes, lengths: np.ndarray) -> np.ndarray:
+        """Return the indicators of the steps of samples of some lengths, which may be padded to one of at least the longest."""
+        rows, own = self.encode(classes), self.lengths
+        if len(set(own.tolist())) == 1 and own[0] >= lengths.max():
+            parts = zip(Ragged.of(rows, own), lengths, strict=True)
+            return np.concatenate([part[:length] for part, length in parts])
+        wrong = np.flatnonzero(own != lengths)
+        if wrong.size:
+            sample = wrong[0]
+            raise ValueError(
+                f"y[{sample}] has labels of {own[sample]} steps, sample {sample} of X has {lengths[sample]}"
+            )
+        return rows
+
 
 def of_samples(y) -> Indicators | None:
     """Return y as indicators of samples, or None where it is not of a form of them."""

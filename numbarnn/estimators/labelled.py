@@ -1,16 +1,4 @@
-"""Base of the classifiers of sequences: forms of input, labels, training that leaves nothing half done.
-
-X may be what `numbarnn.estimators.sequence` lists, and
-
-* samples padded to one length, with ``lengths=``; values past each length do not matter;
-* concatenated samples, (steps of all samples, features), with ``offsets=``: sample i is X[offsets[i]:offsets[i + 1]]; or
-  with ``lengths=`` that add up to the rows;
-* integers below `tokens`, (n, time steps) or a list of n arrays, of which each has a learned vector;
-* strings: a list of n lists of words, or of n strings, which are sequences of characters. Words of training are learned, with the
-  features that ``tokens=WordFeatures(...)`` says.
-
-Samples need no order and no packing.
-"""
+"""Base of the classifiers of sequences: what the forms of X and the labels have in common."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -18,60 +6,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numbarnn.checks import brief, check_flag, check_integer, check_lengths, check_number, check_tokens
+from numbarnn.checks import brief, check_flag, check_integer, check_number
 from numbarnn.core import seeds
-from numbarnn.core.arrays import as_array, as_numeric
-from numbarnn.core.frames import as_pandas, is_pandas
+from numbarnn.core.arrays import as_numeric
+from numbarnn.core.frames import is_pandas
 from numbarnn.core.ragged import Ragged
 from numbarnn.data.ragged import RaggedSource
-from numbarnn.data.words import WordFeatures, WordTable
-from numbarnn.errors import ShapeError
+from numbarnn.data.words import WordFeatures
 from numbarnn.estimators import files as estimator_files
+from numbarnn.estimators.base import SequenceEstimator
+from numbarnn.estimators.forms import first_string, separate
 from numbarnn.estimators.labels import Classes, check_labels
-from numbarnn.estimators.scaling import Samples, fitted_scaler
-from numbarnn.estimators.sequence import FITTED, SCALE, SequenceEstimator, _seed, _weights, described
+from numbarnn.estimators.samples import Samples
+from numbarnn.estimators.scaling import fitted_scaler
+from numbarnn.estimators.settings import seed_of
+from numbarnn.estimators.tokens import read_tokens, read_words, word_table
+from numbarnn.estimators.weights import weights_of
 from numbarnn.layers import Dense, Dropout, Embedding, EmbeddingBag
 from numbarnn.metrics.labels import flat_labels
 from numbarnn.model import Model
 from numbarnn.sklearn_api import not_fitted
-
-# Sections that the docstrings of the label estimators share.
-INPUT = """
-    dropout : float
-        Probability of zeroing an output of a recurrent layer on its way to the next layer or the dense one, in training.
-    input_dropout : float
-        Probability of zeroing a feature, or a value of an embedded token, in training.
-    recurrent_dropout : float
-        As in `numbarnn.Recurrent`.
-    tokens : None, int or WordFeatures
-        None: X holds numbers, or strings, each of which gets a vector; an integer: X holds tokens below it; `WordFeatures`: what is
-        learned of strings.
-    embedding_size : int
-        Length of the vectors of tokens."""
-CLASS_WEIGHT = """
-    loss : str or Loss
-        "auto": "softmax_cross_entropy" where y has one label, "binary_cross_entropy" where it has several; or such an object with
-        its options, such as ``numbarnn.losses.SoftmaxCrossEntropy(label_smoothing=0.1)``.
-    class_weight : None, "balanced" or dict
-        Weight of each class in the loss: n / (classes * its count), or by label, 1 where none is given. Of several labels, each a
-        question of its own, the weight of its positive answers; "balanced": n / (2 count) of both answers."""
-HELD_OUT = "Random part of the samples{strata}, held out while `patience` is given and `fit` gets no `validation`."
-
-
-# The attributes of fitted label estimators, around those of all.
-LABELS = """
-    classes_ : array
-        {classes}"""
-FEATURES = """
-    n_features_in_ : int
-        Where X holds numbers: columns of a 2-D X, else features of a time step."""
-
-
-def label_estimator(strata="", classes="Labels in order; the columns of probabilities.", most="200"):
-    """Return a class decorator that fills what the label estimators share into a docstring."""
-    attributes = LABELS.format(classes=classes) + FITTED + FEATURES
-    held_out = HELD_OUT.format(strata=strata)
-    return described(held_out=held_out, most=most, input=INPUT + SCALE, class_weight=CLASS_WEIGHT, fitted=attributes)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -118,16 +72,22 @@ class LabelEstimator(SequenceEstimator):
         """Set the loss of a file; raise ValueError unless it is one for the classes."""
         raise NotImplementedError
 
+    def _linear_path(self, source, kept):
+        """Return the linear path that is learned from those samples of a source, or None."""
+        return None
+
     def _layers_before_output(self):
         """Return the options of the recurrent layers and the layers between them and the dense one."""
         raise NotImplementedError
 
     # Training
 
-    def _learn(self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, patience=None):
+    def _learn(
+        self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, patience=None, linear=False
+    ):
         x = self._read(X, options, reset=new)
         if new:
-            self.seed_, self.classes_ = _seed(self.random_state), None
+            self.seed_, self.classes_, self.linear_ = seed_of(self.random_state), None, None
             if classes is not None:
                 labels = check_labels(flat_labels(classes, "classes")[0], "classes")
                 if not labels:
@@ -139,10 +99,12 @@ class LabelEstimator(SequenceEstimator):
             kept, rows = self._held_out(len(x), self._strata(target))
         if new:
             self.scaler_ = self._fitted_scaler(
-                x, self._sample_weight(sample_weight, x, options.get("offsets") is not None), kept
+                x, weights_of(sample_weight, x, options.get("offsets") is not None), kept
             )
             self._make(x)
         source = RaggedSource(self._scaled(x), target, weight, batch_size=self.batch_size)
+        if linear and isinstance(x, Samples):
+            self.linear_ = self._linear_path(source, np.arange(len(x)) if kept is None else kept)
         if validation is not None:
             if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
                 raise ValueError(
@@ -218,12 +180,11 @@ class LabelEstimator(SequenceEstimator):
     # Using
 
     def _logits(self, x: Ragged) -> np.ndarray:
-        """Return the outputs of the model: of every sample, or of all steps, concatenated; float64."""
-        outputs = np.empty((len(x.values) if self.EACH_STEP else len(x), self.model_.signals[-1].size))
+        """Return the outputs: of every sample, or of all steps, concatenated; float64."""
+        if not self.EACH_STEP:
+            return self._mixed(self._net_outputs(x), x)
+        outputs = np.empty((len(x.values), self.model_.signals[-1].size))
         for rows, found, lengths in self._parts(x):
-            if not self.EACH_STEP:
-                outputs[rows] = found
-                continue
             for start, steps, length in zip(x.offsets[rows], found, lengths, strict=True):
                 outputs[start : start + length] = steps[:length]
         return outputs
@@ -261,7 +222,7 @@ class LabelEstimator(SequenceEstimator):
         if self._size is not None:
             check_integer(self._size, "tokens", 1)
         if "words" in about:
-            self._table = _word_table(**about["words"])
+            self._table = word_table(**about["words"])
         first, last = self.model_.signals[0], self.model_.signals[-1]
         if self._table is not None:
             expected = len(self._table), True, self._table.features.bag
@@ -293,8 +254,8 @@ class LabelEstimator(SequenceEstimator):
 
     def _read(self, X, options, reset) -> Samples | Ragged:
         """Return X as samples of numbers, or as tokens by step."""
-        X = _separate(X, options.get("lengths"), options.get("offsets"))
-        strings = _first_string(X) is not None
+        X = separate(X, options.get("lengths"), options.get("offsets"))
+        strings = first_string(X) is not None
         if reset:
             if strings and not (self.tokens is None or isinstance(self.tokens, WordFeatures)):
                 raise ValueError(f"X holds strings, so tokens must be None or a WordFeatures, got {brief(self.tokens)}")
@@ -315,168 +276,16 @@ class LabelEstimator(SequenceEstimator):
                 f"this {type(self).__name__} was fitted to {expected}, X holds {'strings' if strings else 'numbers'}"
             )
         if strings:
-            words, lengths = _words(X, self.EMPTY)
+            words, lengths = read_words(X, self.EMPTY)
             if reset:
                 self._table = (self.tokens or WordFeatures()).learn(words)
             return Ragged.of(self._table.encode(words), lengths)
         if self._size is not None:
-            return _tokens(as_numeric(X, "X") if is_pandas(X) == "frame" else X, self._size, self.EMPTY)
+            return read_tokens(as_numeric(X, "X") if is_pandas(X) == "frame" else X, self._size, self.EMPTY)
         return self._sequences(X, reset, empty=self.EMPTY)
-
-    def _sample_weight(self, sample_weight, x, concatenated=False):
-        """Return weights of samples, or of steps as `Ragged`, or None; one array for all steps if `concatenated`."""
-        if sample_weight is None:
-            return None
-        parts = _weights_of_steps(sample_weight, x, concatenated)
-        if parts is not None:
-            lengths = np.array([len(part) for part in parts])
-            if not np.array_equal(lengths, x.lengths):
-                raise ValueError(
-                    f"sample_weight must have one value a sample, or one for each step of each sample: "
-                    f"{_first_difference(lengths, x.lengths)}"
-                )
-            values = np.concatenate(parts).astype(np.float64)
-            if not np.isfinite(values).all() or values.min() < 0 or values.sum() == 0:
-                raise ValueError("sample_weight must be finite, not negative, and not zero for all steps")
-            return Ragged.of(values, lengths)
-        return _weights(sample_weight, len(x))
 
     def _target_missing(self, y):
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None: X is not enough to learn from"
             )
-
-
-def _weights_of_steps(given, x, concatenated):
-    """Return the weights of each sample's steps, or None where there is one for each sample."""
-    if isinstance(given, Ragged):
-        given = list(given)
-    if isinstance(given, (list, tuple)) and any(isinstance(item, list) or np.ndim(item) > 0 for item in given):
-        return [np.ravel(as_numeric(item, f"sample_weight[{i}]")) for i, item in enumerate(given)]
-    given = as_numeric(given, "sample_weight")
-    if given.ndim == 2 and len(given) == len(x) and given.shape[1] >= x.lengths.max():
-        return [row[:length] for row, length in zip(given, x.lengths, strict=True)]
-    return list(Ragged(given, x.offsets)) if concatenated and given.shape == (x.offsets[-1],) else None
-
-
-def _first_difference(found, expected):
-    """Return where numbers of weights and of steps differ, in words."""
-    if len(found) != len(expected):
-        return f"X has {len(expected)} samples, sample_weight {len(found)}"
-    sample = np.flatnonzero(found != expected)[0]
-    return f"X[{sample}] has {expected[sample]} steps, sample_weight[{sample}] {found[sample]}"
-
-
-def _word_table(features, known) -> WordTable:
-    """Return the table of a file; raise unless it is one."""
-    features = WordFeatures(**features)
-    found = tuple((check_integer(index, "index of a feature", 0), feature) for index, feature in known)
-    if len(set(found)) != len(found) or not all(index < features.bag and type(word) is str for index, word in found):
-        raise ValueError("features of words that are repeated, unknown or not strings")
-    return WordTable(features, found)
-
-
-def _separate(X, lengths, offsets):
-    """Return X as a list of samples where they are padded or concatenated, else as it is."""
-    if not _is_data(X):
-        raise TypeError(f"X must be a list of sequences or an array, got {brief(X)}")
-    if lengths is not None and offsets is not None:
-        raise ValueError("lengths go with padded samples, offsets with concatenated samples; pass one of them")
-    if isinstance(X, Ragged):
-        return list(X)
-    X = as_pandas(X, "X")
-    if is_pandas(X) is not None and _first_string(X) is None and (lengths is not None or offsets is not None):
-        X = as_numeric(X, "X")
-    if isinstance(X, (list, tuple)) and len(X) and not all(hasattr(sample, "__len__") for sample in X):
-        bad = next(index for index, sample in enumerate(X) if not hasattr(sample, "__len__"))
-        raise TypeError(f"X[{bad}] must be a sequence of time steps, got {brief(X[bad])}")
-    lengths = None if lengths is None else as_array(lengths, "lengths")
-    if lengths is not None and _concatenated(X, lengths):
-        counts = lengths
-        if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any():
-            raise TypeError(f"lengths must be integers, one a sample and none negative, got {brief(lengths)}")
-        if counts.sum() != len(X):
-            raise ShapeError(
-                f"lengths add up to {counts.sum()} for {len(counts)} samples, X has {len(X)} rows: they must add up to the rows"
-            )
-        offsets, lengths = np.concatenate([[0], np.cumsum(counts)]), None
-    if offsets is not None:
-        steps = np.asarray(X) if _first_string(X) is not None else as_array(X, "X")
-        return list(Ragged(steps, as_array(offsets, "offsets")))
-    if lengths is not None:
-        longest = max((len(sample) for sample in X), default=0)
-        lengths = check_lengths(lengths, len(X), longest)
-        for sample, length in enumerate(lengths):
-            if length > len(X[sample]):
-                raise ValueError(f"lengths[{sample}] is {length}; X[{sample}] has {len(X[sample])} steps")
-        samples = X if _first_string(X) is not None else [as_array(sample, f"X[{i}]") for i, sample in enumerate(X)]
-        return [sample[:length] for sample, length in zip(samples, lengths, strict=True)]
-    if is_pandas(X) == "series" and _first_string(X) is not None:
-        return list(X)
-    return X
-
-
-def _is_data(X):
-    """Return whether something has samples; sparse matrices have, and are refused by name."""
-    if hasattr(X, "tocsr"):
-        return True
-    return not isinstance(X, (str, bytes, Mapping, set)) and (hasattr(X, "__len__") or hasattr(X, "__array__"))
-
-
-def _concatenated(X, lengths):
-    """Return whether an array with lengths has the steps of all samples, since its rows cannot be the samples."""
-    if not isinstance(X, np.ndarray) or X.ndim not in (1, 2):
-        return False
-    return len(X) != lengths.size or (X.ndim == 1 and X.dtype.kind in "iufb")
-
-
-def _first_string(X):
-    """Return the first string of samples, or None where the first value found is not one."""
-    if is_pandas(X) == "frame" or hasattr(X, "tocsr") or not hasattr(X, "__iter__"):
-        return None
-    if isinstance(X, np.ndarray) and X.ndim == 0:
-        return None
-    for sample in X:
-        if isinstance(sample, str):
-            return sample
-        if not isinstance(sample, (list, tuple, np.ndarray)) or (isinstance(sample, np.ndarray) and sample.ndim == 0):
-            return None
-        if len(sample):
-            return sample[0] if isinstance(sample[0], str) else None
-    return None
-
-
-def _words(X, empty):
-    """Return the words of all samples in one list, and the number of each sample's, which may be zero if `empty`."""
-    words, lengths = [], []
-    for index, sample in enumerate(X):
-        sample = list(sample)
-        wrong = next((word for word in sample if not isinstance(word, str)), None)
-        if wrong is not None or not (sample or empty):
-            got = "nothing" if not sample else repr(wrong)
-            raise ValueError(f"X[{index}] must be strings{'' if empty else ', at least one'}, got {got}")
-        words += sample
-        lengths.append(len(sample))
-    if not lengths:
-        raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
-    return words, lengths
-
-
-def _tokens(X, size, empty):
-    """Return integer tokens by step, of samples that may have none if `empty`."""
-    parts = []
-    for index, sample in enumerate(X):
-        sample = as_array(sample, f"X[{index}]")
-        if empty and sample.shape == (0,):
-            sample = sample.astype(np.int32)
-        if sample.ndim != 1 or sample.dtype.kind not in "iu" or not (sample.size or empty):
-            least = "" if empty else ", at least one"
-            raise ValueError(
-                f"X[{index}] must be integer tokens of shape (time steps,){least}, got {sample.dtype} {sample.shape}"
-            )
-        check_tokens(sample, size, f"X[{index}]")
-        parts.append(sample)
-    if not parts:
-        raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
-    return Ragged.of(np.concatenate(parts, dtype=np.int32, casting="unsafe"), [len(part) for part in parts])

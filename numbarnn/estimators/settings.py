@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from numbarnn.checks import brief
+from numbarnn.checks import brief, check_seed
 from numbarnn.losses import (
     BinaryCrossEntropy,
     DistributionLoss,
@@ -37,6 +37,22 @@ def optimizer_of(estimator) -> Optimizer:
             f"({optimizer.learning_rate}), got {brief(rate)}; set it in one of the two"
         )
     return optimizer_with(optimizer, default_rate(optimizer, rate))
+
+
+def seed_of(random_state) -> int:
+    """Return a seed for an argument `random_state`, as scikit-learn reads it; raise ValueError where it is none."""
+    if random_state is None:
+        return int(np.random.default_rng().integers(2**31))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31))
+    try:
+        return check_seed(random_state)
+    except ValueError:
+        raise ValueError(
+            f"random_state must be an integer >= 0, a RandomState, a Generator or None, got {brief(random_state)}"
+        ) from None
 
 
 def _found(loss) -> Loss | None:

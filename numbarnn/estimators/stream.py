@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from numbarnn.estimators.linear import RunningSummaries
 from numbarnn.layers import Dense
 from numbarnn.layers.pool import Pool
 from numbarnn.model import Model
@@ -11,15 +12,15 @@ class EstimatorStream:
     """Takes the steps of one sequence one by one, in the units of X, and predicts after each.
 
     Made by the method `stream` of estimators, whose scales, names of features and vocabulary it applies. What it predicts is what
-    the estimator predicts for the sequence up to there: to the bit, where nothing is averaged over the steps, else to rounding.
-    The estimator stays as it is.
+    the estimator predicts for the sequence up to there: to the bit, where nothing is averaged over the steps (as by `pooling` and
+    linear paths), else to rounding. The estimator stays as it is.
 
     Attributes
     ----------
     steps : int
         Steps taken since the beginning of the sequence.
     outputs : (outputs,) float64 array
-        Of the net for the sequence up to there: logits, or scaled values.
+        For the sequence up to there: logits, or scaled values.
 
     Examples
     --------
@@ -43,12 +44,14 @@ class EstimatorStream:
         if pools:
             model, self._head = _cut(model, pools[0])
         self._stream = model.stream()
+        self._linear = estimator.linear_
         self.reset()
 
     def reset(self) -> None:
         """Begin another sequence."""
         self._stream.reset()
         self.steps, self.outputs, self._pooled, self._last = 0, None, None, None
+        self._summaries = RunningSummaries()
 
     def step(self, row):
         """Take the next step, and predict.
@@ -72,11 +75,15 @@ class EstimatorStream:
             If the row has another number of values, names are missing, or values are missing or no numbers. The stream is then as
             it was before.
         """
-        outputs = self._stream.step(self._estimator._row(row)).astype(np.float64)
+        row = self._estimator._row(row)
+        outputs = self._stream.step(row).astype(np.float64)
         self.steps += 1
         if self._pooling is not None:
             outputs = self._pool(outputs)
-        self.outputs = outputs if self._head is None else self._head @ np.append(outputs, 1.0)
+        outputs = outputs if self._head is None else self._head @ np.append(outputs, 1.0)
+        if self._linear is not None:
+            outputs = self._linear.mixed(outputs[None], self._summaries.add(row))[0]
+        self.outputs = outputs
         prediction = self._estimator._stream_prediction(self.outputs, self._last)
         self._last = self.outputs
         return prediction

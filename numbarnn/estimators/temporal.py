@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 
 from numbarnn import decoding, metrics
-from numbarnn.checks import brief, naming, refuse_mask
+from numbarnn.checks import naming
 from numbarnn.core import label_sequences
-from numbarnn.core.arrays import as_array
-from numbarnn.core.frames import as_pandas, is_pandas
 from numbarnn.core.label_sequences import Labels
 from numbarnn.core.ragged import Ragged
 from numbarnn.core.softmax import log_softmax
-from numbarnn.errors import ShapeError
-from numbarnn.estimators.labelled import LabelEstimator, label_estimator
-from numbarnn.estimators.labels import Classes, check_labels
+from numbarnn.estimators.label_forms import label_lists, one_each
+from numbarnn.estimators.labelled import LabelEstimator
+from numbarnn.estimators.labels import Classes
+from numbarnn.estimators.sections import label_estimator
+from numbarnn.estimators.weights import weights_of
 from numbarnn.losses.ctc import CTC
 
 BLANK = 0  # column of the blank; label k of classes_ has column k + 1
@@ -34,7 +34,7 @@ class TemporalClassifier(LabelEstimator):
     Recurrent layers read the sequence, and a dense layer with a softmax gives every step the probabilities of the labels and of a
     blank; the loss is connectionist temporal classification (`numbarnn.losses.CTC`).
 
-    Forms of X are those of `numbarnn.estimators.labelled`: numbers, integer tokens, and strings, whose characters (or words, of a
+    Forms of X are those of `numbarnn.estimators`: numbers, integer tokens, and strings, whose characters (or words, of a
     list of words) are the steps. A label needs a step, and a blank between two equal ones another: where label sequences may be
     longer than samples, repeat the steps. Samples of no steps have the empty sequence.
 
@@ -144,17 +144,15 @@ class TemporalClassifier(LabelEstimator):
         return self._partial_fit(X, y, classes, sample_weight, lengths=lengths, offsets=offsets, y_lengths=y_lengths)
 
     def _encode_targets(self, y, x, sample_weight, options, reset):
-        sequences = _label_lists(y, options.get("y_lengths"))
-        _one_each(sequences, len(x))
+        sequences = label_lists(y, options.get("y_lengths"))
+        one_each(sequences, len(x))
         if self.classes_ is None:
             self._set_classes(Classes.of(label for sequence in sequences for label in sequence))
         labels = self._columns(sequences)
         if self._loss.infeasible != "zero":
             advice = "Give them more steps (repeat each), leave them out, or set infeasible='zero'"
             label_sequences.check_lengths(labels, x.lengths, advice)
-        weight = self._sample_weight(sample_weight, x)
-        if isinstance(weight, Ragged):
-            raise ValueError("sample_weight must have one value for each sample")
+        weight = weights_of(sample_weight, x, one="label sequence")
         return Ragged.of(labels.flat, labels.counts), weight
 
     def _strata(self, target):
@@ -230,9 +228,7 @@ class TemporalClassifier(LabelEstimator):
         """
 
         def logs(logits, steps, rows):
-            shifted = logits - logits.max(axis=2, keepdims=True)
-            shifted -= np.log(np.exp(shifted).sum(axis=2, keepdims=True))
-            return [sample[:count] for sample, count in zip(shifted, steps, strict=True)]
+            return [sample[:count] for sample, count in zip(log_softmax(logits), steps, strict=True)]
 
         return self._each(X, lengths, offsets, logs)
 
@@ -339,7 +335,7 @@ class TemporalClassifier(LabelEstimator):
         ShapeError, TypeError, ValueError
             If X has another form, dtype or number of features than in `fit`.
         """
-        sequences = _label_lists(y, y_lengths)
+        sequences = label_lists(y, y_lengths)
         predicted = self.predict(X, lengths=lengths, offsets=offsets)
         with naming("y", "truth"):
             return 1.0 - metrics.label_errors(sequences, predicted).rate
@@ -354,7 +350,7 @@ class TemporalClassifier(LabelEstimator):
         return self._classes.listing[column - 1]
 
     def _with_labels(self, function, X, y, lengths, offsets, y_lengths):
-        sequences = _label_lists(y, y_lengths)
+        sequences = label_lists(y, y_lengths)
 
         def called(logits, steps, rows):
             part = self._columns([sequences[row] for row in rows])
@@ -372,7 +368,7 @@ class TemporalClassifier(LabelEstimator):
         """
         x = self._input(X, {"lengths": lengths, "offsets": offsets})
         if sequences is not None:
-            _one_each(sequences, len(x))
+            one_each(sequences, len(x))
             label_sequences.check_lengths(self._columns(sequences), x.lengths, "They have no alignment")
         found = [None] * len(x)
         for rows, outputs, steps in self._parts(x):
@@ -387,46 +383,3 @@ class TemporalClassifier(LabelEstimator):
 
     def _labels(self, sequence):
         return [self._classes.listing[column - 1] for column in sequence]
-
-
-def _label_lists(y, y_lengths) -> list[list]:
-    """Return label sequences as lists of hashable labels."""
-    if y is None or not hasattr(y, "__iter__"):
-        raise ValueError(f"y must be a list of label sequences, one a sample, got {brief(y)}")
-    y = as_pandas(y, "y")
-    refuse_mask(y, "y")
-    y = y.to_numpy() if is_pandas(y) == "frame" else y
-    if y_lengths is not None:
-        counts, array = as_array(y_lengths, "y_lengths"), np.asarray(y)
-        if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any():
-            raise TypeError(f"y_lengths must be integers, one a sample and none negative, got {brief(y_lengths)}")
-        if array.ndim == 1:
-            if counts.sum() != len(array):
-                raise ShapeError(f"y has {len(array)} labels, y_lengths add up to {counts.sum()}")
-            y = np.split(array, np.cumsum(counts)[:-1])
-        elif array.ndim == 2 and len(array) == len(counts) and counts.max(initial=0) <= array.shape[1]:
-            y = [row[:count] for row, count in zip(array, counts, strict=True)]
-        else:
-            raise ShapeError(
-                f"y with y_lengths must be (samples, longest) or (all labels,), got {array.shape} with {len(counts)} lengths up to "
-                f"{counts.max(initial=0)}"
-            )
-    elif isinstance(y, (str, bytes)):
-        raise TypeError("y must be a list of label sequences, one a sample, got one string")
-    sequences = []
-    for index, sequence in enumerate(y):
-        array = hasattr(sequence, "__array__") and not isinstance(sequence, str) and np.ndim(sequence) > 0
-        if not array and not isinstance(sequence, (str, list, tuple)):
-            raise TypeError(
-                f"y[{index}] must be a sequence of labels, got {brief(sequence)}; a sequence of one label is a list of one label"
-            )
-        refuse_mask(sequence, f"y[{index}]")
-        labels = [label.item() if isinstance(label, np.generic) else label for label in sequence]
-        sequences.append(check_labels(labels, f"y[{index}]"))
-    return sequences
-
-
-def _one_each(sequences, samples):
-    """Raise ShapeError unless there is a label sequence for each sample."""
-    if len(sequences) != samples:
-        raise ShapeError(f"y has {len(sequences)} label sequences, X has {samples} samples: there must be one for each")

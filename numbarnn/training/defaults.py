@@ -1,16 +1,19 @@
-"""Defaults of training where the user says nothing, shared by estimators and forecasters."""
+"""Defaults of training where the user says nothing: one set of them for models, trainers, estimators and forecasters.
+
+Language models have those of char-rnn instead, which `numbarnn.LanguageModel` documents.
+"""
 
 import math
 
-# Optimizer steps that training takes, the epochs that it takes at most for them, and the learning rate of Adam. Where every step
-# has a label, an epoch has that many times more of them, and nets learn them by heart sooner. Chosen by the studies
+# Optimizer steps that training takes, the epochs that it takes at most for them, and the learning rate of Adam. Where every
+# time step has a target, an epoch has that many times more of them, and nets learn them by heart sooner. Chosen by the studies
 # `benchmarks/label_defaults.py` and `benchmarks/forecast_defaults.py`.
 UPDATES, MOST_EPOCHS, MOST_EPOCHS_OF_STEPS, RATE = 3000, 200, 50, 3e-3
 
 
-def default_epochs(batches: int, most: int = MOST_EPOCHS) -> int:
-    """Return how many epochs of some batches training takes."""
-    return min(most, math.ceil(UPDATES / batches))
+def default_epochs(updates: int, each_step: bool = False) -> int:
+    """Return how many epochs of some optimizer steps training takes, by whether every time step has a target of its own."""
+    return min(MOST_EPOCHS_OF_STEPS if each_step else MOST_EPOCHS, math.ceil(UPDATES / updates))
 
 
 def default_rate(optimizer, learning_rate: float | None) -> float | None:

@@ -14,6 +14,7 @@ from numbarnn.errors import DivergedError, ShapeError
 from numbarnn.losses.base import make_loss
 from numbarnn.network.network import Network
 from numbarnn.optim import Optimizer, Schedule, make_average, optimizer_with
+from numbarnn.training.defaults import default_rate
 from numbarnn.training.history import StepStatistics
 from numbarnn.words import Suggesting
 
@@ -282,7 +283,7 @@ def _optimizer(optimizer, learning_rate):
         )
     if learning_rate is not None and check_real(learning_rate, "learning_rate") < 0:
         raise ValueError(f"learning_rate must not be negative, got {brief(learning_rate)}")
-    return optimizer_with(optimizer, learning_rate)
+    return optimizer_with(optimizer, default_rate(optimizer, learning_rate))
 
 
 def no_steps() -> ShapeError:

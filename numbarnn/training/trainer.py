@@ -24,6 +24,7 @@ from numbarnn.data.sources import with_validation
 from numbarnn.errors import CheckpointError
 from numbarnn.training.callbacks import Callback, EarlyStopping, check_callbacks, early_stopping
 from numbarnn.training.checkpoint import Checkpoint, Run, run_of, set_state, settings_of, state_of
+from numbarnn.training.defaults import default_epochs
 from numbarnn.training.history import History, StepStatistics
 from numbarnn.training.progress import Progress
 from numbarnn.training.steps import Steps, no_steps
@@ -44,7 +45,7 @@ class Trainer(Steps):
     optimizer : str or Optimizer
         A name of `numbarnn.optim.OPTIMIZERS` or an optimizer.
     learning_rate : float, optional
-        Of an optimizer given by name, instead of its default; an optimizer object has its own.
+        Of an optimizer given by name; an optimizer object has its own. None: 0.003 for "adam", for others their default.
     schedule : Schedule, optional
         Factor of the learning rate over time.
     clip_norm, clip_value : float, optional
@@ -97,7 +98,7 @@ class Trainer(Steps):
     def fit(
         self,
         source: Any,
-        epochs: int = 10,
+        epochs: int | None = None,
         *,
         validation: Any = None,
         patience: EarlyStopping | int | None = None,
@@ -114,7 +115,9 @@ class Trainer(Steps):
         ----------
         source : source or (x, y) tuple
             See `numbarnn.data.batches`; or any iterable of batches that can be iterated once an epoch.
-        epochs : int
+        epochs : int, optional
+            None: as many as make 3,000 optimizer steps, at most 200; at most 50 where every step has a target. Under `tbptt` a
+            batch counts as one step. A source must have a length for it.
         validation : source, (x, y) tuple or float, optional
             Evaluated after every epoch; a fraction holds out the last samples of an array source.
         patience : int or EarlyStopping, optional
@@ -160,9 +163,11 @@ class Trainer(Steps):
         that were done are drawn again and left out: what a source yields must depend on its generator alone, which is
         checked, and an iterator that can be read only once is refused.
         """
-        if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or not 0 <= epochs <= MOST_EPOCHS:
+        whole = isinstance(epochs, (int, np.integer)) and not isinstance(epochs, bool)
+        if epochs is not None and not (whole and 0 <= epochs <= MOST_EPOCHS):
             raise ValueError(f"epochs must be a number of epochs, 0 to {MOST_EPOCHS:,}, got {brief(epochs)}")
         source, validation = with_validation(source, validation)
+        epochs = self._default_epochs(source) if epochs is None else epochs
         self._check_data(source)
         try:
             self._check_data(validation)
@@ -242,6 +247,15 @@ class Trainer(Steps):
 
     def __repr__(self) -> str:
         return f"<Trainer of {self.model!r}, {self.loss.name}, {self.optimizer!r}, after step {self.step}>"
+
+    def _default_epochs(self, source):
+        """Return how many epochs of a source training takes where nothing is said."""
+        if not hasattr(source, "__len__"):
+            raise ValueError(
+                f"epochs must be given with a source that does not say how many batches an epoch has, got {brief(source)}"
+            )
+        each_step = self.model.signals[-1].sequence and self.loss.by_step
+        return default_epochs(max(1, math.ceil(len(source) / self.accumulate)), each_step)
 
     def _epoch(self, source, run, file, callbacks, progress, interrupted):
         """Train an epoch from where `run` stands; return "epochs" or what ended it early."""

@@ -1,0 +1,296 @@
+"""The linear path of estimators: what it computes, when there is one, and that everything around estimators goes with it."""
+
+import pickle
+
+import numpy as np
+import pytest
+from conftest import assert_close, assert_same_bits
+
+import numbarnn as nr
+from numbarnn import io
+from numbarnn.core.ragged import Ragged
+from numbarnn.errors import ModelFileError
+from numbarnn.estimators import SegmentClassifier, SequenceClassifier, SequenceRegressor, linear
+from numbarnn.estimators.linear import HALF, RunningSummaries, fit_labels, fit_values, is_small, summaries
+
+FEW = {"epochs": 2, "hidden_size": 3, "random_state": 0, "n_threads": 1}
+GENERATOR = np.random.default_rng(0)
+X = [GENERATOR.normal(size=(length, 2)) * [1, 50] + [0, 300] for length in GENERATOR.integers(2, 8, 60)]
+MEANS = np.array([sample.mean(axis=0) for sample in X])
+VALUES = 7 + MEANS @ [2.0, 0.1] + 0.1 * GENERATOR.normal(size=60)
+LABELS = np.where(MEANS[:, 0] > 0.2, "high", np.where(MEANS[:, 0] < -0.2, "low", "middle"))
+SEVERAL = (MEANS > [0, 300]).astype(int)
+
+
+def naive_summaries(sample):
+    parts = [sample.mean(axis=0), sample.std(axis=0), sample[-1], sample.min(axis=0), sample.max(axis=0)]
+    return np.concatenate(parts)
+
+
+def regressor(**options):
+    return SequenceRegressor("rnn", **FEW | options).fit(X, VALUES)
+
+
+def classifier(y=LABELS, **options):
+    return SequenceClassifier("rnn", **FEW | {"bidirectional": False} | options).fit(X, y)
+
+
+def scaled(net, x):
+    return [((sample - net.scaler_.center_) / net.scaler_.scale_).astype(np.float32) for sample in x]
+
+
+def net_outputs(net, x):
+    return np.array([net.model_.forward(sample[None])[0][0] for sample in scaled(net, x)], np.float64)
+
+
+def path_outputs(net, x):
+    rows, path = np.array([naive_summaries(sample.astype(np.float64)) for sample in scaled(net, x)]), net.linear_
+    return (rows - path.center) / path.scale @ path.weight + path.bias
+
+
+def test_summaries():
+    expected = np.array([naive_summaries(sample) for sample in X])
+    assert_close(summaries(Ragged.of(np.concatenate(X), [len(sample) for sample in X])), expected, 1e-10)
+    array = np.array([sample[:2] for sample in X])
+    assert_close(summaries(array), np.array([naive_summaries(sample) for sample in array]), 1e-10)
+    long = np.tile(array, (3, 5000, 1))  # more than is taken at once
+    assert_close(summaries(long[::40]), np.array([naive_summaries(sample) for sample in long[::40]]), 1e-10)
+    running = RunningSummaries()
+    for count, row in enumerate(X[3], 1):
+        assert_close(running.add(row)[0], naive_summaries(X[3][:count]), 1e-10)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("count", [4, 30], ids=["few summaries", "more than samples"])
+def test_samples_are_left_out_in_closed_form(count, weighted):
+    """Each sample's value is that of a regression on the others, with the same scales and penalty."""
+    rows = GENERATOR.normal(size=(12, count)) + 5
+    target = rows[:, :2] ** 2
+    weight = GENERATOR.uniform(0.5, 2, 12) if weighted else np.ones(12)
+    weight /= weight.sum()
+    center = weight @ rows
+    z = (rows - center) / np.sqrt(weight @ (rows - center) ** 2)
+    ones = np.column_stack([np.ones(12), z])
+    for penalty, (path, left_out) in zip(linear.PENALTIES, linear._regressions(rows, target, weight), strict=True):
+        ridge = penalty * np.diag([0] + [1] * count)
+        for sample in range(12):
+            w = np.where(np.arange(12) == sample, 0, weight)
+            found = np.linalg.solve(ones.T @ (w[:, None] * ones) + ridge, ones.T @ (w[:, None] * target))
+            assert_close(left_out[sample], ones[sample] @ found, 1e-6)
+        found = np.linalg.solve(ones.T @ (weight[:, None] * ones) + ridge, ones.T @ (weight[:, None] * target))
+        assert_close(path.outputs(rows), ones @ found, 1e-8)
+
+
+def test_what_is_explained():
+    rows = GENERATOR.normal(size=(80, 5))
+    line, noise = rows @ np.ones((5, 1)), GENERATOR.normal(size=(80, 1))
+    assert fit_values(rows, line, None)[1] > 0.999
+    assert fit_values(rows, noise, None)[1] < 0.05
+    assert fit_values(rows, np.ones((80, 1)), None)[1] == 0
+    kinds = np.eye(3)[rows[:, :3].argmax(axis=1)]
+    path, explained = fit_labels(rows, kinds, None, False)
+    assert explained > 0.3
+    assert (path.outputs(rows).argmax(axis=1) == kinds.argmax(axis=1)).mean() > 0.8
+    questions = (rows[:, :2] > 0).astype(float)
+    path, explained = fit_labels(rows, questions, None, True)
+    assert explained > 0.3
+    assert ((path.outputs(rows) > 0) == questions).mean() > 0.85
+    assert fit_labels(rows, np.eye(3)[GENERATOR.integers(0, 3, 80)], None, False)[1] < 0.05
+    assert fit_labels(rows, np.ones((80, 1)), None, False)[1] == 0
+
+
+def test_weights_are_counts():
+    """A sample of weight 2 is two samples, but for which one is left out."""
+    rows, target = GENERATOR.normal(size=(30, 3)), GENERATOR.normal(size=(30, 1))
+    weight = GENERATOR.integers(1, 4, 30)
+    pairs = zip(
+        linear._regressions(rows, target, weight / weight.sum()),
+        linear._regressions(*(np.repeat(part, weight, axis=0) for part in (rows, target)), np.full(weight.sum(), 1 / weight.sum())),
+        strict=True,
+    )  # fmt: skip
+    for (path, _), (other, _) in pairs:
+        assert_close(path.outputs(rows), other.outputs(rows), 1e-8)
+
+
+def test_outputs_of_a_regressor():
+    net = regressor(epochs=30)
+    assert net.linear_.share in linear.SHARES
+    mixed = (1 - net.linear_.share) * net_outputs(net, X) + net.linear_.share * path_outputs(net, X)
+    center, scale = VALUES.mean(), VALUES.std()
+    assert_close(net.predict(X), center + scale * mixed[:, 0], 1e-5)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_outputs_of_a_classifier(several):
+    net = classifier(SEVERAL if several else LABELS)
+    assert net.linear_.share == HALF
+    logits = (net_outputs(net, X) + path_outputs(net, X)) / 2
+    p = np.exp(logits)
+    expected = p / (1 + p) if several else p / p.sum(axis=1, keepdims=True)
+    assert_close(net.predict_proba(X), expected, 1e-5)
+
+
+def test_the_net_is_the_one_without_a_path():
+    for one, other in (
+        (regressor(), regressor(linear=None)),
+        (classifier(), classifier(linear=None)),
+        (classifier(SEVERAL), classifier(SEVERAL, linear=None)),
+    ):
+        assert one.linear_ is not None
+        assert other.linear_ is None
+        assert_same_bits(one.model_.params.flat, other.model_.params.flat)
+        assert one.history_.records[-1]["loss"] == other.history_.records[-1]["loss"]
+
+
+def test_the_better_one_has_the_share():
+    """An untrained net has no share where a line explains all; a line has none where only the order tells."""
+    assert regressor(epochs=0).linear_.share == 1
+    x = np.random.default_rng(1).normal(size=(400, 3, 1))
+    product = x[:, 0, 0] * x[:, 1, 0]
+    net = SequenceRegressor("rnn", **FEW).fit(x, product)
+    assert net.linear_ is None
+    assert_same_bits(net.predict(x), SequenceRegressor("rnn", linear=None, **FEW).fit(x, product).predict(x))
+
+
+def test_what_patience_holds_out_chooses_the_share():
+    net = regressor(epochs=3, patience=3, validation=0.25)
+    kept = slice(0, 45)
+    alone = SequenceRegressor("rnn", linear=None, **FEW | {"epochs": 3}, patience=3, validation=0.25).fit(X, VALUES)
+    assert_same_bits(net.model_.params.flat, alone.model_.params.flat)
+    rows = np.array([naive_summaries(sample.astype(np.float64)) for sample in scaled(net, X[kept])])
+    target = (VALUES[kept] - VALUES[kept].mean()) / VALUES[kept].std()
+    assert_close(net.linear_.weight, fit_values(rows, target[:, None], None)[0].weight, 1e-4)
+    labelled = classifier(patience=3, validation=0.25)
+    assert labelled.linear_.share == HALF
+
+
+def test_noise():
+    """Where most of the values is noise, a net that learns it by heart loses to the regression, and the two together do less."""
+    errors = {"auto": 0.0, None: 0.0}
+    for seed in (3, 4):
+        generator = np.random.default_rng(seed)
+        x = generator.normal(size=(260, 5, 4))
+        y = x.mean(axis=1) @ np.ones(4) + generator.normal(size=260)
+        for how in errors:
+            net = SequenceRegressor(
+                "rnn", 32, random_state=0, epochs=100, learning_rate=0.01, n_threads=1, linear=how
+            ).fit(x[:60], y[:60])
+            errors[how] += np.mean((net.predict(x[60:]) - y[60:]) ** 2)
+    assert errors["auto"] < 0.9 * errors[None]
+
+
+def test_shares():
+    """A half, unless the net or the path is clearly better."""
+    generator = np.random.default_rng(0)
+    rows, noise = generator.normal(size=(40, 5)), generator.normal(size=(40, 1))
+    path = linear.LinearPath(np.zeros(5), np.ones(5), np.ones((5, 1)), np.zeros(1))
+    line = rows @ np.ones((5, 1))
+
+    def share(truth, outputs):
+        found = linear.best_share(path, rows, outputs, lambda found: np.square(found - truth)[:, 0])
+        return 0 if found is None else found.share
+
+    assert share(line, line + noise) == 1
+    assert share(line + noise, line + noise) == 0
+    assert share(line + noise, line + 2 * noise) == HALF
+    assert share(line, line) == HALF
+
+
+@pytest.mark.parametrize(
+    "make", [regressor, classifier, lambda: classifier(SEVERAL), lambda: classifier(pooling="mean")]
+)
+def test_files_pickles_and_streams(make, tmp_path):
+    net = make()
+    assert net.linear_ is not None
+    net.save(tmp_path / "net")
+    for other in (nr.load(tmp_path / "net"), pickle.loads(pickle.dumps(net))):
+        assert other.linear_.share == net.linear_.share
+        assert_same_bits(other.predict(X), net.predict(X))
+    stream = net.stream()
+    for sample in X[:5]:
+        stream.reset()
+        for count, row in enumerate(sample, 1):
+            found, expected = stream.step(row), net.predict([sample[:count]])[0]
+            if net.KIND == "sequence_regressor":
+                assert_close(found, expected, 1e-5)
+            else:
+                assert_close(stream.probabilities, net.predict_proba([sample[:count]])[0], 1e-5)
+
+
+def test_training_that_goes_on():
+    net = classifier(warm_start=True)
+    path = net.linear_
+    assert net.fit(X, LABELS).linear_ is path
+    assert net.partial_fit(X, LABELS).linear_ is path
+    assert SequenceClassifier("rnn", **FEW).partial_fit(X, LABELS).linear_ is None
+    assert SequenceRegressor("rnn", **FEW).partial_fit(X, VALUES).linear_ is None
+    net.set_params(warm_start=False, linear=None)
+    assert net.fit(X, LABELS).linear_ is None
+
+
+def test_where_there_is_none():
+    tokens = [sample[:, 0] > 0 for sample in X]
+    tokens = [np.where(sample, 1, 0) for sample in tokens]
+    assert SequenceClassifier("rnn", tokens=2, **FEW).fit(tokens, LABELS).linear_ is None
+    assert classifier(SEVERAL, class_weight="balanced").linear_ is None
+    assert classifier(["same"] * 60).linear_ is None
+    assert regressor(loss="gaussian").linear_ is None
+    assert SegmentClassifier("rnn", **FEW).fit(X, LABELS).linear_ is None
+    assert SequenceRegressor("rnn", **FEW).fit(X[:9], VALUES[:9]).linear_ is None
+    assert not is_small(3000, 2)
+    assert not is_small(100, 1000)
+
+
+def test_weights_of_samples_and_classes():
+    """What has no weight is as if it were not there, in the path too."""
+    weight = np.where(np.arange(60) % 3 == 0, 0.0, 1.0)
+    rows = np.flatnonzero(weight)
+    for make, y in ((SequenceClassifier, LABELS), (SequenceRegressor, VALUES)):
+        whole = make("rnn", **FEW | {"epochs": 0}).fit(X, y, weight)
+        part = make("rnn", **FEW | {"epochs": 0}).fit([X[row] for row in rows], y[rows])
+        assert_close(whole.linear_.weight, part.linear_.weight, 1e-5)
+    doubled = classifier(epochs=0, class_weight={"high": 2, "low": 1, "middle": 1}).linear_
+    by_sample = SequenceClassifier("rnn", bidirectional=False, **FEW | {"epochs": 0}).fit(
+        X, LABELS, np.where(LABELS == "high", 2.0, 1.0)
+    )
+    assert_close(doubled.weight, by_sample.linear_.weight, 1e-10)
+
+
+def test_settings():
+    for kind, y in ((SequenceClassifier, LABELS), (SequenceRegressor, VALUES)):
+        assert kind().get_params()["linear"] == "auto"
+        with pytest.raises(ValueError, match="linear must be 'auto' or None, got 'yes'"):
+            kind(linear="yes").fit(X, y)
+
+
+BROKEN = {
+    "shape": lambda about, arrays: arrays.update({"linear.weight": arrays["linear.weight"][:-1]}),
+    "dtype": lambda about, arrays: arrays.update({"linear.bias": arrays["linear.bias"].astype(np.float32)}),
+    "infinite": lambda about, arrays: arrays["linear.bias"].fill(np.inf),
+    "scale": lambda about, arrays: arrays["linear.scale"].fill(0),
+    "missing": lambda about, arrays: arrays.pop("linear.center"),
+    "share": lambda about, arrays: about.update(linear=1.5),
+    "kind of share": lambda about, arrays: about.update(linear="half"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_files(name, tmp_path):
+    regressor(epochs=0).save(tmp_path / "net")
+    about, arrays = io.read(tmp_path / "net", "sequence_regressor")
+    arrays = {key: np.array(array) for key, array in arrays.items()}
+    BROKEN[name](about, arrays)
+    with pytest.raises(ModelFileError):
+        SequenceRegressor.from_description(about, arrays)
+
+
+def test_files_of_before(tmp_path):
+    """A net of before there were linear paths predicts what it did."""
+    net = regressor(linear=None)
+    net.save(tmp_path / "net")
+    about, arrays = io.read(tmp_path / "net", "sequence_regressor")
+    about["version"] = 2
+    del about["settings"]["linear"]
+    other = SequenceRegressor.from_description(about, arrays)
+    assert other.linear is None
+    assert_same_bits(other.predict(X), net.predict(X))
