@@ -19,8 +19,9 @@ from numba.core.registry import cpu_target
 from numbarnn import parallel
 from numbarnn.__about__ import __version__
 from numbarnn.backends.device import check_device
+from numbarnn.cli import levels
 from numbarnn.errors import DeviceError
-from numbarnn.kernels import cache
+from numbarnn.kernels import cache, prebuilt
 from numbarnn.kernels.cpu import simd
 from numbarnn.kernels.inventory import take_inventory
 from numbarnn.layers import Dense
@@ -47,7 +48,7 @@ def examine() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``versions``, ``processor``, ``threads``, ``cache``, ``denormals``, ``cuda``, ``trial``, each a dict (the cache:
+        ``versions``, ``processor``, ``level``, ``threads``, ``cache``, ``denormals``, ``cuda``, ``trial``, each a dict (the cache:
         a list of folders), and ``problems``, a list of dicts ``{"serious", "what", "do"}``. With a serious problem
         something does not work; the others cost time.
     """
@@ -56,9 +57,14 @@ def examine() -> dict[str, Any]:
     def problem(serious, what, do):
         problems.append({"serious": serious, "what": what, "do": do})
 
+    try:
+        prebuilt.chosen()
+    except ValueError as error:  # nothing can be computed, and no other question be answered
+        return {"problems": [{"serious": True, "what": str(error), "do": f"unset {prebuilt.LEVEL}"}]}
     report = {
         "versions": _versions(problem),
         "processor": _processor(problem),
+        "level": levels.examine(problem),
         "threads": _threads(problem),
         "cache": _cache(problem),
         "denormals": _denormals(),
@@ -75,16 +81,19 @@ def works(report: dict[str, Any]) -> bool:
 
 def text(report: dict[str, Any]) -> str:
     """Return a report as text."""
+    if "versions" not in report:
+        return _problems(report)
     versions, processor, threads = report["versions"], report["processor"], report["threads"]
     arithmetic = "fused multiply-add" if processor["fma"] else "multiply + add"
     lines = [
         f"numbarnn    {versions['numbarnn']}, Python {versions['python']}, {versions['platform']}",
         f"packages    {_list(versions['needed'])}",
         f"optional    {_list(versions['optional'])}",
-        f"processor   {processor['host']}; kernels are compiled for {processor['target']}: "
+        f"processor   {processor['host']}; Numba compiles for {processor['target']}: "
         f"{', '.join(processor['features']) or 'no vector features known here'}",
         f"tile        {8 * processor['vector_bytes']}-bit vectors, {arithmetic}; up to {processor['rows']} rows, panels of "
         f"{processor['panel_float32']} float32 or {processor['panel_float64']} float64",
+        *levels.text(report["level"]),
         f"threads     {threads['used'] or '?'} used ({threads['reason']}) of {threads['processors']} processors; "
         + threads["backend"],
     ]
@@ -102,11 +111,13 @@ def text(report: dict[str, Any]) -> str:
         lines.append(
             f"trial       a product took {trial['seconds']:.2f} s; kernels compiled for it: {trial['compiled']}"
         )
-    lines += [
-        "",
-        *(f"{'problem' if p['serious'] else 'advice'}: {p['what']}\n    {p['do']}" for p in report["problems"]),
-    ]
-    return "\n".join(lines if report["problems"] else [*lines, "No problems found."])
+    return "\n".join([*lines, "", _problems(report)] if report["problems"] else [*lines, "", "No problems found."])
+
+
+def _problems(report):
+    return "\n".join(
+        f"{'problem' if p['serious'] else 'advice'}: {p['what']}\n    {p['do']}" for p in report["problems"]
+    )
 
 
 def _list(versions):
@@ -244,6 +255,7 @@ def _cache(problem):
                 cache.ADVICE,
             )
     kernels = sum(folder["kernels"] for folder in folders)
+    made = prebuilt.chosen().folders
     if written is None:
         problem(
             False,
@@ -251,12 +263,13 @@ def _cache(problem):
             "set NUMBA_CACHE_DIR to a writable folder, or run `numbarnn warmup` where the folder is still writable "
             "(docs/container.md)",
         )
-    if not kernels and (foreign := sum(folder["foreign"] for folder in folders)):
+    if made:
+        pass  # what is compiled is what they lack
+    elif not kernels and (foreign := sum(folder["foreign"] for folder in folders)):
         problem(
             False,
             f"{foreign} kernels are cached, but for another processor or Python: the first calls compile for seconds",
-            "run `numbarnn warmup` on this machine, or build with a common NUMBA_CPU_NAME and NUMBA_CPU_FEATURES "
-            "(docs/container.md)",
+            "run `numbarnn warmup` on this machine, or `numbarnn warmup --level` where the image is built (docs/container.md)",
         )
     elif not kernels:
         problem(
