@@ -33,7 +33,7 @@ class Inventory:
 
 
 def take_inventory(folder: pathlib.Path, target: tuple[str, ...] | None = None) -> Inventory:
-    """Count what lies in a folder for a target, by default this process's. Nothing is unpickled; a missing folder is an empty one."""
+    """Count what lies in a folder for a target (None: this process's), nothing where there is none; unpickle nothing."""
     target = kernel_target() if target is None else target
     kernels = foreign = stale = size = 0
     distrusted = distrust(folder)
