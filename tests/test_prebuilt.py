@@ -269,8 +269,7 @@ def note(*arrays):
         code.update(np.ascontiguousarray(array).tobytes())
 rng = np.random.default_rng(0)
 x, y = rng.normal(size=(9, 7, 5)).astype("float32"), rng.normal(size=(9, 7, 3)).astype("float32")
-layers = [numbarnn.RNN(37, bidirectional=True), numbarnn.GRU(20), numbarnn.Dense(3)]
-model = numbarnn.Model(layers, 5, n_threads=1, seed=1)
+model = numbarnn.Model([numbarnn.GRU(20, bidirectional=True), numbarnn.Dense(3)], 5, n_threads=1, seed=1)
 lengths = rng.integers(0, 8, 9)
 outputs, state, pullback = model.vjp(x, lengths=lengths)
 note(outputs, model.forward(x)[0])
@@ -379,11 +378,16 @@ def test_users_function_with_a_step_inside_is_compiled_for_every_level(made):
 
 
 def test_records_are_renewed(monkeypatch):
+    """Their type names the level: the same where its kernels are made and where they are loaded."""
     packed = records.pack_records([])
+    monkeypatch.setattr(prebuilt, "host_target", lambda: HOSTS["AVX-512"])
     monkeypatch.setattr(prebuilt, "chosen", lambda: prebuilt.Choice(V3, "", ()))
     other = records.pack_records([])
     assert packed.dtype != other.dtype
     assert records.renewed(packed).dtype == other.dtype
+    monkeypatch.setattr(prebuilt, "host_target", lambda: (TRIPLE, V3.name, levels.features_of(V3)))
+    monkeypatch.setattr(prebuilt, "chosen", lambda: prebuilt.Choice(None, "", ()))
+    assert records.pack_records([]).dtype == other.dtype
 
 
 # Commands

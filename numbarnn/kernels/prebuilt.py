@@ -60,9 +60,17 @@ def kernel_target() -> tuple[str, ...]:
     return host_target() if level is None else (*host_target(), level.name)
 
 
+def _level_of_target() -> Level | None:
+    """Return the level that Numba itself compiles for, as in a process that makes prebuilt kernels."""
+    return next((level for level in LEVELS.values() if level_target(level) == host_target()), None)
+
+
 def code_stamp() -> str:
-    """Return a hash of all that the code of kernels follows from here but for the processor: `cache.stamp`, and the level."""
-    level = chosen().level
+    """Return a hash of what the code of kernels follows from: `cache.stamp`, and the level if it is that of one.
+
+    It is the same in the process that makes prebuilt kernels and in those that load them.
+    """
+    level = chosen().level or _level_of_target()
     return cache.stamp() if level is None else hashlib.sha256(f"{cache.stamp()} {level.name}".encode()).hexdigest()
 
 
@@ -166,7 +174,7 @@ def _choice() -> Choice:
         level = forced(wanted, target)
         return Choice(level, f"{LEVEL}={wanted}", folders_of(level))
     if config.CPU_NAME is not None or config.CPU_FEATURES is not None:
-        own = next((level for level in LEVELS.values() if level_target(level) == target), None)
+        own = _level_of_target()
         return Choice(None, "NUMBA_CPU_NAME or NUMBA_CPU_FEATURES is set", folders_of(own) if own else ())
     for folder in cache.cache_directories():
         if has_native(folder) and cache.usable(folder):
