@@ -1,6 +1,7 @@
 """Prebuilt kernels: which level a process runs, whose machine code it loads, and that levels never mix."""
 
 import json
+import os
 import pickle
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from processes import copy_package, run_python
 from test_cache import CELL, HALF, USE, plant, posix
 
 from numbarnn.cli import levels as told
+from numbarnn.cli import prebuild
 from numbarnn.cli.main import main
 from numbarnn.kernels import cache, levels, prebuilt, records
 from numbarnn.kernels.cache import ENDING, read_entry
@@ -416,6 +418,38 @@ def test_warmup_of_a_level(tmp_path):
     report = json.loads(run_python(code, "doctor", "--json", **options).stdout)
     assert (report["level"]["name"], report["level"]["reason"]) == ("native", "there are kernels for this processor")
     assert report["trial"]["compiled"] == 0
+
+
+def test_gain_of_native_kernels(monkeypatch):
+    answers = iter(["0.004 0.02", "0.002 0.01"])
+    seen = []
+
+    def fake(code, environment, options, **how):
+        seen.append(environment)
+        return subprocess.CompletedProcess([], 0, stdout=next(answers))
+
+    monkeypatch.setattr(prebuild, "_run", fake)
+    line = prebuild.gain(V3, "float32")
+    assert (
+        "forward 4.00 ms before, 2.00 ms now (2.00 times as fast); training step 20.00 ms before, 10.00 ms now" in line
+    )
+    assert seen == [{"NUMBARNN_LEVEL": V3.name}, {"NUMBARNN_LEVEL": "native"}]
+    monkeypatch.setattr(prebuild, "_run", lambda *arguments, **how: subprocess.CompletedProcess([], 3))
+    assert "unknown: a trial ended with status 3" in prebuild.gain(V3, "float32")
+    forward, training = prebuild.measure("float32", 2, 2)
+    assert 0 < forward < training
+
+
+@posix
+def test_folder_of_a_level_is_the_users_own_under_any_umask(monkeypatch, tmp_path):
+    monkeypatch.setattr(levels, "runs_here", lambda level: True)
+    monkeypatch.setattr(prebuild, "_run", lambda *arguments: subprocess.CompletedProcess([], 0))
+    before = os.umask(0o002)
+    try:
+        assert main(["warmup", "--level", V2.name, "--output", str(tmp_path / "a" / "made")]) == 0
+    finally:
+        os.umask(before)
+    assert [(tmp_path / "a" / "made" / name).stat().st_mode & 0o022 for name in (".", V2.name)] == [0, 0]
 
 
 @pytest.mark.parametrize(

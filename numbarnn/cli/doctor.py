@@ -50,7 +50,7 @@ def examine() -> dict[str, Any]:
     dict
         ``versions``, ``processor``, ``level``, ``threads``, ``cache``, ``denormals``, ``cuda``, ``trial``, each a dict (the cache:
         a list of folders), and ``problems``, a list of dicts ``{"serious", "what", "do"}``. With a serious problem
-        something does not work; the others cost time.
+        something does not work; the others cost time. Where NUMBARNN_LEVEL cannot be had, ``problems`` alone.
     """
     problems: list[dict[str, Any]] = []
 
@@ -58,7 +58,9 @@ def examine() -> dict[str, Any]:
         problems.append({"serious": serious, "what": what, "do": do})
 
     try:
-        prebuilt.chosen()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", cache.CacheWarning)  # told below
+            prebuilt.chosen()
     except ValueError as error:  # nothing can be computed, and no other question be answered
         return {"problems": [{"serious": True, "what": str(error), "do": f"unset {prebuilt.LEVEL}"}]}
     report = {
@@ -254,8 +256,7 @@ def _cache(problem):
                 f"compiled kernels in {folder['path']} are not used: {folder['distrusted']}",
                 cache.ADVICE,
             )
-    kernels = sum(folder["kernels"] for folder in folders)
-    made = prebuilt.chosen().folders
+    kernels = prebuilt.chosen().folders or any(folder["kernels"] for folder in folders)
     if written is None:
         problem(
             False,
@@ -263,9 +264,7 @@ def _cache(problem):
             "set NUMBA_CACHE_DIR to a writable folder, or run `numbarnn warmup` where the folder is still writable "
             "(docs/container.md)",
         )
-    if made:
-        pass  # what is compiled is what they lack
-    elif not kernels and (foreign := sum(folder["foreign"] for folder in folders)):
+    if not kernels and (foreign := sum(folder["foreign"] for folder in folders)):
         problem(
             False,
             f"{foreign} kernels are cached, but for another processor or Python: the first calls compile for seconds",

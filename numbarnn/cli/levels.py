@@ -32,7 +32,11 @@ def examine(problem) -> dict[str, Any]:
     ]
     for folder in folders:
         if folder["distrusted"]:
-            problem(False, f"prebuilt kernels in {folder['path']} are not used: {folder['obstacle']}", cache.ADVICE)
+            problem(
+                False,
+                f"prebuilt kernels in {folder['path']} are not used: {folder['obstacle']}",
+                f"make it yours (chown, chmod go-w), or unset {prebuilt.FOLDER}",
+            )
     named = os.environ.get(prebuilt.FOLDER)
     if named and not any(os.path.realpath(named) == os.path.dirname(folder["path"]) for folder in folders):
         problem(

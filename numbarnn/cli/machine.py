@@ -9,7 +9,7 @@ import time
 from numbarnn.cli import convert, forecast
 from numbarnn.cli.common import UserError, load_model
 from numbarnn.cli.parser import names
-from numbarnn.kernels import cache
+from numbarnn.kernels import cache, prebuilt
 from numbarnn.kernels.inventory import take_inventory
 from numbarnn.kernels.levels import LEVELS
 from numbarnn.language import LanguageModel
@@ -78,7 +78,6 @@ def _info(options):
 
 def _warmup(options):
     from numbarnn.cli import prebuild
-    from numbarnn.kernels import prebuilt
 
     if options.model is not None and options.dtype is not None:
         raise UserError("--dtype cannot be combined with MODEL: a saved model has its own")
@@ -119,8 +118,8 @@ def compile_all(model, dtype, only) -> None:
             progress.step(step)
     print(f"{progress.compiled} kernels compiled in {progress.seconds:.1f} s")
     for path in cache.cache_directories():
-        if (kept := take_inventory(path)).kernels:
-            print(f"{kept.kernels} kernels for this processor are kept in {path}")
+        if kept := take_inventory(path).kernels:
+            print(f"{kept} kernels for this processor are kept in {path}")
 
 
 class Compiling:

@@ -40,7 +40,9 @@ def fill(
     for name in names:
         folder = output / name
         try:
-            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            output.parent.mkdir(parents=True, exist_ok=True)
+            for path in (output, folder):  # not writable by a group, whatever the umask is
+                path.mkdir(mode=0o755, exist_ok=True)
         except OSError as error:
             raise UserError(f"{folder} cannot be made: {error.strerror}") from error
         for path in (output, folder):

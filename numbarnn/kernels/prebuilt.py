@@ -156,7 +156,7 @@ def has_native(folder: pathlib.Path) -> bool:
 
 # The choice
 
-_choosing = threading.Lock()
+_choosing = threading.RLock()
 
 
 def chosen() -> Choice:
