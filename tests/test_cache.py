@@ -271,13 +271,13 @@ def test_who_wrote_is_read_from_the_owner(tmp_path, monkeypatch):
 def test_a_folder_that_comes_later_is_looked_at(tmp_path):
     """There is none when the first kernel is looked for, and somebody else's when the second is."""
     folder = tmp_path / "folder"
-    assert cache._usable(folder)
+    assert cache.usable(folder)
     folder.mkdir()
     folder.chmod(0o777)
     with pytest.warns(cache.CacheWarning, match=r"others can write to the folder \(mode 777\)"):
-        assert not cache._usable(folder)
+        assert not cache.usable(folder)
     folder.chmod(0o755)
-    assert cache._usable(folder)
+    assert cache.usable(folder)
 
 
 @posix

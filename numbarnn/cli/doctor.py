@@ -19,8 +19,9 @@ from numba.core.registry import cpu_target
 from numbarnn import parallel
 from numbarnn.__about__ import __version__
 from numbarnn.backends.device import check_device
+from numbarnn.cli import levels
 from numbarnn.errors import DeviceError
-from numbarnn.kernels import cache
+from numbarnn.kernels import cache, prebuilt
 from numbarnn.kernels.cpu import simd
 from numbarnn.kernels.inventory import take_inventory
 from numbarnn.layers import Dense
@@ -47,18 +48,25 @@ def examine() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``versions``, ``processor``, ``threads``, ``cache``, ``denormals``, ``cuda``, ``trial``, each a dict (the cache:
+        ``versions``, ``processor``, ``level``, ``threads``, ``cache``, ``denormals``, ``cuda``, ``trial``, each a dict (the cache:
         a list of folders), and ``problems``, a list of dicts ``{"serious", "what", "do"}``. With a serious problem
-        something does not work; the others cost time.
+        something does not work; the others cost time. Where NUMBARNN_LEVEL cannot be had, ``problems`` alone.
     """
     problems: list[dict[str, Any]] = []
 
     def problem(serious, what, do):
         problems.append({"serious": serious, "what": what, "do": do})
 
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", cache.CacheWarning)  # told below
+            prebuilt.chosen()
+    except ValueError as error:  # nothing can be computed, and no other question be answered
+        return {"problems": [{"serious": True, "what": str(error), "do": f"unset {prebuilt.LEVEL}"}]}
     report = {
         "versions": _versions(problem),
         "processor": _processor(problem),
+        "level": levels.examine(problem),
         "threads": _threads(problem),
         "cache": _cache(problem),
         "denormals": _denormals(),
@@ -75,16 +83,19 @@ def works(report: dict[str, Any]) -> bool:
 
 def text(report: dict[str, Any]) -> str:
     """Return a report as text."""
+    if "versions" not in report:
+        return _problems(report)
     versions, processor, threads = report["versions"], report["processor"], report["threads"]
     arithmetic = "fused multiply-add" if processor["fma"] else "multiply + add"
     lines = [
         f"numbarnn    {versions['numbarnn']}, Python {versions['python']}, {versions['platform']}",
         f"packages    {_list(versions['needed'])}",
         f"optional    {_list(versions['optional'])}",
-        f"processor   {processor['host']}; kernels are compiled for {processor['target']}: "
+        f"processor   {processor['host']}; Numba compiles for {processor['target']}: "
         f"{', '.join(processor['features']) or 'no vector features known here'}",
         f"tile        {8 * processor['vector_bytes']}-bit vectors, {arithmetic}; up to {processor['rows']} rows, panels of "
         f"{processor['panel_float32']} float32 or {processor['panel_float64']} float64",
+        *levels.text(report["level"]),
         f"threads     {threads['used'] or '?'} used ({threads['reason']}) of {threads['processors']} processors; "
         + threads["backend"],
     ]
@@ -102,11 +113,13 @@ def text(report: dict[str, Any]) -> str:
         lines.append(
             f"trial       a product took {trial['seconds']:.2f} s; kernels compiled for it: {trial['compiled']}"
         )
-    lines += [
-        "",
-        *(f"{'problem' if p['serious'] else 'advice'}: {p['what']}\n    {p['do']}" for p in report["problems"]),
-    ]
-    return "\n".join(lines if report["problems"] else [*lines, "No problems found."])
+    return "\n".join([*lines, "", _problems(report)] if report["problems"] else [*lines, "", "No problems found."])
+
+
+def _problems(report):
+    return "\n".join(
+        f"{'problem' if p['serious'] else 'advice'}: {p['what']}\n    {p['do']}" for p in report["problems"]
+    )
 
 
 def _list(versions):
@@ -243,7 +256,7 @@ def _cache(problem):
                 f"compiled kernels in {folder['path']} are not used: {folder['distrusted']}",
                 cache.ADVICE,
             )
-    kernels = sum(folder["kernels"] for folder in folders)
+    kernels = prebuilt.chosen().folders or any(folder["kernels"] for folder in folders)
     if written is None:
         problem(
             False,
@@ -255,8 +268,7 @@ def _cache(problem):
         problem(
             False,
             f"{foreign} kernels are cached, but for another processor or Python: the first calls compile for seconds",
-            "run `numbarnn warmup` on this machine, or build with a common NUMBA_CPU_NAME and NUMBA_CPU_FEATURES "
-            "(docs/container.md)",
+            "run `numbarnn warmup` on this machine, or `numbarnn warmup --level` where the image is built (docs/container.md)",
         )
     elif not kernels:
         problem(

@@ -8,8 +8,10 @@ import time
 
 from numbarnn.cli import convert, saved_forecaster
 from numbarnn.cli.common import UserError, load_model
-from numbarnn.kernels import cache
+from numbarnn.cli.parser import names
+from numbarnn.kernels import cache, prebuilt
 from numbarnn.kernels.inventory import take_inventory
+from numbarnn.kernels.levels import LEVELS
 from numbarnn.language import LanguageModel
 
 
@@ -25,12 +27,24 @@ def add_commands(commands) -> None:
         "warmup",
         help="compile kernels ahead, for a fast first start",
         description="Compile kernels and keep them on the disk, so that later processes start fast: all of the package, or what "
-        "one saved model needs to predict, sample and score.",
+        "one saved model needs to predict, sample and score. With --level and --output for machines that compile nothing.",
     )
     warmup.add_argument(
         "model", type=pathlib.Path, nargs="?", metavar="MODEL", help="file of a model (default: everything)"
     )
     warmup.add_argument("--dtype", choices=("float32", "float64"), help="without MODEL (default: float32)")
+    warmup.add_argument(
+        "--level",
+        action="append",
+        choices=tuple(LEVELS),
+        help="with --output: compile for all processors of a level instead of this one; may be given several times",
+    )
+    warmup.add_argument(
+        "--output", type=pathlib.Path, metavar="FOLDER", help="with --level: what NUMBARNN_PREBUILT is set to elsewhere"
+    )
+    warmup.add_argument(
+        "--only", type=names, metavar="STEP,...", help="without MODEL: only these of the steps, as they are printed"
+    )
     warmup.set_defaults(run=_warmup)
 
     doctor = commands.add_parser(
@@ -63,16 +77,42 @@ def _info(options):
 
 
 def _warmup(options):
-    from numbarnn.cli import warmup
+    from numbarnn.cli import prebuild
 
     if options.model is not None and options.dtype is not None:
         raise UserError("--dtype cannot be combined with MODEL: a saved model has its own")
+    if options.model is not None and options.only is not None:
+        raise UserError("--only cannot be combined with MODEL, of which all is compiled")
+    if (options.level is None) != (options.output is None):
+        raise UserError("--level and --output go together: kernels of a level go to a folder of their own")
+    if options.level is not None:
+        prebuild.fill(options.output, options.level, options.model, options.dtype, options.only)
+        return
     if cache.writable_directory() is None:
         raise UserError("there is no folder for compiled kernels; set NUMBA_CACHE_DIR to a writable one")
-    model = None if options.model is None else load_model(options.model)
-    steps = warmup.warm_everything(options.dtype or "float32") if model is None else warmup.warm_model(model)
+    level = prebuilt.chosen().level
+    if level is None:
+        compile_all(options.model, options.dtype, options.only)
+    else:
+        prebuild.add_native(level, options.model, options.dtype, options.only)
+
+
+def compile_all(model, dtype, only) -> None:
+    """Compile or load all kernels, those of some steps, or those of a saved model, and say so.
+
+    Parameters
+    ----------
+    model : path, optional
+    dtype : str, optional
+    only : list of str, optional
+        Names of steps.
+    """
+    from numbarnn.cli import warmup
+
+    everything = model is None
+    steps = warmup.warm_everything(dtype or "float32", only) if everything else warmup.warm_model(load_model(model))
     before = sum(take_inventory(path).kernels for path in cache.cache_directories())
-    progress = Compiling(None if model is not None or before else warmup.KERNELS)
+    progress = Compiling(warmup.KERNELS if everything and not (only or before) else None)
     with progress:
         for step in steps:
             progress.step(step)

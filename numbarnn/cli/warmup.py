@@ -5,13 +5,14 @@ program; `tests/test_startup.py` runs such programs in second processes and coun
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from numbarnn.cells import CELLS
+from numbarnn.cli.common import UserError
 from numbarnn.kernels import cache
 from numbarnn.language.model import CELLS as LANGUAGE_CELLS
 from numbarnn.language.model import LanguageModel
@@ -27,12 +28,19 @@ KERNELS = 94
 __all__ = ["KERNELS", "Warmed", "warm_everything", "warm_model"]
 
 
-def warm_everything(dtype: Any = "float32") -> Iterator[Warmed]:
+def warm_everything(dtype: Any = "float32", only: Iterable[str] | None = None) -> Iterator[Warmed]:
     """Run every cell, layer, loss and optimizer of the package once, forward and backward; yield the steps as they end.
 
     Parameters
     ----------
     dtype : {"float32", "float64"}
+    only : iterable of str, optional
+        Names of steps; None: all.
+
+    Raises
+    ------
+    UserError
+        If there is no step of a name.
     """
     own = {name: cell for name, cell in CELLS.items() if cell.__module__.startswith(f"{cache.PACKAGE.name}.")}
     steps = {f"cell {name}": partial(_cell, cell, dtype) for name, cell in own.items()}
@@ -40,6 +48,10 @@ def warm_everything(dtype: Any = "float32") -> Iterator[Warmed]:
     steps |= {"embedding, dropout and pooling": partial(_layers, dtype)}
     steps |= {f"loss {name}": partial(_loss, name, dtype) for name in LOSSES}
     steps |= {f"optimizer {name}": partial(_optimizer, name, dtype) for name in OPTIMIZERS}
+    if only is not None:
+        if strange := [name for name in only if name not in steps]:
+            raise UserError(f"there is no step {strange[0]!r} of warming up; there are {', '.join(steps)}")
+        steps = {name: steps[name] for name in only}
     yield from run(steps)
 
 

@@ -39,6 +39,7 @@ from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 
 PACKAGE = pathlib.Path(__file__).resolve().parent.parent
+ABI = f"py{sys.version_info[0]}{sys.version_info[1]}{getattr(sys, 'abiflags', '')}"
 
 # Functions called with the folder that is written to (or None) whenever a kernel is about to be compiled.
 on_compile = []
@@ -96,8 +97,19 @@ def stamp() -> str:
 # Folders
 
 
+_only: list[pathlib.Path] = []
+
+
+def use_only(folder: pathlib.Path) -> None:
+    """Let this process read kernels from one folder alone and write them there, as one that fills it does."""
+    _only[:] = [folder]
+    writable_directory.cache_clear()
+
+
 def cache_directories() -> list[pathlib.Path]:
     """Return the folders in which compiled kernels may lie, in order of preference."""
+    if _only:
+        return list(_only)
     # The folder's name tells two installs apart that share one NUMBA_CACHE_DIR.
     own = f"{PACKAGE.name}_{hashlib.sha256(str(PACKAGE).encode()).hexdigest()[:16]}"
     folders = [PACKAGE / "__pycache__" / "kernels", pathlib.Path(AppDirs(PACKAGE.name, False).user_cache_dir) / own]
@@ -133,7 +145,7 @@ def distrust(path: pathlib.Path) -> str:
         return ""
 
 
-def _usable(folder: pathlib.Path) -> bool:
+def usable(folder: pathlib.Path) -> bool:
     """Return whether kernels of a folder may be loaded; warn once where they may not. Asked anew: a folder may come or go."""
     reason = distrust(folder)
     if reason:
@@ -156,7 +168,7 @@ def writable_directory() -> pathlib.Path | None:
             tempfile.TemporaryFile(dir=folder).close()
         except OSError:
             continue
-        if _usable(folder):
+        if usable(folder):
             return folder
     warnings.warn(
         "no folder for compiled kernels can be written to by this user and by nobody else (tried "
@@ -244,9 +256,8 @@ class PackageLocator:
         self._lineno = py_func.__code__.co_firstlineno
         self._locator = _Locator(py_func)
         module = py_func.__module__.partition(".")[2] or py_func.__module__
-        abi = f"py{sys.version_info[0]}{sys.version_info[1]}{getattr(sys, 'abiflags', '')}"
         name = py_func.__qualname__.replace("<locals>.", "")
-        self._filename_base = f"{module}.{name}-{abi}"
+        self._filename_base = f"{module}.{name}-{ABI}"
 
 
 class _Impl(PackageLocator, caching.CompileResultCacheImpl):
@@ -289,14 +300,23 @@ class StampedCache:
     def _load_overload(self, sig, target_context):
         if not self._enabled:
             return None
-        key = self._index_key(sig, target_context.codegen())
-        for folder in filter(_usable, cache_directories()):
-            found = self._unpickled(folder / self.folder / self._file_name(key), key)
+        for folder, key in self._candidates(sig, target_context.codegen()):
+            path = folder / self.folder / self._file_name(key)
+            found = self._unpickled(path, key)
             if found is not None:
-                return self._impl.rebuild(target_context, found)
+                try:
+                    return self._impl.rebuild(target_context, found)
+                except Exception as error:  # a module or a class that it needs is another one here
+                    caching._cache_log("[cache] %r cannot be loaded: %r", path, error)
         for tell in tuple(on_compile):
             tell(writable_directory())
         return None
+
+    def _candidates(self, sig, codegen):
+        """Yield the folders in which a kernel may lie, each with its key there."""
+        key = self._index_key(sig, codegen)
+        for folder in filter(usable, cache_directories()):
+            yield folder, key
 
     @staticmethod
     def _unpickled(path, key):

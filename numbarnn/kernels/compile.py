@@ -1,11 +1,13 @@
 """The decorator that compiles kernels; their cache is `numbarnn.kernels.cache`."""
 
+import contextlib
 import functools
 
 import numba
 from numba.core import types
 
-from numbarnn.kernels.cache import PACKAGE, KernelCache
+from numbarnn.kernels import prebuilt
+from numbarnn.kernels.cache import PACKAGE, KernelCache, writable_directory
 from numbarnn.kernels.interrupts import DeferredInterrupt
 from numbarnn.kernels.records import holds_own
 
@@ -32,11 +34,22 @@ def jit(function):
 
 
 class _Cache(KernelCache):
-    """The cache of a kernel, which leaves no trace of a cell of the user's own.
+    """The cache of a kernel, which looks into folders of prebuilt ones first and leaves no trace of a cell of the user's own.
 
     A record type defined outside the package would be pickled by reference beside the kernel's code, and no process that
     cannot import it could read that.
     """
+
+    def _index_key(self, sig, codegen):
+        sig, _, code = super()._index_key(sig, codegen)
+        return sig, prebuilt.kernel_target(), code
+
+    def _candidates(self, sig, codegen):
+        level, _, folders = prebuilt.chosen()
+        sig, target, code = self._index_key(sig, codegen)
+        for folder in folders:
+            yield folder, (sig, target if level is None else prebuilt.level_target(level), code)
+        yield from super()._candidates(sig, codegen)
 
     def load_overload(self, sig, target_context):
         """Return what is on disk for a signature, or None."""
@@ -46,6 +59,9 @@ class _Cache(KernelCache):
         """Write what was compiled."""
         if not foreign(sig):
             super().save_overload(sig, data)
+            if prebuilt.chosen().level is None and (folder := writable_directory()) is not None:
+                with contextlib.suppress(OSError):  # of a full disk the cache has told
+                    prebuilt.mark_native(folder)
 
 
 def foreign(signature) -> bool:

@@ -1,12 +1,10 @@
 """What lies in the folders of compiled kernels."""
 
 import pathlib
-import sys
 from dataclasses import dataclass
 
-from numba.core.registry import cpu_target
-
-from numbarnn.kernels.cache import ENDING, distrust, read_entry, stamp
+from numbarnn.kernels.cache import ABI, ENDING, distrust, read_entry, stamp
+from numbarnn.kernels.prebuilt import kernel_target
 
 
 @dataclass(frozen=True)
@@ -16,9 +14,9 @@ class Inventory:
     Attributes
     ----------
     kernels : int
-        Compiled from these sources for this processor, Python and Numba: what this process would load.
+        Compiled from these sources for a target (of `take_inventory`), Python and Numba.
     foreign : int
-        Compiled from these sources for another processor or Python.
+        Compiled from these sources for another processor, level or Python.
     stale : int
         Compiled from other sources, by another Numba or with other settings of it, or damaged; never loaded, and safe to delete.
     distrusted : str
@@ -34,10 +32,9 @@ class Inventory:
     size: int
 
 
-def take_inventory(folder: pathlib.Path) -> Inventory:
-    """Count what lies in a folder; one that does not exist is empty. Nothing is unpickled."""
-    target = list(cpu_target.target_context.codegen().magic_tuple())
-    abi = f"-py{sys.version_info[0]}{sys.version_info[1]}{getattr(sys, 'abiflags', '')}"
+def take_inventory(folder: pathlib.Path, target: tuple[str, ...] | None = None) -> Inventory:
+    """Count what lies in a folder for a target (None: this process's), nothing where there is none; unpickle nothing."""
+    target = kernel_target() if target is None else target
     kernels = foreign = stale = size = 0
     distrusted = distrust(folder)
     try:
@@ -52,7 +49,7 @@ def take_inventory(folder: pathlib.Path) -> Inventory:
         entry = read_entry(path)
         if entry is None or entry.stamp != stamp():
             stale += 1
-        elif entry.target == target and path.name.rsplit(".", 2)[0].endswith(abi):
+        elif entry.target == list(target) and path.name.rsplit(".", 2)[0].endswith(f"-{ABI}"):
             kernels += 1
         else:
             foreign += 1

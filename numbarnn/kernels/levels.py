@@ -1,8 +1,8 @@
 """Levels of processors: what machine code is made for, where it is to run on more than the processor at hand.
 
-The levels of x86-64 are those of its psABI (System V ABI, AMD64 supplement, section 3.1.1), by the names that compilers know them by;
+The levels of x86-64 are those of its psABI (System V ABI, AMD64 supplement, section 3.1.1), by the names that compilers know;
 each includes the ones before it. Numba knows one processor a process, so code for a level is made in a child process whose
-environment has `environment` of it.
+environment has `environment` of it. Which level this process runs is chosen by `numbarnn.kernels.prebuilt`.
 """
 
 import functools
@@ -45,9 +45,15 @@ LEVELS = {
 }
 
 
+def features_of(level: Level) -> str:
+    """Return the features of a level as LLVM takes them."""
+    return ",".join(f"+{name}" for name in level.features)
+
+
 def environment(level: Level) -> dict[str, str]:
     """Return the environment variables of a process in which Numba compiles for a level."""
-    return {"NUMBA_CPU_NAME": level.name, "NUMBA_CPU_FEATURES": ",".join(f"+{name}" for name in level.features)}
+    # Native is what Numba compiles for, which is the level.
+    return {"NUMBA_CPU_NAME": level.name, "NUMBA_CPU_FEATURES": features_of(level), "NUMBARNN_LEVEL": "native"}
 
 
 @functools.cache

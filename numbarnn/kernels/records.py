@@ -3,8 +3,8 @@
 A NamedTuple's type selects a kernel's code (`numbarnn.kernels.element`), but functions that users compile and cache
 cannot well take it as an argument: a cache's index would refer to the class and break where that cannot be imported,
 ``numba.prange`` takes no tuple inside a tuple, and nothing in such a type says which version of the sources was
-compiled, and with which settings. The *names of the fields* of a structured array say all of it, and the values of the
-fields are the options:
+compiled, with which settings, and for which level. The *names of the fields* of a structured array say all of it, and the values
+of the fields are the options:
 
     v<stamp>, 0 <name of the first class>, 0.<its first option>, ..., 1 <name of the second class>, ...
 """
@@ -18,7 +18,8 @@ from numba.core import types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from numbarnn.kernels.cache import PACKAGE, stamp
+from numbarnn.kernels.cache import PACKAGE
+from numbarnn.kernels.prebuilt import code_stamp
 
 # A class of the user's own; its name ends with a hash of its code, so that a changed one is another type.
 OWN = "own:"
@@ -49,6 +50,18 @@ def _class(name):
     return _classes[name]
 
 
+def _version():
+    return f"v{code_stamp()[:16]}"
+
+
+def renewed(array) -> np.ndarray:
+    """Return records that another process packed, whose kernels are of another level, as those of this process."""
+    kind, names = array.dtype, array.dtype.names
+    fields = {"names": [_version(), *names[1:]], "formats": [kind[name] for name in names]}
+    fields |= {"offsets": [kind.fields[name][1] for name in names], "itemsize": kind.itemsize}
+    return array.view(np.dtype(fields, align=True))
+
+
 def pack_records(records) -> np.ndarray:
     """Return records as an array of one element.
 
@@ -57,7 +70,7 @@ def pack_records(records) -> np.ndarray:
     TypeError
         If an option is not a number.
     """
-    fields, values = [(f"v{stamp()[:16]}", np.int8)], [0]
+    fields, values = [(_version(), np.int8)], [0]
     for index, record in enumerate(records):
         fields.append((f"{index} {_name(type(record))}", np.int8))
         values.append(0)

@@ -11,6 +11,8 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic, overload, register_jitable
 
+from numbarnn.kernels.prebuilt import chosen
+
 # A sum may be taken in any order, as many terms at a time as a vector holds; nothing else may. Inlined: as a function of its own it
 # would be compiled twice, for itself and with its caller, and a process that loads the caller from disk would take the other order
 # (tests/test_cache.py).
@@ -26,7 +28,10 @@ def inlined(function):
 
 
 def _fuses(context):
-    """Return whether Numba's target has a fused multiply-add (elsewhere ``llvm.fma`` would be a library call)."""
+    """Return whether the level that runs, else Numba's target, fuses multiply and add (or ``llvm.fma`` is a library call)."""
+    level = chosen().level
+    if level is not None:
+        return level.fused
     triple, _, features = context.codegen().magic_tuple()
     return triple.startswith(("aarch64", "arm64")) or "+fma" in features.split(",")
 

@@ -9,7 +9,8 @@ less than one running sum, and a tile needs no case for the first block.
 Every element is one multiply-add after the other in ascending k, whatever the tile: one row alone, a row among six and
 any split of the rows over threads give the same bits.
 
-Vector size and fused multiply-add follow *Numba's* target features, not the host's: with a generic target
+Vector size and fused multiply-add follow the level that this process runs (`numbarnn.kernels.prebuilt`), else *Numba's* target
+features, not the host's: with a generic target
 (``NUMBA_CPU_NAME=generic``) ``llvm.fma`` becomes a library call (0.9 GF/s against 33), so there the tile multiplies
 and adds. Tiles of 4 to 6 rows by 2 vectors reach the FMA limit on AVX2 (measured: 98 to 102 GF/s, float32, one Zen 3
 core); 4 x 3 is as fast there but would pad a layer of 32 units to 48 columns. On AVX-512 (Zen 5) 8 to 12 rows by 2
@@ -26,10 +27,10 @@ from typing import NamedTuple
 import llvmlite.ir as ir
 import numpy as np
 from numba.core import cgutils, types
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from numbarnn.kernels.compile import jit
+from numbarnn.kernels.prebuilt import chosen, host_target
 
 UNROLL = 2  # values of k a round
 
@@ -38,8 +39,11 @@ INDEX = ir.IntType(64)
 
 @functools.cache
 def target():
-    """Return (bytes in a vector register, fused multiply-add available) of Numba's CPU target."""
-    triple, _, features = cpu_target.target_context.codegen().magic_tuple()
+    """Return (bytes in a vector register, fused multiply-add available) of the level that runs, else of Numba's CPU target."""
+    level = chosen().level
+    if level is not None:
+        return level.vector, level.fused
+    triple, _, features = host_target()
     if triple.startswith(("aarch64", "arm64")):
         return 16, True
     have = set(features.split(","))
@@ -67,7 +71,7 @@ class Geometry(NamedTuple):
 
 @functools.cache
 def geometry():
-    """Return the `Geometry` of Numba's CPU target.
+    """Return the `Geometry` of `target`.
 
     A panel is one cache line on every target, so packed weights and states are laid out alike for all of them.
 

@@ -31,7 +31,7 @@ from numbarnn.kernels.cpu.denormals import FLUSH, apart, exchange
 from numbarnn.kernels.cpu.matmul import NO_PRODUCT, ONE, ZERO, Extent, Factor, Location, Panels, multiply
 from numbarnn.kernels.cpu.simd import INDEX, panel_of, panel_width, tile_table
 from numbarnn.kernels.element import cell_forward, cell_inner_forward, load, record_class, store
-from numbarnn.kernels.records import unpack_records
+from numbarnn.kernels.records import renewed, unpack_records
 from numbarnn.kernels.scalar import inlined
 
 HEADER, FIRST = 64, 76
@@ -139,7 +139,7 @@ def _revived(arrays, made_for):
     cells, program, values = arrays
     table, program = tile_table(dtype), program.copy()  # which joblib may have mapped read-only
     program[: table.size] = table
-    return StepWeights(cells, program, values)
+    return StepWeights(renewed(cells), program, values)
 
 
 @jit

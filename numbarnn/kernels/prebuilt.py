@@ -1,0 +1,206 @@
+"""Machine code for a level of processors, made elsewhere: where it lies, and which level this process runs.
+
+A process chooses once, before its first kernel, for vector width and tiles follow the level: all kernels of the package are then
+prebuilt ones of that level, or compiled here with its widths. Numba's own target stays the processor at hand, for the user's
+code and for cells of the user's own, which meet the level's tiles through their addresses.
+
+A folder of prebuilt kernels has a folder for each level; in it lie the files of `numbarnn.kernels.cache`, and for each state of
+sources, compiler and Python for which it is complete a *ready file*, whose name is a hash of all that: so the choice takes a look
+at one name, not at hundreds of files.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import threading
+from typing import Any, NamedTuple
+
+from numba.core import config
+from numba.core.registry import cpu_target
+
+from numbarnn.kernels import cache
+from numbarnn.kernels.levels import LEVELS, Level, features_of
+
+FOLDER, LEVEL = "NUMBARNN_PREBUILT", "NUMBARNN_LEVEL"
+NATIVE = "native"
+
+
+class Choice(NamedTuple):
+    """What the kernels of this process are made for.
+
+    Attributes
+    ----------
+    level : Level or None
+        None: native, for what Numba compiles for.
+    reason : str
+    folders : tuple of pathlib.Path
+        Of prebuilt kernels that fit.
+    """
+
+    level: Level | None
+    reason: str
+    folders: tuple[pathlib.Path, ...]
+
+
+def host_target() -> tuple[str, ...]:
+    """Return what Numba compiles for in this process: triple, processor, features."""
+    return cpu_target.target_context.codegen().magic_tuple()
+
+
+def level_target(level: Level) -> tuple[str, ...]:
+    """Return what Numba compiles for in a process that makes the kernels of a level."""
+    return host_target()[0], level.name, features_of(level)
+
+
+def kernel_target() -> tuple[str, ...]:
+    """Return what kernels that this process compiles are for, as in their keys: what Numba compiles for, and the level if any."""
+    level = chosen().level
+    return host_target() if level is None else (*host_target(), level.name)
+
+
+def _level_of_target() -> Level | None:
+    """Return the level that Numba itself compiles for, as in a process that makes prebuilt kernels."""
+    return next((level for level in LEVELS.values() if level_target(level) == host_target()), None)
+
+
+def code_stamp() -> str:
+    """Return a hash of what the code of kernels follows from: `cache.stamp`, and the level if it is that of one.
+
+    It is the same in the process that makes prebuilt kernels and in those that load them.
+    """
+    level = chosen().level or _level_of_target()
+    return cache.stamp() if level is None else hashlib.sha256(f"{cache.stamp()} {level.name}".encode()).hexdigest()
+
+
+def within(level: Level, target: tuple[str, ...]) -> bool:
+    """Return whether a target has all that code for a level may use."""
+    return {f"+{name}" for name in level.features} <= set(target[2].split(","))
+
+
+# Where prebuilt kernels lie
+
+
+def prebuilt_folders() -> list[pathlib.Path]:
+    """Return the folders whose folders of levels are looked at: NUMBARNN_PREBUILT, and the one of a platform wheel."""
+    folders = [cache.PACKAGE / "prebuilt"]
+    if named := os.environ.get(FOLDER):
+        folders.insert(0, pathlib.Path(os.path.realpath(named)))
+    return folders
+
+
+def ready_file(target: tuple[str, ...]) -> str:
+    """Return the name of the file that says that a folder has kernels for a target, from these sources, Numba and Python."""
+    return hashlib.sha256(json.dumps([cache.stamp(), cache.ABI, target]).encode()).hexdigest()[:24] + ".json"
+
+
+def folders_of(level: Level) -> tuple[pathlib.Path, ...]:
+    """Return the folders of a level whose kernels this process may load."""
+    name = ready_file(level_target(level))
+    found = (folder / level.name for folder in prebuilt_folders() if (folder / level.name / name).is_file())
+    return tuple(folder for folder in found if cache.usable(folder.parent) and cache.usable(folder))
+
+
+def description() -> dict[str, Any]:
+    """Return what kernels made by this process fit: sources, compiler, Python, processor."""
+    triple, processor, _ = host_target()
+    return {
+        "sources": cache.source_stamp(),
+        "compiler": json.loads(cache.compiler()),
+        "python": cache.ABI,
+        "target": [triple, processor],
+    }
+
+
+def mark_ready(folder: pathlib.Path) -> None:
+    """Say that a folder is complete for what this process compiles for; what other sources left is not, for it was replaced."""
+    own = description()
+    for path in folder.glob("*.json"):
+        other = read_description(path)
+        if {**other, "sources": None} == {**own, "sources": None}:
+            path.unlink(missing_ok=True)
+    (folder / ready_file(host_target())).write_text(json.dumps(own))
+    (folder / _native_file()).unlink(missing_ok=True)
+
+
+def read_description(path: pathlib.Path) -> dict[str, Any]:
+    """Return what a ready file says; nothing where it says nothing."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+# Native kernels
+
+
+def _native_file() -> str:
+    return "native-" + hashlib.sha256(json.dumps([cache.ABI, host_target()]).encode()).hexdigest()[:24]
+
+
+def mark_native(folder: pathlib.Path) -> None:
+    """Say that a folder has kernels for the processor at hand, from these sources."""
+    if not has_native(folder):
+        (folder / _native_file()).write_text(cache.stamp())
+
+
+def has_native(folder: pathlib.Path) -> bool:
+    """Return whether a folder has kernels for the processor at hand, from these sources."""
+    try:
+        return (folder / _native_file()).read_text() == cache.stamp()
+    except (OSError, ValueError):
+        return False
+
+
+# The choice
+
+_choosing = threading.RLock()
+
+
+def chosen() -> Choice:
+    """Return what the kernels of this process are made for; asked for the first time, it is chosen."""
+    with _choosing:
+        return _choice()
+
+
+@functools.cache
+def _choice() -> Choice:
+    target, wanted = host_target(), os.environ.get(LEVEL)
+    if wanted == NATIVE:
+        return Choice(None, f"{LEVEL}={NATIVE}", ())
+    if wanted:
+        level = forced(wanted, target)
+        return Choice(level, f"{LEVEL}={wanted}", folders_of(level))
+    if config.CPU_NAME is not None or config.CPU_FEATURES is not None:
+        own = _level_of_target()
+        return Choice(None, "NUMBA_CPU_NAME or NUMBA_CPU_FEATURES is set", folders_of(own) if own else ())
+    for folder in cache.cache_directories():
+        if has_native(folder) and cache.usable(folder):
+            return Choice(None, "there are kernels for this processor", ())
+    for level in reversed(LEVELS.values()):
+        if within(level, target) and (found := folders_of(level)):
+            return Choice(level, "there are prebuilt kernels, and none for this processor", found)
+    return Choice(None, "there are no prebuilt kernels that fit", ())
+
+
+def forced(name: str, target: tuple[str, ...]) -> Level:
+    """Return the level that NUMBARNN_LEVEL names.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name, or a target lacks what it needs.
+    """
+    level = LEVELS.get(name)
+    if level is None:
+        raise ValueError(
+            f"{LEVEL} must be {NATIVE} or one of {', '.join(LEVELS)}, got {name!r}; unset it, or set it to one"
+        )
+    if not within(level, target):
+        lacking = [feature for feature in level.features if f"+{feature}" not in target[2].split(",")]
+        raise ValueError(
+            f"{LEVEL} is {name}, but {target[1]} lacks {', '.join(lacking)}; unset it, or set it to {NATIVE} or a lower level"
+        )
+    return level
