@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numbarnn.kernels.compile import jit
+from numbarnn.kernels.compile import bare, jit
 from numbarnn.kernels.cpu.simd import add_row, copy_row, lanes_of, panel_of, tile_limits, tiles, transpose_rows
 from numbarnn.kernels.groups import Floats1, Integers1, Integers2, Range
 
@@ -174,7 +174,7 @@ class Panels(NamedTuple):
 NO_PRODUCT = Factor(ZERO, ZERO, ZERO, ONE, ZERO)
 
 
-@jit
+@bare  # or `base`, which names two arrays in turn, would be counted
 def multiply(
     table,
     extent: Extent,
