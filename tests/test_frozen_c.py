@@ -10,6 +10,7 @@ import numba
 import numpy as np
 import pytest
 from conftest import DTYPES
+from numba.extending import register_jitable
 
 from numbarnn import (
     GRU,
@@ -47,6 +48,7 @@ def bounded(x, low, high):
     return x
 
 
+@register_jitable
 def mixed(share, pair):
     """Called with a tuple; the constants are doubles."""
     a, b = pair
