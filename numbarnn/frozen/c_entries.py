@@ -141,6 +141,8 @@ def _forward(out, interface, network):
     if (n < 0 || t < 0 || work == NULL || {missing}) {{
         return {BAD_ARGUMENT};
     }}
+    x = x == NULL ? work : x; /* of no step, nothing is read or written */
+    y = y == NULL ? work : y;
     for (int64_t i = 0; i < n; i++) {{
         const int64_t length = lengths == NULL ? t : lengths[i];
         if (length < 0 || length > t) {{
