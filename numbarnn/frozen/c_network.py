@@ -13,9 +13,10 @@ class Network:
     Attributes
     ----------
     steps : bool
-        Whether there is ``advance(x, m)``, which runs one step and returns its outputs, and all outputs stem from it.
+        Whether there is ``advance(x, m)``, which runs one step and returns its outputs.
     rows : bool
-        Whether there is ``run(x, length, m, a, b)``, which runs all steps of a sample and returns its outputs.
+        Whether there is ``run(x, length, m, a, b)``, which runs all steps of a sample and returns its outputs: where single steps
+        do not give them all.
     width : int
         Values of a row of a and of b.
     """
