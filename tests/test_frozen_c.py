@@ -317,6 +317,10 @@ def test_samples_go_on(sampler):
     assert sampler.sample(5, 1.0, 0, 1.0, prime[2:], 1, again)[1] == whole
     _, states = sampler.forward(np.array([[*prime, 1]]), [3])
     assert sampler.sample(5, 1.0, 0, 1.0, [], 1, states)[1] == whole
+    # The state counts what was sampled, so pieces are those of the whole.
+    whole, pieces = sampler.sample(5, 1.0, 0, 1.0, prime, 30, sampler.zeros())[1], sampler.zeros()
+    found = [sampler.sample(5, 1.0, 0, 1.0, read, 10, pieces)[1] for read in (prime, [], [])]
+    assert np.concatenate(found).tolist() == whole.tolist()
     assert sampler.sample(5, 1.0, 0, 1.0, [4], 0, state)[0] == OK
 
 
@@ -353,7 +357,8 @@ def test_errors(sampler, tmp_path):
     x[0, 2, 1] = -2
     check_forward_errors(library, x)
     assert library("check", None) == BAD_ARGUMENT
-    assert library("probabilities", None, 1, None) == BAD_ARGUMENT
+    assert library("probabilities", None, 1, None) == library("probabilities", None, -1, None) == BAD_ARGUMENT
+    assert library("probabilities", None, 0, None) == OK
     assert library("workspace_bytes", -1, 3) == library("workspace_bytes", 1, -3) == 0
     assert library("workspace_bytes", 1, 2**62) == 2 ** (8 * ctypes.sizeof(ctypes.c_size_t)) - 1
 

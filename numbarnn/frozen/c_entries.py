@@ -16,6 +16,8 @@ TOLERANCE = {"float": 1e-5, "double": 1e-11}
 def write_state(out: Writer, interface: Interface) -> str:
     """Return the definition of the state: what is carried first, then scratch memory."""
     lines = [f"{out.kind} {name}[{size}]; {comment(about)}" for name, (size, about) in out.states.items()]
+    if interface.sample:
+        lines.append("uint32_t chosen[2]; /* the number of tokens that were sampled, its low and high half */")
     scratch = [f"{out.kind} {name}[{size}];" for name, size in out.scratch.items()]
     if interface.sample:
         scratch.append(f"int32_t likely[{interface.outputs}]; /* tokens, when they are sorted */")

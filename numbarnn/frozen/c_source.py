@@ -22,7 +22,7 @@ _FLUSHED = "Denormal numbers count as zero; the processor's mode is restored."
 _DENORMALS = "Denormal numbers are computed with, as the target does."
 # Names of the file that no weights and no layers get.
 _TAKEN = frozenset(
-    "x y m a b n t z s h i j k token length lengths work state inner likely none begin valid run advance differ clear "
+    "x y m a b n t z s h i j k token length lengths work state inner likely chosen none begin valid run advance differ clear "
     "copy add accumulate add_blocks philox before sink take choose memcpy memset offsetof main KEPT STATE_BYTES SIZE_MAX "
     "NULL NAN INFINITY exponent with_sign power_of_two floor32 tanh32 sigmoid32 sigmoid64 exp32 log1p32".split()
 )
