@@ -88,3 +88,7 @@ class InteropError(ValueError):
         one = len(self.reasons) == 1
         parts = self.reasons if one else [f"- {reason}" for reason in self.reasons]
         super().__init__((" " if one else "\n").join([printable(message), *parts]))
+
+
+class FreezeError(RuntimeError):
+    """A model cannot be frozen here: there is no linker, the system is not one that libraries are made on, or a cell cannot be compiled."""
