@@ -17,13 +17,14 @@ import numpy as np
 from numba import cloudpickle
 
 from numbarnn import parallel
+from numbarnn.checks import brief
 from numbarnn.errors import FreezeError
 from numbarnn.frozen.dispatch import write_dispatch
 from numbarnn.frozen.entries import CHECK_STEPS, CHECK_X, CHECK_Y, VALUES, Frozen
 from numbarnn.frozen.interface import Interface
 from numbarnn.frozen.linker import check_system, link
 from numbarnn.kernels.cpu.simd import target
-from numbarnn.kernels.levels import LEVELS, environment
+from numbarnn.kernels.levels import LEVELS, environment, runs_here
 from numbarnn.layers import Recurrent
 
 # The one level of ARM: all 64-bit processors have NEON, and fuse.
@@ -57,9 +58,20 @@ class Parts:
     libm: bool
 
 
-def default_levels() -> tuple[str, ...]:
-    """Return the levels of this machine's kind of processor."""
-    return (NEON,) if platform.machine() in ("aarch64", "arm64") else tuple(LEVELS)
+    def runs_here(self) -> bool:
+        """Return whether the processor at hand has a level of the library."""
+        return any(level == NEON or runs_here(LEVELS[level]) for level in self.objects)
+
+
+def check_levels(levels: Any) -> tuple[str, ...]:
+    """Return levels from the least to the highest; None: all of this machine's kind of processor."""
+    known = (NEON,) if platform.machine() in ("aarch64", "arm64") else tuple(LEVELS)
+    if levels is None:
+        return known
+    given = (levels,) if isinstance(levels, str) else tuple(levels) if hasattr(levels, "__iter__") else (levels,)
+    if not given or any(level not in known for level in given):
+        raise ValueError(f"levels must be some of {', '.join(map(repr, known))}, or None for all, got {brief(levels)}")
+    return tuple(level for level in known if level in given)
 
 
 def make_parts(model: Any, levels: Sequence[str], name: str) -> Parts:
