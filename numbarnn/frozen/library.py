@@ -22,7 +22,7 @@ from numbarnn.errors import FreezeError
 from numbarnn.frozen.dispatch import write_dispatch
 from numbarnn.frozen.entries import CHECK_STEPS, CHECK_X, CHECK_Y, VALUES, Frozen
 from numbarnn.frozen.interface import Interface
-from numbarnn.frozen.linker import check_system, link
+from numbarnn.frozen.linker import check_system, find_linker, link
 from numbarnn.kernels.cpu.simd import target
 from numbarnn.kernels.levels import LEVELS, environment, runs_here
 from numbarnn.layers import Recurrent
@@ -74,15 +74,12 @@ def check_levels(levels: Any) -> tuple[str, ...]:
     return tuple(level for level in known if level in given)
 
 
-def make_parts(model: Any, levels: Sequence[str], name: str) -> Parts:
+def make_parts(model: Any, interface: Interface, levels: Sequence[str]) -> Parts:
     """Compile a model for some levels, from the least to the highest."""
     check_system()
+    find_linker()  # before the work, not after it
     plan = model.step_plan()
     x, y = _check_vector(model)
-    interface = Interface(
-        name=name, dtype=model.dtype.name, inputs=plan.inputs, outputs=plan.outputs, tokens=plan.tokens, bag=plan.bag,
-        sequence=model.signals[-1].sequence, step=True, sample=False, activation=None,
-    )  # fmt: skip
     records = tuple({(type(layer.cell), layer.cell): layer.cell for layer in model.layers if isinstance(layer, Recurrent)}.values())
     values = plan.weights.values
     frozen = Frozen(interface, records, plan.weights.program, values.size, plan.size, exact=target()[1])

@@ -32,15 +32,15 @@ packages = ["{name}"]
 
 _README = """# {name}
 
-A recurrent net, frozen by [numbarnn](https://numbarnn.example) into machine code: it needs NumPy, and nothing else.
+A recurrent net, frozen by numbarnn into machine code: it needs NumPy, and nothing else.
 
     pip install .
 
 ```python
 import numpy as np
-import {name}
+from {name} import load
 
-net = {name}.load()  # the library, checked on this processor
+net = load()  # the library, checked on this processor
 {example}
 ```
 
@@ -55,7 +55,7 @@ import threading
 import numpy as np
 import pytest
 
-import {name}
+from {name} import load
 
 
 def inputs(net, samples, steps):
@@ -66,11 +66,11 @@ def inputs(net, samples, steps):
 
 
 def test_loads_and_passes_its_check():
-    assert {name}.load() is {name}.load()
+    assert load() is load()
 
 
 def test_steps_are_the_forward_pass():
-    net = {name}.load()
+    net = load()
     x = inputs(net, 1, 6)
     y, after = net.forward(x)
     if net._step is None:
@@ -84,7 +84,7 @@ def test_steps_are_the_forward_pass():
 
 
 def test_samples_do_not_depend_on_each_other():
-    net = {name}.load()
+    net = load()
     x, lengths = inputs(net, 3, 5), [5, 2, 4]
     y, _ = net.forward(x, lengths=lengths)
     for n, length in enumerate(lengths):
@@ -94,7 +94,7 @@ def test_samples_do_not_depend_on_each_other():
 
 
 def test_a_sequence_in_two_pieces():
-    net = {name}.load()
+    net = load()
     if net._step is None or not net.sequence:
         pytest.skip("this net needs whole sequences")
     x = inputs(net, 2, 6)
@@ -105,7 +105,7 @@ def test_a_sequence_in_two_pieces():
 
 
 def test_threads():
-    net = {name}.load()
+    net = load()
     x = inputs(net, 2, 20)
     expected, found = net.forward(x)[0], [None] * 8
 
@@ -121,7 +121,7 @@ def test_threads():
 
 
 def test_wrong_shapes_are_refused():
-    net = {name}.load()
+    net = load()
     with pytest.raises(ValueError, match="x must have shape"):
         net.forward(np.zeros((1, 2, 3, 4)))
     with pytest.raises(ValueError, match="lengths must be from 0 to 2"):

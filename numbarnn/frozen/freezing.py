@@ -4,7 +4,6 @@ import ctypes
 import keyword
 import os
 import pathlib
-import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ import numpy as np
 from numbarnn import io
 from numbarnn.checks import brief, check_path
 from numbarnn.errors import FreezeError
+from numbarnn.frozen.c_source import c_interface, write_c
 from numbarnn.frozen.interface import OK
 from numbarnn.frozen.library import Parts, check_levels, link_parts, make_parts
 from numbarnn.frozen.package import check_folder, write_folder
@@ -71,24 +71,21 @@ def freeze(
     'net.c'
     """
     network = _network(model)
-    target, name = _target(path), _name(name)
+    target, interface = _target(path), c_interface(network, name)
     if target.suffix == ".c":
-        from numbarnn.frozen.c_source import c_header, c_interface, c_source
-
-        io.replace(target, c_source(network, name).encode())
-        io.replace(target.with_suffix(".h"), c_header(c_interface(network, name)).encode())
+        write_c(network, target, name)
         return target
     folder = target.suffix != ".so"
     if folder:
         _check_package(name)
         check_folder(target)
-    parts = make_parts(network, check_levels(levels), name)
+    parts = make_parts(network, interface, check_levels(levels))
     content = _linked(parts)
     if folder:
-        write_folder(target, parts.frozen.interface, content)
+        write_folder(target, interface, content)
     else:
         io.replace(target, content)
-        io.replace(target.with_suffix(".h"), parts.frozen.interface.header().encode())
+        io.replace(target.with_suffix(".h"), interface.header().encode())
     return target
 
 
@@ -122,12 +119,6 @@ def _target(path):
     if target.suffix.lower() in (".c", ".so") and str(path).endswith(("/", os.sep)):
         raise ValueError(f"path must name a folder that does not end in {target.suffix}, got {str(path)!r}")
     return target
-
-
-def _name(name):
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", name):
-        raise ValueError(f"name must be an identifier that begins with a letter, such as 'model', got {brief(name)}")
-    return name
 
 
 def _check_package(name):
