@@ -1,115 +1,160 @@
 """A process that makes the machine code of a frozen model for one level of processors: Numba knows one processor a process.
 
-`numbarnn.frozen.build` starts it with the environment of the level. It reads a pickle from its standard input and writes an object file
-to the path that is its argument.
+`numbarnn.frozen.library` starts it with the environment of the level. It reads a pickle from its standard input and writes an object
+file to the path that is its argument. The code is that of the kernels of `numbarnn.kernels.cpu.entries`, whose cache on disk it
+shares: its entries are those of a level.
 """
 
+import inspect
 import pathlib
 import pickle
 import sys
+from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 import llvmlite.ir as ir
+import numba
+import numpy as np
 from numba.core import types
 from numba.core.registry import cpu_target
 
-from numbarnn.frozen.entries import ADVANCE, PROGRAM, Frozen, jit, make_entries
 from numbarnn.frozen.interface import BAD_CODE
-from numbarnn.kernels.cpu.denormals import FLUSH, bits_of, write_exchange
-from numbarnn.kernels.cpu.simd import INDEX, _tile_function, target, tile_shapes
-from numbarnn.kernels.cpu.step import FIRST, HEADER
+from numbarnn.kernels import records
+from numbarnn.kernels.cpu import entries
+from numbarnn.kernels.cpu.simd import INDEX, _tile_function, tile_shapes
 
-CODE, ADDRESS, ROOM = ir.IntType(32), ir.IntType(8).as_pointer(), ir.IntType(64).as_pointer()
-_ARGUMENTS = {types.int64: INDEX, types.uint64: INDEX, types.float64: ir.DoubleType()}
+# Names of what the level's code and the rest of a library share.
+VALUES, CELLS = "numbarnn.values", "numbarnn.cells"
+# The kernels of the functions that a level has, by the name after ``NAME_``; after the argument `model` come C's, then two types.
+KERNELS = {name: getattr(entries, f"{name}_at") for name in ("step", "forward", "probabilities", "sample") if hasattr(entries, f"{name}_at")}
+
+_CODE, _POINTER = ir.IntType(32), ir.IntType(8).as_pointer()
+_FLOATS = ("temperature", "top_p")
 
 
-def compile_level(frozen: Frozen, level: str) -> bytes:
-    """Return the object file for Numba's target, with a function ``NAME_step.LEVEL`` for ``NAME_step`` in C, and so on."""
+@dataclass(frozen=True)
+class Request:
+    """What a level's code is made from.
+
+    Attributes
+    ----------
+    name : str
+        What the names of C's functions begin with.
+    functions : tuple of str
+        Names of `KERNELS`.
+    level : str
+        What the names of the level's functions end with.
+    cells : structured array
+        The records of the model's cells, packed.
+    program : (n,) int64 array
+        The addresses of the tiles in it do not count.
+    values : int
+        Number of the weights.
+    dtype : numpy.dtype
+    classes : dict of str to type
+        The user's own classes of cells, by the name in the dtype of `cells`.
+    """
+
+    name: str
+    functions: tuple[str, ...]
+    level: str
+    cells: np.ndarray
+    program: np.ndarray
+    values: int
+    dtype: np.dtype
+    classes: dict
+
+
+def compile_level(request: Request) -> bytes:
+    """Return the object file for Numba's target: functions ``NAME_step.LEVEL`` and so on, of the arguments of C's."""
+    records._classes.update(request.classes)
     triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_triple(triple).create_target_machine(
         cpu=cpu, features=features, opt=3, reloc="pic", codemodel="default"
     )
-    entries = make_entries(frozen, target()[1])
-    compiled = {}
-    for name, (kernel, arguments) in entries.items():
-        dispatcher = jit(kernel)
-        dispatcher.compile(types.int64(*arguments))
-        compiled[name] = dispatcher.overloads[arguments]
-    module = ir.Module(level)
+    module = ir.Module(request.level)
     module.triple, module.data_layout = triple, str(machine.target_data)
-    for name, result in compiled.items():
-        _write_wrapper(module, name, result, entries[name][1], 0 if name == ADVANCE else bits_of(triple))
+    model = _write_model(module, request)
+    compiled, exported = [], set()
+    for name in request.functions:
+        function = f"{request.name}_{name}.{request.level}"
+        compiled.append(_write_function(module, function, KERNELS[name], model, request))
+        exported.add(function)
     _write_stub(module)
-    _write_program(module, frozen)
     linked = llvm.parse_assembly(str(module))
-    _optimize(linked, machine)
-    for result in compiled.values():
-        own = llvm.parse_bitcode(result.library._final_module.as_bitcode())
-        linked.link_in(own)
-    exported = {name: f"{frozen.interface.name}_{name.removeprefix('numbarnn.')}.{level}" for name in entries if name != ADVANCE}
+    passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(3))
+    passes.getModulePassManager().run(linked, passes)
+    for library in compiled:
+        linked.link_in(library._get_module_for_linking(), preserve=True)
     for value in (*linked.functions, *linked.global_variables):
         if value.name in exported:
-            value.name = exported[value.name]
             value.visibility = llvm.Visibility.hidden
         elif not value.is_declaration:
             value.linkage = llvm.Linkage.internal
-    passes = llvm.create_new_module_pass_manager()
-    passes.add_global_dead_code_eliminate_pass()
-    passes.add_strip_dead_prototype_pass()
-    passes.run(linked, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(3)))
+    cleaning = llvm.create_new_module_pass_manager()
+    cleaning.add_global_dead_code_eliminate_pass()
+    cleaning.run(linked, passes)
     linked.verify()
     return machine.emit_object(linked)
 
 
-def _write_wrapper(module, name, result, arguments, bits):
-    """Write the C function that calls a kernel in the mode in which denormal numbers are zero; return its name."""
-    given = [_ARGUMENTS[kind] for kind in arguments]
-    value = _ARGUMENTS[result.signature.return_type]
-    kernel = ir.Function(
-        module, ir.FunctionType(CODE, [value.as_pointer(), ADDRESS.as_pointer(), *given]), result.fndesc.llvm_func_name
-    )
-    function = ir.Function(module, ir.FunctionType(value, given), name)
+def _write_function(module, name, kernel, model, request):
+    """Write the C function that calls a kernel; return the kernel's library."""
+    kinds, given, passed = [], [], []
+    for argument in inspect.signature(kernel.py_func).parameters:
+        if argument in ("cells", "dtype"):
+            kinds.append(types.DType(numba.from_dtype(getattr(request, argument).dtype if argument == "cells" else request.dtype)))
+        else:
+            kinds.append(types.float64 if argument in _FLOATS else types.uint64 if argument == "seed" else types.int64)
+        if argument not in ("model", "cells", "dtype"):
+            given.append(ir.DoubleType() if argument in _FLOATS else INDEX)
+    kernel.compile(tuple(kinds))
+    compiled = kernel.overloads[tuple(kinds)]
+    function = ir.Function(module, ir.FunctionType(INDEX, given), name)
     function.attributes.add("nounwind")
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    room, error = builder.alloca(value), builder.alloca(ADDRESS)
-    before = write_exchange(builder, bits, INDEX(FLUSH))
-    status = builder.call(kernel, [room, error, *function.args])
-    write_exchange(builder, bits, before)
-    found = builder.load(room)
-    builder.ret(builder.select(builder.icmp_signed("==", status, CODE(0)), found, value(BAD_CODE)))
-    return name
+    builder, rest = ir.IRBuilder(function.append_basic_block("entry")), iter(function.args)
+    for kind, argument in zip(kinds, inspect.signature(kernel.py_func).parameters, strict=True):
+        is_type = isinstance(kind, types.DType)
+        passed.append(_POINTER(None) if is_type else model if argument == "model" else next(rest))
+    room, error = builder.alloca(INDEX), builder.alloca(_POINTER)
+    taken = [room.type, error.type, *(value.type for value in passed)]
+    own = ir.Function(module, ir.FunctionType(_CODE, taken), compiled.fndesc.llvm_func_name)
+    status = builder.call(own, [room, error, *passed])
+    done = builder.icmp_signed("==", status, _CODE(0))
+    builder.ret(builder.select(done, builder.load(room), INDEX(BAD_CODE)))
+    return compiled.library
+
+
+def _write_model(module, request):
+    """Write the tiles, the program, which has their addresses, and what kernels take as `model`; return its address."""
+    tiles = [_tile_function(module, numba.from_dtype(request.dtype), rows, panels) for rows, panels in tile_shapes()]
+    # A frozen model multiplies a row at a time: tiles of more rows are left out.
+    addresses = [tile.ptrtoint(INDEX) if rows == 1 else INDEX(0) for tile, (rows, _) in zip(tiles, tile_shapes(), strict=True)]
+    program = _constant(module, "numbarnn.program", [*addresses, *(INDEX(int(n)) for n in request.program[len(addresses) :])])
+    values, cells = (ir.GlobalVariable(module, ir.IntType(8), name) for name in (VALUES, CELLS))
+    arrays = (program, request.program.size), (values, request.values), (cells, request.cells.size)
+    model = [number for array, size in arrays for number in (array.ptrtoint(INDEX), INDEX(size))]
+    return _constant(module, "numbarnn.model", model).ptrtoint(INDEX)
+
+
+def _constant(module, name, numbers):
+    found = ir.GlobalVariable(module, ir.ArrayType(INDEX, len(numbers)), name)
+    found.global_constant, found.align = True, 64
+    found.initializer = ir.Constant(found.value_type, numbers)
+    return found
 
 
 def _write_stub(module):
-    """Write what would free an array that counts its references: none here does, so it is not called."""
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS]), "NRT_MemInfo_call_dtor")
+    """Write what would free an array whose references are counted: no array here has any, so it is not called."""
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_POINTER]), "NRT_MemInfo_call_dtor")
     ir.IRBuilder(function.append_basic_block("entry")).ret_void()
-
-
-def _write_program(module, frozen):
-    """Write the tiles and the program, which has their addresses."""
-    scalar = types.float32 if frozen.interface.dtype == "float32" else types.float64
-    tiles = [_tile_function(module, scalar, rows, panels) for rows, panels in tile_shapes()]
-    addresses = [tile.ptrtoint(INDEX) for tile in tiles]
-    assert len(addresses) <= HEADER < FIRST
-    values = [*addresses, *(INDEX(int(value)) for value in frozen.program[len(addresses) :])]
-    program = ir.GlobalVariable(module, ir.ArrayType(INDEX, len(values)), PROGRAM)
-    program.global_constant = True
-    program.initializer = ir.Constant(program.value_type, values)
-    program.align = 64
-
-
-def _optimize(module, machine):
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(3))
-    builder.getModulePassManager().run(module, builder)
 
 
 def main() -> None:
     """Run the process."""
     request = pickle.load(sys.stdin.buffer)
-    frozen = pickle.loads(request["frozen"])
-    pathlib.Path(sys.argv[1]).write_bytes(compile_level(frozen, request["level"]))
+    pathlib.Path(sys.argv[1]).write_bytes(compile_level(request))
 
 
 if __name__ == "__main__":

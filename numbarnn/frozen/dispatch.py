@@ -4,14 +4,22 @@ They and the weights make one object file, which needs neither Numba's code nor 
 """
 
 import pathlib
+from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 import llvmlite.ir as ir
+import numpy as np
 
-from numbarnn.frozen.entries import CHECK_X, CHECK_Y, VALUES
-from numbarnn.frozen.interface import ABI, BAD_CODE, Interface
+from numbarnn.frozen.interface import ABI, BAD_ARGUMENT, BAD_CODE, OK, Interface
 
 CODE, WORD, BYTE = ir.IntType(32), ir.IntType(64), ir.IntType(8)
+# Steps of the sequence by which N_check compares, its constants, and how far code may be off that rounds products.
+CHECK_STEPS = 8
+CHECK_X, CHECK_Y = "numbarnn.check.x", "numbarnn.check.y"
+TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
+# What C gives the functions that each level has, "i": an integer or an address, "d": a double.
+ARGUMENTS = {"step": "iii", "forward": "iiiiiiii", "probabilities": "iii", "sample": "ididiiiii"}
+
 # Of `level`: not asked for yet, none of the library's runs here; else the number of a level, from 1 on.
 _UNKNOWN, _NONE = CODE(0), CODE(0xFFFFFFFF)
 
@@ -23,8 +31,25 @@ _V4 = (*_V3, (7, 1, (16, 17, 28, 30, 31)))
 _ASKED = {"x86-64-v2": (_V2, 0), "x86-64-v3": (_V3, 0x06), "x86-64-v4": (_V4, 0xE6)}
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of memory that callers lend.
+
+    Attributes
+    ----------
+    state : of the state of one sequence
+    work, step : scratch memory of `forward`, and what each step adds to it
+    inexact : how many levels, of those at the beginning, may differ from the model by rounding
+    """
+
+    state: int
+    work: int
+    step: int
+    inexact: int
+
+
 def write_dispatch(
-    interface: Interface, levels, functions, state_bytes: int, triple: str, data: pathlib.Path, sizes: dict[str, int]
+    interface: Interface, levels, functions, sizes: Sizes, triple: str, data: pathlib.Path, constants: dict[str, int]
 ) -> bytes:
     """Return the object file of the exported functions.
 
@@ -33,18 +58,16 @@ def write_dispatch(
     interface : Interface
     levels : sequence of str
         From the least to the highest, by the names that end the names of their functions.
-    functions : dict of str to str
-        Names (after ``NAME_``) of the functions that each level has, and what C gives them: "i" for each integer or pointer, "d"
-        for each double; then "i" where they return an error number, "s" a size.
-    state_bytes : int
+    functions : sequence of str
+        Names (after ``NAME_``) of the functions that each level has.
+    sizes : Sizes
     triple : str
         Of LLVM.
     data : path
         Of a file that has the constants one after the other.
-    sizes : dict of str to int
+    constants : dict of str to int
         Bytes of each constant, in the order of the file.
     """
-    # With both, constants of no level would be asked for by a level that has none.
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     llvm.initialize_native_asmparser()
@@ -54,28 +77,30 @@ def write_dispatch(
     module = ir.Module(interface.name)
     module.triple, module.data_layout = triple, str(machine.target_data)
     build = _Dispatch(module, interface, levels)
-    for name, kinds in functions.items():
-        build.dispatch(name, kinds[:-1], kinds[-1])
-    build.constant("abi", CODE(ABI))
-    build.constant("state_bytes", WORD(state_bytes))
+    for name in functions:
+        build.dispatch(name, ARGUMENTS[name])
+    build.number("abi", CODE(ABI))
+    build.number("state_bytes", WORD(sizes.state))
+    build.workspace(sizes)
+    build.check(sizes)
     build.about()
     if triple.startswith("x86_64"):
         build.detect()
     for name in ("memcpy", "memmove"):
         build.move(name)
     build.fill("memset")
-    parsed = llvm.parse_assembly(f"{module}\n{_assembly(data, sizes)}")
+    parsed = llvm.parse_assembly(f"{module}\n{_assembly(data, constants)}")
     for value in (*parsed.functions, *parsed.global_variables):
         if value.name not in build.exported and not value.name.startswith("llvm."):
             value.visibility = llvm.Visibility.hidden
     return machine.emit_object(parsed)
 
 
-def _assembly(data, sizes):
+def _assembly(data, constants):
     """Return the lines of LLVM that put a file's constants into the read-only data."""
     path = str(data).replace("\\", "\\\\").replace('"', '\\"')
     lines, at = ['.section .rodata.numbarnn,"a",@progbits'], 0
-    for name, size in sizes.items():
+    for name, size in constants.items():
         lines += [".balign 64", f".globl {name}", f".hidden {name}", f'{name}: .incbin "{path}",{at},{size}']
         at += size
     return "".join('module asm "{}"\n'.format(line.replace("\\", "\\5C").replace('"', "\\22")) for line in lines)
@@ -102,7 +127,7 @@ class _Dispatch:
         function.attributes.add("nounwind")
         return ir.IRBuilder(function.append_basic_block("entry"))
 
-    def constant(self, name, value):
+    def number(self, name, value):
         """Write a function that returns a number."""
         self.function(name, value.type, []).ret(value)
 
@@ -114,11 +139,67 @@ class _Dispatch:
         builder = self.function("about", BYTE.as_pointer(), [])
         builder.ret(builder.bitcast(kept, BYTE.as_pointer()))
 
-    def dispatch(self, name, kinds, returns):
+    def workspace(self, sizes):
+        """Write the function that returns the size of scratch memory; a negative number of steps counts as none."""
+        builder = self.function("workspace_bytes", WORD, [WORD, WORD])
+        steps = builder.function.args[1]
+        some = builder.select(builder.icmp_signed(">", steps, WORD(1)), steps, WORD(1))
+        builder.ret(builder.add(WORD(sizes.work + self.check_bytes()), builder.mul(some, WORD(sizes.step))))
+
+    def check_bytes(self):
+        """Return the bytes of scratch memory for the outputs of N_check."""
+        values = (CHECK_STEPS if self.interface.sequence else 1) * self.interface.outputs
+        return -(-values * np.dtype(self.interface.dtype).itemsize // 64) * 64
+
+    def check(self, sizes):
+        """Write the function that compares the outputs for some steps with the model's."""
+        scalar = ir.FloatType() if self.interface.dtype == "float32" else ir.DoubleType()
+        builder = self.function("check", CODE, [WORD])
+        function, found = builder.function, self.module.globals
+        work, (x, y) = function.args[0], (ir.GlobalVariable(self.module, BYTE, name) for name in (CHECK_X, CHECK_Y))
+        with builder.if_then(builder.icmp_unsigned("==", work, WORD(0))):
+            builder.ret(CODE(BAD_ARGUMENT))
+        outputs = builder.add(work, WORD(sizes.work + CHECK_STEPS * sizes.step))
+        given = [x.ptrtoint(WORD), WORD(1), WORD(CHECK_STEPS), *[WORD(0)] * 3, outputs, work]
+        code = builder.call(found[f"{self.interface.name}_forward"], given)
+        with builder.if_then(builder.icmp_signed("!=", code, CODE(OK))):
+            builder.ret(code)
+        tolerance = scalar(TOLERANCE[self.interface.dtype])
+        if self.asked:
+            level = builder.load_atomic(self.level, "monotonic", 4)
+            inexact = builder.icmp_signed("<=", level, CODE(sizes.inexact))
+            tolerance = builder.select(inexact, tolerance, scalar(0))
+        elif not sizes.inexact:
+            tolerance = scalar(0)
+        absolute = ir.Function(
+            self.module, ir.FunctionType(scalar, [scalar]), f"llvm.fabs.f{32 if scalar == ir.FloatType() else 64}"
+        )
+        wrong = builder.append_basic_block("wrong")
+
+        def compare(at):
+            own, expected = (
+                builder.load(builder.gep(builder.inttoptr(base, scalar.as_pointer()), [at]), typ=scalar)
+                for base in (outputs, y.ptrtoint(WORD))
+            )
+            size = builder.call(absolute, [expected])
+            most = builder.fmul(tolerance, builder.select(builder.fcmp_ordered(">", size, scalar(1)), size, scalar(1)))
+            near = builder.fcmp_ordered("<=", builder.call(absolute, [builder.fsub(own, expected)]), most)
+            same = builder.or_(builder.fcmp_ordered("==", own, expected), near)
+            both = builder.and_(builder.fcmp_unordered("uno", own, own), builder.fcmp_unordered("uno", expected, expected))
+            right = builder.append_basic_block("right")
+            builder.cbranch(builder.or_(same, both), right, wrong)
+            builder.position_at_end(right)
+
+        count = (CHECK_STEPS if self.interface.sequence else 1) * self.interface.outputs
+        self._loop(builder, WORD(0), WORD(count), 1, compare)
+        builder.ret(CODE(OK))
+        builder.position_at_end(wrong)
+        builder.ret(CODE(BAD_CODE))
+
+    def dispatch(self, name, kinds):
         """Write a function that calls that of the processor's level."""
         given = [ir.DoubleType() if kind == "d" else WORD for kind in kinds]
-        value = WORD if returns == "s" else CODE
-        builder = self.function(name, value, given)
+        builder = self.function(name, CODE, given)
         function = builder.function
         owns = [
             ir.Function(self.module, ir.FunctionType(WORD, given), f"{self.interface.name}_{name}.{level}")
@@ -126,8 +207,7 @@ class _Dispatch:
         ]
 
         def answer(own):
-            found = builder.call(own, function.args)
-            builder.ret(found if returns == "s" else builder.trunc(found, CODE))
+            builder.ret(builder.trunc(builder.call(own, function.args), CODE))
 
         if not self.asked:
             answer(owns[0])
@@ -150,7 +230,7 @@ class _Dispatch:
             builder.position_at_end(block)
             answer(own)
         builder.position_at_end(none)
-        builder.ret(value(0 if returns == "s" else BAD_CODE))
+        builder.ret(CODE(BAD_CODE))
 
     def detect(self):
         """Write the function that asks for the level; threads that do so at once write the same."""

@@ -129,7 +129,7 @@ def _check_package(name):
 def _linked(parts: Parts) -> bytes:
     """Return the library, after its own check on this processor if it has code for that."""
     with tempfile.TemporaryDirectory(prefix="numbarnn-") as folder:
-        path = pathlib.Path(folder, f"{parts.frozen.interface.name}.so")
+        path = pathlib.Path(folder, f"{parts.interface.name}.so")
         link_parts(parts, path)
         _check(path, parts)
         return path.read_bytes()
@@ -138,7 +138,7 @@ def _linked(parts: Parts) -> bytes:
 def _check(path, parts):
     if not parts.runs_here():
         return
-    library, name = ctypes.CDLL(str(path)), parts.frozen.interface.name
+    library, name = ctypes.CDLL(str(path)), parts.interface.name
     size = library[f"{name}_workspace_bytes"]
     size.restype, size.argtypes = ctypes.c_size_t, (ctypes.c_int64, ctypes.c_int64)
     work = np.empty(size(1, 8), np.uint8)

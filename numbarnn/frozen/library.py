@@ -4,13 +4,12 @@ import concurrent.futures
 import json
 import os
 import pathlib
-import pickle
 import platform
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,19 +18,18 @@ from numba import cloudpickle
 from numbarnn import parallel
 from numbarnn.checks import brief
 from numbarnn.errors import FreezeError
-from numbarnn.frozen.dispatch import write_dispatch
-from numbarnn.frozen.entries import CHECK_STEPS, CHECK_X, CHECK_Y, VALUES, Frozen
+from numbarnn.frozen.child import CELLS, KERNELS, VALUES, Request
+from numbarnn.frozen.dispatch import CHECK_STEPS, CHECK_X, CHECK_Y, Sizes, write_dispatch
 from numbarnn.frozen.interface import Interface
 from numbarnn.frozen.linker import check_system, find_linker, link
 from numbarnn.kernels.cpu.simd import target
 from numbarnn.kernels.levels import LEVELS, environment, runs_here
+from numbarnn.kernels.records import OWN, _name
 from numbarnn.layers import Recurrent
+from numbarnn.network.walk import make_walk
 
 # The one level of ARM: all 64-bit processors have NEON, and fuse.
 NEON = "neon"
-# The functions that every level has, and how C calls them; see `write_dispatch`.
-FUNCTIONS = {"check": "ii", "workspace_bytes": "iis", "forward": "iiiiiiiii", "step": "iiii"}
-
 _CHILD = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from numbarnn.frozen.child import main; main()"
 )
@@ -43,20 +41,19 @@ class Parts:
 
     Attributes
     ----------
-    frozen : Frozen
+    interface : Interface
     objects : dict of str to bytes
         Object file by level, from the least to the highest.
     constants : dict of str to array
         By name.
-    libm : bool
-        Whether the code calls the mathematics of the C library.
+    sizes : tuple of int
+        Bytes of a state, of scratch memory, and of what a step adds to it.
     """
 
-    frozen: Frozen
+    interface: Interface
     objects: dict[str, bytes]
     constants: dict[str, np.ndarray]
-    libm: bool
-
+    sizes: tuple[int, int, int]
 
     def runs_here(self) -> bool:
         """Return whether the processor at hand has a level of the library."""
@@ -78,14 +75,24 @@ def make_parts(model: Any, interface: Interface, levels: Sequence[str]) -> Parts
     """Compile a model for some levels, from the least to the highest."""
     check_system()
     find_linker()  # before the work, not after it
-    plan = model.step_plan()
+    walk = make_walk(model)
     x, y = _check_vector(model)
-    records = tuple({(type(layer.cell), layer.cell): layer.cell for layer in model.layers if isinstance(layer, Recurrent)}.values())
-    values = plan.weights.values
-    frozen = Frozen(interface, records, plan.weights.program, values.size, plan.size, exact=target()[1])
+    functions = tuple(name for name in KERNELS if name in interface.signatures())
+    request = Request(
+        interface.name, functions, "", walk.cells, walk.program, walk.values.size, walk.dtype, _own_classes(model)
+    )
     with concurrent.futures.ThreadPoolExecutor(min(len(levels), parallel.default_threads())) as pool:
-        objects = dict(zip(levels, pool.map(lambda level: _compile(frozen, level), levels), strict=True))
-    return Parts(frozen, objects, {VALUES: values, CHECK_X: x, CHECK_Y: y}, model.dtype == np.float64)
+        objects = dict(zip(levels, pool.map(lambda level: _compile(replace(request, level=level)), levels), strict=True))
+    item = walk.dtype.itemsize
+    step = (walk.work_size(1, 2) - walk.work_size(1, 1)) * item
+    sizes = walk.state_bytes, walk.work_size(1, 1) * item - step, step
+    return Parts(interface, objects, {VALUES: walk.values, CELLS: walk.cells, CHECK_X: x, CHECK_Y: y}, sizes)
+
+
+def _own_classes(model):
+    """Return the classes of the user's own cells by the names that packed records have."""
+    found = {_name(type(layer.cell)): type(layer.cell) for layer in model.layers if isinstance(layer, Recurrent)}
+    return {name: kind for name, kind in found.items() if name.startswith(OWN)}
 
 
 def _check_vector(model):
@@ -99,26 +106,26 @@ def _check_vector(model):
     return x, np.ascontiguousarray(model.forward(x[None])[0][0])
 
 
-def _compile(frozen, level):
+def _compile(request):
     """Return the object file of a level, made in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="numbarnn-") as folder:
         out = pathlib.Path(folder, "level.o")
         try:
-            request = {"frozen": cloudpickle.dumps(frozen), "level": level}
+            sent = cloudpickle.dumps(request)
         except Exception as error:
             raise FreezeError(f"the model's cells cannot be handed to the process that compiles them: {error}") from error
-        names = {} if level == NEON else environment(LEVELS[level])
+        names = {} if request.level == NEON else environment(LEVELS[request.level])
         done = subprocess.run(
             [sys.executable, "-c", _CHILD, json.dumps([entry or os.getcwd() for entry in sys.path]), str(out)],
-            input=pickle.dumps(request), capture_output=True, env={**os.environ, **names},
+            input=sent, capture_output=True, env={**os.environ, **names},
         )  # fmt: skip
         if done.returncode or not out.exists():
-            raise FreezeError(_failure(frozen, level, done))
+            raise FreezeError(_failure(request, done))
         return out.read_bytes()
 
 
-def _failure(frozen, level, done):
-    own = [type(record).__name__ for record in frozen.records if type(record).__module__.partition(".")[0] != "numbarnn"]
+def _failure(request, done):
+    own = [kind.__name__ for kind in request.classes.values()]
     advice = ""
     if own:
         advice = (
@@ -126,7 +133,7 @@ def _failure(frozen, level, done):
             "the cell and its helpers into a module, not into a script or a notebook."
         )
     said = done.stderr.decode(errors="replace").strip()[-3000:]
-    return f"the model cannot be compiled for {level}: the process ended with status {done.returncode}.{advice}\n{said}"
+    return f"the model cannot be compiled for {request.level}: the process ended with status {done.returncode}.{advice}\n{said}"
 
 
 def link_parts(parts: Parts, out: pathlib.Path, levels: Sequence[str] | None = None) -> None:
@@ -139,12 +146,15 @@ def link_parts(parts: Parts, out: pathlib.Path, levels: Sequence[str] | None = N
             content = np.ascontiguousarray(array)
             sizes[name] = content.nbytes
             file.write(content.data if content.size else b"")
-    interface = parts.frozen.interface
-    functions = {key: kinds for key, kinds in FUNCTIONS.items() if key in interface.signatures()}
+    interface = parts.interface
+    functions = [name for name in KERNELS if name in interface.signatures()]
     triple = f"{platform.machine()}-unknown-linux-gnu"
-    state_bytes = parts.frozen.state * np.dtype(interface.dtype).itemsize
-    made = {"dispatch": write_dispatch(interface, levels, functions, state_bytes, triple, data, sizes)}
+    fused = [level == NEON or LEVELS[level].fused for level in levels]
+    inexact = fused.index(True) if target()[1] and any(fused) else len(levels)
+    made = {
+        "dispatch": write_dispatch(interface, levels, functions, Sizes(*parts.sizes, inexact), triple, data, sizes)
+    }
     for key, content in (made | {level: parts.objects[level] for level in levels}).items():
         objects.append(folder / f"{key}.o")
         objects[-1].write_bytes(content)
-    link(objects, out, parts.libm)
+    link(objects, out, libm=interface.dtype == "float64")
