@@ -24,7 +24,19 @@ def jit(function):
     equality to the bit for any number of threads rests on (under "contract" LLVM fused one or the other product of f c + i g:
     83 of 360 values of an LSTM differed). Speed that needs a flag is asked for by name: `numbarnn.kernels.scalar.fma`, `total`.
     """
-    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+    return _compiled(function)
+
+
+def bare(function):
+    """Compile `function` as `jit` does, without counts of references: it may make arrays of addresses, and must allocate none.
+
+    Nothing in its code then needs Numba's runtime. (Counts that are never taken cost a call each: 124 of them in `walk`.)
+    """
+    return _compiled(function, _nrt=False)
+
+
+def _compiled(function, **options):
+    dispatcher = numba.njit(nogil=True, error_model="numpy", **options)(function)
     # An exception in the middle of LLVM's work leaves its memory half freed: a double free was seen.
     dispatcher.compile = uninterrupted(dispatcher.compile)
     dispatcher._cache = _Cache(function)

@@ -18,11 +18,11 @@ from numbarnn.kernels.records import pack_records
 from numbarnn.layers import Activation, Dense, Dropout, Embedding, EmbeddingBag, OneHot, Recurrent
 
 
-class _States(NamedTuple):
-    """The states of one recurrent layer in the state array: (levels, states, width) values, `hidden` of each row counting."""
+class States(NamedTuple):
+    """The states of one recurrent layer in the state array: (runs, states, width) values, `hidden` of each row counting."""
 
     at: int
-    levels: int
+    runs: int
     count: int
     width: int
     hidden: int
@@ -53,7 +53,7 @@ class Plan:
     outputs: int
     tokens: bool
     bag: int
-    states: tuple[_States, ...]
+    states: tuple[States, ...]
     _entry: Callable | None = field(default=None, init=False, repr=False)
 
     @property
@@ -101,17 +101,33 @@ class Plan:
 
     @staticmethod
     def _rows(state, own):
-        size = own.levels * own.count * own.width
-        return state[own.at : own.at + size].reshape(own.levels, own.count, own.width)
+        size = own.runs * own.count * own.width
+        return state[own.at : own.at + size].reshape(own.runs, own.count, own.width)
 
 
-class _Builder:
-    """Collects weights, parts of the state, operations and cells."""
+class Builder:
+    """Collects weights, parts of the state, operations and cells, layer by layer.
 
-    def __init__(self, dtype):
+    Attributes
+    ----------
+    operations : list of tuple
+        Kind and fields of every operation, as the program has them.
+    states : tuple of States
+        Of each recurrent layer; they come first in the state.
+    x_at : int
+        Where the operations expect the input of a step; -1: it is a token.
+    size, used : int
+        Length of the state, and of the weights' values.
+    """
+
+    def __init__(self, dtype, layers, signal):
         self.dtype, self.line = dtype, ALIGNMENT // dtype.itemsize
         self.parts, self.used, self.size = [], 0, 0
         self.operations, self.cells = [], {}
+        self.states = tuple(self._reserve(layer) for layer in layers if isinstance(layer, Recurrent))
+        self._next_states = iter(self.states)
+        self.signal, self.bag = signal, (0, 0, 0)
+        self.x_at = -1 if signal.tokens else self.room(signal.size)
 
     def weights(self, array) -> int:
         """Add an array of weights and return its offset."""
@@ -136,6 +152,63 @@ class _Builder:
         for at, part in self.parts:
             values[at : at + part.size] = part
         return values
+
+    def add(self, layer, signal, packed, at) -> int:
+        """Add the operations of a layer that finds its input at `at`, and return where its output is.
+
+        Of a recurrent layer there is one operation for each run, in the order of the states.
+
+        Raises
+        ------
+        TypeError
+            If the layer has no step.
+        """
+        if isinstance(layer, Recurrent):
+            return _add_recurrent(self, layer, packed, at, next(self._next_states))
+        if isinstance(layer, Dense):
+            at = _add_dense(self, layer, signal, packed, at)
+            return at if layer.activation is None else _add_activation(self, layer.activation, layer.size, at)
+        if isinstance(layer, Activation):
+            return _add_activation(self, layer.activation, signal.size, at)
+        if isinstance(layer, EmbeddingBag):
+            self.x_at = self.room(padded(layer.features, self.dtype))
+            self.bag = layer.bag, self.weights(packed[0]), layer.features
+            return self.x_at
+        if isinstance(layer, Embedding):
+            dst = self.room(padded(layer.features, self.dtype))
+            self.operations.append((kernels.GATHER, *Gather(self.weights(packed[0]), layer.features, dst)))
+            return dst
+        if isinstance(layer, (Dropout, OneHot)):
+            return at
+        raise without_step(layer)
+
+    def program(self, operations, outputs, y_at, stages=(), buffer_row=0, sample_at=0) -> np.ndarray:
+        """Return the program of operations that leave their outputs at `y_at`, followed by stages, in integers."""
+        table = tile_table(self.dtype)
+        if table.size > kernels.HEADER:
+            raise RuntimeError(f"the program has room for {kernels.HEADER} addresses of tiles, not for {table.size}")
+        stages_at = kernels.FIRST + sum(map(len, operations))
+        program = np.zeros(stages_at + sum(map(len, stages)), np.int64)
+        program[: table.size] = table
+        sizes = self.size, self.used, program.size, padded(1, self.dtype)
+        first = len(operations), self.signal.size, self.x_at, outputs, y_at
+        program[kernels.HEADER : kernels.FIRST] = (
+            *first, *sizes, *self.bag, len(stages), stages_at if stages else 0, buffer_row, sample_at,
+        )  # fmt: skip
+        program[kernels.FIRST :] = [value for part in (*operations, *stages) for value in part]
+        return program
+
+    def plan(self, program) -> Plan:
+        """Return the plan of a program."""
+        weights = StepWeights(pack_records(record for _, record in self.cells), program, self.values())
+        inputs, outputs = (int(program[at]) for at in (kernels.INPUTS, kernels.OUTPUTS))
+        return Plan(weights, self.size, inputs, outputs, self.signal.tokens, self.bag[0], self.states)
+
+    def _reserve(self, layer):
+        """Return the offset of a layer's states."""
+        runs, count = layer.num_layers * layer.directions, len(layer.cell.states)
+        width = padded(layer.hidden_size, self.dtype)
+        return States(self.room(runs * count * width), runs, count, width, layer.hidden_size)
 
 
 _STEPPED = (Activation, Dense, Dropout, Embedding, EmbeddingBag, OneHot)
@@ -173,61 +246,23 @@ def make_plan(layers, signals, packed, dtype) -> Plan:
                 f"{layer!r} is {what}: it reads the sequence from its end, so it cannot be run step by step; "
                 "use forward on whole sequences"
             )
-    build = _Builder(dtype)
-    states = _reserve_states(build, layers)
-    tokens, inputs, bag = signals[0].tokens, signals[0].size, (0, 0, 0)
-    x_at = -1 if tokens else build.room(inputs)
-    at, state = x_at, iter(states)
+    build = Builder(dtype, layers, signals[0])
+    at = build.x_at
     for layer, signal, weights in zip(layers, signals, packed, strict=False):
-        if isinstance(layer, Recurrent):
-            at = _add_recurrent(build, layer, signal, weights, at, next(state))
-        elif isinstance(layer, Dense):
-            at = _add_dense(build, layer, signal, weights, at)
-            if layer.activation is not None:
-                at = _add_activation(build, layer.activation, layer.size, at)
-        elif isinstance(layer, Activation):
-            at = _add_activation(build, layer.activation, signal.size, at)
-        elif isinstance(layer, EmbeddingBag):
-            at = x_at = build.room(padded(layer.features, dtype))
-            bag = layer.bag, build.weights(weights[0]), layer.features
-        elif isinstance(layer, Embedding):
-            dst = build.room(padded(layer.features, dtype))
-            build.operations.append((kernels.GATHER, *Gather(build.weights(weights[0]), layer.features, dst)))
-            at = dst
-        elif not isinstance(layer, (Dropout, OneHot)):
-            raise without_step(layer)
-    table = tile_table(dtype)
-    if table.size > kernels.HEADER:
-        raise RuntimeError(f"the program has room for {kernels.HEADER} addresses of tiles, not for {table.size}")
-    program = np.zeros(kernels.FIRST + sum(map(len, build.operations)), np.int64)
-    program[: table.size] = table
-    sizes = build.size, build.used, program.size, padded(1, dtype)
-    program[kernels.HEADER : kernels.FIRST] = len(build.operations), inputs, x_at, signals[-1].size, at, *sizes, *bag
-    program[kernels.FIRST :] = [value for operation in build.operations for value in operation]
-    weights = StepWeights(pack_records(record for _, record in build.cells), program, build.values())
-    return Plan(weights, build.size, inputs, signals[-1].size, tokens, bag[0], states)
+        at = build.add(layer, signal, weights, at)
+    return build.plan(build.program(build.operations, signals[-1].size, at))
 
 
-def _reserve_states(build, layers):
-    """Return the offsets of all states; they come first in the array."""
-    found = []
-    for layer in layers:
-        if isinstance(layer, Recurrent):
-            levels, count, width = layer.num_layers, len(layer.cell.states), padded(layer.hidden_size, build.dtype)
-            found.append(_States(build.room(levels * count * width), levels, count, width, layer.hidden_size))
-    return tuple(found)
-
-
-def _add_recurrent(build, layer, signal, packed, x_at, states):
+def _add_recurrent(build, layer, packed, x_at, states):
     cell, width = layer.cell, states.width
     recurrents = layer.hidden_size if used_hidden_rows(cell) else 0
     z_at = build.room(len(cell.preactivations) * width)
     inner_at = build.room(width) if has_inner(cell) else 0
     inner = [cell.preactivations.index(name) for name in inner_rows(cell)]
-    for level, weights in enumerate(packed):
-        tokens = signal.tokens and level == 0
-        inputs = 0 if tokens else signal.size if level == 0 else layer.hidden_size
-        h_at = states.at + level * states.count * width
+    for index, weights in enumerate(packed):
+        tokens = weights.run.signal.tokens
+        inputs = 0 if tokens else weights.run.signal.size
+        h_at = states.at + index * states.count * width
         groups = _groups(cell, inputs, recurrents)
         operation = Cell(
             cell=build.cell(cell), x_at=max(x_at, 0), inputs=inputs, h_at=h_at, recurrents=recurrents, width=width,

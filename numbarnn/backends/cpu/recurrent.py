@@ -109,7 +109,8 @@ def _new_weights(call, layer, params, prefix, run):
     recurrents = hidden if contract.used_hidden_rows(cell) else 0
     ranges = (*layer.ranges(), layer.inner_range())
     sizes = gates * width * (products + recurrents), gates * width, inputs * gates * width if run.signal.tokens else 0
-    arrays = [empty((size,), dtype) for size in sizes]
+    # Zeros where a pre-activation takes x or h alone, so that frozen models depend on the parameters and nothing else.
+    arrays = [zeros((size,), dtype) for size in sizes]
     forward = kernels.Weights(call.table, *ranges, products, recurrents, hidden, run.reverse, *arrays)
     backward = None
     if call.keep:

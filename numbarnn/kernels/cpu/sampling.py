@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.cpu.step import OUTPUT, operate
+from numbarnn.kernels.cpu.step import FIRST, OPERATIONS, OUTPUT, operate
 from numbarnn.kernels.groups import Floats1, Integers1, Tokens1
 from numbarnn.kernels.random import philox
 from numbarnn.kernels.records import unpack_records
@@ -77,7 +77,7 @@ def generate(cells, stream: Stream, options: Options, prime: Tokens1, out: Token
                     same = same and out[written - stop.size + k] == stop[k]
                 if same:
                     return written
-        operate(records, program, values, np.intp(token), state)
+        operate(records, program, np.intp(FIRST), program[OPERATIONS], values, np.intp(token), state)
         for j in range(logits.size):
             logits[j] = state[output + j]
     return written

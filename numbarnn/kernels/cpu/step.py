@@ -10,8 +10,9 @@ Adjacent pre-activations of a cell that take the same operands are one product h
 ``program``, int64::
 
     [0, HEADER)       addresses of the tiles (`simd.tile_table`)
-    [HEADER, FIRST)   header: numbers at OPERATIONS ... BAG_ROW below
-    [FIRST, ...)      operations, in a row, in the order of the fields of `Gather`, `Affine`, `Activate` or `Cell`
+    [HEADER, FIRST)   header: numbers at OPERATIONS ... SAMPLE below
+    [FIRST, ...)      operations, in a row, in the order of the fields of `Gather`, `Affine`, `Activate` or `Cell`; then, of a
+                      program that is walked over sequences too, its stages (`numbarnn.kernels.cpu.walk`)
 
 Offsets (``..._at``) count elements of the weights (what is read only) or of the state (the rest).
 """
@@ -34,11 +35,16 @@ from numbarnn.kernels.element import cell_forward, cell_inner_forward, load, rec
 from numbarnn.kernels.records import unpack_records
 from numbarnn.kernels.scalar import inlined
 
-HEADER, FIRST = 64, 76
+HEADER, FIRST = 64, 80
 # Number of operations; size of the input (or of the vocabulary) and its offset; the same of the output; sizes of the state, of the
 # weights' values and of the program itself; columns of a panel, which differ by dtype. Where the input is a bag of tokens, whose
-# vectors are added up at INPUT: how many they are (else 0), where their table begins, and the length of its rows.
-OPERATIONS, INPUTS, INPUT, OUTPUTS, OUTPUT, STATE, VALUES, LENGTH, PANEL, BAG, BAG_TABLE, BAG_ROW = range(HEADER, FIRST)
+# vectors are added up at INPUT: how many they are (else 0), where their table begins, and the length of its rows. Of a program
+# that is walked over sequences: number of stages, where they begin, the distance of two rows of a buffer, and where the state has
+# room for sampling (else 0). A program of steps alone has zeros there.
+(
+    OPERATIONS, INPUTS, INPUT, OUTPUTS, OUTPUT, STATE, VALUES, LENGTH, PANEL, BAG, BAG_TABLE, BAG_ROW, STAGES, STAGES_AT,
+    BUFFER_ROW, SAMPLE,
+) = range(HEADER, FIRST)  # fmt: skip
 GATHER, AFFINE, CELL, ACTIVATE = range(4)
 
 
@@ -213,19 +219,34 @@ def array_at(typingctx, handle, index, dtype):
     def codegen(context, builder, signature, args):
         numbers = builder.gep(builder.inttoptr(args[0], INDEX.as_pointer()), [args[1]])
         address, size = builder.load(numbers), builder.load(builder.gep(numbers, [INDEX(1)]))
-        array, scalar = context.make_array(kind)(context, builder), context.get_data_type(kind.dtype)
-        width = context.get_constant(types.intp, kind.dtype.bitwidth // 8)
-        populate_array(
-            array,
-            data=builder.inttoptr(address, scalar.as_pointer()),
-            shape=[size],
-            strides=[width],
-            itemsize=width,
-            meminfo=None,
-        )
-        return array._getvalue()
+        return _array(context, builder, kind, address, size)
 
     return kind(types.intp, types.intp, dtype), codegen
+
+
+@intrinsic
+def array_of(typingctx, address, size, dtype):
+    """Return the 1-D array of an address and a size."""
+    kind = types.Array(dtype.dtype, 1, "C")
+
+    def codegen(context, builder, signature, args):
+        return _array(context, builder, kind, args[0], args[1])
+
+    return kind(types.intp, types.intp, dtype), codegen
+
+
+def _array(context, builder, kind, address, size):
+    array, item = context.make_array(kind)(context, builder), context.get_data_type(kind.dtype)
+    width = context.get_constant(types.intp, context.get_abi_sizeof(item))
+    populate_array(
+        array,
+        data=builder.inttoptr(address, item.as_pointer()),
+        shape=[size],
+        strides=[width],
+        itemsize=width,
+        meminfo=None,
+    )
+    return array._getvalue()
 
 
 @inlined
@@ -233,17 +254,16 @@ def _advance(cells, program, values, x, state, y):
     token = _take(x, program, values, state)
     records = unpack_records(cells)
     before = exchange(FLUSH)
-    operate(records, program, values, token, state)
+    operate(records, program, np.intp(FIRST), program[OPERATIONS], values, token, state)
     exchange(before)
     for j in range(y.size):
         y[j] = state[program[OUTPUT] + j]
 
 
 @inlined
-def operate(records, program, values, token, state):
-    """Run the operations of a program for a token, or for the input that lies in the state."""
-    at = np.intp(FIRST)
-    for _ in range(program[OPERATIONS]):
+def operate(records, program, at, count, values, token, state):
+    """Run `count` operations of a program, from `at` on, for a token, or for the input that lies in the state."""
+    for _ in range(count):
         kind = program[at]
         at += 1
         if kind == CELL:
@@ -358,17 +378,23 @@ def _take_bag_of_integers(x, program, values, state):
                 token = np.intp(x[k])
                 if token < -1 or token >= program[INPUTS]:
                     raise ValueError("a token of x is not in the model's vocabulary")
-            dst, row = program[INPUT], program[BAG_ROW]
-            for j in range(row):
-                state[dst + j] = 0
-            for k in range(x.size):
-                token = np.intp(x[k])
-                if token >= 0:
-                    source = program[BAG_TABLE] + token * row
-                    for j in range(row):
-                        state[dst + j] += values[source + j]
+            add_bag(x, ZERO, program, values, state)
 
     return take
+
+
+@inlined
+def add_bag(x, at, program, values, state):
+    """Set the input in the state to the sum of the vectors of the tokens of one bag, x[at:]; -1: none."""
+    dst, row = program[INPUT], program[BAG_ROW]
+    for j in range(row):
+        state[dst + j] = 0
+    for k in range(program[BAG]):
+        token = np.intp(x[at + k])
+        if token >= 0:
+            source = program[BAG_TABLE] + token * row
+            for j in range(row):
+                state[dst + j] += values[source + j]
 
 
 # The functions below see the cells' types; each pair of a stand-in and its overload is inlined into the kernel.
