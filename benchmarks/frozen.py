@@ -77,13 +77,13 @@ int main(int argc, char **argv) {{
 """
 
 
-def best_of(run, steps):
+def best_of(steps, run, *given):
     """Return the seconds of a step: the least of 7 rounds."""
     found = []
     for _ in range(7):
         started = time.perf_counter()
         for _ in range(steps):
-            run()
+            run(*given)
         found.append(time.perf_counter() - started)
     return min(found) / steps
 
@@ -109,7 +109,11 @@ def from_c(folder, name, steps):
     command = ["gcc", "-std=c11", "-O2", str(source), str(own / f"{name}.so"), "-o", str(program), f"-I{own}"]
     subprocess.run(command, check=True)
     done = subprocess.run(
-        [str(program), str(steps)], capture_output=True, text=True, check=True, env=os.environ | {"LD_LIBRARY_PATH": str(own)}
+        [str(program), str(steps)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"LD_LIBRARY_PATH": str(own)},
     )
     return float(done.stdout)
 
@@ -130,7 +134,7 @@ def runtime_step(path, hidden, steps):
         binding.bind_ortvalue_input(given.name, kept[-1])
     for result in session.get_outputs():
         binding.bind_output(result.name)
-    return best_of(lambda: session.run_with_iobinding(binding), steps)
+    return best_of(steps, session.run_with_iobinding, binding)
 
 
 def main():
@@ -144,7 +148,10 @@ def main():
 
     def note(what, **values):
         rows.append({"what": what, **values})
-        print(what, *(f"{key}={value:.6g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items()))
+        print(
+            what,
+            *(f"{key}={value:.6g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items()),
+        )
 
     with tempfile.TemporaryDirectory() as scratch:
         for hidden in (32, 256):
@@ -166,14 +173,20 @@ def main():
                     found[kind].append(start(code))
             for kind, values in found.items():
                 seconds, memory = (statistics.median(column) for column in zip(*values, strict=True))
-                note(f"start of {kind}", hidden=hidden, milliseconds=1e3 * seconds, megabytes=memory / 1e6, weights=weights / 1e6)
+                note(
+                    f"start of {kind}",
+                    hidden=hidden,
+                    milliseconds=1e3 * seconds,
+                    megabytes=memory / 1e6,
+                    weights=weights / 1e6,
+                )
             steps = max(1, options.steps * 32 // hidden)
             x_t, stream = np.ones(INPUTS, np.float32), model.stream()
-            note("step of stream", hidden=hidden, microseconds=1e6 * best_of(lambda: stream.step(x_t), steps))
+            note("step of stream", hidden=hidden, microseconds=1e6 * best_of(steps, stream.step, x_t))
             sys.path.insert(0, folder)
             net, state = importlib.import_module(name).load(), None
             _, state = net.step(x_t)
-            note("step by ctypes", hidden=hidden, microseconds=1e6 * best_of(lambda: net.step(x_t, state), steps))
+            note("step by ctypes", hidden=hidden, microseconds=1e6 * best_of(steps, net.step, x_t, state))
             if shutil.which("gcc"):
                 note("step from C", hidden=hidden, microseconds=1e6 * from_c(folder, name, steps))
             if has_runtime:

@@ -91,4 +91,4 @@ class InteropError(ValueError):
 
 
 class FreezeError(RuntimeError):
-    """A model cannot be frozen here: there is no linker, the system is not one that libraries are made on, or a cell cannot be compiled."""
+    """A model cannot be frozen here: no linker, a system that libraries are not made on, or a cell that cannot be compiled."""

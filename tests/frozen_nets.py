@@ -28,7 +28,11 @@ def fused(level):
 def every_cell():
     """Return a stack of all cells; inside it, what else a step may have."""
     layers = [Recurrent(6 + index % 3, cell=cell(), init="torch") for index, cell in enumerate(CELLS.values())]
-    return Model([Dense(9, activation="tanh"), *layers, LSTM(33, num_layers=2), Activation("relu"), Dense(5)], input_size=3, seed=1)
+    return Model(
+        [Dense(9, activation="tanh"), *layers, LSTM(33, num_layers=2), Activation("relu"), Dense(5)],
+        input_size=3,
+        seed=1,
+    )
 
 
 def whole_sequences():
@@ -112,7 +116,11 @@ class Library:
         """Return the outputs."""
         samples, steps = x.shape[:2]
         sequence = self.interface.sequence
-        y = np.full((samples, steps, self.interface.outputs) if sequence else (samples, self.interface.outputs), np.nan, self.dtype)
+        y = np.full(
+            (samples, steps, self.interface.outputs) if sequence else (samples, self.interface.outputs),
+            np.nan,
+            self.dtype,
+        )
         assert self.call("forward", x, samples, steps, lengths, h0, h1, y, self.work(samples, steps)) == 0
         return y
 

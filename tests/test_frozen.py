@@ -57,7 +57,8 @@ def test_states_go_from_call_to_call(library):
         assert library.agrees(rest, library.model.forward(x[n : n + 1])[0][:, length:])
     again = after.copy()  # before and after may be one array
     whole = library.forward(x, None, again, again)
-    assert np.array_equal(whole, library.forward(x, None, after)) and not np.array_equal(again, after)
+    assert np.array_equal(whole, library.forward(x, None, after))
+    assert not np.array_equal(again, after)
 
 
 def test_wrong_arguments_are_error_numbers(library):
@@ -74,15 +75,25 @@ def test_wrong_arguments_are_error_numbers(library):
     assert not y.any()
     if library.interface.step:
         state = library.states(1)[0]
-        assert library.call("step", 0 if library.interface.tokens and not library.interface.bag else x, None, y) == BAD_ARGUMENT
-        assert library.call("step", 0 if library.interface.tokens and not library.interface.bag else x, state, None) == BAD_ARGUMENT
+        assert (
+            library.call("step", 0 if library.interface.tokens and not library.interface.bag else x, None, y)
+            == BAD_ARGUMENT
+        )
+        assert (
+            library.call("step", 0 if library.interface.tokens and not library.interface.bag else x, state, None)
+            == BAD_ARGUMENT
+        )
         assert not state.any()
 
 
 def test_tokens_outside_the_vocabulary_are_refused(library):
     if not library.interface.tokens:
         pytest.skip("this net reads values")
-    y, work, size = np.zeros((1, 3, library.interface.outputs), library.dtype), library.work(1, 3), library.interface.inputs
+    y, work, size = (
+        np.zeros((1, 3, library.interface.outputs), library.dtype),
+        library.work(1, 3),
+        library.interface.inputs,
+    )
     for token in (size, -2, 2**62, -(2**63)):
         x, state = library.inputs(1, 3), library.states(1)[0]
         x[0, 2] = token
@@ -153,7 +164,10 @@ def test_a_level_that_does_not_run_is_an_error_number(tmp_path, monkeypatch):
     if level not in dispatch._ASKED:
         pytest.skip("there is one level on this kind of processor")
     bits, states = dispatch._ASKED[level]
-    for asked in ((bits, 1 << 31), ((*bits, (1, 2, (31,)), (7, 3, (0,))), states)):  # a state and a feature that nothing has
+    for asked in (
+        (bits, 1 << 31),
+        ((*bits, (1, 2, (31,)), (7, 3, (0,))), states),
+    ):  # a state and a feature that nothing has
         monkeypatch.setitem(dispatch._ASKED, level, asked)
         path = tmp_path / f"net{len(asked[0])}.so"
         link_parts(compiled("cells")[1], path, [level])

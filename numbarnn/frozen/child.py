@@ -1,7 +1,7 @@
 """A process that makes the machine code of a frozen model for one level of processors: Numba knows one processor a process.
 
-`numbarnn.frozen.library` starts it with the environment of the level. It reads a pickle from its standard input and writes an object
-file to the path that is its argument. The code is that of the kernels of `numbarnn.kernels.cpu.entries`, whose cache on disk it
+`numbarnn.frozen.library` starts it with the environment of the level. It reads a pickle from its standard input and writes an
+object file to the path that is its argument. The code is that of the kernels of `numbarnn.kernels.cpu.entries`, whose cache on disk it
 shares: its entries are those of a level.
 """
 
@@ -26,7 +26,11 @@ from numbarnn.kernels.cpu.simd import INDEX, _tile_function, tile_shapes
 # Names of what the level's code and the rest of a library share.
 VALUES, CELLS = "numbarnn.values", "numbarnn.cells"
 # The kernels of the functions that a level has, by the name after ``NAME_``; after the argument `model` come C's, then two types.
-KERNELS = {name: getattr(entries, f"{name}_at") for name in ("step", "forward", "probabilities", "sample") if hasattr(entries, f"{name}_at")}
+KERNELS = {
+    name: getattr(entries, f"{name}_at")
+    for name in ("step", "forward", "probabilities", "sample")
+    if hasattr(entries, f"{name}_at")
+}
 
 _CODE, _POINTER = ir.IntType(32), ir.IntType(8).as_pointer()
 _FLOATS = ("temperature", "top_p")
@@ -104,7 +108,11 @@ def _write_function(module, name, kernel, model, request):
     kinds, given, passed = [], [], []
     for argument in inspect.signature(kernel.py_func).parameters:
         if argument in ("cells", "dtype"):
-            kinds.append(types.DType(numba.from_dtype(getattr(request, argument).dtype if argument == "cells" else request.dtype)))
+            kinds.append(
+                types.DType(
+                    numba.from_dtype(getattr(request, argument).dtype if argument == "cells" else request.dtype)
+                )
+            )
         else:
             kinds.append(types.float64 if argument in _FLOATS else types.uint64 if argument == "seed" else types.int64)
         if argument not in ("model", "cells", "dtype"):
@@ -130,8 +138,12 @@ def _write_model(module, request):
     """Write the tiles, the program, which has their addresses, and what kernels take as `model`; return its address."""
     tiles = [_tile_function(module, numba.from_dtype(request.dtype), rows, panels) for rows, panels in tile_shapes()]
     # A frozen model multiplies a row at a time: tiles of more rows are left out.
-    addresses = [tile.ptrtoint(INDEX) if rows == 1 else INDEX(0) for tile, (rows, _) in zip(tiles, tile_shapes(), strict=True)]
-    program = _constant(module, "numbarnn.program", [*addresses, *(INDEX(int(n)) for n in request.program[len(addresses) :])])
+    addresses = [
+        tile.ptrtoint(INDEX) if rows == 1 else INDEX(0) for tile, (rows, _) in zip(tiles, tile_shapes(), strict=True)
+    ]
+    program = _constant(
+        module, "numbarnn.program", [*addresses, *(INDEX(int(n)) for n in request.program[len(addresses) :])]
+    )
     values, cells = (ir.GlobalVariable(module, ir.IntType(8), name) for name in (VALUES, CELLS))
     arrays = (program, request.program.size), (values, request.values), (cells, request.cells.size)
     model = [number for array, size in arrays for number in (array.ptrtoint(INDEX), INDEX(size))]

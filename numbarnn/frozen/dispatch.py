@@ -185,7 +185,9 @@ class _Dispatch:
             most = builder.fmul(tolerance, builder.select(builder.fcmp_ordered(">", size, scalar(1)), size, scalar(1)))
             near = builder.fcmp_ordered("<=", builder.call(absolute, [builder.fsub(own, expected)]), most)
             same = builder.or_(builder.fcmp_ordered("==", own, expected), near)
-            both = builder.and_(builder.fcmp_unordered("uno", own, own), builder.fcmp_unordered("uno", expected, expected))
+            both = builder.and_(
+                builder.fcmp_unordered("uno", own, own), builder.fcmp_unordered("uno", expected, expected)
+            )
             right = builder.append_basic_block("right")
             builder.cbranch(builder.or_(same, both), right, wrong)
             builder.position_at_end(right)

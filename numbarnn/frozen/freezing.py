@@ -33,11 +33,11 @@ def freeze(
     model : Model
         Any but those with a layer of your own. Of a language model its net, whose tokens its vocabulary has.
     path : path-like
-        What is written: a shared library and its header (``net.so``, ``net.h``), C99 source and its header (``net.c``, ``net.h``), or
-        a folder (any other name): an installable package of the library and a module of NumPy and ctypes.
+        What is written: a shared library and its header (``net.so``, ``net.h``), C99 source and its header (``net.c``, ``net.h``),
+        or a folder (any other name): an installable package of the library and a module of NumPy and ctypes.
     levels : sequence of str, optional
-        Levels of processors that a library has code for: of "x86-64-v2", "x86-64-v3" and "x86-64-v4", chosen where it is loaded; None:
-        all of them. On ARM there is one.
+        Levels of processors that a library has code for: of "x86-64-v2", "x86-64-v3" and "x86-64-v4", chosen where it is loaded;
+        None: all of them. On ARM there is one.
     name : str
         What the functions' names begin with, ``NAME_step`` and so on, and the name of the package: an identifier.
 
@@ -100,8 +100,8 @@ def _network(model):
             if kind in ("LanguageModel", "CharLM"):
                 return found
             raise TypeError(
-                f"model must be a numbarnn.Model, got {kind}; what it does before and after its net (scales, labels, windows) is not "
-                f"frozen: pass its attribute {attribute}, and do the same where the library is called"
+                f"model must be a numbarnn.Model, got {kind}; what it does before and after its net (scales, labels, windows) is "
+                f"not frozen: pass its attribute {attribute}, and do the same where the library is called"
             )
     raise TypeError(f"model must be a numbarnn.Model, got {brief(model)}; an estimator has one after fit")
 
@@ -113,8 +113,8 @@ def _target(path):
         raise ValueError(f"path must name a file or a folder, got {str(path)!r}")
     if target.suffix.lower() in _FOREIGN:
         raise ValueError(
-            f"path must end in .so or .c, or name a folder, got {target.name!r}: libraries are made for Linux; on other systems compile "
-            "the C source"
+            f"path must end in .so or .c, or name a folder, got {target.name!r}: libraries are made for Linux; on other systems "
+            "compile the C source"
         )
     if target.suffix.lower() in (".c", ".so") and str(path).endswith(("/", os.sep)):
         raise ValueError(f"path must name a folder that does not end in {target.suffix}, got {str(path)!r}")

@@ -30,9 +30,7 @@ from numbarnn.network.walk import make_walk
 
 # The one level of ARM: all 64-bit processors have NEON, and fuse.
 NEON = "neon"
-_CHILD = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from numbarnn.frozen.child import main; main()"
-)
+_CHILD = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from numbarnn.frozen.child import main; main()"
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,9 @@ def make_parts(model: Any, interface: Interface, levels: Sequence[str]) -> Parts
         interface.name, functions, "", walk.cells, walk.program, walk.values.size, walk.dtype, _own_classes(model)
     )
     with concurrent.futures.ThreadPoolExecutor(min(len(levels), parallel.default_threads())) as pool:
-        objects = dict(zip(levels, pool.map(lambda level: _compile(replace(request, level=level)), levels), strict=True))
+        objects = dict(
+            zip(levels, pool.map(lambda level: _compile(replace(request, level=level)), levels), strict=True)
+        )
     item = walk.dtype.itemsize
     step = (walk.work_size(1, 2) - walk.work_size(1, 1)) * item
     sizes = walk.state_bytes, walk.work_size(1, 1) * item - step, step
@@ -113,7 +113,9 @@ def _compile(request):
         try:
             sent = cloudpickle.dumps(request)
         except Exception as error:
-            raise FreezeError(f"the model's cells cannot be handed to the process that compiles them: {error}") from error
+            raise FreezeError(
+                f"the model's cells cannot be handed to the process that compiles them: {error}"
+            ) from error
         names = {} if request.level == NEON else environment(LEVELS[request.level])
         done = subprocess.run(
             [sys.executable, "-c", _CHILD, json.dumps([entry or os.getcwd() for entry in sys.path]), str(out)],
@@ -151,9 +153,7 @@ def link_parts(parts: Parts, out: pathlib.Path, levels: Sequence[str] | None = N
     triple = f"{platform.machine()}-unknown-linux-gnu"
     fused = [level == NEON or LEVELS[level].fused for level in levels]
     inexact = fused.index(True) if target()[1] and any(fused) else len(levels)
-    made = {
-        "dispatch": write_dispatch(interface, levels, functions, Sizes(*parts.sizes, inexact), triple, data, sizes)
-    }
+    made = {"dispatch": write_dispatch(interface, levels, functions, Sizes(*parts.sizes, inexact), triple, data, sizes)}
     for key, content in (made | {level: parts.objects[level] for level in levels}).items():
         objects.append(folder / f"{key}.o")
         objects[-1].write_bytes(content)

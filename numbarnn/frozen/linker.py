@@ -14,15 +14,17 @@ from numbarnn.errors import FreezeError
 _LINKERS = ("ld", "ld.lld", "ld.gold", "ld.bfd", "lld")
 _COMPILERS = ("cc", "gcc", "clang")
 
-HOW = "install one (Debian, Ubuntu: apt install binutils; Fedora: dnf install binutils; any system: pip install ziglang)"
+HOW = (
+    "install one (Debian, Ubuntu: apt install binutils; Fedora: dnf install binutils; any system: pip install ziglang)"
+)
 
 
 def check_system() -> None:
     """Raise FreezeError where no shared library is made: on all systems but Linux."""
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
         raise FreezeError(
-            f"shared libraries are made on Linux (x86-64 and ARM), not on {platform.system()} ({platform.machine()}); freeze the model "
-            "there, for example in a container, or to C source (path='model.c')"
+            f"shared libraries are made on Linux (x86-64 and ARM), not on {platform.system()} ({platform.machine()}); freeze the "
+            "model there, for example in a container, or to C source (path='model.c')"
         )
 
 
@@ -64,11 +66,15 @@ def link(objects, target: pathlib.Path, libm: bool) -> None:
     if command[-1] == "-nostdlib":
         options = [f"-Wl,{option}" for option in options]
     try:
-        done = subprocess.run([*command, "-shared", "-o", str(target), *map(str, objects), *options], capture_output=True, text=True)
+        done = subprocess.run(
+            [*command, "-shared", "-o", str(target), *map(str, objects), *options], capture_output=True, text=True
+        )
     except OSError as error:
         raise FreezeError(f"the linker {command[0]} cannot be run: {error}; {HOW}") from None
     if done.returncode:
-        raise FreezeError(f"the linker {command[0]} failed with status {done.returncode}: {done.stderr.strip()[-2000:]}")
+        raise FreezeError(
+            f"the linker {command[0]} failed with status {done.returncode}: {done.stderr.strip()[-2000:]}"
+        )
 
 
 def _library_folders():

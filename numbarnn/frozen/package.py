@@ -44,8 +44,9 @@ net = load()  # the library, checked on this processor
 {example}
 ```
 
-Reads {reads}; gives {outputs} outputs {each}. States go in and come out; nothing is stored between calls, and any number of threads may
-share the net. `{name}/{name}.h` has the same functions for C (link with `{name}/{name}.so`). `python -m pytest tests` checks it all.
+Reads {reads}; gives {outputs} outputs {each}. States go in and come out; nothing is stored between calls, and any number of threads
+may share the net. `{name}/{name}.h` has the same functions for C (link with `{name}/{name}.so`). `python -m pytest tests` checks
+it all.
 """
 
 _TESTS = '''"""The net computes here what it did where it was made."""

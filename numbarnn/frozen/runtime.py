@@ -70,11 +70,17 @@ class Net:
         try:
             self._library = ctypes.CDLL(str(path))
         except OSError as error:
-            raise RuntimeError(f"{path.name} cannot be loaded; it is made for Linux and one kind of processor: {error}") from None
+            raise RuntimeError(
+                f"{path.name} cannot be loaded; it is made for Linux and one kind of processor: {error}"
+            ) from None
         if self._function("abi", ctypes.c_int)() != ABI:
-            raise RuntimeError(f"{path.name} is of another version than {pathlib.Path(__file__).name}: freeze the model again")
+            raise RuntimeError(
+                f"{path.name} is of another version than {pathlib.Path(__file__).name}: freeze the model again"
+            )
         about = json.loads(self._function("about", ctypes.c_char_p)())
-        self.inputs, self.outputs, self.tokens, self.bag = (about[key] for key in ("inputs", "outputs", "tokens", "bag"))
+        self.inputs, self.outputs, self.tokens, self.bag = (
+            about[key] for key in ("inputs", "outputs", "tokens", "bag")
+        )
         self.sequence, self.activation, self.dtype = about["sequence"], about["activation"], np.dtype(about["dtype"])
         self.state_size = self._function("state_bytes", ctypes.c_size_t)() // self.dtype.itemsize
         word, address = ctypes.c_int64, ctypes.c_void_p
@@ -124,10 +130,7 @@ class Net:
         else:
             x_t = self._input(x_t, "x_t", ())
             given = _address(x_t)
-        if state is None:
-            state = np.zeros(self.state_size, self.dtype)
-        else:
-            state = self._state(state, (self.state_size,)).copy()
+        state = self._copied(state)
         y = np.empty(self.outputs, self.dtype)
         self._raise(self._step(given, _address(state), _address(y)))
         return y, state
@@ -211,10 +214,14 @@ class Net:
             If an argument has the wrong shape, dtype or value, or the net does not read its own outputs.
         """
         if self._sample is None:
-            raise TypeError("this net does not sample: it must read tokens, and have a logit for each of them at every step")
+            raise TypeError(
+                "this net does not sample: it must read tokens, and have a logit for each of them at every step"
+            )
         prime = np.asarray(prime)
         if prime.ndim != 1 or (prime.size and prime.dtype.kind not in "iu"):
-            raise ValueError(f"prime must be (tokens,) integers, got an array of shape {prime.shape} and dtype {prime.dtype}")
+            raise ValueError(
+                f"prime must be (tokens,) integers, got an array of shape {prime.shape} and dtype {prime.dtype}"
+            )
         if not prime.size and state is None:
             raise ValueError("prime must have a token where there is no state to go on from")
         prime = self._tokens(prime, "prime", 0)
@@ -223,17 +230,15 @@ class Net:
             raise ValueError(f"temperature must be a finite number >= 0, got {temperature!r}")
         if not 0 < top_p <= 1:
             raise ValueError(f"top_p must be in (0, 1], got {top_p!r}")
-        if state is None:
-            state = np.zeros(self.state_size, self.dtype)
-        else:
-            state = self._state(state, (self.state_size,)).copy()
+        state = self._copied(state)
         out = np.empty(n, np.int64)
         options = seed, temperature, top_k, top_p
         self._raise(self._sample(*options, _address(prime), prime.size, _address(out), n, _address(state)))
         return out, state
 
     def __repr__(self):
-        read = f"bags of {self.bag} of {self.inputs} tokens" if self.bag else f"{self.inputs} {'tokens' if self.tokens else 'features'}"
+        read = f"{self.inputs} {'tokens' if self.tokens else 'features'}"
+        read = f"bags of {self.bag} of {read}" if self.bag else read
         return f"<{NAME}: {read} to {self.outputs} outputs{'' if self.sequence else ' a sample'}, {self.dtype}>"
 
     def _function(self, name, result, *arguments):
@@ -266,7 +271,9 @@ class Net:
     def _tokens(self, array, name, least):
         if array.size and not least <= array.min() <= array.max() < self.inputs:
             wrong = array[(array < least) | (array >= self.inputs)].flat[0]
-            raise ValueError(f"{name} has the token {wrong}; the vocabulary has {self.inputs} tokens, 0 to {self.inputs - 1}")
+            raise ValueError(
+                f"{name} has the token {wrong}; the vocabulary has {self.inputs} tokens, 0 to {self.inputs - 1}"
+            )
         return np.ascontiguousarray(array, np.int64)
 
     def _state(self, state, shape):
@@ -274,6 +281,11 @@ class Net:
             got = f"{state.dtype} {state.shape}" if isinstance(state, np.ndarray) else type(state).__name__
             raise ValueError(f"state must be an array {self.dtype} {shape}, as this net returns them, got {got}")
         return np.ascontiguousarray(state)
+
+    def _copied(self, state):
+        if state is None:
+            return np.zeros(self.state_size, self.dtype)
+        return self._state(state, (self.state_size,)).copy()
 
     def _lengths(self, lengths, samples, steps):
         array = np.asarray(lengths)
