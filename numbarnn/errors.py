@@ -7,6 +7,7 @@ __all__ = [
     "DeviceError",
     "DeviceMemoryError",
     "DivergedError",
+    "FreezeError",
     "ModelFileError",
     "ShapeError",
     "TokenError",

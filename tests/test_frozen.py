@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from frozen_nets import MODELS, Library, compiled, fused, here
 
+from numbarnn.frozen import dispatch
 from numbarnn.frozen.interface import BAD_ARGUMENT, BAD_CODE, BAD_LENGTH, BAD_TOKEN, OK
 from numbarnn.frozen.library import link_parts
 from numbarnn.kernels.cpu.denormals import mode
@@ -158,8 +159,6 @@ def test_the_best_level_is_chosen(tmp_path):
 
 
 def test_a_level_that_does_not_run_is_an_error_number(tmp_path, monkeypatch):
-    from numbarnn.frozen import dispatch
-
     level = here()[-1]
     if level not in dispatch._ASKED:
         pytest.skip("there is one level on this kind of processor")
@@ -174,3 +173,12 @@ def test_a_level_that_does_not_run_is_an_error_number(tmp_path, monkeypatch):
         library, work = ctypes.CDLL(str(path)), np.zeros(100_000, np.uint8)
         if library.net_check(ctypes.c_void_p(work.ctypes.data)) != BAD_CODE:
             assert asked[1] == states  # bit 31 of leaf 1 is the hypervisor's
+
+
+def test_the_functions_of_arm_are_compiled():
+    interface, sizes = compiled("cells")[1].interface, dispatch.Sizes(640, 640, 0, 0)
+    arguments = ["step", "forward"], sizes, "aarch64-unknown-linux-gnu", None, {}
+    made = dispatch.write_dispatch(interface, ["neon"], *arguments)
+    assert made[:4] == b"\x7fELF"
+    assert int.from_bytes(made[18:20], "little") == 183  # EM_AARCH64
+    assert b"net_step.neon" in made

@@ -15,8 +15,8 @@ def add_command(commands) -> None:
         "freeze",
         help="write a model as code that needs no Python: a library, C source, or a package of NumPy alone",
         description="Write a model as code that runs without numbarnn. The ending of the name says as what: .so: a shared library "
-        "with its header, .c: C99 source with its header, any other: a folder that pip installs, which needs NumPy alone. The model "
-        "may be a file of numbarnn, ONNX or Keras.",
+        "with its header, .c: C99 source with its header, any other: a folder that pip installs, which needs NumPy alone. The "
+        "model may be a file of numbarnn, ONNX or Keras.",
     )
     parser.add_argument("model", type=pathlib.Path, metavar="MODEL", help="file of a model")
     parser.add_argument("-o", "--output", metavar="PATH", required=True, help="file or folder to write")

@@ -1,8 +1,8 @@
 """A process that makes the machine code of a frozen model for one level of processors: Numba knows one processor a process.
 
-`numbarnn.frozen.library` starts it with the environment of the level. It reads a pickle from its standard input and writes an
-object file to the path that is its argument. The code is that of the kernels of `numbarnn.kernels.cpu.entries`, whose cache on disk it
-shares: its entries are those of a level.
+`numbarnn.frozen.library` starts it with the environment of the level. It reads a pickle from its standard input and writes
+an object file to the path that is its argument. The code is that of the kernels of `numbarnn.kernels.cpu.entries`, in whose
+cache on disk there are those of each level.
 """
 
 import inspect
@@ -25,7 +25,7 @@ from numbarnn.kernels.cpu.simd import INDEX, _tile_function, tile_shapes
 
 # Names of what the level's code and the rest of a library share.
 VALUES, CELLS = "numbarnn.values", "numbarnn.cells"
-# The kernels of the functions that a level has, by the name after ``NAME_``; after the argument `model` come C's, then two types.
+# The kernels of the functions that a level has, by the name after ``NAME_``.
 KERNELS = {
     name: getattr(entries, f"{name}_at")
     for name in ("step", "forward", "probabilities", "sample")
@@ -55,6 +55,8 @@ class Request:
     values : int
         Number of the weights.
     dtype : numpy.dtype
+    constants : dict of str to int
+        Arguments of kernels that are always the same.
     classes : dict of str to type
         The user's own classes of cells, by the name in the dtype of `cells`.
     """
@@ -66,7 +68,8 @@ class Request:
     program: np.ndarray
     values: int
     dtype: np.dtype
-    classes: dict
+    constants: dict[str, int]
+    classes: dict[str, type]
 
 
 def compile_level(request: Request) -> bytes:
@@ -103,28 +106,23 @@ def compile_level(request: Request) -> bytes:
     return machine.emit_object(linked)
 
 
-def _write_function(module, name, kernel, model, request):
+def _write_function(module, symbol, kernel, model, request):
     """Write the C function that calls a kernel; return the kernel's library."""
-    kinds, given, passed = [], [], []
-    for argument in inspect.signature(kernel.py_func).parameters:
-        if argument in ("cells", "dtype"):
-            kinds.append(
-                types.DType(
-                    numba.from_dtype(getattr(request, argument).dtype if argument == "cells" else request.dtype)
-                )
-            )
-        else:
-            kinds.append(types.float64 if argument in _FLOATS else types.uint64 if argument == "seed" else types.int64)
-        if argument not in ("model", "cells", "dtype"):
-            given.append(ir.DoubleType() if argument in _FLOATS else INDEX)
-    kernel.compile(tuple(kinds))
-    compiled = kernel.overloads[tuple(kinds)]
-    function = ir.Function(module, ir.FunctionType(INDEX, given), name)
+    names = list(inspect.signature(kernel.py_func).parameters)
+    known = {
+        "cells": types.DType(numba.from_dtype(request.cells.dtype)),
+        "dtype": types.DType(numba.from_dtype(request.dtype)),
+    }
+    kinds = tuple(known.get(name, types.float64 if name in _FLOATS else types.int64) for name in names)
+    fixed = dict.fromkeys(known, _POINTER(None)) | {"model": model}
+    fixed |= {name: INDEX(value) for name, value in request.constants.items()}
+    kernel.compile(kinds)
+    compiled = kernel.overloads[kinds]
+    given = [ir.DoubleType() if name in _FLOATS else INDEX for name in names if name not in fixed]
+    function = ir.Function(module, ir.FunctionType(INDEX, given), symbol)
     function.attributes.add("nounwind")
     builder, rest = ir.IRBuilder(function.append_basic_block("entry")), iter(function.args)
-    for kind, argument in zip(kinds, inspect.signature(kernel.py_func).parameters, strict=True):
-        is_type = isinstance(kind, types.DType)
-        passed.append(_POINTER(None) if is_type else model if argument == "model" else next(rest))
+    passed = [fixed[name] if name in fixed else next(rest) for name in names]
     room, error = builder.alloca(INDEX), builder.alloca(_POINTER)
     taken = [room.type, error.type, *(value.type for value in passed)]
     own = ir.Function(module, ir.FunctionType(_CODE, taken), compiled.fndesc.llvm_func_name)

@@ -98,6 +98,8 @@ def write_dispatch(
 
 def _assembly(data, constants):
     """Return the lines of LLVM that put a file's constants into the read-only data."""
+    if not constants:
+        return ""
     path = str(data).replace("\\", "\\\\").replace('"', '\\"')
     lines, at = ['.section .rodata.numbarnn,"a",@progbits'], 0
     for name, size in constants.items():

@@ -18,6 +18,7 @@ from numbarnn.frozen.c_source import c_interface, write_c
 from numbarnn.frozen.interface import OK
 from numbarnn.frozen.library import Parts, check_levels, link_parts, make_parts
 from numbarnn.frozen.package import check_folder, write_folder
+from numbarnn.model import Model
 from numbarnn.network.network import Network
 
 _FOREIGN = (".dylib", ".dll", ".pyd")
@@ -71,7 +72,7 @@ def freeze(
     'net.c'
     """
     network = _network(model)
-    target, interface = _target(path), c_interface(network, name)
+    target, interface, levels = _target(path), c_interface(network, name), check_levels(levels)
     if target.suffix == ".c":
         write_c(network, target, name)
         return target
@@ -79,7 +80,7 @@ def freeze(
     if folder:
         _check_package(name)
         check_folder(target)
-    parts = make_parts(network, interface, check_levels(levels))
+    parts = make_parts(network, interface, levels)
     content = _linked(parts)
     if folder:
         write_folder(target, interface, content)
@@ -92,7 +93,8 @@ def freeze(
 def _network(model):
     """Return the net of what is to be frozen."""
     if isinstance(model, Network):
-        return model
+        # What a library is compared with is computed on the host.
+        return model if model.device == "cpu" else Model.from_description(model.description(), model.params.for_file())
     kind = type(model).__name__
     for attribute in ("model", "model_"):
         found = vars(model).get(attribute) if hasattr(model, "__dict__") else None

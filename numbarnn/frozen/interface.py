@@ -96,7 +96,7 @@ class Interface:
         about = {
             "abi": f"The version of this interface: {ABI}.",
             "about": "What the model reads and returns, in JSON.",
-            "check": f"Whether this processor computes what the model did: 0, or {BAD_CODE}. work: as of {n}_forward of n = 1, t = 8.",
+            "check": f"Whether the processor computes what the model did: 0, or {BAD_CODE}. work: as of {n}_forward, n = 1, t = 8.",
             "state_bytes": "Size of the state of one sequence; all bytes zero: before its first step. A multiple of 64.",
             "workspace_bytes": f"Size of the scratch memory of {n}_forward.",
             "forward": f"Run n sequences of t steps. x: {what}, (n, t) x {read or 'one'}; y: (n{', t' * self.sequence}) x "
@@ -111,11 +111,11 @@ class Interface:
             f"/* {n}: a recurrent net frozen by numbarnn.",
             "",
             f"   Functions that return int return 0, or {BAD_ARGUMENT}: a null pointer or a negative size, {BAD_TOKEN}: a token "
-            f"outside the vocabulary,",
-            f"   {BAD_LENGTH}: a length outside 0 ... t, {BAD_OPTION}: an option of sampling outside its range, {BAD_CODE}: code that "
-            "this processor cannot run, or runs wrongly.",
-            "   Nothing is allocated and nothing is shared, so any number of threads may call them with states and scratch memory of",
-            f"   their own, which are aligned as {self.value} is; where they begin with a cache line steps are a little faster.",
+            "outside the vocabulary,",
+            f"   {BAD_LENGTH}: a length outside 0 ... t, {BAD_OPTION}: an option of sampling outside its range, {BAD_CODE}: code "
+            "that this processor cannot run, or runs wrongly.",
+            "   Nothing is allocated and nothing is shared, so any number of threads may call them with states and scratch memory",
+            "   of their own, which are aligned as double is; where they begin with a cache line steps are a little faster.",
             "   Denormal numbers count as zero; the processor's mode is restored. */",
             f"#ifndef {guard}",
             f"#define {guard}",

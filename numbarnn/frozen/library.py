@@ -64,7 +64,7 @@ def check_levels(levels: Any) -> tuple[str, ...]:
     if levels is None:
         return known
     given = (levels,) if isinstance(levels, str) else tuple(levels) if hasattr(levels, "__iter__") else (levels,)
-    if not given or any(level not in known for level in given):
+    if not given or any(not isinstance(level, str) or level not in known for level in given):
         raise ValueError(f"levels must be some of {', '.join(map(repr, known))}, or None for all, got {brief(levels)}")
     return tuple(level for level in known if level in given)
 
@@ -77,7 +77,15 @@ def make_parts(model: Any, interface: Interface, levels: Sequence[str]) -> Parts
     x, y = _check_vector(model)
     functions = tuple(name for name in KERNELS if name in interface.signatures())
     request = Request(
-        interface.name, functions, "", walk.cells, walk.program, walk.values.size, walk.dtype, _own_classes(model)
+        interface.name,
+        functions,
+        "",
+        walk.cells,
+        walk.program,
+        walk.values.size,
+        walk.dtype,
+        {"columns": interface.outputs, "single": int(interface.activation == "sigmoid")},
+        _own_classes(model),
     )
     with concurrent.futures.ThreadPoolExecutor(min(len(levels), parallel.default_threads())) as pool:
         objects = dict(

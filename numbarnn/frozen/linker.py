@@ -59,7 +59,9 @@ def link(objects, target: pathlib.Path, libm: bool) -> None:
     """
     command = find_linker()
     options = ["--gc-sections", "--build-id=none", "--hash-style=gnu", "-s", f"-soname={target.name}"]
-    for option in ("defs", "noexecstack", "relro", "now", "max-page-size=4096"):
+    # Larger pages, as those of some ARM systems, would pad the file of x86-64 by megabytes with some linkers.
+    pages = ["max-page-size=4096"] if platform.machine() == "x86_64" else []
+    for option in ("defs", "noexecstack", "relro", "now", *pages):
         options += ["-z", option]
     if libm:
         options += [f"-L{folder}" for folder in _library_folders()] + ["-l:libm.so.6"]
