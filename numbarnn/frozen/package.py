@@ -1,7 +1,6 @@
 """The folder of a frozen model: an installable package of its library and one module of NumPy and ctypes."""
 
 import pathlib
-import re
 import shutil
 import tempfile
 
@@ -173,7 +172,7 @@ def check_folder(folder: pathlib.Path) -> None:
 def _files(interface, library):
     name = interface.name
     module = pathlib.Path(__file__).with_name("runtime.py").read_text()
-    module = re.sub(r'^NAME = ".*"$', f'NAME = "{name}"', module, flags=re.MULTILINE)
+    module = module.replace('NAME = "model"', f'NAME = "{name}"').replace("SIZE = 0", f"SIZE = {len(library)}")
     texts = {
         "pyproject.toml": _PROJECT.format(name=name, mark=MARK),
         "README.md": _readme(interface),

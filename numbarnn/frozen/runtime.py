@@ -15,6 +15,7 @@ __all__ = ["Net", "load"]
 
 NAME = "model"
 ABI = 1
+SIZE = 0  # bytes of the library
 
 # What the library's functions return, where it is not 0.
 _ERRORS = {
@@ -68,6 +69,9 @@ class Net:
 
     def __init__(self, path):
         try:
+            size = path.stat().st_size
+            if size != SIZE:  # which the system would find when it is too late
+                raise OSError(f"it is damaged: it has {size} bytes, not {SIZE}")
             self._library = ctypes.CDLL(str(path))
         except OSError as error:
             raise RuntimeError(
