@@ -1,11 +1,18 @@
 """The compiled walk over sequences, and the entries of frozen models: equal to `Model.forward` to the bit, and to single steps."""
 
+import inspect
+import os
+import pathlib
+import re
+import sys
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numba
 import numpy as np
 import pytest
 from conftest import DTYPES, RECORDS, assert_same_bits, flatten, normal, random_state
+from processes import run_python
 
 from numbarnn import (
     GRU,
@@ -17,6 +24,7 @@ from numbarnn import (
     Embedding,
     EmbeddingBag,
     IndRNN,
+    LanguageModel,
     Model,
     OneHot,
     Pool,
@@ -26,6 +34,7 @@ from numbarnn import (
 from numbarnn.cells.contract import CELLS
 from numbarnn.frozen import interface
 from numbarnn.kernels.cpu import entries
+from numbarnn.kernels.cpu.denormals import KEEP, mode
 from numbarnn.kernels.cpu.walk import walk
 from numbarnn.kernels.scalar import tanh
 from numbarnn.layers.base import Layer
@@ -139,8 +148,9 @@ def test_every_layer_walks_as_forward(name):
     check(MODELS[name]())
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(
+    ("cell", "dtype"), [*((cell, "float32") for cell in CELLS), ("LSTM", "float64"), ("ResetBeforeGRU", "float64")]
+)
 def test_every_cell_walks_as_forward(cell, dtype):
     """Its variants differ by values, not by code."""
     for name, record in RECORDS.items():
@@ -219,13 +229,13 @@ class Memory:
     def __init__(self):
         self.arrays = []
 
-    def place(self, array):
-        """Return the address of a copy of an array, and the copy."""
+    def place(self, array, multiple=1):
+        """Return the address of a copy of an array, a multiple of few bytes, and the copy."""
         if array is None:
             return 0, None
         array = np.ascontiguousarray(array)
-        zone = np.full(array.size + 2 * self.GUARD + 16, 77, array.dtype)
-        skipped = (-zone.ctypes.data % 64) // array.itemsize + 1
+        zone = np.full(array.size + 2 * self.GUARD + 32, 77, array.dtype)
+        skipped = (-zone.ctypes.data % 64 + max(multiple, array.itemsize)) // array.itemsize
         copy = zone[skipped + self.GUARD :][: array.size].reshape(array.shape)
         copy[...] = array
         self.arrays.append((zone, skipped + self.GUARD, array.size, array.copy()))
@@ -283,6 +293,20 @@ class Entries:
         self.memory.check(written=error == entries.OK)
         state[...] = placed["state"][1]
         return placed["y"][1]
+
+    def sample(self, state, seed, temperature, top_k, top_p, prime, count, error=entries.OK, missing=None):
+        """Return the tokens of `sample_at`; the state is replaced."""
+        given = {"prime": prime, "out": np.full(count, -5), "state": state}
+        placed = {name: self.memory.place(array, 8) for name, array in given.items()}
+        at = {name: 0 if name == missing else address for name, (address, _) in placed.items()}
+        found = entries.sample_at(
+            self.handle.ctypes.data, seed, temperature, top_k, top_p, at["prime"], 0 if prime is None else len(prime), at["out"],
+            count, at["state"], *self.kinds,
+        )  # fmt: skip
+        assert found == error
+        self.memory.check(written=error == entries.OK)
+        state[...] = placed["state"][1]
+        return placed["out"][1]
 
 
 def test_error_numbers_are_those_of_the_interface():
@@ -362,3 +386,150 @@ def test_no_sequences_and_no_steps():
     own.forward(x[:0])
     y, _ = own.forward(x[:2, :0])
     assert_same_bits(y, model.forward(x[:2], lengths=[0, 0])[0])
+
+
+@pytest.fixture(scope="module")
+def language():
+    return LanguageModel("gru", 9, 2).fit("the cat sat on the mat. " * 9, 1, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "top_p"), [(1.0, 0, 1.0), (0.7, 3, 1.0), (1.3, 99, 0.8), (0.0, 0, 1.0)]
+)
+def test_samples_by_addresses(language, temperature, top_k, top_p):
+    """In pieces, and after a prime that was read step by step."""
+    own, prime = Entries(language.model), language.vocabulary.encode("the ").astype(np.int64)
+    expected = language.sample(30, "the ", temperature, top_k or None, top_p, seed=7)
+    options = 7, temperature, top_k, top_p
+    state = own.walk.plan.new_state()
+    found = [
+        own.sample(state, *options, prime, 0),
+        own.sample(state, *options, None, 11),
+        own.sample(state, *options, None, 19),
+    ]
+    assert language.vocabulary.decode(np.concatenate(found)) == expected
+    state = own.walk.plan.new_state()
+    for token in prime:
+        own.step(token, state)
+    assert language.vocabulary.decode(own.sample(state, *options, None, 30)) == expected
+    _, state = own.forward(prime[None])
+    assert language.vocabulary.decode(own.sample(state, *options, None, 30)) == expected
+
+
+def test_options_of_sampling_outside_their_range(language):
+    own, size = Entries(language.model), language.model.signals[0].size
+    state, prime = own.walk.plan.new_state(), np.array([0])
+    for options in (
+        (-0.1, 0, 1.0),
+        (np.nan, 0, 1.0),
+        (np.inf, 0, 1.0),
+        (1.0, -1, 1.0),
+        (1.0, 0, 0.0),
+        (1.0, 0, 1.1),
+        (1.0, 0, np.nan),
+    ):
+        own.sample(state, 0, *options, prime, 3, error=entries.BAD_OPTION)
+    for token in (-1, size):
+        own.sample(state, 0, 1.0, 0, 1.0, np.array([0, token]), 3, error=entries.BAD_TOKEN)
+    for name in ("prime", "out", "state"):
+        own.sample(state, 0, 1.0, 0, 1.0, prime, 3, error=entries.BAD_ARGUMENT, missing=name)
+
+
+def test_a_model_that_cannot_read_its_outputs_does_not_sample():
+    model = Model([Embedding(V, 3), GRU(5, 2), Dense(V + 1)])
+    own = Entries(model)
+    assert not own.walk.sample
+    own.sample(own.walk.plan.new_state(), 0, 1.0, 0, 1.0, np.array([0]), 3, error=entries.BAD_ARGUMENT)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_probabilities_by_addresses(activation, dtype):
+    memory, model, rows = Memory(), Model([Dense(2)], C), 5
+    for columns in (1, 3, 40):
+        y = 30 * normal(columns, rows, columns, dtype=dtype)
+        (at, same), (to, p) = memory.place(y), memory.place(np.zeros_like(y))
+        for dst in (to, at):
+            assert entries.probabilities_at(at, rows, dst, columns, int(activation == "sigmoid"), y.dtype) == entries.OK
+        expected = model.probabilities_of(y, None, activation)
+        assert_same_bits(p, expected)
+        assert_same_bits(same, expected)
+        memory.check()
+    for given in ((0, rows, 1, C), (1, rows, 0, C), (1, -1, 1, C)):
+        assert entries.probabilities_at(*given, 0, np.dtype(dtype)) == entries.BAD_ARGUMENT
+
+
+def test_denormal_numbers_are_zero_inside_alone():
+    model = MODELS["stack"]()
+    own, x = Entries(model), np.full((2, 3, C), np.float32(1e-39))
+    start = tuple(tuple(np.full_like(array, 1e-39) for array in entry) for entry in model.initial_state(2))
+    y, _ = own.forward(x, None, packed(own.walk, start, 2))
+    assert mode(KEEP) == 0
+    assert_same_bits(y, model.forward(x, start)[0])
+    assert_same_bits(y, model.forward(np.zeros_like(x))[0])
+    assert_same_bits(own.step(x[0, 0], packed(own.walk, start, 2)[: own.walk.plan.size]), y[0, 0])
+    assert mode(KEEP) == 0
+
+
+CALLED = re.compile(r'@"?([\w.$]+)"?\(')
+OUTSIDE = {"exp", "tanh", "log", "floor"}
+
+
+@pytest.mark.parametrize("name", ["step_at", "forward_at", "sample_at", "probabilities_at"])
+def test_entries_need_neither_python_nor_numba(name):
+    """Their code, but for the wrappers that Numba puts around them, calls itself, LLVM's intrinsics, and the C library's functions."""
+    kinds = [
+        numba.types.DType(numba.from_dtype(part))
+        for part in (make_walk(MODELS["double"]()).cells.dtype, np.dtype("f8"))
+    ]
+    kinds = kinds[1:] if name == "probabilities_at" else kinds
+    function = getattr(entries, name).py_func
+    arguments = list(inspect.signature(function).parameters)[: -len(kinds)]
+    real = {"temperature", "top_p"}
+    given = [numba.types.float64 if argument in real else numba.types.int64 for argument in arguments]
+    fresh = numba.njit(nogil=True, error_model="numpy", _nrt=False)(function)
+    fresh.compile((*given, *kinds))
+    inside, found, defined = "", set(), set()
+    for line in fresh.inspect_llvm(fresh.signatures[0]).splitlines():
+        if line.startswith("define"):
+            inside = CALLED.search(line).group(1)
+            defined.add(inside)
+        elif " call " in line and not inside.startswith(("_ZN7cpython", "cfunc.")):
+            found.update(own for own in CALLED.findall(line) if not own.startswith("llvm."))
+    assert defined
+    assert found - defined <= OUTSIDE
+
+
+GUARDED = """
+import numpy as np
+import sys
+import test_walk
+from guarded import patch
+from numbarnn.kernels.cpu import memory
+side, names = sys.argv[1], sys.argv[2:]
+walks = [(name, test_walk.MODELS[name]()) for name in names]
+copied = patch(side)
+for name, model in walks:
+    own, x = test_walk.make_walk(model), copied(test_walk.batch(model))
+    samples, steps = x.shape[:2]
+    none, tokens = np.zeros(0, own.dtype), np.zeros(0, np.int64)
+    values = none if own.plan.tokens else x.reshape(-1)
+    tokens = x.reshape(-1) if own.plan.tokens else tokens
+    y, h0, h1 = (copied(a) for a in (test_walk.outputs_of(own, samples, steps).reshape(-1), *np.zeros((2, samples * own.plan.size), own.dtype)))
+    work = copied(np.zeros(own.work_size(samples, steps), own.dtype))
+    arrays = copied(own.program), copied(own.values)
+    test_walk.walk(own.cells, *arrays, values, tokens, copied(test_walk.LENGTHS), h0, h1, y, work, samples, steps)
+print("done")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
+@pytest.mark.parametrize("side", ["after", "before"])
+def test_no_walk_leaves_its_arrays(tmp_path, side):
+    tests = pathlib.Path(__file__).parent
+    names = "stack", "last", "both", "sum-last", "after-both", "mean", "onehot-both", "embedding", "bag-both"
+    cache = os.environ.get("NUMBA_CACHE_DIR")
+    done = run_python(
+        GUARDED, side, *names, cwd=tmp_path, path=f"{tests.parent}{os.pathsep}{tests}", cache=cache, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr

@@ -7,6 +7,7 @@ import numpy as np
 from numbarnn import parallel
 from numbarnn.backends.device import host
 from numbarnn.kernels.cpu import step, walk
+from numbarnn.kernels.cpu.entries import LINE
 from numbarnn.kernels.cpu.memory import padded
 from numbarnn.kernels.cpu.walk import ADD, EACH, LAST, MAX, MEAN, ONE_BUFFER, OTHER_BUFFER, OUTSIDE, SET, SET_SUM, Stage
 from numbarnn.layers import Pool, Recurrent
@@ -190,9 +191,7 @@ def make_walk(model) -> Walk:
     y_at = stages.chained.get(len(build.operations), at)
     stages.finish(at, size)
     sample = stepped and signals[0].tokens and not signals[0].bag and size == signals[0].size
-    sample_at = 0
-    if sample:
-        sample_at = build.room(build.line + size * 8 // dtype.itemsize)
+    sample_at = build.room((LINE + 8 * size) // dtype.itemsize) if sample else 0
     buffers, row = stages.buffers()
     program = build.program(stages.steps() if stepped else [], size, y_at, stages.integers(), row, sample_at)
     return Walk(build.plan(program), dtype, signals[-1].sequence, stepped, sample, buffers * row)

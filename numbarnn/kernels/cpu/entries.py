@@ -12,15 +12,19 @@ import numpy as np
 
 from numbarnn.kernels.compile import bare
 from numbarnn.kernels.cpu.denormals import FLUSH, apart, exchange
-from numbarnn.kernels.cpu.matmul import ZERO
+from numbarnn.kernels.cpu.losses import sigmoid, softmax
+from numbarnn.kernels.cpu.matmul import ONE, ZERO
+from numbarnn.kernels.cpu.sampling import Options, Stream, go_on
 from numbarnn.kernels.cpu.step import (
     BAG,
+    BUFFER_ROW,
     FIRST,
     INPUT,
     INPUTS,
     OPERATIONS,
     OUTPUT,
     OUTPUTS,
+    SAMPLE,
     STATE,
     add_bag,
     array_at,
@@ -34,6 +38,8 @@ from numbarnn.kernels.scalar import inlined
 # What the functions return: done; a null pointer or a negative size; a token outside the vocabulary; a length outside 0 ... t; an
 # option of sampling outside its range.
 OK, BAD_ARGUMENT, BAD_TOKEN, BAD_LENGTH, BAD_OPTION = range(5)
+# Bytes of the state's room for sampling before the scratch memory of choices: the number of choices so far.
+LINE = 64
 
 
 @bare
@@ -50,9 +56,9 @@ def step_at(model, x, state, y, cells, dtype):
         return BAD_ARGUMENT
     token = ZERO
     if single:
-        token = x
-        if token < 0 or token >= program[INPUTS]:
+        if x < 0 or x >= program[INPUTS]:
             return BAD_TOKEN
+        token = x
     elif bag > 0 and not _known(array_of(x, bag, np.int64), ZERO, bag, -1, program[INPUTS]):
         return BAD_TOKEN
     own, out = array_of(state, program[STATE], dtype), array_of(y, program[OUTPUTS], dtype)
@@ -101,8 +107,70 @@ def forward_at(model, x, samples, steps, lengths, h0, h1, y, work, cells, dtype)
         array_at(model, 4, cells), program, array_at(model, 2, dtype),
         array_of(x, ZERO if tokens else samples * steps * each, dtype), read, valid,
         array_of(h0, samples * size if h0 != 0 else ZERO, dtype), array_of(h1, samples * size if h1 != 0 else ZERO, dtype),
-        array_of(y, rows * program[OUTPUTS], dtype), array_of(work, size, dtype), samples, steps,
+        array_of(y, rows * program[OUTPUTS], dtype),
+        array_of(work, size + 2 * max(steps, 1) * program[BUFFER_ROW], dtype), samples, steps,
     )  # fmt: skip
+    return OK
+
+
+@bare
+def sample_at(model, seed, temperature, top_k, top_p, prime, read, out, count, state, cells, dtype):
+    """Read the tokens of a prime, then sample tokens.
+
+    Choices are those of `numbarnn.LanguageModel.sample`; the state counts them, so a sample may be taken in pieces.
+
+    seed : 64 bits, of the choices
+    temperature, top_k, top_p : as in `sampling.Options`: 0 takes the likeliest; 0 and 1.0 leave all tokens
+    prime, read : address of the tokens to read, and their number; none: the next token follows from the last outputs in the state
+    out, count : address of the tokens that are sampled, int64, and their number
+    state : address of the state, in and out; a multiple of 8
+    """
+    apart()
+    program = array_at(model, ZERO, np.int64)
+    size = program[INPUTS]
+    if (
+        program[SAMPLE] == 0
+        or state == 0
+        or read < 0
+        or count < 0
+        or (prime == 0 and read > 0)
+        or (out == 0 and count > 0)
+    ):
+        return BAD_ARGUMENT
+    if not (0.0 <= temperature and temperature < np.inf and top_k >= 0 and 0.0 < top_p and top_p <= 1.0):
+        return BAD_OPTION
+    given = array_of(prime, read, np.int64)
+    if not _known(given, ZERO, read, 0, size):
+        return BAD_TOKEN
+    own = array_of(state, program[STATE], dtype)
+    room = state + program[SAMPLE] * own.itemsize
+    chosen, likely = array_of(room, ONE, np.int64), array_of(room + LINE, size, np.int64)
+    none = array_of(ZERO, ZERO, np.int64)
+    logits = array_of(state + program[OUTPUT] * own.itemsize, size, dtype)
+    stream = Stream(program, array_at(model, 2, dtype), own, logits, likely)
+    options = Options(temperature, min(top_k, size), top_p, seed, none, none)
+    before = exchange(FLUSH)
+    records = unpack_records(array_at(model, 4, cells))
+    go_on(records, stream, options, given, array_of(out, count, np.int64), ZERO, chosen[0])
+    exchange(before)
+    chosen[0] += count
+    return OK
+
+
+@bare
+def probabilities_at(outputs, rows, probabilities, columns, single, dtype):
+    """Set probabilities from outputs: the softmax of each row, or of `single` ones the logistic function of each.
+
+    outputs, probabilities : addresses of (rows, columns) values; may be the same
+    """
+    if rows < 0 or (rows > 0 and (outputs == 0 or probabilities == 0)):
+        return BAD_ARGUMENT
+    logits, result = array_of(outputs, rows * columns, dtype), array_of(probabilities, rows * columns, dtype)
+    # In the caller's mode of denormal numbers, as in `Model.predict_proba`.
+    if single != 0:
+        sigmoid(logits, result, ZERO, rows * columns)
+    else:
+        softmax(logits, columns, columns, result, ZERO, rows)
     return OK
 
 

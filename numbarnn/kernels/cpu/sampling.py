@@ -9,7 +9,7 @@ from numbarnn.kernels.cpu.step import FIRST, OPERATIONS, OUTPUT, operate
 from numbarnn.kernels.groups import Floats1, Integers1, Tokens1
 from numbarnn.kernels.random import philox
 from numbarnn.kernels.records import unpack_records
-from numbarnn.kernels.scalar import exp
+from numbarnn.kernels.scalar import exp, inlined
 
 
 class Options(NamedTuple):
@@ -59,9 +59,15 @@ def generate(cells, stream: Stream, options: Options, prime: Tokens1, out: Token
     cells : records of the model's cells, as in `step.StepWeights`; choice number `position` + i depends on the seed and that
     number alone.
     """
+    return go_on(unpack_records(cells), stream, options, prime, out, written, position)
+
+
+@inlined
+def go_on(records, stream, options, prime, out, written, position):
+    """Do as `generate`, which see."""
     program, values, state, logits, likely = stream
     temperature, top_k, top_p, seed, stop, never = options
-    records, output, first = unpack_records(cells), program[OUTPUT], written
+    output, first = program[OUTPUT], written
     for i in range(prime.size + out.size - first):
         if i < prime.size:
             token = prime[i]
