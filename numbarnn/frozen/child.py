@@ -26,11 +26,7 @@ from numbarnn.kernels.cpu.simd import INDEX, _tile_function, tile_shapes
 # Names of what the level's code and the rest of a library share.
 VALUES, CELLS = "numbarnn.values", "numbarnn.cells"
 # The kernels of the functions that a level has, by the name after ``NAME_``.
-KERNELS = {
-    name: getattr(entries, f"{name}_at")
-    for name in ("step", "forward", "probabilities", "sample")
-    if hasattr(entries, f"{name}_at")
-}
+KERNELS = {name: getattr(entries, f"{name}_at") for name in ("step", "forward", "probabilities", "sample")}
 
 _CODE, _POINTER = ir.IntType(32), ir.IntType(8).as_pointer()
 _FLOATS = ("temperature", "top_p")
