@@ -27,7 +27,7 @@ def folder(request, tmp_path_factory):
     """Return (model, folder) of a frozen model."""
     model, parts = compiled(request.param)
     found = tmp_path_factory.mktemp("frozen") / "net"
-    write_folder(found, parts.interface, freezing._linked(parts))
+    write_folder(found, parts.interface, freezing._linked(parts, "net.so"))
     return model, found
 
 
@@ -250,6 +250,7 @@ def test_files_and_folders(tmp_path):
     assert nr.freeze(model, tmp_path / "a.so", levels=[LEVEL]) == tmp_path / "a.so"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h", "a.so"]
     before = (tmp_path / "a.so").read_bytes()
+    assert b"\0a.so\0" in before  # by which programs that are linked with it find it
     nr.freeze(model, tmp_path / "a.so", levels=LEVEL)
     assert (tmp_path / "a.so").read_bytes() == before  # the same at every time
     model.save(tmp_path / "model.safetensors")

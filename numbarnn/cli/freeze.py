@@ -2,7 +2,7 @@
 
 import pathlib
 
-from numbarnn import frozen
+import numbarnn
 from numbarnn.cli.common import UserError, check_writable
 from numbarnn.cli.convert import read
 from numbarnn.errors import FreezeError
@@ -34,7 +34,7 @@ def run(options) -> int:
         check_writable(path)
     levels = None if options.levels is None else [level.strip() for level in options.levels.split(",")]
     try:
-        written = frozen.freeze(read(options.model), options.output, levels=levels, name=options.name)
+        written = numbarnn.freeze(read(options.model), options.output, levels=levels, name=options.name)
     except FreezeError as error:
         raise UserError(error) from None
     header = f" and {written.with_suffix('.h')}" if written.suffix in (".so", ".c") else ""

@@ -62,7 +62,8 @@ def freeze(
     (x86-64-v3 and above, ARM), elsewhere to rounding. A library has some steps of a sequence and the model's outputs inside, by
     which ``NAME_check`` tells whether a processor computes them.
 
-    The code is compiled in a process for each level, which takes 5 to 20 seconds.
+    The code is compiled in a process for each level, which takes some ten seconds; of layers that were frozen before it is kept on
+    disk.
 
     Examples
     --------
@@ -81,7 +82,7 @@ def freeze(
         _check_package(name)
         check_folder(target)
     parts = make_parts(network, interface, levels)
-    content = _linked(parts)
+    content = _linked(parts, f"{interface.name}.so" if folder else target.name)
     if folder:
         write_folder(target, interface, content)
     else:
@@ -128,10 +129,10 @@ def _check_package(name):
         raise ValueError(f"name must be one that no other package has, such as 'net', got {name!r}")
 
 
-def _linked(parts: Parts) -> bytes:
-    """Return the library, after its own check on this processor if it has code for that."""
+def _linked(parts: Parts, file_name: str) -> bytes:
+    """Return the library that is to have a file's name, after its own check on this processor if it has code for that."""
     with tempfile.TemporaryDirectory(prefix="numbarnn-") as folder:
-        path = pathlib.Path(folder, f"{parts.interface.name}.so")
+        path = pathlib.Path(folder, file_name)
         link_parts(parts, path)
         _check(path, parts)
         return path.read_bytes()

@@ -30,6 +30,7 @@ from numbarnn.network.walk import make_walk
 
 # The one level of ARM: all 64-bit processors have NEON, and fuse.
 NEON = "neon"
+_NEON = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+neon"}
 _CHILD = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from numbarnn.frozen.child import main; main()"
 
 
@@ -124,7 +125,7 @@ def _compile(request):
             raise FreezeError(
                 f"the model's cells cannot be handed to the process that compiles them: {error}"
             ) from error
-        names = {} if request.level == NEON else environment(LEVELS[request.level])
+        names = _NEON if request.level == NEON else environment(LEVELS[request.level])
         done = subprocess.run(
             [sys.executable, "-c", _CHILD, json.dumps([entry or os.getcwd() for entry in sys.path]), str(out)],
             input=sent, capture_output=True, env={**os.environ, **names},

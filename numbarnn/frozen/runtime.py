@@ -7,7 +7,7 @@ import ctypes
 import functools
 import json
 import operator
-import pathlib
+import os
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def load():
     RuntimeError
         If the library cannot be loaded here, is of another version than this file, or fails its check.
     """
-    return Net(pathlib.Path(__file__).with_name(f"{NAME}.so"))
+    return Net(os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{NAME}.so"))
 
 
 class Net:
@@ -69,18 +69,16 @@ class Net:
 
     def __init__(self, path):
         try:
-            size = path.stat().st_size
+            size = os.stat(path).st_size
             if size != SIZE:  # which the system would find when it is too late
                 raise OSError(f"it is damaged: it has {size} bytes, not {SIZE}")
-            self._library = ctypes.CDLL(str(path))
+            self._library = ctypes.CDLL(path)
         except OSError as error:
             raise RuntimeError(
-                f"{path.name} cannot be loaded; it is made for Linux and one kind of processor: {error}"
+                f"{NAME}.so cannot be loaded; it is made for Linux and one kind of processor: {error}"
             ) from None
         if self._function("abi", ctypes.c_int)() != ABI:
-            raise RuntimeError(
-                f"{path.name} is of another version than {pathlib.Path(__file__).name}: freeze the model again"
-            )
+            raise RuntimeError(f"{NAME}.so is of another version than this module: freeze the model again")
         about = json.loads(self._function("about", ctypes.c_char_p)())
         self.inputs, self.outputs, self.tokens, self.bag = (
             about[key] for key in ("inputs", "outputs", "tokens", "bag")
