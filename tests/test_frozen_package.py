@@ -193,9 +193,11 @@ from typing import NamedTuple
 
 import numpy as np
 import numbarnn as nr
+from numbarnn.cells import register
 from numbarnn.kernels.scalar import tanh
 
 
+@register
 class Leaky(NamedTuple):
     leak: float = 0.25
 

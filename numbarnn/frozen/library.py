@@ -156,7 +156,7 @@ def link_parts(parts: Parts, out: pathlib.Path, levels: Sequence[str] | None = N
         for name, array in parts.constants.items():
             content = np.ascontiguousarray(array)
             sizes[name] = content.nbytes
-            file.write(content.data if content.size else b"")
+            file.write(content.tobytes())
     interface = parts.interface
     functions = [name for name in KERNELS if name in interface.signatures()]
     triple = f"{platform.machine()}-unknown-linux-gnu"
