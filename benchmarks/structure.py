@@ -49,7 +49,7 @@ PUBLIC = (
     "optim",
     "plots",
 )
-KERNEL_DECORATORS = {"jit", "kernel", "_step_kernel"}
+KERNEL_DECORATORS = {"jit", "bare", "kernel", "_step_kernel"}
 DEVICE_NAMES, DEVICE_ATTRIBUTES = {"engine", "_engine"}, {"engine", "_engine", "there"}
 COMPREHENSIONS = {"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"}
 

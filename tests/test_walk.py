@@ -477,7 +477,7 @@ OUTSIDE = {"exp", "tanh", "log", "floor"}
 
 @pytest.mark.parametrize("name", ["step_at", "forward_at", "sample_at", "probabilities_at"])
 def test_entries_need_neither_python_nor_numba(name):
-    """Their code, but for the wrappers that Numba puts around them, calls itself, LLVM's intrinsics, and the C library's functions."""
+    """But for the wrappers that Numba puts around it, their code calls LLVM's intrinsics and the C library's functions alone."""
     kinds = [
         numba.types.DType(numba.from_dtype(part))
         for part in (make_walk(MODELS["double"]()).cells.dtype, np.dtype("f8"))
@@ -515,7 +515,8 @@ for name, model in walks:
     none, tokens = np.zeros(0, own.dtype), np.zeros(0, np.int64)
     values = none if own.plan.tokens else x.reshape(-1)
     tokens = x.reshape(-1) if own.plan.tokens else tokens
-    y, h0, h1 = (copied(a) for a in (test_walk.outputs_of(own, samples, steps).reshape(-1), *np.zeros((2, samples * own.plan.size), own.dtype)))
+    y = copied(test_walk.outputs_of(own, samples, steps).reshape(-1))
+    h0, h1 = (copied(np.zeros(samples * own.plan.size, own.dtype)) for _ in range(2))
     work = copied(np.zeros(own.work_size(samples, steps), own.dtype))
     arrays = copied(own.program), copied(own.values)
     test_walk.walk(own.cells, *arrays, values, tokens, copied(test_walk.LENGTHS), h0, h1, y, work, samples, steps)

@@ -137,7 +137,8 @@ def sample_at(model, seed, temperature, top_k, top_p, prime, read, out, count, s
         or (out == 0 and count > 0)
     ):
         return BAD_ARGUMENT
-    if not (0.0 <= temperature and temperature < np.inf and top_k >= 0 and 0.0 < top_p and top_p <= 1.0):
+    # Of NaN no comparison holds.
+    if not (temperature >= 0.0 and temperature < np.inf and top_k >= 0 and top_p > 0.0 and top_p <= 1.0):
         return BAD_OPTION
     given = array_of(prime, read, np.int64)
     if not _known(given, ZERO, read, 0, size):
