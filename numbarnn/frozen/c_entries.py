@@ -16,6 +16,8 @@ TOLERANCE = {"float": 1e-5, "double": 1e-11}
 def write_state(out: Writer, interface: Interface) -> str:
     """Return the definition of the state: what is carried first, then scratch memory."""
     lines = [f"{out.kind} {name}[{size}]; {comment(about)}" for name, (size, about) in out.states.items()]
+    if interface.sample:
+        lines.append("uint32_t chosen[2]; /* the number of tokens that were sampled, its low and high half */")
     scratch = [f"{out.kind} {name}[{size}];" for name, size in out.scratch.items()]
     if interface.sample:
         scratch.append(f"int32_t likely[{interface.outputs}]; /* tokens, when they are sorted */")
@@ -134,12 +136,15 @@ def _forward(out, interface, network):
         }}"""
         memory = ""
     rest = f"\n        clear(((size_t)t - length) * {size}, to + length * {size});" if interface.sequence else ""
+    missing = f"(x == NULL && n > 0 && t > 0) || (y == NULL && n > 0{' && t > 0' * interface.sequence})"
     return f"""{interface.signatures()["forward"]}
 {{
     {out.state} *m = work;{memory}
-    if (x == NULL || y == NULL || work == NULL || n < 0 || t < 0) {{
+    if (n < 0 || t < 0 || work == NULL || {missing}) {{
         return {BAD_ARGUMENT};
     }}
+    x = x == NULL ? work : x; /* of no step, nothing is read or written */
+    y = y == NULL ? work : y;
     for (int64_t i = 0; i < n; i++) {{
         const int64_t length = lengths == NULL ? t : lengths[i];
         if (length < 0 || length > t) {{
@@ -189,7 +194,9 @@ def write_check(out: Writer, model, interface: Interface, network: Network) -> s
     x = check_input(interface)
     expected, _ = model.forward(x, n_threads=1)
     if not np.isfinite(expected).all():
-        raise ValueError("the outputs of model must be finite, but those of a short random sequence are not; train the model again")
+        raise ValueError(
+            "the outputs of model must be finite, but those of a short random sequence are not; train the model again"
+        )
     size, row, kind = interface.outputs, _row(interface), out.kind
     values = [str(token) for token in x.ravel().tolist()] if interface.tokens else hexadecimal(x.astype(model.dtype))
     tolerance = max(float(np.abs(expected).max()) * TOLERANCE[kind], float(np.finfo(model.dtype).tiny))
@@ -197,7 +204,8 @@ def write_check(out: Writer, model, interface: Interface, network: Network) -> s
     if network.rows:
         body = f"""    {kind} *a = ({kind} *)(void *)((unsigned char *)work + STATE_BYTES);
     begin(m, NULL);
-    return differ({expected.size}, run({x_name}, {CHECK_STEPS}, m, a, a + {CHECK_STEPS * network.width}), {y_name}) ? {BAD_CODE} : {OK};"""
+    const {kind} *y = run({x_name}, {CHECK_STEPS}, m, a, a + {CHECK_STEPS * network.width});
+    return differ({expected.size}, y, {y_name}) ? {BAD_CODE} : {OK};"""
     else:
         read = f"(size_t){x_name}[k]" if interface.tokens and not interface.bag else f"{x_name} + k * {row}"
         body = f"""    begin(m, NULL);

@@ -155,19 +155,14 @@ def print_statements(results, taken=()) -> tuple[list[str], list[str], list[str]
     taken : iterable of str
         Names that variables must not have.
     """
-    uses, nodes = {}, {}
-
-    def visit(value):
-        if not isinstance(value, Expression):
-            return
-        uses[value.number] = uses.get(value.number, 0) + 1
-        if value.number not in nodes:
-            nodes[value.number] = value
-            for operand in value.operands:
-                visit(operand)
-
-    for result in results:
-        visit(result)
+    uses, nodes, todo = {}, {}, list(results)
+    while todo:
+        value = todo.pop()
+        if isinstance(value, Expression):
+            uses[value.number] = uses.get(value.number, 0) + 1
+            if value.number not in nodes:
+                nodes[value.number] = value
+                todo += value.operands
     statements, names, taken, calls = [], {}, set(taken), []
     for number in sorted(nodes):
         value = nodes[number]

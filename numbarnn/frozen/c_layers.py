@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from numbarnn.cells.contract import has_inner
+from numbarnn.cells.contract import used_hidden_rows
 from numbarnn.frozen.c_cells import Cell, translate_cell
 from numbarnn.frozen.c_expressions import Expression, print_statements
 from numbarnn.frozen.c_math import KNOWN, Functions
@@ -57,7 +57,9 @@ class Writer:
     def array(self, parameter: str, values: np.ndarray, about: str) -> str:
         """Define an array of weights and return its name."""
         if not np.isfinite(values).all():
-            raise ValueError(f"parameter {parameter} must be finite to be written in C, but has NaN or infinity; train the model again")
+            raise ValueError(
+                f"parameter {parameter} must be finite to be written in C, but has NaN or infinity; train the model again"
+            )
         name = self.named(parameter.replace(".", "_"))
         self.weights.append(f"{comment(about)}\n{array(self.kind, name, hexadecimal(values))}")
         return name
@@ -123,77 +125,94 @@ def write_runs(out: Writer, layer, params, prefix: str, signal) -> list[Run]:
     return [_write_run(out, layer, params, prefix, run) for run in layer.runs(signal)]
 
 
-def _write_run(out, layer, params, prefix, run):
-    cell, units, kind = layer.cell, layer.hidden_size, out.kind
-    function, tokens, size = out.cell(cell), run.signal.tokens, run.signal.size
-    name, parameter = out.named(f"{prefix}{run.suffix}"), f"{prefix}.{{}}{run.suffix}"
-    offsets, flat = layer.weight_offsets(params, f"{prefix}.", run), params.flat
-    pre = cell.preactivations
-    (x_first, x_last), (h_first, h_last), (i_first, i_last) = *layer.ranges(), layer.inner_range()
-    x_columns, hidden = (x_last - x_first) * units, [*range(h_first, h_last), *range(i_first, i_last)]
-    h_columns = len(hidden) * units
+@dataclass(frozen=True)
+class _Weights:
+    """The arrays of a run: names of x's and h's weights, biases ("" where there are none), and diagonal weights; rows of two."""
+
+    x: str
+    h: str
+    bias: str
+    diagonal: list[str]
+    x_row: int
+    h_row: int
+
+
+def _write_weights(out, layer, params, prefix, run):
+    """Write the arrays of a run, gates in the order of the pre-activations that their rows enter."""
+    cell, units, size, flat, x, h, bias = layer.cell, layer.hidden_size, run.signal.size, params.flat, "", "", ""
+    offsets, pre = layer.weight_offsets(params, f"{prefix}.", run), cell.preactivations
+    (x_first, x_last), h_range, i_range = *layer.ranges(), layer.inner_range()
+    x_rows, h_rows = list(range(x_first, x_last)), [*range(*h_range), *range(*i_range)]
 
     def transposed(rows, column, length):
         blocks = [flat[at : at + units * length].reshape(units, length).T for at in offsets[rows, column]]
         return np.concatenate(blocks, axis=1)
 
-    def gates(rows, side):
-        return ", ".join(f"{pre[row]} from {side[pre[row]]}" if side[pre[row]] != pre[row] else pre[row] for row in rows)
+    def about(name, length, rows, gates):
+        entered = (
+            f"{pre[row]} from gate {gates[pre[row]]}" if gates[pre[row]] != pre[row] else pre[row] for row in rows
+        )
+        return f"{name}, transposed: ({length}, {len(rows) * units} = {units} units of each of {', '.join(entered)})"
 
-    w_x = w_h = bias = None
-    if x_columns:
-        rows = list(range(x_first, x_last))
-        about = f"{parameter.format('weight_ih')}, transposed: ({size} {'tokens' if tokens else 'features'}, {x_columns} = {units} units of {gates(rows, cell.from_input)})"
-        w_x = out.array(parameter.format("weight_ih"), transposed(rows, 0, size), about)
-    if hidden:
-        side = {**cell.from_hidden, **getattr(cell, "from_inner", {})}
-        about = f"{parameter.format('weight_hh')}, transposed: ({units} units, {h_columns} = {units} units of {gates(hidden, side)})"
-        w_h = out.array(parameter.format("weight_hh"), transposed(hidden, 1, units), about)
+    name = f"{prefix}.{{}}{run.suffix}"
+    if x_rows:
+        own, length = name.format("weight_ih"), f"{size} {'tokens' if run.signal.tokens else 'features'}"
+        x = out.array(own, transposed(x_rows, 0, size), about(own, length, x_rows, cell.from_input))
+    if h_rows:
+        own = name.format("weight_hh")
+        h = out.array(own, transposed(h_rows, 1, units), about(own, f"{units} units", h_rows, used_hidden_rows(cell)))
     if (offsets[:, 2:] >= 0).any():
         total = np.zeros((len(pre), units), flat.dtype)
         for row, at in zip(total, offsets[:, 2:], strict=True):
             for first in at[at >= 0]:
                 row += flat[first : first + units]
-        about = f"The sums of {parameter.format('bias_ih')} and {parameter.format('bias_hh')}: {units} units of {', '.join(pre)}"
-        bias = out.array(parameter.format("bias"), total, about)
-    diagonal = [
-        out.array(
-            parameter.format(f"weight_{own}"),
-            flat[params.offsets[parameter.format(f"weight_{own}")] :][:units],
-            f"{parameter.format(f'weight_{own}')}: ({units} units)",
-        )
-        for own in cell.diagonal
-    ]
+        own = f"{name.format('bias_ih')} and, if there is one, {name.format('bias_hh')}"
+        bias = out.array(name.format("bias"), total, f"The sums of {own}: {units} units of each of {', '.join(pre)}")
+    own = [name.format(f"weight_{unit}") for unit in cell.diagonal]
+    diagonal = [out.array(unit, params[unit], f"{unit}: ({units} units)") for unit in own]
+    return _Weights(x, h, bias, diagonal, len(x_rows) * units, len(h_rows) * units)
+
+
+def _write_run(out, layer, params, prefix, run):
+    cell, units, tokens, size = layer.cell, layer.hidden_size, run.signal.tokens, run.signal.size
+    function, weights, name = (
+        out.cell(cell),
+        _write_weights(out, layer, params, prefix, run),
+        out.named(f"{prefix}{run.suffix}"),
+    )
+    (x_range, h_range), (i_first, i_last), pre = layer.ranges(), layer.inner_range(), cell.preactivations
+    groups, count = _groups(cell, x_range, h_range), len(pre) * units
+    widest = max(i_last - i_first, *(group[1] for group in groups), 1)
+    z, s, h = out.room("z", count), out.room("s", widest * units), f"m->{name}"
     out.states[name] = len(cell.states) * units, f"{', '.join(cell.states)} of {prefix}{run.suffix}, {units} units each"
 
-    count = len(pre) * units
-    z, s, h = out.room("z", count), out.room("s", max(units, _widest(cell, x_first, x_last, h_first, h_last) * units)), f"m->{name}"
-    lines = [f"copy({count}, {bias}, {z});" if bias else f"clear({count}, {z});"]
-    if tokens and x_columns:
-        lines.append(f"add({x_columns}, {w_x} + token * {x_columns}, {_at(z, x_first * units)});")
-    for first, together, has_x, has_h in _groups(cell, (x_first, x_last), (h_first, h_last)):
+    lines = [f"copy({count}, {weights.bias}, {z});" if weights.bias else f"clear({count}, {z});"]
+    if not weights.x:
+        lines.insert(0, "(void)token;" if tokens else "(void)x;")
+    elif tokens:
+        lines.append(f"add({weights.x_row}, {weights.x} + token * {weights.x_row}, {_at(z, x_range[0] * units)});")
+    for first, together, has_x, has_h in groups:
         factors = []
         if has_x and not tokens:
-            factors.append(Factor("x", size, _at(w_x, (first - x_first) * units), x_columns))
+            factors.append(Factor("x", size, _at(weights.x, (first - x_range[0]) * units), weights.x_row))
         if has_h:
-            factors.append(Factor(h, units, _at(w_h, (first - h_first) * units), h_columns))
+            factors.append(Factor(h, units, _at(weights.h, (first - h_range[0]) * units), weights.h_row))
         lines += product(together * units, factors, s, _at(z, first * units))
     arrays = {
         "preactivations": [_at(z, index * units) for index in range(len(pre))],
         "states": [_at(h, index * units) for index in range(len(cell.states))],
-        "diagonal": diagonal,
+        "diagonal": weights.diagonal,
     }
-    if has_inner(cell):
+    if function.inner is not None:
         inner = out.room("inner", units)
         arrays["inner"] = [inner]
         lines.append(function.inner.call(units, arrays))
-        factor = Factor(inner, units, _at(w_h, (h_last - h_first) * units), h_columns)
+        factor = Factor(inner, units, _at(weights.h, (h_range[1] - h_range[0]) * units), weights.h_row)
         lines += product((i_last - i_first) * units, [factor], s, _at(z, i_first * units))
     lines.append(function.forward.call(units, arrays))
-    argument = "size_t token" if tokens else f"const {kind} *x"
-    if not x_columns:
-        lines.insert(0, "(void)token;" if tokens else "(void)x;")
-    about = f"{prefix}, level {run.level}{', from the end' if run.reverse else ''}: one step. Pre-activations {', '.join(pre)} in z, then the cell."
+    level = f"level {run.level}{', from the end' if run.reverse else ''}"
+    argument = "size_t token" if tokens else f"const {out.kind} *x"
+    about = f"{prefix}, {level}: one step. Pre-activations {', '.join(pre)} in z, then the cell."
     out.function(about, f"{name}({argument}, {out.state} *m)", lines)
     return Run(name, run.reverse, run.column)
 
@@ -214,14 +233,9 @@ def _groups(cell, x_range, h_range):
     return groups
 
 
-def _widest(cell, *ranges):
-    inner = len(getattr(cell, "from_inner", {}))
-    return max(inner, *(group[1] for group in _groups(cell, ranges[:2], ranges[2:])))
-
-
 def write_dense(out: Writer, layer, params, prefix: str, signal) -> str:
     """Write one row of a dense layer, f(x or token, state, y), and return its name."""
-    values, name, size = params[f"{prefix}.weight"], out.named(prefix), layer.size
+    values, name, size = params[f"{prefix}.weight"], out.named(f"{prefix}_row"), layer.size
     tokens = signal.tokens
     about = f"{prefix}.weight, transposed: ({signal.size} {'tokens' if tokens else 'features'}, {size} outputs)"
     w = out.array(f"{prefix}.weight", values.T, about)
@@ -245,7 +259,7 @@ def write_dense(out: Writer, layer, params, prefix: str, signal) -> str:
 
 def write_bag(out: Writer, layer, params, prefix: str) -> str:
     """Write one step of a bag of tokens, f(tokens, y), and return its name."""
-    w, name, size = write_table(out, layer, params, prefix), out.named(prefix), layer.features
+    w, name, size = write_table(out, layer, params, prefix), out.named(f"{prefix}_row"), layer.features
     lines = [
         f"clear({size}, y);",
         f"for (size_t k = 0; k < {layer.bag}; k++) {{",
@@ -254,7 +268,11 @@ def write_bag(out: Writer, layer, params, prefix: str) -> str:
         "    }",
         "}",
     ]
-    out.function(f"{prefix}: y is the sum of the vectors of the tokens, -1 being none.", f"{name}(const int64_t *x, {out.kind} *y)", lines)
+    out.function(
+        f"{prefix}: y is the sum of the vectors of the tokens, -1 being none.",
+        f"{name}(const int64_t *x, {out.kind} *y)",
+        lines,
+    )
     return name
 
 

@@ -13,9 +13,10 @@ class Network:
     Attributes
     ----------
     steps : bool
-        Whether there is ``advance(x, m)``, which runs one step and returns its outputs, and all outputs stem from it.
+        Whether there is ``advance(x, m)``, which runs one step and returns its outputs.
     rows : bool
-        Whether there is ``run(x, length, m, a, b)``, which runs all steps of a sample and returns its outputs.
+        Whether there is ``run(x, length, m, a, b)``, which runs all steps of a sample and returns its outputs: where single steps
+        do not give them all.
     width : int
         Values of a row of a and of b.
     """
@@ -74,7 +75,7 @@ def _write_advance(out, layers, interface):
     """Write one step of all layers."""
     source, owned, lines = "token" if interface.tokens and not interface.bag else "x", False, []
     for number, (layer, part, _, after) in enumerate(layers):
-        room = f"y_{number}"
+        room = out.named(f"y_{number}")
         if isinstance(layer, Recurrent):
             for run in part:
                 lines.append(f"{run.name}({source}, m);")
@@ -131,7 +132,7 @@ class _Rows:
 
 def _write_run(out, layers, interface):
     """Write all steps of all layers; return the values of the widest row between them."""
-    rows, own = _Rows(out, interface), False
+    rows = _Rows(out, interface)
     for layer, part, before, after in layers:
         if isinstance(layer, Recurrent):
             _recurrent_rows(rows, layer, part)
@@ -179,7 +180,9 @@ def _recurrent_rows(rows, layer, runs):
                 lines.append(f"copy({units}, m->{run.name}, {to});")
             rows.loop(*lines, reverse=run.reverse)
         if not written:
-            added = [f"    add({units}, m->{run.name}, {target}{f' + {run.column}' if run.column else ''});" for run in own]
+            added = [
+                f"    add({units}, m->{run.name}, {target}{f' + {run.column}' if run.column else ''});" for run in own
+            ]
             rows.lines += [f"clear({size}, {target});", "if (length > 0) {", *added, "}"]
             rows.count = "1"
         rows.done(target, size)

@@ -30,15 +30,15 @@ static void add(size_t n, const REAL *restrict x, REAL *restrict y)
     "accumulate": """/* s[j] += sum over k < count of x[k] w[k, j], one k after the other; w has rows of `row` values. */
 static void accumulate(size_t n, size_t count, const REAL *x, const REAL *w, size_t row, REAL *restrict s)
 {
-    size_t k = 0;
-    for (; k + 4 <= count; k += 4) {
+    const size_t fours = count - count % 4;
+    for (size_t k = 0; k < fours; k += 4) {
         const REAL a = x[k], b = x[k + 1], c = x[k + 2], d = x[k + 3];
         const REAL *u = w + k * row, *v = u + row, *p = v + row, *q = p + row;
         for (size_t j = 0; j < n; j++) {
             s[j] = s[j] + a * u[j] + b * v[j] + c * p[j] + d * q[j];
         }
     }
-    for (; k < count; k++) {
+    for (size_t k = fours; k < count; k++) {
         const REAL a = x[k], *u = w + k * row;
         for (size_t j = 0; j < n; j++) {
             s[j] += a * u[j];
@@ -82,7 +82,9 @@ def product(columns: int, factors: list[Factor], scratch: str, to: str) -> list[
     if not factors:
         return []
     if sum(factor.count for factor in factors) > WHOLE:
-        return [f"add_blocks({columns}, {f.count}, {f.values}, {f.weights}, {f.row}, {scratch}, {to});" for f in factors]
+        return [
+            f"add_blocks({columns}, {f.count}, {f.values}, {f.weights}, {f.row}, {scratch}, {to});" for f in factors
+        ]
     return [
         f"clear({columns}, {scratch});",
         *(f"accumulate({columns}, {f.count}, {f.values}, {f.weights}, {f.row}, {scratch});" for f in factors),

@@ -29,7 +29,7 @@ def write_probabilities(out: Writer, interface: Interface) -> str:
     }}"""
     return f"""{interface.signatures()["probabilities"]}
 {{
-    if (y == NULL || p == NULL || rows < 0) {{
+    if (rows < 0 || (rows > 0 && (y == NULL || p == NULL))) {{
         return {BAD_ARGUMENT};
     }}
 {softmax if interface.activation == "softmax" else sigmoid}
@@ -95,7 +95,8 @@ static void take(int32_t *heap, const {kind} *values, size_t *size)
 }}
 
 /* Draw a token from softmax(y / temperature), restricted to the k likeliest, then to the fewest with probability p. */
-static int32_t choose(const {kind} *y, int32_t *likely, double temperature, size_t k, double p, uint64_t seed, uint64_t number)
+static int32_t choose(const {kind} *y, int32_t *likely, double temperature, size_t k, double p, uint64_t seed,
+                      const uint32_t *number)
 {{
     int32_t best = 0;
     for (int32_t j = 1; j < {size}; j++) {{
@@ -104,7 +105,7 @@ static int32_t choose(const {kind} *y, int32_t *likely, double temperature, size
     if (temperature <= 0.0) {{
         return best;
     }}
-    uint32_t bits[4] = {{(uint32_t)number, (uint32_t)(number >> 32), 0, 0}};
+    uint32_t bits[4] = {{number[0], number[1], 0, 0}};
     philox(bits, (uint32_t)seed, (uint32_t)(seed >> 32));
     const double uniform = ((double)bits[0] * 2097152.0 + (double)(bits[1] >> 11)) * (1.0 / 9007199254740992.0);
     const double inverse = 1.0 / temperature;
@@ -169,13 +170,13 @@ static int32_t choose(const {kind} *y, int32_t *likely, double temperature, size
     if (m == NULL || np < 0 || n < 0 || (prime == NULL && np > 0) || (out == NULL && n > 0)) {{
         return {BAD_ARGUMENT};
     }}
+    if (!(temperature >= 0.0 && temperature <= 1.7976931348623157e308) || top_k < 0 || !(top_p > 0.0 && top_p <= 1.0)) {{
+        return {BAD_OPTION};
+    }}
     for (int64_t i = 0; i < np; i++) {{
         if (prime[i] < 0 || prime[i] >= {size}) {{
             return {BAD_TOKEN};
         }}
-    }}
-    if (!(temperature >= 0.0 && temperature <= 1.7976931348623157e308) || top_k < 0 || !(top_p > 0.0 && top_p <= 1.0)) {{
-        return {BAD_OPTION};
     }}
     const size_t k = top_k < {size} ? (size_t)top_k : {size};
     for (int64_t i = 0; i < np + n; i++) {{
@@ -183,7 +184,9 @@ static int32_t choose(const {kind} *y, int32_t *likely, double temperature, size
         if (i < np) {{
             token = prime[i];
         }} else {{
-            token = choose(m->y, m->likely, temperature, k, top_p, seed, (uint64_t)(i - np));
+            token = choose(m->y, m->likely, temperature, k, top_p, seed, m->chosen);
+            m->chosen[0]++;
+            m->chosen[1] += m->chosen[0] == 0;
             out[i - np] = token;
         }}
         copy({size}, advance((size_t)token, m), m->y);

@@ -22,9 +22,9 @@ _FLUSHED = "Denormal numbers count as zero; the processor's mode is restored."
 _DENORMALS = "Denormal numbers are computed with, as the target does."
 # Names of the file that no weights and no layers get.
 _TAKEN = frozenset(
-    "x y m a b n t z s h token length lengths work state begin valid run advance differ add clear copy accumulate add_blocks philox before sink "
-    "take choose memcpy memset offsetof main KEPT STATE_BYTES SIZE_MAX NULL NAN INFINITY exponent with_sign power_of_two floor32 tanh32 "
-    "sigmoid32 sigmoid64 exp32 log1p32 inner likely none".split()
+    "x y m a b n t z s h i j k token length lengths work state inner likely chosen none begin valid run advance differ clear "
+    "copy add accumulate add_blocks philox before sink take choose memcpy memset offsetof main KEPT STATE_BYTES SIZE_MAX "
+    "NULL NAN INFINITY exponent with_sign power_of_two floor32 tanh32 sigmoid32 sigmoid64 exp32 log1p32".split()
 )
 
 
@@ -39,9 +39,13 @@ def c_interface(model: Any, name: str) -> Interface:
         If `name` is not an identifier of C.
     """
     if not isinstance(model, Network):
-        raise TypeError(f"model must be a numbarnn.Model, got {brief(model)}; take the attribute model of a language model or estimator")
+        raise TypeError(
+            f"model must be a numbarnn.Model, got {brief(model)}; take the attribute model of a language model or estimator"
+        )
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", name) or name in KEYWORDS:
-        raise ValueError(f"name must be an identifier of C that begins with a letter, such as 'model', got {brief(name)}")
+        raise ValueError(
+            f"name must be an identifier of C that begins with a letter, such as 'model', got {brief(name)}"
+        )
     first, last = model.signals[0], model.signals[-1]
     step = has_step(model.layers)
     reads_itself = step and last.sequence and first.tokens and not first.bag and first.size == last.size
@@ -103,8 +107,8 @@ def c_source(model: Any, name: str = "model") -> str:
     if interface.sample:
         entries.append(write_sample(out, interface))
     entries.append(write_check(out, model, interface, network))
-    functions = out.functions.text(())
-    library = sorted(out.functions.library)
+    functions, code = out.functions.text(()), "\n".join([*out.rows, *entries])
+    library = sorted(out.functions.library | set(re.findall(r"\b(?:NAN|INFINITY)\b", code)))
     parts = [
         comment(_about(model, interface, library)),
         c_header(interface).rstrip(),
@@ -112,7 +116,7 @@ def c_source(model: Any, name: str = "model") -> str:
         *out.weights,
         write_state(out, interface),
         *([functions] if functions else []),
-        *products_text(kind, "\n".join([*out.rows, *entries])),
+        *products_text(kind, code),
         *out.rows,
         *entries,
     ]
@@ -121,15 +125,15 @@ def c_source(model: Any, name: str = "model") -> str:
 
 def _about(model, interface, library):
     """Return what stands at the head of the file."""
-    called = f"It calls {', '.join(library)} of <math.h>" if library else "It calls nothing of <math.h>"
+    called = f"It uses {', '.join(library)} of <math.h>" if library else "It uses nothing of <math.h>"
     layers = "\n".join(f"    {name}: {layer!r}" for name, layer in zip(model.names, model.layers, strict=True))
     return f"""{interface.name}: a recurrent net of {model.params.size} parameters ({interface.dtype}), written by numbarnn.
 
 {layers}
 
-C99, in one file: compile it with -std=c99 -O3 -ffp-contract=off, and without -ffast-math, which would undo the rounding of
-exponents. {called}, and memcpy and memset of <string.h>; it allocates nothing, has no
-variable that is not constant, and runs in any number of threads.
+C99, in one file: compile it with -std=c99 -O3 -ffp-contract=off, of gcc also with -fno-trapping-math, without which it makes no
+vector code of the curves; not with -ffast-math, which undoes the rounding of exponents. {called}, and
+memcpy and memset of <string.h>; it allocates nothing, has no variable that is not constant, and runs in any number of threads.
 
 Sums are taken in the order of the model, a product and a sum at a time, so that outputs equal the model's up to rounding; with
 -ffp-contract=fast they are a little faster and as exact. Weights are hexadecimal constants, equal to the bit. C has no portable
@@ -137,7 +141,7 @@ way to count denormal numbers as zero, as the model does: where they are slow, s
 
 
 def write_c(model: Any, path: str | os.PathLike[str], name: str = "model") -> None:
-    """Write `c_source` to a file, and its header beside it, each beside its destination first and then renamed.
+    r"""Write `c_source` to a file, and its header beside it, each beside its destination first and then renamed.
 
     Parameters
     ----------
@@ -160,7 +164,7 @@ def write_c(model: Any, path: str | os.PathLike[str], name: str = "model") -> No
     >>> from numbarnn.frozen.c_source import write_c
     >>> write_c(Model([GRU(4)], input_size=3), "net.c", "net")
     >>> open("net.h").readline()
-    '/* net: a recurrent net frozen by numbarnn.\\n'
+    '/* net: a recurrent net frozen by numbarnn.\n'
     """
     path = pathlib.Path(path)
     if path.suffix != ".c":

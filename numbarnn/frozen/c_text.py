@@ -39,8 +39,9 @@ def string(text: str) -> str:
 
 def hexadecimal(values: np.ndarray) -> list[str]:
     """Return values as hexadecimal constants, which every compiler reads to the bit."""
-    suffix = "F" if values.dtype == np.float32 else ""
-    return [re.sub(r"\.?0+p", "p", value.hex()) + suffix for value in values.ravel().tolist()]
+    # Of the 13 digits that Python writes the last seven are zeros in float32.
+    zeros, suffix = ("0000000p", "F") if values.dtype == np.float32 else ("p", "")
+    return [value.hex().replace(zeros, "p") + suffix for value in values.ravel().tolist()]
 
 
 def array(kind: str, name: str, values: list[str]) -> str:

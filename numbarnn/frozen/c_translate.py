@@ -28,6 +28,7 @@ DEPTH, STATEMENTS = 40, 100_000
 
 _SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 _COMPARED = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
+_MISSING = object()
 # Operators of what is known, such as options of a cell.
 _CONSTANT = {ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.BitAnd: operator.and_, ast.BitOr: operator.or_}
 _CASTS = {np.float32: "float", np.float64: "double", float: "double", np.int32: "int32_t"}
@@ -36,7 +37,15 @@ _LIBRARY = {
     "acos", "acosh", "asin", "asinh", "atan", "atanh", "cbrt", "ceil", "cos", "cosh", "erf", "erfc", "exp", "exp2", "expm1", "fabs",
     "floor", "log", "log10", "log1p", "log2", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
 }  # fmt: skip
-_NUMPY_NAMES = {"arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan", "arctanh": "atanh", "absolute": "fabs"}
+_NUMPY_NAMES = {
+    "arccos": "acos",
+    "arccosh": "acosh",
+    "arcsin": "asin",
+    "arcsinh": "asinh",
+    "arctan": "atan",
+    "arctanh": "atanh",
+    "absolute": "fabs",
+}
 
 
 class Translator:
@@ -84,7 +93,7 @@ class Translator:
             line = getattr(node, "lineno", 1) + function.__code__.co_firstlineno - 1
             where = f" (line {line} of {function.__code__.co_filename})"
         return TypeError(
-            f"{self.owner} cannot be written in C: it has {what}{where}; scalar functions of arithmetic, conditions, tuples and the "
+            f"{self.owner} cannot be written in C: it has {what}{where}; scalar functions of arithmetic, conditions, tuples and "
             "functions of numbarnn.cells, math and NumPy can; or freeze the model to a shared library"
         )
 
@@ -92,11 +101,12 @@ class Translator:
 
     def _run(self, statements, scope):
         """Return what a run of statements returns."""
-        for index, node in enumerate(statements):
+        todo = list(statements)
+        while todo:
+            node = todo.pop(0)
             self.followed += 1
             if self.followed > STATEMENTS:
                 raise self._refused(node, f"more than {STATEMENTS} statements to follow")
-            rest = statements[index + 1 :]
             match node:
                 case ast.Return(value=None):
                     return None
@@ -108,22 +118,24 @@ class Translator:
                         self._assign(target, found, scope)
                 case ast.AnnAssign(target=target, value=value) if value is not None:
                     self._assign(target, self._value(value, scope), scope)
-                case ast.AugAssign(target=target, op=op, value=value):
-                    found = self._binary(node, op, self._value(_read(target), scope), self._value(value, scope))
+                case ast.AugAssign(target=ast.Name(id=name) as target, op=op, value=value):
+                    found = self._binary(node, op, self._name(node, name, scope), self._value(value, scope))
                     self._assign(target, found, scope)
                 case ast.If(test=test, body=body, orelse=orelse):
                     condition = self._truth(node, self._value(test, scope))
                     if not symbolic(condition):
-                        return self._run((body if condition else orelse) + rest, scope)
-                    # Nothing has a side effect, so both ways may be gone to their ends, and the results chosen from.
-                    found = [self._run(way + rest, dict(scope)) for way in (body, orelse)]
-                    return self._choose(node, condition, *found)
+                        todo = (body if condition else orelse) + todo
+                    elif any(isinstance(part, ast.Return) for way in (body, orelse) for part in _parts(way)):
+                        # Nothing has a side effect, so both ways may be gone to their ends, and the results chosen from.
+                        found = [self._run(way + todo, dict(scope)) for way in (body, orelse)]
+                        return self._choose(node, condition, *found)
+                    else:
+                        self._branch(node, condition, body, orelse, scope)
                 case ast.For(target=target, iter=over, body=body, orelse=[]):
                     turns = self._value(over, scope)
                     if symbolic(turns) and not isinstance(turns, tuple):
                         raise self._refused(node, "a loop over something that is not known before")
-                    rounds = [_Set(target, turn, node) for turn in turns]
-                    return self._run([part for turn in rounds for part in (turn, *body)] + rest, scope)
+                    todo = [part for turn in turns for part in (_Set(target, turn, node), *body)] + todo
                 case _Set(target=target, value=value):
                     self._assign(target, value, scope)
                 case ast.Expr(value=ast.Constant()) | ast.Pass():
@@ -131,6 +143,18 @@ class Translator:
                 case _:
                     raise self._refused(node, f"a statement of the kind {type(node).__name__}")
         return None
+
+    def _branch(self, node, condition, body, orelse, scope):
+        """Follow both ways of a condition, and choose between the values that they leave in each variable."""
+        ways = [dict(scope), dict(scope)]
+        for way, own in zip((body, orelse), ways, strict=True):
+            self._run(way, own)
+        for name in dict.fromkeys([*ways[0], *ways[1]]):
+            values = [own.get(name, _MISSING) for own in ways]
+            if values[0] is not values[1]:
+                # A variable that one way alone sets is unknown behind both.
+                known = not any(value is _MISSING for value in values)
+                scope[name] = _named(self._choose(node, condition, *values), name) if known else _MISSING
 
     def _assign(self, target, value, scope):
         match target:
@@ -178,7 +202,7 @@ class Translator:
                 raise self._refused(node, f"an expression of the kind {type(node).__name__}")
 
     def _name(self, node, name, scope):
-        if name in scope:
+        if scope.get(name, _MISSING) is not _MISSING:
             return scope[name]
         function = self.stack[-1]
         if name in function.__code__.co_freevars:
@@ -251,7 +275,9 @@ class Translator:
             else:
                 own = None
                 if type(op) in _COMPARED:
-                    own = compare(_COMPARED[type(op)], *(self._number(node, v) if symbolic((a, b)) else v for v in (a, b)))
+                    own = compare(
+                        _COMPARED[type(op)], *(self._number(node, v) if symbolic((a, b)) else v for v in (a, b))
+                    )
             if own is None:
                 raise self._refused(node, f"the comparison {type(op).__name__}")
             found = self._both(found, own, True)
@@ -340,8 +366,9 @@ def _known(table, key):
         return None
 
 
-def _read(target):
-    return ast.Name(target.id, ast.Load(), lineno=target.lineno, col_offset=0) if isinstance(target, ast.Name) else target
+def _parts(statements):
+    """Return everything inside some statements."""
+    return (part for statement in statements for part in ast.walk(statement))
 
 
 def _named(value, name):
