@@ -30,7 +30,7 @@ from numbarnn.network.walk import make_walk
 
 # The one level of ARM: all 64-bit processors have NEON, and fuse.
 NEON = "neon"
-_NEON = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+neon"}
+_NEON = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+neon", "NUMBARNN_LEVEL": "native"}
 _CHILD = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from numbarnn.frozen.child import main; main()"
 
 
