@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numbarnn import plots as plots
     from numbarnn.estimators import SegmentClassifier, SequenceClassifier, SequenceRegressor, TemporalClassifier
     from numbarnn.forecasting import Forecaster
+    from numbarnn.frozen import freeze
     from numbarnn.io import load
     from numbarnn.kernels.cpu.step import step
     from numbarnn.language import CharLM, LanguageModel
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "numbarnn.estimators": ("SegmentClassifier", "SequenceClassifier", "SequenceRegressor", "TemporalClassifier"),
     "numbarnn.forecasting": ("Forecaster",),
+    "numbarnn.frozen": ("freeze",),
     "numbarnn.io": ("load",),
     "numbarnn.kernels.cpu.step": ("step",),
     "numbarnn.language": ("CharLM", "LanguageModel"),
@@ -86,6 +88,7 @@ __all__ = [
     "TemporalClassifier",
     "Trainer",
     "__version__",
+    "freeze",
     "load",
     "step",
     "step_function",

@@ -7,6 +7,7 @@ __all__ = [
     "DeviceError",
     "DeviceMemoryError",
     "DivergedError",
+    "FreezeError",
     "ModelFileError",
     "RefitError",
     "ShapeError",
@@ -104,3 +105,7 @@ class InteropError(ValueError):
         one = len(self.reasons) == 1
         parts = self.reasons if one else [f"- {reason}" for reason in self.reasons]
         super().__init__((" " if one else "\n").join([printable(message), *parts]))
+
+
+class FreezeError(RuntimeError):
+    """A model cannot be frozen here: no linker, a system that libraries are not made on, or a cell that cannot be compiled."""

@@ -32,6 +32,7 @@ from numbarnn import (
     cells,
     decoding,
     diagnostics,
+    freeze,
     load,
     metrics,
     optim,
@@ -137,7 +138,7 @@ def methods(owner, fresh, **calls):
     ]
 
 
-def models(_):
+def models(folder):
     """Return calls of layers, models, training and single steps."""
     generator = np.random.default_rng(0)
     x, y = generator.standard_normal((6, 5, 2)), generator.integers(0, 3, (6, 5))
@@ -211,6 +212,9 @@ def models(_):
             "clip_norm": 1.0, "clip_value": 1.0, "tbptt": None, "accumulate": 1, "average": 0.9, "seed": 0, "n_threads": 1,
         },
     )  # fmt: skip
+    yield Call("freeze", lambda **given: freeze(path=folder / "net.c", **given), {
+        "model": model(), "levels": None, "name": "net"
+    })  # fmt: skip
     yield Call("warmup", warmup, {
         "model": model(), "train": True, "loss": "softmax_cross_entropy", "optimizer": "adam"
     })  # fmt: skip

@@ -96,11 +96,11 @@ class Interface:
         about = {
             "abi": f"The version of this interface: {ABI}.",
             "about": "What the model reads and returns, in JSON.",
-            "check": f"Whether this processor computes what the model did: 0, or {BAD_CODE}. work: as of {n}_forward(n = 1, t = 8).",
+            "check": f"Whether the processor computes what the model did: 0, or {BAD_CODE}. work: as of {n}_forward, n = 1, t = 8.",
             "state_bytes": "Size of the state of one sequence; all bytes zero: before its first step. A multiple of 64.",
             "workspace_bytes": f"Size of the scratch memory of {n}_forward.",
-            "forward": f"Run n sequences of t steps. x: {what}, (n, t) x {read or 'one'}; y: (n{', t' * self.sequence}) x {values}, "
-            f"zero past a length; lengths: (n), NULL: all t; h0, h1: n states before and after, NULL: zeros, not wanted.",
+            "forward": f"Run n sequences of t steps. x: {what}, (n, t) x {read or 'one'}; y: (n{', t' * self.sequence}) x "
+            f"{values}, zero past a length; lengths: (n), NULL: all t; h0, h1: n states before and after, NULL: zeros, not wanted.",
             "step": f"Run one step of one sequence. x: {what}; y: {values}.",
             "probabilities": f"Set p to the {self.activation} of rows x {values}; y and p may be the same.",
             "sample": "Read np tokens of prime, then sample n tokens into out. np = 0: go on from the last outputs in state. "
@@ -110,12 +110,13 @@ class Interface:
         lines = [
             f"/* {n}: a recurrent net frozen by numbarnn.",
             "",
-            f"   Functions that return int return 0, or {BAD_ARGUMENT}: a null pointer or a negative size, {BAD_TOKEN}: a token outside "
-            f"the vocabulary, {BAD_LENGTH}: a length",
-            f"   outside 0 ... t, {BAD_OPTION}: an option of sampling outside its range, {BAD_CODE}: code that this processor runs "
-            "wrongly. Nothing is allocated and nothing is",
-            "   shared, so any number of threads may call them with states and scratch memory of their own, which begin at addresses",
-            "   that are multiples of 64. Denormal numbers count as zero; the processor's mode is restored. */",
+            f"   Functions that return int return 0, or {BAD_ARGUMENT}: a null pointer or a negative size, {BAD_TOKEN}: a token "
+            "outside the vocabulary,",
+            f"   {BAD_LENGTH}: a length outside 0 ... t, {BAD_OPTION}: an option of sampling outside its range, {BAD_CODE}: code "
+            "that this processor cannot run, or runs wrongly.",
+            "   Nothing is allocated and nothing is shared, so any number of threads may call them with states and scratch memory",
+            "   of their own, which are aligned as double is; where they begin with a cache line steps are a little faster.",
+            "   Denormal numbers count as zero; the processor's mode is restored. */",
             f"#ifndef {guard}",
             f"#define {guard}",
             "#include <stddef.h>",
