@@ -1,0 +1,165 @@
+"""One engine in a process of its own: reads requests as lines of JSON and answers with times.
+
+    python -m comparison.worker ENGINE [VARIANT]
+
+In one process the thread pools of two engines disturb each other (torch's GRU took 430 ms instead of 57), so each has its own, and
+is stopped while others are measured: idle threads of an engine may go on spinning for work.
+"""
+
+import ctypes
+import importlib
+import json
+import pathlib
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from comparison.cases import Case
+
+FOLDER = pathlib.Path(__file__).resolve().parent.parent
+STEPS_AHEAD = 70  # of a stream before its outputs are compared: a state that is carried wrongly shows by then
+
+
+class EngineError(Exception):
+    """An engine's process that failed or ended."""
+
+
+class Process:
+    """A worker's process, as its parent sees it."""
+
+    def __init__(self, engine: str, variant: str = ""):
+        command = [sys.executable, "-m", "comparison.worker", engine, variant]
+        self.name = f"{engine} {variant}".rstrip()
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=FOLDER)
+
+    def _signal(self, name):
+        if hasattr(signal, name):
+            self.process.send_signal(getattr(signal, name))
+
+    def ask(self, **request) -> dict:
+        """Send a request and wait for its answer.
+
+        Raises
+        ------
+        EngineError
+            If the engine raised an error, or its process ended.
+        """
+        self._signal("SIGCONT")
+        try:
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except OSError:
+            line = ""
+        if not line:
+            raise EngineError(f"the process of {self.name} ended with status {self.process.wait()}")
+        self._signal("SIGSTOP")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise EngineError(f"{self.name}: {answer['error']}")
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+# In the worker
+
+
+class Worker:
+    """Answers requests with one engine's module."""
+
+    def __init__(self, engine, variant):
+        self.module, self.variant, self.prepared = engine, variant, None
+
+    def limit(self, threads, seconds):
+        """Return the processor's limit of multiply-adds at this moment."""
+        from fma import limit
+
+        return {"gflops": limit(threads, seconds)}
+
+    def open(self, case, outputs):
+        """Prepare a case, write its outputs to a file, and return how long a call takes."""
+        self.prepared = None
+        reset_peak()
+        case = Case(case["scenario"], case["cell"], tuple(case["size"]), case["threads"])
+        module = importlib.import_module(f"comparison.engines.{self.module}")
+        self.prepared = getattr(module, "_".join(filter(None, (case.scenario, self.variant))))(case)
+        result = self.prepared.call()
+        for _ in range(STEPS_AHEAD if self.prepared.each else 0):
+            result = self.prepared.call()
+        np.savez(outputs, **{name: np.asarray(value) for name, value in self.prepared.outputs(result).items()})
+        started = time.perf_counter()
+        result = self.prepared.call()
+        return {"seconds": self._seconds(result, started), "memory": self._memory(case)}
+
+    def _seconds(self, result, started):
+        return result[0] if self.prepared.once else time.perf_counter() - started
+
+    def _memory(self, case):
+        if case.scenario == "startup":
+            from comparison.startup import children_mb
+
+            return children_mb()
+        return peak_mb()
+
+    def time(self, seconds):
+        """Return the median time of calls in seconds, over about `seconds`; of a stream's steps the 99th percentile, too."""
+        call, clock = self.prepared.call, time.perf_counter
+        started = clock()
+        first = self._seconds(call(), started)
+        if self.prepared.once or first > seconds:
+            return {"seconds": first, "calls": 1}
+        times, end = [], clock() + seconds
+        while clock() < end or len(times) < 3:
+            started = clock()
+            call()
+            times.append(clock() - started)
+        answer = {"seconds": float(np.median(times)), "calls": len(times)}
+        if self.prepared.each:
+            answer["p99"] = float(np.quantile(times, 0.99))
+        return answer
+
+
+def reset_peak() -> None:
+    """Let the peak of this process' memory begin anew, where the system can do so."""
+    try:
+        pathlib.Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
+def peak_mb() -> float:
+    """Return the peak of the resident memory of this process in MB, since `reset_peak` where that works."""
+    status = pathlib.Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main(arguments) -> None:
+    """Answer requests until the input ends; a stopped process ends with its parent, too."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this process
+    worker, answers = Worker(*arguments), sys.stdout
+    sys.stdout = sys.stderr  # what engines print
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = getattr(worker, request.pop("do"))(**request)
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
