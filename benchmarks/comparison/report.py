@@ -35,7 +35,7 @@ class Table(NamedTuple):
         shown = (
             "  ".join(
                 f"{cell:<{width}}" if at == 0 else f"{cell:>{width}}"
-                for at, (cell, width) in enumerate(zip(line, widths))
+                for at, (cell, width) in enumerate(zip(line, widths, strict=True))
             )
             for line in lines
         )
@@ -185,7 +185,10 @@ def summary(rows: list[Row]) -> Table:
         if mean.verdict:
             counts = " / ".join(str(verdicts.count(name)) for name in ("ahead", "even", "behind"))
             shown = f"{mean.middle:.2f} ({mean.low:.2f} to {mean.high:.2f})"
-            lines.append([f"{scenario}, {cell}, {threads}", _short(label), shown, mean.verdict, counts, f"{least:.2f}"])
+            verdict = mean.verdict
+            if label == "A/A":
+                verdict = "contains 1" if verdict == "even" else "excludes 1"
+            lines.append([f"{scenario}, {cell}, {threads}", _short(label), shown, verdict, counts, f"{least:.2f}"])
     columns = ["what, cell, threads", "peer", "geometric mean (95 %)", "", "ahead / even / behind", "least"]
     return Table("Geometric means of the sizes", columns, lines)
 
@@ -233,8 +236,8 @@ def sentence(about: dict, rows) -> str:
         for (scenario, threads), cells in found.items()
     )
     return (
-        f"- **Speed** on {processor(about)}, vectors of {about['numba_vector_bits']} bits: times of the fastest peer at each size over "
-        f"numbarnn's, geometric means with 95 % intervals. {'. '.join(parts)}. [Tables](docs/speed.md)"
+        f"- **Speed** on {processor(about)}, vectors of {about['numba_vector_bits']} bits: times of the fastest peer at each "
+        f"size over numbarnn's, geometric means with 95 % intervals. {'. '.join(parts)}. [Tables](docs/speed.md)"
     )
 
 

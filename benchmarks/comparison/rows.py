@@ -14,8 +14,8 @@ from comparison.cases import Case
 from comparison.engines import OWN, Participant
 from comparison.worker import EngineError
 
-# Largest differences of outputs, relative to the largest value of an array: rounding, in sums of up to T (C + H) float32 terms, and for
-# trained weights what Adam makes of it, which divides small gradients by their own size.
+# Largest differences of outputs, relative to the largest value of an array: rounding, in sums of up to T (C + H) float32 terms, and
+# for trained weights what Adam makes of it, which divides small gradients by their own size.
 TOLERANCES = {"epoch": 2e-2, "target": 0.5, "bptt": 1e-3, "ragged": 1e-3}
 TOLERANCE = 1e-4
 
@@ -92,9 +92,9 @@ def measure(case: Case, participants: list[Participant], engines: Engines, setti
     Returns
     -------
     dict
-        ``key`` and fields of the case; ``engines``: for each participant's label ``seconds``, ``calls`` and perhaps ``p99``, lists of
-        one value a round, ``memory`` in MB, ``difference`` of its outputs; ``limits``: GFLOP/s of multiply-adds in registers around
-        each round, the lesser of before and after; ``failed``: what is wrong with participants that were left out.
+        ``key`` and fields of the case; ``engines``: for each participant's label ``seconds``, ``calls`` and perhaps ``p99``, lists
+        of one value a round, ``memory`` in MB, ``difference`` of its outputs; ``limits``: GFLOP/s of multiply-adds in registers
+        around each round, the lesser of before and after; ``failed``: what is wrong with participants that were left out.
     """
     started = time.perf_counter()
     row = {"key": case.key, **dataclasses.asdict(case), "engines": {}, "failed": {}, "limits": []}

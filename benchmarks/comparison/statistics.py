@@ -17,7 +17,7 @@ class Interval(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """ "ahead" or "behind" where the interval excludes 1, else "even"; "" without an interval."""
+        """Whether numbarnn is "ahead" or "behind", where the interval excludes 1, or "even"; "" without an interval."""
         if not self.low <= self.high:
             return ""
         return "ahead" if self.low > 1 else "behind" if self.high < 1 else "even"

@@ -6,6 +6,7 @@ In one process the thread pools of two engines disturb each other (torch's GRU t
 is stopped while others are measured: idle threads of an engine may go on spinning for work.
 """
 
+import contextlib
 import ctypes
 import importlib
 import json
@@ -131,10 +132,8 @@ class Worker:
 
 def reset_peak() -> None:
     """Let the peak of this process' memory begin anew, where the system can do so."""
-    try:
+    with contextlib.suppress(OSError):
         pathlib.Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
 
 
 def peak_mb() -> float:
