@@ -37,7 +37,7 @@ class Row:
     """
 
     def __init__(self, raw: dict, best: dict[int, float]):
-        self.raw, self.case = raw, case_of(raw)
+        self.raw, self.case, self._intervals = raw, case_of(raw), {}
         self.counts = np.array(raw["limits"]) >= SLOW * best[self.case.threads] if raw["limits"] else np.zeros(0, bool)
         self.disturbed = bool(self.counts.size) and self.counts.mean() < SPARE
 
@@ -66,10 +66,12 @@ class Row:
 
     def interval(self, label: str, what: str = "seconds") -> Interval:
         """Return the median ratio and its interval; none of a row that is disturbed."""
-        found = self.ratios(label, what)
-        if self.disturbed or len(found) < LEAST:
-            return NONE._replace(middle=float(np.median(found)) if found.size else float("nan"))
-        return median_interval(found)
+        if (label, what) not in self._intervals:
+            found = self.ratios(label, what)
+            middle = float(np.median(found)) if found.size else float("nan")
+            certain = not self.disturbed and len(found) >= LEAST
+            self._intervals[label, what] = median_interval(found) if certain else NONE._replace(middle=middle)
+        return self._intervals[label, what]
 
     @property
     def fastest(self) -> str | None:

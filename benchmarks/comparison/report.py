@@ -253,13 +253,10 @@ def replace(page: str, name: str, content: str) -> str:
 
 
 def line(raw: dict) -> str:
-    """Return a row that has just been measured as one line: times, and the ratios to numbarnn's."""
+    """Return a row that has just been measured as one line: numbarnn's time, the A/A row and the fastest peer."""
     (row,) = analysed([raw])
     factor, unit = UNITS.get(row.case.scenario, (1e3, "ms"))
-    peers = "  ".join(
-        f"{'A/A' if label == AGAIN else _short(label)} {ratio(row.interval(label), full=False)}"
-        for label in raw["engines"]
-        if label != OWN
-    )
-    left_out = "".join(f"  {label}: {what}" for label, what in raw["failed"].items())
-    return f"{raw['key']:<32} {row.median() * factor:.3g} {unit}  {peers}{left_out}"
+    shown = f"{raw['key']:<28} {row.median() * factor:8.3g} {unit}  A/A {ratio(row.interval(AGAIN), full=False)}"
+    if row.fastest:
+        shown += f"  {row.fastest} {ratio(row.interval(row.fastest), full=True)}"
+    return shown + "".join(f"  {label} LEFT OUT: {what}" for label, what in raw["failed"].items())

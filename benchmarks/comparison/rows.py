@@ -97,7 +97,8 @@ def measure(case: Case, participants: list[Participant], engines: Engines, setti
         around each round, the lesser of before and after; ``failed``: what is wrong with participants that were left out.
     """
     started = time.perf_counter()
-    row = {"key": case.key, **dataclasses.asdict(case), "engines": {}, "failed": {}, "limits": []}
+    about = dataclasses.asdict(case) | {"size": list(case.size)}
+    row = {"key": case.key, **about, "engines": {}, "failed": {}, "limits": []}
     taking_part = _check(case, participants, engines, row)
     limiter = engines.of("limit", Participant(OWN))
     order = random.Random(f"{settings.seed} {case.key}")
