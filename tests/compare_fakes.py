@@ -10,11 +10,11 @@ BENCHMARKS = str(pathlib.Path(__file__).resolve().parent.parent / "benchmarks")
 if BENCHMARKS not in sys.path:
     sys.path.insert(0, BENCHMARKS)
 
-import compare
-from comparison import cases
-from comparison.engines import participants
-from comparison.rows import Engines, Settings
-from comparison.store import Store
+import compare  # noqa: E402
+from comparison import cases  # noqa: E402
+from comparison.engines import participants  # noqa: E402
+from comparison.rows import Engines, Settings  # noqa: E402
+from comparison.store import Store  # noqa: E402
 
 ABOUT = {
     "cpu": "Fake 9000", "cores": 2, "clock_mhz": 3000, "vectors": ["avx2"], "memory_gb": 4.0, "system": "Linux x86_64",

@@ -1,4 +1,4 @@
-"""The comparison of engines: intervals, checked outputs, disturbed rows, samples on disk, tables; with engines that compute nothing."""
+"""The comparison of engines, with engines that compute nothing: intervals, checked outputs, disturbed rows, samples, tables."""
 
 import json
 import math
@@ -122,7 +122,7 @@ def test_an_engine_with_other_outputs_is_not_timed(tmp_path):
     ("found", "expected"),
     [
         ({"y": [1.0, 2.0]}, 0.0), ({"y": [1.0, 1.0]}, 0.5), ({"y": [1.0, np.nan]}, np.inf), ({"y": [1.0]}, np.inf),
-        ({"z": [1.0, 2.0]}, np.inf), ({"y": [1.0, 2.0], "bytes": 3}, 0.0),
+        ({"z": [1.0, 2.0]}, np.inf), ({"y": [1.0, 2.0], "z": 0.0}, np.inf), ({}, np.inf), ({"y": [1.0, 2.0], "bytes": 3}, 0.0),
     ],
 )  # fmt: skip
 def test_differences(found, expected):
@@ -315,7 +315,7 @@ def everything():
                 "seconds": seconds, "p99": seconds, "memory": 1234.5, "epochs": 12, "reached": 0.119, "bytes": 12345,
             }  # fmt: skip
         about = {"scenario": case.scenario, "cell": case.cell, "size": list(case.size), "threads": case.threads}
-        installed = {label: 9e8 for label in engines}
+        installed = dict.fromkeys(engines, 9e8)
         rows.append(
             {"key": case.key, **about, "engines": engines, "limits": [100.0] * 11, "failed": {}, "installed": installed}
         )
@@ -326,12 +326,12 @@ def test_tables_fit_a_terminal(everything):
     lines = report.text(ABOUT, everything).splitlines()
     assert max(map(len, lines)) <= 100
     assert sum(line.startswith("8, 16, 32, 60 ") for line in lines) == 13
-    assert max(len(report.line(row)) for row in everything) <= 80
+    assert max(len(report.line(row)) for row in everything) <= 90
 
 
 def test_markdown_has_whole_intervals_and_goes_into_pages(everything, tmp_path):
     path, page = tmp_path / "samples.jsonl", tmp_path / "page.md"
-    lines = [{"run": ABOUT, "settings": {}}, *everything]
+    lines = [{"run": ABOUT, "settings": {}}, *everything[:30]]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     page.write_text("a\n<!-- compare -->\nold\n<!-- end -->\nb\n<!-- compare means -->\nold\n<!-- end -->\nc\n")
     assert main(["compare", "--report", str(path), str(path), "--markdown", str(page)]) == 0

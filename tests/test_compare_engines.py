@@ -7,7 +7,7 @@ import compare_fakes  # noqa: F401 - puts benchmarks/ on the path
 import numpy as np
 import pytest
 from comparison import cases
-from comparison.engines import AGAIN, ENGINES, OWN, participants
+from comparison.engines import AGAIN, ENGINES, OWN, installed, participants
 from comparison.rows import TOLERANCE, TOLERANCES, difference
 from comparison.store import last_rows
 from comparison.worker import STEPS_AHEAD, Process
@@ -46,7 +46,8 @@ def test_outputs_are_equal(scenario, cell, participant):
 
 @pytest.mark.parametrize("engine", ["keras", "jax"])
 def test_outputs_of_engines_with_processes_of_their_own(engine, tmp_path):
-    pytest.importorskip(engine)
+    if engine not in installed():
+        pytest.skip(f"{engine} is not installed")
     process = Process(engine)
     try:
         for scenario in ("forward", "epoch", "bptt", "stream"):
@@ -62,7 +63,7 @@ def test_outputs_of_engines_with_processes_of_their_own(engine, tmp_path):
 def test_a_row_goes_all_the_way(tmp_path, capsys):
     pytest.importorskip("torch")
     path = tmp_path / "samples.jsonl"
-    words = ["--only", "bptt", "LSTM", "torch", "8,16,32,60", "--threads", "1", "--rounds", "6", "--minutes", "3"]
+    words = ["--only", "forward", "LSTM", "torch", "8,16,32,60", "--threads", "1", "--rounds", "6", "--minutes", "0.5"]
     assert main(["compare", *words, "--output", str(path)]) == 0
     about, (row,) = last_rows(path)
     assert set(about["versions"]) >= {"numpy", "numba", "torch"}
@@ -73,5 +74,3 @@ def test_a_row_goes_all_the_way(tmp_path, capsys):
     assert min(row["limits"]) > 0.1
     assert row["engines"]["torch"]["difference"] < 1e-4
     assert "C, H, N, T" in capsys.readouterr().out
-    assert main(["compare", *words, "--output", str(path), "--resume"]) == 0  # measured anew only if it was disturbed
-    assert last_rows(path)[1][0]["key"] == row["key"]

@@ -34,7 +34,7 @@ def fingerprint(engines) -> dict:
         "cores": parallel.usable_processors()[0],
         "clock_mhz": round(float(info["cpu MHz"])) if "cpu MHz" in info else None,
         "vectors": [name for name in VECTORS if name in flags],
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "memory_gb": _memory_gb(),
         "system": f"{platform.system()} {platform.machine()}",
         "numba_cpu": codegen[1],
         "numba_vector_bits": 512 if "+avx512f" in codegen[2] else 256 if "+avx," in f"{codegen[2]}," else 128,
@@ -54,6 +54,12 @@ def label(about: dict) -> str:
     name = re.sub(r"\((R|TM)\)|CPU|Processor|@.*", "", about["cpu"])
     text = f"{name} {about['cores']}x{about['numba_vector_bits']}"
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _memory_gb():
+    if not hasattr(os, "sysconf"):  # Windows
+        return None
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
 
 
 def _cpuinfo():

@@ -70,13 +70,13 @@ class Engines:
 
 
 def difference(found: dict, right: dict) -> float:
-    """Return the largest difference of arrays of the same names, relative to the largest value; inf where shapes differ.
+    """Return the largest difference of arrays of the same names, relative to the largest value; inf where names or shapes differ.
 
-    What the other engine does not give is not compared, but for a pass without anything in common.
+    What an engine does not give, such as Keras the weights after an epoch, is not compared; what it gives must be there.
     """
-    common = [name for name in found if name in right and name != "bytes"]
-    worst = 0.0 if common else np.inf
-    for name in common:
+    compared = [name for name in found if name != "bytes"]
+    worst = 0.0 if compared and set(compared) <= set(right) else np.inf
+    for name in compared if worst == 0.0 else ():
         one, other = np.asarray(found[name], float), np.asarray(right[name], float)
         if name == "losses":  # of epochs until a target: the number of them is compared in tables
             one, other = one[0], other[0]

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import resource
 import subprocess
 import sys
 import tempfile
@@ -10,6 +9,7 @@ import time
 
 import numpy as np
 
+from comparison import memory
 from comparison.engines import Prepared
 
 # Bytecode is kept, as it is where a package is installed, and threads are one for every engine.
@@ -39,26 +39,22 @@ def new_process(case, program: str, save, name: str) -> Prepared:
     written = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
 
     def call():
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-c", text, str(path)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        out, error = process.communicate()
-        seconds = time.perf_counter() - started
-        if process.returncode:
-            raise RuntimeError(f"a new process ended with status {process.returncode}: {error.strip()[-500:]}")
-        return seconds, [float(value) for value in out.split()]
+        command = [sys.executable, "-c", text, str(path)]
+        with tempfile.TemporaryFile("w+") as errors:
+            started = time.perf_counter()
+            process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
+            with process.stdout as out:
+                values = out.read().split()
+            peak = memory.wait(process)
+            seconds = time.perf_counter() - started
+            if process.returncode:
+                errors.seek(0)
+                raise RuntimeError(
+                    f"a new process ended with status {process.returncode}: {errors.read().strip()[-500:]}"
+                )
+        return seconds, [float(value) for value in values], peak
 
     def outputs(result):
         return {"outputs": np.array(result[1]), "bytes": np.array(written)}
 
     return Prepared(call, outputs, once=True)
-
-
-def children_mb() -> float:
-    """Return the largest resident memory of the processes that this one has started and awaited, in MB."""
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024

@@ -6,12 +6,10 @@ In one process the thread pools of two engines disturb each other (torch's GRU t
 is stopped while others are measured: idle threads of an engine may go on spinning for work.
 """
 
-import contextlib
 import ctypes
 import importlib
 import json
 import pathlib
-import resource
 import signal
 import subprocess
 import sys
@@ -19,6 +17,7 @@ import time
 
 import numpy as np
 
+from comparison import memory
 from comparison.cases import Case
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent
@@ -90,7 +89,7 @@ class Worker:
     def open(self, case, outputs):
         """Prepare a case, write its outputs to a file, and return how long a call takes."""
         self.prepared = None
-        reset_peak()
+        memory.reset_peak()
         case = Case(case["scenario"], case["cell"], tuple(case["size"]), case["threads"])
         module = importlib.import_module(f"comparison.engines.{self.module}")
         self.prepared = getattr(module, "_".join(filter(None, (case.scenario, self.variant))))(case)
@@ -100,17 +99,11 @@ class Worker:
         np.savez(outputs, **{name: np.asarray(value) for name, value in self.prepared.outputs(result).items()})
         started = time.perf_counter()
         result = self.prepared.call()
-        return {"seconds": self._seconds(result, started), "memory": self._memory(case)}
+        processes = result[2:] if self.prepared.once else ()
+        return {"seconds": self._seconds(result, started), "memory": processes[0] if processes else memory.peak_mb()}
 
     def _seconds(self, result, started):
         return result[0] if self.prepared.once else time.perf_counter() - started
-
-    def _memory(self, case):
-        if case.scenario == "startup":
-            from comparison.startup import children_mb
-
-            return children_mb()
-        return peak_mb()
 
     def time(self, seconds):
         """Return the median time of calls in seconds, over about `seconds`; of a stream's steps the 99th percentile, too."""
@@ -128,20 +121,6 @@ class Worker:
         if self.prepared.each:
             answer["p99"] = float(np.quantile(times, 0.99))
         return answer
-
-
-def reset_peak() -> None:
-    """Let the peak of this process' memory begin anew, where the system can do so."""
-    with contextlib.suppress(OSError):
-        pathlib.Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_mb() -> float:
-    """Return the peak of the resident memory of this process in MB, since `reset_peak` where that works."""
-    status = pathlib.Path("/proc/self/status")
-    if status.exists():
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main(arguments) -> None:

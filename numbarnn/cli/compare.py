@@ -3,7 +3,6 @@
 import argparse
 import importlib.util
 import pathlib
-import sys
 from typing import Any
 
 import numbarnn
@@ -64,12 +63,11 @@ def _rounds(text):
 
 
 def _compare(options):
-    if not PROGRAM.is_file():
+    if not (PROGRAM.is_file() and (PROGRAM.parent / "comparison").is_dir()):
         raise UserError(
             f"there is no {str(PROGRAM)!r}: comparing needs a clone of numbarnn; clone it, run pip install -e '.[bench]' in it, "
             "and numbarnn compare"
         )
-    sys.path.insert(0, str(PROGRAM.parent))
     spec = importlib.util.spec_from_file_location("compare", PROGRAM)
     program = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(program)

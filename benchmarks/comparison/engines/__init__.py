@@ -18,7 +18,8 @@ AGAIN = "numbarnn again"
 class Prepared(NamedTuple):
     """What is timed, and what makes its results comparable.
 
-    `once`: a call is a whole measurement, whose first element is its time in seconds. `each`: the calls of a measurement are timed
+    `once`: a call is a whole measurement and returns its time in seconds, its result, and the peak memory in MB of a process of its
+    own, if it has one. `each`: the calls of a measurement are timed
     one by one, for their 99th percentile.
     """
 

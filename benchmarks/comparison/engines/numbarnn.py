@@ -45,7 +45,11 @@ def _gradients(case, lengths=None):
             pass  # as an optimizer does: weights are packed anew, as in every step of training
         return model.loss_and_grad(x, y, "mse", lengths)
 
-    return Prepared(call, lambda result: {"loss": result[0], **result[1]})
+    def outputs(result):
+        loss, gradients = result
+        return {"loss": loss, **{name.rpartition(".")[2]: values for name, values in gradients.items()}}
+
+    return Prepared(call, outputs)
 
 
 def bptt(case):
