@@ -237,7 +237,8 @@ def sentence(about: dict, rows) -> str:
     )
     return (
         f"- **Speed** on {processor(about)}, vectors of {about['numba_vector_bits']} bits: times of the fastest peer at each "
-        f"size over numbarnn's, geometric means with 95 % intervals. {'. '.join(parts)}. [Tables](docs/speed.md)"
+        f"size over numbarnn's, geometric means with 95 % intervals. {'. '.join(parts)}. [Tables](docs/speed.md); "
+        "`numbarnn compare` measures your machine."
     )
 
 
