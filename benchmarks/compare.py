@@ -19,7 +19,7 @@ from comparison.analysis import analysed  # noqa: E402
 from comparison.engines import ENGINES, INSTALL, OWN, Participant, installed  # noqa: E402
 from comparison.rows import Engines, Settings, measure  # noqa: E402
 from comparison.store import Store, last_rows  # noqa: E402
-from comparison.worker import Process  # noqa: E402
+from comparison.worker import EngineError, Process  # noqa: E402
 
 from numbarnn.cli.common import UserError  # noqa: E402
 
@@ -41,7 +41,7 @@ def run(options) -> int:
     missing = [name for name in ENGINES if name not in engines]
     if missing:
         print(f"not installed: {', '.join(missing)}; all of them: {INSTALL}")
-    todo = plan.rows(plan.select(options.only), engines, options.threads)
+    todo = plan.rows(plan.select(options.only), engines, tuple(dict.fromkeys(options.threads)))
     if not todo:
         raise UserError(f"--only {' '.join(options.only)}: nothing to measure with {', '.join(engines)}; {INSTALL}")
     settings = Settings(rounds=options.rounds)
@@ -51,6 +51,8 @@ def run(options) -> int:
     processes = Engines(lambda participant: Process(participant.engine, participant.variant))
     try:
         rows = compare(todo, store, processes, settings, options.minutes, options.resume, options.estimate)
+    except EngineError as error:  # of numbarnn itself; what fails in others is left out and named
+        raise UserError(str(error)) from error
     finally:
         processes.close()
     if options.estimate:
@@ -84,12 +86,12 @@ def compare(
     """
     started = time.perf_counter()
     done = {row.case.key: row.raw for row in analysed(store.measured().values()) if not row.disturbed} if resume else {}
-    pending = [(case, some) for case, some in todo if case.key not in done]
+    pending = [(case, some) for case, some in todo if not _has(done.get(case.key), some)]
     limit = processes.of("limit", Participant(OWN)).ask(do="limit", threads=1, seconds=0.1)["gflops"]
     if minutes is not None:
         settings = plan.fitted(pending, settings, limit, RESERVE * 60 * minutes)
     expected = plan.seconds(pending, settings, limit)
-    kept = f", {len(done)} kept from before" if done else ""
+    kept = f", {len(todo) - len(pending)} kept from before" if len(pending) < len(todo) else ""
     say(
         f"{len(pending)} rows to measure{kept}: about {expected / 60:.1f} minutes "
         f"({settings.rounds} rounds, {settings.seconds:.2f} s for each engine in each)"
@@ -102,7 +104,7 @@ def compare(
             cost = plan.seconds_of_row(case, some, settings, limit)
             if clock.over(cost):
                 say(f"the time is over: {len(pending) - number} rows are left; --resume goes on with them")
-                pending = pending[:number]
+                pending, repeats = pending[:number], attempt
                 break
             row = measure(case, some, processes, settings)
             if case.scenario == "startup":
@@ -116,10 +118,19 @@ def compare(
         pending = [(case, some) for case, some in pending if case.key in disturbed]
         if not pending:
             break
-        again = "measured again" if attempt < repeats else "marked"
-        say(f"{len(pending)} rows were disturbed by something else on this machine, and are {again}")
+        say(
+            f"{len(pending)} rows were disturbed by something else on this machine, and are "
+            f"{'measured again' if attempt < repeats else 'marked'}"
+        )
+        if attempt >= repeats:
+            break
     order = {case.key: number for number, (case, _) in enumerate(todo)}
     return sorted(done.values(), key=lambda row: order.get(row["key"], len(order)))
+
+
+def _has(row, participants):
+    """Return whether a row has measured, or left out, all of some participants."""
+    return row is not None and {one.label for one in participants} <= {*row["engines"], *row["failed"]}
 
 
 class _Clock:

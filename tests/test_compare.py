@@ -235,6 +235,15 @@ def test_other_software_or_settings_do_not_continue(tmp_path, monkeypatch):
     assert (about["sources"], len(rows), len(rows_of(path))) == ("1", 2, 6)
 
 
+def test_rows_without_an_engine_do_not_continue(tmp_path):
+    path = tmp_path / "samples"
+    run(path, World(), [(case, participants(case.scenario, ["jax"])) for case, _ in TODO[:2]])
+    world = World()
+    rows, _ = run(path, world, TODO[:2], resume=True)
+    assert len(world.opened) == 2
+    assert all("torch" in row["engines"] for row in rows)
+
+
 def test_disturbed_rows_are_measured_again_by_the_run_that_goes_on(tmp_path):
     path = tmp_path / "samples"
     run(path, World(limit=lambda number: 70.0 if number == 1 else 100.0), TODO[:2], repeats=0)

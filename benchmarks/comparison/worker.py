@@ -6,13 +6,16 @@ In one process the thread pools of two engines disturb each other (torch's GRU t
 is stopped while others are measured: idle threads of an engine may go on spinning for work.
 """
 
+import contextlib
 import ctypes
 import importlib
 import json
+import os
 import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -34,7 +37,11 @@ class Process:
     def __init__(self, engine: str, variant: str = ""):
         command = [sys.executable, "-m", "comparison.worker", engine, variant]
         self.name = f"{engine} {variant}".rstrip()
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=FOLDER)
+        self.folder = tempfile.TemporaryDirectory(prefix="compare-")  # what the engine leaves behind goes with it
+        environment = os.environ | {"TMPDIR": self.folder.name}
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=FOLDER, env=environment
+        )
 
     def _signal(self, name):
         if hasattr(signal, name):
@@ -67,8 +74,10 @@ class Process:
         """End the process."""
         self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
+        with contextlib.suppress(OSError):  # a request that never reached it
+            self.process.stdin.close()
         self.process.stdout.close()
+        self.folder.cleanup()
 
 
 # In the worker
@@ -128,8 +137,8 @@ def main(arguments) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this process
-    worker, answers = Worker(*arguments), sys.stdout
-    sys.stdout = sys.stderr  # what engines print
+    worker, answers = Worker(*arguments), os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what engines print
     for line in sys.stdin:
         request = json.loads(line)
         try:
