@@ -15,7 +15,7 @@ if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
 
 from comparison import machine, plan, report  # noqa: E402
-from comparison.analysis import analysed  # noqa: E402
+from comparison.analysis import SLOW, analysed  # noqa: E402
 from comparison.engines import ENGINES, INSTALL, OWN, Participant, installed  # noqa: E402
 from comparison.rows import Engines, Settings, measure  # noqa: E402
 from comparison.store import Store, last_rows  # noqa: E402
@@ -87,10 +87,15 @@ def compare(
     started = time.perf_counter()
     done = {row.case.key: row.raw for row in analysed(store.measured().values()) if not row.disturbed} if resume else {}
     pending = [(case, some) for case, some in todo if not _has(done.get(case.key), some)]
-    limit = processes.of("limit", Participant(OWN)).ask(do="limit", threads=1, seconds=0.1)["gflops"]
+    limit = processes.of("limit", Participant(OWN)).ask(do="limit", threads=1, seconds=0.1)
+    if limit["share"] < SLOW:
+        say(
+            f"other processes leave this one only {limit['share']:.0%} of a processor: end them, or rows will be marked"
+        )
+    gflops = limit["gflops"] / limit["share"]
     if minutes is not None:
-        settings = plan.fitted(pending, settings, limit, RESERVE * 60 * minutes)
-    expected = plan.seconds(pending, settings, limit)
+        settings = plan.fitted(pending, settings, gflops, RESERVE * 60 * minutes)
+    expected = plan.seconds(pending, settings, gflops)
     kept = f", {len(todo) - len(pending)} kept from before" if len(pending) < len(todo) else ""
     say(
         f"{len(pending)} rows to measure{kept}: about {expected / 60:.1f} minutes "
@@ -101,7 +106,7 @@ def compare(
     clock = _Clock(started, expected, None if minutes is None else 60 * minutes)
     for attempt in range(1 + repeats):
         for number, (case, some) in enumerate(pending):
-            cost = plan.seconds_of_row(case, some, settings, limit)
+            cost = plan.seconds_of_row(case, some, settings, gflops)
             if clock.over(cost):
                 say(f"the time is over: {len(pending) - number} rows are left; --resume goes on with them")
                 pending, repeats = pending[:number], attempt

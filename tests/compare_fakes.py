@@ -39,6 +39,7 @@ class World:
 
     def __init__(self, slower=(), outputs=(), limit=lambda number: 100.0, seed=0):
         self.slower, self.outputs, self.limit = dict(slower), dict(outputs), limit
+        self.share = 1.0  # of the processors that other processes leave
         self.rng, self.opened, self.asked = np.random.default_rng(seed), [], []
 
     def engines(self):
@@ -62,7 +63,7 @@ class Fake:
 
     def limit(self, threads, seconds):
         """Return the limit of the world."""
-        return {"gflops": self.world.limit(len(self.world.opened))}
+        return {"gflops": self.world.limit(len(self.world.opened)), "share": self.world.share}
 
     def open(self, case, outputs):
         """Write the outputs of the world."""

@@ -169,21 +169,29 @@ def test_rows_that_stay_slow_are_marked_and_in_no_mean(tmp_path):
 
 
 def test_slow_rounds_count_for_nobody():
-    limits = [100.0] * 9 + [79.0] * 2
-    raw = {
-        "key": "k",
-        "scenario": "bptt",
-        "cell": "LSTM",
-        "size": [8, 16, 32, 60],
-        "threads": 2,
-        "limits": limits,
-        "failed": {},
-    }
+    about = {"key": "k", "scenario": "bptt", "cell": "LSTM", "size": [8, 16, 32, 60], "threads": 2, "failed": {}}
+    raw = about | {"limits": [100.0] * 9 + [79.0] * 2, "shares": [1.0] * 11}
     times = [1.0] * 9 + [50.0] * 2
     row = Row(raw | {"engines": {OWN: {"seconds": [1.0] * 11}, "torch": {"seconds": times}}}, {2: 100.0})
     assert not row.disturbed
     assert row.interval("torch") == (1.0, 1.0, 1.0)
     assert Row(row.raw, {2: 126.0}).disturbed  # a better limit was seen later
+
+
+def test_other_processes_mark_rows_though_no_better_limit_is_known(tmp_path):
+    world = World()
+    world.share = 0.5
+    rows, lines = run(tmp_path / "samples", world, TODO[:2])
+    assert lines[0] == "other processes leave this one only 50% of a processor: end them, or rows will be marked"
+    assert all(row.disturbed for row in analysed(rows))
+    assert report.means(analysed(rows)) == []
+
+
+def test_the_limit_and_its_share():
+    import fma
+
+    found = [fma.limit(threads, 0.005) for threads in (1, 2)]
+    assert all(one.gflops > 0.1 and 0 < one.share < 1.3 for one in found)
 
 
 # Samples on disk
@@ -325,9 +333,8 @@ def everything():
             }  # fmt: skip
         about = {"scenario": case.scenario, "cell": case.cell, "size": list(case.size), "threads": case.threads}
         installed = dict.fromkeys(engines, 9e8)
-        rows.append(
-            {"key": case.key, **about, "engines": engines, "limits": [100.0] * 11, "failed": {}, "installed": installed}
-        )
+        limits = {"limits": [100.0] * 11, "shares": [1.0] * 11}
+        rows.append({"key": case.key, **about, "engines": engines, **limits, "failed": {}, "installed": installed})
     return rows
 
 

@@ -6,7 +6,7 @@ from comparison.cases import Case
 from comparison.engines import AGAIN, OWN
 from comparison.statistics import LEAST, NONE, Interval, median_interval
 
-SLOW = 0.8  # of the best limit: below it the machine was held up by something else
+SLOW = 0.8  # of the best limit, and of the processors: below it the machine was held up by something else
 SPARE = 0.75  # of the rounds must count, else the row is disturbed
 
 
@@ -31,14 +31,16 @@ class Row:
     raw : dict
         As `rows.measure` returns it.
     counts : (rounds,) bool
-        Rounds during which the limit was at least `SLOW` of the best. The others count for nobody.
+        Rounds during which the limit was at least `SLOW` of the best, and other processes left that part of the processors. The
+        other rounds count for nobody.
     disturbed : bool
         Whether too few rounds count: such a row is measured again, else marked, and in no mean.
     """
 
     def __init__(self, raw: dict, best: dict[int, float]):
         self.raw, self.case, self._intervals = raw, case_of(raw), {}
-        self.counts = np.array(raw["limits"]) >= SLOW * best[self.case.threads] if raw["limits"] else np.zeros(0, bool)
+        limits, shares = np.array(raw["limits"]), np.array(raw["shares"])
+        self.counts = (limits >= SLOW * best[self.case.threads]) & (shares >= SLOW)
         self.disturbed = bool(self.counts.size) and self.counts.mean() < SPARE
 
     @property

@@ -21,7 +21,7 @@ ASSUMED = {
 }
 HALF = 64  # units of a layer with which they reach half of it
 PROCESS = 1.5  # seconds until an engine's process is there
-WHOLE = {"startup": 1.0, "target": 1.0}  # seconds of one call
+WHOLE = {"startup": 0.8, "target": 0.6}  # seconds of one call
 SHORTEST, LONGEST = 0.01, 0.25  # seconds for one participant in one round
 
 

@@ -94,17 +94,18 @@ def measure(case: Case, participants: list[Participant], engines: Engines, setti
     dict
         ``key`` and fields of the case; ``engines``: for each participant's label ``seconds``, ``calls`` and perhaps ``p99``, lists
         of one value a round, ``memory`` in MB, ``difference`` of its outputs; ``limits``: GFLOP/s of multiply-adds in registers
-        around each round, the lesser of before and after; ``failed``: what is wrong with participants that were left out.
+        around each round, the lesser of before and after; ``shares``: the part of the processors that was left by other processes,
+        likewise; ``failed``: what is wrong with participants that were left out.
     """
     started = time.perf_counter()
     about = dataclasses.asdict(case) | {"size": list(case.size)}
-    row = {"key": case.key, **about, "engines": {}, "failed": {}, "limits": []}
+    row = {"key": case.key, **about, "engines": {}, "failed": {}, "limits": [], "shares": []}
     taking_part = _check(case, participants, engines, row)
     limiter = engines.of("limit", Participant(OWN))
     order = random.Random(f"{settings.seed} {case.key}")
 
     def limit():
-        return limiter.ask(do="limit", threads=case.threads, seconds=0.02)["gflops"]
+        return limiter.ask(do="limit", threads=case.threads, seconds=0.02)
 
     for _ in range(settings.rounds_of(case) if len(taking_part) > 1 else 0):
         order.shuffle(taking_part)
@@ -118,7 +119,9 @@ def measure(case: Case, participants: list[Participant], engines: Engines, setti
                 continue
             for name, value in answer.items():
                 row["engines"][participant.label].setdefault(name, []).append(value)
-        row["limits"].append(min(before, limit()))
+        after = limit()
+        row["limits"].append(min(before["gflops"], after["gflops"]))
+        row["shares"].append(min(before["share"], after["share"]))
     row["took"] = time.perf_counter() - started
     return row
 

@@ -90,10 +90,10 @@ class Worker:
         self.module, self.variant, self.prepared = engine, variant, None
 
     def limit(self, threads, seconds):
-        """Return the processor's limit of multiply-adds at this moment."""
+        """Return the processor's limit of multiply-adds at this moment, and the share of it that this process gets."""
         from fma import limit
 
-        return {"gflops": limit(threads, seconds)}
+        return limit(threads, seconds)._asdict()
 
     def open(self, case, outputs):
         """Prepare a case, write its outputs to a file, and return how long a call takes."""
