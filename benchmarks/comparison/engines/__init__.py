@@ -19,8 +19,7 @@ class Prepared(NamedTuple):
     """What is timed, and what makes its results comparable.
 
     `once`: a call is a whole measurement and returns its time in seconds, its result, and the peak memory in MB of a process of its
-    own, if it has one. `each`: the calls of a measurement are timed
-    one by one, for their 99th percentile.
+    own, if it has one. `each`: calls are steps of a stream, of which the 99th percentile is reported, too.
     """
 
     call: Callable[[], Any]
