@@ -199,7 +199,8 @@ def test_the_limit_and_its_share():
 
 def killed(path):
     """Run a process that is killed while it measures its third row."""
-    process = subprocess.Popen([sys.executable, str(TESTS / "compare_fakes.py"), str(path)])
+    environment = os.environ | {"TMPDIR": str(path.parent)}  # what is killed leaves files behind
+    process = subprocess.Popen([sys.executable, str(TESTS / "compare_fakes.py"), str(path)], env=environment)
     try:
         until = time.monotonic() + 60
         while len(rows_of(path)) < 2 and process.poll() is None and time.monotonic() < until:
@@ -425,7 +426,7 @@ def test_a_process_says_what_failed():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux to end children with their parent")
-def test_a_stopped_engine_ends_with_its_parent():
+def test_a_stopped_engine_ends_with_its_parent(tmp_path):
     code = (
         f"import sys; sys.path.insert(0, {compare_fakes.BENCHMARKS!r})\n"
         "from comparison.worker import EngineError, Process\n"
@@ -434,7 +435,10 @@ def test_a_stopped_engine_ends_with_its_parent():
         "except EngineError:\n    print(process.process.pid, flush=True)\n"
         "sys.stdin.read()\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
     try:
         child = int(parent.stdout.readline())
     finally:
