@@ -1,214 +1,197 @@
-"""Compare numbarnn with the peers that are installed, in turn within one run, and write JSON and the tables of docs/speed.md.
+"""Compare numbarnn with the engines that are installed: what `numbarnn compare` runs; `numbarnn compare --help` has the options.
 
-    python benchmarks/compare.py [--quick] [--threads 2 1] [--shakespeare FILE] [--json results.json] [--page docs/speed.md]
-
-Each engine runs in a process of its own. A round measures the limit of the processor's multiply-adds, then every
-engine, one after the other; reported are medians over the rounds and the medians of the rounds' ratios, because the
-speed of a shared machine changes from minute to minute and a ratio taken within a second or two does not.
+A run checks that every engine computes the same from the same weights, measures in rounds (every engine once, in an order drawn for
+each round, each in a process of its own, the others stopped), and reports ratios taken within rounds, because the speed of a shared
+machine changes from minute to minute and a ratio taken within a second or two does not.
 """
 
-import argparse
-import importlib.util
-import json
+import datetime
 import pathlib
-import platform
-import signal
-import subprocess
 import sys
-
-import numpy as np
-import startup
-import tables
-from engines import FORWARD_ONLY, operations
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-PEERS = [name for name in ("torch", "onnxruntime", "openvino") if importlib.util.find_spec(name)]
-if not importlib.util.find_spec("onnx"):  # in which their graphs are written
-    PEERS = [name for name in PEERS if name not in FORWARD_ONLY]
-STREAMS = (16, (32, 128, 256, 512))  # C, and H
-SIZES = [  # C, H, N, T
-    (8, 16, 32, 60),
-    (14, 32, 128, 120),
-    (32, 64, 32, 100),
-    (65, 128, 50, 50),
-    (64, 128, 1, 100),
-    (64, 256, 64, 100),
-    (64, 512, 64, 50),
-    (256, 1024, 64, 25),
-]
+if str(HERE) not in sys.path:
+    sys.path.insert(0, str(HERE))
+
+from comparison import machine, plan, report  # noqa: E402
+from comparison.analysis import SLOW, analysed  # noqa: E402
+from comparison.engines import ENGINES, INSTALL, OWN, Participant, installed  # noqa: E402
+from comparison.rows import Engines, Settings, measure  # noqa: E402
+from comparison.store import Store, last_rows  # noqa: E402
+from comparison.worker import EngineError, Process  # noqa: E402
+
+from numbarnn.cli.common import UserError  # noqa: E402
+
+RESULTS = HERE / "results"
+REPEATS = 2  # of rows that were disturbed, after all others
+RESERVE = 0.85  # of the minutes go into the plan, the rest is for what was estimated too low and for repeats
 
 
-class Engine:
-    """A process that measures one engine, and is stopped while the others do.
+def run(options) -> int:
+    """Run the command with its options; return the exit status, 1 if an engine computed something else."""
+    if options.report is not None:
+        found = [last_rows(path) for path in options.report]
+        for path, (_, rows) in zip(options.report, found, strict=True):
+            if not rows:
+                raise UserError(f"{str(path)!r} has no rows; name a file that numbarnn compare has written")
+        _show(options, found)
+        return 0
+    engines = installed()
+    missing = [name for name in ENGINES if name not in engines]
+    if missing:
+        print(f"not installed: {', '.join(missing)}; all of them: {INSTALL}")
+    todo = plan.rows(plan.select(options.only), engines, tuple(dict.fromkeys(options.threads)))
+    if not todo:
+        raise UserError(f"--only {' '.join(options.only)}: nothing to measure with {', '.join(engines)}; {INSTALL}")
+    settings = Settings(rounds=options.rounds)
+    about = machine.fingerprint(sorted({name for engine in engines for name in ENGINES[engine].distributions} - {OWN}))
+    path = options.output or RESULTS / f"compare-{machine.label(about)}-{datetime.date.today()}.jsonl"
+    store = Store(path, about, {"rounds": settings.rounds, "seed": settings.seed})
+    processes = Engines(lambda participant: Process(participant.engine, participant.variant))
+    try:
+        rows = compare(todo, store, processes, settings, options.minutes, options.resume, options.estimate)
+    except EngineError as error:  # of numbarnn itself; what fails in others is left out and named
+        raise UserError(str(error)) from error
+    finally:
+        processes.close()
+    if options.estimate:
+        return 0
+    print(f"samples are in {path}")
+    _show(options, [(about, rows)])
+    return 1 if any(row["failed"] for row in rows) else 0
 
-    Idle threads of an engine may go on spinning for work, and would take the processors from the one that is measured.
+
+def compare(
+    todo, store, processes, settings, minutes=None, resume=False, estimate=False, say=print, repeats=REPEATS
+) -> list[dict]:
+    """Measure rows, writing each to the disk; return all rows of this run, and with `resume` those of the runs that it continues.
+
+    Parameters
+    ----------
+    todo : list of (Case, list of Participant)
+    store : Store
+    processes : Engines
+    settings : Settings
+    minutes : float, optional
+        What the run may take. It chooses how long one participant is measured in one round; rows that begin later are left out.
+    resume : bool
+        Whether to leave out what is on the disk, by the same machine, software and settings.
+    estimate : bool
+        Whether to end after the estimate.
+    say : callable
+        Takes a line.
+    repeats : int
+        How many times disturbed rows are measured again, after all others.
     """
-
-    def __init__(self, name, n_threads):
-        command = [sys.executable, str(HERE / "engines.py"), name, str(n_threads)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE)
-
-    def ask(self, **request):
-        """Send a request and wait for its answer."""
-        self.process.send_signal(signal.SIGCONT)
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError("the process of an engine ended")
-        self.process.send_signal(signal.SIGSTOP)
-        return json.loads(line)
-
-    def close(self):
-        """End the process."""
-        self.process.send_signal(signal.SIGCONT)
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def compare(n_threads, cells, rounds, seconds, say):
-    """Return a list of results, one for each cell, size and pass."""
-    engines = {name: Engine(name, n_threads) for name in ("numbarnn", *PEERS)}
-    limiter = Engine("numbarnn", n_threads)
-    results = []
-    for backward in (True, False):
-        for cell in cells:
-            for size in SIZES:
-                times, limits = {name: [] for name in engines if not (backward and name in FORWARD_ONLY)}, []
-                for _ in range(rounds):
-                    limits.append(limiter.ask(what="limit", seconds=0.02))
-                    for name in times:
-                        times[name].append(
-                            engines[name].ask(what="case", case=[cell, *size, backward], seconds=seconds)
-                        )
-                    limits.append(limiter.ask(what="limit", seconds=0.02))
-                results.append(_result(n_threads, cell, size, backward, times, limits))
-                say(tables.line(results[-1]))
-    for engine in (*engines.values(), limiter):
-        engine.close()
-    return results
-
-
-def compare_streams(cells, rounds, steps, say):
-    """Return a list of results of single steps from Python, one thread, one for each cell and number of units."""
-    engines = {name: Engine(name, 1) for name in ("numbarnn", *PEERS)}
-    inputs, units = STREAMS
-    results = []
-    for cell in cells:
-        for hidden in units:
-            found = {name: [] for name in engines}
-            for _ in range(rounds):
-                for name, engine in engines.items():
-                    found[name].append(engine.ask(what="stream", case=[cell, inputs, hidden], steps=steps))
-            first = np.array(found["numbarnn"][0][2])
-            for name, rows in found.items():
-                # Every engine must have computed the same: these steps carry a state, and could be wired wrongly.
-                if not np.allclose(rows[0][2], first, atol=1e-5):
-                    raise RuntimeError(
-                        f"{name} computes another {cell} than numbarnn: {rows[0][2][:3]} and {first[:3]}"
-                    )
-            own = np.array([row[0] for row in found["numbarnn"]])
-            results.append({
-                "cell": cell,
-                "inputs": inputs,
-                "hidden": hidden,
-                "us": {name: float(np.median([row[0] for row in rows])) for name, rows in found.items()},
-                "p99": {name: float(np.median([row[1] for row in rows])) for name, rows in found.items()},
-                "ratio": {
-                    name: float(np.median(np.array([row[0] for row in rows]) / own))
-                    for name, rows in found.items()
-                    if name != "numbarnn"
-                },
-            })  # fmt: skip
-            say(tables.stream_line(results[-1]))
-    for engine in engines.values():
-        engine.close()
-    return results
-
-
-def _result(n_threads, cell, size, backward, times, limits):
-    own = np.array(times["numbarnn"])
-    flops = operations(cell, *size, backward)
-    limit = np.array(limits).reshape(-1, 2).mean(axis=1)
-    return {
-        "threads": n_threads,
-        "cell": cell,
-        "size": size,
-        "pass": "forward + BPTT" if backward else "forward",
-        "ms": {name: float(np.median(values)) for name, values in times.items()},
-        "ratio": {name: float(np.median(np.array(times[name]) / own)) for name in times if name != "numbarnn"},
-        "gflops": float(np.median(flops / own / 1e6)),
-        "limit": float(np.median(limit)),
-        "share": float(np.median(flops / own / 1e6 / limit)),
-    }
-
-
-def main():
-    """Measure, write, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument(
-        "--threads",
-        type=int,
-        nargs="*",
-        default=[2, 1],
-        help="figures of other numbers of threads in the JSON file stay",
-    )
-    parser.add_argument("--cells", nargs="+", default=["LSTM", "GRU", "RNN"])
-    parser.add_argument("--no-streams", action="store_true", help="leave single steps out")
-    parser.add_argument("--no-startup", action="store_true", help="leave the start-up figures out")
-    parser.add_argument(
-        "--shakespeare", type=pathlib.Path, metavar="FILE", help="also train char-rnn's model on this text"
-    )
-    parser.add_argument("--json", type=pathlib.Path, default=HERE / "results.json")
-    parser.add_argument("--page", type=pathlib.Path, help="write the tables between the marks of this file")
-    options = parser.parse_args()
-    say = lambda text: print(text, flush=True)  # noqa: E731
-    results = json.loads(options.json.read_text()) if options.json.exists() else {}
-    results["machine"] = machine()
-    say(f"{results['machine']}")
-    for n_threads in options.threads:
-        rounds, seconds = (3, 0.05) if options.quick else (options.rounds, 0.25)
-        found = compare(n_threads, options.cells, rounds, seconds, say)
-        results["passes"] = [r for r in results.get("passes", ()) if r["threads"] != n_threads] + found
-        say(tables.summary(found))
-    if not options.no_streams:
-        rounds, steps = (3, 5000) if options.quick else (options.rounds, 100_000 // options.rounds)
-        results["streams"] = compare_streams(options.cells, rounds, steps, say)
-    if not options.no_startup:
-        results["startup"] = startup.measure(say)
-    if options.shakespeare:
-        import shakespeare
-
-        results["shakespeare"] = shakespeare.compare(
-            options.shakespeare, [p for p in PEERS if p not in FORWARD_ONLY], say
+    started = time.perf_counter()
+    done = {row.case.key: row.raw for row in analysed(store.measured().values()) if not row.disturbed} if resume else {}
+    pending = [(case, some) for case, some in todo if not _has(done.get(case.key), some)]
+    limit = processes.of("limit", Participant(OWN)).ask(do="limit", threads=1, seconds=0.1)
+    if limit["share"] < SLOW:
+        say(
+            f"other processes leave this one only {limit['share']:.0%} of a processor: end them, or rows will be marked"
         )
-    options.json.write_text(json.dumps(results, indent=1) + "\n")
-    if options.page:
-        tables.write(options.page, results)
+    gflops = limit["gflops"] / limit["share"]
+    if minutes is not None:
+        settings = plan.fitted(pending, settings, gflops, RESERVE * 60 * minutes)
+    expected = plan.seconds(pending, settings, gflops)
+    kept = f", {len(todo) - len(pending)} kept from before" if len(pending) < len(todo) else ""
+    say(
+        f"{len(pending)} rows to measure{kept}: about {expected / 60:.1f} minutes "
+        f"({settings.rounds} rounds, {settings.seconds:.2f} s for each engine in each)"
+    )
+    if estimate:
+        return list(done.values())
+    clock = _Clock(started, expected, None if minutes is None else 60 * minutes)
+    for attempt in range(1 + repeats):
+        for number, (case, some) in enumerate(pending):
+            cost = plan.seconds_of_row(case, some, settings, gflops)
+            if clock.over(cost):
+                say(f"the time is over: {len(pending) - number} rows are left; --resume goes on with them")
+                pending, repeats = pending[:number], attempt
+                break
+            row = measure(case, some, processes, settings)
+            if case.scenario == "startup":
+                row["installed"] = {label: machine.installed_bytes(label.split()[0]) for label in row["engines"]}
+            store.add(row)
+            done[case.key] = row
+            clock.passed(cost)
+            say(f"{report.line(row)}  {clock.left()}")
+        wanted = {case.key for case, _ in pending}
+        disturbed = {row.case.key for row in analysed(done.values()) if row.disturbed} & wanted
+        pending = [(case, some) for case, some in pending if case.key in disturbed]
+        if not pending:
+            break
+        say(
+            f"{len(pending)} rows were disturbed by something else on this machine, and are "
+            f"{'measured again' if attempt < repeats else 'marked'}"
+        )
+        if attempt >= repeats:
+            break
+    order = {case.key: number for number, (case, _) in enumerate(todo)}
+    return sorted(done.values(), key=lambda row: order.get(row["key"], len(order)))
 
 
-def machine():
-    """Return what the figures were measured on."""
-    import numba
+def _has(row, participants):
+    """Return whether a row has measured, or left out, all of some participants."""
+    return row is not None and {one.label for one in participants} <= {*row["engines"], *row["failed"]}
 
-    cpu = platform.processor() or platform.machine()
-    info = pathlib.Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        cpu = names[0] if names else cpu
-    versions = {"python": platform.python_version(), "numpy": np.__version__, "numba": numba.__version__}
-    for peer in PEERS:
-        versions[peer] = importlib.metadata.version(peer)
-    return {
-        "cpu": cpu,
-        "llvm target": numba.core.registry.cpu_target.target_context.codegen().magic_tuple()[1],
-        **versions,
+
+class _Clock:
+    """How long a run has taken, and will take by what its estimate was worth so far."""
+
+    def __init__(self, started, expected, limit):
+        self.started, self.expected, self.limit = started, expected, limit
+        self.planned = 0.0
+
+    @property
+    def spent(self):
+        """Seconds since the beginning."""
+        return time.perf_counter() - self.started
+
+    @property
+    def worth(self):
+        """Seconds for one that was planned; a minute that went as planned is assumed before the first row."""
+        return (self.spent + 60) / (self.planned + 60)
+
+    def passed(self, cost):
+        """Take note of a row that was planned to take `cost`."""
+        self.planned += cost
+
+    def over(self, cost):
+        """Return whether a row that was planned to take `cost` would end after the limit."""
+        return self.limit is not None and self.spent + cost * max(self.worth, 1.0) > self.limit
+
+    def left(self):
+        """Return how long the run has taken and how long the rest will."""
+        rest = max(self.expected - self.planned, 0.0) * self.worth
+        return f"[{self.spent / 60:.1f} min, {rest / 60:.1f} left]"
+
+
+def _show(options, found):
+    """Print tables, or write those of all machines into pages, where these have marks for them."""
+    if options.markdown is None:
+        for about, rows in found:
+            print(f"\n{report.text(about, rows)}")
+        return
+    content = {
+        "compare": "\n\n".join(report.markdown(about, rows) for about, rows in found),
+        "compare means": "\n".join(report.sentence(about, rows) for about, rows in found),
     }
+    if not options.markdown:
+        print(content["compare"])
+    for path in options.markdown:
+        page = path.read_text("utf-8")
+        marked = [name for name in content if f"<!-- {name} -->\n" in page]
+        if not marked:
+            raise UserError(f"{str(path)!r} has no line <!-- compare --> or <!-- compare means --> to write after")
+        for name in marked:
+            page = report.replace(page, name, content[name])
+        path.write_text(page, "utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    from numbarnn.cli.main import main
+
+    sys.exit(main(["compare", *sys.argv[1:]]))

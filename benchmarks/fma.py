@@ -1,6 +1,7 @@
 """The speed limit of the processor at this moment: multiply-adds in registers, with no memory in sight."""
 
 import time
+from typing import NamedTuple
 
 import llvmlite.ir as ir
 import numba
@@ -54,13 +55,25 @@ def _run(count):
     return _loop(count)
 
 
-def limit(n_threads: int, seconds: float = 0.02) -> float:
-    """Return float32 GFLOP/s of multiply-adds in registers, all threads together."""
+class Limit(NamedTuple):
+    """A measurement: float32 GFLOP/s of all threads together, and the part of its time that these threads had a processor."""
+
+    gflops: float
+    share: float
+
+
+def limit(n_threads: int, seconds: float = 0.02) -> Limit:
+    """Measure multiply-adds in registers, in about `seconds` on a processor of 4 GHz that makes one a cycle.
+
+    A share well below 1 says that other processes want the processors, also where it has been so all the time and no better figure
+    is known.
+    """
     from numbarnn import parallel
 
     lanes = target()[0] // 4
     _run(1)
     count = int(seconds * 4e9 / CHAINS)
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     parallel.run([lambda: _run(count)] * n_threads)
-    return n_threads * count * CHAINS * lanes * 2 / (time.perf_counter() - started) / 1e9
+    wall, used = time.perf_counter() - started, time.process_time() - used
+    return Limit(n_threads * count * CHAINS * lanes * 2 / wall / 1e9, used / wall / n_threads)

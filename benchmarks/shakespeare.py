@@ -1,6 +1,7 @@
 """char-rnn's model on a text, trained by each engine in turn, an epoch at a time, in processes of their own."""
 
 import argparse
+import importlib.util
 import json
 import math
 import pathlib
@@ -176,9 +177,8 @@ def main():
         print(f"{result['nats']:.4f} nats per character on the last 10 % after {result['seconds']:.0f} s")
         return
     if not options.worker:
-        from compare import PEERS
-
-        compare(options.file, PEERS, print, options.epochs, options.threads)
+        peers = [name for name in RUNS if name != "numbarnn" and importlib.util.find_spec(name)]
+        compare(options.file, peers, print, options.epochs, options.threads)
         return
     run = RUNS[options.worker](options.file.read_text("utf-8"), options.threads)
     for _ in sys.stdin:

@@ -81,7 +81,7 @@ def test_messages_name_options():
 @pytest.mark.parametrize("columns", [40, 80])
 def test_help_fits_the_terminal(columns, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", str(columns))
-    for name in ("", "demo", "train", "sample", "score", "forecast", "predict", "info", "warmup", "doctor"):
+    for name in ("", "demo", "train", "sample", "score", "forecast", "predict", "info", "warmup", "doctor", "compare"):
         with pytest.raises(SystemExit) as stop:
             main([name, "--help"] if name else ["--help"])
         assert stop.value.code == 0

@@ -7,7 +7,7 @@ import sys
 import warnings
 
 from numbarnn.__about__ import __version__
-from numbarnn.cli import convert, forecast, freeze, language, machine, predict
+from numbarnn.cli import compare, convert, forecast, freeze, language, machine, predict
 from numbarnn.cli.common import Printed, UserError, as_options, raised_by_name, say
 from numbarnn.cli.parser import Parser
 from numbarnn.errors import DeviceError
@@ -146,6 +146,7 @@ def _parser():
     convert.add_command(commands)
     freeze.add_command(commands)
     machine.add_commands(commands)
+    compare.add_command(commands)
     return parser
 
 

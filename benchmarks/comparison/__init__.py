@@ -1,0 +1,1 @@
+"""The comparison of engines that `numbarnn compare` runs: cases, engines, measuring, statistics, samples on disk, report."""
