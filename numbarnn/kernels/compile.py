@@ -22,7 +22,7 @@ def jit(function):
 
     Without flags an operation rounds in one way, wherever it stands: in the vector body of a loop or in its scalar tail. That
     equality to the bit for any number of threads rests on (under "contract" LLVM fused one or the other product of f c + i g:
-    83 of 360 values of an LSTM differed). Speed that needs a flag is asked for by name: `numbarnn.kernels.scalar.fma`, `total`.
+    83 of 360 values of an LSTM differed). Speed that needs a flag is asked for by name: `numbarnn.kernels.scalar.fma`.
     """
     dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
     # An exception in the middle of LLVM's work leaves its memory half freed: a double free was seen.
