@@ -48,11 +48,6 @@ def run_fma(x, y, z, result):
         result[i] = scalar.fma(x[i], y[i], z[i])
 
 
-@numba.njit
-def run_total(values, at, count):
-    return scalar.total(values, at, count)
-
-
 RUN = {"tanh": run_tanh, "sigmoid": run_sigmoid, "exp": run_exp, "log1p": run_log1p}
 EXACT = {"tanh": np.tanh, "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "exp": np.exp, "log1p": np.log1p}
 
@@ -226,11 +221,3 @@ def test_fma_is_within_one_rounding(dtype):
     run_fma(x, y, z, found)
     exact = x.astype(np.longdouble) * y + z
     assert (np.abs(found - exact) <= np.finfo(dtype).eps * (np.abs(x * y) + np.abs(z))).all()
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_total(dtype):
-    values = np.full(130, np.nan, dtype)
-    values[7:107] = np.arange(1, 101)
-    assert run_total(values, 7, 100) == 5050
-    assert run_total(values, 7, 0) == 0

@@ -24,7 +24,7 @@ def jit(function):
 
     Without flags an operation rounds in one way, wherever it stands: in the vector body of a loop or in its scalar tail. That
     equality to the bit for any number of threads rests on (under "contract" LLVM fused one or the other product of f c + i g:
-    83 of 360 values of an LSTM differed). Speed that needs a flag is asked for by name: `numbarnn.kernels.scalar.fma`, `total`.
+    83 of 360 values of an LSTM differed). Speed that needs a flag is asked for by name: `numbarnn.kernels.scalar.fma`.
     """
     return _compiled(function)
 

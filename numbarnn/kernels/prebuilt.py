@@ -9,12 +9,10 @@ sources, compiler and Python for which it is complete a *ready file*, whose name
 at one name, not at hundreds of files.
 """
 
-import functools
 import hashlib
 import json
 import os
 import pathlib
-import threading
 from typing import Any, NamedTuple
 
 from numba.core import config
@@ -156,17 +154,16 @@ def has_native(folder: pathlib.Path) -> bool:
 
 # The choice
 
-_choosing = threading.RLock()
+_made: dict[str, Choice] = {}
 
 
 def chosen() -> Choice:
     """Return what the kernels of this process are made for; asked for the first time, it is chosen."""
-    with _choosing:
-        return _choice()
+    # Without a lock, which a forked child could inherit shut; of threads that come at once all take the choice of the first.
+    return _made.get("choice") or _made.setdefault("choice", _choose())
 
 
-@functools.cache
-def _choice() -> Choice:
+def _choose() -> Choice:
     target, wanted = host_target(), os.environ.get(LEVEL)
     if wanted == NATIVE:
         return Choice(None, f"{LEVEL}={NATIVE}", ())

@@ -13,10 +13,6 @@ from numba.extending import intrinsic, overload, register_jitable
 
 from numbarnn.kernels.prebuilt import chosen
 
-# A sum may be taken in any order, as many terms at a time as a vector holds; nothing else may. Inlined: as a function of its own it
-# would be compiled twice, for itself and with its caller, and a process that loads the caller from disk would take the other order
-# (tests/test_cache.py).
-unordered = register_jitable(fastmath={"reassoc", "nsz"}, forceinline=True)
 # What `inlined` has seen: CUDA's half of Numba must be told of each (`numbarnn.kernels.cuda.typing`).
 INLINED = []
 
@@ -54,15 +50,6 @@ def fma(x, y, z):
 @overload(fma, jit_options={"forceinline": True})
 def _overload_fma(x, y, z):
     return lambda x, y, z: _fma(x, y, z)
-
-
-@unordered
-def total(values, at, count):
-    """Return the sum of values[at : at + count]."""
-    result = values.dtype.type(0)
-    for i in range(at, at + count):
-        result += values[i]
-    return result
 
 
 # tanh and the logistic function rest on exp(-y) = 2^n (1 + e), n = round(-y / ln 2), r = y + n ln 2, e = -r + r^2 q(r), q a minimax

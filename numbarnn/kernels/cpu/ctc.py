@@ -10,9 +10,10 @@ from numba.extending import intrinsic
 
 from numbarnn.kernels.compile import jit
 from numbarnn.kernels.cpu.simd import lanes_of
+from numbarnn.kernels.cpu.sums import total
 from numbarnn.kernels.cpu.trellis import FLOOR, backward_states, forward_states, occupy_states, weigh_states
 from numbarnn.kernels.groups import Doubles1, Exponents1, Floats1, Integers1, Tokens1
-from numbarnn.kernels.scalar import exp, inlined, split_exp, total
+from numbarnn.kernels.scalar import exp, inlined, split_exp
 
 _LN2 = math.log(2.0)
 

@@ -6,9 +6,10 @@ import numpy as np
 
 from numbarnn.kernels import equations
 from numbarnn.kernels.compile import jit
+from numbarnn.kernels.cpu.sums import total
 from numbarnn.kernels.element import count_of, load, scaled, store
 from numbarnn.kernels.equations import loss_term
-from numbarnn.kernels.scalar import exp, inlined, total
+from numbarnn.kernels.scalar import exp, inlined
 
 
 @inlined

@@ -3,11 +3,10 @@
 Hyper-parameters come in one array of the dtype of the parameters, in the order of the updates of `numbarnn.kernels.equations`.
 """
 
-import numpy as np
-
 from numbarnn.kernels import equations
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.scalar import clip, unordered
+from numbarnn.kernels.cpu import sums
+from numbarnn.kernels.scalar import clip
 
 
 @jit
@@ -69,16 +68,7 @@ def blend(values, others, keep, add, first, last):
 @jit
 def sum_of_squares(values):
     """Return the sum of the squares in float64."""
-    return _sum_of_squares(values)
-
-
-@unordered
-def _sum_of_squares(values):
-    total = 0.0
-    for i in range(values.size):
-        value = np.float64(values[i])
-        total += value * value
-    return total
+    return sums.sum_of_squares(values)
 
 
 @jit

@@ -209,7 +209,7 @@ class _Row:
         dtype = kinds[0].dtype
         self.size, self.lanes = dtype.bitwidth // 8, target()[0] * 8 // dtype.bitwidth
         self.vectors = geometry().vectors
-        self.vector = ir.VectorType(_scalar(dtype), self.lanes)
+        self.vector = ir.VectorType(scalar_type(dtype), self.lanes)
         source = context.make_array(kinds[0])(context, builder, args[0]).data
         dst = context.make_array(kinds[2])(context, builder, args[2]).data
         self.source, self.dst = builder.gep(source, [args[1]]), builder.gep(dst, [args[3]])
@@ -296,12 +296,13 @@ def tiles(
     return signature, codegen
 
 
-def _scalar(dtype):
+def scalar_type(dtype):
+    """Return LLVM's type of a Numba float type."""
     return ir.FloatType() if dtype == types.float32 else ir.DoubleType()
 
 
 def _tile_type(dtype):
-    p, i = _scalar(dtype).as_pointer(), INDEX
+    p, i = scalar_type(dtype).as_pointer(), INDEX
     return ir.FunctionType(ir.VoidType(), [i, p, i, i, p, i, i, i, i, i, p, i, i, p, i, p, i, i])
 
 
@@ -311,7 +312,7 @@ def _tile_function(module, dtype, rows, panels):
     function = ir.Function(module, _tile_type(dtype), f"numbarnn.tile.{rows}x{panels}.{dtype}")
     function.linkage = "private"
     function.attributes.add("nounwind")
-    _Tile(function, _scalar(dtype), size * 8 // dtype.bitwidth, dtype.bitwidth // 8, fused, rows, panels).write()
+    _Tile(function, scalar_type(dtype), size * 8 // dtype.bitwidth, dtype.bitwidth // 8, fused, rows, panels).write()
     return function
 
 
