@@ -57,7 +57,7 @@ def choose(monkeypatch, tmp_path):
             for name in names:
                 (folder / name).mkdir(mode=0o755, parents=True)
                 (folder / name / prebuilt.ready_file(prebuilt.level_target(levels.LEVELS[name]))).touch()
-        return prebuilt._choice.__wrapped__()
+        return prebuilt._choose()
 
     return choice
 
