@@ -16,7 +16,7 @@ MEASURE = START + "from numbarnn.cli import prebuild; print(*prebuild.measure(**
 
 
 def _run(code, environment, options, **how):
-    given = json.dumps({"path": sys.path, "options": options})
+    given = json.dumps({"path": levels.import_path(), "options": options})
     # Not to wait behind what this process has printed already.
     sys.stdout.flush()
     return subprocess.run([sys.executable, "-P", "-c", code, given], env=os.environ | environment, check=False, **how)

@@ -6,6 +6,8 @@ environment has `environment` of it. Which level this process runs is chosen by 
 """
 
 import functools
+import os
+import sys
 from typing import NamedTuple
 
 
@@ -54,6 +56,11 @@ def environment(level: Level) -> dict[str, str]:
     """Return the environment variables of a process in which Numba compiles for a level."""
     # Native is what Numba compiles for, which is the level.
     return {"NUMBA_CPU_NAME": level.name, "NUMBA_CPU_FEATURES": features_of(level), "NUMBARNN_LEVEL": "native"}
+
+
+def import_path() -> list[str]:
+    """Return the folders that this process imports from, for a child in whatever folder that is started in."""
+    return [os.fspath(entry) or os.getcwd() for entry in sys.path if isinstance(entry, (str, os.PathLike))]
 
 
 @functools.cache
