@@ -2,7 +2,9 @@
 
 import ctypes
 import functools
+import math
 import pathlib
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,6 +35,26 @@ def every_cell():
         input_size=3,
         seed=1,
     )
+
+
+class Wave(NamedTuple):
+    """A cell that calls the C library's mathematics."""
+
+    gates = ("h",)
+    preactivations = ("h",)
+    from_input = {"h": "h"}
+    from_hidden = {"h": "h"}
+    states = ("h",)
+    saved = ()
+    diagonal = ()
+
+    @staticmethod
+    def forward(cell, preactivations, states, diagonal):
+        return (math.sin(preactivations[0]),), ()
+
+    @staticmethod
+    def backward(cell, saved, states, diagonal, after, gradients):
+        return (gradients[0],), (gradients[0],), ()
 
 
 def whole_sequences():

@@ -1,6 +1,7 @@
 """Frozen libraries: their outputs are the model's, they need nothing, and refuse what they cannot read."""
 
 import ctypes
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -8,11 +9,15 @@ import threading
 
 import numpy as np
 import pytest
-from frozen_nets import MODELS, Library, compiled, fused, here
+from frozen_nets import MODELS, Library, Wave, compiled, fused, here
 
-from numbarnn.frozen import dispatch
-from numbarnn.frozen.interface import BAD_ARGUMENT, BAD_CODE, BAD_LENGTH, BAD_TOKEN, OK
-from numbarnn.frozen.library import link_parts
+from numbarnn import Model, Recurrent
+from numbarnn.cells import CELLS
+from numbarnn.errors import FreezeError
+from numbarnn.frozen import dispatch, linker
+from numbarnn.frozen.c_source import c_interface
+from numbarnn.frozen.interface import BAD_ARGUMENT, BAD_CODE, BAD_LENGTH, BAD_OPTION, BAD_TOKEN, OK
+from numbarnn.frozen.library import link_parts, make_parts
 from numbarnn.kernels.cpu.denormals import mode
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="libraries are made on Linux")
@@ -85,6 +90,61 @@ def test_wrong_arguments_are_error_numbers(library):
             == BAD_ARGUMENT
         )
         assert not state.any()
+
+
+def test_the_size_of_scratch_memory(library):
+    size = library.library.net_workspace_bytes
+    size.argtypes, size.restype = (ctypes.c_int64, ctypes.c_int64), ctypes.c_size_t
+    assert size(-1, 3) == size(1, -3) == 0
+    assert 0 < size(0, 0) == size(5, 0) <= size(1, 1) <= size(1, 1000)
+    grows = size(1, 1000) > size(1, 1)
+    assert size(1, 2**63 - 1) == (2**64 - 1 if grows else size(1, 1))
+
+
+def test_probabilities_and_samples_are_error_numbers(library):
+    interface = library.interface
+    if interface.activation is not None:
+        y = np.ones((2, interface.outputs), library.dtype)
+        assert library.call("probabilities", y, -1, y) == BAD_ARGUMENT
+        assert library.call("probabilities", None, 2, y) == BAD_ARGUMENT
+        assert library.call("probabilities", y, 2, None) == BAD_ARGUMENT
+        assert library.call("probabilities", None, 0, None) == OK
+        assert (y == 1).all()
+    if not interface.sample:
+        return
+    prime, out, state, size = np.array([1, 2]), np.zeros(4, np.int64), library.states(1)[0], interface.inputs
+
+    def sample(seed=3, temperature=1.0, top_k=0, top_p=1.0, prime=prime, read=2, out=out, count=4, state=state):
+        # Integers and doubles have registers of their own, so their order among each other does not count.
+        return library.call("sample", seed, temperature, top_k, top_p, prime, read, out, count, state)
+
+    for wrong in ({"prime": None}, {"out": None}, {"state": None}, {"read": -1}, {"count": -1}):
+        assert sample(**wrong) == BAD_ARGUMENT
+    for token in (-1, size):
+        assert sample(prime=np.array([1, token])) == BAD_TOKEN
+    for wrong in (
+        {"temperature": -1.0},
+        {"temperature": np.inf},
+        {"top_k": -1},
+        {"top_p": 0.0},
+        {"top_p": 1.5},
+        {"top_p": np.nan},
+    ):
+        assert sample(**wrong) == BAD_OPTION
+    assert not out.any()
+    assert not state.any()
+    assert sample(top_k=size + 5) == OK  # as many as there are
+    more = out.copy()
+    state[:] = 0
+    assert sample(top_k=size) == OK
+    assert np.array_equal(out, more)
+
+
+def test_empty_bags(library):
+    if not library.interface.bag:
+        pytest.skip("this net reads no bags")
+    x = np.full((2, 4, library.interface.bag), -1)
+    assert library.agrees(library.forward(x), library.model.forward(x)[0])
 
 
 def test_tokens_outside_the_vocabulary_are_refused(library):
@@ -173,6 +233,49 @@ def test_a_level_that_does_not_run_is_an_error_number(tmp_path, monkeypatch):
         library, work = ctypes.CDLL(str(path)), np.zeros(100_000, np.uint8)
         if library.net_check(ctypes.c_void_p(work.ctypes.data)) != BAD_CODE:
             assert asked[1] == states  # bit 31 of leaf 1 is the hypervisor's
+
+
+def test_a_cell_may_call_the_c_library(tmp_path, monkeypatch):
+    """Of float32 too; what the C library does not have is named, and folders may have commas."""
+    monkeypatch.setitem(CELLS, "Wave", Wave)
+    model = Model([Recurrent(4, cell=Wave())], input_size=3, seed=6)
+    parts = make_parts(model, c_interface(model, "net"), [here()[0]])
+    folder = tmp_path / "a b, c"
+    folder.mkdir()
+    link_parts(parts, folder / "net.so")
+    library, work = ctypes.CDLL(str(folder / "net.so")), np.zeros(100_000, np.uint8)
+    assert library.net_check(ctypes.c_void_p(work.ctypes.data)) == OK
+    found = parts.objects[here()[0]]
+    assert b"sinf" in found
+    (name,) = parts.objects
+    broken = dataclasses.replace(parts, objects={name: found.replace(b"\0sinf\0", b"\0sinq\0")})
+    with pytest.raises(
+        FreezeError, match="the code of Wave calls sinq, which the C library's mathematics does not have"
+    ):
+        link_parts(broken, folder / "other.so")
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc")
+def test_a_compiler_links_in_folders_with_commas(tmp_path, monkeypatch):
+    monkeypatch.setattr(linker, "_LINKERS", ())
+    folder = tmp_path / "a b, c"
+    folder.mkdir()
+    parts = compiled("embedded")[1]
+    link_parts(parts, folder / "net, too.so")
+    library, work = ctypes.CDLL(str(folder / "net, too.so")), np.zeros(100_000, np.uint8)
+    if parts.runs_here():
+        assert library.net_check(ctypes.c_void_p(work.ctypes.data)) == OK
+
+
+def test_float64_is_checked_to_rounding(tmp_path, monkeypatch):
+    """Its mathematics are the C library's, so the last bits may be others where the library runs; wrong outputs are not taken."""
+    parts = compiled("embedded")[1]
+    (y,) = (parts.constants[name] for name in (dispatch.CHECK_Y,))
+    for factor, code in ((1 + 1e-15, OK), (1 + 1e-6, BAD_CODE)):
+        path = tmp_path / f"{code}.so"
+        link_parts(dataclasses.replace(parts, constants=parts.constants | {dispatch.CHECK_Y: y * factor}), path)
+        library, work = ctypes.CDLL(str(path)), np.zeros(100_000, np.uint8)
+        assert library.net_check(ctypes.c_void_p(work.ctypes.data)) == code
 
 
 def test_the_functions_of_arm_are_compiled():

@@ -47,7 +47,7 @@ class Cell:
     forward: CellFunction
 
 
-def translate_cell(cell, kind: str, name: str, functions: Functions) -> Cell:
+def translate_cell(cell, kind: str, name: str, inner_name: str, functions: Functions) -> Cell:
     """Return the functions of a cell's record.
 
     Parameters
@@ -56,8 +56,8 @@ def translate_cell(cell, kind: str, name: str, functions: Functions) -> Cell:
         A record of `numbarnn.cells`.
     kind : {"float", "double"}
         The type of values.
-    name : str
-        What the function is called.
+    name, inner_name : str
+        What the functions are called.
     functions : Functions
         Gets those that the equations call.
 
@@ -66,7 +66,7 @@ def translate_cell(cell, kind: str, name: str, functions: Functions) -> Cell:
     TypeError
         If its equations cannot be written in C; the message names the cell and the line.
     """
-    inner = _function(cell, kind, f"{name}_inner", functions, "inner_forward", "inner") if has_inner(cell) else None
+    inner = _function(cell, kind, inner_name, functions, "inner_forward", "inner") if has_inner(cell) else None
     return Cell(inner, _function(cell, kind, name, functions, "forward", "states"))
 
 

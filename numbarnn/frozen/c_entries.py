@@ -5,11 +5,11 @@ import numpy as np
 from numbarnn.frozen.c_layers import Writer
 from numbarnn.frozen.c_network import Network
 from numbarnn.frozen.c_text import array, comment, hexadecimal, string
+from numbarnn.frozen.check import CHECK_STEPS, check_sequence
 from numbarnn.frozen.interface import ABI, BAD_ARGUMENT, BAD_CODE, BAD_LENGTH, BAD_TOKEN, OK, Interface
 from numbarnn.kernels.cpu.memory import ALIGNMENT
 
-# Steps of the sequence by which N_check compares, and how far an output may be off, relative to the largest.
-CHECK_STEPS = 8
+# How far an output of N_check may be off, relative to the largest.
 TOLERANCE = {"float": 1e-5, "double": 1e-11}
 
 
@@ -189,14 +189,9 @@ def write_check(out: Writer, model, interface: Interface, network: Network) -> s
     Raises
     ------
     ValueError
-        If the model's outputs are not finite.
+        If the model's parameters or outputs are not finite.
     """
-    x = check_input(interface)
-    expected, _ = model.forward(x, n_threads=1)
-    if not np.isfinite(expected).all():
-        raise ValueError(
-            "the outputs of model must be finite, but those of a short random sequence are not; train the model again"
-        )
+    x, expected = check_sequence(model)
     size, row, kind = interface.outputs, _row(interface), out.kind
     values = [str(token) for token in x.ravel().tolist()] if interface.tokens else hexadecimal(x.astype(model.dtype))
     tolerance = max(float(np.abs(expected).max()) * TOLERANCE[kind], float(np.finfo(model.dtype).tiny))
@@ -241,12 +236,3 @@ static int differ(size_t count, const {kind} *y, const {kind} *expected)
     }}
 {body}
 }}"""
-
-
-def check_input(interface: Interface) -> np.ndarray:
-    """Return the batch of one sequence by which outputs are compared."""
-    rng = np.random.default_rng(0)
-    if interface.tokens:
-        bag = (interface.bag,) if interface.bag else ()
-        return rng.integers(-1 if bag else 0, interface.inputs, (1, CHECK_STEPS, *bag))
-    return rng.normal(size=(1, CHECK_STEPS, interface.inputs)).astype(interface.dtype)

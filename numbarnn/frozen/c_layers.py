@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from numbarnn.cells.contract import used_hidden_rows
+from numbarnn.cells.contract import has_inner, used_hidden_rows
 from numbarnn.frozen.c_cells import Cell, translate_cell
 from numbarnn.frozen.c_expressions import Expression, print_statements
 from numbarnn.frozen.c_math import KNOWN, Functions
@@ -74,8 +74,8 @@ class Writer:
         key = type(record), record
         if key not in self.cells:
             name = self.named(f"{type(record).__name__.lower()}_cell")
-            self.taken.add(f"{name}_inner")
-            cell = self.cells[key] = translate_cell(record, self.kind, name, self.functions)
+            inner = self.named(f"{name}_inner") if has_inner(record) else ""
+            cell = self.cells[key] = translate_cell(record, self.kind, name, inner, self.functions)
             self.rows += [part.text for part in (cell.inner, cell.forward) if part is not None]
         return self.cells[key]
 

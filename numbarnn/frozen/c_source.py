@@ -15,10 +15,9 @@ from numbarnn.frozen.c_sampling import write_probabilities, write_sample
 from numbarnn.frozen.c_text import KEYWORDS, comment
 from numbarnn.frozen.interface import Interface
 from numbarnn.network.network import Network
-from numbarnn.network.program import has_step
+from numbarnn.network.program import has_step, reads_itself
 
-# What the header says of denormal numbers of a shared library, and what holds of C.
-_FLUSHED = "Denormal numbers count as zero; the processor's mode is restored."
+# What the header says of denormal numbers, in place of what holds of a shared library.
 _DENORMALS = "Denormal numbers are computed with, as the target does."
 # Names of the file that no weights and no layers get.
 _TAKEN = frozenset(
@@ -47,17 +46,15 @@ def c_interface(model: Any, name: str) -> Interface:
             f"name must be an identifier of C that begins with a letter, such as 'model', got {brief(name)}"
         )
     first, last = model.signals[0], model.signals[-1]
-    step = has_step(model.layers)
-    reads_itself = step and last.sequence and first.tokens and not first.bag and first.size == last.size
     return Interface(
-        name, model.dtype.name, first.size, last.size, first.tokens, first.bag, last.sequence, step, reads_itself,
-        model.output_activation,
+        name, model.dtype.name, first.size, last.size, first.tokens, first.bag, last.sequence, has_step(model.layers),
+        reads_itself(model.layers, model.signals), model.output_activation,
     )  # fmt: skip
 
 
 def c_header(interface: Interface) -> str:
     """Return the header of the C file: that of a library, but for denormal numbers."""
-    return interface.header().replace(_FLUSHED, _DENORMALS)
+    return interface.header(_DENORMALS)
 
 
 def c_source(model: Any, name: str = "model") -> str:

@@ -10,12 +10,12 @@ import llvmlite.binding as llvm
 import llvmlite.ir as ir
 import numpy as np
 
+from numbarnn.frozen.check import CHECK_STEPS
 from numbarnn.frozen.interface import ABI, BAD_ARGUMENT, BAD_CODE, OK, Interface
 
 CODE, WORD, BYTE = ir.IntType(32), ir.IntType(64), ir.IntType(8)
-# Steps of the sequence by which N_check compares, its constants, and how far code may be off that rounds products: long sums are
-# off by less, wrong code by more.
-CHECK_STEPS = 8
+# The constants of N_check, and how far code may be off that rounds products, or calls a C library: long sums are off by less,
+# wrong code by more.
 CHECK_X, CHECK_Y = "numbarnn.check.x", "numbarnn.check.y"
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 # What C gives the functions that each level has, "i": an integer or an address, "d": a double.
@@ -143,11 +143,18 @@ class _Dispatch:
         builder.ret(builder.bitcast(kept, BYTE.as_pointer()))
 
     def workspace(self, sizes):
-        """Write the function that returns the size of scratch memory; a negative number of steps counts as none."""
+        """Write the function that returns the size of scratch memory: 0 of negative numbers, the largest where there is none."""
         builder = self.function("workspace_bytes", WORD, [WORD, WORD])
-        steps = builder.function.args[1]
+        samples, steps = builder.function.args
+        for given in (samples, steps):
+            with builder.if_then(builder.icmp_signed("<", given, WORD(0))):
+                builder.ret(WORD(0))
+        fixed, largest = sizes.work + self.check_bytes(), 2**64 - 1
+        if sizes.step:
+            with builder.if_then(builder.icmp_unsigned(">", steps, WORD((largest - fixed) // sizes.step))):
+                builder.ret(WORD(largest))
         some = builder.select(builder.icmp_signed(">", steps, WORD(1)), steps, WORD(1))
-        builder.ret(builder.add(WORD(sizes.work + self.check_bytes()), builder.mul(some, WORD(sizes.step))))
+        builder.ret(builder.add(WORD(fixed), builder.mul(some, WORD(sizes.step))))
 
     def check_bytes(self):
         """Return the bytes of scratch memory for the outputs of N_check."""
@@ -187,12 +194,8 @@ class _Dispatch:
             size = builder.call(absolute, [expected])
             most = builder.fmul(tolerance, builder.select(builder.fcmp_ordered(">", size, scalar(1)), size, scalar(1)))
             near = builder.fcmp_ordered("<=", builder.call(absolute, [builder.fsub(own, expected)]), most)
-            same = builder.or_(builder.fcmp_ordered("==", own, expected), near)
-            both = builder.and_(
-                builder.fcmp_unordered("uno", own, own), builder.fcmp_unordered("uno", expected, expected)
-            )
             right = builder.append_basic_block("right")
-            builder.cbranch(builder.or_(same, both), right, wrong)
+            builder.cbranch(near, right, wrong)
             builder.position_at_end(right)
 
         count = (CHECK_STEPS if self.interface.sequence else 1) * self.interface.outputs

@@ -87,8 +87,8 @@ class Interface:
         """Return what ``NAME_about`` returns: the fields of this object in JSON."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
-    def header(self) -> str:
-        """Return the C header."""
+    def header(self, denormals: str | None = None) -> str:
+        """Return the C header; `denormals` says what becomes of denormal numbers, None: what does in a shared library."""
         n, signatures = self.name, self.signatures()
         values = f"{self.outputs} outputs"
         read = f"(bag of {self.bag})" if self.bag else "" if self.tokens else f"({self.inputs})"
@@ -98,7 +98,7 @@ class Interface:
             "about": "What the model reads and returns, in JSON.",
             "check": f"Whether the processor computes what the model did: 0, or {BAD_CODE}. work: as of {n}_forward, n = 1, t = 8.",
             "state_bytes": "Size of the state of one sequence; all bytes zero: before its first step. A multiple of 64.",
-            "workspace_bytes": f"Size of the scratch memory of {n}_forward.",
+            "workspace_bytes": f"Size of the scratch memory of {n}_forward. 0: n or t is negative; SIZE_MAX: none is so large.",
             "forward": f"Run n sequences of t steps. x: {what}, (n, t) x {read or 'one'}; y: (n{', t' * self.sequence}) x "
             f"{values}, zero past a length; lengths: (n), NULL: all t; h0, h1: n states before and after, NULL: zeros, not wanted.",
             "step": f"Run one step of one sequence. x: {what}; y: {values}.",
@@ -106,6 +106,9 @@ class Interface:
             "sample": "Read np tokens of prime, then sample n tokens into out. np = 0: go on from the last outputs in state. "
             "temperature: 0 takes the likeliest; top_k = 0, top_p = 1: all tokens.",
         }
+        if denormals is None:
+            apart = f", but in {n}_probabilities" if "probabilities" in signatures else ""
+            denormals = f"Denormal numbers count as zero{apart}; the processor's mode is restored."
         guard = f"{n.upper()}_H"
         lines = [
             f"/* {n}: a recurrent net frozen by numbarnn.",
@@ -116,7 +119,7 @@ class Interface:
             "that this processor cannot run, or runs wrongly.",
             "   Nothing is allocated and nothing is shared, so any number of threads may call them with states and scratch memory",
             "   of their own, which are aligned as double is; where they begin with a cache line steps are a little faster.",
-            "   Denormal numbers count as zero; the processor's mode is restored. */",
+            f"   {denormals} */",
             f"#ifndef {guard}",
             f"#define {guard}",
             "#include <stddef.h>",

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,12 +19,13 @@ from numba import cloudpickle
 from numbarnn import parallel
 from numbarnn.checks import brief
 from numbarnn.errors import FreezeError
+from numbarnn.frozen.check import check_sequence
 from numbarnn.frozen.child import CELLS, KERNELS, VALUES, Request
-from numbarnn.frozen.dispatch import CHECK_STEPS, CHECK_X, CHECK_Y, Sizes, write_dispatch
+from numbarnn.frozen.dispatch import CHECK_X, CHECK_Y, Sizes, write_dispatch
 from numbarnn.frozen.interface import Interface
 from numbarnn.frozen.linker import check_system, find_linker, link
 from numbarnn.kernels.cpu.simd import target
-from numbarnn.kernels.levels import LEVELS, environment, runs_here
+from numbarnn.kernels.levels import LEVELS, environment, import_path, runs_here
 from numbarnn.kernels.records import OWN, _name
 from numbarnn.layers import Recurrent
 from numbarnn.network.walk import make_walk
@@ -31,6 +33,8 @@ from numbarnn.network.walk import make_walk
 # The one level of ARM: all 64-bit processors have NEON, and fuse.
 NEON = "neon"
 _NEON = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+neon", "NUMBARNN_LEVEL": "native"}
+# Intel's library of mathematics and checks of indices, which a user may have, would call what a frozen library has not.
+_PLAIN = {"NUMBA_DISABLE_INTEL_SVML": "1", "NUMBA_BOUNDSCHECK": "0"}
 _CHILD = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from numbarnn.frozen.child import main; main()"
 
 
@@ -47,12 +51,15 @@ class Parts:
         By name.
     sizes : tuple of int
         Bytes of a state, of scratch memory, and of what a step adds to it.
+    own : tuple of str
+        Names of the user's own cells.
     """
 
     interface: Interface
     objects: dict[str, bytes]
     constants: dict[str, np.ndarray]
     sizes: tuple[int, int, int]
+    own: tuple[str, ...]
 
     def runs_here(self) -> bool:
         """Return whether the processor at hand has a level of the library."""
@@ -71,11 +78,19 @@ def check_levels(levels: Any) -> tuple[str, ...]:
 
 
 def make_parts(model: Any, interface: Interface, levels: Sequence[str]) -> Parts:
-    """Compile a model for some levels, from the least to the highest."""
+    """Compile a model for some levels, from the least to the highest.
+
+    Raises
+    ------
+    FreezeError
+        If there is no linker, or the code of a cell cannot be compiled in another process.
+    ValueError
+        If the model's parameters or outputs are not finite.
+    """
     check_system()
     find_linker()  # before the work, not after it
     walk = make_walk(model)
-    x, y = _check_vector(model)
+    x, y = check_sequence(model)
     functions = tuple(name for name in KERNELS if name in interface.signatures())
     request = Request(
         interface.name,
@@ -95,24 +110,14 @@ def make_parts(model: Any, interface: Interface, levels: Sequence[str]) -> Parts
     item = walk.dtype.itemsize
     step = (walk.work_size(1, 2) - walk.work_size(1, 1)) * item
     sizes = walk.state_bytes, walk.work_size(1, 1) * item - step, step
-    return Parts(interface, objects, {VALUES: walk.values, CELLS: walk.cells, CHECK_X: x, CHECK_Y: y}, sizes)
+    own = tuple(kind.__name__ for kind in request.classes.values())
+    return Parts(interface, objects, {VALUES: walk.values, CELLS: walk.cells, CHECK_X: x, CHECK_Y: y}, sizes, own)
 
 
 def _own_classes(model):
     """Return the classes of the user's own cells by the names that packed records have."""
     found = {_name(type(layer.cell)): type(layer.cell) for layer in model.layers if isinstance(layer, Recurrent)}
     return {name: kind for name, kind in found.items() if name.startswith(OWN)}
-
-
-def _check_vector(model):
-    """Return some steps of one sequence, as the library reads them, and the model's outputs."""
-    first, rng = model.signals[0], np.random.default_rng(0)
-    if first.tokens:
-        shape = (CHECK_STEPS, first.bag) if first.bag else (CHECK_STEPS,)
-        x = rng.integers(0, first.size, shape)
-    else:
-        x = rng.normal(size=(CHECK_STEPS, first.size)).astype(model.dtype)
-    return x, np.ascontiguousarray(model.forward(x[None])[0][0])
 
 
 def _compile(request):
@@ -127,8 +132,8 @@ def _compile(request):
             ) from error
         names = _NEON if request.level == NEON else environment(LEVELS[request.level])
         done = subprocess.run(
-            [sys.executable, "-c", _CHILD, json.dumps([entry or os.getcwd() for entry in sys.path]), str(out)],
-            input=sent, capture_output=True, env={**os.environ, **names},
+            [sys.executable, "-P", "-c", _CHILD, json.dumps(import_path()), str(out)],
+            input=sent, capture_output=True, env={**os.environ, **names, **_PLAIN},
         )  # fmt: skip
         if done.returncode or not out.exists():
             raise FreezeError(_failure(request, done))
@@ -161,9 +166,21 @@ def link_parts(parts: Parts, out: pathlib.Path, levels: Sequence[str] | None = N
     functions = [name for name in KERNELS if name in interface.signatures()]
     triple = f"{platform.machine()}-unknown-linux-gnu"
     fused = [level == NEON or LEVELS[level].fused for level in levels]
-    inexact = fused.index(True) if target()[1] and any(fused) else len(levels)
+    # The mathematics of float64, and what cells of users call, are those of the C library where the code runs.
+    same = target()[1] and any(fused) and interface.dtype == "float32" and not parts.own
+    inexact = fused.index(True) if same else len(levels)
     made = {"dispatch": write_dispatch(interface, levels, functions, Sizes(*parts.sizes, inexact), triple, data, sizes)}
     for key, content in (made | {level: parts.objects[level] for level in levels}).items():
         objects.append(folder / f"{key}.o")
         objects[-1].write_bytes(content)
-    link(objects, out, libm=interface.dtype == "float64")
+    try:
+        link(objects, out, libm=interface.dtype == "float64")
+    except FreezeError as error:
+        missing = sorted(set(re.findall(r"undefined (?:reference to |symbol: )[`']?(\w+)", str(error))))
+        if not (missing and parts.own):
+            raise
+        raise FreezeError(
+            f"the code of {', '.join(parts.own)} calls {', '.join(missing)}, which the C library's mathematics does not have: "
+            "write its equations with the functions of numbarnn.cells and those of math that C has too (exp, log, sin, erf ...), "
+            "or freeze the model to C source (path='model.c')"
+        ) from error

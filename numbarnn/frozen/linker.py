@@ -14,6 +14,8 @@ from numbarnn.errors import FreezeError
 _LINKERS = ("ld", "ld.lld", "ld.gold", "ld.bfd", "lld")
 _COMPILERS = ("cc", "gcc", "clang")
 
+_LIBM = "libm.so.6"
+
 HOW = (
     "install one (Debian, Ubuntu: apt install binutils; Fedora: dnf install binutils; any system: pip install ziglang)"
 )
@@ -39,7 +41,7 @@ def find_linker() -> list[str]:
     if shutil.which("zig"):
         return ["zig", "ld.lld"]
     if _has_zig():
-        return [sys.executable, "-m", "ziglang", "ld.lld"]
+        return [sys.executable, "-P", "-m", "ziglang", "ld.lld"]
     raise FreezeError(f"a linker is needed to make a shared library, and none is on the PATH: {HOW}")
 
 
@@ -52,6 +54,13 @@ def _has_zig():
 def link(objects, target: pathlib.Path, libm: bool) -> None:
     """Link object files to a shared library that needs nothing, or the mathematics of the C library alone.
 
+    Parameters
+    ----------
+    objects : sequence of path
+    target : path
+    libm : bool
+        Whether the C library's mathematics is needed; else it is where it is found and something calls it.
+
     Raises
     ------
     FreezeError
@@ -63,14 +72,16 @@ def link(objects, target: pathlib.Path, libm: bool) -> None:
     pages = ["max-page-size=4096"] if platform.machine() == "x86_64" else []
     for option in ("defs", "noexecstack", "relro", "now", *pages):
         options += ["-z", option]
-    if libm:
-        options += [f"-L{folder}" for folder in _library_folders()] + ["-l:libm.so.6"]
-    if command[-1] == "-nostdlib":
-        options = [f"-Wl,{option}" for option in options]
+    folders = _library_folders()
+    if libm or any(os.path.exists(f"{folder}/{_LIBM}") for folder in folders):
+        options += ["--as-needed", *(f"-L{folder}" for folder in folders), f"-l:{_LIBM}"]
+    if command[-1] == "-nostdlib":  # not after -Wl, which splits at commas
+        options = [word for option in options for word in ("-Xlinker", option)]
     try:
         done = subprocess.run(
-            [*command, "-shared", "-o", str(target), *map(str, objects), *options], capture_output=True, text=True
-        )
+            [*command, "-shared", "-o", str(target), *map(str, objects), *options],
+            capture_output=True, text=True, errors="replace", env=os.environ | {"LC_ALL": "C"},
+        )  # fmt: skip
     except OSError as error:
         raise FreezeError(f"the linker {command[0]} cannot be run: {error}; {HOW}") from None
     if done.returncode:

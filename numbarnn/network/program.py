@@ -224,6 +224,12 @@ def has_step(layers) -> bool:
     return all(layer.causal if isinstance(layer, Recurrent) else isinstance(layer, _STEPPED) for layer in layers)
 
 
+def reads_itself(layers, signals) -> bool:
+    """Return whether a model can read its own samples: a token in, as many outputs as tokens, step by step."""
+    first, last = signals[0], signals[-1]
+    return has_step(layers) and last.sequence and first.tokens and not first.bag and first.size == last.size
+
+
 def without_step(layer) -> TypeError:
     """Return the error of a layer that cannot be run step by step."""
     return TypeError(f"{layer!r} has no step: recurrent layers and {', '.join(c.__name__ for c in _STEPPED)} have")

@@ -11,7 +11,7 @@ from numbarnn.kernels.cpu.entries import LINE
 from numbarnn.kernels.cpu.memory import padded
 from numbarnn.kernels.cpu.walk import ADD, EACH, LAST, MAX, MEAN, ONE_BUFFER, OTHER_BUFFER, OUTSIDE, SET, SET_SUM, Stage
 from numbarnn.layers import Pool, Recurrent
-from numbarnn.network.program import Builder, Plan, has_step
+from numbarnn.network.program import Builder, Plan, has_step, reads_itself
 
 _POOLED = {"mean": MEAN, "max": MAX, "last": LAST}
 
@@ -190,7 +190,7 @@ def make_walk(model) -> Walk:
     size, stepped = signals[-1].size, has_step(layers)
     y_at = stages.chained.get(len(build.operations), at)
     stages.finish(at, size)
-    sample = stepped and signals[0].tokens and not signals[0].bag and size == signals[0].size
+    sample = reads_itself(layers, signals)
     sample_at = build.room((LINE + 8 * size) // dtype.itemsize) if sample else 0
     buffers, row = stages.buffers()
     program = build.program(stages.steps() if stepped else [], size, y_at, stages.integers(), row, sample_at)
