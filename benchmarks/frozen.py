@@ -26,12 +26,12 @@ INPUTS, OUTPUTS = 4, 3
 
 # What a new process prints: seconds after NumPy's import, and resident bytes above it.
 START = """
-import sys, time
+import resource, sys, time
 import numpy as np
 
 def resident():
     with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096
+        return int(file.read().split()[1]) * resource.getpagesize()
 
 x = np.ones((1, 50, {inputs}), np.float32)
 before, started = resident(), time.perf_counter()

@@ -1,8 +1,11 @@
 """What `numbarnn.freeze` writes: folders that need NumPy alone, headers that C takes, and what it refuses."""
 
+import dataclasses
 import importlib.util
 import os
+import platform
 import shutil
+import stat
 import subprocess
 import sys
 import textwrap
@@ -14,8 +17,10 @@ from frozen_nets import Library, compiled, fused, here
 import numbarnn as nr
 from numbarnn.cli.main import main
 from numbarnn.errors import FreezeError
-from numbarnn.frozen import freezing, linker
+from numbarnn.frozen import dispatch, freezing, linker
+from numbarnn.frozen.library import link_parts
 from numbarnn.frozen.package import write_folder
+from numbarnn.kernels.levels import import_path
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="libraries are made on Linux")
 
@@ -99,6 +104,9 @@ def test_samples_are_the_models(folder):
     ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             net.sample([1], 3, **wrong)
+    for wrong in ({"temperature": None}, {"temperature": "1"}, {"top_p": "0.5"}, {"top_p": None}):
+        with pytest.raises(TypeError, match=f"{next(iter(wrong))} must be a number"):
+            net.sample([1], 3, **wrong)
     with pytest.raises(ValueError, match="prime has the token 17"):
         net.sample([17], 3)
     with pytest.raises(ValueError, match="prime must have a token"):
@@ -117,6 +125,7 @@ def test_wrong_arguments_are_named(folder):
         net.forward(x, lengths=[1])
     with pytest.raises(ValueError, match="lengths must be from 0 to 3, got 1 to 4"):
         net.forward(x, lengths=[1, 4])
+    assert net.forward(x[:0], lengths=[])[0].shape[0] == 0
     with pytest.raises(ValueError, match="state must be an array"):
         net.forward(x, np.zeros((2, 3)))
     with pytest.raises(TypeError, match="dtype"):
@@ -138,6 +147,26 @@ def test_wrong_arguments_are_named(folder):
             net.step(np.zeros(4))
 
 
+def test_unaligned_arrays_are_read(folder):
+    net = loaded(folder[1]).load()
+    x = np.ones((2, 3), np.int64) if net.tokens else np.ones((2, 3, net.inputs), net.dtype)
+    odd = np.frombuffer(b"\0" + x.tobytes(), x.dtype, offset=1).reshape(x.shape)
+    assert not odd.flags.aligned
+    assert np.array_equal(net.forward(odd)[0], net.forward(x)[0])
+    assert net._input(odd, "x", ("samples", "time steps")).flags.aligned
+
+
+def test_a_wheel_is_of_a_kind_of_system(folder, tmp_path):
+    if not all(map(importlib.util.find_spec, ("pip", "setuptools"))):
+        pytest.skip("pip and setuptools are not installed")
+    source = shutil.copytree(folder[1], tmp_path / "source")
+    command = [sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "--no-index", "--quiet"]
+    done = subprocess.run([*command, "-w", str(tmp_path), str(source)], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name == f"net-1.0-py3-none-linux_{platform.machine()}.whl"
+
+
 def test_a_damaged_library_is_refused(folder, tmp_path):
     copy = shutil.copytree(folder[1], tmp_path / "copy")
     library = copy / "net" / "net.so"
@@ -149,6 +178,63 @@ def test_a_damaged_library_is_refused(folder, tmp_path):
     shutil.copy(folder[1] / "net" / "net.so", library)
     with pytest.raises(RuntimeError, match="another version"):
         loaded(copy).load()
+
+
+def test_the_two_reasons_of_error_5(tmp_path, monkeypatch):
+    parts = compiled("letters")[1]
+    (level,) = parts.objects
+    if level not in dispatch._ASKED:
+        pytest.skip("there is one level on this kind of processor")
+    other = dataclasses.replace(
+        parts, constants=parts.constants | {dispatch.CHECK_Y: parts.constants[dispatch.CHECK_Y] + 1}
+    )
+    path = tmp_path / "net.so"
+    link_parts(other, path)
+    write_folder(tmp_path / "wrong", parts.interface, path.read_bytes())
+    with pytest.raises(
+        RuntimeError, match="does not compute here what it did where it was made: freeze the model with a lower"
+    ):
+        loaded(tmp_path / "wrong").load()
+    with pytest.raises(FreezeError, match="does not compute what the model does"):
+        freezing._check(path, other)
+    monkeypatch.setitem(dispatch._ASKED, level, (dispatch._ASKED[level][0], 1 << 31))  # a state that nothing has
+    link_parts(parts, path)
+    write_folder(tmp_path / "none", parts.interface, path.read_bytes())
+    with pytest.raises(RuntimeError, match="has no code for this processor: freeze the model with a lower"):
+        loaded(tmp_path / "none").load()
+
+
+def test_a_folder_where_nothing_is_loaded_from_is_named(tmp_path, monkeypatch):
+    def refuse(path):
+        raise OSError(f"{path}: failed to map segment from shared object")
+
+    monkeypatch.setattr(freezing.ctypes, "CDLL", refuse)
+    with pytest.raises(FreezeError, match=r"failed to map.*noexec, set the environment variable TMPDIR"):
+        freezing._check(tmp_path / "net.so", compiled("letters")[1])
+
+
+def test_a_folder_of_another_name_is_refused(folder, tmp_path):
+    copy = shutil.copytree(folder[1], tmp_path / "copy")
+    with pytest.raises(FileExistsError, match="has a frozen model of another name, net; pass that name"):
+        nr.freeze(folder[0], copy, name="other")
+    assert not (copy / "other").exists()
+
+
+def test_new_folders_have_what_the_umask_leaves(folder, tmp_path):
+    interface = compiled("letters")[1].interface
+    before = os.umask(0o027)
+    try:
+        write_folder(tmp_path / "new", interface, b"library")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o750
+    empty = tmp_path / "empty"
+    empty.mkdir(mode=0o700)
+    inode = empty.stat().st_ino
+    write_folder(empty, interface, b"library")
+    assert stat.S_IMODE(empty.stat().st_mode) == 0o700
+    assert empty.stat().st_ino != inode  # renamed as a whole
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 PROGRAM = """
@@ -279,12 +365,50 @@ def test_what_cannot_be_frozen_is_refused(tmp_path, monkeypatch):
     for name in ("1a", "a b", "", "a" * 80, None):
         with pytest.raises(ValueError, match="name must be an identifier"):
             nr.freeze(model, tmp_path / "a.so", name=name)
-    for name in ("json", "class", "numpy"):
+    for name in (
+        "json",
+        "class",
+        "numpy",
+        "NumPy",
+        "setuptools",
+        "Pip",
+        "pkg_resources",
+        "build",
+        "dist",
+        "test",
+        "tests",
+        "net_",
+    ):
         with pytest.raises(ValueError, match="name must be "):
             nr.freeze(model, tmp_path / "folder", name=name)
-    for path in ("a.dll", "a.dylib"):
+    for path in (
+        "a.dll",
+        "a.dylib",
+        "a.SO",
+        "a.C",
+        "a.h",
+        "a.o",
+        "a.a",
+        "a.cpp",
+        "a.onnx",
+        "a.safetensors",
+        "a.keras",
+        ".so",
+        ".c",
+    ):
         with pytest.raises(ValueError, match=r"path must end in .so or .c"):
             nr.freeze(model, tmp_path / path)
+    with pytest.raises(ValueError, match="levels must be None for C source"):
+        nr.freeze(model, tmp_path / "a.c", levels=["x86-64-v3"])
+    for path in ("a.so", "a.c"):
+        with pytest.raises(FileNotFoundError, match="there is no folder"):
+            nr.freeze(model, tmp_path / "none" / path)
+    broken = model.copy()
+    with broken.params.writing() as values:
+        values[0] = np.inf
+    for path in ("a.so", "a.c"):
+        with pytest.raises(ValueError, match=r"parameter dense.weight must be finite"):
+            nr.freeze(broken, tmp_path / path)
     for levels in (["x86-64-v5"], [], 3, "avx"):
         with pytest.raises(ValueError, match="levels must be some of"):
             nr.freeze(model, tmp_path / "a.so", levels=levels)
@@ -298,6 +422,39 @@ def test_what_cannot_be_frozen_is_refused(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_destinations_are_checked_before_anything_is_compiled(tmp_path, monkeypatch):
+    model = nr.Model([nr.Dense(2)], input_size=3)
+    monkeypatch.setattr(freezing, "make_parts", lambda *given: pytest.fail("it is compiled"))
+    for name in ("a.so", "a.c"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(IsADirectoryError, match="is a folder; choose another name"):
+            nr.freeze(model, tmp_path / name)
+    (tmp_path / "b.h").mkdir()
+    with pytest.raises(IsADirectoryError, match="is a folder; choose another name"):
+        nr.freeze(model, tmp_path / "b.so")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match="is not a folder"):
+        nr.freeze(model, tmp_path / "file" / "net")
+    with pytest.raises(FileExistsError, match="was not written by numbarnn"):
+        nr.freeze(model, tmp_path / "file")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    for name in ("c.so", "c.c", "c", "d/e"):
+        with pytest.raises(PermissionError, match="is not writable; choose another"):
+            nr.freeze(model, tmp_path / name)
+
+
+def test_the_child_imports_from_the_same_folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [tmp_path, "", "a", 3])
+    assert import_path() == [str(tmp_path), os.getcwd(), "a"]
+
+
+def test_files_of_the_current_folder_are_not_run(tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("raise SystemExit('json of this folder')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NUMBA_BOUNDSCHECK", "1")
+    nr.freeze(compiled("letters")[0], "net.so", levels=[LEVEL])
+
+
 def test_estimators_name_their_net(tmp_path):
     x, y = np.zeros((4, 5, 2)), [0, 1, 0, 1]
     net = nr.SequenceClassifier("rnn", 2, epochs=1, random_state=0).fit(x, y)
@@ -305,3 +462,5 @@ def test_estimators_name_their_net(tmp_path):
         nr.freeze(net, tmp_path / "a.so")
     lm = nr.CharLM("rnn", hidden_size=4, num_layers=1).fit("abcabcabc" * 20, epochs=1, verbose=0)
     assert freezing._network(lm) is lm.model
+    own = type("Own", (nr.CharLM,), {})("rnn", hidden_size=4, num_layers=1).fit("abcabcabc" * 20, epochs=1, verbose=0)
+    assert freezing._network(own) is own.model

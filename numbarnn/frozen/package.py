@@ -1,7 +1,11 @@
 """The folder of a frozen model: an installable package of its library and one module of NumPy and ctypes."""
 
+import os
 import pathlib
+import platform
+import re
 import shutil
+import stat
 import tempfile
 
 from numbarnn import io
@@ -27,6 +31,11 @@ packages = ["{name}"]
 
 [tool.setuptools.package-data]
 {name} = ["*.so", "*.h"]
+"""
+
+# The library is of one kind of system, which the tag of a wheel says only if it is told.
+_SETUP = """[bdist_wheel]
+plat_name = linux_{machine}
 """
 
 _README = """# {name}
@@ -135,11 +144,14 @@ def write_folder(folder: pathlib.Path, interface: Interface, library: bytes) -> 
     Raises
     ------
     FileExistsError
-        If there is a folder that no such package is in.
+        If there is a folder that no such package is in, or one of another name.
     """
-    check_folder(folder)
+    folder = pathlib.Path(os.path.realpath(folder))
+    check_folder(folder, interface.name)
     files = _files(interface, library)
-    if folder.exists():
+    exists = folder.exists()
+    empty = exists and not any(folder.iterdir()) and not folder.is_mount() and os.access(folder.parent, os.W_OK)
+    if exists and not empty:
         for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             io.replace(folder / name, content)
@@ -151,21 +163,45 @@ def write_folder(folder: pathlib.Path, interface: Interface, library: bytes) -> 
         for name, content in files.items():
             (beside / name).parent.mkdir(parents=True, exist_ok=True)
             (beside / name).write_bytes(content)
-        beside.chmod(0o755)
+        # A temporary folder is open to its owner alone; those inside it have what the umask leaves.
+        like = folder if exists else beside / interface.name
+        beside.chmod(stat.S_IMODE(like.stat().st_mode))
         beside.rename(folder)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
 
 
-def check_folder(folder: pathlib.Path) -> None:
-    """Raise FileExistsError if a folder exists that `write_folder` did not make, and is not empty."""
+def check_folder(folder: pathlib.Path, name: str) -> None:
+    """Raise an error if `write_folder` could not write a package of a name.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something that `write_folder` did not make, or a package of another name.
+    NotADirectoryError, PermissionError
+        If the folder that it would be made in is a file, or not writable.
+    """
+    last = folder
+    while not os.path.lexists(last):
+        last = last.parent
+    if last != folder and not last.is_dir():
+        raise NotADirectoryError(f"path: {str(folder)!r} cannot be made: {str(last)!r} is not a folder")
+    if last.is_dir() and not os.access(last, os.W_OK):
+        raise PermissionError(f"path: the folder {str(last)!r} is not writable; choose another")
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     project = folder / "pyproject.toml"
-    if not project.is_file() or not project.read_text(errors="replace").startswith(MARK):
+    text = project.read_text(errors="replace") if project.is_file() else ""
+    if not text.startswith(MARK):
         raise FileExistsError(
             f"path: {str(folder)!r} exists and was not written by numbarnn.freeze; name another folder, or delete it"
+        )
+    found = re.search(r'^name = "(\w+)"', text, re.MULTILINE)
+    if found is None or found[1] != name:
+        raise FileExistsError(
+            f"path: {str(folder)!r} has a frozen model of another name, {found[1] if found else 'which is unknown'}; pass that "
+            "name, name another folder, or delete it"
         )
 
 
@@ -175,12 +211,14 @@ def _files(interface, library):
     module = module.replace('NAME = "model"', f'NAME = "{name}"').replace("SIZE = 0", f"SIZE = {len(library)}")
     texts = {
         "pyproject.toml": _PROJECT.format(name=name, mark=MARK),
+        "setup.cfg": _SETUP.format(machine=platform.machine()),
         "README.md": _readme(interface),
-        f"{name}/__init__.py": module,
         f"{name}/{name}.h": interface.header(),
         "tests/test_" + name + ".py": _TESTS.format(name=name),
     }
-    return {path: text.encode() for path, text in texts.items()} | {f"{name}/{name}.so": library}
+    # The last two belong together: the module knows the size of the library.
+    found = {path: text.encode() for path, text in texts.items()}
+    return found | {f"{name}/{name}.so": library, f"{name}/__init__.py": module.encode()}
 
 
 def _readme(interface):

@@ -23,7 +23,7 @@ _ERRORS = {
     2: "a token is outside the vocabulary",
     3: "a length is negative or more than there are steps",
     4: "an option of sampling is outside its range",
-    5: "the library has no code that this processor runs rightly",
+    5: "the library has no code for this processor, or its outputs here are not those of the model",
 }
 
 
@@ -98,7 +98,11 @@ class Net:
             self._sample = self._function("sample", ctypes.c_int, *options, address, word, address, word, address)
         self._shape = (self.bag,) if self.bag else () if self.tokens else (self.inputs,)
         work = self._scratch(1, 8)
-        self._raise(self._function("check", ctypes.c_int, address)(_address(work)))
+        lower = "freeze the model with a lower level (levels=['x86-64-v2']), or to C source"
+        if self._forward(None, 0, 0, None, None, None, None, _address(work)):
+            raise RuntimeError(f"{NAME}.so has no code for this processor: {lower}")
+        if self._function("check", ctypes.c_int, address)(_address(work)):
+            raise RuntimeError(f"{NAME}.so does not compute here what it did where it was made: {lower}")
 
     def step(self, x_t, state=None):
         """Run one time step of one sample.
@@ -228,6 +232,7 @@ class Net:
             raise ValueError("prime must have a token where there is no state to go on from")
         prime = self._tokens(prime, "prime", 0)
         n, top_k, seed = (_integer(value, name) for value, name in ((n, "n"), (top_k, "top_k"), (seed, "seed")))
+        temperature, top_p = _number(temperature, "temperature"), _number(top_p, "top_p")
         if not (temperature >= 0 and temperature < np.inf):
             raise ValueError(f"temperature must be a finite number >= 0, got {temperature!r}")
         if not 0 < top_p <= 1:
@@ -268,21 +273,22 @@ class Net:
             return self._tokens(array, name, -1 if self.bag else 0)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"{name} must be numeric, got dtype {array.dtype}")
-        return np.ascontiguousarray(array, self.dtype)
+        return _plain(array, self.dtype)
 
     def _tokens(self, array, name, least):
         if array.size and not least <= array.min() <= array.max() < self.inputs:
             wrong = array[(array < least) | (array >= self.inputs)].flat[0]
             raise ValueError(
                 f"{name} has the token {wrong}; the vocabulary has {self.inputs} tokens, 0 to {self.inputs - 1}"
+                + ", and -1 is none" * (least < 0)
             )
-        return np.ascontiguousarray(array, np.int64)
+        return _plain(array, np.int64)
 
     def _state(self, state, shape):
         if not isinstance(state, np.ndarray) or state.dtype != self.dtype or state.shape != shape:
             got = f"{state.dtype} {state.shape}" if isinstance(state, np.ndarray) else type(state).__name__
             raise ValueError(f"state must be an array {self.dtype} {shape}, as this net returns them, got {got}")
-        return np.ascontiguousarray(state)
+        return _plain(state, self.dtype)
 
     def _copied(self, state):
         if state is None:
@@ -291,18 +297,30 @@ class Net:
 
     def _lengths(self, lengths, samples, steps):
         array = np.asarray(lengths)
-        if array.dtype.kind not in "iu":
+        if array.size and array.dtype.kind not in "iu":
             raise TypeError(f"lengths must be integers, got dtype {array.dtype}")
         if array.shape != (samples,):
             raise ValueError(f"lengths must have shape ({samples},), got {array.shape}")
         if samples and not 0 <= array.min() <= array.max() <= steps:
             raise ValueError(f"lengths must be from 0 to {steps}, got {array.min()} to {array.max()}")
-        return np.ascontiguousarray(array, np.int64)
+        return _plain(array, np.int64)
 
 
 def _address(array):
     """Return the address of an array's first element; whoever asks keeps the array."""
     return array.__array_interface__["data"][0]
+
+
+def _plain(array, dtype):
+    """Return an array as C reads it: contiguous, and each element at a multiple of its size."""
+    array = np.ascontiguousarray(array, dtype)
+    return array if array.flags.aligned else array.copy()
+
+
+def _number(value, name):
+    if not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return float(value)
 
 
 def _integer(value, name):
