@@ -471,6 +471,18 @@ def test_denormal_numbers_are_zero_inside_alone():
     assert mode(KEEP) == 0
 
 
+def test_vectors_of_bags_are_added_where_denormal_numbers_are_zero():
+    """Two of them would make a normal number."""
+    model = Model([EmbeddingBag(5, 3, bag=2), Dense(2)], seed=0)
+    for name, values in model.params.items():
+        model.params.load({**model.params, name: np.full_like(values, 0.8e-38 if "bag" in name else "weight" in name)})
+    own, x = Entries(model), np.ones((1, 1, 2), int)
+    y, _ = own.forward(x)
+    assert not y.any()
+    assert_same_bits(own.step(x[0, 0], np.zeros(own.walk.plan.size, np.float32)), y[0, 0])
+    assert mode(KEEP) == 0
+
+
 CALLED = re.compile(r'@"?([\w.$]+)"?\(')
 OUTSIDE = {"exp", "tanh", "log", "floor"}
 

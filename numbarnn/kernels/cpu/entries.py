@@ -62,13 +62,13 @@ def step_at(model, x, state, y, cells, dtype):
     elif bag > 0 and not _known(array_of(x, bag, np.int64), ZERO, bag, -1, program[INPUTS]):
         return BAD_TOKEN
     own, out = array_of(state, program[STATE], dtype), array_of(y, program[OUTPUTS], dtype)
+    before = exchange(FLUSH)
     if bag > 0:
         add_bag(array_of(x, bag, np.int64), ZERO, program, values, own)
     elif not single:
         features = array_of(x, program[INPUTS], dtype)
         for j in range(features.size):
             own[program[INPUT] + j] = features[j]
-    before = exchange(FLUSH)
     operate(unpack_records(array_at(model, 4, cells)), program, np.intp(FIRST), program[OPERATIONS], values, token, own)
     exchange(before)
     for j in range(out.size):
