@@ -82,11 +82,12 @@ def install(wheel, levels, work):
 
 def starts(python, work, times):
     """Return seconds from the start of a process to the first prediction and training step: from the wheel, warm, compiling."""
-    model, warm = work / "model", work / "warm"
+    model = work / "model"
     run(python, SAVE, model)
     figures = {}
     for name, code in (("prediction", FIRST_PREDICTION), ("training step", FIRST_TRAINING_STEP)):
-        native = {"MODEL": model, "NUMBARNN_LEVEL": "native", "NUMBA_CACHE_DIR": warm}
+        # A cache for each, or the second would find the kernels of the first.
+        native = {"MODEL": model, "NUMBARNN_LEVEL": "native", "NUMBA_CACHE_DIR": work / f"warm {name}"}
         compiling = run(python, code, **native)
         found = {"wheel": [], "warm": []}
         for number in range(times):

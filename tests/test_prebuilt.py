@@ -3,15 +3,18 @@
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from processes import copy_package, run_python
+from processes import PACKAGE, copy_package, run_python
 from test_cache import CELL, HALF, USE, plant, posix
 
 from numbarnn.cli import levels as told
-from numbarnn.cli import prebuild
+from numbarnn.cli import machine, prebuild, warmup
+from numbarnn.cli.common import UserError
 from numbarnn.cli.main import main
 from numbarnn.kernels import cache, levels, prebuilt, records
 from numbarnn.kernels.cache import ENDING, read_entry
@@ -99,6 +102,51 @@ def test_what_numba_is_told_to_compile_for_may_be_a_level(choose):
     assert [folder.name for folder in choice.folders] == [V3.name]
 
 
+def test_features_may_come_in_any_order(choose):
+    reverse = ",".join(reversed(levels.features_of(V3).split(",")))
+    choice = choose((TRIPLE, V3.name, reverse), [V3.name], cpu_name=V3.name)
+    assert [folder.name for folder in choice.folders] == [V3.name]
+    assert not choose((TRIPLE, V3.name, reverse.removeprefix("+xsave,")), cpu_name=V3.name).folders
+
+
+def test_target_of_the_manual_is_that_of_a_level():
+    text = (PACKAGE.parent / "docs" / "container.md").read_text()
+    ((name, features),) = re.findall(r"ENV NUMBA_CPU_NAME=(\S+) \\\n +NUMBA_CPU_FEATURES=(\S+)", text)
+    assert features == levels.features_of(levels.LEVELS[name])
+
+
+def test_levels_with_all_kernels_come_first(choose, tmp_path):
+    choose("AVX-512", [V2.name, V3.name, V4.name])
+
+    def fill_with(level, *filled):
+        file = tmp_path / "inside" / "prebuilt" / level.name / prebuilt.ready_file(prebuilt.level_target(level))
+        file.write_text(json.dumps({"filled": filled}))
+        return prebuilt._choose().level
+
+    assert fill_with(V4, "optimizer sgd in float32") == V4
+    assert fill_with(V2, "float32") == V4  # without fused multiply-add it is several times slower
+    assert fill_with(V3, "float32") == V3
+    assert fill_with(V4, "optimizer sgd in float32", "float64") == V4
+
+
+def test_only_a_whole_warmup_makes_native_kernels_count(choose, tmp_path, monkeypatch):
+    def interrupted(*arguments):
+        yield from ()
+        raise KeyboardInterrupt
+
+    choose("AVX-512", [V3.name])
+    monkeypatch.setattr(cache, "writable_directory", lambda: tmp_path / "cache")
+    monkeypatch.setattr(prebuilt, "chosen", lambda: prebuilt.Choice(None, "", ()))
+    for steps, arguments, level in (
+        (interrupted, [], V3),
+        (lambda *arguments: iter(()), ["--only", "optimizer sgd"], V3),
+        (lambda *arguments: iter(()), [], None),
+    ):
+        monkeypatch.setattr(warmup, "warm_everything", steps)
+        main(["warmup", *arguments])
+        assert prebuilt._choose().level == level
+
+
 @pytest.mark.parametrize(
     ("host", "value", "message"),
     [
@@ -134,8 +182,48 @@ def test_native_kernels_of_other_sources_do_not_count(tmp_path, monkeypatch):
     assert not prebuilt.has_native(tmp_path)
     prebuilt.mark_native(tmp_path)
     assert prebuilt.has_native(tmp_path)
-    monkeypatch.setattr(cache, "source_stamp", lambda: "other")
-    assert not prebuilt.has_native(tmp_path)
+    for name in ("source_stamp", "compiler"):
+        with monkeypatch.context() as patch:
+            patch.setattr(cache, name, lambda: "other")
+            assert not prebuilt.has_native(tmp_path)
+            prebuilt.mark_native(tmp_path)
+            assert prebuilt.has_native(tmp_path)
+        assert prebuilt.has_native(tmp_path)
+
+
+def test_ready_file_says_with_what_a_folder_was_filled(tmp_path):
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(prebuilt.description() | {"sources": "other"}))
+    (tmp_path / "python.json").write_text(json.dumps(prebuilt.description() | {"python": "py39"}))
+    prebuilt.mark_ready(tmp_path, ["float32"])
+    prebuilt.mark_ready(tmp_path, ["model a", "float32"])
+    ready = tmp_path / prebuilt.ready_file(prebuilt.host_target())
+    assert {path.name for path in tmp_path.iterdir()} == {ready.name, "python.json"}
+    assert prebuilt.filled_with(ready) == ("float32", "model a")
+    assert prebuilt.filled_with(other) == ()
+    prebuilt.withdraw(tmp_path)
+    assert ready.exists()
+
+
+def test_kernels_that_are_being_replaced_are_not_ready(tmp_path, monkeypatch):
+    def fails(*arguments):
+        raise UserError("no")
+
+    (tmp_path / "other.json").write_text(json.dumps(prebuilt.description() | {"sources": "other"}))
+    monkeypatch.setattr(cache, "use_only", lambda folder: None)
+    monkeypatch.setattr(machine, "compile_all", fails)
+    with pytest.raises(SystemExit):
+        prebuild.compile_in(None, None, None, str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_folder_that_leaves_the_package_is_not_the_packages_own(monkeypatch, tmp_path):
+    """NUMBA_CACHE_DIR may name it by way of the package, or by a link."""
+    inside = cache.PACKAGE / "kernels"
+    monkeypatch.setattr(cache.config, "CACHE_DIR", os.fspath(inside / ".." / ".." / "elsewhere"))
+    assert not cache._own(cache.cache_directories()[0])
+    monkeypatch.setattr(cache.config, "CACHE_DIR", os.fspath(inside))
+    assert cache._own(cache.cache_directories()[0])
 
 
 # Whose machine code is loaded: one small kernel in processes of its own
@@ -179,13 +267,49 @@ def test_levels_never_mix(folder):
     assert run(folder, arguments=["8", "True"])[:2] == (1, "[4.0, 0.5]")
     assert run(folder, arguments=["8", "True"])[:2] == (0, "[4.0, 0.5]")
     assert run(folder, NUMBARNN_LEVEL="native", arguments=["8", "True"])[:2] == (2, "[4.0, 0.5]")
-    # Now there is native code, and it comes first.
+    # Some native code does not make the others compile: the level runs, until a warm-up has ended.
+    assert run(folder, arguments=["8", "True", "3.5"])[:2] == (0, "[4.0, 0.5, 1.75]")
+    mark = "from numbarnn.kernels import cache, prebuilt; prebuilt.mark_native(cache.writable_directory()); print(0)"
+    run(folder, mark, ())
     assert run(folder, arguments=["8", "True", "3.5"])[:2] == (1, "[4.0, 0.5, 1.75]")
     assert run(folder, NUMBARNN_LEVEL=level, arguments=["8", "True", "3.5"])[:2] == (0, "[4.0, 0.5, 1.75]")
     assert len(list((folder / "cache").rglob(f"*half*{ENDING}"))) == 4
     assert {path: path.read_bytes() for path in (folder / "made" / level).iterdir()} == made
     for other in HERE[:-1]:
         assert run(folder, NUMBARNN_LEVEL=other)[:2] == (2, "[4.0, 1.75]")
+
+
+@any_level
+def test_process_that_compiles_for_a_level_loads_its_kernels(folder):
+    """In whichever order its environment names the features."""
+    level = HERE[-1]
+    fill(folder, level, HALF, "8", "3.5")
+    features = ",".join(reversed(levels.features_of(levels.LEVELS[level]).split(",")))
+    assert run(folder, NUMBA_CPU_NAME=level, NUMBA_CPU_FEATURES=features)[:2] == (0, "[4.0, 1.75]")
+
+
+@any_level
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_forked_child_keeps_the_choice(folder):
+    fill(folder, HERE[-1], HALF, "8", "3.5")
+    fork = """
+import os, sys
+from numbarnn.kernels import prebuilt
+assert prebuilt.chosen().level is not None
+os.environ["NUMBARNN_LEVEL"] = "native"
+if child := os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert run(folder, before=fork)[:2] == (0, "[4.0, 1.75]")
+
+
+@any_level
+def test_two_processes_may_fill_one_folder(folder):
+    level, arguments = HERE[-1], (("8", "3.5"), ("3.5", "True"))
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda given: fill(folder, level, HALF, *given), arguments))
+    assert len(list((folder / "made" / level).glob(f"*{ENDING}"))) == 3
+    assert run(folder, arguments=("8", "3.5", "True"))[:2] == (0, "[4.0, 1.75, 0.5]")
 
 
 @any_level
@@ -279,6 +403,9 @@ gradients = pullback(y, state)
 note(*gradients.params.values(), gradients.x, *model.loss_and_grad(x, y, loss="mse")[1].values())
 model.fit(x, y, loss="mse", epochs=2, verbose=0)
 note(model.params.flat)
+classes = numbarnn.Model([numbarnn.LSTM(20), numbarnn.Dense(70)], 5, n_threads=1, seed=3)
+classes.fit(x, rng.integers(0, 70, (9, 7)), epochs=2, clip_norm=0.1, verbose=0)
+note(classes.params.flat, np.array(classes.evaluate(x, np.zeros((9, 7), int))["loss"]))
 steps = numbarnn.Model([numbarnn.GRU(20), numbarnn.Dense(3)], 5, n_threads=1, seed=2)
 step, weights, state = numbarnn.step_function(steps)
 stream, found = steps.stream(), np.zeros(3, np.float32)
@@ -403,7 +530,7 @@ def test_warmup_of_a_level(tmp_path):
     options = {"cwd": tmp_path, "cache": tmp_path / "cache"}
     shown = run_python(code, "warmup", "--level", level, "--output", folder, "--only", step, **options).stdout
     assert f"{step} " in shown
-    assert f"kernels of {level}, " in shown
+    assert f"kernels of {level} are in {folder / level}, " in shown
     assert f"NUMBARNN_PREBUILT={folder} lets other machines run them" in shown
     options |= {"NUMBARNN_PREBUILT": folder}
     report = json.loads(run_python(code, "doctor", "--json", **options).stdout)
@@ -412,12 +539,29 @@ def test_warmup_of_a_level(tmp_path):
     assert described["kernels"] == len(list((folder / level).glob(f"*{ENDING}"))) > 0
     assert report["trial"]["compiled"] == 0
     shown = run_python(code, "doctor", **options).stdout
-    assert f"level       {level}: there are prebuilt kernels, and none for this processor" in shown
+    assert f"level       {level}: there are prebuilt kernels, and `numbarnn warmup` has not run for this" in shown
+    assert f"{described['kernels']} kernels (optimizer sgd in float32), " in shown
+    # A part of the warm-up compiles what the level lacks, here nothing.
     shown = run_python(code, "warmup", "--only", step, **options).stdout
-    assert f"prebuilt kernels of {level} run in this environment; compiling those for this processor" in shown
-    report = json.loads(run_python(code, "doctor", "--json", **options).stdout)
-    assert (report["level"]["name"], report["level"]["reason"]) == ("native", "there are kernels for this processor")
-    assert report["trial"]["compiled"] == 0
+    assert "0 kernels compiled in" in shown
+    assert json.loads(run_python(code, "doctor", "--json", **options).stdout)["level"]["name"] == level
+
+
+def test_whole_warmup_where_a_level_runs_compiles_native_kernels(monkeypatch, capsys, tmp_path):
+    seen = []
+    monkeypatch.setattr(cache, "writable_directory", lambda: tmp_path)
+    monkeypatch.setattr(prebuilt, "chosen", lambda: prebuilt.Choice(V3, "", ()))
+    monkeypatch.setattr(machine, "compile_all", lambda *arguments: seen.append(arguments))
+    monkeypatch.setattr(prebuild, "gain", lambda *arguments: "faster")
+    monkeypatch.setattr(prebuild, "_run", lambda code, *given: seen.append(given) or subprocess.CompletedProcess([], 0))
+    assert main(["warmup", "--only", "optimizer sgd"]) == 0
+    assert seen == [(None, None, ["optimizer sgd"])]
+    assert main(["warmup", "--dtype", "float64"]) == 0
+    assert seen[1:] == [({"NUMBARNN_LEVEL": "native"}, {"model": None, "dtype": "float64", "only": None})]
+    assert "prebuilt kernels of x86-64-v3 run in this environment; compiling those for this" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+    prebuild.compile_in(None, "float64", None)  # as the child does
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_gain_of_native_kernels(monkeypatch):
@@ -434,8 +578,9 @@ def test_gain_of_native_kernels(monkeypatch):
         "forward 4.00 ms before, 2.00 ms now (2.00 times as fast); training step 20.00 ms before, 10.00 ms now" in line
     )
     assert seen == [{"NUMBARNN_LEVEL": V3.name}, {"NUMBARNN_LEVEL": "native"}]
-    monkeypatch.setattr(prebuild, "_run", lambda *arguments, **how: subprocess.CompletedProcess([], 3))
-    assert "unknown: a trial ended with status 3" in prebuild.gain(V3, "float32")
+    failed = subprocess.CompletedProcess([], 3, stderr="Traceback\nOSError: full\n")
+    monkeypatch.setattr(prebuild, "_run", lambda *arguments, **how: failed)
+    assert "unknown: a trial ended with status 3: OSError: full" in prebuild.gain(V3, "float32")
     forward, training = prebuild.measure("float32", 2, 2)
     assert 0 < forward < training
 
@@ -481,7 +626,57 @@ def test_warmup_of_a_level_into_a_folder_of_all(capsys, monkeypatch, tmp_path):
     assert "others can write to the folder" in capsys.readouterr().err
 
 
+@posix
+def test_warmup_refuses_a_link_that_would_not_be_followed(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(levels, "runs_here", lambda level: True)
+    monkeypatch.setattr(prebuild, "_run", lambda *arguments: subprocess.CompletedProcess([], 0))
+    for folder in ("elsewhere", "made"):
+        (tmp_path / folder).mkdir(mode=0o755)
+    (tmp_path / "made" / V2.name).symlink_to(tmp_path / "elsewhere")
+    assert main(["warmup", "--level", V2.name, "--output", str(tmp_path / "made")]) == 1
+    assert "a symbolic link stands in place" in capsys.readouterr().err
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere" / f"a{ENDING}").touch()
+    assert main(["warmup", "--level", V2.name, "--output", "link"]) == 0
+    shown = capsys.readouterr().out
+    assert f"NUMBARNN_PREBUILT={tmp_path / 'elsewhere'} lets" in shown
+    assert "\n0 kernels of" in shown
+
+
 # What the doctor says
+
+
+@posix
+def test_doctor_reports_files_that_others_can_write_and_folders_without_kernels(choose, tmp_path, monkeypatch):
+    def problems():
+        said = []
+        told.examine(lambda serious, what, do: said.append(what))
+        return said
+
+    choose("AVX2", named=[V3.name])
+    monkeypatch.setattr(prebuilt, "chosen", prebuilt._choose)
+    folder = tmp_path / "outside" / V3.name
+    assert problems() == [f"{folder} is said to be filled, but has no kernels that fit: all are compiled"]
+    file = folder / f"a{ENDING}"
+    file.touch()
+    file.chmod(0o666)
+    assert problems() == [f"some prebuilt kernels in {folder} are not used: others can write to the file (mode 666)"]
+
+
+def test_doctor_names_all_obstacles_and_a_level_that_is_set(choose, tmp_path, monkeypatch):
+    choose("AVX2", named=[V3.name, V4.name], NUMBARNN_LEVEL="native")
+    monkeypatch.setattr(prebuilt, "chosen", prebuilt._choose)
+    for file in (tmp_path / "outside").rglob("*.json"):
+        file.unlink()
+    said = []
+    told.examine(lambda *problem: said.append(problem))
+    ((_, what, do),) = said
+    assert what.endswith(
+        "fit: they are not complete: making them was interrupted; "
+        "the processor, or what Numba is told of it, lacks what they need"
+    )
+    assert do.startswith("unset NUMBARNN_LEVEL, and run `numbarnn warmup`")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ def examine(problem) -> dict[str, Any]:
     -------
     dict
         ``name`` of the level or "native", ``reason``, and ``folders``: of each level's folder its ``path``, ``level``, ``obstacle``
-        (what keeps it from being used), ``distrusted``, ``kernels`` that fit and ``size`` in bytes.
+        (what keeps it from being used), ``distrusted`` (why it or files in it are not), ``filled`` (with what, a list), ``kernels``
+        that fit and ``size`` in bytes.
     """
     level, reason, used = prebuilt.chosen()
     folders = [
@@ -32,10 +33,18 @@ def examine(problem) -> dict[str, Any]:
     ]
     for folder in folders:
         if folder["distrusted"]:
+            which = "prebuilt kernels" if folder["obstacle"] else "some prebuilt kernels"
             problem(
                 False,
-                f"prebuilt kernels in {folder['path']} are not used: {folder['obstacle']}",
-                f"make it yours (chown, chmod go-w), or unset {prebuilt.FOLDER}",
+                f"{which} in {folder['path']} are not used: {folder['distrusted']}",
+                f"make the folder and its files yours (chown, chmod go-w), or unset {prebuilt.FOLDER}",
+            )
+        elif not folder["obstacle"] and not folder["kernels"]:
+            path, name = os.path.split(folder["path"])
+            problem(
+                False,
+                f"{folder['path']} is said to be filled, but has no kernels that fit: all are compiled",
+                f"fill it: numbarnn warmup --level {name} --output {path}",
             )
     named = os.environ.get(prebuilt.FOLDER)
     if named and not any(os.path.realpath(named) == os.path.dirname(folder["path"]) for folder in folders):
@@ -45,12 +54,11 @@ def examine(problem) -> dict[str, Any]:
             f"unset it, or fill it: numbarnn warmup --level {next(reversed(LEVELS))} --output {named}",
         )
     obstacles = [folder["obstacle"] for folder in folders]
+    native = "run `numbarnn warmup`, which compiles those for this processor"
+    if os.environ.get(prebuilt.LEVEL):
+        native = f"unset {prebuilt.LEVEL}, and {native}"
     if folders and all(obstacles) and not any(folder["distrusted"] for folder in folders):
-        problem(
-            False,
-            f"no prebuilt kernels fit: {obstacles[0]}",
-            "run `numbarnn warmup`, which compiles those for this processor",
-        )
+        problem(False, f"no prebuilt kernels fit: {'; '.join(dict.fromkeys(obstacles))}", native)
     if level is not None and not used:
         problem(
             False,
@@ -61,7 +69,7 @@ def examine(problem) -> dict[str, Any]:
         problem(
             False,
             f"kernels of {level.name} run, without AVX and FMA, which this processor has: several times slower",
-            "run `numbarnn warmup`, which compiles those for this processor",
+            native,
         )
     return {"name": prebuilt.NATIVE if level is None else level.name, "reason": reason, "folders": folders}
 
@@ -73,7 +81,8 @@ def _folder(path, level):
         "path": os.fspath(path),
         "level": level.name,
         "obstacle": reason or _obstacle(path, level),
-        "distrusted": bool(reason),
+        "distrusted": reason or inventory.distrusted,
+        "filled": list(prebuilt.filled_with(path / prebuilt.ready_file(prebuilt.level_target(level)))),
         "kernels": inventory.kernels,
         "size": inventory.size,
     }
@@ -111,6 +120,7 @@ def text(report: dict[str, Any]) -> list[str]:
     """Return lines of what `examine` returned."""
     lines = [f"level       {report['name']}: {report['reason']}"]
     for folder in report["folders"]:
-        state = f"not used: {folder['obstacle']}" if folder["obstacle"] else f"{folder['kernels']} kernels"
+        filled = f" ({', '.join([*folder['filled'][:3], '...'][: len(folder['filled'])])})" if folder["filled"] else ""
+        state = f"not used: {folder['obstacle']}" if folder["obstacle"] else f"{folder['kernels']} kernels{filled}"
         lines.append(f"prebuilt    {folder['path']}: {state}, {folder['size'] / 1e6:.1f} MB")
     return lines

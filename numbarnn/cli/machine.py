@@ -90,11 +90,13 @@ def _warmup(options):
         return
     if cache.writable_directory() is None:
         raise UserError("there is no folder for compiled kernels; set NUMBA_CACHE_DIR to a writable one")
-    level = prebuilt.chosen().level
-    if level is None:
-        compile_all(options.model, options.dtype, options.only)
-    else:
-        prebuild.add_native(level, options.model, options.dtype, options.only)
+    level, everything = prebuilt.chosen().level, options.model is None and options.only is None
+    if everything and level is not None:
+        prebuild.add_native(level, options.dtype)
+        return
+    compile_all(options.model, options.dtype, options.only)
+    if everything:
+        prebuilt.mark_native(cache.writable_directory())
 
 
 def compile_all(model, dtype, only) -> None:

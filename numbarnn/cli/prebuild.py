@@ -8,6 +8,7 @@ import sys
 
 from numbarnn.cli.common import UserError
 from numbarnn.kernels import cache, levels, prebuilt
+from numbarnn.kernels.inventory import take_inventory
 
 # A child has the paths of its parent, whatever folder it is started in.
 START = "import json, sys; given = json.loads(sys.argv[1]); sys.path[:] = given['path']; "
@@ -37,6 +38,8 @@ def fill(
         if not levels.runs_here(level):
             lacking = ", ".join(sorted(set(level.features) - levels.host_features()))
             raise UserError(f"kernels of {name} are compiled where they can run, and this processor lacks {lacking}")
+    # As a process finds it by NUMBARNN_PREBUILT, which need not be started in this folder.
+    output = output.resolve()
     for name in names:
         folder = output / name
         try:
@@ -46,20 +49,20 @@ def fill(
         except OSError as error:
             raise UserError(f"{folder} cannot be made: {error.strerror}") from error
         for path in (output, folder):
-            if reason := cache.distrust(path.resolve()):
+            if reason := cache.distrust(path):
                 raise UserError(f"kernels in {path} would not be used: {reason}. {cache.ADVICE.rpartition(',')[0]}")
         print(f"{name}:")
         options = {"model": model and os.fspath(model), "dtype": dtype, "only": only}
-        done = _run(COMPILE, levels.environment(levels.LEVELS[name]), options | {"folder": os.fspath(folder.resolve())})
+        done = _run(COMPILE, levels.environment(levels.LEVELS[name]), options | {"folder": os.fspath(folder)})
         if done.returncode != 0:
             raise UserError(f"compiling for {name} ended with status {done.returncode}")
-        files = [path.stat().st_size for path in folder.glob(f"*{cache.ENDING}")]
-        print(f"{len(files)} kernels of {name}, {sum(files) / 1e6:.1f} MB, are in {folder}")
+        found = take_inventory(folder, prebuilt.level_target(levels.LEVELS[name]))
+        print(f"{found.kernels} kernels of {name} are in {folder}, whose files have {found.size / 1e6:.1f} MB")
     print(f"{prebuilt.FOLDER}={output} lets other machines run them")
 
 
-def add_native(level: levels.Level, model: pathlib.Path | None, dtype: str | None, only: list[str] | None) -> None:
-    """Compile native kernels where prebuilt ones of a level run, and say what is gained.
+def add_native(level: levels.Level, dtype: str | None) -> None:
+    """Compile all native kernels where prebuilt ones of a level run, and say what is gained.
 
     Raises
     ------
@@ -68,11 +71,10 @@ def add_native(level: levels.Level, model: pathlib.Path | None, dtype: str | Non
     """
     print(f"prebuilt kernels of {level.name} run in this environment; compiling those for this processor")
     native = {prebuilt.LEVEL: prebuilt.NATIVE}
-    done = _run(COMPILE, native, {"model": model and os.fspath(model), "dtype": dtype, "only": only})
+    done = _run(COMPILE, native, {"model": None, "dtype": dtype, "only": None})
     if done.returncode != 0:
         raise UserError(f"compiling ended with status {done.returncode}")
-    if model is None and only is None:
-        print(gain(level, dtype or "float32"))
+    print(gain(level, dtype or "float32"))
     if os.environ.get(prebuilt.LEVEL):
         print(
             f"{prebuilt.LEVEL} is set to {os.environ[prebuilt.LEVEL]}: unset it, and later processes run what was compiled"
@@ -85,7 +87,8 @@ def gain(level: levels.Level, dtype: str) -> str:
     for name in (level.name, prebuilt.NATIVE):
         done = _run(MEASURE, {prebuilt.LEVEL: name}, {"dtype": dtype}, capture_output=True, text=True)
         if done.returncode != 0:
-            return f"what native kernels gain is unknown: a trial ended with status {done.returncode}"
+            last = (done.stderr or "").strip().rpartition("\n")[2]
+            return f"what native kernels gain is unknown: a trial ended with status {done.returncode}: {last}"
         found.append([float(value) for value in done.stdout.split()])
     parts = (
         f"{what} {before * 1e3:.2f} ms before, {after * 1e3:.2f} ms now ({before / after:.2f} times as fast)"
@@ -98,18 +101,28 @@ def gain(level: levels.Level, dtype: str) -> str:
 
 
 def compile_in(model: str | None, dtype: str | None, only: list[str] | None, folder: str | None = None) -> None:
-    """Compile as `numbarnn warmup` does, into one folder if it is given; a mistake of the user's ends the process."""
+    """Compile as `numbarnn warmup` does, all or into one folder, and say so there; a mistake of the user's ends the process."""
     from numbarnn.cli.machine import compile_all
 
     try:
         if folder is not None:
             cache.use_only(pathlib.Path(folder))
+            prebuilt.withdraw(pathlib.Path(folder))
         compile_all(None if model is None else pathlib.Path(model), dtype, only)
         if folder is not None:
-            prebuilt.mark_ready(pathlib.Path(folder))
+            prebuilt.mark_ready(pathlib.Path(folder), _filled(model, dtype or "float32", only))
+        elif (written := cache.writable_directory()) is not None:
+            prebuilt.mark_native(written)
     except UserError as error:
         print(f"numbarnn: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _filled(model, dtype, only):
+    """Return what `numbarnn.kernels.prebuilt.mark_ready` is told."""
+    if model is not None:
+        return [f"model {pathlib.Path(model).name}"]
+    return [dtype] if only is None else [f"{step} in {dtype}" for step in only]
 
 
 def measure(dtype: str, hidden: int = 64, times: int = 30) -> tuple[float, float]:

@@ -112,10 +112,15 @@ def cache_directories() -> list[pathlib.Path]:
         return list(_only)
     # The folder's name tells two installs apart that share one NUMBA_CACHE_DIR.
     own = f"{PACKAGE.name}_{hashlib.sha256(str(PACKAGE).encode()).hexdigest()[:16]}"
-    folders = [PACKAGE / "__pycache__" / "kernels", pathlib.Path(AppDirs(PACKAGE.name, False).user_cache_dir) / own]
+    folders = [PACKAGE / "__pycache__" / "kernels", _real(AppDirs(PACKAGE.name, False).user_cache_dir) / own]
     if config.CACHE_DIR:
-        folders.insert(0, pathlib.Path(config.CACHE_DIR) / own)
+        folders.insert(0, _real(config.CACHE_DIR) / own)
     return folders
+
+
+def _real(name: str) -> pathlib.Path:
+    """Return a folder without links and "..", by which it would seem to lie in the package."""
+    return pathlib.Path(os.path.realpath(name))
 
 
 def _distrusted(info: os.stat_result) -> str:
@@ -224,14 +229,19 @@ def read_entry(path: pathlib.Path) -> Entry | None:
 
 
 def write_entry(path: pathlib.Path, target, pickled: bytes) -> None:
-    """Write a file beside its destination, and rename it."""
+    """Write the file of a kernel."""
     rest = json.dumps([stamp(), target]).encode() + b"\n" + pickled
+    replace_file(path, MAGIC + hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+
+
+def replace_file(path: pathlib.Path, content: bytes) -> None:
+    """Write a file beside its destination, and rename it."""
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     # Not writable by the group even under a umask of 002: nobody's files are loaded but the user's own.
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o644)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(MAGIC + hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+            file.write(content)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -1,13 +1,12 @@
 """The decorator that compiles kernels; their cache is `numbarnn.kernels.cache`."""
 
-import contextlib
 import functools
 
 import numba
 from numba.core import types
 
 from numbarnn.kernels import prebuilt
-from numbarnn.kernels.cache import PACKAGE, KernelCache, writable_directory
+from numbarnn.kernels.cache import PACKAGE, KernelCache
 from numbarnn.kernels.interrupts import DeferredInterrupt
 from numbarnn.kernels.records import holds_own
 
@@ -57,10 +56,9 @@ class _Cache(KernelCache):
         return sig, prebuilt.kernel_target(), code
 
     def _candidates(self, sig, codegen):
-        level, _, folders = prebuilt.chosen()
-        sig, target, code = self._index_key(sig, codegen)
-        for folder in folders:
-            yield folder, (sig, target if level is None else prebuilt.level_target(level), code)
+        indexed, _, code = self._index_key(sig, codegen)
+        for folder in prebuilt.chosen().folders:
+            yield folder, (indexed, prebuilt.made_for(), code)
         yield from super()._candidates(sig, codegen)
 
     def load_overload(self, sig, target_context):
@@ -71,9 +69,6 @@ class _Cache(KernelCache):
         """Write what was compiled."""
         if not foreign(sig):
             super().save_overload(sig, data)
-            if prebuilt.chosen().level is None and (folder := writable_directory()) is not None:
-                with contextlib.suppress(OSError):  # of a full disk the cache has told
-                    prebuilt.mark_native(folder)
 
 
 def foreign(signature) -> bool:

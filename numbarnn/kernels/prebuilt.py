@@ -5,14 +5,16 @@ prebuilt ones of that level, or compiled here with its widths. Numba's own targe
 code and for cells of the user's own, which meet the level's tiles through their addresses.
 
 A folder of prebuilt kernels has a folder for each level; in it lie the files of `numbarnn.kernels.cache`, and for each state of
-sources, compiler and Python for which it is complete a *ready file*, whose name is a hash of all that: so the choice takes a look
-at one name, not at hundreds of files.
+sources, compiler and Python for which it was filled a *ready file*, whose name is a hash of all that, and which says with what: so
+the choice takes a look at one file, not at hundreds. Of native kernels it takes a look at a marker, which a whole warm-up leaves.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from numba.core import config
@@ -59,8 +61,17 @@ def kernel_target() -> tuple[str, ...]:
 
 
 def _level_of_target() -> Level | None:
-    """Return the level that Numba itself compiles for, as in a process that makes prebuilt kernels."""
-    return next((level for level in LEVELS.values() if level_target(level) == host_target()), None)
+    """Return the level that Numba itself compiles for: in a process that makes prebuilt kernels, or is told so by its settings."""
+    _, name, features = host_target()
+    level = LEVELS.get(name)
+    # The order in which NUMBA_CPU_FEATURES has them changes no code.
+    same = level is not None and set(features.split(",")) == set(features_of(level).split(","))
+    return level if same else None
+
+
+def made_for() -> tuple[str, ...]:
+    """Return the target of the prebuilt kernels in the folders that were chosen, as in their keys."""
+    return level_target(chosen().level or _level_of_target())
 
 
 def code_stamp() -> str:
@@ -111,15 +122,40 @@ def description() -> dict[str, Any]:
     }
 
 
-def mark_ready(folder: pathlib.Path) -> None:
-    """Say that a folder is complete for what this process compiles for; what other sources left is not, for it was replaced."""
-    own = description()
+def withdraw(folder: pathlib.Path) -> None:
+    """Remove the ready files of other sources whose kernels this process replaces, as they have the same names."""
+    own, ready = description(), ready_file(host_target())
     for path in folder.glob("*.json"):
         other = read_description(path)
-        if {**other, "sources": None} == {**own, "sources": None}:
+        if path.name != ready and all(other.get(name) == own[name] for name in ("compiler", "python", "target")):
             path.unlink(missing_ok=True)
-    (folder / ready_file(host_target())).write_text(json.dumps(own))
-    (folder / _native_file()).unlink(missing_ok=True)
+
+
+def mark_ready(folder: pathlib.Path, filled: Iterable[str] = ()) -> None:
+    """Say that a folder was filled for what this process compiles for, besides what it was filled with before.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    filled : iterable of str
+        A dtype for all kernels of it; anything else for a part.
+    """
+    path = folder / ready_file(host_target())
+    both = dict.fromkeys((*filled_with(path), *filled))
+    cache.replace_file(path, json.dumps(description() | {"filled": list(both)}).encode())
+    withdraw(folder)
+
+
+def filled_with(path: pathlib.Path) -> tuple[str, ...]:
+    """Return what a ready file says that its folder was filled with."""
+    found = read_description(path).get("filled")
+    return tuple(map(str, found)) if isinstance(found, list) else ()
+
+
+def complete(level: Level, folders: Iterable[pathlib.Path]) -> bool:
+    """Return whether one of the folders of a level has all kernels of a dtype."""
+    name = ready_file(level_target(level))
+    return any({"float32", "float64"} & set(filled_with(folder / name)) for folder in folders)
 
 
 def read_description(path: pathlib.Path) -> dict[str, Any]:
@@ -135,21 +171,18 @@ def read_description(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _native_file() -> str:
-    return "native-" + hashlib.sha256(json.dumps([cache.ABI, host_target()]).encode()).hexdigest()[:24]
+    return "native-" + hashlib.sha256(json.dumps([cache.stamp(), cache.ABI, host_target()]).encode()).hexdigest()[:24]
 
 
 def mark_native(folder: pathlib.Path) -> None:
-    """Say that a folder has kernels for the processor at hand, from these sources."""
-    if not has_native(folder):
-        (folder / _native_file()).write_text(cache.stamp())
+    """Say that all kernels of a dtype were compiled for the processor at hand, from these sources, into a folder."""
+    with contextlib.suppress(OSError):  # of a full disk the cache has told
+        (folder / _native_file()).touch(0o644)
 
 
 def has_native(folder: pathlib.Path) -> bool:
-    """Return whether a folder has kernels for the processor at hand, from these sources."""
-    try:
-        return (folder / _native_file()).read_text() == cache.stamp()
-    except (OSError, ValueError):
-        return False
+    """Return whether all kernels of a dtype are in a folder, for the processor at hand and from these sources."""
+    return (folder / _native_file()).is_file()
 
 
 # The choice
@@ -175,10 +208,14 @@ def _choose() -> Choice:
         return Choice(None, "NUMBA_CPU_NAME or NUMBA_CPU_FEATURES is set", folders_of(own) if own else ())
     for folder in cache.cache_directories():
         if has_native(folder) and cache.usable(folder):
-            return Choice(None, "there are kernels for this processor", ())
-    for level in reversed(LEVELS.values()):
-        if within(level, target) and (found := folders_of(level)):
-            return Choice(level, "there are prebuilt kernels, and none for this processor", found)
+            return Choice(None, "`numbarnn warmup` has compiled kernels for this processor", ())
+    fitting = [(level, folders_of(level)) for level in reversed(LEVELS.values()) if within(level, target)]
+    # The highest level, but one with a few kernels only where none has all; one that fuses before one that does not, which is slow.
+    for level, found in sorted(fitting, key=lambda each: (not each[0].fused, not complete(*each))):
+        if found:
+            return Choice(
+                level, "there are prebuilt kernels, and `numbarnn warmup` has not run for this processor", found
+            )
     return Choice(None, "there are no prebuilt kernels that fit", ())
 
 
