@@ -215,7 +215,7 @@ def _set_linear(estimator, description, arrays):
     if not hasattr(estimator, "linear") or first.tokens or last.sequence:
         raise ValueError(f"a linear path beside a model from {first} to {last}")
     check_number("the file", "linear", share, 0, 1)
-    limits = [arrays[f"linear.{name}"] for name in LIMITS] if "linear.low" in arrays else []
+    limits = [arrays[f"linear.{name}"] for name in LIMITS] if {"linear.low", "linear.high"} & set(arrays) else []
     path = LinearPath(*(arrays[f"linear.{name}"] for name in LINEAR), share, *limits)
     rows = SUMMARIES * first.size
     shapes = ((rows,), (rows,), (rows, last.size), (last.size,))

@@ -22,7 +22,7 @@ PENALTIES, SHARPNESS = np.logspace(-5, 2, 15), np.geomspace(1, 64, 19)
 LEAST_SAMPLES, MOST_SAMPLES, MOST_SUMMARIES = 10, 2000, 2048
 # The share of what is unknown (variance of values, entropy of labels) that the path must explain of n samples: 0.05 + 7 / n.
 # It is that of the best of many candidates, and so above 0 for mere noise, the more the fewer samples there are; by simulation of
-# 10 to 80 samples and 5 to 100 summaries, 1 or 2 % of sets of noise explain more, 6 % where the classes are uneven at the worst.
+# 10 to 80 samples and 5 to 100 summaries, at most 4 % of sets of noise explain more, 6 % where the classes are uneven.
 LEAST_EXPLAINED, BY_CHANCE = 0.05, 7.0
 # The smallest penalty by which that share is measured: with less and about as many summaries as samples it varies too much.
 STEADY = 0.01
