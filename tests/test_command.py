@@ -468,3 +468,28 @@ def test_kernels_are_counted(capsys, monkeypatch):
     assert lines[0] == "compiling kernels for this processor, which are stored in folder for the next time"
     assert re.fullmatch(rf"compiling kernel 3 of about {module.FIRST_KERNELS}, 0 s", lines[3])
     assert re.fullmatch(r"3 kernels compiled in 0\.\d s", lines[4])
+
+
+@pytest.mark.parametrize("logged", [False, True])
+def test_lines_inside_an_epoch_wait_for_their_time(logged, capsys, monkeypatch):
+    """Time counts from the first batch, which may have compiled for long, and from what was shown last, a log record too."""
+    from numbarnn.training import progress as module
+
+    clock = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(module, "_logged_here", lambda: logged)
+    shown = module.Progress(1, 1000, "characters", 9)
+
+    def lines(at, call, *arguments):
+        clock[0] = at
+        call(*arguments)
+        return len(capsys.readouterr().err.splitlines())
+
+    record = {"epoch": 1, "loss": 1.0, "seconds": 1.0}
+    assert lines(60, shown.batch, 0, 10, 1.0) == 0
+    assert lines(69, shown.batch, 0, 10, 1.0) == 0
+    assert lines(69, shown.epoch, record) == (not logged)
+    assert lines(78, shown.batch, 1, 10, 1.0) == 0
+    assert lines(80, shown.batch, 1, 10, 1.0) == 1
+    assert lines(81, shown.batch, 1, 10, 1.0) == 0
+    shown.close()

@@ -61,7 +61,7 @@ def test_summaries():
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("count", [4, 30], ids=["few summaries", "more than samples"])
+@pytest.mark.parametrize("count", [5, 30], ids=["few summaries", "more than samples"])
 def test_samples_are_left_out_in_closed_form(count, weighted):
     """Each sample's value is that of a regression on the others, with the same scales and penalty."""
     rows = GENERATOR.normal(size=(12, count)) + 5
@@ -101,7 +101,7 @@ def test_what_is_explained():
 
 def test_weights_are_counts():
     """A sample of weight 2 is two samples, but for which one is left out."""
-    rows, target = GENERATOR.normal(size=(30, 3)), GENERATOR.normal(size=(30, 1))
+    rows, target = GENERATOR.normal(size=(30, 5)), GENERATOR.normal(size=(30, 1))
     weight = GENERATOR.integers(1, 4, 30)
     pairs = zip(
         linear._regressions(rows, target, weight / weight.sum()),
@@ -194,6 +194,24 @@ def test_shares():
     assert share(line + noise, line + noise) == 0
     assert share(line + noise, line + 2 * noise) == HALF
     assert share(line, line) == HALF
+    for count in (0, 1, 2, linear.LEAST_HELD_OUT - 1):
+        rows, noise = generator.normal(size=(count, 5)), generator.normal(size=(count, 1))
+        line = rows @ np.ones((5, 1))
+        assert share(line, line + noise) == share(line + noise, line + noise) == HALF
+
+
+def test_few_held_out_samples_choose_no_share(monkeypatch):
+    """No second net is trained for less than 8 of them, and what `patience` holds out says nothing either."""
+    nets = []
+    make = SequenceRegressor._make
+    monkeypatch.setattr(SequenceRegressor, "_make", lambda net, features: nets.append(make(net, features)))
+    few = SequenceRegressor("rnn", **FEW | {"epochs": 0}).fit(X[:31], VALUES[:31])
+    assert (few.linear_.share, len(nets)) == (HALF, 1)
+    more = SequenceRegressor("rnn", **FEW | {"epochs": 0}).fit(X[:32], VALUES[:32])
+    assert (more.linear_.share, len(nets)) == (1, 3)
+    for validation in (0.01, 0.02, 0.1):
+        assert regressor(epochs=0, patience=1, validation=validation).linear_.share == HALF
+    assert regressor(epochs=0, patience=1, validation=0.25).linear_.share == 1
 
 
 @pytest.mark.parametrize(
@@ -209,6 +227,7 @@ def test_files_pickles_and_streams(make, tmp_path):
     stream = net.stream()
     for sample in X[:5]:
         stream.reset()
+        sample = np.concatenate([sample, 100 * sample[:2]])  # and far beyond training
         for count, row in enumerate(sample, 1):
             found, expected = stream.step(row), net.predict([sample[:count]])[0]
             if net.KIND == "sequence_regressor":
@@ -226,6 +245,22 @@ def test_training_that_goes_on():
     assert SequenceRegressor("rnn", **FEW).partial_fit(X, VALUES).linear_ is None
     net.set_params(warm_start=False, linear=None)
     assert net.fit(X, LABELS).linear_ is None
+
+
+@pytest.mark.parametrize("how", ["fit", "partial_fit"])
+def test_linear_none_ends_the_path(how):
+    for net, y in ((classifier(warm_start=True), LABELS), (regressor(warm_start=True), VALUES)):
+        assert net.linear_ is not None
+        getattr(net.set_params(linear=None), how)(X, y)
+        assert net.linear_ is None
+        predict = net.predict_proba if y is LABELS else net.predict
+        outputs = net_outputs(net, X)
+        p = np.exp(outputs)
+        assert_close(
+            predict(X),
+            p / p.sum(axis=1, keepdims=True) if y is LABELS else VALUES.mean() + VALUES.std() * outputs[:, 0],
+            1e-5,
+        )
 
 
 def test_where_there_is_none():
@@ -268,6 +303,10 @@ BROKEN = {
     "dtype": lambda about, arrays: arrays.update({"linear.bias": arrays["linear.bias"].astype(np.float32)}),
     "infinite": lambda about, arrays: arrays["linear.bias"].fill(np.inf),
     "scale": lambda about, arrays: arrays["linear.scale"].fill(0),
+    "limits": lambda about, arrays: arrays["linear.low"].fill(arrays["linear.high"].max() + 1),
+    "shape of limits": lambda about, arrays: arrays.update({"linear.high": arrays["linear.high"][:-1]}),
+    "a lower limit": lambda about, arrays: arrays.pop("linear.low"),
+    "an upper limit": lambda about, arrays: arrays.pop("linear.high"),
     "missing": lambda about, arrays: arrays.pop("linear.center"),
     "share": lambda about, arrays: about.update(linear=1.5),
     "kind of share": lambda about, arrays: about.update(linear="half"),
@@ -294,3 +333,19 @@ def test_files_of_before(tmp_path):
     other = SequenceRegressor.from_description(about, arrays)
     assert other.linear is None
     assert_same_bits(other.predict(X), net.predict(X))
+
+
+def test_files_without_limits(tmp_path):
+    """Paths of before summaries had limits go on for ever, as they did."""
+    net = regressor(epochs=0)
+    net.save(tmp_path / "net")
+    about, arrays = io.read(tmp_path / "net", "sequence_regressor")
+    other = SequenceRegressor.from_description(
+        about, {k: v for k, v in arrays.items() if k[:10] not in ("linear.low", "linear.hig")}
+    )
+    assert other.linear_.low is None
+    assert_same_bits(other.predict(X), net.predict(X))
+    far = [50 * sample for sample in X]
+    assert np.abs(other.predict(far)).max() > 3 * np.abs(net.predict(far)).max()
+    other.save(tmp_path / "other")
+    assert_same_bits(nr.load(tmp_path / "other").predict(far), other.predict(far))

@@ -111,7 +111,7 @@ class SequenceEstimator(BaseEstimator, Suggesting):
                 X, y, sample_weight, options, epochs=self.epochs, new=not go_on, validation=validation, patience=self.patience,
                 linear=not go_on and getattr(self, "linear", None) is not None,
             )  # fmt: skip
-            self.n_iter_ = self.trainer_.epoch
+            self._trained()
         return self
 
     def _check_settings(self):
@@ -131,8 +131,14 @@ class SequenceEstimator(BaseEstimator, Suggesting):
                 self.history_ = history
             else:
                 self.history_.records += history.records
-            self.n_iter_ = self.trainer_.epoch
+            self._trained()
         return self
+
+    def _trained(self):
+        """Note what follows from a training that ended."""
+        self.n_iter_ = self.trainer_.epoch
+        if getattr(self, "linear", None) is None:  # set since the path was learned
+            self.linear_ = None
 
     @contextlib.contextmanager
     def _all_or_nothing(self):

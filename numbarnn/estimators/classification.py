@@ -12,7 +12,7 @@ from numbarnn.estimators import indicators
 from numbarnn.estimators.cross_entropy import CrossEntropyClassifier
 from numbarnn.estimators.label_forms import column
 from numbarnn.estimators.labels import Classes, check_labels
-from numbarnn.estimators.linear import LEAST_EXPLAINED, fit_labels, is_small, summaries
+from numbarnn.estimators.linear import explains, fit_labels, is_small, summaries
 from numbarnn.estimators.sections import label_estimator
 from numbarnn.estimators.weights import weights_of, weights_of_samples
 from numbarnn.layers.pool import KINDS, Pool
@@ -254,7 +254,7 @@ class SequenceClassifier(CrossEntropyClassifier):
         if not is_small(len(counted), x.values.shape[1]):
             return None
         path, explained = fit_labels(summaries(x)[counted], target[counted], weight[counted], self._several)
-        return path if explained > LEAST_EXPLAINED else None
+        return path if explains(explained, weight[counted]) else None
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -26,8 +26,8 @@ from numbarnn.training.history import History
 # 1: without scales, with a loss for each kind of estimator, and learning rates beside optimizers; 2: without linear paths.
 VERSION = 3
 
-# Arrays of a linear path.
-LINEAR = ("center", "scale", "weight", "bias")
+# Arrays of a linear path, and those that files of before lack.
+LINEAR, LIMITS = ("center", "scale", "weight", "bias"), ("low", "high")
 # Arguments that are a matter of the machine.
 LEFT_OUT = ("n_threads", "device")
 
@@ -89,7 +89,8 @@ def describe(estimator) -> tuple[dict, dict[str, np.ndarray]]:
         arrays = arrays | {"inputs.center": scaler.center_, "inputs.scale": scaler.scale_}
     if estimator.linear_ is not None:
         about["linear"] = estimator.linear_.share
-        arrays = arrays | {f"linear.{name}": getattr(estimator.linear_, name) for name in LINEAR}
+        parts = {f"linear.{name}": getattr(estimator.linear_, name) for name in LINEAR + LIMITS}
+        arrays = arrays | {name: array for name, array in parts.items() if array is not None}
     return about, arrays | {f"model.{name}": values for name, values in estimator.model_.params.for_file().items()}
 
 
@@ -214,14 +215,18 @@ def _set_linear(estimator, description, arrays):
     if not hasattr(estimator, "linear") or first.tokens or last.sequence:
         raise ValueError(f"a linear path beside a model from {first} to {last}")
     check_number("the file", "linear", share, 0, 1)
-    path = LinearPath(*(arrays[f"linear.{name}"] for name in LINEAR), share)
+    limits = [arrays[f"linear.{name}"] for name in LIMITS] if {"linear.low", "linear.high"} & set(arrays) else []
+    path = LinearPath(*(arrays[f"linear.{name}"] for name in LINEAR), share, *limits)
     rows = SUMMARIES * first.size
     shapes = ((rows,), (rows,), (rows, last.size), (last.size,))
-    for array, shape in zip((path.center, path.scale, path.weight, path.bias), shapes, strict=True):
+    parts = [path.center, path.scale, path.weight, path.bias, *limits]
+    for array, shape in zip(parts, shapes + ((rows,),) * len(limits), strict=True):
         if array.dtype != np.float64 or array.shape != shape or not np.isfinite(array).all():
             raise ValueError(f"a linear path of {array.dtype} {array.shape}, expected {shape}")
     if not (path.scale > 0).all():
         raise ValueError("scales of a linear path that are not positive")
+    if limits and (path.low > path.high).any():
+        raise ValueError("limits of a linear path of which the lower is above the upper one")
     estimator.linear_ = path
 
 

@@ -14,7 +14,7 @@ from numbarnn.data.ragged import RaggedSource
 from numbarnn.estimators import files as estimator_files
 from numbarnn.estimators.base import SequenceEstimator
 from numbarnn.estimators.forms import as_values
-from numbarnn.estimators.linear import LEAST_EXPLAINED, best_share, fit_values, is_small, summaries
+from numbarnn.estimators.linear import HALF, LEAST_HELD_OUT, best_share, explains, fit_values, is_small, summaries
 from numbarnn.estimators.scaling import fitted_scaler
 from numbarnn.estimators.scikit import RegressorMixin
 from numbarnn.estimators.sections import described
@@ -45,8 +45,8 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         targets of "negative_binomial", are not standardised.
     {linear}
         The share is a half, or 0 or 1 where that is clearly better on the samples that `patience` holds out; without it on a
-        quarter of the samples, for which a net is trained on the rest first, where the linear path explains anything at all.
-        Losses of distributions have no linear path.
+        quarter of the samples, for which a net is trained on the rest first. Fewer than 8 such samples leave it at a half. Losses
+        of distributions and quantiles have no linear path.
     {scale}
     {training}
 
@@ -147,14 +147,20 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
             return None
         rows = summaries(x)
         path, explained = fit_values(rows[counted], target[counted], weight[counted])
-        if explained < LEAST_EXPLAINED:
+        if not explains(explained, weight[counted]):
             return None
         if held_out:
-            learned, held, part, outputs = counted, ~counted & (weight > 0), path, self._net_outputs(x)
+            # The net was stopped where it is best on these samples, the path has not seen them: what they say favours the net.
+            held, part = ~counted & (weight > 0), path
         else:
             order = seeds.generator(self.seed_, "holdout").permutation(np.flatnonzero(counted))
             held, learned = np.zeros(len(x), bool), counted.copy()
             held[order[: len(order) // 4]], learned[order[: len(order) // 4]] = True, False
+        if np.count_nonzero(held) < LEAST_HELD_OUT:
+            return replace(path, share=HALF)
+        if held_out:
+            outputs = self._net_outputs(x)
+        else:
             before = self.model_, self.trainer_
             self._make(before[0].signals[0].size)
             history = self._train(source.part(np.flatnonzero(learned), True), epochs, None, None)
@@ -163,8 +169,6 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
             if history.stopped == "interrupted":
                 return None
             part, _ = fit_values(rows[learned], target[learned], weight[learned])
-        if not held.any():
-            return None
         measure = np.abs if isinstance(self._loss, MeanAbsoluteError) else np.square
         best = best_share(
             part,

@@ -71,8 +71,9 @@ CLASS_WEIGHT = """
 LINEAR = """
     linear : {"auto", None}
         "auto": outputs are averaged with those of a linear regression on summaries of each feature: its mean, standard deviation,
-        last value, minimum and maximum over the steps. Only of 10 to 2,000 samples of numbers of which it explains something, and
-        learned by `fit` alone, not by `partial_fit` or under `warm_start`. None: the net alone."""
+        last value, minimum and maximum over the steps. Only of 10 to 2,000 samples of numbers, of at most 409 features, of which it
+        explains more than noise would, and learned by `fit` alone: `partial_fit`, and `fit` under `warm_start`, keep the one that
+        there is. None: the net alone."""
 HELD_OUT = "Random part of the samples{strata}, held out while `patience` is given and `fit` gets no `validation`."
 # The attributes of fitted label estimators, around those of all.
 LABELS = """

@@ -46,7 +46,7 @@ class Progress:
     """Shows how training goes: one tqdm bar on a terminal or in a notebook, plain lines elsewhere, nothing at verbose 0.
 
     Whatever `verbose`, every epoch is a record of level INFO of the logger "numbarnn", whose attribute `epoch` is that of the
-    history. Where the program shows these records on the terminal, the lines are left out.
+    history. Where the program shows these records on the terminal, the lines of epochs that ended are left out.
 
     Parameters
     ----------
@@ -110,7 +110,8 @@ class Progress:
         self.done += items
         first = not self.counting
         if first:  # the first batch may have compiled kernels, which says nothing of the speed
-            self.started, self.uncounted, self.counting = time.monotonic(), self.done, True
+            self.started = self.spoken = time.monotonic()
+            self.uncounted, self.counting = self.done, True
             if self.compiled:
                 self.write(f"{self.compiled} kernels compiled in {self.started - self.began:.1f} s")
         if self.bar is not None:
@@ -136,7 +137,10 @@ class Progress:
         if "val_loss" in record:
             text += f"  val_loss {record['val_loss']:.4f}"
         LOGGER.info("%s  %.1f s", text, record["seconds"], extra={"epoch": dict(record)})
-        if not self.on or _logged_here():
+        if not self.on:
+            return
+        if _logged_here():
+            self.spoken = time.monotonic()
             return
         if self.bar is not None:
             self.bar.write(f"{text}  {record['seconds']:.1f} s", file=sys.stderr)
