@@ -8,6 +8,7 @@ __all__ = [
     "DeviceMemoryError",
     "DivergedError",
     "FreezeError",
+    "InteropError",
     "ModelFileError",
     "RefitError",
     "ShapeError",

@@ -114,7 +114,8 @@ class Model(Network):
         loss, optimizer : str or object
             Names of `numbarnn.losses.LOSSES` and `numbarnn.optim.OPTIMIZERS`, or objects.
         learning_rate : float, optional
-            Of an optimizer given by name; an optimizer object has its own. None: 0.003 for "adam", for others their default.
+            Of an optimizer given by name; an optimizer object has its own. None: 0.003 for "adam" and "adamw", for others
+            their default.
         epochs : int, optional
             None: as many as make 3,000 optimizer steps, at most 200; at most 50 where every step has a target. Under `tbptt` a
             batch counts as one step. A source must have a length for it.

@@ -11,6 +11,7 @@ from numbarnn.cells import CELLS
 from numbarnn.cells.gate import FREE
 from numbarnn.kernels.activation import ACTIVATIONS
 from numbarnn.kernels.cpu.memory import Arena
+from numbarnn.training.trainer import Trainer
 
 # Compilation makes single examples slow; every run draws the same examples.
 settings.register_profile("numbarnn", deadline=None, derandomize=True, database=None, max_examples=40)
@@ -97,6 +98,20 @@ def naive_run(model, x, state=None, lengths=None):
         lengths,
         **naive_options(layer.cell),
     )
+
+
+def interrupt_net(monkeypatch, number):
+    """Let the training of a net, counted from 1, end as Ctrl-C ends it."""
+    fit, done = Trainer.fit, []
+
+    def counted(self, *args, **options):
+        history = fit(self, *args, **options)
+        done.append(history)
+        if len(done) == number:
+            history.stopped = "interrupted"
+        return history
+
+    monkeypatch.setattr(Trainer, "fit", counted)
 
 
 def normal(seed, *shape, dtype="float64"):

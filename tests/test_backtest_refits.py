@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import interrupt_net
 
 import numbarnn as nr
 from numbarnn.errors import DivergedError, RefitError
@@ -137,7 +138,7 @@ def test_progress_and_interrupts(capsys, monkeypatch):
         found = fit_frames(*args)
         done.append(1)
         if len(done) == 2:
-            found.history.stopped = "interrupted"
+            found.interrupted = True
         return found
 
     monkeypatch.setattr(fitting, "fit_frames", interrupted)
@@ -147,6 +148,14 @@ def test_progress_and_interrupts(capsys, monkeypatch):
     done[:] = [1]
     with pytest.raises(KeyboardInterrupt):
         f.backtest(refit=20, verbose=0)
+
+
+def test_an_interrupt_in_a_later_net_of_an_ensemble(monkeypatch):
+    f = fitted(ensemble=2)
+    assert not f._state.interrupted
+    interrupt_net(monkeypatch, 4)
+    with pytest.warns(UserWarning, match="interrupted after 1 of 3 refits; the result has their forecasts"):
+        assert f.backtest(refit=20, verbose=0)["origin"].nunique() == 20
 
 
 def test_refused(tmp_path):

@@ -746,9 +746,19 @@ def test_flags_are_flags(call, name):
     assert LSTM(3, bidirectional=np.True_).bidirectional
 
 
-@pytest.mark.parametrize("epochs", [2**70, -1, 1.0, True, 10**9 + 1])
-def test_epochs_end(m, epochs):
-    with pytest.raises(ValueError, match="epochs must be a number of epochs, 0 to 1,000,000,000, got"):
+@pytest.mark.parametrize(
+    ("epochs", "error"),
+    [
+        (2**70, ValueError),
+        (-1, ValueError),
+        (10**9 + 1, ValueError),
+        (1.0, TypeError),
+        (True, TypeError),
+        ("3", TypeError),
+    ],
+)
+def test_epochs_end(m, epochs, error):
+    with pytest.raises(error, match="epochs must be a number of epochs, 0 to 1,000,000,000, or None, got"):
         m.lstm.fit(X, TOKENS, epochs=epochs, verbose=0)
     with pytest.raises(ValueError, match="prefix must be at most 1000"):
         WordFeatures(prefix=2**70)

@@ -13,6 +13,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import interrupt_net
 from processes import PACKAGE, run_python
 
 import numbarnn as nr
@@ -336,6 +337,38 @@ def test_categories_and_elapsed_times(folder, capsys):
     assert main(["forecast", "gaps.csv", *FORECAST, "--irregular", "elapsed", "--save", "gaps.st"]) == 0
     assert main(["predict", "gaps.st", "gaps.csv"]) == 0
     assert "ahead" in capsys.readouterr().out
+
+
+def test_categories_of_words_and_numbers(folder, capsys):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"kind": rng.choice(["1", "2", "A2"], 90, p=[0.4, 0.4, 0.2])})
+    frame["load"] = np.arange(90) % 7 + 0.1 * rng.standard_normal(90)
+    frame.index = pd.date_range("2024-01-01", periods=90, name="time")
+    frame.to_csv("kinds.csv")
+    assert main(["forecast", "kinds.csv", *FORECAST, "--target", "load", "--static", "kind"]) == 1
+    assert "no numeric column 'kind': 'A2' in row" in capsys.readouterr().err
+    told = [*FORECAST, "--categories", "kind", "--missing", "ffill"]
+    assert main(["forecast", "kinds.csv", *told, "--save", "kinds.st"]) == 0
+    assert main(["predict", "kinds.st", "kinds.csv", "-o", "words.csv"]) == 0
+    frame.iloc[-40:].assign(kind=[*"12" * 19, "", "2"]).to_csv("numbers.csv")  # read as floats and NaN
+    assert main(["predict", "kinds.st", "numbers.csv", "-o", "found.csv"]) == 0
+    frame.iloc[-40:].assign(kind=[*"12" * 19, "2", "2"]).to_csv("filled.csv")
+    assert main(["predict", "kinds.st", "filled.csv", "-o", "expected.csv"]) == 0
+    assert pathlib.Path("found.csv").read_text() == pathlib.Path("expected.csv").read_text()
+
+
+def test_words_are_categories(folder, capsys):
+    frame = pd.DataFrame({"load": np.arange(90.0) % 7, "kind": "red"}, index=pd.date_range("2024-01-01", periods=90))
+    frame.to_csv("a.csv", index_label="time")
+    assert main(["forecast", "a.csv", *FORECAST, "--target", "load", "--static", "kind"]) == 1
+    assert "no numeric column 'kind': it has words; name it in --categories too" in capsys.readouterr().err
+
+
+def test_an_interrupt_in_a_later_net_of_an_ensemble(folder, monkeypatch):
+    frame = pd.DataFrame({"load": np.arange(90.0) % 7}, index=pd.date_range("2024-01-01", periods=90))
+    frame.to_csv("a.csv", index_label="time")
+    interrupt_net(monkeypatch, 2)
+    assert main(["forecast", "a.csv", *FORECAST, "--ensemble", "2"]) == 130
 
 
 def test_rows_are_sorted_by_time(folder, capsys):

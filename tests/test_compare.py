@@ -265,6 +265,11 @@ def test_disturbed_rows_are_measured_again_by_the_run_that_goes_on(tmp_path):
 # The plan
 
 
+def test_a_digit_of_another_script_is_refused():
+    with pytest.raises(UserError, match="--only ²: must be a scenario"):
+        plan.select(["²"])
+
+
 def test_selection():
     assert plan.select([]) == ((), (), (), ())
     assert plan.select(["bptt,forward", "lstm", "torch", "8,16,32,60"]) == (

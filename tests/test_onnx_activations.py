@@ -1,12 +1,14 @@
 """Activations of ONNX' recurrent operators other than the usual ones, and clip: equations, gradients, files, ONNX Runtime."""
 
+import pickle
+
 import numpy as np
 import pytest
 from conftest import assert_close, assert_same_bits, check_gradients, normal
 from processes import run_python
 
-from numbarnn import GRU, LSTM, RNN, Model, Recurrent
-from numbarnn.cells import CELLS, contract
+from numbarnn import GRU, LSTM, RNN, Model, Recurrent, cells
+from numbarnn.cells import CELLS, contract, register
 from numbarnn.errors import InteropError
 from numbarnn.interop import from_onnx, to_onnx
 
@@ -212,6 +214,38 @@ def test_files_load_in_a_new_process(tmp_path):
     code = "import sys, numbarnn; print(numbarnn.load(sys.argv[1]).layers[0].cell)"
     done = run_python(code, tmp_path / "net.nn", cwd=tmp_path)
     assert done.stdout.strip() == repr(model.layers[0].cell)
+
+
+def test_cells_are_known_where_they_are_unpickled(tmp_path):
+    cell = contract.cell_record({"type": "OnnxLSTM", "clip": 2.0})
+    (tmp_path / "cell").write_bytes(pickle.dumps(cell))
+    code = (
+        "import pickle; cell = pickle.load(open('cell', 'rb')); "
+        "from numbarnn.cells import CELLS; print(CELLS[type(cell).__name__] is type(cell))"
+    )
+    assert run_python(code, cwd=tmp_path).stdout.strip() == "True"
+
+
+def test_names_are_those_of_the_package():
+    own = type("OnnxLSTM", (cells.LSTM,), {"__module__": __name__})
+    with pytest.raises(
+        ValueError, match=r"'OnnxLSTM' is that of a cell of numbarnn\.cells\.onnx; give this class another name"
+    ):
+        register(own)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"g": 11}, "option g of OnnxLSTM must be the code of an activation, 0 to 10, got 11"),
+        ({"f": -1}, "option f of OnnxLSTM must be the code of an activation, 0 to 10, got -1"),
+        ({"clip": -3.0}, r"option clip of OnnxLSTM must be positive, or 0 for no limit, got -3\.0"),
+        ({"coupled": 7}, "option coupled of OnnxLSTM must be 0 or 1, got 7"),
+    ],
+)
+def test_options_that_a_cell_cannot_have(options, words):
+    with pytest.raises(ValueError, match=words):
+        Recurrent(H, cell=contract.cell_record({"type": "OnnxLSTM", **options}))
 
 
 @pytest.mark.parametrize(

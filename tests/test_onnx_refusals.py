@@ -82,6 +82,11 @@ REFUSED = {
               inputs=(("x", 1, ["n", "t", 512]),), outputs=("v20",)),
         "take more weights than the file has",
     ),
+    "no weights": (graph([TURN, ("LSTM", "a \0 c0", "y", {"hidden_size": H})], R), "it has no input W"),
+    "list for clip": (
+        graph([TURN, ("LSTM", "a c0 c1", "y", {"hidden_size": H, "clip": [1.0, 2.0]})], W, R),
+        r"clip \[1.0, 2.0\] is not a number",
+    ),
     "bomb": (
         graph([("Concat", " ".join([one] * 300), "a", {"axis": 0}) for one in ("c0", "a", "a", "a")], WEIGHT),
         "more than the file",
@@ -95,6 +100,20 @@ def test_refusals(name):
     with pytest.raises(InteropError, match=words) as error:
         from_onnx(proto.SerializeToString())
     assert error.value.reasons
+
+
+def test_weights_of_float16_that_are_cast():
+    """Layers have twice the bytes of such a file."""
+    hidden, rng = 640, np.random.default_rng(0)
+    w, r = (rng.standard_normal((1, 4 * hidden, size)).astype(np.float16) for size in (C, hidden))
+    casts = [("Cast", name, new, {"to": 1}) for name, new in (("c0", "w"), ("c1", "r"))]
+    lstm = ("LSTM", "a w r", "b", {"hidden_size": hidden})
+    end = [("Squeeze", "b c2", "c", {}), ("Transpose", "c", "y", {"perm": [1, 0, 2]})]
+    proto = graph([*casts, TURN, lstm, *end], w, r, np.array([1]))
+    assert 4 * (w.size + r.size) > proto.ByteSize() + 2**20
+    found = from_onnx(proto).params["lstm.weight_hh_l0"]
+    i, o, f, c = np.split(r[0].astype(np.float32), 4)
+    assert np.array_equal(found, np.concatenate([i, f, c, o]))
 
 
 def test_sources(tmp_path):
@@ -111,6 +130,13 @@ def test_sources(tmp_path):
     with pytest.raises(ValueError, match="opset must be"):
         to_onnx(model, tmp_path / "own.onnx", opset=3)
     assert not (tmp_path / "own.onnx").exists()
+
+
+def test_cells_that_only_have_the_name_of_one(tmp_path, monkeypatch):
+    own = type("OnnxRNN", (cells.RNN,), {"__module__": __name__})
+    monkeypatch.setitem(cells.CELLS, "OnnxRNN", own)  # as no call would
+    with pytest.raises(InteropError, match=r"recurrent \(Recurrent\) has no counterpart"):
+        to_onnx(Model([Recurrent(H, cell=own()), Dense(2)], C), tmp_path / "own.onnx")
 
 
 def test_parts_of_a_file_are_taken_once(tmp_path):

@@ -3,6 +3,8 @@
 Tests with the exporter itself are in test_onnx_of_torch.py, where its packages are installed.
 """
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from conftest import assert_close, normal
@@ -129,3 +131,50 @@ def test_other_loops_are_refused(what):
     y = graph.node("Transpose", graph.node("Concat", *outputs, axis=0), perm=[1, 0, 2])
     with pytest.raises(InteropError, match=r"has 3 steps, and its input 5" if what == "cut" else "node"):
         from_onnx(graph.proto(y, steps=5 if what == "cut" else T, more=more))
+
+
+def test_parameters_that_do_not_fit():
+    graph = Graph()
+    first = len(graph.constants)
+    outputs, _ = graph.loop("steps", C, 0)
+    graph.constants[f"c{first + 3}"] = np.zeros(H + 1, np.float32)
+    y = graph.node("Transpose", graph.node("Concat", *outputs, axis=0), perm=[1, 0, 2])
+    with pytest.raises(InteropError, match=rf"its loops: .* has biases of the lengths \[{H}, {H + 1}\], expected {H}"):
+        from_onnx(graph.proto(y))
+
+
+def test_directions_of_different_sizes():
+    graph = Graph()
+    forward = graph.node("Concat", *graph.loop("steps", C, 0)[0], axis=0)
+    first = len(graph.constants)
+    backward = graph.node("Concat", *graph.loop("steps", C, 9, reverse=True)[0][::-1], axis=0)
+    graph.constants[f"c{first}"] = np.zeros((C, H + 1), np.float32)
+    y = graph.node("Transpose", graph.node("Concat", forward, backward, axis=2), perm=[1, 0, 2])
+    with pytest.raises(InteropError, match=rf"has W of the shapes \[\({H}, {C}\), \({H + 1}, {C}\)\]"):
+        from_onnx(graph.proto(y))
+
+
+def test_many_loops_that_share_a_bias_do_not_fill_the_memory():
+    """Nodes of a kilobyte would otherwise make biases of two megabytes each."""
+    graph, size, count = Graph(), 2**18, 200
+    w, r, bias = (graph.constant(np.zeros(shape, np.float32)) for shape in ((C, size), (1, size), size))
+    before = graph.linear("steps", w, bias)
+    parts = [
+        graph.node("Squeeze", graph.node("Slice", before, *map(graph.whole, (t, t + 1, 0))), graph.whole(0))
+        for t in range(2)
+    ]
+    start = graph.node("Unsqueeze", graph.zeros_of_layer(), graph.whole(0))
+    for _ in range(count):
+        h = start
+        for part in parts:
+            h = graph.node("Tanh", graph.node("Add", graph.linear(h, r, bias), part))
+            graph.shapes.append(onnx.helper.make_tensor_value_info(h, 1, [1, "n", H]))
+    proto = graph.proto(h)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InteropError, match="its constants are more than the file has"):
+            from_onnx(proto)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 * proto.ByteSize() < count * 2 * 4 * size / 2

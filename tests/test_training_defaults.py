@@ -54,10 +54,18 @@ def test_rates():
     def rate(**options):
         return fitted(epochs=1, **options)[0].rate
 
-    assert rate(optimizer="Adam") == RATE
+    assert rate(optimizer="Adam") == rate(optimizer="adamw") == RATE
     assert rate(learning_rate=0.5) == 0.5
     assert rate(optimizer=nr.optim.Adam()) == nr.optim.Adam().learning_rate
     assert rate(optimizer="rmsprop") == nr.optim.RMSprop().learning_rate
+
+
+@pytest.mark.parametrize(("options", "rate"), [({}, nr.optim.Adam().learning_rate), ({"learning_rate": 0.5}, 0.5)])
+def test_language_models_have_rates_of_their_own(options, rate):
+    watch = Updates()
+    options |= {"epochs": 1, "verbose": 0, "schedule": nr.optim.Schedule()}
+    nr.CharLM(hidden_size=2, n_threads=1).fit("abcabcabc" * 20, optimizer="adam", callbacks=[watch], **options)
+    assert watch.rate == rate
 
 
 def test_a_trainer_is_as_a_model():
@@ -89,3 +97,15 @@ def test_a_source_without_a_length():
     with pytest.raises(ValueError, match="epochs must be given with a source that does not say how many batches"):
         model(False).fit(Batches(), verbose=0)
     assert len(model(False).fit(Batches(), epochs=2, verbose=0)) == 2
+
+
+def test_what_is_wrong_with_a_source_comes_first():
+    class Batches:
+        def batches(self, generator):
+            yield X, SAMPLES
+
+        def check(self):
+            raise ValueError("no data")
+
+    with pytest.raises(ValueError, match="no data"):
+        model(False).fit(Batches(), verbose=0)

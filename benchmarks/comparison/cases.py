@@ -153,9 +153,3 @@ def task(case, seed: int, samples: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 TARGET_SAMPLES, TARGET_LOSS, TARGET_EPOCHS, TARGET_RATE = 1024, 0.12, 60, 3e-3
-
-
-def startup_input(case) -> np.ndarray:
-    """Return the input (1, T, C) of the first prediction of a process; the programs write it down themselves."""
-    inputs, _, samples, steps = case.size
-    return np.linspace(-1, 1, samples * steps * inputs, dtype=np.float32).reshape(samples, steps, inputs)

@@ -53,8 +53,8 @@ def select(words) -> Selection:
     known_sizes = dict.fromkeys((*cases.SIZES, *cases.STREAMS, cases.TARGET, cases.STARTUP))
     found: dict[str, list] = {name: [] for name in Selection._fields}
     for word in words:
-        for one in (word,) if word[:1].isdigit() else word.split(","):
-            size = tuple(int(part) for part in one.split(",")) if one.replace(",", "").isdigit() else ()
+        for one in (word,) if word[:1].isdecimal() else word.split(","):
+            size = tuple(int(part) for part in one.split(",")) if one.replace(",", "").isdecimal() else ()
             if one in cases.SCENARIOS:
                 found["scenarios"].append(one)
             elif one in ENGINES:

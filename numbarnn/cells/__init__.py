@@ -26,7 +26,8 @@ and two static functions of scalars, `forward` directly above `backward`:
 They are compiled, so: no arrays, no Python objects, no names but modules' constants and functions (`tanh`, `sigmoid`
 from here), and constants in the type of an argument, ``one = type(h)(1)``, since 1.0 would turn float32 into float64.
 Called from Python, on NumPy scalars, they compute the same (`tests/` and `register` do). Options are numeric: one that
-changes the pre-activations is another cell.
+changes the pre-activations is another cell. A method `check_options(cell)`, where there is one, is called when a layer is
+made, and raises ValueError for options that the cell cannot have.
 
 Second recurrent product
 ------------------------

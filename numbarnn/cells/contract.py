@@ -11,7 +11,7 @@ import numpy as np
 from numbarnn.checks import brief
 
 CELLS = {}
-# Cells of the package that are registered where a model names one, by the module: nothing else compiles or lists them.
+# Cells of the package whose module, given here, is imported where a model names one: nothing else compiles or lists them.
 OPTIONAL = dict.fromkeys(
     ("OnnxRNN", "OnnxLSTM", "OnnxPeepholeLSTM", "OnnxGRU", "OnnxResetBeforeGRU"), "numbarnn.cells.onnx"
 )
@@ -52,10 +52,12 @@ def register(cell_class: _C) -> _C:
         If it is not a NamedTuple class, or lacks a name or function, or a function takes or returns the wrong number of
         values.
     ValueError
-        If pre-activations of one product are not adjacent, or another class has the name.
+        If pre-activations of one product are not adjacent, or another class has the name, of `OPTIONAL` too.
     """
     check(cell_class)
     name = cell_class.__name__
+    if OPTIONAL.get(name, cell_class.__module__) != cell_class.__module__:
+        raise ValueError(f"the name {name!r} is that of a cell of {OPTIONAL[name]}; give this class another name")
     known = CELLS.get(name)
     if known is not None and (known.__module__, known.__qualname__) != (cell_class.__module__, cell_class.__qualname__):
         raise ValueError(
@@ -108,7 +110,7 @@ def typed(record):
     TypeError
         If an option is not a number, or not an integer where its default is one.
     ValueError
-        If one is NaN or infinite, or an integer of more than 64 bits.
+        If one is NaN or infinite, an integer of more than 64 bits, or what the function `check_options` of the cell refuses.
     """
     convert = {bool: bool, int: lambda value: int(operator.index(value)), float: float}
     options = {}
@@ -129,7 +131,10 @@ def typed(record):
             raise ValueError(
                 f"option {name} of {type(record).__name__} must be a finite number of 64 bits, got {brief(value)}"
             )
-    return record._replace(**options)
+    record = record._replace(**options)
+    if hasattr(record, "check_options"):
+        record.check_options()
+    return record
 
 
 def check(cell_class):

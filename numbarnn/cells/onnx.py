@@ -1,7 +1,7 @@
 """Cells of ONNX' operators RNN, LSTM and GRU with any of their activations, and with pre-activations that are clipped.
 
-They are registered where a model names one (`numbarnn.cells.contract.OPTIONAL`). A net with the usual activations has the usual
-cells, which are faster. Options of all:
+The module registers them, and is imported where a model names one (`numbarnn.cells.contract.OPTIONAL`). A net with the usual
+activations has the usual cells, which are faster. Options of all:
 
 f, g, h : int
     Codes of the activations in `numbarnn.cells.curves`: f of the gates, g of the candidate, h of the carry (of an RNN, f alone).
@@ -21,7 +21,8 @@ ONNX operators RNN-22, LSTM-22 and GRU-22, https://onnx.ai/onnx/operators/.
 
 from typing import NamedTuple
 
-from numbarnn.cells.curves import SIGMOID, TANH, curve, curve_slope
+from numbarnn.cells.contract import register
+from numbarnn.cells.curves import SIGMOID, SOFTPLUS, TANH, curve, curve_slope
 from numbarnn.kernels.scalar import inlined
 
 
@@ -49,6 +50,22 @@ def candidate_slope(cell, x):
     return curve_slope(cell.g, cell.g_alpha, cell.g_beta, cell.clip, x)
 
 
+def check_options(cell):
+    """Raise ValueError where an option of a cell is none of those that it can have; `numbarnn.cells.contract.typed` calls it."""
+    name = type(cell).__name__
+    for function in sorted({"f", "g", "h"} & set(cell._fields)):
+        code = getattr(cell, function)
+        if not 0 <= code <= SOFTPLUS:
+            raise ValueError(
+                f"option {function} of {name} must be the code of an activation, 0 to {SOFTPLUS}, got {code}"
+            )
+    if cell.clip < 0:
+        raise ValueError(f"option clip of {name} must be positive, or 0 for no limit, got {cell.clip}")
+    if getattr(cell, "coupled", 0) not in (0, 1):
+        raise ValueError(f"option coupled of {name} must be 0 or 1, got {cell.coupled}")
+
+
+@register
 class OnnxRNN(NamedTuple):
     """`numbarnn.cells.RNN` with any activation, and clipped."""
 
@@ -64,6 +81,7 @@ class OnnxRNN(NamedTuple):
     states = ("h",)
     saved = ("z",)
     diagonal = ()
+    check_options = check_options
 
     @staticmethod
     def forward(cell, preactivations, states, diagonal):
@@ -93,6 +111,7 @@ def before_output(cell, i_x, f_x, g_x, before, dc):
     return di, df, dc * i * candidate_slope(cell, g_x), dc * f
 
 
+@register
 class OnnxLSTM(NamedTuple):
     """`numbarnn.cells.LSTM` with any activations, and clipped."""
 
@@ -115,6 +134,7 @@ class OnnxLSTM(NamedTuple):
     states = ("h", "c")
     saved = ("i", "f", "g", "o")
     diagonal = ()
+    check_options = check_options
 
     @staticmethod
     def forward(cell, preactivations, states, diagonal):
@@ -134,6 +154,7 @@ class OnnxLSTM(NamedTuple):
         return (di, df, dg, do), (type(dh)(0), dbefore), ()
 
 
+@register
 class OnnxPeepholeLSTM(NamedTuple):
     """`numbarnn.cells.PeepholeLSTM` with any activations, and clipped; peepholes are clipped with the pre-activations."""
 
@@ -157,6 +178,7 @@ class OnnxPeepholeLSTM(NamedTuple):
     saved = ("i", "f", "g", "o")
     diagonal = ("ci", "cf", "co")
     diagonal_init = "bias"
+    check_options = check_options
 
     @staticmethod
     def forward(cell, preactivations, states, diagonal):
@@ -179,6 +201,7 @@ class OnnxPeepholeLSTM(NamedTuple):
         return (di, df, dg, do), (type(dh)(0), dbefore), (di * before, df * before, do * c)
 
 
+@register
 class OnnxGRU(NamedTuple):
     """`numbarnn.cells.GRU` with any activations, and clipped."""
 
@@ -197,6 +220,7 @@ class OnnxGRU(NamedTuple):
     states = ("h",)
     saved = ("r", "z", "n", "n_h")
     diagonal = ()
+    check_options = check_options
 
     @staticmethod
     def forward(cell, preactivations, states, diagonal):
@@ -218,6 +242,7 @@ class OnnxGRU(NamedTuple):
         return (dn, dr, dz, dn * r), (dh * z,), ()
 
 
+@register
 class OnnxResetBeforeGRU(NamedTuple):
     """`numbarnn.cells.ResetBeforeGRU` with any activations, and clipped."""
 
@@ -239,6 +264,7 @@ class OnnxResetBeforeGRU(NamedTuple):
     inner_saved = ("r",)
     saved = ("z", "n")
     diagonal = ()
+    check_options = check_options
 
     @staticmethod
     def inner_forward(cell, preactivations, states, diagonal):

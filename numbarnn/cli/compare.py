@@ -65,8 +65,8 @@ def _rounds(text):
 def _compare(options):
     if not (PROGRAM.is_file() and (PROGRAM.parent / "comparison").is_dir()):
         raise UserError(
-            f"there is no {str(PROGRAM)!r}: comparing needs a clone of numbarnn; clone it, run pip install -e '.[bench]' in it, "
-            "and numbarnn compare"
+            f"there is no {str(PROGRAM)!r}: comparing needs a clone of numbarnn; clone it, run pip install -e '.[bench]' "
+            "torch keras jax in it, and numbarnn compare"
         )
     spec = importlib.util.spec_from_file_location("compare", PROGRAM)
     program = importlib.util.module_from_spec(spec)

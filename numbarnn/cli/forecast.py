@@ -191,7 +191,7 @@ def run(options) -> int:
     note(f"\nAfter the end of the data:\n\n{_after(forecaster, options.level, ahead)}")
     if written:
         note(f"\nWrote {', '.join(written)}.")
-    return 130 if forecaster.history_.stopped == "interrupted" else 0
+    return 130 if forecaster._state.interrupted else 0
 
 
 def _settings(options):
@@ -220,7 +220,13 @@ def _data(options, note):
     if options.future_file is not None and not future:
         raise UserError("--future-file needs --future, the columns that are known ahead")
     frame = tables.read(options, options.file, note)
-    words = {name: word for name in options.target or () if name in frame and (word := tables.first_word(frame[name]))}
+    inputs = (*future, *static)
+    words = {
+        name: word
+        for name in (*(options.target or ()), *inputs)
+        if name in frame and (word := tables.first_word(frame[name]))
+    }
+    texts = {name for name in inputs if name in frame and name not in words}  # where they are no numbers, words
     if options.columns:
         wanted = list(dict.fromkeys([*options.columns, *future, *static, *categories]))
         unknown = [name for name in wanted if name not in frame.columns]
@@ -233,6 +239,7 @@ def _data(options, note):
     for column in (*(options.target or ()), *future, *static, *categories):
         if column not in frame.columns:
             why = f": {words[column]} is not a number" if column in words else ""
+            why = ": it has words; name it in --categories too" if column in texts else why
             raise UserError(
                 f"there is no numeric column {column!r}{why}; there is {', '.join(map(str, frame.columns)) or 'none'}"
             )

@@ -24,6 +24,7 @@ def predict(forecaster: Forecaster, options, note) -> int:
     elif forecaster.future and all(name in frame for name in forecaster.target_names_):
         frame, ahead = split_ahead(frame, forecaster.target_names_, forecaster.future, note)
     frame = _columns_of(forecaster, frame, options.file, note)
+    frame, ahead = (None if table is None else _with_levels(forecaster, table) for table in (frame, ahead))
     if forecaster.future and ahead is None:
         raise UserError(f"there is no forecast, since {unknown_ahead(forecaster)}, or pass --future FILE")
     if ahead is not None:
@@ -86,11 +87,25 @@ def _columns_of(forecaster, frame, path, note):
     words = {
         name: word
         for name in wanted
-        if frame[name].dtype.kind not in "iufb" and (word := tables.first_word(frame[name]))
+        if name not in forecaster.categories
+        and frame[name].dtype.kind not in "iufb"
+        and (word := tables.first_word(frame[name]))
     }
     for name, word in words.items():
         raise UserError(f"column {name!r} has {word}, which is not a number; correct it, or leave it empty")
     return frame[wanted]
+
+
+def _with_levels(forecaster, table):
+    """Return a table whose categories are strings where those of training were: of fewer rows, all may read as numbers."""
+    levels = forecaster._state.preparation.encoding.categories
+    texts = [name for name, known in levels.items() if name in table and isinstance(known[0], str)]
+    return table.assign(**{name: table[name].astype(object).map(_text, na_action="ignore") for name in texts})
+
+
+def _text(value):
+    """Return a value as the file has it; integers beside missing values are read as floats."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def describe(forecaster: Forecaster):

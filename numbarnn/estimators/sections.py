@@ -13,7 +13,7 @@ SCALE = """
 TRAINING = """
     optimizer : str or Optimizer
     learning_rate : float, optional
-        Not beside an optimizer object, which has its own. None: 0.003 for "adam", for all others the optimizer's own.
+        Not beside an optimizer object, which has its own. None: 0.003 for "adam" and "adamw", for all others the optimizer's own.
     schedule : Schedule, optional
         Of `numbarnn.optim`: a factor of the learning rate over time.
     average : EMA or float, optional

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from numbarnn.forecasting.evaluation import Evaluation
+from numbarnn.forecasting.frames import place_of
 from numbarnn.forecasting.intervals import Calibration
 from numbarnn.forecasting.net import Forecast
 from numbarnn.forecasting.prediction import Newest, Predictor
@@ -33,6 +34,8 @@ class Fitted:
         None: there was no validation part.
     history : History or None
         Of the first net; None of a forecaster that was loaded.
+    interrupted : bool
+        Whether the training of the last net was.
     given : (data, cuts, straddle) or None
         What it was fitted to, for backtests with refits.
     """
@@ -45,6 +48,7 @@ class Fitted:
     rows: SeenRows
     calibration: Calibration | None = None
     history: History | None = None
+    interrupted: bool = False
     given: tuple | None = None
 
     def predictor(self, settings) -> Predictor:
@@ -63,7 +67,7 @@ class Fitted:
             keys, found = own.series(data)
             rows = {}
             for key, table in zip(keys or [None], found, strict=True):
-                values, truth, index = own.rows_of(table, "data" if key is None else f"data of {key!r}", key)
+                values, truth, index = own.rows_of(table, place_of("data", key), key)
                 rows[key] = values, index, truth
         return Newest.of(own, rows, future, settings.delay, settings.horizon, before)
 

@@ -11,7 +11,7 @@ from numbarnn.forecasting.choice import best_prepared, training_rows, with_linea
 from numbarnn.forecasting.encoding import Encoding, names_series
 from numbarnn.forecasting.evaluation import Evaluation
 from numbarnn.forecasting.fitted import Fitted
-from numbarnn.forecasting.frames import aligned_frames, cuts_of, names_of
+from numbarnn.forecasting.frames import aligned_frames, cuts_of, names_of, place_of
 from numbarnn.forecasting.rows import SeenRows
 from numbarnn.forecasting.series import split_series
 from numbarnn.forecasting.settings import check_ahead, check_inputs, check_settings, linear_of
@@ -76,6 +76,7 @@ def fit_frames(settings, targets, keys, frames, clock, cuts, part_names, straddl
         prepared = with_linear(dataclasses.replace(prepared, linear={}), learned, windows, linear_of(settings))
     forecast, histories = train(settings, prepared, learned, windows, callbacks, verbose)
     found = Fitted(own, learned, forecast, evaluation, prepared.deviation, seen, history=histories[0])
+    found.interrupted = histories[-1].stopped == "interrupted"  # no net comes after one that was
     if "validation" in prepared.parts:
         found.calibration = evaluation.calibration(found.predictor(settings))
     return found
@@ -83,7 +84,7 @@ def fit_frames(settings, targets, keys, frames, clock, cuts, part_names, straddl
 
 def _rows(encoding, clock, key, frame):
     """Return values, filled where asked, numbers as measured, and times of a series."""
-    where = "data" if key is None else f"data of {key!r}"
+    where = place_of("data", key)
     values, truth = encoding.rows(frame, clock, where, key)
     for name in encoding.static:
         columns = values[:, encoding.values_of(name)]

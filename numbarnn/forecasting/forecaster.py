@@ -115,7 +115,7 @@ class Forecaster(Parameters):
         the table given to `predict`, and elapsed times are seen up to the last row that is forecast.
     optimizer : str or Optimizer
     learning_rate : float, optional
-        None: 0.003 for "adam", for all others the optimizer's own.
+        None: 0.003 for "adam" and "adamw", for all others the optimizer's own.
     epochs : int, optional
         None: as many as make 3,000 optimizer steps, at most 200.
     batch_size : int

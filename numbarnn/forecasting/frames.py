@@ -27,11 +27,16 @@ def names_of(given, argument) -> tuple:
     return tuple(names)
 
 
+def place_of(name, key) -> str:
+    """Return what messages call an argument, or the rows of one of its series; None is the key of a single series."""
+    return name if key is None else f"{name} of {key!r}"
+
+
 def aligned_frames(keys, found, categories=(), regular=True) -> tuple[list, Clock]:
     """Return the tables of the data of `fit` as frames of the same columns, their times regular where asked, and their clock."""
     frames = []
     for key, table in zip(keys or [None], found, strict=True):
-        where = "data" if key is None else f"data of {key!r}"
+        where = place_of("data", key)
         frame = as_frame(table, where, categories)
         if regular:
             otherwise = "set irregular='elapsed', or number the rows: data.reset_index(drop=True)"

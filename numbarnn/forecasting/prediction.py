@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from numbarnn.errors import ShapeError
+from numbarnn.forecasting.frames import place_of
 from numbarnn.forecasting.intervals import LEVELS, Calibration, Interval, normal_scores, of_equal_length, scores_of
 from numbarnn.forecasting.net import Forecast
 from numbarnn.forecasting.paths import Paths
@@ -196,15 +197,16 @@ class Newest:
         futures = own.futures(future, rows)
         parts, times, given = [], [], []
         for key, (values, index, *measured) in rows.items():
-            where = "data has" if key is None else f"data of {key!r} has"
             if len(values) < own.need:
-                raise ShapeError(f"{where} {len(values)} rows; a forecast looks at the last {own.need}")
+                raise ShapeError(
+                    f"{place_of('data', key)} has {len(values)} rows; a forecast looks at the last {own.need}"
+                )
             given.append(values)
             last = own.need + before
             values, index = values[-last:], index[-last:]
             truth = measured[0][-last:] if measured else values[:, : len(own.encoding.numbers)]
             if own.encoding.fill is None and np.isnan(values[-own.rows :]).any():
-                where = "the last rows" if key is None else f"the last rows of {key!r}"
+                where = place_of("the last rows", key)
                 raise ValueError(
                     f"{where} have missing values, so there is nothing to forecast from; fill them, or train a Forecaster "
                     "with missing='ffill' or 'mask'"

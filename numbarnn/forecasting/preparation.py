@@ -13,7 +13,7 @@ from numbarnn.data.clock import Clock
 from numbarnn.data.scaling import SequenceScaler
 from numbarnn.errors import ShapeError
 from numbarnn.forecasting.encoding import Encoding
-from numbarnn.forecasting.frames import as_frame
+from numbarnn.forecasting.frames import as_frame, place_of
 from numbarnn.forecasting.series import Levels, Panel, split_series
 
 BLOCK = 2**14  # rows that are scaled together
@@ -137,7 +137,7 @@ class Preparation:
         keys, found = self.series(data, name)
         parts = []
         for key, table in zip(keys or [None], found, strict=True):
-            where = name if key is None else f"{name} of {key!r}"
+            where = place_of(name, key)
             parts.append(self.rows_of(table, where, key))
         # Series that were not there in training: a forecast must not see later rows, not even in its scale.
         return Panel.of(keys, parts, self.levels, [part[0][: self.need] for part in parts], self.encoding.fill)

@@ -122,7 +122,7 @@ def refitted(forecaster, part, curves, every, sliding, verbose, to_frame):
         own = fitting.fit_frames(
             settings, forecaster.target_names_, keys, trained, clock, plan.cuts, names, straddle, (), 0
         )
-        if own.history.stopped == "interrupted":
+        if own.interrupted:
             raise KeyboardInterrupt
         first = np.array([rows.start for rows in plan.rows])
 
@@ -152,7 +152,8 @@ def refitted(forecaster, part, curves, every, sliding, verbose, to_frame):
         except Exception as error:
             origin = max(frame.index[rows.stop - 1] for frame, rows in zip(frames, plan.rows, strict=True))
             where = f"refit {number} of {len(plans)}, on the rows up to {origin}: {error}"
-            raise RefitError(where, to_frame(blocks) if blocks else None) from error
+            done = "; the attribute finished of this error has the forecasts of the refits before" if blocks else ""
+            raise RefitError(where + done, to_frame(blocks) if blocks else None) from error
     return to_frame(blocks)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numbarnn.checks import brief
 from numbarnn.core.frames import is_pandas
 from numbarnn.errors import ShapeError
-from numbarnn.forecasting.frames import as_frame
+from numbarnn.forecasting.frames import as_frame, place_of
 from numbarnn.forecasting.intervals import MOST_WINDOWS
 from numbarnn.forecasting.preparation import Preparation
 from numbarnn.forecasting.series import Levels
@@ -47,7 +47,7 @@ class SeenRows:
         _, time, wide = own.form
         numbered = wide and time is None and is_pandas(data) is None
         for key, table in zip(keys or [None], found, strict=True):
-            where = "new_rows" if key is None else f"new_rows of {key!r}"
+            where = place_of("new_rows", key)
             rows = self._continued(own, table, where, key, numbered)
             raw, index, _ = rows
             levels = levels.including(key, raw)

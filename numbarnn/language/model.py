@@ -29,7 +29,7 @@ from numbarnn.language.sampler import Sampler
 from numbarnn.language.score import Score
 from numbarnn.layers import GRU, LSTM, RNN, Dense, Embedding, IndRNN, OneHot
 from numbarnn.model import Model
-from numbarnn.optim import ExponentialDecay, Optimizer, RMSprop, Schedule, optimizer_with
+from numbarnn.optim import ExponentialDecay, Optimizer, RMSprop, Schedule, make_optimizer, optimizer_with
 from numbarnn.training.history import History
 from numbarnn.training.trainer import Trainer
 from numbarnn.words import Suggesting
@@ -193,7 +193,7 @@ class LanguageModel(Suggesting):
             What is scored after every epoch: a share of the tokens, which are held out at the end of the text (0: none), or a text
             of its own, of which at least two tokens are known.
         learning_rate : float, optional
-            Of char-rnn's optimizer, or of one given by name; an optimizer object has its own.
+            Of char-rnn's optimizer, or of one given by name, None: its own; an optimizer object has its own.
         optimizer, schedule, clip_value, clip_norm, patience, seconds, checkpoint, checkpoint_every, resume, callbacks, verbose
             As in `Model.fit`; the defaults are char-rnn's.
 
@@ -238,6 +238,8 @@ class LanguageModel(Suggesting):
             self._build(vocabulary)
         if learning_rate is not None and optimizer is OPTIMIZER:
             optimizer, learning_rate = optimizer_with(OPTIMIZER, learning_rate), None
+        if learning_rate is None:  # by name it has its own rate, not that of `numbarnn.training.defaults`
+            optimizer = make_optimizer(optimizer)
         trainer = Trainer(
             self.model, "softmax_cross_entropy", optimizer, learning_rate=learning_rate, schedule=schedule, clip_value=clip_value,
             clip_norm=clip_norm, seed=self.seed,

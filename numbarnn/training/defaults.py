@@ -18,5 +18,5 @@ def default_epochs(updates: int, each_step: bool = False) -> int:
 
 def default_rate(optimizer, learning_rate: float | None) -> float | None:
     """Return the learning rate for arguments `optimizer` and `learning_rate`; None: the optimizer's own."""
-    adam = isinstance(optimizer, str) and optimizer.lower() == "adam"
+    adam = isinstance(optimizer, str) and optimizer.lower() in ("adam", "adamw")  # whose steps are those of Adam
     return RATE if adam and learning_rate is None else learning_rate

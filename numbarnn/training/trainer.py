@@ -45,7 +45,8 @@ class Trainer(Steps):
     optimizer : str or Optimizer
         A name of `numbarnn.optim.OPTIMIZERS` or an optimizer.
     learning_rate : float, optional
-        Of an optimizer given by name; an optimizer object has its own. None: 0.003 for "adam", for others their default.
+        Of an optimizer given by name; an optimizer object has its own. None: 0.003 for "adam" and "adamw", for others
+        their default.
     schedule : Schedule, optional
         Factor of the learning rate over time.
     clip_norm, clip_value : float, optional
@@ -165,10 +166,11 @@ class Trainer(Steps):
         """
         whole = isinstance(epochs, (int, np.integer)) and not isinstance(epochs, bool)
         if epochs is not None and not (whole and 0 <= epochs <= MOST_EPOCHS):
-            raise ValueError(f"epochs must be a number of epochs, 0 to {MOST_EPOCHS:,}, got {brief(epochs)}")
+            error = ValueError if whole else TypeError
+            raise error(f"epochs must be a number of epochs, 0 to {MOST_EPOCHS:,}, or None, got {brief(epochs)}")
         source, validation = with_validation(source, validation)
-        epochs = self._default_epochs(source) if epochs is None else epochs
         self._check_data(source)
+        epochs = self._default_epochs(source) if epochs is None else epochs
         try:
             self._check_data(validation)
         except (TypeError, ValueError) as error:
@@ -252,7 +254,8 @@ class Trainer(Steps):
         """Return how many epochs of a source training takes where nothing is said."""
         if not hasattr(source, "__len__"):
             raise ValueError(
-                f"epochs must be given with a source that does not say how many batches an epoch has, got {brief(source)}"
+                f"epochs must be given with a source that does not say how many batches an epoch has, got {brief(source)}; pass "
+                "epochs=10, say, or give it a __len__"
             )
         each_step = self.model.signals[-1].sequence and self.loss.by_step
         return default_epochs(max(1, math.ceil(len(source) / self.accumulate)), each_step)

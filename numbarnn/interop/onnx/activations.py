@@ -3,6 +3,7 @@
 import numpy as np
 
 from numbarnn.cells import contract, curves
+from numbarnn.checks import brief
 
 # The activations of an operator, in their order; the fields of the cell are named so.
 FUNCTIONS = {"RNN": "f", "GRU": "fg", "LSTM": "fgh"}
@@ -53,7 +54,10 @@ def activations_of(node, directions: int) -> list[tuple]:
 
 def cell_of(node, activations: list[tuple], peepholes: bool):
     """Return the cell of a node with activations or a clip that the usual layers do not have; None if they do."""
-    kind, clip = node.kind, max(float(node.get("clip", 0.0)), 0.0)
+    kind, clip = node.kind, node.get("clip", 0.0)
+    if not isinstance(clip, (int, float)):
+        raise ValueError(f"clip {brief(clip)} is not a number")
+    clip = max(float(clip), 0.0)
     usual = activations[0] in PLAIN if kind == "RNN" else [name for name, _, _ in activations] == USUAL[kind]
     if usual and not clip:
         return None

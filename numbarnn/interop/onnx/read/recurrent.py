@@ -16,13 +16,16 @@ DIRECTIONS = ("forward", "reverse", "bidirectional")
 def recurrent(state, node):
     """Append the layer of a node, and return its outputs: all steps, the final h, and c."""
     x, w, r, b, lengths, *starts = [*node.inputs, *[None] * (8 - len(node.inputs))]
-    value, _ = state.features(x)
     direction, layout = node.get("direction", "forward"), node.get("layout", 0)
     if direction not in DIRECTIONS:
         raise ValueError(f"direction {direction!r} is not one of {', '.join(DIRECTIONS)}")
+    value, _ = state.features(x)
     bidirectional, reverse = direction == "bidirectional", direction == "reverse"
     ends = suffixes(bidirectional, reverse)
-    arrays = {name: weights(given, name) for name, given in (("W", w), ("R", r)) if given is not None}
+    lacking = [name for name, given in (("X", x), ("W", w), ("R", r)) if given is None]
+    if lacking:
+        raise ValueError(f"it has no input {lacking[0]}")
+    arrays = {"W": weights(w, "W"), "R": weights(r, "R")}
     hidden = arrays["R"].shape[-1] if node.get("hidden_size") is None else node.get("hidden_size")
     if not (isinstance(hidden, int) and 1 <= hidden <= 2**24):
         raise ValueError(f"hidden_size {brief(hidden)} is not a number of units")

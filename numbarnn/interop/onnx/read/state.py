@@ -8,7 +8,7 @@ from numbarnn.interop.onnx.values import Constant, Derived, Factor, Input, Outpu
 
 ORDER = "samples", "steps"
 FEATURES = ("directions", "features")
-# Bytes that folding constants may make, for every byte of the file, and besides.
+# Bytes that folding constants may make, and that layers may take, for every byte of the file, and besides.
 FOLDED, SPARE = 2, 2**20
 
 
@@ -69,8 +69,8 @@ class State:
     def add(self, layer, **arrays) -> None:
         """Append a layer; raise if nodes take the same weights so often that a model would be much larger than the file."""
         self.weights += sum(array.nbytes for array in arrays.values())
-        if self.weights > self.size + self.tensors.loaded + SPARE:
-            raise ShapeError("it and the nodes before it take more weights than the file has")
+        if self.weights > FOLDED * (self.size + self.tensors.loaded) + SPARE:  # a float16 file may cast to float32
+            raise ShapeError("it and the nodes before it take more weights than the file has, each once and as float32")
         self.chain.add(layer, **arrays)
         self.version += 1
 

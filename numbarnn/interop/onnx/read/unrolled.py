@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numbarnn.errors import ShapeError
 from numbarnn.interop.onnx.values import Constant
 
 ACTIVATIONS = ("Tanh", "Relu", "Sigmoid")
@@ -218,21 +219,28 @@ def _node(name, loops, start, outputs, direction, state):
         return state.values[key].array
 
     parts = {"W": [array(loop.weight).T for loop in loops], "R": [array(loop.steps[0].weight).T for loop in loops]}
-    biases = [(loop.bias, loop.steps[0].bias) for loop in loops]
-    if any(map(any, biases)):
-        zeros = [np.zeros(len(part), part.dtype) for part in parts["W"]]
-        parts["B"] = [
-            np.concatenate([array(key) if key else zero for key in pair])
-            for pair, zero in zip(biases, zeros, strict=True)
-        ]
-    inputs = [loops[0].x]
+    hidden, dtype = len(parts["W"][0]), parts["W"][0].dtype
     for key, arrays in parts.items():
-        if len({array.shape for array in arrays}) == 1:  # else the node has no weights, and is refused
-            whole = np.stack(arrays) if len(arrays) > 1 else arrays[0][None]
-            state.values[f"{name}/{key}"] = state.fold(whole) if len(arrays) > 1 else Constant(whole)
-        inputs.append(f"{name}/{key}")
+        shapes = sorted({part.shape for part in arrays})
+        if len(shapes) > 1 or shapes[0][0] != hidden:
+            raise ShapeError(f"{name!r} has {key} of the shapes {shapes}, expected one of {hidden} rows")
+    biases = [key for loop in loops for key in (loop.bias, loop.steps[0].bias)]
+    if any(biases):
+        lengths = sorted({len(array(key)) for key in biases if key} | {hidden})
+        if len(lengths) > 1:
+            raise ShapeError(f"{name!r} has biases of the lengths {lengths}, expected {hidden}")
+        state.afford(len(biases) * hidden * dtype.itemsize)  # before they are made
+        whole = np.concatenate([array(key) if key else np.zeros(hidden, dtype) for key in biases])
+        state.values[f"{name}/B"] = state.fold(whole.reshape(len(loops), 2 * hidden))
+    for key, arrays in parts.items():
+        if len(arrays) > 1:
+            state.afford(sum(part.nbytes for part in arrays))
+            state.values[f"{name}/{key}"] = state.fold(np.stack(arrays))
+        else:
+            state.values[f"{name}/{key}"] = Constant(arrays[0][None])
+    inputs = [loops[0].x, f"{name}/W", f"{name}/R", f"{name}/B" if any(biases) else ""]
     activations = [loop.steps[0].activation for loop in loops]
-    inputs += ["", "", start] if "B" not in parts else ["", start]
+    inputs += ["", start]
     return helper.make_node(
         "RNN", inputs, outputs, name=f"loop {name}", direction=direction, activations=activations,
         steps=len(loops[0].steps),

@@ -38,8 +38,12 @@ IR_VERSION = 8
 def reasons_against(model) -> Iterator[str]:
     """Yield what of a model ONNX has no counterpart of."""
     for where, layer in named_layers(model):
-        if type(layer) not in LAYERS or (type(layer) is Recurrent and type(layer.cell).__name__ not in OPTIONAL):
+        if type(layer) not in LAYERS or (type(layer) is Recurrent and not _is_of_onnx(type(layer.cell))):
             yield f"{where} has no counterpart in ONNX"
+
+
+def _is_of_onnx(cell_class) -> bool:
+    return OPTIONAL.get(cell_class.__name__) == cell_class.__module__
 
 
 def proto_of(model, opset: int, states: bool, lengths: bool) -> ModelProto:
