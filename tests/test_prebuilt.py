@@ -136,7 +136,7 @@ def test_only_a_whole_warmup_makes_native_kernels_count(choose, tmp_path, monkey
 
     choose("AVX-512", [V3.name])
     monkeypatch.setattr(cache, "writable_directory", lambda: tmp_path / "cache")
-    monkeypatch.setattr(prebuilt, "chosen", lambda: prebuilt.Choice(None, "", ()))
+    monkeypatch.setattr(prebuilt, "chosen", lambda: prebuilt.LevelChoice(None, "", ()))
     for steps, arguments, level in (
         (interrupted, [], V3),
         (lambda *arguments: iter(()), ["--only", "optimizer sgd"], V3),
@@ -510,12 +510,12 @@ def test_records_are_renewed(monkeypatch):
     """Their type names the level: the same where its kernels are made and where they are loaded."""
     packed = records.pack_records([])
     monkeypatch.setattr(prebuilt, "host_target", lambda: HOSTS["AVX-512"])
-    monkeypatch.setattr(prebuilt, "chosen", lambda: prebuilt.Choice(V3, "", ()))
+    monkeypatch.setattr(prebuilt, "chosen", lambda: prebuilt.LevelChoice(V3, "", ()))
     other = records.pack_records([])
     assert packed.dtype != other.dtype
     assert records.renewed(packed).dtype == other.dtype
     monkeypatch.setattr(prebuilt, "host_target", lambda: (TRIPLE, V3.name, levels.features_of(V3)))
-    monkeypatch.setattr(prebuilt, "chosen", lambda: prebuilt.Choice(None, "", ()))
+    monkeypatch.setattr(prebuilt, "chosen", lambda: prebuilt.LevelChoice(None, "", ()))
     assert records.pack_records([]).dtype == other.dtype
 
 
@@ -550,7 +550,7 @@ def test_warmup_of_a_level(tmp_path):
 def test_whole_warmup_where_a_level_runs_compiles_native_kernels(monkeypatch, capsys, tmp_path):
     seen = []
     monkeypatch.setattr(cache, "writable_directory", lambda: tmp_path)
-    monkeypatch.setattr(prebuilt, "chosen", lambda: prebuilt.Choice(V3, "", ()))
+    monkeypatch.setattr(prebuilt, "chosen", lambda: prebuilt.LevelChoice(V3, "", ()))
     monkeypatch.setattr(machine, "compile_all", lambda *arguments: seen.append(arguments))
     monkeypatch.setattr(prebuild, "gain", lambda *arguments: "faster")
     monkeypatch.setattr(prebuild, "_run", lambda code, *given: seen.append(given) or subprocess.CompletedProcess([], 0))

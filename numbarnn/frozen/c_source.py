@@ -160,7 +160,7 @@ def write_c(model: Any, path: str | os.PathLike[str], name: str = "model") -> No
     >>> from numbarnn import GRU, Model
     >>> from numbarnn.frozen.c_source import write_c
     >>> write_c(Model([GRU(4)], input_size=3), "net.c", "net")
-    >>> open("net.h").readline()
+    >>> pathlib.Path("net.h").read_text().splitlines()[0]
     '/* net: a recurrent net frozen by numbarnn.\n'
     """
     path = pathlib.Path(path)

@@ -27,7 +27,7 @@ FOLDER, LEVEL = "NUMBARNN_PREBUILT", "NUMBARNN_LEVEL"
 NATIVE = "native"
 
 
-class Choice(NamedTuple):
+class LevelChoice(NamedTuple):
     """What the kernels of this process are made for.
 
     Attributes
@@ -187,36 +187,36 @@ def has_native(folder: pathlib.Path) -> bool:
 
 # The choice
 
-_made: dict[str, Choice] = {}
+_made: dict[str, LevelChoice] = {}
 
 
-def chosen() -> Choice:
+def chosen() -> LevelChoice:
     """Return what the kernels of this process are made for; asked for the first time, it is chosen."""
     # Without a lock, which a forked child could inherit shut; of threads that come at once all take the choice of the first.
     return _made.get("choice") or _made.setdefault("choice", _choose())
 
 
-def _choose() -> Choice:
+def _choose() -> LevelChoice:
     target, wanted = host_target(), os.environ.get(LEVEL)
     if wanted == NATIVE:
-        return Choice(None, f"{LEVEL}={NATIVE}", ())
+        return LevelChoice(None, f"{LEVEL}={NATIVE}", ())
     if wanted:
         level = forced(wanted, target)
-        return Choice(level, f"{LEVEL}={wanted}", folders_of(level))
+        return LevelChoice(level, f"{LEVEL}={wanted}", folders_of(level))
     if config.CPU_NAME is not None or config.CPU_FEATURES is not None:
         own = _level_of_target()
-        return Choice(None, "NUMBA_CPU_NAME or NUMBA_CPU_FEATURES is set", folders_of(own) if own else ())
+        return LevelChoice(None, "NUMBA_CPU_NAME or NUMBA_CPU_FEATURES is set", folders_of(own) if own else ())
     for folder in cache.cache_directories():
         if has_native(folder) and cache.usable(folder):
-            return Choice(None, "`numbarnn warmup` has compiled kernels for this processor", ())
+            return LevelChoice(None, "`numbarnn warmup` has compiled kernels for this processor", ())
     fitting = [(level, folders_of(level)) for level in reversed(LEVELS.values()) if within(level, target)]
     # The highest level, but one with a few kernels only where none has all; one that fuses before one that does not, which is slow.
     for level, found in sorted(fitting, key=lambda each: (not each[0].fused, not complete(*each))):
         if found:
-            return Choice(
+            return LevelChoice(
                 level, "there are prebuilt kernels, and `numbarnn warmup` has not run for this processor", found
             )
-    return Choice(None, "there are no prebuilt kernels that fit", ())
+    return LevelChoice(None, "there are no prebuilt kernels that fit", ())
 
 
 def forced(name: str, target: tuple[str, ...]) -> Level:
