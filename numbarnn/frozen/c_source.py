@@ -158,10 +158,11 @@ def write_c(model: Any, path: str | os.PathLike[str], name: str = "model") -> No
     Examples
     --------
     >>> from numbarnn import GRU, Model
+    >>> import pathlib
     >>> from numbarnn.frozen.c_source import write_c
     >>> write_c(Model([GRU(4)], input_size=3), "net.c", "net")
     >>> pathlib.Path("net.h").read_text().splitlines()[0]
-    '/* net: a recurrent net frozen by numbarnn.\n'
+    '/* net: a recurrent net frozen by numbarnn.'
     """
     path = pathlib.Path(path)
     if path.suffix != ".c":
