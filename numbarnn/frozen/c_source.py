@@ -157,8 +157,8 @@ def write_c(model: Any, path: str | os.PathLike[str], name: str = "model") -> No
 
     Examples
     --------
-    >>> from numbarnn import GRU, Model
     >>> import pathlib
+    >>> from numbarnn import GRU, Model
     >>> from numbarnn.frozen.c_source import write_c
     >>> write_c(Model([GRU(4)], input_size=3), "net.c", "net")
     >>> pathlib.Path("net.h").read_text().splitlines()[0]
