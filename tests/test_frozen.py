@@ -22,7 +22,15 @@ from numbarnn.kernels.cpu.denormals import mode
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="libraries are made on Linux")
 
-CASES = [("cells", level) for level in here()] + [(kind, None) for kind in MODELS if kind != "cells"]
+# Each net is compiled for three levels; one of them is left to every run of the tests.
+CASES = [
+    *(pytest.param(("cells", level), marks=pytest.mark.slow) for level in here()),
+    *(
+        pytest.param((kind, None), marks=[] if kind == "letters" else pytest.mark.slow)
+        for kind in MODELS
+        if kind != "cells"
+    ),
+]
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join(filter(None, case)))
@@ -235,6 +243,7 @@ def test_a_level_that_does_not_run_is_an_error_number(tmp_path, monkeypatch):
             assert asked[1] == states  # bit 31 of leaf 1 is the hypervisor's
 
 
+@pytest.mark.slow
 def test_a_cell_may_call_the_c_library(tmp_path, monkeypatch):
     """Of float32 too; what the C library does not have is named, and folders may have commas."""
     monkeypatch.setitem(CELLS, "Wave", Wave)

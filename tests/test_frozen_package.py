@@ -27,7 +27,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="libraries are m
 LEVEL = next((level for level in here() if fused(level)), here()[0])
 
 
-@pytest.fixture(scope="module", params=["cells", "letters", "sequences"])
+@pytest.fixture(
+    scope="module", params=["letters", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("cells", "sequences"))]
+)
 def folder(request, tmp_path_factory):
     """Return (model, folder) of a frozen model."""
     model, parts = compiled(request.param)
@@ -258,6 +260,7 @@ int main(void) {
 """
 
 
+@pytest.mark.slow
 def test_c_takes_the_header_and_gets_the_models_outputs(tmp_path):
     if shutil.which("gcc") is None:
         pytest.skip("there is no gcc")
@@ -320,6 +323,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_cell_of_a_script_is_frozen(tmp_path):
     (tmp_path / "script.py").write_text(OWN)
     path = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])

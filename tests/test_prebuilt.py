@@ -425,6 +425,7 @@ def made(tmp_path_factory):
     return folder, {level: fill(folder, level, NET).split() for level in FUSED}
 
 
+@pytest.mark.slow
 @fused_level
 def test_levels_that_fuse_have_the_same_bits(made):
     """First prediction, first training step and streams: the second process, whose cache is empty, compiles nothing."""
@@ -439,6 +440,7 @@ def test_levels_that_fuse_have_the_same_bits(made):
     assert not list((folder / "cache").rglob(f"*{ENDING}"))
 
 
+@pytest.mark.slow
 @fused_level
 @pytest.mark.skipif(shutil.which("nm") is None, reason="no nm, of binutils")
 def test_kernels_call_nothing_that_another_machine_may_lack(made):
@@ -457,6 +459,7 @@ def test_kernels_call_nothing_that_another_machine_may_lack(made):
     assert not [name for name in names - standard if not name.startswith(("Py", "_Py", "NRT_", "numba_"))]
 
 
+@pytest.mark.slow
 @fused_level
 def test_cell_of_the_users_own_runs_at_every_level(made):
     """Its kernels are compiled for this processor, and call the tiles of the level."""
@@ -495,6 +498,7 @@ print(sum(simulate.stats.cache_misses.values()), sum(simulate.stats.cache_hits.v
 """
 
 
+@pytest.mark.slow
 @fused_level
 def test_users_function_with_a_step_inside_is_compiled_for_every_level(made):
     """What is kept on disk under one level is not loaded under another; weights pickled under one go on under another."""
@@ -522,6 +526,7 @@ def test_records_are_renewed(monkeypatch):
 # Commands
 
 
+@pytest.mark.slow
 @any_level
 def test_warmup_of_a_level(tmp_path):
     level = HERE[-1]
