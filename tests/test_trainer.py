@@ -619,7 +619,7 @@ def test_nan_in_the_padding_is_none():
     ("options", "error", "message"),
     [
         ({"epochs": -1}, ValueError, "epochs"),
-        ({"epochs": 1.5}, ValueError, "epochs"),
+        ({"epochs": 1.5}, TypeError, "epochs"),
         ({"batch_size": 0}, ValueError, "batch_size"),
         ({"clip_norm": 0}, ValueError, "clip_norm"),
         ({"clip_value": "5"}, TypeError, "clip_value"),
