@@ -75,7 +75,8 @@ MISTAKES = [
     (
         "fly",
         2,
-        "there is no command 'fly'; there is demo, train, sample, score, forecast, predict, convert, freeze, info, warmup, doctor, compare",
+        "there is no command 'fly'; there is demo, train, sample, score, forecast, predict, convert, freeze, info, warmup, doctor, "
+        "compare",
     ),
     ("--verison", 2, "there is no option --verison; did you mean --version?"),
     ("train text.txt --hiden-size 8", 2, "there is no option --hiden-size; did you mean --hidden-size?"),
