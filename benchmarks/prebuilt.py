@@ -17,7 +17,7 @@ import tempfile
 import time
 
 import numpy as np
-from compare import SIZES
+from comparison.cases import SIZES
 from startup import FIRST_PREDICTION, ROOT
 
 FIRST_TRAINING_STEP = """
