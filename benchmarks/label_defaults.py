@@ -43,7 +43,7 @@ from numbarnn.data import WordFeatures, datasets, read_conll, read_ts
 FOLDS = 3
 TWICE = ("vowels", "vowels, tiny", "questions a step")  # sets of which two folds are left out in turn, of others one
 # What settings have in common, with no linear path; "defaults" are what the estimators do by themselves.
-BASE = {"scale": "auto", "learning_rate": 3e-3, "updates": 3000, "bidirectional": False}
+BASE = {"scale": "auto", "learning_rate": 3e-3, "updates": 3000, "bidirectional": False, "average": None}
 SETTINGS = {
     "base": {},
     "before": {"scale": None, "learning_rate": 1e-2, "updates": None, "epochs": 50},

@@ -23,12 +23,14 @@ import pandas as pd
 from label_defaults import FOLDS, SETS, Set, errors, linear_error, read, taken
 
 from numbarnn import SegmentClassifier, SequenceClassifier, SequenceRegressor, metrics
-from numbarnn.optim import AdamW
+from numbarnn.optim import AdamW, Cosine
+from numbarnn.training.defaults import default_epochs
 
 SMALL = ("vowels, tiny", "air", "vowels", "adding", "questions a step", "digits")
-# What differs from the defaults of the estimators. All but the first two are without the linear path.
+# What differs from the defaults of the estimators, and those whose names do not begin with "defaults" have neither a linear path
+# nor an average of the weights.
 SETTINGS = {
-    "defaults": {"linear": "auto"},
+    "defaults": {},
     "linear": {},
     "net alone": {},
     "rate 1e-2": {"learning_rate": 1e-2},
@@ -44,10 +46,17 @@ SETTINGS = {
     "dropout .3": {"dropout": 0.3},
     "decay 1": {"optimizer": AdamW(3e-3, weight_decay=1.0)},
     "average .98": {"average": 0.98},
+    "average .995": {"average": 0.995},
+    "cosine": {"cosine": True},
+    "cosine, rate 1e-2": {"cosine": True, "learning_rate": 1e-2},
+    "cosine, 10,000 updates": {"cosine": True, "updates": 10000},
+    "average .98, rate 1e-2": {"average": 0.98, "learning_rate": 1e-2},
     "3 nets": {"nets": 3},
     "3 nets, rate 1e-2": {"nets": 3, "learning_rate": 1e-2},
-    "defaults, 3 nets": {"nets": 3, "linear": "auto"},
-    "defaults, rate 1e-2": {"learning_rate": 1e-2, "linear": "auto"},
+    "defaults, 3 nets": {"nets": 3},
+    "defaults, rate 1e-2": {"learning_rate": 1e-2},
+    "defaults, cosine": {"cosine": True},
+    "defaults, cosine, rate 1e-2": {"cosine": True, "learning_rate": 1e-2},
 }
 
 
@@ -84,17 +93,21 @@ class Nets:
 
 def net_of(own, setting, samples, seed):
     """Return the estimator of a setting, or None where it is not one for the set."""
-    options = {"linear": None} | SETTINGS[setting]
-    if own.kind is SegmentClassifier:  # which has no linear path
-        if setting == "net alone" or setting.startswith("defaults,"):
-            return None
-        del options["linear"]
+    options = dict(SETTINGS[setting])
+    if not setting.startswith("defaults"):
+        options = {"average": None} | options
+        if own.kind is not SegmentClassifier:  # which has no linear path
+            options["linear"] = None
     if "pooling" in options and own.kind is not SequenceClassifier:
         return None
     if "bidirectional" in options:
         options["bidirectional"] = not own.kind().bidirectional
+    batches = math.ceil(samples / 32)
     if "updates" in options:
-        options["epochs"] = math.ceil(options.pop("updates") / math.ceil(samples / 32))
+        options["epochs"] = math.ceil(options.pop("updates") / batches)
+    if options.pop("cosine", False):  # from the learning rate to 0 at the end
+        epochs = options.get("epochs") or default_epochs(batches, own.kind is SegmentClassifier)
+        options["schedule"] = Cosine(epochs * batches)
     count = options.pop("nets", 1)
     nets = [own.kind(random_state=seed + 100 * k, n_threads=1, **own.options | options) for k in range(count)]
     return nets[0] if count == 1 else Nets(nets)

@@ -8,10 +8,13 @@ from conftest import assert_close, assert_same_bits
 
 import numbarnn as nr
 from numbarnn import io
+from numbarnn.core import seeds
 from numbarnn.core.ragged import Ragged
 from numbarnn.errors import ModelFileError
-from numbarnn.estimators import SegmentClassifier, SequenceClassifier, SequenceRegressor, linear
-from numbarnn.estimators.linear import HALF, RunningSummaries, fit_labels, fit_values, is_small, summaries
+from numbarnn.estimators import SegmentClassifier, SequenceClassifier, SequenceRegressor, base, linear
+from numbarnn.estimators.linear import RunningSummaries, fit_labels, fit_values, is_small, summaries
+from numbarnn.estimators.share import HALF, LEAST_HELD_OUT, SHARES, best_share, folds, mixed_losses
+from numbarnn.optim import EMA
 
 FEW = {"epochs": 2, "hidden_size": 3, "random_state": 0, "n_threads": 1}
 GENERATOR = np.random.default_rng(0)
@@ -114,7 +117,7 @@ def test_weights_are_counts():
 
 def test_outputs_of_a_regressor():
     net = regressor(epochs=30)
-    assert net.linear_.share in linear.SHARES
+    assert net.linear_.share in SHARES
     mixed = (1 - net.linear_.share) * net_outputs(net, X) + net.linear_.share * path_outputs(net, X)
     center, scale = VALUES.mean(), VALUES.std()
     assert_close(net.predict(X), center + scale * mixed[:, 0], 1e-5)
@@ -123,8 +126,8 @@ def test_outputs_of_a_regressor():
 @pytest.mark.parametrize("several", [False, True])
 def test_outputs_of_a_classifier(several):
     net = classifier(SEVERAL if several else LABELS)
-    assert net.linear_.share == HALF
-    logits = (net_outputs(net, X) + path_outputs(net, X)) / 2
+    share = net.linear_.share
+    logits = (1 - share) * net_outputs(net, X) + share * path_outputs(net, X)
     p = np.exp(logits)
     expected = p / (1 + p) if several else p / p.sum(axis=1, keepdims=True)
     assert_close(net.predict_proba(X), expected, 1e-5)
@@ -160,8 +163,21 @@ def test_what_patience_holds_out_chooses_the_share():
     rows = np.array([naive_summaries(sample.astype(np.float64)) for sample in scaled(net, X[kept])])
     target = (VALUES[kept] - VALUES[kept].mean()) / VALUES[kept].std()
     assert_close(net.linear_.weight, fit_values(rows, target[:, None], None)[0].weight, 1e-4)
-    labelled = classifier(patience=3, validation=0.25)
-    assert labelled.linear_.share == HALF
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("given", [False, True], ids=["fraction", "data"])
+def test_what_patience_holds_out_of_labels_chooses_the_share(several, given):
+    y = SEVERAL if several else LABELS
+    one = {"patience": 3, "validation": 0.25, "epochs": 0}
+    net = classifier(y, **one)
+    if given:
+        net = SequenceClassifier("rnn", bidirectional=False, **FEW | one).fit(
+            X[:40], y[:40], validation=(X[40:], y[40:])
+        )
+    assert net.linear_.share == 1
+    one["validation"] = 0.1  # of 60: too few
+    assert classifier(y, **one).linear_.share == HALF
 
 
 def test_noise():
@@ -180,38 +196,97 @@ def test_noise():
 
 
 def test_shares():
-    """A half, unless the net or the path is clearly better."""
+    """The most of the line that is not clearly worse than what is best."""
     generator = np.random.default_rng(0)
-    rows, noise = generator.normal(size=(40, 5)), generator.normal(size=(40, 1))
-    path = linear.LinearPath(np.zeros(5), np.ones(5), np.ones((5, 1)), np.zeros(1))
-    line = rows @ np.ones((5, 1))
+    line, noise, other = generator.normal(size=(3, 400, 1))
 
-    def share(truth, outputs):
-        found = linear.best_share(path, rows, outputs, lambda found: np.square(found - truth)[:, 0])
-        return 0 if found is None else found.share
+    def share(truth, net, count=400):
+        losses = mixed_losses(net[:count], line[:count], lambda found: np.square(found - truth[:count])[:, 0])
+        expected = [np.square((1 - s) * net[:count] + s * line[:count] - truth[:count])[:, 0] for s in SHARES]
+        assert losses.shape == (len(SHARES), count)
+        assert np.allclose(losses, expected, 1e-12, 1e-12)
+        return best_share(losses)
 
     assert share(line, line + noise) == 1
-    assert share(line + noise, line + noise) == 0
-    assert share(line + noise, line + 2 * noise) == HALF
-    assert share(line, line) == HALF
-    for count in (0, 1, 2, linear.LEAST_HELD_OUT - 1):
-        rows, noise = generator.normal(size=(count, 5)), generator.normal(size=(count, 1))
-        line = rows @ np.ones((5, 1))
-        assert share(line, line + noise) == share(line + noise, line + noise) == HALF
+    assert share(line + noise, line + noise) < 0.1
+    # Errors of the same size that have nothing to do with one another: a half is best, and a little more is not clearly worse.
+    assert HALF <= share(line + noise, line + noise + other) < 0.7
+    assert share(line, line) == 1
+    for count in range(LEAST_HELD_OUT):
+        assert share(line, line + noise, count) == HALF
 
 
-def test_few_held_out_samples_choose_no_share(monkeypatch):
-    """No second net is trained for less than 8 of them, and what `patience` holds out says nothing either."""
-    nets = []
-    make = SequenceRegressor._make
-    monkeypatch.setattr(SequenceRegressor, "_make", lambda net, features: nets.append(make(net, features)))
-    few = SequenceRegressor("rnn", **FEW | {"epochs": 0}).fit(X[:31], VALUES[:31])
-    assert (few.linear_.share, len(nets)) == (HALF, 1)
-    more = SequenceRegressor("rnn", **FEW | {"epochs": 0}).fit(X[:32], VALUES[:32])
-    assert (more.linear_.share, len(nets)) == (1, 3)
-    for validation in (0.01, 0.02, 0.1):
-        assert regressor(epochs=0, patience=1, validation=validation).linear_.share == HALF
-    assert regressor(epochs=0, patience=1, validation=0.25).linear_.share == 1
+def test_folds():
+    """Every sample is in one fold where all four are needed; classes have their shares; of many samples there is one fold."""
+    strata = np.repeat([0, 1, 2], [40, 12, 8])
+    found = folds(60, strata, np.random.default_rng(0))
+    assert_same_bits(np.sort(np.concatenate(found)), np.arange(60))
+    assert [np.bincount(strata[fold]).tolist() for fold in found] == [[10, 3, 2]] * 4
+    assert [len(folds(count, None, np.random.default_rng(0))) for count in (10, 250, 400, 600, 1000, 2000)] == [
+        4,
+        4,
+        3,
+        2,
+        1,
+        1,
+    ]
+    assert_same_bits(np.sort(np.concatenate(folds(11, None, np.random.default_rng(0)))), np.arange(11))
+
+
+def test_the_share_is_chosen_by_nets_that_have_not_seen_the_samples(monkeypatch):
+    """The nets of the folds, and their lines, are those of the rest of the samples alone."""
+    kept, x = [], [sample / [1, 50] - [0, 6] for sample in X]
+    monkeypatch.setattr(
+        base, "mixed_losses", lambda net, line, losses: kept.append((net, line)) or mixed_losses(net, line, losses)
+    )
+    net = SequenceRegressor("rnn", **FEW, scale=None).fit(x, VALUES)
+    found = folds(60, None, seeds.generator(net.seed_, "holdout"))
+    assert len(kept) == len(found) == 4
+    target = (VALUES - VALUES.mean()) / VALUES.std()
+    rows = np.array([naive_summaries(sample) for sample in x])
+    for fold, (_, line) in zip(found, kept, strict=True):
+        rest = np.delete(np.arange(60), fold)
+        assert_close(line, fit_values(rows[rest], target[rest, None], None)[0].outputs(rows[fold]), 1e-3)
+    x[found[0][0]] = x[found[0][0]] + 1  # a sample of the first fold
+    SequenceRegressor("rnn", **FEW, scale=None).fit(x, VALUES)
+    assert_same_bits(kept[4][0][1:], kept[0][0][1:])
+    assert not np.array_equal(kept[5][0], kept[1][0])
+
+
+def test_a_class_of_one_sample():
+    labels = np.where(np.arange(60) == 7, "rare", LABELS)
+    net = classifier(labels)
+    assert net.linear_ is None or np.isfinite(net.linear_.share)
+    assert np.isfinite(net.predict_proba(X)).all()
+
+
+def test_interrupted_folds_leave_a_half(monkeypatch):
+    train, nets = SequenceRegressor._train, []
+
+    def interrupted(net, *arguments):
+        history = train(net, *arguments)
+        nets.append(net.model_)
+        if len(nets) > 1:
+            history.stopped = "interrupted"
+        return history
+
+    monkeypatch.setattr(SequenceRegressor, "_train", interrupted)
+    net = regressor()
+    assert (net.linear_.share, len(nets), net.model_ is nets[0]) == (HALF, 2, True)
+
+
+def test_average():
+    """ "auto" is an average of decay .98 where it has steps enough to forget where training began."""
+    for kind, y in ((SequenceClassifier, LABELS), (SequenceRegressor, VALUES), (SegmentClassifier, LABELS)):
+        for epochs, expected in ((124, None), (125, EMA(0.98))):  # of two batches
+            net = kind("rnn", linear=None, **FEW | {"epochs": epochs}) if kind is not SegmentClassifier else None
+            net = net or kind("rnn", **FEW | {"epochs": epochs})
+            found = net.fit(X, y).model_.params.flat
+            same = net.set_params(average=expected).fit(X, y).model_.params.flat
+            assert_same_bits(found, same)
+            assert net.trainer_.ema == expected
+        with pytest.raises(ValueError, match="average must be 'auto' or None, got 'yes'"):
+            net.set_params(average="yes").fit(X, y)
 
 
 @pytest.mark.parametrize(

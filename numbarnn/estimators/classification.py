@@ -12,9 +12,9 @@ from numbarnn.estimators import indicators
 from numbarnn.estimators.cross_entropy import CrossEntropyClassifier
 from numbarnn.estimators.label_forms import column
 from numbarnn.estimators.labels import Classes, check_labels
-from numbarnn.estimators.linear import explains, fit_labels, is_small, summaries
+from numbarnn.estimators.linear import fit_labels, label_losses
 from numbarnn.estimators.sections import label_estimator
-from numbarnn.estimators.weights import weights_of, weights_of_samples
+from numbarnn.estimators.weights import weights_of, weights_of_samples, weights_or_ones
 from numbarnn.layers.pool import KINDS, Pool
 
 
@@ -241,20 +241,19 @@ class SequenceClassifier(CrossEntropyClassifier):
     def _strata(self, target):
         return None if self._several else target
 
-    def _linear_path(self, source, kept):
-        x, target, loss = source.x, source.y, self._label_loss
-        weight = np.ones(len(x)) if source.sample_weight is None else source.sample_weight
-        if not self._several:
-            if loss.class_weight is not None:
-                weight = weight * np.array(loss.class_weight)[target]
-            target = np.eye(len(self.classes_))[target]
-        elif loss.pos_weight is not None or loss.weight is not None:
-            return None
-        counted = kept[weight[kept] > 0]
-        if not is_small(len(counted), x.values.shape[1]):
-            return None
-        path, explained = fit_labels(summaries(x)[counted], target[counted], weight[counted], self._several)
-        return path if explains(explained, weight[counted]) else None
+    def _path_targets(self, source):
+        weight, loss = weights_or_ones(source.sample_weight, len(source.y)), self._label_loss
+        if self._several:
+            return None if loss.pos_weight is not None or loss.weight is not None else (source.y, weight)
+        if loss.class_weight is not None:
+            weight = weight * np.array(loss.class_weight)[source.y]
+        return np.eye(len(self.classes_))[source.y], weight
+
+    def _fitted_path(self, rows, target, weight):
+        return fit_labels(rows, target, weight, self._several)
+
+    def _losses(self, outputs, target):
+        return label_losses(outputs, target, self._several)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

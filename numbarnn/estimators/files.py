@@ -20,7 +20,8 @@ from numbarnn.estimators.scaling import SCALES, scaler_of
 from numbarnn.estimators.settings import optimizer_of
 from numbarnn.losses import LOSSES
 from numbarnn.model import Model
-from numbarnn.optim import EMA, OPTIMIZERS, SCHEDULES, make_average, make_optimizer
+from numbarnn.optim import EMA, OPTIMIZERS, SCHEDULES, make_optimizer
+from numbarnn.training.defaults import default_average
 from numbarnn.training.history import History
 
 # 1: without scales, with a loss for each kind of estimator, and learning rates beside optimizers; 2: without linear paths.
@@ -159,7 +160,7 @@ def _check_settings(estimator):
     optimizer_of(estimator)
     check_choice(estimator.scale, "scale", SCALES, none=True)
     check_choice(getattr(estimator, "linear", None), "linear", ("auto",), none=True)
-    make_average(estimator.average)
+    default_average(estimator.average, 0)
     if isinstance(estimator.random_state, int):
         check_seed(estimator.random_state)
     weights, tokens = getattr(estimator, "class_weight", None), getattr(estimator, "tokens", None)

@@ -24,7 +24,6 @@ from numbarnn.estimators.tokens import read_tokens, read_words, word_table
 from numbarnn.estimators.weights import weights_of
 from numbarnn.layers import Dense, Dropout, Embedding, EmbeddingBag
 from numbarnn.metrics.labels import flat_labels
-from numbarnn.model import Model
 from numbarnn.sklearn_api import not_fitted
 
 
@@ -72,10 +71,6 @@ class LabelEstimator(SequenceEstimator):
         """Set the loss of a file; raise ValueError unless it is one for the classes."""
         raise NotImplementedError
 
-    def _linear_path(self, source, kept):
-        """Return the linear path that is learned from those samples of a source, or None."""
-        return None
-
     def _layers_before_output(self):
         """Return the options of the recurrent layers and the layers between them and the dense one."""
         raise NotImplementedError
@@ -103,8 +98,7 @@ class LabelEstimator(SequenceEstimator):
             )
             self._make(x)
         source = RaggedSource(self._scaled(x), target, weight, batch_size=self.batch_size)
-        if linear and isinstance(x, Samples):
-            self.linear_ = self._linear_path(source, np.arange(len(x)) if kept is None else kept)
+        numbers = isinstance(x, Samples)
         if validation is not None:
             if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
                 raise ValueError(
@@ -121,8 +115,14 @@ class LabelEstimator(SequenceEstimator):
             targets = self._encode_targets(y, x, weight, rest, reset=False)
             held = RaggedSource(self._scaled(x), *targets, batch_size=256, shuffle=False)
         elif kept is not None:
-            source, held = source.part(kept, True), source.part(rows, False)
-        return self._train(source, epochs, held, patience)
+            held = source.part(rows, False)
+        everything = np.arange(len(source.y))
+        learned = everything if kept is None else kept
+        history = self._train(source if kept is None else source.part(kept, True), epochs, held, patience)
+        if linear and numbers and not self.EACH_STEP and history.stopped != "interrupted":
+            out = None if patience is None else (held, held.samples)
+            self.linear_ = self._linear_path(source, learned, out, epochs, self._strata(target))
+        return history
 
     def _fitted_scaler(self, x, weight, kept):
         """Return the scaler of the samples that are not held out and not of weight 0; None of tokens and strings."""
@@ -174,7 +174,7 @@ class LabelEstimator(SequenceEstimator):
         if self.dropout:
             layers.append(Dropout(self.dropout))
         layers.append(Dense(self.BLANKS + len(self.classes_)))
-        self.model_ = Model(layers, features, self.dtype, self.seed_, self.n_threads, self.device)
+        self.model_ = self._new_model(layers, features)
         self.trainer_ = None
 
     # Using

@@ -26,10 +26,6 @@ LEAST_SAMPLES, MOST_SAMPLES, MOST_SUMMARIES = 10, 2000, 2048
 LEAST_EXPLAINED, BY_CHANCE = 0.05, 7.0
 # The smallest penalty by which that share is measured: with less and about as many summaries as samples it varies too much.
 STEADY = 0.01
-# Parts of the linear path in the outputs that are tried, and the one without a reason for another, which is that of labels.
-SHARES, HALF = (0.0, 0.5, 1.0), 0.5
-# Samples that can tell one part from another.
-LEAST_HELD_OUT = 8
 # How far beyond their range in training summaries go on to count, in widths of that range: a line that goes on for ever is not
 # what was learned, and a summary that hardly varied has a steep one.
 MARGIN = 0.5
@@ -160,16 +156,19 @@ def fit_labels(
         best = None
         for sharpness in SHARPNESS:
             logits = sharpness * (left_out - middle)
-            losses = (
-                np.logaddexp(0, np.where(target > 0, -logits, logits)) if several else -target * log_softmax(logits)
-            )
-            loss = float(np.sum(weight @ losses))
+            loss = float(weight @ label_losses(logits, target, several))
             if best is None or loss < best[0]:
                 best = loss, sharpness
         loss, sharpness = best
         bias = sharpness * (path.bias - middle)
-        found.append((loss, replace(path, weight=sharpness * path.weight, bias=bias, share=HALF)))
+        found.append((loss, replace(path, weight=sharpness * path.weight, bias=bias)))
     return _best(found, float(entropy) if entropy > 1e-6 else 0.0)
+
+
+def label_losses(logits: np.ndarray, target: np.ndarray, several: bool) -> np.ndarray:
+    """Return the cross-entropy (n,) of logits (n, classes) and indicators: of the one class, or of several labels."""
+    losses = np.logaddexp(0, np.where(target > 0, -logits, logits)) if several else -target * log_softmax(logits)
+    return losses.sum(axis=1)
 
 
 def _best(found, unknown):
@@ -177,29 +176,6 @@ def _best(found, unknown):
     _, path = min(found, key=lambda pair: pair[0])
     steady = min(error for (error, _), penalty in zip(found, PENALTIES, strict=True) if penalty >= STEADY)
     return path, 1 - steady / unknown if unknown else 0.0
-
-
-def best_share(path: LinearPath, rows: np.ndarray, outputs: np.ndarray, losses) -> LinearPath | None:
-    """Return the path with its share, chosen by held-out samples; None where that is 0.
-
-    A half, unless another one of `SHARES` is better by more than a standard error of the difference, of `LEAST_HELD_OUT` samples
-    or more: held-out samples are few.
-
-    Parameters
-    ----------
-    rows, outputs : arrays
-        Summaries of the held-out samples, and the outputs of a net for them.
-    losses : function of outputs to the loss of each sample (n,)
-    """
-    if len(rows) < LEAST_HELD_OUT:
-        return replace(path, share=HALF)
-    found = {share: losses(replace(path, share=share).mixed(outputs, rows)) for share in SHARES}
-    best, least = HALF, 0.0
-    for share, own in found.items():
-        gain = found[HALF] - own
-        if gain.mean() > max(least, gain.std(ddof=1) / np.sqrt(len(gain))):
-            best, least = share, gain.mean()
-    return replace(path, share=best) if best else None
 
 
 def _weights(weight, samples):

@@ -1,28 +1,26 @@
 """Regressor of sequences, on scikit-learn's contract."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from numbarnn import metrics
 from numbarnn.checks import check_finite, check_flag, check_levels, naming
-from numbarnn.core import seeds
 from numbarnn.core.ragged import Ragged
 from numbarnn.data.batches import ArraySource
 from numbarnn.data.ragged import RaggedSource
 from numbarnn.estimators import files as estimator_files
 from numbarnn.estimators.base import SequenceEstimator
 from numbarnn.estimators.forms import as_values
-from numbarnn.estimators.linear import HALF, LEAST_HELD_OUT, best_share, explains, fit_values, is_small, summaries
+from numbarnn.estimators.linear import fit_values
 from numbarnn.estimators.scaling import fitted_scaler
 from numbarnn.estimators.scikit import RegressorMixin
 from numbarnn.estimators.sections import described
 from numbarnn.estimators.settings import fitted_loss, loss_of_values, predicted_values, seed_of
-from numbarnn.estimators.weights import weights_of_samples
+from numbarnn.estimators.weights import weights_of_samples, weights_or_ones
 from numbarnn.layers import Dense
 from numbarnn.losses import DistributionLoss, Loss, MeanAbsoluteError, NegativeBinomial
-from numbarnn.model import Model
 
 
 @described(held_out="Last part of the samples, held out while `patience` is given.")
@@ -132,51 +130,22 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         kind = RaggedSource if isinstance(x, Ragged) else ArraySource
         source = kind(x, self._encode(target).astype(self.dtype), sample_weight=weight, batch_size=self.batch_size)
         history = self._train(source, epochs, held_out, patience)
-        if linear and history.stopped != "interrupted" and not isinstance(self._loss, DistributionLoss):
-            self.linear_ = self._linear_path(source, counted, epochs, patience is not None)
+        if linear and history.stopped != "interrupted":
+            held = None if patience is None else (source, np.flatnonzero(~counted))
+            self.linear_ = self._linear_path(source, np.flatnonzero(counted), held, epochs)
         return history
 
-    def _linear_path(self, source, counted, epochs, held_out):
-        """Return the linear path with the share that is best on held-out samples, or None.
+    def _path_targets(self, source):
+        if isinstance(self._loss, DistributionLoss):
+            return None
+        return source.y.astype(np.float64), weights_or_ones(source.sample_weight, len(source.y))
 
-        Those are the ones that training has held out if `held_out`, else a quarter, for which another net is trained on the rest.
-        """
-        x, target = source.x, source.y.astype(np.float64)
-        weight = np.ones(len(x)) if source.sample_weight is None else source.sample_weight
-        if not is_small(int(counted.sum()), self.model_.signals[0].size):
-            return None
-        rows = summaries(x)
-        path, explained = fit_values(rows[counted], target[counted], weight[counted])
-        if not explains(explained, weight[counted]):
-            return None
-        if held_out:
-            # The net was stopped where it is best on these samples, the path has not seen them: what they say favours the net.
-            held, part = ~counted & (weight > 0), path
-        else:
-            order = seeds.generator(self.seed_, "holdout").permutation(np.flatnonzero(counted))
-            held, learned = np.zeros(len(x), bool), counted.copy()
-            held[order[: len(order) // 4]], learned[order[: len(order) // 4]] = True, False
-        if np.count_nonzero(held) < LEAST_HELD_OUT:
-            return replace(path, share=HALF)
-        if held_out:
-            outputs = self._net_outputs(x)
-        else:
-            before = self.model_, self.trainer_
-            self._make(before[0].signals[0].size)
-            history = self._train(source.part(np.flatnonzero(learned), True), epochs, None, None)
-            outputs = self._net_outputs(x)
-            self.model_, self.trainer_ = before
-            if history.stopped == "interrupted":
-                return None
-            part, _ = fit_values(rows[learned], target[learned], weight[learned])
+    def _fitted_path(self, rows, target, weight):
+        return fit_values(rows, target, weight)
+
+    def _losses(self, outputs, target):
         measure = np.abs if isinstance(self._loss, MeanAbsoluteError) else np.square
-        best = best_share(
-            part,
-            rows[held],
-            outputs[held],
-            lambda found: weight[held] * measure(found - target[held]).mean(axis=1),
-        )
-        return None if best is None else replace(path, share=best.share)
+        return measure(outputs - target).mean(axis=1)
 
     def _check_settings(self):
         super()._check_settings()
@@ -185,7 +154,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
     def _make(self, features):
         """Make a new model for samples of that many features."""
         layers = [self._recurrent(return_sequences=False), Dense(self._loss.size(len(self._center)))]
-        self.model_ = Model(layers, features, self.dtype, self.seed_, self.n_threads, self.device)
+        self.model_ = self._new_model(layers, features)
         self.trainer_ = None
 
     def predict(self, X: Any, *, quantiles: Any = None) -> np.ndarray:

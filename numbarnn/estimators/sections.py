@@ -16,8 +16,9 @@ TRAINING = """
         Not beside an optimizer object, which has its own. None: 0.003 for "adam" and "adamw", for all others the optimizer's own.
     schedule : Schedule, optional
         Of `numbarnn.optim`: a factor of the learning rate over time.
-    average : EMA or float, optional
+    average : EMA, float, "auto" or None
         Moving average of the weights, which is validated, and which training ends with and goes on from; a number is its decay.
+        "auto": of decay 0.98, where `epochs` make 250 optimizer steps or more; None: no average.
     epochs : int, optional
         None: as many as make 3,000 optimizer steps, at most {most}.
     batch_size : int
@@ -71,9 +72,10 @@ CLASS_WEIGHT = """
 LINEAR = """
     linear : {"auto", None}
         "auto": outputs are averaged with those of a linear regression on summaries of each feature: its mean, standard deviation,
-        last value, minimum and maximum over the steps. Only of 10 to 2,000 samples of numbers, of at most 409 features, of which it
-        explains more than noise would, and learned by `fit` alone: `partial_fit`, and `fit` under `warm_start`, keep the one that
-        there is. None: the net alone."""
+        last value, minimum and maximum over the steps. Its share is the best one of samples that neither has seen: held out in one
+        to four folds, for each of which another net is trained, or by `patience`. Only of 10 to 2,000 samples of numbers, of at
+        most 409 features, of which it explains more than noise would, and learned by `fit` alone: `partial_fit`, and `fit` under
+        `warm_start`, keep the one that there is. None: the net alone, trained once."""
 HELD_OUT = "Random part of the samples{strata}, held out while `patience` is given and `fit` gets no `validation`."
 # The attributes of fitted label estimators, around those of all.
 LABELS = """

@@ -22,6 +22,11 @@ def weights_of_samples(sample_weight, samples: int) -> np.ndarray | None:
     return weight
 
 
+def weights_or_ones(weight: np.ndarray | None, samples: int) -> np.ndarray:
+    """Return weights of samples, ones where there are none."""
+    return np.ones(samples) if weight is None else weight
+
+
 def weights_of(sample_weight, x, concatenated: bool = False, one: str | None = None) -> np.ndarray | Ragged | None:
     """Return weights of samples, or of steps as `Ragged`, or None.
 

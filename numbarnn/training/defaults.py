@@ -5,10 +5,16 @@ Language models have those of char-rnn instead, which `numbarnn.LanguageModel` d
 
 import math
 
+from numbarnn.checks import check_choice
+from numbarnn.optim import EMA, make_average
+
 # Optimizer steps that training takes, the epochs that it takes at most for them, and the learning rate of Adam. Where every
 # time step has a target, an epoch has that many times more of them, and nets learn them by heart sooner. Chosen by the studies
 # `benchmarks/label_defaults.py` and `benchmarks/forecast_defaults.py`.
 UPDATES, MOST_EPOCHS, MOST_EPOCHS_OF_STEPS, RATE = 3000, 200, 50, 3e-3
+# The average of the weights that estimators end with, of trainings that are long enough for it to forget where they began
+# (`benchmarks/label_grid.py`: "average .98").
+DECAY, LEAST_STEPS = 0.98, 250
 
 
 def default_epochs(updates: int, each_step: bool = False) -> int:
@@ -20,3 +26,17 @@ def default_rate(optimizer, learning_rate: float | None) -> float | None:
     """Return the learning rate for arguments `optimizer` and `learning_rate`; None: the optimizer's own."""
     adam = isinstance(optimizer, str) and optimizer.lower() in ("adam", "adamw")  # whose steps are those of Adam
     return RATE if adam and learning_rate is None else learning_rate
+
+
+def default_average(average, steps: int) -> EMA | None:
+    """Return the average for an argument `average` of estimators, which may be "auto", and a number of optimizer steps.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not an average.
+    """
+    if isinstance(average, str):
+        check_choice(average, "average", ("auto",), none=True)
+        return EMA(DECAY) if steps >= LEAST_STEPS else None
+    return make_average(average)
