@@ -42,9 +42,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         distributions `predict` gives the mean, under "quantile" the median, and ``predict(X, quantiles=)`` any level. Counts, the
         targets of "negative_binomial", are not standardised.
     {linear}
-        The share is a half, or 0 or 1 where that is clearly better on the samples that `patience` holds out; without it on a
-        quarter of the samples, for which a net is trained on the rest first. Fewer than 8 such samples leave it at a half. Losses
-        of distributions and quantiles have no linear path.
+        Losses of distributions and quantiles have no linear path.
     {scale}
     {training}
 

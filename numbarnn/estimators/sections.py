@@ -72,8 +72,8 @@ CLASS_WEIGHT = """
 LINEAR = """
     linear : {"auto", None}
         "auto": outputs are averaged with those of a linear regression on summaries of each feature: its mean, standard deviation,
-        last value, minimum and maximum over the steps. Its share is the best one of samples that neither has seen: held out in one
-        to four folds, for each of which another net is trained, or by `patience`. Only of 10 to 2,000 samples of numbers, of at
+        last value, minimum and maximum over the steps. Its share is the largest that is not clearly worse than the best, of samples
+        that neither has seen: held out in one to four folds, for each of which another net is trained, or by `patience`. Only of 10 to 2,000 samples of numbers, of at
         most 409 features, of which it explains more than noise would, and learned by `fit` alone: `partial_fit`, and `fit` under
         `warm_start`, keep the one that there is. None: the net alone, trained once."""
 HELD_OUT = "Random part of the samples{strata}, held out while `patience` is given and `fit` gets no `validation`."
