@@ -213,12 +213,13 @@ class Translator:
         raise self._refused(node, f"the unknown name {name}")
 
     def _element(self, node, base, index):
+        refused = self._refused(node, "an index that is not known before, or outside a tuple")
+        if symbolic(index):
+            raise refused
         try:
-            if not symbolic(index):
-                return base[index]
-        except (TypeError, IndexError, KeyError):
-            pass
-        raise self._refused(node, "an index that is not known before, or outside a tuple")
+            return base[index]
+        except (TypeError, IndexError, KeyError) as error:
+            raise refused from error
 
     def _number(self, node, value):
         """Return a value that is a number; raise TypeError for any other."""
