@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn.checks import brief, check_flag, check_path
+from numbarnn.checks import brief, check_file, check_flag
 from numbarnn.errors import ModelFileError
 from numbarnn.words import suggesting
 
@@ -128,6 +128,9 @@ def replace(path: str | os.PathLike, content: bytes) -> None:
         return
     if path.is_symlink():
         path = pathlib.Path(os.path.realpath(path))
+    if not path.parent.is_dir():
+        folder = str(path.parent)
+        raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder!r} to write to; make it first", str(path))
     # Open to nobody until it has the permissions of the file that it replaces.
     temporary, file = _create_beside(path, 0o666 if before is None else 0o600)
     try:
@@ -224,15 +227,15 @@ def read(path: str | os.PathLike, kind: str | None = None) -> tuple[dict[str, An
 
     Raises
     ------
-    FileNotFoundError
-        If there is none.
+    FileNotFoundError, IsADirectoryError
+        If there is none, or a folder of that name.
     ModelFileError
         If it is not such a file, is damaged, comes from a later version of the format, or holds something else.
     """
-    check_path(path)
+    check_file(path, what="model file")
     path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"path: there is no model file {str(path)!r}")
+    if not path.is_file():  # a pipe, which would be waited for
+        raise FileNotFoundError(f"path: {str(path)!r} is not a regular file")
     text, checksum, arrays = _content(path)
     try:
         description = json.loads(text)
@@ -381,8 +384,8 @@ def load(path: str | os.PathLike[str], device: str = "cpu", *, warm: bool = Fals
     ------
     DeviceError
         If the device cannot be used.
-    FileNotFoundError
-        If there is no such file.
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or a folder of that name.
     ModelFileError
         If it is not a model file, is damaged, comes from a later version, or needs a cell that is not registered.
 

@@ -8,6 +8,7 @@ import stat
 import struct
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 import numbarnn
 from numbarnn import GRU, LSTM, RNN, Activation, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Recurrent, cells, io
+from numbarnn.data import readers
 from numbarnn.errors import ModelFileError
 
 MODELS = {
@@ -178,7 +180,7 @@ def test_failed_save_keeps_the_old_file(saved, monkeypatch):
 
 
 def test_missing_folder(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder '.*no' to write to; make it first: '.*model'"):
         Model([Dense(3)], input_size=1).save(tmp_path / "no" / "model")
 
 
@@ -241,9 +243,39 @@ def test_bad_files(saved, change, message):
         numbarnn.load(path)
 
 
-def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no model file"):
-        numbarnn.load(tmp_path / "nothing")
+LOADERS = {
+    "load": (numbarnn.load, "model", "path: there is no model file"),
+    "Model.load": (Model.load, "model", "path: there is no model file"),
+    "from_onnx": (numbarnn.interop.from_onnx, "net.onnx", "source: there is no file"),
+    "from_keras": (numbarnn.interop.from_keras, "net.keras", "source: there is no file"),
+    "from_keras, layers": (partial(numbarnn.interop.from_keras, layers=[LSTM(2)]), "a.weights.h5", "source: there is no file"),
+    "from_torch": (partial(numbarnn.interop.from_torch, layers=[LSTM(2)]), "net.safetensors", "source: there is no file"),
+    "read_series": (readers.read_series, "a.csv", "path: there is no file"),
+    "read_jena": (readers.read_jena, "a.csv", "path: there is no file"),
+    "read_beijing": (readers.read_beijing, "a.csv", "path: there is no file"),
+    "read_ts": (numbarnn.data.read_ts, "a.ts", "path: there is no file"),
+    "read_conll": (numbarnn.data.read_conll, "a.conllu", "path: there is no file"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LOADERS)
+def test_missing_files_and_folders_are_named(tmp_path, kind):
+    load, name, message = LOADERS[kind]
+    path = tmp_path / name
+    with pytest.raises(FileNotFoundError) as missing:
+        load(path)
+    assert str(missing.value) == f"{message} {str(path)!r}"
+    path.mkdir()
+    with pytest.raises(IsADirectoryError) as folder:
+        load(path)
+    assert str(folder.value) == f"{message.partition(':')[0]}: {str(path)!r} is a folder, not a file"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileNotFoundError, match="pipe' is not a regular file"):
+        numbarnn.load(tmp_path / "pipe")
 
 
 def test_unregistered_cell(saved, monkeypatch):

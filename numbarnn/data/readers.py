@@ -59,8 +59,8 @@ def read_jena(path: str | os.PathLike):
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or a folder of that name.
     ValueError
         If its columns are not those of the Jena file, a row has more fields than the header, or a time cannot be read.
     """
@@ -95,8 +95,8 @@ def read_beijing(path: str | os.PathLike):
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or a folder of that name.
     ValueError
         If a column is missing, or a row has more fields than the header.
     """
@@ -158,8 +158,8 @@ def read_series(
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or a folder of that name.
     KeyError
         If there is no column `time` or `id`.
     ValueError
