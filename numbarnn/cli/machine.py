@@ -58,7 +58,7 @@ def add_commands(commands) -> None:
 
 
 def _info(options):
-    model = convert.read(options.model) if convert.is_foreign(options.model) else load_model(options.model)
+    model = convert.read(options.model)
     if isinstance(model, saved_forecaster.Forecaster):
         model = saved_forecaster.describe(model)
     if isinstance(model, LanguageModel):
