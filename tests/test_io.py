@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 import numbarnn
 from numbarnn import GRU, LSTM, RNN, Activation, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Recurrent, cells, io
+from numbarnn.core import replacing
 from numbarnn.data import readers
 from numbarnn.errors import ModelFileError
 
@@ -490,15 +491,15 @@ def test_the_file_of_a_process_that_is_writing_stays(tmp_path, monkeypatch):
 
 @posix
 def test_a_file_that_is_taken_for_a_leftover_is_made_again(tmp_path, monkeypatch):
-    flock, left = io.fcntl.flock, [2]
+    flock, left = replacing.fcntl.flock, [2]
 
     def late(handle, how):
-        if left[0] and how == io.fcntl.LOCK_EX:
+        if left[0] and how == replacing.fcntl.LOCK_EX:
             left[0] -= 1
-            io._remove_leftovers(tmp_path / "model")  # between the file's creation and its lock
+            replacing._remove_leftovers(tmp_path / "model")  # between the file's creation and its lock
         flock(handle, how)
 
-    monkeypatch.setattr(io.fcntl, "flock", late)
+    monkeypatch.setattr(replacing.fcntl, "flock", late)
     io.replace(tmp_path / "model", b"model")
     assert not left[0]
     assert (tmp_path / "model").read_bytes() == b"model"

@@ -5,8 +5,8 @@ import pathlib
 import re
 from typing import Any
 
-from numbarnn import io
 from numbarnn.checks import brief
+from numbarnn.core.replacing import replace
 from numbarnn.frozen.c_entries import write_check, write_entries, write_state
 from numbarnn.frozen.c_layers import Writer
 from numbarnn.frozen.c_network import write_network
@@ -168,5 +168,5 @@ def write_c(model: Any, path: str | os.PathLike[str], name: str = "model") -> No
     if path.suffix != ".c":
         raise ValueError(f"path must end with .c, got {str(path)!r}")
     source = c_source(model, name)
-    io.replace(path.with_suffix(".h"), c_header(c_interface(model, name)).encode())
-    io.replace(path, source.encode())
+    replace(path.with_suffix(".h"), c_header(c_interface(model, name)).encode())
+    replace(path, source.encode())

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn import io
 from numbarnn.checks import brief, check_path
+from numbarnn.core.replacing import replace
 from numbarnn.errors import FreezeError
 from numbarnn.frozen.c_source import c_interface, write_c
 from numbarnn.frozen.check import CHECK_STEPS
@@ -114,8 +114,8 @@ def freeze(
     if folder:
         write_folder(target, interface, content)
     else:
-        io.replace(target, content)
-        io.replace(target.with_suffix(".h"), interface.header().encode())
+        replace(target, content)
+        replace(target.with_suffix(".h"), interface.header().encode())
     return target
 
 
