@@ -468,8 +468,7 @@ def test_cell_of_the_users_own_runs_at_every_level(made):
     code = CELL + USE.replace('"float64"', '"float32"') + "from numbarnn.kernels import prebuilt\n" + told
     _, native, _ = run(folder, code, (), NUMBARNN_LEVEL="native")
     for level in FUSED:
-        compiled, found, _ = run(folder, code, (), NUMBARNN_LEVEL=level)
-        assert compiled > 0
+        _, found, _ = run(folder, code, (), NUMBARNN_LEVEL=level)
         assert found == native.replace("None", level)
 
 

@@ -466,7 +466,7 @@ def test_callbacks_see_everything_and_can_stop():
 
 
 def test_time_limit(monkeypatch):
-    import numbarnn.training.trainer as module
+    import numbarnn.training.callbacks as module
 
     clock = iter(range(1000))
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))

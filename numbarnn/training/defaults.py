@@ -5,10 +5,36 @@ Language models have those of char-rnn instead, which `numbarnn.LanguageModel` d
 
 import math
 
+import numpy as np
+
+from numbarnn.checks import brief
+
 # Optimizer steps that training takes, the epochs that it takes at most for them, and the learning rate of Adam. Where every
 # time step has a target, an epoch has that many times more of them, and nets learn them by heart sooner. Chosen by the studies
 # `benchmarks/label_defaults.py` and `benchmarks/forecast_defaults.py`.
 UPDATES, MOST_EPOCHS, MOST_EPOCHS_OF_STEPS, RATE = 3000, 200, 50, 3e-3
+
+
+# Far more than any training takes; a number beyond is an error in writing, and training would not end.
+LIMIT = 10**9
+
+
+def check_epochs(epochs) -> None:
+    """Raise TypeError or ValueError unless an argument is a number of epochs, or None."""
+    whole = isinstance(epochs, (int, np.integer)) and not isinstance(epochs, bool)
+    if epochs is not None and not (whole and 0 <= epochs <= LIMIT):
+        error = ValueError if whole else TypeError
+        raise error(f"epochs must be a number of epochs, 0 to {LIMIT:,}, or None, got {brief(epochs)}")
+
+
+def epochs_of(source, accumulate: int, each_step: bool) -> int:
+    """Return how many epochs of a source training takes where nothing is said."""
+    if not hasattr(source, "__len__"):
+        raise ValueError(
+            f"epochs must be given with a source that does not say how many batches an epoch has, got {brief(source)}; pass "
+            "epochs=10, say, or give it a __len__"
+        )
+    return default_epochs(max(1, math.ceil(len(source) / accumulate)), each_step)
 
 
 def default_epochs(updates: int, each_step: bool = False) -> int:
