@@ -9,7 +9,7 @@ from numbarnn.errors import ShapeError
 
 
 def sources_of(lm, text, validation, batch_size, seq_length) -> tuple[Vocabulary, TokenStream, TokenStream | None]:
-    """Return vocabulary, source, and source of validation or None for the arguments of `LanguageModel.fit`; raise what it raises."""
+    """Return vocabulary, source, and source of validation or None for arguments of `LanguageModel.fit`; raise what it raises."""
     other = isinstance(validation, (str, bytes))  # a text, not a share of this one
     if not other and not 0 <= check_real(validation, "validation") < 1:
         raise ValueError(f"validation must be in [0, 1), or a text, got {brief(validation)}")
