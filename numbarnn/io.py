@@ -59,7 +59,7 @@ METADATA_LIMIT = 1 << 20  # bytes of JSON: what describes a model, not its data
 
 
 def check_metadata(metadata) -> dict[str, Any]:
-    """Return what a user stores beside a model as a file holds it: names to JSON values, tuples as lists.
+    """Return what a user stores beside a model as a file stores it: names to JSON values, tuples as lists.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def read(path: str | os.PathLike, kind: str | None = None) -> tuple[dict[str, An
     FileNotFoundError, IsADirectoryError
         If there is none, or a folder of that name.
     ModelFileError
-        If it is not such a file, is damaged, comes from a later version of the format, or holds something else.
+        If it is not such a file, is damaged, comes from a later version of the format, or contains something else.
     """
     check_file(path, what="model file")
     path = pathlib.Path(path)
@@ -144,7 +144,7 @@ def read(path: str | os.PathLike, kind: str | None = None) -> tuple[dict[str, An
     elif checksum != _hash(text, arrays):
         raise _damaged(path, found)
     if kind not in (None, found):
-        raise ModelFileError(f"{str(path)!r} holds a {found}, not a {kind}; numbarnn.load loads any kind")
+        raise ModelFileError(f"{str(path)!r} contains a {found}, not a {kind}; numbarnn.load loads any kind")
     return description, arrays
 
 
@@ -289,7 +289,7 @@ def load(path: str | os.PathLike[str], device: str = "cpu", *, warm: bool = Fals
     description, arrays = read(path)
     kind = description["kind"]
     if kind not in _CLASSES:
-        raise ModelFileError(f"{os.fspath(path)!r} holds a {kind!r}, which this version of numbarnn does not know")
+        raise ModelFileError(f"{os.fspath(path)!r} contains a {kind!r}, which this version of numbarnn does not know")
     module, name = _CLASSES[kind]
     loaded = getattr(importlib.import_module(module), name).from_description(description, arrays, device)
     if warm:

@@ -52,7 +52,7 @@ class World:
 
 
 class Fake:
-    """A participant's process that is none."""
+    """A stand-in for a participant's process."""
 
     def __init__(self, world, participant):
         self.world, self.label, self.closed = world, participant.label, False

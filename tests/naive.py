@@ -234,7 +234,7 @@ def softmax_cross_entropy(
     """-sum_c q_c log softmax(logits)_c, q = class_weight ((1 - smoothing) onehot(target) + smoothing / V).
 
     logits (samples, T, V), target (samples, T); the mean divides by the summed class weights of the targets. Targets
-    (samples, T, V) stand in place of onehot(target), and the mean divides by the number of steps.
+    (samples, T, V) are used instead of onehot(target), and the mean divides by the number of steps.
     """
     weights, classes = row_weights(logits.shape[:-1], lengths, sample_weight), logits.shape[-1]
     class_weight = np.ones(classes) if class_weight is None else np.asarray(class_weight)

@@ -432,7 +432,7 @@ def test_nan_stays_in_its_sample_and_its_future(record, dtype):
     others = [0, 1, 3]
     assert_same_bits(outputs[others], clean[others])
     assert_same_bits(outputs[2, :3, :20], clean[2, :3, :20], "forward, before the NaN")
-    assert_same_bits(outputs[2, 4:, 20:], clean[2, 4:, 20:], "reverse, behind the NaN")
+    assert_same_bits(outputs[2, 4:, 20:], clean[2, 4:, 20:], "reverse, after the NaN")
     assert np.isnan(outputs[2, 3:, :20]).all()
     assert np.isnan(outputs[2, :4, 20:]).all()
     for array, expected in zip(final[0], clean_final[0], strict=True):
@@ -483,7 +483,7 @@ def versions(driver, cell, dtype):
 
 
 def packed(assembly, instructions):
-    """Count instructions on the widest registers of the target; a pair or quad of scalars in a narrow one is no vector loop."""
+    """Count instructions on the widest registers of the target; a pair or quad of scalars in a narrow one is not a vector loop."""
     register = "%xmm" if target()[0] == 16 else "%[yz]mm"
     return len(re.findall(rf"^\s+v?(?:{instructions})\s.*{register}", assembly, re.MULTILINE))
 

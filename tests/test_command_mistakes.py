@@ -234,7 +234,7 @@ MISTAKES = [
         1,
         "'text.txt' is a text, and a SequenceRegressor takes numbers: CSV, .npy, .npz or .ts",
     ),
-    ("predict values x.npy --level 0.9", 1, "--level goes with a forecaster; 'values' holds a SequenceRegressor"),
+    ("predict values x.npy --level 0.9", 1, "--level goes with a forecaster; 'values' contains a SequenceRegressor"),
     ("predict values broken.npy", 1, "'broken.npy' is not a file of arrays of NumPy"),
     ("predict values other.npz", 1, "'other.npz' must have an array x; it has a, b"),
     ("predict values bad.ts", 1, "line 1 of 'bad.ts' comes before @data"),

@@ -294,7 +294,7 @@ def test_a_device_that_is_none_is_no_fault_of_the_file(saved):
 
 
 def test_kinds_do_not_mix(saved):
-    with pytest.raises(ModelFileError, match="holds a model"):
+    with pytest.raises(ModelFileError, match="contains a model"):
         numbarnn.CharLM.load(saved[1])
 
 
@@ -313,7 +313,7 @@ def test_loading_executes_nothing(saved):
 
 
 def test_files_of_other_programs(tmp_path):
-    """Others' files may hold types that NumPy does not know."""
+    """Others' files may have types that NumPy does not know."""
     header = b'{"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
     path = tmp_path / "other.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
@@ -396,7 +396,7 @@ def test_messages_cannot_command_a_terminal(tmp_path):
             assert str(caught.value).isprintable()
 
 
-# What is saved to is no plain file
+# What is saved to is not a plain file
 
 
 def test_links_stay(saved, tmp_path):

@@ -491,7 +491,7 @@ def test_class_weights_and_sample_weights_multiply():
 def test_a_target_that_is_no_class_is_refused_even_where_its_weight_is_zero():
     outputs, target = example("softmax_cross_entropy")
     target[0, 0] = SIZE
-    with pytest.raises(TokenError, match="target holds 4; the model has 4 classes, 0 to 3"):
+    with pytest.raises(TokenError, match="target has 4; the model has 4 classes, 0 to 3"):
         evaluate(SoftmaxCrossEntropy(), outputs, target, sample_weight=np.array([0, 1, 1, 1, 1]))
 
 
@@ -582,12 +582,12 @@ def test_soft_targets_that_are_not_distributions_are_refused():
     message = r"\[3, 0\] must be probabilities of 4 classes, .* but they sum to 1.5; 1 of 30 steps are wrong"
     with pytest.raises(ValueError, match="target" + message):
         evaluate(SoftmaxCrossEntropy(), outputs, wrong, RAGGED)
-    with pytest.raises(ValueError, match="y" + message):  # the place in the caller's order, before training
+    with pytest.raises(ValueError, match="y" + message):  # the index in the caller's order, before training
         model.fit(x, wrong, batch_size=2, verbose=0)
     evaluate(SoftmaxCrossEntropy(), outputs, wrong, sample_weight=np.array([1, 1, 1, 0, 1]))
     for values, message in (
-        ([1.5, -0.5, 0, 0], "they hold -0.5"),
-        ([np.nan, 0, 0, 1], "they hold nan"),
+        ([1.5, -0.5, 0, 0], "they have -0.5"),
+        ([np.nan, 0, 0, 1], "they have nan"),
         ([np.inf, 0, 0, 0], "they sum to inf"),
         (target[3, 0] * (1 + 1e-7), "they sum to 1;"),
     ):

@@ -1,4 +1,4 @@
-"""Graphs that are no chain of layers: refused by the name of a node, with what is wrong."""
+"""Graphs that are not a chain of layers: refused by the name of a node, with what is wrong."""
 
 import numpy as np
 import pytest

@@ -420,7 +420,7 @@ def test_numbers_and_offsets_that_are_times(tmp_path, column, expected):
 
 @pytest.mark.parametrize("column", ["0 1 2", "0 10 20", "-3 -2 -1", "999 1000 1001", "100098 100099 100100"])
 def test_numbers_of_rows(tmp_path, column):
-    """Integers that are no times number the rows where they are named, and are a column where they are not."""
+    """Integers that are not times number the rows where they are named, and are a column where they are not."""
     path = written(tmp_path, "t,load\n" + "".join(f"{value},1\n" for value in column.split()))
     data = readers.read_series(path, "t")
     assert data.index.equals(pd.Index([int(value) for value in column.split()], name="t"))

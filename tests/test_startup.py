@@ -120,7 +120,7 @@ def test_warm_read_only_install_serves_a_model(install, model):
     shutil.copy(model, folder / "model.safetensors")
     shown = run_python(COMMAND, "warmup", folder / "model.safetensors", **options).stdout
     kept = folder / "numbarnn" / "__pycache__" / "kernels"
-    assert f"kept in {kept}" in shown
+    assert f"stored in {kept}" in shown
     assert "sampling" in shown
     before = freeze(folder)
     written, count = run_python(SERVICE + PREDICT, folder / "model.safetensors", **options).stdout.rsplit("\n", 2)[:2]

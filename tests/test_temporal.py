@@ -275,9 +275,9 @@ REFUSED = [
         "unhashable",
         lambda c: c.fit(X, [[], [[1]], [], [], [], []]),
         TypeError,
-        r"y\[1\] must hold hashable labels, got list",
+        r"y\[1\] must have hashable labels, got list",
     ),
-    ("fraction", lambda c: c.fit(X, [[], [0.5], [], [], [], []]), ValueError, r"y\[1\] holds 1 values such as 0.5"),
+    ("fraction", lambda c: c.fit(X, [[], [0.5], [], [], [], []]), ValueError, r"y\[1\] has 1 values such as 0.5"),
     ("no labels", lambda c: c.fit(X, [[]] * 6), ValueError, "at least one class, it has none"),
     (
         "short",
@@ -372,7 +372,7 @@ def test_a_fitted_estimator_stays_as_it_was():
             "labels of classes that the model does not know: 'new'; it knows",
         ),
         (lambda: classifier.predict(nan_inside()), ValueError, "NaN"),
-        (lambda: classifier.predict(["ab"]), ValueError, "was fitted to numbers, X holds strings"),
+        (lambda: classifier.predict(["ab"]), ValueError, "was fitted to numbers, X has strings"),
         (lambda: classifier.predict([part[:, :2] for part in X]), ValueError, "X has 2 features"),
         (
             lambda: classifier.score(X, Y[:-1]),

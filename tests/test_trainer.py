@@ -178,7 +178,7 @@ def test_tbptt_needs_targets_for_every_step():
 
 
 def test_tbptt_is_refused_where_a_layer_reads_from_the_end():
-    """The reverse direction of a chunk would not see the steps behind it, and carry the state of earlier ones instead."""
+    """The reverse direction of a chunk would not see the steps after it, and carry the state of earlier ones instead."""
     model = Model([LSTM(4), GRU(3, bidirectional=True), Dense(2)], input_size=1)
     for steps in (2, 100):
         with pytest.raises(ValueError, match="the reverse direction of a layer would begin anew"):

@@ -222,7 +222,7 @@ def test_unknown_layers_are_refused(monkeypatch):
 
 
 class Memory:
-    """Arrays at addresses that are no multiples of more than their elements, with guard zones around them."""
+    """Arrays at addresses that are not multiples of more than their elements, with guard zones around them."""
 
     GUARD = 8
 

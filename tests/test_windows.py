@@ -216,7 +216,7 @@ def test_first_edition_generator(lookback, delay, step):
 
 
 def keras_rows(rows, targets, sequence_length, sampling_rate, sequence_stride):
-    """Rows of inputs and place of the target by the published rule of timeseries_dataset_from_array."""
+    """Rows of inputs and row of the target by the published rule of timeseries_dataset_from_array."""
     starts = range(0, min(rows - (sequence_length - 1) * sampling_rate, targets), sequence_stride)
     return [([i + k * sampling_rate for k in range(sequence_length)], i) for i in starts]
 

@@ -230,7 +230,7 @@ def _data(options, note):
         for name in (*(options.target or ()), *inputs)
         if name in frame and (word := tables.first_word(frame[name]))
     }
-    texts = {name for name in inputs if name in frame and name not in words}  # where they are no numbers, words
+    texts = {name for name in inputs if name in frame and name not in words}  # where they are not numbers, words
     if options.columns:
         wanted = list(dict.fromkeys([*options.columns, *future, *static, *categories]))
         unknown = [name for name in wanted if name not in frame.columns]

@@ -340,7 +340,7 @@ KINDS = {
 
 
 def load_language_model(path, device="cpu"):
-    """Return the language model of a file; say what else it holds."""
+    """Return the language model of a file; say what else it contains."""
     model = load_model(path, device)
     if not isinstance(model, LanguageModel):
         name = type(model).__name__

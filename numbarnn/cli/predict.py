@@ -71,7 +71,7 @@ def run(options) -> int:
         return saved_forecaster.predict(model, options, note)
     for option, kind in ONLY.items():
         if getattr(options, option) is not None:
-            raise UserError(f"--{option} goes with {kind}; {str(options.model)!r} holds a {type(model).__name__}")
+            raise UserError(f"--{option} goes with {kind}; {str(options.model)!r} contains a {type(model).__name__}")
     if isinstance(model, LanguageModel):
         return _language(model, options)
     x, samples = _inputs(model, options, note)

@@ -301,7 +301,7 @@ def _of_index(frame, at, keys):
 
 
 def _likely_times(frame, format):
-    """Return the names of the columns that hold times, text columns before numeric ones."""
+    """Return the names of the columns with times, text columns before numeric ones."""
     import pandas as pd
 
     names = [name for name in frame.columns if like_times(frame[name], format)]

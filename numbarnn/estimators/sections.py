@@ -57,7 +57,7 @@ INPUT = """
     recurrent_dropout : float
         As in `numbarnn.Recurrent`.
     tokens : None, int or WordFeatures
-        None: X holds numbers, or strings, each of which gets a vector; an integer: X holds tokens below it; `WordFeatures`: what is
+        None: X has numbers, or strings, each of which gets a vector; an integer: X has tokens below it; `WordFeatures`: what is
         learned of strings.
     embedding_size : int
         Length of the vectors of tokens."""
@@ -81,7 +81,7 @@ LABELS = """
         {classes}"""
 FEATURES = """
     n_features_in_ : int
-        Where X holds numbers: columns of a 2-D X, else features of a time step."""
+        Where X has numbers: columns of a 2-D X, else features of a time step."""
 
 
 def described(**words):

@@ -17,7 +17,7 @@ from numbarnn.frozen.interface import Interface
 from numbarnn.network.network import Network
 from numbarnn.network.program import has_step, reads_itself
 
-# What the header says of denormal numbers, in place of what holds of a shared library.
+# What the header says of denormal numbers, instead of what is true of a shared library.
 _DENORMALS = "Denormal numbers are computed with, as the target does."
 # Names of the file that no weights and no layers get.
 _TAKEN = frozenset(
@@ -144,7 +144,7 @@ def write_c(model: Any, path: str | os.PathLike[str], name: str = "model") -> No
     ----------
     model : Model
     path : path-like
-        Of the C file; the header has the suffix ``.h`` in its place.
+        Of the C file; the header has the suffix ``.h`` instead.
     name : str
         Prefix of the functions, an identifier of C.
 

@@ -152,7 +152,7 @@ class Translator:
         for name in dict.fromkeys([*ways[0], *ways[1]]):
             values = [own.get(name, _MISSING) for own in ways]
             if values[0] is not values[1]:
-                # A variable that one way alone sets is unknown behind both.
+                # A variable that one way alone sets is unknown after both.
                 known = not any(value is _MISSING for value in values)
                 scope[name] = _named(self._choose(node, condition, *values), name) if known else _MISSING
 

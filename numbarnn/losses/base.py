@@ -219,7 +219,7 @@ def as_weights(name, values):
 
 
 def loss_config(loss: Loss | None) -> dict | None:
-    """Return name and options of a loss of `LOSSES` as JSON values; None of one that a file cannot hold."""
+    """Return name and options of a loss of `LOSSES` as JSON values; None of one that a file cannot store."""
     if loss is None or LOSSES.get(loss.name) is not type(loss):
         return None
     try:

@@ -159,5 +159,5 @@ def check_generator(generator) -> np.random.Generator:
 
 
 def drawn_shape(values: np.ndarray, count: int) -> tuple[int, ...]:
-    """Return the shape of so many draws for each of some values."""
+    """Return the shape of that many draws for each of some values."""
     return (*values.shape, check_integer(count, "count", 1))

@@ -96,7 +96,7 @@ class RMSprop(Optimizer):
     ----------
     learning_rate, alpha, eps, weight_decay : float
     centered : bool
-        Whether s - m^2, an estimate of the variance, stands in place of s, with m = alpha m + (1 - alpha) g. On the CPU.
+        Whether s - m^2, an estimate of the variance, is used instead of s, with m = alpha m + (1 - alpha) g. On the CPU.
 
     References
     ----------
@@ -159,7 +159,7 @@ class Adam(Optimizer):
     betas : (float, float)
         Decay of the means of the gradient and of its square, each in [0, 1).
     amsgrad : bool
-        Whether the largest mean of squares so far stands in place of the last (S. J. Reddi, S. Kale, S. Kumar, ICLR 2018). On the
+        Whether the largest mean of squares so far is used instead of the last (S. J. Reddi, S. Kale, S. Kumar, ICLR 2018). On the
         CPU.
 
     References

@@ -149,7 +149,7 @@ def long_lag(samples: int, lag: int = 100, *, seed: int = 0) -> Samples:
 def temporal_order(samples: int, symbols: int = 2, *, seed: int = 0) -> Samples:
     """Return the temporal order problem: tell in which order two or three symbols came among distractors.
 
-    Sequences of 100 to 110 symbols begin with E, end with B, and hold random a, b, c, d, except for `symbols` positions with X or
+    Sequences of 100 to 110 symbols begin with E, end with B, and have random a, b, c, d, except for `symbols` positions with X or
     Y: at steps 10-20 and 50-60 (task 6a), or 10-20, 33-43 and 66-76 (task 6b), counted from 0, ends included. The class is
     the binary number of the order: XX = 0, XY = 1, YX = 2, YY = 3.
 
