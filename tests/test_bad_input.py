@@ -52,9 +52,9 @@ def check(call, error, message, *arguments):
     assert caught.type is error or caught.type.__module__.startswith("numbarnn"), caught.type
 
 
-def changed(array, place, value):
+def changed(array, index, value):
     array = np.array(array, dtype=np.result_type(array, type(value)))
-    array[place] = value
+    array[index] = value
     return array
 
 

@@ -452,12 +452,12 @@ def test_logits_of_minus_infinity_have_probability_zero(dtype):
 @every_loss
 @every_dtype
 def test_nan_spreads(name, dtype):
-    for place in range(columns(name)):
+    for column in range(columns(name)):
         outputs, target = example(name, dtype)
-        outputs[2, 3, place] = np.nan
+        outputs[2, 3, column] = np.nan
         value, gradient, _ = evaluate(make_loss(name), outputs, target)
         assert np.isnan(value)
-        assert np.isnan(gradient[2, 3, place])
+        assert np.isnan(gradient[2, 3, column])
         assert np.isfinite(np.delete(gradient.reshape(-1, columns(name)), 2 * T + 3, axis=0)).all()
 
 
@@ -870,13 +870,13 @@ def test_updates_of_arrays_that_differ_are_refused(name, case):
     bad, error, message = BAD_ARRAYS[case]
     optimizer = OPTIMIZERS[name]()
     arrays = optimizer.start(COUNT, np.float64)
-    for place in range(1 if case in ("short", "long", "float32") else 0, 2 + optimizer.arrays):
-        if place == 1 and case == "read-only":
+    for index in range(1 if case in ("short", "long", "float32") else 0, 2 + optimizer.arrays):
+        if index == 1 and case == "read-only":
             continue  # a gradient is only read
         given = [np.ones(COUNT), np.ones(COUNT), *(array.copy() for array in arrays)]
-        given[place] = bad
+        given[index] = bad
         before = [np.array(array) for array in given]
-        named = ("weights", "gradient", "arrays[0]", "arrays[1]")[place]
+        named = ("weights", "gradient", "arrays[0]", "arrays[1]")[index]
         with pytest.raises(error, match=re.escape(named) + ".*" + message):
             optimizer.update(given[0], given[1], given[2:], 1, 0.1)
         for array, old in zip(given, before, strict=True):

@@ -739,9 +739,9 @@ def test_numbers_of_numpy_are_numbers(tmp_path):
     }  # fmt: skip
     numpy = {name: np.float32(v) if isinstance(v, float) else np.int64(v) for name, v in python.items()}
     weights = []
-    for place, options in enumerate((python, numpy)):
+    for index, options in enumerate((python, numpy)):
         model = Model([LSTM(3), Dense(2)], input_size=2)
-        history = model.fit(x, y, verbose=0, checkpoint=tmp_path / f"{place}.ckpt", **options)
+        history = model.fit(x, y, verbose=0, checkpoint=tmp_path / f"{index}.ckpt", **options)
         assert history.stopped == "epochs"
         weights.append(model.params.flat.copy())
     assert_same_bits(*weights)
