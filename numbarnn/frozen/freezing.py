@@ -83,7 +83,7 @@ def freeze(
     to the bit only with the same C library, and libm must be that of the machine where the library was made, or newer. A library
     has some steps of a sequence and the model's outputs inside, by which ``NAME_check`` tells whether a processor computes them.
 
-    The code is compiled in a process for each level, which takes some ten seconds; of layers that were frozen before it is cached on
+    The code is compiled in a process for each level, which takes some ten seconds; that of layers that were frozen before is on
     disk.
 
     Examples
