@@ -1,4 +1,4 @@
-"""How often prediction intervals hold what comes, how wide they are, and whether distributions are better than bands of errors.
+"""How often prediction intervals contain what comes, how wide they are, and whether distributions are better than bands of errors.
 
     python benchmarks/forecast_intervals.py DATA [--only SET ...]
 

@@ -5,7 +5,7 @@
 
 "run" trains every setting on two thirds of the training part of every set of `label_defaults.py`, for each of the three folds and
 seeds 0 to N - 1, and appends a line of JSON with the error on the rest to FILE for each (the share of wrong labels; of values the
-RMSE in standard deviations). What FILE has is not run again. "linear" is no net but the linear model on summaries of
+RMSE in standard deviations). What FILE has is not run again. "linear" is not a net but the linear model on summaries of
 `label_defaults.py`. "table" prints mean errors of every setting and set, and which was the best of each set.
 
 "N nets" are nets of different seeds whose probabilities or values are averaged.

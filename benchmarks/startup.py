@@ -148,7 +148,7 @@ def measure(say):
         figures[f"{cell}, second process: start to the first training step"] = (
             f"{warm:.2f} s, {recompiled:.0f} compiled"
         )
-        figures[f"{cell}: kernels kept, size of the cache"] = f"{len(files)}, {size / 1e6:.1f} MB"
+        figures[f"{cell}: kernels in the cache, its size"] = f"{len(files)}, {size / 1e6:.1f} MB"
     for name, value in figures.items():
         say(f"{name}: {value}")
     return figures

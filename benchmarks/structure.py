@@ -1,4 +1,4 @@
-"""The structure of the package in figures, beside what it is to be: ``python benchmarks/structure.py [--json] [--places]``.
+"""The structure of the package in figures, beside what it is to be: ``python benchmarks/structure.py [--json] [--where]``.
 
 Everything but the calls of a pass is read from the sources. What is counted, exactly:
 
@@ -56,12 +56,12 @@ COMPREHENSIONS = {"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"}
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """One line of the table; `most` is the goal, `places` says where what is counted was found."""
+    """One line of the table; `most` is the goal, `locations` says where what is counted was found."""
 
     what: str
     figure: int
     most: int | None = None
-    places: tuple[str, ...] = ()
+    locations: tuple[str, ...] = ()
 
 
 def sources(folder=PACKAGE):
@@ -191,16 +191,16 @@ def outside_backends(texts, kind_of):
             kind = kind_of(node)
             if kind:
                 found.append((path, node.lineno, f"{path}:{node.lineno} {kind}: {lines[node.lineno - 1].strip()}"))
-    return tuple(place for _, _, place in sorted(found))
+    return tuple(where for _, _, where in sorted(found))
 
 
 def device_branches(texts):
-    """Return the places where a device is chosen outside the backends."""
+    """Return the locations where a device is chosen outside the backends."""
     return outside_backends(texts, _device_branch)
 
 
 def backend_imports(texts):
-    """Return the places where a backend is imported outside the backends."""
+    """Return the locations where a backend is imported outside the backends."""
     return outside_backends(texts, _backend_import)
 
 
@@ -392,12 +392,12 @@ def measure():
     ]
     for device in ("cpu", "cuda"):
         found = kernel_arguments(texts, f"numbarnn/kernels/{device}/")
-        over = tuple(f"{place}: {count}" for count, place in found if count > 12)
+        over = tuple(f"{where}: {count}" for count, where in found if count > 12)
         figures.append(Figure(f"arguments of the worst kernel, {device}", found[0][0], 12, over))
     largest = groups(texts)
     figures.append(
         Figure(
-            "fields of the largest group", largest[0][0], 12, tuple(f"{place}: {count}" for count, place in largest[:3])
+            "fields of the largest group", largest[0][0], 12, tuple(f"{where}: {count}" for count, where in largest[:3])
         )
     )
     branches, imports = device_branches(texts), backend_imports(texts)
@@ -424,16 +424,16 @@ def measure():
     return figures
 
 
-def table(figures, places=False):
-    """Return the figures as text, a line each; with `places` what was counted below it."""
+def table(figures, where=False):
+    """Return the figures as text, a line each; with `where` what was counted below it."""
     width = max(len(figure.what) for figure in figures)
     lines = [f"{'what':<{width}}  figure    goal"]
     for figure in figures:
         goal = "" if figure.most is None else f"<= {figure.most}" if figure.most else "0"
         mark = "" if figure.most is None or figure.figure <= figure.most else "  over"
         lines.append(f"{figure.what:<{width}}  {figure.figure:>6,}  {goal:>8}{mark}".rstrip())
-        if places:
-            lines += [f"    {place}" for place in figure.places]
+        if where:
+            lines += [f"    {line}" for line in figure.locations]
     return "\n".join(lines)
 
 
@@ -441,13 +441,13 @@ def main(arguments=None):
     """Print the table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--places", action="store_true", help="say below each figure where what is counted was found")
+    parser.add_argument("--where", action="store_true", help="say below each figure where what is counted was found")
     options = parser.parse_args(arguments)
     figures = measure()
     print(
         json.dumps([dataclasses.asdict(f) for f in figures], indent=1)
         if options.json
-        else table(figures, options.places)
+        else table(figures, options.where)
     )
 
 

@@ -30,7 +30,7 @@ def main():
     errors = forecaster.evaluate()
     print(errors.round(3))
     print(errors.attrs["verdict"])
-    print("\nHow often intervals hold what came, and how wide they are:")
+    print("\nHow often intervals contain what came, and how wide they are:")
     print(forecaster.evaluate_intervals((0.8, 0.95)).round(3))
     print("\nMean absolute error by hours ahead:")
     by_hour = forecaster.errors_by_horizon()[["net", "last value", "seasonal (24)", "ridge"]]

@@ -15,7 +15,7 @@ import numba
 import numpy as np
 
 import numbarnn as nr
-from numbarnn import step  # a global, so that Numba can keep `integrate` on disk
+from numbarnn import step  # a global, so that Numba can cache `integrate` on disk
 from numbarnn.optim import Adam, ExponentialDecay
 
 DT, DELAY = 0.1, 0.5

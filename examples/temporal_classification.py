@@ -134,7 +134,7 @@ def runs(recordings, sequences, seed):
         edges = np.flatnonzero(np.diff(loudness < low + 0.45 * (high - low), prepend=False, append=False))
         middles = edges.reshape(-1, 2).mean(axis=1).astype(int)
         if len(middles) != len(sequence) + 1:
-            continue  # a pause that is none, or one that was not found
+            continue  # what is not a pause, or one that was not found
         first, last = np.sort(generator.choice(len(middles), 2, replace=False))
         ends = recording[: middles[0]], recording[middles[-1] :]
         parts.append(np.concatenate([ends[0], recording[middles[first] : middles[last]], ends[1]]))

@@ -100,7 +100,7 @@ _MODULES = frozenset({
     "frozen", "inputs", "interop", "io", "kernels", "language", "layers", "losses", "metrics", "model", "network", "optim",
     "parallel", "plots", "sklearn_api", "training", "words",
 })  # fmt: skip
-# Those whose names are public; what the others hold may change.
+# Those whose names are public; what the others contain may change.
 _PUBLIC = frozenset({
     "cells", "data", "decoding", "diagnostics", "errors", "interop", "language", "layers", "losses", "metrics", "optim", "plots",
 })  # fmt: skip

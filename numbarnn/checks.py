@@ -159,6 +159,15 @@ def check_path(path, name: str = "path") -> None:
         raise ValueError(f"{name} must not have NUL characters, got {brief(path)}")
 
 
+def check_file(path, name: str = "path", what: str = "file") -> None:
+    """Raise FileNotFoundError or IsADirectoryError, which name the argument, unless a path is that of a file."""
+    check_path(path, name)
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{name}: {os.fspath(path)!r} is a folder, not a file")
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{name}: there is no {what} {os.fspath(path)!r}")
+
+
 @contextlib.contextmanager
 def naming(argument: str, inner: str):
     """Let errors name an argument of the caller where they name `inner`, that of the function called in the block."""

@@ -116,7 +116,7 @@ def collapse(path: Any, blank: int = 0) -> np.ndarray:
     ShapeError
         If the path does not have one axis.
     TypeError
-        If it does not hold integers.
+        If it does not have integers.
 
     Examples
     --------
@@ -127,7 +127,7 @@ def collapse(path: Any, blank: int = 0) -> np.ndarray:
     if path.ndim != 1:
         raise ShapeError(f"path must have shape (steps,), got {path.shape}")
     if path.size and path.dtype.kind not in "iu":
-        raise TypeError(f"path must hold integers, the classes of the steps, got dtype {path.dtype}")
+        raise TypeError(f"path must have integers, the classes of the steps, got dtype {path.dtype}")
     fresh = np.ones(len(path), bool)
     fresh[1:] = path[1:] != path[:-1]
     return path[fresh & (path != blank)]

@@ -1,33 +1,26 @@
 """Model files: safetensors with a description in their metadata. Nothing that is loaded is executed.
 
 A file holds the parameters by name and, under the key ``numbarnn``, two lines: a JSON description of what they belong to, and a
-hash of that line and of all arrays, without which nothing is loaded. A file is written beside its destination and renamed, so a
-full disk or a killed process leaves the old file as it was.
+hash of that line and of all arrays, without which nothing is loaded. Files are replaced as a whole (`numbarnn.core.replacing`): a
+full disk or a killed process leaves the old one as it was.
 """
 
 import contextlib
-import errno
 import hashlib
 import importlib
 import json
 import os
 import pathlib
 import re
-import stat
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from numbarnn.checks import brief, check_flag, check_path
+from numbarnn.checks import brief, check_file, check_flag
+from numbarnn.core.replacing import replace
 from numbarnn.errors import ModelFileError
 from numbarnn.words import suggesting
-
-try:
-    import fcntl
-except ImportError:  # Windows, where a file that is open can be neither renamed nor removed
-    fcntl = None
 
 # Files of format 1 have no second line: a hash of the arrays alone stands in their description.
 FORMAT = 2
@@ -66,7 +59,7 @@ METADATA_LIMIT = 1 << 20  # bytes of JSON: what describes a model, not its data
 
 
 def check_metadata(metadata) -> dict[str, Any]:
-    """Return what a user stores beside a model as a file holds it: names to JSON values, tuples as lists.
+    """Return what a user stores beside a model as a file stores it: names to JSON values, tuples as lists.
 
     Parameters
     ----------
@@ -108,108 +101,6 @@ def _plain(value):
     raise TypeError(f"a file cannot store {value!r}")
 
 
-# Replacing a file
-
-
-def replace(path: str | os.PathLike, content: bytes) -> None:
-    """Write a file beside its destination, bring it to the disk, and rename it.
-
-    A new file has the permissions that the umask leaves; an existing one keeps its own, and its owner where the system allows. A
-    symbolic link stays, and what it points to is replaced. Devices and pipes are written to. What killed processes have left
-    beside the destination is removed.
-    """
-    path = pathlib.Path(path)
-    try:
-        before = path.stat()
-    except FileNotFoundError:
-        before = None
-    if before is not None and not stat.S_ISREG(before.st_mode):
-        _write_through(path, before, content)
-        return
-    if path.is_symlink():
-        path = pathlib.Path(os.path.realpath(path))
-    # Open to nobody until it has the permissions of the file that it replaces.
-    temporary, file = _create_beside(path, 0o666 if before is None else 0o600)
-    try:
-        with file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            if before is not None:
-                for owner in ((-1, before.st_gid), (before.st_uid, -1)):
-                    with contextlib.suppress(OSError, AttributeError):  # not permitted, or not available on this system
-                        os.chown(temporary, *owner)
-                os.chmod(temporary, stat.S_IMODE(before.st_mode))
-            if fcntl is not None:
-                os.replace(temporary, path)  # locked until it has its name
-        if fcntl is None:
-            os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    _remove_leftovers(path)
-
-
-def _write_through(path, before, content):
-    """Write to what is not a regular file, which a renamed file would replace."""
-    if stat.S_ISDIR(before.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    try:
-        # Without waiting: a pipe that nobody reads would be waited for without end.
-        handle = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except OSError as error:
-        if error.errno != errno.ENXIO:
-            raise
-        raise OSError(errno.ENXIO, "no process reads from this pipe or socket", str(path)) from None
-    if hasattr(os, "set_blocking"):
-        os.set_blocking(handle, True)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-
-
-def _create_beside(path, mode):
-    """Return (path, open file) of a new file beside another, locked while it is open: nobody takes it for a leftover."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    while True:
-        temporary = path.parent / f"{_mark(path)}{uuid.uuid4().hex[:8]}.tmp"
-        file = os.fdopen(os.open(temporary, flags, mode), "wb")
-        if fcntl is not None:
-            with contextlib.suppress(OSError):  # a file system without locks
-                fcntl.flock(file.fileno(), fcntl.LOCK_EX)
-        if temporary.exists():
-            return temporary, file
-        file.close()  # taken for a leftover before it was locked
-
-
-def _mark(path):
-    """Return what the names of a path's unfinished files begin with; no longer than a file's name may be."""
-    name = path.name
-    return f".{name}." if len(os.fsencode(name)) <= 200 else f".{hashlib.sha256(os.fsencode(name)).hexdigest()}."
-
-
-def _remove_leftovers(path):
-    """Remove the unfinished files of processes that were killed while they wrote to a path; those of others are locked."""
-    pattern = re.compile(rf"{re.escape(_mark(path))}[0-9a-f]{{8}}\.tmp")
-    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
-        for entry in entries:
-            if pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                with contextlib.suppress(OSError):
-                    _remove_unlocked(entry.path)
-
-
-def _remove_unlocked(path):
-    handle = os.open(path, os.O_RDWR)
-    try:
-        if fcntl is not None:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(path)
-    finally:
-        os.close(handle)
-    if fcntl is None:
-        os.unlink(path)
-
-
 # Reading
 
 
@@ -224,15 +115,15 @@ def read(path: str | os.PathLike, kind: str | None = None) -> tuple[dict[str, An
 
     Raises
     ------
-    FileNotFoundError
-        If there is none.
+    FileNotFoundError, IsADirectoryError
+        If there is none, or a folder of that name.
     ModelFileError
-        If it is not such a file, is damaged, comes from a later version of the format, or holds something else.
+        If it is not such a file, is damaged, comes from a later version of the format, or contains something else.
     """
-    check_path(path)
+    check_file(path, what="model file")
     path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"path: there is no model file {str(path)!r}")
+    if not path.is_file():  # a pipe, which would be waited for
+        raise FileNotFoundError(f"path: {str(path)!r} is not a regular file")
     text, checksum, arrays = _content(path)
     try:
         description = json.loads(text)
@@ -253,7 +144,7 @@ def read(path: str | os.PathLike, kind: str | None = None) -> tuple[dict[str, An
     elif checksum != _hash(text, arrays):
         raise _damaged(path, found)
     if kind not in (None, found):
-        raise ModelFileError(f"{str(path)!r} holds a {found}, not a {kind}; numbarnn.load loads any kind")
+        raise ModelFileError(f"{str(path)!r} contains a {found}, not a {kind}; numbarnn.load loads any kind")
     return description, arrays
 
 
@@ -381,8 +272,8 @@ def load(path: str | os.PathLike[str], device: str = "cpu", *, warm: bool = Fals
     ------
     DeviceError
         If the device cannot be used.
-    FileNotFoundError
-        If there is no such file.
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or a folder of that name.
     ModelFileError
         If it is not a model file, is damaged, comes from a later version, or needs a cell that is not registered.
 
@@ -398,7 +289,7 @@ def load(path: str | os.PathLike[str], device: str = "cpu", *, warm: bool = Fals
     description, arrays = read(path)
     kind = description["kind"]
     if kind not in _CLASSES:
-        raise ModelFileError(f"{os.fspath(path)!r} holds a {kind!r}, which this version of numbarnn does not know")
+        raise ModelFileError(f"{os.fspath(path)!r} contains a {kind!r}, which this version of numbarnn does not know")
     module, name = _CLASSES[kind]
     loaded = getattr(importlib.import_module(module), name).from_description(description, arrays, device)
     if warm:

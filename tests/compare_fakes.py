@@ -21,7 +21,7 @@ ABOUT = {
     "numba_cpu": "znver3", "numba_vector_bits": 256, "numbarnn": "0", "sources": "0", "versions": {"torch": "2"},
 }  # fmt: skip
 SETTINGS = Settings(rounds=11, seconds=0.01)
-TODO = [(case, participants(case.scenario, ["torch"])) for case in cases.cases((2,)) if case.scenario == "bptt"][:6]
+CASES = [(case, participants(case.scenario, ["torch"])) for case in cases.cases((2,)) if case.scenario == "bptt"][:6]
 
 
 class World:
@@ -52,7 +52,7 @@ class World:
 
 
 class Fake:
-    """A participant's process that is none."""
+    """A stand-in for a participant's process."""
 
     def __init__(self, world, participant):
         self.world, self.label, self.closed = world, participant.label, False
@@ -83,7 +83,7 @@ class Fake:
         self.closed = True
 
 
-def run(path, world, todo=TODO, **options):
+def run(path, world, todo=CASES, **options):
     """Return the rows of a run that writes to a path, and the lines that it has said."""
     lines = []
     options = {"say": lines.append} | options

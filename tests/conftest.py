@@ -183,16 +183,16 @@ def check_gradients(model, x, state=None, lengths=None, tolerance=GRADIENT_TOLER
         assert_close(gradient, expected[name], tolerance, name)
     if gradients.x is not None:
         assert_close(gradients.x, naive.central_differences(lambda x: value(x, state), x), tolerance, "x")
-    for place, entry in enumerate(state):
+    for index, entry in enumerate(state):
         for s, array in enumerate(entry):
 
-            def of_state(array, place=place, s=s):
+            def of_state(array, index=index, s=s):
                 changed = [list(entry) for entry in state]
-                changed[place][s] = array
+                changed[index][s] = array
                 return value(x, changed)
 
-            found = gradients.state[place][s]
-            assert_close(found, naive.central_differences(of_state, array), tolerance, f"state {place}, {s}")
+            found = gradients.state[index][s]
+            assert_close(found, naive.central_differences(of_state, array), tolerance, f"state {index}, {s}")
 
 
 @pytest.fixture

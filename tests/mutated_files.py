@@ -231,17 +231,17 @@ def change_bytes(content, generator):
     """Return other bytes."""
     content = bytearray(content)
     for _ in range(generator.choice((1, 1, 2, 5))):
-        how, place = generator.randrange(6), generator.randrange(len(content) + 1)
+        how, offset = generator.randrange(6), generator.randrange(len(content) + 1)
         if how == 0:
-            del content[place:]
+            del content[offset:]
         elif how == 1:
-            del content[place : place + generator.randrange(1, 20)]
+            del content[offset : offset + generator.randrange(1, 20)]
         elif how == 2:
-            content[place:place] = generator.randbytes(generator.randrange(1, 20))
+            content[offset:offset] = generator.randbytes(generator.randrange(1, 20))
         elif how == 3:
             content[:8] = generator.choice((0, 1, len(content), 2**31, 2**63, 2**64 - 1)).to_bytes(8, "little")
-        elif place < len(content):
-            content[place] = generator.randrange(256) if how == 4 else content[place] ^ (1 << generator.randrange(8))
+        elif offset < len(content):
+            content[offset] = generator.randrange(256) if how == 4 else content[offset] ^ (1 << generator.randrange(8))
         if not content:
             break
     return bytes(content)
@@ -249,12 +249,12 @@ def change_bytes(content, generator):
 
 def change_text(text, generator):
     """Return another text of a description."""
-    place = generator.randrange(len(text))
+    offset = generator.randrange(len(text))
     cut = generator.choice((0, 1, 1, 5, 40))
     return (
-        text[:place]
+        text[:offset]
         + generator.choice((*TOKENS, str(generator.randrange(10)), chr(generator.randrange(32, 127))))
-        + text[place + cut :]
+        + text[offset + cut :]
     )
 
 

@@ -156,12 +156,12 @@ def stack(
         for direction in range(directions):
             suffix = f"_l{level}" + ("_reverse" if direction else "")
             weights = {key.removesuffix(suffix): value for key, value in params.items() if _suffix(key) == suffix}
-            place = level * directions + direction
-            start = tuple(state[place] for state in states)
+            index = level * directions + direction
+            start = tuple(state[index] for state in states)
             y, end = run(step, x, weights, start, lengths, reverse=direction == 1, **options)
             outputs.append(y)
             for whole, one in zip(final, end, strict=True):
-                whole[place] = one
+                whole[index] = one
         x = np.concatenate(outputs, axis=-1) if merge == "concat" else sum(outputs)
     return x, final
 
@@ -234,7 +234,7 @@ def softmax_cross_entropy(
     """-sum_c q_c log softmax(logits)_c, q = class_weight ((1 - smoothing) onehot(target) + smoothing / V).
 
     logits (samples, T, V), target (samples, T); the mean divides by the summed class weights of the targets. Targets
-    (samples, T, V) stand in place of onehot(target), and the mean divides by the number of steps.
+    (samples, T, V) are used instead of onehot(target), and the mean divides by the number of steps.
     """
     weights, classes = row_weights(logits.shape[:-1], lengths, sample_weight), logits.shape[-1]
     class_weight = np.ones(classes) if class_weight is None else np.asarray(class_weight)
@@ -482,11 +482,11 @@ def central_differences(f, x, eps=1e-4):
     """Return the gradient of the scalar function f at the array x, to fourth order in eps."""
     x = np.array(x, np.float64)
     gradient = np.zeros(x.shape)
-    for place in np.ndindex(x.shape):
-        middle, value = x[place], {}
+    for index in np.ndindex(x.shape):
+        middle, value = x[index], {}
         for shift in (-2, -1, 1, 2):
-            x[place] = middle + shift * eps
+            x[index] = middle + shift * eps
             value[shift] = f(x)
-        x[place] = middle
-        gradient[place] = (8 * (value[1] - value[-1]) - (value[2] - value[-2])) / (12 * eps)
+        x[index] = middle
+        gradient[index] = (8 * (value[1] - value[-1]) - (value[2] - value[-2])) / (12 * eps)
     return gradient

@@ -29,7 +29,7 @@ class Arena:
     """Memory of passes: NumPy's."""
 
     def reset(self):
-        """Do nothing: what nobody holds is gone."""
+        """Do nothing: what nobody refers to is gone."""
 
 
 @dataclass
@@ -164,7 +164,7 @@ class Activation:
 
 
 def activated(call, activation, x, layout):
-    """Return f(x); None is no function."""
+    """Return f(x); None: x itself."""
     y = naive.ACTIVATIONS[activation or "identity"](x.values)
     return Rows(np.where(running(layout)[:, :, None], y, 0).astype(call.dtype), x.size)
 

@@ -52,9 +52,9 @@ def check(call, error, message, *arguments):
     assert caught.type is error or caught.type.__module__.startswith("numbarnn"), caught.type
 
 
-def changed(array, place, value):
+def changed(array, index, value):
     array = np.array(array, dtype=np.result_type(array, type(value)))
-    array[place] = value
+    array[index] = value
     return array
 
 
@@ -170,11 +170,11 @@ LOSSES = [
     refused("none", learn(target=None), ShapeError, r"got \(\)"),
     refused("floats", learn(target=CLASSES * 1.0), TypeError, "must be integer class numbers, got dtype float64"),
     refused("bools", learn(target=CLASSES > 0), TypeError, "must be integer class numbers, got dtype bool"),
-    refused("too-large", learn(target=CLASSES + 3), TokenError, "target holds 3; the model has 3 classes, 0 to 2"),
+    refused("too-large", learn(target=CLASSES + 3), TokenError, "target has 3; the model has 3 classes, 0 to 2"),
     refused("negative", learn(target=changed(CLASSES, (1, 1), -1)),
-        TokenError, "target holds -1; .*use -100 for positions that do not count"),
-    refused("beyond-int32", learn(target=changed(CLASSES, (1, 1), 2**32)), TokenError, "target holds 4294967296"),
-    refused("several", learn(target=np.arange(12).reshape(3, 4)), TokenError, r"target holds 3, 4, 5, 6, 7 \.\.\.;"),
+        TokenError, "target has -1; .*use -100 for positions that do not count"),
+    refused("beyond-int32", learn(target=changed(CLASSES, (1, 1), 2**32)), TokenError, "target has 4294967296"),
+    refused("several", learn(target=np.arange(12).reshape(3, 4)), TokenError, r"target has 3, 4, 5, 6, 7 \.\.\.;"),
     refused("last", lambda m: m.embedded.loss_and_grad(TOKENS, CLASSES),
         ShapeError, r"target must have shape \(3,\), got \(3, 4\)"),
     refused("mse-features", regress(zeros(3, 4, 1)),
@@ -788,7 +788,7 @@ def test_integers_too_large_for_int64_are_not_negative(m):
             lambda: m.lstm.loss_and_grad(X, large, "ctc"),
             "has the value 18446744073709551615, beyond the integers of int64",
         ),
-        (lambda: m.lstm.loss_and_grad(X, large), "target holds 18446744073709551615"),
+        (lambda: m.lstm.loss_and_grad(X, large), "target has 18446744073709551615"),
         (lambda: m.lstm.loss_and_grad(X, large, SegmentCrossEntropy()), "has the value 18446744073709551615, beyond"),
     ):
         with pytest.raises((ValueError, TokenError), match=message):

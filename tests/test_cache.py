@@ -136,7 +136,7 @@ def kernels_of(folder):
 
 
 def test_code_of_another_kernel_is_not_taken(folder):
-    """Two files that changed places, as two processes could leave them when names were given out in turn."""
+    """Two files with each other's names, as two processes could leave them when names were given out in turn."""
     assert half(folder, "8", "3.5")[:2] == (2, "[4.0, 1.75]")
     first, second = kernels_of(folder)
     content = first.read_bytes()

@@ -432,7 +432,7 @@ def test_nan_stays_in_its_sample_and_its_future(record, dtype):
     others = [0, 1, 3]
     assert_same_bits(outputs[others], clean[others])
     assert_same_bits(outputs[2, :3, :20], clean[2, :3, :20], "forward, before the NaN")
-    assert_same_bits(outputs[2, 4:, 20:], clean[2, 4:, 20:], "reverse, behind the NaN")
+    assert_same_bits(outputs[2, 4:, 20:], clean[2, 4:, 20:], "reverse, after the NaN")
     assert np.isnan(outputs[2, 3:, :20]).all()
     assert np.isnan(outputs[2, :4, 20:]).all()
     for array, expected in zip(final[0], clean_final[0], strict=True):
@@ -483,7 +483,7 @@ def versions(driver, cell, dtype):
 
 
 def packed(assembly, instructions):
-    """Count instructions on the widest registers of the target; a pair or quad of scalars in a narrow one is no vector loop."""
+    """Count instructions on the widest registers of the target; a pair or quad of scalars in a narrow one is not a vector loop."""
     register = "%xmm" if target()[0] == 16 else "%[yz]mm"
     return len(re.findall(rf"^\s+v?(?:{instructions})\s.*{register}", assembly, re.MULTILINE))
 
@@ -652,7 +652,7 @@ def test_placement_of_the_reset_does_not_matter_to_a_diagonal_matrix():
 @pytest.mark.parametrize("kind", ["LSTM", "PeepholeLSTM", "GRU", "ResetBeforeGRU"])
 def test_held_gates_have_no_gradient(kind, value, dtype):
     cell = CELLS[kind]
-    for place, gate in enumerate(cell.gates):
+    for index, gate in enumerate(cell.gates):
         model = recurrent_model(cell(**{f"fix_{gate}": value}), 3, 5, dtype, bidirectional=True)
         outputs, _, pullback = model.vjp(normal(0, 3, 6, 3, dtype=dtype), None, [6, 0, 4])
         for name, array in pullback(normal(1, *outputs.shape, dtype=dtype)).params.items():
@@ -660,10 +660,10 @@ def test_held_gates_have_no_gradient(kind, value, dtype):
                 assert not array.any(), name
             elif "weight_c" not in name:
                 rows = np.split(array, len(cell.gates))
-                assert not rows[place].any(), (gate, name)
+                assert not rows[index].any(), (gate, name)
                 # 0 and 1 cut the paths to other gates, and a reset acts through the candidate alone.
                 if value == 0.3 and gate != "n":
-                    assert all(part.any() for other, part in enumerate(rows) if other != place), (gate, name)
+                    assert all(part.any() for other, part in enumerate(rows) if other != index), (gate, name)
 
 
 @pytest.mark.parametrize("peepholes", [False, True])

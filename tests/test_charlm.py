@@ -370,7 +370,7 @@ def test_a_vocabulary_that_is_none_of_a_model(tmp_path, change):
 
 def test_plain_model_is_no_character_model(tmp_path):
     numbarnn.Model([numbarnn.Dense(2)], input_size=1).save(tmp_path / "model")
-    with pytest.raises(numbarnn.errors.ModelFileError, match="holds a model"):
+    with pytest.raises(numbarnn.errors.ModelFileError, match="contains a model"):
         CharLM.load(tmp_path / "model")
 
 
@@ -390,7 +390,7 @@ def test_sampling_takes_numbers_of_numpy_and_any_top_k():
 
 
 def test_all_of_a_text_is_learned_from():
-    """Texts that differ in the last character alone, behind the last whole batch."""
+    """Texts that differ in the last character alone, after the last whole batch."""
     weights = []
     for last in "ab":
         lm = CharLM("lstm", hidden_size=20, num_layers=2, seed=3)

@@ -297,7 +297,7 @@ REFUSED = {
     "label none": (lambda: fit(X, [None, *Y[1:]]), "y contains NaN, infinity or None, the first at 0"),
     "label nan": (lambda: fit(X, [1.0] * 19 + [np.nan]), "y contains NaN, infinity or None, the first at 19"),
     "label infinite": (lambda: fit(X, [np.inf] * 20), "y contains NaN, infinity"),
-    "label fraction": (lambda: fit(X, [0.5] * 20), "Unknown label type: continuous. y holds 20 values such as 0.5"),
+    "label fraction": (lambda: fit(X, [0.5] * 20), "Unknown label type: continuous. y has 20 values such as 0.5"),
     "labels of two axes": (lambda: fit(X, np.full((20, 2), 3)), r"y should be a 1d array .* shape \(20, 2\) with values such as 3"),
     "nan within": (lambda: fit(HOLES, Y), r"Input X contains NaN: X\[0\] has 2 NaN or infinite values, the first at \[1, 0\]"),
     "nan at predict": (lambda: net().predict(HOLES), "Input X contains NaN"),
@@ -314,7 +314,7 @@ REFUSED = {
     "offsets no integers": (lambda: fit(np.zeros((9, 2)), Y, offsets=[0.0, 9.0]), "offsets must be integers"),
     "pooling": (lambda: fit(X, Y, settings={"pooling": "median"}), "pooling must be 'mean', 'max' or 'last', got 'median'"),
     "cell": (lambda: fit(X, Y, settings={"cell": "lstmm"}), "cell must be"),
-    "unknown weight": (lambda: fit(X, Y, settings={"class_weight": {"maybe": 1}}), "class_weight holds .* 'maybe'; it knows 'no'"),
+    "unknown weight": (lambda: fit(X, Y, settings={"class_weight": {"maybe": 1}}), "class_weight has .* 'maybe'; it knows 'no'"),
     "negative weight": (lambda: fit(X, Y, settings={"class_weight": {"no": -1}}), "class_weight of 'no' must be a finite"),
     "kind of weight": (lambda: fit(X, Y, settings={"class_weight": "even"}), "class_weight must be None, 'balanced' or a dict"),
     "unknown classes": (lambda: fit(X, Y).partial_fit(X, ["maybe"] * 20),
@@ -327,12 +327,12 @@ REFUSED = {
     "sample weight": (lambda: fit(X, Y, sample_weight=[1.0]), r"sample_weight must have shape \(20,\)"),
     "token out of range": (lambda: fit([np.array([0, 7])], [0], settings={"tokens": 5}),
         r"X\[0\]\[1\] is 7; the vocabulary has 5 tokens"),
-    "tokens that are no integers": (lambda: fit(X, Y, settings={"tokens": 5}), r"X\[0\] must be integer tokens"),
-    "tokens that are no number": (lambda: fit(X, Y, settings={"tokens": "many"}), "tokens must be None, a positive number"),
+    "tokens that are not integers": (lambda: fit(X, Y, settings={"tokens": 5}), r"X\[0\] must be integer tokens"),
+    "tokens that are not a number": (lambda: fit(X, Y, settings={"tokens": "many"}), "tokens must be None, a positive number"),
     "features of words of numbers": (lambda: fit(X, Y, settings={"tokens": WordFeatures()}), "needs strings"),
-    "strings for tokens": (lambda: fit(["ab"], [0], settings={"tokens": 5}), "X holds strings, so tokens must be"),
-    "strings at predict": (lambda: net().predict(["ab"]), "was fitted to numbers, X holds strings"),
-    "numbers at predict": (lambda: (net(), FITTED["words"].predict(X)), "was fitted to strings, X holds numbers"),
+    "strings for tokens": (lambda: fit(["ab"], [0], settings={"tokens": 5}), "X has strings, so tokens must be"),
+    "strings at predict": (lambda: net().predict(["ab"]), "was fitted to numbers, X has strings"),
+    "numbers at predict": (lambda: (net(), FITTED["words"].predict(X)), "was fitted to strings, X has numbers"),
     "no string among strings": (lambda: fit([["a", 3]], [0]), r"X\[0\] must be strings, at least one, got 3"),
     "an empty sentence": (lambda: fit([["a"], []], [0, 1]), r"X\[1\] must be strings, at least one, got nothing"),
     "validation fraction": (lambda: fit(X, Y, settings={"patience": 1, "validation": 1.0}), r"must be a fraction in \(0, 1\)"),
@@ -401,14 +401,14 @@ def test_without_scikit_learn(tmp_path):
 
 
 def test_weights_of_classes_that_a_fold_lacks():
-    """As in scikit-learn: a class more is no error where every class there is has a weight."""
+    """As in scikit-learn: a class more is not an error where every class there is has a weight."""
     weight = {"no": 1, "yes": 2, "maybe": 5}
     net, expected = (
         fit(X, Y, settings={"class_weight": weight}),
         fit(X, Y, settings={"class_weight": {"no": 1, "yes": 2}}),
     )
     assert_same_bits(net.model_.params.flat, expected.model_.params.flat)
-    with pytest.raises(ValueError, match=r"class_weight holds 1 labels of classes .* 'maybe'; it knows 'no', 'yes'"):
+    with pytest.raises(ValueError, match=r"class_weight has 1 labels of classes .* 'maybe'; it knows 'no', 'yes'"):
         fit(X, Y, settings={"class_weight": {"no": 1, "maybe": 2}})
     with pytest.raises(ValueError, match="class_weight of 'maybe' must be a finite number"):
         fit(X, Y, settings={"class_weight": weight | {"maybe": -1}})

@@ -229,7 +229,7 @@ def test_help(arguments, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "missing.txt"], "there is no .missing.txt"),
+        (["train", "missing.txt"], "there is no file .missing.txt"),
         (["train", "empty.txt"], "is empty"),
         (["train", "latin.txt"], "is not utf-8 text"),
         (["train", "text.txt", "--encoding", "klingon"], "no encoding 'klingon'"),

@@ -79,6 +79,25 @@ def test_messages_name_options():
     assert said == "pass --time 'a' --time 'b', --unknown <character>, --max-vocabulary or --sep ';'"
 
 
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("LSTM: dropout must be in [0, 1), got 2", "--dropout must be in [0, 1), got 2"),
+        ("time[3] must be a name", "--time must be a name"),
+        ("epochs must be 1 to 9, or None, got 0", "--epochs must be 1 to 9, got 0"),
+        ("sep and time must differ", "--sep and --time must differ"),
+        ("give sep or time, not both: they are one", "give --sep or --time, not both: they are one"),
+        ("path must end in .so", "--output must end in .so"),
+        ('use device="cpu"', 'use --device "cpu"'),
+        ("the time must be short, or the dropout high", "the time must be short, or the dropout high"),
+        ("Adam: eps must be positive", "Adam: eps must be positive"),
+    ],
+)
+def test_a_word_is_an_option_where_a_message_begins_with_it(message, said):
+    names = ["time", "time_format", "sep", "dropout", "epochs", "device"]
+    assert as_options(message, names, {"path": "output"}) == said
+
+
 @pytest.mark.parametrize("columns", [40, 80])
 def test_help_fits_the_terminal(columns, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", str(columns))

@@ -12,7 +12,7 @@ import time
 import compare_fakes
 import numpy as np
 import pytest
-from compare_fakes import ABOUT, SETTINGS, TODO, World, run
+from compare_fakes import ABOUT, CASES, SETTINGS, World, run
 from comparison import cases, machine, plan, report
 from comparison.analysis import Row, analysed
 from comparison.engines import AGAIN, ENGINES, OWN, Participant, participants
@@ -86,7 +86,7 @@ def test_intervals_of_equal_engines_contain_1():
 
 def test_rounds_measure_everybody_once_in_changing_order(tmp_path):
     world = World()
-    rows, _ = run(tmp_path / "samples", world, TODO[:1])
+    rows, _ = run(tmp_path / "samples", world, CASES[:1])
     assert rows[0]["key"] == "bptt LSTM 8,16,32,60 2"
     turns = np.array(world.asked).reshape(-1, 3)
     assert len(turns) == SETTINGS.rounds
@@ -100,7 +100,7 @@ def test_the_a_a_row_contains_1_and_a_slower_peer_is_behind_us(tmp_path):
     found = {label: (mean, verdicts) for _, _, _, label, mean, verdicts, _ in report.means(analysed(rows))}
     mean, verdicts = found["A/A"]
     assert mean.low < 1 < mean.high
-    assert verdicts.count("even") >= len(TODO) - 1
+    assert verdicts.count("even") >= len(CASES) - 1
     mean, verdicts = found["torch"]
     assert mean.low < 1.5 < mean.high
     assert set(verdicts) == {"ahead"}
@@ -108,13 +108,13 @@ def test_the_a_a_row_contains_1_and_a_slower_peer_is_behind_us(tmp_path):
 
 def test_an_engine_with_other_outputs_is_not_timed(tmp_path):
     world = World(outputs={"torch": np.array([0.0, 1.0, 2.0, 3.01])})
-    rows, lines = run(tmp_path / "samples", world, TODO[:1])
+    rows, lines = run(tmp_path / "samples", world, CASES[:1])
     assert "torch" not in world.asked
     assert set(rows[0]["engines"]) == {OWN, AGAIN}
     assert "other outputs than numbarnn: they differ by 0.0033" in rows[0]["failed"]["torch"]
     assert "torch LEFT OUT: other outputs" in lines[1]
     assert "torch left out: other outputs" in report.text(ABOUT, rows)
-    rows, _ = run(tmp_path / "samples", World(outputs={"torch": np.arange(4) * (1 + 1e-6)}), TODO[:1])
+    rows, _ = run(tmp_path / "samples", World(outputs={"torch": np.arange(4) * (1 + 1e-6)}), CASES[:1])
     assert rows[0]["engines"]["torch"]["difference"] == pytest.approx(1e-6, rel=1e-3)
 
 
@@ -136,7 +136,7 @@ def test_an_engine_that_fails_is_left_out(tmp_path, monkeypatch):
         return {"seconds": 1.0, "calls": 1}
 
     monkeypatch.setattr(compare_fakes.Fake, "time", fail)
-    rows, _ = run(tmp_path / "samples", World(), TODO[:1])
+    rows, _ = run(tmp_path / "samples", World(), CASES[:1])
     assert rows[0]["failed"] == {"torch": "out of memory"}
     assert set(rows[0]["engines"]) == {OWN, AGAIN}
     assert len(rows[0]["limits"]) == SETTINGS.rounds
@@ -148,21 +148,21 @@ def test_an_engine_that_fails_is_left_out(tmp_path, monkeypatch):
 def test_rows_of_a_slow_machine_are_measured_again(tmp_path):
     world = World(limit=lambda number: 70.0 if number == 2 else 100.0)
     rows, lines = run(tmp_path / "samples", world)
-    assert len(world.opened) == len(TODO) + 1
+    assert len(world.opened) == len(CASES) + 1
     assert world.opened[-1] == world.opened[1]
     assert "1 rows were disturbed by something else on this machine, and are measured again" in lines
     assert not any(row.disturbed for row in analysed(rows))
 
 
 def test_rows_that_stay_slow_are_marked_and_in_no_mean(tmp_path):
-    second = TODO[1][0].size
+    second = CASES[1][0].size
     world = World()
     world.limit = lambda number: 70.0 if world.opened and world.opened[-1][:4] == second else 100.0
     rows, lines = run(tmp_path / "samples", world, repeats=2)
-    assert len(world.opened) == len(TODO) + 2
+    assert len(world.opened) == len(CASES) + 2
     assert lines[-1].endswith("and are marked")
     assert [row.case.size for row in analysed(rows) if row.disturbed] == [second]
-    assert all(len(verdicts) == len(TODO) - 1 for *_, verdicts, _ in report.means(analysed(rows)))
+    assert all(len(verdicts) == len(CASES) - 1 for *_, verdicts, _ in report.means(analysed(rows)))
     shown = [line for line in report.text(ABOUT, rows).splitlines() if line.startswith(", ".join(map(str, second)))]
     assert "*" in shown[0]
     assert "+" not in shown[0]
@@ -181,7 +181,7 @@ def test_slow_rounds_count_for_nobody():
 def test_other_processes_mark_rows_though_no_better_limit_is_known(tmp_path):
     world = World()
     world.share = 0.5
-    rows, lines = run(tmp_path / "samples", world, TODO[:2])
+    rows, lines = run(tmp_path / "samples", world, CASES[:2])
     assert lines[0] == "other processes leave this one only 50% of a processor: end them, or rows will be marked"
     assert all(row.disturbed for row in analysed(rows))
     assert report.means(analysed(rows)) == []
@@ -220,25 +220,25 @@ def test_a_killed_run_goes_on(tmp_path):
     world = World()
     rows, lines = run(path, world, resume=True)
     assert lines[0].startswith("4 rows to measure, 2 kept from before: ")
-    assert [size[:4] for size in world.opened] == [case.size for case, _ in TODO[2:]]
+    assert [size[:4] for size in world.opened] == [case.size for case, _ in CASES[2:]]
     assert rows[:2] == before
-    assert [row["key"] for row in rows] == [case.key for case, _ in TODO]
+    assert [row["key"] for row in rows] == [case.key for case, _ in CASES]
     assert last_rows(path) == (ABOUT, rows)
 
 
 def test_other_software_or_settings_do_not_continue(tmp_path, monkeypatch):
     path = tmp_path / "samples"
-    run(path, World(), TODO[:2])
+    run(path, World(), CASES[:2])
     world = World()
-    run(path, world, TODO[:2], resume=True)
+    run(path, world, CASES[:2], resume=True)
     assert world.opened == []
     monkeypatch.setitem(ABOUT, "clock_mhz", 2000)  # may change from minute to minute
-    run(path, world, TODO[:2], resume=True)
+    run(path, world, CASES[:2], resume=True)
     assert world.opened == []
     monkeypatch.setitem(ABOUT, "sources", "1")
-    run(path, world, TODO[:2], resume=True)
+    run(path, world, CASES[:2], resume=True)
     assert len(world.opened) == 2
-    run(path, world, TODO[:2])
+    run(path, world, CASES[:2])
     assert len(world.opened) == 4
     about, rows = last_rows(path)
     assert (about["sources"], len(rows), len(rows_of(path))) == ("1", 2, 6)
@@ -246,18 +246,18 @@ def test_other_software_or_settings_do_not_continue(tmp_path, monkeypatch):
 
 def test_rows_without_an_engine_do_not_continue(tmp_path):
     path = tmp_path / "samples"
-    run(path, World(), [(case, participants(case.scenario, ["jax"])) for case, _ in TODO[:2]])
+    run(path, World(), [(case, participants(case.scenario, ["jax"])) for case, _ in CASES[:2]])
     world = World()
-    rows, _ = run(path, world, TODO[:2], resume=True)
+    rows, _ = run(path, world, CASES[:2], resume=True)
     assert len(world.opened) == 2
     assert all("torch" in row["engines"] for row in rows)
 
 
 def test_disturbed_rows_are_measured_again_by_the_run_that_goes_on(tmp_path):
     path = tmp_path / "samples"
-    run(path, World(limit=lambda number: 70.0 if number == 1 else 100.0), TODO[:2], repeats=0)
+    run(path, World(limit=lambda number: 70.0 if number == 1 else 100.0), CASES[:2], repeats=0)
     world = World()
-    rows, _ = run(path, world, TODO[:2], resume=True)
+    rows, _ = run(path, world, CASES[:2], resume=True)
     assert len(world.opened) == 1
     assert not any(row.disturbed for row in analysed(rows))
 
@@ -312,7 +312,7 @@ def test_a_run_ends_in_time_and_goes_on_later(tmp_path):
     assert rows == []
     assert lines[1] == "the time is over: 6 rows are left; --resume goes on with them"
     rows, lines = run(path, World(), resume=True, minutes=10)
-    assert len(rows) == len(TODO)
+    assert len(rows) == len(CASES)
 
 
 def test_an_estimate_measures_nothing(tmp_path):

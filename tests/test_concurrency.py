@@ -269,8 +269,8 @@ def test_what_was_used_is_pickled_to_another_process(tmp_path):
     (tmp_path / "all.pickle").write_bytes(content)
     run_python(UNPICKLE, tmp_path / "all.pickle", tmp_path / "results.npz", cwd=tmp_path, cache=CACHE)
     with np.load(tmp_path / "results.npz") as results:
-        for place, one in enumerate(expected):
-            assert_same_bits(results[f"arr_{place}"], one)
+        for index, one in enumerate(expected):
+            assert_same_bits(results[f"arr_{index}"], one)
         assert str(results["text"]) == text
 
 

@@ -34,7 +34,21 @@ def test_the_net_of_a_language_model(path, capsys):
     lm = nr.CharLM("rnn", 4, 1, n_threads=1).fit("ab" * 20, 0, verbose=0)
     lm.save(path)
     assert main(["convert", str(path), str(path.with_suffix(".onnx"))]) == 0
-    assert "the net alone is converted" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith("numbarnn: the net alone is converted: vocabulary, ")
+
+
+def test_nothing_is_converted_where_a_command_ends_with_an_error(path, capsys):
+    """Nor said to be; what is said of a net alone comes after the file is written."""
+    lm = nr.CharLM("rnn", 4, 1, n_threads=1).fit("ab" * 20, 0, verbose=0)
+    lm.save(path)
+    for command in ("convert {} {}/out.onnx --opset 3", "freeze {} -o {}/out.dll", "freeze {} -o {}/out.so --name 1"):
+        assert main(command.format(path, path.parent).split()) == 1
+        said = capsys.readouterr()
+        assert said.err.count("\n") == 1
+        assert "must" in said.err
+        assert said.out == ""
+    assert main(["freeze", str(path), "-o", str(path.with_suffix(".c"))]) == 0
+    assert capsys.readouterr().err.startswith("numbarnn: the net alone is frozen: vocabulary, ")
 
 
 def test_reasons_in_a_line(path, capsys):

@@ -414,7 +414,7 @@ def test_bad_options():
 
 
 def task(samples=80, seed=0):
-    """Pulses of three kinds at unknown places; the string of their kinds."""
+    """Pulses of three kinds at unknown steps; the string of their kinds."""
     generator = np.random.default_rng(seed)
     x, strings, lengths = 0.1 * generator.standard_normal((samples, 24, 3)), [], []
     for n in range(samples):

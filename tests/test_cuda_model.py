@@ -40,8 +40,8 @@ def compare_passes(model, x, lengths=None):
     state = random_state(model, len(x))
     (outputs, final, pull), (found, ends, pull_twin) = (m.vjp(x, state, lengths) for m in (model, twin))
     assert_close(found, outputs, tolerance, "outputs")
-    for place, (end, expected) in enumerate(zip(flatten(ends), flatten(final), strict=True)):
-        assert_close(end, expected, tolerance, f"final state {place}")
+    for index, (end, expected) in enumerate(zip(flatten(ends), flatten(final), strict=True)):
+        assert_close(end, expected, tolerance, f"final state {index}")
     doutputs = normal(11, *outputs.shape, dtype=model.dtype)
     dfinal = tuple(tuple(normal(12, *array.shape, dtype=model.dtype) for array in entry) for entry in final)
     gradients, of_twin = pull(doutputs, dfinal), pull_twin(doutputs, dfinal)
@@ -49,8 +49,8 @@ def compare_passes(model, x, lengths=None):
         assert_close(of_twin.params[name], expected, tolerance, name)
     if gradients.x is not None:
         assert_close(of_twin.x, gradients.x, tolerance, "x")
-    for place, (start, expected) in enumerate(zip(flatten(of_twin.state), flatten(gradients.state), strict=True)):
-        assert_close(start, expected, tolerance, f"initial state {place}")
+    for index, (start, expected) in enumerate(zip(flatten(of_twin.state), flatten(gradients.state), strict=True)):
+        assert_close(start, expected, tolerance, f"initial state {index}")
 
 
 # Passes

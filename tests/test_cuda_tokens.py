@@ -22,7 +22,7 @@ LENGTHS = np.array([3, 0, 5, 4])  # of the caller's samples, which the layout so
 POISON = 77.0
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 ragged = pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "ragged"])
-# One thread a row, several, a whole block; on a card also columns that are no multiple of anything.
+# One thread a row, several, a whole block; on a card also columns that are not a multiple of anything.
 WIDTHS = [1, 5, 9, *([130, 1500] if cuda_device.REAL else [])]
 every_width = pytest.mark.parametrize("columns", WIDTHS)
 

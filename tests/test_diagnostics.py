@@ -583,13 +583,13 @@ def test_an_alignment_is_the_share_of_all_paths():
         assert_close(own.probabilities - own.by_class, gradient, 1e-12)
         occupied = np.zeros((length, 2 * len(string) + 1))
         for path, probability in paths:
-            place = 0  # even: a blank; the path leaves it for the label after it, and that for the next position
+            position = 0  # even: a blank; the path leaves it for the label after it, and that for the next position
             for t, c in enumerate(path):
                 if c == 0:
-                    place += place % 2
-                elif place % 2 == 0 or path[t - 1] != c:
-                    place += 1 + place % 2
-                occupied[t, place] += probability / whole
+                    position += position % 2
+                elif position % 2 == 0 or path[t - 1] != c:
+                    position += 1 + position % 2
+                occupied[t, position] += probability / whole
         assert_close(own.occupancy, occupied, 1e-12)
         centers = [np.average(np.arange(length), weights=weights) for weights in occupied.T[1::2]]
         assert own.centers == pytest.approx(centers, rel=1e-12)

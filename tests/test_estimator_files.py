@@ -83,7 +83,7 @@ def test_what_is_loaded_still_checks(tmp_path):
     for name, x, message in (
         ("sequences of columns", FRAME[FRAME.columns[::-1]], "The feature names should match"),
         ("sequences of columns", FLAT[:, :5], "X has 5 features, but SequenceClassifier is expecting 6"),
-        ("sequences", WORDS, "was fitted to numbers, X holds strings"),
+        ("sequences", WORDS, "was fitted to numbers, X has strings"),
         ("sequences of tokens", [np.array([5])], "the vocabulary has 5 tokens"),
         ("segments", X, "pass segments="),
     ):
@@ -121,7 +121,7 @@ def test_labels(name, tmp_path):
 @pytest.mark.parametrize("label", [b"bytes", frozenset({1}), pd.Timestamp("2020-01-01"), (1, b"x")], ids=repr)
 def test_labels_that_no_file_can_hold(label, tmp_path):
     classifier = SequenceClassifier(**FEW).fit(X, [label, 1] * 10)
-    with pytest.raises(TypeError, match="a file can hold labels that are strings, numbers, True and False"):
+    with pytest.raises(TypeError, match="a file can store labels that are strings, numbers, True and False"):
         classifier.save(tmp_path / "net")
     assert not list(tmp_path.iterdir())
 
@@ -150,7 +150,7 @@ def test_settings(tmp_path):
         pass
 
     classifier.set_params(schedule=Own(0.9))
-    with pytest.raises(TypeError, match=r"a file cannot hold schedule=.*Own is not registered"):
+    with pytest.raises(TypeError, match=r"a file cannot store schedule=.*Own is not registered"):
         classifier.save(tmp_path / "net")
     assert numbarnn.load(tmp_path / "net").schedule is None
 
@@ -281,7 +281,7 @@ def test_damaged_files(tmp_path):
 def test_other_kinds(tmp_path):
     path = tmp_path / "net"
     fitted("sequences").save(path)
-    with pytest.raises(ModelFileError, match="holds a sequence_classifier, not a segment_classifier"):
+    with pytest.raises(ModelFileError, match="contains a sequence_classifier, not a segment_classifier"):
         SegmentClassifier.load(path)
     with pytest.raises(FileNotFoundError, match="there is no model file"):
         SequenceClassifier.load(tmp_path / "none")

@@ -164,9 +164,7 @@ def test_scales_that_are_refused():
         with pytest.raises(ValueError, match="scale must be 'auto', 'standard', 'minmax', 'robust' or None, got"):
             fitted("sequence", scale=bad)
     tokens = [np.arange(3)] * 4
-    with pytest.raises(
-        ValueError, match="scale must be 'auto' or None where X holds tokens or strings, got 'standard'"
-    ):
+    with pytest.raises(ValueError, match="scale must be 'auto' or None where X has tokens or strings, got 'standard'"):
         SequenceClassifier(**FEW, tokens=3, scale="standard").fit(tokens, [0, 1] * 2)
     assert SequenceClassifier(**FEW, tokens=3).fit(tokens, [0, 1] * 2).scaler_ is None
     huge = [np.array([[1e308], [-1e308]])] * 4
@@ -276,7 +274,7 @@ REFUSED = {
     "loss of labels": (lambda: fitted("regressor", loss="softmax_cross_entropy"), ValueError, "loss must be one of values, such"),
     "no loss": (lambda: fitted("regressor", loss="msee"), ValueError, "loss must be one of values, such as .* got 'msee'"),
     "loss of values": (lambda: fitted("sequence", loss="mse"), ValueError, "loss must be 'auto', 'softmax_cross_entropy'"),
-    "loss that is none": (lambda: fitted("steps", loss=3), ValueError, "loss must be 'auto', .* got 3"),
+    "loss that is not one": (lambda: fitted("steps", loss=3), ValueError, "loss must be 'auto', .* got 3"),
     "loss of several": (lambda: fitted("steps", loss="binary_cross_entropy"), ValueError,
         "loss must be 'auto' or 'softmax_cross_entropy' where y has one label, got 'binary_cross_entropy'"),
     "smoothing of samples": (lambda: fitted("samples", loss=losses.SoftmaxCrossEntropy(label_smoothing=0.1)), ValueError,

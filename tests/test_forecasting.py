@@ -229,7 +229,7 @@ def test_save_and_load(made, name, tmp_path):
 def test_load_refuses(tmp_path):
     model = numbarnn.Model([numbarnn.LSTM(2)], input_size=1)
     model.save(tmp_path / "m.safetensors")
-    with pytest.raises(ModelFileError, match=r"holds a model, not a forecaster; numbarnn\.load loads any kind"):
+    with pytest.raises(ModelFileError, match=r"contains a model, not a forecaster; numbarnn\.load loads any kind"):
         Forecaster.load(tmp_path / "m.safetensors")
     f = fitted(table())
     from numbarnn import io

@@ -106,7 +106,7 @@ def test_set_output(pl):
         assert np.array_equal(transformer.set_output(transform="default").transform(FRAME.to_numpy()), array)
     with pytest.raises(ValueError, match="transform must be 'default', 'pandas' or 'polars', got 'arrow'"):
         SequenceScaler().set_output(transform="arrow")
-    with pytest.raises(ValueError, match="are no table: they have no transform output 'pandas'"):
+    with pytest.raises(ValueError, match="are not a table: they have no transform output 'pandas'"):
         SequenceScaler().set_output(transform="pandas").fit_transform(np.ones((2, 3, 1)))
 
 

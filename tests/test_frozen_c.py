@@ -159,7 +159,7 @@ class Library:
         return np.full(size + 64, 0xFF, np.uint8), size
 
     def forward(self, x, lengths=None, h0=None):
-        """Return (outputs, states); memory begins as NaN, and what lies behind the scratch memory stays."""
+        """Return (outputs, states); memory begins as NaN, and what lies after the scratch memory stays."""
         x = np.ascontiguousarray(x, self.input)
         samples, steps = x.shape[:2]
         sequence = (steps,) if self.interface.sequence else ()
@@ -498,7 +498,9 @@ def test_other_builds(build, tmp_path):
     for number, name in enumerate(("stack", "both ways", "bag, both ways", "embedding")):
         dtype = DTYPES[number % 2]
         write_c(draw(MODELS[name](dtype=dtype)), tmp_path / "net.c", "net")
-        subprocess.run([path, *FLAGS, *flags, "-c", "net.c"], cwd=tmp_path, check=True, timeout=120)
+        command = [path, *FLAGS, *flags, "-c", "net.c"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_vector_code(tmp_path):
@@ -534,7 +536,7 @@ def test_header():
 
 
 def test_names(tmp_path):
-    """Names of layers that are no identifiers of C, keywords, names of the file's own, or equal but for what C lacks."""
+    """Names of layers that are not identifiers of C, keywords, names of the file's own, or equal but for what C lacks."""
     names = ["float", "exp", "2 a", "2-a", "add", "memcpy", "advance", "größe", "lstm_cell", "*/ x; /*"]
     layers = [Dense(3, name=name, activation="tanh") for name in names[:2]]
     layers += [*(GRU(3, name=name) for name in names[2:-1]), LSTM(2, name=names[-1])]

@@ -13,12 +13,13 @@ import textwrap
 import numpy as np
 import pytest
 from frozen_nets import Library, compiled, fused, here
+from processes import PACKAGE, run_python
 
 import numbarnn as nr
 from numbarnn.cli.main import main
 from numbarnn.errors import FreezeError
 from numbarnn.frozen import dispatch, freezing, linker
-from numbarnn.frozen.library import link_parts
+from numbarnn.frozen.library import _environment, link_parts
 from numbarnn.frozen.package import write_folder
 from numbarnn.kernels.levels import import_path
 
@@ -454,10 +455,22 @@ def test_the_child_imports_from_the_same_folders(tmp_path, monkeypatch):
 
 
 def test_files_of_the_current_folder_are_not_run(tmp_path, monkeypatch):
-    (tmp_path / "json.py").write_text("raise SystemExit('json of this folder')")
+    (tmp_path / "json.py").write_text("open('ran', 'w').close()\nraise SystemExit('json of this folder')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NUMBA_BOUNDSCHECK", "1")
     nr.freeze(compiled("letters")[0], "net.so", levels=[LEVEL])
+    assert sorted(os.listdir()) == ["json.py", "net.h", "net.so"]
+
+
+def test_kernels_of_the_child_are_not_stale(tmp_path, monkeypatch):
+    """Checks of indices are off in it as in a process that does not set them: setting them to 0 would be another stamp."""
+    code = "from numbarnn.kernels.cache import compiler; print(compiler())"
+    monkeypatch.delenv("NUMBA_BOUNDSCHECK", raising=False)
+    plain = run_python(code, cwd=tmp_path, NUMBA_DISABLE_INTEL_SVML=1).stdout
+    monkeypatch.setenv("NUMBA_BOUNDSCHECK", "1")
+    env = _environment(LEVEL) | {"PYTHONPATH": str(PACKAGE.parent)}
+    child = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert child.stdout == plain, child.stderr
 
 
 def test_estimators_name_their_net(tmp_path):

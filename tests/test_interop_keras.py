@@ -113,7 +113,7 @@ def test_arrays_given_twice(tmp_path, links, layers):
 
 
 def test_files_that_are_none(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"^source: there is no file '.*none\.keras'$"):
         from_keras(tmp_path / "none.keras")
     (tmp_path / "text.keras").write_text("no zip")
     with pytest.raises(InteropError, match=r"not a \.keras file"):

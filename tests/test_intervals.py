@@ -94,7 +94,7 @@ def test_new_scores_lie_within_with_at_least_the_probability():
         scores = generator.exponential(size=(24, 1, 1))
         low, high = Calibration.of(scores[:23]).at(((1 - level) / 2, (1 + level) / 2)).ravel()
         hits.append(low <= scores[23, 0, 0] <= high)
-    # floor and ceil leave 2 of 24 places on either side: 20 / 24.
+    # floor and ceil leave 2 of 24 values on either side: 20 / 24.
     assert abs(np.mean(hits) - 20 / 24) < 4 * math.sqrt(20 / 24 * 4 / 24 / 4000)
 
 

@@ -8,6 +8,7 @@ import stat
 import struct
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from safetensors.numpy import load_file, save_file
 
 import numbarnn
 from numbarnn import GRU, LSTM, RNN, Activation, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Recurrent, cells, io
+from numbarnn.core import replacing
+from numbarnn.data import readers
 from numbarnn.errors import ModelFileError
 
 MODELS = {
@@ -178,7 +181,7 @@ def test_failed_save_keeps_the_old_file(saved, monkeypatch):
 
 
 def test_missing_folder(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder '.*no' to write to; make it first: '.*model'"):
         Model([Dense(3)], input_size=1).save(tmp_path / "no" / "model")
 
 
@@ -241,9 +244,39 @@ def test_bad_files(saved, change, message):
         numbarnn.load(path)
 
 
-def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no model file"):
-        numbarnn.load(tmp_path / "nothing")
+LOADERS = {
+    "load": (numbarnn.load, "model", "path: there is no model file"),
+    "Model.load": (Model.load, "model", "path: there is no model file"),
+    "from_onnx": (numbarnn.interop.from_onnx, "net.onnx", "source: there is no file"),
+    "from_keras": (numbarnn.interop.from_keras, "net.keras", "source: there is no file"),
+    "from_keras, layers": (partial(numbarnn.interop.from_keras, layers=[LSTM(2)]), "a.weights.h5", "source: there is no file"),
+    "from_torch": (partial(numbarnn.interop.from_torch, layers=[LSTM(2)]), "net.safetensors", "source: there is no file"),
+    "read_series": (readers.read_series, "a.csv", "path: there is no file"),
+    "read_jena": (readers.read_jena, "a.csv", "path: there is no file"),
+    "read_beijing": (readers.read_beijing, "a.csv", "path: there is no file"),
+    "read_ts": (numbarnn.data.read_ts, "a.ts", "path: there is no file"),
+    "read_conll": (numbarnn.data.read_conll, "a.conllu", "path: there is no file"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LOADERS)
+def test_missing_files_and_folders_are_named(tmp_path, kind):
+    load, name, message = LOADERS[kind]
+    path = tmp_path / name
+    with pytest.raises(FileNotFoundError) as missing:
+        load(path)
+    assert str(missing.value) == f"{message} {str(path)!r}"
+    path.mkdir()
+    with pytest.raises(IsADirectoryError) as folder:
+        load(path)
+    assert str(folder.value) == f"{message.partition(':')[0]}: {str(path)!r} is a folder, not a file"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileNotFoundError, match="pipe' is not a regular file"):
+        numbarnn.load(tmp_path / "pipe")
 
 
 def test_unregistered_cell(saved, monkeypatch):
@@ -261,7 +294,7 @@ def test_a_device_that_is_none_is_no_fault_of_the_file(saved):
 
 
 def test_kinds_do_not_mix(saved):
-    with pytest.raises(ModelFileError, match="holds a model"):
+    with pytest.raises(ModelFileError, match="contains a model"):
         numbarnn.CharLM.load(saved[1])
 
 
@@ -280,7 +313,7 @@ def test_loading_executes_nothing(saved):
 
 
 def test_files_of_other_programs(tmp_path):
-    """Others' files may hold types that NumPy does not know."""
+    """Others' files may have types that NumPy does not know."""
     header = b'{"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
     path = tmp_path / "other.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
@@ -363,7 +396,7 @@ def test_messages_cannot_command_a_terminal(tmp_path):
             assert str(caught.value).isprintable()
 
 
-# What is saved to is no plain file
+# What is saved to is not a plain file
 
 
 def test_links_stay(saved, tmp_path):
@@ -458,15 +491,15 @@ def test_the_file_of_a_process_that_is_writing_stays(tmp_path, monkeypatch):
 
 @posix
 def test_a_file_that_is_taken_for_a_leftover_is_made_again(tmp_path, monkeypatch):
-    flock, left = io.fcntl.flock, [2]
+    flock, left = replacing.fcntl.flock, [2]
 
     def late(handle, how):
-        if left[0] and how == io.fcntl.LOCK_EX:
+        if left[0] and how == replacing.fcntl.LOCK_EX:
             left[0] -= 1
-            io._remove_leftovers(tmp_path / "model")  # between the file's creation and its lock
+            replacing._remove_leftovers(tmp_path / "model")  # between the file's creation and its lock
         flock(handle, how)
 
-    monkeypatch.setattr(io.fcntl, "flock", late)
+    monkeypatch.setattr(replacing.fcntl, "flock", late)
     io.replace(tmp_path / "model", b"model")
     assert not left[0]
     assert (tmp_path / "model").read_bytes() == b"model"

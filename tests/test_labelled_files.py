@@ -127,7 +127,7 @@ def test_refused(tmp_path, read, text, message):
 
 def test_no_file(tmp_path):
     for read in (read_ts, read_conll):
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(FileNotFoundError, match=r"^path: there is no file '.*none'$"):
             read(tmp_path / "none")
 
 

@@ -346,7 +346,7 @@ def test_round_trip(tmp_path, unit, embedding_size):
     assert_same_bits(again.model.params.flat, model.model.params.flat)
     assert again.sample(50, seed=2) == model.sample(50, seed=2)
     again.fit(TEXT, 1, batch_size=4, seq_length=10, verbose=0)
-    with pytest.raises(ModelFileError, match="holds a language_model"):
+    with pytest.raises(ModelFileError, match="contains a language_model"):
         numbarnn.CharLM.load(tmp_path / "model")
 
 

@@ -159,7 +159,7 @@ def test_embedding(dtype, lengths):
 
 @pytest.mark.parametrize("lengths", [None, RAGGED], ids=["full", "ragged"])
 def test_embedding_gradients(lengths):
-    # Seven tokens in 24 places: most stand more than once, and their gradients add up.
+    # Seven tokens in 24 steps: most stand more than once, and their gradients add up.
     model = make(Embedding(7, 3), Dense(2, init="torch"))
     check_gradients(model, np.random.default_rng(0).integers(0, 7, (4, 6)), lengths=lengths)
 
@@ -174,7 +174,7 @@ def test_tokens_not_seen_have_no_gradient(poisoned):
 
 
 def compare_with_one_hot(layer, dtype, lengths):
-    """A layer behind `OneHot` does what it does to explicit one-hot vectors."""
+    """A layer after `OneHot` does what it does to explicit one-hot vectors."""
     size = 6
     implicit, explicit = (
         make(OneHot(size), layer, dtype=dtype, seed=3),

@@ -157,7 +157,7 @@ def test_l05_character_model(shown):
     assert last < 0.3 < 1 < first
     assert stated(r"costs ln 19 = ([\d.]+) nats with 19") == numbers(text, r"costs ln 19 = ([\d.]+) nats")
     assert stated(r"ln 48 / 24\.5 = ([\d.]+), ") == [pytest.approx(math.log(48) / 24.5, abs=1e-3)]
-    surprise = {place: float(value) for place, (_, value) in enumerate(re.findall(r"  '(.)' +([\d.]+)", text))}
+    surprise = {index: float(value) for index, (_, value) in enumerate(re.findall(r"  '(.)' +([\d.]+)", text))}
     assert len(surprise) == 24
     assert surprise[2] > 1 > 100 * surprise[4]  # the first letter of a word, and its third
     assert numbers(text, r"o_t sums to (\S+);")[0] == pytest.approx(1, abs=1e-5)

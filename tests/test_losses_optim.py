@@ -452,12 +452,12 @@ def test_logits_of_minus_infinity_have_probability_zero(dtype):
 @every_loss
 @every_dtype
 def test_nan_spreads(name, dtype):
-    for place in range(columns(name)):
+    for column in range(columns(name)):
         outputs, target = example(name, dtype)
-        outputs[2, 3, place] = np.nan
+        outputs[2, 3, column] = np.nan
         value, gradient, _ = evaluate(make_loss(name), outputs, target)
         assert np.isnan(value)
-        assert np.isnan(gradient[2, 3, place])
+        assert np.isnan(gradient[2, 3, column])
         assert np.isfinite(np.delete(gradient.reshape(-1, columns(name)), 2 * T + 3, axis=0)).all()
 
 
@@ -491,7 +491,7 @@ def test_class_weights_and_sample_weights_multiply():
 def test_a_target_that_is_no_class_is_refused_even_where_its_weight_is_zero():
     outputs, target = example("softmax_cross_entropy")
     target[0, 0] = SIZE
-    with pytest.raises(TokenError, match="target holds 4; the model has 4 classes, 0 to 3"):
+    with pytest.raises(TokenError, match="target has 4; the model has 4 classes, 0 to 3"):
         evaluate(SoftmaxCrossEntropy(), outputs, target, sample_weight=np.array([0, 1, 1, 1, 1]))
 
 
@@ -582,12 +582,12 @@ def test_soft_targets_that_are_not_distributions_are_refused():
     message = r"\[3, 0\] must be probabilities of 4 classes, .* but they sum to 1.5; 1 of 30 steps are wrong"
     with pytest.raises(ValueError, match="target" + message):
         evaluate(SoftmaxCrossEntropy(), outputs, wrong, RAGGED)
-    with pytest.raises(ValueError, match="y" + message):  # the place in the caller's order, before training
+    with pytest.raises(ValueError, match="y" + message):  # the index in the caller's order, before training
         model.fit(x, wrong, batch_size=2, verbose=0)
     evaluate(SoftmaxCrossEntropy(), outputs, wrong, sample_weight=np.array([1, 1, 1, 0, 1]))
     for values, message in (
-        ([1.5, -0.5, 0, 0], "they hold -0.5"),
-        ([np.nan, 0, 0, 1], "they hold nan"),
+        ([1.5, -0.5, 0, 0], "they have -0.5"),
+        ([np.nan, 0, 0, 1], "they have nan"),
         ([np.inf, 0, 0, 0], "they sum to inf"),
         (target[3, 0] * (1 + 1e-7), "they sum to 1;"),
     ):
@@ -870,13 +870,13 @@ def test_updates_of_arrays_that_differ_are_refused(name, case):
     bad, error, message = BAD_ARRAYS[case]
     optimizer = OPTIMIZERS[name]()
     arrays = optimizer.start(COUNT, np.float64)
-    for place in range(1 if case in ("short", "long", "float32") else 0, 2 + optimizer.arrays):
-        if place == 1 and case == "read-only":
+    for index in range(1 if case in ("short", "long", "float32") else 0, 2 + optimizer.arrays):
+        if index == 1 and case == "read-only":
             continue  # a gradient is only read
         given = [np.ones(COUNT), np.ones(COUNT), *(array.copy() for array in arrays)]
-        given[place] = bad
+        given[index] = bad
         before = [np.array(array) for array in given]
-        named = ("weights", "gradient", "arrays[0]", "arrays[1]")[place]
+        named = ("weights", "gradient", "arrays[0]", "arrays[1]")[index]
         with pytest.raises(error, match=re.escape(named) + ".*" + message):
             optimizer.update(given[0], given[1], given[2:], 1, 0.1)
         for array, old in zip(given, before, strict=True):

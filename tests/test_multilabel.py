@@ -235,7 +235,7 @@ REFUSED = {
         "loss must be 'auto' or 'binary_cross_entropy' where y has several labels"),
     "weights twice": (lambda: fit(Y, class_weight={0: 2}, loss=losses.BinaryCrossEntropy(pos_weight=2)), ValueError,
         "class_weight must be None where the loss has pos_weight"),
-    "unknown weights": (lambda: fit(Y, class_weight={7: 2}), ValueError, "class_weight holds .* 7; it knows 0, 1, 2"),
+    "unknown weights": (lambda: fit(Y, class_weight={7: 2}), ValueError, "class_weight has .* 7; it knows 0, 1, 2"),
     "classes": (lambda: SequenceClassifier(**FEW).partial_fit(X, Y, classes=[0, 1]), ValueError,
         "y has 3 columns, the model knows 2 labels"),
     "columns": (lambda: fit(pd.DataFrame(Y, columns=NAMES)).score(X, pd.DataFrame(Y, columns=NAMES[::-1])), ValueError,

@@ -1,8 +1,10 @@
 """Files that earlier versions wrote load, and give what they gave then."""
 
+import importlib
 import pathlib
 
 import numpy as np
+import pytest
 from conftest import assert_close
 
 import numbarnn
@@ -37,3 +39,19 @@ def test_forecaster():
     found = forecaster.predict()
     assert_close(found.to_numpy(), np.load(FILES / "forecaster.npy"), 1e-6)
     assert str(found.index[0]) == "2024-01-06 01:00:00+01:00"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "data.datasets.Samples", "forecasting.forecaster.Forecaster", "language.characters.CharLM", "language.model.LanguageModel",
+        "losses.cross_entropy.SoftmaxCrossEntropy", "losses.distributions.Gaussian", "losses.distributions.NegativeBinomial",
+        "losses.distributions.Quantile", "losses.regression.Huber", "optim.averages.EMA", "optim.optimizers.Adam",
+        "optim.optimizers.RMSprop", "optim.optimizers.SGD", "optim.optimizers.StepRecord", "optim.schedules.Cosine",
+        "training.callbacks.EarlyStopping", "training.history.History",
+    ],
+)  # fmt: skip
+def test_classes_that_pickles_name(path):
+    """Pickles name modules, which files of `save` do not: what users pickle with estimators and models stays where it was."""
+    module, _, name = path.rpartition(".")
+    assert getattr(importlib.import_module(f"numbarnn.{module}"), name).__name__ == name

@@ -1,4 +1,4 @@
-"""Graphs that are no chain of layers: refused by the name of a node, with what is wrong."""
+"""Graphs that are not a chain of layers: refused by the name of a node, with what is wrong."""
 
 import numpy as np
 import pytest
@@ -119,7 +119,7 @@ def test_weights_of_float16_that_are_cast():
 def test_sources(tmp_path):
     with pytest.raises(TypeError, match="source must be"):
         from_onnx(3)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"^source: there is no file '.*none\.onnx'$"):
         from_onnx(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("no graph")
     with pytest.raises(InteropError, match="not an ONNX file"):

@@ -237,7 +237,7 @@ def test_steps_of_a_segment_without_a_beginning_are_refused(codes, message, kind
     with pytest.raises(ValueError, match=message):
         model.loss_and_grad(x, target, SegmentCrossEntropy())
     weights = model.params.flat.copy()
-    for seed in range(3):  # the place in the data, whatever the order of the batches
+    for seed in range(3):  # the index in the data, whatever the order of the batches
         with pytest.raises(ValueError, match=message.replace("target", "y")):
             model.fit(x, target, loss=SegmentCrossEntropy(), epochs=1, batch_size=1, seed=seed, verbose=0)
         good = [[3, 2, -1, 1, 0], [1, 0, 0, 0, 0]]

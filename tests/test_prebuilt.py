@@ -464,8 +464,12 @@ def test_kernels_call_nothing_that_another_machine_may_lack(made):
 def test_cell_of_the_users_own_runs_at_every_level(made):
     """Its kernels are compiled for this processor, and call the tiles of the level."""
     folder, _ = made
+    told = "print(len(compiled), prebuilt.chosen().level and prebuilt.chosen().level.name, outputs.tobytes().hex())"
+    code = CELL + USE.replace('"float64"', '"float32"') + "from numbarnn.kernels import prebuilt\n" + told
+    _, native, _ = run(folder, code, (), NUMBARNN_LEVEL="native")
     for level in FUSED:
-        run(folder, CELL + USE.replace('"float64"', '"float32"') + "print(0)", (), NUMBARNN_LEVEL=level)
+        _, found, _ = run(folder, code, (), NUMBARNN_LEVEL=level)
+        assert found == native.replace("None", level)
 
 
 USERS = """

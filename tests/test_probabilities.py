@@ -177,7 +177,7 @@ def test_options_come_back(loss, tmp_path):
 
 
 def test_a_loss_of_the_users_own(tmp_path, monkeypatch):
-    """A file cannot hold it, but what it makes of the outputs; where it is registered, a file finds it by name."""
+    """A file cannot store it, but what it makes of the outputs; where it is registered, a file finds it by name."""
 
     @dataclass(frozen=True)
     class Own(BinaryCrossEntropy):
@@ -200,7 +200,7 @@ def test_a_loss_of_the_users_own(tmp_path, monkeypatch):
 
 
 def test_models_trained_with_any_loss_are_pickled_and_saved(tmp_path):
-    """A class local to a function cannot be pickled, and an array is no JSON; what they make of the outputs is kept."""
+    """A class local to a function cannot be pickled, and an array is not JSON; what they make of the outputs is kept."""
 
     @dataclass(frozen=True)
     class Local(BinaryCrossEntropy):

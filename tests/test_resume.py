@@ -545,7 +545,7 @@ def rewritten(path, change):
         (lambda about, arrays: arrays["optimizer.0"].fill(np.nan), "optimizer.0 has NaN or inf"),
         (lambda about, arrays: arrays.update({"state.0.0": np.zeros((2, 0, 4))}), "samples of the states must be"),
         (lambda about, arrays: about.pop("settings"), "no settings"),
-        (lambda about, arrays: about.update(kind="model"), "holds a model, not a checkpoint"),
+        (lambda about, arrays: about.update(kind="model"), "contains a model, not a checkpoint"),
     ],
 )  # fmt: skip
 def test_files_that_do_not_fit(path, change, message):

@@ -280,7 +280,7 @@ REFUSED = {
     "one label for segments": (lambda: fit(SX, [1] * 20, segments=SEGMENTS), ValueError, "y must be a list of sequences of labels"),
     "none counts": (lambda: fit(X, [[None] * len(labels) for labels in Y]), ValueError, "no label that counts"),
     "fractions": (lambda: fit(X, [[0.5] * len(labels) for labels in Y]), ValueError, "Unknown label type: continuous"),
-    "unhashable": (lambda: fit([X[0]], [[[1]] * len(X[0])]), TypeError, "y must hold hashable labels, got list at 0"),
+    "unhashable": (lambda: fit([X[0]], [[[1]] * len(X[0])]), TypeError, "y must have hashable labels, got list at 0"),
     "other kind of labels": (lambda: fit(X, Y).partial_fit(X, ["up"] * 20), ValueError,
         "fitted to labels of steps, y has labels of samples"),
     "unknown classes": (lambda: fit(X, Y).partial_fit(X, [["x"] * len(s) for s in X]), ValueError,

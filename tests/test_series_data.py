@@ -420,7 +420,7 @@ def test_numbers_and_offsets_that_are_times(tmp_path, column, expected):
 
 @pytest.mark.parametrize("column", ["0 1 2", "0 10 20", "-3 -2 -1", "999 1000 1001", "100098 100099 100100"])
 def test_numbers_of_rows(tmp_path, column):
-    """Integers that are no times number the rows where they are named, and are a column where they are not."""
+    """Integers that are not times number the rows where they are named, and are a column where they are not."""
     path = written(tmp_path, "t,load\n" + "".join(f"{value},1\n" for value in column.split()))
     data = readers.read_series(path, "t")
     assert data.index.equals(pd.Index([int(value) for value in column.split()], name="t"))
@@ -588,8 +588,8 @@ def test_long_lag():
         datasets.long_lag(4, 1)
 
 
-@pytest.mark.parametrize(("symbols", "places"), [(2, [(10, 20), (50, 60)]), (3, [(10, 20), (33, 43), (66, 76)])])
-def test_temporal_order(symbols, places):
+@pytest.mark.parametrize(("symbols", "steps"), [(2, [(10, 20), (50, 60)]), (3, [(10, 20), (33, 43), (66, 76)])])
+def test_temporal_order(symbols, steps):
     x, y, lengths = datasets.temporal_order(400, symbols, seed=2)
     assert x.shape == (400, 110)
     assert set(y) == set(range(2**symbols))
@@ -598,7 +598,7 @@ def test_temporal_order(symbols, places):
         assert text[0] == "E"
         assert text[-1] == "B"
         marked = [t for t, symbol in enumerate(text) if symbol in "XY"]
-        assert all(low <= t <= high for t, (low, high) in zip(marked, places, strict=True))
+        assert all(low <= t <= high for t, (low, high) in zip(marked, steps, strict=True))
         assert int("".join("01"[text[t] == "Y"] for t in marked), 2) == label
         assert set(text[1:-1]) <= set("abcdXY")
     with pytest.raises(ValueError, match="symbols must be 2"):

@@ -1,7 +1,7 @@
 """The micro-kernel and the products on panels against NumPy, with red zones around every array.
 
 Most values are small integers, so that sums are exact in any order and results must be equal, not close. Inputs lie in
-buffers of NaN, which must not leak into results; outputs lie in buffers of NaN, which must still be NaN behind the call.
+buffers of NaN, which must not leak into results; outputs lie in buffers of NaN, which must still be NaN after the call.
 """
 
 import numba
@@ -55,7 +55,7 @@ def integers(generator, dtype, *shape):
 
 
 def strided(matrix, gap):
-    """Return a (rows, columns) matrix with `gap` NaN behind every row."""
+    """Return a (rows, columns) matrix with `gap` NaN after every row."""
     return np.concatenate([matrix, nan(matrix.dtype, len(matrix), gap)], axis=1)
 
 
@@ -89,7 +89,7 @@ def test_tiles(dtype, place, transposed):
         a1, a2 = integers(generator, dtype, segments, n, k1), integers(generator, dtype, n, k2)
         b, c0 = integers(generator, dtype, segments * k1 + k2, width), integers(generator, dtype, n, width)
         expected = c0 + sum(a1[s] @ b[s * k1 : (s + 1) * k1] for s in range(segments)) + a2 @ b[segments * k1 :]
-        # Rows of A lie behind each other with a gap, or its columns do; a2 has the k stride of a1.
+        # Rows of A lie one after the other with a gap, or its columns do; a2 has the k stride of a1.
         row, step = (1, n + 3) if transposed else (k1 + 2, 1)
         row2 = 1 if transposed else k2 + 2
         stride = (k1 * (n + 3) if transposed else n * (k1 + 2)) + 5

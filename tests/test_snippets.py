@@ -20,6 +20,8 @@ from numbarnn.errors import DeviceError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+# What a block may need: what is not installed everywhere. Of another word, such as a misspelt one, it would never run.
+NEEDS = {"fastapi", "gpu", "httpx", "matplotlib", "onnx", "sklearn", "torch"}
 FENCE = re.compile(r"(?:<!-- needs: (?P<needs>[\w, ]+) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.M | re.S)
 
 
@@ -83,6 +85,7 @@ def test_page(page, folder):
     namespace = {"__name__": "__main__"}
     left_out = []
     for block in blocks((ROOT / page).read_text()):
+        assert set(block.needs) <= NEEDS, f"{page}:{block.line}"
         missing = [name for name in block.needs if not available(name)]
         if missing:
             left_out.append(f"{page}:{block.line} needs {', '.join(missing)}")

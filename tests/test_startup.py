@@ -33,7 +33,7 @@ if hasattr(os, "geteuid") and os.geteuid() == 0:
     assert libc.capset(header, data) == 0
 import numpy as np, numbarnn
 from numbarnn.kernels import cache
-assert not any(os.access(place, os.W_OK) for place in cache.cache_directories())
+assert not any(os.access(folder, os.W_OK) for folder in cache.cache_directories())
 try:
     open(cache.PACKAGE / "file", "w")
 except PermissionError:
@@ -120,7 +120,7 @@ def test_warm_read_only_install_serves_a_model(install, model):
     shutil.copy(model, folder / "model.safetensors")
     shown = run_python(COMMAND, "warmup", folder / "model.safetensors", **options).stdout
     kept = folder / "numbarnn" / "__pycache__" / "kernels"
-    assert f"kept in {kept}" in shown
+    assert f"stored in {kept}" in shown
     assert "sampling" in shown
     before = freeze(folder)
     written, count = run_python(SERVICE + PREDICT, folder / "model.safetensors", **options).stdout.rsplit("\n", 2)[:2]
@@ -147,8 +147,8 @@ def test_everything_is_warm(install):
     count = len(list(kept.glob("*.nbc")))
     (folder / "numbarnn" / "__about__.py").write_text('__version__ = "9"\n')
     report = json.loads(run_python(COMMAND, "doctor", "--json", **options).stdout)
-    place = report["cache"][0]
-    assert (place["path"], place["kernels"], place["stale"]) == (str(kept), 0, count)
+    entry = report["cache"][0]
+    assert (entry["path"], entry["kernels"], entry["stale"]) == (str(kept), 0, count)
     assert report["versions"]["numbarnn"] == "9"
 
 
@@ -158,11 +158,11 @@ def test_kernels_of_another_processor_are_foreign(tmp_path):
     first = run_python(STEP, **common).stdout.split()
     assert int(first[0]) > 0
     assert run_python(STEP, **common).stdout.split() == ["0", first[1]]
-    (place,) = (tmp_path / "cache").iterdir()
-    inventory = take_inventory(place)
+    (folder,) = (tmp_path / "cache").iterdir()
+    inventory = take_inventory(folder)
     assert (inventory.kernels, inventory.foreign, inventory.stale) == (0, int(first[0]), 0)
-    next(place.glob("*.nbc")).write_bytes(b"cut off")
-    assert take_inventory(place).stale > 0
+    next(folder.glob("*.nbc")).write_bytes(b"cut off")
+    assert take_inventory(folder).stale > 0
     report = json.loads(run_python(COMMAND, "doctor", "--json", **common).stdout)
     assert report["processor"]["target"] == "generic"
     assert (report["processor"]["vector_bytes"], report["processor"]["fma"]) == (16, False)

@@ -98,7 +98,7 @@ def test_fields_of_groups():
 
 def test_groups_have_names_of_their_own():
     """Numba tells classes of tuples apart by their names alone."""
-    names = [place.split()[-1] for _, place in structure.groups(structure.sources())]
+    names = [where.split()[-1] for _, where in structure.groups(structure.sources())]
     assert sorted(names) == sorted(set(names))
 
 
@@ -118,8 +118,8 @@ def test_groups_have_names_of_their_own():
 )
 def test_device_branches(line, kinds):
     found = structure.device_branches({"numbarnn/model.py": line, "numbarnn/backends/device.py": line})
-    assert [place.split()[1].rstrip(":") for place in found] == kinds
-    assert all(place.startswith("numbarnn/model.py:1 ") for place in found)
+    assert [where.split()[1].rstrip(":") for where in found] == kinds
+    assert all(where.startswith("numbarnn/model.py:1 ") for where in found)
 
 
 @pytest.mark.parametrize(

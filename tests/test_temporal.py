@@ -21,7 +21,7 @@ NAMES = ("ten", ("a", "tuple"), 3)
 
 
 def task(samples=40, seed=0):
-    """Pulses of three kinds at unknown places; the string of their names."""
+    """Pulses of three kinds at unknown steps; the string of their names."""
     generator = np.random.default_rng(seed)
     x, strings = [], []
     for _ in range(samples):
@@ -72,9 +72,9 @@ def test_probabilities_decoding_and_alignment(learned):
         assert [tuple(learned.classes_[k - 1] for k in h.labels) for h in direct] == [h.labels for h in hypotheses]
         assert_close([h.log_probability for h in hypotheses], [h.log_probability for h in direct], 1e-9)
     assert sum(list(hypotheses[0].labels) == string for hypotheses, string in zip(best, y, strict=True)) >= 10
-    for part, string, alignment, places in zip(x, y, learned.align(x, y), learned.occupancy(x, y), strict=True):
+    for part, string, alignment, positions in zip(x, y, learned.align(x, y), learned.occupancy(x, y), strict=True):
         assert [learned.classes_[k - 1] for k in collapse(alignment.path)] == string
-        assert places.shape == (len(part), 2 * len(string) + 1)
+        assert positions.shape == (len(part), 2 * len(string) + 1)
         for k, name in enumerate(string):  # a label is where its pulse is
             assert 7 * k - 3 <= alignment.first[k] <= 7 * k + 7
             assert NAMES.index(name) == part[max(0, 7 * k) : 7 * k + 6].max(axis=0).argmax()
@@ -275,9 +275,9 @@ REFUSED = [
         "unhashable",
         lambda c: c.fit(X, [[], [[1]], [], [], [], []]),
         TypeError,
-        r"y\[1\] must hold hashable labels, got list",
+        r"y\[1\] must have hashable labels, got list",
     ),
-    ("fraction", lambda c: c.fit(X, [[], [0.5], [], [], [], []]), ValueError, r"y\[1\] holds 1 values such as 0.5"),
+    ("fraction", lambda c: c.fit(X, [[], [0.5], [], [], [], []]), ValueError, r"y\[1\] has 1 values such as 0.5"),
     ("no labels", lambda c: c.fit(X, [[]] * 6), ValueError, "at least one class, it has none"),
     (
         "short",
@@ -372,7 +372,7 @@ def test_a_fitted_estimator_stays_as_it_was():
             "labels of classes that the model does not know: 'new'; it knows",
         ),
         (lambda: classifier.predict(nan_inside()), ValueError, "NaN"),
-        (lambda: classifier.predict(["ab"]), ValueError, "was fitted to numbers, X holds strings"),
+        (lambda: classifier.predict(["ab"]), ValueError, "was fitted to numbers, X has strings"),
         (lambda: classifier.predict([part[:, :2] for part in X]), ValueError, "X has 2 features"),
         (
             lambda: classifier.score(X, Y[:-1]),
@@ -449,11 +449,11 @@ def test_plot(learned, tmp_path):
     from numbarnn.plots import plot_alignment
 
     x, y = task(12, seed=2)
-    place = max(range(12), key=lambda n: len(y[n]))
-    shares, (alignment,) = learned.predict_proba([x[place]])[0], learned.align([x[place]], [y[place]])
+    longest = max(range(12), key=lambda n: len(y[n]))
+    shares, (alignment,) = learned.predict_proba([x[longest]])[0], learned.align([x[longest]], [y[longest]])
     names = ["-", *map(str, learned.classes_)]
     ax = plot_alignment(shares, alignment, names)
-    assert [text.get_text() for text in ax.texts] == list(map(str, y[place]))
+    assert [text.get_text() for text in ax.texts] == list(map(str, y[longest]))
     assert len(ax.lines) >= 2
     ax.figure.savefig(tmp_path / "alignment.png")
     with pytest.raises(ShapeError, match="labels must name 4 classes"):

@@ -178,7 +178,7 @@ def test_tbptt_needs_targets_for_every_step():
 
 
 def test_tbptt_is_refused_where_a_layer_reads_from_the_end():
-    """The reverse direction of a chunk would not see the steps behind it, and carry the state of earlier ones instead."""
+    """The reverse direction of a chunk would not see the steps after it, and carry the state of earlier ones instead."""
     model = Model([LSTM(4), GRU(3, bidirectional=True), Dense(2)], input_size=1)
     for steps in (2, 100):
         with pytest.raises(ValueError, match="the reverse direction of a layer would begin anew"):
@@ -466,7 +466,7 @@ def test_callbacks_see_everything_and_can_stop():
 
 
 def test_time_limit(monkeypatch):
-    import numbarnn.training.trainer as module
+    import numbarnn.training.callbacks as module
 
     clock = iter(range(1000))
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
@@ -739,9 +739,9 @@ def test_numbers_of_numpy_are_numbers(tmp_path):
     }  # fmt: skip
     numpy = {name: np.float32(v) if isinstance(v, float) else np.int64(v) for name, v in python.items()}
     weights = []
-    for place, options in enumerate((python, numpy)):
+    for index, options in enumerate((python, numpy)):
         model = Model([LSTM(3), Dense(2)], input_size=2)
-        history = model.fit(x, y, verbose=0, checkpoint=tmp_path / f"{place}.ckpt", **options)
+        history = model.fit(x, y, verbose=0, checkpoint=tmp_path / f"{index}.ckpt", **options)
         assert history.stopped == "epochs"
         weights.append(model.params.flat.copy())
     assert_same_bits(*weights)

@@ -222,7 +222,7 @@ def test_unknown_layers_are_refused(monkeypatch):
 
 
 class Memory:
-    """Arrays at addresses that are no multiples of more than their elements, with guard zones around them."""
+    """Arrays at addresses that are not multiples of more than their elements, with guard zones around them."""
 
     GUARD = 8
 
@@ -260,8 +260,8 @@ class Entries:
         self.handle = np.array([value for part in parts for value in (part.ctypes.data, part.size)], np.int64)
         self.memory, self.kinds = Memory(), (self.walk.cells.dtype, model.dtype)
 
-    def forward(self, x, lengths=None, h0=None, h1=True, samples=None, steps=None, error=entries.OK, missing=None):
-        """Return outputs and states of `forward_at`."""
+    def forward(self, x, lengths=None, h0=None, h1=True, samples=None, steps=None, missing=None, refused=False):
+        """Return outputs and states of `forward_at`; of what it refuses the error, nothing is written."""
         samples, steps = samples or x.shape[0], steps or x.shape[1]
         y = outputs_of(self.walk, *x.shape[:2])
         work = np.full(self.walk.work_size(*x.shape[:2]), np.nan, y.dtype)
@@ -273,12 +273,18 @@ class Entries:
         found = entries.forward_at(
             self.handle.ctypes.data, at["x"], samples, steps, at["lengths"], at["h0"], at["h1"], at["y"], at["work"], *self.kinds
         )  # fmt: skip
-        assert found == error
-        self.memory.check(written=error == entries.OK)
+        if self.ended(found, refused):
+            return found
         return placed["y"][1], placed["h1"][1]
 
-    def step(self, x, state, error=entries.OK, missing=None):
-        """Return the outputs of `step_at`; the state is replaced."""
+    def ended(self, found, refused):
+        """Return whether a call was refused, and check the memory, in which nothing is written then."""
+        assert (found != entries.OK) == refused
+        self.memory.check(written=not refused)
+        return refused
+
+    def step(self, x, state, missing=None, refused=False):
+        """Return the outputs of `step_at`, the state is replaced; of what it refuses the error, nothing is written."""
         y = np.full(self.walk.plan.outputs, np.nan, self.walk.dtype)
         one = self.walk.plan.tokens and not self.walk.plan.bag
         given = {
@@ -289,13 +295,14 @@ class Entries:
         placed = {name: self.memory.place(array) for name, array in given.items()}
         at = {name: 0 if name == missing else address for name, (address, _) in placed.items()}
         token = int(x) if one else at["x"]
-        assert entries.step_at(self.handle.ctypes.data, token, at["state"], at["y"], *self.kinds) == error
-        self.memory.check(written=error == entries.OK)
+        found = entries.step_at(self.handle.ctypes.data, token, at["state"], at["y"], *self.kinds)
+        if self.ended(found, refused):
+            return found
         state[...] = placed["state"][1]
         return placed["y"][1]
 
-    def sample(self, state, seed, temperature, top_k, top_p, prime, count, error=entries.OK, missing=None):
-        """Return the tokens of `sample_at`; the state is replaced."""
+    def sample(self, state, seed, temperature, top_k, top_p, prime, count, missing=None, refused=False):
+        """Return the tokens of `sample_at`, the state is replaced; of what it refuses the error, nothing is written."""
         given = {"prime": prime, "out": np.full(count, -5), "state": state}
         placed = {name: self.memory.place(array, 8) for name, array in given.items()}
         at = {name: 0 if name == missing else address for name, (address, _) in placed.items()}
@@ -303,8 +310,8 @@ class Entries:
             self.handle.ctypes.data, seed, temperature, top_k, top_p, at["prime"], 0 if prime is None else len(prime), at["out"],
             count, at["state"], *self.kinds,
         )  # fmt: skip
-        assert found == error
-        self.memory.check(written=error == entries.OK)
+        if self.ended(found, refused):
+            return found
         state[...] = placed["state"][1]
         return placed["out"][1]
 
@@ -356,14 +363,14 @@ def test_errors_are_numbers_and_nothing_is_written():
     model = MODELS["stack"]()
     own, x = Entries(model), batch(model)
     for name in ("x", "y", "work"):
-        own.forward(x, error=entries.BAD_ARGUMENT, missing=name)
-    own.forward(x, samples=-1, error=entries.BAD_ARGUMENT)
-    own.forward(x, steps=-1, error=entries.BAD_ARGUMENT)
+        assert own.forward(x, missing=name, refused=True) == entries.BAD_ARGUMENT
+    assert own.forward(x, samples=-1, refused=True) == entries.BAD_ARGUMENT
+    assert own.forward(x, steps=-1, refused=True) == entries.BAD_ARGUMENT
     for lengths in ([T, 0, -1, 2], [T, 0, 1, T + 1]):
-        own.forward(x, np.array(lengths), error=entries.BAD_LENGTH)
+        assert own.forward(x, np.array(lengths), refused=True) == entries.BAD_LENGTH
     state = np.zeros(own.walk.plan.size, model.dtype)
     for name in ("x", "state", "y"):
-        own.step(x[0, 0], state, error=entries.BAD_ARGUMENT, missing=name)
+        assert own.step(x[0, 0], state, missing=name, refused=True) == entries.BAD_ARGUMENT
 
 
 @pytest.mark.parametrize("name", ["onehot", "bag"])
@@ -374,8 +381,8 @@ def test_tokens_outside_are_errors_and_nothing_is_written(name):
     for token in (V, -2 if name == "bag" else -1):
         wrong = x.copy()
         wrong.reshape(N, -1)[3, -1] = token
-        own.forward(wrong, error=entries.BAD_TOKEN)
-        own.step(wrong[3, -1], state, error=entries.BAD_TOKEN)
+        assert own.forward(wrong, refused=True) == entries.BAD_TOKEN
+        assert own.step(wrong[3, -1], state, refused=True) == entries.BAD_TOKEN
         # Padding may have any value.
         assert_same_bits(own.forward(wrong, LENGTHS)[0], model.forward(x, lengths=LENGTHS)[0])
 
@@ -428,18 +435,19 @@ def test_options_of_sampling_outside_their_range(language):
         (1.0, 0, 1.1),
         (1.0, 0, np.nan),
     ):
-        own.sample(state, 0, *options, prime, 3, error=entries.BAD_OPTION)
+        assert own.sample(state, 0, *options, prime, 3, refused=True) == entries.BAD_OPTION
     for token in (-1, size):
-        own.sample(state, 0, 1.0, 0, 1.0, np.array([0, token]), 3, error=entries.BAD_TOKEN)
+        assert own.sample(state, 0, 1.0, 0, 1.0, np.array([0, token]), 3, refused=True) == entries.BAD_TOKEN
     for name in ("prime", "out", "state"):
-        own.sample(state, 0, 1.0, 0, 1.0, prime, 3, error=entries.BAD_ARGUMENT, missing=name)
+        assert own.sample(state, 0, 1.0, 0, 1.0, prime, 3, missing=name, refused=True) == entries.BAD_ARGUMENT
 
 
 def test_a_model_that_cannot_read_its_outputs_does_not_sample():
     model = Model([Embedding(V, 3), GRU(5, 2), Dense(V + 1)])
     own = Entries(model)
     assert not own.walk.sample
-    own.sample(own.walk.plan.new_state(), 0, 1.0, 0, 1.0, np.array([0]), 3, error=entries.BAD_ARGUMENT)
+    state = own.walk.plan.new_state()
+    assert own.sample(state, 0, 1.0, 0, 1.0, np.array([0]), 3, refused=True) == entries.BAD_ARGUMENT
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

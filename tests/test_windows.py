@@ -208,15 +208,15 @@ def test_first_edition_generator(lookback, delay, step):
     # The oldest row of its first sample is row 0, ours may begin later in the same span.
     for i in (lookback, lookback + 1, lookback + 100):
         rows = list(range(i - lookback, i, step))
-        place = np.flatnonzero(w.x_rows[:, -1] == rows[-1])
-        if place.size:
-            assert list(w.x_rows[place[0]]) == rows
-            assert w.y_rows[place[0], 0] == i + delay
+        found = np.flatnonzero(w.x_rows[:, -1] == rows[-1])
+        if found.size:
+            assert list(w.x_rows[found[0]]) == rows
+            assert w.y_rows[found[0], 0] == i + delay
     assert w.steps == m
 
 
 def keras_rows(rows, targets, sequence_length, sampling_rate, sequence_stride):
-    """Rows of inputs and place of the target by the published rule of timeseries_dataset_from_array."""
+    """Rows of inputs and row of the target by the published rule of timeseries_dataset_from_array."""
     starts = range(0, min(rows - (sequence_length - 1) * sampling_rate, targets), sequence_stride)
     return [([i + k * sampling_rate for k in range(sequence_length)], i) for i in starts]
 

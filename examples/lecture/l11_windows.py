@@ -1,6 +1,6 @@
 """Windows: a series becomes samples (samples, time steps, features), univariate and multivariate.
 
-Lookback L, delay D: a sample holds the last L rows, its target is the row D steps after its last one.
+Lookback L, delay D: a sample has the last L rows, its target is the row D steps after its last one.
 
 Shows: the lecture's two tables, the one with the single target Measure1, and the seventeen rows of weather of its slide.
 Prints: every window with its target, and shapes.

@@ -45,7 +45,7 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return f"there is too little memory; try a smaller --batch-size or net ({error or 'MemoryError'})"
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-    return text.removeprefix("path: ")  # the argument of Python's function
+    return re.sub("^(path|source): ", "", text)  # the argument of Python's function
 
 
 def say(message) -> None:
@@ -134,6 +134,9 @@ def check_writable(path) -> None:
 def as_options(error, names, renamed=None) -> str:
     """Return a message with options of the command, such as --missing 'ffill', in place of Python's arguments, missing='ffill'.
 
+    An argument that is a word like others is one where a message begins with it: "dropout must be", "LSTM: dropout must be", "give
+    difference or relative".
+
     names : iterable of str
         Arguments that are options of the command.
     renamed : dict, optional
@@ -148,12 +151,21 @@ def as_options(error, names, renamed=None) -> str:
     if not options:
         return text
 
+    def dashed(name):
+        return f"--{options[name].replace('_', '-')}"
+
     def option(found):
-        name, values = f"--{options[found[1]].replace('_', '-')}", found[2]
+        name, values = dashed(found[1]), found[2]
         several = re.findall(r"'[^']*'", values) if values.startswith("[") else [values]
         return " ".join(f"{name} {value}".rstrip() for value in several)
 
-    text = re.sub(rf"\b({'|'.join(options)})=(\[[^\]]*\]|'[^']*'|<\w+>|[\w.]*)", option, text)
-    several = [name for name in options if "_" in name]  # names that are no words of a sentence
+    known = "|".join(options)
+    text = re.sub(rf"\b({known})=(\[[^\]]*\]|'[^']*'|\"[^\"]*\"|<\w+>|[\w.]*)", option, text)
+    ends = r"(?:\[\d+\])?(?= must | is \d|, not both|, [^;]* needs )"
+    begin = rf"^(?:\w+: )?((?:give )?)((?:(?:{known})(?: and | or |, ))*(?:{known})){ends}"
+    if first := re.match(begin, text):
+        rest = text[first.end() :].replace(", or None,", ",")  # an option is left out
+        text = first[1] + re.sub(rf"\b({known})\b", lambda found: dashed(found[1]), first[2]) + rest
+    several = [name for name in options if "_" in name]  # names that are not words of a sentence
     found = rf"(?<![-\w'])({'|'.join(several)})(?![\w'(])"
-    return re.sub(found, lambda name: f"--{options[name[1]].replace('_', '-')}", text) if several else text
+    return re.sub(found, lambda name: dashed(name[1]), text) if several else text

@@ -1,6 +1,7 @@
 """The command that converts model files from and to those of other packages."""
 
 import pathlib
+from typing import Any
 
 from numbarnn import interop
 from numbarnn.cli.common import UserError, check_writable, load_model, say
@@ -43,7 +44,8 @@ def run(options) -> int:
         )
     if kind != ".onnx" and (options.no_states or options.no_lengths or options.opset != OPSETS[0]):
         raise UserError("--opset, --no-states and --no-lengths are of ONNX: OUT must end in .onnx")
-    model = read(options.model)
+    loaded = read(options.model)
+    model = net_of(loaded)
     try:
         if kind == ".onnx":
             states, lengths = not options.no_states, not options.no_lengths
@@ -54,6 +56,7 @@ def run(options) -> int:
             model.save(options.file)
     except InteropError as error:
         raise _in_a_line(error) from None
+    say_left_out(loaded, options.model, "converted")
     print(model.summary())
     print(f"\nWrote {options.file}.")
     return 0
@@ -64,8 +67,8 @@ def is_foreign(path: pathlib.Path) -> bool:
     return path.suffix.lower() in (*FOREIGN, *PICKLES, ".h5", ".hdf5")
 
 
-def read(path: pathlib.Path) -> Model:
-    """Return the model of a file of any package."""
+def read(path: pathlib.Path) -> Any:
+    """Return the model of a file of any package; of one of numbarnn what `numbarnn.load` returns."""
     kind = path.suffix.lower()
     if kind in PICKLES:
         raise UserError(
@@ -81,11 +84,18 @@ def read(path: pathlib.Path) -> Model:
             return FOREIGN[kind](path)
         except InteropError as error:
             raise _in_a_line(error) from None
-    model = load_model(path)
-    if isinstance(model, Model):
-        return model
-    say(f"the net alone is converted: vocabulary, labels, scales and settings stay in {path.name!r}")
-    return getattr(model, "model_", None) or model.model
+    return load_model(path)
+
+
+def net_of(loaded: Any) -> Model:
+    """Return the net of what `read` returned."""
+    return loaded if isinstance(loaded, Model) else getattr(loaded, "model_", None) or loaded.model
+
+
+def say_left_out(loaded: Any, path: pathlib.Path, done: str) -> None:
+    """Say what is not in the file that was written; after it, for nothing was done where a command ends with an error."""
+    if not isinstance(loaded, Model):
+        say(f"the net alone is {done}: vocabulary, labels, scales and settings stay in {path.name!r}")
 
 
 def _in_a_line(error):

@@ -163,6 +163,8 @@ def _default(name):
 def run(options) -> int:
     """Run the command."""
     note = note_to(options)
+    if options.level is not None and not 0 < options.level < 1:
+        raise UserError(f"--level must be in (0, 1), such as 0.9, got {options.level}")
     frame, ahead, target, name = _data(options, note)
     output = options.output or pathlib.Path(f"{name}-forecast.csv")
     plot = options.plot or pathlib.Path(f"{name}-forecast.png")
@@ -220,13 +222,15 @@ def _data(options, note):
     if options.future_file is not None and not future:
         raise UserError("--future-file needs --future, the columns that are known ahead")
     frame = tables.read(options, options.file, note)
+    if options.calendar and tables.times_of(frame).dtype.kind != "M":
+        raise UserError(f"--calendar needs times, and the rows of {shown(options.file)} are numbered; leave it out")
     inputs = (*future, *static)
     words = {
         name: word
         for name in (*(options.target or ()), *inputs)
         if name in frame and (word := tables.first_word(frame[name]))
     }
-    texts = {name for name in inputs if name in frame and name not in words}  # where they are no numbers, words
+    texts = {name for name in inputs if name in frame and name not in words}  # where they are not numbers, words
     if options.columns:
         wanted = list(dict.fromkeys([*options.columns, *future, *static, *categories]))
         unknown = [name for name in wanted if name not in frame.columns]

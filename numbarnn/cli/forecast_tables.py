@@ -2,8 +2,8 @@
 
 import sys
 
-from numbarnn import io
 from numbarnn.cli.common import DASH, raw_output
+from numbarnn.core.replacing import replace
 from numbarnn.errors import printable
 
 
@@ -65,4 +65,4 @@ def write_table(path, table, series=None):
     if path == DASH:
         raw_output().write(text)
     else:
-        io.replace(path, text.encode())
+        replace(path, text.encode())

@@ -287,11 +287,11 @@ def _sample(options):
     prime = options.prime
     if options.prime_file is not None:
         prime = read_text(options.prime_file, options.encoding, "character")
-    _say_unknown(lm, prime, options.unknown, "the prime")
     pieces = lm.stream(
         options.length, prime, options.temperature, options.top_k, options.top_p, options.stop, options.seed,
         unknown=options.unknown, allow_unknown=options.allow_unknown,
     )  # fmt: skip
+    _say_unknown(lm, prime, options.unknown, "the prime")
     terminal = sys.stdout.isatty()
     out = sys.stdout if terminal else raw_output()  # files get the text as it is
     out.write(prime)
@@ -310,8 +310,8 @@ def _score(options):
 
 def print_score(lm, text, unknown=None) -> None:
     """Print how well a language model predicts a text."""
-    _say_unknown(lm, text, unknown, "the text")
     score = lm.score(text, unknown=unknown)
+    _say_unknown(lm, text, unknown, "the text")
     print(
         f"{score.nats:.4f} nats per {lm.unit}, {score.bits:.4f} bits, perplexity {score.perplexity:.3f}, "
         f"over {score.tokens:,} {lm.vocabulary.units}"
@@ -340,7 +340,7 @@ KINDS = {
 
 
 def load_language_model(path, device="cpu"):
-    """Return the language model of a file; say what else it holds."""
+    """Return the language model of a file; say what else it contains."""
     model = load_model(path, device)
     if not isinstance(model, LanguageModel):
         name = type(model).__name__

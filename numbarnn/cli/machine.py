@@ -26,7 +26,7 @@ def add_commands(commands) -> None:
     warmup = commands.add_parser(
         "warmup",
         help="compile kernels ahead, for a fast first start",
-        description="Compile kernels and keep them on the disk, so that later processes start fast: all of the package, or what "
+        description="Compile kernels and store them on the disk, so that later processes start fast: all of the package, or what "
         "one saved model needs to predict, sample and score. With --level and --output for machines that compile nothing.",
     )
     warmup.add_argument(
@@ -58,7 +58,7 @@ def add_commands(commands) -> None:
 
 
 def _info(options):
-    model = convert.read(options.model) if convert.is_foreign(options.model) else load_model(options.model)
+    model = convert.read(options.model)
     if isinstance(model, saved_forecaster.Forecaster):
         model = saved_forecaster.describe(model)
     if isinstance(model, LanguageModel):
@@ -121,7 +121,7 @@ def compile_all(model, dtype, only) -> None:
     print(f"{progress.compiled} kernels compiled in {progress.seconds:.1f} s")
     for path in cache.cache_directories():
         if kept := take_inventory(path).kernels:
-            print(f"{kept} kernels for this processor are kept in {path}")
+            print(f"{kept} kernels for this processor are stored in {path}")
 
 
 class Compiling:

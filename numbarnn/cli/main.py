@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import warnings
 
 from numbarnn.__about__ import __version__
@@ -12,8 +13,8 @@ from numbarnn.cli.common import Printed, UserError, as_options, raised_by_name, 
 from numbarnn.cli.parser import Parser
 from numbarnn.errors import DeviceError
 
-# Arguments of Python's functions that are options of another name.
-RENAMED = {"format": "time_format", "n_threads": "threads", "path": "file"}
+# Arguments of Python's functions that are options of another name; a command may have more, as `renamed`.
+RENAMED = {"format": "time_format", "n_threads": "threads"}
 
 EXAMPLES = """examples:
   numbarnn demo
@@ -43,16 +44,15 @@ class Termination:
         return 128 + (self.number or signal.SIGINT)
 
     def __enter__(self):
-        try:
-            for name in ("SIGTERM", "SIGHUP"):
-                number = getattr(signal, name, None)
-                if number is not None and signal.getsignal(number) == signal.SIG_DFL:
-                    self.before[number] = signal.signal(number, self._end)
-            # A shell has its background jobs ignore Ctrl-C; what ends them must reach those who put Ctrl-C off all the same.
-            if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-                self.before[signal.SIGINT] = signal.signal(signal.SIGINT, self._ignore)
-        except ValueError:  # not the main thread
-            pass
+        if threading.current_thread() is not threading.main_thread():  # no other may set handlers
+            return self
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+                self.before[number] = signal.signal(number, self._end)
+        # A shell has its background jobs ignore Ctrl-C; what ends them must reach those who put Ctrl-C off all the same.
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+            self.before[signal.SIGINT] = signal.signal(signal.SIGINT, self._ignore)
         return self
 
     def __exit__(self, *error):
@@ -90,9 +90,8 @@ def main(arguments=None) -> int:
                 if options.command is None:
                     parser.print_help()
                     return 2
-                names = _names(options)
                 warnings.filterwarnings("default", category=UserWarning)
-                warnings.showwarning = lambda message, *_, **__: say(as_options(str(message), names, RENAMED))
+                warnings.showwarning = lambda message, *_, **__: say(_as_options(str(message), options))
                 with contextlib.redirect_stdout(Printed(out)):
                     status = options.run(options) or 0
                 return termination.status if status == 130 else status
@@ -113,15 +112,17 @@ def main(arguments=None) -> int:
                 error.msg = f"{error}; numbarnn doctor says what is missing"
             if not known and not raised_by_name(error):
                 raise
-            if isinstance(error, OSError) and error.filename is None:
+            if isinstance(error, OSError) and error.errno is not None and error.filename is None:
                 _discard_output()  # a full disk, which would be told of once more at the end
-            say(as_options(error, _names(options), RENAMED))
+            say(_as_options(error, options))
             return 1
 
 
-def _names(options):
-    """Return the options of a command, by which messages call them."""
-    return [] if options is None else [name for name in vars(options) if name not in ("command", "run", "model")]
+def _as_options(error, options):
+    """Return a message with the options of the command."""
+    given = {} if options is None else vars(options)
+    names = [name for name in given if name not in ("command", "run", "renamed", "model", "file")]
+    return as_options(error, names, RENAMED | given.get("renamed", {}))
 
 
 def _discard_output():

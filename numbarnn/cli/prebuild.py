@@ -18,7 +18,7 @@ MEASURE = START + "from numbarnn.cli import prebuild; print(*prebuild.measure(**
 
 def _run(code, environment, options, **how):
     given = json.dumps({"path": levels.import_path(), "options": options})
-    # Not to wait behind what this process has printed already.
+    # What this process has printed already comes before what the child prints.
     sys.stdout.flush()
     return subprocess.run([sys.executable, "-P", "-c", code, given], env=os.environ | environment, check=False, **how)
 

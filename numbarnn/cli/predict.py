@@ -6,12 +6,12 @@ import zipfile
 
 import numpy as np
 
-from numbarnn import io
 from numbarnn.backends.device import DEVICES
 from numbarnn.cli import language, saved_forecaster, tables
 from numbarnn.cli.common import DASH, UserError, check_writable, load_model, raw_output, shown, source
 from numbarnn.cli.forecast_tables import note_to
 from numbarnn.cli.parser import number
+from numbarnn.core.replacing import replace
 from numbarnn.data.encodings import read_lines
 from numbarnn.data.labelled_files import read_conll, read_ts
 from numbarnn.estimators import SegmentClassifier, SequenceRegressor, TemporalClassifier
@@ -71,7 +71,7 @@ def run(options) -> int:
         return saved_forecaster.predict(model, options, note)
     for option, kind in ONLY.items():
         if getattr(options, option) is not None:
-            raise UserError(f"--{option} goes with {kind}; {str(options.model)!r} holds a {type(model).__name__}")
+            raise UserError(f"--{option} goes with {kind}; {str(options.model)!r} contains a {type(model).__name__}")
     if isinstance(model, LanguageModel):
         return _language(model, options)
     x, samples = _inputs(model, options, note)
@@ -322,11 +322,11 @@ def _put(found, array, samples, options, note):
             raise UserError("label sequences of different lengths make no array; write CSV, such as -o labels.csv")
         file = memory.BytesIO()
         np.save(file, array.astype(str) if array.dtype == object else array, allow_pickle=False)
-        io.replace(path, file.getvalue())
+        replace(path, file.getvalue())
     elif path == DASH:
         raw_output().write(table.to_csv(index=False))
     elif path is not None:
-        io.replace(path, table.to_csv(index=False).encode())
+        replace(path, table.to_csv(index=False).encode())
     if path is None:
         print(table.to_string(index=False, float_format=lambda value: f"{value:.6g}"))
     elif path != DASH:

@@ -80,13 +80,14 @@ def read(options, path, note, series=None, given=None, numbered=False, timed=Tru
             f"{name} has the time {frame.index[row]} more than once, again in row {row}; name all columns that make a time, "
             "--time A --time B, or the column that says which of many series a row belongs to, --id COL"
         )
-    if not options.number_rows and _times(frame).dtype.kind == "M" and not _in_order(frame):
+    if not options.number_rows and times_of(frame).dtype.kind == "M" and not _in_order(frame):
         note("Sorted by time, since the rows were not.")
         frame = frame.sort_index(level=frame.index.nlevels - 1, kind="stable", sort_remaining=False)
-    return _numbered(frame) if options.number_rows or (numbered and _times(frame).dtype.kind not in "iu") else frame
+    return _numbered(frame) if options.number_rows or (numbered and times_of(frame).dtype.kind not in "iu") else frame
 
 
-def _times(frame):
+def times_of(frame):
+    """Return the times of a table's rows, or their numbers."""
     return frame.index if frame.index.nlevels == 1 else frame.index.get_level_values(1)
 
 
@@ -94,7 +95,7 @@ def _in_order(frame):
     """Return whether times rise, those of each series."""
     if frame.index.nlevels == 1:
         return frame.index.is_monotonic_increasing
-    times = _times(frame).to_series(index=frame.index.get_level_values(0))
+    times = times_of(frame).to_series(index=frame.index.get_level_values(0))
     return bool(times.groupby(level=0, sort=False).is_monotonic_increasing.all())
 
 
@@ -113,7 +114,7 @@ def _header(file, how):
 
 def _about(frame, name, series, guessed, said, timed):
     """Return a line on a table."""
-    index = _times(frame)
+    index = times_of(frame)
     text = f"{name}: {len(frame):,} row{'s' * (len(frame) != 1)}"
     if series is not None:
         count = frame.index.get_level_values(0).nunique()

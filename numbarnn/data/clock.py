@@ -146,7 +146,7 @@ class Clock:
     def check(self, index, name="data"):
         """Raise ValueError unless an `aligned` index has the frequency of this clock, naming the first row that does not.
 
-        Irregular rows are in order already (`tables.check_order`), but numbers that fall are no times.
+        Irregular rows are in order already (`tables.check_order`), but numbers that fall are not times.
         """
         if len(index) < 2:
             return

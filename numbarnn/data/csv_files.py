@@ -29,6 +29,8 @@ def read_csv(path, how=PLAIN, text=()):
             )  # fmt: skip
         except FileNotFoundError:
             raise FileNotFoundError(f"path: there is no file {shown(path)}") from None
+        except IsADirectoryError:
+            raise IsADirectoryError(f"path: {shown(path)} is a folder, not a file") from None
         except UnicodeError as error:
             raise not_this_encoding(path, how.encoding, error) from None
         except pd.errors.EmptyDataError:

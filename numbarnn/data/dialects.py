@@ -116,7 +116,7 @@ def lines_of(path, encoding: str, count: int | None = None) -> list[str]:
         return []
     except DAMAGED as error:
         raise broken(path, error) from None
-    except ValueError as error:  # what is no text at all, an archive of several files
+    except ValueError as error:  # what is not text at all, an archive of several files
         raise ValueError(f"{shown(path)} cannot be read as CSV: {error}") from None
     return read["line"].tolist()
 

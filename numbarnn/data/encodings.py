@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 
-from numbarnn.checks import brief, check_path
+from numbarnn.checks import brief, check_file
 
 BOM = "\ufeff"
 # What reading a compressed file raises where it is none, or is cut off.
@@ -50,13 +50,13 @@ def read_lines(path: str | os.PathLike, encoding: str = "utf-8") -> Iterator[str
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or a folder of that name.
     ValueError
         If it has another encoding, or there is no such encoding.
     """
     check_encoding(encoding)
-    check_path(path)
+    check_file(path)
     with (gzip.open if os.fspath(path).endswith(".gz") else open)(path, "rt", encoding=encoding) as file:
         try:
             yield file.readline().removeprefix(BOM)

@@ -32,8 +32,8 @@ def read_ts(path: str | os.PathLike[str], *, encoding: str = "utf-8") -> Any:
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or a folder of that name.
     ValueError
         If the file is not a ``.ts`` file, has time stamps, no samples or another encoding, or a line has the wrong form or
         contradicts the header; the message gives the line.
@@ -116,8 +116,8 @@ def read_conll(
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or a folder of that name.
     ValueError
         If a line has another number of columns than the first (the message gives the line), or there are no sentences.
 

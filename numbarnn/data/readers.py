@@ -59,8 +59,8 @@ def read_jena(path: str | os.PathLike):
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or a folder of that name.
     ValueError
         If its columns are not those of the Jena file, a row has more fields than the header, or a time cannot be read.
     """
@@ -95,8 +95,8 @@ def read_beijing(path: str | os.PathLike):
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or a folder of that name.
     ValueError
         If a column is missing, or a row has more fields than the header.
     """
@@ -158,8 +158,8 @@ def read_series(
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or a folder of that name.
     KeyError
         If there is no column `time` or `id`.
     ValueError
@@ -301,7 +301,7 @@ def _of_index(frame, at, keys):
 
 
 def _likely_times(frame, format):
-    """Return the names of the columns that hold times, text columns before numeric ones."""
+    """Return the names of the columns with times, text columns before numeric ones."""
     import pandas as pd
 
     names = [name for name in frame.columns if like_times(frame[name], format)]

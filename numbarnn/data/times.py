@@ -16,11 +16,11 @@ DIGITS = {4: ("%Y",), 6: ("%Y%m", "%y%m%d"), 8: ("%Y%m%d",)}
 LAST_YEAR = 2999
 # Integers that are all above are not taken for row numbers: they may be seconds since 1970, year and day of the year, ...
 LARGEST_NUMBER = 10**6
-# Columns with such a name hold times, also where that does not show.
+# Columns with such a name have times, also where that does not show.
 NAMES = {"time", "times", "date", "dates", "datetime", "timestamp", "year", "years", "yearmonth"}
 # An offset from UTC after a time of day.
 OFFSET = r"[T ]\d\d\S*?\s?(Z|[+-]\d\d(?::?\d\d)?)$"
-# Number of texts that decide which formats are tried, and of texts that decide whether a column holds times.
+# Number of texts that decide which formats are tried, and of texts that decide whether a column has times.
 FIRST, SOME = 10, 1000
 ADVICE = (
     "write times as 2024-12-31 23:50, or pass their format, such as format='%d-%b-%y %H:%M'; integers can be years, 202412 or "
@@ -100,7 +100,7 @@ def read_times(column, at, format: str | None = None):
 
 
 def like_times(column, format: str | None = None) -> bool:
-    """Return whether a column that the user did not name holds times, so that it must be parsed or refused.
+    """Return whether a column that the user did not name has times, so that it must be parsed or refused.
 
     Text does where half of it or more reads as times, of a format if one is given. Integers do where half or more are dates
     (20241231) or of that format; under a name such as "year" also where they are years or months in order.

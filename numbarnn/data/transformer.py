@@ -113,7 +113,7 @@ class Transformer(Parameters):
             return in_form(values, X, rows)
         if values.ndim > 2:
             raise ValueError(
-                f"X holds samples of several time steps, which are no table: they have no transform output {kind!r}"
+                f"X has samples of several time steps, which are not a table: they have no transform output {kind!r}"
             )
         import pandas as pd
 

@@ -3,11 +3,11 @@
 Translations from other programs, with m rows in a window (`tests/test_windows.py` proves them):
 
 * the generator of Chollet, *Deep Learning with Python*, 1st edition, section 6.3, ``generator(data, lookback, delay, ...,
-  step)``: sample i holds rows i - lookback, i - lookback + step, ... below i and its target is row i + delay, counted from
+  step)``: sample i has rows i - lookback, i - lookback + step, ... below i and its target is row i + delay, counted from
   the row *after* the window. That is ``make_windows(data, lookback, delay + lookback - (m - 1) * step, step=step)`` with
   m = ceil(lookback / step): the delay is ``delay + step`` where step divides lookback, ``delay + 1`` for step 1;
 * Keras' ``timeseries_dataset_from_array(data[:-d], targets[d:], sequence_length=m, sampling_rate=s, sequence_stride=k)``:
-  sample i holds rows i k, i k + s, ..., i k + (m - 1) s and its target is row i k + d, counted from the window's
+  sample i has rows i k, i k + s, ..., i k + (m - 1) s and its target is row i k + d, counted from the window's
   *first* row. That is ``make_windows(data, (m - 1) * s + 1, d - (m - 1) * s, step=s, stride=k)``. With the 2nd
   edition's d = s (m + 24 - 1) the delay is 24 s: 24 hours after the newest row.
 """

@@ -346,7 +346,7 @@ class SequenceEstimator(BaseEstimator, Suggesting):
         NotFittedError
             If `fit` was not called.
         TypeError
-            If a label or a setting is of a kind that a file cannot hold: labels are strings, numbers, True and False, and tuples
+            If a label or a setting is of a kind that a file cannot store: labels are strings, numbers, True and False, and tuples
             of these.
         OSError
             If the file cannot be written; what was there stays.
@@ -362,7 +362,7 @@ class SequenceEstimator(BaseEstimator, Suggesting):
         Raises
         ------
         FileNotFoundError, ModelFileError
-            If there is no file, or it holds something else, is damaged, or needs a cell that is not registered.
+            If there is no file, or it contains something else, is damaged, or needs a cell that is not registered.
         """
         return cls.from_description(*io.read(path, cls.KIND), device)
 

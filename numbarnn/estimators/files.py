@@ -52,7 +52,7 @@ def label_out(label, name: str = "label"):
         return [label_out(part, name) for part in label]
     if label is not None and type(label) not in (str, int, float, bool):
         raise TypeError(
-            f"a file can hold labels that are strings, numbers, True and False, and tuples of these, got the {name} {label!r} of "
+            f"a file can store labels that are strings, numbers, True and False, and tuples of these, got the {name} {label!r} of "
             f"type {type(label).__name__}; train on such a name of it"
         )
     return label
@@ -247,7 +247,7 @@ def _settings(estimator):
 
 
 def setting_out(name, value):
-    """Return a setting as JSON values; raise TypeError for what a file cannot hold."""
+    """Return a setting as JSON values; raise TypeError for what a file cannot store."""
     value = value.item() if isinstance(value, np.generic) else value
     if name == "dtype":  # which may be a type
         return np.dtype(value).name
@@ -258,13 +258,13 @@ def setting_out(name, value):
     if dataclasses.is_dataclass(value):
         kind = type(value).__name__.lower()
         if records().get(kind) is not type(value):
-            raise TypeError(f"a file cannot hold {name}={value!r}: {type(value).__name__} is not registered")
+            raise TypeError(f"a file cannot store {name}={value!r}: {type(value).__name__} is not registered")
         inner = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return {"record": kind, **{key: setting_out(name, part) for key, part in inner.items()}}
     if isinstance(value, tuple):
         return [setting_out(name, part) for part in value]
     if value is not None and not isinstance(value, (str, int, float, bool)):
-        raise TypeError(f"a file cannot hold {name}={value!r}")
+        raise TypeError(f"a file cannot store {name}={value!r}")
     return value
 
 

@@ -33,7 +33,7 @@ class Numbers:
 
     @classmethod
     def of(cls, X, owner: str, empty: bool = False) -> "Numbers":
-        """Return what X holds, for an estimator of a name; samples may have no time steps if `empty`.
+        """Return what X has, for an estimator of a name; samples may have no time steps if `empty`.
 
         Raises
         ------
@@ -78,7 +78,7 @@ class Numbers:
         return len(self.shape) == 2
 
     def samples(self) -> Samples:
-        """Return the samples; where an array holds samples that end in NaN, they are of different lengths."""
+        """Return the samples; where an array has samples that end in NaN, they are of different lengths."""
         if isinstance(self.data, list):
             return Samples.of(self.data, [len(part) for part in self.data])
         array = self.data[:, :, None] if self.flat else self.data

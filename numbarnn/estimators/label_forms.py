@@ -128,7 +128,7 @@ class Answers:
 
     @classmethod
     def of(cls, y, x, pairs: Ragged | None, concatenated: bool) -> "Answers":
-        """Return what y holds for samples x, and the segments that they have or None."""
+        """Return what y has for samples x, and the segments that they have or None."""
         labels, own = flat(y, x, concatenated)
         if pairs is not None:
             if own is None:

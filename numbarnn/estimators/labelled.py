@@ -128,9 +128,7 @@ class LabelEstimator(SequenceEstimator):
         """Return the scaler of the samples that are not held out and not of weight 0; None of tokens and strings."""
         if not isinstance(x, Samples):
             if self.scale not in (None, "auto"):
-                raise ValueError(
-                    f"scale must be 'auto' or None where X holds tokens or strings, got {brief(self.scale)}"
-                )
+                raise ValueError(f"scale must be 'auto' or None where X has tokens or strings, got {brief(self.scale)}")
             return None
         counted = np.ones(len(x), bool) if weight is None or isinstance(weight, Ragged) else weight > 0
         if kept is not None:
@@ -258,7 +256,7 @@ class LabelEstimator(SequenceEstimator):
         strings = first_string(X) is not None
         if reset:
             if strings and not (self.tokens is None or isinstance(self.tokens, WordFeatures)):
-                raise ValueError(f"X holds strings, so tokens must be None or a WordFeatures, got {brief(self.tokens)}")
+                raise ValueError(f"X has strings, so tokens must be None or a WordFeatures, got {brief(self.tokens)}")
             if isinstance(self.tokens, WordFeatures) and not strings:
                 raise ValueError("tokens=WordFeatures(...) needs strings: lists of words, one a sample")
             self._table = self._size = None
@@ -273,7 +271,7 @@ class LabelEstimator(SequenceEstimator):
         elif strings != (self._table is not None):
             expected = "strings" if self._table is not None else "numbers"
             raise ValueError(
-                f"this {type(self).__name__} was fitted to {expected}, X holds {'strings' if strings else 'numbers'}"
+                f"this {type(self).__name__} was fitted to {expected}, X has {'strings' if strings else 'numbers'}"
             )
         if strings:
             words, lengths = read_words(X, self.EMPTY)

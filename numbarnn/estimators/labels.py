@@ -66,7 +66,7 @@ class Classes:
             shown = ", ".join(map(repr, names[:5])) + (" ..." if len(names) > 5 else "")
             known = ", ".join(map(repr, self.listing[:10])) + (" ..." if len(self) > 10 else "")
             raise ValueError(
-                f"{name} holds {unknown.size} labels of classes that the model does not know: {shown}; it knows {known}"
+                f"{name} has {unknown.size} labels of classes that the model does not know: {shown}; it knows {known}"
             )
         return codes
 
@@ -112,7 +112,7 @@ def check_labels(labels: list, name: str = "y") -> list:
         try:
             hash(label)
         except TypeError:
-            raise TypeError(f"{name} must hold hashable labels, got {type(label).__name__} at {index}") from None
+            raise TypeError(f"{name} must have hashable labels, got {type(label).__name__} at {index}") from None
         if missing(label) or (isinstance(label, float) and label in (np.inf, -np.inf)):
             raise ValueError(
                 f"Input {name} contains NaN, infinity or None, the first at {index}: {label!r} is not a label"
@@ -120,7 +120,7 @@ def check_labels(labels: list, name: str = "y") -> list:
     fractions = [label for label in labels if isinstance(label, float) and not label.is_integer()]
     if fractions:
         raise ValueError(
-            f"Unknown label type: continuous. {name} holds {len(fractions)} values such as {fractions[0]!r}, which are not "
+            f"Unknown label type: continuous. {name} has {len(fractions)} values such as {fractions[0]!r}, which are not "
             "classes; use SequenceRegressor, or make classes of them"
         )
     return labels

@@ -58,7 +58,7 @@ INPUT = """
     recurrent_dropout : float
         As in `numbarnn.Recurrent`.
     tokens : None, int or WordFeatures
-        None: X holds numbers, or strings, each of which gets a vector; an integer: X holds tokens below it; `WordFeatures`: what is
+        None: X has numbers, or strings, each of which gets a vector; an integer: X has tokens below it; `WordFeatures`: what is
         learned of strings.
     embedding_size : int
         Length of the vectors of tokens."""
@@ -73,9 +73,9 @@ LINEAR = """
     linear : {"auto", None}
         "auto": outputs are averaged with those of a linear regression on summaries of each feature: its mean, standard deviation,
         last value, minimum and maximum over the steps. Its share is the largest that is not clearly worse than the best, of samples
-        that neither has seen: held out in one to four folds, for each of which another net is trained, or by `patience`. Only of 10 to 2,000 samples of numbers, of at
-        most 409 features, of which it explains more than noise would, and learned by `fit` alone: `partial_fit`, and `fit` under
-        `warm_start`, keep the one that there is. None: the net alone, trained once."""
+        that neither has seen: held out in one to four folds, for each of which another net is trained, or by `patience`. Only of 10
+        to 2,000 samples of numbers, of at most 409 features, of which it explains more than noise would, and learned by `fit`
+        alone: `partial_fit`, and `fit` under `warm_start`, keep the one that there is. None: the net alone, trained once."""
 HELD_OUT = "Random part of the samples{strata}, held out while `patience` is given and `fit` gets no `validation`."
 # The attributes of fitted label estimators, around those of all.
 LABELS = """
@@ -83,7 +83,7 @@ LABELS = """
         {classes}"""
 FEATURES = """
     n_features_in_ : int
-        Where X holds numbers: columns of a 2-D X, else features of a time step."""
+        Where X has numbers: columns of a 2-D X, else features of a time step."""
 
 
 def described(**words):

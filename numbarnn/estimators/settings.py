@@ -120,7 +120,7 @@ def loss_of_labels(loss, many: bool | None = None) -> Loss:
         )
     if isinstance(found, SoftmaxCrossEntropy) and found.ignore_index != IGNORED:
         raise ValueError(
-            f"loss must not have an ignore_index, got {brief(loss)}: y holds labels, of which None and NaN do not count"
+            f"loss must not have an ignore_index, got {brief(loss)}: y has labels, of which None and NaN do not count"
         )
     return found
 

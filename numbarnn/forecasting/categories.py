@@ -5,7 +5,7 @@ import numpy as np
 from numbarnn.checks import brief
 
 SERIES = "series"  # what `static` calls the series themselves where no column of the data has their names
-LEVELS = (str, int, bool)  # types of levels, as files hold them
+LEVELS = (str, int, bool)  # types of levels, as files store them
 
 
 def levels_of(parts, column) -> list:
@@ -37,15 +37,15 @@ def one_hot(values, levels, column, name="data", ignore=False) -> np.ndarray:
     """
     codes, found = _coded(values, column)
     known = {(type(level), level): index for index, level in enumerate(levels)}
-    place = np.array([known.get((type(level), level), -1) for level in found] + [-2])[codes]
-    if (place == -1).any() and not ignore:
-        row = int(np.flatnonzero(place == -1)[0])
+    index = np.array([known.get((type(level), level), -1) for level in found] + [-2])[codes]
+    if (index == -1).any() and not ignore:
+        row = int(np.flatnonzero(index == -1)[0])
         raise ValueError(
             f"{name} has the level {brief(found[codes[row]])} in row {row} ({values.index[row]}), column {column!r}, which the "
             f"training part did not have: it had {brief(levels)}; handle_unknown='ignore' makes 0 of every level"
         )
-    block = (place[:, None] == np.arange(len(levels))).astype(np.float64)
-    block[place == -2] = np.nan
+    block = (index[:, None] == np.arange(len(levels))).astype(np.float64)
+    block[index == -2] = np.nan
     return block
 
 

@@ -117,7 +117,7 @@ class Encoding:
         return range(first, first + sizes[number])
 
     def values_of(self, column) -> list[int]:
-        """Return the indices of the encoded columns that hold the values of a column of the data."""
+        """Return the indices of the encoded columns that have the values of a column of the data."""
         if column not in self.categories:
             return [self.numbers.index(column)]
         before = itertools.takewhile(lambda name: name != column, self.categories)

@@ -49,7 +49,7 @@ def describe(forecaster, state: Fitted) -> tuple[dict, dict]:
     Raises
     ------
     TypeError
-        If a name of a column or series, or a loss, cannot be held by a file.
+        If a name of a column or series, or a loss, cannot be stored in a file.
     """
     left_out = ("optimizer", "schedule", "average", "n_threads", "device")
     settings = {name: value for name, value in forecaster.get_params().items() if name not in left_out}
@@ -67,7 +67,7 @@ def describe(forecaster, state: Fitted) -> tuple[dict, dict]:
     settings["loss"] = loss_config(make_loss(forecaster.loss))
     loss = loss_config(forecast.loss)
     if loss is None:
-        raise TypeError(f"a file can hold the losses of numbarnn.losses.LOSSES, got {forecaster.loss!r}")
+        raise TypeError(f"a file can store the losses of numbarnn.losses.LOSSES, got {forecaster.loss!r}")
     about_rows, arrays_of_rows = rows_out(state.rows, own.clock)
     about = {
         "settings": settings,
@@ -104,7 +104,7 @@ def describe(forecaster, state: Fitted) -> tuple[dict, dict]:
         "target.scale": targets.scale,
         **arrays_of_rows,
     }
-    if np.isfinite(state.deviation).all():  # a file from before they were kept has none
+    if np.isfinite(state.deviation).all():  # a file from before they were stored has none
         arrays["deviation"] = state.deviation
     if encoding.fill is not None:
         arrays["fill"] = encoding.fill

@@ -305,7 +305,7 @@ class Forecaster(Parameters):
         quantiles : float or sequence of float, optional
             Levels in (0, 1): return these quantiles of what comes, calibrated as those of `predict_interval`.
         samples : int, optional
-            Return so many draws of what comes, under a loss of distributions: whole paths of a recursive forecaster, else
+            Return that many draws of what comes, under a loss of distributions: whole paths of a recursive forecaster, else
             independent draws of every row.
         seed : int, optional
             Of the draws; None: other ones at every call.
@@ -572,7 +572,7 @@ class Forecaster(Parameters):
         adaptive: float | None = None,
         calibrated: bool = True,
     ) -> "pd.DataFrame":
-        """Count how often intervals hold the truth, and how wide they are.
+        """Count how often intervals contain the truth, and how wide they are.
 
         Parameters
         ----------

@@ -14,7 +14,7 @@ from numbarnn.checks import brief, check_levels, check_real
 
 # Levels of the knots of a distribution that has none of its own.
 LEVELS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
-# Windows whose scores are kept, and scores in all beyond which they are fewer.
+# Windows whose scores are stored, and scores in all beyond which they are fewer.
 MOST_WINDOWS, MOST_SCORES = 2000, 2**22
 
 

@@ -28,7 +28,7 @@ def names_out(names, what="column") -> list:
         parts = [part.item() if isinstance(part, np.integer) else part for part in levels]
         if not all(type(part) in (str, int) for part in parts):
             raise TypeError(
-                f"a file can hold {what} names that are strings or integers, or tuples of these, got {brief(name)}; rename it "
+                f"a file can store {what} names that are strings or integers, or tuples of these, got {brief(name)}; rename it "
                 "before fit"
             )
         found.append(parts if type(name) is tuple else parts[0])
@@ -61,7 +61,7 @@ def finite(arrays, name, shape):
 
 
 def deviation_of(arrays, size):
-    """Return the standard deviations of all columns; NaN where a file is from before they were kept."""
+    """Return the standard deviations of all columns; NaN where a file is from before they were stored."""
     if "deviation" not in arrays:
         return np.full(size, np.nan)
     deviation = finite(arrays, "deviation", (size,))

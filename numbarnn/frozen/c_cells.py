@@ -92,10 +92,10 @@ def _function(cell, kind, name, functions, equation, result):
     functions.need(calls)
     used = _leaves(found)
     written = [(result, index) for index in range(len(found))]
-    reads = [place for number, place in leaves.items() if number in used or place in written]
-    reads += [place for place in written if place not in reads]
-    lines += [f"{arrays[place]}[j] = {text};" for place, text in zip(written, texts, strict=True)]
-    declared = [f"{'' if place in written else 'const '}{kind} *restrict {arrays[place]}" for place in reads]
+    reads = [key for number, key in leaves.items() if number in used or key in written]
+    reads += [key for key in written if key not in reads]
+    lines += [f"{arrays[key]}[j] = {text};" for key, text in zip(written, texts, strict=True)]
+    declared = [f"{'' if key in written else 'const '}{kind} *restrict {arrays[key]}" for key in reads]
     body = "\n        ".join(lines)
     head = f"static void {name}({', '.join(['size_t units', *declared])})"
     text = f"{comment(_about(cell, equation))}\n{head}\n{{\n    for (size_t j = 0; j < units; j++) {{\n        {body}\n    }}\n}}"

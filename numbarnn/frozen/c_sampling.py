@@ -84,7 +84,7 @@ static void sink(int32_t *heap, const {kind} *values, size_t root, size_t size)
     }}
 }}
 
-/* Move the likeliest token of a heap behind it. */
+/* Move the likeliest token of a heap to after its end. */
 static void take(int32_t *heap, const {kind} *values, size_t *size)
 {{
     const int32_t first = heap[0];
@@ -143,7 +143,7 @@ static int32_t choose(const {kind} *y, int32_t *likely, double temperature, size
         }}
         first = size;
     }}
-    /* The tokens taken lie behind the heap, the likeliest last. */
+    /* The tokens taken lie after the heap, the likeliest last. */
     double share = 0.0;
     size_t count = 0;
     while (count < most && (count == 0 || share < p * total)) {{

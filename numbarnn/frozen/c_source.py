@@ -5,8 +5,8 @@ import pathlib
 import re
 from typing import Any
 
-from numbarnn import io
 from numbarnn.checks import brief
+from numbarnn.core.replacing import replace
 from numbarnn.frozen.c_entries import write_check, write_entries, write_state
 from numbarnn.frozen.c_layers import Writer
 from numbarnn.frozen.c_network import write_network
@@ -17,7 +17,7 @@ from numbarnn.frozen.interface import Interface
 from numbarnn.network.network import Network
 from numbarnn.network.program import has_step, reads_itself
 
-# What the header says of denormal numbers, in place of what holds of a shared library.
+# What the header says of denormal numbers, instead of what is true of a shared library.
 _DENORMALS = "Denormal numbers are computed with, as the target does."
 # Names of the file that no weights and no layers get.
 _TAKEN = frozenset(
@@ -144,7 +144,7 @@ def write_c(model: Any, path: str | os.PathLike[str], name: str = "model") -> No
     ----------
     model : Model
     path : path-like
-        Of the C file; the header has the suffix ``.h`` in its place.
+        Of the C file; the header has the suffix ``.h`` instead.
     name : str
         Prefix of the functions, an identifier of C.
 
@@ -168,5 +168,5 @@ def write_c(model: Any, path: str | os.PathLike[str], name: str = "model") -> No
     if path.suffix != ".c":
         raise ValueError(f"path must end with .c, got {str(path)!r}")
     source = c_source(model, name)
-    io.replace(path.with_suffix(".h"), c_header(c_interface(model, name)).encode())
-    io.replace(path, source.encode())
+    replace(path.with_suffix(".h"), c_header(c_interface(model, name)).encode())
+    replace(path, source.encode())

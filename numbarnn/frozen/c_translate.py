@@ -152,7 +152,7 @@ class Translator:
         for name in dict.fromkeys([*ways[0], *ways[1]]):
             values = [own.get(name, _MISSING) for own in ways]
             if values[0] is not values[1]:
-                # A variable that one way alone sets is unknown behind both.
+                # A variable that one way alone sets is unknown after both.
                 known = not any(value is _MISSING for value in values)
                 scope[name] = _named(self._choose(node, condition, *values), name) if known else _MISSING
 
@@ -213,12 +213,13 @@ class Translator:
         raise self._refused(node, f"the unknown name {name}")
 
     def _element(self, node, base, index):
+        refused = self._refused(node, "an index that is not known before, or outside a tuple")
+        if symbolic(index):
+            raise refused
         try:
-            if not symbolic(index):
-                return base[index]
-        except (TypeError, IndexError, KeyError):
-            pass
-        raise self._refused(node, "an index that is not known before, or outside a tuple")
+            return base[index]
+        except (TypeError, IndexError, KeyError) as error:
+            raise refused from error
 
     def _number(self, node, value):
         """Return a value that is a number; raise TypeError for any other."""

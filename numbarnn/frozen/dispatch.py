@@ -21,7 +21,7 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 # What C gives the functions that each level has, "i": an integer or an address, "d": a double.
 ARGUMENTS = {"step": "iii", "forward": "iiiiiiii", "probabilities": "iii", "sample": "ididiiiii"}
 
-# Of `level`: not asked for yet, none of the library's runs here; else the number of a level, from 1 on.
+# Of `level`: not asked for yet, none of the library's runs here; else the number of a level, >= 1.
 _UNKNOWN, _NONE = CODE(0), CODE(0xFFFFFFFF)
 
 # Bits that CPUID must report for code of a level of x86-64: (leaf, register, bits); register 0 is EAX, 2 ECX. XCR0: states of

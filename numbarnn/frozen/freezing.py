@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn import io
 from numbarnn.checks import brief, check_path
+from numbarnn.core.replacing import replace
 from numbarnn.errors import FreezeError
 from numbarnn.frozen.c_source import c_interface, write_c
 from numbarnn.frozen.check import CHECK_STEPS
@@ -83,7 +83,7 @@ def freeze(
     to the bit only with the same C library, and libm must be that of the machine where the library was made, or newer. A library
     has some steps of a sequence and the model's outputs inside, by which ``NAME_check`` tells whether a processor computes them.
 
-    The code is compiled in a process for each level, which takes some ten seconds; of layers that were frozen before it is kept on
+    The code is compiled in a process for each level, which takes some ten seconds; that of layers that were frozen before is on
     disk.
 
     Examples
@@ -114,8 +114,8 @@ def freeze(
     if folder:
         write_folder(target, interface, content)
     else:
-        io.replace(target, content)
-        io.replace(target.with_suffix(".h"), interface.header().encode())
+        replace(target, content)
+        replace(target.with_suffix(".h"), interface.header().encode())
     return target
 
 

@@ -34,7 +34,8 @@ from numbarnn.network.walk import make_walk
 NEON = "neon"
 _NEON = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+neon", "NUMBARNN_LEVEL": "native"}
 # Intel's library of mathematics and checks of indices, which a user may have, would call what a frozen library has not.
-_PLAIN = {"NUMBA_DISABLE_INTEL_SVML": "1", "NUMBA_BOUNDSCHECK": "0"}
+_PLAIN = {"NUMBA_DISABLE_INTEL_SVML": "1"}
+_CHECKS = "NUMBA_BOUNDSCHECK"
 _CHILD = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from numbarnn.frozen.child import main; main()"
 
 
@@ -130,14 +131,20 @@ def _compile(request):
             raise FreezeError(
                 f"the model's cells cannot be handed to the process that compiles them: {error}"
             ) from error
-        names = _NEON if request.level == NEON else environment(LEVELS[request.level])
         done = subprocess.run(
             [sys.executable, "-P", "-c", _CHILD, json.dumps(import_path()), str(out)],
-            input=sent, capture_output=True, env={**os.environ, **names, **_PLAIN},
+            input=sent, capture_output=True, env=_environment(request.level),
         )  # fmt: skip
         if done.returncode or not out.exists():
             raise FreezeError(_failure(request, done))
         return out.read_bytes()
+
+
+def _environment(level):
+    """Return the environment of the process that compiles for a level."""
+    # The checks are left out, not set to 0: kernels of another setting are stale to every other process (`cache.stamp`).
+    own = {name: value for name, value in os.environ.items() if name != _CHECKS}
+    return own | (_NEON if level == NEON else environment(LEVELS[level])) | _PLAIN
 
 
 def _failure(request, done):

@@ -8,7 +8,7 @@ import shutil
 import stat
 import tempfile
 
-from numbarnn import io
+from numbarnn.core.replacing import replace
 from numbarnn.frozen.interface import Interface
 
 # By this line a folder is known to be one that may be written to again.
@@ -154,7 +154,7 @@ def write_folder(folder: pathlib.Path, interface: Interface, library: bytes) -> 
     if exists and not empty:
         for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            io.replace(folder / name, content)
+            replace(folder / name, content)
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Under its name it is there as a whole or not at all.

@@ -7,25 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn import io, parallel
+from numbarnn import io
 from numbarnn.backends.device import check_device
 from numbarnn.checks import (
     COUNTED,
-    brief,
     check_choice,
     check_dtype,
-    check_flag,
     check_integer,
-    check_real,
     check_seed,
-    naming,
 )
 from numbarnn.data.batches import TokenStream
 from numbarnn.data.vocabularies import VOCABULARIES
-from numbarnn.data.vocabulary import Vocabulary, check_text
-from numbarnn.data.word_vocabulary import WordVocabulary, split_words
+from numbarnn.data.vocabulary import Vocabulary
 from numbarnn.errors import ModelFileError, ShapeError
-from numbarnn.language.sampler import Sampler
+from numbarnn.language.generation import check_parts, pieces_of, sampler_of
+from numbarnn.language.preparation import sources_of
 from numbarnn.language.score import Score
 from numbarnn.layers import GRU, LSTM, RNN, Dense, Embedding, IndRNN, OneHot
 from numbarnn.model import Model
@@ -215,25 +211,7 @@ class LanguageModel(Suggesting):
         CheckpointError, OSError
             As `Model.fit`.
         """
-        other = isinstance(validation, (str, bytes))  # a text, not a share of this one
-        if not other and not 0 <= check_real(validation, "validation") < 1:
-            raise ValueError(f"validation must be in [0, 1), or a text, got {brief(validation)}")
-        share = 0.0 if other else validation
-        vocabulary = self._vocabulary_of(text, share) if self.vocabulary is None else self.vocabulary
-        tokens = vocabulary.encode(text, vocabulary.replacement)
-        units = vocabulary.units
-        held_out = int(len(tokens) * share)
-        held_out = held_out if held_out > 1 else 0  # of a single token nothing is to be predicted
-        if len(tokens) - held_out < 2:
-            raise ShapeError(f"text has {len(tokens)} {units}; at least 2 are needed for training")
-        training, rest = tokens[: len(tokens) - held_out], tokens[len(tokens) - held_out :]
-        source = TokenStream(training, batch_size, seq_length, unit=units)
-        if other:
-            with naming("validation", "text"):
-                rest = vocabulary.encode(validation, vocabulary.replacement)
-            if len(rest) < 2:
-                raise ShapeError(f"validation must have at least 2 {units}, got {len(rest)}")
-        held_out_source = TokenStream(rest, batch_size, seq_length, unit=units) if len(rest) else None
+        vocabulary, source, held_out = sources_of(self, text, validation, batch_size, seq_length)
         if self.model is None:
             self._build(vocabulary)
         if learning_rate is not None and optimizer is OPTIMIZER:
@@ -247,7 +225,7 @@ class LanguageModel(Suggesting):
         self.history = trainer.fit(
             source,
             epochs,
-            validation=held_out_source,
+            validation=held_out,
             patience=patience,
             seconds=seconds,
             checkpoint=checkpoint,
@@ -257,13 +235,6 @@ class LanguageModel(Suggesting):
             verbose=verbose,
         )
         return self
-
-    def _vocabulary_of(self, text, held_out):
-        if self.unit != "word":
-            return VOCABULARIES[self.unit].of(text)
-        pieces = split_words(text)
-        training = pieces[: len(pieces) - int(len(pieces) * held_out)]
-        return WordVocabulary.of(training, self.max_vocabulary, self.min_count)
 
     def _build(self, vocabulary):
         size, init = len(vocabulary), self.recurrent.init
@@ -329,7 +300,7 @@ class LanguageModel(Suggesting):
         options = prime, temperature, top_k, top_p, stop, seed
         if self.unit == "word" and stop:  # it may begin or end inside a word
             return "".join(self.stream(length, *options, unknown=unknown, allow_unknown=allow_unknown))
-        run = self._sampler(*options, unknown, allow_unknown)
+        run = sampler_of(self, *options, unknown, allow_unknown)
         return self.vocabulary.decode(run.take(length))
 
     def sample_many(
@@ -374,7 +345,7 @@ class LanguageModel(Suggesting):
         options = {"unknown": unknown, "allow_unknown": allow_unknown}
         if self.unit == "word" and stop:  # it may begin or end inside a word
             return [self.sample(length, *common, seed + number, **options) for number in range(count)]
-        run = self._sampler(*common, range(seed, seed + count), unknown, allow_unknown)
+        run = sampler_of(self, *common, range(seed, seed + count), unknown, allow_unknown)
         return [self.vocabulary.decode(tokens) for tokens in run.take_all(length)] if count else []
 
     def stream(
@@ -412,45 +383,9 @@ class LanguageModel(Suggesting):
         TokenError, ValueError
             If an argument has the wrong type or value.
         """
-        run = self._sampler(prime, temperature, top_k, top_p, stop, seed, unknown, allow_unknown)
+        run = sampler_of(self, prime, temperature, top_k, top_p, stop, seed, unknown, allow_unknown)
         left = math.inf if length is None else check_integer(length, "length", 0, COUNTED)
-
-        def pieces():
-            decode, recent, done = self.vocabulary.decoder(), "", 0
-            while done < left:
-                piece = decode(run.take(1))
-                done += 1
-                if not piece:
-                    continue
-                yield piece
-                if stop:
-                    recent = (recent + piece)[1 - len(stop) - len(piece) :]
-                    if stop in recent:
-                        return
-            if rest := decode((), True):
-                yield rest
-
-        return pieces()
-
-    def _sampler(self, prime, temperature, top_k, top_p, stop, seed, unknown, allow_unknown):
-        model, vocabulary = self._fitted(), self.vocabulary
-        check_flag(type(self).__name__, "allow_unknown", allow_unknown)
-        self._check_parts()
-        with naming("prime", "text"):
-            tokens = vocabulary.encode(prime, unknown)
-        if stop is not None:
-            with naming("stop", "text"):
-                check_text(stop)
-        if not tokens.size:
-            tokens = np.array(vocabulary.start, np.int32)
-        end = np.zeros(0, np.int32)
-        if stop and self.unit != "word":
-            with naming("stop", "text"):
-                end = vocabulary.encode(stop)
-        excluded = np.array(() if allow_unknown else vocabulary.unknown, np.int32)
-        seed = self.seed if seed is None else seed
-        options = tokens, temperature, top_k, top_p, end, excluded, seed if isinstance(seed, range) else [seed]
-        return Sampler(model, self._pack(), *options, parallel.check_threads(self.n_threads))
+        return pieces_of(run, self.vocabulary, left, stop)
 
     def _pack(self):
         """Return the weights as the backend's sampling reads them, packed again where they have changed."""
@@ -458,26 +393,6 @@ class LanguageModel(Suggesting):
         if self._packed is None or self._packed[:2] != (model, model.params.version):
             self._packed = model, model.params.version, model.backend.sampling.pack(model)
         return self._packed[2]
-
-    def _check_parts(self):
-        """Raise ValueError unless model and vocabulary have the form that the sampling kernel, which checks nothing, relies on."""
-        layers, signals, size = self.model.layers, self.model.signals, len(self.vocabulary)
-        if (
-            [type(layer) for layer in layers[1:]] != [CELLS[self.cell], Dense]
-            or not signals[0].tokens
-            or signals[0].bag
-            or layers[-1].activation is not None
-        ):
-            raise ValueError(
-                f"the model must have OneHot or Embedding, {CELLS[self.cell].__name__} and Dense without activation, "
-                f"got {brief(self.model)}"
-            )
-        if not layers[1].causal or not signals[2].sequence:
-            raise ValueError("the model must read in one direction and give outputs at every step")
-        if (signals[0].size, signals[-1].size) != (size, size):
-            raise ValueError(
-                f"the model has {signals[0].size} input and {signals[-1].size} output tokens, but the vocabulary has {size}"
-            )
 
     def score(self, text: str, *, unknown: str | None = None) -> Score:
         """Return how well the model predicts a text, from a zero state before its first token.
@@ -621,7 +536,7 @@ class LanguageModel(Suggesting):
             lm.metadata = io.check_metadata(description.get("metadata"))
         lm.model = model
         try:
-            lm._check_parts()
+            check_parts(lm)
         except ValueError as error:
             raise ModelFileError(f"the file is not that of a language model: {error}") from None
         lm.recurrent = model.layers[1]

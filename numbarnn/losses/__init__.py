@@ -4,11 +4,13 @@ A loss is a frozen record; `LOSSES` finds it by name. All take *logits* where pr
 part of the loss. Rows past a sample's length never count.
 """
 
-from numbarnn.losses.base import LOSSES, Loss, PointwiseLoss, loss, make_loss
+from numbarnn.losses.base import LOSSES, Loss, loss, make_loss
 from numbarnn.losses.binary import BinaryCrossEntropy
 from numbarnn.losses.cross_entropy import SoftmaxCrossEntropy
 from numbarnn.losses.ctc import CTC
-from numbarnn.losses.distributions import DistributionLoss, Gaussian, NegativeBinomial, Quantile
+from numbarnn.losses.distribution_loss import DistributionLoss
+from numbarnn.losses.distributions import Gaussian, NegativeBinomial, Quantile
+from numbarnn.losses.pointwise import PointwiseLoss
 from numbarnn.losses.regression import Huber, MeanAbsoluteError, MeanSquaredError
 from numbarnn.losses.segments import SegmentCrossEntropy
 from numbarnn.words import module_attributes

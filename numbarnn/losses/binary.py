@@ -9,7 +9,8 @@ from numbarnn.checks import check_real, to_array
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
 from numbarnn.kernels import equations
-from numbarnn.losses.base import PointwiseLoss, as_weights, loss
+from numbarnn.losses.base import as_weights, loss
+from numbarnn.losses.pointwise import PointwiseLoss
 
 
 @loss("binary_cross_entropy")

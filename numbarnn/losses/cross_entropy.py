@@ -102,7 +102,7 @@ class SoftmaxCrossEntropy(Loss):
         if wrong.any():
             values = np.unique(rows[wrong])
             raise TokenError(
-                f"target holds {', '.join(map(str, values[:5]))}{' ...' if len(values) > 5 else ''}; the model has "
+                f"target has {', '.join(map(str, values[:5]))}{' ...' if len(values) > 5 else ''}; the model has "
                 f"{size} classes, 0 to {size - 1} (use {self.ignore_index} for positions that do not count){_one_class(size)}"
             )
         return np.where(rows == self.ignore_index, -1, rows).astype(np.int32)
@@ -136,7 +136,7 @@ class SoftmaxCrossEntropy(Loss):
         return rows, weights, total, scale
 
     def _smoothed(self, rows, weights):
-        """Return q of all rows; of those of weight 0, which may hold anything, zeros."""
+        """Return q of all rows; of those of weight 0, which may be anything, zeros."""
         if weights.size:
             rows[weights == 0] = 0
         if self.label_smoothing:
@@ -163,7 +163,7 @@ class SoftmaxCrossEntropy(Loss):
             sample, step = np.argwhere(~right)[0]
             values = target[sample, step]
             index = f"{sample}, {step}" if layout.steps > 1 else f"{sample}"
-            found = f"sum to {sums[sample, step]:.6g}" if (values >= 0).all() else f"hold {values[~(values >= 0)][0]}"
+            found = f"sum to {sums[sample, step]:.6g}" if (values >= 0).all() else f"have {values[~(values >= 0)][0]}"
             raise ValueError(
                 f"{name}[{index}] must be probabilities of {size} classes, finite, not negative and of sum 1, but they {found}; "
                 f"{np.count_nonzero(~right)} of {right.size} steps are wrong (divide by the sums, or give steps that do not count "

@@ -1,4 +1,4 @@
-"""Distributions of forecasts: several outputs for each target, and what they say of it."""
+"""Distributions of forecasts: quantiles, the normal distribution, and counts."""
 
 import operator
 from dataclasses import dataclass
@@ -7,153 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn.checks import brief, check_finite, check_integer, check_levels, check_real, naming, to_array, to_list
-from numbarnn.core.arrays import as_numeric
+from numbarnn.checks import brief, check_levels, check_real, naming, to_array, to_list
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError
 from numbarnn.kernels import equations
 from numbarnn.kernels.cpu.losses import count_quantiles
-from numbarnn.losses.base import PointwiseLoss, loss
-
-
-@dataclass(frozen=True)
-class DistributionLoss(PointwiseLoss):
-    """Base of the losses of distributions: K outputs of the model, side by side, are the parameters of one target's distribution.
-
-    Outputs are (samples, time steps, targets K): output k of target j is number j K + k, and `size` says how many a model needs.
-    Targets are numbers (samples, time steps, targets), or (samples, targets) for one output vector a sample; the axis of targets
-    may be left out where there is one. The loss of a step is the mean over its targets of a *term*.
-
-    ``term(y, t, *options) -> (loss, slopes)`` is that of `PointwiseLoss`, with a tuple y of the K outputs of a target t, and a
-    tuple of K derivatives. `outputs_per_target` is K. `mean`, `quantiles` and `sample` take outputs as `Model.forward` returns
-    them (with any axes before the last) and answer in the units of the targets that were trained on; what scaled these is for the
-    caller to undo.
-
-    Examples
-    --------
-    The double exponential distribution of P. S. Laplace, with the median and the logarithm of the scale as outputs; under
-    ``@nr.losses.loss("laplace")`` it would have a name by which `fit` and files of models know it.
-
-    >>> import math
-    >>> from dataclasses import dataclass
-    >>> import numpy as np
-    >>> import numbarnn as nr
-    >>> @dataclass(frozen=True)
-    ... class Laplace(nr.losses.DistributionLoss):
-    ...     outputs_per_target = 2
-    ...
-    ...     @staticmethod
-    ...     def term(y, t):
-    ...         median, log_scale = y
-    ...         d, one = median - t, type(t)(1)
-    ...         share = math.exp(-log_scale)
-    ...         slope = share if d > 0 else -share
-    ...         return log_scale + slope * d, (slope, one - slope * d)
-    ...
-    ...     def mean(self, outputs):
-    ...         return self.split(outputs)[..., 0]
-    >>> model = nr.Model([nr.RNN(8), nr.Dense(Laplace().size(3))], input_size=1, seed=0)
-    >>> x = np.random.default_rng(0).standard_normal((64, 10, 1))
-    >>> history = model.fit(x, np.repeat(x, 3, axis=2), epochs=2, loss=Laplace(), verbose=0)
-    >>> history["loss"][1] < history["loss"][0]
-    True
-    >>> Laplace().mean(model.predict(x)).shape
-    (64, 10, 3)
-    """
-
-    _tuples = True
-
-    def split(self, outputs: Any) -> np.ndarray:
-        """Return outputs with an axis of targets and one of the outputs of each.
-
-        Parameters
-        ----------
-        outputs : (..., targets * K) array
-
-        Returns
-        -------
-        (..., targets, K) float64 array
-
-        Raises
-        ------
-        ShapeError
-            If the last axis does not have K outputs for each target.
-        TypeError
-            If they are not numeric.
-        ValueError
-            If one is NaN or infinite.
-        """
-        values = np.asarray(as_numeric(outputs, "outputs"), np.float64)
-        if values.ndim == 0 or values.shape[-1] % self.outputs_per_target:
-            each = self.outputs_per_target
-            raise ShapeError(
-                f"outputs of {self.name} must end in {each} values for each target, got shape {values.shape}"
-            )
-        check_finite(values, "outputs", "they are those of a model that has diverged")
-        return values.reshape(*values.shape[:-1], -1, self.outputs_per_target)
-
-    def mean(self, outputs: Any) -> np.ndarray:
-        """Return the mean of each target.
-
-        Parameters
-        ----------
-        outputs : (..., targets * K) array
-            Of a model.
-
-        Returns
-        -------
-        (..., targets) float64 array
-
-        Raises
-        ------
-        ShapeError, TypeError, ValueError
-            As `split`; TypeError also where a distribution of the user's own has no such method.
-        """
-        raise TypeError(f"{type(self).__name__} has no mean: give it a method mean(outputs)")
-
-    def quantiles(self, outputs: Any, q: Any) -> np.ndarray:
-        """Return quantiles of each target.
-
-        Parameters
-        ----------
-        outputs : (..., targets * K) array
-            Of a model.
-        q : sequence of float
-            Levels in (0, 1), in any order.
-
-        Returns
-        -------
-        (..., targets, len(q)) float64 array
-
-        Raises
-        ------
-        ShapeError, TypeError, ValueError
-            As `mean`, and where `q` is not a list of numbers in (0, 1).
-        """
-        raise TypeError(f"{type(self).__name__} has no quantiles: give it a method quantiles(outputs, q)")
-
-    def sample(self, outputs: Any, generator: np.random.Generator, count: int) -> np.ndarray:
-        """Draw from the distribution of each target, independently of all others.
-
-        Parameters
-        ----------
-        outputs : (..., targets * K) array
-            Of a model.
-        generator : numpy.random.Generator
-            What draws; it is advanced.
-        count : int
-            Draws of each target.
-
-        Returns
-        -------
-        (..., targets, count) float64 array
-
-        Raises
-        ------
-        ShapeError, TypeError, ValueError
-            As `mean`, and where `generator` is not one or `count` is not a positive integer.
-        """
-        raise TypeError(f"{type(self).__name__} has no sample: give it a method sample(outputs, generator, count)")
+from numbarnn.losses.base import loss
+from numbarnn.losses.distribution_loss import DistributionLoss, check_generator, drawn_shape
 
 
 @loss("quantile")
@@ -239,7 +99,7 @@ class Quantile(DistributionLoss):
 
     def sample(self, outputs: Any, generator: Any, count: Any) -> np.ndarray:
         predicted = self._predicted(outputs)
-        return self._interpolate(predicted, _checked(generator).random(_drawn_shape(predicted[..., 0], count)))
+        return self._interpolate(predicted, check_generator(generator).random(drawn_shape(predicted[..., 0], count)))
 
 
 @loss("gaussian")
@@ -303,7 +163,7 @@ class Gaussian(DistributionLoss):
 
     def sample(self, outputs: Any, generator: Any, count: Any) -> np.ndarray:
         mean, scale = self.mean(outputs)[..., None], self.stddev(outputs)[..., None]
-        return mean + scale * _checked(generator).standard_normal(_drawn_shape(mean[..., 0], count))
+        return mean + scale * check_generator(generator).standard_normal(drawn_shape(mean[..., 0], count))
 
 
 @loss("negative_binomial")
@@ -388,19 +248,7 @@ class NegativeBinomial(DistributionLoss):
 
     def sample(self, outputs: Any, generator: Any, count: Any) -> np.ndarray:
         mean, alpha = (values[..., None] for values in self._parameters(outputs))
-        shape = _drawn_shape(mean[..., 0], count)
+        shape = drawn_shape(mean[..., 0], count)
         # A count of Poisson's distribution whose mean is drawn from a gamma distribution, of shape 1 / a and mean m.
         alpha = np.maximum(alpha, 1e-15)
-        return _checked(generator).poisson(generator.gamma(1 / alpha, alpha * mean, shape)).astype(np.float64)
-
-
-def _checked(generator) -> np.random.Generator:
-    """Return a generator; raise TypeError unless it is NumPy's."""
-    if not isinstance(generator, np.random.Generator):
-        raise TypeError(f"generator must be a numpy.random.Generator, got {brief(generator)}")
-    return generator
-
-
-def _drawn_shape(values: np.ndarray, count: int) -> tuple[int, ...]:
-    """Return the shape of so many draws for each of some values."""
-    return (*values.shape, check_integer(count, "count", 1))
+        return check_generator(generator).poisson(generator.gamma(1 / alpha, alpha * mean, shape)).astype(np.float64)

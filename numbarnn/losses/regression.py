@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from numbarnn.checks import brief, check_real
 from numbarnn.kernels import equations
-from numbarnn.losses.base import PointwiseLoss, loss
+from numbarnn.losses.base import loss
+from numbarnn.losses.pointwise import PointwiseLoss
 
 
 @loss("mse")

@@ -1,20 +1,9 @@
 """Optimizers, learning-rate schedules, gradient clipping and averages of weights."""
 
 from numbarnn.optim.averages import EMA, blend, make_average
+from numbarnn.optim.base import OPTIMIZERS, Optimizer, optimizer
 from numbarnn.optim.gradients import clip_by_norm, clip_by_value, norm
-from numbarnn.optim.optimizers import (
-    OPTIMIZERS,
-    SGD,
-    Adagrad,
-    Adam,
-    AdamW,
-    Optimizer,
-    RMSprop,
-    StepRecord,
-    make_optimizer,
-    optimizer,
-    optimizer_with,
-)
+from numbarnn.optim.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop, StepRecord, make_optimizer, optimizer_with
 from numbarnn.optim.schedules import (
     SCHEDULES,
     Cosine,

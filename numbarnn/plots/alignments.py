@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from numbarnn.errors import ShapeError
 from numbarnn.plots.axes import COLORS, make_axes
 
@@ -56,4 +58,56 @@ def plot_alignment(probabilities: Any, alignment: Any, labels: Any = None, *, bl
     ax.set_ylabel("probability")
     ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, frameon=False)
     ax.spines[["top", "right", "bottom"]].set_visible(False)
+    return ax
+
+
+def plot_occupancy(alignment: Any, labels: Any = None, *, ax: Any = None) -> Any:
+    """Draw a posterior alignment: the probability of every position of the label sequence at every step, and the best path.
+
+    Parameters
+    ----------
+    alignment : PosteriorAlignment
+        One of `numbarnn.diagnostics.alignment`.
+    labels : sequence, optional
+        Name of every class, the blank included; None: their indices.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ShapeError
+        If `labels` has another number of names than there are classes.
+    """
+    steps, positions = alignment.occupancy.shape
+    classes = alignment.probabilities.shape[1]
+    labels = range(classes) if labels is None else labels
+    if len(labels) != classes:
+        raise ShapeError(f"labels must name {classes} classes, got {len(labels)}")
+    from matplotlib.patheffects import withStroke
+
+    ax = make_axes(ax, min(max(5.0, 0.16 * steps + 2), 12.0), min(max(2.4, 0.26 * positions + 1), 9.0))
+    image = ax.imshow(
+        alignment.occupancy.T, cmap="cividis", vmin=0, vmax=1, origin="upper", interpolation="nearest", aspect="auto"
+    )
+    bar = ax.figure.colorbar(image, ax=ax)
+    bar.set_label(r"posterior probability $\gamma_t(s)$")
+    best, path = np.zeros(steps), alignment.best
+    for k, (first, last) in enumerate(zip(path.first, path.last, strict=True)):
+        best[first : last + 1] = 2 * k + 1
+        best[last + 1 :] = 2 * k + 2
+    halo = [withStroke(linewidth=3.4, foreground="white")]  # seen on dark and on light
+    ax.plot(np.arange(steps), best, color="black", linewidth=1.6, path_effects=halo, label="best alignment")
+    ax.set_yticks(
+        np.arange(positions),
+        ["blank" if k % 2 == 0 else str(labels[c]) for k, c in enumerate(alignment.extended_labels)],
+    )
+    for k, tick in enumerate(ax.get_yticklabels()):
+        tick.set(fontsize="x-small" if k % 2 == 0 else "medium", color="0.45" if k % 2 == 0 else "black")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set_xlabel("time step $t$")
+    ax.set_ylabel("position $s$ in the label sequence")
+    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
     return ax

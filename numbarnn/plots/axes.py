@@ -15,3 +15,14 @@ def make_axes(ax, width=9.0, height=4.0):
     except ImportError:
         raise ImportError("plots need matplotlib: pip install 'numbarnn[plot]'") from None
     return pyplot.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def line_style(index):
+    """Return colour, dashes and width of one of several lines."""
+    return {"color": COLORS[index % len(COLORS)], "linestyle": DASHES[index % len(DASHES)], "linewidth": 1.8}
+
+
+def bare(ax):
+    """Return axes without the lines above and on the right."""
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax

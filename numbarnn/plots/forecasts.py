@@ -259,7 +259,7 @@ def _ahead(rows, row):
 
 
 def plot_coverage(intervals: Any, target: Any = None, *, ax: Any = None) -> Any:
-    """Draw how often intervals hold the truth against how often they should.
+    """Draw how often intervals contain the truth against how often they should.
 
     On the diagonal intervals are right; below it they are too narrow, above it too wide. The band about it has 95 % of the shares
     of hits that right intervals have by chance, if hits of windows without a common row ahead are independent (binomial

@@ -1,5 +1,6 @@
-"""Callbacks of training, and early stopping."""
+"""Callbacks of training, early stopping and the time limit."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,17 @@ class Callback:
         """After the last epoch, also when interrupted."""
 
 
+class TimeLimit(Callback):
+    """Ends training some seconds after the end of the first batch."""
+
+    def __init__(self, seconds):
+        self.seconds, self.end = seconds, None
+
+    def on_batch_end(self, trainer, loss):
+        self.end = time.monotonic() + self.seconds if self.end is None else self.end
+        return time.monotonic() >= self.end
+
+
 METHODS = ("on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end")
 
 
@@ -72,3 +84,8 @@ def check_callbacks(callbacks) -> list[Callback]:
                 f"callbacks[{index}] must be a Callback, with the methods {', '.join(METHODS)}, got {brief(callback)}"
             )
     return found
+
+
+def one_stops(answers):
+    """Return whether one of the callbacks, which have all been called, said True."""
+    return sum(answer is True for answer in answers) > 0

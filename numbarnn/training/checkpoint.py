@@ -205,7 +205,7 @@ class Checkpoint:
         """
         about, arrays = io.read(self.path)
         if about["kind"] != "checkpoint":
-            raise ModelFileError(f"{str(self.path)!r} holds a {about['kind']}, not a checkpoint")
+            raise ModelFileError(f"{str(self.path)!r} contains a {about['kind']}, not a checkpoint")
         if not isinstance(about.get("settings"), dict):
             raise ModelFileError(f"{str(self.path)!r} cannot be understood: it has no settings")
         saved, now = about["settings"], _plain(self.settings)

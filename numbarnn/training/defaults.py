@@ -5,7 +5,9 @@ Language models have those of char-rnn instead, which `numbarnn.LanguageModel` d
 
 import math
 
-from numbarnn.checks import check_choice
+import numpy as np
+
+from numbarnn.checks import brief, check_choice
 from numbarnn.optim import EMA, make_average
 
 # Optimizer steps that training takes, the epochs that it takes at most for them, and the learning rate of Adam. Where every
@@ -15,6 +17,26 @@ UPDATES, MOST_EPOCHS, MOST_EPOCHS_OF_STEPS, RATE = 3000, 200, 50, 3e-3
 # The average of the weights that estimators end with, of trainings that are long enough for it to forget where they began
 # (`benchmarks/label_grid.py`: "average .98").
 DECAY, LEAST_STEPS = 0.98, 250
+# Far more than any training takes; a number beyond is an error in writing, and training would not end.
+LIMIT = 10**9
+
+
+def check_epochs(epochs) -> None:
+    """Raise TypeError or ValueError unless an argument is a number of epochs, or None."""
+    whole = isinstance(epochs, (int, np.integer)) and not isinstance(epochs, bool)
+    if epochs is not None and not (whole and 0 <= epochs <= LIMIT):
+        error = ValueError if whole else TypeError
+        raise error(f"epochs must be a number of epochs, 0 to {LIMIT:,}, or None, got {brief(epochs)}")
+
+
+def epochs_of(source, accumulate: int, each_step: bool) -> int:
+    """Return how many epochs of a source training takes where nothing is said."""
+    if not hasattr(source, "__len__"):
+        raise ValueError(
+            f"epochs must be given with a source that does not say how many batches an epoch has, got {brief(source)}; pass "
+            "epochs=10, say, or give it a __len__"
+        )
+    return default_epochs(max(1, math.ceil(len(source) / accumulate)), each_step)
 
 
 def default_epochs(updates: int, each_step: bool = False) -> int:

@@ -5,11 +5,8 @@ dropout masks from the seed and the number of passes. So a run can go on from a 
 (`numbarnn.training.checkpoint`) as if it had not been stopped.
 """
 
-import contextlib
 import math
 import os
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Iterable
@@ -22,15 +19,13 @@ from numbarnn.core import seeds
 from numbarnn.data.batches import TOKEN_UNITS, ArraySource, batches_of, checksum
 from numbarnn.data.sources import with_validation
 from numbarnn.errors import CheckpointError
-from numbarnn.training.callbacks import Callback, EarlyStopping, check_callbacks, early_stopping
+from numbarnn.training.callbacks import Callback, EarlyStopping, TimeLimit, check_callbacks, early_stopping, one_stops
 from numbarnn.training.checkpoint import Checkpoint, Run, run_of, set_state, settings_of, state_of
-from numbarnn.training.defaults import default_epochs
+from numbarnn.training.defaults import check_epochs, epochs_of
 from numbarnn.training.history import History, StepStatistics
+from numbarnn.training.interrupts import deferred_interrupt
 from numbarnn.training.progress import Progress
 from numbarnn.training.steps import Steps, no_steps
-
-# Far more than any training takes; a number beyond is an error in writing, and training would not end.
-MOST_EPOCHS = 10**9
 
 
 class Trainer(Steps):
@@ -164,13 +159,12 @@ class Trainer(Steps):
         that were done are drawn again and left out: what a source yields must depend on its generator alone, which is
         checked, and an iterator that can be read only once is refused.
         """
-        whole = isinstance(epochs, (int, np.integer)) and not isinstance(epochs, bool)
-        if epochs is not None and not (whole and 0 <= epochs <= MOST_EPOCHS):
-            error = ValueError if whole else TypeError
-            raise error(f"epochs must be a number of epochs, 0 to {MOST_EPOCHS:,}, or None, got {brief(epochs)}")
+        check_epochs(epochs)
         source, validation = with_validation(source, validation)
         self._check_data(source)
-        epochs = self._default_epochs(source) if epochs is None else epochs
+        if epochs is None:
+            each_step = self.model.signals[-1].sequence and self.loss.by_step
+            epochs = epochs_of(source, self.accumulate, each_step)
         try:
             self._check_data(validation)
         except (TypeError, ValueError) as error:
@@ -185,7 +179,7 @@ class Trainer(Steps):
             raise ValueError(f"seconds must be positive or None, got {brief(seconds)}")
         callbacks = check_callbacks(callbacks)
         if seconds is not None:
-            callbacks.append(_TimeLimit(seconds))
+            callbacks.append(TimeLimit(seconds))
         file, run = None, Run(self.epoch, History())
         if checkpoint is not None:
             file = Checkpoint(
@@ -206,7 +200,7 @@ class Trainer(Steps):
                 ended = history.stopped != "epochs" or self.epoch >= end_epoch
                 where = "at its end" if ended else f"in epoch {self.epoch - run.begin + 1}"
                 progress.resume(run.items, f"resumed from {file.path} {where}, after step {self.step}")
-            with _deferred_interrupt(terminated=file is not None) as interrupted:
+            with deferred_interrupt(terminated=file is not None) as interrupted:
                 for callback in callbacks:
                     callback.on_train_begin(self)
                 while self.epoch < end_epoch and history.stopped == "epochs":
@@ -225,7 +219,7 @@ class Trainer(Steps):
                     if stopping is not None and self._no_better(run, record, stopping) and whole:
                         history.stopped = "early stopping"
                     progress.epoch(record)
-                    ended = _any(callback.on_epoch_end(self, record) for callback in callbacks)
+                    ended = one_stops(callback.on_epoch_end(self, record) for callback in callbacks)
                     if file is not None and whole:
                         self._write(file, run)
                     if ended and history.stopped == "epochs":
@@ -250,16 +244,6 @@ class Trainer(Steps):
     def __repr__(self) -> str:
         return f"<Trainer of {self.model!r}, {self.loss.name}, {self.optimizer!r}, after step {self.step}>"
 
-    def _default_epochs(self, source):
-        """Return how many epochs of a source training takes where nothing is said."""
-        if not hasattr(source, "__len__"):
-            raise ValueError(
-                f"epochs must be given with a source that does not say how many batches an epoch has, got {brief(source)}; pass "
-                "epochs=10, say, or give it a __len__"
-            )
-        each_step = self.model.signals[-1].sequence and self.loss.by_step
-        return default_epochs(max(1, math.ceil(len(source) / self.accumulate)), each_step)
-
     def _epoch(self, source, run, file, callbacks, progress, interrupted):
         """Train an epoch from where `run` stands; return "epochs" or what ended it early."""
         started, stopped, before = time.perf_counter() - run.seconds, "epochs", run.pieces
@@ -276,7 +260,7 @@ class Trainer(Steps):
                     size = np.size(batch.x) if batch.lengths is None else int(np.sum(batch.lengths))
                 loss = run.end_batch(size)
                 progress.batch(self.epoch - run.begin, size, loss)
-                if _any(callback.on_batch_end(self, loss) for callback in callbacks):
+                if one_stops(callback.on_batch_end(self, loss) for callback in callbacks):
                     stopped = "callback"
             if interrupted():
                 stopped = "interrupted"
@@ -410,50 +394,3 @@ class Trainer(Steps):
             print(text, flush=True)
         else:
             self._progress.say(text)
-
-
-def _any(answers):
-    """Return whether one of the callbacks, which have all been called, said True."""
-    return sum(answer is True for answer in answers) > 0
-
-
-class _TimeLimit(Callback):
-    """Ends training some seconds after the end of the first batch."""
-
-    def __init__(self, seconds):
-        self.seconds, self.end = seconds, None
-
-    def on_batch_end(self, trainer, loss):
-        self.end = time.monotonic() + self.seconds if self.end is None else self.end
-        return time.monotonic() >= self.end
-
-
-@contextlib.contextmanager
-def _deferred_interrupt(terminated):
-    """Let the first Ctrl-C only be noted, and SIGTERM too if `terminated`; give a function that says whether there was one.
-
-    A process that SIGTERM would have ended ends with the block.
-    """
-    seen, before = [], {}
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-
-    def note(number, frame):
-        if seen and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        if number in seen:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        seen.append(number)
-
-    before[signal.SIGINT] = signal.signal(signal.SIGINT, note)
-    if terminated and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        before[signal.SIGTERM] = signal.signal(signal.SIGTERM, note)
-    try:
-        yield lambda: bool(seen)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if signal.SIGTERM in seen:
-        signal.raise_signal(signal.SIGTERM)

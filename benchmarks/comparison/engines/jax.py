@@ -1,6 +1,6 @@
 """JAX: torch's equations under `jax.jit`, the input product of all steps at once, `jax.lax.scan` over time.
 
-XLA takes as many threads as the process may use processors, so the process is held to those before JAX is imported.
+XLA takes as many threads as the process may use processors, so the process is restricted to those before JAX is imported.
 """
 
 from comparison import cases

@@ -54,7 +54,7 @@ def stream(case):
     return Prepared(walk(step, cases.stream_inputs(case)), lambda y: {"outputs": y.reshape(-1)}, each=True)
 
 
-# The model is compiled from its own format, and what was compiled is kept, as its documentation advises for fast starts.
+# The model is compiled from its own format, and what was compiled is cached, as its documentation advises for fast starts.
 PROGRAM = """
 import os, sys, numpy as np, openvino
 core = openvino.Core()

@@ -1,4 +1,4 @@
-"""Holding a process to some processors, for engines that take as many threads as it may use."""
+"""Restricting a process to some processors, for engines that take as many threads as it may use."""
 
 import os
 

@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from numbarnn.checks import brief, to_list
+from numbarnn.checks import brief, check_file, to_list
 from numbarnn.interop.keras.files import model_of_file, model_of_weights
 from numbarnn.interop.keras.read import model_of
 from numbarnn.model import Model
@@ -36,8 +36,8 @@ def from_keras(source, *, layers=None) -> Model:
     ------
     InteropError
         If something cannot be computed by a numbarnn model; `reasons` lists all of it.
-    FileNotFoundError
-        If there is no such file.
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or a folder of that name.
     ModuleNotFoundError
         If h5py is not installed, and the source is a file.
 
@@ -51,9 +51,11 @@ def from_keras(source, *, layers=None) -> Model:
         if path.endswith((".h5", ".hdf5")):
             if layers is None:
                 raise ValueError("layers must be given with a file of weights alone: layers=[LSTM(32), Dense(3)]")
+            check_file(path, "source")
             return model_of_weights(path, to_list(layers, "layers", "layers"))
         if layers is not None:
             raise ValueError("layers must be left out with a .keras file, which says what its layers are")
+        check_file(path, "source")
         return model_of_file(path)
     if layers is not None:
         raise ValueError("layers must be left out with a model, which says what its layers are")

@@ -3,8 +3,8 @@
 import os
 import tempfile
 
-from numbarnn import io
 from numbarnn.checks import brief
+from numbarnn.core.replacing import replace
 from numbarnn.interop.keras.write import reasons_against, sequential
 from numbarnn.interop.refusal import check_model, package, refuse_if
 from numbarnn.model import Model
@@ -46,5 +46,5 @@ def to_keras(model: Model, path: str | os.PathLike | None = None):
             file = os.path.join(folder, "model.keras")
             result.save(file)
             with open(file, "rb") as written:
-                io.replace(path, written.read())
+                replace(path, written.read())
     return result

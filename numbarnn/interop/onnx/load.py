@@ -2,7 +2,7 @@
 
 import os
 
-from numbarnn.checks import brief
+from numbarnn.checks import brief, check_file
 from numbarnn.errors import InteropError
 from numbarnn.interop.onnx.read.graph import model_of
 from numbarnn.interop.refusal import package
@@ -33,8 +33,8 @@ def from_onnx(source) -> Model:
     ------
     InteropError
         If the graph has a node that numbarnn does not compute, or is not a chain; `reasons` name the nodes.
-    FileNotFoundError
-        If there is no such file.
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or a folder of that name.
     ModuleNotFoundError
         If onnx is not installed.
 
@@ -52,6 +52,7 @@ def _read(source):
     """Return the ModelProto of a source."""
     content, what = source, "source"
     if isinstance(source, (str, os.PathLike)):
+        check_file(source, "source")
         with open(source, "rb") as file:
             content = file.read()
         what = repr(os.fspath(source))

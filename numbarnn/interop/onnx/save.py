@@ -2,8 +2,8 @@
 
 import os
 
-from numbarnn import io
 from numbarnn.checks import check_flag, check_integer
+from numbarnn.core.replacing import replace
 from numbarnn.interop.refusal import check_model, package, refuse_if
 from numbarnn.model import Model
 
@@ -59,4 +59,4 @@ def to_onnx(
     refuse_if(reasons_against(model), "ONNX")
     proto = proto_of(model, opset, states, lengths)
     onnx.checker.check_model(proto, full_check=True)
-    io.replace(path, proto.SerializeToString())
+    replace(path, proto.SerializeToString())

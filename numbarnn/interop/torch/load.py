@@ -38,6 +38,8 @@ def from_torch(source, *, layers=None, input_size: int | None = None) -> Model:
     ------
     InteropError
         If the source has something that a numbarnn model cannot compute; `reasons` lists all of it.
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or a folder of that name.
     TypeError, ValueError
         If an argument has the wrong type or value.
 

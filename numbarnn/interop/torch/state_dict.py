@@ -2,7 +2,7 @@
 
 import os
 
-from numbarnn.checks import brief
+from numbarnn.checks import brief, check_file
 from numbarnn.core.signal import Signal
 from numbarnn.errors import InteropError
 from numbarnn.interop.chain import Chain, reads_tokens
@@ -23,6 +23,7 @@ def read(path) -> dict:
             f"{path!r} is a pickle, which may run code when it is read; read it yourself, where you trust it: "
             "from_torch(torch.load(path, weights_only=True), layers=[...])"
         )
+    check_file(path, "source")
     try:
         return load_file(path)
     except SafetensorError as error:

@@ -149,7 +149,7 @@ class State:
         return Constant(array)
 
     def afford(self, count: int) -> None:
-        """Raise if so many bytes are more than constants may have."""
+        """Raise if that many bytes are more than constants may have."""
         if count > self.budget + FOLDED * self.tensors.loaded:
             raise ShapeError("its constants are more than the file has")
 
