@@ -2,7 +2,7 @@
 
     python benchmarks/label_defaults.py DATA validation [--only NAME ...] [--settings NAME ...] [--out FILE]
     python benchmarks/label_defaults.py DATA choose --out FILE
-    python benchmarks/label_defaults.py DATA test [--only NAME ...] [--settings NAME ...] [--out FILE]
+    python benchmarks/label_defaults.py DATA test [--only NAME ...] [--settings NAME ...] [--seeds N] [--out FILE]
 
 "validation" trains every setting on two thirds of the training part of every set, and appends a line of JSON to FILE for each, with
 the errors on the rest: the share of wrong labels (of several labels: of samples or steps that are not all right; of values: the
@@ -238,12 +238,12 @@ def jobs(options):
             yield name, own, setting
 
 
-def run(options, name, own, setting, fold, train, held):
+def run(options, name, own, setting, fold, train, held, seed=None):
     """Train one net, unless it is in the file, and write its errors."""
-    key = {"set": name, "setting": setting, "fold": fold}
+    key = {"set": name, "setting": setting, "fold": fold} | ({"seed": seed} if seed else {})
     if any(row.items() >= key.items() for row in read(options.out)):
         return
-    net = net_for(own, setting, len(train[0]), fold or 0, options.threads)
+    net = net_for(own, setting, len(train[0]), fold or seed or 0, options.threads)
     if net is None:
         return
     started = time.perf_counter()
@@ -290,7 +290,8 @@ def test(options):
         if name not in linear:
             linear[name] = linear_error(own)
             print(f"{name}: linear model on summaries {linear[name]}")
-        run(options, name, own, setting, None, own.train, own.test)
+        for seed in range(options.seeds):
+            run(options, name, own, setting, None, own.train, own.test, seed)
 
 
 def main():
@@ -300,6 +301,7 @@ def main():
     parser.add_argument("part", choices=["validation", "choose", "test"])
     parser.add_argument("--only", nargs="*", choices=list(SETS), metavar="SET")
     parser.add_argument("--settings", nargs="*", choices=["defaults", *SETTINGS], metavar="SETTING")
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", metavar="FILE")
     options = parser.parse_args()
