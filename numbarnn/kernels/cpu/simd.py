@@ -33,6 +33,11 @@ from numbarnn.kernels.compile import jit
 from numbarnn.kernels.prebuilt import chosen, host_target
 
 UNROLL = 2  # values of k a round
+# How many rows of a panel ahead a tile fetches it. Where W lies beyond the second-level cache (256 inputs, 1024 units), products of 32
+# rows then run at 0.90 instead of 0.65 of the FMA limit (AVX-512, Zen 5), at 0.92 instead of 0.74 (AVX2); 32 or 64 rows ahead are less.
+AHEAD = 128
+# Sums of a tile from which on it has instructions to spare for that; less rows are slower where W is near.
+BUSY = 12
 
 INDEX = ir.IntType(64)
 
@@ -355,6 +360,8 @@ class _Tile:
                 def products(depth):
                     def body(carried):
                         a_k, b_k, *sums = carried
+                        for k in range(depth if len(sums) >= BUSY else 0):
+                            self.fetch(b_k, panel_at, AHEAD + k)
                         for k in range(depth):
                             columns = [
                                 self.load(builder.gep(b_k, [at]), (k * self.vectors + v) * self.lanes)
@@ -402,6 +409,16 @@ class _Tile:
 
     def load(self, pointer, offset):
         return self.builder.load(self.address(pointer, offset), align=self.size)
+
+    def fetch(self, b, panel_at, k):
+        """Bring row k of every panel near, each one cache line; what is behind the last is harmless."""
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        prefetch = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        for at in panel_at:
+            row = self.builder.gep(b, [self.builder.add(at, INDEX(k * self.vectors * self.lanes))])
+            # To be read; into the first-level cache; of data.
+            self.builder.call(prefetch, [self.builder.bitcast(row, byte), number(0), number(3), number(1)])
 
     def broadcast(self, pointer):
         undefined = ir.Constant(self.vector, ir.Undefined)
