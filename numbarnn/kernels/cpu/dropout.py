@@ -43,4 +43,5 @@ def mask_rows(x, y, mask, row, columns, active, batch, lo, hi):
         for n in range(lo, min(active[t], hi)):
             at, factor = (t * batch + n) * row, n * row
             for j in range(columns):
-                y[at + j] = x[at + j] * mask[factor + j]
+                i = np.uintp(at + j)  # unsigned, or the loop does not vectorise
+                y[i] = x[i] * mask[np.uintp(factor + j)]
