@@ -5,7 +5,16 @@ from typing import NamedTuple
 import numpy as np
 
 from numbarnn.kernels.compile import bare, jit
-from numbarnn.kernels.cpu.simd import add_row, copy_row, lanes_of, panel_of, tile_limits, tiles, transpose_rows
+from numbarnn.kernels.cpu.simd import (
+    add_row,
+    copy_row,
+    lanes_of,
+    panel_of,
+    spread_rows,
+    tile_limits,
+    tiles,
+    transpose_rows,
+)
 from numbarnn.kernels.groups import Floats1, Integers1, Integers2, Range
 
 # Values of k in one block: a panel's block (16 KiB on AVX2) stays in the first-level cache while all rows pass.
@@ -337,6 +346,20 @@ def _transposed_product(table, side, a, a_at, columns, k, b, b_at, c, c_at, c_ne
 
 
 @jit
+def _unpack(panel, at, columns, length, matrix, to):
+    """Write `columns` columns of a panel of `length` rows as rows of a matrix, the inverse of `_transpose`."""
+    w, lanes = panel_of(panel), lanes_of(panel)
+    k = 0
+    if columns == w:
+        while k + lanes <= length:
+            spread_rows(panel, at + k * w, matrix, to + k, length)
+            k += lanes
+    for i in range(k, length):
+        for j in range(columns):
+            matrix[to + j * length + i] = panel[at + i * w + j]
+
+
+@jit
 def affine(table, x, x_row, inputs, packed, bias, y, y_row, active, batch, lo, hi):
     """Set y[t, n] = x[t, n] B + bias for the running rows with lo <= n < hi; a dense layer, forward or (bias zero) backward.
 
@@ -441,7 +464,7 @@ def weight_gradient(
     h_dst = x_panels * SPAN * w
     d_dst = h_dst + h_panels * SPAN * w
     high = (x_panels + h_panels) * w + CHAINS
-    for i in range(first * high * w, last * high * w):
+    for i in range(np.uintp(first * high * w), np.uintp(last * high * w)):  # unsigned, or the loop does not vectorise
         sums[i] = 0
     t, n = ZERO, ZERO
     while t < active.size:
@@ -473,14 +496,13 @@ def weight_gradient(
     for p in range(first, last):
         g, column = p // panels, (p % panels) * w
         at = p * high * w
-        for j in range(min(w, outputs - column)):
+        columns = min(w, outputs - column)
+        if offsets[g, 0] >= 0:
+            _unpack(sums, at, columns, inputs, gradient, offsets[g, 0] + column * inputs)
+        if offsets[g, 1] >= 0:
+            _unpack(sums, at + x_panels * w * w, columns, units, gradient, offsets[g, 1] + column * units)
+        for j in range(columns):
             row = column + j
-            if offsets[g, 0] >= 0:
-                for c in range(inputs):
-                    gradient[offsets[g, 0] + row * inputs + c] = sums[at + c * w + j]
-            if offsets[g, 1] >= 0:
-                for c in range(units):
-                    gradient[offsets[g, 1] + row * units + c] = sums[at + (x_panels * w + c) * w + j]
             bias = sums[at + (high - CHAINS) * w + j]
             for i in range(1, CHAINS):
                 bias += sums[at + (high - CHAINS + i) * w + j]

@@ -33,10 +33,12 @@ from numbarnn.kernels.compile import jit
 from numbarnn.kernels.prebuilt import chosen, host_target
 
 UNROLL = 2  # values of k a round
-# How many rows of a panel ahead a tile fetches it. Where W lies beyond the second-level cache (256 inputs, 1024 units), products of 32
-# rows then run at 0.90 instead of 0.65 of the FMA limit (AVX-512, Zen 5), at 0.92 instead of 0.74 (AVX2); 32 or 64 rows ahead are less.
+# How many rows of a panel ahead a tile fetches it. Where the weights lie beyond the second-level cache (256 inputs, 1024 units),
+# products of 32 rows then run at 0.88 instead of 0.65 of the FMA limit (AVX-512, Zen 5), at 0.92 instead of 0.74 (AVX2); 32 or 64
+# rows ahead are less.
 AHEAD = 128
-# Sums of a tile from which on it has instructions to spare for that; less rows are slower where W is near.
+# Sums of a tile, in vectors, from which on it has instructions to spare for that; with fewer it is slower where the weights are
+# near (one row of 64 inputs, 64 units: 65 instead of 80 GF/s).
 BUSY = 12
 
 INDEX = ir.IntType(64)
@@ -184,6 +186,23 @@ def transpose_rows(typingctx, a, at, row, b, to):
         return context.get_dummy_value()
 
     return types.void(a, types.intp, types.intp, b, types.intp), codegen
+
+
+@intrinsic
+def spread_rows(typingctx, a, at, b, to, row):
+    """Undo `transpose_rows`, for as many rows of a panel as a vector has numbers: b[to + j * row + k] = a[at + k * W + j]."""
+
+    def codegen(context, builder, signature, args):
+        arrays = _Row(context, builder, signature.args, args)
+        lanes = arrays.lanes
+        for v in range(arrays.vectors):
+            rows = [arrays.load(arrays.source, k * arrays.vectors + v) for k in range(lanes)]
+            for j, column in enumerate(_transposed(builder, rows)):
+                dst = builder.gep(arrays.dst, [builder.mul(args[4], INDEX(v * lanes + j))])
+                builder.store(column, arrays.address(dst, 0), align=arrays.size)
+        return context.get_dummy_value()
+
+    return types.void(a, types.intp, b, types.intp, types.intp), codegen
 
 
 def _transposed(builder, rows):
