@@ -9,8 +9,8 @@ Of rows they are unsigned, or no loop vectorises (as in `numbarnn.kernels.cpu.lo
 import numpy as np
 
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.cpu.matmul import Blocks
 from numbarnn.kernels.cpu.simd import add_row, panel_of
+from numbarnn.kernels.cpu.weight_gradient import Blocks
 from numbarnn.kernels.groups import Floats1, Integers1, Integers2, Tokens1
 
 
@@ -47,7 +47,7 @@ def token_gradient(
     tokens: Tokens1, size: int, d: Blocks, active: Integers1, batch: int, sums: Floats1, gradient: Floats1, offsets: Integers2,
     first: int, last: int,
 ):  # fmt: skip
-    """Write the gradient of W_ih (rows, size) under token input for the panels [first, last); see `matmul.weight_gradient`.
+    """Write the gradient of W_ih (rows, size) under token input for the panels [first, last); see `weight_gradient`.
 
     sums : scratch of this thread, (size, W). Rows are added in the order of (t, n).
     """
