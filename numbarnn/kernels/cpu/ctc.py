@@ -60,14 +60,14 @@ def _of_key(typingctx, key):
 def largest(values, at, count):
     """Return the largest of values[at : at + count]: of integers, whose order of comparison LLVM may choose (floats: 5x slower)."""
     best = _key(values[at])
-    for j in range(at + 1, at + count):
+    for j in range(np.uintp(at + 1), np.uintp(at + count)):
         best = max(best, _key(values[j]))
     return _of_key(best)
 
 
 @inlined
 def _clear(values, at, count):
-    for j in range(at, at + count):
+    for j in range(np.uintp(at), np.uintp(at + count)):
         values[j] = values.dtype.type(0)
 
 
@@ -91,7 +91,7 @@ def _emissions(logits, at, top, labels, first, count, width, mantissas, exponent
         mantissas[dst + k] = logits[at + labels[first + k]] - top
     for k in range(count, width):
         mantissas[dst + k] = mantissas.dtype.type(-np.inf)
-    for k in range(dst, dst + width):
+    for k in range(np.uintp(dst), np.uintp(dst + width)):  # unsigned, or the loop does not vectorise
         mantissas[k], exponents[k] = split_exp(mantissas[k])
 
 
@@ -188,12 +188,13 @@ def ctc(
         for t in range(steps):
             at = (t * samples + i) * row
             top = largest(values, at, classes)
-            for j in range(classes):
-                dlogits[at + j] = exp(values[at + j] - top)
+            begun, ended = np.uintp(at), np.uintp(at + classes)
+            for j in range(begun, ended):
+                dlogits[j] = exp(values[j] - top)
             whole = total(dlogits, at, classes)
             factor = dlogits.dtype.type(scales[i] / whole)
-            for j in range(classes):
-                dlogits[at + j] *= factor
+            for j in range(begun, ended):
+                dlogits[j] *= factor
             _clear(dlogits, at + classes, row - classes)
             product *= whole
             if product > 1e200:
