@@ -1,7 +1,7 @@
 """Losses with their gradients, in one pass over the rows.
 
 Indices of inner loops are unsigned: of one that may be negative Numba asks at every access whether it counts from the end, and then
-no loop vectorises (softmax over 1000 classes: 1.6 ns a class instead of 0.75).
+no loop vectorises (softmax over 1000 classes: 1.6 ns a class instead of 0.26).
 """
 
 import math
@@ -10,6 +10,7 @@ import numpy as np
 
 from numbarnn.kernels import equations
 from numbarnn.kernels.compile import jit
+from numbarnn.kernels.cpu.largest import largest
 from numbarnn.kernels.cpu.sums import total
 from numbarnn.kernels.element import count_of, load, scaled, store
 from numbarnn.kernels.equations import loss_term
@@ -17,14 +18,6 @@ from numbarnn.kernels.scalar import exp, inlined
 
 # Values of the outputs that one loop over rows side by side takes; they stay in the first-level cache for the next.
 TOGETHER = 1024
-
-
-@inlined
-def _largest(values, at, count):
-    top = values[at]
-    for i in range(at + 1, at + count):
-        top = max(top, values[i])
-    return top
 
 
 @inlined
@@ -65,7 +58,7 @@ def softmax_cross_entropy(
             losses[r] = 0.0
             _clear(dlogits, at, row)
             continue
-        top = _largest(logits, at, classes)
+        top = largest(logits, at, classes)
         # A sum beside stores would get two bodies, by whether the arrays may overlap, that round differently
         # (tests/test_losses_optim.py moves the arrays about); so sums stand in loops of their own, over one array.
         below = zero
@@ -107,7 +100,7 @@ def soft_cross_entropy(logits, row, classes, targets, weights, scale, losses, dl
             losses[r] = 0.0
             _clear(dlogits, at, row)
             continue
-        top = _largest(logits, at, classes)
+        top = largest(logits, at, classes)
         # Sums in loops of their own, as in `softmax_cross_entropy`. A logit of -inf costs nothing where q is zero.
         for j in range(classes):
             q = targets[target + j]
@@ -128,7 +121,7 @@ def softmax(logits, row, classes, probabilities, first, last):
     """Set probabilities[r] = softmax(logits[r]) for rows of `classes` columns; `row` is the stride of the logits."""
     for r in range(first, last):
         at, to = r * row, r * classes
-        top = _largest(logits, at, classes)
+        top = largest(logits, at, classes)
         for j in range(classes):
             probabilities[np.uintp(to + j)] = exp(logits[np.uintp(at + j)] - top)
         factor = logits.dtype.type(1) / total(probabilities, to, classes)
