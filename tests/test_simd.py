@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numbarnn.kernels.cpu import layout, matmul, tokens
+from numbarnn.kernels.cpu import weight_gradient as kernels
 from numbarnn.kernels.cpu.matmul import Extent, Factor, Location, Panels, multiply
 from numbarnn.kernels.cpu.simd import geometry, panel_width, target, tile_shapes, tile_table, tiles
 
@@ -403,14 +404,14 @@ def check_weight_gradient(dtype, steps, batch, outputs, inputs, recurrents, take
 
     panels = count * width // w
     x, h, d = Zone(x), Zone(h), Zone(d)
-    sums, gradient = Zone(nan(dtype, panels * (x_row + h_row + matmul.CHAINS) * w)), weights.gradient()
+    sums, gradient = Zone(nan(dtype, panels * (x_row + h_row + kernels.CHAINS) * w)), weights.gradient()
     for first, last in ((0, panels // 2), (panels // 2, panels)):
-        gathered = Zone(nan(dtype, (x_row + h_row + 2 * w) * matmul.SPAN))
-        matmul.weight_gradient(
-            tile_table(np.dtype(dtype)), matmul.Operand(x.values, 0, x_row, inputs, span(0)),
-            matmul.Operand(h.flat, h.at, h_row, recurrents, span(1)),
-            matmul.Blocks(d.values, 0, batch * width, count * batch * width, width, outputs), active, batch,
-            gathered.values, matmul.WeightGradient(gradient.values, weights.places, sums.values), first, last,
+        gathered = Zone(nan(dtype, (x_row + h_row + 2 * w) * kernels.SPAN))
+        kernels.weight_gradient(
+            tile_table(np.dtype(dtype)), kernels.Operand(x.values, 0, x_row, inputs, span(0)),
+            kernels.Operand(h.flat, h.at, h_row, recurrents, span(1)),
+            kernels.Blocks(d.values, 0, batch * width, count * batch * width, width, outputs), active, batch,
+            gathered.values, kernels.WeightGradient(gradient.values, weights.places, sums.values), first, last,
         )  # fmt: skip
         assert gathered.intact()
     weights.found(gradient, expected)
@@ -538,7 +539,7 @@ def test_token_gradient(dtype, steps, batch, vocabulary, columns, seed, takes):
     for first, last in ((0, panels // 2), (panels // 2, panels)):
         sums = Zone(nan(dtype, vocabulary * w))
         tokens.token_gradient(
-            chosen, vocabulary, matmul.Blocks(d.values, 0, batch * width, count * batch * width, width, columns),
+            chosen, vocabulary, kernels.Blocks(d.values, 0, batch * width, count * batch * width, width, columns),
             active, batch, sums.values, gradient.values, weights.places, first, last,
         )  # fmt: skip
         assert sums.intact()

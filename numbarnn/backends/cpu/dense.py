@@ -9,6 +9,7 @@ from numbarnn.backends.cpu.batch import Call, Rows
 from numbarnn.core.layout import Layout
 from numbarnn.core.signal import Signal
 from numbarnn.kernels.cpu import matmul, tokens
+from numbarnn.kernels.cpu import weight_gradient as kernels
 from numbarnn.kernels.cpu.memory import empty, padded
 from numbarnn.kernels.cpu.simd import panel_width
 from numbarnn.kernels.groups import checked, entry_point
@@ -87,16 +88,16 @@ def backward(call: Call, layer, weights, tape, dy: Rows, layout: Layout, dfinal,
     if layer.activation is not None:
         dy = gradient_below(call, layer.activation, y, dy, layout)
     width, offsets = padded(layer.size, dtype), weights.offsets
-    d = matmul.Blocks(dy.values.reshape(-1), 0, 0, rows.samples * width, width, layer.size)
+    d = kernels.Blocks(dy.values.reshape(-1), 0, 0, rows.samples * width, width, layer.size)
     none = np.zeros(0, dtype)
     if x.tokens:
         token_gradient(call, rows, x, d, width, gradient, offsets)
         offsets = offsets.copy()
         offsets[:, 0] = -1
-        left = matmul.Operand(none, 0, 0, 0, (0, 1))
+        left = kernels.Operand(none, 0, 0, 0, (0, 1))
     else:
-        left = matmul.Operand(x.values.reshape(-1), 0, x.values.shape[1], x.size, (0, 1))
-    weight_gradient(call, rows, left, matmul.Operand(none, 0, 0, 0, (0, 0)), d, gradient, offsets)
+        left = kernels.Operand(x.values.reshape(-1), 0, x.values.shape[1], x.size, (0, 1))
+    weight_gradient(call, rows, left, kernels.Operand(none, 0, 0, 0, (0, 0)), d, gradient, offsets)
     if x.tokens or not need_dx:
         return None, ()
     shape = (len(x.values), padded(x.size, dtype))
@@ -122,23 +123,23 @@ def _affine(call, x, packed, bias, y, rows):
 def weight_gradient(call: Call, layout: Layout, left, right, d, gradient, offsets) -> None:
     """Write the gradients of the weights of one or two products and of their biases.
 
-    left, right : `matmul.Operand`, x and h; d : `matmul.Blocks`; offsets : (G, 4) of the weights in `gradient`.
+    left, right : `kernels.Operand`, x and h; d : `kernels.Blocks`; offsets : (G, 4) of the weights in `gradient`.
     """
     dtype, lanes = call.dtype, panel_width(call.dtype)
     width = padded(d.outputs, dtype)
     panels = len(offsets) * width // lanes
     rows = padded(left.columns, dtype) + padded(right.columns, dtype)
-    sums = call.empty((panels * (rows + matmul.CHAINS) * lanes,))
+    sums = call.empty((panels * (rows + kernels.CHAINS) * lanes,))
     left, right, d = (checked(group, dtype, (group.values.size,)) for group in (left, right, d))
     result = checked(
-        matmul.WeightGradient(gradient, offsets, sums), dtype, (gradient.size,), (len(offsets), 4), sums.shape
+        kernels.WeightGradient(gradient, offsets, sums), dtype, (gradient.size,), (len(offsets), 4), sums.shape
     )
-    kernel = entry_point(matmul.weight_gradient, dtype)
+    kernel = entry_point(kernels.weight_gradient, dtype)
     call.over(
         panels,
         layout.running * len(offsets) * width * (left.columns + right.columns + 8),
         lambda a, b, scratch: kernel(call.table, left, right, d, layout.active, layout.samples, scratch, result, a, b),
-        scratch=(rows + 2 * lanes) * matmul.SPAN,
+        scratch=(rows + 2 * lanes) * kernels.SPAN,
     )
 
 

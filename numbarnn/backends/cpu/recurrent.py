@@ -15,6 +15,7 @@ from numbarnn.kernels.cpu import matmul, tokens
 from numbarnn.kernels.cpu import recurrent as kernels
 from numbarnn.kernels.cpu.memory import empty, padded, zeros
 from numbarnn.kernels.cpu.simd import panel_width
+from numbarnn.kernels.cpu.weight_gradient import Blocks, Operand
 from numbarnn.kernels.groups import checked, entry_point
 
 
@@ -310,24 +311,24 @@ def _weight_gradients(call, layer, packed, tape, layout, dpreactivations, gradie
     width, samples, x = padded(hidden, dtype), layout.samples, tape.x
     block, count = samples * width, len(cell.preactivations)
     offsets, ranges = packed.offsets.copy(), packed.forward
-    d = matmul.Blocks(dpreactivations.reshape(-1), 0, block, count * block, width, hidden)
-    none = matmul.Operand(_nothing(dtype)[0], 0, 0, 0, (0, 0))
+    d = Blocks(dpreactivations.reshape(-1), 0, block, count * block, width, hidden)
+    none = Operand(_nothing(dtype)[0], 0, 0, 0, (0, 0))
     left = none
     if x.tokens:
         token_gradient(call, layout, x, d, count * width, gradient, offsets)
         offsets[:, 0] = -1
     else:
-        left = matmul.Operand(x.values.reshape(-1), 0, x.values.shape[1], x.size, ranges.from_input)
+        left = Operand(x.values.reshape(-1), 0, x.values.shape[1], x.size, ranges.from_input)
     activations = tape.activations
     h, at = activations.operand, 0
     if not h.size:
         h, at = activations.states, block if packed.run.reverse else 0
-    right = matmul.Operand(h.reshape(-1), at, width, hidden if cell.from_hidden else 0, ranges.from_hidden)
+    right = Operand(h.reshape(-1), at, width, hidden if cell.from_hidden else 0, ranges.from_hidden)
     if packed.inner:
         first, last = ranges.from_inner
         own = np.full((last - first, 4), -1, np.int64)
         own[:, 1], offsets[first:last, 1] = offsets[first:last, 1], -1
-        inner = matmul.Operand(activations.inner.reshape(-1), 0, width, hidden, (0, last - first))
+        inner = Operand(activations.inner.reshape(-1), 0, width, hidden, (0, last - first))
         weight_gradient(call, layout, none, inner, d._replace(at=first * block), gradient, own)
     weight_gradient(call, layout, left, right, d, gradient, offsets)
 

@@ -1,4 +1,9 @@
-"""Activations, element by element, of rows and of single steps."""
+"""Activations, element by element, of rows and of single steps.
+
+Indices are unsigned, or no loop vectorises (as in `numbarnn.kernels.cpu.losses`).
+"""
+
+import numpy as np
 
 from numbarnn.kernels.activation import activate, slope
 from numbarnn.kernels.compile import jit
@@ -8,7 +13,7 @@ from numbarnn.kernels.compile import jit
 def activate_columns(code, x, x_at, y, y_at, columns):
     """Set y[y_at + j] = f(x[x_at + j]) for j < columns."""
     for j in range(columns):
-        y[y_at + j] = activate(code, x[x_at + j])
+        y[np.uintp(y_at + j)] = activate(code, x[np.uintp(x_at + j)])
 
 
 @jit
@@ -29,5 +34,5 @@ def slope_rows(code, y, dy, dx, row, columns, active, batch, lo, hi):
     for t in range(active.size):
         for n in range(lo, min(active[t], hi)):
             at = (t * batch + n) * row
-            for j in range(at, at + columns):
+            for j in range(np.uintp(at), np.uintp(at + columns)):
                 dx[j] = dy[j] * slope(code, y[j])

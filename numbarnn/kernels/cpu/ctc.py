@@ -3,12 +3,10 @@
 import math
 from typing import NamedTuple
 
-import llvmlite.ir as ir
 import numpy as np
-from numba.core import types
-from numba.extending import intrinsic
 
 from numbarnn.kernels.compile import jit
+from numbarnn.kernels.cpu.largest import largest
 from numbarnn.kernels.cpu.simd import lanes_of
 from numbarnn.kernels.cpu.sums import total
 from numbarnn.kernels.cpu.trellis import FLOOR, backward_states, forward_states, occupy_states, weigh_states
@@ -30,44 +28,9 @@ def scratch_of(steps, labels, lanes):
     return (3 * steps + 9) * width + steps + 2 * lanes
 
 
-@intrinsic
-def _key(typingctx, x):
-    """Return an integer that is larger where x is: its bits, those of negative numbers turned round."""
-
-    def codegen(context, builder, signature, args):
-        kind = context.get_value_type(signature.return_type)
-        bits = builder.bitcast(args[0], kind)
-        sign = builder.ashr(bits, kind(kind.width - 1))
-        return builder.xor(bits, builder.lshr(sign, kind(1)))
-
-    return (types.int32 if x == types.float32 else types.int64)(x), codegen
-
-
-@intrinsic
-def _of_key(typingctx, key):
-    """Return the number of a `_key`."""
-
-    def codegen(context, builder, signature, args):
-        kind = args[0].type
-        sign = builder.ashr(args[0], kind(kind.width - 1))
-        bits = builder.xor(args[0], builder.lshr(sign, kind(1)))
-        return builder.bitcast(bits, ir.FloatType() if kind.width == 32 else ir.DoubleType())
-
-    return (types.float32 if key == types.int32 else types.float64)(key), codegen
-
-
-@inlined
-def largest(values, at, count):
-    """Return the largest of values[at : at + count]: of integers, whose order of comparison LLVM may choose (floats: 5x slower)."""
-    best = _key(values[at])
-    for j in range(at + 1, at + count):
-        best = max(best, _key(values[j]))
-    return _of_key(best)
-
-
 @inlined
 def _clear(values, at, count):
-    for j in range(at, at + count):
+    for j in range(np.uintp(at), np.uintp(at + count)):
         values[j] = values.dtype.type(0)
 
 
@@ -91,7 +54,7 @@ def _emissions(logits, at, top, labels, first, count, width, mantissas, exponent
         mantissas[dst + k] = logits[at + labels[first + k]] - top
     for k in range(count, width):
         mantissas[dst + k] = mantissas.dtype.type(-np.inf)
-    for k in range(dst, dst + width):
+    for k in range(np.uintp(dst), np.uintp(dst + width)):  # unsigned, or the loop does not vectorise
         mantissas[k], exponents[k] = split_exp(mantissas[k])
 
 
@@ -188,12 +151,13 @@ def ctc(
         for t in range(steps):
             at = (t * samples + i) * row
             top = largest(values, at, classes)
-            for j in range(classes):
-                dlogits[at + j] = exp(values[at + j] - top)
+            begun, ended = np.uintp(at), np.uintp(at + classes)
+            for j in range(begun, ended):
+                dlogits[j] = exp(values[j] - top)
             whole = total(dlogits, at, classes)
             factor = dlogits.dtype.type(scales[i] / whole)
-            for j in range(classes):
-                dlogits[at + j] *= factor
+            for j in range(begun, ended):
+                dlogits[j] *= factor
             _clear(dlogits, at + classes, row - classes)
             product *= whole
             if product > 1e200:

@@ -1,4 +1,8 @@
-"""Losses with their gradients, in one pass over the rows."""
+"""Losses with their gradients, in one pass over the rows.
+
+Indices of inner loops are unsigned: of one that may be negative Numba asks at every access whether it counts from the end, and then
+no loop vectorises (softmax over 1000 classes: 1.6 ns a class instead of 0.26).
+"""
 
 import math
 
@@ -6,23 +10,19 @@ import numpy as np
 
 from numbarnn.kernels import equations
 from numbarnn.kernels.compile import jit
+from numbarnn.kernels.cpu.largest import largest
 from numbarnn.kernels.cpu.sums import total
 from numbarnn.kernels.element import count_of, load, scaled, store
 from numbarnn.kernels.equations import loss_term
 from numbarnn.kernels.scalar import exp, inlined
 
-
-@inlined
-def _largest(values, at, count):
-    top = values[at]
-    for i in range(at + 1, at + count):
-        top = max(top, values[i])
-    return top
+# Values of the outputs that one loop over rows side by side takes; they stay in the first-level cache for the next.
+TOGETHER = 1024
 
 
 @inlined
 def _clear(values, at, count):
-    for i in range(at, at + count):
+    for i in range(np.uintp(at), np.uintp(at + count)):
         values[i] = values.dtype.type(0)
 
 
@@ -46,6 +46,7 @@ def softmax_cross_entropy(
         spread *= total(class_weights, 0, classes) / classes
     for r in range(first, last):
         at = r * row
+        begin, end = np.uintp(at), np.uintp(at + classes)
         weight = weights[r] if weights.size > 0 else 1.0
         own = whole_weight = 0.0
         if weight != 0.0:
@@ -57,24 +58,25 @@ def softmax_cross_entropy(
             losses[r] = 0.0
             _clear(dlogits, at, row)
             continue
-        top = _largest(logits, at, classes)
+        top = largest(logits, at, classes)
         # A sum beside stores would get two bodies, by whether the arrays may overlap, that round differently
         # (tests/test_losses_optim.py moves the arrays about); so sums stand in loops of their own, over one array.
         below = zero
         if smoothing > 0.0:
-            for j in range(classes):
-                dlogits[at + j] = top - logits[at + j]
-                if class_weights.size > 0:
+            for i in range(begin, end):
+                dlogits[i] = top - logits[i]
+            if class_weights.size > 0:
+                for j in range(classes):
                     dlogits[at + j] *= dlogits.dtype.type(class_weights[j])
             below = total(dlogits, at, classes)
-        for j in range(classes):
-            dlogits[at + j] = exp(logits[at + j] - top)
+        for i in range(begin, end):
+            dlogits[i] = exp(logits[i] - top)
         whole = total(dlogits, at, classes)
         gap, each = top - logits[at + targets[r]], weight * smoothing / classes
         losses[r] = equations.softmax_cross_entropy(whole_weight, own, each, whole, gap, below)
         factor = dlogits.dtype.type(scale * whole_weight / whole)
-        for j in range(classes):
-            dlogits[at + j] *= factor
+        for i in range(begin, end):
+            dlogits[i] *= factor
         if smoothing > 0.0:
             for j in range(classes):
                 share = class_weights[j] if class_weights.size > 0 else 1.0
@@ -92,19 +94,20 @@ def soft_cross_entropy(logits, row, classes, targets, weights, scale, losses, dl
     zero = logits.dtype.type(0)
     for r in range(first, last):
         at, target = r * row, r * classes
+        begin, end = np.uintp(at), np.uintp(at + classes)
         weight = weights[r] if weights.size > 0 else 1.0
         if weight == 0.0:
             losses[r] = 0.0
             _clear(dlogits, at, row)
             continue
-        top = _largest(logits, at, classes)
+        top = largest(logits, at, classes)
         # Sums in loops of their own, as in `softmax_cross_entropy`. A logit of -inf costs nothing where q is zero.
         for j in range(classes):
             q = targets[target + j]
             dlogits[at + j] = q * (top - logits[at + j]) if q > zero else zero
         below = total(dlogits, at, classes)
-        for j in range(classes):
-            dlogits[at + j] = exp(logits[at + j] - top)
+        for i in range(begin, end):
+            dlogits[i] = exp(logits[i] - top)
         whole, share = total(dlogits, at, classes), weight * total(targets, target, classes)
         losses[r] = equations.softmax_cross_entropy(share, 0.0, weight, whole, 0.0, below)
         factor, own = dlogits.dtype.type(scale * share / whole), dlogits.dtype.type(scale * weight)
@@ -118,19 +121,19 @@ def softmax(logits, row, classes, probabilities, first, last):
     """Set probabilities[r] = softmax(logits[r]) for rows of `classes` columns; `row` is the stride of the logits."""
     for r in range(first, last):
         at, to = r * row, r * classes
-        top = _largest(logits, at, classes)
+        top = largest(logits, at, classes)
         for j in range(classes):
-            probabilities[to + j] = exp(logits[at + j] - top)
+            probabilities[np.uintp(to + j)] = exp(logits[np.uintp(at + j)] - top)
         factor = logits.dtype.type(1) / total(probabilities, to, classes)
-        for j in range(classes):
-            probabilities[to + j] *= factor
+        for i in range(np.uintp(to), np.uintp(to + classes)):
+            probabilities[i] *= factor
 
 
 @jit
 def sigmoid(logits, probabilities, first, last):
     """Set probabilities[i] = 1 / (1 + exp(-logits[i])), without overflow."""
     zero, one = logits.dtype.type(0), logits.dtype.type(1)
-    for i in range(first, last):
+    for i in range(np.uintp(first), np.uintp(last)):
         e = exp(-abs(logits[i]))
         probabilities[i] = (e if logits[i] < zero else one) / (one + e)
 
@@ -143,25 +146,33 @@ def pointwise(term, outputs, row, columns, targets, options, weights, scale, los
     outputs, doutputs, weights, losses : as in `softmax_cross_entropy`; targets : (rows, columns / K) as 1-D, in
     options  (options of the term, columns / K) as 1-D in the dtype of the outputs, in: what the term takes beside y and t
     """
-    each = count_of(term, "outputs")
+    each, given = count_of(term, "outputs"), count_of(term, "options")
     count = columns // each
-    for r in range(first, last):
+    # Rows side by side that share everything are one long loop: short ones spent their time in asking whether arrays overlap
+    # (41 ns a row of 32 columns instead of 6).
+    most = max(1, TOGETHER // columns) if row == columns and given == 0 and weights.size == 0 else 1
+    r = first
+    while r < last:
         start, target = r * row, r * count
         weight = weights[r] if weights.size > 0 else 1.0
         if weight == 0.0:
             losses[r] = 0.0
             _clear(doutputs, start, row)
+            r += 1
             continue
-        for j in range(count):
+        rows = min(most, last - r)
+        for j in range(rows * count):
             y, own = load(term, "outputs", outputs, start, 1, j * each), load(term, "options", options, 0, count, j)
-            doutputs[start + j] = loss_term(term, y, targets[target + j], own)[0]
-        losses[r] = weight * total(doutputs, start, count) / count
+            doutputs[np.uintp(start + j)] = loss_term(term, y, targets[np.uintp(target + j)], own)[0]
+        for i in range(rows):
+            losses[r + i] = weight * total(doutputs, start + i * count, count) / count
         factor = outputs.dtype.type(scale * weight / count)
-        for j in range(count):
+        for j in range(rows * count):
             y, own = load(term, "outputs", outputs, start, 1, j * each), load(term, "options", options, 0, count, j)
-            slopes = loss_term(term, y, targets[target + j], own)[1]
+            slopes = loss_term(term, y, targets[np.uintp(target + j)], own)[1]
             store(term, "outputs", doutputs, start, 1, j * each, scaled(factor, slopes))
         _clear(doutputs, start + columns, row - columns)
+        r += rows
 
 
 @inlined

@@ -1,4 +1,9 @@
-"""Pooling: one row for a run of rows at equal distances, such as the steps of a sample or of a segment of it."""
+"""Pooling: one row for a run of rows at equal distances, such as the steps of a sample or of a segment of it.
+
+Where indices are unsigned, loops would not vectorise otherwise (as in `numbarnn.kernels.cpu.losses`).
+"""
+
+import numpy as np
 
 from numbarnn.kernels.compile import jit
 
@@ -23,7 +28,7 @@ def pool(x, starts, step, counts, columns, kind, y, y_row, winners, lo, hi):
             for k in range(count):
                 source = starts[i] + k * step
                 for j in range(columns):
-                    y[dst + j] += x[source + j]
+                    y[np.uintp(dst + j)] += x[np.uintp(source + j)]
             share = y.dtype.type(1) / y.dtype.type(count)
             for j in range(columns):
                 y[dst + j] *= share
@@ -59,7 +64,7 @@ def spread(dy, dy_row, starts, step, counts, columns, kind, winners, dx, lo, hi)
             for k in range(count):
                 dst = starts[i] + k * step
                 for j in range(columns):
-                    dx[dst + j] = dy[source + j] * share
+                    dx[np.uintp(dst + j)] = dy[np.uintp(source + j)] * share
         elif kind == MAX:
             for j in range(columns):
                 dx[starts[i] + winners[i * columns + j] * step + j] = dy[source + j]

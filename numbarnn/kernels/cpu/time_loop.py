@@ -1,7 +1,8 @@
 """The parts of the time loop and of the way back: entering and leaving a batch, products of a step, the states of ended samples.
 
 All are inlined into the driver (`numbarnn.kernels.cpu.recurrent`), whose letters they use: ``block`` is N * Hp, the size of
-the block of one pre-activation, and ``history`` the stride from one state to the next in `states`.
+the block of one pre-activation, and ``history`` the stride from one state to the next in `states`. Indices of loops over values are
+unsigned where that matters, or they do not vectorise (as in `numbarnn.kernels.cpu.losses`).
 """
 
 import numpy as np
@@ -52,8 +53,9 @@ def clear_ended(active, t, reverse, h, after, history, states, width, lo, hi):
     if reverse:
         ended = max(min(active[t - 1] if t > 0 else hi, hi) - lo, 0)
     for s in range(states):
-        for e in range((lo + ended) * width, hi * width):
-            h[after + s * history + e] = 0
+        at = after + s * history
+        for e in range(np.uintp(at + (lo + ended) * width), np.uintp(at + hi * width)):
+            h[e] = 0
 
 
 @inlined
@@ -62,26 +64,25 @@ def write_output(h, h_at, width, out, out_at, out_row, hidden, lo, rows, hi):
     for n in range(lo, lo + rows):
         copy(h, h_at + n * width, out, out_at + n * out_row, hidden)
     for n in range(lo + rows, hi):
-        for j in range(hidden):
-            out[out_at + n * out_row + j] = 0
+        at = out_at + n * out_row
+        for j in range(np.uintp(at), np.uintp(at + hidden)):
+            out[j] = 0
 
 
 @inlined
 def mask_rows(mask, h, h_at, masked, at, lo, rows):
     """Set ``masked[at:]`` to h times the mask for the first `rows` samples from lo on."""
-    width = mask.shape[1]
-    for n in range(lo, lo + rows):
-        for j in range(width):
-            masked[at + n * width + j] = h[h_at + n * width + j] * mask[n, j]
+    width, factors = mask.shape[1], mask.reshape(-1)
+    for e in range(lo * width, (lo + rows) * width):
+        masked[np.uintp(at + e)] = h[np.uintp(h_at + e)] * factors[np.uintp(e)]
 
 
 @inlined
 def add_masked(mask, scratch, dh, lo, rows):
     """Add the gradient of what entered the masked product to that of h."""
-    width = mask.shape[1]
-    for n in range(lo, lo + rows):
-        for j in range(width):
-            dh[n * width + j] += scratch[n * width + j] * mask[n, j]
+    width, factors = mask.shape[1], mask.reshape(-1)
+    for e in range(np.uintp(lo * width), np.uintp((lo + rows) * width)):
+        dh[e] += scratch[e] * factors[e]
 
 
 @inlined

@@ -2,11 +2,15 @@
 
 A token's one-hot vector times W_ih is a column of W_ih, so a recurrent or dense layer after `OneHot` reads one row
 of a table, and an embedding is the table itself. Indices are checked before they get here.
+
+Of rows they are unsigned, or no loop vectorises (as in `numbarnn.kernels.cpu.losses`).
 """
 
+import numpy as np
+
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.cpu.matmul import Blocks
 from numbarnn.kernels.cpu.simd import add_row, panel_of
+from numbarnn.kernels.cpu.weight_gradient import Blocks
 from numbarnn.kernels.groups import Floats1, Integers1, Integers2, Tokens1
 
 
@@ -35,7 +39,7 @@ def gather(table, row, tokens, active, batch, y, y_row, columns, lo, hi):
             source = tokens[t * batch + n] * row
             dst = (t * batch + n) * y_row
             for j in range(columns):
-                y[dst + j] = table[source + j]
+                y[np.uintp(dst + j)] = table[np.uintp(source + j)]
 
 
 @jit
@@ -43,7 +47,7 @@ def token_gradient(
     tokens: Tokens1, size: int, d: Blocks, active: Integers1, batch: int, sums: Floats1, gradient: Floats1, offsets: Integers2,
     first: int, last: int,
 ):  # fmt: skip
-    """Write the gradient of W_ih (rows, size) under token input for the panels [first, last); see `matmul.weight_gradient`.
+    """Write the gradient of W_ih (rows, size) under token input for the panels [first, last); see `weight_gradient`.
 
     sums : scratch of this thread, (size, W). Rows are added in the order of (t, n).
     """
@@ -75,7 +79,7 @@ def embedding_gradient(tokens, d, d_row, columns, active, batch, gradient, at, f
             source = (t * batch + n) * d_row
             dst = at + tokens[t * batch + n] * columns
             for j in range(first, last):
-                gradient[dst + j] += d[source + j]
+                gradient[np.uintp(dst + j)] += d[np.uintp(source + j)]
 
 
 @jit
@@ -85,12 +89,12 @@ def gather_bags(table, row, tokens, bag, active, batch, y, y_row, columns, lo, h
         for n in range(lo, min(active[t], hi)):
             at, dst = (t * batch + n) * bag, (t * batch + n) * y_row
             for j in range(columns):
-                y[dst + j] = 0
+                y[np.uintp(dst + j)] = 0
             for k in range(bag):
                 if tokens[at + k] >= 0:
                     source = tokens[at + k] * row
                     for j in range(columns):
-                        y[dst + j] += table[source + j]
+                        y[np.uintp(dst + j)] += table[np.uintp(source + j)]
 
 
 @jit
@@ -103,4 +107,4 @@ def bag_gradient(tokens, bag, d, d_row, columns, active, batch, gradient, at, fi
                 if tokens[own + k] >= 0:
                     dst = at + tokens[own + k] * columns
                     for j in range(first, last):
-                        gradient[dst + j] += d[source + j]
+                        gradient[np.uintp(dst + j)] += d[np.uintp(source + j)]
