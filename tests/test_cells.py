@@ -451,6 +451,8 @@ DIVISIONS = {
     "GRU": (3, 0),
     "ResetBeforeGRU": (3, 0),
     "IndRNN": (1, 0),
+    "MinGRU": (1, 0),
+    "MinLSTM": (3, 1),
 }
 
 
