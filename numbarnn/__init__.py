@@ -1,4 +1,4 @@
-"""numbarnn: recurrent nets (RNN, LSTM, GRU, IndRNN, minGRU, minLSTM and custom cells) compiled by Numba, with no deep-learning framework.
+"""numbarnn: recurrent nets (RNN, LSTM, GRU, IndRNN, minGRU, minLSTM, custom cells) compiled by Numba, no deep-learning framework.
 
 Names and modules are imported when they are first asked for, so that ``import numbarnn`` costs nothing that is not used.
 """

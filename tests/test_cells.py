@@ -650,6 +650,18 @@ def test_placement_of_the_reset_does_not_matter_to_a_diagonal_matrix():
 
 
 @every_dtype
+def test_gates_of_min_lstm_that_are_both_shut(dtype):
+    model = recurrent_model(CELLS["MinLSTM"](), 1, 2, dtype)
+    weights = {"weight_ih_l0": np.ones((6, 1)), "bias_ih_l0": np.zeros(6)}
+    model.load_state_dict({f"recurrent.{name}": values for name, values in weights.items()})
+    x = np.array([[[-70.0], [-1000.0], [1000.0]]], dtype)
+    outputs, _, pullback = model.vjp(x)  # each gate is a half, whatever both of them are
+    assert_close(outputs[0, :, 0], [-35.0, -517.5, 241.25], 1e-6)
+    for array in pullback(np.ones_like(outputs)).params.values():
+        assert np.isfinite(array).all()
+
+
+@every_dtype
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("kind", ["LSTM", "PeepholeLSTM", "GRU", "ResetBeforeGRU"])
 def test_held_gates_have_no_gradient(kind, value, dtype):

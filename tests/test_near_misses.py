@@ -102,6 +102,8 @@ NAMES = [
     (lambda: nr.Dense(3, activation="linear"), "identity"),
     (lambda: nr.Pool("avg"), "mean"),
     (lambda: nr.LanguageModel("LTSM"), "lstm"),
+    (lambda: nr.LanguageModel("minGRU"), "mingru"),
+    (lambda: nr.LanguageModel("min_lstm"), "minlstm"),
     (lambda: nr.LanguageModel(unit="char"), "character"),
     (lambda: nr.Model([nr.Dense(1)], 1, device="gpu"), "cuda"),
 ]
@@ -120,6 +122,9 @@ ATTRIBUTES = [
     (nr, "Adam", "it is numbarnn.optim.Adam"),
     (nr, "Bidirectional", "bidirectional=True"),
     (nr, "LSTMM", "did you mean 'LSTM'"),
+    (nr, "minGRU", "did you mean 'MinGRU'"),
+    (nr, "minLSTM", "did you mean 'MinLSTM'"),
+    (nr, "MinimalGRU", "did you mean 'MinGRU'"),
     (nr.losses, "CrossEntropyLoss", "did you mean 'SoftmaxCrossEntropy'"),
     (nr.losses, "BCEWithLogitsLoss", "did you mean 'BinaryCrossEntropy'"),
     (nr.losses, "MSELoss", "did you mean 'MeanSquaredError'"),
