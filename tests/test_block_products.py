@@ -61,6 +61,16 @@ def test_blocks_have_the_bits_of_steps(name, lengths, dtype, spans, pieces, monk
                 assert_same_bits(array, other, f"{options}, {few}, {span}, {n_threads}")
 
 
+def test_blocks_under_recurrent_dropout(monkeypatch):
+    found = []
+    for few in (0, 4):
+        monkeypatch.setattr(recurrent, "FEW", few)
+        model = Model([LSTM(20, 2, recurrent_dropout=0.5), Dense(3)], WIDE, seed=1)
+        model.fit(normal(0, 4, 11, WIDE), np.zeros((4, 11), int), epochs=2, batch_size=2, verbose=0)
+        found.append(model.params.flat)
+    assert_same_bits(*found)
+
+
 def test_blocks_stream_as_forward():
     for layer, inputs in (
         (MinGRU(20), 3),
