@@ -18,8 +18,8 @@ from numbarnn.kernels.cpu.simd import panel_width
 from numbarnn.kernels.groups import checked, entry_point
 
 # Steps of a sample that have one product of x (`numbarnn.kernels.cpu.block_products`): two of the tallest tiles of AVX-512, four
-# of AVX2. Samples up to which there are such blocks; forward, times as fast on a Zen 5 core: LSTM with 512 inputs and units, one
-# sample 1.7, with 256 and four samples 1.1, eight samples and more 0.93 to 1.04.
+# of AVX2. Samples up to which there are such blocks; forward on a Zen 5 core, times as fast (`benchmarks/min_cells.py --blocks`):
+# LSTM with 256 inputs and units 1.8 of one sample, 1.1 of four, 1.0 of eight; with 512 units 0.93 of 16 samples.
 SPAN, FEW = 24, 4
 
 
