@@ -96,7 +96,7 @@ def test_where_there_are_blocks():
 @pytest.mark.parametrize(
     ("inputs", "recurrents", "cut"),
     [
-        (3, 0, True), (300, 0, True), (0, 0, True), (0, 400, False), (3, 5, False), (160, 160, False), (200, 200, True),
+        (3, 0, True), (300, 0, True), (0, 0, False), (0, 400, False), (3, 5, False), (160, 160, False), (200, 200, True),
         (256, 256, True), (257, 256, False), (320, 8, False), (8, 300, False), (321, 321, True), (512, 512, True),
     ],
 )  # fmt: skip

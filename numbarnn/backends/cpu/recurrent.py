@@ -267,10 +267,10 @@ def _span(layout):
 
 
 def _cut_anyway(weights):
-    """Return whether products of x and of h may be two without another bit: where there is one, or the sum is cut there anyway."""
+    """Return whether there is a product of x, and none of h that its sum is continued by, or the two are cut there anyway."""
     inputs, recurrents = weights.inputs, weights.recurrents
-    if inputs == 0 or recurrents == 0:
-        return recurrents == 0
+    if inputs == 0 or recurrents == 0:  # tokens; a cell without a product of h
+        return inputs > 0
     sizes = [size for size in (inputs, recurrents) if size > matmul.BLOCK]
     return not matmul.whole(inputs + recurrents) and not any(map(matmul.whole, sizes))
 
