@@ -3,9 +3,9 @@
     python benchmarks/min_cells.py [--rounds 5] [--cells | --blocks]
 
 Cells: forward and back-propagation through time with all gradients (weights, input), two threads, each engine in a process of its
-own, in turn: medians of calls, of the best round. torch has no minGRU; it is written here in the two ways there are, the log-space scan of the paper (all steps at once;
-the candidate positive, as it must be) and a loop over the steps after one product for all of them. Both are checked before the
-clock starts.
+own, in turn: medians of calls, of the best round. torch has no minGRU; it is written here in the two ways there are, the log-space
+scan of the paper (all steps at once; the candidate positive, as it must be) and a loop over the steps after one product for all of
+them. Both are checked before the clock starts.
 
 Blocks: one sample, one thread, with `numbarnn.backends.cpu.recurrent.FEW` = 0 (a product of x for every step) and as it is.
 """
