@@ -217,6 +217,8 @@ def test_every_word_leads_to_a_name_that_exists():
         *nr.losses.LOSSES,
         *nr.optim.OPTIMIZERS,
         "rnn",
+        "mingru",
+        "minlstm",
         "identity",
         "logistic",
         "mean",
