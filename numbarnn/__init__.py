@@ -1,4 +1,4 @@
-"""numbarnn: recurrent nets (RNN, LSTM, GRU, IndRNN and custom cells) compiled by Numba, with no deep-learning framework.
+"""numbarnn: recurrent nets (RNN, LSTM, GRU, IndRNN, minGRU, minLSTM, custom cells) compiled by Numba, no deep-learning framework.
 
 Names and modules are imported when they are first asked for, so that ``import numbarnn`` costs nothing that is not used.
 """
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
         Embedding,
         EmbeddingBag,
         IndRNN,
+        MinGRU,
+        MinLSTM,
         OneHot,
         Pool,
         Recurrent,
@@ -55,8 +57,8 @@ _HOMES = {
     "numbarnn.kernels.cpu.step": ("step",),
     "numbarnn.language": ("CharLM", "LanguageModel"),
     "numbarnn.layers": (
-        "GRU", "LSTM", "RNN", "Activation", "Dense", "Dropout", "Embedding", "EmbeddingBag", "IndRNN", "OneHot", "Pool",
-        "Recurrent",
+        "GRU", "LSTM", "RNN", "Activation", "Dense", "Dropout", "Embedding", "EmbeddingBag", "IndRNN", "MinGRU", "MinLSTM",
+        "OneHot", "Pool", "Recurrent",
     ),
     "numbarnn.model": ("Model",),
     "numbarnn.network.stream": ("step_function",),
@@ -78,6 +80,8 @@ __all__ = [
     "Forecaster",
     "IndRNN",
     "LanguageModel",
+    "MinGRU",
+    "MinLSTM",
     "Model",
     "OneHot",
     "Pool",

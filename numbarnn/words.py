@@ -152,6 +152,8 @@ NAMES = (
     ("confusion", "confusionmatrix"),
     ("label_error_rate", "cer editdistance wer"),
     ("rnn RNN", "elman simplernn"),
+    ("mingru MinGRU", "minimalgru"),
+    ("minlstm MinLSTM", "minimallstm"),
     ("identity Dense", "linear"),
     ("logistic", "sigmoid"),
     ("mean", "average avg"),

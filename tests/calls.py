@@ -20,6 +20,8 @@ from numbarnn import (
     Forecaster,
     IndRNN,
     LanguageModel,
+    MinGRU,
+    MinLSTM,
     Model,
     OneHot,
     Pool,
@@ -150,6 +152,8 @@ def models(folder):
     }  # fmt: skip
     yield Call("RNN", RNN, layers | {"activation": "tanh"})
     yield Call("IndRNN", IndRNN, layers | {"activation": "relu"})
+    yield Call("MinGRU", MinGRU, layers)
+    yield Call("MinLSTM", MinLSTM, layers)
     yield Call("LSTM", LSTM, layers | {"peepholes": False, "coupled": False, "fix": {"f": 1.0}})
     yield Call("GRU", GRU, layers | {"reset_after": True, "fix": {"z": 1.0}})
     yield Call("Recurrent", Recurrent, layers | {"cell": cells.RNN()})

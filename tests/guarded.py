@@ -79,6 +79,9 @@ def run(side):
         for record in RECORDS.values():
             for hidden in (5, 33):
                 both_ways(recurrent_model(record, 4, hidden, dtype, n_threads=2), x)
+        wide = copied(rng.normal(size=(3, 5, 330)).astype(dtype))  # products of x for blocks of steps
+        for layer in (nr.LSTM(5), nr.GRU(33, reset_after=False)):
+            both_ways(nr.Model([layer], 330, dtype, n_threads=2), wide)
         for cell in (nr.RNN, nr.LSTM, nr.GRU, nr.IndRNN):
             masked = {} if cell is nr.IndRNN else {"recurrent_dropout": 0.5}
             layer = cell(9, 2, bidirectional=True, dropout=0.5, **masked)

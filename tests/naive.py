@@ -101,6 +101,21 @@ def indrnn_step(x, states, weights, activation="relu"):
     return (ACTIVATIONS[activation](input_product(x, weights) + weights["weight_u"] * h),)
 
 
+def min_gru_step(x, states, weights):
+    """Feng et al. (2024), section 3.1: h_t = (1 - z_t) h_{t-1} + z_t n_t; rows of z, then of the candidate n."""
+    (h,) = states
+    z, n = np.split(input_product(x, weights), 2, axis=-1)
+    return ((1 - logistic(z)) * h + logistic(z) * n,)
+
+
+def min_lstm_step(x, states, weights):
+    """Feng et al. (2024), section 3.2: gates divided by their sum, f' = f / (f + i) and i' = i / (f + i); rows of i, f, g."""
+    (h,) = states
+    i, f, g = np.split(input_product(x, weights), 3, axis=-1)
+    i, f = logistic(i), logistic(f)
+    return (f / (f + i) * h + i / (f + i) * g,)
+
+
 # Cell name -> (its step, number of states). The contract tests walk through the package's registry and look here.
 CELLS = {
     "RNN": (rnn_step, 1),
@@ -109,6 +124,8 @@ CELLS = {
     "GRU": (gru_step, 1),
     "ResetBeforeGRU": (reset_before_gru_step, 1),
     "IndRNN": (indrnn_step, 1),
+    "MinGRU": (min_gru_step, 1),
+    "MinLSTM": (min_lstm_step, 1),
 }
 
 

@@ -7,7 +7,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from numbarnn import GRU, LSTM, RNN, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Recurrent, cells
+from numbarnn import (
+    GRU,
+    LSTM,
+    RNN,
+    Dense,
+    Dropout,
+    Embedding,
+    IndRNN,
+    MinGRU,
+    MinLSTM,
+    Model,
+    OneHot,
+    Recurrent,
+    cells,
+)
 from numbarnn.cells import CELLS, contract, register
 from numbarnn.core import initializers
 from numbarnn.data import ArraySource, Ragged, WordFeatures, make_windows
@@ -319,6 +333,8 @@ STACKS = {
     "LSTM": LSTM,
     "GRU": GRU,
     "IndRNN": IndRNN,
+    "MinGRU": MinGRU,
+    "MinLSTM": MinLSTM,
     "Recurrent": lambda *args, **options: Recurrent(*args, cell=cells.LSTM(), **options),
 }
 OPTIONS = []
@@ -371,8 +387,11 @@ OPTIONS += [
     refused("cell-name", lambda: Recurrent(3, cell="LSTM"), TypeError, "cell must be a registered cell, got 'LSTM'"),
     refused("cell-not-registered", lambda: Recurrent(3, cell=good_cell()()),
         TypeError, "cell must be a registered cell, .*; decorate its class"),
-    refused("no-product", lambda: IndRNN(3, recurrent_dropout=0.5),
-        ValueError, "recurrent_dropout needs a recurrent product"),
+    *[
+        refused(f"no-product-{layer.__name__}", lambda layer=layer: layer(3, recurrent_dropout=0.5),
+            ValueError, "recurrent_dropout needs a recurrent product")
+        for layer in (IndRNN, MinGRU, MinLSTM)
+    ],
     *[
         refused(f"{make.__name__}-fix-{fix!r}", lambda make=make, fix=fix: make(3, fix=fix), error, message)
         for make, fix, error, message in (

@@ -451,6 +451,8 @@ DIVISIONS = {
     "GRU": (3, 0),
     "ResetBeforeGRU": (3, 0),
     "IndRNN": (1, 0),
+    "MinGRU": (1, 0),
+    "MinLSTM": (3, 1),
 }
 
 
@@ -645,6 +647,18 @@ def test_placement_of_the_reset_does_not_matter_to_a_diagonal_matrix():
     after, _ = outputs_of(GRU(5, bias="single"), x, start, like=model, **weights)
     before, _ = outputs_of(GRU(5, bias="single", reset_after=False), x, start, like=model, **weights)
     assert np.abs(after - before).max() > 0.01
+
+
+@every_dtype
+def test_gates_of_min_lstm_that_are_both_shut(dtype):
+    model = recurrent_model(CELLS["MinLSTM"](), 1, 2, dtype)
+    weights = {"weight_ih_l0": np.ones((6, 1)), "bias_ih_l0": np.zeros(6)}
+    model.load_state_dict({f"recurrent.{name}": values for name, values in weights.items()})
+    x = np.array([[[-70.0], [-1000.0], [1000.0]]], dtype)
+    outputs, _, pullback = model.vjp(x)  # each gate is a half, whatever both of them are
+    assert_close(outputs[0, :, 0], [-35.0, -517.5, 241.25], 1e-6)
+    for array in pullback(np.ones_like(outputs)).params.values():
+        assert np.isfinite(array).all()
 
 
 @every_dtype

@@ -96,7 +96,7 @@ MISTAKES = [
     (
         "train text.txt --cell gur",
         2,
-        "argument --cell: did you mean gru[?] must be one of gru, indrnn, lstm, rnn, got 'gur'",
+        "argument --cell: did you mean gru[?] must be one of gru, indrnn, lstm, mingru, minlstm, rnn, got 'gur'",
     ),
     ("train text.txt --unit chars", 2, "argument --unit: .*must be one of character, byte, word, got 'chars'"),
     ("sample chars --prime a --prime-file text.txt", 2, "argument --prime-file: not allowed with argument --prime"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from processes import run_python
 
-from numbarnn import GRU, LSTM, RNN, Dense, Dropout, IndRNN, Model, Pool
+from numbarnn import GRU, LSTM, RNN, Dense, Dropout, IndRNN, MinLSTM, Model, Pool
 from numbarnn.errors import InteropError
 from numbarnn.interop import from_keras, to_keras
 
@@ -139,7 +139,8 @@ def test_to_keras_refusals(monkeypatch):
     ):
         with pytest.raises(InteropError, match=f"called '{second.name}'"):
             to_keras(Model([first, second], 4))
-    with pytest.raises(InteropError, match="no counterpart in Keras"):
-        to_keras(Model([IndRNN(3)], 4))
+    for layer in (IndRNN(3), MinLSTM(3)):
+        with pytest.raises(InteropError, match="no counterpart in Keras"):
+            to_keras(Model([layer], 4))
     with pytest.raises(ValueError, match=r"must end in \.keras"):
         to_keras(model, "model.h5")

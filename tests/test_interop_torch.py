@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import normal
 
-from numbarnn import GRU, LSTM, RNN, Activation, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Pool
+from numbarnn import GRU, LSTM, RNN, Activation, Dense, Dropout, Embedding, IndRNN, MinGRU, Model, OneHot, Pool
 from numbarnn.errors import InteropError
 from numbarnn.interop import from_torch, to_torch
 
@@ -286,7 +286,9 @@ def test_to_torch_tokens_and_training():
 
 
 def test_to_torch_refusals():
-    model = Model([LSTM(H, peepholes=True), GRU(H, reset_after=False), RNN(H, activation="identity"), IndRNN(H)], C)
+    model = Model(
+        [LSTM(H, peepholes=True), GRU(H, reset_after=False), RNN(H, activation="identity"), IndRNN(H), MinGRU(H)], C
+    )
     with pytest.raises(InteropError) as error:
         to_torch(model)
     reasons = error.value.reasons
@@ -295,6 +297,7 @@ def test_to_torch_refusals():
         "gru (GRU)",
         "rnn (RNN)",
         "indrnn (IndRNN)",
+        "mingru (MinGRU)",
     ]
     with pytest.warns(UserWarning, match="recurrent dropout"):
         to_torch(Model([GRU(H, recurrent_dropout=0.1)], C))

@@ -18,7 +18,23 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import numbarnn
-from numbarnn import GRU, LSTM, RNN, Activation, Dense, Dropout, Embedding, IndRNN, Model, OneHot, Recurrent, cells, io
+from numbarnn import (
+    GRU,
+    LSTM,
+    RNN,
+    Activation,
+    Dense,
+    Dropout,
+    Embedding,
+    IndRNN,
+    MinGRU,
+    MinLSTM,
+    Model,
+    OneHot,
+    Recurrent,
+    cells,
+    io,
+)
 from numbarnn.core import replacing
 from numbarnn.data import readers
 from numbarnn.errors import ModelFileError
@@ -34,6 +50,7 @@ MODELS = {
     "own-peepholes": lambda: Model([Recurrent(4, cell=cells.PeepholeLSTM(fix_i=0.25))], input_size=2, seed=3),
     "before": lambda: Model([GRU(4, 2, reset_after=False, fix={"update": 0.5})], input_size=2, seed=3),
     "indrnn": lambda: Model([IndRNN(3, forget_bias=None, init="torch")], input_size=1),
+    "minimal": lambda: Model([MinGRU(3, 2), MinLSTM(2, bidirectional=True, forget_bias=2.0)], input_size=1),
 }
 
 

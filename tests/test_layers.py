@@ -32,6 +32,8 @@ from numbarnn import (
     Embedding,
     EmbeddingBag,
     IndRNN,
+    MinGRU,
+    MinLSTM,
     Model,
     OneHot,
     Pool,
@@ -588,6 +590,8 @@ EXAMPLES = {
     "LSTM-options": LSTM(4, peepholes=True, coupled=True, fix={"input": 0.25}),
     "GRU-options": GRU(4, reset_after=False, fix={"r": 1}),
     "IndRNN": IndRNN(3, activation="tanh", bias=False),
+    "MinGRU": MinGRU(3, 2, bias="single"),
+    "MinLSTM": MinLSTM(3, bidirectional=True, forget_bias=2.0),
     "Recurrent": Recurrent(3, cell=cells.RNN(activation=3)),
     "Activation": Activation("relu", name="f"),
     "Dense": Dense(5, bias=False, init="uniform(0.5)"),
@@ -618,7 +622,7 @@ def test_layers_cannot_be_changed():
             layer.name = "other"
 
 
-@pytest.mark.parametrize("cls", [LSTM, GRU, RNN, IndRNN, Recurrent])
+@pytest.mark.parametrize("cls", [LSTM, GRU, RNN, IndRNN, MinGRU, MinLSTM, Recurrent])
 def test_projections_are_refused_by_name(cls):
     with pytest.raises(
         TypeError, match=rf"{cls.__name__}: proj_size must be left out, got 2: .*put Dense\(n, bias=False\)"

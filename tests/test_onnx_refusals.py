@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from numbarnn import Dense, Model, Recurrent, cells
+from numbarnn import Dense, MinGRU, MinLSTM, Model, Recurrent, cells
 from numbarnn.errors import InteropError
 from numbarnn.interop import from_onnx, to_onnx
 
@@ -127,6 +127,12 @@ def test_sources(tmp_path):
     model = Model([Recurrent(H, cell=cells.RNN()), Dense(2)], C)
     with pytest.raises(InteropError, match=r"recurrent \(Recurrent\) has no counterpart"):
         to_onnx(model, tmp_path / "own.onnx")
+    with pytest.raises(InteropError) as error:
+        to_onnx(Model([MinGRU(H), MinLSTM(H)], C), tmp_path / "own.onnx")
+    assert error.value.reasons == [
+        "mingru (MinGRU) has no counterpart in ONNX",
+        "minlstm (MinLSTM) has no counterpart in ONNX",
+    ]
     with pytest.raises(ValueError, match="opset must be"):
         to_onnx(model, tmp_path / "own.onnx", opset=3)
     assert not (tmp_path / "own.onnx").exists()

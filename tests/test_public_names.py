@@ -141,7 +141,7 @@ def test_notebooks_show_tables(fitted):
     assert callable(getattr(nr.SequenceClassifier(), "_repr_html_", None))
 
 
-@pytest.mark.parametrize("layer", [nr.RNN, nr.LSTM, nr.GRU, nr.IndRNN])
+@pytest.mark.parametrize("layer", [nr.RNN, nr.LSTM, nr.GRU, nr.IndRNN, nr.MinGRU, nr.MinLSTM])
 def test_help_explains_recurrent_layers(layer):
     text = layer.__doc__
     for name in inspect.signature(layer).parameters:

@@ -54,14 +54,29 @@ from numbarnn.cells.gru import GRU
 from numbarnn.cells.gru_before import ResetBeforeGRU
 from numbarnn.cells.indrnn import IndRNN
 from numbarnn.cells.lstm import LSTM
+from numbarnn.cells.min_gru import MinGRU
+from numbarnn.cells.min_lstm import MinLSTM
 from numbarnn.cells.peephole import PeepholeLSTM
 from numbarnn.cells.rnn import RNN
 from numbarnn.kernels.scalar import sigmoid, tanh
 from numbarnn.words import module_attributes
 
-__all__ = ["CELLS", "GRU", "LSTM", "RNN", "IndRNN", "PeepholeLSTM", "ResetBeforeGRU", "register", "sigmoid", "tanh"]
+__all__ = [
+    "CELLS",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "IndRNN",
+    "MinGRU",
+    "MinLSTM",
+    "PeepholeLSTM",
+    "ResetBeforeGRU",
+    "register",
+    "sigmoid",
+    "tanh",
+]
 
-for _cell in (RNN, LSTM, PeepholeLSTM, GRU, ResetBeforeGRU, IndRNN):
+for _cell in (RNN, LSTM, PeepholeLSTM, GRU, ResetBeforeGRU, IndRNN, MinGRU, MinLSTM):
     register(_cell)
 
 __getattr__ = module_attributes(__name__, __all__)

@@ -32,6 +32,8 @@ CLIPPED = 0.5  # share of clipped steps
 RATIOS = (1e-4, 1e-1)  # update / weights
 EXPLODING = 0.02  # decades per step
 SILENT = 0.5  # share of the samples with labels for which the net predicts none
+# Cells whose gates i, f, o, r and z, as far as they have them, are logistic functions.
+GATED = (cells.LSTM, cells.PeepholeLSTM, cells.GRU, cells.ResetBeforeGRU, cells.MinGRU, cells.MinLSTM)
 
 
 @dataclass(frozen=True)
@@ -265,10 +267,10 @@ def _of_reach(flow, steps):
 
 
 def _of_gates(chain, running):
-    """Return the verdicts on logistic gates, of LSTM and GRU cells, by their names."""
+    """Return the verdicts on logistic gates, of cells that have such, by their names."""
     found, cell = [], chain.layer.cell
     names = {"i": "input", "f": "forget", "o": "output", "r": "reset", "z": "update"}
-    if not isinstance(cell, (cells.LSTM, cells.PeepholeLSTM, cells.GRU, cells.ResetBeforeGRU)):
+    if not isinstance(cell, GATED):
         return found
     for gate, values in chain.saved.items():
         if gate not in names or getattr(cell, f"fix_{gate}", 2.0) != 2.0:

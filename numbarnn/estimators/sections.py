@@ -2,7 +2,7 @@
 
 NET = """
     cell : str
-        "lstm", "gru", "rnn", "indrnn", or another recurrent layer or registered cell.
+        "lstm", "gru", "rnn", "indrnn", "mingru", "minlstm", or another recurrent layer or registered cell.
     hidden_size, num_layers : int
     bidirectional : bool"""
 SCALE = """

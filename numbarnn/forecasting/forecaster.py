@@ -43,7 +43,7 @@ class Forecaster(Parameters):
     ----------
     lookback, delay, horizon, step : int
     cell : str
-        "lstm", "gru", "rnn", "indrnn", or another recurrent layer or registered cell.
+        "lstm", "gru", "rnn", "indrnn", "mingru", "minlstm", or another recurrent layer or registered cell.
     hidden_size, num_layers : int
     dropout, recurrent_dropout : float
     loss : str or Loss

@@ -28,7 +28,7 @@ states           (S, T + 1, N, Hp)   slot t holds the states before step t (forw
                                      without a tape, two slots serve all steps and the outputs are written to rows
 saved            (T or 1, K, N, Hp)  what the backward step needs; one slot, overwritten, without a tape
 inner            (T or 1, N, Hp)     what a cell's second recurrent product sees
-preactivations   (G, N, Hp)          pre-activations of the current step, scratch
+preactivations   (B, G, N, Hp)       pre-activations of the current step or of a block of B steps, scratch
 dpreactivations  (T, G, N, Hp)       gradients of the pre-activations, read by the weight gradients
 dstates          (S, N, Hp)          gradient of the final states on entry, of the initial states on exit
 ===============  ==================  =================================================================================

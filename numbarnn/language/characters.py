@@ -10,7 +10,7 @@ class CharLM(LanguageModel):
 
     Parameters
     ----------
-    cell : {"lstm", "gru", "rnn", "indrnn"}
+    cell : {"lstm", "gru", "rnn", "indrnn", "mingru", "minlstm"}
     hidden_size, num_layers : int
     dropout, recurrent_dropout, init, dtype, seed, n_threads, device
         As in `LanguageModel`.

@@ -23,7 +23,7 @@ from numbarnn.errors import ModelFileError, ShapeError
 from numbarnn.language.generation import check_parts, pieces_of, sampler_of
 from numbarnn.language.preparation import sources_of
 from numbarnn.language.score import Score
-from numbarnn.layers import GRU, LSTM, RNN, Dense, Embedding, IndRNN, OneHot
+from numbarnn.layers import GRU, LSTM, RNN, Dense, Embedding, IndRNN, MinGRU, MinLSTM, OneHot
 from numbarnn.model import Model
 from numbarnn.optim import ExponentialDecay, Optimizer, RMSprop, Schedule, make_optimizer, optimizer_with
 from numbarnn.training.history import History
@@ -34,7 +34,7 @@ from numbarnn.words import Suggesting
 OPTIMIZER = RMSprop(learning_rate=2e-3, alpha=0.95, eps=1e-8)
 SCHEDULE = ExponentialDecay(0.97, after=10)
 
-CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU, "indrnn": IndRNN}
+CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU, "indrnn": IndRNN, "mingru": MinGRU, "minlstm": MinLSTM}
 
 
 class LanguageModel(Suggesting):
@@ -42,7 +42,7 @@ class LanguageModel(Suggesting):
 
     Parameters
     ----------
-    cell : {"lstm", "gru", "rnn", "indrnn"}
+    cell : {"lstm", "gru", "rnn", "indrnn", "mingru", "minlstm"}
     hidden_size, num_layers : int
     unit : {"character", "byte", "word"}
         Unit of a token: a character of the text it is fitted to; one of the 256 bytes of any file; or a word, number,

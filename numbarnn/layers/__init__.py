@@ -5,7 +5,7 @@ from numbarnn.layers.base import LAYERS, Layer
 from numbarnn.layers.dense import Dense
 from numbarnn.layers.dropout import Dropout
 from numbarnn.layers.embedding import Embedding, EmbeddingBag, OneHot
-from numbarnn.layers.kinds import GRU, LSTM, RNN, IndRNN
+from numbarnn.layers.kinds import GRU, LSTM, RNN, IndRNN, MinGRU, MinLSTM
 from numbarnn.layers.pool import Pool
 from numbarnn.layers.recurrent import Recurrent
 from numbarnn.words import module_attributes
@@ -22,6 +22,8 @@ __all__ = [
     "EmbeddingBag",
     "IndRNN",
     "Layer",
+    "MinGRU",
+    "MinLSTM",
     "OneHot",
     "Pool",
     "Recurrent",

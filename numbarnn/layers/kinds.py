@@ -1,4 +1,4 @@
-"""`RNN`, `LSTM`, `GRU`, `IndRNN`: the recurrent layer with one cell each, and their options by name."""
+"""`RNN`, `LSTM`, `GRU`, `IndRNN`, `MinGRU`, `MinLSTM`: the recurrent layer with one cell each, and their options by name."""
 
 import inspect
 from collections.abc import Mapping
@@ -239,6 +239,88 @@ class IndRNN(Recurrent):
     def __post_init__(self):
         object.__setattr__(self, "activation", check_activation("IndRNN", self.activation))
         object.__setattr__(self, "cell", cells.IndRNN(ACTIVATIONS[self.activation]))
+        super().__post_init__()
+
+
+@_documented
+@layer
+@dataclass(frozen=True, repr=False)
+class MinGRU(Recurrent):
+    """Minimal gated recurrent layers: gate and candidate see the input alone.
+
+    ::
+
+        z_t = sigmoid(W_z x_t + b_z)             update gate
+        n_t = W_n x_t + b_n                      candidate
+        h_t = (1 - z_t) h_{t-1} + z_t n_t
+
+    They read (samples, time steps, features) or tokens, and give (samples, time steps, hidden_size), or (samples, hidden_size)
+    of the last step. A step has no recurrent product, so they are several times as fast as `GRU`; what one layer cannot tell
+    of its own past, a stack (``num_layers=2`` and more) can. z is the share of what is new, as in the paper; that of `GRU` is
+    the share of what stays.
+
+    Parameters
+    ----------
+    Those of `Recurrent`, but for `cell`, and:
+
+    References
+    ----------
+    L. Feng, F. Tung, M. O. Ahmed, Y. Bengio, H. Hajimirsadeghi, "Were RNNs all we needed?", arXiv:2410.01201 (2024), section
+    3.1.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> model = nr.Model([nr.MinGRU(8, num_layers=2), nr.Dense(3)], input_size=2)
+    >>> model.forward(np.zeros((4, 10, 2)))[0].shape
+    (4, 10, 3)
+    """
+
+    cell: tuple[Any, ...] = field(init=False, default=None)
+
+    def __post_init__(self):
+        object.__setattr__(self, "cell", cells.MinGRU())
+        super().__post_init__()
+
+
+@_documented
+@layer
+@dataclass(frozen=True, repr=False)
+class MinLSTM(Recurrent):
+    """Minimal long short-term memory layers: gates that see the input alone and add up to 1, and no carry beside h.
+
+    ::
+
+        i_t = sigmoid(W_i x_t + b_i)                           input gate
+        f_t = sigmoid(W_f x_t + b_f)                           forget gate
+        g_t = W_g x_t + b_g                                    candidate
+        h_t = (f_t h_{t-1} + i_t g_t) / (f_t + i_t)
+
+    They read (samples, time steps, features) or tokens, and give (samples, time steps, hidden_size), or (samples, hidden_size)
+    of the last step. The one state is h. A step has no recurrent product, so they are several times as fast as `LSTM`; what one
+    layer cannot tell of its own past, a stack (``num_layers=2`` and more) can.
+
+    Parameters
+    ----------
+    Those of `Recurrent`, but for `cell`, and:
+
+    References
+    ----------
+    L. Feng, F. Tung, M. O. Ahmed, Y. Bengio, H. Hajimirsadeghi, "Were RNNs all we needed?", arXiv:2410.01201 (2024), section
+    3.2.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> model = nr.Model([nr.MinLSTM(8, num_layers=2), nr.Dense(3)], input_size=2)
+    >>> model.forward(np.zeros((4, 10, 2)))[0].shape
+    (4, 10, 3)
+    """
+
+    cell: tuple[Any, ...] = field(init=False, default=None)
+
+    def __post_init__(self):
+        object.__setattr__(self, "cell", cells.MinLSTM())
         super().__post_init__()
 
 

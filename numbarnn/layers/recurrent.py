@@ -40,7 +40,8 @@ class Run:
 class Recurrent(Layer):
     """A stack of recurrent layers of one cell.
 
-    `RNN`, `LSTM`, `GRU` and `IndRNN` are this layer with their cell; use `Recurrent` itself for a cell of your own.
+    `RNN`, `LSTM`, `GRU`, `IndRNN`, `MinGRU` and `MinLSTM` are this layer with their cell; use `Recurrent` itself for a cell of your
+    own.
 
     Parameters
     ----------

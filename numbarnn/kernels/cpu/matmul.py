@@ -5,15 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from numbarnn.kernels.compile import bare, jit
-from numbarnn.kernels.cpu.simd import (
-    add_row,
-    copy_row,
-    lanes_of,
-    panel_of,
-    tile_limits,
-    tiles,
-    transpose_rows,
-)
+from numbarnn.kernels.cpu.simd import add_row, copy_row, lanes_of, panel_of, tile_limits, tiles, transpose_rows
+from numbarnn.kernels.scalar import inlined
 
 # Values of k in one block: a panel's block (16 KiB on AVX2) stays in the first-level cache while all rows pass.
 BLOCK = 256
@@ -177,6 +170,12 @@ class Panels(NamedTuple):
 NO_PRODUCT = Factor(ZERO, ZERO, ZERO, ONE, ZERO)
 
 
+@inlined
+def whole(length):
+    """Return whether a sum over k of this length is taken in one piece, not in blocks."""
+    return length <= BLOCK + BLOCK // 4
+
+
 @bare  # or `base`, which names two arrays in turn, would be counted
 def multiply(
     table,
@@ -210,10 +209,10 @@ def multiply(
     tallest, paired, wide = tile_limits()
     if rows <= 0:
         return
-    whole = a1_length * a1_segments + a2_length <= BLOCK + BLOCK // 4
-    group = a1_segments if whole else max(1, min(a1_segments, BLOCK // max(1, a1_length)))
-    cuts = 1 if whole else (a1_length + BLOCK - 1) // BLOCK
-    cuts2 = 0 if whole else (a2_length + BLOCK - 1) // BLOCK
+    at_once = whole(a1_length * a1_segments + a2_length)
+    group = a1_segments if at_once else max(1, min(a1_segments, BLOCK // max(1, a1_length)))
+    cuts = 1 if at_once else (a1_length + BLOCK - 1) // BLOCK
+    cuts2 = 0 if at_once else (a2_length + BLOCK - 1) // BLOCK
     p = 0
     while p < panels:
         side = 1
@@ -232,7 +231,7 @@ def multiply(
                 _rows(
                     table, block, base, base_at,
                     a1, Factor(a1_at + segment * a1_stride + k0, a1_row, k1 - k0, n, a1_stride),
-                    a2, Factor(a2_at, a2_row, a2_length if whole else ZERO, ONE, ZERO),
+                    a2, Factor(a2_at, a2_row, a2_length if at_once else ZERO, ONE, ZERO),
                     b, Panels(pb + (segment * a1_length + k0) * w, b_next), c, to,
                 )  # fmt: skip
                 base, base_at = c, to

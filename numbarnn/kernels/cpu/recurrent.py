@@ -12,16 +12,15 @@ from typing import NamedTuple
 from numba.extending import overload
 
 from numbarnn.kernels.compile import jit
+from numbarnn.kernels.cpu.block_products import add_products, input_gradient
 from numbarnn.kernels.cpu.matmul import NO_PRODUCT, ONE, ZERO, Extent, Factor, Location, Panels, multiply
 from numbarnn.kernels.cpu.simd import panel_of
 from numbarnn.kernels.cpu.time_loop import (
     add_output_gradient,
-    add_products,
     back_through,
     begin,
     clear_ended,
     end,
-    input_gradient,
     mask_rows,
     recurrent_gradient,
     running,
@@ -148,11 +147,13 @@ class InputGradient(NamedTuple):
     values : 1-D: row (t, n) at ``(t * N + n) * row``; or empty
     row : distance
     add : whether it is added to what is there, the other direction's
+    span : steps of a sample that have one product; 1: all samples of a step have
     """
 
     values: Floats1
     row: int
     add: bool
+    span: int
 
 
 class Activations(NamedTuple):
@@ -164,7 +165,7 @@ class Activations(NamedTuple):
     operand : (T, N, Hp) masked h of each step, or empty
     inner : (T, N, Hp) what the second recurrent product saw, masked; (1, N, Hp) without a tape; empty without such a product
     inner_saved : (T or 1, K', N, Hp), like `saved`, what `inner_forward` saves
-    preactivations : (G, N, Hp) scratch of `forward`
+    preactivations : (B, G, N, Hp) scratch of `forward`; B steps of a sample have one product of x (1: all samples of a step have)
     start, final : (S, N, Hp) states before the first and after the last step of each sample
     """
 
@@ -173,7 +174,7 @@ class Activations(NamedTuple):
     operand: Floats3
     inner: Floats3
     inner_saved: Floats4
-    preactivations: Floats3
+    preactivations: Floats4
     start: Floats3
     final: Floats3
 
@@ -218,6 +219,8 @@ def forward(
     h, z, saved_values = states.reshape(-1), preactivations.reshape(-1), saved.reshape(-1)
     masked = operand.reshape(-1)
     first = lo * width
+    span, count = preactivations.shape[0], preactivations.shape[1]
+    block_done = -ONE
     begin(start, lengths, reverse, slots, h, history, block, lo, hi)
     for i in range(steps):
         t = steps - 1 - i if reverse else i
@@ -235,17 +238,18 @@ def forward(
         if mask.size > 0:
             h_from, h_at = masked, t * block
             mask_rows(mask, h, before, masked, h_at, lo, rows)
-        add_products(
+        block_done = add_products(
             table, from_input, from_hidden, inputs, recurrents,
-            x_values, t * x_step, x_row, tokens, token_rows, packed, bias, h_from, h_at,
-            preactivations.shape[0], samples, width, t, z, lo, rows,
+            x_values, x_step, x_row, tokens, token_rows, packed, bias, h_from, h_at,
+            lengths, count, samples, width, span, block_done, t, z, lo, rows, hi,
         )  # fmt: skip
+        z_at = t % span * count * block + first
         second_product(
             cell, table, from_inner, inputs, recurrents, packed, diagonal, mask, inner, inner_saved,
-            h, before, history, z, t, lo, rows,
+            h, before, history, z, z_at, t, lo, rows,
         )  # fmt: skip
         for e in range(rows * width):
-            gates = load(cell, "preactivations", z, first, block, e)
+            gates = load(cell, "preactivations", z, z_at, block, e)
             previous = load(cell, "states", h, before + first, history, e)
             own_weights = load(cell, "diagonal", diagonal, first, block, e)
             following, own = cell_forward(cell, gates, previous, own_weights)
@@ -267,10 +271,10 @@ def backward(
     dy : gradient of the output, or empty. Activations are those of `forward` with a tape.
     """
     table, from_input, from_hidden, from_inner, hidden, reverse, packed_h, packed_x, packed_inner, zeros = weights
-    _, active, diagonal, mask = batch
+    lengths, active, diagonal, mask = batch
     states, saved, _, _, inner_saved, _, _, _ = activations
     dy_values, dy_at, dy_step, dy_row = dy
-    dx_values, dx_row, add_to_dx = dx
+    dx_values, dx_row, add_to_dx, span = dx
     dstates, dpreactivations, ddiagonal, product, dinner = gradients
     steps, samples, width = states.shape[1] - 1, states.shape[2], states.shape[3]
     block = samples * width
@@ -312,8 +316,8 @@ def backward(
             )
         if dx_values.size > 0:
             input_gradient(
-                table, from_input, hidden, width, block, dz, at, packed_x, zeros,
-                dx_values, dx_row, add_to_dx, t * samples + lo, rows,
+                table, from_input, hidden, width, block, dz, step, packed_x, zeros, dx_values, dx_row, add_to_dx,
+                lengths, reverse, samples, span, t, lo, rows, hi,
             )  # fmt: skip
 
 
@@ -322,7 +326,7 @@ def backward(
 
 def second_product(
     cell, table, from_inner, inputs, recurrents, packed, diagonal, mask, inner, inner_saved,
-    h, before, history, z, t, lo, rows,
+    h, before, history, z, z_at, t, lo, rows,
 ):  # fmt: skip
     """Make the inner value of step t, and add its product to the pre-activations that it enters."""
 
@@ -330,17 +334,17 @@ def second_product(
 @overload(second_product, jit_options={"forceinline": True})
 def _second_product(
     cell, table, from_inner, inputs, recurrents, packed, diagonal, mask, inner, inner_saved,
-    h, before, history, z, t, lo, rows,
+    h, before, history, z, z_at, t, lo, rows,
 ):  # fmt: skip
     def none(
         cell, table, from_inner, inputs, recurrents, packed, diagonal, mask, inner, inner_saved,
-        h, before, history, z, t, lo, rows,
+        h, before, history, z, z_at, t, lo, rows,
     ):  # fmt: skip
         return None
 
     def run(
         cell, table, from_inner, inputs, recurrents, packed, diagonal, mask, inner, inner_saved,
-        h, before, history, z, t, lo, rows,
+        h, before, history, z, z_at, t, lo, rows,
     ):  # fmt: skip
         w = panel_of(z)
         batch, width = inner.shape[1], inner.shape[2]
@@ -350,7 +354,7 @@ def _second_product(
         a, values_saved = inner.reshape(-1), inner_saved.reshape(-1)
         at = t * step
         for e in range(rows * width):
-            gates = load(cell, "preactivations", z, first, block, e)
+            gates = load(cell, "preactivations", z, z_at, block, e)
             previous = load(cell, "states", h, before + first, history, e)
             weights = load(cell, "diagonal", diagonal, first, block, e)
             values, own = cell_inner_forward(cell, gates, previous, weights)
@@ -359,7 +363,7 @@ def _second_product(
         if mask.size > 0:
             mask_rows(mask, a, at, a, at, lo, rows)
         for g in range(from_inner[0], from_inner[1]):
-            dst = g * block + first
+            dst = g * block + z_at
             multiply(
                 table, Extent(rows, width // w), z, Location(dst, width),
                 a, Factor(at + first, width, recurrents, ONE, ZERO), a, NO_PRODUCT,

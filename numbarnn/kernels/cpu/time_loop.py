@@ -93,48 +93,6 @@ def add_output_gradient(dy, dy_at, dy_row, hidden, width, dh, lo, rows):
 
 
 @inlined
-def add_products(
-    table, from_input, from_hidden, inputs, recurrents,
-    x, x_at, x_row, tokens, token_rows, packed, bias, h, h_at,
-    count, batch, width, t, z, lo, rows,
-):  # fmt: skip
-    """Set the pre-activations of step t, whose first row of x is at `x_at`, to what x, h and the biases make them."""
-    w = panel_of(z)
-    block, first, length = batch * width, lo * width, inputs + recurrents
-    from_tokens = tokens.size > 0
-    if from_tokens:
-        for n in range(lo, lo + rows):
-            source = tokens[t * batch + n] * count * width
-            for g in range(count):
-                copy(token_rows, source + g * width, z, g * block + n * width, width)
-    g = ZERO
-    while g < count:
-        has_x = from_input[0] <= g and g < from_input[1]
-        has_h = from_hidden[0] <= g and g < from_hidden[1]
-        # The preactivations of a single sample lie side by side: those of the same products are one product.
-        together = ONE
-        if batch == 1:
-            while (
-                g + together < count
-                and (from_input[0] <= g + together and g + together < from_input[1]) == has_x
-                and (from_hidden[0] <= g + together and g + together < from_hidden[1]) == has_h
-            ):
-                together += 1
-        x_length = inputs if has_x else ZERO
-        h_length = recurrents if has_h else ZERO
-        dst = g * block + first
-        multiply(
-            table, Extent(rows, together * width // w),
-            z if from_tokens else bias, Location(dst if from_tokens else g * width, width if from_tokens else ZERO),
-            x, Factor(x_at + lo * x_row, x_row, x_length, ONE, ZERO),
-            h, Factor(h_at + first, width, h_length, ONE, ZERO),
-            packed, Panels(g * width * length + (inputs - x_length) * w, length * w),
-            z, Location(dst, width),
-        )  # fmt: skip
-        g += together
-
-
-@inlined
 def back_through(
     table, preactivations, hidden, width, block, dz, dz_at, packed, c0, c0_at, c0_row, c, at, c_row, rows,
 ):  # fmt: skip
@@ -145,18 +103,6 @@ def back_through(
         table, Extent(rows, c_row // w), c0, Location(c0_at, c0_row),
         dz, Factor(dz_at + preactivations[0] * block, width, hidden, count, block), dz, NO_PRODUCT,
         packed, Panels(ZERO, count * hidden * w), c, Location(at, c_row),
-    )  # fmt: skip
-
-
-@inlined
-def input_gradient(
-    table, from_input, hidden, width, block, dz, dz_at, packed_x, zeros, dx, dx_row, add_to_dx, row, rows
-):
-    """Set the gradient of x, or add to it, for `rows` rows from `row` on."""
-    dst = row * dx_row
-    back_through(
-        table, from_input, hidden, width, block, dz, dz_at, packed_x,
-        dx if add_to_dx else zeros, dst if add_to_dx else ZERO, dx_row if add_to_dx else ZERO, dx, dst, dx_row, rows,
     )  # fmt: skip
 
 
