@@ -468,10 +468,11 @@ class Network(Suggesting):
         """Check states and return them as passes take them."""
         return self.backend.batch.upload_states(self._states(state, samples))
 
-    def _forward(self, call, weights, rows, layout, state):
+    def _forward(self, call, weights, rows, layout, state, first=0, last=None):
+        """Run rows through the layers [first, last), whose recurrent ones begin with `state`."""
         final, tape = [], []
         state = iter(state or ())
-        for number, (layer, passes) in enumerate(self._passes):
+        for number, (layer, passes) in enumerate(self._passes[first:last], first):
             start = next(state, None) if layer.state_names else None
             before = layout
             rows, layout, end, saved = passes.forward(call, layer, weights[number], rows, layout, start, number)
@@ -480,10 +481,11 @@ class Network(Suggesting):
             tape.append((saved, before))
         return rows, layout, tuple(final), tape
 
-    def _backward(self, call, weights, tape, dy, gradient, dfinal=None, need_dx=False):
+    def _backward(self, call, weights, tape, dy, gradient, dfinal=None, need_dx=False, first=0):
+        """Go back through the layers from `first` on that a tape is of."""
         dfinal, dstart = list(dfinal or ()), []
-        for number in reversed(range(len(self.layers))):
-            (layer, passes), (saved, layout) = self._passes[number], tape[number]
+        for number in reversed(range(first, first + len(tape))):
+            (layer, passes), (saved, layout) = self._passes[number], tape[number - first]
             ends = dfinal.pop() if layer.state_names and dfinal else None
             wanted = need_dx or self._learning_below[number]
             dy, start = passes.backward(call, layer, weights[number], saved, dy, layout, ends, gradient, wanted, number)

@@ -7,14 +7,16 @@ from numbarnn.kernels.random import philox
 
 
 @jit
-def dropout(x, y, row, columns, sample_of, active, rate, seed, step, stream, lo, hi):
+def dropout(x, y, row, columns, sample_of, active, rate, seed, step, stream, first, samples):
     """Set y[t, n, j] = x[t, n, j] m / (1 - rate), m = 0 with probability `rate`, for running rows with lo <= n < hi.
 
     The same call on the gradient of y gives the gradient of x. m depends on (seed, step, stream, the caller's sample,
-    t, j) alone.
+    first + t, j) alone.
 
+    first : time step of t = 0 in its sequence; samples : (lo, hi)
     x, y : 1-D, row (t, n) at ``(t * N + n) * row``, may be one array; sample_of : (N,) the caller's index of sample n.
     """
+    lo, hi = samples
     key_0, key_1 = np.uint64(seed) & np.uint64(0xFFFFFFFF), np.uint64(step) & np.uint64(0xFFFFFFFF)
     high = np.uint64(seed) >> np.uint64(32)
     threshold = np.uint64(rate * 4294967296.0)
@@ -25,7 +27,7 @@ def dropout(x, y, row, columns, sample_of, active, rate, seed, step, stream, lo,
             at = (t * sample_of.size + n) * row
             for block in range((columns + 3) // 4):
                 bits = philox(
-                    np.uint64(block), np.uint64(t), np.uint64(sample_of[n]), np.uint64(stream) ^ high, key_0, key_1
+                    np.uint64(block), np.uint64(first + t), np.uint64(sample_of[n]), np.uint64(stream) ^ high, key_0, key_1
                 )
                 for k in range(4):
                     j = 4 * block + k
