@@ -1,12 +1,13 @@
 """Checkpointed back-propagation through time: a pass that keeps states at the edges of segments, and makes the rest again.
 
-A batch is cut along its steps. The way forward keeps the states before each segment alone; the way back goes from the last segment to
-the first, makes the tape of a segment from these states once more, and carries the gradient of the states on. Whatever is computed
-twice is computed alike, dropout's masks included, and gradients of weights are summed in the blocks and the order of a pass in one
-piece (`numbarnn.kernels.cpu.matmul.RowRange`), so all results are equal to the bit.
+A batch is cut along its steps. The way forward keeps the states before each segment alone; the way back goes from the last
+segment to the first, makes the tape of a segment from these states once more, and carries the gradient of the states on. Whatever
+is computed twice is computed alike, dropout's masks included, and gradients of weights are summed in the blocks and the order of
+a pass in one piece (`numbarnn.kernels.cpu.matmul.RowRange`), so all results are equal to the bit.
 
-T. Chen, B. Xu, C. Zhang, C. Guestrin, "Training Deep Nets with Sublinear Memory Cost", arXiv:1604.06174 (2016), section 4; A. Gruslys,
-R. Munos, I. Danihelka, M. Lanctot, A. Graves, "Memory-Efficient Backpropagation Through Time", NIPS 2016, section 3.1 (hidden states).
+T. Chen, B. Xu, C. Zhang, C. Guestrin, "Training Deep Nets with Sublinear Memory Cost", arXiv:1604.06174 (2016); A. Gruslys,
+R. Munos, I. Danihelka, M. Lanctot, A. Graves, "Memory-Efficient Backpropagation Through Time", NIPS 2016, the variant that
+memorises hidden states (BPTT-HSM).
 """
 
 import itertools
@@ -31,9 +32,10 @@ def cut_layers(layers) -> int:
     return len(layers)
 
 
-def takes_rows(network, run) -> bool:
-    """Return whether a prepared loss can be made of some rows at a time, as the outputs of segments come."""
-    return cut_layers(network.layers) == len(network.layers) and network.signals[-1].sequence and hasattr(run, "part")
+def takes_rows(network, loss) -> bool:
+    """Return whether a loss can be made of some rows at a time, as the outputs of segments come."""
+    by_segments = cut_layers(network.layers) == len(network.layers) and network.signals[-1].sequence
+    return by_segments and network.backend.losses.by_rows(loss)
 
 
 @dataclass
@@ -100,19 +102,18 @@ class _Segments:
         return final
 
 
-def differentiate(
-    network, call, array, layout, target, loss, state, gradient, reduction, sample_weight, length, rest=None
-):
+def differentiate(network, call, array, layout, target, loss, state, gradient, reduction, sample_weight, length):
     """As `Network.differentiate`, by segments of `length` steps."""
     refuse_mask(target, "target")
     backend, end = network.backend, network.signals[-1]
     weights = network._weights(call)
     outputs_layout = layout if end.sequence else layout.last()
     run = backend.losses.prepare(call, loss, end.size, target, outputs_layout, reduction, sample_weight)
-    edges = [*range(0, layout.steps, length), layout.steps]
+    # The way back begins with a segment of full length, for which the arena then has the memory of all.
+    edges = [0, *range((layout.steps - 1) % length + 1, layout.steps + 1, length)]
     with backend.batch.lent_arena() as arena:
         segments = _Segments(network, call, weights, array, layout, edges, cut_layers(network.layers), arena)
-        if takes_rows(network, run):
+        if takes_rows(network, loss):
             return _by_rows(segments, run, state, gradient)
         return _with_rest(segments, run, state, gradient)
 
@@ -130,7 +131,9 @@ def _by_rows(segments, run, state, gradient):
         return run.value(losses), final, run.total
     # The last segment is run once, with its tape; of the others no more is needed than the states.
     recurrent = [number for number, layer in enumerate(network.layers) if layer.state_names]
-    states = segments.states(state, segments.count - 1, recurrent[-1] + 1 if recurrent else 0)
+    states = [state] * segments.count
+    if recurrent:
+        states = segments.states(state, segments.count - 1, recurrent[-1] + 1)
     final = segments.back(states, gradient, None, loss_part)
     return run.value(losses), final, run.total
 

@@ -167,9 +167,7 @@ def token_gradient(call: Call, layout: Layout, x: Rows, d, columns: int, gradien
         call.over(
             columns // lanes,
             (rows.last - rows.first) * columns * 14.0,  # additions that wait for memory
-            lambda a, b, scratch: kernel(
-                chosen, x.size, dz, active, samples, rows, scratch, gradient, offsets, a, b
-            ),
+            lambda a, b, scratch: kernel(chosen, x.size, dz, active, samples, rows, scratch, gradient, offsets, a, b),
             scratch=x.size * lanes,
         )
 

@@ -75,6 +75,11 @@ def prepare(call: Call, loss, size: int, target, layout: Layout, reduction="mean
     return own(call, loss, size, target, layout, reduction, sample_weight)
 
 
+def by_rows(loss) -> bool:
+    """Return whether a loss is made row by row, so that its `prepare` returns a `LossByRows`."""
+    return arithmetic_of(loss, LOSSES) in ("term", "SoftmaxCrossEntropy")
+
+
 def _by_rows(call, loss, size, target, layout, reduction, sample_weight, kernel):
     """Prepare ``kernel(outputs, row, columns, targets, weights, scale, losses, gradient, first, last)`` over all rows of a loss."""
     count = layout.samples * layout.steps

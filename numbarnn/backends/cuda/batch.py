@@ -97,8 +97,10 @@ class Layout:
 
 @dataclass
 class Call:
-    """One pass through a model; see `numbarnn.backends.cpu.batch.Call`. `n_threads`, `direct`, `last` and
-    `segment` say nothing here."""
+    """One pass through a model; see `numbarnn.backends.cpu.batch.Call`.
+
+    `n_threads`, `direct`, `last` and `segment` say nothing here.
+    """
 
     dtype: np.dtype
     n_threads: int = 1

@@ -27,7 +27,12 @@ def dropout(x, y, row, columns, sample_of, active, rate, seed, step, stream, fir
             at = (t * sample_of.size + n) * row
             for block in range((columns + 3) // 4):
                 bits = philox(
-                    np.uint64(block), np.uint64(first + t), np.uint64(sample_of[n]), np.uint64(stream) ^ high, key_0, key_1
+                    np.uint64(block),
+                    np.uint64(first + t),
+                    np.uint64(sample_of[n]),
+                    np.uint64(stream) ^ high,
+                    key_0,
+                    key_1,
                 )
                 for k in range(4):
                     j = 4 * block + k
