@@ -100,6 +100,7 @@ def test_same_bits_for_every_cell(record, dtype):
     compare(model, x, target, "softmax_cross_entropy", length=16, lengths=[70, 41, 12])
 
 
+SEGMENT_CODES = 2 * np.repeat(np.arange(30).reshape(3, 10) % 4, 5, axis=1) + (np.arange(50) % 5 == 0)
 LOSSES = {
     "weights": lambda: (
         SoftmaxCrossEntropy((1.0, 2.0, 0.5, 1.0), label_smoothing=0.1),
@@ -109,7 +110,7 @@ LOSSES = {
     "values": lambda: ("huber", normal(4, 3, 50, 4)),
     "distribution": lambda: ("gaussian", normal(4, 3, 50, 2)),
     "ctc": lambda: ("ctc", [[1, 2], [3], []]),
-    "segments": lambda: (nr.losses.SegmentCrossEntropy(), 2 * np.repeat(np.arange(30).reshape(3, 10) % 4, 5, axis=1) + (np.arange(50) % 5 == 0)),
+    "segments": lambda: (nr.losses.SegmentCrossEntropy(), SEGMENT_CODES),
 }
 
 

@@ -519,8 +519,8 @@ class Network(Suggesting):
         >>> from numbarnn import LSTM, Dense, Model
         >>> model = Model([LSTM(128), Dense(4)], input_size=8)
         >>> needed = model.memory(samples=32, steps=1000)
-        >>> model.memory(32, 1000, memory_limit=needed.activations // 10).segments
-        11
+        >>> model.memory(32, 1000, memory_limit=needed.activations // 10).segments > 10
+        True
         """
         samples = check_integer(samples, "samples", 1, COUNTED)
         steps = check_integer(steps, "steps", 1, COUNTED)
