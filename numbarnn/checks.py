@@ -105,6 +105,29 @@ def check_integer(value, name: str, least: int, most: float = LARGEST) -> int:
     return int(value)
 
 
+_UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+def check_bytes(value, name: str) -> int:
+    """Return a size in bytes: a positive integer, or a str such as "300 MB" (10**6 bytes each) or "1.5 GiB" (2**30).
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    ValueError
+        If it is not positive, or not written so.
+    """
+    if not isinstance(value, str):
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+            raise TypeError(f'{name} must be a number of bytes or a str such as "300 MB", got {brief(value)}')
+        return check_integer(value, name, 1)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b\s*", value.lower())
+    if found is None or (found[3] and not found[2]):
+        raise ValueError(f'{name} must be a number of bytes or a str such as "300 MB" or "1.5 GiB", got {brief(value)}')
+    return check_integer(int(float(found[1]) * (1024 if found[3] else 1000) ** _UNITS[found[2]]), name, 1)
+
+
 def check_choice(value, name: str, choices, *, none: bool = False) -> None:
     """Raise ValueError unless a value is one of some strings, or with `none` None."""
     if (none and value is None) or (isinstance(value, str) and value in choices):

@@ -90,6 +90,7 @@ class Model(Network):
         clip_norm: float | None = None,
         clip_value: float | None = None,
         tbptt: int | None = None,
+        memory_limit: int | str | None = None,
         accumulate: int = 1,
         average: Any = None,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -134,6 +135,9 @@ class Model(Network):
         clip_norm, clip_value : float, optional
         tbptt : int, optional
             Steps of truncated back-propagation through time.
+        memory_limit : int or str, optional
+            Bytes that the activations of a batch may take, or a str such as "300 MB": passes go through the steps by segments, and
+            make the tape of each again on the way back. What is learned is equal to the bit; `memory` says what a pass needs.
         accumulate : int
             Batches whose gradients make one optimizer step, as if they were one batch.
         average : numbarnn.optim.EMA or float, optional
@@ -202,6 +206,7 @@ class Model(Network):
             clip_norm=clip_norm,
             clip_value=clip_value,
             tbptt=tbptt,
+            memory_limit=memory_limit,
             accumulate=accumulate,
             average=average,
             seed=seed,

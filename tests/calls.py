@@ -192,8 +192,9 @@ def models(folder):
         vjp={"x": x, "state": state, "lengths": lengths, "n_threads": 1},
         loss_and_grad={
             "x": x, "target": y, "loss": "softmax_cross_entropy", "lengths": lengths, "state": state, "reduction": "mean",
-            "sample_weight": weight, "n_threads": 1,
+            "sample_weight": weight, "memory_limit": "1 GB", "n_threads": 1,
         },
+        memory={"samples": 2, "steps": 3, "training": True, "loss": "softmax_cross_entropy", "memory_limit": "1 GB"},
         fit=fit,
         initial_state={"samples": 2},
         set_flat={"values": np.zeros(model().params.flat.size)},
@@ -213,7 +214,8 @@ def models(folder):
         {
             "model": model(), "loss": "softmax_cross_entropy", "optimizer": "adam", "learning_rate": 0.1,
             "schedule": optim.StepDecay(2),
-            "clip_norm": 1.0, "clip_value": 1.0, "tbptt": None, "accumulate": 1, "average": 0.9, "seed": 0, "n_threads": 1,
+            "clip_norm": 1.0, "clip_value": 1.0, "tbptt": None, "memory_limit": "1 GB", "accumulate": 1,
+            "average": 0.9, "seed": 0, "n_threads": 1,
         },
     )  # fmt: skip
     yield Call("freeze", lambda **given: freeze(path=folder / "net.c", **given), {

@@ -755,3 +755,7 @@ class Streams:
 
 
 sampling = SimpleNamespace(pack=lambda model: None, Streams=Streams, SECOND_PRODUCT=True)
+
+
+# A batch is gone through in one piece.
+segments = SimpleNamespace(AVAILABLE=False)

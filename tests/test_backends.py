@@ -15,10 +15,18 @@ from numbarnn.losses import SegmentCrossEntropy, SoftmaxCrossEntropy
 # What a backend has for itself: its memory, and what a pass of its own passes on.
 OWN = {
     "batch": {"Layout", "Parameters"},  # arrays of the geometry and the parameters as a device has them
-    "dropout": set(),
-    "losses": {"ctc", "probabilities"},  # of the host's arrays, for diagnostics and predictions
+    "dropout": {"first_mask"},
+    "losses": {"ctc", "probabilities", "by_rows", "LossByRows"},  # of the host's arrays; of some rows, by segments
     "recurrent": {"Block", "Plan", "Weights"},  # a plan holds the weights as a device's kernels read them
     "dense": {"Weights", "weight_gradient", "token_gradient"},  # of products of every layer
+    "segments": {
+        "Segment",
+        "Sum",
+        "over_blocks",
+        "running_sum",
+        "sum_memory",
+        "sum_of",
+    },  # of the CPU's passes by segments
 }
 METHODS = {
     "batch": {

@@ -411,7 +411,8 @@ def check_weight_gradient(dtype, steps, batch, outputs, inputs, recurrents, take
             tile_table(np.dtype(dtype)), kernels.Operand(x.values, 0, x_row, inputs, span(0)),
             kernels.Operand(h.flat, h.at, h_row, recurrents, span(1)),
             kernels.Blocks(d.values, 0, batch * width, count * batch * width, width, outputs), active, batch,
-            gathered.values, kernels.WeightGradient(gradient.values, weights.places, sums.values), first, last,
+            kernels.RowRange(0, int(active.sum()), True, True), gathered.values,
+            kernels.WeightGradient(gradient.values, weights.places, sums.values), first, last,
         )  # fmt: skip
         assert gathered.intact()
     weights.found(gradient, expected)
@@ -540,7 +541,8 @@ def test_token_gradient(dtype, steps, batch, vocabulary, columns, seed, takes):
         sums = Zone(nan(dtype, vocabulary * w))
         tokens.token_gradient(
             chosen, vocabulary, kernels.Blocks(d.values, 0, batch * width, count * batch * width, width, columns),
-            active, batch, sums.values, gradient.values, weights.places, first, last,
+            active, batch, kernels.RowRange(0, int(active.sum()), True, True), sums.values, gradient.values, weights.places,
+            first, last,
         )  # fmt: skip
         assert sums.intact()
     weights.found(gradient, expected)
@@ -558,8 +560,11 @@ def test_embedding_gradient(dtype, steps, batch, vocabulary, columns, seed):
     np.add.at(expected, chosen.reshape(steps, batch)[rows], d[rows][:, :columns])
     gradient, d = Zone(nan(dtype, 5 + vocabulary * columns + 4)), Zone(d)
     gradient.values[5:-4] = 0
+    both = 0, int(active.sum())
     for first, last in ((0, columns // 2), (columns // 2, columns)):
-        tokens.embedding_gradient(chosen, d.values, width, columns, active, batch, gradient.values, 5, first, last)
+        tokens.embedding_gradient(
+            chosen, d.values, width, columns, active, batch, both, gradient.values, 5, first, last
+        )
     assert np.array_equal(gradient.values[5:-4], expected.reshape(-1))
     assert np.isnan(gradient.values[[0, 1, 2, 3, 4, -4, -3, -2, -1]]).all()
     assert gradient.intact()

@@ -20,5 +20,6 @@ layers          a module for each kind of layer, found by class name in `LAYERS`
                 outputs, weight of all rows); `value_and_gradient` does both.
 `optim`         `Updates`: what a training run keeps beside the parameters, and its optimizer steps; `LossSum`
 `sampling`      `pack` the weights of a language model, `Streams` of tokens that are sampled from it
+`segments`      AVAILABLE: whether passes can go by segments (`numbarnn.network.segments`); what gradients are carried in
 ==============  ========================================================================================================
 """

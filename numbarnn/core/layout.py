@@ -70,6 +70,11 @@ class Layout:
         ones = np.ones(self.samples, np.int64)
         return Layout(1, self.samples, ones, np.full(1, self.samples, np.int64), self.order)
 
+    def part(self, first: int, last: int) -> "Layout":
+        """Return the geometry of the steps [first, last), with the samples in the same order."""
+        lengths = np.clip(self.lengths - first, 0, last - first)
+        return Layout(last - first, self.samples, lengths, self.active[first:last], self.order)
+
     def flat(self) -> "Layout":
         """Return a geometry with the same rows for work that ignores steps: one step of all rows where none is missing."""
         if not self.full:

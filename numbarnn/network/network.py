@@ -15,6 +15,7 @@ from numbarnn.checks import (
     COUNTED,
     brief,
     check_dtype,
+    check_flag,
     check_integer,
     check_seed,
     naming,
@@ -31,7 +32,8 @@ from numbarnn.layers.base import Layer
 from numbarnn.layers.pool import Pool
 from numbarnn.layers.recurrent import PROJECTION
 from numbarnn.losses.base import Loss, loss_config, loss_from_config, make_loss
-from numbarnn.network import answers
+from numbarnn.network import answers, segments
+from numbarnn.network.memory import Memory, checked_limit, memory, segment_length
 from numbarnn.network.program import Plan, has_step, make_plan, without_step
 from numbarnn.network.single import single_step, takes_single
 from numbarnn.network.states import State, checked_states
@@ -107,7 +109,7 @@ class Network(Suggesting):
             raise ModelFileError(f"the file's parameters do not match its description: unknown {unknown[:12]}")
         self.params = Params(specs, self.dtype)
         self.recurrent_layers = [layer for layer in self.layers if layer.state_names]
-        self._packed = {}
+        self._packed, self._costs = {}, {}
         self.device_params = self.backend.batch.parameters(self.params)
         self.loss: Loss | None = None
         self.metadata: dict[str, Any] = {}
@@ -345,6 +347,7 @@ class Network(Suggesting):
         reduction: str = "mean",
         *,
         sample_weight: Any = None,
+        memory_limit: int | str | None = None,
         n_threads: int | None = None,
     ) -> tuple[float | np.ndarray, dict[str, np.ndarray]]:
         """Return the loss of a batch and its gradient with respect to every parameter. Dropout does not act.
@@ -361,6 +364,9 @@ class Network(Suggesting):
             of their sum.
         sample_weight : (samples,) or (samples, time steps) array, optional
             Weights; 0 masks.
+        memory_limit : int or str, optional
+            Bytes that activations may take, or a str such as "300 MB": the pass goes through the steps by segments and makes the
+            tape of each again on the way back. Loss and gradients are equal to the bit. `memory` says what a pass needs.
 
         Returns
         -------
@@ -370,7 +376,7 @@ class Network(Suggesting):
         gradients : dict
             Arrays by parameter name, in the shapes of `params`.
         """
-        loss = make_loss(loss)
+        loss, limit = make_loss(loss), checked_limit(self, memory_limit)
         backend = self.backend.batch
         gradient = backend.new_vector(self.params.size, self.dtype)
         with backend.lent_arena() as arena:
@@ -378,7 +384,7 @@ class Network(Suggesting):
             array, layout = inputs.check(x, self.signals[0], lengths)
             start = self._start(state, layout.samples)
             value, _, _ = self.differentiate(
-                call, array, layout, target, loss, start, gradient, reduction, sample_weight
+                call, array, layout, target, loss, start, gradient, reduction, sample_weight, limit
             )
             if reduction == "none":
                 value = backend.by_sample(value, layout)
@@ -437,11 +443,16 @@ class Network(Suggesting):
         gradient: Any,
         reduction: Any = "mean",
         sample_weight: Any = None,
+        memory_limit: int | None = None,
     ) -> Any:
         """Write the flat gradient of a checked batch (`numbarnn.inputs.check`), unless it is None; training's every step.
 
         Returns (loss, final states, weight of the rows).
         """
+        length = None if memory_limit is None else segment_length(self, layout, loss, memory_limit)
+        if length is not None:
+            given = call, array, layout, target, loss, state, gradient, reduction, sample_weight
+            return segments.differentiate(self, *given, length)
         refuse_mask(target, "target")
         # All that a device needs of the host's goes there before the first launch: weights, targets, then the batch.
         weights, end = self._weights(call), self.signals[-1]
@@ -455,10 +466,67 @@ class Network(Suggesting):
         return value, final, total
 
     def evaluate_rows(
-        self, call: Any, array: Any, layout: Any, target: Any, loss: Any, state: Any, sample_weight: Any = None
+        self,
+        call: Any,
+        array: Any,
+        layout: Any,
+        target: Any,
+        loss: Any,
+        state: Any,
+        sample_weight: Any = None,
+        memory_limit: int | None = None,
     ) -> Any:
         """Return (mean loss, final states, weight of the rows) of a checked batch, without a gradient of the parameters."""
-        return self.differentiate(call, array, layout, target, loss, state, None, "mean", sample_weight)
+        given = call, array, layout, target, loss, state, None, "mean", sample_weight, memory_limit
+        return self.differentiate(*given)
+
+    def memory(
+        self,
+        samples: int,
+        steps: int,
+        *,
+        training: bool = True,
+        loss: Any = None,
+        memory_limit: int | str | None = None,
+    ) -> Memory:
+        """Return how many bytes a pass through a batch needs; nothing is computed.
+
+        Parameters
+        ----------
+        samples, steps : int
+            Of the batch; of samples of different lengths the longest counts.
+        training : bool
+            Whether the pass is a step of training, or of `loss_and_grad`; else it is `forward`.
+        loss : str or Loss, optional
+            None: the loss of the last `fit`, or cross-entropy.
+        memory_limit : int or str, optional
+            As of `loss_and_grad`: what the pass needs under it.
+
+        Returns
+        -------
+        Memory
+            With the attributes `weights`, `gradient`, `activations` and `total`, ints of bytes, and `segments`; a str of it is
+            made for people. The batch itself is not counted, nor are the arrays of the optimizer, one or two more of the
+            gradient's size, nor what a loss of your own takes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type or value, or the limit cannot be kept.
+
+        Examples
+        --------
+        >>> from numbarnn import LSTM, Dense, Model
+        >>> model = Model([LSTM(128), Dense(4)], input_size=8)
+        >>> needed = model.memory(samples=32, steps=1000)
+        >>> model.memory(32, 1000, memory_limit=needed.activations // 10).segments > 10
+        True
+        """
+        samples = check_integer(samples, "samples", 1, COUNTED)
+        steps = check_integer(steps, "steps", 1, COUNTED)
+        check_flag("memory", "training", training)
+        loss = make_loss(loss if loss is not None else self.loss or "softmax_cross_entropy")
+        return memory(self, samples, steps, bool(training), loss, checked_limit(self, memory_limit))
 
     def _call(self, n_threads=None, keep=False, **options):
         n_threads = self.n_threads if n_threads is None else n_threads
@@ -468,10 +536,11 @@ class Network(Suggesting):
         """Check states and return them as passes take them."""
         return self.backend.batch.upload_states(self._states(state, samples))
 
-    def _forward(self, call, weights, rows, layout, state):
+    def _forward(self, call, weights, rows, layout, state, first=0, last=None):
+        """Run rows through the layers [first, last), whose recurrent ones begin with `state`."""
         final, tape = [], []
         state = iter(state or ())
-        for number, (layer, passes) in enumerate(self._passes):
+        for number, (layer, passes) in enumerate(self._passes[first:last], first):
             start = next(state, None) if layer.state_names else None
             before = layout
             rows, layout, end, saved = passes.forward(call, layer, weights[number], rows, layout, start, number)
@@ -480,10 +549,11 @@ class Network(Suggesting):
             tape.append((saved, before))
         return rows, layout, tuple(final), tape
 
-    def _backward(self, call, weights, tape, dy, gradient, dfinal=None, need_dx=False):
+    def _backward(self, call, weights, tape, dy, gradient, dfinal=None, need_dx=False, first=0):
+        """Go back through the layers from `first` on that a tape is of."""
         dfinal, dstart = list(dfinal or ()), []
-        for number in reversed(range(len(self.layers))):
-            (layer, passes), (saved, layout) = self._passes[number], tape[number]
+        for number in reversed(range(first, first + len(tape))):
+            (layer, passes), (saved, layout) = self._passes[number], tape[number - first]
             ends = dfinal.pop() if layer.state_names and dfinal else None
             wanted = need_dx or self._learning_below[number]
             dy, start = passes.backward(call, layer, weights[number], saved, dy, layout, ends, gradient, wanted, number)

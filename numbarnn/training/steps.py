@@ -12,6 +12,7 @@ from numbarnn.data.batches import Batch, batches_of
 from numbarnn.data.sources import make_source
 from numbarnn.errors import DivergedError, ShapeError
 from numbarnn.losses.base import make_loss
+from numbarnn.network.memory import checked_limit
 from numbarnn.network.network import Network
 from numbarnn.optim import Optimizer, Schedule, make_average, optimizer_with
 from numbarnn.training.defaults import default_rate
@@ -40,6 +41,7 @@ class Steps(Suggesting):
         clip_norm: float | None = None,
         clip_value: float | None = None,
         tbptt: int | None = None,
+        memory_limit: int | str | None = None,
         accumulate: int = 1,
         average: Any = None,
         seed: int = 0,
@@ -67,6 +69,7 @@ class Steps(Suggesting):
                 "tbptt cuts sequences into chunks, and the reverse direction of a layer would begin anew at the end of each; leave "
                 "tbptt out, or use layers without bidirectional=True and reverse=True"
             )
+        self.memory_limit = checked_limit(model, memory_limit)
         check_integer(accumulate, "accumulate", 1)
         # Python's own types, which a checkpoint can store.
         limits = (value.item() if isinstance(value, np.generic) else value for value in (clip_norm, clip_value, tbptt))
@@ -156,7 +159,7 @@ class Steps(Suggesting):
         gradient = call.vector(model.params.size)
         with naming("y", "target"):
             loss, final, weight = model.differentiate(
-                call, array, layout, batch.y, self.loss, state, gradient, "mean", batch.sample_weight
+                call, array, layout, batch.y, self.loss, state, gradient, "mean", batch.sample_weight, self.memory_limit
             )
         self.updates.note(loss, weight)
         if self.accumulate == 1:
@@ -264,7 +267,7 @@ class Steps(Suggesting):
             start = self._going_on(state, before, batch, layout.samples)
             with naming("y", "target"):
                 loss, final, weight = model.evaluate_rows(
-                    call, array, layout, batch.y, self.loss, start, batch.sample_weight
+                    call, array, layout, batch.y, self.loss, start, batch.sample_weight, self.memory_limit
                 )
             losses.add(loss, weight)
             counted += weight

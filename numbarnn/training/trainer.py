@@ -50,6 +50,9 @@ class Trainer(Steps):
         Truncated back-propagation through time: batches are cut into chunks of that many steps; states carry over from
         chunk to chunk, gradients do not, and every chunk is an optimizer step (Williams & Peng 1990 with k1 = k2).
         Needs targets for every step, and layers of one direction.
+    memory_limit : int or str, optional
+        Bytes that the activations of a batch (a chunk under `tbptt`) may take, or a str such as "300 MB"; see
+        `Model.loss_and_grad`. What is learned is equal to the bit.
     accumulate : int
         Batches (chunks under `tbptt`) whose gradients make one optimizer step: the step of the batch that they are parts of, up
         to rounding, with every part weighted by its valid steps. What is left at the end of an epoch makes a step too.

@@ -12,6 +12,7 @@ from numbarnn.backends.cpu import (
     pool,
     recurrent,
     sampling,
+    segments,
 )
 
 LAYERS = {
@@ -19,4 +20,4 @@ LAYERS = {
     "OneHot": one_hot, "Pool": pool, "Recurrent": recurrent,
 }  # fmt: skip
 
-__all__ = ["LAYERS", "batch", "losses", "optim", "sampling"]
+__all__ = ["LAYERS", "batch", "losses", "optim", "sampling", "segments"]

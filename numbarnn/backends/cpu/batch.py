@@ -7,6 +7,7 @@ import contextlib
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -76,6 +77,8 @@ class Call:
         Key of the dropout masks.
     arena : Arena
         Memory for everything that the pass needs and does not return.
+    segment : numbarnn.backends.cpu.segments.Segment or None
+        Where the pass is, if it goes through the steps of a batch by segments.
     """
 
     dtype: np.dtype
@@ -87,6 +90,7 @@ class Call:
     seed: int = 0
     step: int = 0
     arena: Arena = field(default_factory=Arena)
+    segment: Any = None
     table: np.ndarray = field(init=False)
 
     def __post_init__(self):

@@ -6,6 +6,7 @@ import numpy as np
 
 from numbarnn.backends.cpu.activation import activate, gradient_below
 from numbarnn.backends.cpu.batch import Call, Rows
+from numbarnn.backends.cpu.segments import over_blocks, sum_memory, sum_of
 from numbarnn.core.layout import Layout
 from numbarnn.core.signal import Signal
 from numbarnn.kernels.cpu import matmul, tokens
@@ -125,33 +126,71 @@ def weight_gradient(call: Call, layout: Layout, left, right, d, gradient, offset
 
     left, right : `kernels.Operand`, x and h; d : `kernels.Blocks`; offsets : (G, 4) of the weights in `gradient`.
     """
-    dtype, lanes = call.dtype, panel_width(call.dtype)
+    dtype, lanes, gates = call.dtype, panel_width(call.dtype), len(offsets)
     width = padded(d.outputs, dtype)
-    panels = len(offsets) * width // lanes
-    rows = padded(left.columns, dtype) + padded(right.columns, dtype)
-    sums = call.empty((panels * (rows + kernels.CHAINS) * lanes,))
-    left, right, d = (checked(group, dtype, (group.values.size,)) for group in (left, right, d))
-    result = checked(
-        kernels.WeightGradient(gradient, offsets, sums), dtype, (gradient.size,), (len(offsets), 4), sums.shape
-    )
+    panels = gates * width // lanes
+    high = padded(left.columns, dtype) + padded(right.columns, dtype)
+    own = sum_of(call)
+    sums = sum_memory(call, own, panels * (high + kernels.CHAINS) * lanes)
+    result = checked(kernels.WeightGradient(gradient, offsets, sums), dtype, (gradient.size,), (gates, 4), sums.shape)
     kernel = entry_point(kernels.weight_gradient, dtype)
-    call.over(
-        panels,
-        layout.running * len(offsets) * width * (left.columns + right.columns + 8),
-        lambda a, b, scratch: kernel(call.table, left, right, d, layout.active, layout.samples, scratch, result, a, b),
-        scratch=(rows + 2 * lanes) * kernels.SPAN,
-    )
+
+    def take(t, n):
+        row = t * layout.samples + n
+        return _operand_rows(left, row), _operand_rows(right, row), _block_rows(d, gates, width, t, n)
+
+    def run(taken, active, samples, rows):
+        x, h, dz = (left, right, d) if taken is None else (_taken(left, taken[0]), _taken(right, taken[1]), None)
+        dz = dz or kernels.Blocks(taken[2].reshape(-1), 0, width, 0, gates * width, d.outputs)
+        x, h, dz = (checked(group, dtype, (group.values.size,)) for group in (x, h, dz))
+        call.over(
+            panels,
+            (rows.last - rows.first) * gates * width * (left.columns + right.columns + 8),
+            lambda a, b, scratch: kernel(call.table, x, h, dz, active, samples, rows, scratch, result, a, b),
+            scratch=(high + 2 * lanes) * kernels.SPAN,
+        )
+
+    over_blocks(call, layout, own, take, run)
 
 
 def token_gradient(call: Call, layout: Layout, x: Rows, d, columns: int, gradient, offsets) -> None:
     """Write the gradient of W_ih under tokens; `columns`: of all gates, with their padding."""
-    dtype, lanes, offsets = call.dtype, panel_width(call.dtype), offsets.copy()
-    group, kernel = checked(d, dtype, (d.values.size,)), entry_point(tokens.token_gradient, dtype)
-    call.over(
-        columns // lanes,
-        layout.running * columns * 14.0,  # additions that wait for memory
-        lambda a, b, scratch: kernel(
-            x.values, x.size, group, layout.active, layout.samples, scratch, gradient, offsets, a, b
-        ),
-        scratch=x.size * lanes,
-    )
+    dtype, lanes, gates, offsets = call.dtype, panel_width(call.dtype), len(offsets), offsets.copy()
+    kernel, width = entry_point(tokens.token_gradient, dtype), columns // len(offsets)
+
+    def take(t, n):
+        return x.values[t * layout.samples + n], _block_rows(d, gates, width, t, n)
+
+    def run(taken, active, samples, rows):
+        chosen, dz = (x.values, d) if taken is None else (taken[0], None)
+        dz = dz or kernels.Blocks(taken[1].reshape(-1), 0, width, 0, columns, d.outputs)
+        dz = checked(dz, dtype, (dz.values.size,))
+        call.over(
+            columns // lanes,
+            (rows.last - rows.first) * columns * 14.0,  # additions that wait for memory
+            lambda a, b, scratch: kernel(chosen, x.size, dz, active, samples, rows, scratch, gradient, offsets, a, b),
+            scratch=x.size * lanes,
+        )
+
+    over_blocks(call, layout, sum_of(call), take, run)
+
+
+def _operand_rows(operand, row):
+    """Return copies of rows of an operand."""
+    if operand.columns == 0:
+        return np.zeros((len(row), 0), operand.values.dtype)
+    values = operand.values[operand.at :]
+    return values[: values.size // operand.row * operand.row].reshape(-1, operand.row)[row]
+
+
+def _taken(operand, rows):
+    """Return the operand of some rows of it."""
+    return operand._replace(values=rows.reshape(-1), at=0, row=rows.shape[1])
+
+
+def _block_rows(d, gates, width, t, n):
+    """Return copies of rows of gradients of pre-activations, (rows, gates, width)."""
+    size = d.values.itemsize
+    strides = d.step * size, d.row * size, d.block * size, size
+    shape = int(t.max(initial=0)) + 1, int(n.max(initial=0)) + 1, gates, width
+    return np.lib.stride_tricks.as_strided(d.values[d.at :], shape, strides)[t, n]

@@ -6,6 +6,7 @@ from numbarnn.backends.cpu.batch import Call, Rows
 from numbarnn.core.layout import Layout
 from numbarnn.core.signal import Signal
 from numbarnn.kernels.cpu.dropout import dropout, mask_rows
+from numbarnn.kernels.cpu.memory import padded
 
 
 def prepare(call: Call, layer, params, prefix: str, signal: Signal, old=None):
@@ -32,20 +33,33 @@ def drop(call: Call, x: Rows, layout: Layout, rate: float, stream: int, same_ove
     """Return x after dropout with the mask of (call.seed, call.step, stream), of every step or of the first for all."""
     y = call.zeros(x.values.shape)
     if same_over_time:
-        mask = drop(call, Rows(np.ones((layout.samples, y.shape[1]), call.dtype), x.size), layout.last(), rate, stream)
-        given = x.values.reshape(-1), y.reshape(-1), mask.values.reshape(-1)
+        mask = first_mask(call, x.size, layout, rate, stream)
+        given = x.values.reshape(-1), y.reshape(-1), mask.reshape(-1)
         call.over_samples(
             layout,
             layout.running * x.size,
             lambda lo, hi: mask_rows(*given, y.shape[1], x.size, layout.active, layout.samples, lo, hi),
         )
         return Rows(y, x.size)
+    _drop_rows(call, x.values, y, x.size, layout, rate, stream, 0 if call.segment is None else call.segment.first_step)
+    return Rows(y, x.size)
+
+
+def first_mask(call: Call, size: int, layout: Layout, rate: float, stream: int) -> np.ndarray:
+    """Return the mask of the first step of each sequence, (samples, padded size)."""
+    shape = layout.samples, padded(size, call.dtype)
+    mask = call.zeros(shape)
+    _drop_rows(call, np.ones(shape, call.dtype), mask, size, layout.last(), rate, stream, 0)
+    return mask
+
+
+def _drop_rows(call, x, y, size, layout, rate, stream, first):
+    values = x.reshape(-1), y.reshape(-1)
     call.over_samples(
         layout,
-        layout.running * x.size * 20,
+        layout.running * size * 20,
         lambda lo, hi: dropout(
-            x.values.reshape(-1), y.reshape(-1), y.shape[1], x.size, layout.indices, layout.active, float(rate), call.seed,
-            call.step, stream, lo, hi,
+            *values, y.shape[1], size, layout.indices, layout.active, float(rate), call.seed, call.step, stream, first,
+            (lo, hi),
         ),
     )  # fmt: skip
-    return Rows(y, x.size)

@@ -1,6 +1,7 @@
 """A row of a table for every token, or the sum of those of a bag."""
 
 from numbarnn.backends.cpu.batch import Call, Rows
+from numbarnn.backends.cpu.segments import over_blocks, sum_of
 from numbarnn.core.layout import Layout
 from numbarnn.core.signal import Signal
 from numbarnn.kernels.cpu import tokens
@@ -37,22 +38,22 @@ def forward(call: Call, layer, weights, x: Rows, layout: Layout, state, number: 
 def backward(call: Call, layer, weights, tape, dy: Rows, layout: Layout, dfinal, gradient, need_dx: bool, number: int):
     """Add the gradients of the rows to those of their tokens."""
     first, rows, size, bag = weights[1], layout.flat(), layer.features, tape.bag
-    gradient[first : first + layer.size * size] = 0
-    values, dy_flat, dy_row = tape.values.reshape(-1), dy.values.reshape(-1), dy.values.shape[1]
-    if bag:
-        call.over(
-            size,
-            rows.running * size * bag,
-            lambda a, b: tokens.bag_gradient(
-                values, bag, dy_flat, dy_row, size, rows.active, rows.samples, gradient, first, a, b
-            ),
-        )
-    else:
-        call.over(
-            size,
-            rows.running * size,
-            lambda a, b: tokens.embedding_gradient(
-                values, dy_flat, dy_row, size, rows.active, rows.samples, gradient, first, a, b
-            ),
-        )
+    dy_row = dy.values.shape[1]
+
+    def take(t, n):
+        row = t * rows.samples + n
+        return tape.values[row], dy.values[row]
+
+    def run(taken, active, samples, part):
+        if part.begins:
+            gradient[first : first + layer.size * size] = 0
+        values, dvalues = (array.reshape(-1) for array in taken or (tape.values, dy.values))
+        given = dvalues, dy_row, size, active, samples, (part.first, part.last), gradient, first
+        if bag:
+            kernel, given = tokens.bag_gradient, (values, bag, *given)
+        else:
+            kernel, given = tokens.embedding_gradient, (values, *given)
+        call.over(size, (part.last - part.first) * size * max(bag, 1), lambda a, b: kernel(*given, a, b))
+
+    over_blocks(call, rows, sum_of(call), take, run)
     return None, ()

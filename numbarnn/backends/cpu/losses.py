@@ -1,6 +1,9 @@
 """Losses with their gradients, and what makes probabilities of outputs."""
 
 import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -72,23 +75,54 @@ def prepare(call: Call, loss, size: int, target, layout: Layout, reduction="mean
     return own(call, loss, size, target, layout, reduction, sample_weight)
 
 
+def by_rows(loss) -> bool:
+    """Return whether a loss is made row by row, so that its `prepare` returns a `LossByRows`."""
+    return arithmetic_of(loss, LOSSES) in ("term", "SoftmaxCrossEntropy")
+
+
 def _by_rows(call, loss, size, target, layout, reduction, sample_weight, kernel):
     """Prepare ``kernel(outputs, row, columns, targets, weights, scale, losses, gradient, first, last)`` over all rows of a loss."""
     count = layout.samples * layout.steps
     targets, weights, total, scale = loss.prepare(size, count, target, layout, call.dtype, reduction, sample_weight)
+    return LossByRows(call, kernel, size, count, targets, weights, total, scale, reduction)
 
-    def run(outputs):
-        losses, gradient = np.empty(count), call.empty(outputs.values.shape)
-        values, row = outputs.values.reshape(-1), outputs.values.shape[1]
+
+@dataclass(frozen=True)
+class LossByRows:
+    """A loss of rows that do not depend on each other, of a batch as a whole (a call) or of some rows at a time (`part`)."""
+
+    call: Call
+    kernel: Callable
+    size: int
+    count: int
+    targets: np.ndarray
+    weights: np.ndarray
+    total: float
+    scale: float
+    reduction: str
+
+    def __call__(self, outputs):
+        losses = np.empty(self.count)
+        gradient = self.part(self.call, outputs, 0, losses)
+        return self.value(losses), gradient, self.total
+
+    def part(self, call: Call, outputs: Rows, first: int, losses: np.ndarray) -> Rows:
+        """Return the gradient of the outputs of rows from `first` on, and set the losses of these rows."""
+        rows, row = outputs.values.shape
+        each, last = self.targets.size // self.count, first + rows
+        targets, weights, own = self.targets[first * each : last * each], self.weights[first:last], losses[first:last]
+        values, gradient = outputs.values.reshape(-1), call.empty(outputs.values.shape)
         doutputs = gradient.reshape(-1)
         call.over(
-            count,
-            count * size * COST,
-            lambda lo, hi: kernel(values, row, size, targets, weights, scale, losses, doutputs, lo, hi),
+            rows,
+            rows * self.size * COST,
+            lambda lo, hi: self.kernel(values, row, self.size, targets, weights, self.scale, own, doutputs, lo, hi),
         )
-        return losses if reduction == "none" else float(losses.sum()) * scale, Rows(gradient, size), total
+        return Rows(gradient, self.size)
 
-    return run
+    def value(self, losses: np.ndarray) -> Any:
+        """Return the loss of the batch, given those of all rows."""
+        return losses if self.reduction == "none" else float(losses.sum()) * self.scale
 
 
 def _pointwise(call, loss, size, *arguments):

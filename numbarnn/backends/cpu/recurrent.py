@@ -7,7 +7,8 @@ import numpy as np
 
 from numbarnn.backends.cpu.batch import Call, Rows
 from numbarnn.backends.cpu.dense import token_gradient, weight_gradient
-from numbarnn.backends.cpu.dropout import drop
+from numbarnn.backends.cpu.dropout import drop, first_mask
+from numbarnn.backends.cpu.segments import running_sum
 from numbarnn.cells import contract
 from numbarnn.core.layout import Layout
 from numbarnn.core.signal import Signal
@@ -230,7 +231,8 @@ def _run_forward(call, layer, packed, x, layout, start, stream, out):
     _, mask, operand, inner_saved = _nothing(dtype)
     inner = operand
     if call.training and layer.recurrent_dropout:
-        mask, operand = _mask(call, layer, layout, stream), call.empty((steps, samples, width))
+        mask = first_mask(call, hidden, layout, layer.recurrent_dropout, stream)
+        operand = call.empty((steps, samples, width))
     if packed.inner:
         inner, inner_saved = (
             call.empty((slots, samples, width)),
@@ -306,7 +308,7 @@ def _run_backward(call, layer, packed, tape, dy, layout, ends, gradient, need_dx
     gradients = kernels.Gradients(
         dstates=ends,
         dpreactivations=call.empty((steps, len(cell.preactivations), samples, width)),
-        ddiagonal=call.zeros((len(cell.diagonal), samples, width)),
+        ddiagonal=running_sum(call, (len(cell.diagonal), samples, width)),
         product=call.empty((samples, width) if tape.batch.mask.size else (0, 0)),
         dinner=call.empty((samples, width) if packed.inner else (0, 0)),
     )
@@ -385,11 +387,6 @@ def _drop(call, layer, x, layout, number, level):
     if not (call.training and layer.dropout):
         return x
     return drop(call, x, layout, layer.dropout, (number << 8) + level)
-
-
-def _mask(call, layer, layout, stream):
-    ones = Rows(np.ones((layout.samples, padded(layer.hidden_size, call.dtype)), call.dtype), layer.hidden_size)
-    return drop(call, ones, layout.last(), layer.recurrent_dropout, stream).values
 
 
 def _repeated(diagonal, samples):

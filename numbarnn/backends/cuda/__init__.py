@@ -15,6 +15,7 @@ from numbarnn.backends.cuda import (
     pool,
     recurrent,
     sampling,
+    segments,
 )
 
 LAYERS = {
@@ -22,4 +23,4 @@ LAYERS = {
     "OneHot": one_hot, "Pool": pool, "Recurrent": recurrent,
 }  # fmt: skip
 
-__all__ = ["LAYERS", "batch", "losses", "optim", "sampling"]
+__all__ = ["LAYERS", "batch", "losses", "optim", "sampling", "segments"]

@@ -97,7 +97,10 @@ class Layout:
 
 @dataclass
 class Call:
-    """One pass through a model; see `numbarnn.backends.cpu.batch.Call`. `n_threads`, `direct` and `last` say nothing here."""
+    """One pass through a model; see `numbarnn.backends.cpu.batch.Call`.
+
+    `n_threads`, `direct`, `last` and `segment` say nothing here.
+    """
 
     dtype: np.dtype
     n_threads: int = 1
@@ -108,6 +111,7 @@ class Call:
     seed: int = 0
     step: int = 0
     arena: Arena = field(default_factory=Arena)
+    segment: None = None
     staging: Staging = field(default_factory=Staging, init=False)
 
     def stage(self, values: np.ndarray, dtype=None) -> Buffer:

@@ -7,14 +7,16 @@ from numbarnn.kernels.random import philox
 
 
 @jit
-def dropout(x, y, row, columns, sample_of, active, rate, seed, step, stream, lo, hi):
+def dropout(x, y, row, columns, sample_of, active, rate, seed, step, stream, first, samples):
     """Set y[t, n, j] = x[t, n, j] m / (1 - rate), m = 0 with probability `rate`, for running rows with lo <= n < hi.
 
     The same call on the gradient of y gives the gradient of x. m depends on (seed, step, stream, the caller's sample,
-    t, j) alone.
+    first + t, j) alone.
 
+    first : time step of t = 0 in its sequence; samples : (lo, hi)
     x, y : 1-D, row (t, n) at ``(t * N + n) * row``, may be one array; sample_of : (N,) the caller's index of sample n.
     """
+    lo, hi = samples
     key_0, key_1 = np.uint64(seed) & np.uint64(0xFFFFFFFF), np.uint64(step) & np.uint64(0xFFFFFFFF)
     last = np.uint64(stream) ^ (np.uint64(seed) >> np.uint64(32))
     threshold = np.uint64(rate * 4294967296.0)
@@ -22,18 +24,19 @@ def dropout(x, y, row, columns, sample_of, active, rate, seed, step, stream, lo,
     zero = y.dtype.type(0)
     whole = columns // 4
     for t in range(active.size):
+        step_bits = np.uint64(first + t)
         for n in range(lo, min(active[t], hi)):
             at = (t * sample_of.size + n) * row
             # Straight-line code with indices that have no sign, so that it vectorises: 0.3 ns a value instead of 2.4.
             for block in range(whole):
-                a, b, c, d = philox(np.uint64(block), np.uint64(t), np.uint64(sample_of[n]), last, key_0, key_1)
+                a, b, c, d = philox(np.uint64(block), step_bits, np.uint64(sample_of[n]), last, key_0, key_1)
                 start = at + 4 * block
                 i, j, k, m = np.uintp(start), np.uintp(start + 1), np.uintp(start + 2), np.uintp(start + 3)
                 y[i] = x[i] * (scale if a >= threshold else zero)
                 y[j] = x[j] * (scale if b >= threshold else zero)
                 y[k] = x[k] * (scale if c >= threshold else zero)
                 y[m] = x[m] * (scale if d >= threshold else zero)
-            bits = philox(np.uint64(whole), np.uint64(t), np.uint64(sample_of[n]), last, key_0, key_1)
+            bits = philox(np.uint64(whole), step_bits, np.uint64(sample_of[n]), last, key_0, key_1)
             for j in range(4 * whole, columns):
                 y[at + j] = x[at + j] * (scale if bits[j - 4 * whole] >= threshold else zero)
 

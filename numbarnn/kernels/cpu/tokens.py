@@ -10,7 +10,7 @@ import numpy as np
 
 from numbarnn.kernels.compile import jit
 from numbarnn.kernels.cpu.simd import add_row, panel_of
-from numbarnn.kernels.cpu.weight_gradient import Blocks
+from numbarnn.kernels.cpu.weight_gradient import SPAN, Blocks, RowRange, row_at, rows_before
 from numbarnn.kernels.groups import Floats1, Integers1, Integers2, Tokens1
 
 
@@ -44,12 +44,12 @@ def gather(table, row, tokens, active, batch, y, y_row, columns, lo, hi):
 
 @jit
 def token_gradient(
-    tokens: Tokens1, size: int, d: Blocks, active: Integers1, batch: int, sums: Floats1, gradient: Floats1, offsets: Integers2,
-    first: int, last: int,
+    tokens: Tokens1, size: int, d: Blocks, active: Integers1, batch: int, rows: RowRange, sums: Floats1, gradient: Floats1,
+    offsets: Integers2, first: int, last: int,
 ):  # fmt: skip
     """Write the gradient of W_ih (rows, size) under token input for the panels [first, last); see `weight_gradient`.
 
-    sums : scratch of this thread, (size, W). Rows are added in the order of (t, n).
+    sums : scratch of this thread, (size, W). Rows are added in the order of `rows`; the sum goes on with what is in `gradient`.
     """
     d_values, d_at, d_block, d_step, d_row, outputs = d
     w = panel_of(d_values)
@@ -60,11 +60,24 @@ def token_gradient(
             continue
         for i in range(size * w):
             sums[i] = 0
-        for t in range(active.size):
-            for n in range(active[t]):
-                source = d_at + g * d_block + t * d_step + n * d_row + column
-                dst = tokens[t * batch + n] * w
-                add_row(d_values, source, sums, dst)
+        if not rows.begins:
+            for j in range(min(w, outputs - column)):
+                for v in range(size):
+                    sums[v * w + j] = gradient[offsets[g, 0] + (column + j) * size + v]
+        left = rows.last - rows.first
+        t, n = row_at(active, rows.last)
+        while left > 0:
+            count = (left - 1) % SPAN + 1
+            t, n = rows_before(active, t, n, count)
+            step, sample = t, n
+            for _ in range(count):
+                while sample == active[step]:
+                    step += 1
+                    sample = 0
+                source = d_at + g * d_block + step * d_step + sample * d_row + column
+                add_row(d_values, source, sums, tokens[step * batch + sample] * w)
+                sample += 1
+            left -= count
         for j in range(min(w, outputs - column)):
             dst = offsets[g, 0] + (column + j) * size
             for v in range(size):
@@ -72,14 +85,27 @@ def token_gradient(
 
 
 @jit
-def embedding_gradient(tokens, d, d_row, columns, active, batch, gradient, at, first, last):
-    """Add the rows of d to the rows of an embedding's gradient, columns [first, last); `gradient` holds zeros there."""
-    for t in range(active.size):
-        for n in range(active[t]):
-            source = (t * batch + n) * d_row
-            dst = at + tokens[t * batch + n] * columns
+def embedding_gradient(tokens, d, d_row, columns, active, batch, rows, gradient, at, first, last):
+    """Add the rows of d to the rows of an embedding's gradient, columns [first, last).
+
+    rows : (first, last) running rows, added in the order of `weight_gradient.RowRange`.
+    """
+    left = rows[1] - rows[0]
+    t, n = row_at(active, rows[1])
+    while left > 0:
+        count = (left - 1) % SPAN + 1
+        t, n = rows_before(active, t, n, count)
+        step, sample = t, n
+        for _ in range(count):
+            while sample == active[step]:
+                step += 1
+                sample = 0
+            source = (step * batch + sample) * d_row
+            dst = at + tokens[step * batch + sample] * columns
             for j in range(first, last):
                 gradient[np.uintp(dst + j)] += d[np.uintp(source + j)]
+            sample += 1
+        left -= count
 
 
 @jit
@@ -98,13 +124,23 @@ def gather_bags(table, row, tokens, bag, active, batch, y, y_row, columns, lo, h
 
 
 @jit
-def bag_gradient(tokens, bag, d, d_row, columns, active, batch, gradient, at, first, last):
-    """Add the rows of d to the rows of every token of their bags, columns [first, last); `gradient` holds zeros there."""
-    for t in range(active.size):
-        for n in range(active[t]):
-            own, source = (t * batch + n) * bag, (t * batch + n) * d_row
+def bag_gradient(tokens, bag, d, d_row, columns, active, batch, rows, gradient, at, first, last):
+    """Add the rows of d to the rows of every token of their bags, columns [first, last); `rows` as in `embedding_gradient`."""
+    left = rows[1] - rows[0]
+    t, n = row_at(active, rows[1])
+    while left > 0:
+        count = (left - 1) % SPAN + 1
+        t, n = rows_before(active, t, n, count)
+        step, sample = t, n
+        for _ in range(count):
+            while sample == active[step]:
+                step += 1
+                sample = 0
+            own, source = (step * batch + sample) * bag, (step * batch + sample) * d_row
             for k in range(bag):
                 if tokens[own + k] >= 0:
                     dst = at + tokens[own + k] * columns
                     for j in range(first, last):
                         gradient[np.uintp(dst + j)] += d[np.uintp(source + j)]
+            sample += 1
+        left -= count

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.cpu.matmul import ZERO
+from numbarnn.kernels.cpu.matmul import ONE, ZERO
 from numbarnn.kernels.cpu.simd import add_row, copy_row, lanes_of, panel_of, spread_rows, tile_limits, tiles
 from numbarnn.kernels.groups import Floats1, Integers1, Integers2, Range
 
@@ -51,6 +51,25 @@ class Blocks(NamedTuple):
     outputs: int
 
 
+class RowRange(NamedTuple):
+    """The running rows, in the order of (t, n), that a sum of gradients is over.
+
+    Blocks of SPAN rows are counted from the first and added from the last block to the first, the order in which
+    back-propagation comes upon them: so a pass that goes through a batch by segments makes the same sum.
+
+    Attributes
+    ----------
+    first, last : rows
+    begins : whether the sum begins with zero, instead of what is there
+    ends : whether the gradient is written, where the sum is made elsewhere
+    """
+
+    first: int
+    last: int
+    begins: bool
+    ends: bool
+
+
 class WeightGradient(NamedTuple):
     """Where the gradients of a product's weights are summed and written.
 
@@ -68,14 +87,14 @@ class WeightGradient(NamedTuple):
 
 @jit
 def weight_gradient(
-    table: Integers1, x: Operand, h: Operand, d: Blocks, active: Integers1, batch: int, gathered: Floats1,
+    table: Integers1, x: Operand, h: Operand, d: Blocks, active: Integers1, batch: int, rows: RowRange, gathered: Floats1,
     result: WeightGradient, first: int, last: int,
 ):  # fmt: skip
     """Write the gradients of the weights of one or two products, and of their biases, for the panels [first, last).
 
     The products are ``z[t, n, g, j] = x[t, n] . W_ih[g, j] + h[t, n] . W_hh[g, j] + b[g, j]``; the gradients are the
-    sums over all running (t, n) of ``d[t, n, g, j] * x[t, n, c]`` and so on, in blocks of SPAN rows in the order of
-    (t, n), each block summed from zero. A dense layer has one gate and no h.
+    sums over the running (t, n) of ``d[t, n, g, j] * x[t, n, c]`` and so on, in blocks of `rows`, each summed from zero. A
+    dense layer has one gate and no h.
 
     table : addresses of the tiles; active : (T,) running rows of each step, of `batch`; gathered : scratch of this thread,
     (Cp + Hp + 2 W) * SPAN.
@@ -91,17 +110,23 @@ def weight_gradient(
     h_dst = x_panels * SPAN * w
     d_dst = h_dst + h_panels * SPAN * w
     high = (x_panels + h_panels) * w + CHAINS
-    for i in range(np.uintp(first * high * w), np.uintp(last * high * w)):  # unsigned, or the loop does not vectorise
-        sums[i] = 0
-    t, n = ZERO, ZERO
-    while t < active.size:
-        k = _gather(x_values, x_at, x_row, batch * x_row, x_panels, active, t, n, gathered, ZERO)
-        k = max(k, _gather(h_values, h_at, h_row, batch * h_row, h_panels, active, t, n, gathered, h_dst))
+    if rows.begins:
+        for i in range(
+            np.uintp(first * high * w), np.uintp(last * high * w)
+        ):  # unsigned, or the loop does not vectorise
+            sums[i] = 0
+    left = rows.last - rows.first
+    t, n = row_at(active, rows.last)
+    while left > 0:
+        k = (left - 1) % SPAN + 1
+        t, n = rows_before(active, t, n, k)
+        _gather(x_values, x_at, x_row, batch * x_row, x_panels, active, t, n, k, gathered, ZERO)
+        _gather(h_values, h_at, h_row, batch * h_row, h_panels, active, t, n, k, gathered, h_dst)
         p = first
         while p < last:
             g, column = p // panels, (p % panels) * w
             side = 2 if paired == tallest and p + 1 < last and column + w < panels * w else 1
-            k = _gather(d_values, d_at + g * d_block + column, d_row, d_step, side, active, t, n, gathered, d_dst)
+            _gather(d_values, d_at + g * d_block + column, d_row, d_step, side, active, t, n, k, gathered, d_dst)
             dst = p * high * w
             if from_input[0] <= g and g < from_input[1]:
                 _transposed_product(table, side, gathered, ZERO, inputs, k, gathered, d_dst, sums, dst, high * w)
@@ -111,15 +136,9 @@ def weight_gradient(
             for i in range(side):
                 _add_rows(gathered, d_dst + i * SPAN * w, k, sums, dst + ((i + 1) * high - CHAINS) * w)
             p += side
-        if k == 0:
-            break
-        while k > 0:
-            count = min(k, active[t] - n)
-            k -= count
-            n += count
-            if n == active[t]:
-                t += 1
-                n = 0
+        left -= k
+    if not rows.ends:
+        return
     for p in range(first, last):
         g, column = p // panels, (p % panels) * w
         at = p * high * w
@@ -140,15 +159,34 @@ def weight_gradient(
 
 
 @jit
-def _gather(a, at, row, step, panels, active, t, n, gathered, to):
-    """Copy up to SPAN running rows of a matrix, from (t, n) on, into panels of SPAN rows; return their number."""
+def rows_before(active, t, n, count):
+    """Return the (t, n) that lies `count` running rows before (t, n), whose row is not one of them."""
+    while count > n:
+        count -= n
+        t -= ONE
+        n = active[t]
+    return t, n - count
+
+
+@jit
+def row_at(active, row):
+    """Return the (t, n) after the first `row` running rows: the last step that has one of them, and how many it has."""
+    t = ZERO
+    while row > active[t]:
+        row -= active[t]
+        t += ONE
+    return t, row
+
+
+@jit
+def _gather(a, at, row, step, panels, active, t, n, rows, gathered, to):
+    """Copy `rows` running rows of a matrix, from (t, n) on, into panels of SPAN rows."""
     w = panel_of(gathered)
-    k = 0
     for q in range(panels):
-        k = 0
+        k = ZERO
         step_now, n_now = t, n
-        while k < SPAN and step_now < active.size:
-            count = min(SPAN - k, active[step_now] - n_now)
+        while k < rows:
+            count = min(rows - k, active[step_now] - n_now)
             source = at + step_now * step + n_now * row + q * w
             dst = to + (q * SPAN + k) * w
             for _ in range(count):
@@ -158,7 +196,6 @@ def _gather(a, at, row, step, panels, active, t, n, gathered, to):
             k += max(count, 0)
             step_now += 1
             n_now = 0
-    return k
 
 
 @jit

@@ -1,0 +1,3 @@
+"""Passes by segments (`numbarnn.network.segments`) are the CPU's: here a batch is gone through in one piece."""
+
+AVAILABLE = False
