@@ -7,8 +7,11 @@ work one thread.
 
 * Several Python threads may call: whoever finds the pool taken runs its shares alone, in sequence. Results do not
   depend on the number of threads, so this shows in time only.
+* Jobs may wait for each other in compiled code (`numbarnn.kernels.cpu.barrier`). Such jobs run at the same time or not at all: where
+  the pool is taken, one job does all the work in their place, and if one raises or cannot start the others are freed.
 * A forked child starts with an empty pool. A fork waits until no other thread is compiling: the child would inherit
-  the compiler's lock without the thread that opens it, and hang where it first needs a kernel.
+  the compiler's lock without the thread that opens it, and hang where it first needs a kernel. If the handler of a signal forks in
+  the middle of a call, that call ends in the child with an error, for the workers are its parent's.
 * Ctrl-C during a call takes effect when the workers are done with the caller's arrays; so does any other exception
   that a signal's handler raises.
 * Jobs take denormal numbers as zero; the caller's mode is as before when they are done (`numbarnn.kernels.cpu.denormals`).
@@ -23,7 +26,7 @@ import threading
 from numba.core.compiler_lock import global_compiler_lock
 
 from numbarnn.checks import brief, check_integer
-from numbarnn.kernels.cpu import denormals
+from numbarnn.kernels.cpu import barrier, denormals
 from numbarnn.kernels.interrupts import DeferredInterrupt
 
 # Work that one more thread must have to be worth its waking: about 0.1 ms of one core.
@@ -126,8 +129,20 @@ def shares(count: int, operations: float, n_threads: int) -> list[tuple[int, int
     return [(i * count // pieces, (i + 1) * count // pieces) for i in range(pieces)]
 
 
+# Multiply-adds of a step that each of the threads sharing its units must have.
+STEP_GRAIN = 30_000
+SHARED_SAMPLES = 16
+
+
+def parties(panels: int, weights: int, samples: int, rows: int, n_threads: int) -> int:
+    """Return how many threads share the units of a time loop; 1: they share its samples, or there is one thread."""
+    if samples > SHARED_SAMPLES:
+        return 1
+    return max(1, min(n_threads, panels, samples * weights // STEP_GRAIN, rows * weights // GRAIN))
+
+
 class _Worker:
-    """A thread that waits for a job and runs it; the job is done when `job` is None.
+    """A thread that waits for a job and runs it; the job is done when `job` is None. `words` are those of its barrier, or None.
 
     Both locks only wake: an open lock stays open, and whoever is woken checks whether there is work.
     """
@@ -136,7 +151,7 @@ class _Worker:
         self.go, self.done = threading.Lock(), threading.Lock()
         self.go.acquire()
         self.done.acquire()
-        self.job = self.error = None
+        self.job = self.words = self.error = None
         threading.Thread(target=self._loop, name=f"numbarnn-{number}", daemon=True).start()
 
     def _loop(self):
@@ -150,6 +165,7 @@ class _Worker:
                 job()
             except BaseException as error:
                 self.error = error
+                _free(self.words)
             self.job = job = None
             _open(self.done)
 
@@ -162,18 +178,27 @@ def _open(lock):
         lock.release()
 
 
-def _wait(workers):
-    """Wait until no worker has a job, whatever interrupts the waiting; return the last exception that did."""
-    interruption = None
+def _free(words):
+    """Free the jobs that wait at a barrier, if there is one."""
+    if words is not None:
+        barrier.abort(words)
+
+
+def _wait(workers, error, words):
+    """Wait until no worker has a job, whatever interrupts the waiting; return the last exception that did, or `error`."""
     while True:
         try:
+            if error is not None:
+                _free(words)  # the job that the others wait for may never have begun
+                for worker in workers:  # an exception may have come before a worker's start
+                    worker.start()
             for worker in workers:
                 # Asked again after every wake-up: an exception may come between the lock's opening and the next line.
                 while worker.job is not None:
                     worker.done.acquire()
-            return interruption
-        except BaseException as error:
-            interruption = error
+            return error
+        except BaseException as problem:
+            error = problem
 
 
 _workers = []
@@ -181,6 +206,15 @@ _owner = {}  # 0: an object of the call that has the pool
 
 
 def _forget():
+    for worker in _workers:
+        if worker.job is not None:  # and nobody to run it
+            worker.error = RuntimeError(
+                "the process was forked in the middle of a call, whose threads are its parent's: "
+                "fork before or after it, or start the child with multiprocessing's method 'spawn'"
+            )
+            _free(worker.words)
+            worker.job = None
+            _open(worker.done)
     _workers.clear()
     _owner.clear()
 
@@ -194,8 +228,17 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def run(jobs) -> None:
-    """Call every job, the first in this thread and the others in workers, and return when all are done."""
+def run(jobs, words=None, alone=None) -> None:
+    """Call every job, the first in this thread and the others in workers, and return when all are done.
+
+    Parameters
+    ----------
+    jobs : list of callables
+    words : int64 array, optional
+        Of `barrier.new_words`, where jobs wait for each other: then all run at the same time.
+    alone : callable, optional
+        With `words`: what is called in place of the jobs where the pool is taken.
+    """
     mode = denormals.mode_entry()
     before = mode(denormals.KEEP)  # apart from setting it, which an interrupt may follow at once
     try:
@@ -207,9 +250,9 @@ def run(jobs) -> None:
         with DeferredInterrupt():
             try:
                 if _owner.setdefault(0, me) is me:
-                    _run_together(jobs)
+                    _run_together(jobs, words)
                 else:
-                    for job in jobs:
+                    for job in jobs if words is None else (alone,):
                         job()
             finally:
                 # Python runs handlers of signals after calls; no call stands between the question and its answer.
@@ -219,7 +262,7 @@ def run(jobs) -> None:
         mode(before)
 
 
-def _run_together(jobs):
+def _run_together(jobs, words):
     """Run the jobs in all threads of the pool, which is ours."""
     started, error = [], None
     try:
@@ -227,15 +270,14 @@ def _run_together(jobs):
             _workers.append(_Worker(len(_workers) + 1))
         for worker, job in zip(_workers, jobs[1:], strict=False):
             started.append(worker)
+            worker.words = words
             worker.job = job
             worker.start()
         jobs[0]()
     except BaseException as problem:
         error = problem
-        for worker in started:  # an exception may have come before a worker's start
-            worker.start()
-    error = _wait(started) or error
+    error = _wait(started, error, words)
     for worker in started:
-        error, worker.error = worker.error or error, None
+        error, worker.error, worker.words = worker.error or error, None, None
     if error is not None:
         raise error

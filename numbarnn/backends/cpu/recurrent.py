@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numbarnn import parallel
 from numbarnn.backends.cpu.batch import Call, Rows
 from numbarnn.backends.cpu.dense import token_gradient, weight_gradient
 from numbarnn.backends.cpu.dropout import drop
 from numbarnn.cells import contract
 from numbarnn.core.layout import Layout
 from numbarnn.core.signal import Signal
-from numbarnn.kernels.cpu import matmul, tokens
+from numbarnn.kernels.cpu import matmul, shared_units, tokens
 from numbarnn.kernels.cpu import recurrent as kernels
 from numbarnn.kernels.cpu.memory import empty, padded, zeros
 from numbarnn.kernels.cpu.simd import panel_width
@@ -242,17 +243,34 @@ def _run_forward(call, layer, packed, x, layout, start, stream, out):
         final=call.empty(initial.shape),
     )
     weights, source, target = packed.forward, _input(call, x, layout), _columns(call, out, packed.run.column, layout)
-    kernel = entry_point(kernels.forward, dtype, cell)
-    call.over_samples(
-        layout,
-        layout.running * (weights.packed.size + 16 * width),
-        lambda lo, hi: kernel(cell, weights, batch, source, target, activations, lo, hi),
-    )
+    parties = _parties(call, packed, layout)
+    if parties > 1:
+        kernel = entry_point(shared_units.forward, dtype, cell)
+        call.over_team(
+            parties,
+            lambda team, number: kernel(cell, weights, batch, source, target, activations, team, number),
+        )
+    else:
+        kernel = entry_point(kernels.forward, dtype, cell)
+        call.over_samples(
+            layout,
+            layout.running * (weights.packed.size + 16 * width),
+            lambda lo, hi: kernel(cell, weights, batch, source, target, activations, lo, hi),
+        )
     final = activations.final[:, :, :hidden]
     if not call.keep:
         return None, final, None
     h = activations.states[0, :-1] if packed.run.reverse else activations.states[0, 1:]
     return Rows(h.reshape(steps * samples, width), hidden), final, Tape(x, batch, activations)
+
+
+def _parties(call, packed, layout):
+    """Return how many threads share the units of a run; 1: they share the samples, or there is one."""
+    if call.n_threads == 1 or packed.inner:
+        return 1
+    weights = packed.forward
+    panels = padded(weights.hidden, call.dtype) // panel_width(call.dtype)
+    return parallel.parties(panels, weights.packed.size, layout.samples, layout.running, call.n_threads)
 
 
 def _input(call, x, layout):
@@ -291,12 +309,22 @@ def _run_backward(call, layer, packed, tape, dy, layout, ends, gradient, need_dx
     )
     given = checked(given, dtype, (steps * samples * given.row,))
     weights, dout = packed.backward, _columns(call, dy, packed.run.column, layout)
-    kernel = entry_point(kernels.backward, dtype, cell)
-    call.over_samples(
-        layout,
-        layout.running * (packed.forward.packed.size + 16 * width),
-        lambda lo, hi: kernel(cell, weights, tape.batch, tape.activations, dout, given, gradients, lo, hi),
-    )
+    parties = _parties(call, packed, layout)
+    if parties > 1:
+        kernel = entry_point(shared_units.backward, dtype, cell)
+        call.over_team(
+            parties,
+            lambda team, number: kernel(
+                cell, weights, tape.batch, tape.activations, dout, given, gradients, team, number
+            ),
+        )
+    else:
+        kernel = entry_point(kernels.backward, dtype, cell)
+        call.over_samples(
+            layout,
+            layout.running * (packed.forward.packed.size + 16 * width),
+            lambda lo, hi: kernel(cell, weights, tape.batch, tape.activations, dout, given, gradients, lo, hi),
+        )
     for at, size in packed.unused:
         gradient[at : at + size] = 0
     for unit, at in enumerate(packed.diagonal_offsets):

@@ -1,0 +1,247 @@
+"""The time loop of a wide layer by several threads at once, each with some of its *units*, and its way back directly below.
+
+`numbarnn.kernels.cpu.recurrent` shares samples out: of one sample nothing is to be shared there, and of a few every thread reads all
+weights at every step. Here a thread reads the weights of its own units alone, and the threads meet once a step: forward after the
+states of the step are written, backward after the gradients of its pre-activations. The states after a step lie in another slot than
+those before it, so none is overwritten that somebody still reads. Under a mask of h, which is made by units too, they meet once more.
+Shares are whole panels, so no two threads write to one cache line (on AVX2 and above), and all sums are those of the other driver:
+results are equal to the bit.
+
+Cells with a second recurrent product are not served: they would meet two times forward and three times backward.
+"""
+
+from numbarnn.kernels.compile import jit
+from numbarnn.kernels.cpu.barrier import Team, meet
+from numbarnn.kernels.cpu.matmul import NO_PRODUCT, ONE, ZERO, Extent, Factor, Location, Panels, copy, multiply
+from numbarnn.kernels.cpu.recurrent import (
+    Activations,
+    BackwardWeights,
+    Batch,
+    Columns,
+    Gradients,
+    Input,
+    InputGradient,
+    Weights,
+)
+from numbarnn.kernels.cpu.simd import panel_of
+from numbarnn.kernels.cpu.time_loop import running, slots_of
+from numbarnn.kernels.element import added, cell_backward, cell_forward, load, store
+from numbarnn.kernels.scalar import inlined
+
+
+@inlined
+def _share(width, w, number, parties):
+    """Return the columns [first, last) of the party `number`: whole panels."""
+    panels = width // w
+    return number * panels // parties * w, (number + 1) * panels // parties * w
+
+
+@jit
+def forward(
+    cell, weights: Weights, batch: Batch, x: Input, out: Columns, activations: Activations, team: Team, number: int
+):  # fmt: skip
+    """Run the units of the party `number` of a team through all steps; the arguments are those of `recurrent.forward`."""
+    table, from_input, from_hidden, _, inputs, recurrents, hidden, reverse, packed, bias, token_rows = weights
+    lengths, active, diagonal, mask = batch
+    x_values, x_step, x_row, tokens = x
+    out_values, out_at, out_step, out_row = out
+    states, saved, operand, _, _, preactivations, start, final = activations
+    words, parties = team
+    steps, samples, width = active.size, states.shape[2], states.shape[3]
+    block = samples * width
+    history = states.shape[1] * block
+    slots = slots_of(states, steps)
+    tape = saved.shape[1] * block if saved.shape[0] > 1 else ZERO
+    h, z, saved_values = states.reshape(-1), preactivations.reshape(-1), saved.reshape(-1)
+    masked = operand.reshape(-1)
+    c0, c1 = _share(width, panel_of(z), number, parties)
+    arrivals = parties
+    _begin(start, lengths, reverse, slots, h, history, block, c0, c1)
+    if not meet(words, arrivals):
+        return
+    for i in range(steps):
+        t = steps - 1 - i if reverse else i
+        before = ((t + 1 if reverse else t) & slots) * block
+        after = ((t if reverse else t + 1) & slots) * block
+        rows = running(active, t, ZERO, samples)
+        if slots != ONE:
+            _clear_ended(active, t, reverse, h, after, history, start.shape[0], samples, width, c0, c1)
+        if rows > 0:
+            h_from, h_at = h, before
+            if mask.size > 0:
+                h_from, h_at = masked, t * block
+                for n in range(rows):
+                    for j in range(n * width + c0, n * width + c1):
+                        masked[h_at + j] = h[before + j] * mask[n, j - n * width]
+                arrivals += parties
+                if not meet(words, arrivals):
+                    return
+            _add_products(
+                table, from_input, from_hidden, inputs, recurrents,
+                x_values, x_step, x_row, tokens, token_rows, packed, bias, h_from, h_at,
+                preactivations.shape[0], samples, width, t, z, rows, c0, c1,
+            )  # fmt: skip
+            for n in range(rows):
+                at = n * width
+                for e in range(c0, c1):
+                    gates = load(cell, "preactivations", z, at, block, e)
+                    previous = load(cell, "states", h, before + at, history, e)
+                    own_weights = load(cell, "diagonal", diagonal, at, block, e)
+                    following, own = cell_forward(cell, gates, previous, own_weights)
+                    store(cell, "states", h, after + at, history, e, following)
+                    store(cell, "saved", saved_values, t * tape + at, block, e, own)
+            arrivals += parties
+            if not meet(words, arrivals):
+                return
+        if out_values.size > 0:
+            columns = min(c1, hidden) - c0
+            dst = out_at + t * out_step + c0
+            for n in range(rows):
+                copy(h, after + n * width + c0, out_values, dst + n * out_row, columns)
+            for n in range(rows, samples):
+                for j in range(columns):
+                    out_values[dst + n * out_row + j] = 0
+    for n in range(samples):
+        at = ((0 if reverse else lengths[n]) & slots) * block + n * width
+        for s in range(final.shape[0]):
+            for j in range(c0, c1):
+                final[s, n, j] = h[at + s * history + j]
+
+
+@inlined
+def _begin(start, lengths, reverse, slots, h, history, block, c0, c1):
+    """Copy the initial states of some units to where the first step of each sample reads them."""
+    width = start.shape[2]
+    for n in range(start.shape[1]):
+        dst = ((lengths[n] if reverse else 0) & slots) * block + n * width
+        for s in range(start.shape[0]):
+            for j in range(c0, c1):
+                h[dst + s * history + j] = start[s, n, j]
+
+
+@inlined
+def _clear_ended(active, t, reverse, h, after, history, states, samples, width, c0, c1):
+    """Do for some units what `time_loop.clear_ended` does."""
+    ended = running(active, t, ZERO, samples)
+    if reverse:
+        ended = active[t - 1] if t > 0 else samples
+    for s in range(states):
+        for n in range(ended, samples):
+            for j in range(c0, c1):
+                h[after + s * history + n * width + j] = 0
+
+
+@inlined
+def _add_products(
+    table, from_input, from_hidden, inputs, recurrents,
+    x, x_step, x_row, tokens, token_rows, packed, bias, h, h_at,
+    count, batch, width, t, z, rows, c0, c1,
+):  # fmt: skip
+    """Set the pre-activations of some units at step t to what x, h and the biases make them, in the order of the other driver."""
+    w = panel_of(z)
+    block, length = batch * width, inputs + recurrents
+    from_tokens = tokens.size > 0
+    if from_tokens:
+        for n in range(rows):
+            source = tokens[t * batch + n] * count * width + c0
+            for g in range(count):
+                copy(token_rows, source + g * width, z, g * block + n * width + c0, c1 - c0)
+    for g in range(count):
+        x_length = inputs if from_input[0] <= g and g < from_input[1] else ZERO
+        h_length = recurrents if from_hidden[0] <= g and g < from_hidden[1] else ZERO
+        dst = g * block + c0
+        multiply(
+            table, Extent(rows, (c1 - c0) // w),
+            z if from_tokens else bias, Location(dst if from_tokens else g * width + c0, width if from_tokens else ZERO),
+            x, Factor(t * x_step, x_row, x_length, ONE, ZERO),
+            h, Factor(h_at, width, h_length, ONE, ZERO),
+            packed, Panels((g * width + c0) * length + (inputs - x_length) * w, length * w),
+            z, Location(dst, width),
+        )  # fmt: skip
+
+
+@jit
+def backward(
+    cell, weights: BackwardWeights, batch: Batch, activations: Activations, dy: Columns, dx: InputGradient,
+    gradients: Gradients, team: Team, number: int,
+):  # fmt: skip
+    """Back-propagate through all steps of the units of the party `number` of a team; the arguments are those of `recurrent.backward`.
+
+    A party makes the gradients of its units' states, and of its share of the columns of x.
+    """
+    table, from_input, from_hidden, _, hidden, reverse, packed_h, packed_x, _, zeros = weights
+    _, active, diagonal, mask = batch
+    states, saved, _, _, _, _, _, _ = activations
+    dy_values, dy_at, dy_step, dy_row = dy
+    dx_values, dx_row, add_to_dx = dx
+    dstates, dpreactivations, ddiagonal, product, _ = gradients
+    words, parties = team
+    steps, samples, width = states.shape[1] - 1, states.shape[2], states.shape[3]
+    block = samples * width
+    history, tape, step = states.shape[1] * block, saved.shape[1] * block, dpreactivations.shape[1] * block
+    h, saved_values, dz, dh = states.reshape(-1), saved.reshape(-1), dpreactivations.reshape(-1), dstates.reshape(-1)
+    dw, scratch = ddiagonal.reshape(-1), product.reshape(-1)
+    masks = mask.size > 0
+    c0, c1 = _share(width, panel_of(dz), number, parties)
+    x0, x1 = _share(dx_row, panel_of(dz), number, parties)
+    arrivals = ZERO
+
+    for i in range(steps):
+        t = i if reverse else steps - 1 - i
+        before = (t + 1 if reverse else t) * block
+        after = (t if reverse else t + 1) * block
+        rows = running(active, t, ZERO, samples)
+        if rows == 0:
+            continue
+
+        if dy_values.size > 0:
+            for n in range(rows):
+                for j in range(c0, min(c1, hidden)):
+                    dh[n * width + j] += dy_values[dy_at + t * dy_step + n * dy_row + j]
+        for n in range(rows):
+            at = n * width
+            for e in range(c0, c1):
+                own = load(cell, "saved", saved_values, t * tape + at, block, e)
+                previous = load(cell, "states", h, before + at, history, e)
+                own_weights = load(cell, "diagonal", diagonal, at, block, e)
+                following = load(cell, "states", h, after + at, history, e)
+                dafter = load(cell, "states", dh, at, block, e)
+                so_far = load(cell, "diagonal", dw, at, block, e)
+                dgates, dprevious, dweights = cell_backward(cell, own, previous, own_weights, following, dafter)
+                store(cell, "preactivations", dz, t * step + at, block, e, dgates)
+                store(cell, "states", dh, at, block, e, dprevious)
+                store(cell, "diagonal", dw, at, block, e, added(so_far, dweights))
+        arrivals += parties
+        if not meet(words, arrivals):
+            return
+        if from_hidden[1] > from_hidden[0]:
+            _back_through(
+                table, from_hidden, hidden, width, block, dz, t * step, packed_h,
+                zeros if masks else dh, ZERO if masks else c0, ZERO if masks else width,
+                scratch if masks else dh, c0, width, rows, c0, c1,
+            )  # fmt: skip
+            if masks:
+                for n in range(rows):
+                    for j in range(c0, c1):
+                        dh[n * width + j] += scratch[n * width + j] * mask[n, j]
+        if dx_values.size > 0:
+            dst = t * samples * dx_row + x0
+            _back_through(
+                table, from_input, hidden, width, block, dz, t * step, packed_x,
+                dx_values if add_to_dx else zeros, dst if add_to_dx else ZERO, dx_row if add_to_dx else ZERO,
+                dx_values, dst, dx_row, rows, x0, x1,
+            )  # fmt: skip
+
+
+@inlined
+def _back_through(
+    table, preactivations, hidden, width, block, dz, dz_at, packed, c0, c0_at, c0_row, c, at, c_row, rows, first, last,
+):  # fmt: skip
+    """Set the columns [first, last) of C = C0 + the gradients of some preactivations times the rows of weights that made them."""
+    w = panel_of(c)
+    count = preactivations[1] - preactivations[0]
+    multiply(
+        table, Extent(rows, (last - first) // w), c0, Location(c0_at, c0_row),
+        dz, Factor(dz_at + preactivations[0] * block, width, hidden, count, block), dz, NO_PRODUCT,
+        packed, Panels(first * count * hidden, count * hidden * w), c, Location(at, c_row),
+    )  # fmt: skip
