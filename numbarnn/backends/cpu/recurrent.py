@@ -232,18 +232,19 @@ def _run_forward(call, layer, packed, x, layout, start, stream, out):
         )
     batch = kernels.Batch(layout.lengths, layout.active, _repeated(packed.diagonal, samples), mask)
     batch = checked(batch, dtype, (samples,), (steps,), (packed.diagonal.shape[0] * block,), mask.shape)
+    parties = _parties(call, packed, layout)
+    ahead = shared_units.steps_ahead(samples, packed.forward.inputs, packed.forward.recurrents) if parties > 1 else 1
     activations = kernels.Activations(
         states=call.empty((len(cell.states), steps + 1 if call.keep else 2, samples, width)),
         saved=call.empty((slots, len(cell.saved), samples, width)),
         operand=operand,
         inner=inner,
         inner_saved=inner_saved,
-        preactivations=call.empty((len(cell.preactivations), samples, width)),
+        preactivations=call.empty((ahead * len(cell.preactivations), samples, width)),
         start=initial,
         final=call.empty(initial.shape),
     )
     weights, source, target = packed.forward, _input(call, x, layout), _columns(call, out, packed.run.column, layout)
-    parties = _parties(call, packed, layout)
     if parties > 1:
         kernel = entry_point(shared_units.forward, dtype, cell)
         call.over_team(

@@ -7,12 +7,15 @@ those before it, so none is overwritten that somebody still reads. Under a mask 
 Shares are whole panels, so no two threads write to one cache line (on AVX2 and above), and all sums are those of the other driver:
 results are equal to the bit.
 
+Of one sample the products with x, which are known for all steps, are made for AHEAD steps at once: then W_ih is read once for six of
+them, not for each. The sums stay as they are (`resumed`).
+
 Cells with a second recurrent product are not served: they would meet two times forward and three times backward.
 """
 
 from numbarnn.kernels.compile import jit
 from numbarnn.kernels.cpu.barrier import Team, meet
-from numbarnn.kernels.cpu.matmul import NO_PRODUCT, ONE, ZERO, Extent, Factor, Location, Panels, copy, multiply
+from numbarnn.kernels.cpu.matmul import BLOCK, NO_PRODUCT, ONE, ZERO, Extent, Factor, Location, Panels, copy, multiply
 from numbarnn.kernels.cpu.recurrent import (
     Activations,
     BackwardWeights,
@@ -23,10 +26,23 @@ from numbarnn.kernels.cpu.recurrent import (
     InputGradient,
     Weights,
 )
+from numbarnn.kernels.cpu.resumed import resume
 from numbarnn.kernels.cpu.simd import panel_of
 from numbarnn.kernels.cpu.time_loop import running, slots_of
 from numbarnn.kernels.element import added, cell_backward, cell_forward, load, store
 from numbarnn.kernels.scalar import inlined
+
+# Steps whose products with x are made at once: a multiple of the rows of a tile, few enough to stay in the second-level cache.
+AHEAD = 24
+# Terms that are one sum in `matmul.multiply`.
+WHOLE = BLOCK + BLOCK // 4
+
+
+def steps_ahead(samples: int, inputs: int, recurrents: int) -> int:
+    """Return for how many steps products with x are made at once, so that all sums are as without; 1: for each."""
+    # Alone, a product would be one sum where it is several blocks beside another one.
+    divided = inputs + recurrents > WHOLE and any(BLOCK < length <= WHOLE for length in (inputs, recurrents))
+    return AHEAD if samples == 1 and inputs > 0 and not divided else 1
 
 
 @inlined
@@ -55,6 +71,9 @@ def forward(
     h, z, saved_values = states.reshape(-1), preactivations.reshape(-1), saved.reshape(-1)
     masked = operand.reshape(-1)
     c0, c1 = _share(width, panel_of(z), number, parties)
+    count = bias.size // width
+    ahead = preactivations.shape[0] // count
+    z_at, left = ZERO, ZERO
     arrivals = parties
     _begin(start, lengths, reverse, slots, h, history, block, c0, c1)
     if not meet(words, arrivals):
@@ -76,15 +95,28 @@ def forward(
                 arrivals += parties
                 if not meet(words, arrivals):
                     return
-            _add_products(
-                table, from_input, from_hidden, inputs, recurrents,
-                x_values, x_step, x_row, tokens, token_rows, packed, bias, h_from, h_at,
-                preactivations.shape[0], samples, width, t, z, rows, c0, c1,
-            )  # fmt: skip
+            if ahead > ONE:
+                z_at += count * width
+                if left == 0:
+                    z_at, left = ZERO, min(ahead, t + 1 if reverse else lengths[0] - t)
+                    _products_ahead(
+                        table, from_input, from_hidden, inputs, recurrents,
+                        x_values, t * x_step, -x_step if reverse else x_step, packed, bias, h, count, width, z, left, c0, c1,
+                    )  # fmt: skip
+                left -= 1
+                _add_hidden(
+                    table, from_input, from_hidden, inputs, recurrents, packed, bias, h_from, h_at, count, width, z, z_at, c0, c1,
+                )  # fmt: skip
+            else:
+                _add_products(
+                    table, from_input, from_hidden, inputs, recurrents,
+                    x_values, x_step, x_row, tokens, token_rows, packed, bias, h_from, h_at,
+                    count, samples, width, t, z, rows, c0, c1,
+                )  # fmt: skip
             for n in range(rows):
                 at = n * width
                 for e in range(c0, c1):
-                    gates = load(cell, "preactivations", z, at, block, e)
+                    gates = load(cell, "preactivations", z, z_at + at, block, e)
                     previous = load(cell, "states", h, before + at, history, e)
                     own_weights = load(cell, "diagonal", diagonal, at, block, e)
                     following, own = cell_forward(cell, gates, previous, own_weights)
@@ -160,6 +192,58 @@ def _add_products(
         )  # fmt: skip
 
 
+@inlined
+def _enters(preactivations, g):
+    return preactivations[0] <= g and g < preactivations[1]
+
+
+@inlined
+def _products_ahead(
+    table, from_input, from_hidden, inputs, recurrents, x, x_at, x_row, packed, bias, h, count, width, z, steps, c0, c1,
+):  # fmt: skip
+    """Set the pre-activations of the next steps of one sample to what x makes them, whole where h does not enter."""
+    w = panel_of(z)
+    length, row = inputs + recurrents, count * width
+    for g in range(count):
+        if not _enters(from_input, g):
+            continue
+        dst = g * width + c0
+        begun = _enters(from_hidden, g) and length <= WHOLE  # sums that h goes on with, the bias last
+        if begun:
+            for i in range(steps):
+                for j in range(i * row + dst, i * row + dst + c1 - c0):
+                    z[j] = 0
+        multiply(
+            table, Extent(steps, (c1 - c0) // w), z if begun else bias, Location(dst, row if begun else ZERO),
+            x, Factor(x_at, x_row, inputs, ONE, ZERO), h, NO_PRODUCT,
+            packed, Panels(dst * length, length * w), z, Location(dst, row),
+        )  # fmt: skip
+
+
+@inlined
+def _add_hidden(
+    table, from_input, from_hidden, inputs, recurrents, packed, bias, h, h_at, count, width, z, z_at, c0, c1
+):
+    """Go on with the pre-activations of a step, at `z_at`, that x has begun."""
+    w = panel_of(z)
+    length, panels = inputs + recurrents, (c1 - c0) // w
+    for g in range(count):
+        from_x, from_h = _enters(from_input, g), _enters(from_hidden, g)
+        if from_x and not from_h:
+            continue
+        dst = g * width + c0
+        at = dst * length + inputs * w
+        if from_x and length <= WHOLE:
+            resume(panels, bias, dst, h, h_at, recurrents, packed, at, length * w, z, z_at + dst)
+        else:
+            multiply(
+                table, Extent(ONE, panels),
+                z if from_x else bias, Location(z_at + dst if from_x else dst, ZERO),
+                h, Factor(h_at, ZERO, recurrents if from_h else ZERO, ONE, ZERO), h, NO_PRODUCT,
+                packed, Panels(at, length * w), z, Location(z_at + dst, ZERO),
+            )  # fmt: skip
+
+
 @jit
 def backward(
     cell, weights: BackwardWeights, batch: Batch, activations: Activations, dy: Columns, dx: InputGradient,
@@ -170,7 +254,7 @@ def backward(
     A party makes the gradients of its units' states, and of its share of the columns of x.
     """
     table, from_input, from_hidden, _, hidden, reverse, packed_h, packed_x, _, zeros = weights
-    _, active, diagonal, mask = batch
+    lengths, active, diagonal, mask = batch
     states, saved, _, _, _, _, _, _ = activations
     dy_values, dy_at, dy_step, dy_row = dy
     dx_values, dx_row, add_to_dx = dx
@@ -224,7 +308,7 @@ def backward(
                 for n in range(rows):
                     for j in range(c0, c1):
                         dh[n * width + j] += scratch[n * width + j] * mask[n, j]
-        if dx_values.size > 0:
+        if dx_values.size > 0 and samples > ONE:
             dst = t * samples * dx_row + x0
             _back_through(
                 table, from_input, hidden, width, block, dz, t * step, packed_x,
@@ -232,16 +316,23 @@ def backward(
                 dx_values, dst, dx_row, rows, x0, x1,
             )  # fmt: skip
 
+    if dx_values.size > 0 and samples == ONE:  # all rows at once: W_ih is read once for six of them
+        _back_through(
+            table, from_input, hidden, step, block, dz, ZERO, packed_x,
+            dx_values if add_to_dx else zeros, x0 if add_to_dx else ZERO, dx_row if add_to_dx else ZERO,
+            dx_values, x0, dx_row, lengths[0], x0, x1,
+        )  # fmt: skip
+
 
 @inlined
 def _back_through(
-    table, preactivations, hidden, width, block, dz, dz_at, packed, c0, c0_at, c0_row, c, at, c_row, rows, first, last,
+    table, preactivations, hidden, dz_row, block, dz, dz_at, packed, c0, c0_at, c0_row, c, at, c_row, rows, first, last,
 ):  # fmt: skip
-    """Set the columns [first, last) of C = C0 + the gradients of some preactivations times the rows of weights that made them."""
+    """Set the columns [first, last) of C = C0 + the gradients of some preactivations, `dz_row` apart, times the weights' rows."""
     w = panel_of(c)
     count = preactivations[1] - preactivations[0]
     multiply(
         table, Extent(rows, (last - first) // w), c0, Location(c0_at, c0_row),
-        dz, Factor(dz_at + preactivations[0] * block, width, hidden, count, block), dz, NO_PRODUCT,
+        dz, Factor(dz_at + preactivations[0] * block, dz_row, hidden, count, block), dz, NO_PRODUCT,
         packed, Panels(first * count * hidden, count * hidden * w), c, Location(at, c_row),
     )  # fmt: skip
