@@ -1,9 +1,9 @@
 """The time loop of a wide layer by several threads at once, each with some of its *units*, and its way back directly below.
 
 `numbarnn.kernels.cpu.recurrent` shares samples out: of one sample nothing is to be shared there, and of a few every thread reads all
-weights at every step. Here a thread reads the weights of its own units alone, and the threads meet once a step: forward after the
-states of the step are written, backward after the gradients of its pre-activations. The states after a step lie in another slot than
-those before it, so none is overwritten that somebody still reads. Under a mask of h, which is made by units too, they meet once more.
+weights at every step. Here a thread reads the weights of its own units alone, and the threads meet once a step: forward before the states of the last step are read, backward after
+the gradients of the pre-activations are written. The states after a step lie in another slot than those before it, so none is
+overwritten that somebody still reads.
 Shares are whole panels, so no two threads write to one cache line (on AVX2 and above), and all sums are those of the other driver:
 results are equal to the bit.
 
@@ -27,7 +27,7 @@ from numbarnn.kernels.cpu.recurrent import (
     Weights,
 )
 from numbarnn.kernels.cpu.resumed import resume
-from numbarnn.kernels.cpu.simd import panel_of
+from numbarnn.kernels.cpu.simd import panel_of, tile_limits
 from numbarnn.kernels.cpu.time_loop import running, slots_of
 from numbarnn.kernels.element import added, cell_backward, cell_forward, load, store
 from numbarnn.kernels.scalar import inlined
@@ -74,10 +74,8 @@ def forward(
     count = bias.size // width
     ahead = preactivations.shape[0] // count
     z_at, left = ZERO, ZERO
-    arrivals = parties
+    arrivals = ZERO
     _begin(start, lengths, reverse, slots, h, history, block, c0, c1)
-    if not meet(words, arrivals):
-        return
     for i in range(steps):
         t = steps - 1 - i if reverse else i
         before = ((t + 1 if reverse else t) & slots) * block
@@ -92,9 +90,6 @@ def forward(
                 for n in range(rows):
                     for j in range(n * width + c0, n * width + c1):
                         masked[h_at + j] = h[before + j] * mask[n, j - n * width]
-                arrivals += parties
-                if not meet(words, arrivals):
-                    return
             if ahead > ONE:
                 z_at += count * width
                 if left == 0:
@@ -104,14 +99,19 @@ def forward(
                         x_values, t * x_step, -x_step if reverse else x_step, packed, bias, h, count, width, z, left, c0, c1,
                     )  # fmt: skip
                 left -= 1
+            arrivals += parties
+            if not meet(words, arrivals):
+                return
+            if ahead > ONE:
                 _add_hidden(
-                    table, from_input, from_hidden, inputs, recurrents, packed, bias, h_from, h_at, count, width, z, z_at, c0, c1,
+                    table, from_input, from_hidden, inputs, recurrents, packed, bias, h_from, h_at, count, width, z, z_at,
+                    c0, c1, i & 1,
                 )  # fmt: skip
             else:
                 _add_products(
                     table, from_input, from_hidden, inputs, recurrents,
                     x_values, x_step, x_row, tokens, token_rows, packed, bias, h_from, h_at,
-                    count, samples, width, t, z, rows, c0, c1,
+                    count, samples, width, t, z, rows, c0, c1, i & 1,
                 )  # fmt: skip
             for n in range(rows):
                 at = n * width
@@ -122,9 +122,6 @@ def forward(
                     following, own = cell_forward(cell, gates, previous, own_weights)
                     store(cell, "states", h, after + at, history, e, following)
                     store(cell, "saved", saved_values, t * tape + at, block, e, own)
-            arrivals += parties
-            if not meet(words, arrivals):
-                return
         if out_values.size > 0:
             columns = min(c1, hidden) - c0
             dst = out_at + t * out_step + c0
@@ -167,7 +164,7 @@ def _clear_ended(active, t, reverse, h, after, history, states, samples, width, 
 def _add_products(
     table, from_input, from_hidden, inputs, recurrents,
     x, x_step, x_row, tokens, token_rows, packed, bias, h, h_at,
-    count, batch, width, t, z, rows, c0, c1,
+    count, batch, width, t, z, rows, c0, c1, turn,
 ):  # fmt: skip
     """Set the pre-activations of some units at step t to what x, h and the biases make them, in the order of the other driver."""
     w = panel_of(z)
@@ -178,18 +175,39 @@ def _add_products(
             source = tokens[t * batch + n] * count * width + c0
             for g in range(count):
                 copy(token_rows, source + g * width, z, g * block + n * width + c0, c1 - c0)
-    for g in range(count):
-        x_length = inputs if from_input[0] <= g and g < from_input[1] else ZERO
-        h_length = recurrents if from_hidden[0] <= g and g < from_hidden[1] else ZERO
-        dst = g * block + c0
+    groups = _groups(c1 - c0, w)
+    for i in range(count * groups):
+        g, j0, j1 = _group(i, count, groups, w, c0, c1, turn)
+        x_length = inputs if _enters(from_input, g) else ZERO
+        h_length = recurrents if _enters(from_hidden, g) else ZERO
+        dst = g * block + j0
         multiply(
-            table, Extent(rows, (c1 - c0) // w),
-            z if from_tokens else bias, Location(dst if from_tokens else g * width + c0, width if from_tokens else ZERO),
+            table, Extent(rows, (j1 - j0) // w),
+            z if from_tokens else bias, Location(dst if from_tokens else g * width + j0, width if from_tokens else ZERO),
             x, Factor(t * x_step, x_row, x_length, ONE, ZERO),
             h, Factor(h_at, width, h_length, ONE, ZERO),
-            packed, Panels((g * width + c0) * length + (inputs - x_length) * w, length * w),
+            packed, Panels((g * width + j0) * length + (inputs - x_length) * w, length * w),
             z, Location(dst, width),
         )  # fmt: skip
+
+
+@inlined
+def _groups(columns, w):
+    """Return the number of groups of panels of some columns."""
+    _, _, wide = tile_limits()
+    return (columns // w + wide - 1) // wide
+
+
+@inlined
+def _group(i, count, groups, w, c0, c1, turn):
+    """Return gate, first and end column of the i-th group of panels; with `turn` from the last to the first.
+
+    Every second step goes that way, and finds what the step before read last in the second-level cache, where not all fits in.
+    """
+    _, _, wide = tile_limits()
+    at = count * groups - 1 - i if turn else i
+    first = c0 + at % groups * wide * w
+    return at // groups, first, min(first + wide * w, c1)
 
 
 @inlined
@@ -222,16 +240,17 @@ def _products_ahead(
 
 @inlined
 def _add_hidden(
-    table, from_input, from_hidden, inputs, recurrents, packed, bias, h, h_at, count, width, z, z_at, c0, c1
-):
+    table, from_input, from_hidden, inputs, recurrents, packed, bias, h, h_at, count, width, z, z_at, c0, c1, turn,
+):  # fmt: skip
     """Go on with the pre-activations of a step, at `z_at`, that x has begun."""
     w = panel_of(z)
-    length, panels = inputs + recurrents, (c1 - c0) // w
-    for g in range(count):
+    length, groups = inputs + recurrents, _groups(c1 - c0, w)
+    for i in range(count * groups):
+        g, j0, j1 = _group(i, count, groups, w, c0, c1, turn)
         from_x, from_h = _enters(from_input, g), _enters(from_hidden, g)
         if from_x and not from_h:
             continue
-        dst = g * width + c0
+        dst, panels = g * width + j0, (j1 - j0) // w
         at = dst * length + inputs * w
         if from_x and length <= WHOLE:
             resume(panels, bias, dst, h, h_at, recurrents, packed, at, length * w, z, z_at + dst)
@@ -302,7 +321,7 @@ def backward(
             _back_through(
                 table, from_hidden, hidden, width, block, dz, t * step, packed_h,
                 zeros if masks else dh, ZERO if masks else c0, ZERO if masks else width,
-                scratch if masks else dh, c0, width, rows, c0, c1,
+                scratch if masks else dh, c0, width, rows, c0, c1, i & 1,
             )  # fmt: skip
             if masks:
                 for n in range(rows):
@@ -313,26 +332,29 @@ def backward(
             _back_through(
                 table, from_input, hidden, width, block, dz, t * step, packed_x,
                 dx_values if add_to_dx else zeros, dst if add_to_dx else ZERO, dx_row if add_to_dx else ZERO,
-                dx_values, dst, dx_row, rows, x0, x1,
+                dx_values, dst, dx_row, rows, x0, x1, i & 1,
             )  # fmt: skip
 
     if dx_values.size > 0 and samples == ONE:  # all rows at once: W_ih is read once for six of them
         _back_through(
             table, from_input, hidden, step, block, dz, ZERO, packed_x,
             dx_values if add_to_dx else zeros, x0 if add_to_dx else ZERO, dx_row if add_to_dx else ZERO,
-            dx_values, x0, dx_row, lengths[0], x0, x1,
+            dx_values, x0, dx_row, lengths[0], x0, x1, ZERO,
         )  # fmt: skip
 
 
 @inlined
 def _back_through(
-    table, preactivations, hidden, dz_row, block, dz, dz_at, packed, c0, c0_at, c0_row, c, at, c_row, rows, first, last,
+    table, preactivations, hidden, dz_row, block, dz, dz_at, packed, c0, c0_at, c0_row, c, at, c_row, rows, first, last, turn,
 ):  # fmt: skip
     """Set the columns [first, last) of C = C0 + the gradients of some preactivations, `dz_row` apart, times the weights' rows."""
     w = panel_of(c)
     count = preactivations[1] - preactivations[0]
-    multiply(
-        table, Extent(rows, (last - first) // w), c0, Location(c0_at, c0_row),
-        dz, Factor(dz_at + preactivations[0] * block, dz_row, hidden, count, block), dz, NO_PRODUCT,
-        packed, Panels(first * count * hidden, count * hidden * w), c, Location(at, c_row),
-    )  # fmt: skip
+    groups = _groups(last - first, w)
+    for i in range(groups):
+        _, j0, j1 = _group(i, ONE, groups, w, first, last, turn)
+        multiply(
+            table, Extent(rows, (j1 - j0) // w), c0, Location(c0_at + j0 - first, c0_row),
+            dz, Factor(dz_at + preactivations[0] * block, dz_row, hidden, count, block), dz, NO_PRODUCT,
+            packed, Panels(j0 * count * hidden, count * hidden * w), c, Location(at + j0 - first, c_row),
+        )  # fmt: skip
