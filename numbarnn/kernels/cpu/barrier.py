@@ -1,7 +1,8 @@
 """A barrier in compiled code, for threads that run one kernel together: none goes on before all have come.
 
-Its words are those of one call, each on a cache line of its own: how often a party has come, and whether one never will, because it
-raised before its kernel began or never started. Waiting parties read both, so whoever sets the second frees the others.
+Its words are those of one call, each on a cache line of its own: how often a party has come; whether one never will, because it
+raised before its kernel began or never started; how many threads of the pool are done. Waiting parties read the second too, so
+whoever sets it frees the others.
 
 A party spins for about 20 us, longer than a step takes, and then gives its processor away between two looks: where there are fewer
 processors than parties, or their quota is used up, the one that is waited for must run.
@@ -22,9 +23,11 @@ from numbarnn.kernels.cpu.memory import ALIGNMENT, zeros
 from numbarnn.kernels.groups import Integers1
 
 LINE = ALIGNMENT // 8
-# Where the words lie: arrivals, and whether the parties are to leave.
-ARRIVALS, ABORT, WORDS = 0, LINE, 2 * LINE
+# Where the words lie.
+ARRIVALS, ABORT, DONE, WORDS = 0, LINE, 2 * LINE, 3 * LINE
 SPINS = 500
+# Spins that a thread of the pool needs, once it has said that it is done, to let others run Python.
+RELEASE = 50
 
 _GIVE_WAY = "numbarnn_give_way"
 _SYSTEM = ctypes.CDLL(None).sched_yield if os.name == "posix" else ctypes.windll.kernel32.SwitchToThread
@@ -52,6 +55,11 @@ def new_words() -> np.ndarray:
 def abort(words: np.ndarray) -> None:
     """Free the parties that wait; what they have computed is worth nothing then."""
     words[ABORT] = 1
+
+
+def report_done(words: np.ndarray) -> None:
+    """Say that a thread of the pool is done; called with Python's lock."""
+    words[DONE] += 1
 
 
 def _pointer(context, builder, kind, array, index):
@@ -118,3 +126,18 @@ def meet(words, arrivals):
         else:
             _give_way()
     return True
+
+
+@jit
+def leave(words, parties):
+    """Let the other parties end first, if that is soon.
+
+    Two threads that end at once both want Python's lock, and one of them sleeps: LSTM(128), 100 steps, 191 us instead of 170.
+    """
+    spins = 0
+    while _read(words, DONE) < parties - 1 and spins < SPINS:
+        _pause()
+        spins += 1
+    if parties > 1:
+        for _ in range(RELEASE):
+            _pause()

@@ -14,7 +14,7 @@ Cells with a second recurrent product are not served: they would meet two times 
 """
 
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.cpu.barrier import Team, meet
+from numbarnn.kernels.cpu.barrier import Team, leave, meet
 from numbarnn.kernels.cpu.matmul import BLOCK, NO_PRODUCT, ONE, ZERO, Extent, Factor, Location, Panels, copy, multiply
 from numbarnn.kernels.cpu.recurrent import (
     Activations,
@@ -135,6 +135,8 @@ def forward(
         for s in range(final.shape[0]):
             for j in range(c0, c1):
                 final[s, n, j] = h[at + s * history + j]
+    if number == 0:
+        leave(words, parties)
 
 
 @inlined
@@ -341,6 +343,8 @@ def backward(
             dx_values if add_to_dx else zeros, x0 if add_to_dx else ZERO, dx_row if add_to_dx else ZERO,
             dx_values, x0, dx_row, lengths[0], x0, x1, ZERO,
         )  # fmt: skip
+    if number == 0:
+        leave(words, parties)
 
 
 @inlined
