@@ -13,7 +13,7 @@ from processes import run_python
 from numbarnn import GRU, LSTM, RNN, Dense, Embedding, Model, Recurrent, cells, parallel
 from numbarnn.backends.cpu import recurrent
 from numbarnn.data.batches import Batch
-from numbarnn.kernels.cpu import shared_units
+from numbarnn.kernels.cpu import barrier, shared_units
 from numbarnn.training.trainer import Trainer
 
 LENGTHS = [7, 2, 5]
@@ -30,6 +30,7 @@ def shared(monkeypatch):
 
     monkeypatch.setattr(parallel, "parties", forced)
     monkeypatch.setattr(parallel, "GRAIN", 1)
+    monkeypatch.setattr(parallel, "BUSY", 0)
     return found
 
 
@@ -152,6 +153,38 @@ def test_a_taken_pool():
     assert not any(thread.is_alive() for thread in threads)
 
 
+def test_crowded_processors(monkeypatch):
+    """After a call whose jobs waited long and often one thread does the work, for a while."""
+    monkeypatch.setattr(parallel, "_crowded", [-np.inf])
+    monkeypatch.setattr(parallel, "BUSY", 0.2)
+    words, seen = barrier.new_words(), []
+
+    def run():
+        seen.clear()
+        parallel.run([lambda: seen.append(1), lambda: seen.append(2)], words, lambda: seen.append(0))
+        return sorted(seen)
+
+    words[barrier.ARRIVALS], words[barrier.LATE] = 200, 5
+    assert run() == [1, 2]  # five of a hundred meetings are within what happens
+    words[barrier.LATE] = 6
+    assert run() == [1, 2]
+    words[barrier.LATE] = 0
+    assert run() == [0]
+    time.sleep(0.25)
+    assert run() == [1, 2]
+
+
+@pytest.mark.parametrize("case", [
+    ((8, 64 * 512, 1, 99, 2), 1), ((8, 80 * 512, 1, 122, 2), 1), ((8, 80 * 512, 1, 123, 2), 2), ((8, 80 * 512, 1, 500, 3), 2),
+    ((64, 2**22, 1, 20, 8), 8), ((3, 2**22, 1, 20, 8), 3), ((64, 2**22, 8, 80, 2), 2), ((64, 2**22, 9, 90, 2), 1),
+    ((1, 2**22, 1, 20, 2), 1), ((64, 2**22, 1, 1, 4), 1), ((64, 2**22, 1, 20, 1), 1),
+])  # fmt: skip
+def test_when_units_are_shared(case, monkeypatch):
+    monkeypatch.undo()
+    arguments, expected = case
+    assert parallel.parties(*arguments) == expected
+
+
 @pytest.mark.parametrize("guilty", [0, 1, 2])
 def test_an_error_frees_the_others(guilty, monkeypatch):
     """A party that raises before its kernel begins does not let the others wait."""
@@ -185,7 +218,8 @@ import faulthandler, sys
 import numpy as np
 from numbarnn import LSTM, Model, parallel
 faulthandler.dump_traceback_later(200, exit=True)
-parallel.GRAIN, parallel.parties = 1, lambda panels, weights, samples, rows, n_threads: min(n_threads, panels)
+parallel.GRAIN, parallel.BUSY = 1, 0
+parallel.parties = lambda panels, weights, samples, rows, n_threads: min(n_threads, panels)
 model = Model([LSTM(60)], 5, seed=1, n_threads=3)
 x = np.ones((1, 7, 5), np.float32)
 expected = model.forward(x)[0]
@@ -234,7 +268,8 @@ from numbarnn import LSTM, Model, parallel
 from numbarnn.backends.cpu import recurrent
 warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of every fork beside threads
 faulthandler.dump_traceback_later(200, exit=True)
-parallel.GRAIN, parallel.parties = 1, lambda panels, weights, samples, rows, n_threads: min(n_threads, panels)
+parallel.GRAIN, parallel.BUSY = 1, 0
+parallel.parties = lambda panels, weights, samples, rows, n_threads: min(n_threads, panels)
 model = Model([LSTM(60)], 5, seed=1, n_threads=2)
 x = np.ones((1, 7, 5), np.float32)
 expected = model.forward(x)[0]
@@ -289,7 +324,8 @@ os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])
 from numbarnn import LSTM, Model, parallel
 faulthandler.dump_traceback_later(200, exit=True)
 assert parallel.default_threads() == 1
-parallel.GRAIN, parallel.parties = 1, lambda panels, weights, samples, rows, n_threads: min(n_threads, panels)
+parallel.GRAIN, parallel.BUSY = 1, 0
+parallel.parties = lambda panels, weights, samples, rows, n_threads: min(n_threads, panels)
 model = Model([LSTM(60)], 5, seed=1)
 x = np.ones((1, 100, 5), np.float32)
 expected = model.forward(x)[0]
