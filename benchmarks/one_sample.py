@@ -1,6 +1,6 @@
-"""One sample, or few, through wide layers by two threads: numbarnn beside the peers that are installed, as `compare.py` measures.
+"""One sample, or few, through wide layers by several threads: numbarnn beside the peers that are installed, as `compare.py` measures.
 
-    python benchmarks/one_sample.py [--cells LSTM GRU RNN] [--threads 2] [--samples 1] [--hidden 128 256 512 1024] [--minutes 2]
+Run it as ``python benchmarks/one_sample.py``; ``--help`` has the options. Without disturbance it takes two minutes.
 """
 
 import argparse
@@ -53,9 +53,13 @@ def main(arguments=None):
     try:
         limit = processes.of("limit", Participant(OWN)).ask(do="limit", threads=1, seconds=0.1)
         settings = plan.fitted(rows, Settings(), limit["gflops"] / limit["share"], RESERVE * 60 * options.minutes)
-        about = machine.fingerprint(sorted({name for each in installed() for name in ENGINES[each].distributions} - {OWN}))
+        about = machine.fingerprint(
+            sorted({name for each in installed() for name in ENGINES[each].distributions} - {OWN})
+        )
         with tempfile.TemporaryDirectory() as folder:
-            store = Store(pathlib.Path(folder) / "rows.jsonl", about, {"rounds": settings.rounds, "seed": settings.seed})
+            store = Store(
+                pathlib.Path(folder) / "rows.jsonl", about, {"rounds": settings.rounds, "seed": settings.seed}
+            )
             compare(rows, store, processes, settings, repeats=0)
     finally:
         processes.close()

@@ -7,10 +7,10 @@ work one thread.
 
 * Several Python threads may call: whoever finds the pool taken runs its shares alone, in sequence. Results do not
   depend on the number of threads, so this shows in time only.
-* Jobs may wait for each other in compiled code (`numbarnn.kernels.cpu.barrier`). Such jobs run at the same time or not at all: where
-  the pool is taken, one job does all the work in their place, and if one raises or cannot start the others are freed. One job does it
-  too for a second after a call whose jobs waited for processors that others had: every meeting may cost a slice of time then (LSTM(128),
-  90 steps, six other processes on two processors: 7.6 ms together, 0.4 ms alone).
+* Jobs may wait for each other in compiled code (`numbarnn.kernels.cpu.barrier`). Such jobs run at the same time or not at all:
+  where the pool is taken, one job does all the work in their place, and if one raises or cannot start the others are freed. One job
+  does it too for a second after a call whose jobs waited for processors that others had, for then every meeting may cost a slice of
+  time (LSTM(128), 90 steps, six other processes on two processors: 7.6 ms together, 0.4 ms alone).
 * A forked child starts with an empty pool. A fork waits until no other thread is compiling: the child would inherit
   the compiler's lock without the thread that opens it, and hang where it first needs a kernel. If the handler of a signal forks in
   the middle of a call, that call ends in the child with an error, for the workers are its parent's.
@@ -132,14 +132,14 @@ def shares(count: int, operations: float, n_threads: int) -> list[tuple[int, int
     return [(i * count // pieces, (i + 1) * count // pieces) for i in range(pieces)]
 
 
-# Threads share the units of a time loop (`parties`) where that gains with two of them, measured on two Zen cores, LSTM, 16 inputs:
-# each needs so much work in all (forward, one sample: H = 128, 1.08 times as fast with 50 steps and 1.31 with 100; H = 256, 0.99 with
-# 10 and 1.33 with 20; H = 1024, 1.31 with two),
+# Threads share the units of a time loop (`parties`) where that gains with two of them, measured on two Zen 5 cores, LSTM, 16
+# inputs: each needs so much work in all (forward, one sample: H = 128, 1.08 times as fast with 50 steps and 1.31 with 100; H = 256,
+# 0.99 with 10 and 1.33 with 20; H = 1024, 1.31 with two),
 UNITS_GRAIN = 2_500_000
 # so much at each step, for they meet once (H = 64: 1.18 with 400 steps, and on a busy machine every meeting costs),
 STEP_GRAIN = 16_000
-# and so few samples, for with more the rows of a product keep a core as busy (H = 512: 1.78 with 4 samples, 1.30 with 8, 1.07 with 16;
-# H = 128: 1.34, 1.14, 0.98).
+# and so few samples, for with more the rows of a product keep a core as busy (H = 512: 1.78 with 4 samples, 1.30 with 8, 1.07 with
+# 16; H = 128: 1.34, 1.14, 0.98).
 SHARED_SAMPLES = 4  # for each thread
 
 

@@ -1,8 +1,8 @@
 """A barrier in compiled code, for threads that run one kernel together: none goes on before all have come.
 
 Its words are those of one call, each on a cache line of its own: how often a party has come; whether one never will, because it
-raised before its kernel began or never started; how many threads of the pool are done; how many waits were long. Waiting parties read
-the second too, so whoever sets it frees the others.
+raised before its kernel began or never started; how many threads of the pool are done; how many waits were long. Waiting parties
+read the second too, so whoever sets it frees the others.
 
 A party spins for about 20 us, longer than a step takes, and then gives its processor away between two looks: where there are fewer
 processors than parties, or their quota is used up, the one that is waited for must run.

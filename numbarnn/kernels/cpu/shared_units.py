@@ -1,14 +1,13 @@
 """The time loop of a wide layer by several threads at once, each with some of its *units*, and its way back directly below.
 
-`numbarnn.kernels.cpu.recurrent` shares samples out: of one sample nothing is to be shared there, and of a few every thread reads all
-weights at every step. Here a thread reads the weights of its own units alone, and the threads meet once a step: forward before the states of the last step are read, backward after
-the gradients of the pre-activations are written. The states after a step lie in another slot than those before it, so none is
-overwritten that somebody still reads.
-Shares are whole panels, so no two threads write to one cache line (on AVX2 and above), and all sums are those of the other driver:
-results are equal to the bit.
+`numbarnn.kernels.cpu.recurrent` shares samples out: of one sample nothing is to be shared there, and of a few every thread reads
+all weights at every step. Here a thread reads the weights of its own units alone, and the threads meet once a step: forward before
+the states of the step before are read, backward after the gradients of the pre-activations are written. The states after a step lie
+in another slot than those before it, so none is overwritten that somebody still reads. Shares are whole panels, so no two threads
+write to one cache line, and all sums are those of the other driver: results are equal to the bit.
 
-Of one sample the products with x, which are known for all steps, are made for AHEAD steps at once: then W_ih is read once for six of
-them, not for each. The sums stay as they are (`resumed`).
+Of one sample the products with x, which are known for all steps, are made for AHEAD steps at once: then W_ih is read once for the
+rows of a tile, not for each step. The sums stay as they are (`numbarnn.kernels.cpu.resumed`).
 
 Cells with a second recurrent product are not served: they would meet two times forward and three times backward.
 """
@@ -56,7 +55,7 @@ def _share(width, w, number, parties):
 def forward(
     cell, weights: Weights, batch: Batch, x: Input, out: Columns, activations: Activations, team: Team, number: int
 ):  # fmt: skip
-    """Run the units of the party `number` of a team through all steps; the arguments are those of `recurrent.forward`."""
+    """Run the units of the party `number` of a team through all steps; other arguments as of `recurrent.forward`."""
     table, from_input, from_hidden, _, inputs, recurrents, hidden, reverse, packed, bias, token_rows = weights
     lengths, active, diagonal, mask = batch
     x_values, x_step, x_row, tokens = x
@@ -270,7 +269,7 @@ def backward(
     cell, weights: BackwardWeights, batch: Batch, activations: Activations, dy: Columns, dx: InputGradient,
     gradients: Gradients, team: Team, number: int,
 ):  # fmt: skip
-    """Back-propagate through all steps of the units of the party `number` of a team; the arguments are those of `recurrent.backward`.
+    """Back-propagate through all steps of the units of the party `number` of a team; other arguments as of `recurrent.backward`.
 
     A party makes the gradients of its units' states, and of its share of the columns of x.
     """
