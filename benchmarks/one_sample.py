@@ -1,4 +1,4 @@
-"""One sample, or few, through wide layers by several threads: numbarnn beside the peers that are installed, as `compare.py` measures.
+"""One sample, or few, through wide layers by several threads: numbarnn beside its peers, as `compare.py` measures.
 
 Run it as ``python benchmarks/one_sample.py``; ``--help`` has the options. Without disturbance it takes two minutes.
 """
