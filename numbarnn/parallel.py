@@ -9,7 +9,7 @@ work one thread.
   depend on the number of threads, so this shows in time only.
 * Jobs may wait for each other in compiled code (`numbarnn.kernels.cpu.barrier`). Such jobs run at the same time or not at all:
   where the pool is taken, one job does all the work in their place, and if one raises or cannot start the others are freed. One job
-  does it too for a second after a call whose jobs waited for processors that others had, for then every meeting may cost a slice of
+  does it too for a moment after a call whose jobs waited for processors that others had, for then every meeting may cost a slice of
   time (LSTM(128), 90 steps, six other processes on two processors: 7.6 ms together, 0.4 ms alone).
 * A forked child starts with an empty pool. A fork waits until no other thread is compiling: the child would inherit
   the compiler's lock without the thread that opens it, and hang where it first needs a kernel. If the handler of a signal forks in
@@ -222,7 +222,7 @@ def _wait(workers, error, words):
             error = problem
 
 
-BUSY = 1.0  # seconds for which jobs that would wait for each other are run by one thread, after the processors were crowded
+BUSY = 0.1  # seconds for which jobs that would wait for each other are run by one thread, after the processors were crowded
 _crowded = [-math.inf]  # when that was seen
 _workers = []
 _owner = {}  # 0: an object of the call that has the pool
