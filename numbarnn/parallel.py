@@ -223,6 +223,7 @@ def _wait(workers, error, words):
 
 
 BUSY = 0.1  # seconds for which jobs that would wait for each other are run by one thread, after the processors were crowded
+LOST = 1e-3  # seconds that the calling thread must at least have had no processor for them to be that, and a quarter of the call
 _crowded = [-math.inf]  # when that was seen
 _workers = []
 _owner = {}  # 0: an object of the call that has the pool
@@ -274,8 +275,10 @@ def run(jobs, words=None, alone=None) -> None:
             try:
                 crowded = words is not None and time.monotonic() < _crowded[0] + BUSY
                 if not crowded and _owner.setdefault(0, me) is me:
+                    started, used = time.monotonic(), time.thread_time()
                     _run_together(jobs, words)
-                    if words is not None and barrier.crowded(words, len(jobs)):
+                    took = time.monotonic() - started
+                    if words is not None and took - (time.thread_time() - used) > max(LOST, took / 4):
                         _crowded[0] = time.monotonic()
                 else:
                     for job in jobs if words is None else (alone,):

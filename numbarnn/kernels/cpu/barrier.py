@@ -1,8 +1,8 @@
 """A barrier in compiled code, for threads that run one kernel together: none goes on before all have come.
 
 Its words are those of one call, each on a cache line of its own: how often a party has come; whether one never will, because it
-raised before its kernel began or never started; how many threads of the pool are done; how many waits were long. Waiting parties
-read the second too, so whoever sets it frees the others.
+raised before its kernel began or never started; how many threads of the pool are done. Waiting parties read the second too, so
+whoever sets it frees the others.
 
 A party spins for about 20 us, longer than a step takes, and then gives its processor away between two looks: where there are fewer
 processors than parties, or their quota is used up, the one that is waited for must run.
@@ -24,7 +24,7 @@ from numbarnn.kernels.groups import Integers1
 
 LINE = ALIGNMENT // 8
 # Where the words lie.
-ARRIVALS, ABORT, DONE, LATE, WORDS = 0, LINE, 2 * LINE, 3 * LINE, 4 * LINE
+ARRIVALS, ABORT, DONE, WORDS = 0, LINE, 2 * LINE, 3 * LINE
 SPINS = 500
 # Spins that a thread of the pool needs, once it has said that it is done, to let others run Python.
 RELEASE = 50
@@ -60,11 +60,6 @@ def abort(words: np.ndarray) -> None:
 def report_done(words: np.ndarray) -> None:
     """Say that a thread of the pool is done; called with Python's lock."""
     words[DONE] += 1
-
-
-def crowded(words: np.ndarray, parties: int) -> bool:
-    """Return whether parties waited so often for one that had no processor that one thread would have been faster."""
-    return words[LATE] > 3 + words[ARRIVALS] // parties // 50  # a thread of the pool that wakes up is late once
 
 
 def _pointer(context, builder, kind, array, index):
@@ -130,8 +125,6 @@ def meet(words, arrivals):
             spins += 1
         else:
             _give_way()
-    if spins == SPINS:
-        _add(words, LATE, 1)
     return True
 
 

@@ -55,7 +55,10 @@ def _share(width, w, number, parties):
 def forward(
     cell, weights: Weights, batch: Batch, x: Input, out: Columns, activations: Activations, team: Team, number: int
 ):  # fmt: skip
-    """Run the units of the party `number` of a team through all steps; other arguments as of `recurrent.forward`."""
+    """Run the units of the party `number` of a team through all steps; other arguments as of `recurrent.forward`.
+
+    activations.preactivations : of `steps_ahead` steps
+    """
     table, from_input, from_hidden, _, inputs, recurrents, hidden, reverse, packed, bias, token_rows = weights
     lengths, active, diagonal, mask = batch
     x_values, x_step, x_row, tokens = x
