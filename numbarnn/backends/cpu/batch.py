@@ -132,12 +132,15 @@ class Call:
 
     def over_team(self, parties: int, job) -> None:
         """Run ``job(team, number)`` for the parties of a team at the same time, in a thread each, or as a team of one."""
-        words = new_words()
-        team, single = (checked(Team(words, count), self.dtype, words.shape) for count in (parties, 1))
-        jobs = []
+        words, jobs = new_words(), []
+
+        def team(count):
+            return checked(Team(words, count), self.dtype, words.shape)
+
+        together = team(parties)
         for number in range(parties):
-            jobs.append(functools.partial(job, team, number))
-        parallel.run(jobs, words, functools.partial(job, single, 0))
+            jobs.append(functools.partial(job, together, number))
+        parallel.run(jobs, words, lambda: job(team(1), 0))
 
 
 # What copying a number from array to array costs in multiply-adds, about.
