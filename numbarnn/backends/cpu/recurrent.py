@@ -232,8 +232,8 @@ def _run_forward(call, layer, packed, x, layout, start, stream, out):
         )
     batch = kernels.Batch(layout.lengths, layout.active, _repeated(packed.diagonal, samples), mask)
     batch = checked(batch, dtype, (samples,), (steps,), (packed.diagonal.shape[0] * block,), mask.shape)
-    parties = _parties(call, packed, layout)
-    ahead = shared_units.steps_ahead(samples, packed.forward.inputs, packed.forward.recurrents) if parties > 1 else 1
+    shared = _parties(call, packed, layout) > 1
+    ahead = shared_units.steps_ahead(samples, packed.forward.inputs, packed.forward.recurrents) if shared else 1
     activations = kernels.Activations(
         states=call.empty((len(cell.states), steps + 1 if call.keep else 2, samples, width)),
         saved=call.empty((slots, len(cell.saved), samples, width)),
@@ -245,19 +245,7 @@ def _run_forward(call, layer, packed, x, layout, start, stream, out):
         final=call.empty(initial.shape),
     )
     weights, source, target = packed.forward, _input(call, x, layout), _columns(call, out, packed.run.column, layout)
-    if parties > 1:
-        kernel = entry_point(shared_units.forward, dtype, cell)
-        call.over_team(
-            parties,
-            lambda team, number: kernel(cell, weights, batch, source, target, activations, team, number),
-        )
-    else:
-        kernel = entry_point(kernels.forward, dtype, cell)
-        call.over_samples(
-            layout,
-            layout.running * (weights.packed.size + 16 * width),
-            lambda lo, hi: kernel(cell, weights, batch, source, target, activations, lo, hi),
-        )
+    _over(call, "forward", packed, layout, cell, weights, batch, source, target, activations)
     final = activations.final[:, :, :hidden]
     if not call.keep:
         return None, final, None
@@ -269,9 +257,19 @@ def _parties(call, packed, layout):
     """Return how many threads share the units of a run; 1: they share the samples, or there is one."""
     if call.n_threads == 1 or packed.inner:
         return 1
-    weights = packed.forward
-    panels = padded(weights.hidden, call.dtype) // panel_width(call.dtype)
-    return parallel.parties(panels, weights.packed.size, layout.samples, layout.running, call.n_threads)
+    panels = padded(packed.forward.hidden, call.dtype) // panel_width(call.dtype)
+    return parallel.parties(panels, packed.forward.packed.size, layout.samples, layout.running, call.n_threads)
+
+
+def _over(call, name, packed, layout, cell, *groups):
+    """Run a time loop, by threads that share its samples or its units."""
+    if (parties := _parties(call, packed, layout)) > 1:
+        team_kernel = entry_point(getattr(shared_units, name), call.dtype, cell)
+        call.over_team(parties, lambda team, number: team_kernel(cell, *groups, team, number))
+        return
+    kernel, weights = entry_point(getattr(kernels, name), call.dtype, cell), packed.forward
+    operations = layout.running * (weights.packed.size + 16 * padded(weights.hidden, call.dtype))
+    call.over_samples(layout, operations, lambda lo, hi: kernel(cell, *groups, lo, hi))
 
 
 def _input(call, x, layout):
@@ -310,22 +308,7 @@ def _run_backward(call, layer, packed, tape, dy, layout, ends, gradient, need_dx
     )
     given = checked(given, dtype, (steps * samples * given.row,))
     weights, dout = packed.backward, _columns(call, dy, packed.run.column, layout)
-    parties = _parties(call, packed, layout)
-    if parties > 1:
-        kernel = entry_point(shared_units.backward, dtype, cell)
-        call.over_team(
-            parties,
-            lambda team, number: kernel(
-                cell, weights, tape.batch, tape.activations, dout, given, gradients, team, number
-            ),
-        )
-    else:
-        kernel = entry_point(kernels.backward, dtype, cell)
-        call.over_samples(
-            layout,
-            layout.running * (packed.forward.packed.size + 16 * width),
-            lambda lo, hi: kernel(cell, weights, tape.batch, tape.activations, dout, given, gradients, lo, hi),
-        )
+    _over(call, "backward", packed, layout, cell, weights, tape.batch, tape.activations, dout, given, gradients)
     for at, size in packed.unused:
         gradient[at : at + size] = 0
     for unit, at in enumerate(packed.diagonal_offsets):
