@@ -7,8 +7,13 @@ work one thread.
 
 * Several Python threads may call: whoever finds the pool taken runs its shares alone, in sequence. Results do not
   depend on the number of threads, so this shows in time only.
+* Jobs may wait for each other in compiled code (`numbarnn.kernels.cpu.barrier`). Such jobs run at the same time or not at all:
+  where the pool is taken, one job does all the work in their place, and if one raises or cannot start the others are freed. One job
+  does it too for a moment after a call whose jobs waited for processors that others had, for then every meeting may cost a slice of
+  time (LSTM(128), 90 steps, six other processes on two processors: 7.6 ms together, 0.4 ms alone).
 * A forked child starts with an empty pool. A fork waits until no other thread is compiling: the child would inherit
-  the compiler's lock without the thread that opens it, and hang where it first needs a kernel.
+  the compiler's lock without the thread that opens it, and hang where it first needs a kernel. If the handler of a signal forks in
+  the middle of a call, that call ends in the child with an error, for the workers are its parent's.
 * Ctrl-C during a call takes effect when the workers are done with the caller's arrays; so does any other exception
   that a signal's handler raises.
 * Jobs take denormal numbers as zero; the caller's mode is as before when they are done (`numbarnn.kernels.cpu.denormals`).
@@ -19,11 +24,12 @@ import math
 import os
 import pathlib
 import threading
+import time
 
 from numba.core.compiler_lock import global_compiler_lock
 
 from numbarnn.checks import brief, check_integer
-from numbarnn.kernels.cpu import denormals
+from numbarnn.kernels.cpu import barrier, denormals
 from numbarnn.kernels.interrupts import DeferredInterrupt
 
 # Work that one more thread must have to be worth its waking: about 0.1 ms of one core.
@@ -126,8 +132,36 @@ def shares(count: int, operations: float, n_threads: int) -> list[tuple[int, int
     return [(i * count // pieces, (i + 1) * count // pieces) for i in range(pieces)]
 
 
+# Threads share the units of a time loop (`parties`) where that gains with two of them, measured on two Zen 5 cores, LSTM, 16
+# inputs: each needs so much work in all (forward, one sample: H = 128, 1.08 times as fast with 50 steps and 1.31 with 100; H = 256,
+# 0.99 with 10 and 1.33 with 20; H = 1024, 1.31 with two),
+UNITS_GRAIN = 2_500_000
+# so much at each step, for they meet once (H = 64: 1.18 with 400 steps, and on a busy machine every meeting costs),
+STEP_GRAIN = 16_000
+# and so few samples, for with more the rows of a product keep a core as busy (H = 512: 1.78 with 4 samples, 1.30 with 8, 1.07 with
+# 16; H = 128: 1.34, 1.14, 0.98).
+SHARED_SAMPLES = 4  # for each thread
+
+
+def parties(panels: int, weights: int, samples: int, rows: int, n_threads: int) -> int:
+    """Return how many threads share the units of a time loop; 1: they share its samples, or there is one thread.
+
+    Parameters
+    ----------
+    panels : int
+        Of units: the least share.
+    weights : int
+        Multiply-adds of a step of one sample.
+    samples, rows : int
+        Samples, and their steps in all.
+    n_threads : int
+    """
+    found = min(n_threads, panels, samples * weights // STEP_GRAIN, rows * weights // UNITS_GRAIN)
+    return found if found > 1 and samples <= SHARED_SAMPLES * found else 1
+
+
 class _Worker:
-    """A thread that waits for a job and runs it; the job is done when `job` is None.
+    """A thread that waits for a job and runs it; the job is done when `job` is None. `words` are those of its barrier, or None.
 
     Both locks only wake: an open lock stays open, and whoever is woken checks whether there is work.
     """
@@ -136,7 +170,7 @@ class _Worker:
         self.go, self.done = threading.Lock(), threading.Lock()
         self.go.acquire()
         self.done.acquire()
-        self.job = self.error = None
+        self.job = self.words = self.error = None
         threading.Thread(target=self._loop, name=f"numbarnn-{number}", daemon=True).start()
 
     def _loop(self):
@@ -150,7 +184,10 @@ class _Worker:
                 job()
             except BaseException as error:
                 self.error = error
-            self.job = job = None
+                _free(self.words)
+            words, self.job, job = self.words, None, None
+            if words is not None:
+                barrier.report_done(words)
             _open(self.done)
 
     def start(self):
@@ -162,25 +199,46 @@ def _open(lock):
         lock.release()
 
 
-def _wait(workers):
-    """Wait until no worker has a job, whatever interrupts the waiting; return the last exception that did."""
-    interruption = None
+def _free(words):
+    """Free the jobs that wait at a barrier, if there is one."""
+    if words is not None:
+        barrier.abort(words)
+
+
+def _wait(workers, error, words):
+    """Wait until no worker has a job, whatever interrupts the waiting; return the last exception that did, or `error`."""
     while True:
         try:
+            if error is not None:
+                _free(words)  # the job that the others wait for may never have begun
+                for worker in workers:  # an exception may have come before a worker's start
+                    worker.start()
             for worker in workers:
                 # Asked again after every wake-up: an exception may come between the lock's opening and the next line.
                 while worker.job is not None:
                     worker.done.acquire()
-            return interruption
-        except BaseException as error:
-            interruption = error
+            return error
+        except BaseException as problem:
+            error = problem
 
 
+BUSY = 0.1  # seconds for which jobs that would wait for each other are run by one thread, after the processors were crowded
+LOST = 1e-3  # seconds that the calling thread must at least have had no processor for them to be that, and a quarter of the call
+_crowded = [-math.inf]  # when that was seen
 _workers = []
 _owner = {}  # 0: an object of the call that has the pool
 
 
 def _forget():
+    for worker in _workers:
+        if worker.job is not None:  # and nobody to run it
+            worker.error = RuntimeError(
+                "the process was forked in the middle of a call, whose threads are its parent's: "
+                "fork before or after it, or start the child with multiprocessing's method 'spawn'"
+            )
+            _free(worker.words)
+            worker.job = None
+            _open(worker.done)
     _workers.clear()
     _owner.clear()
 
@@ -194,8 +252,17 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def run(jobs) -> None:
-    """Call every job, the first in this thread and the others in workers, and return when all are done."""
+def run(jobs, words=None, alone=None) -> None:
+    """Call every job, the first in this thread and the others in workers, and return when all are done.
+
+    Parameters
+    ----------
+    jobs : list of callables
+    words : int64 array, optional
+        Of `barrier.new_words`, where jobs wait for each other: then all run at the same time.
+    alone : callable, optional
+        With `words`: what is called in place of the jobs where the pool is taken or the processors are crowded.
+    """
     mode = denormals.mode_entry()
     before = mode(denormals.KEEP)  # apart from setting it, which an interrupt may follow at once
     try:
@@ -206,10 +273,15 @@ def run(jobs) -> None:
         me = object()
         with DeferredInterrupt():
             try:
-                if _owner.setdefault(0, me) is me:
-                    _run_together(jobs)
+                crowded = words is not None and time.monotonic() < _crowded[0] + BUSY
+                if not crowded and _owner.setdefault(0, me) is me:
+                    started, used = time.monotonic(), time.thread_time()
+                    _run_together(jobs, words)
+                    took = time.monotonic() - started
+                    if words is not None and took - (time.thread_time() - used) > max(LOST, took / 4):
+                        _crowded[0] = time.monotonic()
                 else:
-                    for job in jobs:
+                    for job in jobs if words is None else (alone,):
                         job()
             finally:
                 # Python runs handlers of signals after calls; no call stands between the question and its answer.
@@ -219,23 +291,25 @@ def run(jobs) -> None:
         mode(before)
 
 
-def _run_together(jobs):
+def _run_together(jobs, words):
     """Run the jobs in all threads of the pool, which is ours."""
     started, error = [], None
     try:
-        while len(_workers) < len(jobs) - 1:
-            _workers.append(_Worker(len(_workers) + 1))
-        for worker, job in zip(_workers, jobs[1:], strict=False):
-            started.append(worker)
-            worker.job = job
-            worker.start()
-        jobs[0]()
-    except BaseException as problem:
-        error = problem
-        for worker in started:  # an exception may have come before a worker's start
-            worker.start()
-    error = _wait(started) or error
+        try:
+            while len(_workers) < len(jobs) - 1:
+                _workers.append(_Worker(len(_workers) + 1))
+            for worker, job in zip(_workers, jobs[1:], strict=False):
+                started.append(worker)
+                worker.words = words
+                worker.job = job
+                worker.start()
+            jobs[0]()
+        except BaseException as problem:
+            error = problem
+        error = _wait(started, error, words)
+    except BaseException as problem:  # it came before the waiting had begun
+        error = _wait(started, problem, words)
     for worker in started:
-        error, worker.error = worker.error or error, None
+        error, worker.error, worker.words = worker.error or error, None, None
     if error is not None:
         raise error

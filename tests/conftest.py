@@ -200,9 +200,9 @@ def pieces(monkeypatch):
     """Let small work count as large, so that it is cut for threads; return a list that gets the pieces of every cut."""
     counts, run = [], parallel.run
 
-    def recorded(jobs):
+    def recorded(jobs, *barrier):
         counts.append(len(jobs))
-        run(jobs)
+        run(jobs, *barrier)
 
     monkeypatch.setattr(parallel, "GRAIN", 1)
     monkeypatch.setattr(parallel, "run", recorded)

@@ -30,7 +30,7 @@ OWN = {
 }
 METHODS = {
     "batch": {
-        "Call": {"empty", "zeros", "over", "over_samples", "run", "stage", "send"},
+        "Call": {"empty", "zeros", "over", "over_samples", "over_team", "run", "stage", "send"},
         "Rows": {"strides", "count", "tokens", "bag"},
     },
     "recurrent": {"Tape": {"states", "saved", "inner", "inner_saved"}},

@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from numbarnn import parallel
+from numbarnn.cells.contract import has_inner
 from numbarnn.checks import brief, check_flag
 from numbarnn.data.batches import Batch
 from numbarnn.kernels import cache
+from numbarnn.layers import Recurrent
 from numbarnn.losses.base import make_loss
 from numbarnn.network.network import Network
 from numbarnn.network.program import has_step
@@ -131,6 +134,26 @@ def predict(model: Network) -> None:
         model.stream().step(x[0, 0])
         step, weights, state = step_function(model)
         step(weights, x[0, 0], state, np.zeros(model.signals[-1].size, model.dtype))
+    if (sample := _shared_sample(model)) is not None:
+        model.forward(sample)
+
+
+def _shared_sample(model):
+    """Return one sample with steps enough for threads to share units of the model's layers; None: they share none."""
+    if model.device != "cpu" or (model.n_threads or parallel.default_threads()) == 1:
+        return None
+    steps = 0
+    for layer, signal in zip(model.layers, model.signals, strict=False):
+        if isinstance(layer, Recurrent) and not has_inner(layer.cell):
+            hidden = layer.hidden_size
+            weights = len(layer.cell.preactivations) * hidden * (signal.size + hidden)
+            if weights >= 2 * parallel.STEP_GRAIN:
+                steps = max(steps, -(-2 * parallel.UNITS_GRAIN // weights))
+    if steps == 0:
+        return None
+    signal = model.signals[0]
+    tokens = np.zeros((1, steps, signal.bag) if signal.bag else (1, steps), np.int32)
+    return tokens if signal.tokens else np.zeros((1, steps, signal.size), model.dtype)
 
 
 def _inputs(model):
@@ -158,3 +181,6 @@ def _train(model, loss, optimizer):
             refusal = error
     if not trained:
         raise ValueError(f"loss {loss.name} does not go with the model: {refusal}") from refusal
+    if (sample := _shared_sample(model)) is not None:
+        outputs, _, pullback = model.vjp(sample)
+        pullback(outputs)

@@ -14,9 +14,11 @@ import numpy as np
 from numbarnn import inputs, parallel
 from numbarnn.core.layout import Layout
 from numbarnn.core.signal import Signal
+from numbarnn.kernels.cpu.barrier import Team, new_words
 from numbarnn.kernels.cpu.layout import to_sample_major, to_time_major
 from numbarnn.kernels.cpu.memory import Arena, padded
 from numbarnn.kernels.cpu.simd import tile_table
+from numbarnn.kernels.groups import checked
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,18 @@ class Call:
         for lo, hi in pieces:
             jobs.append(functools.partial(job, lo, hi))
         parallel.run(jobs)
+
+    def over_team(self, parties: int, job) -> None:
+        """Run ``job(team, number)`` for the parties of a team at the same time, in a thread each, or as a team of one."""
+        words, jobs = new_words(), []
+
+        def team(count):
+            return checked(Team(words, count), self.dtype, words.shape)
+
+        together = team(parties)
+        for number in range(parties):
+            jobs.append(functools.partial(job, together, number))
+        parallel.run(jobs, words, lambda: job(team(1), 0))
 
 
 # What copying a number from array to array costs in multiply-adds, about.

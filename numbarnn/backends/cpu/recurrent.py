@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numbarnn import parallel
 from numbarnn.backends.cpu.batch import Call, Rows
 from numbarnn.backends.cpu.dense import token_gradient, weight_gradient
 from numbarnn.backends.cpu.dropout import drop, first_mask
@@ -12,7 +13,7 @@ from numbarnn.backends.cpu.segments import running_sum
 from numbarnn.cells import contract
 from numbarnn.core.layout import Layout
 from numbarnn.core.signal import Signal
-from numbarnn.kernels.cpu import matmul, tokens
+from numbarnn.kernels.cpu import matmul, shared_units, tokens
 from numbarnn.kernels.cpu import recurrent as kernels
 from numbarnn.kernels.cpu.memory import empty, padded, zeros
 from numbarnn.kernels.cpu.simd import panel_width
@@ -223,7 +224,10 @@ def _run_forward(call, layer, packed, x, layout, start, stream, out):
     cell, hidden, dtype = layer.cell, layer.hidden_size, call.dtype
     width, steps, samples = padded(hidden, dtype), layout.steps, layout.samples
     block, slots = samples * width, steps if call.keep else 1
-    span = _span(layout) if _cut_anyway(packed.forward) else 1
+    if _parties(call, packed, layout) > 1:
+        span = shared_units.steps_ahead(samples, packed.forward.inputs, packed.forward.recurrents)
+    else:
+        span = _span(layout) if _cut_anyway(packed.forward) else 1
     initial = call.zeros((len(cell.states), samples, width))
     if start is not None:
         for s, values in enumerate(start):
@@ -251,12 +255,7 @@ def _run_forward(call, layer, packed, x, layout, start, stream, out):
         final=call.empty(initial.shape),
     )
     weights, source, target = packed.forward, _input(call, x, layout), _columns(call, out, packed.run.column, layout)
-    kernel = entry_point(kernels.forward, dtype, cell)
-    call.over_samples(
-        layout,
-        layout.running * (weights.packed.size + 16 * width),
-        lambda lo, hi: kernel(cell, weights, batch, source, target, activations, lo, hi),
-    )
+    _over(call, "forward", packed, layout, cell, weights, batch, source, target, activations)
     final = activations.final[:, :, :hidden]
     if not call.keep:
         return None, final, None
@@ -276,6 +275,25 @@ def _cut_anyway(weights):
         return inputs > 0
     sizes = [size for size in (inputs, recurrents) if size > matmul.BLOCK]
     return not matmul.whole(inputs + recurrents) and not any(map(matmul.whole, sizes))
+
+
+def _parties(call, packed, layout):
+    """Return how many threads share the units of a run; 1: they share the samples, or there is one."""
+    if call.n_threads == 1 or packed.inner:
+        return 1
+    panels = padded(packed.forward.hidden, call.dtype) // panel_width(call.dtype)
+    return parallel.parties(panels, packed.forward.packed.size, layout.samples, layout.running, call.n_threads)
+
+
+def _over(call, name, packed, layout, cell, *groups):
+    """Run a time loop, by threads that share its samples or its units."""
+    if (parties := _parties(call, packed, layout)) > 1:
+        team_kernel = entry_point(getattr(shared_units, name), call.dtype, cell)
+        call.over_team(parties, lambda team, number: team_kernel(cell, *groups, team, number))
+        return
+    kernel, weights = entry_point(getattr(kernels, name), call.dtype, cell), packed.forward
+    operations = layout.running * (weights.packed.size + 16 * padded(weights.hidden, call.dtype))
+    call.over_samples(layout, operations, lambda lo, hi: kernel(cell, *groups, lo, hi))
 
 
 def _input(call, x, layout):
@@ -314,12 +332,7 @@ def _run_backward(call, layer, packed, tape, dy, layout, ends, gradient, need_dx
     )
     given = checked(given, dtype, (steps * samples * given.row,))
     weights, dout = packed.backward, _columns(call, dy, packed.run.column, layout)
-    kernel = entry_point(kernels.backward, dtype, cell)
-    call.over_samples(
-        layout,
-        layout.running * (packed.forward.packed.size + 16 * width),
-        lambda lo, hi: kernel(cell, weights, tape.batch, tape.activations, dout, given, gradients, lo, hi),
-    )
+    _over(call, "backward", packed, layout, cell, weights, tape.batch, tape.activations, dout, given, gradients)
     for at, size in packed.unused:
         gradient[at : at + size] = 0
     for unit, at in enumerate(packed.diagonal_offsets):

@@ -81,7 +81,7 @@ class Tile:
                 _, b_now, *sums = self.loop(rest, state, products(1))
                 return [builder.sub(left, INDEX(1)), builder.gep(a_now, [stride]), b_now, *sums]
 
-            sums = [self.zero] * (self.rows * self.panels * self.vectors)
+            sums = self.begin(c_now, c_row, c_next)
             _, _, _, *sums = self.loop(builder.add(segments, INDEX(1)), [segments, a1_now, b, *sums], one_segment)
             self.finish(sums, c0_now, c0_row, c0_next, c_now, c_row, c_next)
             pairs = ((c0_now, c0_row), (a1_now, a1_row), (a2_now, a2_row), (c_now, c_row))
@@ -89,6 +89,10 @@ class Tile:
 
         self.loop(count, [c0, a1, a2, c], one_tile)
         builder.ret_void()
+
+    def begin(self, c, c_row, c_next):
+        """Return what the sums begin with."""
+        return [self.zero] * (self.rows * self.panels * self.vectors)
 
     def finish(self, sums, c0, c0_row, c0_next, c, c_row, c_next):
         """Store C0 + sums."""

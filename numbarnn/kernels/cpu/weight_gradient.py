@@ -111,9 +111,8 @@ def weight_gradient(
     d_dst = h_dst + h_panels * SPAN * w
     high = (x_panels + h_panels) * w + CHAINS
     if rows.begins:
-        for i in range(
-            np.uintp(first * high * w), np.uintp(last * high * w)
-        ):  # unsigned, or the loop does not vectorise
+        # Unsigned, or the loop does not vectorise.
+        for i in range(np.uintp(first * high * w), np.uintp(last * high * w)):
             sums[i] = 0
     left = rows.last - rows.first
     t, n = row_at(active, rows.last)
