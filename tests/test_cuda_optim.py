@@ -10,7 +10,7 @@ from conftest import DTYPES, assert_close, assert_same_bits, normal
 from numbarnn.kernels.cpu import optim as cpu
 from numbarnn.kernels.cuda import optim as kernels
 from numbarnn.kernels.cuda.memory import Arena, upload
-from numbarnn.optim import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, RMSprop, optimizers
+from numbarnn.optim import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, RMSprop, base
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 COUNT = 37
@@ -52,7 +52,7 @@ def test_all_optimizers_are_tested():
 @every_dtype
 @pytest.mark.parametrize("optimizer", STEPS, ids=repr)
 def test_steps(optimizer, dtype, monkeypatch):
-    monkeypatch.setattr(optimizers, "kernels", Device(status_of(dtype)))
+    monkeypatch.setattr(base, "kernels", Device(status_of(dtype)))
     options = optimizer.config()
     name = options.pop("type")
     options.pop("initial_accumulator_value", None)
@@ -70,7 +70,7 @@ def test_steps(optimizer, dtype, monkeypatch):
 
 @pytest.mark.parametrize("optimizer", [SGD(momentum=0.9), RMSprop(), Adam()], ids=repr)
 def test_nothing_changes_after_a_step_that_is_not_ok(optimizer, monkeypatch):
-    monkeypatch.setattr(optimizers, "kernels", Device(status_of("float32", ok=0)))
+    monkeypatch.setattr(base, "kernels", Device(status_of("float32", ok=0)))
     weights, gradient, arrays = (
         normal(0, COUNT, dtype="float32"), np.full(COUNT, np.nan, "float32"), optimizer.start(COUNT, "float32"),
     )  # fmt: skip

@@ -72,7 +72,8 @@ def test_units_do_not_matter():
     for name in ("regressor", "sequence"):
         assert_close(outputs(fitted(name, small), small), outputs(fitted(name), X), 1e-4)
     assert not np.allclose(
-        outputs(fitted("sequence", small, scale=None), small), outputs(fitted("sequence", scale=None), X)
+        outputs(fitted("sequence", small, scale=None, linear=None), small),
+        outputs(fitted("sequence", scale=None, linear=None), X),
     )
 
 
@@ -301,8 +302,9 @@ def test_refused(name):
 
 
 def test_losses_of_labels(tmp_path):
-    plain = fitted("sequence", epochs=40, learning_rate=0.05)
-    smooth = fitted("sequence", epochs=40, learning_rate=0.05, loss=losses.SoftmaxCrossEntropy(label_smoothing=0.4))
+    options = {"epochs": 40, "learning_rate": 0.05, "linear": None}
+    plain = fitted("sequence", **options)
+    smooth = fitted("sequence", loss=losses.SoftmaxCrossEntropy(label_smoothing=0.4), **options)
     assert smooth.predict_proba(X).max(axis=1).mean() < plain.predict_proba(X).max(axis=1).mean() - 0.05
     weighted = fitted("steps", loss=losses.SoftmaxCrossEntropy(label_smoothing=0.1), class_weight={"up": 3})
     assert weighted._loss == losses.SoftmaxCrossEntropy((1.0, 3.0), label_smoothing=0.1)
@@ -335,7 +337,7 @@ def test_epochs_are_those_of_3000_steps():
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_stream_predicts_as_the_estimator_does(name):
-    net = fitted(name, cell="gru")
+    net = fitted(name, cell="gru", **({"linear": None} if name in ("regressor", "sequence") else {}))
     stream = net.stream()
     for sample in X[:3]:
         stream.reset()

@@ -1025,7 +1025,7 @@ def test_row_numbers_near_the_largest(values):
         ("time;load\n2024-01-01;1,5\n", "--sep ; --decimal .", "values with commas, such as '1,5'; pass --decimal ','"),
         ("Date,Time,load\n01.01.2024,10:00,1\n01.01.2024,11:00,2\n", "", "pass both, --time 'Date' --time 'Time'"),
         ("time,load\n01/02/2024,1\n02/03/2024,2\n", "--time time", "pass the one that is right, such as --time-format '%m/%d/%Y'"),
-        ("load\n" + "1\n2\n" * 20, "--calendar hour --lookback 1 --delay 1", "index must be a DatetimeIndex"),
+        ("load\n" + "1\n2\n" * 20, "--calendar hour --lookback 1 --delay 1", "--calendar needs times, and the rows"),
         ("load,x\n" + "1,2\n" * 20 + ",3\n", "--lookback 1 --delay 1", "set --missing 'drop', 'ffill' or 'mask'"),
         ("time,load\n2024-01-01,1\n", "--encoding cow", "there is no encoding 'cow'"),
         ("time,load\n2024-01-01,1\n", "--time-format %Q", "format must be one of pandas.to_datetime, such as"),

@@ -119,7 +119,9 @@ def add_command(commands) -> None:
     )
     group = parser.add_argument_group("the net and its training")
     group.add_argument("--linear", choices=["auto", "all", "shared", "none"], help=f"linear path {_default('linear')}")
-    group.add_argument("--cell", choices=list(recurrent_names()), help=f"recurrent cell {_default('cell')}")
+    cells = list(recurrent_names())
+    what = f"recurrent cell: {', '.join(cells)} {_default('cell')}"
+    group.add_argument("--cell", choices=cells, metavar="CELL", help=what)
     for option, kind, metavar, what in (
         ("hidden-size", integer, "N", "units in each layer"),
         ("num-layers", integer, "N", "stacked layers"),

@@ -84,7 +84,10 @@ def add_commands(commands) -> None:
         metavar="N",
         help="learn a vector of N values for every token (default: one-hot)",
     )
-    group.add_argument("--cell", choices=sorted(CELLS), default="lstm", help="recurrent cell")
+    cells = sorted(CELLS)
+    group.add_argument(
+        "--cell", choices=cells, default="lstm", metavar="CELL", help=f"recurrent cell: {', '.join(cells)}"
+    )
     group.add_argument("--hidden-size", type=positive(int), default=128, metavar="N", help="units in each layer")
     group.add_argument("--num-layers", type=positive(int), default=2, metavar="N", help="stacked layers")
     group.add_argument(

@@ -6,7 +6,6 @@ from numbarnn.backends.cpu.batch import Call, Rows
 from numbarnn.core.layout import Layout
 from numbarnn.core.signal import Signal
 from numbarnn.kernels.cpu.dropout import dropout, mask_rows
-from numbarnn.kernels.cpu.memory import padded
 
 
 def prepare(call: Call, layer, params, prefix: str, signal: Signal, old=None):
@@ -33,7 +32,7 @@ def drop(call: Call, x: Rows, layout: Layout, rate: float, stream: int, same_ove
     """Return x after dropout with the mask of (call.seed, call.step, stream), of every step or of the first for all."""
     y = call.zeros(x.values.shape)
     if same_over_time:
-        mask = first_mask(call, x.size, layout, rate, stream)
+        mask = first_mask(call, x.size, y.shape[1], layout, rate, stream)
         given = x.values.reshape(-1), y.reshape(-1), mask.reshape(-1)
         call.over_samples(
             layout,
@@ -45,9 +44,9 @@ def drop(call: Call, x: Rows, layout: Layout, rate: float, stream: int, same_ove
     return Rows(y, x.size)
 
 
-def first_mask(call: Call, size: int, layout: Layout, rate: float, stream: int) -> np.ndarray:
-    """Return the mask of the first step of each sequence, (samples, padded size)."""
-    shape = layout.samples, padded(size, call.dtype)
+def first_mask(call: Call, size: int, row: int, layout: Layout, rate: float, stream: int) -> np.ndarray:
+    """Return the mask of the first step of each sequence, (samples, row) with `size` columns in use."""
+    shape = layout.samples, row
     mask = call.zeros(shape)
     _drop_rows(call, np.ones(shape, call.dtype), mask, size, layout.last(), rate, stream, 0)
     return mask

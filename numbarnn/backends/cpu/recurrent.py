@@ -235,7 +235,7 @@ def _run_forward(call, layer, packed, x, layout, start, stream, out):
     _, mask, operand, inner_saved = _nothing(dtype)
     inner = operand
     if call.training and layer.recurrent_dropout:
-        mask = first_mask(call, hidden, layout, layer.recurrent_dropout, stream)
+        mask = first_mask(call, hidden, width, layout, layer.recurrent_dropout, stream)
         operand = call.empty((steps, samples, width))
     if packed.inner:
         inner, inner_saved = (
