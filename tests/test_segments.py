@@ -15,6 +15,7 @@ from numbarnn.backends.cpu.segments import Segment, over_blocks, sum_of
 from numbarnn.cells.contract import used_hidden_rows
 from numbarnn.checks import check_bytes
 from numbarnn.core.layout import Layout
+from numbarnn.kernels.cpu.memory import Arena
 from numbarnn.kernels.cpu.weight_gradient import SPAN
 from numbarnn.losses import SoftmaxCrossEntropy
 from numbarnn.losses.base import make_loss
@@ -146,7 +147,7 @@ def test_blocks_are_those_of_the_batch(active, cuts, full):
     edges, segment, blocks, ended = sorted({0, steps} | {cut for cut in cuts if cut < steps}), Segment(), [], []
 
     class Pass:
-        pass
+        arena = Arena()
 
     Pass.segment = segment
     before = np.concatenate([[0], np.cumsum(layout.active)])
@@ -215,7 +216,7 @@ def test_sizes_that_are_none(written):
 def test_limits_that_cannot_be_kept():
     model, (x, target) = net_of("stack"), batch_of("stack", 4, 300)
     with pytest.raises(
-        ValueError, match=r"memory_limit must be at least \d+ bytes \(.* kB\) for 4 samples of 300 steps"
+        ValueError, match=r"memory_limit must be at least \d+ bytes \(.* kB\) for 4 x 300 steps"
     ) as error:
         model.loss_and_grad(x, target, memory_limit=1000)
     least = int(str(error.value).split("at least ")[1].split()[0])
@@ -308,3 +309,36 @@ def test_limits_are_kept(name, share):
     found = peak(model, lambda: model.loss_and_grad(x, target, memory_limit=limit)) - needed.gradient
     assert found < 1.1 * limit
     assert found > 0.75 * needed.activations
+
+
+# What memory says
+
+
+@pytest.mark.parametrize("samples", [1, 2, 4, 5])
+def test_few_samples_are_counted_as_they_are(samples):
+    """They have products of x for blocks of steps, and scratch for them."""
+    model = nr.Model([nr.LSTM(40), nr.Dense(2)], 330, n_threads=1)
+    x, target = np.zeros((samples, 30, 330), np.float32), np.zeros((samples, 30), int)
+    said = model.memory(samples, 30)
+    found = peak(model, lambda: model.loss_and_grad(x, target)) - said.gradient
+    assert found == pytest.approx(said.activations, rel=0.1, abs=30_000)
+
+
+def test_nothing_runs_where_memory_is_counted(monkeypatch):
+    """Not the teams that share units either, of which 16 samples have one from four threads on."""
+    monkeypatch.setattr(parallel, "run", lambda *_: pytest.fail("something ran"))
+    model = nr.Model([nr.LSTM(512), nr.Dense(2)], 16, n_threads=4)
+    assert model.memory(16, 100).activations > 0
+
+
+def test_a_forward_pass_needs_no_tape():
+    """A validation batch that fits without a tape is neither cut nor refused."""
+    model = nr.Model([nr.LSTM(64, bidirectional=True), nr.Dense(2)], 4, n_threads=1, seed=0)
+    x, y = normal(0, 40, 100, 4), np.zeros((40, 100), int)
+    long, labels = normal(1, 16, 300, 4), np.zeros((16, 300), int)
+    limit = int(1.05 * model.memory(32, 100).activations)
+    assert model.memory(16, 300).activations > limit
+    history = model.fit(x, y, epochs=1, validation=(long, labels), memory_limit=limit, verbose=0)
+    assert np.isfinite(history.records[0]["val_loss"])
+    with pytest.raises(ValueError, match="memory_limit goes with training=True"):
+        model.memory(2, 3, training=False, memory_limit="1 MB")

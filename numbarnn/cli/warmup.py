@@ -70,8 +70,9 @@ def _cell(cell, dtype):
     if cell.from_hidden:
         masked = Recurrent(2, recurrent_dropout=0.5, cell=cell())
         _fit(Model([masked, Dense(2)], 1, dtype), np.zeros((2, 3, 1), dtype), labels)
-    wide = Model([Recurrent(WIDE, cell=cell()), Dense(2)], 1, dtype, n_threads=2)  # whose units threads share
-    outputs, _, pullback = wide.vjp(np.zeros((1, WIDE_STEPS, 1), dtype))
+    features = 1 if cell.from_hidden else WIDE
+    wide = Model([Recurrent(WIDE, cell=cell()), Dense(2)], features, dtype, n_threads=2)  # whose units threads share
+    outputs, _, pullback = wide.vjp(np.zeros((1, WIDE_STEPS, features), dtype))
     pullback(outputs)
     tokens = Model([OneHot(2), layer, Dense(2)], dtype=dtype, n_threads=1)
     predict(tokens)

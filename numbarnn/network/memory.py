@@ -22,6 +22,8 @@ from numbarnn.network.segments import cut_layers, takes_rows
 LOSS = 16
 # Samples and steps of the counted passes; samples are many enough for memory to be handed out without gaps.
 _SAMPLES, _STEPS = (16, 32), (2, 4)
+# Steps of those passes whose samples are few: more than a block of `numbarnn.kernels.cpu.block_products`.
+_MORE_STEPS = (32, 64)
 
 
 @dataclass(frozen=True)
@@ -98,63 +100,71 @@ def checked_limit(network: Any, limit: Any) -> int | None:
 
 def memory(network: Any, samples: int, steps: int, training: bool, loss: Any, limit: int | None) -> Memory:
     """Return what a pass needs, under a limit of the activations if there is one."""
-    call = _counting(network, training)
+    if not network.backend.segments.AVAILABLE:
+        raise ValueError(f"memory is that of models with device='cpu', got device={network.device!r}")
+    if limit is not None and not training:
+        raise ValueError("memory_limit goes with training=True: a forward pass has no tape")
+    call = _counting(network, training, network.n_threads)
     weights = network.params.flat.nbytes + _size_of(network._prepare(call, network.params), network.params.flat, set())
     gradient = network.params.flat.nbytes if training else 0
-    if not training or limit is None:
-        return Memory(weights, gradient, _in_one_piece(network, samples, steps, training))
-    activations, length = _plan(network, samples, steps, loss, limit)
+    if limit is None:
+        return Memory(weights, gradient, _in_one_piece(network, samples, steps, training, network.n_threads))
+    activations, length = _plan(network, samples, steps, loss, limit, True, network.n_threads)
     return Memory(weights, gradient, activations, -(-steps // length))
 
 
-def segment_length(network: Any, layout: Layout, loss: Any, limit: int) -> int | None:
-    """Return the steps of a segment by which a pass with its gradient keeps a limit; None: it needs no segments.
+def segment_length(network: Any, layout: Layout, loss: Any, limit: int, training: bool, n_threads: int) -> int | None:
+    """Return the steps of a segment by which a pass, with its gradient if `training`, meets a limit; None: it needs no segments.
 
     Raises
     ------
     ValueError
         If no segments are short enough.
     """
-    length = _plan(network, layout.samples, layout.steps, loss, limit)[1]
+    length = _plan(network, layout.samples, layout.steps, loss, limit, training, n_threads)[1]
     return length if length < layout.steps else None
 
 
-def _plan(network, samples, steps, loss, limit):
+def _plan(network, samples, steps, loss, limit, training, n_threads):
     """Return (bytes of the activations, steps of a segment)."""
-    whole = _in_one_piece(network, samples, steps, True)
+    whole = _in_one_piece(network, samples, steps, training, n_threads)
+    if not training:  # the loss and the gradient of the outputs, which are made all the same
+        ends = samples * steps if network.signals[-1].sequence else samples
+        whole += LOSS * ends + _rows_size(network, network.signals[-1], ends)
     if whole <= limit:
         return whole, steps
     cut, rowwise = cut_layers(network.layers), takes_rows(network, loss)
     least, rows = whole, samples * steps
     if cut:
-        part, signal = _costs(network, 0, cut, True), network.signals[cut]
+        part, signal = _costs(network, 0, cut, training, n_threads, samples), network.signals[cut]
         layers = [layer for layer in network.layers[:cut] if layer.state_names]
         states = sum(math.prod(layer.state_shape(samples)) * len(layer.state_names) for layer in layers)
         states *= network.dtype.itemsize
         # The rows of unfinished blocks, and a copy of them, are less than half of what rows take, and fewer than 2 SPAN.
         fixed = part.of(samples, 0) + LOSS * rows + SPAN * part.row
         if not rowwise:
-            fixed += _costs(network, cut, len(network.layers), True).of(samples, steps if signal.sequence else 1)
+            rest = _costs(network, cut, len(network.layers), training, n_threads, samples)
+            fixed += rest.of(samples, steps if signal.sequence else 1)
             fixed += _rows_size(network, signal, samples * steps if signal.sequence else samples)
         step = part.step + samples * part.row
         # Shorter segments than those of the least cost need more for their states than they save.
         counts = np.arange(1, min(steps, int(np.sqrt(steps * step / max(states, 1)) + 1)) + 1)
         lengths = -(-steps // counts)
         sizes = fixed + lengths * step + (-(-steps // lengths) + 1) * states
-        kept = np.flatnonzero(sizes <= limit)
-        if kept.size:
-            return int(sizes[kept[0]]), int(lengths[kept[0]])
+        fitting = np.flatnonzero(sizes <= limit)
+        if fitting.size:
+            return int(sizes[fitting[0]]), int(lengths[fitting[0]])
         least = min(least, int(sizes.min()))
     whole_layer = "" if cut else f" ({network.layers[0]!r} needs all steps at once)"
     raise ValueError(
-        f"memory_limit must be at least {least} bytes ({as_text(least)}) for {samples} samples of {steps} steps{whole_layer}, got "
-        f"{limit}; take a smaller batch_size, shorter sequences, or tbptt"
+        f"memory_limit must be at least {least} bytes ({as_text(least)}) for {samples} x {steps} steps{whole_layer}, got "
+        f"{as_text(limit)}; take a smaller batch_size, shorter sequences, or tbptt"
     )
 
 
-def _in_one_piece(network, samples, steps, training):
+def _in_one_piece(network, samples, steps, training, n_threads):
     """Return the bytes of the activations of a pass in one piece."""
-    size = _costs(network, 0, len(network.layers), training).of(samples, steps)
+    size = _costs(network, 0, len(network.layers), training, n_threads, samples).of(samples, steps)
     ends = samples * steps if network.signals[-1].sequence else samples
     outputs = 0 if training else _rows_size(network, network.signals[-1], ends, padded=False)
     return int(size) + (LOSS * ends if training else outputs)
@@ -165,11 +175,19 @@ def _rows_size(network, signal, rows, padded=True):
     return rows * width * network.dtype.itemsize
 
 
-def _costs(network, first, last, training):
+def _costs(network, first, last, training, n_threads, samples):
     """Return what the layers [first, last) cost, there and back if it is training."""
-    key = first, last, training, network.n_threads
-    if key not in network._costs:
-        found = [_count(network, first, last, training, *size) for size in itertools.product(_SAMPLES, _STEPS)]
+    few = (
+        samples if samples < _SAMPLES[0] else None
+    )  # which have products of x for blocks of steps, and a cost of their own
+    key = first, last, training, n_threads, few
+    if key not in network._costs and few:
+        a, b = (_count(network, first, last, training, n_threads, few, steps) for steps in _MORE_STEPS)
+        row = (b - a) / (few * (_MORE_STEPS[1] - _MORE_STEPS[0]))
+        network._costs[key] = _Costs(a - row * few * _MORE_STEPS[0], 0.0, 0.0, row)
+    elif key not in network._costs:
+        sizes = itertools.product(_SAMPLES, _STEPS)
+        found = [_count(network, first, last, training, n_threads, *size) for size in sizes]
         (a, b), (c, d) = np.reshape(found, (2, 2))
         (n, m), (t, u) = _SAMPLES, _STEPS
         row = (d - c - b + a) / ((m - n) * (u - t))
@@ -178,9 +196,9 @@ def _costs(network, first, last, training):
     return network._costs[key]
 
 
-def _count(network, first, last, training, samples, steps):
+def _count(network, first, last, training, n_threads, samples, steps):
     """Return the bytes of a pass through some layers."""
-    call, batch, signal = _counting(network, training), network.backend.batch, network.signals[first]
+    call, batch, signal = _counting(network, training, n_threads), network.backend.batch, network.signals[first]
     weights = network._prepare(call, network.params)
     layout = Layout.make(steps if signal.sequence else 1, samples)
     apart = 0
@@ -205,16 +223,17 @@ def _count(network, first, last, training, samples, steps):
     return call.arena.used + apart
 
 
-def _counting(network, training):
+def _counting(network, training, n_threads):
     """Return a call whose arena counts, and that runs nothing."""
     options = {"keep": training, "training": training, "direct": not training, "last": len(network.layers) - 1}
-    call = network._call(arena=network.backend.batch.Arena(), **options)
+    call = network._call(n_threads, arena=network.backend.batch.Arena(), **options)
 
     def over(count, operations, job, scratch=0):
         for _ in range(call.n_threads):
             call.empty((scratch,))
 
     call.over, call.over_samples = over, lambda layout, operations, job: None
+    call.over_team = lambda parties, job: None
     return call
 
 

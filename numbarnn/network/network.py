@@ -449,7 +449,9 @@ class Network(Suggesting):
 
         Returns (loss, final states, weight of the rows).
         """
-        length = None if memory_limit is None else segment_length(self, layout, loss, memory_limit)
+        length = None
+        if memory_limit is not None:
+            length = segment_length(self, layout, loss, memory_limit, gradient is not None, call.n_threads)
         if length is not None:
             given = call, array, layout, target, loss, state, gradient, reduction, sample_weight
             return segments.differentiate(self, *given, length)
@@ -512,7 +514,7 @@ class Network(Suggesting):
         Raises
         ------
         TypeError, ValueError
-            If an argument has the wrong type or value, or the limit cannot be kept.
+            If an argument has the wrong type or value, the limit cannot be met, or the model is on a GPU.
 
         Examples
         --------

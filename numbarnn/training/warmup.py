@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from numbarnn import parallel
-from numbarnn.cells.contract import has_inner
+from numbarnn.cells.contract import has_inner, used_hidden_rows
 from numbarnn.checks import brief, check_flag
 from numbarnn.data.batches import Batch
 from numbarnn.kernels import cache
@@ -146,7 +146,9 @@ def _shared_sample(model):
     for layer, signal in zip(model.layers, model.signals, strict=False):
         if isinstance(layer, Recurrent) and not has_inner(layer.cell):
             hidden = layer.hidden_size
-            weights = len(layer.cell.preactivations) * hidden * (signal.size + hidden)
+            inputs = 0 if signal.tokens and layer.num_layers == 1 else hidden if signal.tokens else signal.size
+            recurrents = hidden if used_hidden_rows(layer.cell) else 0
+            weights = len(layer.cell.preactivations) * hidden * (inputs + recurrents)
             if weights >= 2 * parallel.STEP_GRAIN:
                 steps = max(steps, -(-2 * parallel.UNITS_GRAIN // weights))
     if steps == 0:

@@ -105,10 +105,12 @@ def over_blocks(call, layout: Layout, own: Sum, take, run) -> None:
     if pending is not None:
         block = _joined(take(*_positions(layout, count - tail, count)), pending)
         size = len(block[0])
+        used = call.arena.used
         run(block, np.full(1, size, np.int64), size, RowRange(0, size, not own.begun, False))
+        call.arena.used = used  # its scratch is free again
         own.begun, own.pending = True, None
         block = pending = None  # before others are copied
-    run(None, layout.active, layout.samples, RowRange(head, count - tail, not own.begun, before == 0))
+    run(None, layout.active, layout.samples, RowRange(head, count - tail, not own.begun, call.segment.first_step == 0))
     own.begun = True
     own.pending = take(*_positions(layout, 0, head)) if head else None
 

@@ -1,4 +1,4 @@
-"""The largest of some numbers, compared as integers.
+"""The largest of some values, compared as integers.
 
 The order in which integers are compared LLVM may choose, that of floats it may not, because of NaN and of zeros with signs.
 """
@@ -13,7 +13,7 @@ from numbarnn.kernels.scalar import inlined
 
 @intrinsic
 def _key(typingctx, x):
-    """Return an integer that is larger where x is: its bits, those of negative numbers turned round."""
+    """Return an integer that is larger where x is: its bits, those of negative values inverted."""
 
     def codegen(context, builder, signature, args):
         kind = context.get_value_type(signature.return_type)
@@ -26,7 +26,7 @@ def _key(typingctx, x):
 
 @intrinsic
 def _of_key(typingctx, key):
-    """Return the number of a `_key`."""
+    """Return the value of a `_key`."""
 
     def codegen(context, builder, signature, args):
         kind = args[0].type

@@ -14,7 +14,19 @@ Cells with a second recurrent product are not served: they would meet two times 
 
 from numbarnn.kernels.compile import jit
 from numbarnn.kernels.cpu.barrier import Team, leave, meet
-from numbarnn.kernels.cpu.matmul import BLOCK, NO_PRODUCT, ONE, ZERO, Extent, Factor, Location, Panels, copy, multiply
+from numbarnn.kernels.cpu.matmul import (
+    BLOCK,
+    NO_PRODUCT,
+    ONE,
+    ZERO,
+    Extent,
+    Factor,
+    Location,
+    Panels,
+    copy,
+    multiply,
+    whole,
+)
 from numbarnn.kernels.cpu.recurrent import (
     Activations,
     BackwardWeights,
@@ -33,14 +45,13 @@ from numbarnn.kernels.scalar import inlined
 
 # Steps whose products with x are made at once: a multiple of the rows of a tile, few enough to stay in the second-level cache.
 AHEAD = 24
-# Terms that are one sum in `matmul.multiply`.
-WHOLE = BLOCK + BLOCK // 4
 
 
 def steps_ahead(samples: int, inputs: int, recurrents: int) -> int:
     """Return for how many steps products with x are made at once, so that all sums are as without; 1: for each."""
     # Alone, a product would be one sum where it is several blocks beside another one.
-    divided = inputs + recurrents > WHOLE and any(BLOCK < length <= WHOLE for length in (inputs, recurrents))
+    sizes = [size for size in (inputs, recurrents) if size > BLOCK]
+    divided = not whole(inputs + recurrents) and any(map(whole, sizes))
     return AHEAD if samples == 1 and inputs > 0 and not divided else 1
 
 
@@ -229,7 +240,7 @@ def _products_ahead(
         if not _enters(from_input, g):
             continue
         dst = g * width + c0
-        begun = _enters(from_hidden, g) and length <= WHOLE  # sums that h goes on with, the bias last
+        begun = _enters(from_hidden, g) and whole(length)  # sums that h goes on with, the bias last
         if begun:
             for i in range(steps):
                 for j in range(i * row + dst, i * row + dst + c1 - c0):
@@ -255,7 +266,7 @@ def _add_hidden(
             continue
         dst, panels = g * width + j0, (j1 - j0) // w
         at = dst * length + inputs * w
-        if from_x and length <= WHOLE:
+        if from_x and whole(length):
             resume(panels, bias, dst, h, h_at, recurrents, packed, at, length * w, z, z_at + dst)
         else:
             multiply(

@@ -121,7 +121,7 @@ def panel_of(typingctx, array):
 def copy_row(typingctx, a, at, b, to):
     """Copy one row of a panel: b[to : to + W] = a[at : at + W].
 
-    A loop over W numbers would check for overlapping arrays at every row: 13 ns instead of 2.
+    A loop over W values would check for overlapping arrays at every row: 13 ns instead of 2.
     """
 
     def codegen(context, builder, signature, args):
@@ -149,7 +149,7 @@ def add_row(typingctx, a, at, b, to):
 
 @intrinsic
 def lanes_of(typingctx, array):
-    """Inside a kernel: numbers in one vector register, as a compile-time constant."""
+    """Inside a kernel: values in one vector register, as a compile-time constant."""
 
     def codegen(context, builder, signature, args):
         return context.get_constant(types.intp, target()[0] * 8 // array.dtype.bitwidth)
@@ -159,7 +159,7 @@ def lanes_of(typingctx, array):
 
 @intrinsic
 def transpose_rows(typingctx, a, at, row, b, to):
-    """Transpose W rows of as many numbers as a vector has: b[to + k * W + j] = a[at + j * row + k]."""
+    """Transpose W rows of as many values as a vector has: b[to + k * W + j] = a[at + j * row + k]."""
 
     def codegen(context, builder, signature, args):
         arrays = _Row(context, builder, (signature.args[0], None, signature.args[3], None), (*args[:2], *args[3:]))
@@ -180,7 +180,7 @@ def transpose_rows(typingctx, a, at, row, b, to):
 
 @intrinsic
 def spread_rows(typingctx, a, at, b, to, row):
-    """Undo `transpose_rows`, for as many rows of a panel as a vector has numbers: b[to + j * row + k] = a[at + k * W + j]."""
+    """Undo `transpose_rows`, for as many rows of a panel as a vector has values: b[to + j * row + k] = a[at + k * W + j]."""
 
     def codegen(context, builder, signature, args):
         arrays = _Row(context, builder, signature.args, args)

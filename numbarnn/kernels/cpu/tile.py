@@ -114,7 +114,7 @@ class Tile:
         return self.builder.load(self.address(pointer, offset), align=self.size)
 
     def fetch(self, b, panel_at, k):
-        """Bring row k of every panel near, each one cache line; what is behind the last is harmless."""
+        """Bring row k of every panel near, each one cache line; what is after the last is harmless."""
         byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
         prefetch = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")

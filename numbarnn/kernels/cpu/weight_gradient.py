@@ -93,8 +93,8 @@ def weight_gradient(
     """Write the gradients of the weights of one or two products, and of their biases, for the panels [first, last).
 
     The products are ``z[t, n, g, j] = x[t, n] . W_ih[g, j] + h[t, n] . W_hh[g, j] + b[g, j]``; the gradients are the
-    sums over the running (t, n) of ``d[t, n, g, j] * x[t, n, c]`` and so on, in blocks of `rows`, each summed from zero. A
-    dense layer has one gate and no h.
+    sums over the running (t, n) of ``d[t, n, g, j] * x[t, n, c]`` and so on, in blocks of SPAN of `rows`, each summed from
+    zero and added to `result.sums`. A dense layer has one gate and no h.
 
     table : addresses of the tiles; active : (T,) running rows of each step, of `batch`; gathered : scratch of this thread,
     (Cp + Hp + 2 W) * SPAN.
@@ -232,7 +232,7 @@ def _add_rows(a, at, rows, sums, to):
 
 @jit
 def _unpack(panel, at, columns, length, matrix, to):
-    """Write `columns` columns of a panel of `length` rows as rows of a matrix, the inverse of `_transpose`."""
+    """Write `columns` columns of a panel of `length` rows as rows of a matrix, the inverse of `matmul._transpose`."""
     w, lanes = panel_of(panel), lanes_of(panel)
     k = 0
     if columns == w:
