@@ -63,8 +63,11 @@ def tables(rows, full: bool) -> list[Table]:
     for row in rows:
         groups.setdefault((row.case.scenario, row.case.cell, row.case.threads), []).append(row)
     special = {"startup": startup, "target": target, "stream": streams}
+    sizes = [*cases.SIZES, *cases.STREAMS]
     for (scenario, cell, threads), group in groups.items():
         title = f"{cell}, {cases.SCENARIOS[scenario]}, {threads} thread{'s' * (threads > 1)}"
+        # Rows that were measured again come last in a file.
+        group.sort(key=lambda row: sizes.index(row.case.size) if row.case.size in sizes else len(sizes))
         if scenario == "stream":
             title = f"{cell}, {cases.SCENARIOS[scenario]}"
         found.append(special.get(scenario, passes)(title, group, full))
