@@ -23,7 +23,7 @@ from numbarnn.optim import OPTIMIZERS
 from numbarnn.training.warmup import Warmed, predict, run, warm_model
 
 # Kernels of the package for one dtype, by measurement: what is left to do is told by it.
-KERNELS = 105
+KERNELS = 128
 # Units of a layer that threads share, of whatever cell, and steps of a sample for which they do.
 WIDE, WIDE_STEPS = 256, 80
 
