@@ -106,6 +106,7 @@ def check_integer(value, name: str, least: int, most: float = LARGEST) -> int:
 
 
 _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_SIZE = 'a number of bytes, or a str of a number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB) such as "300 MB"'
 
 
 def check_bytes(value, name: str) -> int:
@@ -120,11 +121,11 @@ def check_bytes(value, name: str) -> int:
     """
     if not isinstance(value, str):
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-            raise TypeError(f'{name} must be a number of bytes or a str such as "300 MB", got {brief(value)}')
+            raise TypeError(f"{name} must be {_SIZE}, got {brief(value)}")
         return check_integer(value, name, 1)
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b\s*", value.lower())
     if found is None or (found[3] and not found[2]):
-        raise ValueError(f'{name} must be a number of bytes or a str such as "300 MB" or "1.5 GiB", got {brief(value)}')
+        raise ValueError(f"{name} must be {_SIZE}, got {brief(value)}")
     return check_integer(int(float(found[1]) * (1024 if found[3] else 1000) ** _UNITS[found[2]]), name, 1)
 
 

@@ -167,7 +167,8 @@ class Model(Network):
         Raises
         ------
         ValueError
-            If x or y has NaN (the message gives count and first index), or an argument has the wrong shape, dtype or value.
+            If x or y has NaN (the message gives count and first index), an argument has the wrong shape, dtype or value, or
+            `memory_limit` is too small for a batch; the first one that does not fit raises.
         DivergedError
             If the loss becomes NaN or infinite.
         CheckpointError, OSError

@@ -29,7 +29,7 @@ from numbarnn.errors import ShapeError, TokenError
 from numbarnn.estimators import SegmentClassifier, SequenceClassifier, SequenceRegressor
 from numbarnn.kernels.activation import ACTIVATIONS
 from numbarnn.losses import SegmentCrossEntropy, SoftmaxCrossEntropy, make_loss
-from numbarnn.optim import EMA, SGD, Adam, AdamW, Cosine, RMSprop, StepDecay, WarmUp, make_optimizer
+from numbarnn.optim import EMA, SGD, Adam, AdamW, Cosine, RMSprop, StepDecay, WarmUp, make_average, make_optimizer
 from numbarnn.training.callbacks import EarlyStopping
 
 NAN, INF = float("nan"), float("inf")
@@ -434,6 +434,11 @@ def test_options(call, error, message):
 OPTIMIZERS = [
     refused("name", lambda: make_optimizer("lion"),
         ValueError, "optimizer must be one of sgd, rmsprop, adagrad, adam, adamw or an optimizer object, got 'lion'"),
+    *[
+        refused(f"average-{a!r}", lambda a=a: make_average(a), error,
+            r"^average must be None, an EMA or its decay in \[0, 1\), got ")
+        for a, error in (("auto", TypeError), ([0.9], TypeError), (True, TypeError), (1, ValueError), (NAN, ValueError))
+    ],
     refused("none", lambda: make_optimizer(None), ValueError, "optimizer must be one of .* got None"),
     refused("class", lambda: make_optimizer(Adam), ValueError, "optimizer must be one of"),
     *[
@@ -774,11 +779,16 @@ def test_flags_are_flags(call, name):
         (1.0, TypeError),
         (True, TypeError),
         ("3", TypeError),
+        ("ten", TypeError),
+        ([3], TypeError),
     ],
 )
 def test_epochs_end(m, epochs, error):
     with pytest.raises(error, match="epochs must be a number of epochs, 0 to 1,000,000,000, or None, got"):
         m.lstm.fit(X, TOKENS, epochs=epochs, verbose=0)
+    for kind in (SequenceClassifier, SegmentClassifier, SequenceRegressor):
+        with pytest.raises(error, match="epochs must be a number of epochs, 0 to 1,000,000,000, or None, got"):
+            kind("rnn", 2, epochs=epochs, n_threads=1).fit(X, [0, 1, 0])
     with pytest.raises(ValueError, match="prefix must be at most 1000"):
         WordFeatures(prefix=2**70)
 

@@ -179,6 +179,13 @@ MISTAKES = [
     ("forecast load.csv --difference 1 --relative 1", 1, "^numbarnn: give --difference or --relative, not both"),
     ("forecast load.csv --lookback 3 --delay 1 --difference 70", 1, "^numbarnn: --difference is 70; the training"),
     ("forecast load.csv --lookback 3 --delay 1 --epochs -1", 1, "--epochs must be .* 1,000,000,000, got -1"),
+    ("forecast load.csv --lookback 300 --patience -1", 1, "^numbarnn: --patience must be .* got -1"),
+    ("forecast load.csv --lookback 300 --hidden-size 0", 1, "^numbarnn: --hidden-size must be .* got 0"),
+    (
+        "forecast load.csv --lookback 30 --delay 1",
+        1,
+        "Make that part larger, or --lookback, --delay or --horizon smaller, or pass --straddle 'keep'",
+    ),
     ("forecast load.csv --level 2", 1, r"^numbarnn: --level must be in \(0, 1\), such as 0.9, got 2.0"),
     ("forecast thousands.csv", 1, "has values with commas, such as '1,234'; pass --decimal ',' .*, or --thousands ','"),
     ("forecast long.csv", 1, "line 2 of 'long.csv' has 3 fields, the header has 2"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import RECORDS, assert_close, assert_same_bits, normal, random_state, recurrent_model
 
-from numbarnn import GRU, LSTM, RNN, CharLM, Dense, Dropout, Embedding, Model, OneHot, Recurrent, diagnostics
+from numbarnn import GRU, LSTM, RNN, CharLM, Dense, Dropout, Embedding, MinLSTM, Model, OneHot, Recurrent, diagnostics
 from numbarnn.cells import CELLS, register, sigmoid, tanh
 from numbarnn.diagnostics import check_gradients, diagnose, gradient_flow, jacobian, sensitivity, trace, unfold
 from numbarnn.errors import ShapeError, TokenError
@@ -715,6 +715,13 @@ def test_exploding_saturation_dead_units_and_clipping_are_found():
     assert "gates" in topics(diagnose(gates, x, y))
     assert "lstm.f_l0 (forget gate)" in str(diagnose(gates, x, y))
     assert "gates" not in topics(diagnose(net(LSTM(5, fix={"forget": 1.0})), x, y))
+
+    both = net(MinLSTM(5))  # i and f are near 0, their shares i / (i + f) are not
+    with both.params.writing() as flat:
+        views = both.params.views(flat)
+        for name in [name for name in views if name.startswith("minlstm.bias")]:
+            views[name][...] = -10
+    assert "gates" not in topics(diagnose(both, x, y))
 
     dead = net(RNN(6, activation="relu"))
     with dead.params.writing() as flat:

@@ -1,6 +1,8 @@
 """The linear path of estimators: what it computes, when there is one, and that everything around estimators goes with it."""
 
 import pickle
+import signal
+import warnings
 
 import numpy as np
 import pytest
@@ -10,11 +12,12 @@ import numbarnn as nr
 from numbarnn import io
 from numbarnn.core import seeds
 from numbarnn.core.ragged import Ragged
-from numbarnn.errors import ModelFileError
+from numbarnn.errors import DivergedError, ModelFileError
 from numbarnn.estimators import SegmentClassifier, SequenceClassifier, SequenceRegressor, base, linear
 from numbarnn.estimators.linear import RunningSummaries, fit_labels, fit_values, is_small, summaries
 from numbarnn.estimators.share import HALF, LEAST_HELD_OUT, SHARES, best_share, folds, mixed_losses
 from numbarnn.optim import EMA
+from numbarnn.training.trainer import Trainer
 
 FEW = {"epochs": 2, "hidden_size": 3, "random_state": 0, "n_threads": 1}
 GENERATOR = np.random.default_rng(0)
@@ -216,6 +219,20 @@ def test_shares():
         assert share(line, line + noise, count) == HALF
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_losses_that_are_not_finite(value):
+    """They do not count; outputs that overflow make them without a warning."""
+    assert best_share(np.full((len(SHARES), 50), value)) == HALF
+    losses = np.random.default_rng(0).normal(size=(len(SHARES), 50)) - 3 * SHARES[:, None]
+    wrong = losses.copy()
+    wrong[:, 7] = value
+    assert best_share(wrong) == best_share(np.delete(losses, 7, axis=1)) > HALF
+    wrong[3, 9] = value
+    assert best_share(wrong) == best_share(np.delete(losses, [7, 9], axis=1))
+    net, line = np.full((3, 1), value), np.ones((3, 1))
+    assert not np.isfinite(mixed_losses(net, line, lambda found: np.square(found)[:, 0])).any(axis=0).all()
+
+
 def test_folds():
     """Every sample is in one fold where all four are needed; classes have their shares; of many samples there is one fold."""
     strata = np.repeat([0, 1, 2], [40, 12, 8])
@@ -256,37 +273,115 @@ def test_the_share_is_chosen_by_nets_that_have_not_seen_the_samples(monkeypatch)
 def test_a_class_of_one_sample():
     labels = np.where(np.arange(60) == 7, "rare", LABELS)
     net = classifier(labels)
-    assert net.linear_ is None or np.isfinite(net.linear_.share)
+    assert 0 < net.linear_.share <= 1
     assert np.isfinite(net.predict_proba(X)).all()
 
 
 def test_interrupted_folds_leave_a_half(monkeypatch):
     train, nets = SequenceRegressor._train, []
 
-    def interrupted(net, *arguments):
-        history = train(net, *arguments)
+    def interrupted(net, *arguments, **options):
+        history = train(net, *arguments, **options)
         nets.append(net.model_)
         if len(nets) > 1:
+            warnings.warn("training was interrupted after step 3; the model is as of that step", stacklevel=2)
             history.stopped = "interrupted"
         return history
 
     monkeypatch.setattr(SequenceRegressor, "_train", interrupted)
-    net = regressor()
+    with pytest.warns(UserWarning, match="interrupted") as caught:
+        net = regressor()
     assert (net.linear_.share, len(nets), net.model_ is nets[0]) == (HALF, 2, True)
+    assert net.history_.stopped == "interrupted"
+    (found,) = caught
+    assert str(found.message) == (
+        "the choice of the share of the linear path was interrupted; the net is trained whole, and the share is that of the folds "
+        "before, or a half"
+    )
+    assert found.filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("kind", "y"), [(SequenceRegressor, VALUES), (SequenceClassifier, LABELS)], ids=["values", "labels"]
+)
+def test_ctrl_c_in_a_fold(kind, y, monkeypatch):
+    """The net is the one that was trained whole, and nothing else is said of it."""
+    train, chunk, nets = kind._train_silently, Trainer._train_chunk, []
+
+    def started(net, *arguments):
+        nets.append(net.model_)
+        return train(net, *arguments)
+
+    def signalled(trainer, batch):
+        if len(nets) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return chunk(trainer, batch)
+
+    monkeypatch.setattr(kind, "_train_silently", started)
+    monkeypatch.setattr(Trainer, "_train_chunk", signalled)
+    with pytest.warns(UserWarning, match="^the choice of the share of the linear path was interrupted") as caught:
+        net = kind("rnn", **FEW).fit(X, y)
+    assert (len(caught), len(nets), net.history_.stopped) == (1, 2, "interrupted")
+    nets.clear()
+    alone = kind("rnn", linear=None, **FEW).fit(X, y)
+    assert_same_bits(net.model_.params.flat, alone.model_.params.flat)
+    assert net.linear_ is not None
+
+
+@pytest.mark.parametrize("wrong", [{0}, {0, 1, 2, 3}], ids=["one", "all"])
+def test_folds_whose_nets_diverge_are_left_out(wrong, monkeypatch):
+    train, numbers = SequenceRegressor._train_silently, iter(range(4))
+
+    def diverging(net, *arguments):
+        if next(numbers) in wrong:
+            raise DivergedError("the loss is nan")
+        return train(net, *arguments)
+
+    monkeypatch.setattr(SequenceRegressor, "_train_silently", diverging)
+    kept = []
+    monkeypatch.setattr(base, "best_share", lambda losses: kept.append(losses.shape[1]) or best_share(losses))
+    net = regressor()
+    assert kept == [60 - 15 * len(wrong)]
+    assert net.history_.stopped == "epochs"
+    assert np.isfinite(net.predict(X)).all()
+    if len(wrong) == 4:
+        assert net.linear_.share == HALF
+
+
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_what_is_shown_of_folds(verbose, capsys):
+    regressor(verbose=verbose)
+    shown = capsys.readouterr().err
+    assert [line for line in shown.splitlines() if "share" in line] == [
+        f"share of the linear path: net {fold} of 4" for fold in range(1, 5) if verbose
+    ]
+    assert shown.count("epoch 2") == shown.count("epoch 1") == verbose
 
 
 def test_average():
     """ "auto" is an average of decay .98 where it has steps enough to forget where training began."""
     for kind, y in ((SequenceClassifier, LABELS), (SequenceRegressor, VALUES), (SegmentClassifier, LABELS)):
+        options = FEW | ({} if kind is SegmentClassifier else {"linear": None})
         for epochs, expected in ((124, None), (125, EMA(0.98))):  # of two batches
-            net = kind("rnn", linear=None, **FEW | {"epochs": epochs}) if kind is not SegmentClassifier else None
-            net = net or kind("rnn", **FEW | {"epochs": epochs})
+            net = kind("rnn", **options | {"epochs": epochs})
             found = net.fit(X, y).model_.params.flat
             same = net.set_params(average=expected).fit(X, y).model_.params.flat
             assert_same_bits(found, same)
             assert net.trainer_.ema == expected
-        with pytest.raises(ValueError, match="average must be 'auto' or None, got 'yes'"):
-            net.set_params(average="yes").fit(X, y)
+        for call in (net.set_params(average="ema").fit, net.partial_fit):
+            with pytest.raises(
+                ValueError, match=r"average must be 'auto', None, an EMA or its decay in \[0, 1\), got 'ema'"
+            ):
+                call(X, y)
+
+
+def test_average_of_partial_fit():
+    """ "auto" is none there, of however many steps one call is."""
+    x, y = np.random.default_rng(0).normal(size=(250, 2, 1)), np.arange(250) % 2
+    for kind in (SequenceClassifier, SequenceRegressor):
+        net = kind("rnn", batch_size=1, **FEW).partial_fit(x, y)
+        assert net.trainer_.ema is None
+        assert net.set_params(average=0.9).partial_fit(x, y).trainer_.ema == EMA(0.9)
 
 
 @pytest.mark.parametrize(

@@ -213,6 +213,13 @@ def test_sizes_that_are_none(written):
         check_bytes(written, "memory_limit")
 
 
+def test_units_of_sizes():
+    for unit in ("B", "kB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB"):
+        assert check_bytes(f"1 {unit}", "memory_limit") > 0
+        with pytest.raises(ValueError, match=rf"memory_limit must be .*\b{unit}\b.*, got '3 parsecs'"):
+            check_bytes("3 parsecs", "memory_limit")
+
+
 def test_limits_that_cannot_be_kept():
     model, (x, target) = net_of("stack"), batch_of("stack", 4, 300)
     with pytest.raises(

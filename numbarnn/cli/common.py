@@ -148,6 +148,8 @@ def as_options(error, names, renamed=None) -> str:
         advice = r"Make the times regular \(data.asfreq, data.resample\) and treat what is then missing"
         text = re.sub(advice, "Add rows for the times that lack, their values empty, and pass --missing", text)
         text = re.sub(r"(number the rows): data\.reset_index\(drop=True\)", r"\1: --number-rows", text)
+    if "lookback" in options:
+        text = text.replace("or lookback, delay or horizon smaller", "or --lookback, --delay or --horizon smaller")
     if not options:
         return text
 

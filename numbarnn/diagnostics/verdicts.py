@@ -32,8 +32,9 @@ CLIPPED = 0.5  # share of clipped steps
 RATIOS = (1e-4, 1e-1)  # update / weights
 EXPLODING = 0.02  # decades per step
 SILENT = 0.5  # share of the samples with labels for which the net predicts none
-# Cells whose gates i, f, o, r and z, as far as they have them, are logistic functions.
-GATED = (cells.LSTM, cells.PeepholeLSTM, cells.GRU, cells.ResetBeforeGRU, cells.MinGRU, cells.MinLSTM)
+# Cells whose gates i, f, o, r and z, as far as they have them, are logistic functions and act as they are: those of MinLSTM act by
+# their shares i / (i + f) and f / (i + f), which may be far from 0 and 1 where both are near 0.
+GATED = (cells.LSTM, cells.PeepholeLSTM, cells.GRU, cells.ResetBeforeGRU, cells.MinGRU)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Base of the estimators of sequences: settings, training that leaves nothing half done, streams, files and pickles."""
 
 import contextlib
+import sys
+import warnings
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar
 
@@ -12,6 +14,7 @@ from numbarnn.core import seeds
 from numbarnn.core.arrays import as_numeric
 from numbarnn.core.axes import channels_first_hint
 from numbarnn.core.ragged import Ragged, length_groups
+from numbarnn.errors import DivergedError
 from numbarnn.estimators import files as estimator_files
 from numbarnn.estimators.forms import Numbers, names_message
 from numbarnn.estimators.linear import explains, is_small, summaries
@@ -25,7 +28,7 @@ from numbarnn.layers.kinds import recurrent
 from numbarnn.model import Model
 from numbarnn.optim import EMA, Optimizer, Schedule
 from numbarnn.sklearn_api import not_fitted
-from numbarnn.training.defaults import default_average, default_epochs
+from numbarnn.training.defaults import check_epochs, default_average, default_epochs
 from numbarnn.training.trainer import Trainer
 from numbarnn.words import Suggesting
 
@@ -87,10 +90,11 @@ class SequenceEstimator(BaseEstimator, Suggesting):
     # Of a subclass
 
     def _learn(
-        self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, patience=None, linear=False
-    ):
+        self, X, y, sample_weight, options, *, epochs, average, new, classes=None, validation=None, patience=None, linear=False
+    ):  # fmt: skip
         """Train for some epochs (None: as many as are the default), a new model if `new`, and return the history.
 
+        average : that of the weights, or "auto"
         linear : whether a linear path is learned as well.
         """
         raise NotImplementedError
@@ -110,8 +114,8 @@ class SequenceEstimator(BaseEstimator, Suggesting):
         go_on = self.warm_start and hasattr(self, "model_")
         with self._all_or_nothing():
             self.history_ = self._learn(
-                X, y, sample_weight, options, epochs=self.epochs, new=not go_on, validation=validation, patience=self.patience,
-                linear=not go_on and getattr(self, "linear", None) is not None,
+                X, y, sample_weight, options, epochs=self.epochs, average=self.average, new=not go_on, validation=validation,
+                patience=self.patience, linear=not go_on and getattr(self, "linear", None) is not None,
             )  # fmt: skip
             self._trained()
         return self
@@ -128,7 +132,8 @@ class SequenceEstimator(BaseEstimator, Suggesting):
         self._check_settings()
         first = not hasattr(self, "model_")
         with self._all_or_nothing():
-            history = self._learn(X, y, sample_weight, options, epochs=1, new=first, classes=classes)
+            average = default_average(self.average, 0)  # "auto" is none: no call knows how many will follow
+            history = self._learn(X, y, sample_weight, options, epochs=1, average=average, new=first, classes=classes)
             if first:
                 self.history_ = history
             else:
@@ -163,11 +168,12 @@ class SequenceEstimator(BaseEstimator, Suggesting):
             raise ValueError(f"validation must be a fraction in (0, 1) where patience is given, got {brief(fraction)}")
         return float(fraction)
 
-    def _train(self, source, epochs, validation, patience):
+    def _train(self, source, epochs, average, *, validation=None, patience=None, verbose=0):
         """Train on a source, and return the history."""
+        check_epochs(epochs)
         epochs = default_epochs(len(source), self._label_each_step) if epochs is None else epochs
-        trainer = self._trainer(default_average(self.average, epochs * len(source)))
-        return trainer.fit(source, epochs, validation=validation, patience=patience, verbose=self.verbose)
+        trainer = self._trainer(default_average(average, epochs * len(source)))
+        return trainer.fit(source, epochs, validation=validation, patience=patience, verbose=verbose)
 
     def _trainer(self, average=None):
         """Return the trainer, with the settings of now and the optimizer's state of before."""
@@ -197,8 +203,10 @@ class SequenceEstimator(BaseEstimator, Suggesting):
         """Return the loss (n,) of outputs (n, outputs), by which a share is chosen."""
         raise NotImplementedError
 
-    def _linear_path(self, source, learned, held, epochs, strata=None):
+    def _linear_path(self, source, learned, held, epochs, history, strata=None):
         """Return the linear path of samples of a source, with the share that is best on held-out samples, or None.
+
+        Ctrl-C ends the choice of the share.
 
         Parameters
         ----------
@@ -207,6 +215,8 @@ class SequenceEstimator(BaseEstimator, Suggesting):
             Samples by which training ended; None: nets are trained without the samples of a fold in turn.
         epochs : int, optional
             Of those nets.
+        history : History
+            Of the net; says "interrupted" where the choice was.
         strata : (samples,) array, optional
             The class of every sample of the source.
         """
@@ -226,10 +236,24 @@ class SequenceEstimator(BaseEstimator, Suggesting):
         else:
             losses, before = [np.empty((len(SHARES), 0))], (self.model_, self.trainer_)
             own = None if strata is None else strata[learned]
-            for fold in folds(len(learned), own, seeds.generator(self.seed_, "holdout")):
+            parts = folds(len(learned), own, seeds.generator(self.seed_, "holdout"))
+            for number, fold in enumerate(parts, 1):
+                if self.verbose:
+                    sys.stderr.write(f"share of the linear path: net {number} of {len(parts)}\n")
+                    sys.stderr.flush()
                 out, rest = learned[fold], np.delete(learned, fold)
                 self.model_, self.trainer_ = self._new_model(before[0].layers, before[0].signals[0].size), None
-                if self._train(source.part(rest, True), epochs, None, None).stopped == "interrupted":
+                try:
+                    stopped = self._train_silently(source.part(rest, True), epochs)
+                except DivergedError:  # which says nothing of the net, whose training ended well
+                    continue
+                if stopped == "interrupted":
+                    history.stopped = stopped
+                    warnings.warn(
+                        "the choice of the share of the linear path was interrupted; the net is trained whole, and the share is "
+                        "that of the folds before, or a half",
+                        stacklevel=6,  # the call of fit
+                    )
                     break
                 if strata is not None:  # of a class that neither of the two knows, both know nothing
                     out = out[np.isin(strata[out], strata[rest])]
@@ -238,6 +262,12 @@ class SequenceEstimator(BaseEstimator, Suggesting):
             self.model_, self.trainer_ = before
         share = best_share(np.concatenate(losses, axis=1))
         return replace(path, share=share) if share else None
+
+    def _train_silently(self, source, epochs):
+        """Train on a source, and return how it ended, without a word of it."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "training was interrupted", UserWarning)
+            return self._train(source, epochs, self.average).stopped
 
     def _losses_of_shares(self, path, source, out):
         """Return the weighted losses (shares, n) of held-out samples of a source."""

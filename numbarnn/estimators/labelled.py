@@ -78,8 +78,8 @@ class LabelEstimator(SequenceEstimator):
     # Training
 
     def _learn(
-        self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, patience=None, linear=False
-    ):
+        self, X, y, sample_weight, options, *, epochs, average, new, classes=None, validation=None, patience=None, linear=False
+    ):  # fmt: skip
         x = self._read(X, options, reset=new)
         if new:
             self.seed_, self.classes_, self.linear_ = seed_of(self.random_state), None, None
@@ -118,10 +118,13 @@ class LabelEstimator(SequenceEstimator):
             held = source.part(rows, False)
         everything = np.arange(len(source.y))
         learned = everything if kept is None else kept
-        history = self._train(source if kept is None else source.part(kept, True), epochs, held, patience)
+        history = self._train(
+            source if kept is None else source.part(kept, True), epochs, average, validation=held, patience=patience,
+            verbose=self.verbose,
+        )  # fmt: skip
         if linear and numbers and not self.EACH_STEP and history.stopped != "interrupted":
             out = None if patience is None else (held, held.samples)
-            self.linear_ = self._linear_path(source, learned, out, epochs, self._strata(target))
+            self.linear_ = self._linear_path(source, learned, out, epochs, history, self._strata(target))
         return history
 
     def _fitted_scaler(self, x, weight, kept):

@@ -86,7 +86,7 @@ class Classes:
                 f"class_weight must be None, 'balanced' or a dict of label -> weight, got {brief(class_weight)}"
             )
         weights, lacking = np.ones(len(self)), [label for label in self.listing if label not in class_weight]
-        if lacking:  # a class of another name is an error in writing; else a fold may lack a class
+        if lacking:  # a class of another name is a typing error; else a fold may lack a class
             self.encode(list(class_weight), "class_weight")
         for label, weight in class_weight.items():
             if isinstance(weight, bool) or not isinstance(weight, (int, float, np.number)) or not 0 <= weight < np.inf:

@@ -102,8 +102,8 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         return self._partial_fit(X, y, None, sample_weight)
 
     def _learn(
-        self, X, y, sample_weight, options, *, epochs, new, classes=None, validation=None, patience=None, linear=False
-    ):
+        self, X, y, sample_weight, options, *, epochs, average, new, classes=None, validation=None, patience=None, linear=False
+    ):  # fmt: skip
         x = self._sequences(X, reset=new)
         target = self._targets(y, len(x), reset=new)
         weight = weights_of_samples(sample_weight, len(x))
@@ -127,10 +127,10 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         x = x.cast(self.dtype, self.scaler_)
         kind = RaggedSource if isinstance(x, Ragged) else ArraySource
         source = kind(x, self._encode(target).astype(self.dtype), sample_weight=weight, batch_size=self.batch_size)
-        history = self._train(source, epochs, held_out, patience)
+        history = self._train(source, epochs, average, validation=held_out, patience=patience, verbose=self.verbose)
         if linear and history.stopped != "interrupted":
             held = None if patience is None else (source, np.flatnonzero(~counted))
-            self.linear_ = self._linear_path(source, np.flatnonzero(counted), held, epochs)
+            self.linear_ = self._linear_path(source, np.flatnonzero(counted), held, epochs, history)
         return history
 
     def _path_targets(self, source):

@@ -18,7 +18,8 @@ TRAINING = """
         Of `numbarnn.optim`: a factor of the learning rate over time.
     average : EMA, float, "auto" or None
         Moving average of the weights, which is validated, and which training ends with and goes on from; a number is its decay.
-        "auto": of decay 0.98, where `epochs` make 250 optimizer steps or more; None: no average.
+        "auto": of decay 0.98, where the `epochs` of `fit` make 250 optimizer steps or more, and none in `partial_fit`; None: no
+        average.
     epochs : int, optional
         None: as many as make 3,000 optimizer steps, at most {most}.
     batch_size : int
@@ -37,7 +38,10 @@ TRAINING = """
         Results do not depend on it. Set it to 1 under joblib's processes.
     device : {{"cpu", "cuda"}}
         Where the net trains and predicts, as in `numbarnn.Model`.
-    verbose : int"""
+    verbose : int
+        0: silent; 1: progress{shown}."""
+# After "progress" of `verbose`, of estimators that have a linear path.
+NETS = ", and a line for each net by which the share of the linear path is chosen"
 FITTED = """
     model_ : Model
     history_ : History
@@ -73,8 +77,9 @@ LINEAR = """
     linear : {"auto", None}
         "auto": outputs are averaged with those of a linear regression on summaries of each feature: its mean, standard deviation,
         last value, minimum and maximum over the steps. Its share is the largest that is not clearly worse than the best, of samples
-        that neither has seen: held out in one to four folds, for each of which another net is trained, or by `patience`. Only of 10
-        to 2,000 samples of numbers, of at most 409 features, of which it explains more than noise would, and learned by `fit`
+        that neither has seen: held out in one to four folds, for each of which another net is trained. Under `patience` it is those
+        by which the net's best epoch was chosen too: held out, or, of a classifier, those passed to `fit` as `validation`. Only of
+        10 to 2,000 samples of numbers, of at most 409 features, of which it explains more than noise would, and learned by `fit`
         alone: `partial_fit`, and `fit` under `warm_start`, keep the one that there is. None: the net alone, trained once."""
 HELD_OUT = "Random part of the samples{strata}, held out while `patience` is given and `fit` gets no `validation`."
 # The attributes of fitted label estimators, around those of all.
@@ -96,7 +101,9 @@ def described(**words):
                 "scale": SCALE,
                 "linear": LINEAR,
                 "path": PATH,
-                "training": TRAINING.format(**{"most": "200"} | words),
+                "training": TRAINING.format(
+                    **{"most": "200", "shown": NETS if "{linear}" in cls.__doc__ else ""} | words
+                ),
                 "fitted": FITTED,
             } | words
             cls.__doc__ = cls.__doc__.format(**{name: part.strip() for name, part in parts.items()})

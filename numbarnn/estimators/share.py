@@ -38,7 +38,8 @@ def mixed_losses(net: np.ndarray, line: np.ndarray, losses: Callable[[np.ndarray
         Outputs of the net and of the linear path.
     losses : function of outputs to the loss of each sample (n,)
     """
-    return np.array([losses((1 - share) * net + share * line) for share in SHARES])
+    with np.errstate(over="ignore", invalid="ignore"):  # of nets that overflow on samples they have not seen
+        return np.array([losses((1 - share) * net + share * line) for share in SHARES])
 
 
 def best_share(found: np.ndarray) -> float:
@@ -51,8 +52,9 @@ def best_share(found: np.ndarray) -> float:
     Parameters
     ----------
     found : (shares, n) array
-        Losses of n held-out samples; a half where n is less than 8.
+        Losses of n held-out samples; those with a loss that is not finite do not count. A half where fewer than 8 are left.
     """
+    found = found[:, np.isfinite(found).all(axis=0)]
     count = found.shape[1]
     if count < LEAST_HELD_OUT:
         return HALF

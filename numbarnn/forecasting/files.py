@@ -32,12 +32,10 @@ from numbarnn.forecasting.stored import (
 )
 from numbarnn.forecasting.stored_rows import recent_of, rows_out, tails_of
 from numbarnn.forecasting.targets import Targets
-from numbarnn.layers.kinds import recurrent
 from numbarnn.losses import NegativeBinomial, make_loss
 from numbarnn.losses.base import loss_config, loss_from_config
 from numbarnn.model import Model
 from numbarnn.optim import optimizer_with
-from numbarnn.training.callbacks import early_stopping
 
 # Settings of what the targets are compared with.
 COMPARISON = ("difference", "relative", "recenter")
@@ -208,10 +206,7 @@ def _check_settings(forecaster):
             check_integer(getattr(forecaster, name), name, least)
     check_flag("Forecaster", "recursive", forecaster.recursive)
     check_settings(forecaster)
-    options = ("num_layers", "dropout", "recurrent_dropout")
-    recurrent(forecaster.cell, forecaster.hidden_size, **{name: getattr(forecaster, name) for name in options})
     optimizer_with("adam", forecaster.learning_rate)
-    early_stopping(forecaster.patience)
     if forecaster.clip_norm is not None:
         check_real(forecaster.clip_norm, "clip_norm", 0.0)
     check_seed(forecaster.seed)

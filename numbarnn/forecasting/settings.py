@@ -5,7 +5,9 @@ from numbarnn.data.calendar import check_features, check_holidays
 from numbarnn.data.scaling import METHODS
 from numbarnn.data.windowing import MISSING
 from numbarnn.forecasting.frames import names_of
+from numbarnn.layers.kinds import recurrent
 from numbarnn.losses import NegativeBinomial, PointwiseLoss, make_loss
+from numbarnn.training.callbacks import early_stopping
 
 # Rows ahead of the newest whose times are made one by one; a file must not ask for more than memory has.
 FARTHEST = 2**20
@@ -21,6 +23,9 @@ def check_settings(forecaster) -> None:
     for name in ("lookback", "delay", "horizon", "step", "batch_size", "ensemble"):
         check_integer(getattr(forecaster, name), name, 1)
     check_dtype(forecaster.dtype)
+    options = ("num_layers", "dropout", "recurrent_dropout")
+    recurrent(forecaster.cell, forecaster.hidden_size, **{name: getattr(forecaster, name) for name in options})
+    early_stopping(forecaster.patience)
     check_choice(forecaster.scaling, "scaling", METHODS)
     check_choice(forecaster.scale, "scale", ("series", "all"))
     with naming("calendar", "features"):

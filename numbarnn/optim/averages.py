@@ -91,5 +91,5 @@ def make_average(average: Any) -> EMA | None:
         return average
     try:
         return EMA(check_real(average, "average"))
-    except ValueError:
-        raise ValueError(f"average must be None, an EMA or its decay in [0, 1), got {brief(average)}") from None
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"average must be None, an EMA or its decay in [0, 1), got {brief(average)}") from None

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from numbarnn.checks import brief, check_choice
+from numbarnn.checks import brief
 from numbarnn.optim import EMA, make_average
 
 # Optimizer steps that training takes, the epochs that it takes at most for them, and the learning rate of Adam. Where every
@@ -17,7 +17,7 @@ UPDATES, MOST_EPOCHS, MOST_EPOCHS_OF_STEPS, RATE = 3000, 200, 50, 3e-3
 # The average of the weights that estimators end with, of trainings that are long enough for it to forget where they began
 # (`benchmarks/label_grid.py`: "average .98").
 DECAY, LEAST_STEPS = 0.98, 250
-# Far more than any training takes; a number beyond is an error in writing, and training would not end.
+# Far more than any training takes; a number beyond is a typing error, and training would not end.
 LIMIT = 10**9
 
 
@@ -59,6 +59,7 @@ def default_average(average, steps: int) -> EMA | None:
         If it is not an average.
     """
     if isinstance(average, str):
-        check_choice(average, "average", ("auto",), none=True)
+        if average != "auto":
+            raise ValueError(f"average must be 'auto', None, an EMA or its decay in [0, 1), got {brief(average)}")
         return EMA(DECAY) if steps >= LEAST_STEPS else None
     return make_average(average)

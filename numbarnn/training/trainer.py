@@ -149,6 +149,8 @@ class Trainer(Steps):
         OSError
             If the checkpoint cannot be written (before the first step, if its folder cannot be). The last one stays, training
             stops, and the model is as of the last step.
+        ValueError
+            If `memory_limit` is too small for a batch; the first one that does not fit raises.
 
         Notes
         -----
