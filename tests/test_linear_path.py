@@ -13,7 +13,8 @@ from numbarnn import io
 from numbarnn.core import seeds
 from numbarnn.core.ragged import Ragged
 from numbarnn.errors import DivergedError, ModelFileError
-from numbarnn.estimators import SegmentClassifier, SequenceClassifier, SequenceRegressor, base, linear
+from numbarnn.estimators import SegmentClassifier, SequenceClassifier, SequenceRegressor, linear
+from numbarnn.estimators import path as path_module
 from numbarnn.estimators.linear import RunningSummaries, fit_labels, fit_values, is_small, summaries
 from numbarnn.estimators.share import HALF, LEAST_HELD_OUT, SHARES, best_share, folds, mixed_losses
 from numbarnn.optim import EMA
@@ -254,7 +255,9 @@ def test_the_share_is_chosen_by_nets_that_have_not_seen_the_samples(monkeypatch)
     """The nets of the folds, and their lines, are those of the rest of the samples alone."""
     kept, x = [], [sample / [1, 50] - [0, 6] for sample in X]
     monkeypatch.setattr(
-        base, "mixed_losses", lambda net, line, losses: kept.append((net, line)) or mixed_losses(net, line, losses)
+        path_module,
+        "mixed_losses",
+        lambda net, line, losses: kept.append((net, line)) or mixed_losses(net, line, losses),
     )
     net = SequenceRegressor("rnn", **FEW, scale=None).fit(x, VALUES)
     found = folds(60, None, seeds.generator(net.seed_, "holdout"))
@@ -339,7 +342,7 @@ def test_folds_whose_nets_diverge_are_left_out(wrong, monkeypatch):
 
     monkeypatch.setattr(SequenceRegressor, "_train_silently", diverging)
     kept = []
-    monkeypatch.setattr(base, "best_share", lambda losses: kept.append(losses.shape[1]) or best_share(losses))
+    monkeypatch.setattr(path_module, "best_share", lambda losses: kept.append(losses.shape[1]) or best_share(losses))
     net = regressor()
     assert kept == [60 - 15 * len(wrong)]
     assert net.history_.stopped == "epochs"

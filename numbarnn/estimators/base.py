@@ -1,28 +1,23 @@
 """Base of the estimators of sequences: settings, training that leaves nothing half done, streams, files and pickles."""
 
 import contextlib
-import sys
-import warnings
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from numbarnn import io
 from numbarnn.checks import brief, check_choice, check_dtype, check_finite, check_flag
-from numbarnn.core import seeds
 from numbarnn.core.arrays import as_numeric
 from numbarnn.core.axes import channels_first_hint
 from numbarnn.core.ragged import Ragged, length_groups
-from numbarnn.errors import DivergedError
 from numbarnn.estimators import files as estimator_files
 from numbarnn.estimators.forms import Numbers, names_message
-from numbarnn.estimators.linear import explains, is_small, summaries
+from numbarnn.estimators.linear import summaries
 from numbarnn.estimators.samples import Samples
 from numbarnn.estimators.scaling import SCALES
 from numbarnn.estimators.scikit import BaseEstimator
 from numbarnn.estimators.settings import optimizer_of
-from numbarnn.estimators.share import SHARES, best_share, folds, mixed_losses
 from numbarnn.estimators.stream import EstimatorStream
 from numbarnn.layers.kinds import recurrent
 from numbarnn.model import Model
@@ -188,93 +183,6 @@ class SequenceEstimator(BaseEstimator, Suggesting):
             trainer.passes = before.passes  # which dropout masks are drawn from
         self.trainer_ = trainer
         return trainer
-
-    # The linear path
-
-    def _path_targets(self, source):
-        """Return targets (samples, outputs) and weights (samples,) of a source for a regression on them; None: there is none."""
-        raise NotImplementedError
-
-    def _fitted_path(self, rows, target, weight):
-        """Return the linear path that is learned from summaries, and the share of what is unknown that it explains."""
-        raise NotImplementedError
-
-    def _losses(self, outputs, target):
-        """Return the loss (n,) of outputs (n, outputs), by which a share is chosen."""
-        raise NotImplementedError
-
-    def _linear_path(self, source, learned, held, epochs, history, strata=None):
-        """Return the linear path of samples of a source, with the share that is best on held-out samples, or None.
-
-        Ctrl-C ends the choice of the share.
-
-        Parameters
-        ----------
-        learned : indices of samples
-        held : (source, indices), optional
-            Samples by which training ended; None: nets are trained without the samples of a fold in turn.
-        epochs : int, optional
-            Of those nets.
-        history : History
-            Of the net; says "interrupted" where the choice was.
-        strata : (samples,) array, optional
-            The class of every sample of the source.
-        """
-        found = self._path_targets(source)
-        if found is None:
-            return None
-        target, weight = found
-        learned = learned[weight[learned] > 0]
-        if not is_small(len(learned), self.model_.signals[0].size):
-            return None
-        rows = summaries(source.x)
-        path, explained = self._fitted_path(rows[learned], target[learned], weight[learned])
-        if not explains(explained, weight[learned]):
-            return None
-        if held is not None:
-            losses = [self._losses_of_shares(path, *held)]
-        else:
-            losses, before = [np.empty((len(SHARES), 0))], (self.model_, self.trainer_)
-            own = None if strata is None else strata[learned]
-            parts = folds(len(learned), own, seeds.generator(self.seed_, "holdout"))
-            for number, fold in enumerate(parts, 1):
-                if self.verbose:
-                    sys.stderr.write(f"share of the linear path: net {number} of {len(parts)}\n")
-                    sys.stderr.flush()
-                out, rest = learned[fold], np.delete(learned, fold)
-                self.model_, self.trainer_ = self._new_model(before[0].layers, before[0].signals[0].size), None
-                try:
-                    stopped = self._train_silently(source.part(rest, True), epochs)
-                except DivergedError:  # which says nothing of the net, whose training ended well
-                    continue
-                if stopped == "interrupted":
-                    history.stopped = stopped
-                    warnings.warn(
-                        "the choice of the share of the linear path was interrupted; the net is trained whole, and the share is "
-                        "that of the folds before, or a half",
-                        stacklevel=6,  # the call of fit
-                    )
-                    break
-                if strata is not None:  # of a class that neither of the two knows, both know nothing
-                    out = out[np.isin(strata[out], strata[rest])]
-                part, _ = self._fitted_path(rows[rest], target[rest], weight[rest])
-                losses.append(self._losses_of_shares(part, source, out))
-            self.model_, self.trainer_ = before
-        share = best_share(np.concatenate(losses, axis=1))
-        return replace(path, share=share) if share else None
-
-    def _train_silently(self, source, epochs):
-        """Train on a source, and return how it ended, without a word of it."""
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "training was interrupted", UserWarning)
-            return self._train(source, epochs, self.average).stopped
-
-    def _losses_of_shares(self, path, source, out):
-        """Return the weighted losses (shares, n) of held-out samples of a source."""
-        target, weight = self._path_targets(source)
-        out = out[weight[out] > 0]
-        net, line = self._net_outputs(source.x)[out], path.outputs(summaries(source.x)[out])
-        return mixed_losses(net, line, lambda outputs: weight[out] * self._losses(outputs, target[out]))
 
     def _new_model(self, layers, features):
         return Model(layers, features, self.dtype, self.seed_, self.n_threads, self.device)

@@ -13,6 +13,7 @@ from numbarnn.estimators.cross_entropy import CrossEntropyClassifier
 from numbarnn.estimators.label_forms import column
 from numbarnn.estimators.labels import Classes, check_labels
 from numbarnn.estimators.linear import fit_labels, label_losses
+from numbarnn.estimators.path import PathMixin
 from numbarnn.estimators.sections import label_estimator
 from numbarnn.estimators.weights import weights_of, weights_of_samples, weights_or_ones
 from numbarnn.layers.pool import KINDS, Pool
@@ -20,7 +21,7 @@ from numbarnn.layers.pool import KINDS, Pool
 
 @label_estimator(strata=", of every class its share")
 @dataclass(eq=False, repr=False, kw_only=True)
-class SequenceClassifier(CrossEntropyClassifier):
+class SequenceClassifier(PathMixin, CrossEntropyClassifier):
     """Recurrent net that gives a whole sequence one label, or several, on scikit-learn's contract.
 
     Recurrent layers read the sequence, `pooling` makes one vector of their outputs, and a dense layer turns it into probabilities.

@@ -14,6 +14,7 @@ from numbarnn.estimators import files as estimator_files
 from numbarnn.estimators.base import SequenceEstimator
 from numbarnn.estimators.forms import as_values
 from numbarnn.estimators.linear import fit_values
+from numbarnn.estimators.path import PathMixin
 from numbarnn.estimators.scaling import fitted_scaler
 from numbarnn.estimators.scikit import RegressorMixin
 from numbarnn.estimators.sections import described
@@ -25,7 +26,7 @@ from numbarnn.losses import DistributionLoss, Loss, MeanAbsoluteError, NegativeB
 
 @described(held_out="Last part of the samples, held out while `patience` is given.")
 @dataclass(eq=False, repr=False, kw_only=True)
-class SequenceRegressor(RegressorMixin, SequenceEstimator):
+class SequenceRegressor(RegressorMixin, PathMixin, SequenceEstimator):
     """Recurrent net that predicts values from a whole sequence, on scikit-learn's contract.
 
     Recurrent layers read the sequence; a dense layer turns the last valid output into the targets. Features and targets are
