@@ -4,6 +4,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -349,6 +350,32 @@ def test_tables_fit_a_terminal(everything):
     assert max(map(len, lines)) <= 100
     assert sum(line.startswith("8, 16, 32, 60 ") for line in lines) == 13
     assert max(len(report.line(row)) for row in everything) <= 90
+
+
+def test_rows_are_in_the_order_of_sizes_though_some_were_measured_again(everything):
+    first = [row for row in everything if (row["scenario"], row["cell"], row["threads"]) == ("bptt", "LSTM", 2)]
+    shown = report.text(ABOUT, [*first[2:], *first[:2]])
+    found = re.findall(r"^(\d+, \d+, \d+, \d+) ", shown, re.MULTILINE)
+    assert found == [", ".join(map(str, row["size"])) for row in first]
+
+
+def test_a_run_without_means_says_no_speed():
+    rows = [
+        {
+            "key": "",
+            "scenario": "startup",
+            "cell": "LSTM",
+            "size": [16, 64, 1, 50],
+            "threads": 1,
+            "engines": {},
+            "failed": {},
+        }
+    ]
+    rows[0] |= {"limits": [1.0], "shares": [1.0], "installed": {}}
+    assert (
+        report.sentence(ABOUT, rows)
+        == "- **Speed**: `numbarnn compare` measures your machine; [tables](docs/speed.md)."
+    )
 
 
 def test_markdown_has_whole_intervals_and_goes_into_pages(everything, tmp_path):

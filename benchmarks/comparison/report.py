@@ -234,6 +234,8 @@ def sentence(about: dict, rows) -> str:
         behind = f"; {verdicts.count('behind')} of {len(verdicts)} sizes behind" if "behind" in verdicts else ""
         text = f"{cell} {mean.middle:.2f} ({mean.low:.2f} to {mean.high:.2f}{behind})"
         found.setdefault((scenario, threads), []).append(text)
+    if not found:
+        return "- **Speed**: `numbarnn compare` measures your machine; [tables](docs/speed.md)."
     parts = (
         f"{SAID[scenario]}, {threads} thread{'s' * (threads > 1)}: {', '.join(cells)}"
         for (scenario, threads), cells in found.items()
