@@ -6,6 +6,7 @@ import pickle
 import re
 import shutil
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -203,6 +204,22 @@ def test_ready_file_says_with_what_a_folder_was_filled(tmp_path):
     assert prebuilt.filled_with(other) == ()
     prebuilt.withdraw(tmp_path)
     assert ready.exists()
+
+
+@posix
+def test_who_fills_a_folder_at_once_leaves_all_entries(tmp_path, monkeypatch):
+    read = prebuilt.filled_with
+
+    def slow(path):
+        found = read(path)
+        time.sleep(0.02)  # in which the others would write
+        return found
+
+    monkeypatch.setattr(prebuilt, "filled_with", slow)
+    names = [f"model {number}" for number in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda name: prebuilt.mark_ready(tmp_path, [name]), names))
+    assert sorted(read(tmp_path / prebuilt.ready_file(prebuilt.host_target()))) == names
 
 
 def test_kernels_that_are_being_replaced_are_not_ready(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from numba.core import config
@@ -22,6 +22,11 @@ from numba.core.registry import cpu_target
 
 from numbarnn.kernels import cache
 from numbarnn.kernels.levels import LEVELS, Level, features_of
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 FOLDER, LEVEL = "NUMBARNN_PREBUILT", "NUMBARNN_LEVEL"
 NATIVE = "native"
@@ -141,9 +146,25 @@ def mark_ready(folder: pathlib.Path, filled: Iterable[str] = ()) -> None:
         A dtype for all kernels of it; anything else for a part.
     """
     path = folder / ready_file(host_target())
-    both = dict.fromkeys((*filled_with(path), *filled))
-    cache.replace_file(path, json.dumps(description() | {"filled": list(both)}).encode())
-    withdraw(folder)
+    with _locked(folder):
+        both = dict.fromkeys((*filled_with(path), *filled))
+        cache.replace_file(path, json.dumps(description() | {"filled": list(both)}).encode())
+        withdraw(folder)
+
+
+@contextlib.contextmanager
+def _locked(folder: pathlib.Path) -> Iterator[None]:
+    """Lock a folder where its system has locks: two processes that fill it would each write their own part alone."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a network's file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def filled_with(path: pathlib.Path) -> tuple[str, ...]:
