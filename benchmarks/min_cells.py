@@ -7,7 +7,7 @@ own, in turn: medians of calls, of the best round. torch has no minGRU; it is wr
 scan of the paper (all steps at once; the candidate positive, as it must be) and a loop over the steps after one product for all of
 them. Both are checked before the clock starts.
 
-Blocks: one sample, one thread, with `numbarnn.backends.cpu.recurrent.FEW` = 0 (a product of x for every step) and as it is.
+Blocks: one sample, one thread, with `numbarnn.kernels.cpu.steps_ahead.FEW` = 0 (a product of x for every step) and as it is.
 """
 
 import argparse
@@ -132,9 +132,9 @@ def cells(rounds):
 def blocks():
     """Print the table of single samples."""
     import numbarnn as nr
-    from numbarnn.backends.cpu import recurrent
+    from numbarnn.kernels.cpu import steps_ahead
 
-    few, steps = recurrent.FEW, 100
+    few, steps = steps_ahead.FEW, 100
     print(
         f"\nOne sample, {steps} steps, one thread, float32, ms: a product of x for every step, for a block of steps, ratio\n"
     )
@@ -145,10 +145,10 @@ def blocks():
         x, dy = (rng.normal(size=(1, steps, size)).astype("float32") for size in (inputs, hidden))
         found = {0: [], few: []}
         for samples in (0, few) * 3:
-            recurrent.FEW = samples
+            steps_ahead.FEW = samples
             # Lambdas are called before the names change.
             found[samples].append((timed(lambda: model.forward(x)), timed(lambda: model.vjp(x)[2](dy))))  # noqa: B023
-        recurrent.FEW = few
+        steps_ahead.FEW = few
         before, after = (
             [statistics.median(column) for column in zip(*found[samples], strict=True)] for samples in (0, few)
         )

@@ -5,9 +5,7 @@ import pytest
 from conftest import DTYPES, assert_same_bits, flatten, normal, random_state
 
 from numbarnn import GRU, LSTM, RNN, Dense, IndRNN, MinGRU, MinLSTM, Model
-from numbarnn.backends.cpu import recurrent
-from numbarnn.core.layout import Layout
-from numbarnn.kernels.cpu import matmul
+from numbarnn.kernels.cpu import matmul, steps_ahead
 
 # The sums of the cells with a recurrent product are long enough to be cut between x and h.
 WIDE = 330
@@ -38,9 +36,9 @@ def results(layers, inputs, dtype, lengths, n_threads, spans):
 
 @pytest.fixture
 def spans(monkeypatch):
-    """Return the blocks that passes ask for, which the test chooses by `recurrent.SPAN`."""
-    found, chosen = [], recurrent._span
-    monkeypatch.setattr(recurrent, "_span", lambda layout: found.append(chosen(layout)) or found[-1])
+    """Return the blocks that passes ask for, which the test chooses by `steps_ahead.AHEAD`."""
+    found, chosen = [], steps_ahead.block_of_steps
+    monkeypatch.setattr(steps_ahead, "block_of_steps", lambda *size: found.append(chosen(*size)) or found[-1])
     return found
 
 
@@ -52,8 +50,8 @@ def test_blocks_have_the_bits_of_steps(name, lengths, dtype, spans, pieces, monk
     for options in ({"bidirectional": True}, {"num_layers": 2}, {"reverse": True, "bias": "single"}):
         expected = None
         for few, span, n_threads in ((0, 24, 1), (4, 4, 1), (4, 24, 3)):
-            monkeypatch.setattr(recurrent, "FEW", few)
-            monkeypatch.setattr(recurrent, "SPAN", span)
+            monkeypatch.setattr(steps_ahead, "FEW", few)
+            monkeypatch.setattr(steps_ahead, "AHEAD", span)
             found, asked = results([make(**options)], inputs, dtype, lengths, n_threads, spans)
             assert set(asked) == {1 if few == 0 else min(span, 11)}
             expected = expected or found
@@ -64,7 +62,7 @@ def test_blocks_have_the_bits_of_steps(name, lengths, dtype, spans, pieces, monk
 def test_blocks_under_recurrent_dropout(monkeypatch):
     found = []
     for few in (0, 4):
-        monkeypatch.setattr(recurrent, "FEW", few)
+        monkeypatch.setattr(steps_ahead, "FEW", few)
         model = Model([LSTM(20, 2, recurrent_dropout=0.5), Dense(3)], WIDE, seed=1)
         model.fit(normal(0, 4, 11, WIDE), np.zeros((4, 11), int), epochs=2, batch_size=2, verbose=0)
         found.append(model.params.flat)
@@ -88,9 +86,9 @@ def test_blocks_stream_as_forward():
 
 
 def test_where_there_are_blocks():
-    assert recurrent._span(Layout.make(100, 1)) == recurrent.SPAN
-    assert recurrent._span(Layout.make(5, recurrent.FEW)) == 5
-    assert recurrent._span(Layout.make(100, recurrent.FEW + 1)) == recurrent._span(Layout.make(0, 1)) == 1
+    block, few = steps_ahead.block_of_steps, steps_ahead.FEW
+    assert (block(1, 100), block(few, 5)) == (steps_ahead.AHEAD, 5)
+    assert block(few + 1, 100) == block(1, 0) == 1
 
 
 @pytest.mark.parametrize(
@@ -101,11 +99,7 @@ def test_where_there_are_blocks():
     ],
 )  # fmt: skip
 def test_a_sum_is_cut_only_where_it_was(inputs, recurrents, cut):
-    class Sizes:
-        pass
-
-    Sizes.inputs, Sizes.recurrents = inputs, recurrents
-    assert recurrent._cut_anyway(Sizes) is cut
+    assert steps_ahead.cut_anyway(inputs, recurrents) is cut
     if inputs and recurrents:  # what `multiply` does: one piece, or blocks of x, then blocks of h
         whole, pieces = matmul.whole, lambda size: 1 if matmul.whole(size) else -(-size // matmul.BLOCK)
         blocks = [-(-size // matmul.BLOCK) for size in (inputs, recurrents)]

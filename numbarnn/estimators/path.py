@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from numbarnn.core import seeds
+from numbarnn.core.ragged import Ragged
 from numbarnn.errors import DivergedError
 from numbarnn.estimators.linear import explains, is_small, summaries
 from numbarnn.estimators.share import SHARES, best_share, folds, mixed_losses
@@ -97,5 +98,6 @@ class PathMixin:
         """Return the weighted losses (shares, n) of held-out samples of a source."""
         target, weight = self._path_targets(source)
         out = out[weight[out] > 0]
-        net, line = self._net_outputs(source.x)[out], path.outputs(summaries(source.x)[out])
+        x = source.x.take(out) if isinstance(source.x, Ragged) else source.x[out]
+        net, line = self._net_outputs(x), path.outputs(summaries(x))
         return mixed_losses(net, line, lambda outputs: weight[out] * self._losses(outputs, target[out]))

@@ -33,7 +33,7 @@ dpreactivations  (T, G, N, Hp)       gradients of the pre-activations, read by t
 dstates          (S, N, Hp)          gradient of the final states on entry, of the initial states on exit
 ===============  ==================  =================================================================================
 
-Threads share a batch by rows ``lo <= n < hi`` through the whole time loop, without a barrier per step; then each
-thread owns columns of the weight gradients. No sum depends on the number of threads, so results are equal to the bit
-for any.
+Threads share a batch by rows ``lo <= n < hi`` through the whole time loop, without a barrier per step, or the units of a wide
+layer where samples are few, with one (`numbarnn.kernels.cpu.shared_units`); then each thread owns columns of the weight
+gradients. No sum depends on the number of threads, so results are equal to the bit for any.
 """

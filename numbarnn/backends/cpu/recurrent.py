@@ -13,17 +13,12 @@ from numbarnn.backends.cpu.segments import running_sum
 from numbarnn.cells import contract
 from numbarnn.core.layout import Layout
 from numbarnn.core.signal import Signal
-from numbarnn.kernels.cpu import matmul, shared_units, tokens
+from numbarnn.kernels.cpu import matmul, shared_units, steps_ahead, tokens
 from numbarnn.kernels.cpu import recurrent as kernels
 from numbarnn.kernels.cpu.memory import empty, padded, zeros
 from numbarnn.kernels.cpu.simd import panel_width
 from numbarnn.kernels.cpu.weight_gradient import Blocks, Operand
 from numbarnn.kernels.groups import checked, entry_point
-
-# Steps of a sample that have one product of x (`numbarnn.kernels.cpu.block_products`): two of the tallest tiles of AVX-512, four
-# of AVX2. Samples up to which there are such blocks; forward on a Zen 5 core, times as fast (`benchmarks/min_cells.py --blocks`):
-# LSTM with 256 inputs and units 1.8 of one sample, 1.1 of four, 1.0 of eight; with 512 units 0.93 of 16 samples.
-SPAN, FEW = 24, 4
 
 
 @dataclass
@@ -224,10 +219,11 @@ def _run_forward(call, layer, packed, x, layout, start, stream, out):
     cell, hidden, dtype = layer.cell, layer.hidden_size, call.dtype
     width, steps, samples = padded(hidden, dtype), layout.steps, layout.samples
     block, slots = samples * width, steps if call.keep else 1
+    sizes = packed.forward.inputs, packed.forward.recurrents
     if _parties(call, packed, layout) > 1:
-        span = shared_units.steps_ahead(samples, packed.forward.inputs, packed.forward.recurrents)
+        span = steps_ahead.block_of_team(samples, *sizes)
     else:
-        span = _span(layout) if _cut_anyway(packed.forward) else 1
+        span = steps_ahead.block_of_steps(samples, steps) if steps_ahead.cut_anyway(*sizes) else 1
     initial = call.zeros((len(cell.states), samples, width))
     if start is not None:
         for s, values in enumerate(start):
@@ -261,20 +257,6 @@ def _run_forward(call, layer, packed, x, layout, start, stream, out):
         return None, final, None
     h = activations.states[0, :-1] if packed.run.reverse else activations.states[0, 1:]
     return Rows(h.reshape(steps * samples, width), hidden), final, Tape(x, batch, activations)
-
-
-def _span(layout):
-    """Return how many steps of a sample have one product of x, or of its gradient; 1: all samples of a step have."""
-    return max(1, min(SPAN, layout.steps)) if layout.samples <= FEW else 1
-
-
-def _cut_anyway(weights):
-    """Return whether there is a product of x, and none of h that its sum is continued by, or the two are cut there anyway."""
-    inputs, recurrents = weights.inputs, weights.recurrents
-    if inputs == 0 or recurrents == 0:  # tokens; a cell without a product of h
-        return inputs > 0
-    sizes = [size for size in (inputs, recurrents) if size > matmul.BLOCK]
-    return not matmul.whole(inputs + recurrents) and not any(map(matmul.whole, sizes))
 
 
 def _parties(call, packed, layout):
@@ -322,7 +304,8 @@ def _run_backward(call, layer, packed, tape, dy, layout, ends, gradient, need_dx
         dx = Rows(call.empty(shape) if layout.full else call.zeros(shape), tape.x.size)
     given = kernels.InputGradient(_nothing(dtype)[0], 0, False, 1)
     if need_dx:
-        given = kernels.InputGradient(dx.values.reshape(-1), dx.values.shape[1], add, _span(layout))
+        span = steps_ahead.block_of_steps(samples, steps)
+        given = kernels.InputGradient(dx.values.reshape(-1), dx.values.shape[1], add, span)
     gradients = kernels.Gradients(
         dstates=ends,
         dpreactivations=call.empty((steps, len(cell.preactivations), samples, width)),

@@ -3,7 +3,7 @@
 The pre-activations of a step are a product of x and, of most cells, one of h. That of x does not wait for h, so it may be taken
 for some steps of a sample at once, which reads its weights once for all of them and fills tiles of several rows. Every element
 is the same sum in the same order: bits do not depend on the block (tests/test_block_products.py), as long as a sum that is cut
-in two was cut there anyway (`matmul.whole`; `numbarnn.backends.cpu.recurrent` chooses the blocks).
+in two was cut there anyway (`matmul.whole`; `numbarnn.kernels.cpu.steps_ahead` chooses the blocks).
 
 All are inlined into the driver (`numbarnn.kernels.cpu.recurrent`), whose letters they use; ``span`` are the steps of a block, the
 slots of the pre-activations: step t has slot t % span.

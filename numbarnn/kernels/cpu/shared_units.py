@@ -6,7 +6,7 @@ the states of the step before are read, backward after the gradients of the pre-
 in another slot than those before it, so none is overwritten that somebody still reads. Shares are whole panels, so no two threads
 write to one cache line, and all sums are those of the other driver: results are equal to the bit.
 
-Of one sample the products with x, which are known for all steps, are made for AHEAD steps at once: then W_ih is read once for the
+Of one sample the products with x, which are known for all steps, are made for some steps at once: then W_ih is read once for the
 rows of a tile, not for each step. The sums stay as they are (`numbarnn.kernels.cpu.resumed`).
 
 Cells with a second recurrent product are not served: they would meet two times forward and three times backward.
@@ -15,7 +15,6 @@ Cells with a second recurrent product are not served: they would meet two times 
 from numbarnn.kernels.compile import jit
 from numbarnn.kernels.cpu.barrier import Team, leave, meet
 from numbarnn.kernels.cpu.matmul import (
-    BLOCK,
     NO_PRODUCT,
     ONE,
     ZERO,
@@ -27,7 +26,8 @@ from numbarnn.kernels.cpu.matmul import (
     multiply,
     whole,
 )
-from numbarnn.kernels.cpu.recurrent import (
+from numbarnn.kernels.cpu.resumed import resume
+from numbarnn.kernels.cpu.run_groups import (
     Activations,
     BackwardWeights,
     Batch,
@@ -37,22 +37,10 @@ from numbarnn.kernels.cpu.recurrent import (
     InputGradient,
     Weights,
 )
-from numbarnn.kernels.cpu.resumed import resume
 from numbarnn.kernels.cpu.simd import panel_of, tile_limits
-from numbarnn.kernels.cpu.time_loop import running, slots_of
+from numbarnn.kernels.cpu.time_loop import begin, end, running, slots_of
 from numbarnn.kernels.element import added, cell_backward, cell_forward, load, store
 from numbarnn.kernels.scalar import inlined
-
-# Steps whose products with x are made at once: a multiple of the rows of a tile, few enough to stay in the second-level cache.
-AHEAD = 24
-
-
-def steps_ahead(samples: int, inputs: int, recurrents: int) -> int:
-    """Return for how many steps products with x are made at once, so that all sums are as without; 1: for each."""
-    # Alone, a product would be one sum where it is several blocks beside another one.
-    sizes = [size for size in (inputs, recurrents) if size > BLOCK]
-    divided = not whole(inputs + recurrents) and any(map(whole, sizes))
-    return AHEAD if samples == 1 and inputs > 0 and not divided else 1
 
 
 @inlined
@@ -68,7 +56,7 @@ def forward(
 ):  # fmt: skip
     """Run the units of the party `number` of a team through all steps; other arguments as of `recurrent.forward`.
 
-    activations.preactivations : of `steps_ahead` steps
+    activations.preactivations : of `steps_ahead.block_of_team` steps
     """
     table, from_input, from_hidden, _, inputs, recurrents, hidden, reverse, packed, bias, token_rows = weights
     lengths, active, diagonal, mask = batch
@@ -87,7 +75,7 @@ def forward(
     ahead, count = preactivations.shape[0], preactivations.shape[1]
     z_at, left = ZERO, ZERO
     arrivals = ZERO
-    _begin(start, lengths, reverse, slots, h, history, block, c0, c1)
+    begin(start, lengths, reverse, slots, h, history, block, ZERO, samples, c0, c1)
     for i in range(steps):
         t = steps - 1 - i if reverse else i
         before = ((t + 1 if reverse else t) & slots) * block
@@ -142,24 +130,9 @@ def forward(
             for n in range(rows, samples):
                 for j in range(columns):
                     out_values[dst + n * out_row + j] = 0
-    for n in range(samples):
-        at = ((0 if reverse else lengths[n]) & slots) * block + n * width
-        for s in range(final.shape[0]):
-            for j in range(c0, c1):
-                final[s, n, j] = h[at + s * history + j]
+    end(final, lengths, reverse, slots, h, history, block, ZERO, samples, c0, c1)
     if number == 0:
         leave(words, parties)
-
-
-@inlined
-def _begin(start, lengths, reverse, slots, h, history, block, c0, c1):
-    """Copy the initial states of some units to where the first step of each sample reads them."""
-    width = start.shape[2]
-    for n in range(start.shape[1]):
-        dst = ((lengths[n] if reverse else 0) & slots) * block + n * width
-        for s in range(start.shape[0]):
-            for j in range(c0, c1):
-                h[dst + s * history + j] = start[s, n, j]
 
 
 @inlined

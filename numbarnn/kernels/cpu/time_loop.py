@@ -25,24 +25,24 @@ def slots_of(states, steps):
 
 
 @inlined
-def begin(start, lengths, reverse, slots, h, history, block, lo, hi):
-    """Copy the initial states to where the first step of each sample reads them."""
+def begin(start, lengths, reverse, slots, h, history, block, lo, hi, first, last):
+    """Copy the initial states of the units [first, last) to where the first step of each sample reads them."""
     width = start.shape[2]
     for n in range(lo, hi):
         dst = ((lengths[n] if reverse else 0) & slots) * block + n * width
         for s in range(start.shape[0]):
-            for j in range(width):
+            for j in range(first, last):
                 h[dst + s * history + j] = start[s, n, j]
 
 
 @inlined
-def end(final, lengths, reverse, slots, h, history, block, lo, hi):
-    """Copy the states after the last step of each sample."""
+def end(final, lengths, reverse, slots, h, history, block, lo, hi, first, last):
+    """Copy the states of the units [first, last) after the last step of each sample."""
     width = final.shape[2]
     for n in range(lo, hi):
         at = ((0 if reverse else lengths[n]) & slots) * block + n * width
         for s in range(final.shape[0]):
-            for j in range(width):
+            for j in range(first, last):
                 final[s, n, j] = h[at + s * history + j]
 
 

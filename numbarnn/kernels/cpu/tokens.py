@@ -10,7 +10,7 @@ import numpy as np
 
 from numbarnn.kernels.compile import jit
 from numbarnn.kernels.cpu.simd import add_row, panel_of
-from numbarnn.kernels.cpu.weight_gradient import SPAN, Blocks, RowRange, row_at, rows_before
+from numbarnn.kernels.cpu.weight_gradient import Blocks, RowRange, block_before, row_at, running_row
 from numbarnn.kernels.groups import Floats1, Integers1, Integers2, Tokens1
 
 
@@ -67,13 +67,10 @@ def token_gradient(
         left = rows.last - rows.first
         t, n = row_at(active, rows.last)
         while left > 0:
-            count = (left - 1) % SPAN + 1
-            t, n = rows_before(active, t, n, count)
+            count, t, n = block_before(active, t, n, left)
             step, sample = t, n
             for _ in range(count):
-                while sample == active[step]:
-                    step += 1
-                    sample = 0
+                step, sample = running_row(active, step, sample)
                 source = d_at + g * d_block + step * d_step + sample * d_row + column
                 add_row(d_values, source, sums, tokens[step * batch + sample] * w)
                 sample += 1
@@ -93,13 +90,10 @@ def embedding_gradient(tokens, d, d_row, columns, active, batch, rows, gradient,
     left = rows[1] - rows[0]
     t, n = row_at(active, rows[1])
     while left > 0:
-        count = (left - 1) % SPAN + 1
-        t, n = rows_before(active, t, n, count)
+        count, t, n = block_before(active, t, n, left)
         step, sample = t, n
         for _ in range(count):
-            while sample == active[step]:
-                step += 1
-                sample = 0
+            step, sample = running_row(active, step, sample)
             source = (step * batch + sample) * d_row
             dst = at + tokens[step * batch + sample] * columns
             for j in range(first, last):
@@ -129,13 +123,10 @@ def bag_gradient(tokens, bag, d, d_row, columns, active, batch, rows, gradient, 
     left = rows[1] - rows[0]
     t, n = row_at(active, rows[1])
     while left > 0:
-        count = (left - 1) % SPAN + 1
-        t, n = rows_before(active, t, n, count)
+        count, t, n = block_before(active, t, n, left)
         step, sample = t, n
         for _ in range(count):
-            while sample == active[step]:
-                step += 1
-                sample = 0
+            step, sample = running_row(active, step, sample)
             own, source = (step * batch + sample) * bag, (step * batch + sample) * d_row
             for k in range(bag):
                 if tokens[own + k] >= 0:

@@ -8,6 +8,7 @@ from numbarnn.kernels.compile import jit
 from numbarnn.kernels.cpu.matmul import ONE, ZERO
 from numbarnn.kernels.cpu.simd import add_row, copy_row, lanes_of, panel_of, spread_rows, tile_limits, tiles
 from numbarnn.kernels.groups import Floats1, Integers1, Integers2, Range
+from numbarnn.kernels.scalar import inlined
 
 # Rows (t, n) in one block of a weight gradient, where panels of two matrices share the first-level cache.
 SPAN = 128
@@ -117,8 +118,7 @@ def weight_gradient(
     left = rows.last - rows.first
     t, n = row_at(active, rows.last)
     while left > 0:
-        k = (left - 1) % SPAN + 1
-        t, n = rows_before(active, t, n, k)
+        k, t, n = block_before(active, t, n, left)
         _gather(x_values, x_at, x_row, batch * x_row, x_panels, active, t, n, k, gathered, ZERO)
         _gather(h_values, h_at, h_row, batch * h_row, h_panels, active, t, n, k, gathered, h_dst)
         p = first
@@ -158,13 +158,24 @@ def weight_gradient(
 
 
 @jit
-def rows_before(active, t, n, count):
-    """Return the (t, n) that lies `count` running rows before (t, n), whose row is not one of them."""
+def block_before(active, t, n, left):
+    """Return the rows of the last block of `left` rows before (t, n), whose row is not one of them, and where it begins."""
+    size = (left - 1) % SPAN + 1
+    count = size
     while count > n:
         count -= n
         t -= ONE
         n = active[t]
-    return t, n - count
+    return size, t, n - count
+
+
+@inlined
+def running_row(active, t, n):
+    """Return the (t, n) of a running row: itself, or the first one of a later step where step t has no row n."""
+    while n == active[t]:
+        t += 1
+        n = 0
+    return t, n
 
 
 @jit
