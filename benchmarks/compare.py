@@ -46,7 +46,9 @@ def run(options) -> int:
         raise UserError(f"--only {' '.join(options.only)}: nothing to measure with {', '.join(engines)}; {INSTALL}")
     settings = Settings(rounds=options.rounds)
     about = machine.fingerprint(sorted({name for engine in engines for name in ENGINES[engine].distributions} - {OWN}))
-    path = options.output or RESULTS / f"compare-{machine.label(about)}-{datetime.date.today()}.jsonl"
+    path = (
+        options.output or RESULTS / f"compare-{machine.label(about)}-{datetime.date.today()}-{about['sources']}.jsonl"
+    )
     store = Store(path, about, {"rounds": settings.rounds, "seed": settings.seed})
     processes = Engines(lambda participant: Process(participant.engine, participant.variant))
     try:

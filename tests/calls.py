@@ -438,7 +438,7 @@ def estimators(_):
     shared = {
         "cell": "lstm", "hidden_size": 3, "num_layers": 1, "bidirectional": False, "dropout": 0.0, "recurrent_dropout": 0.0,
         "scale": "auto", "optimizer": "adam", "learning_rate": 0.01, "schedule": optim.StepDecay(2), "average": 0.9, "epochs": 1,
-        "batch_size": 4,
+        "batch_size": 4, "memory_limit": "1 GB",
         "validation": 0.2, "patience": 2, "clip_norm": 1.0, "warm_start": False, "random_state": 0, "dtype": "float32",
         "n_threads": 1, "device": "cpu", "verbose": 0,
     }  # fmt: skip
@@ -492,6 +492,7 @@ def forecasts(_):
         "future": ("b",), "static": (), "categories": (), "handle_unknown": "error", "wide": False, "scale": "series",
         "scaling": "standard", "missing": "error", "irregular": "error",
         "optimizer": "adam", "learning_rate": 0.01, "epochs": 1, "batch_size": 16, "patience": 2, "clip_norm": 1.0,
+        "memory_limit": "1 GB",
         "schedule": None, "average": None, "ensemble": 1, "dtype": "float32", "seed": 0, "n_threads": 1, "device": "cpu",
     }  # fmt: skip
     yield Call("Forecaster", lambda **given: Forecaster(**given).fit(table, "a", verbose=0), options)
@@ -556,8 +557,8 @@ def languages(folder):
     }  # fmt: skip
     yield from methods("CharLM", lambda: CharLM(**settings), fit={
         "text": text, "epochs": 1, "batch_size": 4, "seq_length": 10, "validation": 0.1, "optimizer": "adam",
-        "schedule": optim.StepDecay(2), "clip_value": 1.0, "clip_norm": 1.0, "patience": 2, "seconds": 5.0, "callbacks": (),
-        "verbose": 0,
+        "schedule": optim.StepDecay(2), "clip_value": 1.0, "clip_norm": 1.0, "memory_limit": "1 GB", "patience": 2, "seconds": 5.0,
+        "callbacks": (), "verbose": 0,
     })  # fmt: skip
     yield from methods(
         "CharLM", lambda: fitted, sample=sample, sample_many={"count": 2} | sample, score={"text": text, "unknown": "error"},

@@ -197,6 +197,33 @@ def test_training(options):
     assert models[1][1]["val_loss"] == models[0][1]["val_loss"]
 
 
+def test_language_models_estimators_and_forecasters():
+    """Each passes its limit on to training, where it changes no bit; files have none."""
+    generator = np.random.default_rng(0)
+    series, x = np.cumsum(generator.normal(size=(800, 1)), axis=0), generator.normal(size=(8, 200, 1))
+    text = "".join(generator.choice(list("abc "), 1700))
+
+    def nets(limit):
+        lm = nr.CharLM("gru", 4, 1, n_threads=1)
+        lm.fit(text, 1, batch_size=4, seq_length=200, validation=0, memory_limit=limit, verbose=0)
+        options = {"hidden_size": 4, "epochs": 1, "n_threads": 1, "memory_limit": limit, "linear": None}
+        regressor = nr.SequenceRegressor("gru", random_state=0, **options).fit(x, x[:, -1, 0])
+        forecaster = nr.Forecaster(100, cell="gru", batch_size=8, **options).fit(series, verbose=0)
+        return lm.model, regressor.model_, forecaster.model_
+
+    for net, limited in zip(nets(None), nets("300 kB"), strict=True):
+        assert_same_bits(limited.params.flat, net.params.flat)
+        samples, steps = (4, 200) if net.signals[0].tokens else (8, 100)
+        assert net.memory(samples, steps, memory_limit="300 kB").segments > 1
+    for fit in (
+        lambda: nr.CharLM().fit(text, memory_limit=100, verbose=0),
+        lambda: nr.SequenceRegressor(memory_limit=100).fit(x, x[:, -1, 0]),
+        lambda: nr.Forecaster(100, memory_limit=100).fit(series, verbose=0),
+    ):
+        with pytest.raises(ValueError, match="memory_limit must be at least"):
+            fit()
+
+
 @pytest.mark.parametrize(
     ("written", "expected"),
     [(12, 12), (np.int64(7), 7), ("300 MB", 300_000_000), ("1.5GiB", 3 * 2**29), ("2kb", 2000), (" 64 B ", 64)],

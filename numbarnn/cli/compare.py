@@ -42,7 +42,7 @@ def add_command(commands: Any) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with a run of today that was ended")
     parser.add_argument(
         "--output", type=pathlib.Path, metavar="FILE",
-        help="of the raw samples (default: one for each machine and day in benchmarks/results/)",
+        help="of the raw samples (default: one for each machine, day and state of the sources in benchmarks/results/)",
     )  # fmt: skip
     parser.add_argument(
         "--report", type=pathlib.Path, nargs="+", metavar="FILE", help="show the tables of samples, and measure nothing"

@@ -60,6 +60,7 @@ class SequenceEstimator(BaseEstimator, Suggesting):
     validation: float = 0.1
     patience: int | None = None
     clip_norm: float | None = 1.0
+    memory_limit: int | str | None = None
     warm_start: bool = False
     random_state: Any = None
     dtype: str = "float32"
@@ -175,7 +176,7 @@ class SequenceEstimator(BaseEstimator, Suggesting):
         optimizer = optimizer_of(self)
         trainer = Trainer(
             self.model_, self._loss, optimizer, schedule=self.schedule, clip_norm=self.clip_norm, average=average,
-            seed=self.seed_, n_threads=self.n_threads,
+            memory_limit=self.memory_limit, seed=self.seed_, n_threads=self.n_threads,
         )  # fmt: skip
         before = self.trainer_
         if before is not None and type(before.optimizer) is type(optimizer):
@@ -276,8 +277,8 @@ class SequenceEstimator(BaseEstimator, Suggesting):
     def save(self, path: Any) -> None:
         """Write net, settings and all that predictions need to a safetensors file, beside the destination first and then renamed.
 
-        Not stored: `n_threads` and `device`, which are a matter of the machine; the optimizer's state, so training that goes on
-        after `load` starts it anew; and a generator given as `random_state`, of which the seed that it gave is stored.
+        Not stored: `n_threads`, `memory_limit` and `device`, which are a matter of the machine; the optimizer's state, so training
+        that goes on after `load` starts it anew; and a generator given as `random_state`, of which the seed that it gave is stored.
 
         Raises
         ------

@@ -30,7 +30,7 @@ VERSION = 3
 # Arrays of a linear path, and those that files of before lack.
 LINEAR, LIMITS = ("center", "scale", "weight", "bias"), ("low", "high")
 # Arguments that are a matter of the machine.
-LEFT_OUT = ("n_threads", "device")
+LEFT_OUT = ("n_threads", "memory_limit", "device")
 
 
 def records() -> dict[str, type]:

@@ -29,6 +29,9 @@ TRAINING = """
         Epochs without a better held-out loss after which training ends with the best weights.
     clip_norm : float, optional
         Limit of the gradient's norm.
+    memory_limit : int or str, optional
+        Bytes that activations may take in training, or a str such as "300 MB", as in `numbarnn.Model.fit`: what is learned does
+        not depend on it.
     warm_start : bool
         Whether `fit` goes on with the weights it has.
     random_state : int, RandomState, Generator or None

@@ -49,7 +49,7 @@ def describe(forecaster, state: Fitted) -> tuple[dict, dict]:
     TypeError
         If a name of a column or series, or a loss, cannot be stored in a file.
     """
-    left_out = ("optimizer", "schedule", "average", "n_threads", "device")
+    left_out = ("optimizer", "schedule", "average", "n_threads", "memory_limit", "device")
     settings = {name: value for name, value in forecaster.get_params().items() if name not in left_out}
     for name, value in settings.items():
         settings[name] = value.item() if isinstance(value, np.generic) else value

@@ -123,6 +123,8 @@ class Forecaster(Parameters):
         Epochs without a better loss on the validation part after which training ends with the best weights. None: an eighth of the
         epochs, at least 5, where `epochs` is None; else training takes all epochs, and the weights are those of the best.
     clip_norm : float, optional
+    memory_limit : int or str, optional
+        Bytes that activations may take in training, or a str such as "300 MB", as in `numbarnn.Model.fit`.
     schedule : Schedule, optional
         Factor of the learning rate over time.
     average : EMA or float, optional
@@ -205,6 +207,7 @@ class Forecaster(Parameters):
     batch_size: int = 64
     patience: int | None = None
     clip_norm: float | None = 1.0
+    memory_limit: int | str | None = None
     schedule: Schedule | None = None
     average: EMA | float | None = None
     ensemble: int = 1

@@ -37,7 +37,7 @@ def train(settings, prepared: Prepared, targets, parts, callbacks, verbose) -> t
         )  # fmt: skip
         trainer = Trainer(
             model, loss, settings.optimizer, learning_rate=rate, schedule=settings.schedule, clip_norm=settings.clip_norm,
-            average=settings.average, seed=seed,
+            average=settings.average, memory_limit=settings.memory_limit, seed=seed,
         )  # fmt: skip
         histories.append(
             trainer.fit(

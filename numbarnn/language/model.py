@@ -164,6 +164,7 @@ class LanguageModel(Suggesting):
         schedule: Schedule = SCHEDULE,
         clip_value: float | None = 5.0,
         clip_norm: float | None = None,
+        memory_limit: int | str | None = None,
         patience: Any = None,
         seconds: float | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -190,7 +191,8 @@ class LanguageModel(Suggesting):
             of its own, of which at least two tokens are known.
         learning_rate : float, optional
             Of char-rnn's optimizer, or of one given by name, None: its own; an optimizer object has its own.
-        optimizer, schedule, clip_value, clip_norm, patience, seconds, checkpoint, checkpoint_every, resume, callbacks, verbose
+        optimizer, schedule, clip_value, clip_norm, memory_limit, patience, seconds, checkpoint, checkpoint_every, resume, callbacks
+        verbose : int
             As in `Model.fit`; the defaults are char-rnn's.
 
         Returns
@@ -220,7 +222,7 @@ class LanguageModel(Suggesting):
             optimizer = make_optimizer(optimizer)
         trainer = Trainer(
             self.model, "softmax_cross_entropy", optimizer, learning_rate=learning_rate, schedule=schedule, clip_value=clip_value,
-            clip_norm=clip_norm, seed=self.seed,
+            clip_norm=clip_norm, memory_limit=memory_limit, seed=self.seed,
         )  # fmt: skip
         self.history = trainer.fit(
             source,
