@@ -92,6 +92,7 @@ MISTAKES = [
     ("train text.txt --epochs", 2, "argument --epochs: expected one argument"),
     ("train text.txt --epochs many", 2, "argument --epochs: must be an integer, got 'many'"),
     ("train text.txt --epochs 0", 2, "argument --epochs: must be positive, got 0"),
+    ("forecast load.csv --learning-rate 0", 2, "argument --learning-rate: must be positive, got 0"),
     ("train text.txt --dropout high", 2, "argument --dropout: must be a number, such as 0.5, got 'high'"),
     (
         "train text.txt --cell gur",

@@ -291,6 +291,11 @@ def test_refused(forecaster):
         (lambda: fitted(scale="x"), ValueError, "scale must be 'series' or 'all', got 'x'"),
         (lambda: forecaster.predict(TABLES["a"]), ValueError, "data must be of many series, as the data passed to fit"),
         (lambda: fitted(TABLES, lookback=149), ShapeError, "no series has rows for a window"),
+        (
+            lambda: fitted(lookback=40),
+            ShapeError,
+            r"the validation part: with straddle='drop' one needs 42 rows, and the longest has 22. Make .*straddle='keep'$",
+        ),
         (lambda: forecaster.stream(), KeyError, "series must be one of"),
     ]  # fmt: skip
     for call, error, message in cases:

@@ -16,7 +16,7 @@ from numbarnn.cli.forecast_tables import (
     unknown_ahead,
     write_table,
 )
-from numbarnn.cli.parser import names, number, text_option
+from numbarnn.cli.parser import names, number, positive, text_option
 from numbarnn.data.datasets import weather
 from numbarnn.data.windowing import MISSING
 from numbarnn.forecasting.forecaster import Forecaster
@@ -130,7 +130,7 @@ def add_command(commands) -> None:
         ("epochs", integer, "N", "passes through the training part"),
         ("patience", integer, "N", "stop after N epochs without improvement"),
         ("batch-size", integer, "N", "windows a training step"),
-        ("learning-rate", real, "R", "of Adam"),
+        ("learning-rate", positive(float), "R", "of Adam"),
         ("ensemble", integer, "N", "nets whose mean is the forecast"),
     ):
         note = _default(option.replace("-", "_"))

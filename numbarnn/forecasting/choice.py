@@ -74,9 +74,12 @@ class Prepared:
                 begin = np.maximum(begin, first + self.preparation.lookback - 1)
             found[name] = between(whole, begin - lag, last - targets.delay - targets.horizon + 1 - lag)
             if not len(found[name]):
+                keep = ", or pass straddle='keep'" if straddle == "drop" and name != names[0] else ""
+                need = targets.delay + targets.horizon + (self.preparation.lookback - 1) * (straddle == "drop")
                 raise ShapeError(
-                    f"no window of any series fits into the {name} part: with straddle={straddle!r} one needs "
-                    f"{targets.delay + targets.horizon + (self.preparation.lookback - 1) * (straddle == 'drop')} rows there"
+                    f"no window of any series fits into the {name} part: with straddle={straddle!r} one needs {need} rows, "
+                    f"and the longest has {int((last - first).max())}. Make that part larger, or lookback, delay or horizon "
+                    f"smaller{keep}"
                 )
         return found
 
