@@ -1,11 +1,12 @@
 """Fits in rounds, so that the nets of many fits can be trained together.
 
 A fit that trains nets is a generator: it yields a `Round` of nets to be trained, is sent what became of each, and goes on to the
-next round, such as the nets of folds. `alone` runs one fit; `together` runs many, and trains the nets of all in each round at once.
+next round, such as the nets of folds. `alone` runs a fit; `together` makes one fit of many, which trains the nets of all at once.
 """
 
 import itertools
 from collections.abc import Callable, Generator, Hashable
+from functools import partial
 from typing import Any, NamedTuple
 
 from numbarnn.errors import DivergedError
@@ -87,19 +88,20 @@ def alone(fit: Rounds) -> Any:
             go_on, outcomes = fit.throw, error
 
 
-def together(fits: dict[Hashable, Rounds]) -> dict[Hashable, Any]:
-    """Return what fits return, by their keys, whose nets of each round are trained together.
+def together(fits: dict[Hashable, Rounds]) -> Rounds:
+    """Return what fits return, by their keys, whose nets of each round are trained together; in rounds.
 
     Those whose nets were not begun when Ctrl-C came are left out.
 
     Raises
     ------
     Exception
-        Whatever one of the fits raises; all others are closed.
-    KeyboardInterrupt
-        After Ctrl-C where no net was begun.
+        Whatever one of the fits raises; all others are closed, so that they leave nothing half done.
+    NotBegun
+        If no net was begun when Ctrl-C came.
     """
-    ended, outcomes = {}, dict.fromkeys(fits)
+    ended: dict[Hashable, Any] = {}
+    outcomes: dict[Hashable, Any] = dict.fromkeys(fits)
     try:
         while outcomes:
             asked = {}
@@ -111,12 +113,13 @@ def together(fits: dict[Hashable, Rounds]) -> dict[Hashable, Any]:
                 except NotBegun:
                     continue
             wanted = {key: one.trainings() for key, one in asked.items()}
-            found = iter(train([training for some in wanted.values() for training in some]))
+            trainings = [training for some in wanted.values() for training in some]
+            if trainings:
+                found = iter((yield Round(partial(list, trainings), partial(train, trainings))))
             outcomes = {key: list(itertools.islice(found, len(some))) for key, some in wanted.items()}
-    except BaseException:
+    finally:
         for fit in fits.values():
             fit.close()
-        raise
-    if fits and not ended:
-        raise KeyboardInterrupt
+    if not ended:
+        raise NotBegun
     return {key: ended[key] for key in fits if key in ended}
