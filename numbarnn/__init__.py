@@ -43,7 +43,9 @@ if TYPE_CHECKING:
         Pool,
         Recurrent,
     )
-    from numbarnn.many import Ensemble, GroupBy
+    from numbarnn.many import fit_many, predict_many
+    from numbarnn.many.ensemble import Ensemble
+    from numbarnn.many.group_by import GroupBy
     from numbarnn.model import Model
     from numbarnn.network.stream import step_function
     from numbarnn.training.trainer import Trainer
@@ -61,7 +63,9 @@ _HOMES = {
         "GRU", "LSTM", "RNN", "Activation", "Dense", "Dropout", "Embedding", "EmbeddingBag", "IndRNN", "MinGRU", "MinLSTM",
         "OneHot", "Pool", "Recurrent",
     ),
-    "numbarnn.many": ("Ensemble", "GroupBy"),
+    "numbarnn.many": ("fit_many", "predict_many"),
+    "numbarnn.many.ensemble": ("Ensemble",),
+    "numbarnn.many.group_by": ("GroupBy",),
     "numbarnn.model": ("Model",),
     "numbarnn.network.stream": ("step_function",),
     "numbarnn.training.trainer": ("Trainer",),
@@ -96,8 +100,10 @@ __all__ = [
     "TemporalClassifier",
     "Trainer",
     "__version__",
+    "fit_many",
     "freeze",
     "load",
+    "predict_many",
     "step",
     "step_function",
     "warmup",

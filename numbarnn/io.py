@@ -245,8 +245,8 @@ _CLASSES = {
     "sequence_classifier": ("numbarnn.estimators", "SequenceClassifier"),
     "segment_classifier": ("numbarnn.estimators", "SegmentClassifier"),
     "temporal_classifier": ("numbarnn.estimators", "TemporalClassifier"),
-    "ensemble": ("numbarnn.many", "Ensemble"),
-    "groups": ("numbarnn.many", "GroupBy"),
+    "ensemble": ("numbarnn.many.ensemble", "Ensemble"),
+    "groups": ("numbarnn.many.group_by", "GroupBy"),
 }
 
 

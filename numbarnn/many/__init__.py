@@ -1,6 +1,6 @@
-"""Many nets that are trained together: ensembles, and a net for each group of samples."""
+"""Many nets of one architecture, trained and asked at once."""
 
-from numbarnn.many.ensemble import Ensemble
-from numbarnn.many.group_by import GroupBy
+from numbarnn.many.fit import fit_many
+from numbarnn.many.predict import predict_many
 
-__all__ = ["Ensemble", "GroupBy"]
+__all__ = ["fit_many", "predict_many"]
