@@ -44,6 +44,8 @@ if TYPE_CHECKING:
         Recurrent,
     )
     from numbarnn.many import fit_many, predict_many
+    from numbarnn.many.ensemble import Ensemble
+    from numbarnn.many.group_by import GroupBy
     from numbarnn.model import Model
     from numbarnn.network.stream import step_function
     from numbarnn.training.trainer import Trainer
@@ -62,6 +64,8 @@ _HOMES = {
         "OneHot", "Pool", "Recurrent",
     ),
     "numbarnn.many": ("fit_many", "predict_many"),
+    "numbarnn.many.ensemble": ("Ensemble",),
+    "numbarnn.many.group_by": ("GroupBy",),
     "numbarnn.model": ("Model",),
     "numbarnn.network.stream": ("step_function",),
     "numbarnn.training.trainer": ("Trainer",),
@@ -79,7 +83,9 @@ __all__ = [
     "Dropout",
     "Embedding",
     "EmbeddingBag",
+    "Ensemble",
     "Forecaster",
+    "GroupBy",
     "IndRNN",
     "LanguageModel",
     "MinGRU",

@@ -245,12 +245,14 @@ _CLASSES = {
     "sequence_classifier": ("numbarnn.estimators", "SequenceClassifier"),
     "segment_classifier": ("numbarnn.estimators", "SegmentClassifier"),
     "temporal_classifier": ("numbarnn.estimators", "TemporalClassifier"),
+    "ensemble": ("numbarnn.many.ensemble", "Ensemble"),
+    "groups": ("numbarnn.many.group_by", "GroupBy"),
 }
 
 
 @suggesting
 def load(path: str | os.PathLike[str], device: str = "cpu", *, warm: bool = False) -> Any:
-    """Return what a `save` method wrote to a file: a model, language model, forecaster, or estimator of sequences.
+    """Return what a `save` method wrote to a file: a model, language model, forecaster, estimator of sequences, or many of these.
 
     Nothing in the file is executed: it is a safetensors file with a description in JSON.
 
@@ -265,7 +267,8 @@ def load(path: str | os.PathLike[str], device: str = "cpu", *, warm: bool = Fals
 
     Returns
     -------
-    Model, LanguageModel, CharLM, Forecaster, SequenceRegressor, SequenceClassifier, SegmentClassifier or TemporalClassifier
+    Model, LanguageModel, CharLM, Forecaster, SequenceRegressor, SequenceClassifier, SegmentClassifier, TemporalClassifier, Ensemble
+    or GroupBy
         As the file names it.
 
     Raises

@@ -1,5 +1,6 @@
 """scikit-learn's contract of parameters, for classes that must work where scikit-learn is not installed."""
 
+import copy
 import inspect
 import sys
 from typing import Any
@@ -19,6 +20,11 @@ def not_fitted(owner) -> NotFittedError:
     return error(f"this {type(owner).__name__} is not fitted yet; call fit first")
 
 
+def clone(estimator: Any, **changed: Any) -> Any:
+    """Return a new estimator that is not fitted, with copies of the parameters of another but for those that are changed."""
+    return type(estimator)(**copy.deepcopy(estimator.get_params(deep=False)) | changed)
+
+
 class Parameters(Suggesting):
     """`get_params`, `set_params` and a repr, from the names of the constructor's arguments.
 
@@ -31,13 +37,22 @@ class Parameters(Suggesting):
         return [name for name in signature.parameters if name != "self"]
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the constructor's arguments by name."""
-        return {name: getattr(self, name) for name in self._parameter_names()}
+        """Return the constructor's arguments by name; those of estimators among them too if `deep`, as "argument__name"."""
+        found = {name: getattr(self, name) for name in self._parameter_names()}
+        if deep:
+            for name, value in list(found.items()):
+                if hasattr(value, "get_params") and not isinstance(value, type):
+                    found |= {f"{name}__{inner}": own for inner, own in value.get_params().items()}
+        return found
 
     def set_params(self, **params: Any) -> "Parameters":
         """Set arguments of the constructor by name, and return the object."""
         names = self._parameter_names()
         for name, value in params.items():
+            outer, _, inner = name.partition("__")
+            if inner and hasattr(getattr(self, outer, None), "set_params"):
+                getattr(self, outer).set_params(**{inner: value})
+                continue
             if name not in names:
                 raise ValueError(
                     f"{type(self).__name__} has no parameter {name!r}; it has {', '.join(names)}{did_you_mean(name, names)}"

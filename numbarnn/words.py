@@ -47,7 +47,7 @@ ARGUMENTS = (
     ("learning_rate", "eta eta0 learning_rate_init lr"),
     ("learning_rate every", "step_size"),
     ("epochs", "max_epochs max_iter n_epochs n_iter nb_epoch num_epochs"),
-    ("ensemble epochs", "n_estimators"),
+    ("ensemble n epochs", "n_estimators"),
     ("validation split", "eval_set val_data val_split valid validation_data validation_fraction validation_split"),
     ("patience", "early_stopping early_stopping_rounds n_iter_no_change"),
     ("sample_weight", "sample_weights weights"),

@@ -4,7 +4,7 @@ import numpy as np
 
 # Keys of `numpy.random.SeedSequence`; one that is taken never changes its meaning, or results of a seed would.
 VERSION = 2  # of what is drawn from a seed: 1 drew order and weights from one stream
-USES = {"weights": 0, "order": 1, "holdout": 2, "evaluation": 3, "entries": 4, "prime": 5}
+USES = {"weights": 0, "order": 1, "holdout": 2, "evaluation": 3, "entries": 4, "prime": 5, "members": 6}
 
 
 def generator(seed: int, use: str, *numbers: int) -> np.random.Generator:

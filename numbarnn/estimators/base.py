@@ -24,6 +24,7 @@ from numbarnn.model import Model
 from numbarnn.optim import EMA, Optimizer, Schedule
 from numbarnn.sklearn_api import not_fitted
 from numbarnn.training.defaults import check_epochs, default_average, default_epochs
+from numbarnn.training.rounds import Round, Rounds, Training, alone
 from numbarnn.training.trainer import Trainer
 from numbarnn.words import Suggesting
 
@@ -87,8 +88,8 @@ class SequenceEstimator(BaseEstimator, Suggesting):
 
     def _learn(
         self, X, y, sample_weight, options, *, epochs, average, new, classes=None, validation=None, patience=None, linear=False
-    ):  # fmt: skip
-        """Train for some epochs (None: as many as are the default), a new model if `new`, and return the history.
+    ) -> Rounds:  # fmt: skip
+        """Train for some epochs (None: as many as are the default), a new model if `new`, and return the history; in rounds.
 
         average : that of the weights, or "auto"
         linear : whether a linear path is learned as well.
@@ -106,10 +107,14 @@ class SequenceEstimator(BaseEstimator, Suggesting):
     # Training
 
     def _fit(self, X, y, sample_weight, validation=None, **options):
+        return alone(self._fit_rounds(X, y, sample_weight, validation, **options))
+
+    def _fit_rounds(self, X, y, sample_weight=None, validation=None, **options) -> Rounds:
+        """Fit in rounds, in which nets of other estimators can be trained as well."""
         self._check_settings()
         go_on = self.warm_start and hasattr(self, "model_")
         with self._all_or_nothing():
-            self.history_ = self._learn(
+            self.history_ = yield from self._learn(
                 X, y, sample_weight, options, epochs=self.epochs, average=self.average, new=not go_on, validation=validation,
                 patience=self.patience, linear=not go_on and getattr(self, "linear", None) is not None,
             )  # fmt: skip
@@ -129,7 +134,8 @@ class SequenceEstimator(BaseEstimator, Suggesting):
         first = not hasattr(self, "model_")
         with self._all_or_nothing():
             average = default_average(self.average, 0)  # "auto" is none: no call knows how many will follow
-            history = self._learn(X, y, sample_weight, options, epochs=1, average=average, new=first, classes=classes)
+            learning = self._learn(X, y, sample_weight, options, epochs=1, average=average, new=first, classes=classes)
+            history = alone(learning)
             if first:
                 self.history_ = history
             else:
@@ -164,12 +170,21 @@ class SequenceEstimator(BaseEstimator, Suggesting):
             raise ValueError(f"validation must be a fraction in (0, 1) where patience is given, got {brief(fraction)}")
         return float(fraction)
 
+    def _round(self, *arguments, **options) -> Round:
+        """Return the round of the net alone; arguments are those of `_train`."""
+        return Round(lambda: [self._training(*arguments, **options)], lambda: [self._train(*arguments, **options)])
+
     def _train(self, source, epochs, average, *, validation=None, patience=None, verbose=0):
         """Train on a source, and return the history."""
+        trainer, source, epochs, *_ = self._training(source, epochs, average)
+        return trainer.fit(source, epochs, validation=validation, patience=patience, verbose=verbose)
+
+    def _training(self, source, epochs, average, *, validation=None, patience=None, verbose=0) -> Training:
+        """Return the training on a source."""
         check_epochs(epochs)
         epochs = default_epochs(len(source), self._label_each_step) if epochs is None else epochs
         trainer = self._trainer(default_average(average, epochs * len(source)))
-        return trainer.fit(source, epochs, validation=validation, patience=patience, verbose=verbose)
+        return Training(trainer, source, epochs, validation, patience, verbose=verbose)
 
     def _trainer(self, average=None):
         """Return the trainer, with the settings of now and the optimizer's state of before."""
@@ -184,6 +199,14 @@ class SequenceEstimator(BaseEstimator, Suggesting):
             trainer.passes = before.passes  # which dropout masks are drawn from
         self.trainer_ = trainer
         return trainer
+
+    def _with_new_model(self):
+        """Return an estimator that shares all with this one but its net, a new one that is not trained."""
+        other = object.__new__(type(self))
+        other.__dict__ |= self.__dict__
+        other.model_ = self._new_model(self.model_.layers, self.model_.signals[0].size)
+        other.trainer_ = None
+        return other
 
     def _new_model(self, layers, features):
         return Model(layers, features, self.dtype, self.seed_, self.n_threads, self.device)

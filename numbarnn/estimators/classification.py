@@ -219,7 +219,12 @@ class SequenceClassifier(PathMixin, CrossEntropyClassifier):
             return metrics.accuracy(column(y), predicted, sample_weight)
 
     def _of_samples(self, X, lengths, offsets):
-        return self._logits(self._input(X, {"lengths": lengths, "offsets": offsets}))
+        return self._scored(X, lengths, offsets)[-1]
+
+    def _scored(self, X, lengths=None, offsets=None):
+        """Return the samples, and the logits of each."""
+        x = self._input(X, {"lengths": lengths, "offsets": offsets})
+        return x, self._logits(x)
 
     def _encode_targets(self, y, x, sample_weight, options, reset):
         self._target_missing(y)

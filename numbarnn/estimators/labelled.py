@@ -25,6 +25,7 @@ from numbarnn.estimators.weights import weights_of
 from numbarnn.layers import Dense, Dropout, Embedding, EmbeddingBag
 from numbarnn.metrics.labels import flat_labels
 from numbarnn.sklearn_api import not_fitted
+from numbarnn.training.rounds import history_of
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -118,13 +119,14 @@ class LabelEstimator(SequenceEstimator):
             held = source.part(rows, False)
         everything = np.arange(len(source.y))
         learned = everything if kept is None else kept
-        history = self._train(
+        outcomes = yield self._round(
             source if kept is None else source.part(kept, True), epochs, average, validation=held, patience=patience,
             verbose=self.verbose,
         )  # fmt: skip
+        history = history_of(outcomes)
         if linear and numbers and not self.EACH_STEP and history.stopped != "interrupted":
             out = None if patience is None else (held, held.samples)
-            self.linear_ = self._linear_path(source, learned, out, epochs, history, self._strata(target))
+            self.linear_ = yield from self._linear_path(source, learned, out, epochs, history, self._strata(target))
         return history
 
     def _fitted_scaler(self, x, weight, kept):

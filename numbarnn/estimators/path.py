@@ -3,14 +3,17 @@
 import sys
 import warnings
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from numbarnn.core import seeds
 from numbarnn.core.ragged import Ragged
+from numbarnn.core.warned import warn
 from numbarnn.errors import DivergedError
 from numbarnn.estimators.linear import explains, is_small, summaries
 from numbarnn.estimators.share import SHARES, best_share, folds, mixed_losses
+from numbarnn.training.rounds import Round, Rounds
 
 
 class PathMixin:
@@ -28,8 +31,8 @@ class PathMixin:
         """Return the loss (n,) of outputs (n, outputs), by which a share is chosen."""
         raise NotImplementedError
 
-    def _linear_path(self, source, learned, held, epochs, history, strata=None):
-        """Return the linear path of samples of a source, with the share that is best on held-out samples, or None.
+    def _linear_path(self, source, learned, held, epochs, history, strata=None) -> Rounds:
+        """Return the linear path of samples of a source, with the share that is best on held-out samples, or None; in rounds.
 
         Ctrl-C ends the choice of the share.
 
@@ -59,40 +62,60 @@ class PathMixin:
         if held is not None:
             losses = [self._losses_of_shares(path, *held)]
         else:
-            losses, before = [np.empty((len(SHARES), 0))], (self.model_, self.trainer_)
+            losses = [np.empty((len(SHARES), 0))]
             own = None if strata is None else strata[learned]
             parts = folds(len(learned), own, seeds.generator(self.seed_, "holdout"))
-            for number, fold in enumerate(parts, 1):
-                if self.verbose:
-                    sys.stderr.write(f"share of the linear path: net {number} of {len(parts)}\n")
-                    sys.stderr.flush()
-                out, rest = learned[fold], np.delete(learned, fold)
-                self.model_, self.trainer_ = self._new_model(before[0].layers, before[0].signals[0].size), None
-                try:
-                    stopped = self._train_silently(source.part(rest, True), epochs)
-                except DivergedError:  # which says nothing of the net, whose training ended well
+            rests = [np.delete(learned, fold) for fold in parts]
+            nets, sources = [self._with_new_model() for _ in parts], [source.part(rest, True) for rest in rests]
+            outcomes = yield Round(
+                partial(self._trainings_of_folds, nets, sources, epochs),
+                partial(self._train_folds, nets, sources, epochs),
+            )
+            for net, fold, rest, outcome in zip(nets, parts, rests, outcomes, strict=True):
+                if outcome is None or isinstance(
+                    outcome, DivergedError
+                ):  # says nothing of the net, whose training ended well
                     continue
-                if stopped == "interrupted":
-                    history.stopped = stopped
-                    warnings.warn(
-                        "the choice of the share of the linear path was interrupted; the net is trained whole, and the share is "
-                        "that of the folds before, or a half",
-                        stacklevel=6,  # the call of fit
-                    )
-                    break
+                if outcome.stopped == "interrupted":
+                    history.stopped = outcome.stopped
+                    continue
+                out = learned[fold]
                 if strata is not None:  # of a class that neither of the two knows, both know nothing
                     out = out[np.isin(strata[out], strata[rest])]
                 part, _ = self._fitted_path(rows[rest], target[rest], weight[rest])
-                losses.append(self._losses_of_shares(part, source, out))
-            self.model_, self.trainer_ = before
+                losses.append(net._losses_of_shares(part, source, out))
+            if history.stopped == "interrupted":
+                warn(
+                    "the choice of the share of the linear path was interrupted; the net is trained whole, and the share is that "
+                    "of the folds before, or a half"
+                )
         share = best_share(np.concatenate(losses, axis=1))
         return replace(path, share=share) if share else None
 
+    def _trainings_of_folds(self, nets, sources, epochs):
+        return [net._training(source, epochs, self.average) for net, source in zip(nets, sources, strict=True)]
+
+    def _train_folds(self, nets, sources, epochs):
+        """Return what became of the nets of folds, one after another up to Ctrl-C."""
+        outcomes = []
+        for number, (net, source) in enumerate(zip(nets, sources, strict=True), 1):
+            if self.verbose:
+                sys.stderr.write(f"share of the linear path: net {number} of {len(nets)}\n")
+                sys.stderr.flush()
+            try:
+                outcomes.append(net._train_silently(source, epochs))
+            except DivergedError as error:
+                outcomes.append(error)
+                continue
+            if outcomes[-1].stopped == "interrupted":
+                break
+        return outcomes + [None] * (len(nets) - len(outcomes))
+
     def _train_silently(self, source, epochs):
-        """Train on a source, and return how it ended, without a word of it."""
+        """Train on a source, and return the history, without a word of how it ended."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "training was interrupted", UserWarning)
-            return self._train(source, epochs, self.average).stopped
+            return self._train(source, epochs, self.average)
 
     def _losses_of_shares(self, path, source, out):
         """Return the weighted losses (shares, n) of held-out samples of a source."""

@@ -22,6 +22,7 @@ from numbarnn.estimators.settings import fitted_loss, loss_of_values, predicted_
 from numbarnn.estimators.weights import weights_of_samples, weights_or_ones
 from numbarnn.layers import Dense
 from numbarnn.losses import DistributionLoss, Loss, MeanAbsoluteError, NegativeBinomial
+from numbarnn.training.rounds import history_of
 
 
 @described(held_out="Last part of the samples, held out while `patience` is given.")
@@ -128,10 +129,11 @@ class SequenceRegressor(RegressorMixin, PathMixin, SequenceEstimator):
         x = x.cast(self.dtype, self.scaler_)
         kind = RaggedSource if isinstance(x, Ragged) else ArraySource
         source = kind(x, self._encode(target).astype(self.dtype), sample_weight=weight, batch_size=self.batch_size)
-        history = self._train(source, epochs, average, validation=held_out, patience=patience, verbose=self.verbose)
+        options = {"validation": held_out, "patience": patience, "verbose": self.verbose}
+        history = history_of((yield self._round(source, epochs, average, **options)))
         if linear and history.stopped != "interrupted":
             held = None if patience is None else (source, np.flatnonzero(~counted))
-            self.linear_ = self._linear_path(source, np.flatnonzero(counted), held, epochs, history)
+            self.linear_ = yield from self._linear_path(source, np.flatnonzero(counted), held, epochs, history)
         return history
 
     def _path_targets(self, source):

@@ -282,7 +282,7 @@ class SegmentClassifier(CrossEntropyClassifier):
             return found if segments is None else list(Ragged(found, pairs.offsets))
         return found if offsets is not None else list(Ragged(found, x.offsets))
 
-    def _scored(self, X, lengths, offsets, segments):
+    def _scored(self, X, lengths=None, offsets=None, segments=None):
         """Return the samples, the segments of each or None, and the logits of all steps or segments."""
         if not hasattr(self, "model_"):
             raise not_fitted(self)

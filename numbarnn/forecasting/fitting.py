@@ -16,11 +16,17 @@ from numbarnn.forecasting.rows import SeenRows
 from numbarnn.forecasting.series import split_series
 from numbarnn.forecasting.settings import check_ahead, check_inputs, check_settings, linear_of
 from numbarnn.forecasting.targets import Source, Targets
-from numbarnn.forecasting.training import train
+from numbarnn.forecasting.training import train_rounds
+from numbarnn.training.rounds import Rounds, alone
 
 
 def fit(settings, data, target, split, straddle, callbacks, verbose) -> Fitted:
     """Return what a forecaster of some settings learns of data, as `numbarnn.Forecaster.fit` takes them."""
+    return alone(fit_rounds(settings, data, target, split, straddle, callbacks, verbose))
+
+
+def fit_rounds(settings, data, target, split, straddle, callbacks, verbose) -> Rounds:
+    """Return what `fit` does, in rounds."""
     check_settings(settings)
     keys, frames, clock = aligned(settings, data)
     names = list(frames[0].columns)
@@ -30,7 +36,7 @@ def fit(settings, data, target, split, straddle, callbacks, verbose) -> Fitted:
         own = [name for name in own if argument != "static" or not names_series(settings, name, names, keys or [None])]
         check_inputs(argument, own, names, targets)
     cuts = [cuts_of(split, frame.index, empty=keys is not None) for frame in frames]
-    found = fit_frames(settings, targets, keys, frames, clock, cuts, None, straddle, callbacks, verbose)
+    found = yield from _frames_rounds(settings, targets, keys, frames, clock, cuts, None, straddle, callbacks, verbose)
     found.given = data, cuts, straddle
     return found
 
@@ -47,6 +53,11 @@ def fit_frames(settings, targets, keys, frames, clock, cuts, part_names, straddl
 
     `cuts` and `part_names` as `choice.Prepared.windows` takes them.
     """
+    return alone(_frames_rounds(settings, targets, keys, frames, clock, cuts, part_names, straddle, callbacks, verbose))
+
+
+def _frames_rounds(settings, targets, keys, frames, clock, cuts, part_names, straddle, callbacks, verbose) -> Rounds:
+    """Return what `fit_frames` does, in rounds."""
     given, names = keys or [None], list(frames[0].columns)
     longest = max(cut[0] for cut in cuts)
     if settings.difference is not None and settings.difference >= longest:
@@ -74,7 +85,7 @@ def fit_frames(settings, targets, keys, frames, clock, cuts, part_names, straddl
         windows = prepared.windows(learned, cuts, straddle, part_names)
         learned.fit(Source(learned, panel.values, windows["train"]))
         prepared = with_linear(dataclasses.replace(prepared, linear={}), learned, windows, linear_of(settings))
-    forecast, histories = train(settings, prepared, learned, windows, callbacks, verbose)
+    forecast, histories = yield from train_rounds(settings, prepared, learned, windows, callbacks, verbose)
     found = Fitted(own, learned, forecast, evaluation, prepared.deviation, seen, history=histories[0])
     found.interrupted = histories[-1].stopped == "interrupted"  # no net comes after one that was
     if "validation" in prepared.parts:

@@ -22,6 +22,7 @@ from numbarnn.losses import DistributionLoss, Loss
 from numbarnn.optim import EMA, Optimizer, Schedule
 from numbarnn.sklearn_api import Parameters, not_fitted
 from numbarnn.training.progress import check_verbose
+from numbarnn.training.rounds import Rounds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -263,6 +264,12 @@ class Forecaster(Parameters):
             If data or settings have the wrong shape, type or value, naming the row of missing values and irregular times.
         """
         return self._take(fitting.fit(self, data, target, split, straddle, callbacks, verbose))
+
+    def _fit_rounds(
+        self, data, target=None, *, split=(0.7, 0.15, 0.15), straddle="drop", callbacks=(), verbose=1
+    ) -> Rounds:
+        """Fit in rounds, in which nets of other forecasters can be trained as well."""
+        return self._take((yield from fitting.fit_rounds(self, data, target, split, straddle, callbacks, verbose)))
 
     def _take(self, state: Fitted) -> "Forecaster":
         """Be what was learned."""
