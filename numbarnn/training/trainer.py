@@ -63,6 +63,10 @@ class Trainer(Steps):
         Of the order of samples and of dropout.
     n_threads : int, optional
         Instead of the model's.
+    comm : mpi4py.MPI.Comm, optional
+        Processes that train one net together (``pip install numbarnn[mpi]``), each of which makes this trainer and calls its
+        methods alike, with the same arguments. Every rank is given the same source and takes every `size`-th sample of each batch;
+        gradients are summed by their valid steps, in the order of the ranks. See the page on clusters.
 
     Attributes
     ----------
@@ -192,14 +196,15 @@ class Trainer(Steps):
                 settings_of(self, {"data": source, "validation": validation}, stopping),
                 checkpoint_every,
             )
-            run = self._resumed(file) if file.found(resume) else run
+            run = self._resumed(file) if self.ranks.once(lambda: file.found(resume)) else run
             self._write(file, run)  # a folder that cannot be written to shows here, not after hours
         elif resume is not False:
             raise ValueError("resume needs checkpoint, the path of the file to resume from")
         history, end_epoch = run.history, run.begin + epochs
         items = getattr(source, "items", None)
         unit = getattr(source, "unit", "batches")
-        self._progress = progress = Progress(verbose, items and items * epochs, unit, int(epochs), seconds)
+        shown = verbose if self.ranks.rank == 0 else 0
+        self._progress = progress = Progress(shown, items and items * epochs, unit, int(epochs), seconds)
         try:
             if run.items or run.pieces:
                 ended = history.stopped != "epochs" or self.epoch >= end_epoch
@@ -223,8 +228,10 @@ class Trainer(Steps):
                     whole = history.stopped == "epochs"
                     if stopping is not None and self._no_better(run, record, stopping) and whole:
                         history.stopped = "early stopping"
-                    progress.epoch(record)
+                    if self.ranks.rank == 0:
+                        progress.epoch(record)
                     ended = one_stops(callback.on_epoch_end(self, record) for callback in callbacks)
+                    ended = self.ranks.end_epoch(self.model.params.flat, ended)
                     if file is not None and whole:
                         self._write(file, run)
                     if ended and history.stopped == "epochs":
@@ -240,7 +247,7 @@ class Trainer(Steps):
             self.model.set_flat(self._result())
         for callback in callbacks:
             callback.on_train_end(self, history)
-        if history.stopped == "interrupted":
+        if history.stopped == "interrupted" and self.ranks.rank == 0:
             warnings.warn(
                 f"training was interrupted after step {self.step}; the model is as of that step", stacklevel=3
             )
@@ -269,7 +276,9 @@ class Trainer(Steps):
                     stopped = "callback"
             if interrupted():
                 stopped = "interrupted"
-            if file is not None and (stopped != "epochs" or file.due(self.step)):
+            due = file is not None and self.ranks.rank == 0 and file.due(self.step)
+            stopped, due = self.ranks.agree(stopped, due)
+            if file is not None and (stopped != "epochs" or due):
                 run.count(*self.synchronize())
                 run.seconds = time.perf_counter() - started
                 self._write(file, run)
@@ -356,7 +365,8 @@ class Trainer(Steps):
         OSError
             If the file cannot be written; one that was there stays.
         """
-        Checkpoint(path, settings_of(self)).write(self.step, *state_of(self))
+        values, arrays = state_of(self)
+        self.ranks.once(lambda: Checkpoint(path, settings_of(self)).write(self.step, values, arrays))
 
     def restore(self, path: str | os.PathLike[str]) -> "Trainer":
         """Set weights and state from a file of `save` or a checkpoint of `fit`, and return the trainer.
@@ -372,29 +382,31 @@ class Trainer(Steps):
         FileNotFoundError, ModelFileError
             If there is no file, or it is not a checkpoint or is damaged.
         """
-        set_state(self, *Checkpoint(path, settings_of(self)).read())
+        set_state(self, *self.ranks.once(Checkpoint(path, settings_of(self)).read))
         return self
 
     def _write(self, file, run):
         values, arrays = state_of(self)
         if run.best_weights is not None:
             arrays["best"] = run.best_weights
-        file.write(self.step, {**values, "run": run.values()}, arrays)
+        self.ranks.once(lambda: file.write(self.step, {**values, "run": run.values()}, arrays))
 
     def _resumed(self, file):
         """Set the trainer from a file and return the run in it."""
-        values, arrays = file.read()
+        values, arrays = self.ranks.once(file.read)
         run = run_of(self, values, arrays)
         set_state(self, values, arrays)
         return run
 
     def say(self, text: str) -> None:
-        """Print a line without disturbing the progress bar of a running `fit`; for callbacks.
+        """Print a line without disturbing the progress bar of a running `fit`; for callbacks. Of many ranks the first prints.
 
         Parameters
         ----------
         text : str
         """
+        if self.ranks.rank > 0:
+            return
         if self._progress is None:
             print(text, flush=True)
         else:
