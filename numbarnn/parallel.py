@@ -37,21 +37,33 @@ GRAIN = 4_000_000
 MOST = 2**16  # threads
 
 
-def default_threads() -> int:
-    """Return the number of threads used where none is given: NUMBARNN_NUM_THREADS, or what `usable_processors` says."""
+# Variables that joblib sets in its workers, Dask in its own and batch systems in a job, so that processes side by side do not have
+# more threads than there are processors.
+LIMITS = "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"
+
+
+def default_threads(processes: int = 1) -> int:
+    """Return the number of threads used where none is given: NUMBARNN_NUM_THREADS, or what `usable_processors` says.
+
+    Parameters
+    ----------
+    processes : int
+        That share the processors, this one among them.
+    """
     setting = os.environ.get("NUMBARNN_NUM_THREADS", "")
     if setting:
         if not setting.isdecimal() or int(setting) < 1:
             raise ValueError(f"NUMBARNN_NUM_THREADS must be a positive integer, got {brief(setting)}")
         return int(setting)
-    return usable_processors()[0]
+    return usable_processors(processes)[0]
 
 
-def usable_processors() -> tuple[int, str]:
+def usable_processors(processes: int = 1) -> tuple[int, str]:
     """Return the number of processors that this process may use, and what says so.
 
     It is the number of those it may run on (its affinity), or the quota of its control group, as a container has one, if that is
-    less; a quota of 1.5 processors is worth two threads.
+    less (a quota of 1.5 processors is worth two threads), divided by the processes that share them; or the least of the variables
+    NUMBA_NUM_THREADS and OMP_NUM_THREADS, if that is less. A variable that is not a number, or a list of them, is none.
     """
     try:
         found = len(os.sched_getaffinity(0)), "affinity of the process"
@@ -60,6 +72,11 @@ def usable_processors() -> tuple[int, str]:
     quota = _own_quota()
     if quota is not None and math.ceil(quota) < found[0]:
         found = max(1, math.ceil(quota)), f"quota of {quota:g} processors of the control group"
+    found = max(1, found[0] // processes), found[1]
+    for name in LIMITS:
+        setting = os.environ.get(name, "").split(",")[0].strip()  # OpenMP's may have a number for each level of nesting
+        if setting.isdecimal() and 0 < int(setting) < found[0]:
+            found = int(setting), name
     return found
 
 

@@ -23,6 +23,7 @@ from numbarnn.optim import EMA, Optimizer, Schedule
 from numbarnn.sklearn_api import Parameters, not_fitted
 from numbarnn.training.progress import check_verbose
 from numbarnn.training.rounds import Rounds
+from numbarnn.workers import check_client
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -496,6 +497,7 @@ class Forecaster(Parameters):
         adaptive: float | None = None,
         refit: int | None = None,
         window: str = "expanding",
+        client: Any = None,
         verbose: int = 1,
     ) -> "pd.DataFrame":
         """Forecast from every window of a part, where the truth is known.
@@ -521,6 +523,9 @@ class Forecaster(Parameters):
             values of a column, the backtest stops with an error that names the refit.
         window : {"expanding", "sliding"}
             Rows that are trained on: all up to there, or the newest of these, as many as the first training has.
+        client : distributed.Client, optional
+            Of Dask (``pip install numbarnn[dask]``): its workers do the refits, with one thread each and results equal to the bit;
+            the data is sent to them once.
         verbose : int
             1: show how many refits are done; 0: nothing. After Ctrl-C the result has the forecasts of the refits that are done.
 
@@ -563,15 +568,18 @@ class Forecaster(Parameters):
 
         if refit is None and window != "expanding":
             raise ValueError(f"window {window!r} needs refit, the rows after which the forecaster is trained again")
+        if refit is None and client is not None:
+            raise ValueError("client needs refit: without it there is one forecaster, whose forecasts are made at once")
         if refit is None:
             predictor = self._predictor()
             return to_frame([state.evaluation.block(predictor, data, part, calibration, curves=level is not None)])
         check_integer(refit, "refit", 1)
+        client = None if client is None else check_client(client)
         if data is not None or state.given is None:
             raise ValueError(
                 "refit trains on the data of fit: leave data out, and of a forecaster that was loaded call fit first"
             )
-        return refitted(self, part, level is not None, refit, window == "sliding", verbose, to_frame)
+        return refitted(self, part, level is not None, refit, window == "sliding", verbose, to_frame, client)
 
     def evaluate_intervals(
         self,

@@ -4,9 +4,11 @@ import sys
 import time
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from numbarnn import workers
 from numbarnn.checks import check_choice
 from numbarnn.errors import RefitError
 from numbarnn.forecasting import fitting
@@ -79,7 +81,64 @@ def refits_of(panel: Panel, ends, cuts, every: int, sliding: bool, reach: int) -
     return found
 
 
-def refitted(forecaster, part, curves, every, sliding, verbose, to_frame):
+@dataclass(frozen=True, eq=False)
+class _Trainings:
+    """What all trainings of a backtest share; a call with a `Refit` trains, and returns the forecasts as a `backtests.Block`.
+
+    Attributes
+    ----------
+    settings : Forecaster
+    targets, keys, frames, clock, straddle
+        As `fitting.fit_frames` takes them.
+    starts : list of int
+        First row of each series within the rows of all.
+    ends : (windows,) integers
+        Newest rows of the windows to be forecast.
+    part : str
+    curves : bool
+    """
+
+    settings: Any
+    targets: list
+    keys: list | None
+    frames: list
+    clock: Any
+    straddle: Any
+    starts: np.ndarray
+    ends: np.ndarray
+    part: str
+    curves: bool
+
+    def __call__(self, plan: Refit):
+        keys, frames = self.keys, self.frames
+        trained = [frame.iloc[rows] for frame, rows in zip(frames, plan.rows, strict=True)]
+        names = PARTS[: len(plan.cuts[0])]
+        own = fitting.fit_frames(
+            self.settings, self.targets, keys, trained, self.clock, plan.cuts, names, self.straddle, (), 0
+        )
+        if own.interrupted:
+            raise KeyboardInterrupt
+        first = np.array([rows.start for rows in plan.rows])
+
+        def within(of, newest):
+            """Return which windows of the rows around the origins are those to forecast."""
+            which = of.series_of(newest)
+            origins = newest - of.starts[which] + first[which]
+            low, high = np.array(plan.origins)[which].T
+            return (origins >= low) & (origins < high) & np.isin(origins + self.starts[which], self.ends)
+
+        rows = [frame.iloc[rows.start : last] for frame, rows, last in zip(frames, plan.rows, plan.last, strict=True)]
+        rows = rows[0] if keys is None else dict(zip(keys, rows, strict=True))
+        predictor = own.predictor(self.settings)
+        return own.evaluation.block(predictor, rows, self.part, own.calibration, curves=self.curves, within=within)
+
+
+def _trained(trainings, plan):
+    """Return the forecasts of a training; what a worker calls."""
+    return trainings(plan)
+
+
+def refitted(forecaster, part, curves, every, sliding, verbose, to_frame, client=None):
     """Return the frame of the forecasts of a part by forecasters that are trained on the way.
 
     Parameters
@@ -96,6 +155,8 @@ def refitted(forecaster, part, curves, every, sliding, verbose, to_frame):
     verbose : int
     to_frame : callable
         Makes the frame of a list of `backtests.Block`.
+    client : distributed.Client or None
+        Whose workers train.
 
     Raises
     ------
@@ -114,33 +175,15 @@ def refitted(forecaster, part, curves, every, sliding, verbose, to_frame):
     used = [s for s, cut in enumerate(cuts) if cut[-1] or (panel.series_of(ends) == s).any()]
     keys, frames = keys and [keys[s] for s in used], [frames[s] for s in used]
     plans, starts = [plan.of(used) for plan in plans], panel.starts[:-1][used]
-    settings = type(forecaster)(**forecaster.get_params() | {"time": None, "wide": False})
-
-    def block_of(plan):
-        trained = [frame.iloc[rows] for frame, rows in zip(frames, plan.rows, strict=True)]
-        names = PARTS[: len(plan.cuts[0])]
-        own = fitting.fit_frames(
-            settings, forecaster.target_names_, keys, trained, clock, plan.cuts, names, straddle, (), 0
-        )
-        if own.interrupted:
-            raise KeyboardInterrupt
-        first = np.array([rows.start for rows in plan.rows])
-
-        def within(of, newest):
-            """Return which windows of the rows around the origins are those to forecast."""
-            which = of.series_of(newest)
-            origins = newest - of.starts[which] + first[which]
-            low, high = np.array(plan.origins)[which].T
-            return (origins >= low) & (origins < high) & np.isin(origins + starts[which], ends)
-
-        rows = [frame.iloc[rows.start : last] for frame, rows, last in zip(frames, plan.rows, plan.last, strict=True)]
-        rows = rows[0] if keys is None else dict(zip(keys, rows, strict=True))
-        predictor = own.predictor(settings)
-        return own.evaluation.block(predictor, rows, part, own.calibration, curves=curves, within=within)
-
+    own = {"time": None, "wide": False} | ({} if client is None else {"n_threads": 1})
+    settings = type(forecaster)(**forecaster.get_params() | own)
+    trainings = _Trainings(
+        settings, forecaster.target_names_, keys, frames, clock, straddle, starts, ends, part, curves
+    )
+    results = map(trainings, plans) if client is None else workers.results(client, _trained, plans, trainings)
     for number, plan in enumerate(counted(plans, verbose), 1):
         try:
-            blocks.append(block_of(plan))
+            blocks.append(next(results))
         except KeyboardInterrupt:
             if not blocks:
                 raise

@@ -267,7 +267,7 @@ def state_of(trainer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         arrays["average"] = trainer.average
     if pending.count:
         arrays["gradient"] = pending.gradient
-    for index, entry in enumerate(trainer.state or ()):
+    for index, entry in enumerate(trainer.ranks.joined(trainer.state) or ()):
         arrays |= {f"state.{index}.{s}": array for s, array in enumerate(entry)}
     return {"trainer": values}, arrays
 
@@ -310,7 +310,7 @@ def set_state(trainer, values: Mapping[str, Any], arrays: Mapping[str, np.ndarra
         model.params.load({name: arrays[f"model.{name}"] for name in model.params})
     model.loss = trainer.loss
     trainer.epoch, trainer.step, trainer.passes = epoch, step, passes
-    trainer.arrays, trainer.average, trainer.state = moments, average, state
+    trainer.arrays, trainer.average, trainer.state = moments, average, trainer.ranks.own(state)
     trainer.pending.count, trainer.pending.loss, trainer.pending.weight = count, loss, weight
     trainer.pending.gradient = gradient
     trainer.statistics = statistics

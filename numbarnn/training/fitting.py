@@ -75,7 +75,7 @@ class Fitting:
         if checkpoint is not None:
             settings = settings_of(trainer, {"data": source, "validation": validation}, stopping)
             self.file = Checkpoint(checkpoint, settings, checkpoint_every)
-            self.run = self._resumed() if self.file.found(resume) else self.run
+            self.run = self._resumed() if trainer.ranks.once(lambda: self.file.found(resume)) else self.run
             self.write()  # a folder that cannot be written to shows here, not after hours
         elif resume is not False:
             raise ValueError("resume needs checkpoint, the path of the file to resume from")
@@ -141,7 +141,9 @@ class Fitting:
                     stopped = "callback"
             if interrupted():
                 stopped = "interrupted"
-            if file is not None and (stopped != "epochs" or file.due(trainer.step)):
+            due = file is not None and trainer.ranks.rank == 0 and file.due(trainer.step)
+            stopped, due = trainer.ranks.agree(stopped, due)
+            if file is not None and (stopped != "epochs" or due):
                 run.count(*trainer.synchronize())
                 run.seconds = time.perf_counter() - started
                 self.write()
@@ -175,8 +177,10 @@ class Fitting:
         whole = stopped == "epochs"
         if self.stopping is not None and self._no_better(record) and whole:
             history.stopped = "early stopping"
-        progress.epoch(record)
+        if trainer.ranks.rank == 0:
+            progress.epoch(record)
         ended = one_stops(callback.on_epoch_end(trainer, record) for callback in self.callbacks)
+        ended = trainer.ranks.end_epoch(trainer.model.params.flat, ended)
         if self.file is not None and whole:
             self.write()
         if ended and history.stopped == "epochs":
@@ -200,11 +204,12 @@ class Fitting:
         values, arrays = state_of(self.trainer)
         if self.run.best_weights is not None:
             arrays["best"] = self.run.best_weights
-        self.file.write(self.trainer.step, {**values, "run": self.run.values()}, arrays)
+        step, values = self.trainer.step, {**values, "run": self.run.values()}
+        self.trainer.ranks.once(lambda: self.file.write(step, values, arrays))
 
     def _resumed(self):
         """Set the trainer from the file and return the run in it."""
-        values, arrays = self.file.read()
+        values, arrays = self.trainer.ranks.once(self.file.read)
         run = run_of(self.trainer, values, arrays)
         set_state(self.trainer, values, arrays)
         return run

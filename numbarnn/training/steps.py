@@ -17,6 +17,7 @@ from numbarnn.network.network import Network
 from numbarnn.optim import Optimizer, Schedule, make_average, optimizer_with
 from numbarnn.training.defaults import default_rate
 from numbarnn.training.history import StepStatistics
+from numbarnn.training.ranks import ranks_of
 from numbarnn.words import Suggesting
 
 
@@ -46,9 +47,11 @@ class Steps(Suggesting):
         average: Any = None,
         seed: int = 0,
         n_threads: int | None = None,
+        comm: Any = None,
     ):
         if not isinstance(model, Network):
             raise TypeError(f"model must be a numbarnn.Model, got {brief(model)}")
+        self.ranks = ranks_of(comm, model)
         self.model, self.loss = model, make_loss(loss)
         self.optimizer = _optimizer(optimizer, learning_rate)
         self.schedule = Schedule() if schedule is None else schedule
@@ -76,7 +79,8 @@ class Steps(Suggesting):
         (self.clip_norm, self.clip_value, self.tbptt), self.accumulate = limits, int(accumulate)
         self.ema = make_average(average)
         self.seed = check_seed(seed)
-        self.n_threads = parallel.check_threads(model.n_threads if n_threads is None else n_threads)
+        n_threads = model.n_threads if n_threads is None else n_threads
+        self.n_threads = self.ranks.threads() if n_threads is None else parallel.check_threads(n_threads)
         self.epoch = self.step = self.passes = 0
         self.statistics = StepStatistics()
         backend = model.backend
@@ -91,6 +95,7 @@ class Steps(Suggesting):
             self.ema,
             self.n_threads,
         )
+        self.ranks.begin(self)
 
     @property
     def state(self) -> Any:
@@ -153,14 +158,33 @@ class Steps(Suggesting):
         """Return (mean loss, weight) of the chunks that were read since the last call, (0, 0) where none was."""
         model, backend = self.model, self.model.backend
         model.loss = self.loss
-        call = self._call(keep=True, training=True, seed=self.seed, step=self.passes)
-        array, layout = inputs.check(batch.x, model.signals[0], batch.lengths)
-        state = self._going_on(self.updates.carried, self.updates.samples, batch, layout.samples)
+        # Every pass of every rank has dropout masks of its own.
+        call = self._call(
+            keep=True, training=True, seed=self.seed, step=self.passes * self.ranks.size + self.ranks.rank
+        )
         gradient = call.vector(model.params.size)
-        with naming("y", "target"):
-            loss, final, weight = model.differentiate(
-                call, array, layout, batch.y, self.loss, state, gradient, "mean", batch.sample_weight, self.memory_limit
+        if len(batch.x) or self.ranks.size == 1:
+            array, layout = inputs.check(batch.x, model.signals[0], batch.lengths)
+            state, samples = (
+                self._going_on(self.updates.carried, self.updates.samples, batch, layout.samples),
+                layout.samples,
             )
+            with naming("y", "target"):
+                loss, final, weight = model.differentiate(
+                    call,
+                    array,
+                    layout,
+                    batch.y,
+                    self.loss,
+                    state,
+                    gradient,
+                    "mean",
+                    batch.sample_weight,
+                    self.memory_limit,
+                )
+        else:  # fewer samples than ranks
+            gradient[...], loss, final, weight, samples = 0, 0.0, None, 0.0, 0
+        loss, weight = self.ranks.reduce(loss, gradient, weight)
         self.updates.note(loss, weight)
         if self.accumulate == 1:
             self.updates.step(call, loss, gradient, self.step + 1, self.learning_rate, self._due)
@@ -170,7 +194,7 @@ class Steps(Suggesting):
             if self.pending.count == self.accumulate:
                 self.flush(call)
         self.passes += 1
-        self.updates.hold(final, layout.samples)
+        self.updates.hold(final, samples)
         return self.synchronize() if self.updates.waiting[0] == backend.optim.READ_EVERY else (0.0, 0.0)
 
     def _call(self, **options):
@@ -231,7 +255,8 @@ class Steps(Suggesting):
         return state
 
     def _chunks(self, batch):
-        """Cut a batch along its steps under `tbptt`."""
+        """Cut a batch, of which a rank has its share, along its steps under `tbptt`."""
+        batch = self.ranks.share(batch)
         steps = np.shape(batch.x)[1] if np.ndim(batch.x) > 1 else 0
         if self.tbptt is None or steps <= self.tbptt:
             yield batch
@@ -261,8 +286,10 @@ class Steps(Suggesting):
         """
         model, backend = self.model, self.model.backend
         losses, state, other, before, counted = backend.optim.LossSum(model.dtype), None, None, 0, 0.0
-        for batch in batches_of(make_source(source, shuffle=False), seeds.generator(self.seed, "evaluation")):
-            call = self._call()
+        for whole in batches_of(make_source(source, shuffle=False), seeds.generator(self.seed, "evaluation")):
+            call, batch = self._call(), self.ranks.share(whole)
+            if self.ranks.size > 1 and len(batch.x) == 0:
+                continue
             array, layout = inputs.check(batch.x, model.signals[0], batch.lengths)
             start = self._going_on(state, before, batch, layout.samples)
             with naming("y", "target"):
@@ -272,9 +299,10 @@ class Steps(Suggesting):
             losses.add(loss, weight)
             counted += weight
             state, other, before = backend.batch.hold_states(final, other, model.dtype), state, layout.samples
+        mean, counted = self.ranks.mean(losses.mean() if counted else 0.0, counted)
         if not counted:
             raise no_steps()
-        return losses.mean()
+        return mean
 
 
 def _optimizer(optimizer, learning_rate):

@@ -54,6 +54,10 @@ class Trainer(Steps):
         Of the order of samples and of dropout.
     n_threads : int, optional
         Instead of the model's.
+    comm : mpi4py.MPI.Comm, optional
+        Processes that train one net together (``pip install numbarnn[mpi]``), each of which makes this trainer and calls its
+        methods alike, with the same arguments. Every rank is given the same source and takes every `size`-th sample of each batch;
+        gradients are summed by their valid steps, in the order of the ranks. See the page on clusters.
 
     Attributes
     ----------
@@ -158,7 +162,8 @@ class Trainer(Steps):
         given = {"validation": validation, "patience": patience, "seconds": seconds, "callbacks": callbacks}
         stored = {"checkpoint": checkpoint, "checkpoint_every": checkpoint_every, "resume": resume}
         fitting = Fitting(self, source, epochs, **given, **stored)
-        self._progress = progress = Progress(verbose, fitting.items, fitting.unit, fitting.epochs, seconds)
+        shown = verbose if self.ranks.rank == 0 else 0
+        self._progress = progress = Progress(shown, fitting.items, fitting.unit, fitting.epochs, seconds)
         try:
             fitting.tell_resumed(progress)
             with deferred_interrupt(terminated=fitting.file is not None) as interrupted:
@@ -170,7 +175,7 @@ class Trainer(Steps):
             progress.close()
             self._progress = None
         history = fitting.end()
-        if history.stopped == "interrupted":
+        if history.stopped == "interrupted" and self.ranks.rank == 0:
             warnings.warn(
                 f"training was interrupted after step {self.step}; the model is as of that step", stacklevel=3
             )
@@ -195,7 +200,8 @@ class Trainer(Steps):
         OSError
             If the file cannot be written; one that was there stays.
         """
-        Checkpoint(path, settings_of(self)).write(self.step, *state_of(self))
+        values, arrays = state_of(self)
+        self.ranks.once(lambda: Checkpoint(path, settings_of(self)).write(self.step, values, arrays))
 
     def restore(self, path: str | os.PathLike[str]) -> "Trainer":
         """Set weights and state from a file of `save` or a checkpoint of `fit`, and return the trainer.
@@ -211,16 +217,18 @@ class Trainer(Steps):
         FileNotFoundError, ModelFileError
             If there is no file, or it is not a checkpoint or is damaged.
         """
-        set_state(self, *Checkpoint(path, settings_of(self)).read())
+        set_state(self, *self.ranks.once(Checkpoint(path, settings_of(self)).read))
         return self
 
     def say(self, text: str) -> None:
-        """Print a line without disturbing the progress bar of a running `fit`; for callbacks.
+        """Print a line without disturbing the progress bar of a running `fit`; for callbacks. Of many ranks the first prints.
 
         Parameters
         ----------
         text : str
         """
+        if self.ranks.rank > 0:
+            return
         if self._progress is None:
             print(text, flush=True)
         else:

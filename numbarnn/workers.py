@@ -1,0 +1,55 @@
+"""Work dealt to the workers of a Dask client: shared data sent once, results in order. Nothing here imports Dask."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from numbarnn.checks import brief
+
+
+def check_client(client: Any) -> Any:
+    """Return an argument `client`; raise TypeError unless it is a `distributed.Client` that waits for its results."""
+    if not all(callable(getattr(client, name, None)) for name in ("submit", "scatter", "cancel", "nthreads")):
+        raise TypeError(
+            "client must be a dask.distributed.Client, such as Client(n_workers=4, threads_per_worker=1) or "
+            f"Client('tcp://scheduler:8786') (pip install numbarnn[dask]), got {brief(client)}"
+        )
+    if getattr(client, "asynchronous", False):
+        raise ValueError("client must be one that waits for its results: make it without asynchronous=True")
+    return client
+
+
+def results(client: Any, function: Callable[..., Any], pieces: Sequence[Any], *shared: Any) -> Iterator[Any]:
+    """Yield ``function(*shared, piece)`` of every piece, in their order, from the workers of a client.
+
+    A worker that dies has its pieces done by others, as Dask does it. Where the iteration ends early, what is left is cancelled.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    function : callable
+        Importable by the workers.
+    pieces : sequence
+    *shared : objects
+        Sent to the workers once.
+
+    Yields
+    ------
+    object
+    """
+    # Without a hash, which would have to read all of the data; and a piece is trained again where its result was lost.
+    sent = [client.scatter(value, hash=False) for value in shared]
+    futures = [client.submit(function, *sent, piece, pure=False) for piece in pieces]
+    try:
+        for index, future in enumerate(futures):
+            yield future.result()
+            futures[index] = None  # its result need not stay in the cluster
+            del future
+    finally:
+        client.cancel([future for future in futures if future is not None])
+
+
+def blocks(count: int, client: Any) -> list[tuple[int, int]]:
+    """Cut range(count) into blocks of even size, some for each thread of the workers."""
+    # Four each: who is done early takes another, and little is done again where a worker dies.
+    pieces = max(1, min(count, 4 * sum(client.nthreads().values())))
+    return [(piece * count // pieces, (piece + 1) * count // pieces) for piece in range(pieces)]

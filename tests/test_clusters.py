@@ -1,0 +1,183 @@
+"""Workers of Dask and of joblib: the bits of one process, one thread a worker, and what happens when a worker dies."""
+
+import os
+import signal
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import assert_same_bits
+
+import numbarnn as nr
+from numbarnn import parallel, workers
+from numbarnn.errors import RefitError
+
+
+@pytest.fixture(scope="module")
+def client():
+    distributed = pytest.importorskip("distributed", reason="needs dask.distributed: pip install numbarnn[dask]")
+    local = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None, "silence_logs": 50}
+    with distributed.LocalCluster(**local) as cluster, distributed.Client(cluster) as found:
+        yield found
+
+
+# Threads
+
+
+@pytest.fixture
+def processors(monkeypatch):
+    """Let this process have six processors, and no variable that says otherwise."""
+    for name in ("NUMBARNN_NUM_THREADS", *parallel.LIMITS):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(parallel, "_own_quota", lambda: None)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(6), raising=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "threads", "reason"),
+    [
+        ({}, 6, "affinity of the process"),
+        ({"OMP_NUM_THREADS": "2"}, 2, "OMP_NUM_THREADS"),
+        ({"OMP_NUM_THREADS": "2,1"}, 2, "OMP_NUM_THREADS"),
+        ({"OMP_NUM_THREADS": "3", "NUMBA_NUM_THREADS": "1"}, 1, "NUMBA_NUM_THREADS"),
+        ({"OMP_NUM_THREADS": "64"}, 6, "affinity of the process"),  # a limit, and no more than that
+        ({"OMP_NUM_THREADS": "0"}, 6, "affinity of the process"),
+        ({"OMP_NUM_THREADS": "many"}, 6, "affinity of the process"),
+    ],
+)
+def test_variables_of_other_libraries_limit_the_threads(monkeypatch, processors, settings, threads, reason):
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    assert parallel.usable_processors() == (threads, reason)
+    assert parallel.default_threads() == threads
+    monkeypatch.setenv("NUMBARNN_NUM_THREADS", "5")
+    assert parallel.default_threads() == 5
+
+
+def test_processes_share_the_processors(monkeypatch, processors):
+    assert [parallel.default_threads(count) for count in (1, 2, 4, 9)] == [6, 3, 1, 1]
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # of each process
+    assert [parallel.default_threads(count) for count in (1, 2, 4)] == [2, 2, 1]
+
+
+# Searches
+
+
+def search(**options):
+    model_selection = pytest.importorskip("sklearn.model_selection")
+    x = np.random.default_rng(0).normal(size=(40, 6, 1))
+    net = nr.SequenceClassifier("lstm", 4, epochs=2, dtype="float64", linear=None, average=None, random_state=0)
+    grid = model_selection.GridSearchCV(net, {"learning_rate": [0.01, 0.03]}, cv=2, error_score="raise", **options)
+    return grid.fit(x, x.sum(axis=(1, 2)) > 0)
+
+
+def assert_same_search(found, expected):
+    for name in ("split0_test_score", "split1_test_score"):
+        assert_same_bits(found.cv_results_[name], expected.cv_results_[name])
+    assert found.best_params_ == expected.best_params_
+    assert_same_bits(found.best_estimator_.model_.params.flat, expected.best_estimator_.model_.params.flat)
+
+
+def test_a_search_with_loky():
+    joblib = pytest.importorskip("joblib")
+    assert_same_search(search(n_jobs=2), search())
+    threads = joblib.Parallel(n_jobs=2)(joblib.delayed(parallel.default_threads)() for _ in range(2))
+    assert all(2 * found <= max(2, joblib.cpu_count()) for found in threads) or "NUMBARNN_NUM_THREADS" in os.environ
+
+
+def test_a_search_with_dask(client):
+    joblib = pytest.importorskip("joblib")
+    with joblib.parallel_config("dask"):
+        found = search(n_jobs=-1)
+    assert_same_search(found, search())
+    if "NUMBARNN_NUM_THREADS" not in os.environ:
+        assert set(client.run(parallel.default_threads).values()) == {1}
+
+
+# Backtests
+
+
+def forecaster(**options):
+    t = np.arange(200)
+    values = 10 + 3 * np.sin(t / 4) + np.random.default_rng(0).normal(0, 0.3, 200)
+    data = pd.DataFrame({"a": values}, pd.date_range("2024", periods=200, freq="h"))
+    settings = {"epochs": 2, "hidden_size": 3, "lookback": 6, "horizon": 2, "cell": "gru", "change": None} | options
+    return nr.Forecaster(**settings).fit(data, split=(0.6, 0.2, 0.2), verbose=0)
+
+
+def test_backtests_with_refits(client, capfd):
+    f = forecaster()
+    options = {"level": 0.8, "refit": 15}
+    expected = f.backtest(**options, verbose=0)
+    found = f.backtest(**options, client=client)
+    assert "refit 3 of 3" in capfd.readouterr().err
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    assert found.attrs == expected.attrs
+    with pytest.raises(ValueError, match="client needs refit"):
+        f.backtest(client=client)
+
+
+def test_a_refit_that_fails_is_named(client):
+    class Unstable(nr.Forecaster):
+        def get_params(self, deep=True):
+            return super().get_params(deep) | {"learning_rate": 1e30}
+
+    f = forecaster()
+    f.__class__ = Unstable
+    with pytest.raises(RefitError, match="refit 1 of 3, on the rows up to 2024") as found:
+        f.backtest(refit=15, client=client, verbose=0)
+    assert found.value.finished is None
+
+
+# Workers
+
+
+def test_results_come_in_order_and_data_is_sent_once(client):
+    import threading
+
+    lock = threading.Lock()
+
+    class Counted:
+        """Refuses to be pickled twice."""
+
+        count = 0
+
+        def __reduce__(self):
+            with lock:
+                type(self).count += 1
+            return int, (10,)
+
+    pieces = list(range(12))
+    assert list(workers.results(client, max, pieces, Counted())) == [max(10, piece) for piece in pieces]
+    assert Counted.count == 1
+
+
+def test_a_piece_of_a_worker_that_dies_is_done_by_another(client, tmp_path):
+    flag = tmp_path / "died"
+
+    def deadly(piece):
+        if piece == 2 and not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return piece * 10
+
+    assert list(workers.results(client, deadly, range(5))) == [0, 10, 20, 30, 40]
+    assert flag.exists()
+
+
+def test_blocks_cover_all_nets():
+    class Two:
+        @staticmethod
+        def nthreads():
+            return {"one": 1, "other": 1}
+
+    for count in (1, 7, 8, 200):
+        cut = workers.blocks(count, Two)
+        assert [index for first, last in cut for index in range(first, last)] == list(range(count))
+        assert len(cut) == min(count, 8)
+
+
+@pytest.mark.parametrize("value", [2, "tcp://127.0.0.1:8786", object()])
+def test_a_client_is_asked_for(value):
+    with pytest.raises(TypeError, match=r"client must be a dask.distributed.Client.*pip install numbarnn\[dask\]"):
+        workers.check_client(value)
