@@ -17,6 +17,7 @@ import numpy as np
 from numbarnn.checks import brief, check_real, naming
 from numbarnn.core import seeds
 from numbarnn.data.batches import TOKEN_UNITS, ArraySource, batches_of, checksum
+from numbarnn.data.prefetch import Prefetch
 from numbarnn.data.sources import with_validation
 from numbarnn.errors import CheckpointError
 from numbarnn.training.callbacks import Callback, EarlyStopping, TimeLimit, check_callbacks, early_stopping, one_stops
@@ -289,7 +290,9 @@ class Trainer(Steps):
 
     def _check_data(self, source):
         """Check what can be checked of a source before the first step; raise what it raises."""
-        if isinstance(source, ArraySource):
+        if isinstance(source, Prefetch):
+            self._check_data(source.source)
+        elif isinstance(source, ArraySource):
             source.check(self.model.dtype)
             self.loss.check(source, self.model.signals[-1])
         elif hasattr(source, "check"):
