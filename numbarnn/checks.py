@@ -4,7 +4,7 @@ import contextlib
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from numbarnn.words import did_you_mean
 
 LARGEST = 2**62  # of integers, so that int64 holds their sums
 COUNTED = 2**31 - 1  # of things that are kept in memory
+BLOCK = 1 << 22  # bytes that work on a whole array takes at a time: it may be a file that memory does not hold
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -271,16 +272,52 @@ def as_int64(array: np.ndarray, name: str) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def check_finite(array: np.ndarray, name: str, advice: str = "fill or drop them before fitting") -> None:
-    """Raise ValueError with the count and the first index of the values that are NaN or infinite."""
-    if array.dtype.kind != "f":
+def row_blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield an array as blocks of rows of about `BLOCK` bytes, each with the index of its first row; one without axes whole."""
+    if array.ndim == 0:
+        yield 0, array
         return
-    finite = np.isfinite(array)
-    if not finite.all():
-        index = ", ".join(map(str, np.argwhere(~finite)[0]))
-        raise ValueError(
-            f"{name} has {counted(np.count_nonzero(~finite), 'NaN or infinite value')}, the first at [{index}]; {advice}"
-        )
+    rows = max(1, BLOCK // max(1, array[:1].nbytes))
+    for first in range(0, len(array), rows):
+        yield first, array[first : first + rows]
+
+
+def past_lengths(shape: tuple[int, ...], lengths: np.ndarray) -> np.ndarray:
+    """Return where an array (samples, time steps, ...) is padding, in a form that broadcasts to its shape."""
+    past = np.arange(shape[1]) >= lengths[:, None]
+    return past.reshape(past.shape + (1,) * (len(shape) - 2))
+
+
+def not_finite(array: np.ndarray, lengths: np.ndarray | None = None) -> tuple[int, tuple[int, ...] | None]:
+    """Return how many values are NaN or infinite, padding apart, and the index of the first of them."""
+    count, found = 0, None
+    if array.dtype.kind != "f":
+        return count, found
+    for first, block in row_blocks(array):
+        finite = np.isfinite(block)
+        if finite.all():
+            continue
+        if lengths is not None:
+            finite |= past_lengths(block.shape, lengths[first : first + len(block)])
+        wrong = np.count_nonzero(~finite)
+        if wrong and found is None:
+            found = tuple(np.argwhere(~finite)[0].tolist())
+            found = (found[0] + first, *found[1:]) if found else found
+        count += wrong
+    return count, found
+
+
+def check_finite(
+    array: np.ndarray,
+    name: str,
+    advice: str = "fill or drop them before fitting",
+    lengths: np.ndarray | None = None,
+) -> None:
+    """Raise ValueError with the count and the first index of the values that are NaN or infinite, those past `lengths` apart."""
+    count, index = not_finite(array, lengths)
+    if count:
+        index = ", ".join(map(str, index))
+        raise ValueError(f"{name} has {counted(count, 'NaN or infinite value')}, the first at [{index}]; {advice}")
 
 
 def refuse_mask(data, name: str, advice: str | None = None) -> None:

@@ -82,7 +82,7 @@ class Model(Network):
         batch_size: int = 32,
         lengths: Any = None,
         sample_weight: Any = None,
-        shuffle: bool = True,
+        shuffle: bool | str = True,
         validation: Any = None,
         patience: Any = None,
         seconds: float | None = None,
@@ -108,7 +108,7 @@ class Model(Network):
         x : array-like, list of arrays or source
             Samples (samples, time steps, features) or tokens (samples, time steps), with `y`; samples of different lengths as a
             list of arrays (time steps, features) or (time steps,); or a source of batches, which decides about batches, lengths,
-            weights and order itself (`numbarnn.data`).
+            weights and order itself (`numbarnn.data`). Arrays may be memory-mapped and larger than memory.
         y : array-like or list of arrays, optional
             Targets in the form that the loss takes. Beside a list of samples, targets of every step are a list too, each as long
             as its sample.
@@ -123,8 +123,9 @@ class Model(Network):
         batch_size : int
         lengths : (samples,) integers, optional
         sample_weight : (samples,) or (samples, time steps) array, optional
-        shuffle : bool
-            Whether every epoch has its own order of samples.
+        shuffle : bool or "blocks"
+            Whether every epoch has its own order of samples; "blocks": one that reads files in blocks, as
+            `numbarnn.data.ArraySource` does it.
         validation : (x, y) tuple, (x, y, lengths) tuple, source or float, optional
             What x and y may be; evaluated after every epoch; a fraction holds out the last samples.
         patience : int or EarlyStopping, optional

@@ -301,8 +301,13 @@ def run(jobs, words=None, alone=None) -> None:
                     for job in jobs if words is None else (alone,):
                         job()
             finally:
-                # Python runs handlers of signals after calls; no call stands between the question and its answer.
-                if 0 in _owner and _owner[0] is me:
+                # Python runs handlers of signals after calls; no call stands between the question and its answer. Whoever has the
+                # pool may give it back meanwhile, so the question is one access.
+                try:
+                    owner = _owner[0]
+                except KeyError:
+                    owner = None
+                if owner is me:
                     del _owner[0]
     finally:
         mode(before)

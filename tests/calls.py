@@ -48,6 +48,7 @@ from numbarnn.data import (
     ByteVocabulary,
     CharVocabulary,
     Differences,
+    Prefetch,
     Ragged,
     SequenceScaler,
     TokenStream,
@@ -339,8 +340,10 @@ def data(folder):
     generator = np.random.default_rng(1)
     x, y = generator.standard_normal((6, 5, 2)), generator.integers(0, 3, (6, 5))
     yield Call("ArraySource", ArraySource, {
-        "x": x, "y": y, "lengths": [5, 4, 3, 5, 2, 1], "sample_weight": np.ones((6, 5)), "batch_size": 3, "shuffle": True
+        "x": x, "y": y, "lengths": [5, 4, 3, 5, 2, 1], "sample_weight": np.ones((6, 5)), "batch_size": 3, "shuffle": "blocks",
+        "block": 2,
     })  # fmt: skip
+    yield Call("Prefetch", Prefetch, {"source": ArraySource(x, y), "batches": 2})
     yield Call(
         "TokenStream",
         TokenStream,

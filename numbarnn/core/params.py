@@ -81,9 +81,12 @@ class Params(Mapping):
         self.version += 1
 
     def _synchronize(self):
-        if self._newer is not None:
-            fetch, self._newer = self._newer, None
+        fetch = self._newer
+        if fetch is not None:
             self._flat[...] = fetch()
+            # After the copy: another thread that reads meanwhile copies the same, not the old values, and an error loses nothing.
+            if self._newer is fetch:
+                self._newer = None
 
     def views(self, flat: np.ndarray) -> dict[str, np.ndarray]:
         """Return views of another flat array of the same layout (gradients, moments) by name."""

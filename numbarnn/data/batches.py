@@ -15,9 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn.checks import brief, check_finite, check_flag, check_integer, check_lengths, counted, refuse_mask
+from numbarnn.checks import (
+    brief,
+    check_finite,
+    check_integer,
+    check_lengths,
+    counted,
+    past_lengths,
+    refuse_mask,
+    row_blocks,
+)
 from numbarnn.core.arrays import as_array
 from numbarnn.core.label_sequences import as_labels
+from numbarnn.data.orders import block_size, check_shuffle, orders
 from numbarnn.errors import ShapeError
 
 # Units of which a batch has one for every step of every sample, not one for each sample.
@@ -45,14 +55,15 @@ class Batch:
 
 
 class SampleSource:
-    """What sources of samples in memory share: their order, and parts, which ``part(rows, shuffle)`` of a subclass returns."""
+    """What sources of samples in arrays share: their order, and parts, which ``part(rows, shuffle)`` of a subclass returns."""
 
     unit = "samples"
 
-    def __init__(self, items: Any, batch_size: Any, shuffle: Any):
+    def __init__(self, items: Any, batch_size: Any, shuffle: Any, block: Any, width: int):
         check_integer(batch_size, "batch_size", 1, math.inf)
-        check_flag(type(self).__name__, "shuffle", shuffle)
-        self.items, self.batch_size, self.shuffle = items, int(batch_size), bool(shuffle)
+        self.items, self.batch_size = items, int(batch_size)
+        self.shuffle = check_shuffle(type(self).__name__, shuffle)
+        self.block = block_size(block, self.shuffle, width)
 
     def __len__(self) -> int:
         return -(-self.items // self.batch_size)
@@ -69,13 +80,19 @@ class SampleSource:
 
     def orders(self, generator: np.random.Generator) -> Iterator[np.ndarray]:
         """Yield the indices of the samples of every batch of an epoch."""
-        order = generator.permutation(self.items) if self.shuffle else np.arange(self.items)
-        for first in range(0, self.items, self.batch_size):
-            yield order[first : first + self.batch_size]
+        return orders(self.items, self.batch_size, self.shuffle, self.block, generator)
+
+    def _order(self):
+        """Return what determines the order of the samples, for a fingerprint."""
+        found = {"batch_size": self.batch_size, "shuffle": self.shuffle}
+        return found | ({"block": self.block} if self.block is not None else {})
 
 
 class ArraySource(SampleSource):
-    """Batches of samples from arrays in memory, in a new random order every epoch.
+    """Batches of samples from arrays, in a new random order every epoch.
+
+    Arrays may be larger than memory: `numpy.memmap`, ``numpy.load(path, mmap_mode="r")``, of any numeric dtype. A batch is read,
+    and cast to the model's dtype, when it is needed; checks and fingerprints read everything once, block by block.
 
     Parameters
     ----------
@@ -85,14 +102,27 @@ class ArraySource(SampleSource):
     lengths : (samples,) integers, optional
     sample_weight : (samples,) or (samples, time steps) array, optional
     batch_size : int
-    shuffle : bool
+    shuffle : bool or "blocks"
+        True: all samples in random order. False: as they are. "blocks", for arrays on a disk, which is slow to read at random: the
+        samples are cut into blocks of `block` consecutive ones; every epoch takes the blocks in random order, eight at a time, and
+        the samples of these eight in random order. Batches go on from eight blocks to the next eight.
+    block : int, optional
+        Samples of a block of "blocks"; None: as many as are about 4 MiB of x.
 
     Raises
     ------
     ShapeError
         If the numbers of samples differ, or there are none.
     TypeError, ValueError
-        If lengths are not integers from 0 to the number of time steps, or an argument has masked values.
+        If lengths are not integers from 0 to the number of time steps, or an argument has masked values or a wrong type or value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.lib.format.open_memmap("x.npy", "w+", np.float16, (300, 20, 4))
+    >>> source = ArraySource(x, np.zeros(300, int), batch_size=100, shuffle="blocks", block=30)
+    >>> [batch.x.shape for batch in source.batches(np.random.default_rng(0))]
+    [(100, 20, 4), (100, 20, 4), (100, 20, 4)]
     """
 
     def __init__(
@@ -103,13 +133,16 @@ class ArraySource(SampleSource):
         lengths: Any = None,
         sample_weight: Any = None,
         batch_size: int = 32,
-        shuffle: bool = True,
+        shuffle: bool | str = True,
+        block: int | None = None,
     ):
         for name, data in (("x", x), ("y", y), ("sample_weight", sample_weight)):
             refuse_mask(data, name)
         self.x, self.y = as_array(x, "x"), as_targets(y)
         self.sample_weight = None if sample_weight is None else as_array(sample_weight, "sample_weight")
-        super().__init__(len(self.x) if self.x.ndim else 0, batch_size, shuffle)
+        super().__init__(
+            len(self.x) if self.x.ndim else 0, batch_size, shuffle, block, self.x[:1].nbytes if self.x.ndim else 0
+        )
         if self.x.ndim < 2 or len(self.x) == 0:
             raise ShapeError(f"x must have samples and time steps, got shape {self.x.shape}")
         self.lengths = check_lengths(lengths, *self.x.shape[:2])
@@ -137,25 +170,16 @@ class ArraySource(SampleSource):
             raise ValueError("sample_weight must not be 0 for all samples and steps")
         for name in ("x", "y"):
             array = getattr(self, name)
-            if self.lengths is not None and array.dtype.kind == "f" and array.ndim >= 2:
-                running = np.arange(array.shape[1]) < self.lengths[:, None]
-                if running.shape == array.shape[:2]:
-                    array = np.where(running.reshape(running.shape + (1,) * (array.ndim - 2)), array, 0)
-            check_finite(array, name)
-            if dtype is None or array.dtype.kind != "f" or np.finfo(array.dtype).max <= np.finfo(dtype).max:
-                continue
-            limit = np.finfo(dtype).max
-            if max(array.max(initial=0), -array.min(initial=0)) > limit:
-                index = ", ".join(map(str, np.argwhere(np.abs(array) > limit)[0]))
-                raise ValueError(
-                    f"{name}[{index}] is infinite in the model's {dtype}; scale {name} (numbarnn.data.SequenceScaler), or make the "
-                    "model with dtype='float64'"
-                )
+            steps = array.ndim >= 2 and array.shape[1] == self.x.shape[1]
+            lengths = self.lengths if steps else None
+            check_finite(array, name, lengths=lengths)
+            if dtype is not None and array.dtype.kind == "f" and np.finfo(array.dtype).max > np.finfo(dtype).max:
+                _check_range(array, name, dtype, lengths)
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what determines the batches: shape, dtype and hash of the arrays, size and order of the batches."""
         arrays = {name: digest(name, getattr(self, name)) for name in ("x", "y", "lengths", "sample_weight")}
-        return {**arrays, "batch_size": self.batch_size, "shuffle": self.shuffle}
+        return {**arrays, **self._order()}
 
     def part(self, rows: Any, shuffle: bool) -> "ArraySource":
         """Return a source of some of the samples.
@@ -164,8 +188,8 @@ class ArraySource(SampleSource):
         ----------
         rows : integer array or slice
             Indices of the samples.
-        shuffle : bool
-            Whether every epoch has its own order of samples.
+        shuffle : bool or "blocks"
+            The order of the samples of an epoch.
 
         Returns
         -------
@@ -178,6 +202,7 @@ class ArraySource(SampleSource):
             sample_weight=None if self.sample_weight is None else self.sample_weight[rows],
             batch_size=self.batch_size,
             shuffle=shuffle,
+            block=self.block if shuffle == "blocks" else None,
         )
 
     def batches(self, generator: np.random.Generator) -> Iterator[Batch]:
@@ -198,6 +223,24 @@ class ArraySource(SampleSource):
                 self.y[rows],
                 None if self.lengths is None else self.lengths[rows],
                 None if self.sample_weight is None else self.sample_weight[rows],
+            )
+
+
+def _check_range(array, name, dtype, lengths):
+    """Raise ValueError where a value within the lengths is infinite in the model's dtype."""
+    limit = np.finfo(dtype).max
+    for first, block in row_blocks(array):
+        with np.errstate(invalid="ignore"):  # NaN in padding
+            if max(block.max(initial=0), -block.min(initial=0)) <= limit:
+                continue
+            wide = np.abs(block) > limit
+        if lengths is not None:
+            wide &= ~past_lengths(block.shape, lengths[first : first + len(block)])
+        if wide.any():
+            row, *rest = np.argwhere(wide)[0].tolist()
+            raise ValueError(
+                f"{name}[{', '.join(map(str, (row + first, *rest)))}] is infinite in the model's {dtype}; scale {name} "
+                "(numbarnn.data.SequenceScaler), or make the model with dtype='float64'"
             )
 
 
@@ -314,9 +357,10 @@ def digest(name: str, array: np.ndarray | None) -> str | None:
         return None
     if array.dtype.hasobject:
         raise TypeError(f"{name} must be a numeric array, got dtype {array.dtype}")
-    array = np.ascontiguousarray(array)
-    code = hashlib.sha256(array.reshape(-1).view(np.uint8)).hexdigest()[:16]
-    return f"{array.dtype.name} {array.shape} {code}"
+    code = hashlib.sha256()
+    for _, block in row_blocks(array):
+        code.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8))
+    return f"{array.dtype.name} {array.shape} {code.hexdigest()[:16]}"
 
 
 def checksum(batch: Batch, before: int) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn.checks import brief, counted, refuse_mask
+from numbarnn.checks import brief, counted, not_finite, refuse_mask
 from numbarnn.core.arrays import as_array
 from numbarnn.core.ragged import Ragged, length_groups
 from numbarnn.data.batches import Batch, SampleSource, as_targets, digest
@@ -109,12 +109,15 @@ class RaggedSource(SampleSource):
     y : Ragged or (samples, ...) array
     sample_weight : Ragged or (samples,) array, optional
     batch_size : int
-    shuffle : bool
-        True: a new random order every epoch. False: samples of like lengths together (`length_groups`), or as they are.
+    shuffle : bool or "blocks"
+        True: a new random order every epoch; "blocks": as `ArraySource`. False: samples of like lengths together (`length_groups`),
+        or as they are.
     grouped : bool
         Which of the two.
     samples : (items,) integers, optional
         Indices of those samples that are the source's; None: all.
+    block : int, optional
+        Samples of a block of "blocks".
     """
 
     def __init__(
@@ -124,13 +127,14 @@ class RaggedSource(SampleSource):
         sample_weight=None,
         *,
         batch_size: int = 32,
-        shuffle: bool = True,
+        shuffle: bool | str = True,
         samples=None,
         grouped: bool = True,
+        block: int | None = None,
     ):
         self.grouped = grouped
         self.samples = np.arange(len(x)) if samples is None else samples
-        super().__init__(len(self.samples), batch_size, shuffle)
+        super().__init__(len(self.samples), batch_size, shuffle, block, x.values.nbytes // max(1, len(x)))
         self.x, self.y, self.sample_weight = x, y, sample_weight
 
     def check(self) -> None:
@@ -138,21 +142,21 @@ class RaggedSource(SampleSource):
         for name in ("x", "y"):
             data = getattr(self, name)
             values = data.values if isinstance(data, Ragged) else data
-            wrong = np.argwhere(~np.isfinite(values)) if values.dtype.kind == "f" else ()
-            if len(wrong):
-                row, *rest = wrong[0].tolist()
+            count, index = not_finite(values)
+            if count:
+                row, *rest = index
                 if isinstance(data, Ragged):
                     sample = int(np.searchsorted(data.offsets, row, side="right")) - 1
                     row, rest = sample, [row - int(data.offsets[sample]), *rest]
                 index = f"{name}[{row}]" + (f"[{', '.join(map(str, rest))}]" if rest else "")
                 raise ValueError(
-                    f"{name} has {counted(len(wrong), 'NaN or infinite value')}, the first at {index}; fill or drop them before "
+                    f"{name} has {counted(count, 'NaN or infinite value')}, the first at {index}; fill or drop them before "
                     "fitting"
                 )
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what determines the batches."""
-        found = {"batch_size": self.batch_size, "shuffle": self.shuffle}
+        found = self._order()
         for name in ("x", "y", "sample_weight", "samples"):
             data = getattr(self, name)
             found[name] = digest(name, data.values if isinstance(data, Ragged) else data)
@@ -165,6 +169,7 @@ class RaggedSource(SampleSource):
             "shuffle": shuffle,
             "samples": self.samples[rows],
             "grouped": self.grouped,
+            "block": self.block if shuffle == "blocks" else None,
         }
         return RaggedSource(self.x, self.y, self.sample_weight, **options)
 

@@ -7,6 +7,7 @@ import numpy as np
 from numbarnn.checks import brief, naming
 from numbarnn.core.frames import is_pandas
 from numbarnn.data.batches import ArraySource, Batch, SampleSource
+from numbarnn.data.prefetch import Prefetch
 from numbarnn.data.ragged import as_ragged, ragged_source
 
 
@@ -47,7 +48,8 @@ def with_validation(source, validation):
     if isinstance(validation, (bool, np.bool_)):
         raise TypeError(f"validation must be data or a fraction of them, got {brief(validation)}")
     if isinstance(validation, (float, np.floating)):
-        if not isinstance(source, SampleSource) or not 0 < validation < 1:
+        inner = source.source if isinstance(source, Prefetch) else source
+        if not isinstance(inner, SampleSource) or not 0 < validation < 1:
             raise ValueError(
                 f"validation must be data, or a fraction in (0, 1) of arrays x and y, got {brief(validation)}"
             )

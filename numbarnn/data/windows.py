@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from numbarnn.checks import brief, check_choice, check_flag, check_integer, to_array
+from numbarnn.checks import brief, check_choice, check_integer, to_array
 from numbarnn.core.html import html_table
 from numbarnn.data.batches import Batch
 from numbarnn.data.cuts import cut_rows
+from numbarnn.data.orders import block_size, check_shuffle, orders
 from numbarnn.errors import ShapeError
 
 
@@ -215,7 +216,8 @@ class Windows:
         ValueError
             If not exactly one way of cutting is given, cuts are not in order, or a part is left without windows.
         """
-        if len(self) > 1 and np.any(np.diff(self.ends) <= 0):
+        rising = self.ends.step > 0 if isinstance(self.ends, range) else np.all(np.diff(self.ends) > 0)
+        if len(self) > 1 and not rising:
             raise ValueError("the windows are not in order of time; split before choosing or shuffling samples")
         check_choice(straddle, "straddle", ("drop", "keep"))
         total = len(self.table)
@@ -328,14 +330,17 @@ class Windows:
             self._shared["rows"] = np.ascontiguousarray(self.table)
         return self._shared["rows"]
 
-    def source(self, batch_size: int = 32, *, shuffle: bool = True) -> "WindowSource":
+    def source(self, batch_size: int = 32, *, shuffle: bool | str = True, block: int | None = None) -> "WindowSource":
         """Return a source of batches for `Model.fit` that gathers each from the table when it is needed.
 
         Parameters
         ----------
         batch_size : int
-        shuffle : bool
-            Whether every epoch has its own order of samples.
+        shuffle : bool or "blocks"
+            True: all samples in random order, which takes eight bytes of memory for each. False: in the order of time. "blocks": in
+            blocks of `block` consecutive samples, as `numbarnn.data.ArraySource` does it, for a table that is memory-mapped.
+        block : int, optional
+            Samples of a block of "blocks"; None: as many as are about 4 MiB of the table.
 
         Returns
         -------
@@ -343,10 +348,10 @@ class Windows:
 
         Raises
         ------
-        ValueError, ShapeError
-            If `batch_size` is not a positive integer, or there are no windows.
+        TypeError, ValueError, ShapeError
+            If an argument has the wrong type or value, or there are no windows.
         """
-        return WindowSource(self, batch_size, shuffle)
+        return WindowSource(self, batch_size, shuffle, block)
 
     @property
     def items(self) -> int:
@@ -374,13 +379,16 @@ class WindowSource:
 
     windows: Windows
     batch_size: int = 32
-    shuffle: bool = True
+    shuffle: bool | str = True
+    block: int | None = None
 
     unit = "samples"
 
     def __post_init__(self):
         check_integer(self.batch_size, "batch_size", 1, math.inf)
-        check_flag("source", "shuffle", self.shuffle)
+        shuffle = check_shuffle("source", self.shuffle)
+        width = self.windows.table[:1].nbytes * self.windows.stride
+        object.__setattr__(self, "block", block_size(self.block, shuffle, width))
         if len(self.windows) == 0:
             raise ShapeError("there are no windows to make batches of")
 
@@ -394,6 +402,5 @@ class WindowSource:
 
     def batches(self, generator: np.random.Generator) -> Iterator[Batch]:
         """Yield one epoch."""
-        order = generator.permutation(self.items) if self.shuffle else np.arange(self.items)
-        for first in range(0, self.items, self.batch_size):
-            yield Batch(*self.windows.gather(order[first : first + self.batch_size]))
+        for samples in orders(self.items, self.batch_size, self.shuffle, self.block, generator):
+            yield Batch(*self.windows.gather(samples))

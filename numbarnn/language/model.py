@@ -391,10 +391,10 @@ class LanguageModel(Suggesting):
 
     def _pack(self):
         """Return the weights as the backend's sampling reads them, packed again where they have changed."""
-        model = self._fitted()
-        if self._packed is None or self._packed[:2] != (model, model.params.version):
-            self._packed = model, model.params.version, model.backend.sampling.pack(model)
-        return self._packed[2]
+        model, packed = self._fitted(), self._packed  # read once: other threads may pack too
+        if packed is None or packed[:2] != (model, model.params.version):
+            self._packed = packed = model, model.params.version, model.backend.sampling.pack(model)
+        return packed[2]
 
     def score(self, text: str, *, unknown: str | None = None) -> Score:
         """Return how well the model predicts a text, from a zero state before its first token.

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn.checks import LARGEST, brief, check_integer, check_real, counted
+from numbarnn.checks import LARGEST, brief, check_integer, check_real, counted, row_blocks
 from numbarnn.core.arrays import as_array
 from numbarnn.core.layout import Layout
 from numbarnn.errors import ShapeError, TokenError
@@ -154,16 +154,21 @@ class SoftmaxCrossEntropy(Loss):
                 "give steps that do not count a sample_weight of 0"
             )
         target = as_array(target, name).reshape(layout.samples, layout.steps, size)
-        with np.errstate(invalid="ignore", over="ignore"):  # infinities
-            sums = target.sum(axis=2, dtype=np.float64)
-            right = (np.abs(sums - 1) <= np.sqrt(np.finfo(target.dtype).eps)) & (target >= 0).all(axis=2)
+        right = np.empty(target.shape[:2], bool)
+        for first, block in row_blocks(target):
+            with np.errstate(invalid="ignore", over="ignore"):  # infinities
+                sums = block.sum(axis=2, dtype=np.float64)
+                near = np.abs(sums - 1) <= np.sqrt(np.finfo(target.dtype).eps)
+                right[first : first + len(block)] = near & (block >= 0).all(axis=2)
         if weights.size:
             right |= layout.unsort(weights.reshape(layout.steps, layout.samples).T) == 0
         if not right.all():
             sample, step = np.argwhere(~right)[0]
             values = target[sample, step]
             index = f"{sample}, {step}" if layout.steps > 1 else f"{sample}"
-            found = f"sum to {sums[sample, step]:.6g}" if (values >= 0).all() else f"have {values[~(values >= 0)][0]}"
+            with np.errstate(invalid="ignore", over="ignore"):
+                total = values.sum(dtype=np.float64)
+            found = f"sum to {total:.6g}" if (values >= 0).all() else f"have {values[~(values >= 0)][0]}"
             raise ValueError(
                 f"{name}[{index}] must be probabilities of {size} classes, finite, not negative and of sum 1, but they {found}; "
                 f"{np.count_nonzero(~right)} of {right.size} steps are wrong (divide by the sums, or give steps that do not count "
@@ -185,15 +190,20 @@ class SoftmaxCrossEntropy(Loss):
 
     def _check_classes(self, y, size, lengths):
         """Raise TokenError where a class that counts is none of the model's, naming the first in the caller's order."""
-        wrong = self._unknown(y, size)
-        if lengths is not None:
-            wrong &= np.arange(y.shape[1]) < lengths[:, None]
-        if wrong.any():
-            sample, step = np.argwhere(wrong)[0]
+        count, found = 0, None
+        for first, block in row_blocks(y):
+            wrong = self._unknown(block, size)
+            if lengths is not None:
+                wrong &= np.arange(y.shape[1]) < lengths[first : first + len(block), None]
+            if found is None and wrong.any():
+                found = np.argwhere(wrong)[0] + (first, 0)
+            count += np.count_nonzero(wrong)
+        if count:
+            sample, step = found
             index = f"{sample}, {step}" if y.shape[1] > 1 else f"{sample}"
             raise TokenError(
                 f"y[{index}] is {y[sample, step]}; the model has {size} classes, 0 to {size - 1} (use {self.ignore_index} for "
-                f"positions that do not count); {counted(np.count_nonzero(wrong), 'target')} wrong{_one_class(size)}"
+                f"positions that do not count); {counted(count, 'target')} wrong{_one_class(size)}"
             )
 
 

@@ -17,6 +17,7 @@ from numbarnn.checks import (
     check_dtype,
     check_flag,
     check_integer,
+    check_lengths,
     check_seed,
     naming,
     refuse_mask,
@@ -41,6 +42,10 @@ from numbarnn.network.stream import Stream
 from numbarnn.network.summary import HEADER, as_text, layer_rows
 from numbarnn.network.wiring import check_parameter, checked_layers, names_of, signals_of
 from numbarnn.words import Suggesting, no_attribute
+
+# What predictions run at once: at most that many steps and values, so that a file of samples needs little memory, and at least
+# that many samples, for threads to share.
+MOST_STEPS, MOST_VALUES, LEAST_SAMPLES = 1 << 18, 1 << 23, 64
 
 
 @dataclass(frozen=True)
@@ -251,8 +256,16 @@ class Network(Suggesting):
         """Return what a function makes of the outputs for x, which may be a list of samples of different lengths."""
         samples, meaning = as_ragged(x), self._meaning(loss)
         if samples is None:
-            outputs, _ = self.forward(x, state, lengths, n_threads=n_threads)
-            return answer(outputs, lengths, meaning)
+            parts = self._parts(x, lengths) if state is None else None
+            if parts is None:
+                outputs, _ = self.forward(x, state, lengths, n_threads=n_threads)
+                return answer(outputs, lengths, meaning)
+            found = None
+            for rows, own in parts:
+                values = answer(self.forward(x[rows], None, own, n_threads=n_threads)[0], own, meaning)
+                found = np.empty((len(x), *values.shape[1:]), values.dtype) if found is None else found
+                found[rows] = values
+            return found
         for name, given in (("state", state), ("lengths", lengths)):
             if given is not None:
                 raise ValueError(
@@ -265,6 +278,18 @@ class Network(Suggesting):
             for sample, length, values in zip(group, own, answer(outputs, own, meaning), strict=True):
                 found[sample] = values[:length] if self.signals[-1].sequence else values
         return found if self.signals[-1].sequence else np.stack(found)
+
+    def _parts(self, x, lengths):
+        """Return (rows, their lengths) of parts of many samples, which may be a file; None of few samples, and of tokens."""
+        if type(x) not in (np.ndarray, np.memmap) or x.ndim != 3 or x.shape[2] != self.signals[0].size:
+            return None
+        most = min(MOST_STEPS, MOST_VALUES // max(1, x.shape[2]))
+        size = max(LEAST_SAMPLES, most // max(1, x.shape[1]))
+        if self.signals[0].tokens or len(x) <= size:
+            return None
+        lengths = check_lengths(lengths, *x.shape[:2])
+        rows = (slice(first, first + size) for first in range(0, len(x), size))
+        return ((part, None if lengths is None else lengths[part]) for part in rows)
 
     def _meaning(self, loss):
         """Return what makes probabilities of the outputs under a loss; None stands for that of the last training."""
@@ -569,8 +594,10 @@ class Network(Suggesting):
         version = self.params.version
         known, weights = self._packed.get(key, (None, None))
         if known != version:
-            # Training packs at every step, into the same memory; other threads may still read what inference packed.
-            weights = self._prepare(call, self.device_params, weights if call.keep else None)
+            # Training packs at every step, into the same memory; other threads may still read what inference packed. Of threads
+            # that come here together one takes the memory (a pop is atomic), the others get memory of their own.
+            known, old = self._packed.pop(key, (None, None)) if call.keep else (None, None)
+            weights = old if known == version else self._prepare(call, self.device_params, old)
             self._packed[key] = version, weights
         return weights
 

@@ -22,6 +22,7 @@ import numpy as np
 from numbarnn import __about__, io
 from numbarnn.checks import brief, check_integer, check_real
 from numbarnn.core import seeds
+from numbarnn.data.prefetch import Prefetch
 from numbarnn.errors import CheckpointError, ModelFileError, ShapeError
 from numbarnn.training.history import History, StepStatistics
 
@@ -244,7 +245,8 @@ def settings_of(trainer, sources: Mapping[str, Any] | None = None, patience=None
     settings["average"] = trainer.ema
     if sources is not None:
         settings |= {"patience": patience, "random_streams": seeds.VERSION}
-        for name, source in sources.items():
+        for name, given in sources.items():
+            source = given.source if isinstance(given, Prefetch) else given  # whose batches are the same
             if hasattr(source, "__next__"):
                 raise ValueError(
                     f"{name} is an iterator, which can be read only once, so a run on it cannot be resumed; pass an "

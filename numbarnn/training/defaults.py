@@ -31,12 +31,14 @@ def check_epochs(epochs) -> None:
 
 def epochs_of(source, accumulate: int, each_step: bool) -> int:
     """Return how many epochs of a source training takes where nothing is said."""
-    if not hasattr(source, "__len__"):
+    try:
+        count = len(source)
+    except TypeError:  # also of what hands on the length of another source
         raise ValueError(
             f"epochs must be given with a source that does not say how many batches an epoch has, got {brief(source)}; pass "
             "epochs=10, say, or give it a __len__"
-        )
-    return default_epochs(max(1, math.ceil(len(source) / accumulate)), each_step)
+        ) from None
+    return default_epochs(max(1, math.ceil(count / accumulate)), each_step)
 
 
 def default_epochs(updates: int, each_step: bool = False) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from numbarnn.checks import brief, check_real, naming
 from numbarnn.core import seeds
 from numbarnn.data.batches import TOKEN_UNITS, ArraySource, batches_of, checksum
+from numbarnn.data.prefetch import Prefetch
 from numbarnn.data.sources import with_validation
 from numbarnn.errors import CheckpointError
 from numbarnn.training.callbacks import TimeLimit, check_callbacks, early_stopping, one_stops
@@ -216,7 +217,9 @@ class Fitting:
 
     def _check_data(self, source):
         """Check what can be checked of a source before the first step; raise what it raises."""
-        if isinstance(source, ArraySource):
+        if isinstance(source, Prefetch):
+            self._check_data(source.source)
+        elif isinstance(source, ArraySource):
             source.check(self.trainer.model.dtype)
             self.trainer.loss.check(source, self.trainer.model.signals[-1])
         elif hasattr(source, "check"):
