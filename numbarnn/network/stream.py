@@ -8,6 +8,8 @@ from numpy import ndarray
 from numbarnn.checks import brief, check_tokens
 from numbarnn.errors import ShapeError, TokenError
 from numbarnn.kernels.cpu.step import step
+from numbarnn.network.online import WindowLearner, check_same, checked_settings
+from numbarnn.network.sensitivities import ExactLearner
 
 
 class Stream:
@@ -44,6 +46,7 @@ class Stream:
         self._y = np.zeros(plan.outputs, model.dtype)
         self._shape = None if plan.tokens else self._x.shape
         self._enter = plan.enter
+        self._learner = None
         self._refresh()
 
     @property
@@ -53,7 +56,7 @@ class Stream:
     def _refresh(self):
         """Take the weights of the parameters as they are now."""
         version, plan = self._params.version, self.model.step_plan()
-        handle = plan.handle(self._state)
+        plan, handle = self._learner.own(plan) if self._learner else (plan, plan.handle(self._state))
         # One object, so that a step in another thread reads weights and state of one version.
         self._now = version, plan.weights.cells, handle.ctypes.data, (plan, handle)
         return self._now
@@ -90,6 +93,54 @@ class Stream:
             return self._y
         out[...] = self._y
         return out
+
+    def learn(
+        self,
+        x_t: Any,
+        y_t: Any,
+        *,
+        loss: Any = None,
+        optimizer: Any = "adam",
+        learning_rate: float | None = None,
+        window: int | None = None,
+    ) -> float:
+        """DOC"""
+        learner = self._learner
+        if learner is None or learner.given != (loss, optimizer, window):
+            learner = self._learner_for(loss, optimizer, window)
+        return learner.learn(x_t, y_t, learning_rate)
+
+    def _learner_for(self, *given):
+        """Return the learner of some arguments, which begins to learn if none has yet."""
+        settings = checked_settings(self.model, *given)
+        if self._learner is None:
+            self._begin_learning(settings)
+        check_same(self._learner.settings, settings)
+        self._learner.given = given
+        return self._learner
+
+    def _begin_learning(self, settings):
+        learner = (ExactLearner if settings.window is None else WindowLearner)(self, settings)
+        self._learner, self._enter = learner, learner.enter
+        self._refresh()
+
+    @property
+    def outputs(self) -> np.ndarray:
+        """Output (outputs,) of the newest step, zeros before the first; the next step overwrites it."""
+        return self._y
+
+    @property
+    def gradients(self) -> dict[str, np.ndarray]:
+        """Gradient of the newest loss that `learn` returned, before the optimizer saw it: copies, by parameter name.
+
+        Raises
+        ------
+        ValueError
+            If nothing was learned.
+        """
+        if self._learner is None or not self._learner.steps:
+            raise ValueError("gradients are those of learn; call it first, with a target")
+        return self._params.views(self._learner.gradient.copy())
 
     def _check_out(self, out):
         if not isinstance(out, np.ndarray) or out.shape != self._y.shape:
@@ -158,6 +209,8 @@ class Stream:
             If the state does not have the shapes of the model's.
         """
         self._plan.write(self._state, self.model.check_state(state))
+        if self._learner:
+            self._learner.restart()
 
     def reset(self) -> None:
         """Go back to the beginning: all states zero."""
@@ -165,16 +218,21 @@ class Stream:
 
     def __reduce__(self):
         # A step reads at addresses, which a copy must not share and another process cannot.
-        return _revived, (self.model, self.snapshot())
+        learned = self._learner and (self._learner.settings, self._learner.dump())
+        return _revived, (self.model, self.snapshot(), learned)
 
     def __repr__(self) -> str:
         return f"{self.model!r}.stream()"
 
 
-def _revived(model, state):
+def _revived(model, state, learned=None):
     """Return a copied or unpickled stream."""
     stream = Stream(model)
     stream.restore(state)
+    if learned:
+        settings, dumped = learned
+        stream._begin_learning(settings)
+        stream._learner.take(*dumped)
     return stream
 
 
