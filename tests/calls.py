@@ -17,7 +17,9 @@ from numbarnn import (
     Dropout,
     Embedding,
     EmbeddingBag,
+    Ensemble,
     Forecaster,
+    GroupBy,
     IndRNN,
     LanguageModel,
     MinGRU,
@@ -492,6 +494,33 @@ def estimators(_):
             yield from methods("EstimatorStream", fitted.stream, step={"row": [0.5, 0.5]})
     several = np.tile([[0, 1], [1, 1]], (4, 1))
     yield from methods("SequenceClassifier", lambda: SequenceClassifier(**settings), fit={"X": x, "y": several})
+    nets = {"few": SequenceRegressor(**settings, linear=None), "labels": SequenceClassifier(**settings, linear=None)}
+    one = {"X": values, "y": np.arange(8.0), "sample_weight": weight}
+    groups, labelled = {"groups": list("aabbaabb")}, {"X": x, "y": y}
+    yield Call("Ensemble", fitting(Ensemble, {"estimator": nets["few"], "n": 2}, values, np.ones(8)), {
+        "estimator": nets["few"], "n": 1, "random_state": 0
+    })  # fmt: skip
+    yield from methods("Ensemble", lambda: Ensemble(nets["few"], 2), fit=one)
+    ensembles = {
+        name: Ensemble(net, 2, random_state=0).fit(values, y if name == "labels" else np.ones(8))
+        for name, net in nets.items()
+    }
+    yield from methods("Ensemble", lambda: ensembles["few"], predict={"X": values, "return_std": True}, score=one)
+    yield from methods(
+        "Ensemble", lambda: ensembles["labels"], predict_proba={"X": x}, votes={"X": x}, score=labelled, predict={"X": x}
+    )  # fmt: skip
+    yield Call(
+        "GroupBy", lambda **given: GroupBy(**{"estimator": nets["few"]} | given).fit(values, np.ones(8), **groups),
+        {"estimator": nets["few"]},
+    )  # fmt: skip
+    rows = pd.DataFrame(values[:, :, 0], columns=list("vwxyz")).assign(sensor=groups["groups"])
+    yield Call("GroupBy", lambda **given: GroupBy(nets["few"], **given).fit(rows, np.ones(8)), {"by": "sensor"})
+    yield from methods("GroupBy", lambda: GroupBy(nets["few"]), fit=one | groups)
+    fitted = GroupBy(nets["labels"]).fit(x, y, **groups)
+    asked = {"X": x} | groups
+    yield from methods(
+        "GroupBy", lambda: fitted, predict=asked, predict_proba=asked, scores=labelled | groups, score=labelled | groups
+    )  # fmt: skip
     spread = SequenceRegressor(**settings, loss="gaussian").fit(values, np.ones(8))
     yield from methods("SequenceRegressor", lambda: spread, predict={"X": values, "quantiles": 0.5})
 

@@ -9,9 +9,9 @@ from hypothesis import settings
 from numbarnn import Model, Recurrent, parallel
 from numbarnn.cells import CELLS
 from numbarnn.cells.gate import FREE
+from numbarnn.forecasting import training
 from numbarnn.kernels.activation import ACTIVATIONS
 from numbarnn.kernels.cpu.memory import Arena
-from numbarnn.training.trainer import Trainer
 
 # Compilation makes single examples slow; every run draws the same examples.
 settings.register_profile("numbarnn", deadline=None, derandomize=True, database=None, max_examples=40)
@@ -101,17 +101,17 @@ def naive_run(model, x, state=None, lengths=None):
 
 
 def interrupt_net(monkeypatch, number):
-    """Let the training of a net, counted from 1, end as Ctrl-C ends it."""
-    fit, done = Trainer.fit, []
+    """Let the training of a net of a forecaster, counted from 1, end as Ctrl-C ends it."""
+    train, done = training.train, []
 
-    def counted(self, *args, **options):
-        history = fit(self, *args, **options)
-        done.append(history)
-        if len(done) == number:
-            history.stopped = "interrupted"
-        return history
+    def counted(trainings):
+        for history in (histories := train(trainings)):
+            done.append(history)
+            if len(done) == number:
+                history.stopped = "interrupted"
+        return histories
 
-    monkeypatch.setattr(Trainer, "fit", counted)
+    monkeypatch.setattr(training, "train", counted)
 
 
 def normal(seed, *shape, dtype="float64"):

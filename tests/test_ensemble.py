@@ -1,6 +1,7 @@
 """Ensembles and a net for each group: bits of nets that are fitted alone, forms, files, errors, Ctrl-C."""
 
 import pickle
+import signal
 
 import numpy as np
 import pandas as pd
@@ -20,9 +21,10 @@ from numbarnn import (
     metrics,
 )
 from numbarnn.errors import DivergedError, ModelFileError, ShapeError
+from numbarnn.estimators.share import HALF
 from numbarnn.sklearn_api import NotFittedError, Parameters, clone
 from numbarnn.training import rounds
-from numbarnn.training.trainer import Trainer
+from numbarnn.training.fitting import Fitting
 
 FEW = {"cell": "rnn", "epochs": 2, "hidden_size": 3, "random_state": 0, "n_threads": 1}
 GENERATOR = np.random.default_rng(0)
@@ -476,19 +478,67 @@ def test_interrupted_before_a_net_began(monkeypatch):
     assert before.estimators_ is nets
 
 
-def test_ctrl_c(monkeypatch):
-    """In the folds of the second net: all nets are trained whole, and the folds before choose their shares."""
-    chunk, calls = Trainer._train_chunk, []
+def signalled(monkeypatch, number):
+    """Let Ctrl-C come where an epoch of a net begins, counted from 1."""
+    begin, begun = Fitting.begin_epoch, []
 
-    def signalled(trainer, batch):
-        calls.append(trainer)
-        if len({id(one) for one in calls}) == 3 + 6:
+    def interrupted(fitting):
+        begun.append(fitting)
+        if len(begun) == number:
             signal.raise_signal(signal.SIGINT)
-        return chunk(trainer, batch)
+        return begin(fitting)
 
-    monkeypatch.setattr(Trainer, "_train_chunk", signalled)
-    with pytest.warns(UserWarning, match="the choice of the share of the linear path was interrupted"):
+    monkeypatch.setattr(Fitting, "begin_epoch", interrupted)
+
+
+def test_ctrl_c_while_nets_train(monkeypatch):
+    """In the second epoch of the first: the others are as of their first."""
+    estimator = SequenceRegressor(**FEW)
+    signalled(monkeypatch, 4)
+    with pytest.warns(UserWarning, match=r"^training was interrupted after steps 2 to \d of 3 nets; they") as caught:
+        ensemble = Ensemble(estimator, 3, random_state=4).fit(X, VALUES)
+    assert [warning.filename for warning in caught] == [__file__]
+    for net in ensemble.estimators_:
+        assert net.history_.stopped == "interrupted"
+        assert net.linear_ is None
+    last = ensemble.estimators_[2]
+    once = clone(estimator, random_state=last.random_state, epochs=1, linear=None).fit(X, VALUES)
+    assert_same_bits(last.model_.params.flat, once.model_.params.flat)
+
+
+def test_ctrl_c_while_folds_train(monkeypatch):
+    """The nets are trained whole, and the share of the linear path is a half."""
+    signalled(monkeypatch, 3 * 2 + 5)
+    with pytest.warns(UserWarning, match="^the choice of the share of the linear path was interrupted") as caught:
         ensemble = Ensemble(SequenceRegressor(**FEW), 3, random_state=4).fit(X, VALUES)
+    assert {warning.filename for warning in caught} == {__file__}
     for net, other in zip(ensemble.estimators_, fitted("values").estimators_, strict=True):
         assert_same_bits(net.model_.params.flat, other.model_.params.flat)
-        assert net.linear_ is not None
+        assert net.linear_.share == HALF
+        assert net.history_.stopped == "interrupted"
+
+
+def test_folds_whose_nets_diverge_are_left_out(monkeypatch):
+    """As by an estimator alone; the nets of the other folds begin anew."""
+    fit, counts = rounds.fit_trainers, []
+
+    def failing(trainers, *arguments, **options):
+        counts.append(len(trainers))
+        found = fit(trainers, *arguments, **options)
+        if len(counts) == 2:
+            raise DivergedError("net[1]: the loss is nan")
+        return found
+
+    estimator = SequenceRegressor(**FEW | {"epochs": 30})
+    monkeypatch.setattr(rounds, "fit_trainers", failing)
+    (net,) = Ensemble(estimator, 1, random_state=4).fit(X, VALUES).estimators_
+    assert counts == [1, 4, 3]
+    train, folds = SequenceRegressor._train_silently, iter(range(4))
+
+    def diverging(net, *arguments):
+        if next(folds) == 1:
+            raise DivergedError("the loss is nan")
+        return train(net, *arguments)
+
+    monkeypatch.setattr(SequenceRegressor, "_train_silently", diverging)
+    same_net(net, clone(estimator, random_state=net.random_state).fit(X, VALUES))

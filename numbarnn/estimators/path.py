@@ -13,7 +13,7 @@ from numbarnn.core.warned import warn
 from numbarnn.errors import DivergedError
 from numbarnn.estimators.linear import explains, is_small, summaries
 from numbarnn.estimators.share import SHARES, best_share, folds, mixed_losses
-from numbarnn.training.rounds import Round, Rounds
+from numbarnn.training.rounds import Round, Rounds, history_of
 
 
 class PathMixin:
@@ -72,12 +72,10 @@ class PathMixin:
                 partial(self._train_folds, nets, sources, epochs),
             )
             for net, fold, rest, outcome in zip(nets, parts, rests, outcomes, strict=True):
-                if outcome is None or isinstance(
-                    outcome, DivergedError
-                ):  # says nothing of the net, whose training ended well
+                if isinstance(outcome, DivergedError):  # which says nothing of the net, whose training ended well
                     continue
-                if outcome.stopped == "interrupted":
-                    history.stopped = outcome.stopped
+                if outcome is None or history_of([outcome]).stopped == "interrupted":
+                    history.stopped = "interrupted"
                     continue
                 out = learned[fold]
                 if strata is not None:  # of a class that neither of the two knows, both know nothing
@@ -93,7 +91,8 @@ class PathMixin:
         return replace(path, share=share) if share else None
 
     def _trainings_of_folds(self, nets, sources, epochs):
-        return [net._training(source, epochs, self.average) for net, source in zip(nets, sources, strict=True)]
+        pairs = zip(nets, sources, strict=True)
+        return [net._training(source, epochs, self.average)._replace(needed=False) for net, source in pairs]
 
     def _train_folds(self, nets, sources, epochs):
         """Return what became of the nets of folds, one after another up to Ctrl-C."""

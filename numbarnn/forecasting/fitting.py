@@ -87,7 +87,7 @@ def _frames_rounds(settings, targets, keys, frames, clock, cuts, part_names, str
         prepared = with_linear(dataclasses.replace(prepared, linear={}), learned, windows, linear_of(settings))
     forecast, histories = yield from train_rounds(settings, prepared, learned, windows, callbacks, verbose)
     found = Fitted(own, learned, forecast, evaluation, prepared.deviation, seen, history=histories[0])
-    found.interrupted = histories[-1].stopped == "interrupted"  # no net comes after one that was
+    found.interrupted = any(history.stopped == "interrupted" for history in histories)
     if "validation" in prepared.parts:
         found.calibration = evaluation.calibration(found.predictor(settings))
     return found

@@ -1,7 +1,6 @@
 """Training of a forecaster's nets on what the linear path leaves."""
 
 from numbarnn.checks import check_seed
-from numbarnn.errors import DivergedError
 from numbarnn.forecasting.choice import Prepared, best_of
 from numbarnn.forecasting.net import Forecast, fitted_loss
 from numbarnn.forecasting.settings import linear_of
@@ -50,7 +49,7 @@ def train_rounds(settings, prepared: Prepared, targets, parts, callbacks, verbos
     outcomes = yield Round(lambda: trainings, lambda: train(trainings))
     histories: list[History] = []
     for training, outcome in zip(trainings, outcomes, strict=True):
-        if isinstance(outcome, DivergedError):
+        if isinstance(outcome, Exception):
             raise outcome
         if outcome is not None:  # Ctrl-C came before it began
             forecast.models.append(training.trainer.model)

@@ -73,7 +73,7 @@ class Ensemble(BaseEstimator, Suggesting):
     >>> mean.shape, spread.shape
     ((64,), (64,))
     >>> far = ensemble.predict(10 * X, return_std=True)[1]  # the nets never saw such samples
-    >>> far.mean() > spread.mean()
+    >>> bool(far.mean() > spread.mean())
     True
     """
 

@@ -78,8 +78,8 @@ class GroupBy(BaseEstimator, Suggesting):
     >>> import pandas as pd
     >>> nets = GroupBy(Forecaster(lookback=24, horizon=6, hidden_size=4, epochs=1), by="sensor")
     >>> nets = nets.fit(pd.concat(table), target="temperature", verbose=0)
-    >>> nets.predict().index.names  # the six hours after the last row of each
-    ['sensor', None]
+    >>> list(nets.predict().index.names)  # the six hours after the last row of each
+    ['sensor', 'time']
     """
 
     KIND: ClassVar[str] = "groups"

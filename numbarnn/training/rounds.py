@@ -4,18 +4,24 @@ A fit that trains nets is a generator: it yields a `Round` of nets to be trained
 next round, such as the nets of folds. `alone` runs a fit; `together` makes one fit of many, which trains the nets of all at once.
 """
 
+import copy
 import itertools
+import re
+import warnings
 from collections.abc import Callable, Generator, Hashable
 from functools import partial
 from typing import Any, NamedTuple
 
+from numbarnn.core.warned import warn
 from numbarnn.errors import DivergedError
+from numbarnn.training.checkpoint import set_state, state_of
 from numbarnn.training.history import History
+from numbarnn.training.many import fit_trainers
 from numbarnn.training.trainer import Trainer
 
 
 class Training(NamedTuple):
-    """A net to be trained: a trainer, and arguments of `Trainer.fit`."""
+    """A net to be trained: a trainer, arguments of `Trainer.fit`, and whether the fit is nothing without it."""
 
     trainer: Trainer
     source: Any
@@ -24,6 +30,7 @@ class Training(NamedTuple):
     patience: Any = None
     callbacks: Any = ()
     verbose: int = 0
+    needed: bool = True
 
 
 class Round(NamedTuple):
@@ -41,8 +48,8 @@ class Round(NamedTuple):
     alone: Callable[[], list["Outcome"]]
 
 
-# What became of a training: its history, the error of a loss that is not finite, or None where Ctrl-C came before it began.
-Outcome = History | DivergedError | None
+# What became of a training: its history, its error, or None where Ctrl-C came before it began.
+Outcome = History | Exception | None
 Rounds = Generator[Round, list[Outcome], Any]
 
 
@@ -51,27 +58,94 @@ class NotBegun(KeyboardInterrupt):
 
 
 def history_of(outcomes: list[Outcome]) -> History:
-    """Return the history of the one net of a round; raise DivergedError or `NotBegun` where it has none."""
+    """Return the history of the one net of a round; raise its error, or `NotBegun`, where it has none."""
     (outcome,) = outcomes
     if outcome is None:
         raise NotBegun
-    if isinstance(outcome, DivergedError):
+    if isinstance(outcome, Exception):
         raise outcome
     return outcome
 
 
 def train(trainings: list[Training]) -> list[Outcome]:
-    """Return what becomes of nets, in order."""
-    outcomes: list[Outcome] = []
-    for trainer, source, epochs, *rest in trainings:
-        if outcomes and isinstance(outcomes[-1], History) and outcomes[-1].stopped == "interrupted":
-            break
-        options = dict(zip(Training._fields[3:], rest, strict=True))
+    """Return what becomes of nets that are trained together, each as alone, to the bit.
+
+    Where a net fails without which its fit is nothing, the others are not trained to the end.
+    """
+    if len(trainings) > 1 and any(training.callbacks for training in trainings):
+        return _in_turn(trainings)  # a callback that all share has a state, of one run at a time
+    outcomes: list[Outcome] = [None] * len(trainings)
+    begun = [training.trainer.step for training in trainings]
+    needed = [training.needed for training in trainings]
+    states = None if all(needed) else [copy.deepcopy(state_of(training.trainer)) for training in trainings]
+    waiting = list(range(len(trainings)))
+    while waiting:
         try:
-            outcomes.append(trainer.fit(source, epochs, **options))
-        except DivergedError as error:
-            outcomes.append(error)
+            found = _histories([trainings[index] for index in waiting])
+        except _NetError as failed:
+            index = waiting.pop(failed.number)
+            outcomes[index] = failed.error
+            if needed[index] or not isinstance(failed.error, DivergedError):
+                return outcomes
+            for other in waiting:  # which stand somewhere in the middle, from where no training can go on
+                set_state(trainings[other].trainer, *states[other])
+            continue
+        for index, history in zip(waiting, found, strict=True):
+            lost = history.stopped == "interrupted" and trainings[index].trainer.step == begun[index]
+            outcomes[index] = None if lost else history
+        if any(needed) and any(history.stopped == "interrupted" for history in found):
+            warn(f"training was interrupted after {_where([trainings[index].trainer.step for index in waiting])}")
+        break
+    return outcomes
+
+
+def _in_turn(trainings):
+    """Return what becomes of nets that are trained one after another, up to Ctrl-C."""
+    outcomes = []
+    for training in trainings:
+        outcomes += train([training])
+        if outcomes[-1] is None or isinstance(outcomes[-1], Exception) or outcomes[-1].stopped == "interrupted":
+            break
     return outcomes + [None] * (len(trainings) - len(outcomes))
+
+
+def _where(steps):
+    """Return the steps of nets in words."""
+    if len(steps) == 1:
+        return f"step {steps[0]}; the model is as of that step"
+    low, high = min(steps), max(steps)
+    return f"{f'step {low}' if low == high else f'steps {low} to {high}'} of {len(steps)} nets; they are as of then"
+
+
+class _NetError(Exception):
+    """The error of one of some nets."""
+
+    def __init__(self, number, error):
+        self.number, self.error = number, error
+
+
+def _histories(trainings):
+    """Return the histories of nets, of which one alone may have callbacks; raise `_NetError` where the training of one fails."""
+    trainers, sources, *rest = zip(*(training[:-2] for training in trainings), strict=True)
+    epochs, validation, patience, callbacks = map(list, rest)
+    verbose = max(training.verbose for training in trainings)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "training was interrupted", UserWarning)
+        try:
+            if len(trainings) == 1:
+                options = {"validation": validation[0], "patience": patience[0], "callbacks": callbacks[0]}
+                return [trainers[0].fit(sources[0], epochs[0], **options, verbose=verbose)]
+            return fit_trainers(
+                trainers, sources, epochs, validation=validation, patience=patience, verbose=verbose, name="net"
+            )
+        except (DivergedError, TypeError, ValueError) as error:
+            if len(trainings) == 1:
+                raise _NetError(0, error) from None
+            found = re.match(r"net\[(\d+)\]: ", str(error.args[0]) if error.args else "")
+            if found is None:
+                raise
+            error.args = (error.args[0][found.end() :], *error.args[1:])
+            raise _NetError(int(found[1]), error) from None
 
 
 def alone(fit: Rounds) -> Any:
@@ -105,7 +179,8 @@ def together(fits: dict[Hashable, Rounds]) -> Rounds:
     try:
         while outcomes:
             asked = {}
-            for key, outcome in outcomes.items():
+            # Those that failed first: after an error the rest is of no use.
+            for key, outcome in sorted(outcomes.items(), key=lambda item: not _failed(item[1])):
                 try:
                     asked[key] = fits[key].send(outcome)
                 except StopIteration as end:
@@ -123,3 +198,7 @@ def together(fits: dict[Hashable, Rounds]) -> Rounds:
     if not ended:
         raise NotBegun
     return {key: ended[key] for key in fits if key in ended}
+
+
+def _failed(outcomes):
+    return outcomes is not None and any(isinstance(outcome, Exception) for outcome in outcomes)
