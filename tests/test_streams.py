@@ -252,6 +252,20 @@ def test_nan_stays_in_its_row():
     assert np.isfinite(streams.step(x[1], rows)).all()
 
 
+def test_denormal_numbers_are_the_callers_own():
+    model, x = net(), inputs(net(), 4)
+    streams = model.streams(4)
+    streams.open(4)
+    _, weights, states = numbarnn.streams_function(model, 4)
+    small = np.full(3, 1e-39, np.float32)
+    for run in (
+        lambda: streams.step(x[0]),
+        lambda: numbarnn.step_many(weights, x[0], np.arange(4), states, x[1, :, :3]),
+    ):
+        run()
+        assert (small * np.float32(0.5)).all()
+
+
 # Arguments
 
 
@@ -287,8 +301,8 @@ X2 = np.zeros((2, C))
 BAD_STEPS = {
     "twice": (X2, [3, 3], None, ValueError, r"rows\[1\] is 3, as rows\[0\]; a row takes one step"),
     "closed": (X2, [0, 1], None, ValueError, r"rows\[1\] is 1, which is not open"),
-    "above": (X2, [0, 5], None, ValueError, r"rows\[1\] is 5, there are 5 streams, 0 to 4"),
-    "below": (X2, [-1, 0], None, ValueError, r"rows\[0\] is -1, there are 5 streams"),
+    "above": (X2, [0, 5], None, ValueError, r"rows\[1\] is 5; there are 5 streams, 0 to 4"),
+    "below": (X2, [-1, 0], None, ValueError, r"rows\[0\] is -1; there are 5 streams"),
     "huge": (X2, np.array([2**63, 0], np.uint64), None, ValueError, "rows has the value"),
     "mask": (X2, [True, True, False, True, False], None, TypeError, "rows must be integers.*flatnonzero"),
     "floats": (X2, [0.0, 3.0], None, TypeError, "rows must be integers"),

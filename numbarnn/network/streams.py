@@ -27,7 +27,8 @@ class Streams:
     of closed rows.
 
     Threads may call methods at the same time, as long as no two of the calls concern the same row; `step` lets other threads
-    run. Changed parameters count from the next step on.
+    run. Changed parameters count from the next step on. The first step compiles, some seconds for a kind of cell, or loads what was
+    compiled before.
 
     Attributes
     ----------
@@ -161,12 +162,12 @@ class Streams:
         if wrong >= 0:
             row = index[wrong]
             if not 0 <= row < self.capacity:
-                why = f"there are {self.capacity} streams, 0 to {self.capacity - 1}"
+                why = f"; there are {self.capacity} streams, 0 to {self.capacity - 1}"
             elif self._closed[row]:
-                why = "which is not open; open() gives out rows"
+                why = ", which is not open; open() gives out rows"
             else:
-                why = f"as rows[{np.flatnonzero(index == row)[0]}]; a row takes one step in a call"
-            raise ValueError(f"rows[{wrong}] is {row}, {why}")
+                why = f", as rows[{np.flatnonzero(index == row)[0]}]; a row takes one step in a call"
+            raise ValueError(f"rows[{wrong}] is {row}{why}")
         return index
 
     # Steps

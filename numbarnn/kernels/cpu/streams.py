@@ -174,24 +174,28 @@ def _take_any(x, program, values, scratch, block):
         return None
 
     def features(x, program, values, scratch, block):
-        lo, rows, row = block
-        at = program[INPUT] * rows
-        for r in range(rows):
-            for j in range(program[INPUTS]):
-                scratch[np.uintp(at + r * row + j)] = x[np.uintp(lo + r), np.uintp(j)]
+        _take_features(x, program, scratch, block)
 
     def bags_or_features(x, program, values, scratch, block):
-        lo, rows, row = block
+        lo, count, row = block
         if program[BAG] > 0:
-            for r in range(rows):
-                add_bag(x[lo + r], ZERO, program, values, scratch, program[INPUT] * rows + r * row)
+            for r in range(count):
+                add_bag(x[lo + r], ZERO, program, values, scratch, program[INPUT] * count + r * row)
         else:
-            features_of(x, program, values, scratch, block)
+            _take_features(x, program, scratch, block)
 
-    features_of = inlined(features)
     if x.ndim == 1:
         return tokens
     return bags_or_features if isinstance(x.dtype, types.Integer) else features
+
+
+@inlined
+def _take_features(x, program, scratch, block):
+    lo, count, row = block
+    at = program[INPUT] * count
+    for r in range(count):
+        for j in range(program[INPUTS]):
+            scratch[np.uintp(at + r * row + j)] = x[np.uintp(lo + r), np.uintp(j)]
 
 
 # The functions below see the cells' types; each pair of a stand-in and its overload is inlined into the kernel.
