@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numbarnn.frozen import freeze
     from numbarnn.io import load
     from numbarnn.kernels.cpu.step import step
+    from numbarnn.kernels.cpu.streams import step_many
     from numbarnn.language import CharLM, LanguageModel
     from numbarnn.layers import (
         GRU,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from numbarnn.many.group_by import GroupBy
     from numbarnn.model import Model
     from numbarnn.network.stream import step_function
+    from numbarnn.network.streams import streams_function
     from numbarnn.training.trainer import Trainer
     from numbarnn.training.warmup import warmup
 
@@ -58,6 +60,7 @@ _HOMES = {
     "numbarnn.frozen": ("freeze",),
     "numbarnn.io": ("load",),
     "numbarnn.kernels.cpu.step": ("step",),
+    "numbarnn.kernels.cpu.streams": ("step_many",),
     "numbarnn.language": ("CharLM", "LanguageModel"),
     "numbarnn.layers": (
         "GRU", "LSTM", "RNN", "Activation", "Dense", "Dropout", "Embedding", "EmbeddingBag", "IndRNN", "MinGRU", "MinLSTM",
@@ -68,6 +71,7 @@ _HOMES = {
     "numbarnn.many.group_by": ("GroupBy",),
     "numbarnn.model": ("Model",),
     "numbarnn.network.stream": ("step_function",),
+    "numbarnn.network.streams": ("streams_function",),
     "numbarnn.training.trainer": ("Trainer",),
     "numbarnn.training.warmup": ("warmup",),
 }  # fmt: skip
@@ -106,6 +110,8 @@ __all__ = [
     "predict_many",
     "step",
     "step_function",
+    "step_many",
+    "streams_function",
     "warmup",
 ]
 

@@ -77,6 +77,17 @@ def check_flat(array, name: str, like: np.ndarray | None = None, writable: bool 
     return array
 
 
+def check_output(out, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise ShapeError, TypeError or ValueError unless outputs of that shape can be written to `out`; `dtype` is the model's."""
+    if not isinstance(out, np.ndarray) or out.shape != shape:
+        got = out.shape if isinstance(out, np.ndarray) else type(out)
+        raise ShapeError(f"out must be a NumPy array of shape {shape}, got {got}")
+    if out.dtype.kind not in "fc":  # NumPy would write text, cut off to its length, into an array of strings
+        raise TypeError(f"out must have a floating-point dtype, such as the model's {dtype}, got dtype {out.dtype}")
+    if not out.flags.writeable:
+        raise ValueError("out must be writable, got a read-only array")
+
+
 def check_real(value, name: str, least: float = -math.inf) -> float:
     """Return a finite number as a float.
 

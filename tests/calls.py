@@ -43,6 +43,7 @@ from numbarnn import (
     optim,
     predict_many,
     step_function,
+    streams_function,
     warmup,
 )
 from numbarnn.data import (
@@ -213,6 +214,20 @@ def models(folder):
 
     yield Call("vjp's pullback", pullback, {})
     yield Call("step_function", step_function, {"model": model(), "state": model().initial_state(1)})
+    yield Call("streams_function", streams_function, {"model": model(), "n": 3})
+
+    def streams():
+        made = model().streams(5, n_threads=1)
+        made.open(3)
+        return made
+
+    yield from methods("Model", model, streams={"n": 5, "n_threads": 1})
+    yield from methods(
+        "Streams", streams,
+        open={"count": 2}, close={"rows": [0, 2]}, snapshot={"rows": [0, 2]}, reset={"rows": [0, 2]},
+        restore={"rows": [0, 2], "state": model().initial_state(2)},
+        step={"x": x[:2, 0], "rows": [0, 2], "out": np.zeros((2, 3))},
+    )  # fmt: skip
     source = ArraySource(x, y, batch_size=3)
     yield Call(
         "Trainer", Trainer,

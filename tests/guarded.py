@@ -98,6 +98,9 @@ def run(side):
             last = nr.Model([cell(5, return_sequences=False), nr.Dense(2)], 4, dtype, n_threads=2)
             both_ways(last, x)
             last.stream().step(x[0, 0])
+        streams = nr.Model([nr.LSTM(9, peepholes=True), nr.Dense(7)], 4, dtype, n_threads=2).streams(9)
+        streams.open(9)
+        streams.step(copied(x[:, 0]), [8, 0, 3])
         for kind in ("mean", "max", "last"):
             bags = copied(rng.integers(-1, 7, (3, 5, 2)))
             both_ways(nr.Model([nr.EmbeddingBag(7, 3, 2), nr.Pool(kind), nr.Dense(7)], dtype=dtype, n_threads=2), bags)

@@ -17,6 +17,7 @@ APART = {
     "Batch", "Diagnosis", "DistributionLoss", "GradientCheck", "GradientFlow", "Jacobian", "LabelErrors", "Loss",
     "MeanAbsoluteError", "MeanSquaredError", "Optimizer", "PointwiseLoss", "PosteriorAlignment", "Schedule", "StepRecord", "Trace",
     "Unfolded", "Verdict", "loss", "optimizer", "optimizer_with", "python_reference", "schedule", "step",
+    "step_many",
 }  # fmt: skip
 
 

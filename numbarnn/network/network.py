@@ -39,6 +39,7 @@ from numbarnn.network.program import Plan, has_step, make_plan, without_step
 from numbarnn.network.single import single_step, takes_single
 from numbarnn.network.states import State, checked_states
 from numbarnn.network.stream import Stream
+from numbarnn.network.streams import Streams
 from numbarnn.network.summary import HEADER, as_text, layer_rows
 from numbarnn.network.wiring import check_parameter, checked_layers, names_of, signals_of
 from numbarnn.words import Suggesting, no_attribute
@@ -361,6 +362,37 @@ class Network(Suggesting):
             If a layer reads the sequence from its end.
         """
         return Stream(self)
+
+    def streams(self, n: int, *, n_threads: int | None = None) -> Streams:
+        """Return `Streams`: many sequences that arrive step by step, advanced together.
+
+        Parameters
+        ----------
+        n : int
+            Sequences that can be open at the same time; memory for their states is taken now.
+        n_threads : int, optional
+            Threads that a step may use; None: those of the model. Results do not depend on it.
+
+        Returns
+        -------
+        Streams
+            None is open yet.
+
+        Raises
+        ------
+        ValueError
+            If a layer reads the sequence from its end.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from numbarnn import LSTM, Dense, Model
+        >>> streams = Model([LSTM(32), Dense(1)], input_size=16).streams(10_000)
+        >>> rows = streams.open(2000)
+        >>> streams.step(np.zeros((1000, 16)), rows[::2]).shape
+        (1000, 1)
+        """
+        return Streams(self, n, n_threads)
 
     def loss_and_grad(
         self,

@@ -45,6 +45,10 @@ class Plan:
         Tokens of a step along an axis of their own; 0: one, without such an axis.
     states : tuple
         Offset and shape of the states of each recurrent layer.
+    stored : int
+        Length of what a state carries from one step to the next, which comes first in it.
+    products : int
+        Multiply-adds of a step, and what else it does by their measure.
     """
 
     weights: StepWeights
@@ -54,6 +58,8 @@ class Plan:
     tokens: bool
     bag: int
     states: tuple[States, ...]
+    stored: int
+    products: int
     _entry: Callable | None = field(default=None, init=False, repr=False)
 
     @property
@@ -116,8 +122,10 @@ class Builder:
         Of each recurrent layer; they come first in the state.
     x_at : int
         Where the operations expect the input of a step; -1: it is a token.
-    size, used : int
-        Length of the state, and of the weights' values.
+    size, used, stored : int
+        Length of the state, of the weights' values, and of `states`.
+    products : int
+        Multiply-adds of a step, and what else it does by their measure.
     """
 
     def __init__(self, dtype, layers, signal):
@@ -125,6 +133,8 @@ class Builder:
         self.parts, self.used, self.size = [], 0, 0
         self.operations, self.cells = [], {}
         self.states = tuple(self._reserve(layer) for layer in layers if isinstance(layer, Recurrent))
+        self.stored = self.size
+        self.products = 0
         self._next_states = iter(self.states)
         self.signal, self.bag = signal, (0, 0, 0)
         self.x_at = -1 if signal.tokens else self.room(signal.size)
@@ -193,7 +203,7 @@ class Builder:
         sizes = self.size, self.used, program.size, padded(1, self.dtype)
         first = len(operations), self.signal.size, self.x_at, outputs, y_at
         program[kernels.HEADER : kernels.FIRST] = (
-            *first, *sizes, *self.bag, len(stages), stages_at if stages else 0, buffer_row, sample_at,
+            *first, *sizes, *self.bag, len(stages), stages_at if stages else 0, buffer_row, sample_at, self.stored,
         )  # fmt: skip
         program[kernels.FIRST :] = [value for part in (*operations, *stages) for value in part]
         return program
@@ -202,7 +212,8 @@ class Builder:
         """Return the plan of a program."""
         weights = StepWeights(pack_records(record for _, record in self.cells), program, self.values())
         inputs, outputs = (int(program[at]) for at in (kernels.INPUTS, kernels.OUTPUTS))
-        return Plan(weights, self.size, inputs, outputs, self.signal.tokens, self.bag[0], self.states)
+        sizes = self.size, inputs, outputs
+        return Plan(weights, *sizes, self.signal.tokens, self.bag[0], self.states, self.stored, self.products)
 
     def _reserve(self, layer):
         """Return the offset of a layer's states."""
@@ -211,6 +222,8 @@ class Builder:
         return States(self.room(runs * count * width), runs, count, width, layer.hidden_size)
 
 
+# Multiply-adds in whose time a step makes something of one pre-activation (LSTM(32) in `streams`, AVX-512).
+CURVES = 16
 _STEPPED = (Activation, Dense, Dropout, Embedding, EmbeddingBag, OneHot)
 
 
@@ -277,6 +290,7 @@ def _add_recurrent(build, layer, packed, x_at, states):
             token_row=weights.forward.bias.size if tokens else 0,
             diagonal_at=build.weights(weights.diagonal), z_at=z_at, groups=len(groups),
         )  # fmt: skip
+        build.products += weights.forward.packed.size + CURVES * width * len(cell.preactivations)
         second = SecondProduct(inner_at, min(inner, default=0), len(inner))
         build.operations.append((kernels.CELL, *operation, *second, *(value for group in groups for value in group)))
         x_at = h_at
@@ -303,6 +317,7 @@ def _add_dense(build, layer, signal, packed, x_at):
         operation = (kernels.GATHER, *Gather(build.weights(packed.token_rows), width, y_at))
     else:
         panels = width // padded(1, build.dtype)
+        build.products += signal.size * width
         offsets = build.weights(packed.forward), build.weights(packed.bias)
         operation = (kernels.AFFINE, *Affine(x_at, signal.size, *offsets, y_at, panels))
     build.operations.append(operation)

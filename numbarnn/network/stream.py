@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from numbarnn.checks import brief, check_tokens
+from numbarnn.checks import brief, check_output, check_tokens
 from numbarnn.errors import ShapeError, TokenError
 from numbarnn.kernels.cpu.step import step
 from numbarnn.network.online import WindowLearner, check_same, checked_settings
@@ -82,7 +82,7 @@ class Stream:
             If an argument has the wrong shape, dtype or value; the state is as before then.
         """
         if out is not None:
-            self._check_out(out)
+            check_output(out, self._y.shape, self._dtype)
         now = self._now
         if now[0] != self._params.version:
             now = self._refresh()
@@ -141,17 +141,6 @@ class Stream:
         if self._learner is None or not self._learner.steps:
             raise ValueError("gradients are those of learn; call it first, with a target")
         return self._params.views(self._learner.gradient.copy())
-
-    def _check_out(self, out):
-        if not isinstance(out, np.ndarray) or out.shape != self._y.shape:
-            expected = f"a NumPy array of shape {self._y.shape}"
-            raise ShapeError(f"out must be {expected}, got {out.shape if isinstance(out, np.ndarray) else type(out)}")
-        if out.dtype.kind not in "fc":  # NumPy would write text, cut off to its length, into an array of strings
-            raise TypeError(
-                f"out must have a floating-point dtype, such as the model's {self._dtype}, got dtype {out.dtype}"
-            )
-        if not out.flags.writeable:
-            raise ValueError("out must be writable, got a read-only array")
 
     def _converted(self, x_t):
         if not self._plan.tokens:

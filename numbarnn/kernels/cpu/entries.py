@@ -64,7 +64,7 @@ def step_at(model, x, state, y, cells, dtype):
     own, out = array_of(state, program[STATE], dtype), array_of(y, program[OUTPUTS], dtype)
     before = exchange(FLUSH)
     if bag > 0:
-        add_bag(array_of(x, bag, np.int64), ZERO, program, values, own)
+        add_bag(array_of(x, bag, np.int64), ZERO, program, values, own, program[INPUT])
     elif not single:
         features = array_of(x, program[INPUTS], dtype)
         for j in range(features.size):

@@ -10,7 +10,7 @@ Adjacent pre-activations of a cell that take the same operands are one product h
 ``program``, int64::
 
     [0, HEADER)       addresses of the tiles (`simd.tile_table`)
-    [HEADER, FIRST)   header: numbers at OPERATIONS ... SAMPLE below
+    [HEADER, FIRST)   header: numbers at OPERATIONS ... STATES below
     [FIRST, ...)      operations, in a row, in the order of the fields of `Gather`, `Affine`, `Activate` or `Cell`; then, of a
                       program that is walked over sequences too, its stages (`numbarnn.kernels.cpu.walk`)
 
@@ -35,15 +35,16 @@ from numbarnn.kernels.element import cell_forward, cell_inner_forward, load, rec
 from numbarnn.kernels.records import renewed, unpack_records
 from numbarnn.kernels.scalar import inlined
 
-HEADER, FIRST = 64, 80
+HEADER, FIRST = 64, 81
 # Number of operations; size of the input (or of the vocabulary) and its offset; the same of the output; sizes of the state, of the
 # weights' values and of the program itself; columns of a panel, which differ by dtype. Where the input is a bag of tokens, whose
 # vectors are added up at INPUT: how many they are (else 0), where their table begins, and the length of its rows. Of a program
 # that is walked over sequences: number of stages, where they begin, the distance of two rows of a buffer, and where the state has
-# room for sampling (else 0). A program of steps alone has zeros there.
+# room for sampling (else 0). A program of steps alone has zeros there. The length of what a sequence takes from one step to the
+# next, the states of its layers, which come first in the state.
 (
     OPERATIONS, INPUTS, INPUT, OUTPUTS, OUTPUT, STATE, VALUES, LENGTH, PANEL, BAG, BAG_TABLE, BAG_ROW, STAGES, STAGES_AT,
-    BUFFER_ROW, SAMPLE,
+    BUFFER_ROW, SAMPLE, STATES,
 ) = range(HEADER, FIRST)  # fmt: skip
 GATHER, AFFINE, CELL, ACTIVATE = range(4)
 
@@ -185,6 +186,18 @@ def step(weights, x, state, y):
     apart()
     state = _checked(weights, x, state, y)
     program = weights.program
+    check_whole(weights, state)
+    if state.size != program[STATE]:
+        raise ValueError("state has the wrong size: use a copy of the one that step_function returns")
+    if y.size != program[OUTPUTS]:
+        raise ValueError("y has the wrong size: it must have one element for each output of the model")
+    _advance(weights.cells, program, weights.values, x, state, y)
+
+
+@inlined
+def check_whole(weights, state):
+    """Raise ValueError unless the arrays of weights belong together and to the dtype of a state."""
+    program = weights.program
     if (
         program.size < FIRST
         or program.size != program[LENGTH]
@@ -193,11 +206,6 @@ def step(weights, x, state, y):
         or weights.cells.size != 1
     ):
         raise ValueError("weights have arrays of the wrong size or dtype: use them as step_function returns them")
-    if state.size != program[STATE]:
-        raise ValueError("state has the wrong size: use a copy of the one that step_function returns")
-    if y.size != program[OUTPUTS]:
-        raise ValueError("y has the wrong size: it must have one element for each output of the model")
-    _advance(weights.cells, program, weights.values, x, state, y)
 
 
 @jit
@@ -295,17 +303,12 @@ def _checked(weights, x, state, y):
 
 @overload(_checked)
 def _checked_types(weights, x, state, y):
-    _, program, values = weights.types
-    dtype = values.dtype
-    if not (_flat(program) and program.dtype == types.int64 and _flat(values) and isinstance(dtype, types.Float)):
-        raise TypingError(
-            f"weights have arrays of the wrong dtype or layout: use them as step_function returns them, got {weights}"
-        )
-    if not (isinstance(y, types.Array) and y.ndim == 1 and y.mutable and y.dtype in _FLOATS):
+    dtype = weights_dtype(weights)
+    if not (isinstance(y, types.Array) and y.ndim == 1 and y.mutable and y.dtype in FLOATS):
         raise TypingError(f"y must be a writable (outputs,) array of float32 or float64, got {y}")
     if state != types.Array(dtype, 1, "C") and state != types.Array(dtype, 1, "C", aligned=False):
         raise TypingError(f"state must be a writable, C-contiguous (size,) array of {dtype}, got {state}")
-    if not isinstance(x, types.Integer) and not (isinstance(x, types.Array) and x.ndim == 1 and _numeric(x.dtype)):
+    if not isinstance(x, types.Integer) and not (isinstance(x, types.Array) and x.ndim == 1 and is_numeric(x.dtype)):
         raise TypingError(
             "x must be a (features,) array of float32, float64, integers or booleans, or for a model that reads tokens an integer "
             f"or a (bag,) array of integers, got {x}"
@@ -313,11 +316,23 @@ def _checked_types(weights, x, state, y):
     return lambda weights, x, state, y: state
 
 
-_FLOATS = types.float32, types.float64
+def weights_dtype(weights):
+    """Return the type of the values of `StepWeights`' type; raise TypingError if its arrays would be misread."""
+    _, program, values = weights.types
+    dtype = values.dtype
+    if not (_flat(program) and program.dtype == types.int64 and _flat(values) and isinstance(dtype, types.Float)):
+        raise TypingError(
+            f"weights have arrays of the wrong dtype or layout: use them as step_function returns them, got {weights}"
+        )
+    return dtype
 
 
-def _numeric(dtype):
-    return dtype in _FLOATS or isinstance(dtype, (types.Integer, types.Boolean))
+FLOATS = types.float32, types.float64
+
+
+def is_numeric(dtype):
+    """Return whether a Numba type is that of float32, float64, integers or booleans."""
+    return dtype in FLOATS or isinstance(dtype, (types.Integer, types.Boolean))
 
 
 def _flat(kind):
@@ -378,15 +393,15 @@ def _take_bag_of_integers(x, program, values, state):
                 token = np.intp(x[k])
                 if token < -1 or token >= program[INPUTS]:
                     raise ValueError("a token of x is not in the model's vocabulary")
-            add_bag(x, ZERO, program, values, state)
+            add_bag(x, ZERO, program, values, state, program[INPUT])
 
     return take
 
 
 @inlined
-def add_bag(x, at, program, values, state):
-    """Set the input in the state to the sum of the vectors of the tokens of one bag, x[at:]; -1: none."""
-    dst, row = program[INPUT], program[BAG_ROW]
+def add_bag(x, at, program, values, state, dst):
+    """Set ``state[dst:]`` to the sum of the vectors of the tokens of one bag, x[at:]; -1: none."""
+    row = program[BAG_ROW]
     for j in range(row):
         state[dst + j] = 0
     for k in range(program[BAG]):

@@ -163,7 +163,7 @@ def _take(program, at, values, x, tokens, work, number, t, steps):
     if source != OUTSIDE:
         copy(work, _place(program, source, steps) + t * program[BUFFER_ROW], work, x_at, inputs)
     elif program[BAG] > 0:
-        add_bag(tokens, number * program[BAG], program, values, work)
+        add_bag(tokens, number * program[BAG], program, values, work, program[INPUT])
     elif program[INPUT] < 0:
         token = tokens[number]
     else:
