@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Pool,
         Recurrent,
     )
+    from numbarnn.many import fit_many, predict_many
     from numbarnn.model import Model
     from numbarnn.network.stream import step_function
     from numbarnn.training.trainer import Trainer
@@ -60,6 +61,7 @@ _HOMES = {
         "GRU", "LSTM", "RNN", "Activation", "Dense", "Dropout", "Embedding", "EmbeddingBag", "IndRNN", "MinGRU", "MinLSTM",
         "OneHot", "Pool", "Recurrent",
     ),
+    "numbarnn.many": ("fit_many", "predict_many"),
     "numbarnn.model": ("Model",),
     "numbarnn.network.stream": ("step_function",),
     "numbarnn.training.trainer": ("Trainer",),
@@ -92,8 +94,10 @@ __all__ = [
     "TemporalClassifier",
     "Trainer",
     "__version__",
+    "fit_many",
     "freeze",
     "load",
+    "predict_many",
     "step",
     "step_function",
     "warmup",
@@ -101,7 +105,7 @@ __all__ = [
 
 _MODULES = frozenset({
     "backends", "cells", "checks", "cli", "core", "data", "decoding", "diagnostics", "errors", "estimators", "forecasting",
-    "frozen", "inputs", "interop", "io", "kernels", "language", "layers", "losses", "metrics", "model", "network", "optim",
+    "frozen", "inputs", "interop", "io", "kernels", "language", "layers", "losses", "many", "metrics", "model", "network", "optim",
     "parallel", "plots", "sklearn_api", "training", "words",
 })  # fmt: skip
 # Those whose names are public; what the others contain may change.

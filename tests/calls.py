@@ -34,10 +34,12 @@ from numbarnn import (
     cells,
     decoding,
     diagnostics,
+    fit_many,
     freeze,
     load,
     metrics,
     optim,
+    predict_many,
     step_function,
     warmup,
 )
@@ -221,6 +223,18 @@ def models(folder):
     yield Call("freeze", lambda **given: freeze(path=folder / "net.c", **given), {
         "model": model(), "levels": None, "name": "net"
     })  # fmt: skip
+    many = {key: value for key, value in fit.items() if key in {
+        "loss", "optimizer", "learning_rate", "epochs", "batch_size", "shuffle", "validation", "patience", "schedule", "clip_norm",
+        "clip_value", "average", "n_threads", "verbose",
+    }}  # fmt: skip
+    yield Call(
+        "fit_many", lambda **given: fit_many(**{"models": [model(), model()], **given}),
+        {"models": [model()], "sources": (x, y), "seeds": 0} | many,
+    )  # fmt: skip
+    yield Call(
+        "predict_many", predict_many,
+        {"models": [model()], "x": x, "lengths": lengths, "kind": "predict", "loss": "softmax_cross_entropy", "n_threads": 1},
+    )  # fmt: skip
     yield Call("warmup", warmup, {
         "model": model(), "train": True, "loss": "softmax_cross_entropy", "optimizer": "adam"
     })  # fmt: skip

@@ -5,27 +5,18 @@ dropout masks from the seed and the number of passes. So a run can go on from a 
 (`numbarnn.training.checkpoint`) as if it had not been stopped.
 """
 
-import math
 import os
-import time
 import warnings
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
-from numbarnn.checks import brief, check_real, naming
-from numbarnn.core import seeds
-from numbarnn.data.batches import TOKEN_UNITS, ArraySource, batches_of, checksum
-from numbarnn.data.sources import with_validation
-from numbarnn.errors import CheckpointError
-from numbarnn.training.callbacks import Callback, EarlyStopping, TimeLimit, check_callbacks, early_stopping, one_stops
-from numbarnn.training.checkpoint import Checkpoint, Run, run_of, set_state, settings_of, state_of
-from numbarnn.training.defaults import check_epochs, epochs_of
-from numbarnn.training.history import History, StepStatistics
+from numbarnn.training.callbacks import Callback, EarlyStopping
+from numbarnn.training.checkpoint import Checkpoint, set_state, settings_of, state_of
+from numbarnn.training.fitting import Fitting
+from numbarnn.training.history import History
 from numbarnn.training.interrupts import deferred_interrupt
 from numbarnn.training.progress import Progress
-from numbarnn.training.steps import Steps, no_steps
+from numbarnn.training.steps import Steps
 
 
 class Trainer(Steps):
@@ -168,85 +159,22 @@ class Trainer(Steps):
         that were done are drawn again and left out: what a source yields must depend on its generator alone, which is
         checked, and an iterator that can be read only once is refused.
         """
-        check_epochs(epochs)
-        source, validation = with_validation(source, validation)
-        self._check_data(source)
-        if epochs is None:
-            each_step = self.model.signals[-1].sequence and self.loss.by_step
-            epochs = epochs_of(source, self.accumulate, each_step)
-        try:
-            self._check_data(validation)
-        except (TypeError, ValueError) as error:
-            error.args = (f"validation: {error}", *error.args[1:])
-            raise
-        stopping = early_stopping(patience)
-        if stopping is not None and stopping.monitor == "val_loss" and validation is None:
-            raise ValueError("patience, early stopping on val_loss, needs validation data: pass validation=")
-        if self.schedule.monitor == "val_loss" and validation is None:
-            raise ValueError(f"{self.schedule!r} monitors val_loss, which needs validation data")
-        if seconds is not None and check_real(seconds, "seconds") <= 0:
-            raise ValueError(f"seconds must be positive or None, got {brief(seconds)}")
-        callbacks = check_callbacks(callbacks)
-        if seconds is not None:
-            callbacks.append(TimeLimit(seconds))
-        file, run = None, Run(self.epoch, History())
-        if checkpoint is not None:
-            file = Checkpoint(
-                checkpoint,
-                settings_of(self, {"data": source, "validation": validation}, stopping),
-                checkpoint_every,
-            )
-            run = self._resumed(file) if self.ranks.once(lambda: file.found(resume)) else run
-            self._write(file, run)  # a folder that cannot be written to shows here, not after hours
-        elif resume is not False:
-            raise ValueError("resume needs checkpoint, the path of the file to resume from")
-        history, end_epoch = run.history, run.begin + epochs
-        items = getattr(source, "items", None)
-        unit = getattr(source, "unit", "batches")
+        given = {"validation": validation, "patience": patience, "seconds": seconds, "callbacks": callbacks}
+        stored = {"checkpoint": checkpoint, "checkpoint_every": checkpoint_every, "resume": resume}
+        fitting = Fitting(self, source, epochs, **given, **stored)
         shown = verbose if self.ranks.rank == 0 else 0
-        self._progress = progress = Progress(shown, items and items * epochs, unit, int(epochs), seconds)
+        self._progress = progress = Progress(shown, fitting.items, fitting.unit, fitting.epochs, seconds)
         try:
-            if run.items or run.pieces:
-                ended = history.stopped != "epochs" or self.epoch >= end_epoch
-                where = "at its end" if ended else f"in epoch {self.epoch - run.begin + 1}"
-                progress.resume(run.items, f"resumed from {file.path} {where}, after step {self.step}")
-            with deferred_interrupt(terminated=file is not None) as interrupted:
-                for callback in callbacks:
-                    callback.on_train_begin(self)
-                while self.epoch < end_epoch and history.stopped == "epochs":
-                    self.follow(history.records)
-                    history.stopped = self._epoch(source, run, file, callbacks, progress, interrupted)
-                    record = self._record(run)
-                    if history.stopped == "epochs":
-                        self.epoch += 1
-                        self.state = None
-                        run.begin_epoch()
-                    if validation is not None and history.stopped != "interrupted":
-                        with self.averaged(), naming("validation", "source"):
-                            record["val_loss"] = self.evaluate(validation)
-                    history.records.append(record)
-                    whole = history.stopped == "epochs"
-                    if stopping is not None and self._no_better(run, record, stopping) and whole:
-                        history.stopped = "early stopping"
-                    if self.ranks.rank == 0:
-                        progress.epoch(record)
-                    ended = one_stops(callback.on_epoch_end(self, record) for callback in callbacks)
-                    ended = self.ranks.end_epoch(self.model.params.flat, ended)
-                    if file is not None and whole:
-                        self._write(file, run)
-                    if ended and history.stopped == "epochs":
-                        history.stopped = "callback"
+            fitting.tell_resumed(progress)
+            with deferred_interrupt(terminated=fitting.file is not None) as interrupted:
+                fitting.begin()
+                while fitting.active:
+                    fitting.begin_epoch()
+                    fitting.end_epoch(fitting.train_epoch(progress, interrupted), progress)
         finally:
             progress.close()
             self._progress = None
-        if run.best is not None:
-            history.best = run.best[1]
-        if run.best is not None and stopping.restore_best:
-            self.model.set_flat(run.best_weights)
-        else:
-            self.model.set_flat(self._result())
-        for callback in callbacks:
-            callback.on_train_end(self, history)
+        history = fitting.end()
         if history.stopped == "interrupted" and self.ranks.rank == 0:
             warnings.warn(
                 f"training was interrupted after step {self.step}; the model is as of that step", stacklevel=3
@@ -255,99 +183,6 @@ class Trainer(Steps):
 
     def __repr__(self) -> str:
         return f"<Trainer of {self.model!r}, {self.loss.name}, {self.optimizer!r}, after step {self.step}>"
-
-    def _epoch(self, source, run, file, callbacks, progress, interrupted):
-        """Train an epoch from where `run` stands; return "epochs" or what ended it early."""
-        started, stopped, before = time.perf_counter() - run.seconds, "epochs", run.pieces
-        if run.pieces == 0:
-            self.pending.clear()
-            self.statistics = StepStatistics()
-            run.rate = self.learning_rate
-        for chunk, batch in self._pieces(source, run, watched=file is not None):
-            loss, count = self._train_chunk(chunk)
-            run.add(loss, count)
-            if batch is not None:
-                size = len(batch.x)
-                if getattr(source, "unit", "") in TOKEN_UNITS:
-                    size = np.size(batch.x) if batch.lengths is None else int(np.sum(batch.lengths))
-                loss = run.end_batch(size)
-                progress.batch(self.epoch - run.begin, size, loss)
-                if one_stops(callback.on_batch_end(self, loss) for callback in callbacks):
-                    stopped = "callback"
-            if interrupted():
-                stopped = "interrupted"
-            due = file is not None and self.ranks.rank == 0 and file.due(self.step)
-            stopped, due = self.ranks.agree(stopped, due)
-            if file is not None and (stopped != "epochs" or due):
-                run.count(*self.synchronize())
-                run.seconds = time.perf_counter() - started
-                self._write(file, run)
-            if stopped != "epochs":
-                break
-        if stopped == "epochs":
-            self.flush()
-        run.count(*self.synchronize())
-        if run.weight == 0 and stopped == "epochs" and before:
-            raise CheckpointError(
-                f"the run has seen no valid step in {before} batches of this epoch, and the source gave none after them"
-            )
-        if run.weight == 0 and stopped == "epochs":
-            raise no_steps()
-        run.seconds = time.perf_counter() - started
-        return stopped
-
-    def _check_data(self, source):
-        """Check what can be checked of a source before the first step; raise what it raises."""
-        if isinstance(source, ArraySource):
-            source.check(self.model.dtype)
-            self.loss.check(source, self.model.signals[-1])
-        elif hasattr(source, "check"):
-            source.check()
-
-    def _pieces(self, source, run, watched):
-        """Yield what is left of an epoch: (chunk, its batch where it is the last one of it, else None)."""
-        done, before, seen = 0, run.pieces, 0
-        watched = watched and not hasattr(source, "fingerprint")
-        for batch in batches_of(source, seeds.generator(self.seed, "order", self.epoch)):
-            seen = checksum(batch, seen) if watched else 0
-            chunks = list(self._chunks(batch))
-            for index, chunk in enumerate(chunks):
-                done += 1
-                if done > before:
-                    run.seen = seen
-                    yield chunk, batch if index == len(chunks) - 1 else None
-                elif done == before and seen != run.seen:
-                    raise CheckpointError(
-                        f"the first {before} batches of epoch {self.epoch + 1} are not those that the run has seen; a run can be "
-                        "resumed if every epoch of the source depends on its generator alone"
-                    )
-        if done < before:
-            raise CheckpointError(
-                f"the source ended after {done} of {before} batches that the run has seen in this epoch"
-            )
-
-    def _record(self, run):
-        loss = run.total / run.weight if run.weight else math.nan
-        record = {"epoch": self.epoch + 1, "loss": loss, "learning_rate": run.rate, "seconds": run.seconds}
-        return record | self.statistics.columns()
-
-    def _no_better(self, run, record, stopping):
-        """Note the best weights; return whether it is time to stop."""
-        whole = run.history.stopped == "epochs"  # what ended early may lack a validation
-        if whole and stopping.monitor not in record:
-            raise ValueError(
-                f"EarlyStopping: monitor must be an entry of the history, {', '.join(record)}, got {brief(stopping.monitor)}"
-            )
-        value, index = record.get(stopping.monitor, math.nan), len(run.history) - 1
-        if run.best is None or math.isnan(run.best[0]) or value < run.best[0] - stopping.min_delta:
-            run.best, run.best_weights = (value, index), self._result()
-            return False
-        return index - run.best[1] >= stopping.patience
-
-    def _result(self):
-        """Return a copy of the weights that training ends with."""
-        final = self.ema is not None and self.ema.final and self.average is not None
-        return (self.average if final else self.model.params.flat).copy()
 
     # Files
 
@@ -384,19 +219,6 @@ class Trainer(Steps):
         """
         set_state(self, *self.ranks.once(Checkpoint(path, settings_of(self)).read))
         return self
-
-    def _write(self, file, run):
-        values, arrays = state_of(self)
-        if run.best_weights is not None:
-            arrays["best"] = run.best_weights
-        self.ranks.once(lambda: file.write(self.step, {**values, "run": run.values()}, arrays))
-
-    def _resumed(self, file):
-        """Set the trainer from a file and return the run in it."""
-        values, arrays = self.ranks.once(file.read)
-        run = run_of(self, values, arrays)
-        set_state(self, values, arrays)
-        return run
 
     def say(self, text: str) -> None:
         """Print a line without disturbing the progress bar of a running `fit`; for callbacks. Of many ranks the first prints.

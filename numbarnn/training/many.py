@@ -1,0 +1,183 @@
+"""Many nets at once: their epochs in turn, each net as if it were alone."""
+
+import contextlib
+import math
+import pathlib
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from numbarnn.errors import DivergedError
+from numbarnn.training.fitting import Fitting
+from numbarnn.training.history import History
+from numbarnn.training.interrupts import deferred_interrupt
+from numbarnn.training.progress import Progress
+
+
+def one_each(value: Any, count: int, name: str) -> list[Any]:
+    """Return one value for each of `count` nets: those of a list, or the same for all.
+
+    Raises
+    ------
+    ValueError
+        If a list has another length.
+    """
+    if not isinstance(value, list):
+        return [value] * count
+    if len(value) != count:
+        raise ValueError(
+            f"{name} must be one value for all nets, or a list with one for each of {count}, got a list of {len(value)}"
+        )
+    return list(value)
+
+
+def fit_trainers(
+    trainers: Sequence[Any],
+    sources: Sequence[Any],
+    epochs: Any = None,
+    *,
+    validation: Any = None,
+    patience: Any = None,
+    checkpoint: Any = None,
+    checkpoint_every: Any = "5min",
+    resume: bool | str = False,
+    callbacks: Sequence[Any] | None = None,
+    verbose: int = 1,
+    name: str = "models",
+    first: int = 0,
+) -> list[History]:
+    """Train the nets of some trainers, each as its `Trainer.fit` would alone, to the bit.
+
+    Parameters
+    ----------
+    trainers : sequence of Trainer
+        Of different models.
+    sources : sequence
+        One for each net.
+    epochs, validation, patience
+        As of `Trainer.fit`: one for all nets, or a list with one for each.
+    checkpoint : path-like, optional
+        Folder with a checkpoint for each net, ``net-000.ckpt`` and so on.
+    checkpoint_every, resume : as of `Trainer.fit`
+    callbacks : sequence of lists of Callback, optional
+        One list for each net.
+    verbose : int
+        0: silent; 1: one bar, or lines, for all nets; losses are means over the nets.
+    name : str
+        What errors call the nets: "models" gives ``models[3]``.
+    first : int
+        Index of the first net in that name.
+
+    Returns
+    -------
+    list of History
+
+    Raises
+    ------
+    DivergedError
+        If the loss of a net becomes NaN or infinite; the message names the net. All nets are whole: this one as of the step before,
+        the others as of their last.
+    ValueError and others
+        As `Trainer.fit`, before any net is trained; the message names the net.
+    """
+    count = len(trainers)
+    each = [one_each(value, count, key) for key, value in (("epochs", epochs), ("validation", validation))]
+    each.append(one_each(patience, count, "patience"))
+    files = [None] * count
+    if checkpoint is not None:
+        folder = pathlib.Path(checkpoint)
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [folder / f"net-{index:03}.ckpt" for index in range(count)]
+    fittings = []
+    for index, (trainer, source, own_epochs, own_validation, own_patience) in enumerate(
+        zip(trainers, sources, *each, strict=True)
+    ):
+        with of_net(name, first + index):
+            fittings.append(
+                Fitting(
+                    trainer, source, own_epochs, validation=own_validation, patience=own_patience,
+                    checkpoint=files[index], checkpoint_every=checkpoint_every, resume=resume,
+                    callbacks=() if callbacks is None else callbacks[index],
+                )
+            )  # fmt: skip
+    if not fittings:
+        return []
+    progress = _Progress(verbose, fittings)
+    try:
+        progress.tell_resumed()
+        with deferred_interrupt(terminated=checkpoint is not None) as interrupted:
+            for fitting in fittings:
+                fitting.begin()
+            while (active := [fitting for fitting in fittings if fitting.active]) and not interrupted():
+                _train_round(active, fittings, progress, interrupted, name, first)
+            for fitting in fittings:
+                if fitting.active:
+                    fitting.run.history.stopped = "interrupted"
+    finally:
+        progress.close()
+        histories = [fitting.end() for fitting in fittings]
+    if any(history.stopped == "interrupted" for history in histories):
+        steps = [trainer.step for trainer in trainers]
+        warnings.warn(
+            f"training was interrupted after steps {min(steps)} to {max(steps)} of the nets; the models are as of these steps",
+            stacklevel=3,
+        )
+    return histories
+
+
+def _train_round(active, fittings, progress, interrupted, name, first):
+    """Train an epoch of every net that has one to come."""
+    for fitting in active:
+        if interrupted():
+            return
+        with of_net(name, first + fittings.index(fitting)):
+            fitting.begin_epoch()
+            fitting.end_epoch(fitting.train_epoch(progress, interrupted), progress)
+    progress.end_round(active)
+
+
+@contextlib.contextmanager
+def of_net(name: str, index: int) -> Iterator[None]:
+    """Name the net in the message of an error."""
+    try:
+        yield
+    except (DivergedError, TypeError, ValueError) as error:
+        if error.args and isinstance(error.args[0], str):
+            error.args = (f"{name}[{index}]: {error.args[0]}", *error.args[1:])
+        raise
+
+
+class _Progress:
+    """The progress of all nets as one: items of all, means of the losses."""
+
+    def __init__(self, verbose, fittings):
+        self.fittings = fittings
+        items = [fitting.items for fitting in fittings]
+        total = sum(items) if all(items) else None
+        epochs = max(fitting.epochs for fitting in fittings)
+        self.all = Progress(verbose, total, fittings[0].unit, epochs)
+
+    def tell_resumed(self):
+        done = [fitting for fitting in self.fittings if fitting.resumed]
+        if done:
+            folder = done[0].file.path.parent
+            text = f"{len(done)} of {len(self.fittings)} nets resumed from {folder}"
+            self.all.resume(sum(fitting.run.items for fitting in done), text)
+
+    def batch(self, epoch, items, loss):
+        self.all.batch(epoch, items, loss)
+
+    def epoch(self, record):
+        """Show nothing: the round of all nets is shown."""
+
+    def end_round(self, active):
+        records = [fitting.run.history.records[-1] for fitting in active]
+        shown = {"epoch": max(record["epoch"] for record in records)}
+        for key in ("loss", "val_loss"):
+            values = [record[key] for record in records if key in record]
+            if values:
+                shown[key] = math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
+        self.all.epoch({**shown, "seconds": math.fsum(record["seconds"] for record in records)})
+
+    def close(self):
+        self.all.close()
