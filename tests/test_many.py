@@ -9,8 +9,11 @@ from conftest import assert_same_bits
 import numbarnn as nr
 from numbarnn.data import ArraySource
 from numbarnn.errors import CheckpointError, DivergedError
-from numbarnn.optim import SGD
-from numbarnn.training.callbacks import EarlyStopping
+from numbarnn.network.recorded import Programs
+from numbarnn.optim import SGD, Adam, ExponentialDecay
+from numbarnn.training import blocks
+from numbarnn.training.callbacks import Callback, EarlyStopping
+from numbarnn.training.steps import Steps
 
 COUNT = 3
 
@@ -83,22 +86,103 @@ def test_one_that_diverges_is_named_and_the_others_are_whole():
     assert all(np.isfinite(model.params.flat).all() for model in models)
 
 
-def test_interrupted_nets_are_whole(monkeypatch):
-    models, source, seen = nets(), ArraySource(*task(), batch_size=8), []
-    batches = ArraySource.batches
+def interrupting(function, count):
+    """Return a function that raises Ctrl-C before its call of that number."""
+    calls = []
 
-    def interrupting(self, generator):
-        for batch in batches(self, generator):
-            seen.append(None)
-            if len(seen) == 7:
-                signal.raise_signal(signal.SIGINT)
-            yield batch
+    def called(*arguments, **options):
+        calls.append(None)
+        if len(calls) == count:
+            signal.raise_signal(signal.SIGINT)
+        return function(*arguments, **options)
 
-    monkeypatch.setattr(ArraySource, "batches", interrupting)
-    with pytest.warns(UserWarning, match="interrupted"):
-        histories = nr.fit_many(models, source, loss="mse", epochs=9, verbose=0)
+    return called
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_interrupted_nets_are_whole_and_go_on(together, monkeypatch, tmp_path):
+    x, y = task()
+    source = ArraySource(x, y, batch_size=8, lengths=None if together else np.arange(37) % 6)
+    options = {"loss": "mse", "epochs": 3, "validation": (x[:9], y[:9]), "average": 0.9, "verbose": 0}
+    whole, models = nets(), nets()
+    expected = nr.fit_many(whole, source, **options)
+    monkeypatch.setattr(blocks, "SECONDS", 0.0)  # one step a call
+    owner, name, count = (Programs, "run", 8) if together else (Steps, "_train_chunk", 18)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, interrupting(getattr(owner, name), count))
+        with pytest.warns(UserWarning, match="interrupted after steps [0-9]+ to [0-9]+"):
+            histories = nr.fit_many(models, source, checkpoint=tmp_path, **options)
     assert {history.stopped for history in histories} == {"interrupted"}
     assert all(np.isfinite(model.params.flat).all() for model in models)
+    again = nr.fit_many(models, source, checkpoint=tmp_path, resume=True, **options)
+    assert_as_alone(models, again, whole, expected)
+
+
+def test_nets_of_a_block_end_with_the_step_at_hand(monkeypatch):
+    monkeypatch.setattr(blocks, "SECONDS", 0.0)
+    monkeypatch.setattr(Programs, "run", interrupting(Programs.run, 3))
+    models, alone = nets(), nets()
+    with pytest.warns(UserWarning, match="interrupted after steps 3 to 3 of the nets"):
+        nr.fit_many(models, task(), loss="mse", epochs=3, batch_size=8, verbose=0)
+
+    class AfterThree(Callback):
+        def on_batch_end(self, trainer, loss):
+            return trainer.step == 3
+
+    for model, single in zip(models, alone, strict=True):
+        single.fit(*task(), loss="mse", epochs=3, batch_size=8, callbacks=[AfterThree()], verbose=0)
+        assert_same_bits(model.params.flat, single.params.flat)
+
+
+X, VALUES = task()[0], task()[0].cumsum(axis=1)
+CLASSES = np.random.default_rng(1).integers(0, 3, X.shape[:2])
+CASES = {
+    "stack, dropout": (
+        [nr.LSTM(5, num_layers=2, dropout=0.3, recurrent_dropout=0.2), nr.Dense(3)], CLASSES,
+        {"loss": "softmax_cross_entropy", "optimizer": Adam(0.01, amsgrad=True)},
+    ),
+    "both directions": (
+        [
+            nr.LSTM(4, bidirectional=True), nr.LSTM(3, bidirectional=True, merge="sum", return_sequences=False),
+            nr.Dropout(0.3), nr.Dense(3),
+        ],
+        np.eye(3)[CLASSES[:, 0]],
+        {"loss": "softmax_cross_entropy", "optimizer": "adamw", "clip_norm": 0.1, "average": 0.9, "validation": 0.2},
+    ),
+    "second product": (
+        [nr.GRU(6, reset_after=False, recurrent_dropout=0.3), nr.Activation("tanh"), nr.Dense(2, activation="relu", bias=False)],
+        VALUES, {"loss": "huber", "optimizer": "rmsprop", "clip_value": 1e-3},
+    ),
+    "diagonal weights": (
+        [nr.Dropout(0.2, same_over_time=True), nr.IndRNN(6, reverse=True), nr.Dense(2)], VALUES,
+        {"loss": "mse", "optimizer": SGD(0.1, momentum=0.9), "schedule": ExponentialDecay(0.7)},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_steps_without_python_are_those_with_it(name, monkeypatch):
+    layers, y, options = CASES[name]
+    options = {"epochs": 2, "batch_size": 8, **options}
+    models, alone = nets(layers=layers), nets(layers=layers)
+    own = [model.fit(X, y, seed=index, **options, verbose=0) for index, model in enumerate(alone)]
+    monkeypatch.setattr(Steps, "_train_chunk", None)  # there are no others
+    monkeypatch.setattr(Steps, "evaluate", None)
+    histories = nr.fit_many(models, (X, y), seeds=[0, 1, 2], **options, n_threads=2, verbose=0)
+    assert_as_alone(models, histories, alone, own)
+
+
+def test_nets_that_are_trained_one_after_the_other_are_told(capsys):
+    x, y = task()
+    sources = [ArraySource(x, y, batch_size=8), ArraySource(x, y, lengths=np.arange(37) % 7, batch_size=8), (x, y)]
+    models, alone = nets(), nets()
+    histories = nr.fit_many(models, sources, loss="mse", epochs=2, batch_size=8)
+    own = [
+        model.fit(source, loss="mse", epochs=2, verbose=0) for model, source in zip(alone[:2], sources, strict=False)
+    ]
+    own.append(alone[2].fit(x, y, loss="mse", epochs=2, batch_size=8, verbose=0))
+    assert_as_alone(models, histories, alone, own)
+    assert "1 of 3 nets are trained one after the other, because of lengths\n" in capsys.readouterr().err
 
 
 def test_one_line_an_epoch(capsys):

@@ -126,11 +126,27 @@ class Optimizer(Suggesting):
         for number, array in enumerate(arrays):
             check_flat(array, f"arrays[{number}]", weights)
         step, learning_rate = check_integer(step, "step", 1), check_real(learning_rate, "learning_rate")
-        with np.errstate(over="ignore"):  # a rate beyond float32 makes infinite weights, which the caller finds
-            coefficients = np.array(self.coefficients(step, learning_rate), np.float64).astype(weights.dtype)
+        coefficients = self.coefficients_in(weights.dtype, step, learning_rate)
         cuts = parallel.shares(weights.size, weights.size * COST, parallel.check_threads(n_threads))
         kernel = functools.partial(getattr(kernels, self.kernel), weights, gradient, *arrays, coefficients)
         parallel.run([functools.partial(kernel, *cut) for cut in cuts])
+
+    def coefficients_in(self, dtype: Any, step: int, learning_rate: float) -> np.ndarray:
+        """Return the coefficients of a step as the kernel takes them.
+
+        Parameters
+        ----------
+        dtype : numpy.dtype
+            Of the weights.
+        step, learning_rate
+            As of `coefficients`.
+
+        Returns
+        -------
+        array
+        """
+        with np.errstate(over="ignore"):  # a rate beyond float32 makes infinite weights, which the caller finds
+            return np.array(self.coefficients(step, learning_rate), np.float64).astype(dtype)
 
     def coefficients(self, step: int, learning_rate: float) -> tuple[Any, ...]:
         """Return the coefficients of a step in the order in which the kernel takes them.

@@ -161,8 +161,11 @@ class Fitting:
         run.seconds = time.perf_counter() - started
         return stopped
 
-    def end_epoch(self, stopped: str, progress: Any) -> None:
-        """Do what comes after the batches of an epoch, which `stopped` ended early unless it is "epochs"."""
+    def end_epoch(self, stopped: str, progress: Any, val_loss: float | None = None) -> None:
+        """Do what comes after the batches of an epoch, which `stopped` ended early unless it is "epochs".
+
+        The validation loss is computed unless it is given.
+        """
         trainer, run, history = self.trainer, self.run, self.run.history
         history.stopped = stopped
         record = self._record()
@@ -171,8 +174,10 @@ class Fitting:
             trainer.state = None
             run.begin_epoch()
         if self.validation is not None and stopped != "interrupted":
-            with trainer.averaged(), naming("validation", "source"):
-                record["val_loss"] = trainer.evaluate(self.validation)
+            if val_loss is None:
+                with trainer.averaged(), naming("validation", "source"):
+                    val_loss = trainer.evaluate(self.validation)
+            record["val_loss"] = val_loss
         history.records.append(record)
         whole = stopped == "epochs"
         if self.stopping is not None and self._no_better(record) and whole:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from numbarnn.errors import DivergedError
+from numbarnn.training.blocks import make_blocks
 from numbarnn.training.fitting import Fitting
 from numbarnn.training.history import History
 from numbarnn.training.interrupts import deferred_interrupt
@@ -102,14 +103,20 @@ def fit_trainers(
             )  # fmt: skip
     if not fittings:
         return []
+
+    def named(fitting):
+        return of_net(name, first + fittings.index(fitting))
+
+    blocks, alone = make_blocks(fittings, trainers[0].n_threads)
     progress = _Progress(verbose, fittings)
     try:
+        progress.tell_alone(alone)
         progress.tell_resumed()
         with deferred_interrupt(terminated=checkpoint is not None) as interrupted:
             for fitting in fittings:
                 fitting.begin()
             while (active := [fitting for fitting in fittings if fitting.active]) and not interrupted():
-                _train_round(active, fittings, progress, interrupted, name, first)
+                _train_round(active, blocks, alone, progress, interrupted, named)
             for fitting in fittings:
                 if fitting.active:
                     fitting.run.history.stopped = "interrupted"
@@ -125,14 +132,27 @@ def fit_trainers(
     return histories
 
 
-def _train_round(active, fittings, progress, interrupted, name, first):
-    """Train an epoch of every net that has one to come."""
-    for fitting in active:
-        if interrupted():
-            return
-        with of_net(name, first + fittings.index(fitting)):
+def _train_round(active, blocks, alone, progress, interrupted, named):
+    """Train an epoch of every net that has one to come: of blocks together, of the others one after the other."""
+    for block in blocks:
+        together = [fitting for fitting in block.fittings if fitting.active]
+        if not together or interrupted():
+            continue
+        for fitting in together:
             fitting.begin_epoch()
-            fitting.end_epoch(fitting.train_epoch(progress, interrupted), progress)
+        stopped, failed = block.train_epoch(together, progress, interrupted)
+        for fitting, error in failed.items():
+            with named(fitting):
+                raise error
+        losses = block.evaluate(together) if stopped == "epochs" else {}
+        for fitting in together:
+            with named(fitting):
+                fitting.end_epoch(stopped, progress, losses.get(fitting))
+    for fitting in active:
+        if fitting in alone and not interrupted():
+            with named(fitting):
+                fitting.begin_epoch()
+                fitting.end_epoch(fitting.train_epoch(progress, interrupted), progress)
     progress.end_round(active)
 
 
@@ -164,6 +184,12 @@ class _Progress:
             text = f"{len(done)} of {len(self.fittings)} nets resumed from {folder}"
             self.all.resume(sum(fitting.run.items for fitting in done), text)
 
+    def tell_alone(self, alone):
+        """Say which nets are trained one after the other, and why."""
+        for reason in sorted(set(alone.values())):
+            count = sum(own == reason for own in alone.values())
+            self.all.write(f"{count} of {len(self.fittings)} nets are trained one after the other, because of {reason}")
+
     def batch(self, epoch, items, loss):
         self.all.batch(epoch, items, loss)
 
@@ -171,7 +197,9 @@ class _Progress:
         """Show nothing: the round of all nets is shown."""
 
     def end_round(self, active):
-        records = [fitting.run.history.records[-1] for fitting in active]
+        records = [fitting.run.history.records[-1] for fitting in active if fitting.run.history.records]
+        if not records:
+            return
         shown = {"epoch": max(record["epoch"] for record in records)}
         for key in ("loss", "val_loss"):
             values = [record[key] for record in records if key in record]

@@ -244,7 +244,20 @@ class Steps(Suggesting):
     @property
     def learning_rate(self) -> float:
         """Learning rate of the next step."""
-        return self.optimizer.learning_rate * self._schedule.factor(self.epoch, self.step)
+        return self.rate_at(self.step)
+
+    def rate_at(self, step: int) -> float:
+        """Return the learning rate of the step after `step` others, in this epoch.
+
+        Parameters
+        ----------
+        step : int
+
+        Returns
+        -------
+        float
+        """
+        return self.optimizer.learning_rate * self._schedule.factor(self.epoch, step)
 
     @staticmethod
     def _going_on(state, before, batch, samples):

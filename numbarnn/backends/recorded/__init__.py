@@ -1,0 +1,11 @@
+"""Passes, a loss and an optimizer step written down as a program of kernel calls (`numbarnn.kernels.cpu.calls`), not run.
+
+The modules have the names, functions and order of calls of `numbarnn.backends.cpu`, for full batches: no lengths, no states, no
+segments. What that backend does with NumPy is a kernel of `numbarnn.kernels.cpu.whole_steps` here. A test compares bits.
+"""
+
+from numbarnn.backends.recorded import activation, batch, dense, dropout, losses, optim, recurrent
+
+LAYERS = {"Activation": activation, "Dense": dense, "Dropout": dropout, "Recurrent": recurrent}
+
+__all__ = ["LAYERS", "batch", "losses", "optim"]

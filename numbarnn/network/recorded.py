@@ -1,0 +1,148 @@
+"""Steps and evaluations of a network as programs of kernel calls, which run for many nets of one architecture."""
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from numbarnn import inputs, parallel
+from numbarnn.backends import recorded
+from numbarnn.backends.device import passes_of
+from numbarnn.backends.recorded import batch as regions
+from numbarnn.core.layout import Layout
+from numbarnn.kernels.cpu import denormals
+from numbarnn.kernels.cpu.calls import SCRATCH, Library
+from numbarnn.kernels.cpu.memory import empty
+
+
+def unrecorded(model: Any, loss: Any) -> str | None:
+    """Return why the steps of a model under a loss cannot be recorded, or None."""
+    if model.device != "cpu":
+        return f"a model on the device {model.device}"
+    if model.signals[0].tokens:
+        return "tokens as inputs"
+    for layer in model.layers:
+        try:
+            passes_of(recorded, layer)
+        except TypeError:
+            return f"the layer {type(layer).__name__}"
+        if getattr(layer, "cell", None) is not None and layer.cell.diagonal and layer.hidden_size == 1:
+            return "a single unit with a diagonal weight, whose gradient NumPy sums in an order of its own"
+    return None if recorded.losses.known(loss) else f"the loss {loss.name}"
+
+
+def rows_of_all(model: Any, loss: Any, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return inputs of all samples in the model's dtype, and targets and weights of all rows, once for all steps.
+
+    Raises
+    ------
+    ShapeError, TokenError, TypeError, ValueError
+        If x or y have the wrong shape, dtype or value.
+    """
+    array, layout = inputs.check(x, model.signals[0], None)
+    end = layout if model.signals[-1].sequence else layout.last()
+    given = model.signals[-1].size, end.samples * end.steps, y, end, model.dtype, "mean", None
+    targets, weights, _, _ = loss.prepare(*given)
+    return np.require(array, model.dtype, ["C", "A"]), targets, weights
+
+
+class Programs:
+    """Programs of the steps and evaluations of nets that have an architecture, a loss and a kind of optimizer in common.
+
+    Parameters
+    ----------
+    model : Network
+        One of them.
+    loss : Loss
+    optimizer : Optimizer
+    """
+
+    def __init__(self, model: Any, loss: Any, optimizer: Any):
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self._library, self._words, self._begins = Library(), [], {}
+        self._size, self._scratch = 0, []
+        self._mode = np.zeros(1, np.int64)
+
+    def program(self, samples: int, x: np.ndarray, targets: np.ndarray, *, training: bool = True) -> tuple[int, int]:
+        """Return where the program of a batch of `samples` of all begins, and the number of its rows that have a loss."""
+        key = samples, x.shape, targets.size, targets.dtype, training
+        if key not in self._begins:
+            call = regions.Call(self._library, self.model.dtype, self.model.params.size, training)
+            count = self._write(call, Layout.make(x.shape[1], samples), len(x), targets)
+            self._begins[key] = len(self._words), count
+            self._words += call.words()
+            self._size = max(self._size, call.used)
+        return self._begins[key]
+
+    def _write(self, call, layout, samples, targets):
+        model, tape = self.model, []
+        call.run(denormals.mode, denormals.FLUSH)
+        passes = [(layer, passes_of(recorded, layer)) for layer in model.layers]
+        described = zip(passes, model.names, model.signals, strict=False)
+        weights = [
+            own.prepare(call, layer, model.params, f"{name}.", signal) for (layer, own), name, signal in described
+        ]
+        rows = regions.feature_rows(call, samples, model.signals[0].size, layout)
+        for number, (layer, own) in enumerate(passes):
+            before = layout
+            rows, layout, _, saved = own.forward(call, layer, weights[number], rows, layout, None, number)
+            tape.append((saved, before))
+        count = layout.samples * layout.steps
+        dy = recorded.losses.run(call, self.loss, rows, samples, targets, layout, 1.0 / float(count))
+        if call.training:
+            gradient = call.empty((model.params.size,))
+            for number in reversed(range(len(passes))):
+                (layer, own), (saved, layout) = passes[number], tape[number]
+                wanted = model._learning_below[number]
+                dy, _ = own.backward(call, layer, weights[number], saved, dy, layout, None, gradient, wanted, number)
+            recorded.optim.step(call, self.optimizer, count, gradient, model.params.size, self._mode)
+        return count
+
+    def run(
+        self, starts: np.ndarray, by_net: list[dict[int, np.ndarray]], by_step: dict[int, np.ndarray], n_threads: int
+    ) -> None:
+        """Run programs of some nets, dealt to the threads of the pool; each net's steps are done by one of them.
+
+        Parameters
+        ----------
+        starts : (steps, nets) int64
+            Where the program of each begins; -1: there is none.
+        by_net : list of dict
+            Arrays of each net by region.
+        by_step : dict
+            Arrays (steps, nets, ...) by region.
+        n_threads : int
+        """
+        nets = len(by_net)
+        table, strides = np.zeros((nets, regions.REGIONS), np.int64), np.zeros(regions.REGIONS, np.int64)
+        for net, own in enumerate(by_net):
+            for region, array in own.items():
+                table[net, region] = array.__array_interface__["data"][0]
+        for region, array in by_step.items():
+            table[:, region] = array.ctypes.data + np.arange(nets) * array.strides[1]
+            strides[region] = array.strides[0]
+        mode = denormals.mode_entry()
+        self._mode[0] = mode(denormals.KEEP)
+        entry, program = self._library.entry(), np.array(self._words, np.int64)
+        pieces, jobs = min(n_threads, nets), []
+        for piece in range(pieces):
+            bases = np.zeros(regions.REGIONS, np.int64)
+            bases[SCRATCH] = self._memory(piece).ctypes.data
+            given = program, starts, table, strides, bases, piece * nets // pieces, (piece + 1) * nets // pieces
+            jobs.append(functools.partial(_job, mode, entry, self._library.arguments, *given))
+        parallel.run(jobs)
+
+    def _memory(self, piece):
+        """Return the scratch memory of a thread."""
+        while len(self._scratch) <= piece:
+            self._scratch.append(empty((0,), np.uint8))
+        if self._scratch[piece].size < self._size:
+            self._scratch[piece] = empty((self._size,), np.uint8)
+        return self._scratch[piece]
+
+
+def _job(mode, entry, *given):
+    try:
+        entry(*given)
+    finally:
+        mode(denormals.FLUSH)  # a net that diverged leaves the caller's
