@@ -43,7 +43,7 @@ LIMITS = "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"
 
 
 def default_threads(processes: int = 1) -> int:
-    """Return the number of threads used where none is given: NUMBARNN_NUM_THREADS, or what `usable_processors` says.
+    """Return the number of threads used where none is given: NUMBARNN_NUM_THREADS, or what `granted_threads` says.
 
     Parameters
     ----------
@@ -55,15 +55,29 @@ def default_threads(processes: int = 1) -> int:
         if not setting.isdecimal() or int(setting) < 1:
             raise ValueError(f"NUMBARNN_NUM_THREADS must be a positive integer, got {brief(setting)}")
         return int(setting)
-    return usable_processors(processes)[0]
+    return granted_threads(processes)[0]
 
 
-def usable_processors(processes: int = 1) -> tuple[int, str]:
+def granted_threads(processes: int = 1) -> tuple[int, str]:
+    """Return how many threads this process may have beside others, and what says so.
+
+    As many as there are processors for each of the processes that share them, or the least of the variables NUMBA_NUM_THREADS and
+    OMP_NUM_THREADS, if that is less. A variable that is not a positive integer, or a list of them, says nothing.
+    """
+    count, reason = usable_processors()
+    found = max(1, count // processes), reason
+    for name in LIMITS:
+        setting = os.environ.get(name, "").split(",")[0].strip()  # OpenMP's may have a number for each level of nesting
+        if setting.isdecimal() and 0 < int(setting) < found[0]:
+            found = int(setting), name
+    return found
+
+
+def usable_processors() -> tuple[int, str]:
     """Return the number of processors that this process may use, and what says so.
 
     It is the number of those it may run on (its affinity), or the quota of its control group, as a container has one, if that is
-    less (a quota of 1.5 processors is worth two threads), divided by the processes that share them; or the least of the variables
-    NUMBA_NUM_THREADS and OMP_NUM_THREADS, if that is less. A variable that is not a number, or a list of them, is none.
+    less; a quota of 1.5 processors is worth two threads.
     """
     try:
         found = len(os.sched_getaffinity(0)), "affinity of the process"
@@ -72,11 +86,6 @@ def usable_processors(processes: int = 1) -> tuple[int, str]:
     quota = _own_quota()
     if quota is not None and math.ceil(quota) < found[0]:
         found = max(1, math.ceil(quota)), f"quota of {quota:g} processors of the control group"
-    found = max(1, found[0] // processes), found[1]
-    for name in LIMITS:
-        setting = os.environ.get(name, "").split(",")[0].strip()  # OpenMP's may have a number for each level of nesting
-        if setting.isdecimal() and 0 < int(setting) < found[0]:
-            found = int(setting), name
     return found
 
 

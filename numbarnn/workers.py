@@ -1,6 +1,8 @@
 """Work dealt to the workers of a Dask client: shared data sent once, results in order. Nothing here imports Dask."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from numbarnn.checks import brief
@@ -16,6 +18,21 @@ def check_client(client: Any) -> Any:
     if getattr(client, "asynchronous", False):
         raise ValueError("client must be one that waits for its results: make it without asynchronous=True")
     return client
+
+
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    """A value that Dask does not look into for tasks and futures."""
+
+    value: Any
+
+
+def _same(value):
+    return value
+
+
+def _run(function, *given):
+    return function(*(entry.value for entry in given))
 
 
 def results(client: Any, function: Callable[..., Any], pieces: Sequence[Any], *shared: Any) -> Iterator[Any]:
@@ -36,9 +53,12 @@ def results(client: Any, function: Callable[..., Any], pieces: Sequence[Any], *s
     ------
     object
     """
-    # Without a hash, which would have to read all of the data; and a piece is trained again where its result was lost.
-    sent = [client.scatter(value, hash=False) for value in shared]
-    futures = [client.submit(function, *sent, piece, pure=False) for piece in pieces]
+    # As results of tasks, which are made again where a worker that has them dies; scattered data would be lost with it, and all
+    # tasks that need it cancelled. The scheduler keeps what they are made from, of which Dask warns.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(?s).*large graph")
+        sent = [client.submit(_same, _Whole(value), pure=False) for value in shared]
+        futures = [client.submit(_run, function, *sent, _Whole(piece), pure=False) for piece in pieces]
     try:
         for index, future in enumerate(futures):
             yield future.result()

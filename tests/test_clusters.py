@@ -10,14 +10,19 @@ from conftest import assert_same_bits
 
 import numbarnn as nr
 from numbarnn import parallel, workers
-from numbarnn.errors import RefitError
+from numbarnn.errors import DivergedError, RefitError
 
 
 @pytest.fixture(scope="module")
 def client():
     distributed = pytest.importorskip("distributed", reason="needs dask.distributed: pip install numbarnn[dask]")
+    import dask
+
     local = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None, "silence_logs": 50}
-    with distributed.LocalCluster(**local) as cluster, distributed.Client(cluster) as found:
+    failures = dask.config.set(
+        {"distributed.scheduler.allowed-failures": 1}
+    )  # a task that ends two workers is given up
+    with failures, distributed.LocalCluster(**local) as cluster, distributed.Client(cluster) as found:
         yield found
 
 
@@ -48,7 +53,7 @@ def processors(monkeypatch):
 def test_variables_of_other_libraries_limit_the_threads(monkeypatch, processors, settings, threads, reason):
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    assert parallel.usable_processors() == (threads, reason)
+    assert parallel.granted_threads() == (threads, reason)
     assert parallel.default_threads() == threads
     monkeypatch.setenv("NUMBARNN_NUM_THREADS", "5")
     assert parallel.default_threads() == 5
@@ -181,3 +186,107 @@ def test_blocks_cover_all_nets():
 def test_a_client_is_asked_for(value):
     with pytest.raises(TypeError, match=r"client must be a dask.distributed.Client.*pip install numbarnn\[dask\]"):
         workers.check_client(value)
+
+
+# Many nets
+
+
+def many(count=9, seed=0):
+    layers = [nr.LSTM(4, return_sequences=False), nr.Dense(1)]
+    return [nr.Model(layers, input_size=1, dtype="float64", seed=seed + index) for index in range(count)]
+
+
+def task(samples=20, seed=0):
+    x = np.random.default_rng(seed).normal(size=(samples, 6, 1))
+    return x, x.sum(axis=1)
+
+
+def rows(history):
+    return [{key: value for key, value in record.items() if key != "seconds"} for record in history]
+
+
+OPTIONS = {"loss": "mse", "epochs": 3, "batch_size": 8, "validation": task(6, 1), "patience": 1}
+
+
+def test_nets_are_those_of_one_process(client, capfd):
+    """Shared sources, and lists with one value for each net."""
+    each = {"learning_rate": [0.003 * (1 + index) for index in range(9)], "seeds": list(range(9))}
+    local, spread = many(), many()
+    expected = nr.fit_many(local, task(), **OPTIONS, **each, verbose=0)
+    found = nr.fit_many(spread, task(), **OPTIONS, **each, client=client)
+    assert "block 8 of 8" in capfd.readouterr().err
+    assert [rows(history) for history in found] == [rows(history) for history in expected]
+    assert [history.best for history in found] == [history.best for history in expected]
+    for one, other in zip(spread, local, strict=True):
+        assert_same_bits(one.params.flat, other.params.flat)
+        assert one.loss.name == other.loss.name
+    sources = [task(seed=index) for index in range(9)]
+    x = [x for x, _ in sources]
+    for asked in (x, x[0]):
+        found = nr.predict_many(spread, asked, client=client)
+        pairs = zip(found, nr.predict_many(local, asked), strict=True)
+        for one, other in pairs:
+            assert_same_bits(one, other)
+    nr.fit_many(local, sources, loss="mse", epochs=1, verbose=0)
+    nr.fit_many(spread, sources, loss="mse", epochs=1, verbose=0, client=client)
+    for one, other in zip(spread, local, strict=True):
+        assert_same_bits(one.params.flat, other.params.flat)
+
+
+def test_errors_name_the_net(client):
+    models = many()
+    before = [model.params.flat.copy() for model in models]
+    with pytest.raises(DivergedError, match=r"^models\[5\]: loss"):
+        nr.fit_many(
+            models,
+            task(),
+            loss="mse",
+            epochs=2,
+            learning_rate=[0.01] * 5 + [1e200] + [0.01] * 3,
+            client=client,
+            verbose=0,
+        )
+    assert_same_bits(models[5].params.flat, before[5])
+    with pytest.raises(ValueError, match=r"^models\[7\]: x must have shape"):
+        nr.predict_many(models, [np.zeros((2, 6, 1))] * 7 + [np.zeros((2, 6, 3))] * 2, kind="forward", client=client)
+    with pytest.raises(ValueError, match="checkpoint and resume must be left out with client"):
+        nr.fit_many(models, task(), checkpoint="runs", client=client)
+    with pytest.raises(ValueError, match="learning_rate must be one value for all nets"):
+        nr.fit_many(models, task(), learning_rate=[0.1], client=client)
+
+
+def test_nets_of_a_worker_that_dies_are_trained_by_another(client, tmp_path):
+    flag, (x, y) = tmp_path / "died", task()
+
+    class Deadly:
+        """Ends the process that asks it first for the second epoch."""
+
+        def __init__(self):
+            self.epoch = 0
+
+        def batches(self, generator):
+            self.epoch += 1
+            if self.epoch == 2 and not flag.exists():
+                flag.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield x, y
+
+    local, spread = many(4), many(4)
+    nr.fit_many(local, [[(x, y)]] * 4, loss="mse", epochs=3, verbose=0)
+    nr.fit_many(spread, [[(x, y)], Deadly(), [(x, y)], [(x, y)]], loss="mse", epochs=3, verbose=0, client=client)
+    assert flag.exists()
+    for one, other in zip(spread, local, strict=True):
+        assert_same_bits(one.params.flat, other.params.flat)
+
+
+def test_nets_that_end_every_worker_are_named(client):
+    class Deadly:
+        def batches(self, generator):
+            os.kill(os.getpid(), signal.SIGKILL)
+            yield
+
+    source = [task()] * 3 + [Deadly()]
+    with pytest.raises(
+        RuntimeError, match=r"models\[3\] to models\[3\] were not done: every worker that was given them died"
+    ):
+        nr.fit_many(many(4), source, loss="mse", epochs=1, verbose=0, client=client)

@@ -128,7 +128,8 @@ def test_quota_of_a_control_group(tmp_path, name):
     ],
 )
 def test_threads_by_default(monkeypatch, quota, affinity, threads, reason):
-    monkeypatch.delenv("NUMBARNN_NUM_THREADS", raising=False)
+    for name in ("NUMBARNN_NUM_THREADS", *parallel.LIMITS):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(parallel, "_own_quota", lambda: quota)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(affinity), raising=False)
     assert parallel.usable_processors()[0] == parallel.default_threads() == threads

@@ -210,7 +210,7 @@ def _threads(problem):
     except ValueError as error:
         problem(True, str(error), "unset NUMBARNN_NUM_THREADS or set it to a positive integer")
     processors = os.cpu_count() or 1
-    allowed, reason = parallel.usable_processors()
+    allowed, reason = parallel.usable_processors()[0], parallel.granted_threads()[1]
     quota = parallel.cpu_quota()
     if used is not None and quota is not None and used > math.ceil(quota):
         problem(

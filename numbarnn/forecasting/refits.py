@@ -1,7 +1,5 @@
 """Backtests in which the forecaster is trained again on the way: the rows of every training, and its forecasts."""
 
-import sys
-import time
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +12,7 @@ from numbarnn.errors import RefitError
 from numbarnn.forecasting import fitting
 from numbarnn.forecasting.frames import PARTS
 from numbarnn.forecasting.series import Panel
-
-LINE_EVERY = 10.0  # seconds between plain lines of progress
+from numbarnn.training.progress import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +178,7 @@ def refitted(forecaster, part, curves, every, sliding, verbose, to_frame, client
         settings, forecaster.target_names_, keys, frames, clock, straddle, starts, ends, part, curves
     )
     results = map(trainings, plans) if client is None else workers.results(client, _trained, plans, trainings)
-    for number, plan in enumerate(counted(plans, verbose), 1):
+    for number, plan in enumerate(counted(plans, verbose, "refit"), 1):
         try:
             blocks.append(next(results))
         except KeyboardInterrupt:
@@ -198,22 +195,3 @@ def refitted(forecaster, part, curves, every, sliding, verbose, to_frame, client
             done = "; the attribute finished of this error has the forecasts of the refits before" if blocks else ""
             raise RefitError(where + done, to_frame(blocks) if blocks else None) from error
     return to_frame(blocks)
-
-
-def counted(refits: list[Refit], verbose: int):
-    """Yield the trainings of a backtest, and show how many are done: a bar of tqdm on a terminal or in a notebook, else lines."""
-    if not verbose:
-        yield from refits
-        return
-    if sys.stderr.isatty() or "ipykernel" in sys.modules:
-        from tqdm.auto import tqdm
-
-        yield from tqdm(refits, unit="refit", dynamic_ncols=True)
-        return
-    spoken = time.monotonic()
-    for number, refit in enumerate(refits):
-        yield refit
-        if time.monotonic() - spoken > LINE_EVERY or number + 1 == len(refits):
-            spoken = time.monotonic()
-            sys.stderr.write(f"refit {number + 1} of {len(refits)}\n")
-            sys.stderr.flush()

@@ -5,10 +5,14 @@ from typing import Any
 
 from numbarnn.checks import naming
 from numbarnn.data.sources import make_source
+from numbarnn.many.blocks import block_results
 from numbarnn.many.models import check_models
 from numbarnn.training.history import History
 from numbarnn.training.many import fit_trainers, of_net, one_each
 from numbarnn.training.trainer import Trainer
+
+# Of a `Trainer`, each one value for all nets or a list with one for each.
+OF_TRAINERS = "loss", "optimizer", "learning_rate", "schedule", "clip_norm", "clip_value", "average"
 
 
 def fit_many(
@@ -32,6 +36,7 @@ def fit_many(
     checkpoint_every: Any = "5min",
     resume: bool | str = False,
     n_threads: int | None = None,
+    client: Any = None,
     verbose: int = 1,
 ) -> list[History]:
     """Train many nets of one architecture at once, each exactly as `Model.fit` would alone.
@@ -56,9 +61,12 @@ def fit_many(
     checkpoint_every, resume
         As of `Model.fit`.
     n_threads : int, optional
-        Of all nets together; None: that of the first model.
+        Of all nets together; None: that of the first model. With `client`, of a block of nets; None: 1.
+    client : distributed.Client, optional
+        Of Dask (``pip install numbarnn[dask]``): its workers train the nets, dealt to them in blocks, with results equal to the
+        bit. What is one value for all nets, such as the source, is sent to a worker once. See the page on clusters.
     verbose : int
-        0: silent; 1: one progress bar, or lines, for all nets, with the means of their losses.
+        0: silent; 1: one progress bar, or lines, for all nets, with the means of their losses; with `client`, of the blocks done.
 
     Returns
     -------
@@ -68,13 +76,16 @@ def fit_many(
     Raises
     ------
     TypeError, ValueError
-        If a list has not one value for each net, the architectures differ, or as `Model.fit`; the message names the net.
+        If a list has not one value for each net, the architectures differ, `client` is given with `checkpoint`, or as `Model.fit`;
+        the message names the net.
     DivergedError
         If the loss of a net becomes NaN or infinite; the message names the net. All models are whole, as of their last good step.
 
     Notes
     -----
-    Ctrl-C ends the training of all nets after the steps at hand; the models are whole, and histories say "interrupted".
+    Ctrl-C ends the training of all nets after the steps at hand; the models are whole, and histories say "interrupted". With
+    `client` it raises KeyboardInterrupt, and so does any error end the other blocks: nets of the blocks that had come back are
+    trained, the others as before.
 
     Examples
     --------
@@ -89,23 +100,55 @@ def fit_many(
     [2, 2, 2]
     """
     models = check_models(models)
-    count = len(models)
     given = {
-        "loss": loss, "optimizer": optimizer, "learning_rate": learning_rate, "schedule": schedule, "clip_norm": clip_norm,
-        "clip_value": clip_value, "average": average,
+        "sources": sources, "loss": loss, "optimizer": optimizer, "learning_rate": learning_rate, "epochs": epochs,
+        "batch_size": batch_size, "shuffle": shuffle, "validation": validation, "patience": patience, "schedule": schedule,
+        "clip_norm": clip_norm, "clip_value": clip_value, "average": average, "seeds": seeds,
     }  # fmt: skip
-    options = {key: one_each(value, count, key) for key, value in given.items()}
-    options["seed"] = one_each(seeds, count, "seeds")
-    cuts = [one_each(value, count, key) for key, value in (("batch_size", batch_size), ("shuffle", shuffle))]
-    made, trainers = [], []
-    for index, (model, source, size, shuffled) in enumerate(
-        zip(models, one_each(sources, count, "sources"), *cuts, strict=True)
+    if client is None:
+        stored = {"checkpoint": checkpoint, "checkpoint_every": checkpoint_every, "resume": resume}
+        return _fit(models, given, n_threads, **stored, verbose=verbose)
+    if checkpoint is not None or resume is not False:
+        raise ValueError(
+            "checkpoint and resume must be left out with client: a block of nets whose worker dies is trained again by another"
+        )
+    trainers, _ = _trainers(models, given, n_threads)  # what is wrong shows here, before the workers begin
+    histories = []
+    for cut, (weights, own) in block_results(
+        client, _fit_block, models, given, 1 if n_threads is None else n_threads, verbose
     ):
-        with of_net("models", index):
+        for trainer, flat in zip(trainers[cut], weights, strict=True):
+            trainer.model.set_flat(flat)
+            trainer.model.loss = trainer.loss
+        histories += own
+    return histories
+
+
+def _trainers(models, given, n_threads, first=0):
+    """Return the trainers of some nets, the first of which has the index `first` in messages, and their sources."""
+    count = len(models)
+    options = {key: one_each(given[key], count, key) for key in OF_TRAINERS}
+    options["seed"] = one_each(given["seeds"], count, "seeds")
+    sources, sizes, shuffles = (one_each(given[key], count, key) for key in ("sources", "batch_size", "shuffle"))
+    made, trainers = [], []
+    for index, (model, source, size, shuffled) in enumerate(zip(models, sources, sizes, shuffles, strict=True)):
+        with of_net("models", first + index):
             with naming("sources", "source"):
                 cut = {"batch_size": size, "shuffle": shuffled} if isinstance(source, tuple) else {}
                 made.append(make_source(source, **cut))
             own = {key: values[index] for key, values in options.items()}
             trainers.append(Trainer(model, **own, n_threads=n_threads))
-    stored = {"checkpoint": checkpoint, "checkpoint_every": checkpoint_every, "resume": resume}
-    return fit_trainers(trainers, made, epochs, validation=validation, patience=patience, **stored, verbose=verbose)
+    return trainers, made
+
+
+def _fit(models, given, n_threads, first=0, **options):
+    """Train some nets in this process, and return their histories."""
+    trainers, made = _trainers(models, given, n_threads, first)
+    asked = {"validation": given["validation"], "patience": given["patience"]}
+    return fit_trainers(trainers, made, given["epochs"], **asked, **options, first=first)
+
+
+def _fit_block(models, given, n_threads, first):
+    """Train a block of nets in a worker, and return their weights and histories."""
+    histories = _fit(models, given, n_threads, first, verbose=0)
+    return [model.params.flat for model in models], histories

@@ -5,6 +5,7 @@ from typing import Any
 
 from numbarnn import parallel
 from numbarnn.checks import check_choice
+from numbarnn.many.blocks import block_results
 from numbarnn.many.models import check_models
 from numbarnn.training.many import of_net, one_each
 
@@ -19,6 +20,7 @@ def predict_many(
     kind: str = "predict",
     loss: Any = None,
     n_threads: int | None = None,
+    client: Any = None,
 ) -> list[Any]:
     """Return the predictions of many nets of one architecture, each net's equal to those of its own method.
 
@@ -34,7 +36,9 @@ def predict_many(
     loss : str or Loss, optional
         As of `Model.predict`.
     n_threads : int, optional
-        Of all nets together, which are dealt to them; None: that of the first model.
+        Of all nets together, which are dealt to them; None: that of the first model. With `client`, of a block of nets; None: 1.
+    client : distributed.Client, optional
+        Of Dask: its workers ask the nets, dealt to them in blocks; an x for all nets is sent to a worker once.
 
     Returns
     -------
@@ -55,20 +59,31 @@ def predict_many(
     [(5, 8), (5, 8), (5, 8)]
     """
     models = check_models(models)
-    count = len(models)
     check_choice(kind, "kind", KINDS)
-    given, valid = one_each(x, count, "x"), one_each(lengths, count, "lengths")
+    given = {"x": x, "lengths": lengths, "kind": kind, "loss": loss}
+    if client is None:
+        return _predict(models, given, n_threads)
+    for name in ("x", "lengths"):
+        one_each(given[name], len(models), name)
+    found = block_results(client, _predict, models, given, 1 if n_threads is None else n_threads)
+    return [entry for _, entries in found for entry in entries]
+
+
+def _predict(models, given, n_threads, first=0):
+    """Return the predictions of some nets, the first of which has the index `first` in messages."""
+    count, kind, loss = len(models), given["kind"], given["loss"]
+    x, valid = (one_each(given[name], count, name) for name in ("x", "lengths"))
     n_threads = parallel.check_threads(models[0].n_threads if n_threads is None else n_threads)
     found: list[Any] = [None] * count
 
-    def job(first, last):
-        for index in range(first, last):
-            with of_net("models", index):
+    def job(low, high):
+        for index in range(low, high):
+            with of_net("models", first + index):
                 if kind == "forward":
-                    found[index] = models[index].forward(given[index], lengths=valid[index], n_threads=1)[0]
+                    found[index] = models[index].forward(x[index], lengths=valid[index], n_threads=1)[0]
                 else:
                     method = getattr(models[index], kind)
-                    found[index] = method(given[index], lengths=valid[index], loss=loss, n_threads=1)
+                    found[index] = method(x[index], lengths=valid[index], loss=loss, n_threads=1)
 
     pieces = min(n_threads, count)
     cuts = [(piece * count // pieces, (piece + 1) * count // pieces) for piece in range(pieces)]

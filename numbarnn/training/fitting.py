@@ -210,8 +210,9 @@ class Fitting:
         values, arrays = state_of(self.trainer)
         if self.run.best_weights is not None:
             arrays["best"] = self.run.best_weights
-        step, values = self.trainer.step, {**values, "run": self.run.values()}
-        self.trainer.ranks.once(lambda: self.file.write(step, values, arrays))
+        self.trainer.ranks.once(
+            lambda: self.file.write(self.trainer.step, {**values, "run": self.run.values()}, arrays)
+        )
 
     def _resumed(self):
         """Set the trainer from the file and return the run in it."""

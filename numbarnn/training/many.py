@@ -45,6 +45,7 @@ def fit_trainers(
     callbacks: Sequence[Any] | None = None,
     verbose: int = 1,
     name: str = "models",
+    first: int = 0,
 ) -> list[History]:
     """Train the nets of some trainers, each as its `Trainer.fit` would alone, to the bit.
 
@@ -65,6 +66,8 @@ def fit_trainers(
         0: silent; 1: one bar, or lines, for all nets; losses are means over the nets.
     name : str
         What errors call the nets: "models" gives ``models[3]``.
+    first : int
+        Index of the first net in that name.
 
     Returns
     -------
@@ -90,7 +93,7 @@ def fit_trainers(
     for index, (trainer, source, own_epochs, own_validation, own_patience) in enumerate(
         zip(trainers, sources, *each, strict=True)
     ):
-        with of_net(name, index):
+        with of_net(name, first + index):
             fittings.append(
                 Fitting(
                     trainer, source, own_epochs, validation=own_validation, patience=own_patience,
@@ -100,6 +103,10 @@ def fit_trainers(
             )  # fmt: skip
     if not fittings:
         return []
+
+    def named(fitting):
+        return of_net(name, first + fittings.index(fitting))
+
     blocks, alone = make_blocks(fittings, trainers[0].n_threads)
     progress = _Progress(verbose, fittings)
     try:
@@ -109,9 +116,7 @@ def fit_trainers(
             for fitting in fittings:
                 fitting.begin()
             while (active := [fitting for fitting in fittings if fitting.active]) and not interrupted():
-                _train_round(
-                    active, blocks, alone, progress, interrupted, lambda fitting: _of_fitting(fittings, fitting, name)
-                )
+                _train_round(active, blocks, alone, progress, interrupted, named)
             for fitting in fittings:
                 if fitting.active:
                     fitting.run.history.stopped = "interrupted"
@@ -160,10 +165,6 @@ def of_net(name: str, index: int) -> Iterator[None]:
         if error.args and isinstance(error.args[0], str):
             error.args = (f"{name}[{index}]: {error.args[0]}", *error.args[1:])
         raise
-
-
-def _of_fitting(fittings, fitting, name):
-    return of_net(name, fittings.index(fitting))
 
 
 class _Progress:

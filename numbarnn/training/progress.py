@@ -4,6 +4,7 @@ import logging
 import shutil
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ def check_verbose(verbose) -> int:
 
 # Kernels that the first step of a recurrent net compiles where none is cached, by measurement; others need a few more or less.
 FIRST_KERNELS = 22
+LINE_EVERY = 10.0  # seconds between plain lines
 NARROW = 60  # columns of a terminal that are too few for tqdm's own line
 SHORT = {
     True: "{desc} {percentage:.0f}%|{bar}| {remaining}{postfix}",
@@ -59,8 +61,6 @@ class Progress:
     seconds : float, optional
         Time that training may take, counted from the end of the first batch.
     """
-
-    LINE_EVERY = 10.0  # seconds between the plain lines inside an epoch
 
     def __init__(self, verbose: int, total: int | None, unit: str, epochs: int, seconds: float | None = None):
         self.unit, self.total, self.seconds = unit, None if seconds else total, seconds
@@ -94,7 +94,7 @@ class Progress:
         text = f"kernel {self.compiled}{of}, {passed:.0f} s"
         if self.bar is not None:
             self.bar.set_description(f"compiling {text}")
-        elif time.monotonic() - self.spoken > self.LINE_EVERY:
+        elif time.monotonic() - self.spoken > LINE_EVERY:
             self.spoken = time.monotonic()
             self.write(f"compiling {text}")
 
@@ -122,7 +122,7 @@ class Progress:
                 self._restart_clock(self.done)
             else:
                 self.bar.update(items)
-        elif self.on and time.monotonic() - self.spoken > self.LINE_EVERY:
+        elif self.on and time.monotonic() - self.spoken > LINE_EVERY:
             self._line(f"epoch {epoch + 1}{self.of_epochs}  loss {loss:.4f}")
 
     def _restart_clock(self, done):
@@ -179,3 +179,21 @@ class Progress:
             cache.on_compile.remove(self._compiling)
         if self.bar is not None:
             self.bar.close()
+
+
+def counted(items: Sequence[Any], verbose: int, unit: str) -> Iterator[Any]:
+    """Yield items, and show how many are done: a bar of tqdm on a terminal or in a notebook, else lines; at verbose 0 nothing."""
+    if not verbose:
+        yield from items
+        return
+    if sys.stderr.isatty() or "ipykernel" in sys.modules:
+        from tqdm.auto import tqdm
+
+        yield from tqdm(items, unit=unit, dynamic_ncols=True)
+        return
+    spoken = time.monotonic()
+    for number, item in enumerate(items):
+        yield item
+        if time.monotonic() - spoken > LINE_EVERY or number + 1 == len(items):
+            spoken = time.monotonic()
+            print(f"{unit} {number + 1} of {len(items)}", file=sys.stderr, flush=True)
