@@ -1,5 +1,6 @@
 """Public callables with arguments that are right, and values that are wrong for most of them."""
 
+import importlib.util
 import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -51,6 +52,7 @@ from numbarnn.data import (
     ByteVocabulary,
     CharVocabulary,
     Differences,
+    ParquetSource,
     Prefetch,
     Ragged,
     SequenceScaler,
@@ -360,6 +362,13 @@ def data(folder):
         "x": x, "y": y, "lengths": [5, 4, 3, 5, 2, 1], "sample_weight": np.ones((6, 5)), "batch_size": 3, "shuffle": "blocks",
         "block": 2,
     })  # fmt: skip
+    if importlib.util.find_spec("pyarrow") is not None:
+        pd.DataFrame(generator.standard_normal((30, 2)), columns=["a", "b"]).to_parquet(folder / "rows.parquet")
+        yield Call("ParquetSource", ParquetSource, {
+            "path": folder / "rows.parquet", "features": ["a", "b"], "target": "a", "lookback": 5, "delay": 1, "step": 1,
+            "stride": 1, "horizon": 2, "id": None, "separate": False, "missing": "error", "scaler": None, "target_scaler": None,
+            "dtype": "float32", "batch_size": 3, "shuffle": True, "mix": 2,
+        })  # fmt: skip
     yield Call("Prefetch", Prefetch, {"source": ArraySource(x, y), "batches": 2})
     yield Call(
         "TokenStream",

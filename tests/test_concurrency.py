@@ -110,6 +110,78 @@ def test_eight_threads_do_everything_on_one_model():
     assert not wrong
 
 
+def in_threads(count, function):
+    """Call ``function(number)`` in threads at the same time; return what the calls returned, raise what one raised."""
+    barrier, found = threading.Barrier(count, timeout=60), [None] * count
+
+    def call(number):
+        try:
+            barrier.wait()
+            found[number] = function(number)
+        except BaseException as error:
+            found[number] = error
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for one in found:
+        if isinstance(one, BaseException):
+            raise one
+    return found
+
+
+def test_weights_change_between_the_calls_of_many_threads():
+    """Whoever comes first packs the new weights, some into memory that was used before."""
+    model, x, target = Model([LSTM(20), Dense(3)], input_size=4), normal(0, 6, 7, 4), np.zeros((6, 7), int)
+
+    def results(net):
+        loss, gradients = net.loss_and_grad(x, target)
+        return [loss, *gradients.values(), net.forward(x)[0], net.step(x[:1, 0])[0]]
+
+    for change in range(20):
+        model.set_flat(normal(change, model.params.size) / 4)
+        expected = results(model.copy())
+        for found in in_threads(6, lambda number: results(model)):
+            for one, other in zip(found, expected, strict=True):
+                assert_same_bits(one, other)
+
+
+def test_two_threads_do_not_pack_into_the_same_memory(monkeypatch):
+    model, x, target = Model([LSTM(20), Dense(3)], input_size=4), normal(0, 6, 7, 4), np.zeros((6, 7), int)
+    model.loss_and_grad(x, target)
+    model.set_flat(model.params.flat / 2)
+    together, packed, prepare = threading.Barrier(2, timeout=60), [], model._prepare
+
+    def slow(call, params, old=None):
+        packed.append(old)
+        together.wait()  # both are here
+        return prepare(call, params, old)
+
+    monkeypatch.setattr(model, "_prepare", slow)
+    in_threads(2, lambda number: model.loss_and_grad(x, target))
+    assert sorted(old is None for old in packed) == [False, True]
+
+
+def test_parameters_that_a_device_has_newer_are_new_to_every_thread():
+    params = Model([Dense(3)], input_size=4).params
+    new, together = params.flat + 1, threading.Barrier(2, timeout=60)
+
+    def fetch():
+        together.wait()  # a second thread reads while the first one fetches
+        return new
+
+    params.mark_stale(fetch)
+    for found in in_threads(2, lambda number: params.flat.copy()):
+        assert_same_bits(found, new)
+    assert_same_bits(params.flat, new)  # nothing is fetched again: the barrier would wait
+    params.mark_stale(lambda: 1 / 0)
+    for _ in range(2):  # what could not be fetched is still to come
+        with pytest.raises(ZeroDivisionError):
+            params["dense.weight"]
+
+
 @forks
 def test_four_children_after_parallel_use(tmp_path):
     code = f"""{SETUP}

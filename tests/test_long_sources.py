@@ -66,6 +66,10 @@ def test_a_source_of_a_file_copies_nothing(tmp_path):
     windows = make_windows(file.reshape(-1, 3), 4)
     assert np.shares_memory(windows.table, file)
     assert np.shares_memory(windows._rows(), file)
+    tokens = mapped(tmp_path / "tokens.npy", np.arange(1000) % 7, np.uint16)
+    stream = TokenStream(tokens[: 999 // 50 * 50 + 1], 50, 5)  # streams of one length
+    assert np.shares_memory(stream.x, tokens)
+    assert np.shares_memory(stream.y, tokens)
 
 
 PEAK = """

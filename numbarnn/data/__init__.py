@@ -6,6 +6,7 @@ from numbarnn.data.batches import ArraySource, Batch, TokenStream
 from numbarnn.data.calendar import calendar_features
 from numbarnn.data.differences import Differences
 from numbarnn.data.labelled_files import read_conll, read_ts
+from numbarnn.data.parquet import ParquetSource
 from numbarnn.data.prefetch import Prefetch
 from numbarnn.data.scaling import SequenceScaler
 from numbarnn.data.text import python_reference
@@ -22,6 +23,7 @@ __all__ = [
     "ByteVocabulary",
     "CharVocabulary",
     "Differences",
+    "ParquetSource",
     "Prefetch",
     "Ragged",
     "SequenceScaler",

@@ -120,7 +120,10 @@ def make_windows(
             values = tables.forward_filled(values)
             bad = np.isnan(values).any(axis=1)
         before = len(ends)
-        ends = _untouched(ends, bad, bad_targets, **options)
+        newest = np.arange(ends.start, ends.stop, ends.step)
+        spans = {name: value for name, value in options.items() if name != "stride"}
+        good = untouched(newest, bad, bad_targets, **spans)
+        ends = ends if good.all() else newest[good]
         dropped = before - len(ends)
         if len(ends) == 0:
             raise ValueError(
@@ -166,16 +169,15 @@ def _ends(rows, *, lookback, delay, step, stride, horizon) -> range:
     return range(lookback - 1, past, stride)
 
 
-def _untouched(ends, bad, bad_targets, *, lookback, delay, step, stride, horizon):
-    """Return the ends of the windows none of whose rows is bad."""
-    newest = np.arange(ends.start, ends.stop, ends.step)
+def untouched(newest, bad, bad_targets, *, lookback, delay, step, horizon) -> np.ndarray:
+    """Return of windows with some newest rows the mask of those none of whose rows, or rows of targets, is bad (None: none is)."""
     good = np.ones(len(newest), bool)
     if bad is not None:
         width = (lookback - 1) // step + 1
         good &= _counts(bad, width, step)[newest] == 0
     if bad_targets is not None:
         good &= _counts(bad_targets, horizon, 1)[newest + delay + horizon - 1] == 0
-    return ends if good.all() else newest[good]
+    return good
 
 
 def _counts(bad, width, step):

@@ -293,7 +293,7 @@ class Windows:
 
     def _targets(self, ends):
         y = self.target[ends[:, None] + np.arange(self.delay, self.delay + self.horizon)]
-        return y.reshape(len(ends), -1)
+        return y.reshape(len(ends), math.prod(y.shape[1:]))
 
     def chosen_ends(self, samples: Any) -> np.ndarray:
         """Return the newest rows of some samples.
