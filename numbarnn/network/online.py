@@ -8,7 +8,7 @@ import numpy as np
 
 from numbarnn import inputs
 from numbarnn.backends.device import arithmetic_of
-from numbarnn.checks import brief, check_finite, check_integer, check_real, naming
+from numbarnn.checks import brief, check_finite, check_integer, check_real, naming, refuse_mask
 from numbarnn.core.arrays import as_array
 from numbarnn.core.layout import Layout
 from numbarnn.errors import DivergedError, ShapeError
@@ -17,6 +17,8 @@ from numbarnn.losses.pointwise import PointwiseLoss
 from numbarnn.optim import Optimizer, make_optimizer, norm
 
 ONE = Layout.make(1, 1)
+MISSING = "of a step without a target pass y_t=None"
+FINITE = "advance without a target, y_t=None, or by step"
 
 
 class Settings(NamedTuple):
@@ -79,12 +81,17 @@ class Learner:
     """
 
     def __init__(self, stream, settings):
-        self._stream, self.settings, self.given = stream, settings, ()
+        self._stream, self.settings, self.given = stream, settings, (self,) * 3  # no arguments are this
         model = self._model = stream.model
         self._size, self._sequence = model.signals[-1].size, model.signals[-1].sequence
         self.steps = 0
         self._given_rate, self._rate = None, settings.optimizer.learning_rate
         model.loss = settings.loss
+
+    def knows(self, loss, optimizer, window) -> bool:
+        """Return whether these are the very arguments that were checked."""
+        given = self.given
+        return given[0] is loss and given[1] is optimizer and given[2] is window
 
     def _take_rate(self, learning_rate):
         """Take the learning rate of a call; None: the optimizer's."""
@@ -102,6 +109,7 @@ class Learner:
         """Return the target of a step as an array and as kernels read it, (None, None) where there is none."""
         if y_t is None:
             return None, None
+        refuse_mask(y_t, "y_t")
         loss, array = self.settings.loss, as_array(y_t, "y_t")
         expected = None
         if isinstance(loss, PointwiseLoss):
@@ -118,7 +126,7 @@ class Learner:
             hint = "; take y_t[0]: a stream reads one sample" if array.shape[:1] == (1,) and array.ndim < 3 else ""
             raise ShapeError(f"y_t must have shape {expected}, got {array.shape}{hint}")
         if array.dtype.kind == "f":
-            check_finite(array, "y_t", "of a step without a target pass y_t=None")
+            check_finite(array, "y_t", MISSING)
         with naming("y_t", "target"):
             rows, weights, _, _ = loss.prepare(self._size, 1, self._batch(array), ONE, self._model.dtype, "sum", None)
         return (array, rows) if not weights.size or weights[0] > 0 else (None, None)
@@ -130,9 +138,9 @@ class Learner:
     def _diverged(self, loss):
         """Return the error of a step that diverged."""
         return DivergedError(
-            f"loss {loss} and gradient norm {norm(self.gradient)} at step {self.steps} of learning, learning rate {self._rate:g}: "
-            "learning diverged; try a smaller learning_rate, or scaled inputs (the weights are those before this step, the state is "
-            "that after it: reset the stream, or restore a snapshot)"
+            f"loss {loss} and gradient norm {norm(self.gradient)} after {self.steps} steps, learning rate {self._rate:g}: diverged; "
+            "try a smaller learning_rate, or scaled inputs (the weights are those before this step, the state is that after it: reset "
+            "the stream, or restore a snapshot)"
         )
 
 
@@ -170,11 +178,12 @@ class WindowLearner(Learner):
             self._take_rate(learning_rate)
         target, _ = self._checked_target(y_t)
         if target is not None and not self._model.signals[0].tokens:
-            check_finite(as_array(x_t, "x_t"), "x_t", "learn from finite values, or advance by step")
+            x_t = self._stream._converted(x_t)
+            check_finite(x_t, "x_t", FINITE)
         y = self._stream.step(x_t)
         if target is None:
             return 0.0
-        model, (loss, optimizer, _) = self._model, self.settings
+        model, loss = self._model, self.settings.loss
         backend, states = model.backend.batch, self._stream._plan.read(self._past[0][1])
         x = np.stack([x for x, _ in self._past])[None]
         steps, weight, targets = x.shape[1], None, self._batch(target)

@@ -17,7 +17,7 @@ from numbarnn.kernels.cpu import step
 from numbarnn.kernels.cpu.memory import zeros
 from numbarnn.layers import Activation, Dense, Recurrent
 from numbarnn.losses.pointwise import PointwiseLoss
-from numbarnn.network.online import Learner
+from numbarnn.network.online import FINITE, MISSING, Learner
 from numbarnn.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 
 
@@ -35,7 +35,7 @@ def check_exact(model: Any, settings: Any) -> None:
         )
     if len(where) > 1 or layer.num_layers > 1:
         raise ValueError(
-            "window=None, the exact gradient, is for one recurrent layer: with more of them every unit of the upper ones depends on "
+            "window=None, the exact gradient, is for one recurrent layer: with more every unit of the upper ones depends on "
             f"all weights below; {advice}"
         )
     for name, below, signal in zip(model.names, model.layers[: where[0]], model.signals, strict=False):
@@ -66,10 +66,10 @@ class ExactLearner(Learner):
         check_exact(model, settings)
         self._params, self._dtype = model.params, model.dtype
         (states,) = plan.states
-        self._chain, cell, inputs, self._order = _chain(model, plan, states)
+        self._chain, cell, inputs, self._order, size = _chain(model, plan, states)
         self._chain[kernels.OPTIMIZER] = kernels.OPTIMIZERS.index(settings.optimizer.kernel)
         width, count, gates, diagonal = states.width, states.count, len(cell.preactivations), len(cell.diagonal)
-        rows, size = gates * (inputs + 1) + diagonal, int(self._order.max()) + 1
+        rows = gates * (inputs + 1) + diagonal
         # Of each weight where it lies among the sensitivities of every state.
         inside = np.flatnonzero(self._order < rows * width)
         row, unit = np.divmod(self._order[inside], width)
@@ -199,8 +199,8 @@ class ExactLearner(Learner):
     def _raise(self, x_t, y_t):
         """Raise the error of a step that was refused, or diverged."""
         if self._chain[kernels.STATUS] == kernels.REFUSED:
-            check_finite(np.asarray(x_t), "x_t", "learn from finite values, or advance by step")
-            check_finite(y_t, "y_t", "of a step without a target pass y_t=None")
+            check_finite(np.asarray(x_t), "x_t", FINITE)
+            check_finite(y_t, "y_t", MISSING)
         raise self._diverged(float(self._doubles[0]))
 
     def dump(self) -> tuple[Any, ...]:
@@ -236,6 +236,8 @@ def _chain(model, plan, states):
         Of the cell.
     order : int64 array
         Of each parameter where it lies among the weights as they are learned.
+    size : int
+        Of these weights, with their padding.
     """
     program, params, width = plan.weights.program, model.params, states.width
     at, size, above, head, uses = step.FIRST, 0, [], {}, []
@@ -291,4 +293,4 @@ def _chain(model, plan, states):
     for field, value in head.items():
         chain[getattr(kernels, field)] = int(value)
     chain += [*uses, *(value for part in reversed(above) for value in part)]
-    return np.array(chain, np.int64), cell, inputs, order
+    return np.array(chain, np.int64), cell, inputs, order, size + unused.size

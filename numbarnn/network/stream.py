@@ -19,7 +19,7 @@ class Stream:
     output of a step is that of the sequence up to there. Dropout does not act.
 
     A step allocates nothing but a few Python objects, takes one thread, and lets others run. Threads need a stream each;
-    the streams of a model share its packed weights. Changed parameters count from the next step on.
+    the streams of a model share its packed weights. Changed parameters count from the next step on. `learn` changes them.
 
     Attributes
     ----------
@@ -104,9 +104,81 @@ class Stream:
         learning_rate: float | None = None,
         window: int | None = None,
     ) -> float:
-        """DOC"""
+        """Run one time step, and do an optimizer step for the loss of its output: online learning.
+
+        The parameters of the model change in place; its other streams take them from their next step on.
+
+        Parameters
+        ----------
+        x_t : as of `step`
+            Values must be finite where there is a target.
+        y_t : (targets,) values, an integer class, (classes,) probabilities, or None
+            The target, as the loss wants that of one step; one value may be a scalar. None, or a class that the loss ignores: the
+            state moves on, nothing is learned, and the loss is 0.
+        loss : str or Loss, optional
+            A loss of single steps. None: that of the last `fit`, which files contain. It becomes the model's.
+        optimizer : str or Optimizer
+            Its moments are kept by the stream.
+        learning_rate : float, optional
+            Of this step, so that a schedule may be the caller's; None: the optimizer's own.
+        window : int, optional
+            Steps through which the gradient goes back; None: all, exactly. See Notes.
+
+        Returns
+        -------
+        float
+            Loss of the step, before the update. Its output is `outputs`, its gradient `gradients`.
+
+        Raises
+        ------
+        DivergedError
+            If loss, gradient or new weights are not finite. The weights are those before, the state is that after the step.
+        ShapeError, TokenError, TypeError, ValueError
+            If an argument has the wrong shape, dtype or value, or window=None is not exact for the model; state and weights are as
+            before then. `loss`, `optimizer` and `window` must be those of the first call.
+
+        Notes
+        -----
+        Losses are sums, not means: the weight of a class counts. Dropout does not act.
+
+        **window=None** is real-time recurrent learning [1]_: the derivatives of the states by the weights are carried forward, so
+        that no step is stored, and with fixed weights the gradients of all steps add up to that of `Model.loss_and_grad` over the
+        whole sequence with ``reduction="sum"``. While weights change, the derivatives are those along the weights of every step
+        before, as always in this method. It is for one recurrent layer (one level) without a recurrent product (`IndRNN`, `MinGRU`,
+        `MinLSTM`, cells of your own), where a unit depends on its own weights alone [2]_ [3]_, so the memory is that of the
+        weights. Nothing with weights may lie below it, `Dense` and `Activation` above.
+
+        **window=k** is truncated back-propagation, BPTT(k; 1) of [4]_, of any model that streams: the gradient of the newest loss
+        through the last k steps, *computed again with the present weights* from the state stored before them, which counts as a
+        constant. It is that of `Model.loss_and_grad` for these steps, that state, and the newest target alone. State and outputs
+        stay those of `step`. A call takes a pass forward and backward over k steps, and stores k inputs and states.
+
+        `step` on a stream that learns moves on as `learn` without a target does. `reset` and `restore` begin at a state on which
+        weights have no influence; the optimizer stays. Copies and pickles of the stream go on as it would. While a stream learns,
+        no other thread may use the model.
+
+        References
+        ----------
+        .. [1] R. J. Williams, D. Zipser, "A learning algorithm for continually running fully recurrent neural networks", Neural
+           Computation 1 (1989).
+        .. [2] M. C. Mozer, "A focused backpropagation algorithm for temporal pattern recognition", Complex Systems 3 (1989).
+        .. [3] K. Irie, A. Gopalakrishnan, J. Schmidhuber, "Exploring the promise and limits of real-time recurrent learning", ICLR
+           2024. N. Zucchet et al., "Online learning of long-range dependencies", NeurIPS 2023.
+        .. [4] R. J. Williams, J. Peng, "An efficient gradient-based algorithm for on-line training of recurrent network
+           trajectories", Neural Computation 2 (1990).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import numbarnn as nr
+        >>> model = nr.Model([nr.MinGRU(8), nr.Dense(1)], input_size=1, dtype="float64")
+        >>> stream, x = model.stream(), np.sin(np.arange(2000) / 5)
+        >>> losses = [stream.learn(x[t], x[t + 1], loss="mse", learning_rate=0.01) for t in range(1999)]
+        >>> bool(np.mean(losses[-100:]) < 0.1 * np.mean(losses[:100]))
+        True
+        """
         learner = self._learner
-        if learner is None or learner.given != (loss, optimizer, window):
+        if learner is None or not learner.knows(loss, optimizer, window):
             learner = self._learner_for(loss, optimizer, window)
         return learner.learn(x_t, y_t, learning_rate)
 

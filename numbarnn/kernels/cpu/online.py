@@ -43,9 +43,9 @@ from numbarnn.kernels.records import unpack_records
 from numbarnn.kernels.scalar import inlined
 
 # Arrays at the handle: the first integer of each pair. WEIGHTS, GRADIENT and BACKUP are of one size, MOMENTS is the optimizer's
-# arrays one after the other, OPTIONS its coefficients. FACTORS: see `_factors`; PREVIOUS: the states before the step, and scratch. DELTAS is as long as the state: the gradient of
-# what lies at the same offset there. LOSS, float64: loss of the step, label smoothing, the largest norm that the dtype can do
-# with, class weights.
+# arrays one after the other, OPTIONS its coefficients. FACTORS: see `_factors`; PREVIOUS: the states before the step, and scratch.
+# DELTAS is as long as the state: the gradient of what lies at the same offset there. LOSS, float64: loss of the step, label
+# smoothing, the largest norm that the dtype can do with, class weights.
 (
     PROGRAM, VALUES, STATE, CHAIN, WEIGHTS, GRADIENT, BACKUP, MOMENTS, OPTIONS, SENSITIVITIES, FACTORS, PREVIOUS, DELTAS, TARGET,
     TERM, LOSS,
@@ -66,7 +66,7 @@ OPTIMIZERS = ("sgd", "rmsprop", "centered_rmsprop", "adam", "amsgrad")
 
 
 class Affine(NamedTuple):
-    """A dense layer: offsets of x and y in the state, of both weights of a program, then offsets as `matmul.pack_forward` has them."""
+    """A dense layer: offsets of x and y in the state, of weights in the program, and in ours, as `matmul.pack_forward` has them."""
 
     x_at: int
     inputs: int
