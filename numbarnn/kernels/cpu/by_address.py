@@ -4,12 +4,11 @@ from numba.core import cgutils, types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from numbarnn.kernels.cpu.tile import INDEX
 from numbarnn.kernels.groups import argument_types
 
 
 def address_of(kernel, dtype) -> int:
-    """Return the address of a kernel for a dtype, compiled or loaded first; its parameters have annotations, as for entry points."""
+    """Return the address of a kernel for a dtype, compiled or loaded first; its parameters have annotations."""
     kinds = argument_types(kernel, dtype)
     kernel.compile(kinds)
     compiled = kernel.overloads[kinds]
@@ -17,7 +16,7 @@ def address_of(kernel, dtype) -> int:
 
 
 def by_address(kernel):
-    """Return ``call(address, like, arguments)``: inside a kernel, it calls another at its address for the dtype of the array `like`."""
+    """Return ``call(address, like, arguments)``, which calls the kernel for the dtype of the array `like`, inside another."""
 
     @intrinsic
     def call(typingctx, address, like, arguments):
