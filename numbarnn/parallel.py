@@ -172,6 +172,8 @@ SHARED_SAMPLES = 4  # for each thread
 def parties(panels: int, weights: int, samples: int, rows: int, n_threads: int) -> int:
     """Return how many threads share the units of a time loop; 1: they share its samples, or there is one thread.
 
+    Never more than there are processors for: whoever waits at a barrier for a thread without one wastes the other's time.
+
     Parameters
     ----------
     panels : int
@@ -183,6 +185,8 @@ def parties(panels: int, weights: int, samples: int, rows: int, n_threads: int) 
     n_threads : int
     """
     found = min(n_threads, panels, samples * weights // STEP_GRAIN, rows * weights // UNITS_GRAIN)
+    if found > 1:
+        found = min(found, usable_processors()[0])
     return found if found > 1 and samples <= SHARED_SAMPLES * found else 1
 
 

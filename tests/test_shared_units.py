@@ -177,10 +177,12 @@ def test_crowded_processors(monkeypatch):
 @pytest.mark.parametrize("case", [
     ((8, 64 * 512, 1, 99, 2), 1), ((8, 80 * 512, 1, 122, 2), 1), ((8, 80 * 512, 1, 123, 2), 2), ((8, 80 * 512, 1, 500, 3), 2),
     ((64, 2**22, 1, 20, 8), 8), ((3, 2**22, 1, 20, 8), 3), ((64, 2**22, 8, 80, 2), 2), ((64, 2**22, 9, 90, 2), 1),
-    ((1, 2**22, 1, 20, 2), 1), ((64, 2**22, 1, 1, 4), 1), ((64, 2**22, 1, 20, 1), 1),
+    ((1, 2**22, 1, 20, 2), 1), ((64, 2**22, 1, 1, 4), 1), ((64, 2**22, 1, 20, 1), 1), ((64, 2**22, 1, 20, 99), 8),
+    ((64, 2**22, 32, 640, 99), 8), ((64, 2**22, 33, 660, 99), 1),
 ])  # fmt: skip
 def test_when_units_are_shared(case, monkeypatch):
     monkeypatch.undo()
+    monkeypatch.setattr(parallel, "usable_processors", lambda: (8, "a test"))
     arguments, expected = case
     assert parallel.parties(*arguments) == expected
 

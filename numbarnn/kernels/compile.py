@@ -37,7 +37,8 @@ def bare(function):
 
 
 def _compiled(function, **options):
-    dispatcher = numba.njit(nogil=True, error_model="numpy", **options)(function)
+    # Nothing takes a kernel as a C function: it is called by Python, by other kernels, or by its address as they call it.
+    dispatcher = numba.njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function)
     # An exception in the middle of LLVM's work leaves its memory half freed: a double free was seen.
     dispatcher.compile = uninterrupted(dispatcher.compile)
     dispatcher._cache = _Cache(function)

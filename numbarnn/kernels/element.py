@@ -19,6 +19,8 @@ record's type (``len(cell.preactivations)`` and so on), as straight-line loads w
 from numba.core import types
 from numba.extending import intrinsic, overload
 
+from numbarnn.kernels.linked import INLINE
+
 
 def record_class(record_type):
     """Return the Python class of a record's Numba type, or None for any other type."""
@@ -50,22 +52,22 @@ def cell_inner_backward(cell, inner_saved, states, diagonal, dinner):
     return type(cell).inner_backward(cell, inner_saved, states, diagonal, dinner)
 
 
-@overload(cell_forward, jit_options={"forceinline": True})
+@overload(cell_forward, jit_options=INLINE)
 def _cell_forward(cell, preactivations, states, diagonal):
     return getattr(record_class(cell), "forward", None)
 
 
-@overload(cell_backward, jit_options={"forceinline": True})
+@overload(cell_backward, jit_options=INLINE)
 def _cell_backward(cell, saved, states, diagonal, after, gradients):
     return getattr(record_class(cell), "backward", None)
 
 
-@overload(cell_inner_forward, jit_options={"forceinline": True})
+@overload(cell_inner_forward, jit_options=INLINE)
 def _cell_inner_forward(cell, preactivations, states, diagonal):
     return getattr(record_class(cell), "inner_forward", None)
 
 
-@overload(cell_inner_backward, jit_options={"forceinline": True})
+@overload(cell_inner_backward, jit_options=INLINE)
 def _cell_inner_backward(cell, inner_saved, states, diagonal, dinner):
     return getattr(record_class(cell), "inner_backward", None)
 
@@ -86,7 +88,7 @@ def count_of(record, role):
     return len(getattr(record, role))
 
 
-@overload(count_of, prefer_literal=True, jit_options={"forceinline": True})
+@overload(count_of, prefer_literal=True, jit_options=INLINE)
 def _count_of(record, role):
     count = _length(record, role)
     return lambda record, role: count
@@ -136,7 +138,7 @@ def added(values, terms):
     return tuple(value + term for value, term in zip(values, terms, strict=True))
 
 
-@overload(added, jit_options={"forceinline": True})
+@overload(added, jit_options=INLINE)
 def _added(values, terms):
     if len(values) == 0:
         return lambda values, terms: values
@@ -150,7 +152,7 @@ def scaled(factor, values):
     return tuple(factor * value for value in values)
 
 
-@overload(scaled, jit_options={"forceinline": True})
+@overload(scaled, jit_options=INLINE)
 def _scaled(factor, values):
     if len(values) == 0:
         return lambda factor, values: values

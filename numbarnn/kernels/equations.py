@@ -13,6 +13,7 @@ import math
 from numba.extending import overload
 
 from numbarnn.kernels.element import record_class
+from numbarnn.kernels.linked import INLINE
 from numbarnn.kernels.scalar import clip, exp, inlined, log1p, sigmoid
 
 # Optimizers: weight w and gradient g of one parameter -> its new weight, and its new arrays
@@ -142,7 +143,7 @@ def loss_term(term, y, t, options):
     return term.term(y, t, *options)
 
 
-@overload(loss_term, jit_options={"forceinline": True})
+@overload(loss_term, jit_options=INLINE)
 def _loss_term(term, y, t, options):
     function = record_class(term).term
     return lambda term, y, t, options: function(y, t, *options)

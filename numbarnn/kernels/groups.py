@@ -62,11 +62,16 @@ def entry_point(kernel, dtype, record=None):
         key = kernel, dtype, *map(type, record)
     found = known.get(key)
     if found is None:
-        hints = get_type_hints(kernel.py_func, include_extras=True)
         first = () if record is None else (numba.typeof(record),)
-        names = list(inspect.signature(kernel.py_func).parameters)[len(first) :]
-        found = known[key] = kernel.compile((*first, *(type_of(hints[name], np.dtype(dtype)) for name in names)))
+        found = known[key] = kernel.compile((*first, *argument_types(kernel, dtype)[len(first) :]))
     return found
+
+
+def argument_types(kernel, dtype) -> tuple[types.Type | None, ...]:
+    """Return the Numba types of a kernel's parameters for a dtype; None: it has no annotation, as a record."""
+    hints = get_type_hints(kernel.py_func, include_extras=True)
+    names = inspect.signature(kernel.py_func).parameters
+    return tuple(type_of(hints[name], np.dtype(dtype)) if name in hints else None for name in names)
 
 
 @functools.cache

@@ -11,6 +11,7 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic, overload, register_jitable
 
+from numbarnn.kernels.linked import INLINE
 from numbarnn.kernels.prebuilt import chosen
 
 # What `inlined` has seen: CUDA's half of Numba must be told of each (`numbarnn.kernels.cuda.typing`).
@@ -20,7 +21,7 @@ INLINED = []
 def inlined(function):
     """Mark a helper of cells: the function stays callable from Python, and inside a kernel LLVM inlines it always."""
     INLINED.append(function)
-    return register_jitable(forceinline=True)(function)
+    return register_jitable(**INLINE)(function)
 
 
 def _fuses(context):
@@ -47,7 +48,7 @@ def fma(x, y, z):
     return x * y + z
 
 
-@overload(fma, jit_options={"forceinline": True})
+@overload(fma, jit_options=INLINE)
 def _overload_fma(x, y, z):
     return lambda x, y, z: _fma(x, y, z)
 
@@ -127,7 +128,7 @@ def remainder(n, y, period, high, low):
     return y + n * period
 
 
-@overload(remainder, jit_options={"forceinline": True})
+@overload(remainder, jit_options=INLINE)
 def _overload_remainder(n, y, period, high, low):
     return lambda n, y, period, high, low: _remainder(n, y, period, high, low)
 
@@ -170,17 +171,17 @@ def quotient(x, y):
     return x / y
 
 
-@overload(exponent, jit_options={"forceinline": True})
+@overload(exponent, jit_options=INLINE)
 def _overload_exponent(x):
     return lambda x: _exponent(x)
 
 
-@overload(with_sign, jit_options={"forceinline": True})
+@overload(with_sign, jit_options=INLINE)
 def _overload_with_sign(x, y):
     return lambda x, y: _with_sign(x, y)
 
 
-@overload(quotient, jit_options={"forceinline": True})
+@overload(quotient, jit_options=INLINE)
 def _overload_quotient(x, y):
     return lambda x, y: x / y
 
@@ -214,12 +215,12 @@ def sigmoid64(x):
     return 1.0 / (1.0 + math.exp(-x))
 
 
-@overload(tanh, jit_options={"forceinline": True})
+@overload(tanh, jit_options=INLINE)
 def _tanh(x):
     return tanh32 if x == types.float32 else lambda x: math.tanh(x)
 
 
-@overload(sigmoid, jit_options={"forceinline": True})
+@overload(sigmoid, jit_options=INLINE)
 def _sigmoid(x):
     return sigmoid32 if x == types.float32 else sigmoid64
 
@@ -229,7 +230,7 @@ def clip(x, limit):
     return min(max(x, -limit), limit)
 
 
-@overload(clip, jit_options={"forceinline": True})
+@overload(clip, jit_options=INLINE)
 def _clip(x, limit):
     return lambda x, limit: min(max(x, -limit), limit)  # two instructions, no branch; CUDA's minimum loses NaN
 
@@ -272,7 +273,7 @@ def _exp32(x):
     return _ZERO if x < -_EXP_LIMIT else p * power
 
 
-@overload(exp, jit_options={"forceinline": True})
+@overload(exp, jit_options=INLINE)
 def _exp(x):
     if x == types.float32:
         return _exp32
@@ -295,7 +296,7 @@ def _log1p32(x):
     return _TWO * fma(s * q, p, s)
 
 
-@overload(log1p, jit_options={"forceinline": True})
+@overload(log1p, jit_options=INLINE)
 def _log1p(x):
     if x == types.float32:
         return _log1p32
@@ -331,6 +332,6 @@ def _split_exp64(x):
     return (0.0 if x == -np.inf else p), np.int64(n if n < 1.0 else 0.0)
 
 
-@overload(split_exp, jit_options={"forceinline": True})
+@overload(split_exp, jit_options=INLINE)
 def _split_exp(x):
     return _split_exp32 if x == types.float32 else _split_exp64

@@ -15,6 +15,7 @@ from numbarnn.core.layout import Layout
 from numbarnn.core.signal import Signal
 from numbarnn.kernels.cpu import matmul, shared_units, steps_ahead, tokens
 from numbarnn.kernels.cpu import recurrent as kernels
+from numbarnn.kernels.cpu.block_products import table_with_blocks
 from numbarnn.kernels.cpu.memory import empty, padded, zeros
 from numbarnn.kernels.cpu.simd import panel_width
 from numbarnn.kernels.cpu.weight_gradient import Blocks, Operand
@@ -219,11 +220,13 @@ def _run_forward(call, layer, packed, x, layout, start, stream, out):
     cell, hidden, dtype = layer.cell, layer.hidden_size, call.dtype
     width, steps, samples = padded(hidden, dtype), layout.steps, layout.samples
     block, slots = samples * width, steps if call.keep else 1
-    sizes = packed.forward.inputs, packed.forward.recurrents
+    weights, span = packed.forward, 1
     if _parties(call, packed, layout) > 1:
-        span = steps_ahead.block_of_team(samples, *sizes)
-    else:
-        span = steps_ahead.block_of_steps(samples, steps) if steps_ahead.cut_anyway(*sizes) else 1
+        span = steps_ahead.block_of_team(samples, weights.inputs, weights.recurrents)
+    elif steps_ahead.cut_anyway(weights.inputs, weights.recurrents):
+        span = steps_ahead.block_of_steps(samples, steps)
+        if span > 1:
+            weights = weights._replace(table=table_with_blocks(dtype))
     initial = call.zeros((len(cell.states), samples, width))
     if start is not None:
         for s, values in enumerate(start):
@@ -250,7 +253,7 @@ def _run_forward(call, layer, packed, x, layout, start, stream, out):
         start=initial,
         final=call.empty(initial.shape),
     )
-    weights, source, target = packed.forward, _input(call, x, layout), _columns(call, out, packed.run.column, layout)
+    source, target = _input(call, x, layout), _columns(call, out, packed.run.column, layout)
     _over(call, "forward", packed, layout, cell, weights, batch, source, target, activations)
     final = activations.final[:, :, :hidden]
     if not call.keep:

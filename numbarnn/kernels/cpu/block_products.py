@@ -5,13 +5,28 @@ for some steps of a sample at once, which reads its weights once for all of them
 is the same sum in the same order: bits do not depend on the block (tests/test_block_products.py), as long as a sum that is cut
 in two was cut there anyway (`matmul.whole`; `numbarnn.kernels.cpu.steps_ahead` chooses the blocks).
 
-All are inlined into the driver (`numbarnn.kernels.cpu.recurrent`), whose letters they use; ``span`` are the steps of a block, the
-slots of the pre-activations: step t has slot t % span.
+``span`` are the steps of a block, the slots of the pre-activations: step t has slot t % span. Few nets have blocks in their forward
+pass, so `products_of_block` is a kernel of its own, which the driver (`numbarnn.kernels.cpu.recurrent`) calls by its address:
+inlined, it made the driver of every net a quarter larger. All else is inlined into the driver, whose letters it uses.
 """
 
+import functools
+
+import numpy as np
+
+from numbarnn.kernels.compile import jit
+from numbarnn.kernels.cpu.by_address import address_of, by_address
 from numbarnn.kernels.cpu.matmul import NO_PRODUCT, ONE, ZERO, Extent, Factor, Location, Panels, copy, multiply
-from numbarnn.kernels.cpu.simd import panel_of
+from numbarnn.kernels.cpu.run_groups import Batch, Input, Weights
+from numbarnn.kernels.cpu.simd import flat, panel_of, tile_table
+from numbarnn.kernels.groups import Floats4
 from numbarnn.kernels.scalar import inlined
+
+
+@inlined
+def enters(preactivations, g):
+    """Return whether an operand enters the pre-activation g, given (first, last) of those it enters."""
+    return preactivations[0] <= g and g < preactivations[1]
 
 
 @inlined
@@ -23,65 +38,80 @@ def rows_of_block(lengths, n, first, span):
 @inlined
 def add_products(
     table, from_input, from_hidden, inputs, recurrents,
-    x, x_step, x_row, tokens, token_rows, packed, bias, h, h_at,
-    lengths, count, batch, width, span, block_done, t, z, lo, rows, hi,
+    x, x_at, x_row, tokens, token_rows, packed, bias, h, h_at, count, batch, width, ahead, t, z, z_at, lo, rows,
 ):  # fmt: skip
-    """Set the pre-activations of step t to what x, h and the biases make them; return the block whose products of x are done.
+    """Set the pre-activations of step t to what x, h and the biases make them.
 
-    block_done : what this returned before. In a block's first step, the products of x are taken for all of its steps.
+    ahead : whether x and the biases have been added for the whole block; x_at : row of the first sample
     """
     w = panel_of(z)
     block, length = batch * width, inputs + recurrents
-    at = t % span * count * block + lo * width
     from_tokens = tokens.size > 0
     if from_tokens:
         for n in range(lo, lo + rows):
             source = tokens[t * batch + n] * count * width
             for g in range(count):
                 copy(token_rows, source + g * width, z, g * block + n * width, width)
-    # A part is the product of x for some steps of a sample; the last one is that of all samples of step t.
-    blocks = span > 1
-    # One of two arrays, whatever the part: a choice in each would be counted by reference (LSTM 8, 16, 32, 60: 8 % of forward).
-    begun = from_tokens or blocks
+    # One of two arrays, whatever the gate: a choice in each would be counted by reference (LSTM 8, 16, 32, 60: 8 % of forward).
+    begun = from_tokens or ahead
     base = z if begun else bias
-    parts = hi - lo if blocks and t // span != block_done else ZERO
-    first = t // span * span
-    for part in range(parts + 1):
-        ahead = part < parts
-        n = lo + part if ahead else lo
-        high = rows_of_block(lengths, n, first, span) if ahead else rows
-        dst, row = (n * width, count * block) if ahead else (at, width)
-        x_at, x_next = (first * x_step + n * x_row, x_step) if ahead else (t * x_step + lo * x_row, x_row)
-        if ahead:
-            for i in range(high):
-                for g in range(count):
-                    copy(bias, g * width, z, dst + i * row + g * block, width)
-        g = ZERO
-        while g < count:
-            has_x = from_input[0] <= g and g < from_input[1]
-            has_h = from_hidden[0] <= g and g < from_hidden[1]
-            # The preactivations of a single sample lie side by side: those of the same products are one product.
-            together = ONE
-            if batch == 1:
-                while (
-                    g + together < count
-                    and (from_input[0] <= g + together and g + together < from_input[1]) == has_x
-                    and (from_hidden[0] <= g + together and g + together < from_hidden[1]) == has_h
-                ):
-                    together += 1
-            x_length = inputs if has_x and (ahead or not blocks) else ZERO
-            h_length = recurrents if has_h and not ahead else ZERO
-            if not blocks or x_length + h_length > 0:
-                multiply(
-                    table, Extent(high, together * width // w),
-                    base, Location(dst + g * block if begun else g * width, row if begun else ZERO),
-                    x, Factor(x_at, x_next, x_length, ONE, ZERO),
-                    h, Factor(h_at + lo * width, width, h_length, ONE, ZERO),
-                    packed, Panels(g * width * length + (inputs - x_length) * w, length * w),
-                    z, Location(dst + g * block, row),
-                )  # fmt: skip
-            g += together
-    return t // span
+    g = ZERO
+    while g < count:
+        has_x, has_h = enters(from_input, g), enters(from_hidden, g)
+        # The preactivations of a single sample lie side by side: those of the same products are one product.
+        together = ONE
+        if batch == 1:
+            while (
+                g + together < count
+                and enters(from_input, g + together) == has_x
+                and enters(from_hidden, g + together) == has_h
+            ):
+                together += 1
+        x_length = inputs if has_x and not ahead else ZERO
+        h_length = recurrents if has_h else ZERO
+        if not ahead or h_length > 0:
+            dst = z_at + g * block
+            multiply(
+                table, Extent(rows, together * width // w), base, Location(dst if begun else g * width, width if begun else ZERO),
+                x, Factor(x_at, x_row, x_length, ONE, ZERO), h, Factor(h_at, width, h_length, ONE, ZERO),
+                packed, Panels(g * width * length + (inputs - x_length) * w, length * w), z, Location(dst, width),
+            )  # fmt: skip
+        g += together
+
+
+@jit
+def products_of_block(weights: Weights, batch: Batch, x: Input, preactivations: Floats4, first: int, lo: int, hi: int):
+    """Set the pre-activations of the steps of a block, from `first` on, to what x and the biases make them, sample by sample."""
+    table, from_input, _, _, inputs, recurrents, _, _, packed, bias, _ = weights
+    x_values, x_step, x_row, _ = x
+    span, count, samples, width = preactivations.shape
+    z = flat(preactivations)
+    w = panel_of(z)
+    block, length = samples * width, inputs + recurrents
+    row = count * block
+    for n in range(lo, hi):
+        steps = rows_of_block(batch.lengths, n, first, span)
+        for i in range(steps):
+            for g in range(count):
+                copy(bias, g * width, z, i * row + g * block + n * width, width)
+        gates = from_input[1] - from_input[0]
+        together = gates if samples == 1 else ONE  # side by side, as in `add_products`
+        for g in range(from_input[0], from_input[1], max(together, ONE)):
+            dst = g * block + n * width
+            multiply(
+                table, Extent(steps, together * width // w), z, Location(dst, row),
+                x_values, Factor(first * x_step + n * x_row, x_step, inputs, ONE, ZERO), z, NO_PRODUCT,
+                packed, Panels(g * width * length, length * w), z, Location(dst, row),
+            )  # fmt: skip
+
+
+call_products_of_block = by_address(products_of_block)
+
+
+@functools.cache
+def table_with_blocks(dtype):
+    """Return `simd.tile_table` with the address of `products_of_block` behind it: the table of a run that takes blocks."""
+    return np.append(tile_table(dtype), np.intp(address_of(products_of_block, dtype)))
 
 
 @inlined

@@ -10,7 +10,7 @@ arrays are described in `numbarnn.kernels`.
 from numba.extending import overload
 
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.cpu.block_products import add_products, input_gradient
+from numbarnn.kernels.cpu.block_products import add_products, call_products_of_block, input_gradient
 from numbarnn.kernels.cpu.matmul import NO_PRODUCT, ONE, ZERO, Extent, Factor, Location, Panels, multiply
 from numbarnn.kernels.cpu.run_groups import (
     Activations,
@@ -22,11 +22,13 @@ from numbarnn.kernels.cpu.run_groups import (
     InputGradient,
     Weights,
 )
-from numbarnn.kernels.cpu.simd import panel_of
+from numbarnn.kernels.cpu.simd import flat, panel_of
 from numbarnn.kernels.cpu.time_loop import (
     add_output_gradient,
     back_through,
     begin,
+    cell_step,
+    cell_step_back,
     clear_ended,
     end,
     mask_rows,
@@ -37,14 +39,13 @@ from numbarnn.kernels.cpu.time_loop import (
 )
 from numbarnn.kernels.element import (
     added,
-    cell_backward,
-    cell_forward,
     cell_inner_backward,
     cell_inner_forward,
     has_second_product,
     load,
     store,
 )
+from numbarnn.kernels.linked import INLINE
 
 
 @jit
@@ -65,11 +66,11 @@ def forward(
     history = states.shape[1] * block
     slots = slots_of(states, steps)
     tape = saved.shape[1] * block if saved.shape[0] > 1 else ZERO
-    h, z, saved_values = states.reshape(-1), preactivations.reshape(-1), saved.reshape(-1)
-    masked = operand.reshape(-1)
+    h, z, saved_values = flat(states), flat(preactivations), flat(saved)
+    masked = flat(operand)
     first = lo * width
     span, count = preactivations.shape[0], preactivations.shape[1]
-    block_done = -ONE
+    block_done = -ONE  # of whose steps the products of x are taken
     begin(start, lengths, reverse, slots, h, history, block, lo, hi, ZERO, width)
     for i in range(steps):
         t = steps - 1 - i if reverse else i
@@ -77,35 +78,37 @@ def forward(
         after = ((t if reverse else t + 1) & slots) * block
         rows = running(active, t, lo, hi)
         if slots != ONE:
-            clear_ended(active, t, reverse, h, after, history, start.shape[0], width, lo, hi)
+            clear_ended(active, t, reverse, h, after, history, start.shape[0], width, lo, hi, ZERO, width)
         if rows == 0:
             if out_values.size > 0:
-                write_output(h, after, width, out_values, out_at + t * out_step, out_row, hidden, lo, rows, hi)
+                write_output(h, after, width, out_values, out_at + t * out_step, out_row, ZERO, hidden, lo, rows, hi)
             continue
 
         h_from, h_at = h, before
         if mask.size > 0:
             h_from, h_at = masked, t * block
             mask_rows(mask, h, before, masked, h_at, lo, rows)
-        block_done = add_products(
-            table, from_input, from_hidden, inputs, recurrents,
-            x_values, x_step, x_row, tokens, token_rows, packed, bias, h_from, h_at,
-            lengths, count, samples, width, span, block_done, t, z, lo, rows, hi,
-        )  # fmt: skip
         z_at = t % span * count * block + first
+        if span > ONE and t // span != block_done:
+            block_done = t // span
+            call_products_of_block(
+                table[table.size - 1], z, (weights, batch, x, preactivations, block_done * span, lo, hi)
+            )
+        add_products(
+            table, from_input, from_hidden, inputs, recurrents,
+            x_values, t * x_step + lo * x_row, x_row, tokens, token_rows, packed, bias, h_from, h_at + first,
+            count, samples, width, span > ONE, t, z, z_at, lo, rows,
+        )  # fmt: skip
         second_product(
             cell, table, from_inner, inputs, recurrents, packed, diagonal, mask, inner, inner_saved,
             h, before, history, z, z_at, t, lo, rows,
         )  # fmt: skip
-        for e in range(rows * width):
-            gates = load(cell, "preactivations", z, z_at, block, e)
-            previous = load(cell, "states", h, before + first, history, e)
-            own_weights = load(cell, "diagonal", diagonal, first, block, e)
-            following, own = cell_forward(cell, gates, previous, own_weights)
-            store(cell, "states", h, after + first, history, e, following)
-            store(cell, "saved", saved_values, t * tape + first, block, e, own)
+        cell_step(
+            cell, z, z_at, h, before + first, after + first, history, block, diagonal, first, saved_values, t * tape + first,
+            ZERO, rows * width,
+        )  # fmt: skip
         if out_values.size > 0:
-            write_output(h, after, width, out_values, out_at + t * out_step, out_row, hidden, lo, rows, hi)
+            write_output(h, after, width, out_values, out_at + t * out_step, out_row, ZERO, hidden, lo, rows, hi)
 
     end(final, lengths, reverse, slots, h, history, block, lo, hi, ZERO, width)
 
@@ -128,8 +131,8 @@ def backward(
     steps, samples, width = states.shape[1] - 1, states.shape[2], states.shape[3]
     block = samples * width
     history, tape, step = states.shape[1] * block, saved.shape[1] * block, dpreactivations.shape[1] * block
-    h, saved_values, dz, dh = states.reshape(-1), saved.reshape(-1), dpreactivations.reshape(-1), dstates.reshape(-1)
-    dw, scratch = ddiagonal.reshape(-1), product.reshape(-1)
+    h, saved_values, dz, dh = flat(states), flat(saved), flat(dpreactivations), flat(dstates)
+    dw, scratch = flat(ddiagonal), flat(product)
     first = lo * width
 
     for i in range(steps):
@@ -141,20 +144,12 @@ def backward(
             continue
 
         if dy_values.size > 0:
-            add_output_gradient(dy_values, dy_at + t * dy_step, dy_row, hidden, width, dh, lo, rows)
-        for e in range(rows * width):
-            own = load(cell, "saved", saved_values, t * tape + first, block, e)
-            previous = load(cell, "states", h, before + first, history, e)
-            own_weights = load(cell, "diagonal", diagonal, first, block, e)
-            following = load(cell, "states", h, after + first, history, e)
-            dafter = load(cell, "states", dh, first, block, e)
-            so_far = load(cell, "diagonal", dw, first, block, e)
-            dgates, dprevious, dweights = cell_backward(cell, own, previous, own_weights, following, dafter)
-            store(cell, "preactivations", dz, t * step + first, block, e, dgates)
-            store(cell, "states", dh, first, block, e, dprevious)
-            store(cell, "diagonal", dw, first, block, e, added(so_far, dweights))
-
+            add_output_gradient(dy_values, dy_at + t * dy_step, dy_row, width, dh, ZERO, hidden, lo, rows)
         at = t * step + first
+        cell_step_back(
+            cell, saved_values, t * tape + first, h, before + first, after + first, history, block, diagonal, dh, dw, first,
+            dz, at, ZERO, rows * width,
+        )  # fmt: skip
         second_gradient(
             cell, table, from_inner, hidden, packed_inner, zeros, diagonal, mask, inner_saved,
             h, before, history, dz, at, dinner, dh, dw, t, lo, rows,
@@ -180,7 +175,7 @@ def second_product(
     """Make the inner value of step t, and add its product to the pre-activations that it enters."""
 
 
-@overload(second_product, jit_options={"forceinline": True})
+@overload(second_product, jit_options=INLINE)
 def _second_product(
     cell, table, from_inner, inputs, recurrents, packed, diagonal, mask, inner, inner_saved,
     h, before, history, z, z_at, t, lo, rows,
@@ -200,7 +195,7 @@ def _second_product(
         block, first, length = batch * width, lo * width, inputs + recurrents
         step = block if inner.shape[0] > 1 else ZERO
         tape = inner_saved.shape[1] * step
-        a, values_saved = inner.reshape(-1), inner_saved.reshape(-1)
+        a, values_saved = flat(inner), flat(inner_saved)
         at = t * step
         for e in range(rows * width):
             gates = load(cell, "preactivations", z, z_at, block, e)
@@ -229,7 +224,7 @@ def second_gradient(
     """Add what passes through the second product of step t to the gradients of its pre-activations, states and weights."""
 
 
-@overload(second_gradient, jit_options={"forceinline": True})
+@overload(second_gradient, jit_options=INLINE)
 def _second_gradient(
     cell, table, from_inner, hidden, packed_inner, zeros, diagonal, mask, inner_saved,
     h, before, history, dz, at, dinner, dh, dw, t, lo, rows,
@@ -247,7 +242,7 @@ def _second_gradient(
         batch, width = dinner.shape
         block, first = batch * width, lo * width
         tape = inner_saved.shape[1] * block
-        values_saved, da = inner_saved.reshape(-1), dinner.reshape(-1)
+        values_saved, da = flat(inner_saved), flat(dinner)
         back_through(
             table, from_inner, hidden, width, block, dz, at, packed_inner,
             zeros, ZERO, ZERO, da, first, width, rows,

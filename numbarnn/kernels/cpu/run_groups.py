@@ -13,7 +13,7 @@ class Weights(NamedTuple):
 
     Attributes
     ----------
-    table : addresses of the tiles (`simd.tile_table`)
+    table : addresses of the tiles (`simd.tile_table`); of a run that takes blocks of steps, `block_products.table_with_blocks`
     from_input, from_hidden, from_inner : (first, last) of the pre-activations that x enters; that h enters; that the second
         recurrent product enters
     inputs, recurrents : extents of the products: C or 0, and H or 0

@@ -14,6 +14,7 @@ Cells with a second recurrent product are not served: they would meet two times 
 
 from numbarnn.kernels.compile import jit
 from numbarnn.kernels.cpu.barrier import Team, leave, meet
+from numbarnn.kernels.cpu.block_products import enters
 from numbarnn.kernels.cpu.matmul import (
     NO_PRODUCT,
     ONE,
@@ -37,9 +38,18 @@ from numbarnn.kernels.cpu.run_groups import (
     InputGradient,
     Weights,
 )
-from numbarnn.kernels.cpu.simd import panel_of, tile_limits
-from numbarnn.kernels.cpu.time_loop import begin, end, running, slots_of
-from numbarnn.kernels.element import added, cell_backward, cell_forward, load, store
+from numbarnn.kernels.cpu.simd import flat, panel_of, tile_limits
+from numbarnn.kernels.cpu.time_loop import (
+    add_output_gradient,
+    begin,
+    cell_step,
+    cell_step_back,
+    clear_ended,
+    end,
+    running,
+    slots_of,
+    write_output,
+)
 from numbarnn.kernels.scalar import inlined
 
 
@@ -69,8 +79,8 @@ def forward(
     history = states.shape[1] * block
     slots = slots_of(states, steps)
     tape = saved.shape[1] * block if saved.shape[0] > 1 else ZERO
-    h, z, saved_values = states.reshape(-1), preactivations.reshape(-1), saved.reshape(-1)
-    masked = operand.reshape(-1)
+    h, z, saved_values = flat(states), flat(preactivations), flat(saved)
+    masked = flat(operand)
     c0, c1 = _share(width, panel_of(z), number, parties)
     ahead, count = preactivations.shape[0], preactivations.shape[1]
     z_at, left = ZERO, ZERO
@@ -82,7 +92,7 @@ def forward(
         after = ((t if reverse else t + 1) & slots) * block
         rows = running(active, t, ZERO, samples)
         if slots != ONE:
-            _clear_ended(active, t, reverse, h, after, history, start.shape[0], samples, width, c0, c1)
+            clear_ended(active, t, reverse, h, after, history, start.shape[0], width, ZERO, samples, c0, c1)
         if rows > 0:
             h_from, h_at = h, before
             if mask.size > 0:
@@ -115,36 +125,29 @@ def forward(
                 )  # fmt: skip
             for n in range(rows):
                 at = n * width
-                for e in range(c0, c1):
-                    gates = load(cell, "preactivations", z, z_at + at, block, e)
-                    previous = load(cell, "states", h, before + at, history, e)
-                    own_weights = load(cell, "diagonal", diagonal, at, block, e)
-                    following, own = cell_forward(cell, gates, previous, own_weights)
-                    store(cell, "states", h, after + at, history, e, following)
-                    store(cell, "saved", saved_values, t * tape + at, block, e, own)
+                cell_step(
+                    cell,
+                    z,
+                    z_at + at,
+                    h,
+                    before + at,
+                    after + at,
+                    history,
+                    block,
+                    diagonal,
+                    at,
+                    saved_values,
+                    t * tape + at,
+                    c0,
+                    c1,
+                )
         if out_values.size > 0:
-            columns = min(c1, hidden) - c0
-            dst = out_at + t * out_step + c0
-            for n in range(rows):
-                copy(h, after + n * width + c0, out_values, dst + n * out_row, columns)
-            for n in range(rows, samples):
-                for j in range(columns):
-                    out_values[dst + n * out_row + j] = 0
+            write_output(
+                h, after, width, out_values, out_at + t * out_step, out_row, c0, min(c1, hidden), ZERO, rows, samples
+            )
     end(final, lengths, reverse, slots, h, history, block, ZERO, samples, c0, c1)
     if number == 0:
         leave(words, parties)
-
-
-@inlined
-def _clear_ended(active, t, reverse, h, after, history, states, samples, width, c0, c1):
-    """Do for some units what `time_loop.clear_ended` does."""
-    ended = running(active, t, ZERO, samples)
-    if reverse:
-        ended = active[t - 1] if t > 0 else samples
-    for s in range(states):
-        for n in range(ended, samples):
-            for j in range(c0, c1):
-                h[after + s * history + n * width + j] = 0
 
 
 @inlined
@@ -165,8 +168,8 @@ def _add_products(
     groups = _groups(c1 - c0, w)
     for i in range(count * groups):
         g, j0, j1 = _group(i, count, groups, w, c0, c1, turn)
-        x_length = inputs if _enters(from_input, g) else ZERO
-        h_length = recurrents if _enters(from_hidden, g) else ZERO
+        x_length = inputs if enters(from_input, g) else ZERO
+        h_length = recurrents if enters(from_hidden, g) else ZERO
         dst = g * block + j0
         multiply(
             table, Extent(rows, (j1 - j0) // w),
@@ -198,11 +201,6 @@ def _group(i, count, groups, w, c0, c1, turn):
 
 
 @inlined
-def _enters(preactivations, g):
-    return preactivations[0] <= g and g < preactivations[1]
-
-
-@inlined
 def _products_ahead(
     table, from_input, from_hidden, inputs, recurrents, x, x_at, x_row, packed, bias, h, count, width, z, steps, c0, c1,
 ):  # fmt: skip
@@ -210,10 +208,10 @@ def _products_ahead(
     w = panel_of(z)
     length, row = inputs + recurrents, count * width
     for g in range(count):
-        if not _enters(from_input, g):
+        if not enters(from_input, g):
             continue
         dst = g * width + c0
-        begun = _enters(from_hidden, g) and whole(length)  # sums that h goes on with, the bias last
+        begun = enters(from_hidden, g) and whole(length)  # sums that h goes on with, the bias last
         if begun:
             for i in range(steps):
                 for j in range(i * row + dst, i * row + dst + c1 - c0):
@@ -234,7 +232,7 @@ def _add_hidden(
     length, groups = inputs + recurrents, _groups(c1 - c0, w)
     for i in range(count * groups):
         g, j0, j1 = _group(i, count, groups, w, c0, c1, turn)
-        from_x, from_h = _enters(from_input, g), _enters(from_hidden, g)
+        from_x, from_h = enters(from_input, g), enters(from_hidden, g)
         if from_x and not from_h:
             continue
         dst, panels = g * width + j0, (j1 - j0) // w
@@ -269,8 +267,8 @@ def backward(
     steps, samples, width = states.shape[1] - 1, states.shape[2], states.shape[3]
     block = samples * width
     history, tape, step = states.shape[1] * block, saved.shape[1] * block, dpreactivations.shape[1] * block
-    h, saved_values, dz, dh = states.reshape(-1), saved.reshape(-1), dpreactivations.reshape(-1), dstates.reshape(-1)
-    dw, scratch = ddiagonal.reshape(-1), product.reshape(-1)
+    h, saved_values, dz, dh = flat(states), flat(saved), flat(dpreactivations), flat(dstates)
+    dw, scratch = flat(ddiagonal), flat(product)
     masks = mask.size > 0
     c0, c1 = _share(width, panel_of(dz), number, parties)
     x0, x1 = _share(dx_row, panel_of(dz), number, parties)
@@ -285,22 +283,13 @@ def backward(
             continue
 
         if dy_values.size > 0:
-            for n in range(rows):
-                for j in range(c0, min(c1, hidden)):
-                    dh[n * width + j] += dy_values[dy_at + t * dy_step + n * dy_row + j]
+            add_output_gradient(dy_values, dy_at + t * dy_step, dy_row, width, dh, c0, min(c1, hidden), ZERO, rows)
         for n in range(rows):
             at = n * width
-            for e in range(c0, c1):
-                own = load(cell, "saved", saved_values, t * tape + at, block, e)
-                previous = load(cell, "states", h, before + at, history, e)
-                own_weights = load(cell, "diagonal", diagonal, at, block, e)
-                following = load(cell, "states", h, after + at, history, e)
-                dafter = load(cell, "states", dh, at, block, e)
-                so_far = load(cell, "diagonal", dw, at, block, e)
-                dgates, dprevious, dweights = cell_backward(cell, own, previous, own_weights, following, dafter)
-                store(cell, "preactivations", dz, t * step + at, block, e, dgates)
-                store(cell, "states", dh, at, block, e, dprevious)
-                store(cell, "diagonal", dw, at, block, e, added(so_far, dweights))
+            cell_step_back(
+                cell, saved_values, t * tape + at, h, before + at, after + at, history, block, diagonal, dh, dw, at,
+                dz, t * step + at, c0, c1,
+            )  # fmt: skip
         arrivals += parties
         if not meet(words, arrivals):
             return

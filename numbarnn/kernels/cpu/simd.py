@@ -27,7 +27,9 @@ from typing import NamedTuple
 import llvmlite.ir as ir
 import numpy as np
 from numba.core import types
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
 from numbarnn.kernels.compile import jit
 from numbarnn.kernels.cpu.tile import INDEX, Tile, scalar_type
@@ -115,6 +117,25 @@ def panel_of(typingctx, array):
         return context.get_constant(types.intp, panel_width(np.dtype(array.dtype.name)))
 
     return types.intp(array), codegen
+
+
+@intrinsic
+def flat(typingctx, array):
+    """Inside a kernel: the values of a C-contiguous array along one axis, as long as that array lives.
+
+    ``reshape`` would look whether they lie so, and count a reference: a tenth of the instructions of LSTM's forward kernel.
+    """
+    if array.layout != "C":
+        raise TypingError(f"flat takes a C-contiguous array, got {array}")
+    kind = types.Array(array.dtype, 1, "C")
+
+    def codegen(context, builder, signature, args):
+        source, view = context.make_array(array)(context, builder, args[0]), context.make_array(kind)(context, builder)
+        sizes = {"shape": [source.nitems], "strides": [source.itemsize], "itemsize": source.itemsize}
+        populate_array(view, data=source.data, meminfo=None, **sizes)
+        return view._getvalue()
+
+    return kind(array), codegen
 
 
 @intrinsic

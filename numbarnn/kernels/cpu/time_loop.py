@@ -1,14 +1,15 @@
-"""The parts of the time loop and of the way back: entering and leaving a batch, products of a step, the states of ended samples.
+"""The parts of the time loop and of the way back: entering and leaving a batch, the cell's step, the states of ended samples.
 
-All are inlined into the driver (`numbarnn.kernels.cpu.recurrent`), whose letters they use: ``block`` is N * Hp, the size of
-the block of one pre-activation, and ``history`` the stride from one state to the next in `states`. Indices of loops over values are
-unsigned where that matters, or they do not vectorise (as in `numbarnn.kernels.cpu.losses`).
+All are inlined into the drivers (`numbarnn.kernels.cpu.recurrent`, `shared_units`), whose letters they use: ``block`` is N * Hp,
+the size of the block of one pre-activation, and ``history`` the stride from one state to the next in `states`. Indices of loops
+over values are unsigned where that matters, or they do not vectorise (as in `numbarnn.kernels.cpu.losses`).
 """
 
 import numpy as np
 
 from numbarnn.kernels.cpu.matmul import NO_PRODUCT, ONE, ZERO, Extent, Factor, Location, Panels, add, copy, multiply
-from numbarnn.kernels.cpu.simd import panel_of
+from numbarnn.kernels.cpu.simd import copy_row, flat, panel_of
+from numbarnn.kernels.element import added, cell_backward, cell_forward, load, store
 from numbarnn.kernels.scalar import inlined
 
 
@@ -25,54 +26,95 @@ def slots_of(states, steps):
 
 
 @inlined
+def _copy_panels(a, at, b, dst, columns):
+    """Copy whole panels of a row: b[dst : dst + columns] = a[at : at + columns]."""
+    for j in range(0, columns, panel_of(b)):
+        copy_row(a, at + j, b, dst + j)
+
+
+@inlined
 def begin(start, lengths, reverse, slots, h, history, block, lo, hi, first, last):
-    """Copy the initial states of the units [first, last) to where the first step of each sample reads them."""
-    width = start.shape[2]
+    """Copy the initial states of the units [first, last), whole panels, to where the first step of each sample reads them."""
+    initial, width = flat(start), start.shape[2]
     for n in range(lo, hi):
-        dst = ((lengths[n] if reverse else 0) & slots) * block + n * width
+        dst = ((lengths[n] if reverse else 0) & slots) * block + n * width + first
         for s in range(start.shape[0]):
-            for j in range(first, last):
-                h[dst + s * history + j] = start[s, n, j]
+            _copy_panels(initial, s * block + n * width + first, h, dst + s * history, last - first)
 
 
 @inlined
 def end(final, lengths, reverse, slots, h, history, block, lo, hi, first, last):
-    """Copy the states of the units [first, last) after the last step of each sample."""
-    width = final.shape[2]
+    """Copy the states of the units [first, last), whole panels, after the last step of each sample."""
+    ends, width = flat(final), final.shape[2]
     for n in range(lo, hi):
-        at = ((0 if reverse else lengths[n]) & slots) * block + n * width
+        at = ((0 if reverse else lengths[n]) & slots) * block + n * width + first
         for s in range(final.shape[0]):
-            for j in range(first, last):
-                final[s, n, j] = h[at + s * history + j]
+            _copy_panels(h, at + s * history, ends, s * block + n * width + first, last - first)
 
 
 @inlined
-def clear_ended(active, t, reverse, h, after, history, states, width, lo, hi):
-    """Set the states after step t to zero where a sample has ended; in reverse, slot `length` holds the initial state and stays."""
+def clear_ended(active, t, reverse, h, after, history, states, width, lo, hi, first, last):
+    """Set the states of the units [first, last) after step t to zero where a sample has ended.
+
+    In reverse, slot `length` holds the initial state and stays.
+    """
     ended = running(active, t, lo, hi)
     if reverse:
         ended = max(min(active[t - 1] if t > 0 else hi, hi) - lo, 0)
     for s in range(states):
-        at = after + s * history
-        for e in range(np.uintp(at + (lo + ended) * width), np.uintp(at + hi * width)):
-            h[e] = 0
+        for n in range(lo + ended, hi):
+            at = after + s * history + n * width
+            for e in range(np.uintp(at + first), np.uintp(at + last)):
+                h[e] = 0
 
 
 @inlined
-def write_output(h, h_at, width, out, out_at, out_row, hidden, lo, rows, hi):
-    """Copy the outputs of a step, `hidden` columns a row, and set those of the samples that have ended to zero."""
+def write_output(h, h_at, width, out, out_at, out_row, first, last, lo, rows, hi):
+    """Copy the columns [first, last) of the outputs of a step, and set those of the samples that have ended to zero."""
     for n in range(lo, lo + rows):
-        copy(h, h_at + n * width, out, out_at + n * out_row, hidden)
+        copy(h, h_at + n * width + first, out, out_at + n * out_row + first, last - first)
     for n in range(lo + rows, hi):
         at = out_at + n * out_row
-        for j in range(np.uintp(at), np.uintp(at + hidden)):
+        for j in range(np.uintp(at + first), np.uintp(at + last)):
             out[j] = 0
+
+
+@inlined
+def cell_step(
+    cell, z, z_at, h, before, after, history, block, diagonal, diagonal_at, saved, saved_at, first, last,
+):  # fmt: skip
+    """Run the cell for the elements [first, last) that lie behind these offsets."""
+    for e in range(first, last):
+        gates = load(cell, "preactivations", z, z_at, block, e)
+        previous = load(cell, "states", h, before, history, e)
+        own_weights = load(cell, "diagonal", diagonal, diagonal_at, block, e)
+        following, own = cell_forward(cell, gates, previous, own_weights)
+        store(cell, "states", h, after, history, e, following)
+        store(cell, "saved", saved, saved_at, block, e, own)
+
+
+@inlined
+def cell_step_back(
+    cell, saved, saved_at, h, before, after, history, block, diagonal, dh, dw, at, dz, dz_at, first, last,
+):  # fmt: skip
+    """Go back through the cell for the elements [first, last) that lie behind these offsets."""
+    for e in range(first, last):
+        own = load(cell, "saved", saved, saved_at, block, e)
+        previous = load(cell, "states", h, before, history, e)
+        own_weights = load(cell, "diagonal", diagonal, at, block, e)
+        following = load(cell, "states", h, after, history, e)
+        dafter = load(cell, "states", dh, at, block, e)
+        so_far = load(cell, "diagonal", dw, at, block, e)
+        dgates, dprevious, dweights = cell_backward(cell, own, previous, own_weights, following, dafter)
+        store(cell, "preactivations", dz, dz_at, block, e, dgates)
+        store(cell, "states", dh, at, block, e, dprevious)
+        store(cell, "diagonal", dw, at, block, e, added(so_far, dweights))
 
 
 @inlined
 def mask_rows(mask, h, h_at, masked, at, lo, rows):
     """Set ``masked[at:]`` to h times the mask for the first `rows` samples from lo on."""
-    width, factors = mask.shape[1], mask.reshape(-1)
+    width, factors = mask.shape[1], flat(mask)
     for e in range(lo * width, (lo + rows) * width):
         masked[np.uintp(at + e)] = h[np.uintp(h_at + e)] * factors[np.uintp(e)]
 
@@ -80,16 +122,16 @@ def mask_rows(mask, h, h_at, masked, at, lo, rows):
 @inlined
 def add_masked(mask, scratch, dh, lo, rows):
     """Add the gradient of what entered the masked product to that of h."""
-    width, factors = mask.shape[1], mask.reshape(-1)
+    width, factors = mask.shape[1], flat(mask)
     for e in range(np.uintp(lo * width), np.uintp((lo + rows) * width)):
         dh[e] += scratch[e] * factors[e]
 
 
 @inlined
-def add_output_gradient(dy, dy_at, dy_row, hidden, width, dh, lo, rows):
-    """Add the gradient of the output of a step, whose row of the first sample begins at `dy_at`, to that of h."""
+def add_output_gradient(dy, dy_at, dy_row, width, dh, first, last, lo, rows):
+    """Add the columns [first, last) of the gradient of the output of a step, whose first row begins at `dy_at`, to that of h."""
     for n in range(lo, lo + rows):
-        add(dy, dy_at + n * dy_row, dh, n * width, hidden)
+        add(dy, dy_at + n * dy_row + first, dh, n * width + first, last - first)
 
 
 @inlined
