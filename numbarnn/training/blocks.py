@@ -22,7 +22,7 @@ from numbarnn.kernels.cpu.whole_steps import (
     OK,
     RATIO,
 )
-from numbarnn.network.recorded import Programs, rows_of_all, unrecorded
+from numbarnn.network.recorded import Programs, samples_of, unrecorded
 from numbarnn.optim import Optimizer
 
 # Seconds of a compiled call, after which progress is shown and Ctrl-C is answered; the most steps and bytes of one.
@@ -88,8 +88,8 @@ class _Rows:
         key = id(source), model.dtype, type(loss), repr(loss)
         if key not in self._found:
             try:
-                x, targets, weights = rows_of_all(model, loss, source.x, source.y)
-                found = None if weights.size else (x, targets)
+                samples, weights = samples_of(model, loss, source.x, source.y)
+                found = None if weights.size else samples
             except (TypeError, ValueError):  # which its own steps say
                 found = None
             self._found[key] = found, source  # the source, whose address is the key, stays
@@ -174,7 +174,7 @@ class Block:
             return 1
         each = max(len(rows) for order in orders for rows in order)
         if self._programs.model.signals[-1].sequence:
-            each *= max(x.shape[1] for x, _ in (self._rows if training else self._validation).values())
+            each *= max(own.steps for own in (self._rows if training else self._validation).values())
         most = min(MOST_STEPS, MOST_BYTES // (8 * each * len(orders)))
         return int(max(1, min(SECONDS / self._seconds_of_step[training], most)))
 
@@ -182,21 +182,23 @@ class Block:
         """Do some steps of all nets; return the errors of those that diverged."""
         trainers = [fitting.trainer for fitting in fittings]
         dtype, steps, nets = trainers[0].model.dtype, max(map(len, orders)), len(fittings)
-        known: dict[Any, list[np.ndarray]] = {}
+        known: dict[Any, np.ndarray] = {}
         coefficients = np.zeros((steps, nets, len(trainers[0].optimizer.coefficients(1, 0.0))), dtype)
         keys, measure = np.zeros((steps, nets, 2), np.int64), np.zeros((steps, nets), np.int64)
         records, numbers = np.zeros((steps, nets, FIELDS)), np.full((nets, NUMBERS), -1.0)
         by_net, ahead = [], np.arange(steps)
+        keys[:, :, 0] = [trainer.seed for trainer in trainers]
+        keys[:, :, 1] = np.add.outer(ahead, [trainer.passes for trainer in trainers])
         with contextlib.ExitStack() as stack:
             for net, (trainer, order) in enumerate(zip(trainers, orders, strict=True)):
                 first, count = trainer.step, len(order)
                 given = trainer.optimizer, first, tuple(trainer.rate_at(first + step) for step in range(count))
                 if given not in known:
                     rates = enumerate(given[2], first + 1)
-                    known[given] = [trainer.optimizer.coefficients_in(dtype, step, rate) for step, rate in rates]
+                    found = [trainer.optimizer.coefficients_in(dtype, step, rate) for step, rate in rates]
+                    known[given] = np.array(found, dtype)
                 if count:
                     coefficients[:count, net] = known[given]
-                keys[:, net, 0], keys[:, net, 1] = trainer.seed, trainer.passes + ahead
                 measure[:, net] = trainer.statistics.due(ahead)
                 for field, value in ((CLIP_NORM, trainer.clip_norm), (CLIP_VALUE, trainer.clip_value)):
                     numbers[net, field] = -1.0 if value is None else value
@@ -238,14 +240,14 @@ class Block:
         steps, nets, began = max(map(len, orders)), len(orders), time.perf_counter()
         starts, counts = np.full((steps, nets), -1, np.int64), np.zeros((steps, nets), np.int64)
         samples = np.zeros((steps, nets, max(len(rows) for order in orders for rows in order)), np.int64)
-        for net, ((x, targets), order) in enumerate(zip(data, orders, strict=True)):
-            by_net[net] |= {regions.INPUTS: x, regions.TARGETS: targets}
+        for net, (own, order) in enumerate(zip(data, orders, strict=True)):
+            by_net[net] |= {regions.INPUTS: own.inputs, regions.TARGETS: own.targets}
             found = {}
             for step, rows in enumerate(order):
                 size = len(rows)
                 samples[step, net, :size] = rows
                 if size not in found:
-                    found[size] = self._programs.program(size, x, targets, training=training)
+                    found[size] = self._programs.program(size, own, training=training)
                 starts[step, net], counts[step, net] = found[size]
         losses = np.zeros((steps, nets, counts.max()))
         self._programs.run(
