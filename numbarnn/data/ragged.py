@@ -8,7 +8,7 @@ import numpy as np
 from numbarnn.checks import brief, counted, not_finite, refuse_mask
 from numbarnn.core.arrays import as_array
 from numbarnn.core.ragged import Ragged, length_groups
-from numbarnn.data.batches import Batch, SampleSource, as_targets, digest
+from numbarnn.data.batches import ArraySource, Batch, SampleSource, as_targets, digest
 from numbarnn.errors import ShapeError
 
 
@@ -172,6 +172,21 @@ class RaggedSource(SampleSource):
             "block": self.block if shuffle == "blocks" else None,
         }
         return RaggedSource(self.x, self.y, self.sample_weight, **options)
+
+    def as_arrays(self) -> SampleSource:
+        """Return a source of arrays with the same batches where samples have one length and no weights; else this one."""
+        lengths, y, parts = self.x.lengths[self.samples], self.y, [self.x]
+        if isinstance(y, Ragged):
+            if not np.array_equal(y.lengths, self.x.lengths):
+                return self
+            parts.append(y)
+        mixed = len(lengths) == 0 or lengths[0] == 0 or (lengths != lengths[0]).any()
+        if mixed or self.sample_weight is not None or (self.grouped and not self.shuffle):
+            return self
+        rows = [part.offsets[self.samples][:, None] + np.arange(lengths[0]) for part in parts]
+        x, *labels = [part.values[own] for part, own in zip(parts, rows, strict=True)]
+        y = labels[0] if labels else y[self.samples]
+        return ArraySource(x, y, batch_size=self.batch_size, shuffle=self.shuffle)
 
     def batches(self, generator: np.random.Generator) -> Iterator[Batch]:
         """Yield one epoch."""

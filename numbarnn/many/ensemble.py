@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from numbarnn import io
-from numbarnn.checks import check_integer, naming
+from numbarnn.checks import check_flag, check_integer, naming
 from numbarnn.core import seeds
 from numbarnn.core.warned import warn
 from numbarnn.estimators import SegmentClassifier, SequenceClassifier, SequenceRegressor
@@ -160,6 +160,7 @@ class Ensemble(BaseEstimator, Suggesting):
             If `return_std` is asked of a classifier.
         """
         first = self._first()
+        check_flag("Ensemble.predict", "return_std", return_std)
         if isinstance(first, SequenceRegressor):
             found = np.stack([member.predict(X, **options) for member in self.estimators_])
             mean = found.mean(axis=0)

@@ -59,7 +59,7 @@ class Parts:
             keys = to_list(
                 groups.tolist() if hasattr(groups, "tolist") else groups, "groups", "keys, one for each sample"
             )
-            if not hasattr(data, "__len__"):
+            if not hasattr(data, "__len__") or isinstance(data, (str, bytes, Mapping, set)):
                 raise TypeError(f"{name} must be a list of sequences or an array, got {brief(data)}")
             if len(keys) != len(data):
                 raise ShapeError(
@@ -157,6 +157,9 @@ def _of_columns(data, by, name):
     names = by if listed else [by]
     if not names:
         raise ValueError("by must name at least one column, got an empty list")
+    for column in names:
+        if not isinstance(column, Hashable):
+            raise TypeError(f"by must be a column of {name}, or a list of columns, got {brief(by)}")
     keys, levels = [], []
     for column in names:
         if column in data.columns:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from numbarnn.core.warned import warn
+from numbarnn.data.ragged import RaggedSource
 from numbarnn.errors import DivergedError
 from numbarnn.training.checkpoint import set_state, state_of
 from numbarnn.training.history import History
@@ -135,6 +136,8 @@ def _histories(trainings):
             if len(trainings) == 1:
                 options = {"validation": validation[0], "patience": patience[0], "callbacks": callbacks[0]}
                 return [trainers[0].fit(sources[0], epochs[0], **options, verbose=verbose)]
+            # Nets of arrays run together, those of samples of different lengths one after another.
+            sources = [source.as_arrays() if isinstance(source, RaggedSource) else source for source in sources]
             return fit_trainers(
                 trainers, sources, epochs, validation=validation, patience=patience, verbose=verbose, name="net"
             )
