@@ -101,7 +101,7 @@ class Programs:
     def run(
         self, starts: np.ndarray, by_net: list[dict[int, np.ndarray]], by_step: dict[int, np.ndarray], n_threads: int
     ) -> None:
-        """Run programs of some nets, dealt to the threads of the pool; each net's steps are done by one of them.
+        """Run programs of some nets in the threads of the pool; a thread takes one net after the other, with all of its steps.
 
         Parameters
         ----------
@@ -124,11 +124,11 @@ class Programs:
         mode = denormals.mode_entry()
         self._mode[0] = mode(denormals.KEEP)
         entry, program = self._library.entry(), np.array(self._words, np.int64)
-        pieces, jobs = min(n_threads, nets), []
-        for piece in range(pieces):
+        taken, jobs = np.zeros(1, np.int64), []
+        for piece in range(min(n_threads, nets)):
             bases = np.zeros(regions.REGIONS, np.int64)
             bases[SCRATCH] = self._memory(piece).ctypes.data
-            given = program, starts, table, strides, bases, piece * nets // pieces, (piece + 1) * nets // pieces
+            given = program, starts, table, strides, bases, taken
             jobs.append(functools.partial(_job, mode, entry, self._library.arguments, *given))
         parallel.run(jobs)
 

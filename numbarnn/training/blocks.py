@@ -26,7 +26,7 @@ from numbarnn.network.recorded import Programs, rows_of_all, unrecorded
 from numbarnn.optim import Optimizer
 
 # Seconds of a compiled call, after which progress is shown and Ctrl-C is answered; the most steps and bytes of one.
-SECONDS, MOST_STEPS, MOST_BYTES = 0.05, 64, 2**24
+SECONDS, MOST_STEPS, MOST_BYTES = 0.1, 64, 2**24
 
 
 def reason_alone(fitting: Any) -> str | None:
@@ -67,8 +67,8 @@ def make_blocks(fittings: list[Any], n_threads: int) -> tuple[list["Block"], dic
             alone[fitting] = reason
             continue
         trainer = fitting.trainer
-        model, optimizer = trainer.model, trainer.optimizer
-        common = model.layers, model.signals[0], model.dtype, repr(trainer.loss), optimizer.kernel
+        model, loss = trainer.model, trainer.loss
+        common = model.layers, model.signals[0], model.dtype, type(loss), repr(loss), trainer.optimizer.kernel
         groups.setdefault(common, []).append(fitting)
     for common in [common for common, group in groups.items() if len(group) == 1]:
         alone[groups.pop(common)[0]] = "no other net with its layers, loss and kind of optimizer"
@@ -76,17 +76,19 @@ def make_blocks(fittings: list[Any], n_threads: int) -> tuple[list["Block"], dic
 
 
 class _Rows:
-    """Inputs and targets of sources by rows, each made once; None of a source that cannot be."""
+    """Inputs and targets of sources by rows, made once for all nets; None of a source that has no such."""
 
     def __init__(self):
         self._found: dict[Any, Any] = {}
 
     def of(self, trainer, source):
-        model = trainer.model
-        key = id(source), model.dtype, repr(trainer.loss)
+        if source is None or _no_arrays(source) is not None:
+            return None
+        model, loss = trainer.model, trainer.loss
+        key = id(source), model.dtype, type(loss), repr(loss)
         if key not in self._found:
             try:
-                x, targets, weights = rows_of_all(model, trainer.loss, source.x, source.y)
+                x, targets, weights = rows_of_all(model, loss, source.x, source.y)
                 found = None if weights.size else (x, targets)
             except (TypeError, ValueError):  # which its own steps say
                 found = None
@@ -104,11 +106,14 @@ class Block:
     n_threads : int
     """
 
-    def __init__(self, fittings: list[Any], rows: Any, n_threads: int):
-        self.fittings, self.n_threads, self._rows = fittings, n_threads, rows
+    def __init__(self, fittings: list[Any], rows: _Rows, n_threads: int):
+        self.fittings, self.n_threads = fittings, n_threads
         trainer = fittings[0].trainer
         self._programs = Programs(trainer.model, trainer.loss, trainer.optimizer)
-        self._seconds_of_step = {}
+        self._rows = {fitting: rows.of(fitting.trainer, fitting.source) for fitting in fittings}
+        found = {fitting: rows.of(fitting.trainer, fitting.validation) for fitting in fittings}
+        self._validation = {fitting: own for fitting, own in found.items() if own is not None}
+        self._seconds_of_step: dict[bool, float] = {}
 
     def train_epoch(self, fittings: list[Any], progress: Any, interrupted: Any) -> tuple[str, dict[Any, Exception]]:
         """Train an epoch of some of the nets from where their runs stand.
@@ -143,29 +148,20 @@ class Block:
 
     def evaluate(self, fittings: list[Any]) -> dict[Any, float]:
         """Return the validation losses, as `Trainer.evaluate` has them, of the nets whose validation is of arrays too."""
-        found = {}
-        chosen = [fitting for fitting in fittings if fitting.validation is not None]
-        chosen = [fitting for fitting in chosen if _no_arrays(fitting.validation) is None]
-        chosen = [fitting for fitting in chosen if self._rows.of(fitting.trainer, fitting.validation) is not None]
+        chosen = [fitting for fitting in fittings if fitting in self._validation]
         if not chosen:
-            return found
-        orders, sums = [], []
+            return {}
+        orders, sums, by_net = [], [], []
         for fitting in chosen:
             trainer = fitting.trainer
             orders.append(list(fitting.validation.orders(seeds.generator(trainer.seed, "evaluation"))))
             sums.append(trainer.model.backend.optim.LossSum(trainer.model.dtype))
-        done, longest = 0, max(map(len, orders))
+            weights = trainer.model.params.flat if trainer.average is None else trainer.average
+            by_net.append({regions.WEIGHTS: weights})
+        data, done, longest = [self._validation[fitting] for fitting in chosen], 0, max(map(len, orders))
         while done < longest:
             steps = min(longest - done, self._steps(orders, False))
-            part = [order[done : done + steps] for order in orders]
-            sources = [fitting.validation for fitting in chosen]
-            weights = [fitting.trainer.average for fitting in chosen]
-            weights = [
-                fitting.trainer.model.params.flat if own is None else own
-                for fitting, own in zip(chosen, weights, strict=True)
-            ]
-            by_net = [{regions.WEIGHTS: own} for own in weights]
-            losses = self._run(part, chosen, sources, by_net, {}, training=False)
+            losses = self._run([order[done : done + steps] for order in orders], data, by_net, {}, training=False)
             for own, values in zip(sums, losses, strict=True):
                 for loss, count in values:
                     own.add(loss, count)
@@ -176,10 +172,9 @@ class Block:
         """Return how many steps the next compiled call has."""
         if training not in self._seconds_of_step:
             return 1
-        model = self._programs.model
         each = max(len(rows) for order in orders for rows in order)
-        if model.signals[-1].sequence:
-            each *= max(fitting.source.x.shape[1] for fitting in self.fittings)
+        if self._programs.model.signals[-1].sequence:
+            each *= max(x.shape[1] for x, _ in (self._rows if training else self._validation).values())
         most = min(MOST_STEPS, MOST_BYTES // (8 * each * len(orders)))
         return int(max(1, min(SECONDS / self._seconds_of_step[training], most)))
 
@@ -187,39 +182,40 @@ class Block:
         """Do some steps of all nets; return the errors of those that diverged."""
         trainers = [fitting.trainer for fitting in fittings]
         dtype, steps, nets = trainers[0].model.dtype, max(map(len, orders)), len(fittings)
-        known: dict[Any, np.ndarray] = {}
+        known: dict[Any, list[np.ndarray]] = {}
         coefficients = np.zeros((steps, nets, len(trainers[0].optimizer.coefficients(1, 0.0))), dtype)
         keys, measure = np.zeros((steps, nets, 2), np.int64), np.zeros((steps, nets), np.int64)
         records, numbers = np.zeros((steps, nets, FIELDS)), np.full((nets, NUMBERS), -1.0)
-        for net, (trainer, order) in enumerate(zip(trainers, orders, strict=True)):
-            for step in range(len(order)):
-                given = trainer.optimizer, trainer.step + step + 1, trainer.rate_at(trainer.step + step)
-                if given not in known:
-                    known[given] = trainer.optimizer.coefficients_in(dtype, *given[1:])
-                coefficients[step, net] = known[given]
-                keys[step, net] = trainer.seed, trainer.passes + step
-                measure[step, net] = trainer.statistics.due(step)
-            for field, value in ((CLIP_NORM, trainer.clip_norm), (CLIP_VALUE, trainer.clip_value)):
-                numbers[net, field] = -1.0 if value is None else value
-            if trainer.ema is not None:
-                numbers[net, DECAY], numbers[net, BEGUN] = trainer.ema.decay, trainer.average is not None
-        averages = [np.empty(t.model.params.size, dtype) if t.average is None else t.average for t in trainers]
-        by_step = {
-            regions.COEFFICIENTS: coefficients, regions.KEY: keys, regions.MEASURE: measure, regions.RECORD: records,
-        }  # fmt: skip
+        by_net, ahead = [], np.arange(steps)
         with contextlib.ExitStack() as stack:
-            by_net = []
-            for trainer, average, own in zip(trainers, averages, numbers, strict=True):
-                flat = stack.enter_context(trainer.model.params.writing())
-                moments = dict(zip(recorded.optim.MOMENTS, trainer.arrays, strict=False))
-                by_net.append({regions.WEIGHTS: flat, regions.AVERAGE: average, regions.NUMBERS: own, **moments})
-            sources = [fitting.source for fitting in fittings]
-            losses = self._run(orders, fittings, sources, by_net, by_step, training=True)
-        failed = {}
+            for net, (trainer, order) in enumerate(zip(trainers, orders, strict=True)):
+                first, count = trainer.step, len(order)
+                given = trainer.optimizer, first, tuple(trainer.rate_at(first + step) for step in range(count))
+                if given not in known:
+                    rates = enumerate(given[2], first + 1)
+                    known[given] = [trainer.optimizer.coefficients_in(dtype, step, rate) for step, rate in rates]
+                if count:
+                    coefficients[:count, net] = known[given]
+                keys[:, net, 0], keys[:, net, 1] = trainer.seed, trainer.passes + ahead
+                measure[:, net] = trainer.statistics.due(ahead)
+                for field, value in ((CLIP_NORM, trainer.clip_norm), (CLIP_VALUE, trainer.clip_value)):
+                    numbers[net, field] = -1.0 if value is None else value
+                own = {regions.NUMBERS: numbers[net], **dict(zip(recorded.optim.MOMENTS, trainer.arrays, strict=False))}
+                own[regions.WEIGHTS] = own[regions.AVERAGE] = stack.enter_context(trainer.model.params.writing())
+                if trainer.ema is not None:
+                    numbers[net, DECAY], numbers[net, BEGUN] = trainer.ema.decay, trainer.average is not None
+                    average = trainer.average
+                    own[regions.AVERAGE] = np.empty(trainer.model.params.size, dtype) if average is None else average
+                by_net.append(own)
+            by_step = {
+                regions.COEFFICIENTS: coefficients, regions.KEY: keys, regions.MEASURE: measure, regions.RECORD: records,
+            }  # fmt: skip
+            losses = self._run(orders, [self._rows[own] for own in fittings], by_net, by_step, training=True)
+        failed, items, shown = {}, 0, []
         for net, (fitting, trainer, order) in enumerate(zip(fittings, trainers, orders, strict=True)):
             run = fitting.run
             if trainer.ema is not None and numbers[net, BEGUN]:
-                trainer.average = averages[net]
+                trainer.average = by_net[net][regions.AVERAGE]
             found = zip(order, losses[net], records[:, net].tolist(), measure[:, net].tolist(), strict=False)
             for rows, (loss, count), record, measured in found:
                 trainer.passes += 1
@@ -229,31 +225,45 @@ class Block:
                 trainer.step += 1
                 trainer.statistics.add(record[NORM], record[CLIPPED], record[RATIO] if measured else None)
                 run.add(loss, count)
-                progress.batch(trainer.epoch - run.begin, len(rows), run.end_batch(len(rows)))
+                items += len(rows)
+                last = run.end_batch(len(rows))
+            else:
+                shown += [last] if order else []
+        if shown:
+            progress.batch(max(own.trainer.epoch - own.run.begin for own in fittings), items, sum(shown) / len(shown))
         return failed
 
-    def _run(self, orders, fittings, sources, by_net, by_step, *, training):
+    def _run(self, orders, data, by_net, by_step, *, training):
         """Run the programs of some batches; return (mean loss, weight) of each, by net."""
         steps, nets, began = max(map(len, orders)), len(orders), time.perf_counter()
         starts, counts = np.full((steps, nets), -1, np.int64), np.zeros((steps, nets), np.int64)
         samples = np.zeros((steps, nets, max(len(rows) for order in orders for rows in order)), np.int64)
-        by_net = list(by_net)
-        for net, (fitting, source, order) in enumerate(zip(fittings, sources, orders, strict=True)):
-            x, targets = self._rows.of(fitting.trainer, source)
-            by_net[net] = {**by_net[net], regions.INPUTS: x, regions.TARGETS: targets}
+        for net, ((x, targets), order) in enumerate(zip(data, orders, strict=True)):
+            by_net[net] |= {regions.INPUTS: x, regions.TARGETS: targets}
+            found = {}
             for step, rows in enumerate(order):
-                samples[step, net, : len(rows)] = rows
-                found = self._programs.program(len(rows), x, targets, training=training)
-                starts[step, net], counts[step, net] = found
+                size = len(rows)
+                samples[step, net, :size] = rows
+                if size not in found:
+                    found[size] = self._programs.program(size, x, targets, training=training)
+                starts[step, net], counts[step, net] = found[size]
         losses = np.zeros((steps, nets, counts.max()))
-        given = {**by_step, regions.ORDER: samples, regions.LOSSES: losses}
-        self._programs.run(starts, by_net, given, self.n_threads)
+        self._programs.run(
+            starts, by_net, {**by_step, regions.ORDER: samples, regions.LOSSES: losses}, self.n_threads
+        )  # fmt: skip
         self._seconds_of_step[training] = (time.perf_counter() - began) / steps
-        result = []
-        for net, order in enumerate(orders):
-            own = [
-                (losses[step, net, :count].sum(), count)
-                for step, count in enumerate(counts[: len(order), net].tolist())
-            ]
-            result.append([(float(value) * (1.0 / float(count)), float(count)) for value, count in own])
-        return result
+        if (counts == counts[0, 0]).all():
+            sums = losses.sum(axis=2)
+        else:
+            sums = np.array(
+                [
+                    [own[:count].sum() for own, count in zip(*pair, strict=True)]
+                    for pair in zip(losses, counts, strict=True)
+                ]
+            )
+        weights = counts.astype(np.float64)
+        means = sums * (1.0 / np.maximum(weights, 1.0))
+        return [
+            list(zip(means[: len(order), net].tolist(), weights[: len(order), net].tolist(), strict=True))
+            for net, order in enumerate(orders)
+        ]

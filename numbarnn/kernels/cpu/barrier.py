@@ -67,8 +67,8 @@ def _pointer(context, builder, kind, array, index):
 
 
 @intrinsic
-def _add(typingctx, words, index, value):
-    """Add to a word, with all that this thread wrote before to be seen by who reads the sum."""
+def fetch_add(typingctx, words, index, value):
+    """Add to a word and return what it was; all that this thread wrote before is seen by who reads the sum."""
 
     def codegen(context, builder, signature, args):
         return builder.atomic_rmw("add", _pointer(context, builder, signature.args[0], *args[:2]), args[2], "acq_rel")
@@ -115,7 +115,7 @@ def _give_way(typingctx):
 @jit
 def meet(words, arrivals):
     """Come to the barrier, and wait until parties have come `arrivals` times in all; return False if one never will."""
-    _add(words, ARRIVALS, 1)
+    fetch_add(words, ARRIVALS, 1)
     spins = 0
     while _read(words, ARRIVALS) < arrivals:
         if _read(words, ABORT) != 0:

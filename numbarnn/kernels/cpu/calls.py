@@ -26,6 +26,8 @@ from numba.extending import NativeValue, intrinsic, models, register_model, unbo
 from numba.np.arrayobj import populate_array
 
 from numbarnn.kernels.compile import bare
+from numbarnn.kernels.cpu.barrier import fetch_add
+from numbarnn.kernels.cpu.matmul import ZERO
 from numbarnn.kernels.cpu.simd import INDEX
 
 # Regions: addresses as they are, scratch memory of a thread, and from there on what differs by net or by step.
@@ -178,7 +180,7 @@ class Library:
             return self._entry[1]
         array, table = types.Array(types.int64, 1, "C"), types.Array(types.int64, 2, "C")
         kinds = types.BaseTuple.from_types(self.kinds)
-        entry = execute.compile((kinds, array, table, table, array, array, types.int64, types.int64))
+        entry = execute.compile((kinds, array, table, table, array, array, array))
         self._entry = len(self.kinds), entry
         return entry
 
@@ -189,16 +191,20 @@ class Library:
 
 
 @bare
-def execute(kernels, program, starts, table, strides, bases, first, last):
-    """Run the programs of the nets [first, last), one net after the other, all steps of a net together.
+def execute(kernels, program, starts, table, strides, bases, taken):
+    """Run the programs of nets that no other thread has taken, one net after the other, all steps of a net together.
 
     A kernel that returns False ends the steps of its net.
 
     starts   (steps, nets), in: where the program of a step of a net begins; -1: it has no such step
     table    (nets, regions), in: addresses of the regions at step 0; strides : (regions,) by which they move on at each step
     bases    (regions,) scratch of this thread, with the first `OWN` addresses
+    taken    (1,) number of nets that threads have taken, in and out
     """
-    for net in range(first, last):
+    while True:
+        net = fetch_add(taken, ZERO, 1)
+        if net >= starts.shape[1]:
+            return
         good = True
         for step in range(starts.shape[0]):
             at = starts[step, net]
