@@ -237,7 +237,7 @@ def models(folder):
             "model": model(), "loss": "softmax_cross_entropy", "optimizer": "adam", "learning_rate": 0.1,
             "schedule": optim.StepDecay(2),
             "clip_norm": 1.0, "clip_value": 1.0, "tbptt": None, "memory_limit": "1 GB", "accumulate": 1,
-            "average": 0.9, "seed": 0, "n_threads": 1,
+            "average": 0.9, "seed": 0, "n_threads": 1, "comm": None,
         },
     )  # fmt: skip
     yield Call("freeze", lambda **given: freeze(path=folder / "net.c", **given), {
@@ -249,11 +249,14 @@ def models(folder):
     }}  # fmt: skip
     yield Call(
         "fit_many", lambda **given: fit_many(**{"models": [model(), model()], **given}),
-        {"models": [model()], "sources": (x, y), "seeds": 0} | many,
+        {"models": [model()], "sources": (x, y), "seeds": 0, "client": None} | many,
     )  # fmt: skip
     yield Call(
         "predict_many", predict_many,
-        {"models": [model()], "x": x, "lengths": lengths, "kind": "predict", "loss": "softmax_cross_entropy", "n_threads": 1},
+        {
+            "models": [model()], "x": x, "lengths": lengths, "kind": "predict", "loss": "softmax_cross_entropy", "n_threads": 1,
+            "client": None,
+        },
     )  # fmt: skip
     yield Call("warmup", warmup, {
         "model": model(), "train": True, "loss": "softmax_cross_entropy", "optimizer": "adam"
@@ -574,7 +577,8 @@ def forecasts(_):
         "Forecaster", lambda: fitted, predict={"data": table, "quantiles": 0.5},
         evaluate={"data": table, "part": "test", "baselines": None, "per_target": True, "level": 0.5},
         backtest={
-            "data": table, "part": "test", "level": 0.5, "adaptive": None, "refit": None, "window": "expanding", "verbose": 0,
+            "data": table, "part": "test", "level": 0.5, "adaptive": None, "refit": None, "window": "expanding", "client": None,
+            "verbose": 0,
         },
         predict_interval={"level": 0.5, "data": table, "adaptive": 0.1},
         predict_baselines={"data": table, "baselines": None},

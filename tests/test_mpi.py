@@ -157,6 +157,17 @@ def test_one_rank_changes_nothing(mpi):
     assert ranks(1, "fit") == [json.loads(json.dumps(mpi_runs.fit()))]
 
 
+def test_the_script_of_the_documentation(mpi, tmp_path):
+    page = (HERE.parent / "docs" / "clusters.md").read_text()
+    code = re.search(r"^```py\n(.*?)^```", page, re.M | re.S)[1]
+    run = [MPIEXEC, "-n", "2", sys.executable, "-c", code]
+    done = subprocess.run(
+        run, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"run.ckpt", "net.safetensors"}
+
+
 def test_a_communicator_is_asked_for():
     with pytest.raises(
         TypeError,

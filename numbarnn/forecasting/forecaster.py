@@ -556,6 +556,7 @@ class Forecaster(Parameters):
         interval = None if level is None else Interval.of(level, adaptive)
         check_choice(window, "window", ("expanding", "sliding"))
         verbose = check_verbose(verbose)
+        client = None if client is None else check_client(client)
         check_names(self.target_names_, level is not None)
         calibration = None if level is None else state.checked_calibration()
 
@@ -574,7 +575,6 @@ class Forecaster(Parameters):
             predictor = self._predictor()
             return to_frame([state.evaluation.block(predictor, data, part, calibration, curves=level is not None)])
         check_integer(refit, "refit", 1)
-        client = None if client is None else check_client(client)
         if data is not None or state.given is None:
             raise ValueError(
                 "refit trains on the data of fit: leave data out, and of a forecaster that was loaded call fit first"

@@ -10,6 +10,7 @@ from numbarnn.many.models import check_models
 from numbarnn.training.history import History
 from numbarnn.training.many import fit_trainers, of_net, one_each
 from numbarnn.training.trainer import Trainer
+from numbarnn.workers import check_client
 
 # Of a `Trainer`, each one value for all nets or a list with one for each.
 OF_TRAINERS = "loss", "optimizer", "learning_rate", "schedule", "clip_norm", "clip_value", "average"
@@ -112,6 +113,7 @@ def fit_many(
         raise ValueError(
             "checkpoint and resume must be left out with client: a block of nets whose worker dies is trained again by another"
         )
+    check_client(client)
     trainers, _ = _trainers(models, given, n_threads)  # what is wrong shows here, before the workers begin
     histories = []
     for cut, (weights, own) in block_results(

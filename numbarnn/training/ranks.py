@@ -8,6 +8,7 @@ ranks always gives the same bits.
 """
 
 import os
+import platform
 import sys
 import zlib
 from collections.abc import Callable
@@ -135,15 +136,9 @@ class Ranks(OneRank):
         trainer.model.set_flat(weights)
 
     def threads(self) -> int:
-        # Where every rank is bound to processors of its own, nobody shares them.
-        from mpi4py import MPI
-
-        here = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
-        try:
-            usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-            return parallel.default_threads(here.allgather(usable).count(usable))
-        finally:
-            here.Free()
+        # Of a machine; where every rank is bound to processors of its own, nobody shares them.
+        own = platform.node(), sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+        return parallel.default_threads(self._comm.allgather(own).count(own))
 
     def share(self, batch: Batch) -> Batch:
         x, samples = batch.x, len(batch.x)
@@ -238,7 +233,7 @@ def ranks_of(comm: Any, model: Network) -> OneRank:
     """
     if comm is None:
         return OneRank()
-    if not all(callable(getattr(comm, name, None)) for name in ("Allgather", "Alltoallv", "bcast", "Split_type")):
+    if not all(callable(getattr(comm, name, None)) for name in ("Allgather", "Alltoallv", "bcast", "Get_rank")):
         raise TypeError(
             f"comm must be a communicator of mpi4py, such as MPI.COMM_WORLD (pip install numbarnn[mpi]), got {brief(comm)}"
         )
@@ -247,10 +242,13 @@ def ranks_of(comm: Any, model: Network) -> OneRank:
     return Ranks(comm) if comm.Get_size() > 1 else OneRank()
 
 
+_hooks: list[Any] = []
+
+
 def _abort_on_error(comm):
     """Let an exception that nobody handles end all ranks, which would wait for this one for ever."""
     before = sys.excepthook
-    if getattr(before, "ends_all_ranks", False):
+    if before in _hooks:
         return
 
     def hook(kind, error, trace):
@@ -259,5 +257,5 @@ def _abort_on_error(comm):
         sys.stderr.flush()
         comm.Abort(1)
 
-    hook.ends_all_ranks = True
+    _hooks.append(hook)
     sys.excepthook = hook
