@@ -1,11 +1,13 @@
 """Training on a file larger than memory may be: bytes of the process while an epoch runs, and the time of blocks and threads.
 
     python benchmarks/large_source.py --folder /tmp               # 8 GB, sparse: it takes no room on the disk
-    python benchmarks/large_source.py --gigabytes 1 --only prefetch
+    python benchmarks/large_source.py --folder /tmp --gigabytes 2 --only parquet    # takes as much room
+    python benchmarks/large_source.py --only prefetch
 
 *epoch*: an epoch of `Model.fit` over a memory-mapped array of GRU(4) and a dense layer, with the checks before it and the
 fingerprint of a checkpoint; seconds, and the most anonymous memory (RssAnon: what a file's pages are not part of) of the process in
 the first and in the second half of the epoch's batches, above what it had before. *windows*: the same over windows of a table.
+*parquet*: the same over windows of a Parquet file of row groups of 16.8 MB, with `ParquetSource` and `Prefetch`.
 *prefetch*: an epoch of a source whose batches take about as long as its steps (they are decompressed), with and without a thread,
 in turn.
 """
@@ -72,11 +74,41 @@ def epoch(folder, gigabytes, batch_size, windows):
     finally:
         path.unlink(missing_ok=True)
         (folder / "numbarnn-large.ckpt").unlink(missing_ok=True)
+    report("windows" if windows else "arrays", table.nbytes, watch, before, seconds)
+
+
+def parquet(folder, gigabytes, batch_size):
+    """Print seconds and memory of an epoch over a Parquet file."""
+    import pyarrow
+    import pyarrow.parquet as pq
+
+    path, generator, rows = folder / "numbarnn-large.parquet", np.random.default_rng(0), 1 << 16
+    names = [f"c{column}" for column in range(FEATURES)]
+    size, count = rows * FEATURES * 4, max(1, int(gigabytes * 1e9) // (rows * FEATURES * 4))
+    try:
+        schema = pyarrow.schema([(name, pyarrow.float32()) for name in names])
+        with pq.ParquetWriter(path, schema, use_dictionary=False) as file:
+            for _ in range(count):
+                columns = generator.standard_normal((FEATURES, rows), np.float32)
+                file.write_table(pyarrow.Table.from_arrays(list(map(pyarrow.array, columns)), schema=schema), rows)
+        source = nr.data.ParquetSource(path, names, "c0", lookback=STEPS, stride=STEPS, batch_size=batch_size)
+        net().fit([next(source.batches(generator))], loss="mse", epochs=1, verbose=0)  # compiles
+        model, watch, before = net(), Watch(), anonymous()
+        start = time.perf_counter()
+        model.fit(nr.data.Prefetch(source), loss="mse", epochs=1, callbacks=[watch], verbose=0)
+        seconds = time.perf_counter() - start
+    finally:
+        path.unlink(missing_ok=True)
+    report("parquet", size * count, watch, before, seconds)
+
+
+def report(name, size, watch, before, seconds):
+    """Print a row of an epoch."""
     half = len(watch.seen) // 2
     most = [max(part) - before for part in (watch.seen[:half], watch.seen[half:])]
     growth = watch.seen[-1] - watch.seen[half]
     print(
-        f"{'windows' if windows else 'arrays'} | {table.nbytes / 1e9:.1f} | {len(watch.seen)} | {watch.checked:.1f} | "
+        f"{name} | {size / 1e9:.1f} | {len(watch.seen)} | {watch.checked:.1f} | "
         f"{seconds:.1f} | {most[0]:.0f} | {most[1]:.0f} | {growth:+.1f} | {before + max(most):.0f}",
         flush=True,
     )
@@ -121,7 +153,7 @@ def prefetch(rounds):
 def main():
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=["epoch", "windows", "prefetch"])
+    parser.add_argument("--only", choices=["epoch", "windows", "parquet", "prefetch"])
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("."))
     parser.add_argument("--gigabytes", type=float, default=8.0)
     parser.add_argument("--batch-size", type=int, default=1024)
@@ -134,6 +166,8 @@ def main():
         for windows in (False, True):
             if options.only in (None, "windows" if windows else "epoch"):
                 epoch(options.folder, options.gigabytes, options.batch_size, windows)
+        if options.only in (None, "parquet"):
+            parquet(options.folder, options.gigabytes, options.batch_size)
     if options.only in (None, "prefetch"):
         print("s batches | s without | s with a thread | ratio | same bits")
         prefetch(options.rounds)
