@@ -215,6 +215,10 @@ def models(folder):
         return back(**{"doutputs": np.ones_like(outputs), "dstate": final} | given)
 
     yield Call("vjp's pullback", pullback, {})
+    learned = Model([MinGRU(6), Dense(2)], input_size=3, dtype="float64")
+    one = {"x_t": np.ones(3), "y_t": np.ones(2)}
+    options = {"loss": "mse", "optimizer": "adam", "learning_rate": 0.0, "window": 2}
+    yield from methods("Stream", learned.stream, learn=one | options, step={"x_t": np.ones(3), "out": np.zeros(2)})
     yield Call("step_function", step_function, {"model": model(), "state": model().initial_state(1)})
     yield Call("streams_function", streams_function, {"model": model(), "n": 3})
 

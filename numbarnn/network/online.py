@@ -73,7 +73,7 @@ class Learner:
     Attributes
     ----------
     given : tuple
-        Arguments of the stream's `learn` that are known to be these settings.
+        The loss, optimizer and window that the stream's `learn` was called with last; the very same need no check.
     gradient : array
         Of the newest step with a target, flat.
     steps : int
@@ -87,11 +87,6 @@ class Learner:
         self.steps = 0
         self._given_rate, self._rate = None, settings.optimizer.learning_rate
         model.loss = settings.loss
-
-    def knows(self, loss, optimizer, window) -> bool:
-        """Return whether these are the very arguments that were checked."""
-        given = self.given
-        return given[0] is loss and given[1] is optimizer and given[2] is window
 
     def _take_rate(self, learning_rate):
         """Take the learning rate of a call; None: the optimizer's."""
@@ -138,9 +133,9 @@ class Learner:
     def _diverged(self, loss):
         """Return the error of a step that diverged."""
         return DivergedError(
-            f"loss {loss} and gradient norm {norm(self.gradient)} after {self.steps} steps, learning rate {self._rate:g}: diverged; "
-            "try a smaller learning_rate, or scaled inputs (the weights are those before this step, the state is that after it: reset "
-            "the stream, or restore a snapshot)"
+            f"loss {loss} and gradient norm {norm(self.gradient)} after {self.steps} steps, learning rate {self._rate:g}: learning "
+            "diverged; try a smaller learning_rate, or scaled inputs (the weights are those before this step, the state is that "
+            "after it: reset the stream, or restore a snapshot)"
         )
 
 

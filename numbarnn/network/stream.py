@@ -178,7 +178,9 @@ class Stream:
         True
         """
         learner = self._learner
-        if learner is None or not learner.knows(loss, optimizer, window):
+        if learner is None or not (
+            learner.given[0] is loss and learner.given[1] is optimizer and learner.given[2] is window
+        ):
             learner = self._learner_for(loss, optimizer, window)
         return learner.learn(x_t, y_t, learning_rate)
 

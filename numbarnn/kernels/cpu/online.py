@@ -225,13 +225,16 @@ def _factors(cell, chain, values, state, previous, factors):
     back_at = states * gates * width
     diagonal_at = back_at + states * states * width
     units_at = diagonal_at + states * diagonal * width
+    z_at, own_at = chain[GATES], chain[DIAGONAL]
     for s in range(states):
+        unit = load(
+            cell, "states", factors, units_at + s * states, 1, 0
+        )  # inside the loop it keeps this from vectorising
         for e in range(width):
-            z = load(cell, "preactivations", state, chain[GATES], width, e)
+            z = load(cell, "preactivations", state, z_at, width, e)
             before = load(cell, "states", previous, 0, width, e)
-            own = load(cell, "diagonal", values, chain[DIAGONAL], width, e)
+            own = load(cell, "diagonal", values, own_at, width, e)
             following, saved = cell_forward(cell, z, before, own)
-            unit = load(cell, "states", factors, units_at + s * states, 1, 0)
             dz, dbefore, down = cell_backward(cell, saved, before, own, following, unit)
             store(cell, "preactivations", factors, s * gates * width, width, e, dz)
             store(cell, "states", factors, back_at + s * states * width, width, e, dbefore)
