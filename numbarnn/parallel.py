@@ -19,12 +19,14 @@ work one thread.
 * Jobs take denormal numbers as zero; the caller's mode is as before when they are done (`numbarnn.kernels.cpu.denormals`).
 """
 
+import contextlib
 import functools
 import math
 import os
 import pathlib
 import threading
 import time
+from collections.abc import Iterator
 
 from numba.core.compiler_lock import global_compiler_lock
 
@@ -169,10 +171,23 @@ STEP_GRAIN = 16_000
 SHARED_SAMPLES = 4  # for each thread
 
 
+_uncapped = []
+
+
+@contextlib.contextmanager
+def more_parties_than_processors() -> Iterator[None]:
+    """Within the block, do not limit the threads that share units to the processors: for what compiles their kernels ahead."""
+    _uncapped.append(None)
+    try:
+        yield
+    finally:
+        _uncapped.pop()
+
+
 def parties(panels: int, weights: int, samples: int, rows: int, n_threads: int) -> int:
     """Return how many threads share the units of a time loop; 1: they share its samples, or there is one thread.
 
-    Never more than there are processors for: whoever waits at a barrier for a thread without one wastes the other's time.
+    There are never more than processors: who waits at a barrier for a thread that has none spins, or hands its own to and fro.
 
     Parameters
     ----------
@@ -185,7 +200,7 @@ def parties(panels: int, weights: int, samples: int, rows: int, n_threads: int) 
     n_threads : int
     """
     found = min(n_threads, panels, samples * weights // STEP_GRAIN, rows * weights // UNITS_GRAIN)
-    if found > 1:
+    if found > 1 and not _uncapped:
         found = min(found, usable_processors()[0])
     return found if found > 1 and samples <= SHARED_SAMPLES * found else 1
 

@@ -187,6 +187,14 @@ def test_when_units_are_shared(case, monkeypatch):
     assert parallel.parties(*arguments) == expected
 
 
+def test_more_parties_than_processors_compile_ahead_alone(monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(parallel, "usable_processors", lambda: (1, "a test"))
+    with parallel.more_parties_than_processors():
+        assert parallel.parties(64, 2**22, 1, 20, 2) == 2
+    assert parallel.parties(64, 2**22, 1, 20, 2) == 1
+
+
 @pytest.mark.parametrize("guilty", [0, 1, 2])
 def test_an_error_frees_the_others(guilty, monkeypatch):
     """A party that raises before its kernel begins does not let the others wait."""

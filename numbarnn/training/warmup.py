@@ -117,7 +117,8 @@ def run(jobs: dict[str, Callable[[], Any]]) -> Iterator[Warmed]:
         cache.on_compile.append(compiled.append)
         started = time.perf_counter()
         try:
-            job()
+            with parallel.more_parties_than_processors():
+                job()
         finally:
             cache.on_compile.remove(compiled.append)
         yield Warmed(name, len(compiled), time.perf_counter() - started, number, len(jobs))
