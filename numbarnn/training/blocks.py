@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from numbarnn import parallel
 from numbarnn.backends import recorded
 from numbarnn.backends.recorded import batch as regions
 from numbarnn.checks import check_flat
@@ -71,9 +72,22 @@ def make_blocks(fittings: list[Any], n_threads: int) -> tuple[list["Block"], dic
         model, loss = trainer.model, trainer.loss
         common = model.layers, model.signals[0], model.dtype, type(loss), repr(loss), trainer.optimizer.kernel
         groups.setdefault(common, []).append(fitting)
-    for common in [common for common, group in groups.items() if len(group) == 1]:
-        alone[groups.pop(common)[0]] = "no other net with its layers, loss and kind of optimizer"
+    for common, group in list(groups.items()):
+        reason = None
+        if len(group) == 1:
+            reason = "no other net with its layers, loss and kind of optimizer"
+        elif 2 * len(group) <= n_threads and all(map(_shared_by_threads, group)):
+            reason = "more threads than nets, which share the steps of nets this large"
+        if reason is not None:
+            alone |= dict.fromkeys(groups.pop(common), reason)
     return [Block(group, rows, n_threads) for group in groups.values()], alone
+
+
+def _shared_by_threads(fitting):
+    """Return whether a step of a net alone has work for two threads."""
+    source = fitting.source
+    operations = min(source.batch_size, source.items) * source.x.shape[1] * fitting.trainer.model.params.size
+    return operations >= 2 * parallel.GRAIN
 
 
 class _Rows:
