@@ -13,7 +13,9 @@ from numbarnn.network.recorded import Programs
 from numbarnn.optim import SGD, Adam, ExponentialDecay
 from numbarnn.training import blocks
 from numbarnn.training.callbacks import Callback, EarlyStopping
+from numbarnn.training.fitting import Fitting
 from numbarnn.training.steps import Steps
+from numbarnn.training.trainer import Trainer
 
 COUNT = 3
 
@@ -192,6 +194,18 @@ def test_nets_that_are_trained_one_after_the_other_are_told(capsys):
     own.append(alone[2].fit(x, y, loss="mse", epochs=2, batch_size=8, verbose=0))
     assert_as_alone(models, histories, alone, own)
     assert "1 of 3 nets are trained one after the other, because of lengths\n" in capsys.readouterr().err
+
+
+def test_few_large_nets_on_many_threads_are_trained_one_after_the_other():
+    layers = [nr.LSTM(64), nr.Dense(2)]
+    x = np.zeros((64, 100, 2))
+    fittings = [Fitting(Trainer(model, "mse"), ArraySource(x, x), 1) for model in nets(2, layers)]
+    together, alone = blocks.make_blocks(fittings, 3)
+    assert [block.fittings for block in together] == [fittings]
+    assert not alone
+    assert blocks.make_blocks(fittings, 4)[0] == []
+    small = [Fitting(Trainer(model, "mse"), ArraySource(x[:4, :5], x[:4, :5]), 1) for model in nets(2, layers)]
+    assert len(blocks.make_blocks(small, 4)[0]) == 1
 
 
 def test_one_line_an_epoch(capsys):
