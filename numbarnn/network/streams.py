@@ -55,6 +55,7 @@ class Streams:
     def __init__(self, model: Any, n: int, n_threads: int | None = None):
         self.model = model
         self.capacity = check_integer(n, "n", 1, COUNTED)
+        self._given = n_threads  # None: those of the model, or of the machine that a copy comes to
         self._n_threads = parallel.check_threads(model.n_threads if n_threads is None else n_threads)
         self._params, self._dtype = model.params, model.dtype
         plan = self._refresh()[1]
@@ -71,7 +72,7 @@ class Streams:
 
     def __reduce__(self):
         # Packed weights have addresses, and states the padding of this processor.
-        return _revived, (self.model, self.capacity, self._n_threads, self.rows, self.snapshot(self.rows))
+        return _revived, (self.model, self.capacity, self._given, self.rows, self.snapshot(self.rows))
 
     @property
     def rows(self) -> np.ndarray:

@@ -22,7 +22,7 @@ from numbarnn.kernels.compile import bare, jit
 from numbarnn.kernels.cpu.activation import activate_columns
 from numbarnn.kernels.cpu.denormals import FLUSH, apart, exchange
 from numbarnn.kernels.cpu.matmul import NO_PRODUCT, ONE, ZERO, Extent, Factor, Location, Panels, copy, multiply
-from numbarnn.kernels.cpu.simd import panel_of
+from numbarnn.kernels.cpu.simd import copy_row, panel_of
 from numbarnn.kernels.cpu.step import (
     ACTIVATE,
     AFFINE,
@@ -153,6 +153,13 @@ def _operate(records, program, values, x, rows, states, scratch, block):
     return width
 
 
+@inlined
+def _copy_panels(a, at, b, dst, width):
+    """Copy part of a row that is whole panels; `copy` is called, which takes as long as the copying itself."""
+    for j in range(0, width, panel_of(a)):
+        copy_row(a, at + j, b, dst + j)
+
+
 def _token(x, row):
     """Return the token of a row; 0 of an input that is none."""
 
@@ -241,11 +248,11 @@ def _one_layer(cell, program, at, values, x, rows, states, scratch, block):
         for r in range(count):
             source = rows[lo + r] * program[STATES] + h_at
             for s in range(count_of(cell, "states")):
-                copy(states, source + s * width, scratch, h + s * matrix + r * width, width)
+                _copy_panels(states, source + s * width, scratch, h + s * matrix + r * width, width)
         for r in range(count if token_row > 0 else ZERO):
             source = bias_at + _token(x, lo + r) * token_row
             for g in range(count_of(cell, "preactivations")):
-                copy(values, source + g * width, scratch, z + g * matrix + r * width, width)
+                _copy_panels(values, source + g * width, scratch, z + g * matrix + r * width, width)
         for i in range(groups):
             group = at + GROUPS + 4 * i
             x_length, h_length = program[group + 2], program[group + 3]
@@ -277,7 +284,7 @@ def _one_layer(cell, program, at, values, x, rows, states, scratch, block):
         for r in range(count):
             dst = rows[lo + r] * program[STATES] + h_at
             for s in range(count_of(cell, "states")):
-                copy(scratch, h + s * matrix + r * width, states, dst + s * width, width)
+                _copy_panels(scratch, h + s * matrix + r * width, states, dst + s * width, width)
 
     return run
 
