@@ -6,6 +6,7 @@ Arguments: name of a function, and its own. The first rank prints what all ranks
 import hashlib
 import json
 import os
+import pathlib
 import signal
 import sys
 
@@ -82,8 +83,6 @@ def text(comm=None, path=None, kill=None, rank=1, step=7):
     def end():
         if kill == "raise":
             raise LookupError("nothing to be found")
-        if kill == "stop":
-            return True
         os.kill(os.getpid(), getattr(signal, kill))
 
     own = 0 if comm is None else comm.Get_rank()
@@ -96,12 +95,14 @@ def text(comm=None, path=None, kill=None, rank=1, step=7):
     return outcome(trainer, history)
 
 
-def endless(comm, path):
-    """Train until something ends it."""
+def endless(comm, path, begun):
+    """Train until something ends it; a file says that it has begun."""
     trainer = Trainer(text_net(), optimizer=Adam(0.02), comm=comm)
-    return outcome(
-        trainer, trainer.fit(TokenStream(TOKENS, 5, 10), 10**6, checkpoint=path, checkpoint_every="1h", verbose=0)
-    )
+    history = trainer.fit(
+        TokenStream(TOKENS, 5, 10), 10**6, checkpoint=path, checkpoint_every="1h", verbose=0,
+        callbacks=[At(3, pathlib.Path(begun).touch)],
+    )  # fmt: skip
+    return outcome(trainer, history)
 
 
 def whole_and_resumed(comm, path):
