@@ -21,7 +21,7 @@ from numbarnn.errors import DeviceError
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 # What a block may need: what is not installed everywhere. Of another word, such as a misspelt one, it would never run.
-NEEDS = {"distributed", "fastapi", "gpu", "httpx2", "matplotlib", "onnx", "sklearn", "torch"}
+NEEDS = {"distributed", "fastapi", "gpu", "httpx2", "matplotlib", "onnx", "pyarrow", "sklearn", "torch"}
 FENCE = re.compile(r"(?:<!-- needs: (?P<needs>[\w, ]+) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.M | re.S)
 
 
