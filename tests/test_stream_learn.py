@@ -151,16 +151,16 @@ class Twice(NamedTuple):
     def forward(cell, preactivations, states, diagonal):
         (z,), (h, c), (a, b) = preactivations, states, diagonal
         t = np.tanh(z)
-        c = t + a * c + h * type(h)(0.25)
-        return (b * c + h * type(h)(0.5), c), (t,)
+        c = t + a * c + h * 0.25
+        return (b * c + h * 0.5, c), (t,)
 
     @staticmethod
     def backward(cell, saved, states, diagonal, after, gradients):
         (t,), (h, c), (a, b), (dh, dc) = saved, states, diagonal, gradients
         dc = dc + b * dh
         return (
-            (dc * (type(t)(1) - t * t),),
-            (dh * type(h)(0.5) + dc * type(h)(0.25), dc * a),
+            (dc * (1.0 - t * t),),
+            (dh * 0.5 + dc * type(h)(0.25), dc * a),
             (dc * c, dh * after[1]),
         )
 
