@@ -6,6 +6,7 @@ import pickle
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numba
 import numpy as np
 import pytest
 from conftest import assert_same_bits, flatten, normal
@@ -25,12 +26,12 @@ from numbarnn import (
     MinLSTM,
     Model,
     OneHot,
-    Recurrent,
     losses,
     optim,
 )
-from numbarnn.cells.contract import CELLS, check
+from numbarnn.cells.contract import check
 from numbarnn.errors import DivergedError, ShapeError, TokenError
+from numbarnn.kernels.cpu import online
 
 C, T = 3, 40
 # Sums of T terms in another order.
@@ -150,37 +151,52 @@ class Twice(NamedTuple):
     def forward(cell, preactivations, states, diagonal):
         (z,), (h, c), (a, b) = preactivations, states, diagonal
         t = np.tanh(z)
-        c = t + a * c + h * type(h)(0.25)
-        return (b * c + h * type(h)(0.5), c), (t,)
+        c = t + a * c + h * 0.25
+        return (b * c + h * 0.5, c), (t,)
 
     @staticmethod
     def backward(cell, saved, states, diagonal, after, gradients):
         (t,), (h, c), (a, b), (dh, dc) = saved, states, diagonal, gradients
         dc = dc + b * dh
         return (
-            (dc * (type(t)(1) - t * t),),
-            (dh * type(h)(0.5) + dc * type(h)(0.25), dc * a),
+            (dc * (1.0 - t * t),),
+            (dh * 0.5 + dc * type(h)(0.25), dc * a),
             (dc * c, dh * after[1]),
         )
 
 
-def test_exact_gradients_of_a_cell_with_two_states(monkeypatch):
+@numba.njit(error_model="numpy")
+def carry(cell, chain, values, state, previous, factors, carried):
+    online._factors(cell, chain, values, state, previous, factors)
+    online._carry(cell, chain, state, -1, factors, previous, carried)
+
+
+def test_sensitivities_of_a_cell_with_two_states():
     check(Twice)
-    monkeypatch.setitem(CELLS, "Twice", Twice)  # other tests go through all cells that are registered
-    model = Model([Recurrent(3, cell=Twice())], input_size=2, dtype="float64")
-    x, y = normal(0, 6, 2), normal(1, 6, 3)
+    inputs, width, cell = 2, 3, Twice()
+    x, start = normal(0, 7, inputs), normal(1, (inputs + 3) * width)  # weights of each input, biases, a, b
 
-    def loss_of(values):
-        other = model.copy()
-        other.set_flat(values)
-        stream = other.stream()
-        return sum(((stream.step(x_t) - y_t) ** 2).mean() for x_t, y_t in zip(x, y, strict=True))
+    def run(weights, after=lambda *arrays: None):
+        """Return the last states (2, width)."""
+        rows, states = weights.reshape(-1, width), np.zeros((2, width))
+        for x_t in x:
+            z, before = rows[:inputs].T @ x_t + rows[inputs], states
+            states = np.array(Twice.forward(cell, (z,), tuple(before), tuple(rows[inputs + 1 :]))[0])
+            after(z, x_t, before)
+        return states
 
-    total, gradient = summed(model.stream(), x, y, loss="mse")
-    start, shift = model.params.flat.copy(), 1e-5 * np.eye(model.params.size)
-    central = [(loss_of(start + row) - loss_of(start - row)) / 2e-5 for row in shift]
-    assert math.isclose(total, loss_of(start), rel_tol=1e-14)
-    np.testing.assert_allclose(gradient, central, rtol=1e-7, atol=1e-8)
+    chain = np.zeros(online.FIRST, np.int64)
+    chain[[online.INPUTS, online.WIDTH, online.INPUT]] = inputs, width, width
+    carried, factors = np.zeros((inputs + 3) * 2 * width), np.zeros(2 * (1 + 2 + 2) * width + 4)
+    factors[-4:] = 1, 0, 0, 1
+
+    def after(z, x_t, before):
+        carry(cell, chain, start[-2 * width :], np.concatenate([z, x_t]), before.reshape(-1).copy(), factors, carried)
+
+    run(start, after)
+    central = [(run(start + row) - run(start - row)) / 2e-5 for row in 1e-5 * np.eye(start.size)]
+    for (row, unit), slopes in zip(np.ndindex(inputs + 3, width), central, strict=True):
+        np.testing.assert_allclose(carried.reshape(-1, 2, width)[row, :, unit], slopes[:, unit], rtol=1e-7, atol=1e-8)
 
 
 # The window

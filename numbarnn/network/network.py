@@ -354,7 +354,7 @@ class Network(Suggesting):
         return (outputs[:, 0] if outputs.ndim == 3 else outputs), state
 
     def stream(self) -> Stream:
-        """Return a `Stream`: a sequence that arrives step by step, with the state stored.
+        """Return a `Stream`: a sequence that arrives step by step, with the state stored; it can learn from every step.
 
         Raises
         ------

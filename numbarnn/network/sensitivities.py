@@ -279,12 +279,12 @@ def _chain(model, plan, states):
                     place(offset, np.arange(size, size + count))
                     size += count
             fields = own.x_at, own.inputs, own.y_at, layer.size, own.panels_at, own.bias_at, ours[0], -1, ours[1], -1
-            above.append((kernels.AFFINE, *kernels.Affine(*fields)))
+            above.append((kernels.AFFINE, *kernels.DenseAbove(*fields)))
         if isinstance(layer, (Activation, Dense)) and layer.activation is not None:
             own = step.Activate(*map(int, program[at + 1 : at + 1 + len(step.Activate._fields)]))
             at += 1 + len(own)
             if head:
-                above.append((kernels.SLOPE, *kernels.Slope(*own)))
+                above.append((kernels.SLOPE, *kernels.ActivationAbove(*own)))
     # Rows of gates that no pre-activation takes.
     unused = np.flatnonzero(order < 0)
     order[unused] = np.arange(size, size + unused.size)

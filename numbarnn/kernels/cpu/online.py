@@ -17,7 +17,7 @@ pairs: the three of `stream_step`, then those of `CHAIN` ... `LOSS`. ``chain``, 
 
     [0, FIRST)      the header: integers at STATUS ... OPERATIONS below
     [FIRST, ...)    of each gate of the cell, whether it takes x and whether it has a bias; then the layers above, from the last to
-                    the first: `Affine` or `Slope`, each after its kind
+                    the first: `DenseAbove` or `ActivationAbove`, each after its kind
 
 The weights are learned in an order of their own, in which all loops over units run through memory: *rows* of one weight of every
 unit, (G (C + 1) + U, width), those of a gate's inputs, of its bias, and the diagonal ones; then the weights and biases of the
@@ -65,7 +65,7 @@ AFFINE_LENGTH, SLOPE_LENGTH, AFFINE_OFFSETS = 11, 5, 7
 OPTIMIZERS = ("sgd", "rmsprop", "centered_rmsprop", "adam", "amsgrad")
 
 
-class Affine(NamedTuple):
+class DenseAbove(NamedTuple):
     """A dense layer: offsets of x and y in the state, of weights in the program, and in ours, as `matmul.pack_forward` has them."""
 
     x_at: int
@@ -80,7 +80,7 @@ class Affine(NamedTuple):
     no_bias: int
 
 
-class Slope(NamedTuple):
+class ActivationAbove(NamedTuple):
     """An activation."""
 
     activation: int
