@@ -5,7 +5,10 @@ import pytest
 from conftest import DTYPES, assert_same_bits, flatten, normal, random_state
 
 from numbarnn import GRU, LSTM, RNN, Dense, IndRNN, MinGRU, MinLSTM, Model
+from numbarnn.backends.cpu import recurrent
 from numbarnn.kernels.cpu import matmul, steps_ahead
+from numbarnn.kernels.cpu.block_products import table_with_blocks
+from numbarnn.kernels.cpu.simd import tile_shapes, tile_table
 
 # The sums of the cells with a recurrent product are long enough to be cut between x and h.
 WIDE = 330
@@ -85,7 +88,17 @@ def test_blocks_stream_as_forward():
         assert_same_bits(model.forward(np.repeat(x, 9, axis=0))[0][8], outputs[0])
 
 
+def test_without_the_address_a_run_goes_step_by_step(monkeypatch):
+    model = Model([MinGRU(20)], 3, seed=1)
+    x = normal(0, 2, 11, 3, dtype="float32")
+    expected, called = model.forward(x)[0], []
+    monkeypatch.setattr(recurrent, "table_with_blocks", lambda dtype: called.append(dtype) or tile_table(dtype))
+    assert_same_bits(model.forward(x)[0], expected)
+    assert called
+
+
 def test_where_there_are_blocks():
+    assert table_with_blocks(np.dtype("f4")).size == len(tile_shapes()) + 1
     block, few = steps_ahead.block_of_steps, steps_ahead.FEW
     assert (block(1, 100), block(few, 5)) == (steps_ahead.AHEAD, 5)
     assert block(few + 1, 100) == block(1, 0) == 1

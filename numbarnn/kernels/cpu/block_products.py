@@ -18,7 +18,7 @@ from numbarnn.kernels.compile import jit
 from numbarnn.kernels.cpu.by_address import address_of, by_address
 from numbarnn.kernels.cpu.matmul import NO_PRODUCT, ONE, ZERO, Extent, Factor, Location, Panels, copy, multiply
 from numbarnn.kernels.cpu.run_groups import Batch, Input, Weights
-from numbarnn.kernels.cpu.simd import flat, panel_of, tile_table
+from numbarnn.kernels.cpu.simd import flat, panel_of, tile_limits, tile_table
 from numbarnn.kernels.groups import Floats4
 from numbarnn.kernels.scalar import inlined
 
@@ -112,6 +112,13 @@ call_products_of_block = by_address(products_of_block)
 def table_with_blocks(dtype):
     """Return `simd.tile_table` with the address of `products_of_block` behind it: the table of a run that takes blocks."""
     return np.append(tile_table(dtype), np.intp(address_of(products_of_block, dtype)))
+
+
+@inlined
+def takes_blocks(table):
+    """Return whether a table is one of `table_with_blocks`; without, the driver goes step by step, however many slots there are."""
+    tallest, paired, _ = tile_limits()
+    return table.size > tallest + paired + 1
 
 
 @inlined

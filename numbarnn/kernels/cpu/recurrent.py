@@ -10,7 +10,7 @@ arrays are described in `numbarnn.kernels`.
 from numba.extending import overload
 
 from numbarnn.kernels.compile import jit
-from numbarnn.kernels.cpu.block_products import add_products, call_products_of_block, input_gradient
+from numbarnn.kernels.cpu.block_products import add_products, call_products_of_block, input_gradient, takes_blocks
 from numbarnn.kernels.cpu.matmul import NO_PRODUCT, ONE, ZERO, Extent, Factor, Location, Panels, multiply
 from numbarnn.kernels.cpu.run_groups import (
     Activations,
@@ -69,7 +69,8 @@ def forward(
     h, z, saved_values = flat(states), flat(preactivations), flat(saved)
     masked = flat(operand)
     first = lo * width
-    span, count = preactivations.shape[0], preactivations.shape[1]
+    ahead, count = takes_blocks(table), preactivations.shape[1]
+    span = preactivations.shape[0] if ahead else ONE
     block_done = -ONE  # of whose steps the products of x are taken
     begin(start, lengths, reverse, slots, h, history, block, lo, hi, ZERO, width)
     for i in range(steps):
@@ -89,7 +90,7 @@ def forward(
             h_from, h_at = masked, t * block
             mask_rows(mask, h, before, masked, h_at, lo, rows)
         z_at = t % span * count * block + first
-        if span > ONE and t // span != block_done:
+        if ahead and t // span != block_done:
             block_done = t // span
             call_products_of_block(
                 table[table.size - 1], z, (weights, batch, x, preactivations, block_done * span, lo, hi)
@@ -97,7 +98,7 @@ def forward(
         add_products(
             table, from_input, from_hidden, inputs, recurrents,
             x_values, t * x_step + lo * x_row, x_row, tokens, token_rows, packed, bias, h_from, h_at + first,
-            count, samples, width, span > ONE, t, z, z_at, lo, rows,
+            count, samples, width, ahead, t, z, z_at, lo, rows,
         )  # fmt: skip
         second_product(
             cell, table, from_inner, inputs, recurrents, packed, diagonal, mask, inner, inner_saved,
