@@ -1,8 +1,10 @@
 """scikit-learn's contract of parameters, for classes that must work where scikit-learn is not installed."""
 
 import copy
+import functools
 import inspect
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from numbarnn.words import Suggesting, did_you_mean
@@ -23,6 +25,25 @@ def not_fitted(owner) -> NotFittedError:
 def clone(estimator: Any, **changed: Any) -> Any:
     """Return a new estimator that is not fitted, with copies of the parameters of another but for those that are changed."""
     return type(estimator)(**copy.deepcopy(estimator.get_params(deep=False)) | changed)
+
+
+class OfClassifiers:
+    """A method that objects of regressors do not have, as scikit-learn asks; a decorator.
+
+    Objects say by `_is_regressor` what they are.
+    """
+
+    def __init__(self, method: Callable[..., Any]):
+        functools.update_wrapper(self, method)
+        self._method = method
+
+    def __get__(self, owner: Any, kind: Any = None) -> Any:
+        if owner is not None and owner._is_regressor():
+            raise AttributeError(
+                f"{self._method.__name__} needs a classifier, the estimator of this {type(owner).__name__} is a "
+                f"{type(owner.estimator).__name__}"
+            )
+        return self._method.__get__(owner, kind)
 
 
 class Parameters(Suggesting):

@@ -102,7 +102,8 @@ def test_means_and_spread_of_values():
     assert_close(spread, np.sqrt(((each - mean) ** 2).sum(axis=0) / 3), 1e-12)
     assert_same_bits(ensemble.predict(X), mean)
     assert_close(ensemble.score(X, VALUES), metrics.r2(VALUES, mean), 1e-12)
-    with pytest.raises(TypeError, match="votes needs an ensemble of classifiers, this is one of SequenceRegressor"):
+    assert not hasattr(ensemble, "predict_proba")  # as scikit-learn's checks ask
+    with pytest.raises(AttributeError, match=r"votes needs a classifier, .* of this Ensemble is a SequenceRegressor"):
         ensemble.votes(X)
 
 
@@ -364,7 +365,7 @@ def test_groups_refused():
         (lambda: GroupBy(SegmentClassifier()).fit(X, STEPS, groups=GROUPS, offsets=[0]), ValueError, "takes no offsets; pass a"),
         (lambda: GroupBy(3).fit(X, VALUES, groups=GROUPS), TypeError, "estimator must be a SequenceRegressor, .*, got 3"),
         (lambda: GroupBy(few).predict(X, groups=GROUPS), NotFittedError, "this GroupBy is not fitted yet"),
-        (lambda: nets.predict_proba(frame), TypeError, "predict_proba needs classifiers"),
+        (lambda: nets.predict_proba(frame), AttributeError, "predict_proba needs a classifier"),
         (lambda: nets.update(frame), TypeError, "update needs a Forecaster"),
     ]  # fmt: skip
     for call, error, message in cases:

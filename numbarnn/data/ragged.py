@@ -183,9 +183,13 @@ class RaggedSource(SampleSource):
         mixed = len(lengths) == 0 or lengths[0] == 0 or (lengths != lengths[0]).any()
         if mixed or self.sample_weight is not None or (self.grouped and not self.shuffle):
             return self
-        rows = [part.offsets[self.samples][:, None] + np.arange(lengths[0]) for part in parts]
-        x, *labels = [part.values[own] for part, own in zip(parts, rows, strict=True)]
-        y = labels[0] if labels else y[self.samples]
+        everything = np.array_equal(self.samples, np.arange(len(self.x)))
+        own = slice(None) if everything else self.samples
+        if everything:  # views
+            found = [part.values.reshape(len(lengths), lengths[0], *part.values.shape[1:]) for part in parts]
+        else:
+            found = [part.values[part.offsets[own][:, None] + np.arange(lengths[0])] for part in parts]
+        x, y = found[0], (found[1] if len(found) > 1 else y[own])
         return ArraySource(x, y, batch_size=self.batch_size, shuffle=self.shuffle)
 
     def batches(self, generator: np.random.Generator) -> Iterator[Batch]:

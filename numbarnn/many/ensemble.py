@@ -16,7 +16,7 @@ from numbarnn.many import files
 from numbarnn.many.fits import check_kind, fit_rounds
 from numbarnn.metrics import r2
 from numbarnn.model import Model
-from numbarnn.sklearn_api import clone, not_fitted
+from numbarnn.sklearn_api import OfClassifiers, clone, not_fitted
 from numbarnn.training.rounds import Rounds, alone, together
 from numbarnn.words import Suggesting
 
@@ -172,6 +172,7 @@ class Ensemble(BaseEstimator, Suggesting):
             )
         return _each(self._labels, self.predict_proba(X, **options))
 
+    @OfClassifiers
     def predict_proba(self, X: Any, **options: Any) -> Any:
         """Return the mean of the probabilities that the nets give each class of `classes_`.
 
@@ -186,14 +187,15 @@ class Ensemble(BaseEstimator, Suggesting):
 
         Raises
         ------
+        AttributeError
+            If the estimator is a regressor: those have no such method.
         NotFittedError
             If `fit` was not called.
-        TypeError
-            If the ensemble is one of regressors.
         """
-        self._classifier("predict_proba")
+        self._first()
         return _mean([member.predict_proba(X, **options) for member in self.estimators_])
 
+    @OfClassifiers
     def votes(self, X: Any, **options: Any) -> Any:
         """Return the share of the nets that predict each class of `classes_`, in the form of `predict_proba`.
 
@@ -208,12 +210,12 @@ class Ensemble(BaseEstimator, Suggesting):
 
         Raises
         ------
+        AttributeError
+            If the estimator is a regressor: those have no such method.
         NotFittedError
             If `fit` was not called.
-        TypeError
-            If the ensemble is one of regressors.
         """
-        first = self._classifier("votes")
+        first = self._first()
 
         def indicators(labels):
             return labels if first._several else np.eye(len(first.classes_))[first._classes.encode(labels.tolist())]
@@ -254,11 +256,8 @@ class Ensemble(BaseEstimator, Suggesting):
             raise not_fitted(self)
         return self.estimators_[0]
 
-    def _classifier(self, method):
-        first = self._first()
-        if isinstance(first, SequenceRegressor):
-            raise TypeError(f"{method} needs an ensemble of classifiers, this is one of {type(first).__name__}")
-        return first
+    def _is_regressor(self):
+        return isinstance(self.estimator, SequenceRegressor)
 
     def _labels(self, probabilities):
         first = self._first()

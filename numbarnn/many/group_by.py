@@ -19,7 +19,7 @@ from numbarnn.many.fits import check_kind, fit_rounds
 from numbarnn.many.parts import Parts, check_known, in_group, named
 from numbarnn.metrics import r2
 from numbarnn.model import Model
-from numbarnn.sklearn_api import clone, not_fitted
+from numbarnn.sklearn_api import OfClassifiers, clone, not_fitted
 from numbarnn.training.rounds import Rounds, alone, together
 from numbarnn.words import Suggesting
 
@@ -199,6 +199,7 @@ class GroupBy(BaseEstimator, Suggesting):
 
         return self._joined(X, groups, options, predicted)
 
+    @OfClassifiers
     def predict_proba(self, X: Any, *, groups: Any = None, **options: Any) -> Any:
         """Return the probability of each class of `classes_`, by the net of each sample's group, in the order of the samples.
 
@@ -213,14 +214,12 @@ class GroupBy(BaseEstimator, Suggesting):
 
         Raises
         ------
+        AttributeError
+            If the estimator is not a classifier: others have no such method.
         NotFittedError
             If `fit` was not called.
-        TypeError
-            If the estimator is not a classifier.
         """
         self._check_fitted()
-        if not hasattr(self._first(), "classes_"):
-            raise TypeError(f"predict_proba needs classifiers, these are of {type(self.estimator).__name__}")
         return self._joined(
             X, groups, options, lambda member, x, own: self._aligned(member.predict_proba(x, **own), member)
         )
@@ -354,7 +353,7 @@ class GroupBy(BaseEstimator, Suggesting):
 
     def _is_regressor(self):
         inner = self.estimator.estimator if isinstance(self.estimator, Ensemble) else self.estimator
-        return isinstance(inner, SequenceRegressor)
+        return isinstance(inner, (SequenceRegressor, Forecaster))
 
     def _fitted(self):
         self._check_fitted()
