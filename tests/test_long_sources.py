@@ -218,7 +218,7 @@ def test_sources_shuffle_in_blocks():
 
 def test_wrong_orders_are_refused():
     x = np.zeros((4, 2, 1))
-    with pytest.raises(ValueError, match="shuffle must be True, False or 'blocks', got 'block'"):
+    with pytest.raises(TypeError, match="shuffle must be True or False, got 'block'; 'blocks' shuffles in blocks"):
         ArraySource(x, x, shuffle="block")
     with pytest.raises(ValueError, match="block must be left out unless shuffle is 'blocks', got 3"):
         ArraySource(x, x, block=3)

@@ -11,12 +11,11 @@ POOL = 8  # blocks whose samples are mixed
 
 
 def check_shuffle(owner: str, shuffle: Any) -> bool | str:
-    """Return an argument `shuffle`; raise TypeError or ValueError unless it is True, False or "blocks"."""
+    """Return an argument `shuffle`; raise TypeError unless it is True, False or "blocks"."""
     if isinstance(shuffle, (bool, np.bool_)):
         return bool(shuffle)
     if not isinstance(shuffle, str) or shuffle != "blocks":
-        error = ValueError if isinstance(shuffle, str) else TypeError
-        raise error(f"{owner}: shuffle must be True, False or 'blocks', got {brief(shuffle)}")
+        raise TypeError(f"{owner}: shuffle must be True or False, got {brief(shuffle)}; 'blocks' shuffles in blocks")
     return shuffle
 
 
