@@ -1,7 +1,8 @@
 """Steps and evaluations of a network as programs of kernel calls, which run for many nets of one architecture."""
 
 import functools
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,8 @@ def unrecorded(model: Any, loss: Any) -> str | None:
     return None if recorded.losses.known(loss) else f"the loss {loss.name}"
 
 
-class Samples(NamedTuple):
+@dataclass(frozen=True)
+class Samples:
     """All samples of a source, as programs read them.
 
     Attributes
