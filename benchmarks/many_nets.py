@@ -1,4 +1,4 @@
-"""Many small nets at once: ``python benchmarks/many_nets.py [--nets 64] [--quick]``.
+"""Many small nets at once: ``python benchmarks/many_nets.py [--nets 64] [--quick] [--only 0]``.
 
 An optimizer step of every one of K nets LSTM(H, last output) + Dense(1) on batches (N, T, C), with Adam:
 
@@ -22,7 +22,7 @@ import numpy as np
 import numbarnn as nr
 from numbarnn.data import ArraySource
 
-BATCHES = 8  # steps of an epoch
+BATCHES = 32  # steps of an epoch
 SIZES = ((8, 16, 32, 50), (8, 16, 32, 60), (8, 32, 32, 50))
 
 
@@ -148,15 +148,16 @@ def main():
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nets", type=int, default=64)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="the first size alone, without vmap")
+    parser.add_argument("--only", type=int, choices=range(len(SIZES)), help="this size alone")
     given = parser.parse_args()
     try:
         import torch
     except ImportError:
         torch = None
-    for size in SIZES[:1] if given.quick else SIZES:
+    for size in SIZES[:1] if given.quick else SIZES if given.only is None else SIZES[given.only :][:1]:
         runs = {f"fit_many, {n} thread{'s' * (n > 1)}": together(given.nets, *size, n) for n in (1, 2)}
         runs["numbarnn, net by net"] = in_turn(given.nets, *size)
         if torch is not None:

@@ -13,7 +13,9 @@ from numbarnn.network.recorded import Programs
 from numbarnn.optim import SGD, Adam, ExponentialDecay
 from numbarnn.training import blocks
 from numbarnn.training.callbacks import Callback, EarlyStopping
+from numbarnn.training.fitting import Fitting
 from numbarnn.training.steps import Steps
+from numbarnn.training.trainer import Trainer
 
 COUNT = 3
 
@@ -135,6 +137,7 @@ def test_nets_of_a_block_end_with_the_step_at_hand(monkeypatch):
 
 
 X, VALUES = task()[0], task()[0].cumsum(axis=1)
+TOKENS = np.random.default_rng(2).integers(0, 7, X.shape[:2])
 CLASSES = np.random.default_rng(1).integers(0, 3, X.shape[:2])
 CASES = {
     "stack, dropout": (
@@ -153,6 +156,12 @@ CASES = {
         [nr.GRU(6, reset_after=False, recurrent_dropout=0.3), nr.Activation("tanh"), nr.Dense(2, activation="relu", bias=False)],
         VALUES, {"loss": "huber", "optimizer": "rmsprop", "clip_value": 1e-3},
     ),
+    "tokens": (
+        [nr.OneHot(7), nr.LSTM(5, bidirectional=True), nr.Dense(3)], CLASSES,
+        {"loss": "softmax_cross_entropy", "validation": 0.3},
+    ),
+    "embedding": ([nr.Embedding(7, 3), nr.LSTM(5), nr.Dense(2)], VALUES, {"loss": "mse", "clip_norm": 0.5}),
+    "dense layer of tokens": ([nr.OneHot(7), nr.Dense(2)], VALUES, {"loss": "mse", "optimizer": "sgd"}),
     "diagonal weights": (
         [nr.Dropout(0.2, same_over_time=True), nr.IndRNN(6, reverse=True), nr.Dense(2)], VALUES,
         {"loss": "mse", "optimizer": SGD(0.1, momentum=0.9), "schedule": ExponentialDecay(0.7)},
@@ -164,11 +173,13 @@ CASES = {
 def test_steps_without_python_are_those_with_it(name, monkeypatch):
     layers, y, options = CASES[name]
     options = {"epochs": 2, "batch_size": 8, **options}
-    models, alone = nets(layers=layers), nets(layers=layers)
-    own = [model.fit(X, y, seed=index, **options, verbose=0) for index, model in enumerate(alone)]
+    of_tokens = isinstance(layers[0], (nr.OneHot, nr.Embedding))
+    x, size = (TOKENS, {"input_size": None}) if of_tokens else (X, {})
+    models, alone = nets(layers=layers, **size), nets(layers=layers, **size)
+    own = [model.fit(x, y, seed=index, **options, verbose=0) for index, model in enumerate(alone)]
     monkeypatch.setattr(Steps, "_train_chunk", None)  # there are no others
     monkeypatch.setattr(Steps, "evaluate", None)
-    histories = nr.fit_many(models, (X, y), seeds=[0, 1, 2], **options, n_threads=2, verbose=0)
+    histories = nr.fit_many(models, (x, y), seeds=[0, 1, 2], **options, n_threads=2, verbose=0)
     assert_as_alone(models, histories, alone, own)
 
 
@@ -183,6 +194,18 @@ def test_nets_that_are_trained_one_after_the_other_are_told(capsys):
     own.append(alone[2].fit(x, y, loss="mse", epochs=2, batch_size=8, verbose=0))
     assert_as_alone(models, histories, alone, own)
     assert "1 of 3 nets are trained one after the other, because of lengths\n" in capsys.readouterr().err
+
+
+def test_few_large_nets_on_many_threads_are_trained_one_after_the_other():
+    layers = [nr.LSTM(64), nr.Dense(2)]
+    x = np.zeros((64, 100, 2))
+    fittings = [Fitting(Trainer(model, "mse"), ArraySource(x, x), 1) for model in nets(2, layers)]
+    together, alone = blocks.make_blocks(fittings, 3)
+    assert [block.fittings for block in together] == [fittings]
+    assert not alone
+    assert blocks.make_blocks(fittings, 4)[0] == []
+    small = [Fitting(Trainer(model, "mse"), ArraySource(x[:4, :5], x[:4, :5]), 1) for model in nets(2, layers)]
+    assert len(blocks.make_blocks(small, 4)[0]) == 1
 
 
 def test_one_line_an_epoch(capsys):
@@ -202,9 +225,9 @@ def test_one_line_an_epoch(capsys):
         ({"models": nets(1) * 2}, ValueError, r"models\[1\] is an object that models has before"),
         ({"sources": [task()] * 2}, ValueError, "sources must be one value for all nets, or a list with one for each of 3, got a"),
         ({"seeds": [1]}, ValueError, "seeds must be one value for all nets, or a list"),
-        ({"learning_rate": [0.1, -1.0, 0.1]}, ValueError, r"models\[1\]: learning_rate must not be negative"),
-        ({"patience": [None, 2, None]}, ValueError, r"models\[1\]: patience, early stopping on val_loss, needs validation data"),
-        ({"sources": 3}, TypeError, r"models\[0\]: sources must be arrays"),
+        ({"learning_rate": [0.1, -1.0, 0.1]}, ValueError, r"learning_rate must not be negative, got -1.0 \(models\[1\]\)"),
+        ({"patience": [None, 2, None]}, ValueError, r"patience, early stopping .* \(models\[1\]\)"),
+        ({"sources": 3}, TypeError, r"sources must be arrays .* \(models\[0\]\)"),
     ],
 )  # fmt: skip
 def test_messages(change, error, message):
@@ -220,5 +243,5 @@ def test_predictions_are_those_of_each_net():
     own = [x[:4], x[4:9], x]
     for found, model, values in zip(nr.predict_many(models, own, loss="mse"), models, own, strict=True):
         assert_same_bits(found, model.predict(values, loss="mse"))
-    with pytest.raises(ValueError, match=r"models\[0\]: loss must be given"):
+    with pytest.raises(ValueError, match=r"loss must be given, .* \(models\[0\]\)"):
         nr.predict_many(models, x)

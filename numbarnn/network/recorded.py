@@ -1,7 +1,7 @@
 """Steps and evaluations of a network as programs of kernel calls, which run for many nets of one architecture."""
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,20 +19,38 @@ def unrecorded(model: Any, loss: Any) -> str | None:
     """Return why the steps of a model under a loss cannot be recorded, or None."""
     if model.device != "cpu":
         return f"a model on the device {model.device}"
-    if model.signals[0].tokens:
-        return "tokens as inputs"
     for layer in model.layers:
         try:
             passes_of(recorded, layer)
         except TypeError:
             return f"the layer {type(layer).__name__}"
+        if type(layer).__name__ == "EmbeddingBag":
+            return "bags of tokens"
         if getattr(layer, "cell", None) is not None and layer.cell.diagonal and layer.hidden_size == 1:
             return "a single unit with a diagonal weight, whose gradient NumPy sums in an order of its own"
     return None if recorded.losses.known(loss) else f"the loss {loss.name}"
 
 
-def rows_of_all(model: Any, loss: Any, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return inputs of all samples in the model's dtype, and targets and weights of all rows, once for all steps.
+class Samples(NamedTuple):
+    """All samples of a source, as programs read them.
+
+    Attributes
+    ----------
+    inputs : array
+        Values (samples, time steps, features) in the model's dtype, or tokens by rows.
+    targets : array
+        By rows.
+    samples, steps : int
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    samples: int
+    steps: int
+
+
+def samples_of(model: Any, loss: Any, x: Any, y: Any) -> tuple[Samples, np.ndarray]:
+    """Return all samples, once for all steps, and the weights of their rows, empty where all are one.
 
     Raises
     ------
@@ -43,7 +61,9 @@ def rows_of_all(model: Any, loss: Any, x: Any, y: Any) -> tuple[np.ndarray, np.n
     end = layout if model.signals[-1].sequence else layout.last()
     given = model.signals[-1].size, end.samples * end.steps, y, end, model.dtype, "mean", None
     targets, weights, _, _ = loss.prepare(*given)
-    return np.require(array, model.dtype, ["C", "A"]), targets, weights
+    tokens = model.signals[0].tokens
+    rows = inputs.token_rows(array, layout) if tokens else np.require(array, model.dtype, ["C", "A"])
+    return Samples(rows, targets, layout.samples, layout.steps), weights
 
 
 class Programs:
@@ -63,18 +83,18 @@ class Programs:
         self._size, self._scratch = 0, []
         self._mode = np.zeros(1, np.int64)
 
-    def program(self, samples: int, x: np.ndarray, targets: np.ndarray, *, training: bool = True) -> tuple[int, int]:
-        """Return where the program of a batch of `samples` of all begins, and the number of its rows that have a loss."""
-        key = samples, x.shape, targets.size, targets.dtype, training
+    def program(self, size: int, samples: Samples, *, training: bool = True) -> tuple[int, int]:
+        """Return where the program of a batch of `size` of the samples begins, and the number of its rows that have a loss."""
+        key = size, samples.samples, samples.steps, samples.targets.size, samples.targets.dtype, training
         if key not in self._begins:
             call = regions.Call(self._library, self.model.dtype, self.model.params.size, training)
-            count = self._write(call, Layout.make(x.shape[1], samples), len(x), targets)
+            count = self._write(call, Layout.make(samples.steps, size), samples)
             self._begins[key] = len(self._words), count
             self._words += call.words()
             self._size = max(self._size, call.used)
         return self._begins[key]
 
-    def _write(self, call, layout, samples, targets):
+    def _write(self, call, layout, samples):
         model, tape = self.model, []
         call.run(denormals.mode, denormals.FLUSH)
         passes = [(layer, passes_of(recorded, layer)) for layer in model.layers]
@@ -82,13 +102,14 @@ class Programs:
         weights = [
             own.prepare(call, layer, model.params, f"{name}.", signal) for (layer, own), name, signal in described
         ]
-        rows = regions.feature_rows(call, samples, model.signals[0].size, layout)
+        take = regions.token_rows if model.signals[0].tokens else regions.feature_rows
+        rows = take(call, samples.samples, model.signals[0].size, layout)
         for number, (layer, own) in enumerate(passes):
             before = layout
             rows, layout, _, saved = own.forward(call, layer, weights[number], rows, layout, None, number)
             tape.append((saved, before))
         count = layout.samples * layout.steps
-        dy = recorded.losses.run(call, self.loss, rows, samples, targets, layout, 1.0 / float(count))
+        dy = recorded.losses.run(call, self.loss, rows, samples.samples, samples.targets, layout, 1.0 / float(count))
         if call.training:
             gradient = call.empty((model.params.size,))
             for number in reversed(range(len(passes))):

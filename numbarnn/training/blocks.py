@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from numbarnn import parallel
 from numbarnn.backends import recorded
 from numbarnn.backends.recorded import batch as regions
+from numbarnn.checks import check_flat
 from numbarnn.core import seeds
 from numbarnn.data.batches import ArraySource
 from numbarnn.kernels.cpu.whole_steps import (
@@ -22,7 +24,7 @@ from numbarnn.kernels.cpu.whole_steps import (
     OK,
     RATIO,
 )
-from numbarnn.network.recorded import Programs, rows_of_all, unrecorded
+from numbarnn.network.recorded import Programs, samples_of, unrecorded
 from numbarnn.optim import Optimizer
 
 # Seconds of a compiled call, after which progress is shown and Ctrl-C is answered; the most steps and bytes of one.
@@ -70,9 +72,22 @@ def make_blocks(fittings: list[Any], n_threads: int) -> tuple[list["Block"], dic
         model, loss = trainer.model, trainer.loss
         common = model.layers, model.signals[0], model.dtype, type(loss), repr(loss), trainer.optimizer.kernel
         groups.setdefault(common, []).append(fitting)
-    for common in [common for common, group in groups.items() if len(group) == 1]:
-        alone[groups.pop(common)[0]] = "no other net with its layers, loss and kind of optimizer"
+    for common, group in list(groups.items()):
+        reason = None
+        if len(group) == 1:
+            reason = "no other net with its layers, loss and kind of optimizer"
+        elif 2 * len(group) <= n_threads and all(map(_shared_by_threads, group)):
+            reason = "more threads than nets, which share the steps of nets this large"
+        if reason is not None:
+            alone |= dict.fromkeys(groups.pop(common), reason)
     return [Block(group, rows, n_threads) for group in groups.values()], alone
+
+
+def _shared_by_threads(fitting):
+    """Return whether a step of a net alone has work for two threads."""
+    source = fitting.source
+    operations = min(source.batch_size, source.items) * source.x.shape[1] * fitting.trainer.model.params.size
+    return operations >= 2 * parallel.GRAIN
 
 
 class _Rows:
@@ -88,8 +103,8 @@ class _Rows:
         key = id(source), model.dtype, type(loss), repr(loss)
         if key not in self._found:
             try:
-                x, targets, weights = rows_of_all(model, loss, source.x, source.y)
-                found = None if weights.size else (x, targets)
+                samples, weights = samples_of(model, loss, source.x, source.y)
+                found = None if weights.size else samples
             except (TypeError, ValueError):  # which its own steps say
                 found = None
             self._found[key] = found, source  # the source, whose address is the key, stays
@@ -174,78 +189,83 @@ class Block:
             return 1
         each = max(len(rows) for order in orders for rows in order)
         if self._programs.model.signals[-1].sequence:
-            each *= max(x.shape[1] for x, _ in (self._rows if training else self._validation).values())
+            each *= max(own.steps for own in (self._rows if training else self._validation).values())
         most = min(MOST_STEPS, MOST_BYTES // (8 * each * len(orders)))
         return int(max(1, min(SECONDS / self._seconds_of_step[training], most)))
 
     def _train(self, orders, fittings, progress):
         """Do some steps of all nets; return the errors of those that diverged."""
         trainers = [fitting.trainer for fitting in fittings]
-        dtype, steps, nets = trainers[0].model.dtype, max(map(len, orders)), len(fittings)
-        known: dict[Any, list[np.ndarray]] = {}
-        coefficients = np.zeros((steps, nets, len(trainers[0].optimizer.coefficients(1, 0.0))), dtype)
-        keys, measure = np.zeros((steps, nets, 2), np.int64), np.zeros((steps, nets), np.int64)
-        records, numbers = np.zeros((steps, nets, FIELDS)), np.full((nets, NUMBERS), -1.0)
-        by_net, ahead = [], np.arange(steps)
+        by_step = self._by_step(trainers, orders)
         with contextlib.ExitStack() as stack:
-            for net, (trainer, order) in enumerate(zip(trainers, orders, strict=True)):
-                first, count = trainer.step, len(order)
-                given = trainer.optimizer, first, tuple(trainer.rate_at(first + step) for step in range(count))
-                if given not in known:
-                    rates = enumerate(given[2], first + 1)
-                    known[given] = [trainer.optimizer.coefficients_in(dtype, step, rate) for step, rate in rates]
-                if count:
-                    coefficients[:count, net] = known[given]
-                keys[:, net, 0], keys[:, net, 1] = trainer.seed, trainer.passes + ahead
-                measure[:, net] = trainer.statistics.due(ahead)
-                for field, value in ((CLIP_NORM, trainer.clip_norm), (CLIP_VALUE, trainer.clip_value)):
-                    numbers[net, field] = -1.0 if value is None else value
-                own = {regions.NUMBERS: numbers[net], **dict(zip(recorded.optim.MOMENTS, trainer.arrays, strict=False))}
-                own[regions.WEIGHTS] = own[regions.AVERAGE] = stack.enter_context(trainer.model.params.writing())
+            by_net = []
+            for trainer in trainers:
+                flat = stack.enter_context(trainer.model.params.writing())
+                moments = [check_flat(array, f"arrays[{i}]", flat) for i, array in enumerate(trainer.arrays)]
+                numbers, average = _numbers(trainer), flat
                 if trainer.ema is not None:
-                    numbers[net, DECAY], numbers[net, BEGUN] = trainer.ema.decay, trainer.average is not None
-                    average = trainer.average
-                    own[regions.AVERAGE] = np.empty(trainer.model.params.size, dtype) if average is None else average
-                by_net.append(own)
-            by_step = {
-                regions.COEFFICIENTS: coefficients, regions.KEY: keys, regions.MEASURE: measure, regions.RECORD: records,
-            }  # fmt: skip
+                    average = np.empty_like(flat) if trainer.average is None else trainer.average
+                own = dict(zip(recorded.optim.MOMENTS[: trainer.optimizer.arrays], moments, strict=True))
+                average = check_flat(average, "average", flat)
+                by_net.append({regions.WEIGHTS: flat, regions.NUMBERS: numbers, regions.AVERAGE: average, **own})
             losses = self._run(orders, [self._rows[own] for own in fittings], by_net, by_step, training=True)
+        records, measured = by_step[regions.RECORD], by_step[regions.MEASURE]
         failed, items, shown = {}, 0, []
         for net, (fitting, trainer, order) in enumerate(zip(fittings, trainers, orders, strict=True)):
-            run = fitting.run
-            if trainer.ema is not None and numbers[net, BEGUN]:
-                trainer.average = by_net[net][regions.AVERAGE]
-            found = zip(order, losses[net], records[:, net].tolist(), measure[:, net].tolist(), strict=False)
-            for rows, (loss, count), record, measured in found:
+            run, own = fitting.run, by_net[net]
+            if trainer.ema is not None and own[regions.NUMBERS][BEGUN]:
+                trainer.average = own[regions.AVERAGE]
+            found = zip(order, losses[net], records[:, net].tolist(), measured[:, net].tolist(), strict=False)
+            for rows, (loss, count), record, with_ratio in found:
                 trainer.passes += 1
                 if record[OK] == 0:
                     failed[fitting] = trainer.diverged(loss, record[NORM])
                     break
                 trainer.step += 1
-                trainer.statistics.add(record[NORM], record[CLIPPED], record[RATIO] if measured else None)
+                trainer.statistics.add(record[NORM], record[CLIPPED], record[RATIO] if with_ratio else None)
                 run.add(loss, count)
                 items += len(rows)
-                last = run.end_batch(len(rows))
-            else:
-                shown += [last] if order else []
+                shown.append(run.end_batch(len(rows)))
         if shown:
             progress.batch(max(own.trainer.epoch - own.run.begin for own in fittings), items, sum(shown) / len(shown))
         return failed
+
+    @staticmethod
+    def _by_step(trainers, orders):
+        """Return what differs by net and step, by region."""
+        dtype, shape = trainers[0].model.dtype, (max(map(len, orders)), len(orders))
+        coefficients = np.zeros((*shape, len(trainers[0].optimizer.coefficients(1, 0.0))), dtype)
+        keys, measured, ahead = np.zeros((*shape, 2), np.int64), np.zeros(shape, np.int64), np.arange(shape[0])
+        keys[:, :, 0] = [trainer.seed for trainer in trainers]
+        keys[:, :, 1] = np.add.outer(ahead, [trainer.passes for trainer in trainers])
+        known: dict[Any, np.ndarray] = {}
+        for net, (trainer, order) in enumerate(zip(trainers, orders, strict=True)):
+            first, count = trainer.step, len(order)
+            given = trainer.optimizer, first, tuple(trainer.rate_at(first + step) for step in range(count))
+            if given not in known:
+                rates = enumerate(given[2], first + 1)
+                found = [trainer.optimizer.coefficients_in(dtype, step, rate) for step, rate in rates]
+                known[given] = np.array(found, dtype).reshape(count, -1) if count else coefficients[:0, net]
+            coefficients[:count, net] = known[given]
+            measured[:, net] = trainer.statistics.due(ahead)
+        records = np.zeros((*shape, FIELDS))
+        return {
+            regions.COEFFICIENTS: coefficients, regions.KEY: keys, regions.MEASURE: measured, regions.RECORD: records,
+        }  # fmt: skip
 
     def _run(self, orders, data, by_net, by_step, *, training):
         """Run the programs of some batches; return (mean loss, weight) of each, by net."""
         steps, nets, began = max(map(len, orders)), len(orders), time.perf_counter()
         starts, counts = np.full((steps, nets), -1, np.int64), np.zeros((steps, nets), np.int64)
         samples = np.zeros((steps, nets, max(len(rows) for order in orders for rows in order)), np.int64)
-        for net, ((x, targets), order) in enumerate(zip(data, orders, strict=True)):
-            by_net[net] |= {regions.INPUTS: x, regions.TARGETS: targets}
+        for net, (own, order) in enumerate(zip(data, orders, strict=True)):
+            by_net[net] |= {regions.INPUTS: own.inputs, regions.TARGETS: own.targets}
             found = {}
             for step, rows in enumerate(order):
                 size = len(rows)
                 samples[step, net, :size] = rows
                 if size not in found:
-                    found[size] = self._programs.program(size, x, targets, training=training)
+                    found[size] = self._programs.program(size, own, training=training)
                 starts[step, net], counts[step, net] = found[size]
         losses = np.zeros((steps, nets, counts.max()))
         self._programs.run(
@@ -267,3 +287,14 @@ class Block:
             list(zip(means[: len(order), net].tolist(), weights[: len(order), net].tolist(), strict=True))
             for net, order in enumerate(orders)
         ]
+
+
+def _numbers(trainer):
+    """Return the numbers of a net that its steps read."""
+    numbers = np.full(NUMBERS, -1.0)
+    for field, value in ((CLIP_NORM, trainer.clip_norm), (CLIP_VALUE, trainer.clip_value)):
+        if value is not None:
+            numbers[field] = value
+    if trainer.ema is not None:
+        numbers[DECAY], numbers[BEGUN] = trainer.ema.decay, trainer.average is not None
+    return numbers

@@ -153,12 +153,14 @@ def _train_round(active, blocks, alone, progress, interrupted, named):
 
 @contextlib.contextmanager
 def of_net(name: str, index: int) -> Iterator[None]:
-    """Name the net in the message of an error."""
+    """Name the net in the message of an error: that of an argument begins with its name."""
     try:
         yield
     except (DivergedError, TypeError, ValueError) as error:
         if error.args and isinstance(error.args[0], str):
-            error.args = (f"{name}[{index}]: {error.args[0]}", *error.args[1:])
+            net, text = f"{name}[{index}]", error.args[0]
+            named = f"{net}: {text}" if isinstance(error, DivergedError) else f"{text} ({net})"
+            error.args = (named, *error.args[1:])
         raise
 
 

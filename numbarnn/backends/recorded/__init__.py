@@ -4,8 +4,11 @@ The modules have the names, functions and order of calls of `numbarnn.backends.c
 segments. What that backend does with NumPy is a kernel of `numbarnn.kernels.cpu.whole_steps` here. A test compares bits.
 """
 
-from numbarnn.backends.recorded import activation, batch, dense, dropout, losses, optim, recurrent
+from numbarnn.backends.recorded import activation, batch, dense, dropout, embedding, losses, one_hot, optim, recurrent
 
-LAYERS = {"Activation": activation, "Dense": dense, "Dropout": dropout, "Recurrent": recurrent}
+LAYERS = {
+    "Activation": activation, "Dense": dense, "Dropout": dropout, "Embedding": embedding, "OneHot": one_hot,
+    "Recurrent": recurrent,
+}  # fmt: skip
 
 __all__ = ["LAYERS", "batch", "losses", "optim"]

@@ -108,6 +108,11 @@ def feature_rows(call: Call, samples: int, size: int, layout) -> Rows:
     return Rows(rows, size)
 
 
+def token_rows(call: Call, samples: int, size: int, layout) -> Rows:
+    """Write down how the tokens of a batch are taken from those of all samples."""
+    return Rows(gathered(call, INPUTS, samples, 1, np.int32, layout), size)
+
+
 def gathered(call: Call, region: int, samples: int, columns: int, dtype: Any, layout) -> Ref:
     """Write down how rows of a batch, in time-major order, are taken from those of all samples."""
     chosen = call.empty((layout.steps * layout.samples * columns,), dtype)

@@ -8,9 +8,9 @@ import numpy as np
 from numbarnn.backends.cpu import batch as host
 from numbarnn.backends.cpu import recurrent as of_host
 from numbarnn.backends.recorded.batch import WEIGHTS, Call, Rows, own
-from numbarnn.backends.recorded.dense import weight_gradient
+from numbarnn.backends.recorded.dense import token_gradient, weight_gradient
 from numbarnn.backends.recorded.dropout import drop, first_mask
-from numbarnn.kernels.cpu import matmul, steps_ahead, whole_steps
+from numbarnn.kernels.cpu import matmul, steps_ahead, tokens, whole_steps
 from numbarnn.kernels.cpu import recurrent as kernels
 from numbarnn.kernels.cpu.calls import Ref
 from numbarnn.kernels.cpu.memory import padded
@@ -37,11 +37,18 @@ def _pack_run(call, layer, params, weights):
     hidden, flat = layer.hidden_size, own(WEIGHTS, params.size, call.dtype, readonly=True)
     lanes, run, offsets = panel_width(call.dtype), weights.run, weights.offsets
     group, back = weights.forward, weights.backward
-    group = group._replace(packed=call.empty(group.packed.shape), bias=call.empty(group.bias.shape))
-    panels = group.bias.size // lanes
+    names = "packed", "bias", "token_rows"
+    group = group._replace(**{name: call.empty(getattr(group, name).shape) for name in names})
+    panels, given = group.bias.size // lanes, offsets
+    if run.signal.tokens:
+        given = offsets.copy()
+        given[:, 0] = -1
     call.run(
-        matmul.pack_forward, flat, offsets, hidden, group.inputs, group.recurrents, group.packed, group.bias, 0, panels
+        matmul.pack_forward, flat, given, hidden, group.inputs, group.recurrents, group.packed, group.bias, 0, panels
     )  # fmt: skip
+    if run.signal.tokens:
+        rows = group.token_rows.part(0, run.signal.size, group.bias.size)
+        call.run(tokens.pack_tokens, flat, offsets, hidden, run.signal.size, group.bias, rows, 0, run.signal.size)
     names = "packed_h", "packed_x", "packed_inner"
     back = back._replace(**{name: call.empty(getattr(back, name).shape) for name in names})
     used = offsets[offsets[:, 0] >= 0].copy()
@@ -96,7 +103,7 @@ def backward(call: Call, layer, weights, tapes, dy, layout, dfinal, gradient, ne
             if dlast is not None and level == layer.num_layers - 1:
                 given = dlast.values.flat(), run.column, dlast.values.shape[1], ends.flat(), width
                 call.run(whole_steps.take_columns, *given, layout.samples, hidden)
-            wanted = need_dx or level > 0
+            wanted = (need_dx or level > 0) and not run.signal.tokens
             dx = _run_backward(call, layer, weights[index], tape, dy, layout, ends, gradient, wanted, dx)
     return dx, ()
 
@@ -133,7 +140,11 @@ def _run_forward(call, layer, packed, x, layout, stream):
         start=initial,
         final=call.empty(initial.shape),
     )
-    source = kernels.Input(x.values.flat(), samples * x.values.shape[1], x.values.shape[1], np.zeros(0, np.int32))
+    if x.tokens:
+        source = kernels.Input(_nothing(dtype, 1), 0, 0, x.values)
+    else:
+        row = x.values.shape[1]
+        source = kernels.Input(x.values.flat(), samples * row, row, np.zeros(0, np.int32))
     target = kernels.Columns(_nothing(dtype, 1), 0, 0, 0)
     call.run(kernels.forward, cell, packed.forward, batch, source, target, activations, 0, samples)
     h = activations.states.part(0 if packed.run.reverse else block, steps * samples, width)
@@ -180,7 +191,11 @@ def _weight_gradients(call, layer, packed, tape, layout, dpreactivations, gradie
     offsets, ranges, activations = packed.offsets.copy(), packed.forward, tape.activations
     d = Blocks(dpreactivations.flat(), 0, block, count * block, width, hidden)
     none = Operand(_nothing(dtype, 1), 0, 0, 0, (0, 0))
-    left = Operand(x.values.flat(), 0, x.values.shape[1], x.size, ranges.from_input)
+    if x.tokens:
+        token_gradient(call, layout, x, d, count * width, gradient, offsets)
+        offsets[:, 0], left = -1, none
+    else:
+        left = Operand(x.values.flat(), 0, x.values.shape[1], x.size, ranges.from_input)
     h, at = activations.operand, 0
     if not h.size:
         h, at = activations.states, block if packed.run.reverse else 0
