@@ -192,6 +192,15 @@ def test_scikit_learns_contract():
     assert search.fit(X, VALUES).best_params_ == {"estimator__epochs": 30}
 
 
+def test_scikit_learns_checks():
+    checks = pytest.importorskip("sklearn.utils.estimator_checks")
+    few = SequenceRegressor("rnn", epochs=50, learning_rate=0.01, n_threads=1, linear=None)
+    expected = {"check_sample_weight_equivalence_on_dense_data": "as of the estimator (test_estimators.py)"}
+    results = checks.check_estimator(Ensemble(few, 2, random_state=0), expected_failed_checks=expected, on_skip=None)
+    assert sum(result["status"] == "passed" for result in results) > 40
+    assert {result["check_name"] for result in results if result["status"] == "xfail"} <= set(expected)
+
+
 def test_nested_parameters_without_scikit_learn():
     class Inner(Parameters):
         def __init__(self, size=3):
