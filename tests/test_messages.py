@@ -1,5 +1,6 @@
 """What public callables say of wrong arguments: one line of this package that names the wrong one before any other."""
 
+import importlib.util
 import pathlib
 import re
 import traceback
@@ -19,6 +20,8 @@ APART = {
     "Unfolded", "Verdict", "loss", "optimizer", "optimizer_with", "python_reference", "schedule", "step",
     "step_many",
 }  # fmt: skip
+if importlib.util.find_spec("pyarrow") is None:
+    APART |= {"ParquetSource"}
 
 
 @pytest.mark.filterwarnings("ignore")
