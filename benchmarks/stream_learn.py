@@ -93,7 +93,7 @@ def memory(steps):
     for window in (None, 32):
         stream = nr.Model([nr.MinGRU(32), nr.Dense(1)], input_size=FEATURES).stream()
         x, y = np.ones(FEATURES, np.float32), np.zeros(1, np.float32)
-        count = steps if window is None else steps // 100
+        count = steps if window is None else steps // 10
         tracemalloc.start()
         for number in range(count):
             stream.learn(x, y, loss="mse", optimizer="adam", learning_rate=1e-6, window=window)
