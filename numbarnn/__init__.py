@@ -118,7 +118,7 @@ __all__ = [
 _MODULES = frozenset({
     "backends", "cells", "checks", "cli", "core", "data", "decoding", "diagnostics", "errors", "estimators", "forecasting",
     "frozen", "inputs", "interop", "io", "kernels", "language", "layers", "losses", "many", "metrics", "model", "network", "optim",
-    "parallel", "plots", "sklearn_api", "training", "words",
+    "parallel", "plots", "sklearn_api", "training", "words", "workers",
 })  # fmt: skip
 # Those whose names are public; what the others contain may change.
 _PUBLIC = frozenset({
