@@ -95,6 +95,13 @@ def test_negative_binomial_of_all_sizes(raw_alpha):
     assert (np.abs(slopes - gradient) <= 2e-6 * np.maximum(np.abs(gradient), 0.1)).all()
 
 
+def test_counts_too_large_to_be_drawn_one_by_one():
+    """NumPy draws no Poisson count above 9.2e18."""
+    drawn = NegativeBinomial().sample(np.array([[1e20, -50.0], [2.0, 0.0]]), np.random.default_rng(0), 50)
+    assert np.allclose(drawn[0], 1e20, rtol=1e-6)
+    assert (drawn[1] < 100).all()
+
+
 def test_negative_binomial_equals_scipy():
     stats = pytest.importorskip("scipy.stats")
     outputs = np.random.default_rng(1).uniform(-6, 6, (1, 500, 2))

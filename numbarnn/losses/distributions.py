@@ -15,6 +15,9 @@ from numbarnn.kernels.cpu.losses import count_quantiles
 from numbarnn.losses.base import loss
 from numbarnn.losses.distribution_loss import DistributionLoss, check_generator, drawn_shape
 
+# Above it NumPy refuses to draw a count; the spread of such counts is 1e-9 of them.
+MOST_DRAWN = 1e18
+
 
 @loss("quantile")
 @dataclass(frozen=True)
@@ -251,4 +254,6 @@ class NegativeBinomial(DistributionLoss):
         shape = drawn_shape(mean[..., 0], count)
         # A count of Poisson's distribution whose mean is drawn from a gamma distribution, of shape 1 / a and mean m.
         alpha = np.maximum(alpha, 1e-15)
-        return check_generator(generator).poisson(generator.gamma(1 / alpha, alpha * mean, shape)).astype(np.float64)
+        rates = check_generator(generator).gamma(1 / alpha, alpha * mean, shape)
+        counts = generator.poisson(np.minimum(rates, MOST_DRAWN)).astype(np.float64)
+        return np.where(rates > MOST_DRAWN, np.rint(rates), counts)

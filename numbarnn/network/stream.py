@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from numbarnn.checks import brief, check_output, check_tokens
+from numbarnn.checks import brief, check_output, check_tokens, to_array
 from numbarnn.errors import ShapeError, TokenError
 from numbarnn.kernels.cpu.step import step
 from numbarnn.network.online import WindowLearner, check_same, checked_settings
@@ -222,7 +222,7 @@ class Stream:
         return self._bag(x_t) if self._plan.bag else self._token(x_t)
 
     def _features(self, x_t):
-        array = np.asarray(x_t)
+        array = to_array(x_t, "x_t")
         if array.dtype.kind not in "fiub":
             raise TypeError(f"x_t must be numeric, got dtype {array.dtype}")
         if array.shape != self._x.shape and not (array.ndim == 0 and self._x.size == 1):
@@ -232,7 +232,7 @@ class Stream:
         return self._x
 
     def _bag(self, x_t):
-        array = np.asarray(x_t)
+        array = to_array(x_t, "x_t")
         if array.dtype.kind not in "iu":
             raise TypeError(f"x_t must be integer tokens, got dtype {array.dtype}")
         if array.shape != self._x.shape:
@@ -243,7 +243,7 @@ class Stream:
         return self._x
 
     def _token(self, x_t):
-        array = np.asarray(x_t)
+        array = to_array(x_t, "x_t")
         if array.dtype.kind not in "iu":
             raise TypeError(f"x_t must be an integer token, got {brief(x_t)}")
         if array.ndim != 0:
