@@ -13,7 +13,7 @@ def check_client(client: Any) -> Any:
     if not all(callable(getattr(client, name, None)) for name in ("submit", "scatter", "cancel", "nthreads")):
         raise TypeError(
             "client must be a dask.distributed.Client, such as Client(n_workers=4, threads_per_worker=1) or "
-            f"Client('tcp://scheduler:8786') (pip install numbarnn[dask]), got {brief(client)}"
+            f"Client('tcp://scheduler:8786') (pip install 'numbarnn[dask]'), got {brief(client)}"
         )
     if getattr(client, "asynchronous", False):
         raise ValueError("client must be one that waits for its results: make it without asynchronous=True")

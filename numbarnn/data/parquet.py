@@ -36,7 +36,8 @@ class ParquetSource:
     lookback, delay, step, stride, horizon : int
         As of `make_windows`.
     id : str, optional
-        Column that says which series a row belongs to. A new series begins where it changes; no sample has rows of two.
+        Column that says which series a row belongs to. Rows of a series must be consecutive: a new series begins wherever the
+        value changes, and no sample has rows of two.
     separate : bool
         Whether a new series begins with every file.
     missing : {"error", "drop"}

@@ -524,7 +524,7 @@ class Forecaster(Parameters):
         window : {"expanding", "sliding"}
             Rows that are trained on: all up to there, or the newest of these, as many as the first training has.
         client : distributed.Client, optional
-            Of Dask (``pip install numbarnn[dask]``): its workers do the refits, with one thread each and results equal to the bit;
+            Of Dask (extra ``dask``): its workers do the refits, with one thread each and results equal to the bit;
             the data is sent to them once.
         verbose : int
             1: show how many refits are done; 0: nothing. After Ctrl-C the result has the forecasts of the refits that are done.

@@ -29,11 +29,11 @@ ADVICE = (
 
 @dataclass(eq=False, repr=False)
 class Ensemble(BaseEstimator, Suggesting):
-    """Nets of one estimator from several seeds, whose mean prediction is taken, on scikit-learn's contract.
+    """Nets of one estimator from several seeds, whose mean prediction is taken, with scikit-learn's estimator interface.
 
     The mean of nets has a smaller error than a net on average, and their spread says where they know little: beyond the data of
     training they disagree. All nets see all samples. Each of them is the one, to the bit, that `estimator` with the same
-    `random_state` fits alone; together they take less time.
+    `random_state` fits alone; small nets on samples of one length train faster together.
 
     Parameters
     ----------

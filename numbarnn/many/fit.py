@@ -64,7 +64,7 @@ def fit_many(
     n_threads : int, optional
         Of all nets together; None: that of the first model. With `client`, of a block of nets; None: 1.
     client : distributed.Client, optional
-        Of Dask (``pip install numbarnn[dask]``): its workers train the nets, dealt to them in blocks, with results equal to the
+        Of Dask (extra ``dask``): its workers train the nets, dealt to them in blocks, with results equal to the
         bit. What is one value for all nets, such as the source, is sent to a worker once. See the page on clusters.
     verbose : int
         0: silent; 1: one progress bar, or lines, for all nets, with the means of their losses; with `client`, of the blocks done.
@@ -85,8 +85,8 @@ def fit_many(
     Notes
     -----
     Ctrl-C ends the training of all nets after the steps at hand; the models are whole, and histories say "interrupted". With
-    `client` it raises KeyboardInterrupt, and so does any error end the other blocks: nets of the blocks that had come back are
-    trained, the others as before.
+    `client` it raises KeyboardInterrupt; it and any error cancel the remaining blocks: nets whose blocks had returned are trained,
+    the others are unchanged.
 
     Examples
     --------

@@ -28,7 +28,7 @@ KINDS = (SequenceRegressor, SequenceClassifier, SegmentClassifier, TemporalClass
 
 @dataclass(eq=False, repr=False)
 class GroupBy(BaseEstimator, Suggesting):
-    """A net for each group, on scikit-learn's contract: each of 200 sensors, say, has one that saw its own samples alone.
+    """A net for each group, with scikit-learn's interface: each of 200 sensors, say, has one that is trained on its samples alone.
 
     What the groups are, and what is grouped:
 
@@ -38,7 +38,8 @@ class GroupBy(BaseEstimator, Suggesting):
       a dict of tables, and ``by=None``. ``Forecaster(id=)`` trains one net for all series, which is better where each has few rows
       and all are alike; here series have nothing in common.
 
-    Each net is the one, to the bit, that `estimator` fits to the samples of its group alone; together they take less time.
+    Each net is the one, to the bit, that `estimator` fits to the samples of its group alone; small
+    nets on samples of one length train faster together.
 
     Parameters
     ----------

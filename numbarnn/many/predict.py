@@ -29,7 +29,7 @@ def predict_many(
     models : list of Model
         Of one architecture.
     x : array-like, or a list with one for each net
-        What the nets are asked about, as of `Model.predict`; what is not a list is for all nets.
+        Inputs, as of `Model.predict`; anything but a list is used for all nets.
     lengths : (samples,) integers, or a list with one for each net, optional
     kind : {"predict", "predict_proba", "forward"}
         Whose results are returned; of "forward" the outputs.
@@ -38,7 +38,7 @@ def predict_many(
     n_threads : int, optional
         Of all nets together, which are dealt to them; None: that of the first model. With `client`, of a block of nets; None: 1.
     client : distributed.Client, optional
-        Of Dask: its workers ask the nets, dealt to them in blocks; an x for all nets is sent to a worker once.
+        Of Dask: its workers run the nets, dealt to them in blocks; an x for all nets is sent to a worker once.
 
     Returns
     -------

@@ -235,7 +235,7 @@ def ranks_of(comm: Any, model: Network) -> OneRank:
         return OneRank()
     if not all(callable(getattr(comm, name, None)) for name in ("Allgather", "Alltoallv", "bcast", "Get_rank")):
         raise TypeError(
-            f"comm must be a communicator of mpi4py, such as MPI.COMM_WORLD (pip install numbarnn[mpi]), got {brief(comm)}"
+            f"comm must be a communicator of mpi4py, such as MPI.COMM_WORLD (pip install 'numbarnn[mpi]'), got {brief(comm)}"
         )
     if model.device != "cpu":
         raise ValueError(f"comm needs a model on the device 'cpu', got {model.device!r}")

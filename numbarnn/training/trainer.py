@@ -55,7 +55,7 @@ class Trainer(Steps):
     n_threads : int, optional
         Instead of the model's.
     comm : mpi4py.MPI.Comm, optional
-        Processes that train one net together (``pip install numbarnn[mpi]``), each of which makes this trainer and calls its
+        Processes that train one net together (extra ``mpi``), each of which makes this trainer and calls its
         methods alike, with the same arguments. Every rank is given the same source and takes every `size`-th sample of each batch;
         gradients are summed by their valid steps, in the order of the ranks. See the page on clusters.
 
