@@ -185,7 +185,7 @@ def test_blocks_cover_all_nets():
 
 @pytest.mark.parametrize("value", [2, "tcp://127.0.0.1:8786", object()])
 def test_a_client_is_asked_for(value):
-    with pytest.raises(TypeError, match=r"client must be a dask.distributed.Client.*pip install numbarnn\[dask\]"):
+    with pytest.raises(TypeError, match=r"client must be a dask.distributed.Client.*pip install 'numbarnn\[dask\]'"):
         workers.check_client(value)
 
 

@@ -171,7 +171,7 @@ def test_the_script_of_the_documentation(mpi, tmp_path):
 def test_a_communicator_is_asked_for():
     with pytest.raises(
         TypeError,
-        match=r"comm must be a communicator of mpi4py, such as MPI.COMM_WORLD \(pip install numbarnn\[mpi\]\), got 2",
+        match=r"comm must be a communicator of mpi4py, such as MPI.COMM_WORLD \(pip install 'numbarnn\[mpi\]'\), got 2",
     ):
         Trainer(mpi_runs.net(), comm=2)
     assert type(Trainer(mpi_runs.net()).ranks) is OneRank
