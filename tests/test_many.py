@@ -9,6 +9,9 @@ from conftest import assert_same_bits
 import numbarnn as nr
 from numbarnn.data import ArraySource
 from numbarnn.errors import CheckpointError, DivergedError
+from numbarnn.kernels.cpu import recurrent
+from numbarnn.kernels.cpu.calls import Library
+from numbarnn.kernels.cpu.simd import tile_table
 from numbarnn.network.recorded import Programs
 from numbarnn.optim import SGD, Adam, ExponentialDecay
 from numbarnn.training import blocks
@@ -181,6 +184,25 @@ def test_steps_without_python_are_those_with_it(name, monkeypatch):
     monkeypatch.setattr(Steps, "evaluate", None)
     histories = nr.fit_many(models, (x, y), seeds=[0, 1, 2], **options, n_threads=2, verbose=0)
     assert_as_alone(models, histories, alone, own)
+
+
+@pytest.mark.parametrize("rest", [1, 2, 3, 4])
+def test_few_samples_of_a_cell_without_a_recurrent_product(rest, monkeypatch):
+    """Products of x are then taken for some steps at once, by a kernel whose address is in a table of its own."""
+    options = {"loss": "mse", "epochs": 1, "batch_size": 8, "validation": task(rest), "verbose": 0}
+    models, alone = (nets(2, [nr.IndRNN(4, return_sequences=False), nr.Dense(1)]) for _ in "ab")
+    own, found, call = [model.fit(*task(8 + rest), **options) for model in alone], [], Library.call
+
+    def spying(library, kernel, *arguments):
+        if kernel is recurrent.forward:
+            _, weights, _, _, _, activations, *_ = arguments
+            known = weights.table.size > tile_table(np.dtype(np.float32)).size
+            found.append((activations.preactivations.shape[0] > 1, known))
+        return call(library, kernel, *arguments)
+
+    monkeypatch.setattr(Library, "call", spying)
+    assert_as_alone(models, nr.fit_many(models, task(8 + rest), **options), alone, own)
+    assert found == [(False, False), (True, True), (True, True)]
 
 
 def test_nets_that_are_trained_one_after_the_other_are_told(capsys):
