@@ -1,7 +1,9 @@
 """Many nets at once: each is trained as if it were alone, to the bit."""
 
+import dataclasses
 import signal
 
+import numba
 import numpy as np
 import pytest
 from conftest import assert_same_bits
@@ -10,7 +12,7 @@ import numbarnn as nr
 from numbarnn.data import ArraySource
 from numbarnn.errors import CheckpointError, DivergedError
 from numbarnn.kernels.cpu import recurrent
-from numbarnn.kernels.cpu.calls import Library
+from numbarnn.kernels.cpu.calls import ABSOLUTE, OWN, Library
 from numbarnn.kernels.cpu.simd import tile_table
 from numbarnn.network.recorded import Programs
 from numbarnn.optim import SGD, Adam, ExponentialDecay
@@ -203,6 +205,42 @@ def test_few_samples_of_a_cell_without_a_recurrent_product(rest, monkeypatch):
     monkeypatch.setattr(Library, "call", spying)
     assert_as_alone(models, nr.fit_many(models, task(8 + rest), **options), alone, own)
     assert found == [(False, False), (True, True), (True, True)]
+
+
+@pytest.mark.parametrize("change", [lambda x: x[:-1], lambda x: x.astype(float), lambda x: x[:, ::-1]])
+def test_memory_that_is_not_what_a_program_reads_is_refused(change, monkeypatch):
+    def other(*arguments):
+        samples, weights = made(*arguments)
+        return dataclasses.replace(samples, inputs=change(samples.inputs)), weights
+
+    made, models = blocks.samples_of, nets()
+    monkeypatch.setattr(blocks, "samples_of", other)
+    with pytest.raises(RuntimeError, match="region 7 of the program of net 0 is 1776 bytes of float32, got"):
+        nr.fit_many(models, task(), loss="mse", epochs=1, verbose=0)
+    for model, single in zip(models, nets(), strict=True):
+        assert_same_bits(model.params.flat, single.params.flat)
+
+
+def test_what_a_kernel_raises_arises():
+    @numba.njit(nogil=True, error_model="numpy")
+    def refuse(values, limit):
+        if values[0] > limit:
+            raise IndexError("too large")
+
+    library, values = Library(), np.array([1.0])
+    words = library.call(refuse, values, 2.0)
+    assert words[3:] == [ABSOLUTE, values.ctypes.data, 1, -1, np.array(2.0).view(np.int64)]
+    entry, program, starts = library.entry(), np.array([1, *words]), np.zeros((1, 1), np.int64)
+    table, strides, bases = np.zeros((1, OWN), np.int64), np.zeros(OWN, np.int64), np.zeros(OWN, np.int64)
+    given = library.arguments, program, starts, table, strides, bases
+    entry(*given, np.zeros(1, np.int64))
+    values[0] = 3.0
+    with pytest.raises(IndexError, match="too large"):
+        entry(*given, np.zeros(1, np.int64))
+    with pytest.raises(TypeError, match=r"must be a bool, int or float, got .* of type float32"):
+        library.call(refuse, values, np.float32(2))
+    with pytest.raises(ValueError, match=r"C-contiguous, aligned array, got strides \(-8,\)"):
+        library.call(refuse, np.zeros(3)[::-1], 2.0)
 
 
 def test_nets_that_are_trained_one_after_the_other_are_told(capsys):
