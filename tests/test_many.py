@@ -339,6 +339,26 @@ def test_losses_are_told_apart_by_all_that_they_have():
     assert_as_alone(models, nr.fit_many(models, task(), loss=losses, **options), alone, own)
 
 
+@dataclasses.dataclass(frozen=True)
+class Damped(SGD):
+    """An optimizer with a factor that == does not tell."""
+
+    factor: float = dataclasses.field(default=1.0, compare=False)
+
+    def coefficients(self, step, learning_rate):
+        return super().coefficients(step, self.factor * learning_rate)
+
+
+def test_optimizers_are_told_apart_by_all_that_they_have():
+    optimizers, options = (
+        [Damped(0.1, factor=factor) for factor in (1.0, 0.1)],
+        {"loss": "mse", "epochs": 1, "verbose": 0},
+    )
+    models, alone = nets(2), nets(2)
+    own = [model.fit(*task(), optimizer=each, **options) for model, each in zip(alone, optimizers, strict=True)]
+    assert_as_alone(models, nr.fit_many(models, task(), optimizer=optimizers, **options), alone, own)
+
+
 def test_nets_of_other_outputs_do_not_share_targets():
     layers = [[nr.LSTM(5, return_sequences=False), nr.Dense(size)] for size in (1, 1, 2, 2)]
     models = [nr.Model(own, input_size=2, seed=0) for own in layers]

@@ -75,23 +75,27 @@ def _in_a_file(array):
     return array is not None
 
 
-def _common(trainer):
-    """Return what nets have in common whose sources have the same rows, and whose programs the same losses.
+def _all_of(record):
+    """Return what is equal of two losses, or optimizers, that do the same; of one that cannot be compared its address.
 
-    Neither the repr of a loss nor == tell whether two are the same, for fields may be left out of both: all that they have is
-    compared, and the options of a term as kernels take them. Those that cannot be compared are themselves alone.
+    Neither the repr nor == tell, for fields may be left out of both.
     """
+    try:
+        found = type(record), record, tuple(sorted(vars(record).items()))
+        hash(found)
+    except TypeError:
+        return type(record), id(record)
+    return found
+
+
+def _common(trainer):
+    """Return what nets have in common whose sources have the same rows, and whose programs the same losses."""
     model, loss = trainer.model, trainer.loss
     first, last = model.signals[0], model.signals[-1]
-    try:
-        own = loss, tuple(sorted(vars(loss).items()))
-        hash(own)
-    except TypeError:
-        own = id(loss), ()
     term = ()
     if isinstance(loss, PointwiseLoss):
         term = type(loss.record), loss.options(last.size, model.dtype).tobytes()
-    return first, last, model.dtype, type(loss), *own, *term
+    return first, last, model.dtype, _all_of(loss), term
 
 
 def make_blocks(fittings: list[Any], n_threads: int) -> tuple[list["Block"], dict[Any, str]]:
@@ -106,7 +110,7 @@ def make_blocks(fittings: list[Any], n_threads: int) -> tuple[list["Block"], dic
             alone[fitting] = reason
             continue
         trainer = fitting.trainer
-        common = trainer.model.layers, trainer.optimizer.kernel, *_common(trainer)
+        common = trainer.model.layers, trainer.optimizer.kernel, _common(trainer)
         groups.setdefault(common, []).append(fitting)
     for common, group in list(groups.items()):
         reason = None
@@ -136,7 +140,7 @@ class _Rows:
         if source is None or _no_arrays(source, trainer.model) is not None:
             return None
         try:
-            key = id(source), *_common(trainer)
+            key = id(source), _common(trainer)
             if key not in self._found:
                 samples, weights = samples_of(trainer.model, trainer.loss, source.x, source.y)
                 # Source and loss, whose addresses may be in the key, stay.
@@ -302,7 +306,7 @@ class Block:
         known: dict[Any, np.ndarray] = {}
         for net, (trainer, order) in enumerate(zip(trainers, orders, strict=True)):
             first, count = trainer.step, len(order)
-            given = trainer.optimizer, first, tuple(trainer.rate_at(first + step) for step in range(count))
+            given = _all_of(trainer.optimizer), first, tuple(trainer.rate_at(first + step) for step in range(count))
             if given not in known:
                 rates = enumerate(given[2], first + 1)
                 found = [trainer.optimizer.coefficients_in(dtype, step, rate) for step, rate in rates]
