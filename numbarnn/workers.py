@@ -68,8 +68,8 @@ def results(client: Any, function: Callable[..., Any], pieces: Sequence[Any], *s
         client.cancel([future for future in futures if future is not None])
 
 
-def blocks(count: int, client: Any) -> list[tuple[int, int]]:
-    """Cut range(count) into blocks of even size, some for each thread of the workers."""
+def chunks(count: int, client: Any) -> list[tuple[int, int]]:
+    """Cut range(count) into chunks of even size, some for each thread of the workers."""
     # Four each: who is done early takes another, and little is done again where a worker dies.
     pieces = max(1, min(count, 4 * sum(client.nthreads().values())))
     return [(piece * count // pieces, (piece + 1) * count // pieces) for piece in range(pieces)]

@@ -10,18 +10,24 @@ from conftest import assert_close, assert_same_bits
 
 import numbarnn as nr
 from numbarnn import (
+    RNN,
+    Dense,
     Ensemble,
     Forecaster,
     GroupBy,
+    Model,
     SegmentClassifier,
     SequenceClassifier,
     SequenceRegressor,
     TemporalClassifier,
+    Trainer,
     io,
     metrics,
 )
+from numbarnn.data import ArraySource
 from numbarnn.errors import DivergedError, ModelFileError, ShapeError
 from numbarnn.estimators.share import HALF
+from numbarnn.optim import SGD
 from numbarnn.sklearn_api import NotFittedError, Parameters, clone
 from numbarnn.training import rounds
 from numbarnn.training.fitting import Fitting
@@ -529,20 +535,18 @@ def test_ctrl_c_while_folds_train(monkeypatch):
 
 
 def test_folds_whose_nets_diverge_are_left_out(monkeypatch):
-    """As by an estimator alone; the nets of the other folds begin anew."""
+    """As by an estimator alone; the nets of the other folds go on."""
     fit, counts = rounds.fit_trainers, []
 
-    def failing(trainers, *arguments, **options):
-        counts.append(len(trainers))
-        found = fit(trainers, *arguments, **options)
-        if len(counts) == 1:
-            raise DivergedError("net[1]: the loss is nan")
-        return found
+    def failing(trainers, *arguments, needed, **options):
+        found = fit(trainers, *arguments, needed=needed, **options)
+        counts.append((len(trainers), needed))
+        return [found[0], DivergedError("the loss is nan"), *found[2:]]
 
     estimator = SequenceRegressor(**FEW | {"epochs": 30})
     monkeypatch.setattr(rounds, "fit_trainers", failing)
     (net,) = Ensemble(estimator, 1, random_state=4).fit(X, VALUES).estimators_
-    assert counts == [4, 3]
+    assert counts == [(4, [False] * 4)]
     train, folds = SequenceRegressor._train_silently, iter(range(4))
 
     def diverging(net, *arguments):
@@ -552,3 +556,23 @@ def test_folds_whose_nets_diverge_are_left_out(monkeypatch):
 
     monkeypatch.setattr(SequenceRegressor, "_train_silently", diverging)
     same_net(net, clone(estimator, random_state=net.random_state).fit(X, VALUES))
+
+
+def test_an_error_of_one_net_is_what_becomes_of_it():
+    layers = [RNN(3, return_sequences=False), Dense(1)]
+    y = VALUES.astype(np.float32)
+    sources = ArraySource(X, y), ArraySource(X, np.where(y == y[3], np.nan, y))
+    trainers = [Trainer(Model(layers, input_size=2, seed=seed), "mse") for seed in (0, 1)]
+    found = rounds.train([rounds.Training(trainer, own, 1) for trainer, own in zip(trainers, sources, strict=True)])
+    assert found[0] is None
+    assert isinstance(found[1], ValueError)
+    assert str(found[1]).startswith("y has 1 NaN")
+    assert "net[" not in str(found[1])
+    found = rounds.train(
+        [
+            rounds.Training(trainer, sources[0], 3, needed=index == 0)
+            for index, trainer in enumerate([trainers[0], Trainer(trainers[1].model, "mse", SGD(1e30))])
+        ]
+    )
+    assert found[0].stopped == "epochs"
+    assert isinstance(found[1], DivergedError)

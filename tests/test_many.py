@@ -1,19 +1,27 @@
 """Many nets at once: each is trained as if it were alone, to the bit."""
 
+import dataclasses
 import signal
+import types
 
+import numba
 import numpy as np
 import pytest
 from conftest import assert_same_bits
 
 import numbarnn as nr
 from numbarnn.data import ArraySource
-from numbarnn.errors import CheckpointError, DivergedError
+from numbarnn.errors import CheckpointError, DivergedError, ShapeError
+from numbarnn.kernels.cpu import recurrent
+from numbarnn.kernels.cpu.calls import ABSOLUTE, OWN, Library
+from numbarnn.kernels.cpu.simd import tile_table
 from numbarnn.network.recorded import Programs
 from numbarnn.optim import SGD, Adam, ExponentialDecay
 from numbarnn.training import blocks
 from numbarnn.training.callbacks import Callback, EarlyStopping
 from numbarnn.training.fitting import Fitting
+from numbarnn.training.many import fit_trainers
+from numbarnn.training.progress import Progress
 from numbarnn.training.steps import Steps
 from numbarnn.training.trainer import Trainer
 
@@ -88,6 +96,74 @@ def test_one_that_diverges_is_named_and_the_others_are_whole():
     assert all(np.isfinite(model.params.flat).all() for model in models)
 
 
+class Noted(Callback):
+    """Notes how training begins and ends."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_train_begin(self, trainer):
+        self.seen.append("begin")
+
+    def on_train_end(self, trainer, history):
+        self.seen.append("end")
+
+
+class Refusing(Noted):
+    """Raises where training begins."""
+
+    def on_train_begin(self, trainer):
+        raise OSError("no")
+
+
+def test_after_an_error_nets_are_as_of_their_last_step():
+    """As after that of one net: without the average or the best weights in their place, and without an end of training."""
+    options = {
+        "loss": "mse",
+        "epochs": 50,
+        "batch_size": 8,
+        "average": 0.5,
+        "validation": 0.2,
+        "patience": 40,
+        "verbose": 0,
+    }
+    models, single, (x, y) = nets(), nets()[1], task()
+    with pytest.raises(DivergedError, match=r"step [0-9]{2,}") as together:
+        nr.fit_many(models, (x, y), optimizer=[SGD(0.01), SGD(2.0), SGD(0.01)], **options)
+    with pytest.raises(DivergedError) as alone:
+        single.fit(x, y, optimizer=SGD(2.0), **options)
+    assert str(together.value) == f"models[1]: {alone.value}"
+    assert_same_bits(models[1].params.flat, single.params.flat)
+    trainers = [Trainer(model, "mse") for model in nets(2)]
+    callbacks = [[Noted()], [Refusing()]]
+    with pytest.raises(OSError, match="no"):
+        fit_trainers(trainers, [ArraySource(x, y)] * 2, 1, callbacks=callbacks, verbose=0)
+    assert callbacks[0][0].seen == ["begin"]
+    assert callbacks[1][0].seen == []
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_others_go_on_without_a_net_that_is_not_needed(together):
+    x, y = task()
+    rates, lengths = [0.01, 1e30, 0.01], None if together else 5 + np.arange(37) % 2
+    source = ArraySource(x, y, batch_size=8, lengths=lengths)
+    trainers, alone = (
+        [Trainer(model, "mse", SGD(rate)) for model, rate in zip(nets(), rates, strict=True)] for _ in "ab"
+    )
+    found = fit_trainers(trainers, [source] * 3, 2, needed=[True, False, True], name=None, verbose=0)
+    with pytest.raises(DivergedError) as raised:
+        alone[1].fit(source, 2, verbose=0)
+    assert (type(found[1]), str(found[1])) == (DivergedError, str(raised.value))
+    own = [alone[index].fit(source, 2, verbose=0) for index in (0, 2)]
+    models = [[trainer.model for trainer in some[::2]] for some in (trainers, alone)]
+    assert_as_alone(models[0], found[::2], models[1], own)
+    assert_same_bits(trainers[1].model.params.flat, alone[1].model.params.flat)
+    again = [Trainer(model, "mse", SGD(rate)) for model, rate in zip(nets(), rates, strict=True)]
+    with pytest.raises(DivergedError, match=r"^loss") as raised:
+        fit_trainers(again, [source] * 3, 2, name=None, verbose=0)
+    assert raised.value.net == 1
+
+
 def interrupting(function, count):
     """Return a function that raises Ctrl-C before its call of that number."""
     calls = []
@@ -136,6 +212,45 @@ def test_nets_of_a_block_end_with_the_step_at_hand(monkeypatch):
         assert_same_bits(model.params.flat, single.params.flat)
 
 
+def test_nets_whose_epoch_was_whole_are_not_interrupted(monkeypatch):
+    monkeypatch.setattr(blocks, "SECONDS", 0.0)
+    monkeypatch.setattr(Programs, "run", interrupting(Programs.run, 4))
+    sources, models, single = [task(37), task(9), task(37)], nets(), nets()[1]
+    options = {"loss": "mse", "epochs": 1, "batch_size": 8, "verbose": 0}
+    with pytest.warns(UserWarning, match="interrupted after steps 2 to 4"):
+        histories = nr.fit_many(models, sources, validation=task(5), **options)
+    assert [history.stopped for history in histories] == ["interrupted", "epochs", "interrupted"]
+    assert ["val_loss" in history.records[0] for history in histories] == [False, True, False]
+    own = single.fit(*sources[1], validation=task(5), **options)
+    assert_as_alone(models[1:2], histories[1:2], [single], [own])
+
+
+def test_steps_that_were_done_are_counted_whatever_interrupts_them(monkeypatch):
+    monkeypatch.setattr(blocks, "SECONDS", 0.0)
+    calls, run = [], Programs.run
+
+    def interrupted(*arguments):
+        run(*arguments)
+        calls.append(None)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Programs, "run", interrupted)
+    (x, y), single = task(), nets()[0]
+    trainers = [Trainer(model, "mse") for model in nets()]
+    with pytest.raises(KeyboardInterrupt):
+        fit_trainers(trainers, [ArraySource(x, y, batch_size=8)] * 3, 1, verbose=0)
+    assert [(trainer.step, trainer.passes) for trainer in trainers] == [(2, 2)] * 3
+
+    class AfterTwo(Callback):
+        def on_batch_end(self, trainer, loss):
+            return trainer.step == 2
+
+    single.fit(x, y, loss="mse", epochs=1, batch_size=8, callbacks=[AfterTwo()], verbose=0)
+    assert_same_bits(trainers[0].model.params.flat, single.params.flat)
+
+
 X, VALUES = task()[0], task()[0].cumsum(axis=1)
 TOKENS = np.random.default_rng(2).integers(0, 7, X.shape[:2])
 CLASSES = np.random.default_rng(1).integers(0, 3, X.shape[:2])
@@ -181,6 +296,155 @@ def test_steps_without_python_are_those_with_it(name, monkeypatch):
     monkeypatch.setattr(Steps, "evaluate", None)
     histories = nr.fit_many(models, (x, y), seeds=[0, 1, 2], **options, n_threads=2, verbose=0)
     assert_as_alone(models, histories, alone, own)
+
+
+@pytest.mark.parametrize("rest", [1, 2, 3, 4])
+def test_few_samples_of_a_cell_without_a_recurrent_product(rest, monkeypatch):
+    """Products of x are then taken for some steps at once, by a kernel whose address is in a table of its own."""
+    options = {"loss": "mse", "epochs": 1, "batch_size": 8, "validation": task(rest), "verbose": 0}
+    models, alone = (nets(2, [nr.IndRNN(4, return_sequences=False), nr.Dense(1)]) for _ in "ab")
+    own, found, call = [model.fit(*task(8 + rest), **options) for model in alone], [], Library.call
+
+    def spying(library, kernel, *arguments):
+        if kernel is recurrent.forward:
+            _, weights, _, _, _, activations, *_ = arguments
+            known = weights.table.size > tile_table(np.dtype(np.float32)).size
+            found.append((activations.preactivations.shape[0] > 1, known))
+        return call(library, kernel, *arguments)
+
+    monkeypatch.setattr(Library, "call", spying)
+    assert_as_alone(models, nr.fit_many(models, task(8 + rest), **options), alone, own)
+    assert found == [(False, False), (True, True), (True, True)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaled(nr.losses.PointwiseLoss):
+    """A loss whose option neither its repr nor == tell."""
+
+    q: float | list[float] = dataclasses.field(default=0.5, repr=False, compare=False)
+
+    @staticmethod
+    def term(y, t, q):
+        d = y - t
+        return q * d * d, (q + q) * d
+
+
+def test_losses_are_told_apart_by_all_that_they_have():
+    losses = [Scaled(1.0), Scaled(100.0), Scaled([3.0]), Scaled(1.0), Scaled(100.0)]
+    assert losses[0] == losses[1]
+    assert repr(losses[0]) == repr(losses[1])
+    options = {"epochs": 1, "batch_size": 16, "verbose": 0}
+    models, alone = nets(5), nets(5)
+    own = [model.fit(*task(), loss=loss, **options) for model, loss in zip(alone, losses, strict=True)]
+    assert_as_alone(models, nr.fit_many(models, task(), loss=losses, **options), alone, own)
+
+
+@dataclasses.dataclass(frozen=True)
+class Damped(SGD):
+    """An optimizer with a factor that == does not tell."""
+
+    factor: float = dataclasses.field(default=1.0, compare=False)
+
+    def coefficients(self, step, learning_rate):
+        return super().coefficients(step, self.factor * learning_rate)
+
+
+def test_optimizers_are_told_apart_by_all_that_they_have():
+    optimizers, options = (
+        [Damped(0.1, factor=factor) for factor in (1.0, 0.1)],
+        {"loss": "mse", "epochs": 1, "verbose": 0},
+    )
+    models, alone = nets(2), nets(2)
+    own = [model.fit(*task(), optimizer=each, **options) for model, each in zip(alone, optimizers, strict=True)]
+    assert_as_alone(models, nr.fit_many(models, task(), optimizer=optimizers, **options), alone, own)
+
+
+def test_nets_of_other_outputs_do_not_share_targets():
+    layers = [[nr.LSTM(5, return_sequences=False), nr.Dense(size)] for size in (1, 1, 2, 2)]
+    models = [nr.Model(own, input_size=2, seed=0) for own in layers]
+    trainers, source = [Trainer(model, "mse") for model in models], ArraySource(*task())
+    with pytest.raises(ShapeError, match=r"y must have shape \(32, 2\) .*, got \(32,\) \(net\[2\]\)"):
+        fit_trainers(trainers, [source] * 4, 1, name="net", verbose=0)
+
+
+@pytest.mark.parametrize("change", [lambda x: x[:-1], lambda x: x.astype(float), lambda x: x[:, ::-1]])
+def test_memory_that_is_not_what_a_program_reads_is_refused(change, monkeypatch):
+    def other(*arguments):
+        samples, weights = made(*arguments)
+        return dataclasses.replace(samples, inputs=change(samples.inputs)), weights
+
+    made, models = blocks.samples_of, nets()
+    monkeypatch.setattr(blocks, "samples_of", other)
+    with pytest.raises(RuntimeError, match="region 7 of the program of net 0 is 1776 bytes of float32, got"):
+        nr.fit_many(models, task(), loss="mse", epochs=1, verbose=0)
+    for model, single in zip(models, nets(), strict=True):
+        assert_same_bits(model.params.flat, single.params.flat)
+
+
+def test_what_a_kernel_raises_arises():
+    @numba.njit(nogil=True, error_model="numpy")
+    def refuse(values, limit):
+        if values[0] > limit:
+            raise IndexError("too large")
+
+    library, values = Library(), np.array([1.0])
+    words = library.call(refuse, values, 2.0)
+    assert words[3:] == [ABSOLUTE, values.ctypes.data, 1, -1, np.array(2.0).view(np.int64)]
+    entry, program, starts = library.entry(), np.array([1, *words]), np.zeros((1, 1), np.int64)
+    table, strides, bases = np.zeros((1, OWN), np.int64), np.zeros(OWN, np.int64), np.zeros(OWN, np.int64)
+    given = library.arguments, program, starts, table, strides, bases
+    entry(*given, np.zeros(1, np.int64))
+    values[0] = 3.0
+    with pytest.raises(IndexError, match="too large"):
+        entry(*given, np.zeros(1, np.int64))
+    with pytest.raises(TypeError, match=r"must be a bool, int or float, got .* of type float32"):
+        library.call(refuse, values, np.float32(2))
+    with pytest.raises(ValueError, match=r"C-contiguous, aligned array, got strides \(-8,\)"):
+        library.call(refuse, np.zeros(3)[::-1], 2.0)
+
+
+@pytest.mark.parametrize(("pieces", "message"), [(99, "after 5 of 99 batches"), (5, "no valid step in 5 batches")])
+def test_epochs_that_end_without_a_step_are_refused_as_of_one_net(pieces, message):
+    fittings = [Fitting(Trainer(model, "mse"), ArraySource(*task(), batch_size=8), 1) for model in nets(2)]
+    (block,), _ = blocks.make_blocks(fittings, 1)
+    fittings[0].run.pieces = pieces
+    progress = Progress(0, None, "samples", 1)
+    _, failed = block.train_epoch(fittings, progress, lambda: False)
+    assert list(failed) == fittings[:1]
+    with pytest.raises(CheckpointError, match=message) as raised:
+        fittings[0].train_epoch(progress, lambda: False)
+    assert (type(failed[fittings[0]]), str(failed[fittings[0]])) == (CheckpointError, str(raised.value))
+
+
+def test_ranks_train_alone():
+    fitting = Fitting(Trainer(nets(1)[0], "mse"), ArraySource(*task()), 1)
+    assert blocks.reason_alone(fitting) is None
+    fitting.trainer.ranks = types.SimpleNamespace(size=2)
+    assert blocks.reason_alone(fitting) == "comm"
+
+
+def test_memory_has_no_copy_of_mapped_arrays(tmp_path, capsys):
+    (x, y), reasons, of_tokens = task(), {}, [nr.OneHot(7), nr.LSTM(3, return_sequences=False), nr.Dense(1)]
+    cases = (
+        (x.astype(np.float32), y, None),
+        (x, y, None),
+        (np.asfortranarray(x, np.float32), y, None),
+        (x.astype(np.float32), x.copy(), [nr.LSTM(3), nr.Dense(2)]),
+        (TOKENS, y, of_tokens),
+    )
+    for number, (data, targets, layers) in enumerate(cases):
+        np.save(tmp_path / f"x{number}.npy", data)
+        np.save(tmp_path / f"y{number}.npy", targets)
+        source = ArraySource(*(np.load(tmp_path / f"{key}{number}.npy", mmap_mode="r")[3:] for key in "xy"))
+        (model,) = nets(1, layers, input_size=None if data is TOKENS else 2)
+        reasons[number] = blocks.reason_alone(Fitting(Trainer(model, "mse"), source, 1))
+    assert reasons[0] is None
+    of_x = "a memory-mapped x that is not a C-contiguous array of float32, of which memory would have a copy"
+    assert [reasons[number] for number in (1, 2, 4)] == [of_x] * 3
+    assert reasons[3] == "a memory-mapped y of every step, of which memory would have a copy"
+    source = ArraySource(np.load(tmp_path / "x1.npy", mmap_mode="r"), y)
+    nr.fit_many(nets(2), source, loss="mse", epochs=1)
+    assert f"2 of 2 nets are trained one after the other, because of {of_x}\n" in capsys.readouterr().err
 
 
 def test_nets_that_are_trained_one_after_the_other_are_told(capsys):

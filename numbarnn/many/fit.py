@@ -5,7 +5,7 @@ from typing import Any
 
 from numbarnn.checks import naming
 from numbarnn.data.sources import make_source
-from numbarnn.many.blocks import block_results
+from numbarnn.many.chunks import chunk_results
 from numbarnn.many.models import check_models
 from numbarnn.training.history import History
 from numbarnn.training.many import fit_trainers, of_net, one_each
@@ -62,12 +62,12 @@ def fit_many(
     checkpoint_every, resume
         As of `Model.fit`.
     n_threads : int, optional
-        Of all nets together; None: that of the first model. With `client`, of a block of nets; None: 1.
+        Of all nets together; None: that of the first model. With `client`, of a chunk of nets; None: 1.
     client : distributed.Client, optional
-        Of Dask (extra ``dask``): its workers train the nets, dealt to them in blocks, with results equal to the
+        Of Dask (extra ``dask``): its workers train the nets, dealt to them in chunks, with results equal to the
         bit. What is one value for all nets, such as the source, is sent to a worker once. See the page on clusters.
     verbose : int
-        0: silent; 1: one progress bar, or lines, for all nets, with the means of their losses; with `client`, of the blocks done.
+        0: silent; 1: one progress bar, or lines, for all nets, with the means of their losses; with `client`, of the chunks done.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def fit_many(
     Notes
     -----
     Ctrl-C ends the training of all nets after the steps at hand; the models are whole, and histories say "interrupted". With
-    `client` it raises KeyboardInterrupt; it and any error cancel the remaining blocks: nets whose blocks had returned are trained,
+    `client` it raises KeyboardInterrupt; it and any error cancel the remaining chunks: nets whose chunks had returned are trained,
     the others are unchanged.
 
     Examples
@@ -111,13 +111,13 @@ def fit_many(
         return _fit(models, given, n_threads, **stored, verbose=verbose)
     if checkpoint is not None or resume is not False:
         raise ValueError(
-            "checkpoint and resume must be left out with client: a block of nets whose worker dies is trained again by another"
+            "checkpoint and resume must be left out with client: a chunk of nets whose worker dies is trained again by another"
         )
     check_client(client)
     trainers, _ = _trainers(models, given, n_threads)  # what is wrong shows here, before the workers begin
     histories = []
-    for cut, (weights, own) in block_results(
-        client, _fit_block, models, given, 1 if n_threads is None else n_threads, verbose
+    for cut, (weights, own) in chunk_results(
+        client, _fit_chunk, models, given, 1 if n_threads is None else n_threads, verbose
     ):
         for trainer, flat in zip(trainers[cut], weights, strict=True):
             trainer.model.set_flat(flat)
@@ -150,7 +150,7 @@ def _fit(models, given, n_threads, first=0, **options):
     return fit_trainers(trainers, made, given["epochs"], **asked, **options, first=first)
 
 
-def _fit_block(models, given, n_threads, first):
-    """Train a block of nets in a worker, and return their weights and histories."""
+def _fit_chunk(models, given, n_threads, first):
+    """Train a chunk of nets in a worker, and return their weights and histories."""
     histories = _fit(models, given, n_threads, first, verbose=0)
     return [model.params.flat for model in models], histories

@@ -5,7 +5,7 @@ from typing import Any
 
 from numbarnn import parallel
 from numbarnn.checks import check_choice
-from numbarnn.many.blocks import block_results
+from numbarnn.many.chunks import chunk_results
 from numbarnn.many.models import check_models
 from numbarnn.training.many import of_net, one_each
 
@@ -36,9 +36,9 @@ def predict_many(
     loss : str or Loss, optional
         As of `Model.predict`.
     n_threads : int, optional
-        Of all nets together, which are dealt to them; None: that of the first model. With `client`, of a block of nets; None: 1.
+        Of all nets together, which are dealt to them; None: that of the first model. With `client`, of a chunk of nets; None: 1.
     client : distributed.Client, optional
-        Of Dask: its workers run the nets, dealt to them in blocks; an x for all nets is sent to a worker once.
+        Of Dask: its workers run the nets, dealt to them in chunks; an x for all nets is sent to a worker once.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def predict_many(
         return _predict(models, given, n_threads)
     for name in ("x", "lengths"):
         one_each(given[name], len(models), name)
-    found = block_results(client, _predict, models, given, 1 if n_threads is None else n_threads)
+    found = chunk_results(client, _predict, models, given, 1 if n_threads is None else n_threads)
     return [entry for _, entries in found for entry in entries]
 
 

@@ -81,7 +81,7 @@ class Programs:
 
     def __init__(self, model: Any, loss: Any, optimizer: Any):
         self.model, self.loss, self.optimizer = model, loss, optimizer
-        self._library, self._words, self._begins = Library(), [], {}
+        self._library, self._words, self._begins, self._needs = Library(), [], {}, {}
         self._size, self._scratch = 0, []
         self._mode = np.zeros(1, np.int64)
 
@@ -92,6 +92,7 @@ class Programs:
             call = regions.Call(self._library, self.model.dtype, self.model.params.size, training)
             count = self._write(call, Layout.make(samples.steps, size), samples)
             self._begins[key] = len(self._words), count
+            self._needs[len(self._words)] = call.needs
             self._words += call.words()
             self._size = max(self._size, call.used)
         return self._begins[key]
@@ -135,8 +136,18 @@ class Programs:
         by_step : dict
             Arrays (steps, nets, ...) by region.
         n_threads : int
+
+        Raises
+        ------
+        RuntimeError
+            If an array is not what the programs read; nothing was run.
+        Exception
+            Whatever a kernel raises.
         """
         nets = len(by_net)
+        for net, own in enumerate(by_net):
+            for begin in set(starts[:, net].tolist()) - {-1}:
+                _check(self._needs[begin], own, by_step, net)
         table, strides = np.zeros((nets, regions.REGIONS), np.int64), np.zeros(regions.REGIONS, np.int64)
         for net, own in enumerate(by_net):
             for region, array in own.items():
@@ -162,6 +173,21 @@ class Programs:
         if self._scratch[piece].size < self._size:
             self._scratch[piece] = empty((self._size,), np.uint8)
         return self._scratch[piece]
+
+
+def _check(needs, own, by_step, net):
+    """Raise RuntimeError unless the memory of a net is what a program reads; compiled code takes any address."""
+    for region, (size, dtype) in needs.items():
+        array = own.get(region, by_step.get(region))
+        if array is None:
+            raise RuntimeError(f"net {net} has no memory for region {region} of its program")
+        given = array.nbytes if region in own else array.strides[1]
+        fits = given == size if region in own else given >= size
+        if not fits or array.dtype != dtype or not (array.flags.c_contiguous and array.flags.aligned):
+            raise RuntimeError(
+                f"region {region} of the program of net {net} is {size} bytes of {dtype}, got {given} of {array.dtype}, strides "
+                f"{array.strides}"
+            )
 
 
 def _job(mode, entry, *given):

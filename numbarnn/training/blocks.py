@@ -1,6 +1,7 @@
 """Blocks of nets whose optimizer steps run without Python between them: some steps of all nets in one compiled call a thread."""
 
 import contextlib
+import mmap
 import time
 from typing import Any
 
@@ -12,6 +13,7 @@ from numbarnn.backends.recorded import batch as regions
 from numbarnn.checks import check_flat
 from numbarnn.core import seeds
 from numbarnn.data.batches import ArraySource
+from numbarnn.errors import CheckpointError, ShapeError
 from numbarnn.kernels.cpu.whole_steps import (
     BEGUN,
     CLIP_NORM,
@@ -24,6 +26,8 @@ from numbarnn.kernels.cpu.whole_steps import (
     OK,
     RATIO,
 )
+from numbarnn.kernels.interrupts import DeferredInterrupt
+from numbarnn.losses.pointwise import PointwiseLoss
 from numbarnn.network.recorded import Programs, samples_of, unrecorded
 from numbarnn.optim import Optimizer
 
@@ -34,7 +38,7 @@ SECONDS, MOST_STEPS, MOST_BYTES = 0.1, 64, 2**24
 def reason_alone(fitting: Any) -> str | None:
     """Return why a net has to be trained by steps of its own; None where they can run in a block."""
     trainer = fitting.trainer
-    reason = unrecorded(trainer.model, trainer.loss) or _no_arrays(fitting.source)
+    reason = unrecorded(trainer.model, trainer.loss) or _no_arrays(fitting.source, trainer.model)
     if reason is not None:
         return reason
     if fitting.callbacks:
@@ -42,19 +46,56 @@ def reason_alone(fitting: Any) -> str | None:
     for name, usual in (("tbptt", None), ("memory_limit", None), ("accumulate", 1)):
         if getattr(trainer, name) != usual:
             return name
+    if trainer.ranks.size > 1:
+        return "comm"
     if type(trainer.optimizer).update is not Optimizer.update:
         return f"the optimizer {type(trainer.optimizer).__name__}"
     return None
 
 
-def _no_arrays(source):
-    """Return what a source has beside arrays of samples of equal lengths, or None."""
+def _no_arrays(source, model):
+    """Return what a source has beside arrays of samples of equal lengths, which memory holds as the model reads them, or None."""
     if type(source) is not ArraySource:
         return f"a source that is not an ArraySource, {type(source).__name__}"
     for name in ("lengths", "sample_weight"):
         if getattr(source, name) is not None:
             return name
+    as_it_is = not model.signals[0].tokens and source.x.dtype == model.dtype and source.x.flags.c_contiguous
+    if not as_it_is and _in_a_file(source.x):
+        return f"a memory-mapped x that is not a C-contiguous array of {model.dtype}, of which memory would have a copy"
+    if model.signals[-1].sequence and _in_a_file(source.y):
+        return "a memory-mapped y of every step, of which memory would have a copy"
     return None
+
+
+def _in_a_file(array):
+    """Return whether an array is one that is memory-mapped, or a view of one."""
+    while array is not None and not isinstance(array, mmap.mmap):
+        array = getattr(array, "base", None)
+    return array is not None
+
+
+def _all_of(record):
+    """Return what is equal of two losses, or optimizers, that do the same; of one that cannot be compared its address.
+
+    Neither the repr nor == tell, for fields may be left out of both.
+    """
+    try:
+        found = type(record), record, tuple(sorted(vars(record).items()))
+        hash(found)
+    except TypeError:
+        return type(record), id(record)
+    return found
+
+
+def _common(trainer):
+    """Return what nets have in common whose sources have the same rows, and whose programs the same losses."""
+    model, loss = trainer.model, trainer.loss
+    first, last = model.signals[0], model.signals[-1]
+    term = ()
+    if isinstance(loss, PointwiseLoss):
+        term = type(loss.record), loss.options(last.size, model.dtype).tobytes()
+    return first, last, model.dtype, _all_of(loss), term
 
 
 def make_blocks(fittings: list[Any], n_threads: int) -> tuple[list["Block"], dict[Any, str]]:
@@ -69,8 +110,7 @@ def make_blocks(fittings: list[Any], n_threads: int) -> tuple[list["Block"], dic
             alone[fitting] = reason
             continue
         trainer = fitting.trainer
-        model, loss = trainer.model, trainer.loss
-        common = model.layers, model.signals[0], model.dtype, type(loss), repr(loss), trainer.optimizer.kernel
+        common = trainer.model.layers, trainer.optimizer.kernel, _common(trainer)
         groups.setdefault(common, []).append(fitting)
     for common, group in list(groups.items()):
         reason = None
@@ -97,17 +137,16 @@ class _Rows:
         self._found: dict[Any, Any] = {}
 
     def of(self, trainer, source):
-        if source is None or _no_arrays(source) is not None:
+        if source is None or _no_arrays(source, trainer.model) is not None:
             return None
-        model, loss = trainer.model, trainer.loss
-        key = id(source), model.dtype, type(loss), repr(loss)
-        if key not in self._found:
-            try:
-                samples, weights = samples_of(model, loss, source.x, source.y)
-                found = None if weights.size else samples
-            except (TypeError, ValueError):  # which its own steps say
-                found = None
-            self._found[key] = found, source  # the source, whose address is the key, stays
+        try:
+            key = id(source), _common(trainer)
+            if key not in self._found:
+                samples, weights = samples_of(trainer.model, trainer.loss, source.x, source.y)
+                # Source and loss, whose addresses may be in the key, stay.
+                self._found[key] = None if weights.size else samples, source, trainer.loss
+        except (TypeError, ValueError):  # which its own steps say
+            return None
         return self._found[key][0]
 
 
@@ -130,35 +169,53 @@ class Block:
         self._validation = {fitting: own for fitting, own in found.items() if own is not None}
         self._seconds_of_step: dict[bool, float] = {}
 
-    def train_epoch(self, fittings: list[Any], progress: Any, interrupted: Any) -> tuple[str, dict[Any, Exception]]:
+    def train_epoch(
+        self, fittings: list[Any], progress: Any, interrupted: Any
+    ) -> tuple[dict[Any, str], dict[Any, Exception]]:
         """Train an epoch of some of the nets from where their runs stand.
 
         Returns
         -------
-        stopped : str
-            "epochs", or what ended the epoch early.
-        failed : dict of Fitting to DivergedError
-            Nets that diverged, which end it too.
+        stopped : dict of Fitting to str
+            "epochs", or what ended the epoch of a net early; of those that did not fail.
+        failed : dict of Fitting to Exception
+            What `Fitting.train_epoch` would have raised. One of a net that is needed ends the epoch of all.
         """
-        started, before = time.perf_counter(), [fitting.run.seconds for fitting in fittings]
-        orders, done, stopped, failed = [], 0, "epochs", {}
+        started, before = time.perf_counter(), {fitting: fitting.run.seconds for fitting in fittings}
+        begun = {fitting: fitting.run.pieces for fitting in fittings}
+        orders, done, heard = {}, 0, False
         for fitting in fittings:
             trainer = fitting.trainer
             trainer.model.loss = trainer.loss
-            drawn = fitting.source.orders(seeds.generator(trainer.seed, "order", trainer.epoch))
-            orders.append(list(drawn)[fitting.run.pieces :])
-        longest = max(map(len, orders))
-        while done < longest and stopped == "epochs" and not failed:
-            steps = min(longest - done, self._steps(orders, True))
-            failed = self._train([order[done : done + steps] for order in orders], fittings, progress)
-            done += steps
-            for fitting, seconds in zip(fittings, before, strict=True):
-                fitting.run.seconds = seconds + time.perf_counter() - started
-            stopped = "interrupted" if interrupted() else stopped
-            for fitting in fittings:
+            drawn = list(fitting.source.orders(seeds.generator(trainer.seed, "order", trainer.epoch)))
+            try:
+                fitting.check_given(len(drawn), begun[fitting])
+            except CheckpointError as error:
+                return {}, {fitting: error}
+            orders[fitting] = drawn[begun[fitting] :]
+        failed: dict[Any, Exception] = {}
+        while not heard and not any(fitting.needed for fitting in failed):
+            left = {fitting: order[done:] for fitting, order in orders.items() if len(order) > done}
+            if not left:
+                break
+            steps = min(max(map(len, left.values())), self._steps(left.values(), True))
+            diverged = self._train({fitting: order[:steps] for fitting, order in left.items()}, progress)
+            done, failed = done + steps, failed | diverged
+            heard = interrupted()
+            orders = {fitting: order for fitting, order in orders.items() if fitting not in diverged}
+            for fitting, order in orders.items():
+                if fitting in left:
+                    fitting.run.seconds = before[fitting] + time.perf_counter() - started
                 file = fitting.file
-                if file is not None and (stopped != "epochs" or (done < longest and file.due(fitting.trainer.step))):
+                if file is not None and (heard or (done < len(order) and file.due(fitting.trainer.step))):
                     fitting.write()
+        stopped = {fitting: "epochs" if done >= len(order) else "interrupted" for fitting, order in orders.items()}
+        for fitting, why in stopped.items():
+            try:
+                if why == "epochs":
+                    fitting.check_counted(begun[fitting])
+            except (CheckpointError, ShapeError) as error:
+                failed[fitting] = error
         return stopped, failed
 
     def evaluate(self, fittings: list[Any]) -> dict[Any, float]:
@@ -193,8 +250,18 @@ class Block:
         most = min(MOST_STEPS, MOST_BYTES // (8 * each * len(orders)))
         return int(max(1, min(SECONDS / self._seconds_of_step[training], most)))
 
-    def _train(self, orders, fittings, progress):
-        """Do some steps of all nets; return the errors of those that diverged."""
+    def _train(self, of_nets, progress):
+        """Do some steps of nets, given the samples of each; return the errors of those that diverged."""
+        # Between compiled steps and what is noted of them Ctrl-C would leave weights that nobody knows the step of.
+        with DeferredInterrupt():
+            failed, items, shown = self._train_and_note(list(of_nets), list(of_nets.values()))
+        if shown:
+            epochs = (fitting.trainer.epoch - fitting.run.begin for fitting in of_nets)
+            progress.batch(max(epochs), items, sum(shown) / len(shown))
+        return failed
+
+    def _train_and_note(self, fittings, orders):
+        """Return the errors of nets that diverged, the number of items done, and the losses of the batches."""
         trainers = [fitting.trainer for fitting in fittings]
         by_step = self._by_step(trainers, orders)
         with contextlib.ExitStack() as stack:
@@ -226,9 +293,7 @@ class Block:
                 run.add(loss, count)
                 items += len(rows)
                 shown.append(run.end_batch(len(rows)))
-        if shown:
-            progress.batch(max(own.trainer.epoch - own.run.begin for own in fittings), items, sum(shown) / len(shown))
-        return failed
+        return failed, items, shown
 
     @staticmethod
     def _by_step(trainers, orders):
@@ -241,7 +306,7 @@ class Block:
         known: dict[Any, np.ndarray] = {}
         for net, (trainer, order) in enumerate(zip(trainers, orders, strict=True)):
             first, count = trainer.step, len(order)
-            given = trainer.optimizer, first, tuple(trainer.rate_at(first + step) for step in range(count))
+            given = _all_of(trainer.optimizer), first, tuple(trainer.rate_at(first + step) for step in range(count))
             if given not in known:
                 rates = enumerate(given[2], first + 1)
                 found = [trainer.optimizer.coefficients_in(dtype, step, rate) for step, rate in rates]

@@ -11,7 +11,7 @@ from numbarnn.core import seeds
 from numbarnn.data.batches import TOKEN_UNITS, ArraySource, batches_of, checksum
 from numbarnn.data.prefetch import Prefetch
 from numbarnn.data.sources import with_validation
-from numbarnn.errors import CheckpointError
+from numbarnn.errors import CheckpointError, DivergedError
 from numbarnn.training.callbacks import TimeLimit, check_callbacks, early_stopping, one_stops
 from numbarnn.training.checkpoint import Checkpoint, Run, run_of, set_state, settings_of, state_of
 from numbarnn.training.defaults import check_epochs, epochs_of
@@ -34,7 +34,12 @@ class Fitting:
     callbacks : list of Callback
     file : Checkpoint or None
     run : Run
+    needed : bool
+        Whether a loss that is not finite is an error; False: others go on without this net, whose `error` it is.
+    error : DivergedError or None
     """
+
+    needed, error = True, None
 
     def __init__(
         self,
@@ -97,7 +102,7 @@ class Fitting:
     @property
     def active(self) -> bool:
         """Whether there is an epoch to come."""
-        return self.trainer.epoch < self.stop and self.run.history.stopped == "epochs"
+        return self.trainer.epoch < self.stop and self.run.history.stopped == "epochs" and self.error is None
 
     @property
     def resumed(self) -> bool:
@@ -153,14 +158,32 @@ class Fitting:
         if stopped == "epochs":
             trainer.flush()
         run.count(*trainer.synchronize())
-        if run.weight == 0 and stopped == "epochs" and before:
+        if stopped == "epochs":
+            self.check_counted(before)
+        run.seconds = time.perf_counter() - started
+        return stopped
+
+    def check_given(self, given: int, before: int) -> None:
+        """Raise CheckpointError where a source gave fewer batches in an epoch than the run had seen before it was resumed."""
+        if given < before:
+            raise CheckpointError(
+                f"the source ended after {given} of {before} batches that the run has seen in this epoch"
+            )
+
+    def check_counted(self, before: int) -> None:
+        """Raise where an epoch, of which the run had seen some batches before it was resumed, ended without a step that counts."""
+        if self.run.weight == 0 and before:
             raise CheckpointError(
                 f"the run has seen no valid step in {before} batches of this epoch, and the source gave none after them"
             )
-        if run.weight == 0 and stopped == "epochs":
+        if self.run.weight == 0:
             raise no_steps()
-        run.seconds = time.perf_counter() - started
-        return stopped
+
+    def fail(self, error: Exception) -> None:
+        """Raise what ended training, or note a loss that is not finite where others go on without this net."""
+        if self.needed or not isinstance(error, DivergedError):
+            raise error
+        self.error = error
 
     def end_epoch(self, stopped: str, progress: Any, val_loss: float | None = None) -> None:
         """Do what comes after the batches of an epoch, which `stopped` ended early unless it is "epochs".
@@ -249,10 +272,7 @@ class Fitting:
                         f"the first {before} batches of epoch {trainer.epoch + 1} are not those that the run has seen; a run can "
                         "be resumed if every epoch of the source depends on its generator alone"
                     )
-        if done < before:
-            raise CheckpointError(
-                f"the source ended after {done} of {before} batches that the run has seen in this epoch"
-            )
+        self.check_given(done, before)
 
     def _record(self):
         run = self.run

@@ -10,7 +10,6 @@ from typing import Any
 from numbarnn.errors import DivergedError
 from numbarnn.training.blocks import make_blocks
 from numbarnn.training.fitting import Fitting
-from numbarnn.training.history import History
 from numbarnn.training.interrupts import deferred_interrupt
 from numbarnn.training.progress import Progress
 
@@ -44,9 +43,10 @@ def fit_trainers(
     resume: bool | str = False,
     callbacks: Sequence[Any] | None = None,
     verbose: int = 1,
-    name: str = "models",
+    name: str | None = "models",
     first: int = 0,
-) -> list[History]:
+    needed: Sequence[bool] | None = None,
+) -> list[Any]:
     """Train the nets of some trainers, each as its `Trainer.fit` would alone, to the bit.
 
     Parameters
@@ -64,14 +64,17 @@ def fit_trainers(
         One list for each net.
     verbose : int
         0: silent; 1: one bar, or lines, for all nets; losses are means over the nets.
-    name : str
-        What errors call the nets: "models" gives ``models[3]``.
+    name : str, optional
+        What errors call the nets: "models" gives ``models[3]``. None: they do not name them, see `of_net`.
     first : int
         Index of the first net in that name.
+    needed : sequence of bool, optional
+        Whether a net that diverges ends the training of all; where not, the others go on, and its error takes the place of its
+        history. None: all are.
 
     Returns
     -------
-    list of History
+    list of History, or DivergedError
 
     Raises
     ------
@@ -80,6 +83,11 @@ def fit_trainers(
         the others as of their last.
     ValueError and others
         As `Trainer.fit`, before any net is trained; the message names the net.
+
+    Notes
+    -----
+    As of `Trainer.fit`: after an error weights are those of the last whole step, not those of an average or of the best epoch, and
+    callbacks see no end of training.
     """
     count = len(trainers)
     each = [one_each(value, count, key) for key, value in (("epochs", epochs), ("validation", validation))]
@@ -101,6 +109,7 @@ def fit_trainers(
                     callbacks=() if callbacks is None else callbacks[index],
                 )
             )  # fmt: skip
+        fittings[-1].needed = needed is None or needed[index]
     if not fittings:
         return []
 
@@ -122,14 +131,16 @@ def fit_trainers(
                     fitting.run.history.stopped = "interrupted"
     finally:
         progress.close()
-        histories = [fitting.end() for fitting in fittings]
-    if any(history.stopped == "interrupted" for history in histories):
+    for fitting in fittings:
+        if fitting.error is None:
+            fitting.end()
+    if any(fitting.run.history.stopped == "interrupted" for fitting in fittings):
         steps = [trainer.step for trainer in trainers]
         warnings.warn(
             f"training was interrupted after steps {min(steps)} to {max(steps)} of the nets; the models are as of these steps",
             stacklevel=3,
         )
-    return histories
+    return [fitting.error or fitting.run.history for fitting in fittings]
 
 
 def _train_round(active, blocks, alone, progress, interrupted, named):
@@ -143,26 +154,35 @@ def _train_round(active, blocks, alone, progress, interrupted, named):
         stopped, failed = block.train_epoch(together, progress, interrupted)
         for fitting, error in failed.items():
             with named(fitting):
-                raise error
-        losses = block.evaluate(together) if stopped == "epochs" else {}
-        for fitting in together:
+                fitting.fail(error)
+        losses = block.evaluate([fitting for fitting, why in stopped.items() if why == "epochs"])
+        for fitting, why in stopped.items():
             with named(fitting):
-                fitting.end_epoch(stopped, progress, losses.get(fitting))
+                fitting.end_epoch(why, progress, losses.get(fitting))
     for fitting in active:
         if fitting in alone and not interrupted():
             with named(fitting):
                 fitting.begin_epoch()
-                fitting.end_epoch(fitting.train_epoch(progress, interrupted), progress)
+                try:
+                    why = fitting.train_epoch(progress, interrupted)
+                except DivergedError as error:
+                    fitting.fail(error)
+                else:
+                    fitting.end_epoch(why, progress)
     progress.end_round(active)
 
 
 @contextlib.contextmanager
-def of_net(name: str, index: int) -> Iterator[None]:
-    """Name the net in the message of an error: that of an argument begins with its name."""
+def of_net(name: str | None, index: int) -> Iterator[None]:
+    """Name the net in the message of an error, unless there is no name: that of an argument begins with its name.
+
+    The error's attribute `net` is the index.
+    """
     try:
         yield
     except (DivergedError, TypeError, ValueError) as error:
-        if error.args and isinstance(error.args[0], str):
+        error.net = index  # type: ignore[union-attr]
+        if name is not None and error.args and isinstance(error.args[0], str):
             net, text = f"{name}[{index}]", error.args[0]
             named = f"{net}: {text}" if isinstance(error, DivergedError) else f"{text} ({net})"
             error.args = (named, *error.args[1:])
@@ -199,7 +219,8 @@ class _Progress:
         """Show nothing: the round of all nets is shown."""
 
     def end_round(self, active):
-        records = [fitting.run.history.records[-1] for fitting in active if fitting.run.history.records]
+        histories = [fitting.run.history for fitting in active if fitting.error is None]
+        records = [history.records[-1] for history in histories if history.records]
         if not records:
             return
         shown = {"epoch": max(record["epoch"] for record in records)}

@@ -4,9 +4,7 @@ A fit that trains nets is a generator: it yields a `Round` of nets to be trained
 next round, such as the nets of folds. `alone` runs a fit; `together` makes one fit of many, which trains the nets of all at once.
 """
 
-import copy
 import itertools
-import re
 import warnings
 from collections.abc import Callable, Generator, Hashable
 from functools import partial
@@ -15,7 +13,6 @@ from typing import Any, NamedTuple
 from numbarnn.core.warned import warn
 from numbarnn.data.ragged import RaggedSource
 from numbarnn.errors import DivergedError
-from numbarnn.training.checkpoint import set_state, state_of
 from numbarnn.training.history import History
 from numbarnn.training.many import fit_trainers
 from numbarnn.training.trainer import Trainer
@@ -75,29 +72,21 @@ def train(trainings: list[Training]) -> list[Outcome]:
     """
     if len(trainings) > 1 and any(training.callbacks for training in trainings):
         return _in_turn(trainings)  # a callback that all share has a state, of one run at a time
-    outcomes: list[Outcome] = [None] * len(trainings)
     begun = [training.trainer.step for training in trainings]
-    needed = [training.needed for training in trainings]
-    states = None if all(needed) else [copy.deepcopy(state_of(training.trainer)) for training in trainings]
-    waiting = list(range(len(trainings)))
-    while waiting:
-        try:
-            found = _histories([trainings[index] for index in waiting])
-        except _NetError as failed:
-            index = waiting.pop(failed.number)
-            outcomes[index] = failed.error
-            if needed[index] or not isinstance(failed.error, DivergedError):
-                return outcomes
-            for other in waiting:  # which stand somewhere in the middle, from where no training can go on
-                set_state(trainings[other].trainer, *states[other])
-            continue
-        for index, history in zip(waiting, found, strict=True):
-            lost = history.stopped == "interrupted" and trainings[index].trainer.step == begun[index]
-            outcomes[index] = None if lost else history
-        if any(needed) and any(history.stopped == "interrupted" for history in found):
-            warn(f"training was interrupted after {_where([trainings[index].trainer.step for index in waiting])}")
-        break
-    return outcomes
+    try:
+        found = _outcomes(trainings)
+    except (DivergedError, TypeError, ValueError) as error:
+        index = 0 if len(trainings) == 1 else getattr(error, "net", None)
+        if index is None:
+            raise
+        return [error if number == index else None for number in range(len(trainings))]
+    steps = [training.trainer.step for training in trainings]
+    ended = [isinstance(outcome, History) and outcome.stopped == "interrupted" for outcome in found]
+    if any(training.needed for training in trainings) and any(ended):
+        whole = zip(steps, found, strict=True)
+        warn(f"training was interrupted after {_where([step for step, own in whole if isinstance(own, History)])}")
+    lost = [early and step == first for early, step, first in zip(ended, steps, begun, strict=True)]
+    return [None if own else outcome for own, outcome in zip(lost, found, strict=True)]
 
 
 def _in_turn(trainings):
@@ -118,37 +107,21 @@ def _where(steps):
     return f"{f'step {low}' if low == high else f'steps {low} to {high}'} of {len(steps)} nets; they are as of then"
 
 
-class _NetError(Exception):
-    """The error of one of some nets."""
-
-    def __init__(self, number, error):
-        self.number, self.error = number, error
-
-
-def _histories(trainings):
-    """Return the histories of nets, of which one alone may have callbacks; raise `_NetError` where the training of one fails."""
+def _outcomes(trainings):
+    """Return histories of nets, and errors of those that diverged and are not needed; one net alone may have callbacks."""
     trainers, sources, *rest = zip(*(training[:-2] for training in trainings), strict=True)
     epochs, validation, patience, callbacks = map(list, rest)
     verbose = max(training.verbose for training in trainings)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "training was interrupted", UserWarning)
-        try:
-            if len(trainings) == 1:
-                options = {"validation": validation[0], "patience": patience[0], "callbacks": callbacks[0]}
-                return [trainers[0].fit(sources[0], epochs[0], **options, verbose=verbose)]
-            # Nets of arrays run together, those of samples of different lengths one after another.
-            sources = [source.as_arrays() if isinstance(source, RaggedSource) else source for source in sources]
-            return fit_trainers(
-                trainers, sources, epochs, validation=validation, patience=patience, verbose=verbose, name="net"
-            )
-        except (DivergedError, TypeError, ValueError) as error:
-            if len(trainings) == 1:
-                raise _NetError(0, error) from None
-            found = re.match(r"net\[(\d+)\]: ", str(error.args[0]) if error.args else "")
-            if found is None:
-                raise
-            error.args = (error.args[0][found.end() :], *error.args[1:])
-            raise _NetError(int(found[1]), error) from None
+        if len(trainings) == 1:
+            options = {"validation": validation[0], "patience": patience[0], "callbacks": callbacks[0]}
+            return [trainers[0].fit(sources[0], epochs[0], **options, verbose=verbose)]
+        # Nets of arrays run together, those of samples of different lengths one after another.
+        sources = [source.as_arrays() if isinstance(source, RaggedSource) else source for source in sources]
+        needed = [training.needed for training in trainings]
+        options = {"validation": validation, "patience": patience, "needed": needed}
+        return fit_trainers(trainers, sources, epochs, **options, verbose=verbose, name=None)
 
 
 def alone(fit: Rounds) -> Any:

@@ -220,13 +220,7 @@ def _run_forward(call, layer, packed, x, layout, start, stream, out):
     cell, hidden, dtype = layer.cell, layer.hidden_size, call.dtype
     width, steps, samples = padded(hidden, dtype), layout.steps, layout.samples
     block, slots = samples * width, steps if call.keep else 1
-    weights, span = packed.forward, 1
-    if _parties(call, packed, layout) > 1:
-        span = steps_ahead.block_of_team(samples, weights.inputs, weights.recurrents)
-    elif steps_ahead.cut_anyway(weights.inputs, weights.recurrents):
-        span = steps_ahead.block_of_steps(samples, steps)
-        if span > 1:
-            weights = weights._replace(table=table_with_blocks(dtype))
+    weights, span = with_span(packed.forward, samples, steps, dtype, _parties(call, packed, layout))
     initial = call.zeros((len(cell.states), samples, width))
     if start is not None:
         for s, values in enumerate(start):
@@ -260,6 +254,21 @@ def _run_forward(call, layer, packed, x, layout, start, stream, out):
         return None, final, None
     h = activations.states[0, :-1] if packed.run.reverse else activations.states[0, 1:]
     return Rows(h.reshape(steps * samples, width), hidden), final, Tape(x, batch, activations)
+
+
+def with_span(
+    weights: kernels.Weights, samples: int, steps: int, dtype, parties: int = 1
+) -> tuple[kernels.Weights, int]:
+    """Return the weights of a run with the table that its time loop needs, and for how many steps that takes products of x at once.
+
+    `parties` threads share the units of the run; 1: none do.
+    """
+    if parties > 1:
+        return weights, steps_ahead.block_of_team(samples, weights.inputs, weights.recurrents)
+    if not steps_ahead.cut_anyway(weights.inputs, weights.recurrents):
+        return weights, 1
+    span = steps_ahead.block_of_steps(samples, steps)
+    return (weights._replace(table=table_with_blocks(dtype)) if span > 1 else weights), span
 
 
 def _parties(call, packed, layout):

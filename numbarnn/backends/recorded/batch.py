@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from numbarnn.kernels.cpu import whole_steps
-from numbarnn.kernels.cpu.calls import OWN, SCRATCH, Library, Ref, Value
+from numbarnn.kernels.cpu.calls import OWN, SCRATCH, Library, Ref, Value, refs
 from numbarnn.kernels.cpu.layout import to_time_major
 from numbarnn.kernels.cpu.memory import ALIGNMENT, padded
 from numbarnn.kernels.cpu.simd import tile_table
@@ -56,11 +56,17 @@ class Call:
         Number of weights.
     training : bool
         Whether dropout acts.
+
+    Attributes
+    ----------
+    needs : dict of int to (int, dtype)
+        Bytes of each region of a net, or of a net and step, that the calls use, and what these are.
     """
 
     def __init__(self, library: Library, dtype: np.dtype, parameters: int, training: bool = True):
         self.library, self.dtype, self.table, self.training = library, dtype, tile_table(dtype), training
         self.used, self.calls, self.parameters = 0, [], parameters
+        self.needs: dict[int, tuple[int, np.dtype]] = {}
         self.seed = Value(Ref(KEY, 0, (1,), np.dtype(np.int64)))
         self.step = Value(Ref(KEY, 8, (1,), np.dtype(np.int64)))
 
@@ -84,6 +90,10 @@ class Call:
 
     def run(self, kernel: Any, *arguments: Any) -> None:
         """Write a call down."""
+        for ref in refs(*arguments):
+            if ref.region >= OWN:
+                end = ref.at + ref.size * ref.dtype.itemsize
+                self.needs[ref.region] = max(end, self.needs.get(ref.region, (0,))[0]), ref.dtype
         self.calls.append(self.library.call(kernel, *arguments))
 
     def words(self) -> list[int]:

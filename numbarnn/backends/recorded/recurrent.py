@@ -112,8 +112,7 @@ def _run_forward(call, layer, packed, x, layout, stream):
     cell, hidden, dtype = layer.cell, layer.hidden_size, call.dtype
     width, steps, samples = padded(hidden, dtype), layout.steps, layout.samples
     block = samples * width
-    sizes = packed.forward.inputs, packed.forward.recurrents
-    span = steps_ahead.block_of_steps(samples, steps) if steps_ahead.cut_anyway(*sizes) else 1
+    group, span = of_host.with_span(packed.forward, samples, steps, dtype)
     initial = call.zeros((len(cell.states), samples, width))
     mask, operand, inner_saved = _nothing(dtype, 2), _nothing(dtype, 3), _nothing(dtype, 4)
     inner = operand
@@ -146,7 +145,7 @@ def _run_forward(call, layer, packed, x, layout, stream):
         row = x.values.shape[1]
         source = kernels.Input(x.values.flat(), samples * row, row, np.zeros(0, np.int32))
     target = kernels.Columns(_nothing(dtype, 1), 0, 0, 0)
-    call.run(kernels.forward, cell, packed.forward, batch, source, target, activations, 0, samples)
+    call.run(kernels.forward, cell, group, batch, source, target, activations, 0, samples)
     h = activations.states.part(0 if packed.run.reverse else block, steps * samples, width)
     return Rows(h, hidden), Tape(x, batch, activations)
 

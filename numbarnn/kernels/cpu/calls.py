@@ -73,7 +73,9 @@ class Ref:
 
 
 def constant(array: np.ndarray) -> Ref:
-    """Return an array of the host as an argument of all nets."""
+    """Return an array of the host as an argument of all nets; raise ValueError unless it is C-contiguous and aligned."""
+    if not (array.flags.c_contiguous and array.flags.aligned):
+        raise ValueError(f"an argument of a program must be a C-contiguous, aligned array, got strides {array.strides}")
     return Ref(ABSOLUTE, array.ctypes.data, array.shape, array.dtype, not array.flags.writeable, array)
 
 
@@ -122,27 +124,36 @@ def _type_of(argument):
     return numba.typeof(argument)
 
 
-def _words_of(argument):
-    if isinstance(argument, np.ndarray):
-        argument = constant(argument)
-    if isinstance(argument, Ref):
-        return [argument.region, argument.at, *argument.shape]
-    if isinstance(argument, Value):
-        return [argument.ref.region, argument.ref.at]
+def _leaves(argument):
+    """Yield what an argument is made of: `Ref`, `Value` and scalars."""
     if isinstance(argument, tuple):
-        return [word for part in argument for word in _words_of(part)]
-    kind = "q" if isinstance(argument, (bool, int, np.integer)) else "d"
-    return [INLINE, struct.unpack("q", struct.pack(kind, argument))[0]]
-
-
-def _owners(argument):
-    if isinstance(argument, np.ndarray):
-        yield argument
-    elif isinstance(argument, (Ref, Value)):
-        yield (argument.ref if isinstance(argument, Value) else argument).owner
-    elif isinstance(argument, tuple):
         for part in argument:
-            yield from _owners(part)
+            yield from _leaves(part)
+    else:
+        yield constant(argument) if isinstance(argument, np.ndarray) else argument
+
+
+def refs(*arguments: Any) -> list[Ref]:
+    """Return the memory of arguments."""
+    found = (leaf.ref if isinstance(leaf, Value) else leaf for leaf in _leaves(arguments))
+    return [leaf for leaf in found if isinstance(leaf, Ref)]
+
+
+def _words_of(leaf):
+    if isinstance(leaf, Ref):
+        return [leaf.region, leaf.at, *leaf.shape]
+    if isinstance(leaf, Value):
+        return [leaf.ref.region, leaf.ref.at]
+    # A word has the bits of a value of eight bytes: a float32, which has a type of its own, would be read from half of them.
+    if isinstance(leaf, (bool, int, np.int64)):
+        kind = "q"
+    elif isinstance(leaf, float):
+        kind = "d"
+    else:
+        raise TypeError(
+            f"a scalar of a program must be a bool, int or float, got {leaf!r} of type {type(leaf).__name__}"
+        )
+    return [INLINE, struct.unpack("q", struct.pack(kind, leaf))[0]]
 
 
 class Library:
@@ -156,8 +167,8 @@ class Library:
 
     def call(self, kernel: Any, *arguments: Any) -> list[int]:
         """Return the words of a call."""
-        words = [word for argument in arguments for word in _words_of(argument)]
-        self._kept += [owner for argument in arguments for owner in _owners(argument) if owner is not None]
+        words = [word for leaf in _leaves(arguments) for word in _words_of(leaf)]
+        self._kept += [ref.owner for ref in refs(*arguments) if ref.owner is not None]
         index, address = self._find(kernel, tuple(map(_type_of, arguments)))
         return [index, address, len(words), *words]
 
@@ -194,7 +205,7 @@ class Library:
 def execute(kernels, program, starts, table, strides, bases, taken):
     """Run the programs of nets that no other thread has taken, one net after the other, all steps of a net together.
 
-    A kernel that returns False ends the steps of its net.
+    A kernel that returns False ends the steps of its net; one that raises ends the call.
 
     starts   (steps, nets), in: where the program of a step of a net begins; -1: it has no such step
     table    (nets, regions), in: addresses of the regions at step 0; strides : (regions,) by which they move on at each step
@@ -238,7 +249,9 @@ def _invoke(typingctx, kernels, index, address, program, at, bases):
             convention = context.call_conv
             function = convention.get_function_type(kind.result, kind.types).as_pointer()
             given = builder.inttoptr(address, function), kind.result, kind.types, values
-            _, found = convention.call_function(builder, *given)
+            status, found = convention.call_function(builder, *given)
+            with cgutils.if_unlikely(builder, status.is_error):
+                convention.return_status_propagate(builder, status)
             if kind.result == types.boolean:
                 builder.store(found, good)
             builder.branch(end)

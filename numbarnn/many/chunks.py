@@ -1,4 +1,4 @@
-"""Blocks of nets, dealt to the workers of a Dask client."""
+"""Chunks of nets, dealt to the workers of a Dask client."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
@@ -9,7 +9,7 @@ from numbarnn.training.many import one_each
 from numbarnn.training.progress import counted
 
 
-def block_results(
+def chunk_results(
     client: Any,
     function: Callable[..., Any],
     models: list[Any],
@@ -17,7 +17,7 @@ def block_results(
     n_threads: int,
     verbose: int = 0,
 ) -> Iterator[tuple[slice, Any]]:
-    """Yield what a function returns of every block of nets, with the indices of these, in order.
+    """Yield what a function returns of every chunk of nets, with the indices of these, in order.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def block_results(
         Of each net: lists have one value for each, what else there is goes for all and is sent once.
     n_threads : int
     verbose : int
-        1: show how many blocks are done.
+        1: show how many chunks are done.
 
     Yields
     ------
@@ -38,19 +38,19 @@ def block_results(
     Raises
     ------
     RuntimeError
-        If every worker dies that is given a block; the message names its nets.
+        If every worker dies that is given a chunk; the message names its nets.
     """
     workers.check_client(client)
     count = len(models)
     each = {key: one_each(value, count, key) for key, value in given.items() if isinstance(value, list)}
     shared = {key: value for key, value in given.items() if key not in each}
-    cuts = workers.blocks(count, client)
+    cuts = workers.chunks(count, client)
     pieces = [
         (models[low:high], {key: values[low:high] for key, values in each.items()}, n_threads, low)
         for low, high in cuts
     ]
     results = workers.results(client, functools.partial(_call, function), pieces, shared)
-    for low, high in counted(cuts, verbose, "block"):
+    for low, high in counted(cuts, verbose, "chunk"):
         try:
             yield slice(low, high), next(results)
         except Exception as error:
