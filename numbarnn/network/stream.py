@@ -232,7 +232,7 @@ class Stream:
         return self._x
 
     def _bag(self, x_t):
-        array = np.asarray(x_t)
+        array = np.array(x_t)  # a copy: compiled code trusts it, and another thread may refill the caller's
         if array.dtype.kind not in "iu":
             raise TypeError(f"x_t must be integer tokens, got dtype {array.dtype}")
         if array.shape != self._x.shape:
