@@ -10,7 +10,7 @@ import pytest
 from conftest import assert_same_bits, normal
 from processes import run_python
 
-from numbarnn import LSTM, CharLM, Dense, Model, parallel, step_function
+from numbarnn import LSTM, CharLM, Dense, Model, losses, parallel, step_function
 from numbarnn.backends.cpu import batch
 from numbarnn.kernels.cpu import step as step_kernels
 
@@ -392,3 +392,36 @@ def test_pullbacks_do_not_hoard_memory(monkeypatch):
 
     once = memory(1)
     assert memory(100) <= 2 * once
+
+
+class Between(losses.Loss):
+    """Squared error, in NumPy; something else happens between the way forward and the way back."""
+
+    output_activation = None
+    happens = staticmethod(lambda: None)
+
+    def value_and_gradient(self, outputs, target):
+        self.happens()
+        d = outputs - np.asarray(target)
+        return (d * d).mean(axis=2), 2 * d / d.shape[2]
+
+
+@pytest.mark.parametrize("by_segments", [False, True])
+def test_a_pass_keeps_its_weights_while_another_trains(by_segments):
+    model = Model([LSTM(4), Dense(2)], input_size=3, dtype="float64")
+    x, y, before = normal(0, 2, 400, 3), normal(1, 2, 400, 2), model.params.flat.copy()
+    memory_limit = model.memory(2, 400, loss=Between()).total * 3 // 4 if by_segments else None
+    expected = model.loss_and_grad(x, y, Between(), memory_limit=memory_limit)
+
+    def train():  # as another thread would
+        model.set_flat(before * 0.5)
+        model.loss_and_grad(x, y, Between())
+        model.set_flat(before)
+
+    loss = Between()
+    object.__setattr__(loss, "happens", train)
+    found = model.loss_and_grad(x, y, loss, memory_limit=memory_limit)
+    assert found[0] == expected[0]
+    for name, gradient in expected[1].items():
+        assert_same_bits(found[1][name], gradient)
+    assert len(model._packed["backward"]) == 2  # as many as were in use at once

@@ -7,6 +7,7 @@ import pytest
 from numbarnn.kernels.cpu.by_address import address_of, by_address
 from numbarnn.kernels.cpu.simd import flat
 from numbarnn.kernels.groups import Floats1
+from numbarnn.kernels.linked import NAMES, Compiler, JITCodeLibrary, options
 from numbarnn.kernels.scalar import inlined
 
 
@@ -66,3 +67,19 @@ def test_values_along_one_axis():
     assert not array.any()
     with pytest.raises(numba.TypingError, match="C-contiguous"):
         cleared(np.ones((3, 4)).T)
+
+
+def test_numba_has_the_names_that_linked_code_rests_on():
+    missing = [name for name in NAMES if not hasattr(JITCodeLibrary, name)]
+    assert not missing, (
+        f"Numba {numba.__version__} has renamed {', '.join(missing)} of {JITCodeLibrary.__qualname__}: see what finalizes a "
+        "library in numba/core/codegen.py now, and let numbarnn/kernels/linked.py and its NAMES do the same without the optimiser"
+    )
+    assert hasattr(Compiler, "compile_extra"), (
+        "numba/core/compiler.py has another entry: see numbarnn/kernels/linked.py"
+    )
+
+
+def test_without_these_names_functions_are_compiled_as_numba_does():
+    with pytest.warns(RuntimeWarning, match="no _optimize_final_module.*longer"):
+        assert options(type("Library", (), dict.fromkeys(NAMES[1:]))) == {"forceinline": True}

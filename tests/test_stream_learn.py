@@ -431,6 +431,71 @@ def refused(layers, message, loss="mse", **options):
         stream.learn(x[0], y[0], loss=loss, **options)
 
 
+@pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize("target", [3, np.int64(3), None])
+def test_weights_of_other_classes_are_refused(target, window):
+    model = EXACT["tokens"][0]()
+    with pytest.raises(ShapeError, match="class_weight must name 4 classes, got 2"):
+        model.stream().learn(1, target, loss=losses.SoftmaxCrossEntropy((1.0, 2.0)), window=window)
+    assert model.loss is None
+
+
+class Following(losses.SoftmaxCrossEntropy):
+    """Cross-entropy whose targets are the classes after those that are given."""
+
+    def targets(self, target, size, layout, dtype):
+        return super().targets((np.asarray(target) + 1) % size, size, layout, dtype)
+
+
+class Doubled(Following):
+    def weights(self, rows, layout, sample_weight):
+        return np.full(rows.size, 2.0)
+
+
+class Repeated(Following):
+    def targets(self, *given):
+        return np.repeat(super().targets(*given), 2)
+
+
+@pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize("form", [int, np.int64])
+def test_targets_of_a_loss_of_ones_own(form, window):
+    make = EXACT["tokens"][0]
+    expected = make().stream().learn(1, 3, loss="softmax_cross_entropy", window=window)
+    assert make().stream().learn(1, form(2), loss=Following(), window=window) == expected
+
+
+def test_losses_of_ones_own_that_are_not_exact_are_refused():
+    stream = EXACT["tokens"][0]().stream()
+    with pytest.raises(ValueError, match=r"Doubled\.weights is its own; pass window=32"):
+        stream.learn(1, 2, loss=Doubled())
+    with pytest.raises(ShapeError, match=r"Repeated\.targets must return 1 value for one step, got 2"):
+        stream.learn(1, 2, loss=Repeated())
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_a_target_that_another_thread_refills_is_the_one_that_was_checked(window):
+    target = np.array(1)
+
+    class Refilled(losses.SoftmaxCrossEntropy):
+        def targets(self, *given):
+            target[...] = 3
+            return super().targets(*given)
+
+    make = EXACT["tokens"][0]
+    expected = make().stream().learn(1, 1, loss="softmax_cross_entropy", window=window)
+    assert make().stream().learn(1, target, loss=Refilled(), window=window) == expected
+
+
+def test_inputs_and_targets_at_odd_addresses():
+    model = EXACT["values"][0]()
+    x, y = data(model, "mse", 1)
+    odd = [np.frombuffer(b"." + array.tobytes(), model.dtype, offset=1) for array in (x[0], y[0])]
+    assert not any(array.flags.aligned for array in odd)
+    expected = model.copy().stream().learn(x[0], y[0], loss="mse")
+    assert model.stream().learn(*odd, loss="mse") == expected
+
+
 def test_what_is_not_exact_is_refused():
     refused([LSTM(4)], r"without a recurrent product .*window=32")
     refused([MinGRU(4), MinGRU(4)], "for one recurrent layer")

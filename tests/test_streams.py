@@ -1,9 +1,13 @@
 """Many sequences advanced together: `Model.streams`, and `step_many` inside compiled code of the user's own."""
 
+import contextlib
 import copy
+import heapq
 import os
 import pickle
+import signal
 import threading
+from types import SimpleNamespace
 
 import numba
 import numpy as np
@@ -16,6 +20,7 @@ from processes import run_python
 
 import numbarnn
 from numbarnn import GRU, LSTM, Activation, Dense, Dropout, Embedding, EmbeddingBag, Model, OneHot, Recurrent
+from numbarnn.checks import check_tokens
 from numbarnn.errors import ShapeError, TokenError
 
 T, C, V = 3, 5, 7
@@ -240,6 +245,58 @@ def test_threads_step_rows_of_their_own_at_once():
     assert_same_bits(found.swapaxes(0, 1), expected)
 
 
+def test_two_threads_close_a_row_once(monkeypatch):
+    streams, both, wrong = net().streams(3), threading.Barrier(2), []
+    streams.open(2)
+    checked = numbarnn.network.streams.Streams._checked_rows
+
+    def meet(self, *given, **options):
+        found = checked(self, *given, **options)
+        with contextlib.suppress(threading.BrokenBarrierError):  # one waits until the other has closed
+            both.wait(0.2)
+        return found
+
+    def close():
+        try:
+            streams.close(1)
+        except ValueError as error:
+            wrong.append(str(error))
+
+    monkeypatch.setattr(numbarnn.network.streams.Streams, "_checked_rows", meet)
+    threads = [threading.Thread(target=close) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(wrong) == 1
+    assert "not open" in wrong[0]
+    assert len(streams) == 1
+    assert streams.open(2).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["heappop", "heappush"])
+def test_an_interrupt_leaves_every_row_open_or_free(monkeypatch, name):
+    streams, handler = net().streams(4), signal.signal(signal.SIGINT, signal.default_int_handler)
+    streams.open(2)
+
+    def interrupted(*given):
+        found = getattr(heapq, name)(*given)
+        signal.raise_signal(signal.SIGINT)
+        return found
+
+    usual = {"heappop": heapq.heappop, "heappush": heapq.heappush}
+    monkeypatch.setattr(numbarnn.network.streams, "heapq", SimpleNamespace(**(usual | {name: interrupted})))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            streams.open(2) if name == "heappop" else streams.close([0, 1])
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    monkeypatch.undo()
+    assert len(streams) == len(streams.rows)
+    streams.close(streams.rows)
+    assert streams.open(4).tolist() == [0, 1, 2, 3]
+
+
 def test_nan_stays_in_its_row():
     model = Model([LSTM(6), GRU(4), Dense(3)], input_size=C)
     x = inputs(model, N)
@@ -295,6 +352,51 @@ def test_what_a_step_reads_and_writes():
     for rows in (np.arange(N, dtype=np.uint64), list(range(N)), np.arange(2 * N, dtype=np.int16)[::2] // 2):
         streams.reset()
         assert_same_bits(streams.step(x[0], rows), expected)
+
+
+@pytest.mark.parametrize("name", ["onehot", "bag"])
+def test_tokens_that_another_thread_refills_are_those_that_were_checked(monkeypatch, name):
+    model = STACKS[name]()
+    tokens = np.ascontiguousarray(inputs(model, 2)[0])
+    given = tokens.copy()
+    expected = alone(model, given[None])[0][0]
+
+    def refill(array, *options, **more):
+        check_tokens(array, *options, **more)
+        tokens[...] = (given + 1) % V
+
+    for module in (numbarnn.network.streams, numbarnn.network.stream):
+        monkeypatch.setattr(module, "check_tokens", refill)
+    streams = model.streams(2)
+    streams.open(2)
+    assert_same_bits(streams.step(tokens), expected)
+    tokens[...] = given
+    assert_same_bits(model.stream().step(tokens[0]), expected[0])
+
+
+def test_rows_and_inputs_at_odd_addresses_and_outputs_in_place_of_rows(monkeypatch):
+    model = STACKS["double"]()
+    x = inputs(model, 2)[0]
+    expected, aligned = alone(model, x[None])[0][0], []
+    run = numbarnn.network.streams.Streams._run
+
+    def noting(self, plan, enter, x, index, y):
+        aligned.append(x.flags.aligned and index.flags.aligned)
+        run(self, plan, enter, x, index, y)
+
+    monkeypatch.setattr(numbarnn.network.streams.Streams, "_run", noting)
+    streams = model.streams(9)
+    streams.open(9)
+    odd = [np.frombuffer(b"." + array.tobytes(), array.dtype, offset=1) for array in (x, np.array([7, 3]))]
+    assert not any(array.flags.aligned for array in odd)
+    assert_same_bits(streams.step(odd[0].reshape(x.shape), odd[1]), expected)
+    assert_same_bits(model.stream().step(odd[0].reshape(x.shape)[0]), expected[0])
+    assert aligned == [True]
+    streams.reset()
+    memory = np.repeat([[7], [3]], 3, axis=1)
+    assert_same_bits(streams.step(x, memory[:, 0], out=memory.view(np.float64)), expected)
+    assert not np.any(streams.snapshot([0, 1, 2, 4, 5, 6, 8])[0][0])
+    assert np.all(streams.snapshot([3, 7])[0][0])
 
 
 X2 = np.zeros((2, C))

@@ -5,8 +5,18 @@ generator, whose results nobody uses where the function is inlined. Of what LSTM
 functions, that was a seventh.
 """
 
+import warnings
+from typing import Any
+
+import numba
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
+
+# What `_LinkedLibrary` replaces, calls or sets: private to Numba, whose next version may have others (0.61.2 has these).
+NAMES = (
+    "_optimize_final_module", "_finalize_final_module", "_finalize_dynamic_globals", "_verify_declare_only_symbols", "_finalized",
+    "codegen",
+)  # fmt: skip
 
 
 class _Nowhere:
@@ -39,5 +49,20 @@ class _LinkedCompiler(Compiler):
         return super().compile_extra(func)
 
 
-# Options of `numba.extending.overload` for what LLVM inlines always.
-INLINE = {"forceinline": True, "pipeline_class": _LinkedCompiler}
+def options(library: type) -> dict[str, Any]:
+    """Return the options of functions that are inlined, where Numba's libraries are of a class."""
+    missing = [name for name in NAMES if not hasattr(library, name)]
+    if missing:
+        warnings.warn(
+            f"Numba {numba.__version__} has no {', '.join(missing)}, which numbarnn.kernels.linked rests on: kernels take longer "
+            "to compile, and are the same",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return {"forceinline": True}
+    return {"forceinline": True, "pipeline_class": _LinkedCompiler}
+
+
+# Options of `numba.extending.overload` for what LLVM inlines always. For the CPU only: libraries of numba-cuda are none of Numba's,
+# make PTX of a kernel as a whole anyway, and are told of inlined functions by `numbarnn.kernels.cuda.typing`.
+INLINE = options(JITCodeLibrary)

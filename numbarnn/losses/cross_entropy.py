@@ -127,13 +127,17 @@ class SoftmaxCrossEntropy(Loss):
     def prepare(
         self, size: int, count: int, target: Any, layout: Layout, dtype: Any, reduction: Any, sample_weight: Any
     ) -> Any:
-        if self.class_weight is not None and len(self.class_weight) != size:
-            raise ShapeError(f"class_weight must name {size} classes, got {len(self.class_weight)}")
+        self._check_class_weight(size)
         rows, weights, total, scale = super().prepare(size, count, target, layout, dtype, reduction, sample_weight)
         if rows.dtype.kind == "f":
             self._check_probabilities(target, size, layout, weights, "target")
             rows = self._smoothed(rows.reshape(count, size), weights).reshape(-1)
         return rows, weights, total, scale
+
+    def _check_class_weight(self, size):
+        """Raise ShapeError unless there is a weight for each class, or none at all."""
+        if self.class_weight is not None and len(self.class_weight) != size:
+            raise ShapeError(f"class_weight must name {size} classes, got {len(self.class_weight)}")
 
     def _smoothed(self, rows, weights):
         """Return q of all rows; of those of weight 0, which may be anything, zeros."""

@@ -1,9 +1,10 @@
 """A network: layers, parameters, and the passes through them. `numbarnn.Model` adds training and files."""
 
+import contextlib
 import copy
 import re
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -513,16 +514,17 @@ class Network(Suggesting):
             given = call, array, layout, target, loss, state, gradient, reduction, sample_weight
             return segments.differentiate(self, *given, length)
         refuse_mask(target, "target")
+        end = self.signals[-1]
         # All that a device needs of the host's goes there before the first launch: weights, targets, then the batch.
-        weights, end = self._weights(call), self.signals[-1]
-        outputs_layout = layout if end.sequence else layout.last()
-        run = self.backend.losses.prepare(call, loss, end.size, target, outputs_layout, reduction, sample_weight)
-        rows, layout = self.backend.batch.as_rows(call, self.signals[0], array, layout)
-        out, _, final, tape = self._forward(call, weights, rows, layout, state)
-        value, doutputs, total = run(out)
-        if gradient is not None:
-            self._backward(call, weights, tape, doutputs, gradient)
-        return value, final, total
+        with self.lent_weights(call) as weights:
+            outputs_layout = layout if end.sequence else layout.last()
+            run = self.backend.losses.prepare(call, loss, end.size, target, outputs_layout, reduction, sample_weight)
+            rows, layout = self.backend.batch.as_rows(call, self.signals[0], array, layout)
+            out, _, final, tape = self._forward(call, weights, rows, layout, state)
+            value, doutputs, total = run(out)
+            if gradient is not None:
+                self._backward(call, weights, tape, doutputs, gradient)
+            return value, final, total
 
     def evaluate_rows(
         self,
@@ -621,17 +623,34 @@ class Network(Suggesting):
         return dy, tuple(reversed(dstart))
 
     def _weights(self, call):
-        """Return every layer's packed weights, packed again where the parameters have changed since."""
-        key = "backward" if call.keep else "forward"
+        """Return every layer's packed weights, packed again where the parameters have changed since: for inference."""
         version = self.params.version
-        known, weights = self._packed.get(key, (None, None))
+        known, weights = self._packed.get("forward", (None, None))
         if known != version:
-            # Training packs at every step, into the same memory; other threads may still read what inference packed. Of threads
-            # that come here together one takes the memory (a pop is atomic), the others get memory of their own.
-            known, old = self._packed.pop(key, (None, None)) if call.keep else (None, None)
-            weights = old if known == version else self._prepare(call, self.device_params, old)
-            self._packed[key] = version, weights
+            # Into memory of their own: other threads may still read what was packed before.
+            weights = self._prepare(call, self.device_params)
+            self._packed["forward"] = version, weights
         return weights
+
+    @contextlib.contextmanager
+    def lent_weights(self, call: Any) -> Iterator[list[Any]]:
+        """Lend every layer's packed weights for a pass, packed again where the parameters have changed since.
+
+        Training packs at every step, into the same memory, which a pass has for itself: of threads that train together each has
+        its own (a pop is atomic). Where a pass fails, its memory is not used again.
+        """
+        if not call.keep:
+            yield self._weights(call)
+            return
+        version, idle = self.params.version, self._packed.setdefault("backward", [])
+        try:
+            known, weights = idle.pop()
+        except IndexError:
+            known, weights = None, None
+        if known != version:
+            weights = self._prepare(call, self.device_params, weights)
+        yield weights
+        idle.append((version, weights))
 
     def step_plan(self) -> Plan:
         """Return the weights as single steps read them; `numbarnn.step_function` and streams share them."""

@@ -13,6 +13,7 @@ from numbarnn.core.arrays import as_array
 from numbarnn.core.layout import Layout
 from numbarnn.errors import DivergedError, ShapeError
 from numbarnn.losses.base import Loss, make_loss
+from numbarnn.losses.cross_entropy import SoftmaxCrossEntropy
 from numbarnn.losses.pointwise import PointwiseLoss
 from numbarnn.optim import Optimizer, make_optimizer, norm
 
@@ -48,6 +49,8 @@ def checked_settings(model: Any, loss: Any, optimizer: Any, window: Any) -> Sett
         raise TypeError(f"{type(loss).__name__} has no arithmetic: derive it from a loss of numbarnn.losses")
     if isinstance(loss, PointwiseLoss):
         loss.count_targets(model.signals[-1].size)
+    if isinstance(loss, SoftmaxCrossEntropy):
+        loss._check_class_weight(model.signals[-1].size)
     optimizer = make_optimizer(optimizer)
     return Settings(loss, optimizer, None if window is None else check_integer(window, "window", 1, 10**6))
 
@@ -105,7 +108,8 @@ class Learner:
         if y_t is None:
             return None, None
         refuse_mask(y_t, "y_t")
-        loss, array = self.settings.loss, as_array(y_t, "y_t")
+        # A copy: compiled code trusts what is checked, and another thread may refill the caller's.
+        loss, array = self.settings.loss, as_array(y_t, "y_t").copy()
         expected = None
         if isinstance(loss, PointwiseLoss):
             count = loss.count_targets(self._size)

@@ -72,7 +72,8 @@ class Plan:
         if self._entry is None:  # once: Numba takes 60 us to find the type of the records
             x = numba.types.int64
             if self.bag or not self.tokens:
-                x = numba.types.Array(numba.from_dtype(self.new_input().dtype), 1, "A")
+                # Not aligned: whoever reads messages may have made an array of bytes from any address on.
+                x = numba.types.Array(numba.from_dtype(self.new_input().dtype), 1, "A", aligned=False)
             entry = _enter(numba.typeof(self.weights.cells), x, numba.from_dtype(self.weights.values.dtype))
             object.__setattr__(self, "_entry", entry)
         return self._entry

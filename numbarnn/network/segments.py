@@ -106,16 +106,15 @@ def differentiate(network, call, array, layout, target, loss, state, gradient, r
     """As `Network.differentiate`, by segments of `length` steps."""
     refuse_mask(target, "target")
     backend, end = network.backend, network.signals[-1]
-    weights = network._weights(call)
-    outputs_layout = layout if end.sequence else layout.last()
-    run = backend.losses.prepare(call, loss, end.size, target, outputs_layout, reduction, sample_weight)
-    # The way back begins with a segment of full length, for which the arena then has the memory of all.
-    edges = [0, *range((layout.steps - 1) % length + 1, layout.steps + 1, length)]
-    with backend.batch.lent_arena() as arena:
+    # The weights first, as `Network.differentiate` has them.
+    with network.lent_weights(call) as weights, backend.batch.lent_arena() as arena:
+        outputs_layout = layout if end.sequence else layout.last()
+        run = backend.losses.prepare(call, loss, end.size, target, outputs_layout, reduction, sample_weight)
+        # The way back begins with a segment of full length, for which the arena then has the memory of all.
+        edges = [0, *range((layout.steps - 1) % length + 1, layout.steps + 1, length)]
         segments = _Segments(network, call, weights, array, layout, edges, cut_layers(network.layers), arena)
-        if takes_rows(network, loss):
-            return _by_rows(segments, run, state, gradient)
-        return _with_rest(segments, run, state, gradient)
+        run_all = _by_rows if takes_rows(network, loss) else _with_rest
+        return run_all(segments, run, state, gradient)
 
 
 def _by_rows(segments, run, state, gradient):

@@ -11,11 +11,13 @@ from numpy import ndarray
 
 from numbarnn.backends.device import arithmetic_of
 from numbarnn.cells.contract import used_hidden_rows
-from numbarnn.checks import check_finite
+from numbarnn.checks import check_finite, counted
+from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu import online as kernels
 from numbarnn.kernels.cpu import step
 from numbarnn.kernels.cpu.memory import zeros
 from numbarnn.layers import Activation, Dense, Recurrent
+from numbarnn.losses.cross_entropy import SoftmaxCrossEntropy
 from numbarnn.losses.pointwise import PointwiseLoss
 from numbarnn.network.online import FINITE, MISSING, Learner
 from numbarnn.optim import SGD, Adagrad, Adam, AdamW, RMSprop
@@ -50,6 +52,13 @@ def check_exact(model: Any, settings: Any) -> None:
         raise ValueError(
             f"window=None, the exact gradient, needs a loss that is compiled, not {settings.loss.name!r}; {advice}"
         )
+    base = _base(settings.loss)
+    for name in ("weights", "prepare"):
+        if getattr(type(settings.loss), name) is not getattr(base, name):
+            raise ValueError(
+                f"window=None, the exact gradient, needs a loss with the weights and prepare of {base.__name__}, but "
+                f"{type(settings.loss).__name__}.{name} is its own; {advice}"
+            )
     if settings.optimizer.kernel not in kernels.OPTIMIZERS:
         raise ValueError(
             f"window=None, the exact gradient, is for optimizers of the kernels {', '.join(kernels.OPTIMIZERS)}, got "
@@ -57,13 +66,18 @@ def check_exact(model: Any, settings: Any) -> None:
         )
 
 
+def _base(loss):
+    """Return the class whose arithmetic the kernel has for a loss."""
+    return PointwiseLoss if isinstance(loss, PointwiseLoss) else SoftmaxCrossEntropy
+
+
 class ExactLearner(Learner):
     """Real-time recurrent learning of one layer without a recurrent product; see `numbarnn.kernels.cpu.online`."""
 
     def __init__(self, stream, settings):
+        check_exact(stream.model, settings)
         super().__init__(stream, settings)
         model, plan = self._model, stream._plan
-        check_exact(model, settings)
         self._params, self._dtype = model.params, model.dtype
         (states,) = plan.states
         self._chain, cell, inputs, self._order, size = _chain(model, plan, states)
@@ -89,18 +103,19 @@ class ExactLearner(Learner):
     def _set_loss(self, loss):
         """Make what the kernel needs of the loss, and the buffer of targets."""
         dtype = self._dtype
-        weights, self._classes, self._shape = (), 0, None
+        # Targets of a loss that has checks of its own take the longer way: neither of this shape, nor integers below `_codes`.
+        weights, self._classes, self._codes, self._shape = (), False, 0, None
+        plain = type(loss).targets is _base(loss).targets
         if isinstance(loss, PointwiseLoss):
             self._term, options = loss.record, loss.options(self._size, dtype)
             count = loss.count_targets(self._size)
-            # Those of a loss that has checks of its own take the longer way.
-            self._shape = (count,) if type(loss).targets is PointwiseLoss.targets else None
+            self._shape = (count,) if plain else None
             smoothing = 0.0
         else:
             self._term, options, count = kernels.CrossEntropy(), np.zeros(0, dtype), self._size
             smoothing = float(loss.label_smoothing)
             weights = loss.class_weight or ()
-            self._classes = self._size
+            self._classes, self._codes = True, self._size if plain else 0
         self._target, self._options = np.zeros(count, dtype), options
         self._class, self._value = np.zeros(1, np.int32), np.zeros(1, dtype)
         most = math.sqrt(np.finfo(dtype).max)
@@ -125,7 +140,7 @@ class ExactLearner(Learner):
         plan, term = self._stream._plan, self._term
         x = numba.types.int64
         if plan.bag or not plan.tokens:
-            x = numba.types.Array(numba.from_dtype(plan.new_input().dtype), 1, "A")
+            x = numba.types.Array(numba.from_dtype(plan.new_input().dtype), 1, "A", aligned=False)
         cells, dtype = numba.typeof(plan.weights.cells), numba.from_dtype(self._dtype)
         kernel, none = _entry(cells, numba.typeof(term), x, numba.from_dtype(kind), dtype), np.zeros(0, kind)
         self._kind, self._kernel = kind, kernel
@@ -183,10 +198,15 @@ class ExactLearner(Learner):
         if y_t.__class__ is float and self._shape == (1,):
             self._value[0] = y_t
             return self._value
-        if y_t.__class__ is int and 0 <= y_t < self._classes and y_t != self.settings.loss.ignore_index:
+        if y_t.__class__ is int and 0 <= y_t < self._codes and y_t != self.settings.loss.ignore_index:
             self._class[0] = y_t
             return self._class
-        return self._checked_target(y_t)[1]
+        _, rows = self._checked_target(y_t)
+        count = 1 if self._classes and rows is not None and rows.dtype.kind in "iu" else self._target.size
+        if rows is not None and rows.size != count:
+            name = type(self.settings.loss).__name__
+            raise ShapeError(f"{name}.targets must return {counted(count, 'value')} for one step, got {rows.size}")
+        return rows
 
     def _take_coefficients(self):
         """Set the coefficients of the next step."""
@@ -222,7 +242,8 @@ _STEADY = SGD, RMSprop, Adagrad, Adam, AdamW
 @functools.cache
 def _entry(cells, term, x, target, dtype):
     array = numba.types.Array
-    return kernels.learn.compile((cells, term, numba.types.int64, x, array(target, 1, "A"), array(dtype, 1, "C")))
+    target = array(target, 1, "A", aligned=False)
+    return kernels.learn.compile((cells, term, numba.types.int64, x, target, array(dtype, 1, "C")))
 
 
 def _chain(model, plan, states):

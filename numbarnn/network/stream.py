@@ -232,7 +232,9 @@ class Stream:
         return self._x
 
     def _bag(self, x_t):
-        array = to_array(x_t, "x_t")
+        array = np.array(
+            to_array(x_t, "x_t")
+        )  # a copy: compiled code trusts it, and another thread may refill the caller's
         if array.dtype.kind not in "iu":
             raise TypeError(f"x_t must be integer tokens, got dtype {array.dtype}")
         if array.shape != self._x.shape:

@@ -2,6 +2,7 @@
 
 import functools
 import heapq
+import threading
 from typing import Any
 
 import numba
@@ -13,6 +14,7 @@ from numbarnn.errors import ShapeError
 from numbarnn.kernels.cpu import streams as kernels
 from numbarnn.kernels.cpu.memory import empty, zeros
 from numbarnn.kernels.cpu.streams import step_many
+from numbarnn.kernels.interrupts import DeferredInterrupt
 
 
 class Streams:
@@ -62,6 +64,8 @@ class Streams:
         self._states = empty((self.capacity, plan.stored), model.dtype)
         self._closed = np.ones(self.capacity, np.int64)
         self._free = list(range(self.capacity))  # a heap: the least number comes first
+        # Of what is free and what is closed, which change together. A finalizer may close a row while its thread opens another.
+        self._lock = threading.RLock()
         self._scratch = []  # for a thread each; a list, so that steps in several threads do not share
 
     def __len__(self) -> int:
@@ -72,7 +76,9 @@ class Streams:
 
     def __reduce__(self):
         # Packed weights have addresses, and states the padding of this processor.
-        return _revived, (self.model, self.capacity, self._given, self.rows, self.snapshot(self.rows))
+        with self._lock:
+            rows = self.rows
+            return _revived, (self.model, self.capacity, self._given, rows, self.snapshot(rows))
 
     @property
     def rows(self) -> np.ndarray:
@@ -107,19 +113,14 @@ class Streams:
             If `count` is not a positive integer.
         """
         wanted = 1 if count is None else check_integer(count, "count", 1)
-        if wanted > len(self._free):
-            raise RuntimeError(
-                f"count is {wanted}, but {len(self._free)} of {self.capacity} streams are free; close some, or make more of them: "
-                "model.streams(n)"
-            )
-        taken = []
-        try:
-            while len(taken) < wanted:
-                taken.append(heapq.heappop(self._free))
-        except IndexError:  # another thread took the last
-            self._give_back(taken)
-            raise RuntimeError(f"count is {wanted}, but other threads have just opened the last streams") from None
-        self._begin(np.array(taken))
+        with DeferredInterrupt(), self._lock:
+            if wanted > len(self._free):
+                raise RuntimeError(
+                    f"count is {wanted}, but {len(self._free)} of {self.capacity} streams are free; close some, or make more of "
+                    "them: model.streams(n)"
+                )
+            taken = [heapq.heappop(self._free) for _ in range(wanted)]
+            self._begin(np.array(taken))
         return taken[0] if count is None else np.array(taken)
 
     def close(self, rows: Any) -> None:
@@ -135,20 +136,18 @@ class Streams:
         ShapeError, TypeError, ValueError
             If rows are not integers, a row is not open or comes twice; all stay open then.
         """
-        index = self._checked_rows(rows, single=True)
-        self._closed[index] = 1
-        self._give_back(index.tolist())
+        with DeferredInterrupt(), self._lock:
+            index = self._checked_rows(rows, single=True)
+            self._closed[index] = 1
+            for row in index.tolist():
+                heapq.heappush(self._free, row)
 
     def _begin(self, index):
         self._states[index] = 0
         self._closed[index] = 0
 
-    def _give_back(self, taken):
-        for row in taken:
-            heapq.heappush(self._free, row)
-
     def _checked_rows(self, rows, single=False):
-        """Return rows as int64; raise unless all are open, and each comes once."""
+        """Return a copy of rows as int64, which no other thread refills; raise unless all are open, and each comes once."""
         array = to_array(rows, "rows")
         if array.dtype.kind not in "iu" and array.size:
             hint = "; numpy.flatnonzero makes them of a mask" if array.dtype.kind == "b" else ""
@@ -248,8 +247,9 @@ class Streams:
             kind = "the tokens of a bag" if plan.bag else "one token" if plan.tokens else "one value per feature"
             raise ShapeError(f"x must have shape {shape}, {kind} for each of {index.size} {what}, got {array.shape}")
         if plan.tokens:
+            array = array.copy()  # compiled code trusts them, and another thread may refill the caller's
             check_tokens(array, plan.inputs, "x", least=-1 if plan.bag else 0)
-        return np.ascontiguousarray(array, np.int64 if plan.tokens else self._dtype)
+        return np.require(array, np.int64 if plan.tokens else self._dtype, ["C", "A"])
 
     # States
 

@@ -126,21 +126,9 @@ def forward(
             for n in range(rows):
                 at = n * width
                 cell_step(
-                    cell,
-                    z,
-                    z_at + at,
-                    h,
-                    before + at,
-                    after + at,
-                    history,
-                    block,
-                    diagonal,
-                    at,
-                    saved_values,
-                    t * tape + at,
-                    c0,
-                    c1,
-                )
+                    cell, z, z_at + at, h, before + at, after + at, history, block, diagonal, at, saved_values, t * tape + at,
+                    c0, c1,
+                )  # fmt: skip
         if out_values.size > 0:
             write_output(
                 h, after, width, out_values, out_at + t * out_step, out_row, c0, min(c1, hidden), ZERO, rows, samples

@@ -358,8 +358,9 @@ def step_many(weights, x, rows, states, y):
         Which sequences take the step, each once, in any order.
     states : (n, size) array
         State of every sequence, of which those of `rows` are replaced; C-contiguous, of the model's dtype.
+        They must share no memory with x, rows or y.
     y : (rows, outputs) array
-        Receives the outputs of the step; float32 or float64. It must not share memory with x.
+        Receives the outputs of the step, block by block; float32 or float64. It must share no memory with x, rows or states.
 
     Raises
     ------
