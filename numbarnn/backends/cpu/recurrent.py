@@ -15,7 +15,7 @@ from numbarnn.core.layout import Layout
 from numbarnn.core.signal import Signal
 from numbarnn.kernels.cpu import matmul, shared_units, steps_ahead, tokens
 from numbarnn.kernels.cpu import recurrent as kernels
-from numbarnn.kernels.cpu.block_products import table_with_blocks
+from numbarnn.kernels.cpu.block_products import with_span
 from numbarnn.kernels.cpu.memory import empty, padded, zeros
 from numbarnn.kernels.cpu.simd import panel_width
 from numbarnn.kernels.cpu.weight_gradient import Blocks, Operand
@@ -254,21 +254,6 @@ def _run_forward(call, layer, packed, x, layout, start, stream, out):
         return None, final, None
     h = activations.states[0, :-1] if packed.run.reverse else activations.states[0, 1:]
     return Rows(h.reshape(steps * samples, width), hidden), final, Tape(x, batch, activations)
-
-
-def with_span(
-    weights: kernels.Weights, samples: int, steps: int, dtype, parties: int = 1
-) -> tuple[kernels.Weights, int]:
-    """Return the weights of a run with the table that its time loop needs, and for how many steps that takes products of x at once.
-
-    `parties` threads share the units of the run; 1: none do.
-    """
-    if parties > 1:
-        return weights, steps_ahead.block_of_team(samples, weights.inputs, weights.recurrents)
-    if not steps_ahead.cut_anyway(weights.inputs, weights.recurrents):
-        return weights, 1
-    span = steps_ahead.block_of_steps(samples, steps)
-    return (weights._replace(table=table_with_blocks(dtype)) if span > 1 else weights), span
 
 
 def _parties(call, packed, layout):

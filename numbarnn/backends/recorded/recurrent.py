@@ -12,6 +12,7 @@ from numbarnn.backends.recorded.dense import token_gradient, weight_gradient
 from numbarnn.backends.recorded.dropout import drop, first_mask
 from numbarnn.kernels.cpu import matmul, steps_ahead, tokens, whole_steps
 from numbarnn.kernels.cpu import recurrent as kernels
+from numbarnn.kernels.cpu.block_products import with_span
 from numbarnn.kernels.cpu.calls import Ref
 from numbarnn.kernels.cpu.memory import padded
 from numbarnn.kernels.cpu.simd import panel_width
@@ -112,7 +113,7 @@ def _run_forward(call, layer, packed, x, layout, stream):
     cell, hidden, dtype = layer.cell, layer.hidden_size, call.dtype
     width, steps, samples = padded(hidden, dtype), layout.steps, layout.samples
     block = samples * width
-    group, span = of_host.with_span(packed.forward, samples, steps, dtype)
+    group, span = with_span(packed.forward, samples, steps, dtype)
     initial = call.zeros((len(cell.states), samples, width))
     mask, operand, inner_saved = _nothing(dtype, 2), _nothing(dtype, 3), _nothing(dtype, 4)
     inner = operand

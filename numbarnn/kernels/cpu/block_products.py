@@ -15,6 +15,7 @@ import functools
 import numpy as np
 
 from numbarnn.kernels.compile import jit
+from numbarnn.kernels.cpu import steps_ahead
 from numbarnn.kernels.cpu.by_address import address_of, by_address
 from numbarnn.kernels.cpu.matmul import NO_PRODUCT, ONE, ZERO, Extent, Factor, Location, Panels, copy, multiply
 from numbarnn.kernels.cpu.run_groups import Batch, Input, Weights
@@ -112,6 +113,19 @@ call_products_of_block = by_address(products_of_block)
 def table_with_blocks(dtype):
     """Return `simd.tile_table` with the address of `products_of_block` behind it: the table of a run that takes blocks."""
     return np.append(tile_table(dtype), np.intp(address_of(products_of_block, dtype)))
+
+
+def with_span(weights, samples: int, steps: int, dtype, parties: int = 1):
+    """Return the weights of a run with the table that its time loop needs, and for how many steps that takes products of x at once.
+
+    `parties` threads share the units of the run; 1: none do.
+    """
+    if parties > 1:
+        return weights, steps_ahead.block_of_team(samples, weights.inputs, weights.recurrents)
+    if not steps_ahead.cut_anyway(weights.inputs, weights.recurrents):
+        return weights, 1
+    span = steps_ahead.block_of_steps(samples, steps)
+    return (weights._replace(table=table_with_blocks(dtype)) if span > 1 else weights), span
 
 
 @inlined
