@@ -69,7 +69,8 @@ class Parameters(Suggesting):
     def set_params(self, **params: Any) -> "Parameters":
         """Set arguments of the constructor by name, and return the object."""
         names = self._parameter_names()
-        for name, value in params.items():
+        # Parameters of an estimator after the estimator, which may be new.
+        for name, value in sorted(params.items(), key=lambda item: "__" in item[0]):
             outer, _, inner = name.partition("__")
             if inner and hasattr(getattr(self, outer, None), "set_params"):
                 getattr(self, outer).set_params(**{inner: value})

@@ -220,6 +220,9 @@ def test_nested_parameters_without_scikit_learn():
     assert outer.get_params() == {"estimator": outer.estimator, "n": 2, "estimator__size": 4}
     assert outer.get_params(deep=False) == {"estimator": outer.estimator, "n": 2}
     assert outer.set_params(estimator__size=5, n=1).estimator.size == 5
+    new = Inner()
+    assert outer.set_params(estimator__size=6, estimator=new).estimator is new
+    assert new.size == 6
     for name in ("size", "estimator__sizes", "n__size"):
         with pytest.raises(ValueError, match="has no parameter"):
             outer.set_params(**{name: 1})
@@ -350,10 +353,50 @@ def test_keys(tmp_path):
     with pytest.raises(TypeError, match="the group Timestamp"):
         dates.save(tmp_path / "dates")
     description, arrays = io.read(tmp_path / "nets")
+    for number in ("-1", "01", "\u0661", " 1"):  # of the last net, if read as an integer
+        renamed = {
+            name.replace("1.", f"{number}.", 1) if name.startswith("1.") else name: array
+            for name, array in arrays.items()
+        }
+        io.write(tmp_path / "wrong", "groups", description, renamed)
+        with pytest.raises(ModelFileError, match="is of no net"):
+            nr.load(tmp_path / "wrong")
     for change in ({"keys": [3]}, {"keys": [3, 3]}, {"keys": [3, None]}, {"keys": None}, {"by": 3}, {"of": "groups"}):
         io.write(tmp_path / "wrong", "groups", description | change, arrays)
         with pytest.raises(ModelFileError):
             nr.load(tmp_path / "wrong")
+
+
+def test_keys_of_dates():
+    estimator = SequenceRegressor(**FEW | {"epochs": 0}, linear=None)
+    dates = np.array(["2020-01-01", "2020-01-02"] * 20, "datetime64[ns]")
+    frame = pd.DataFrame(X[:, :, 0]).assign(day=dates)
+    nets = GroupBy(estimator, "day").fit(frame, VALUES)
+    for unit in ("ns", "s", "D"):
+        found = GroupBy(estimator).fit(X[:, :, :1], VALUES, groups=dates.astype(f"datetime64[{unit}]"))
+        assert list(found.estimators_) == list(nets.estimators_) == list(pd.to_datetime(dates[:2]))
+        assert_same_bits(found.predict(X[:, :, :1], groups=dates), nets.predict(frame))
+
+
+def test_arguments_that_do_not_go_by_sample():
+    estimator = SequenceRegressor(**FEW | {"epochs": 1}, loss="gaussian", linear=None)
+    nets = GroupBy(estimator).fit(X, VALUES, groups=GROUPS)
+    for rows in (slice(12), slice(2)):  # of two samples, each has not one of the two quantiles
+        found = nets.predict(X[rows], quantiles=[0.1, 0.9], groups=GROUPS[rows])
+        for row, (x, key) in enumerate(zip(X[rows], GROUPS[rows], strict=True)):
+            assert_same_bits(found[row], nets.estimators_[key].predict(x[None], quantiles=[0.1, 0.9])[0])
+
+
+def test_weights_of_steps_in_scores():
+    lists = [sample[: 3 + row % 3] for row, sample in enumerate(X)]
+    labels = [own[: len(x)] for own, x in zip(STEPS, lists, strict=True)]
+    weights = [np.arange(1.0, len(x) + 1) for x in lists]
+    nets = GroupBy(SegmentClassifier(**FEW)).fit(lists, labels, weights, groups=GROUPS)
+    found = nets.scores(lists, labels, weights, groups=GROUPS)
+    counts = [len(ROWS[key]) for key in found]
+    assert_close(
+        nets.score(lists, labels, weights, groups=GROUPS), np.average(list(found.values()), weights=counts), 1e-12
+    )
 
 
 UNKNOWN = "X has 27 samples of groups that have no net: 'new', 'old'; those with one are 'a', 'b', 'c'. Fit again with samples"
@@ -363,6 +406,10 @@ def test_groups_refused():
     few = SequenceRegressor(**FEW | {"epochs": 0}, linear=None)
     frame = pd.DataFrame(X[:, :, 0], columns=list("vwxyz")).assign(sensor=GROUPS)
     nets = GroupBy(few, "sensor").fit(frame, VALUES)
+    arrays = GroupBy(few).fit(X, VALUES, groups=GROUPS)
+    twice = pd.concat([frame, frame["sensor"]], axis=1)
+    levels = frame.set_axis(pd.MultiIndex.from_tuples([(name, 0) for name in "vwxyz"] + [("sensor", 1)]), axis=1)
+    levels["sensor", 2] = 0.0
     holes = np.where(np.arange(40) == 4, None, GROUPS)
     cases = [
         (lambda: nets.predict(frame.replace({"a": "new", "b": "old"})), ValueError, UNKNOWN),
@@ -379,6 +426,18 @@ def test_groups_refused():
         (lambda: GroupBy(few).fit(X, VALUES, groups=GROUPS, length=3), TypeError, "unexpected argument 'length'"),
         (lambda: GroupBy(SegmentClassifier()).fit(X, STEPS, groups=GROUPS, offsets=[0]), ValueError, "takes no offsets; pass a"),
         (lambda: GroupBy(3).fit(X, VALUES, groups=GROUPS), TypeError, "estimator must be a SequenceRegressor, .*, got 3"),
+        (lambda: GroupBy(few).fit(X[:0], VALUES[:0], groups=[]), ShapeError, "X has no samples; there must be at least one"),
+        (lambda: arrays.predict(X[:0], groups=[]), ShapeError, "X has no samples"),
+        (lambda: nets.predict(frame[:0]), ShapeError, "X has no samples"),
+        (lambda: arrays.predict(X, groups=GROUPS, offsets=range(41)), ValueError, "takes no offsets; pass a list"),
+        (lambda: arrays.scores(X, VALUES, groups=GROUPS, offsets=range(41)), ValueError, "takes no offsets; pass a list"),
+        (lambda: GroupBy(few).fit(X, dict(enumerate(VALUES)), groups=GROUPS), TypeError, "y must be a list or array"),
+        (lambda: GroupBy(few).fit(X, set(VALUES), groups=GROUPS), TypeError, "y must be a list or array"),
+        (lambda: GroupBy(few).fit(dict(enumerate(X)).keys(), VALUES, groups=GROUPS), TypeError, "X must be a list of sequences"),
+        (lambda: GroupBy(few).fit(X, VALUES, groups=[("a", ("b", None))] * 40), ValueError, "the group of sample 0 is missing"),
+        (lambda: GroupBy(few).fit(X, VALUES, groups=[np.datetime64("NaT")] * 40), ValueError, "of sample 0 is missing"),
+        (lambda: GroupBy(few, "sensor").fit(twice, VALUES), ValueError, "'sensor' names several columns of X"),
+        (lambda: GroupBy(few, "sensor").fit(levels, VALUES), ValueError, "'sensor' names several columns of X"),
         (lambda: GroupBy(few).predict(X, groups=GROUPS), NotFittedError, "this GroupBy is not fitted yet"),
         (lambda: nets.predict_proba(frame), AttributeError, "predict_proba needs a classifier"),
         (lambda: nets.update(frame), TypeError, "update needs a Forecaster"),
@@ -445,10 +504,28 @@ def test_a_forecaster_for_each_series(tmp_path):
         (lambda: GroupBy(Forecaster(**FORECAST, id="a"), "sensor").fit(long, "load"), ValueError, "id=None and wide=False"),
         (lambda: GroupBy(Forecaster(**FORECAST), "sensor").fit(long, "loads", **SPLIT), KeyError, "group 'north': target 'loads'"),
         (lambda: nets.fit(long, "load", groups=[1]), TypeError, "takes neither sample_weight nor groups"),
+        (lambda: nets.predict(groups=[1]), TypeError, "takes neither sample_weight nor groups"),
+        (lambda: nets.score(long, sample_weight=[1]), TypeError, "takes neither sample_weight nor groups"),
+        (lambda: nets.scores(groups=[1]), TypeError, "takes neither sample_weight nor groups"),
+        (lambda: nets.scores(long, [1]), TypeError, "takes y in fit alone"),
+        (lambda: nets.scores(long.assign(load="high")), (TypeError, ValueError), "group 'north': "),
+        (lambda: nets.fit(long, "load", validation=0.2), TypeError, r"GroupBy.fit\(\) got an unexpected argument 'validation'"),
+        (lambda: nets.fit(long, "load", target="load"), TypeError, "takes the target once"),
+        (lambda: nets.fit(long[:0], target="load"), ShapeError, "X has no samples"),
     ]  # fmt: skip
     for call, error, message in cases:
         with pytest.raises(error, match=message):
             call()
+    before = nets.predict()
+    both = pd.concat([long.loc[[key]].iloc[-1:] for key in tables])
+    both = both.rename(index=lambda time: time + pd.Timedelta("1h"), level="time")
+    for wrong in tables:  # whichever comes first
+        late = both.rename(index=lambda time: time + pd.Timedelta("9h"), level="time")
+        rows = pd.concat([(late if key == wrong else both).loc[[key]] for key in tables])
+        with pytest.raises(ValueError, match=f"group '{wrong}': "):
+            nets.update(rows)
+        assert nets.predict().equals(before)
+    assert not nets.update(both).predict().equals(before)
 
 
 # Ctrl-C

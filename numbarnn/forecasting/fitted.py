@@ -11,6 +11,7 @@ from numbarnn.forecasting.net import Forecast
 from numbarnn.forecasting.prediction import Newest, Predictor
 from numbarnn.forecasting.preparation import Preparation
 from numbarnn.forecasting.rows import SeenRows
+from numbarnn.forecasting.series import Levels
 from numbarnn.forecasting.targets import Targets
 from numbarnn.training.history import History
 
@@ -71,9 +72,13 @@ class Fitted:
                 rows[key] = values, index, truth
         return Newest.of(own, rows, future, settings.delay, settings.horizon, before)
 
-    def update(self, new_rows) -> None:
-        """Take in the rows after those seen last."""
-        self.rows, levels = self.rows.updated(self.preparation, new_rows)
+    def updated(self, new_rows) -> tuple[SeenRows, Levels]:
+        """Return what `take` takes in of the rows after those seen last; nothing changes."""
+        return self.rows.updated(self.preparation, new_rows)
+
+    def take(self, rows: SeenRows, levels: Levels) -> None:
+        """Set the rows seen last, and the levels of their series."""
+        self.rows = rows
         self.preparation = dataclasses.replace(self.preparation, levels=levels)
         self.targets.preparation = self.evaluation.targets.preparation = self.preparation
 

@@ -462,7 +462,8 @@ class Forecaster(Parameters):
         ValueError
             If the first of them is not the next one in time; else as in `predict`.
         """
-        self._fitted().update(new_rows)
+        state = self._fitted()
+        state.take(*state.updated(new_rows))
         return self
 
     def stream(self, series: Any = None) -> ForecastStream:

@@ -22,7 +22,7 @@ from numbarnn.words import Suggesting
 
 KINDS = (SequenceRegressor, SequenceClassifier, SegmentClassifier)
 ADVICE = (
-    "; a Forecaster has ensembles of its own, Forecaster(ensemble=10), and nets with a blank place their labels at different "
+    "; a Forecaster has ensembles of its own, Forecaster(ensemble=10), and nets with a blank emit their labels at different "
     "steps, so that the means of their probabilities say little"
 )
 

@@ -56,6 +56,8 @@ def members_of(description: Any, arrays: Any, kind: str, classes: Sequence[type]
         parts = [{} for _ in members]
         for name, array in arrays.items():
             number, _, own = name.partition(".")
+            if not number.isdecimal() or number != str(int(number)):
+                raise ValueError(f"array {name!r} is of no net: it must begin with the number of one")
             parts[int(number)][own] = array
         return [cls.from_description(about, own, device) for about, own in zip(members, parts, strict=True)]
 

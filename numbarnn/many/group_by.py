@@ -16,7 +16,7 @@ from numbarnn.forecasting import Forecaster
 from numbarnn.many import files, series
 from numbarnn.many.ensemble import Ensemble
 from numbarnn.many.fits import check_kind, fit_rounds
-from numbarnn.many.parts import Parts, check_known, in_group, named
+from numbarnn.many.parts import Parts, check_known, check_options, in_group, named, weights_of
 from numbarnn.metrics import r2
 from numbarnn.model import Model
 from numbarnn.sklearn_api import OfClassifiers, clone, not_fitted
@@ -101,7 +101,8 @@ class GroupBy(BaseEstimator, Suggesting):
         groups : (n,) array-like, optional
             Key of each sample: hashable, such as str or int.
         **options : as in `fit` of the estimator
-            With an entry for each sample; of a Forecaster as they are.
+            `lengths`, `y_lengths` and `segments` have an entry for each sample. There are no `offsets` (pass a list of samples) and
+            no `validation` (pass a fraction, in the constructor of the estimator).
 
         Returns
         -------
@@ -112,7 +113,7 @@ class GroupBy(BaseEstimator, Suggesting):
         Exception
             What `fit` of the estimator raises, with the group in its message.
         KeyError, ShapeError, TypeError, ValueError
-            If there is no such column, or groups are missing or not one for each sample.
+            If there is no such column, groups are missing or not one for each sample, or there are no samples.
 
         Notes
         -----
@@ -125,10 +126,7 @@ class GroupBy(BaseEstimator, Suggesting):
         """Fit in rounds, in which nets of other estimators can be trained as well."""
         check_kind(self, KINDS)
         if self._forecasts:
-            if sample_weight is not None or groups is not None:
-                raise TypeError(
-                    "GroupBy of a Forecaster takes neither sample_weight nor groups; the series are in a column, by="
-                )
+            series.check_none(sample_weight, groups)
             begun = series.fits_of(self, X, y, options)
         else:
             begun = self._fits(X, y, sample_weight, groups, options)
@@ -144,12 +142,7 @@ class GroupBy(BaseEstimator, Suggesting):
 
     def _fits(self, X, y, sample_weight, groups, options):
         """Return the fits of groups of samples, by key."""
-        for name in ("offsets", "validation"):
-            if options.get(name) is not None:
-                instead = (
-                    "a list of samples as X" if name == "offsets" else "a fraction, in the constructor of the estimator"
-                )
-                raise ValueError(f"GroupBy.fit takes no {name}; pass {instead}")
+        check_options(options)
         parts, found = Parts.of(X, self.by, groups, "X"), {}
         given = {"y": y, "sample_weight": sample_weight, **options}
         for key in parts.rows:
@@ -172,7 +165,8 @@ class GroupBy(BaseEstimator, Suggesting):
         X, groups : as in `fit`
             Of a Forecaster, X may be None: the rows seen last.
         **options : as in `predict` of the estimator
-            With an entry for each sample; of a Forecaster as they are, but that `future` is a table as X is.
+            `lengths` and `segments` have an entry for each sample, of which each net gets its own; there are no `offsets`. Of a
+            Forecaster `future` is a table as X is. All others, such as `quantiles`, are those of every net.
 
         Returns
         -------
@@ -192,13 +186,9 @@ class GroupBy(BaseEstimator, Suggesting):
         """
         self._check_fitted()
         if self._forecasts:
+            series.check_none(groups=groups)
             return series.forecast(self, X, options)
-
-        def predicted(member, x, own):
-            found = member.predict(x, **own)
-            return self._aligned(found, member) if self._several else found
-
-        return self._joined(X, groups, options, predicted)
+        return self._joined(X, groups, options, "predict", self._several)
 
     @OfClassifiers
     def predict_proba(self, X: Any, *, groups: Any = None, **options: Any) -> Any:
@@ -221,12 +211,12 @@ class GroupBy(BaseEstimator, Suggesting):
             If `fit` was not called.
         """
         self._check_fitted()
-        return self._joined(
-            X, groups, options, lambda member, x, own: self._aligned(member.predict_proba(x, **own), member)
-        )
+        return self._joined(X, groups, options, "predict_proba", True)
 
     def update(self, new_rows: Any) -> "GroupBy":
         """Take in new rows of some of the series, so that `predict` of forecasters forecasts what comes after them.
+
+        After an error all series are as they were.
 
         Parameters
         ----------
@@ -246,9 +236,7 @@ class GroupBy(BaseEstimator, Suggesting):
         self._check_fitted()
         if not self._forecasts:
             raise TypeError(f"update needs a Forecaster, the estimator is {type(self.estimator).__name__}")
-        for key, table in series.known_tables(self, new_rows, "new_rows").items():
-            with in_group(key):
-                self.estimators_[key].update(table)
+        series.update(self, new_rows)
         return self
 
     def scores(
@@ -266,8 +254,9 @@ class GroupBy(BaseEstimator, Suggesting):
         """
         self._check_fitted()
         if self._forecasts:
-            tables = dict.fromkeys(self.estimators_) if X is None else series.known_tables(self, X, "X")
-            return {key: self.estimators_[key].score(table, **options) for key, table in tables.items()}
+            series.check_none(sample_weight, groups, y)
+            return series.scores(self, X, options)
+        check_options(options)
         parts = self._parts(X, groups)
         given = {"y": y, **options} | ({} if sample_weight is None else {"sample_weight": sample_weight})
         found = {}
@@ -299,9 +288,7 @@ class GroupBy(BaseEstimator, Suggesting):
         if self._forecasts:
             return float(np.mean(list(found.values())))
         parts = self._parts(X, groups)
-        weight = (
-            np.ones(len(parts)) if sample_weight is None or np.ndim(sample_weight) != 1 else np.asarray(sample_weight)
-        )
+        weight = weights_of(sample_weight, len(parts))
         return float(np.average(list(found.values()), weights=[weight[parts.rows[key]].sum() for key in found]))
 
     @property
@@ -317,12 +304,17 @@ class GroupBy(BaseEstimator, Suggesting):
         """The net of the first group."""
         return self._first().model_
 
-    def _joined(self, X, groups, options, function):
+    def _joined(self, X, groups, options, method, of_classes):
+        """Return what a method of the estimators returns, in the order of the samples; with an axis of classes: of all of them."""
+        check_options(options)
         parts = self._parts(X, groups)
+        whole = self.classes_.tolist() if of_classes else []
 
         def of_group(key):
+            member = self.estimators_[key]
             with in_group(key):
-                return function(self.estimators_[key], parts.of_group(key), parts.options(options, key))
+                found = getattr(member, method)(parts.of_group(key), **parts.options(options, key))
+            return _aligned(found, member, whole) if of_classes else found
 
         return parts.joined(of_group)
 
@@ -330,21 +322,6 @@ class GroupBy(BaseEstimator, Suggesting):
         parts = Parts.of(X, self.by, groups, "X")
         check_known({key: len(rows) for key, rows in parts.rows.items()}, self.estimators_, "X")
         return parts
-
-    def _aligned(self, found, member):
-        """Return arrays with an axis of the classes of a group with one of all classes."""
-        own, whole = member.classes_.tolist(), self.classes_.tolist()
-        if own == whole:
-            return found
-        blanks = getattr(member, "BLANKS", 0)
-        columns = [*range(blanks), *(blanks + whole.index(label) for label in own)]
-
-        def spread(values):
-            wide = np.zeros((*values.shape[:-1], blanks + len(whole)), values.dtype)
-            wide[..., columns] = values
-            return wide
-
-        return [spread(part) for part in found] if isinstance(found, list) else spread(found)
 
     @property
     def _several(self):
@@ -434,3 +411,19 @@ def _named(key, rounds):
     """Run a fit, and name the group in its errors."""
     with in_group(key):
         return (yield from rounds)
+
+
+def _aligned(found, member, whole):
+    """Return arrays with an axis of the classes of a group with one of all classes."""
+    own = member.classes_.tolist()
+    if own == whole:
+        return found
+    blanks = getattr(member, "BLANKS", 0)
+    columns = [*range(blanks), *(blanks + whole.index(label) for label in own)]
+
+    def spread(values):
+        wide = np.zeros((*values.shape[:-1], blanks + len(whole)), values.dtype)
+        wide[..., columns] = values
+        return wide
+
+    return [spread(part) for part in found] if isinstance(found, list) else spread(found)

@@ -1,7 +1,7 @@
 """Parts of samples or rows by group, and predictions of the parts put together again."""
 
 import contextlib
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,18 @@ from numbarnn.errors import ShapeError
 from numbarnn.metrics.labels import missing, sorted_labels
 
 SHOWN = 5  # groups that a message names
+BY_SAMPLE = (
+    "y",
+    "sample_weight",
+    "lengths",
+    "y_lengths",
+    "segments",
+)  # arguments of estimators that have an entry for each sample
+# Of those that could not be divided among groups: what is passed instead.
+INSTEAD = {
+    "offsets": "a list of samples as X",
+    "validation": "a fraction, in the constructor of the estimator",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +51,7 @@ class Parts:
         KeyError
             If there is no such column.
         ShapeError
-            If there is not one group for each sample.
+            If there is not one group for each sample, or there are no samples.
         TypeError
             If data have no columns, or a group cannot be hashed.
         ValueError
@@ -56,20 +68,20 @@ class Parts:
             keys, data = _of_columns(data, by, name)
         else:
             groups = as_pandas(groups, "groups")
-            keys = to_list(
-                groups.tolist() if hasattr(groups, "tolist") else groups, "groups", "keys, one for each sample"
-            )
-            if not hasattr(data, "__len__") or isinstance(data, (str, bytes, Mapping, set)):
+            keys = to_list(_plain(groups), "groups", "keys, one for each sample")
+            if not hasattr(data, "__len__") or isinstance(data, (str, bytes, Mapping, Set)):
                 raise TypeError(f"{name} must be a list of sequences or an array, got {brief(data)}")
             if len(keys) != len(data):
                 raise ShapeError(
                     f"groups has {len(keys)} keys, {name} has {len(data)} samples: there must be one for each"
                 )
+        if not keys:
+            raise ShapeError(f"{name} has no samples; there must be at least one, of some group")
         rows: dict[Hashable, list[int]] = {}
         for row, key in enumerate(keys):
             if not isinstance(key, Hashable):
                 raise TypeError(f"groups must be hashable, such as str or int, got {brief(key)} at {row}")
-            if any(missing(part) for part in (key if isinstance(key, tuple) else (key,))):
+            if _missing(key):
                 raise ValueError(f"the group of sample {row} is missing; leave the sample out, or name its group")
             rows.setdefault(key, []).append(row)
         return cls(data, {key: np.array(rows[key]) for key in sorted_labels(set(rows))})
@@ -83,7 +95,10 @@ class Parts:
 
     def options(self, options: Mapping[str, Any], key: Hashable) -> dict[str, Any]:
         """Return arguments that have an entry for each sample for those of a group; others as they are."""
-        return {name: taken(value, self.rows[key], name, len(self)) for name, value in options.items()}
+        rows, count = self.rows[key], len(self)
+        return {
+            name: taken(value, rows, name, count) if name in BY_SAMPLE else value for name, value in options.items()
+        }
 
     def joined(self, function: Callable[[Hashable], Any]) -> Any:
         """Return what a function returns for the samples of each group, arrays or lists, in the order of all samples."""
@@ -116,6 +131,13 @@ def in_group(key: Hashable) -> Iterator[None]:
         raise
 
 
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise ValueError for arguments that cannot be divided among groups."""
+    for name, instead in INSTEAD.items():
+        if options.get(name) is not None:
+            raise ValueError(f"GroupBy takes no {name}; pass {instead}")
+
+
 def check_known(counts: Mapping[Hashable, int], known: Collection[Hashable], name: str) -> None:
     """Raise ValueError, which names them, where there are groups without an estimator, of some numbers of samples or rows."""
     strange = [key for key in counts if key not in known]
@@ -137,8 +159,8 @@ def taken(values: Any, rows: np.ndarray, name: str, samples: int) -> Any:
     values = as_pandas(values, name)
     if values is None or isinstance(values, (str, bytes, int, float, np.generic)) or getattr(values, "ndim", 1) == 0:
         return values
-    if not hasattr(values, "__len__"):
-        raise TypeError(f"{name} must have an entry for each sample, got {brief(values)}")
+    if not hasattr(values, "__len__") or isinstance(values, (Mapping, Set)):
+        raise TypeError(f"{name} must be a list or array with an entry for each sample, got {brief(values)}")
     if len(values) != samples:
         raise ShapeError(f"{name} has {len(values)} entries, X has {samples} samples: there must be one for each")
     if is_pandas(values):
@@ -147,6 +169,28 @@ def taken(values: Any, rows: np.ndarray, name: str, samples: int) -> Any:
         return values[rows]
     values = list(values)
     return [values[row] for row in rows]
+
+
+def weights_of(values: Any, samples: int) -> np.ndarray:
+    """Return the weight of each sample of a `sample_weight`: 1 where there is none, or it has weights of steps."""
+    first = taken(values, np.array([0]), "sample_weight", samples)
+    if values is None or np.ndim(np.asarray(first).tolist()) != 1:
+        return np.ones(samples)
+    return np.asarray(as_pandas(values, "sample_weight"))
+
+
+def _plain(groups):
+    """Return keys of an array as a list, dates as Timestamps, as those of a column are."""
+    if isinstance(groups, np.ndarray) and groups.ndim == 1 and groups.dtype.kind in "mM":
+        import pandas as pd
+
+        return pd.Index(groups).tolist()
+    return groups.tolist() if hasattr(groups, "tolist") else groups
+
+
+def _missing(key):
+    """Return whether a key is missing, as NaT of NumPy is too, or is a tuple in which some part is."""
+    return any(map(_missing, key)) if isinstance(key, tuple) else missing(key) or bool(key != key)
 
 
 def _of_columns(data, by, name):
@@ -163,6 +207,10 @@ def _of_columns(data, by, name):
     keys, levels = [], []
     for column in names:
         if column in data.columns:
+            if data[column].ndim != 1:
+                raise ValueError(
+                    f"by: {column!r} names several columns of {name}; name one by all its levels, or rename those of equal names"
+                )
             keys.append(data[column].tolist())
         elif column is not None and column in data.index.names:
             keys.append(data.index.get_level_values(column).tolist())
