@@ -9,14 +9,19 @@ from numbarnn.checks import brief
 
 
 def check_client(client: Any) -> Any:
-    """Return an argument `client`; raise TypeError unless it is a `distributed.Client` that waits for its results."""
-    if not all(callable(getattr(client, name, None)) for name in ("submit", "scatter", "cancel", "nthreads")):
+    """Return an argument `client`; raise TypeError or ValueError unless it is a running `distributed.Client` that waits."""
+    if not all(callable(getattr(client, name, None)) for name in ("submit", "cancel", "nthreads")):
         raise TypeError(
             "client must be a dask.distributed.Client, such as Client(n_workers=4, threads_per_worker=1) or "
             f"Client('tcp://scheduler:8786') (pip install 'numbarnn[dask]'), got {brief(client)}"
         )
     if getattr(client, "asynchronous", False):
         raise ValueError("client must be one that waits for its results: make it without asynchronous=True")
+    status = getattr(client, "status", "running")
+    if status != "running":
+        raise ValueError(
+            f"client must be connected to its scheduler, got one whose status is {status!r}: make a new Client"
+        )
     return client
 
 
@@ -71,5 +76,6 @@ def results(client: Any, function: Callable[..., Any], pieces: Sequence[Any], *s
 def chunks(count: int, client: Any) -> list[tuple[int, int]]:
     """Cut range(count) into chunks of even size, some for each thread of the workers."""
     # Four each: who is done early takes another, and little is done again where a worker dies.
-    pieces = max(1, min(count, 4 * sum(client.nthreads().values())))
+    # Workers that are still to come are not known: as for 16 threads.
+    pieces = max(1, min(count, 4 * (sum(client.nthreads().values()) or 16)))
     return [(piece * count // pieces, (piece + 1) * count // pieces) for piece in range(pieces)]

@@ -13,7 +13,7 @@ import sys
 import numpy as np
 
 from numbarnn import LSTM, Dense, Model, OneHot, Trainer
-from numbarnn.data import ArraySource, TokenStream
+from numbarnn.data import ArraySource, Batch, TokenStream
 from numbarnn.optim import EMA, Adam
 from numbarnn.training.callbacks import Callback
 
@@ -110,6 +110,14 @@ def whole_and_resumed(comm, path):
     return [text(comm), text(comm, path)]
 
 
+def caught(function, *arguments):
+    """Return the error of a call."""
+    try:
+        function(*arguments)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
 def different(comm, what):
     """Train where one rank has something else than the others, and return the error."""
     other = comm.Get_rank() == 1
@@ -129,13 +137,32 @@ def different(comm, what):
             trainer.fit(samples(), 1, callbacks=[change] if other else [], verbose=0)
         if what == "checkpoint":
             trainer.fit(samples(), 1, checkpoint="/no/such/folder/run.ckpt", verbose=0)
+        if what == "share":
+            x, targets = np.zeros((2, 6, 1)), np.array([[1] * 6, [-1] * 6])
+            errors = [caught(trainer.evaluate, [(x, targets)]), caught(trainer.train_batch, Batch(x, targets))]
+            trainer.train_batch(Batch(x, abs(targets)))  # all ranks go on
+            return errors
+        if what == "threads":
+            return Trainer(net(), n_threads=1 if other else None, comm=comm).evaluate(samples())
+        if what == "carried":
+            batches = [Batch(np.zeros((n, 6, 1)), np.ones((n, 6), int), keep_state=True) for n in (1, 2)]
+            for batch in batches:
+                trainer.train_batch(batch)
+        if what == "lists":
+            trainer = Trainer(text_net(), tbptt=2, comm=comm)
+            return trainer.train_batch(Batch([[1, 2, 3, 4]], [[1, 2, 3, 4]]))
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 
 
+OWN = "share", "threads", "carried", "lists"
+
+
 def differences(comm):
     """Return the errors of all kinds of differences."""
-    return {what: different(comm, what) for what in ("model", "data", "batches", "calls", "weights", "checkpoint")}
+    return {
+        what: different(comm, what) for what in ("model", "data", "batches", "calls", "weights", "checkpoint", *OWN)
+    }
 
 
 def alike(comm):

@@ -177,6 +177,12 @@ def test_chunks_cover_all_nets():
         def nthreads():
             return {"one": 1, "other": 1}
 
+    class Starting:
+        """A cluster whose workers are still to come."""
+
+        nthreads = staticmethod(dict)
+
+    assert [len(workers.blocks(count, Starting)) for count in (1, 9, 200)] == [1, 9, 64]
     for count in (1, 7, 8, 200):
         cut = workers.chunks(count, Two)
         assert [index for first, last in cut for index in range(first, last)] == list(range(count))
@@ -187,6 +193,21 @@ def test_chunks_cover_all_nets():
 def test_a_client_is_asked_for(value):
     with pytest.raises(TypeError, match=r"client must be a dask.distributed.Client.*pip install 'numbarnn\[dask\]'"):
         workers.check_client(value)
+
+
+def test_a_client_must_be_running():
+    class Closed:
+        """Of a client, what is asked for; work is never sent with `scatter`."""
+
+        submit = cancel = nthreads = staticmethod(dict)
+        status = "closed"
+
+    with pytest.raises(
+        ValueError, match=r"client must be connected to its scheduler, got one whose status is 'closed'"
+    ):
+        workers.check_client(Closed)
+    Closed.status = "running"
+    assert workers.check_client(Closed) is Closed
 
 
 # Many nets

@@ -15,6 +15,7 @@ import mpi_runs
 import pytest
 
 from numbarnn import Trainer
+from numbarnn.training import ranks as training_ranks
 from numbarnn.training.ranks import OneRank
 
 HERE = pathlib.Path(__file__).parent
@@ -142,7 +143,17 @@ def test_ctrl_c_reaches_all_ranks(mpi, tmp_path):
 
 
 def test_differences_between_ranks_are_errors_in_all_of_them(mpi):
-    for found in ranks(2, "differences"):
+    both = ranks(2, "differences")
+    for here, there in zip(both[0]["share"], both[1]["share"], strict=True):
+        assert there.startswith("TokenError: ")
+        assert here == f"RuntimeError: rank 1 failed: {there}"
+    assert both[0]["threads"] == both[1]["threads"]
+    assert both[0]["lists"] == both[1]["lists"]
+    assert both[0]["lists"][1] == 4
+    refused = "ShapeError: a batch with keep_state has 2 samples, the batch before had 1"
+    assert both[0]["carried"].startswith(refused)
+    assert both[1]["carried"].startswith(f"RuntimeError: rank 0 failed: {refused}")
+    for found in both:
         assert "rank 1 has another:\n  model.layers[0].hidden_size: 4 in rank 0, 5 in rank 1" in found["model"]
         for what in ("data", "batches"):
             assert (
@@ -166,6 +177,31 @@ def test_the_script_of_the_documentation(mpi, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"run.ckpt", "net.safetensors"}
+
+
+def test_an_unhandled_error_aborts_the_communicators_that_are_left(monkeypatch):
+    class Comm:
+        """A communicator, freed or not."""
+
+        def __init__(self, alive):
+            self.alive, self.status = alive, None
+
+        def __bool__(self):
+            return self.alive
+
+        def abort(self, status):
+            self.status = status
+
+        Abort = abort
+
+    monkeypatch.setattr(sys, "excepthook", lambda *_: None)
+    freed, other = Comm(True), Comm(True)
+    for comm in (freed, other):
+        training_ranks._abort_on_error(comm)
+    freed.alive = False
+    sys.excepthook(ValueError, ValueError(), None)
+    assert (freed.status, other.status) == (None, 1)
+    other.alive = False
 
 
 def test_a_communicator_is_asked_for():

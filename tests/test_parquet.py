@@ -193,6 +193,80 @@ def test_what_cannot_be_trained_on_is_refused(tmp_path):
         source().check()
     table.loc[44, "a"] = 1e300
     write(path, table)
-    with pytest.raises(ValueError, match=r"column 'a' of '.*rows' has an infinite value in row 44"):
+    with pytest.raises(
+        ValueError,
+        match=r"column 'a' of '.*rows' has a value that is infinite in float32 in row 44; pass dtype='float64'",
+    ):
         source(missing="drop").check()
     source(dtype="float64").check()
+    table.loc[44, "a"] = np.inf
+    write(path, table)
+    with pytest.raises(ValueError, match=r"column 'a' of '.*rows' has an infinite value in row 44; clean"):
+        source(missing="drop").check()
+
+
+def arrow(path, columns, group=7):
+    """Write a file of Arrow columns, (name, values) pairs whose names may be equal."""
+    names, values = zip(*columns, strict=True)
+    pq.write_table(pa.table(list(values), names=list(names)), path, row_group_size=group)
+    return path
+
+
+@pytest.mark.parametrize("missing", ["error", "drop"])
+def test_integer_targets_are_exact(tmp_path, missing):
+    values = [2**53 + row for row in range(20)]
+    values[9] = None if missing == "drop" else 2**63 - 1
+    path = arrow(tmp_path / "rows", [("a", pa.array(np.arange(20.0))), ("n", pa.array(values, pa.int64()))])
+    _, y, _ = samples(ParquetSource(path, ["a"], "n", lookback=2, missing=missing, shuffle=False))
+    assert y[:, 0].tolist() == [value for value in values[2:] if value is not None]
+    path = arrow(tmp_path / "more", [("a", np.arange(20.0)), ("n", pa.array([2**63 + 5] * 20, pa.uint64()))])
+    with pytest.raises(ValueError, match=r"target 'n' has a value beyond int64"):
+        ParquetSource(path, ["a"], "n", lookback=2).check()
+
+
+def test_fingerprints_know_what_a_scaler_does(tmp_path):
+    class Slots:
+        """Keeps what it learned where `vars` finds nothing, and refuses negative and missing values."""
+
+        __slots__ = ("factor",)
+
+        def __init__(self, factor):
+            self.factor = factor
+
+        def transform(self, values):
+            if not (values >= 0).all():
+                raise ValueError("negative or missing")
+            return values * self.factor
+
+    table = frame(30).abs()
+    table.loc[9, "a"] = np.nan
+    path = write(tmp_path / "rows", table)
+
+    def source(scaler):
+        return ParquetSource(path, ["a", "b"], lookback=2, scaler=scaler, missing="drop", shuffle=False)
+
+    one, again, other = (source(Slots(factor)).fingerprint() for factor in (2, 2, 3))
+    assert one == again
+    assert one != other
+    assert_same_bits(samples(source(Slots(2)))[0], 2 * samples(source(None))[0])  # it sees no missing values
+
+
+def test_messages_name_the_column_or_file(tmp_path):
+    rows = [("a", np.arange(20.0)), ("pump", np.tile([1.0, 2.0], 10)), ("list", pa.array([[1]] * 20))]
+    path = arrow(tmp_path / "rows", rows)
+    with pytest.raises(ShapeError, match=r"rows of a series must be consecutive: sort them by 'pump' first"):
+        ParquetSource(path, ["a"], lookback=3, id="pump")
+    with pytest.raises(TypeError, match=r"column 'list' of .*rows', the id, must have one value a row, .* got list"):
+        ParquetSource(path, ["a"], lookback=3, id="list")
+    with pytest.raises(ValueError, match="path must name every file once"):
+        ParquetSource([path, tmp_path / ".." / tmp_path.name / "rows"], ["a"], lookback=3)
+    double = arrow(tmp_path / "double", [rows[0], rows[0]])
+    with pytest.raises(ValueError, match=r"column 'a' of .*double' must be one, got 2 of this name"):
+        ParquetSource(double, ["a"], lookback=3)
+    nan = arrow(tmp_path / "nan", [rows[0], ("pump", pa.array([np.nan, *np.ones(19)], from_pandas=False))], 30)
+    with pytest.raises(ValueError, match=r"column 'pump' of .*nan' has 1 nulls"):
+        ParquetSource(nan, ["a"], lookback=3, id="pump")
+    source = ParquetSource(path, ["a"], lookback=3)
+    arrow(path, [("a", np.arange(8.0))])
+    with pytest.raises(ValueError, match="rows' was written anew since it was opened; make the source again"):
+        source.check()

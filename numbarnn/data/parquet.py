@@ -1,5 +1,6 @@
 """Windows of Parquet files larger than memory, read by row groups."""
 
+import hashlib
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,7 @@ import numpy as np
 
 from numbarnn.checks import COUNTED, brief, check_choice, check_dtype, check_flag, check_integer, to_list
 from numbarnn.data.batches import Batch, digest
-from numbarnn.data.parquet_files import Files, pyarrow, to_array
+from numbarnn.data.parquet_files import Files, pyarrow, to_array, to_integers
 from numbarnn.data.windowing import untouched
 from numbarnn.data.windows import Windows
 from numbarnn.errors import ShapeError
@@ -129,9 +130,10 @@ class ParquetSource:
         self._checked = False
         if self._count() == 0:
             rows = int(np.diff(self._starts).max(initial=0))
+            order = "" if id is None else f"; rows of a series must be consecutive: sort them by {id!r} first"
             raise ShapeError(
                 f"path has {rows} rows of the longest series; lookback {lookback}, delay {delay} and horizon {horizon} need at "
-                f"least {self._span}"
+                f"least {self._span}{order}"
             )
 
     # Samples
@@ -175,28 +177,26 @@ class ParquetSource:
 
     def _read(self, group) -> Windows:
         """Return the samples of a row group; raise ValueError for missing and infinite values."""
-        x, y = self._values(group)
+        tables = self._tables(group)
+        x = to_array(tables, self.features, self.dtype if self.scaler is None else np.float64)
+        if self.integers:
+            y, nulls = to_integers(tables, self.targets)
+        else:
+            y, nulls = to_array(tables, self.targets, self.dtype if self.target_scaler is None else np.float64), None
         ends = self._firsts(group.first, group.last) - group.first + self.window["lookback"] - 1
-        bad = self._bad(x, self.features, group), self._bad(y, self.targets, group)
-        for scaler, values, name in ((self.scaler, x, "scaler"), (self.target_scaler, y, "target_scaler")):
-            if scaler is not None:
-                scaled = np.asarray(scaler.transform(values))
-                if scaled.shape != values.shape:
-                    raise ShapeError(f"{name}.transform must return shape {values.shape}, got {scaled.shape}")
-                x, y = (scaled, y) if values is x else (x, scaled)
+        bad = self._bad(x, tables, self.features, group), self._bad(y, tables, self.targets, group, nulls)
+        x, y = _scaled(self.scaler, x, bad[0], "scaler"), _scaled(self.target_scaler, y, bad[1], "target_scaler")
         if any(rows is not None for rows in bad):
             options = {name: self.window[name] for name in ("lookback", "delay", "step", "horizon")}
             ends = ends[untouched(ends, *bad, **options)]
-        if self.integers:
-            y = np.nan_to_num(y).astype(np.int64)  # of nulls, which no sample touches
         names = tuple(self.features), tuple(self.targets)
         x, y = (values if values.dtype.kind == "i" else values.astype(self.dtype, copy=False) for values in (x, y))
         return Windows(
             np.ascontiguousarray(x), y, ends, **self.window, index=None, feature_names=names[0], target_names=names[1]
         )
 
-    def _values(self, group):
-        """Return features and targets of a row group and of the rows after it that its samples reach."""
+    def _tables(self, group):
+        """Return the columns of a row group and of the rows after it that its samples reach, as Arrow tables."""
         columns = list(dict.fromkeys([*self.features, *self.targets]))
         groups = self._files.groups
         tables = [self._files.file(group).read_row_group(group.number, columns=columns)]
@@ -209,12 +209,11 @@ class ParquetSource:
                 lacking -= len(tables[-1])
                 if lacking == 0:
                     break
-        kinds = [np.float64 if own else self.dtype for own in (self.scaler, self.target_scaler or self.integers)]
-        return tuple(to_array(tables, *pair) for pair in zip((self.features, self.targets), kinds, strict=True))
+        return tables
 
-    def _bad(self, values, names, group):
+    def _bad(self, values, tables, names, group, nulls=None):
         """Return which rows have missing values, None where there are none; raise ValueError for those that are refused."""
-        finite = np.isfinite(values)
+        finite = np.isfinite(values) if nulls is None else ~nulls
         if finite.all():
             return None
         wrong = ~finite if self.missing == "error" else np.isinf(values)
@@ -222,9 +221,11 @@ class ParquetSource:
             row, column = np.argwhere(wrong)[0]
             owner = next(g for g in reversed(self._files.groups) if g.first <= group.first + row)
             at = group.first + row - next(g.first for g in self._files.groups if g.path == owner.path)
-            infinite = np.isinf(values[row, column])
-            advice = "clean the data first" if infinite else "pass missing='drop', or clean the data first"
-            what = "an infinite value" if infinite else "a missing value"
+            what, advice = "a missing value", "pass missing='drop', or clean the data first"
+            if np.isinf(values[row, column]):
+                what, advice = "an infinite value", "clean the data first"
+                if np.isfinite(to_array(tables, [names[column]], np.float64)[row, 0]):
+                    what, advice = f"a value that is infinite in {self.dtype.name}", "pass dtype='float64'"
             raise ValueError(f"column {names[column]!r} of {owner.path!r} has {what} in row {at}; {advice}")
         return ~finite.all(axis=1)
 
@@ -250,10 +251,9 @@ class ParquetSource:
         """Return what determines the batches: footers of the files (sizes and statistics of all row groups), and settings."""
         scalers = {}
         for name in ("scaler", "target_scaler"):
-            own = getattr(self, name)
-            learned = {} if own is None else {k: v for k, v in sorted(vars(own).items()) if isinstance(v, np.ndarray)}
-            known = {key: digest(key, value) for key, value in learned.items() if not value.dtype.hasobject}
-            scalers[name] = None if own is None else {"type": type(own).__name__, **known}
+            own, columns = getattr(self, name), self.features if name == "scaler" else self.targets
+            known = None if own is None else {"type": type(own).__name__, "transform": _probed(own, len(columns))}
+            scalers[name] = known
         names = ("features", "targets", "missing", "batch_size", "shuffle", "mix")
         options = {name: getattr(self, name) for name in names}
         series = digest("series", self._starts)
@@ -297,6 +297,35 @@ class ParquetSource:
             del pool  # before the next is read
         if rest is not None:
             yield Batch(*rest)
+
+
+def _scaled(scaler, values, bad, name):
+    """Return values (rows, columns) under a scaler, None or one that sees no row with missing values; those rows are 0."""
+    given = values if bad is None else values[~bad]
+    if scaler is None or not len(given):
+        return values
+    found = np.asarray(scaler.transform(given))
+    if found.shape != given.shape:
+        raise ShapeError(f"{name}.transform must return shape {given.shape}, got {found.shape}")
+    if bad is None:
+        return found
+    scaled = np.zeros(values.shape, found.dtype)  # no sample touches the rows that stay so
+    scaled[~bad] = found
+    return scaled
+
+
+def _probed(scaler, columns):
+    """Return what a scaler does, whatever it is made of, by what becomes of some rows."""
+    rows = np.outer([0, 1, -1, 0.5, 3, -20, 1e3], np.ones(columns)) * np.linspace(1, 2, columns)
+    code = hashlib.sha256()
+    with np.errstate(all="ignore"):
+        for row in rows:
+            try:
+                found = np.asarray(scaler.transform(row[None]), np.float64).tobytes()
+            except ValueError as error:  # of one that takes positive values alone
+                found = type(error).__name__.encode()
+            code.update(found)
+    return code.hexdigest()[:16]
 
 
 def _gathered(pool, samples):

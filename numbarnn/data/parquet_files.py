@@ -39,13 +39,16 @@ class Files:
     def __init__(self, paths):
         pq = pyarrow().parquet
         self.metadata, self.groups, rows, code = {}, [], 0, hashlib.sha256()
+        self._stamps, seen = {}, set()
         if not paths:
             raise ValueError("path must name at least one file, got an empty list")
         for entry in paths:
             check_file(entry, "path")
             path = os.fspath(entry)
-            if path in self.metadata:
+            if os.path.realpath(path) in seen:
                 raise ValueError(f"path must name every file once, got {path!r} again")
+            seen.add(os.path.realpath(path))
+            self._stamps[path] = _stamp(path)
             try:
                 found = self.metadata[path] = pq.read_metadata(path)
             except pyarrow().ArrowInvalid as error:
@@ -68,8 +71,8 @@ class Files:
 
         Raises
         ------
-        KeyError, TypeError
-            If a file lacks a column, or it is not numeric.
+        KeyError, TypeError, ValueError
+            If a file lacks a column, or has two of its name, or it is not numeric.
         """
         types, integers = pyarrow().types, True
         for path, metadata in self.metadata.items():
@@ -78,7 +81,15 @@ class Files:
                 if name not in schema.names:
                     known = ", ".join(map(repr, schema.names[:12])) + (", ..." if len(schema.names) > 12 else "")
                     raise KeyError(f"{role} {name!r} is not a column of {path!r}, which has {known}")
+                if schema.names.count(name) > 1:
+                    raise ValueError(
+                        f"column {name!r} of {path!r} must be one, got {schema.names.count(name)} of this name"
+                    )
                 kind = schema.field(name).type
+                if role == "id" and types.is_nested(kind):
+                    raise TypeError(
+                        f"column {name!r} of {path!r}, the id, must have one value a row, such as text or a number, got {kind}"
+                    )
                 whole = types.is_integer(kind) or types.is_boolean(kind)
                 if role != "id" and not (whole or types.is_floating(kind) or types.is_decimal(kind)):
                     raise TypeError(
@@ -99,10 +110,9 @@ class Files:
             column = self.file(group).read_row_group(group.number, columns=[id]).column(0).combine_chunks()
             kind = column.type
             column = column.cast(kind.value_type) if pyarrow().types.is_dictionary(kind) else column
-            if column.null_count:
-                raise ValueError(
-                    f"column {id!r} of {group.path!r} has {column.null_count} nulls: rows without a series"
-                )
+            nulls = pyarrow().compute.sum(column.is_null(nan_is_null=True)).as_py()
+            if nulls:
+                raise ValueError(f"column {id!r} of {group.path!r} has {nulls} nulls: rows without a series")
             changes = pyarrow().compute.not_equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
             starts.update((np.flatnonzero(changes) + group.first + 1).tolist())
             if before is not None and column[0].as_py() != before:
@@ -111,7 +121,9 @@ class Files:
         return np.array(sorted(starts | {self.rows}), np.int64)
 
     def file(self, group):
-        """Return the open file of a row group."""
+        """Return the open file of a row group; raise ValueError if it is not as it was when its footer was read."""
+        if _stamp(group.path) != self._stamps[group.path]:
+            raise ValueError(f"{group.path!r} was written anew since it was opened; make the source again")
         return pyarrow().parquet.ParquetFile(group.path, metadata=self.metadata[group.path])
 
 
@@ -126,6 +138,36 @@ def to_array(tables, columns, dtype):
             values[at : at + len(own), column] = own.to_numpy()
             at += len(own)
     return values
+
+
+def to_integers(tables, columns):
+    """Return columns of Arrow tables as int64 (rows, columns), nulls being 0, and which are null.
+
+    Raises
+    ------
+    ValueError
+        If a value is beyond int64.
+    """
+    rows = sum(map(len, tables))
+    values, nulls = np.empty((rows, len(columns)), np.int64), np.empty((rows, len(columns)), bool)
+    for column, name in enumerate(columns):
+        at = 0
+        for table in tables:
+            try:
+                own = table.column(name).cast(pyarrow().int64(), safe=True)
+            except pyarrow().ArrowInvalid as error:
+                raise ValueError(f"target {name!r} has a value beyond int64: {error}") from None
+            part = slice(at, at + len(own))
+            values[part, column] = own.fill_null(0).to_numpy()
+            nulls[part, column] = own.is_null().to_numpy()
+            at += len(own)
+    return values, nulls
+
+
+def _stamp(path):
+    """Return what changes where a file is written anew."""
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns
 
 
 def _footer(path):

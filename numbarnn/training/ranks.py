@@ -7,6 +7,7 @@ in the order of the ranks, never by MPI's own sum, whose order may change. So al
 ranks always gives the same bits.
 """
 
+import contextlib
 import os
 import platform
 import sys
@@ -51,9 +52,13 @@ class OneRank:
     def begin(self, trainer: Any) -> None:
         """Let all ranks start with the same trainer."""
 
-    def threads(self) -> int:
-        """Return the number of threads where none is given."""
-        return parallel.default_threads()
+    def threads(self, n_threads: int | None) -> int:
+        """Return a valid number of threads for an argument `n_threads`, None or a number."""
+        return parallel.check_threads(n_threads)
+
+    def own_work(self) -> contextlib.AbstractContextManager[Any]:
+        """Let an error within a block, where ranks do not exchange anything, be one of all ranks."""
+        return contextlib.nullcontext()
 
     def share(self, batch: Batch) -> Batch:
         """Return the rank's samples of a batch."""
@@ -101,11 +106,24 @@ class Ranks(OneRank):
         self._seen = 0  # checksum of the batches that this rank was given
         _abort_on_error(comm)
 
-    def _exchange(self, point: int, *values: float) -> np.ndarray:
-        """Return values of all ranks, (ranks, values) float64; raise RuntimeError where these are not at the same point."""
-        own, table = np.zeros(4), np.empty((self.size, 4))
-        own[: 2 + len(values)] = point, self._seen, *values
+    def _exchange(self, point: int, *values: float, error: Exception | None = None) -> np.ndarray:
+        """Return values of all ranks, (ranks, values) float64.
+
+        Raises
+        ------
+        RuntimeError
+            If they are not at the same point, or another one has come with an error; `error`, where that is given.
+        """
+        own, table = np.zeros(5), np.empty((self.size, 5))
+        own[: 3 + len(values)] = error is not None, point, self._seen, *values
         self._comm.Allgather(own, table)
+        if table[:, 0].any():  # in every rank, wherever it stands
+            failed = self._comm.allgather(None if error is None else f"{type(error).__name__}: {error}")
+            if error is not None:
+                raise error
+            rank = int(np.flatnonzero(table[:, 0])[0])
+            raise RuntimeError(f"rank {rank} failed: {failed[rank]}")
+        table = table[:, 1:]
         for index, what in enumerate(("point", "data")):
             other = np.flatnonzero(table[:, index] != table[0, index])
             if not other.size:
@@ -135,18 +153,31 @@ class Ranks(OneRank):
         self._comm.Bcast(weights, root=0)
         trainer.model.set_flat(weights)
 
-    def threads(self) -> int:
+    def threads(self, n_threads: int | None) -> int:
+        given = None if n_threads is None else parallel.check_threads(n_threads)
+        self._exchange(BEGIN)  # by all ranks, also where some are given a number
         # Of a machine; where every rank is bound to processors of its own, nobody shares them.
         own = platform.node(), sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-        return parallel.default_threads(self._comm.allgather(own).count(own))
+        sharing = self._comm.allgather(own).count(own)
+        return parallel.default_threads(sharing) if given is None else given
+
+    @contextlib.contextmanager
+    def own_work(self) -> Any:
+        try:
+            yield
+        except Exception as error:
+            self._exchange(BEGIN, error=error)
 
     def share(self, batch: Batch) -> Batch:
-        x, samples = batch.x, len(batch.x)
+        # Lists lose their shape where nothing is left of them.
+        given = (batch.x, batch.y, batch.lengths, batch.sample_weight)
+        x, y, *others = (np.asarray(value) if isinstance(value, list) else value for value in given)
+        samples = len(x)
         self._seen = zlib.crc32(np.ascontiguousarray(x[:1]), zlib.crc32(str(np.shape(x)).encode(), self._seen))
-        rows, y = slice(self.rank, None, self.size), batch.y
+        rows = slice(self.rank, None, self.size)
         if isinstance(y, tuple):  # label sequences and their lengths
             y = as_labels(y, samples, "y").padded()
-        cut = (None if value is None else value[rows] for value in (x, y, batch.lengths, batch.sample_weight))
+        cut = (None if value is None else value[rows] for value in (x, y, *others))
         return Batch(*cut, keep_state=batch.keep_state)
 
     def reduce(self, loss: Any, gradient: Any, weight: float) -> tuple[Any, float]:
@@ -243,10 +274,12 @@ def ranks_of(comm: Any, model: Network) -> OneRank:
 
 
 _hooks: list[Any] = []
+_watched: list[Any] = []
 
 
 def _abort_on_error(comm):
     """Let an exception that nobody handles end all ranks, which would wait for this one for ever."""
+    _watched[:] = [other for other in _watched if other and other is not comm] + [comm]
     before = sys.excepthook
     if before in _hooks:
         return
@@ -255,7 +288,9 @@ def _abort_on_error(comm):
         before(kind, error, trace)
         sys.stdout.flush()
         sys.stderr.flush()
-        comm.Abort(1)
+        for known in _watched:
+            if known:  # not one that was freed, which cannot end anything
+                known.Abort(1)
 
     _hooks.append(hook)
     sys.excepthook = hook

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from numbarnn import inputs, parallel
+from numbarnn import inputs
 from numbarnn.checks import brief, check_integer, check_lengths, check_real, check_seed, naming
 from numbarnn.core import seeds
 from numbarnn.data.batches import Batch, batches_of
@@ -80,8 +80,9 @@ class Steps(Suggesting):
         self.ema = make_average(average)
         self.seed = check_seed(seed)
         n_threads = model.n_threads if n_threads is None else n_threads
-        self.n_threads = self.ranks.threads() if n_threads is None else parallel.check_threads(n_threads)
+        self.n_threads = self.ranks.threads(n_threads)
         self.epoch = self.step = self.passes = 0
+        self._whole = 0  # samples of the batch of which a rank carries its states
         self.statistics = StepStatistics()
         backend = model.backend
         self.arena = backend.batch.Arena()
@@ -104,7 +105,7 @@ class Steps(Suggesting):
 
     @state.setter
     def state(self, state: Any) -> Any:
-        samples = inputs.carried_samples(state)
+        samples, self._whole = inputs.carried_samples(state), 0
         self.updates.set_state(self.model.check_state(state, samples), samples)
 
     # One batch
@@ -163,27 +164,28 @@ class Steps(Suggesting):
             keep=True, training=True, seed=self.seed, step=self.passes * self.ranks.size + self.ranks.rank
         )
         gradient = call.vector(model.params.size)
-        if len(batch.x) or self.ranks.size == 1:
-            array, layout = inputs.check(batch.x, model.signals[0], batch.lengths)
-            state, samples = (
-                self._going_on(self.updates.carried, self.updates.samples, batch, layout.samples),
-                layout.samples,
-            )
-            with naming("y", "target"):
-                loss, final, weight = model.differentiate(
-                    call,
-                    array,
-                    layout,
-                    batch.y,
-                    self.loss,
-                    state,
-                    gradient,
-                    "mean",
-                    batch.sample_weight,
-                    self.memory_limit,
+        with self.ranks.own_work():
+            if len(batch.x) or self.ranks.size == 1:
+                array, layout = inputs.check(batch.x, model.signals[0], batch.lengths)
+                state, samples = (
+                    self._going_on(self.updates.carried, self.updates.samples, batch, layout.samples),
+                    layout.samples,
                 )
-        else:  # fewer samples than ranks
-            gradient[...], loss, final, weight, samples = 0, 0.0, None, 0.0, 0
+                with naming("y", "target"):
+                    loss, final, weight = model.differentiate(
+                        call,
+                        array,
+                        layout,
+                        batch.y,
+                        self.loss,
+                        state,
+                        gradient,
+                        "mean",
+                        batch.sample_weight,
+                        self.memory_limit,
+                    )
+            else:  # fewer samples than ranks
+                gradient[...], loss, final, weight, samples = 0, 0.0, None, 0.0, 0
         loss, weight = self.ranks.reduce(loss, gradient, weight)
         self.updates.note(loss, weight)
         if self.accumulate == 1:
@@ -268,8 +270,17 @@ class Steps(Suggesting):
         return state
 
     def _chunks(self, batch):
-        """Cut a batch, of which a rank has its share, along its steps under `tbptt`."""
-        batch = self.ranks.share(batch)
+        """Return a batch, of which a rank has its share, cut along its steps under `tbptt`."""
+        with self.ranks.own_work():
+            share = self.ranks.share(batch)
+            if (
+                self.ranks.size > 1
+            ):  # whose shares can be as large as before, or without states, where the batch is another
+                before, self._whole = self._whole or len(batch.x), len(batch.x)
+                self._going_on(self.updates.carried, before, batch, len(batch.x))
+            return list(self._cut(share))
+
+    def _cut(self, batch):
         steps = np.shape(batch.x)[1] if np.ndim(batch.x) > 1 else 0
         if self.tbptt is None or steps <= self.tbptt:
             yield batch
@@ -299,19 +310,20 @@ class Steps(Suggesting):
         """
         model, backend = self.model, self.model.backend
         losses, state, other, before, counted = backend.optim.LossSum(model.dtype), None, None, 0, 0.0
-        for whole in batches_of(make_source(source, shuffle=False), seeds.generator(self.seed, "evaluation")):
-            call, batch = self._call(), self.ranks.share(whole)
-            if self.ranks.size > 1 and len(batch.x) == 0:
-                continue
-            array, layout = inputs.check(batch.x, model.signals[0], batch.lengths)
-            start = self._going_on(state, before, batch, layout.samples)
-            with naming("y", "target"):
-                loss, final, weight = model.evaluate_rows(
-                    call, array, layout, batch.y, self.loss, start, batch.sample_weight, self.memory_limit
-                )
-            losses.add(loss, weight)
-            counted += weight
-            state, other, before = backend.batch.hold_states(final, other, model.dtype), state, layout.samples
+        with self.ranks.own_work():
+            for whole in batches_of(make_source(source, shuffle=False), seeds.generator(self.seed, "evaluation")):
+                call, batch = self._call(), self.ranks.share(whole)
+                if self.ranks.size > 1 and len(batch.x) == 0:
+                    continue
+                array, layout = inputs.check(batch.x, model.signals[0], batch.lengths)
+                start = self._going_on(state, before, batch, len(whole.x))
+                with naming("y", "target"):
+                    loss, final, weight = model.evaluate_rows(
+                        call, array, layout, batch.y, self.loss, start, batch.sample_weight, self.memory_limit
+                    )
+                losses.add(loss, weight)
+                counted += weight
+                state, other, before = backend.batch.hold_states(final, other, model.dtype), state, len(whole.x)
         mean, counted = self.ranks.mean(losses.mean() if counted else 0.0, counted)
         if not counted:
             raise no_steps()
