@@ -13,6 +13,8 @@ import numbarnn as nr
 from numbarnn import parallel, workers
 from numbarnn.errors import DivergedError, RefitError
 
+pytestmark = pytest.mark.slow  # workers are processes that start, import and compile
+
 
 @pytest.fixture(scope="module")
 def client():
@@ -182,7 +184,7 @@ def test_chunks_cover_all_nets():
 
         nthreads = staticmethod(dict)
 
-    assert [len(workers.blocks(count, Starting)) for count in (1, 9, 200)] == [1, 9, 64]
+    assert [len(workers.chunks(count, Starting)) for count in (1, 9, 200)] == [1, 9, 64]
     for count in (1, 7, 8, 200):
         cut = workers.chunks(count, Two)
         assert [index for first, last in cut for index in range(first, last)] == list(range(count))

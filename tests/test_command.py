@@ -510,7 +510,7 @@ def test_the_first_batch_does_not_count_in_the_time_left(capsys, monkeypatch):
 def test_kernels_are_counted(capsys, monkeypatch):
     from numbarnn.training import progress as module
 
-    monkeypatch.setattr(module.Progress, "LINE_EVERY", -1.0)
+    monkeypatch.setattr(module, "LINE_EVERY", -1.0)
     shown = module.Progress(1, 1000, "characters", 1)
     for _ in range(3):
         shown._compiling("folder")

@@ -200,8 +200,8 @@ def test_pipeline_and_searches():
 SHARED = {
     "cell": "lstm", "hidden_size": 32, "num_layers": 1, "bidirectional": False, "dropout": 0.0, "recurrent_dropout": 0.0,
     "scale": "auto", "optimizer": "adam", "learning_rate": None, "schedule": None, "average": "auto", "epochs": None,
-    "batch_size": 32, "validation": 0.1, "patience": None, "clip_norm": 1.0, "warm_start": False, "random_state": None,
-    "dtype": "float32", "n_threads": None, "device": "cpu", "verbose": 0,
+    "batch_size": 32, "validation": 0.1, "patience": None, "clip_norm": 1.0, "memory_limit": None, "warm_start": False,
+    "random_state": None, "dtype": "float32", "n_threads": None, "device": "cpu", "verbose": 0,
 }  # fmt: skip
 LABELLED = SHARED | {"bidirectional": True, "input_dropout": 0.0, "tokens": None, "embedding_size": 32}
 

@@ -556,8 +556,8 @@ def test_parameters():
         "change": "auto", "linear": "auto", "season": "auto", "calendar": (), "holidays": (), "future": (),
         "static": (), "categories": (), "handle_unknown": "error", "id": None, "time": None, "wide": False, "scale": "series",
         "scaling": "standard", "missing": "error", "irregular": "error", "optimizer": "adam", "learning_rate": None, "epochs": None,
-        "batch_size": 64, "patience": None, "clip_norm": 1.0, "schedule": None, "average": None, "ensemble": 1,
-        "dtype": "float32", "seed": 0, "n_threads": None, "device": "cpu",
+        "batch_size": 64, "patience": None, "clip_norm": 1.0, "memory_limit": None, "schedule": None, "average": None,
+        "ensemble": 1, "dtype": "float32", "seed": 0, "n_threads": None, "device": "cpu",
     }  # fmt: skip
     assert pytest.importorskip("sklearn.base").clone(f).get_params() == f.get_params()
 

@@ -22,6 +22,8 @@ HERE = pathlib.Path(__file__).parent
 FOLDERS = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ.get("PATH", "")])
 MPIEXEC = shutil.which("mpiexec", path=FOLDERS)
 
+pytestmark = pytest.mark.slow  # ranks are processes that start, import and compile
+
 
 @pytest.fixture
 def mpi():
