@@ -149,8 +149,9 @@ class Ensemble(BaseEstimator, Suggesting):
         array or list of arrays
             As `predict` of the estimator returns it.
         (array, array) tuple
-            With `return_std` the mean, and the standard deviation of the predictions of the nets about it. It measures what the
-            nets do not know, not the noise of y; of the latter losses of distributions tell, such as "gaussian".
+            With `return_std` the mean, and the standard deviation of the predictions of the nets about it. It measures how
+            far the nets disagree, not the noise of y; for the latter use a distribution as the loss, such as "gaussian". 0 where
+            the linear paths of the nets have the whole share.
 
         Raises
         ------
