@@ -68,7 +68,8 @@ class Ensemble(BaseEstimator, Suggesting):
     >>> from numbarnn import Ensemble, SequenceRegressor
     >>> X = np.random.default_rng(0).uniform(-1, 1, (64, 6, 1))  # (samples, time steps, features)
     >>> y = X.sum(axis=(1, 2))
-    >>> ensemble = Ensemble(SequenceRegressor("gru", 8, epochs=20), n=3, random_state=0).fit(X, y)
+    >>> net = SequenceRegressor("gru", 8, epochs=20, linear=None)  # y is linear in X: a linear path would know all
+    >>> ensemble = Ensemble(net, n=3, random_state=0).fit(X, y)
     >>> mean, spread = ensemble.predict(X, return_std=True)
     >>> mean.shape, spread.shape
     ((64,), (64,))
