@@ -110,23 +110,16 @@ class _Reader:
         self.process = os.getpid()
         # Its lock is one that a thread may take again: the garbage collector may stop this reader in the thread itself.
         self.changed = threading.Condition()
-        # The context is the reader's: NumPy's errstate counts for what a source computes.
-        run = contextvars.copy_context().run
+        # The context is the reader's, and so is NumPy's errstate, which before NumPy 2 is of a thread and not of the context.
+        run, self.errstate = contextvars.copy_context().run, np.geterr()
         self.thread = threading.Thread(target=run, args=(self._read,), name="numbarnn-prefetch", daemon=True)
 
     def _read(self):
         error = None
         try:
             try:
-                for batch in self.iterator:
-                    with self.changed:
-                        self.ready.append(batch)
-                        self.changed.notify_all()
-                        while len(self.ready) >= self.most and not self.stopped:
-                            self.changed.wait(PAUSE)
-                    del batch
-                    if self.stopped:
-                        break
+                with np.errstate(**self.errstate):
+                    self._fill()
             finally:
                 if hasattr(self.iterator, "close"):
                     self.iterator.close()  # here, not where the last reference goes: files are closed by who opened them
@@ -135,6 +128,17 @@ class _Reader:
         with self.changed:
             self.error, self.ended = error, True
             self.changed.notify_all()
+
+    def _fill(self):
+        for batch in self.iterator:
+            with self.changed:
+                self.ready.append(batch)
+                self.changed.notify_all()
+                while len(self.ready) >= self.most and not self.stopped:
+                    self.changed.wait(PAUSE)
+            del batch
+            if self.stopped:
+                break
 
     def next(self):
         """Return the next batch, None at the end; raise what the iterator raised."""
