@@ -60,7 +60,7 @@ def fitted(name):
     return KEPT[name]
 
 
-def same_net(one, other):
+def assert_same_net(one, other):
     assert_same_bits(one.model_.params.flat, other.model_.params.flat)
     assert one.history_["loss"] == other.history_["loss"]
     share = [None if net.linear_ is None else net.linear_.share for net in (one, other)]
@@ -78,13 +78,13 @@ def test_members_are_the_nets_of_their_seeds(name):
     assert len(set(seeds)) == len(ensemble.estimators_) == 3
     assert not hasattr(estimator, "model_")
     for member in ensemble.estimators_[1:]:
-        same_net(member, clone(estimator, random_state=member.random_state).fit(X, y))
+        assert_same_net(member, clone(estimator, random_state=member.random_state).fit(X, y))
 
 
 def test_the_first_nets_of_more_are_the_same():
     one, more = (Ensemble(KINDS["values without a path"][0], n, random_state=4).fit(X, VALUES) for n in (1, 2))
-    same_net(one.estimators_[0], more.estimators_[0])
-    same_net(one.estimators_[0], fitted("values without a path").estimators_[0])
+    assert_same_net(one.estimators_[0], more.estimators_[0])
+    assert_same_net(one.estimators_[0], fitted("values without a path").estimators_[0])
 
 
 def test_seeds():
@@ -269,7 +269,7 @@ def test_groups_are_the_nets_of_their_samples():
         assert list(nets.estimators_) == ["a", "b", "c"]
         for key, rows in ROWS.items():
             alone = clone(estimator).fit(X[rows], [y[row] for row in rows])
-            same_net(nets.estimators_[key], alone)
+            assert_same_net(nets.estimators_[key], alone)
             for row, expected in zip(rows, alone.predict(X[rows]), strict=True):
                 assert np.array_equal(found[row], expected)
 
@@ -632,7 +632,7 @@ def test_folds_whose_nets_diverge_are_left_out(monkeypatch):
         return train(net, *arguments)
 
     monkeypatch.setattr(SequenceRegressor, "_train_silently", diverging)
-    same_net(net, clone(estimator, random_state=net.random_state).fit(X, VALUES))
+    assert_same_net(net, clone(estimator, random_state=net.random_state).fit(X, VALUES))
 
 
 def test_an_error_of_one_net_is_what_becomes_of_it():

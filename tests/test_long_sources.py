@@ -409,4 +409,4 @@ next(epoch)  # the process ends with the epoch begun
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_ctrl_c_forks_and_the_end_of_the_process(tmp_path):
-    run_python(INTERRUPTED, cwd=tmp_path, cache=CACHE)
+    assert run_python(INTERRUPTED, cwd=tmp_path, cache=CACHE).returncode == 0

@@ -423,7 +423,7 @@ def test_the_loss_of_the_last_fit_is_the_default():
 # Errors
 
 
-def refused(layers, message, loss="mse", **options):
+def assert_refused(layers, message, loss="mse", **options):
     model = Model(layers, input_size=None if hasattr(layers[0], "features") else C, dtype="float64")
     stream = model.stream()
     x, y = data(model, loss, 1)
@@ -497,18 +497,18 @@ def test_inputs_and_targets_at_odd_addresses():
 
 
 def test_what_is_not_exact_is_refused():
-    refused([LSTM(4)], r"without a recurrent product .*window=32")
-    refused([MinGRU(4), MinGRU(4)], "for one recurrent layer")
-    refused([MinGRU(4, num_layers=2)], "for one recurrent layer")
-    refused([Dense(4), MinGRU(4)], "weights of the Dense 'dense' below it; pass window")
-    refused([Embedding(5, 4), MinGRU(4)], "OneHot does what Embedding does")
-    refused([Dense(4)], "window must be 1")
-    refused([MinGRU(4)], "needs a loss that is compiled", loss=Own())
-    refused([MinGRU(4)], "loss must be one of single steps", loss="ctc", window=2)
-    refused([MinGRU(4)], "the model has 4 outputs?", loss=losses.Quantile((0.1, 0.5, 0.9)))
-    refused([MinGRU(4)], "window must be", window=0)
-    refused([MinGRU(4)], "learning_rate must", learning_rate=-1)
-    refused([MinGRU(4)], "optimizer must be one of", optimizer="adan")
+    assert_refused([LSTM(4)], r"without a recurrent product .*window=32")
+    assert_refused([MinGRU(4), MinGRU(4)], "for one recurrent layer")
+    assert_refused([MinGRU(4, num_layers=2)], "for one recurrent layer")
+    assert_refused([Dense(4), MinGRU(4)], "weights of the Dense 'dense' below it; pass window")
+    assert_refused([Embedding(5, 4), MinGRU(4)], "OneHot does what Embedding does")
+    assert_refused([Dense(4)], "window must be 1")
+    assert_refused([MinGRU(4)], "needs a loss that is compiled", loss=Own())
+    assert_refused([MinGRU(4)], "loss must be one of single steps", loss="ctc", window=2)
+    assert_refused([MinGRU(4)], "the model has 4 outputs?", loss=losses.Quantile((0.1, 0.5, 0.9)))
+    assert_refused([MinGRU(4)], "window must be", window=0)
+    assert_refused([MinGRU(4)], "learning_rate must", learning_rate=-1)
+    assert_refused([MinGRU(4)], "optimizer must be one of", optimizer="adan")
 
 
 @pytest.mark.parametrize("window", [None, 3])

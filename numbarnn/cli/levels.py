@@ -1,4 +1,4 @@
-"""What `numbarnn doctor` says of prebuilt kernels: which level runs, why, and what does not fit."""
+"""What `numbarnn doctor` says of prebuilt kernels: which level runs, why, and what is incompatible."""
 
 import json
 import os

@@ -51,8 +51,8 @@ def warm_everything(dtype: Any = "float32", only: Iterable[str] | None = None) -
     steps |= {f"loss {name}": partial(_loss, name, dtype) for name in LOSSES}
     steps |= {f"optimizer {name}": partial(_optimizer, name, dtype) for name in OPTIMIZERS}
     if only is not None:
-        if strange := [name for name in only if name not in steps]:
-            raise UserError(f"there is no step {strange[0]!r} of warming up; there are {', '.join(steps)}")
+        if unknown := [name for name in only if name not in steps]:
+            raise UserError(f"there is no step {unknown[0]!r} of warming up; there are {', '.join(steps)}")
         steps = {name: steps[name] for name in only}
     yield from run(steps)
 

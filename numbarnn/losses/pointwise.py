@@ -185,7 +185,7 @@ class PointwiseLoss(Loss):
 
     @property
     def _hint(self):
-        """What to do about outputs and targets that do not fit."""
+        """What to do about outputs that are not those of whole targets."""
         each = self.outputs_per_target
         return f"loss {self.name!r} needs {each} outputs a target: make the last layer Dense({each} * targets)"
 

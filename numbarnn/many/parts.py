@@ -140,10 +140,10 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 def check_known(counts: Mapping[Hashable, int], known: Collection[Hashable], name: str) -> None:
     """Raise ValueError, which names them, where there are groups without an estimator, of some numbers of samples or rows."""
-    strange = [key for key in counts if key not in known]
-    if strange:
+    unknown = [key for key in counts if key not in known]
+    if unknown:
         raise ValueError(
-            f"{name} has {counted(sum(counts[key] for key in strange), 'sample')} of groups that have no net: {named(strange)}; "
+            f"{name} has {counted(sum(counts[key] for key in unknown), 'sample')} of groups that have no net: {named(unknown)}; "
             f"those with one are {named(list(known))}. Fit again with samples of the new groups, or leave them out"
         )
 

@@ -60,7 +60,7 @@ def pinball_loss(truth: Any, predicted_quantiles: Any, quantiles: Any) -> float:
     Raises
     ------
     ShapeError
-        If the shapes do not fit, or there are no values.
+        If the shapes differ, or there are no values.
     TypeError
         If an argument is not real and numeric, or has masked values.
     ValueError

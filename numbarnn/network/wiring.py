@@ -37,7 +37,7 @@ def names_of(layers) -> tuple[str, ...]:
 
 
 def signals_of(layers, input_size) -> list[Signal]:
-    """Return the signal that enters the first layer, and those that leave each; raise ShapeError where they do not fit."""
+    """Return the signal that enters the first layer, and those that leave each; raise ShapeError where a layer cannot take one."""
     first = layers[0]
     tokens = type(first).__name__ in ("OneHot", "Embedding", "EmbeddingBag")
     size = input_size

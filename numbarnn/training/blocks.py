@@ -105,7 +105,7 @@ def make_blocks(fittings: list[Any], n_threads: int) -> tuple[list["Block"], dic
     for fitting in fittings:
         reason = reason_alone(fitting)
         if reason is None and rows.of(fitting.trainer, fitting.source) is None:
-            reason = "targets that are ignored, or do not fit"
+            reason = "targets that are ignored, or have the wrong shape"
         if reason is not None:
             alone[fitting] = reason
             continue

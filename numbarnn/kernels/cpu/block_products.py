@@ -111,7 +111,7 @@ call_products_of_block = by_address(products_of_block)
 
 @functools.cache
 def table_with_blocks(dtype):
-    """Return `simd.tile_table` with the address of `products_of_block` behind it: the table of a run that takes blocks."""
+    """Return `simd.tile_table` with the address of `products_of_block` at its end: the table of a run that takes blocks."""
     return np.append(tile_table(dtype), np.intp(address_of(products_of_block, dtype)))
 
 

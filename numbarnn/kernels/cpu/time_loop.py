@@ -83,7 +83,7 @@ def write_output(h, h_at, width, out, out_at, out_row, first, last, lo, rows, hi
 def cell_step(
     cell, z, z_at, h, before, after, history, block, diagonal, diagonal_at, saved, saved_at, first, last,
 ):  # fmt: skip
-    """Run the cell for the elements [first, last) that lie behind these offsets."""
+    """Run the cell for the elements [first, last) counted from these offsets."""
     for e in range(first, last):
         gates = load(cell, "preactivations", z, z_at, block, e)
         previous = load(cell, "states", h, before, history, e)
@@ -97,7 +97,7 @@ def cell_step(
 def cell_step_back(
     cell, saved, saved_at, h, before, after, history, block, diagonal, dh, dw, at, dz, dz_at, first, last,
 ):  # fmt: skip
-    """Go back through the cell for the elements [first, last) that lie behind these offsets."""
+    """Go back through the cell for the elements [first, last) counted from these offsets."""
     for e in range(first, last):
         own = load(cell, "saved", saved, saved_at, block, e)
         previous = load(cell, "states", h, before, history, e)
